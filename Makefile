@@ -1,0 +1,52 @@
+# The commands of the README. Needs Python >= 3.11 and nothing else; `PYTHON=python3.12 make test` picks another one.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME ?= $(CURDIR)/.dagster
+export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
+
+.PHONY: env demo real dev test check lock clean
+
+# the stamp is newer than the lock only when the whole environment was installed
+env: $(VENV)/installed
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("galaxy-assets needs Python 3.11 to 3.13, this is " + sys.version) if not (3, 11) <= sys.version_info[:2] < (3, 14) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+	mkdir -p $(DAGSTER_HOME)
+	cp dagster.yaml $@
+
+# the main job on the two simulated surveys
+demo: env $(DAGSTER_HOME)/dagster.yaml
+	$(BIN)/galaxy-assets run demo_optical demo_radio
+
+# the same job on real surveys below DATA, e.g. DATA/sdss_gz1 and DATA/mirabest
+real: env $(DAGSTER_HOME)/dagster.yaml
+	@test -n "$(DATA)" || { echo 'say where the surveys are: make real DATA=<folder>'; exit 2; }
+	$(BIN)/galaxy-assets real "$(DATA)"
+
+# the UI over the same store, on loopback
+dev: env $(DAGSTER_HOME)/dagster.yaml
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+
+test: env
+	$(BIN)/python -m pytest
+
+check: env $(DAGSTER_HOME)/dagster.yaml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/dg check defs
+
+# after changing dependencies in pyproject.toml; needs uv
+lock:
+	uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate \
+		--python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,144 @@
+"""Artefacts found with a pretrained network and removed by a rule a person can review (paper 3).
+
+Belongs here: features of the ImageNet network, their map, the proposed regions, the clean set. Does not belong here:
+what counts as evidence (`science.artefacts`).
+"""
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.assets.survey_asset import Lake, check, picture, result, survey_asset
+from galaxy_assets.lake.tables import column_to_vectors, vectors_to_column
+from galaxy_assets.science import artefacts
+from galaxy_assets.surveys.model import Survey
+
+_BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
+NO_PIXELS = ("unreadable", "too_small", "too_large", "duplicate_id", "missing_file")
+
+
+def build(survey: Survey) -> list[dg.AssetsDefinition]:
+    """`pretrained_features`, `artefact_map`, `artefact_regions` and `clean_galaxies` of a survey."""
+    recipe = survey.recipe
+
+    @survey_asset(
+        survey,
+        "3_artefacts",
+        paper="3.1",
+        by="batch",
+        reads=["cutouts"],
+        settings=[recipe.backbone, recipe.image_size],
+        gpu=True,
+    )
+    def pretrained_features(context: dg.AssetExecutionContext, lake: Lake, cutouts: pa.Table):
+        """Features of every cutout from the network as ImageNet left it: the last hidden layer, pooled (512 floats for
+        a ResNet-18, 1280 for an EfficientNet-Lite0)."""
+        from galaxy_assets.science.encoders import build_encoder, choose_device, embed
+
+        encoder = build_encoder(recipe.backbone, "imagenet", seed=recipe.seed, weights=lake.layout.weights)
+        rows = np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), NO_PIXELS))
+        pixels = lake.pixels(survey).stack([context.partition_key], recipe.image_size)
+        features = embed(encoder, pixels, indices=rows, device=choose_device())
+        table = cutouts.select(["galaxy_id", "batch"]).take(rows).append_column("vector", vectors_to_column(features))
+        return result(table, metadata={"features": features.shape[1], "backbone": recipe.backbone})
+
+    @survey_asset(
+        survey,
+        "3_artefacts",
+        paper="3.2 and 3.3, Figure 1",
+        reads=["cutouts", "pretrained_features"],
+        settings=[survey.artefacts, survey.umap],
+        kinds=("umap", "parquet"),
+    )
+    def artefact_map(lake: Lake, cutouts: pa.Table, pretrained_features: pa.Table):
+        """UMAP of the pretrained features of every image, and per image the evidence that it is an artefact: blank,
+        saturated, bright at the edge, uncut. No label enters."""
+        from galaxy_assets.science.projection import umap_xy
+
+        xy = umap_xy(column_to_vectors(pretrained_features["vector"]), survey.umap)
+        rows = rows_of(cutouts, pretrained_features)
+        outcomes = cutouts["outcome"].take(rows).to_pylist()
+        stack = lake.pixels(survey).stack(batches_of(cutouts))
+        evidence = pa.concat_tables(
+            artefacts.evidence(stack[rows[i : i + _BLOCK]], outcomes[i : i + _BLOCK], survey.artefacts)
+            for i in range(0, len(rows), _BLOCK)
+        )
+        table = pretrained_features.select(["galaxy_id", "batch"])
+        for name, column in [("x", xy[:, 0]), ("y", xy[:, 1])]:
+            table = table.append_column(name, pa.array(column))
+        for name in evidence.column_names:
+            table = table.append_column(name, evidence[name])
+        return result(table, metadata={"suspects": int(np.sum(evidence["suspect"].to_numpy(zero_copy_only=False)))})
+
+    @survey_asset(
+        survey, "3_artefacts", paper="3.3, Figure 1", reads=["artefact_map"], settings=[survey.artefacts]
+    )
+    def artefact_regions(artefact_map: pa.Table) -> dg.MaterializeResult[pa.Table]:
+        """The proposed rule: boxes on the map of pretrained features in which suspects are the majority, each with its
+        evidence. A person reviews it by writing `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes
+        there with status `accepted` then replace the proposal."""
+        x, y, suspect = (artefact_map[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
+        regions = artefacts.propose_regions(x, y, suspect, artefact_map["reason"].to_pylist(), survey.artefacts)
+        table = artefacts.regions_to_table(regions)
+        return result(table, metadata={"regions": table.num_rows, "rule": dg.MetadataValue.md(_markdown(table))})
+
+    @survey_asset(
+        survey,
+        "3_artefacts",
+        paper="3.3",
+        reads=["cutouts", "artefact_map", "artefact_regions"],
+        checks={"removed_share": "At most 30 % of the images are removed (the paper removed 14 %)."},
+    )
+    def clean_galaxies(lake: Lake, cutouts: pa.Table, artefact_map: pa.Table, artefact_regions: pa.Table):
+        """One row per delivered image: kept or not, and which rule removed it. Everything downstream sees the kept
+        ones."""
+        from galaxy_assets.figures.galleries import contact_sheet
+        from galaxy_assets.figures.maps import artefact_map as draw
+
+        review = lake.layout.artefact_review(survey.name)
+        regions = artefacts.read_review(review) if review.exists() else artefacts.table_to_regions(artefact_regions)
+        x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
+        blank = artefact_map["blank"].to_numpy(zero_copy_only=False)
+        kept_mapped, rule_mapped = artefacts.apply_regions(x, y, blank, regions)
+        outcomes = cutouts["outcome"].to_pylist()
+        rows = rows_of(cutouts, artefact_map)
+        kept = np.zeros(cutouts.num_rows, bool)
+        rule = np.array(outcomes, dtype=object)
+        kept[rows], rule[rows] = kept_mapped, rule_mapped
+        table = cutouts.select(["galaxy_id", "batch"])
+        table = table.append_column("kept", pa.array(kept)).append_column("rule", pa.array(rule, pa.string()))
+        removed = np.flatnonzero(~kept & ~np.isin(outcomes, NO_PIXELS))
+        figure = draw(x, y, ~kept_mapped, [(r.x0, r.y0, r.x1, r.y1) for r in regions])
+        metadata = {"kept": int(kept.sum()), "removed": int((~kept).sum()), "reviewed": review.exists()}
+        metadata |= picture(lake, survey, figure, "artefact_map")
+        if len(removed):
+            pixels = lake.pixels(survey).stack(batches_of(cutouts), recipe.image_size)
+            sheet = contact_sheet(list(pixels[removed[:40]]), [rule[i] for i in removed[:40]], columns=8)
+            metadata["removed images"] = picture(lake, survey, sheet, "removed")["preview"]
+        share = float((~kept).mean())
+        return result(
+            table,
+            metadata=metadata,
+            checks=[check("removed_share", share <= 0.3, f"{share:.1%} removed", warn=True, share=share)],
+        )
+
+    return [pretrained_features, artefact_map, artefact_regions, clean_galaxies]
+
+
+def batches_of(cutouts: pa.Table) -> list[str]:
+    """Batches in the order of the ledger's rows: row i of the ledger is row i of the stacked pixels."""
+    return list(dict.fromkeys(cutouts["batch"].to_pylist()))
+
+
+def rows_of(cutouts: pa.Table, table: pa.Table) -> np.ndarray:
+    """Rows of the ledger (and so of the stacked pixels) of a table's galaxies, (N,) int64."""
+    row = {galaxy: i for i, galaxy in enumerate(cutouts["galaxy_id"].to_pylist())}
+    return np.array([row[galaxy] for galaxy in table["galaxy_id"].to_pylist()], dtype=np.int64)
+
+
+def _markdown(table: pa.Table) -> str:
+    rows = ["| " + " | ".join(table.column_names) + " |", "|" + "---|" * table.num_columns]
+    for row in table.to_pylist():
+        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)

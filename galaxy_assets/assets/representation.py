@@ -1,0 +1,268 @@
+"""Self-supervised representations from several start weights, and their principal components (paper 4).
+
+Belongs here: training, embedding, PCA. Does not belong here: the training step (`science.byol`), any label.
+"""
+
+import hashlib
+import json
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.assets.artefacts import batches_of, rows_of
+from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture, result, survey_asset
+from galaxy_assets.lake.checkpoints import Training, file_sha256
+from galaxy_assets.lake.pixels import PixelStack
+from galaxy_assets.lake.tables import column_to_vectors, digest, read_table, vectors_to_column
+from galaxy_assets.surveys.model import Survey
+
+SCHEMA = pa.schema(
+    [
+        ("init", pa.string()),
+        ("epoch", pa.int32()),
+        ("path", pa.string()),
+        ("sha256", pa.string()),
+        ("loss", pa.float64()),
+        ("learning_rate", pa.float64()),
+        ("effective_rank", pa.float64()),
+        ("pcs_95", pa.int32()),
+        ("seconds", pa.float64()),
+        ("images_per_second", pa.float64()),
+        ("chosen", pa.bool_()),
+        ("recipe", pa.string()),
+    ]
+)
+_RANK_SAMPLE = 2000  # galaxies on which rank is watched: enough for its second digit, little beside an epoch
+
+
+def start_checkpoint(survey: Survey, init: str, lake: Lake):
+    """The chosen checkpoint of the survey that `init` names, or None for random, imagenet and rgz.
+
+    Raises MissingWeights where that survey was not trained yet.
+    """
+    from galaxy_assets.science.encoders import MissingWeights
+
+    if init in {"random", "imagenet", "rgz"}:
+        return None
+    ledgers = lake.layout.table(init, "byol_checkpoints", "x").parent
+    for start in ("imagenet", *sorted(p.stem for p in ledgers.glob("[!.]*.parquet"))):
+        ledger = ledgers / f"{start}.parquet"
+        if ledger.exists():
+            row = next(r for r in read_table(ledger).to_pylist() if r["chosen"])
+            return lake.layout.root / row["path"]
+    raise MissingWeights(
+        f"start weights {init!r} of survey {survey.name!r}: no checkpoint in {ledgers}; materialise "
+        f"{init}/byol_checkpoints first"
+    )
+
+
+def training_set(survey: Survey, lake: Lake, cutouts: pa.Table, clean: pa.Table) -> tuple[PixelStack, np.ndarray, str]:
+    """Pixels at the network's input size, the rows of the kept galaxies, and a digest of both."""
+    batches = batches_of(cutouts)
+    kept = clean.filter(clean["kept"])
+    store = lake.pixels(survey)
+    content = f"{store.fingerprint(batches)} {digest(kept.select(['galaxy_id']))}"
+    return store.stack(batches, survey.recipe.image_size), rows_of(cutouts, kept), content
+
+
+def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinition]:
+    """`byol_checkpoints` (init), `embeddings` (batch x init), `pca_model` (init), `pca_features` (batch x init)."""
+    recipe = survey.recipe
+    others = [
+        dg.AssetDep(dg.AssetKey([start, "byol_checkpoints"]), partition_mapping=dg.AllPartitionMapping())
+        for start in survey.start_weights
+        if start in surveys
+    ]
+
+    @survey_asset(
+        survey,
+        "4_representation",
+        paper="4.1, Table 1",
+        by="init",
+        reads={"cutouts": EVERY_BATCH, "clean_galaxies": {}},
+        after=others,
+        settings=[recipe],
+        kinds=("safetensors", "parquet"),
+        gpu=True,
+        retry=True,
+        checks={"no_collapse": "The chosen epoch's features need more than three components for 95 % of the variance."},
+    )
+    def byol_checkpoints(context: dg.AssetExecutionContext, lake: Lake, cutouts: pa.Table, clean_galaxies: pa.Table):
+        """One row per epoch of BYOL from these start weights: checkpoint, loss, learning rate, effective rank,
+        components for 95 % of the variance, speed. Epoch 0 is the start itself. The chosen epoch is the recipe's last:
+        no label takes part in the choice. Killed, it resumes after the last whole epoch."""
+        from galaxy_assets.figures.curves import training as draw
+        from galaxy_assets.science import byol
+        from galaxy_assets.science.encoders import (
+            Encoder,
+            build_encoder,
+            choose_device,
+            components_for,
+            effective_rank,
+            embed,
+            save_encoder,
+        )
+
+        init, device = context.partition_key, choose_device()
+        start = start_checkpoint(survey, init, lake)
+        encoder = build_encoder(
+            recipe.backbone,
+            init,
+            seed=recipe.seed,
+            weights=lake.layout.weights,
+            checkpoint=start,
+            rgz=survey.rgz_checkpoint and lake.layout.root / survey.rgz_checkpoint,
+        )
+        pixels, rows, content = training_set(survey, lake, cutouts, clean_galaxies)
+        identity = json.dumps([recipe.model_dump(mode="json"), init, start and file_sha256(start), content])
+        fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        files = lake.training(survey, init, fingerprint)
+        sample = rows[np.random.default_rng(recipe.seed).permutation(len(rows))[:_RANK_SAMPLE]]
+
+        def keep(epoch: int, encoder: Encoder, **measured: float | None) -> None:
+            save_encoder(encoder, files.weights(epoch), {"survey": survey.name, "recipe": fingerprint})
+            features = embed(encoder, pixels, indices=sample, device=device)
+            row = {
+                "init": init,
+                "epoch": epoch,
+                "path": files.weights(epoch).relative_to(lake.layout.root).as_posix(),
+                "sha256": file_sha256(files.weights(epoch)),
+                "effective_rank": effective_rank(features),
+                "pcs_95": components_for(features, 0.95),
+                "recipe": fingerprint,
+                **measured,
+            }
+            files.record(epoch, row)
+            context.log.info(f"epoch {epoch}: rank {row['effective_rank']:.1f}, {row['pcs_95']} components for 95 %")
+
+        if not files.weights(0).exists() or not files.rows():
+            keep(0, encoder)
+        if len(files.rows()) <= recipe.epochs:
+            byol.train(
+                encoder,
+                pixels.parts,
+                rows,
+                recipe,
+                freeze=recipe.freeze_statistics and init != "random",
+                device=device,
+                state=files.state,
+                on_epoch=lambda r, trained: keep(
+                    r.epoch,
+                    trained,
+                    loss=r.loss,
+                    learning_rate=r.learning_rate,
+                    seconds=r.seconds,
+                    images_per_second=r.images_per_second,
+                ),
+            )
+        table = ledger(files, recipe.epochs)
+        last = table.to_pylist()[-1]
+        return result(
+            table,
+            unversioned=["seconds", "images_per_second"],
+            metadata={
+                "device": str(device),
+                "backbone": recipe.backbone,
+                "galaxies": len(rows),
+                "loss": last["loss"] if last["loss"] is not None else float("nan"),
+                "effective_rank": last["effective_rank"],
+                "pcs_95": last["pcs_95"],
+                "images_per_second": last["images_per_second"] or float("nan"),
+                "checkpoints": dg.MetadataValue.path(str(files.folder)),
+                **picture(lake, survey, draw(table), "training", init),
+            },
+            checks=[
+                check(
+                    "no_collapse",
+                    last["pcs_95"] > 3,
+                    f"{last['pcs_95']} components hold 95 % of the variance at epoch {last['epoch']}",
+                    warn=True,
+                )
+            ],
+        )
+
+    @survey_asset(
+        survey,
+        "4_representation",
+        paper="4.1",
+        by="batch_init",
+        reads=["cutouts", "clean_galaxies", "byol_checkpoints"],
+        gpu=True,
+    )
+    def embeddings(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        cutouts: pa.Table,
+        clean_galaxies: pa.Table,
+        byol_checkpoints: pa.Table,
+    ):
+        """Features of the batch's clean galaxies from the chosen checkpoint of these start weights. The checkpoint's
+        sha256 is compared with its ledger before use."""
+        from galaxy_assets.science.encoders import choose_device, embed, load_encoder
+
+        key = context.partition_key.keys_by_dimension
+        row = next(r for r in byol_checkpoints.to_pylist() if r["chosen"])
+        path = lake.layout.root / row["path"]
+        if file_sha256(path) != row["sha256"]:
+            raise ValueError(
+                f"{path} is not the checkpoint its ledger records (sha256 {row['sha256']}); materialise "
+                f"{survey.name}/byol_checkpoints for {key['init']} again"
+            )
+        kept = clean_galaxies.filter(clean_galaxies["kept"])
+        kept = kept.filter(pa.compute.equal(kept["batch"], key["batch"]))
+        pixels = lake.pixels(survey).stack([key["batch"]], recipe.image_size)
+        encoder = load_encoder(path)
+        features = embed(encoder, pixels, indices=rows_of(cutouts, kept), device=choose_device())
+        table = with_vectors(kept, key["init"], features)
+        return result(table, metadata={"epoch": row["epoch"], "recipe": row["recipe"], "features": features.shape[1]})
+
+    @survey_asset(
+        survey, "4_representation", paper="4.2", by="init", reads=["embeddings"], settings=[survey.variance]
+    )
+    def pca_model(context: dg.AssetExecutionContext, lake: Lake, embeddings: pa.Table):
+        """The principal components that hold the survey's share of the variance (95 % in the paper), as rows: the mean
+        and then each component with its explained variance."""
+        from galaxy_assets.figures.curves import variance
+        from galaxy_assets.science import pca
+
+        model = pca.fit(column_to_vectors(embeddings["vector"]), survey.variance)
+        k = len(model.components)
+        table = pa.table(
+            {
+                "init": [context.partition_key] * (k + 1),
+                "component": pa.array([None, *range(k)], pa.int32()),
+                "explained_variance": pa.array([None, *model.explained_variance.tolist()], pa.float32()),
+                "explained_variance_ratio": pa.array([None, *model.explained_variance_ratio.tolist()], pa.float32()),
+                "vector": vectors_to_column(np.vstack([model.mean, model.components])),
+            }
+        )
+        figure = variance(model.explained_variance_ratio, k)
+        metadata = {"components": k, "explained": float(model.explained_variance_ratio.sum())}
+        return result(table, metadata=metadata | picture(lake, survey, figure, "variance", context.partition_key))
+
+    @survey_asset(survey, "4_representation", paper="4.2", by="batch_init", reads=["embeddings", "pca_model"])
+    def pca_features(context: dg.AssetExecutionContext, embeddings: pa.Table, pca_model: pa.Table):
+        """The batch's galaxies in principal components: what clustering, ranking and similarity search read."""
+        from galaxy_assets.science.pca import PcaModel
+
+        vectors = column_to_vectors(pca_model["vector"])
+        explained = pca_model["explained_variance"].to_numpy()[1:], pca_model["explained_variance_ratio"].to_numpy()[1:]
+        model = PcaModel(vectors[0], vectors[1:], *explained)
+        features = model.transform(column_to_vectors(embeddings["vector"]))
+        init = context.partition_key.keys_by_dimension["init"]
+        return result(with_vectors(embeddings, init, features), metadata={"components": features.shape[1]})
+
+    return [byol_checkpoints, embeddings, pca_model, pca_features]
+
+
+def with_vectors(galaxies: pa.Table, init: str, vectors: np.ndarray) -> pa.Table:
+    """galaxy_id, batch, init, vector: the columns of `embeddings` and `pca_features`."""
+    table = galaxies.select(["galaxy_id", "batch"]).append_column("init", pa.array([init] * galaxies.num_rows))
+    return table.append_column("vector", vectors_to_column(vectors))
+
+
+def ledger(files: Training, epochs: int) -> pa.Table:
+    """`byol_checkpoints` from a training's rows up to the recipe's last epoch, which is the chosen one."""
+    rows = [{"loss": None, **row, "chosen": row["epoch"] == epochs} for row in files.rows() if row["epoch"] <= epochs]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)

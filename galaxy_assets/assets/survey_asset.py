@@ -1,0 +1,180 @@
+"""How an asset of a survey is declared: its key, group, partitions, inputs, versions, pool and metadata.
+
+Belongs here: what is the same for every asset. Does not belong here: any asset.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.lake.checkpoints import Training
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.pixels import PixelStore
+from galaxy_assets.lake.tables import digest
+from galaxy_assets.surveys.model import Settings, Survey
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+Step = Literal[
+    "1_delivery",
+    "2_cutouts",
+    "3_artefacts",
+    "4_representation",
+    "5_evaluation",
+    "6_structure",
+    "7_discovery",
+    "8_results",
+]
+Partitioned = Literal["batch", "init", "batch_init"] | None
+
+# a launcher reads only its own key; elsewhere these tags are inert and the pool alone holds GPU work to one at a time
+GPU_TAGS = {
+    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+    "dagster-ray/config": {"num_gpus": 1},
+}
+
+
+class Lake(dg.ConfigurableResource):
+    """The data folder, as what assets need of it beside their tables: pixels, checkpoints, figures, deliveries."""
+
+    root: str
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(Path(self.root))
+
+    def pixels(self, survey: Survey) -> PixelStore:
+        return PixelStore(self.layout.pixels(survey.name))
+
+    def training(self, survey: Survey, init: str, fingerprint: str) -> Training:
+        return Training(self.layout.checkpoints(survey.name) / init / fingerprint)
+
+
+EVERY_BATCH = {"every_batch": True}
+"""Input metadata for an asset per start weights that reads an asset per batch: it reads all batches."""
+
+
+def partitions(survey: Survey, by: Partitioned) -> dg.PartitionsDefinition | None:
+    """`batch`: what was delivered together (dynamic); `init`: the start weights (static)."""
+    batch = dg.DynamicPartitionsDefinition(name=f"{survey.name}_batch")
+    init = dg.StaticPartitionsDefinition(list(survey.start_weights))
+    if by == "batch_init":
+        return dg.MultiPartitionsDefinition({"batch": batch, "init": init})
+    return {"batch": batch, "init": init, None: None}[by]
+
+
+def survey_asset(
+    survey: Survey,
+    step: Step,
+    *,
+    paper: str,
+    by: Partitioned = None,
+    reads: Mapping[str, Mapping[str, Any]] | Iterable[str] = (),
+    after: Sequence[dg.AssetDep | dg.AssetKey] = (),
+    settings: Sequence[Settings | tuple | str | float] = (),
+    kinds: Iterable[str] = ("parquet",),
+    gpu: bool = False,
+    checks: Mapping[str, str] | None = None,
+    retry: bool = False,
+    version: str = "1",
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Declare the decorated function as the asset of its name, under the survey's key prefix.
+
+    Parameters
+    ----------
+    step : the group; groups sort in the order of the paper.
+    paper : section of Mohale & Lochner (2023), appended to the function's docstring as the description.
+    by : partitions, see `partitions`.
+    reads : inputs from the same survey by name, with metadata for the I/O manager ({"init": NAME}) or EVERY_BATCH.
+    after : lineage without a table (pixels, another survey's checkpoints).
+    settings : what of the survey decides the content; hashed into the code version, so that Dagster calls the asset
+        outdated when the survey's YAML changes in just these.
+    checks : name -> description of the checks the function reports in its result. The function must then carry no
+        return annotation: Dagster 1.13 rejects a value annotated beside checks.
+    version : raise it when the function's code changes what it returns.
+    """
+    read = dict(reads) if isinstance(reads, Mapping) else {name: {} for name in reads}
+
+    def declare(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        key = dg.AssetKey([survey.name, function.__name__])
+        fingerprint = "-".join(s.fingerprint() if isinstance(s, Settings) else str(s) for s in settings)
+        return dg.asset(
+            key=key,
+            group_name=f"{survey.name}_{step}",
+            description=f"{(function.__doc__ or '').strip()}\n\nMohale & Lochner (2023), section {paper}.",
+            partitions_def=partitions(survey, by),
+            ins={
+                name: dg.AssetIn(
+                    key=dg.AssetKey([survey.name, name]),
+                    metadata=meta,
+                    partition_mapping=dg.AllPartitionMapping() if meta.get("every_batch") else None,
+                )
+                for name, meta in read.items()
+            },
+            deps=list(after),
+            code_version=f"{version}-{fingerprint}" if fingerprint else version,
+            kinds=set(kinds) | ({"pytorch"} if gpu else set()),
+            pool="gpu" if gpu else None,
+            op_tags=GPU_TAGS if gpu else None,
+            check_specs=[
+                dg.AssetCheckSpec(name, asset=key, description=text) for name, text in (checks or {}).items()
+            ],
+            # a step process killed by the kernel is started again and resumes from its last whole epoch
+            retry_policy=dg.RetryPolicy(max_retries=2, delay=5) if retry else None,
+            tags={"survey": survey.name},
+        )(function)
+
+    return declare
+
+
+def result(
+    table: pa.Table,
+    *,
+    checks: Sequence[dg.AssetCheckResult] = (),
+    metadata: Mapping[str, Any] | None = None,
+    unversioned: Sequence[str] = (),
+) -> dg.MaterializeResult:
+    """A table as an asset's result: content digest as data version, row count and column schema as metadata.
+
+    Columns `unversioned` (wall-clock times) do not enter the digest: a re-run that finds the same must not make
+    everything after it outdated. Numbers that are not finite are left out of the metadata: the UI could not plot them.
+    """
+    columns = [dg.TableColumn(field.name, str(field.type)) for field in table.schema]
+    shown = {
+        name: value
+        for name, value in (metadata or {}).items()
+        if not (isinstance(value, float | np.floating) and not np.isfinite(value))
+    }
+    shown = {name: value.item() if isinstance(value, np.generic) else value for name, value in shown.items()}
+    return dg.MaterializeResult(
+        value=table,
+        data_version=dg.DataVersion(digest(table.drop_columns(list(unversioned)))),
+        metadata={
+            "dagster/row_count": table.num_rows,
+            "dagster/column_schema": dg.TableSchema(columns=columns),
+            **shown,
+        },
+        check_results=list(checks),
+    )
+
+
+def check(name: str, passed: bool, description: str, *, warn: bool = False, **metadata: Any) -> dg.AssetCheckResult:
+    """The result of a check reported by the asset itself; `warn` marks what a person should look at, not a failure."""
+    severity = dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR
+    return dg.AssetCheckResult(
+        check_name=name, passed=bool(passed), description=description, severity=severity, metadata=metadata
+    )
+
+
+def picture(lake: Lake, survey: Survey, image: "Figure | Image", *name: str) -> dict[str, dg.MetadataValue]:
+    """Save a figure as PNG in the survey's figures and return metadata that shows it small in the UI."""
+    from galaxy_assets.figures.save import preview, save
+
+    path = save(image, lake.layout.figure(survey.name, *name))
+    return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}

@@ -1,0 +1,237 @@
+"""What runs when: the main job over a whole survey, the jobs a person starts in the UI, and the sensors.
+
+Belongs here: jobs, sensors and the order of runs. Does not belong here: assets, resources.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+
+# Dagster offers no public question "is this partition outdated?"; the UI's own answer is asked here and nowhere else
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+from galaxy_assets.lake import read_model
+from galaxy_assets.lake.io_manager import partition_path
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.surveys.model import Survey, SurveyError, data_root
+
+log = logging.getLogger(__name__)
+
+_RUN_TAGS = {"dagster/max_runtime": str(7 * 24 * 3600)}
+
+
+class Stage(NamedTuple):
+    """Assets of a survey that share their partitions and can run together once the stages before have."""
+
+    assets: list[dg.AssetKey]
+    partitions: dg.PartitionsDefinition | None
+
+    @property
+    def by(self) -> str:
+        """What the stage is partitioned by, in words."""
+        if isinstance(self.partitions, dg.MultiPartitionsDefinition):
+            return "batch_init"
+        if isinstance(self.partitions, dg.DynamicPartitionsDefinition):
+            return "batch"
+        return "init" if self.partitions is not None else "survey"
+
+
+def stages(defs: dg.Definitions, survey: str) -> list[Stage]:
+    """The survey's asset graph cut into stages: one Dagster run materialises one partition of assets that share their
+    partitions, so the path from images to results is a sequence of runs."""
+    graph = defs.resolve_asset_graph()
+    keys = [key for key in graph.toposorted_asset_keys if key.path[0] == survey]
+    done: set[dg.AssetKey] = set()
+    found: list[Stage] = []
+    while len(done) < len(keys):
+        remaining = [key for key in keys if key not in done]
+        first = next(key for key in remaining if _parents(graph, key, survey) <= done)
+        partitions = graph.get(first).partitions_def
+        stage: list[dg.AssetKey] = []
+        for key in remaining:
+            if graph.get(key).partitions_def == partitions and _parents(graph, key, survey) <= done | set(stage):
+                stage.append(key)
+        done |= set(stage)
+        found.append(Stage(stage, partitions))
+    return found
+
+
+def _parents(graph, key: dg.AssetKey, survey: str) -> set[dg.AssetKey]:
+    return {parent for parent in graph.get(key).parent_keys if parent.path[0] == survey and parent != key}
+
+
+def jobs(survey: Survey) -> list:
+    """One job per kind of partition of a survey, for a person in the UI; the main job is `run_survey`."""
+    every = dg.AssetSelection.key_prefixes(survey.name)
+    steps = {
+        f"{survey.name}_new_delivery": dg.AssetSelection.assets(
+            *(dg.AssetKey([survey.name, name]) for name in ("catalogue", "cutouts", "pretrained_features"))
+        ),
+        f"{survey.name}_training": dg.AssetSelection.assets(
+            *(dg.AssetKey([survey.name, name]) for name in ("byol_checkpoints", "epoch_accuracy"))
+        ),
+    }
+    return [
+        dg.define_asset_job(name, selection=selection & every, tags=_RUN_TAGS, description=survey.title)
+        for name, selection in steps.items()
+    ]
+
+
+def delivery_sensor(survey: Survey) -> dg.SensorDefinition:
+    """Registers a survey's new deliveries as batches and starts their cutouts."""
+
+    @dg.sensor(
+        name=f"{survey.name}_deliveries",
+        job_name=f"{survey.name}_new_delivery",
+        minimum_interval_seconds=300,
+        description=f"Looks for new deliveries of {survey.title}.",
+    )
+    def deliveries(context: dg.SensorEvaluationContext):
+        from galaxy_assets.surveys.readers import open_reader
+
+        try:
+            present = open_reader(survey.source, Layout.default().raw).batches()
+        except SurveyError as error:
+            return dg.SkipReason(str(error))
+        name = f"{survey.name}_batch"
+        known = set(context.instance.get_dynamic_partitions(name))
+        new = [batch for batch in present if batch not in known]
+        if not new:
+            return dg.SkipReason(f"{len(present)} deliveries, all known")
+        return dg.SensorResult(
+            run_requests=[dg.RunRequest(run_key=batch, partition_key=batch) for batch in new],
+            dynamic_partitions_requests=[dg.DynamicPartitionsDefinition(name=name).build_add_request(new)],
+        )
+
+    return deliveries
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    name="read_model",
+    description="Publishes new tables to the DuckDB read model after every successful run.",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def read_model_sensor(context: dg.RunStatusSensorContext) -> None:
+    """Publish the read model; the swap by rename keeps readers from waiting."""
+    read_model.publish(Layout.default())
+
+
+class Outcome(NamedTuple):
+    """What became of some assets' partition in the main job: `done`, `fresh` (nothing to do), `failed`, or `skipped`
+    because what they read failed."""
+
+    survey: str
+    assets: list[str]
+    partition: str | None
+    status: str
+    seconds: float = 0.0
+    error: str = ""
+
+
+def run_survey(
+    defs: dg.Definitions, survey: Survey, instance: dg.DagsterInstance, root: Path | None = None
+) -> Iterator[Outcome]:
+    """Materialise a survey from its images to its results, yielding outcomes as runs end.
+
+    Runs go through the given instance, so the UI over the same store shows them. A partition that is up to date (code,
+    settings, inputs and file) is not run again: killed, the next call goes on where this one stopped. A failure is
+    reported and left; only what reads it is skipped, so that missing weights cost their own start weights alone.
+    """
+    from galaxy_assets.surveys.readers import open_reader
+
+    layout = Layout(root or data_root())
+    batches = open_reader(survey.source, layout.raw).batches()
+    instance.add_dynamic_partitions(f"{survey.name}_batch", batches)
+    job, graph = defs.resolve_implicit_global_asset_job_def(), defs.resolve_asset_graph()
+    broken: set[tuple[dg.AssetKey, str | None]] = set()
+    for stage in stages(defs, survey.name):
+        for key in _partition_keys(stage, survey, batches):
+            init = key.keys_by_dimension["init"] if stage.by == "batch_init" else key if stage.by == "init" else None
+            blocked = _blocked(graph, stage.assets, broken, init, survey.main_start_weights)
+            if blocked:
+                broken |= {(asset, init) for asset in blocked}
+                yield Outcome(survey.name, _names(blocked), key, "skipped", error="what it reads failed before")
+            ready = [asset for asset in stage.assets if asset not in blocked]
+            wanted = _outdated(instance, graph, ready, stage, key, layout)
+            if not wanted:
+                if ready:
+                    yield Outcome(survey.name, _names(ready), key, "fresh")
+                continue
+            log.info("%s [%s]: %s", survey.name, key or "whole survey", ", ".join(_names(wanted)))
+            start = time.perf_counter()
+            run = job.execute_in_process(
+                asset_selection=wanted,
+                partition_key=key,
+                instance=instance,
+                raise_on_error=False,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                tags={**_RUN_TAGS, "survey": survey.name},
+            )
+            seconds = time.perf_counter() - start
+            made = {event.asset_key for event in run.get_asset_materialization_events()}
+            lost = [asset for asset in wanted if asset not in made]
+            broken |= {(asset, init) for asset in lost}
+            if lost:
+                yield Outcome(survey.name, _names(lost), key, "failed", seconds, _reason(run))
+            if made:
+                yield Outcome(survey.name, _names([a for a in wanted if a in made]), key, "done", seconds)
+    read_model.publish(layout)
+
+
+def _names(assets: list[dg.AssetKey]) -> list[str]:
+    return [asset.path[-1] for asset in assets]
+
+
+def _blocked(graph, assets: list[dg.AssetKey], broken: set, init: str | None, main: str) -> list[dg.AssetKey]:
+    """Assets that read something broken, directly or through each other. An asset of the whole survey reads the main
+    start weights and can do without the others."""
+    reach = {init, None} if init is not None else {main, None}
+    blocked: list[dg.AssetKey] = []
+    for asset in assets:
+        parents = graph.get(asset).parent_keys
+        if parents & set(blocked) or any(where in reach for parent, where in broken if parent in parents):
+            blocked.append(asset)
+    return blocked
+
+
+def _outdated(instance, graph, assets: list[dg.AssetKey], stage: Stage, key, layout: Layout) -> list[dg.AssetKey]:
+    """Assets of the stage to run: those whose file is missing or which Dagster calls outdated, and what follows them."""
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    chosen: list[dg.AssetKey] = []
+    for asset in assets:
+        # the materialisation record is a claim about the lake, not the lake: the file is looked for as well
+        present = layout.table(*asset.path, *partition_path(stage.partitions, key)).exists()
+        follows = graph.get(asset).parent_keys & set(chosen)
+        if follows or not present or resolver.get_status(asset, key) != StaleStatus.FRESH:
+            chosen.append(asset)
+    return chosen
+
+
+def _partition_keys(stage: Stage, survey: Survey, batches: list[str]) -> list:
+    inits = [survey.main_start_weights, *(i for i in survey.start_weights if i != survey.main_start_weights)]
+    match stage.by:
+        case "survey":
+            return [None]
+        case "batch":
+            return list(batches)
+        case "init":
+            return inits
+        case _:
+            return [dg.MultiPartitionKey({"batch": batch, "init": init}) for init in inits for batch in batches]
+
+
+def _reason(run: dg.ExecuteInProcessResult) -> str:
+    """The innermost error of the first step that failed."""
+    for event in run.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error.cause is not None:
+                error = error.cause
+            return error.message.strip()
+    return "the run failed before its first step; see it in the UI"

@@ -1,0 +1,151 @@
+"""The command line: thin over Dagster and the lake.
+
+Belongs here: arguments, progress and the printed summary. Does not belong here: what the commands do.
+"""
+
+import logging
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
+log = logging.getLogger("galaxy_assets")
+
+_MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-"}
+
+
+def _start_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s   %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+def _surveys(names: list[str]) -> list[Survey]:
+    try:
+        known = load_surveys()
+    except SurveyError as error:
+        raise typer.BadParameter(str(error)) from error
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise typer.BadParameter(f"no survey {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return [known[name] for name in names]
+
+
+@app.callback()
+def main() -> None:
+    """From a folder of galaxy images to discoveries, without labels."""
+
+
+@app.command()
+def run(surveys: Annotated[list[str], typer.Argument(help="names of surveys, in the order to run them")]) -> None:
+    """Materialise surveys from their images to their results.
+
+    What is up to date is not run again, so the same command resumes a run that was stopped.
+
+    Example: galaxy-assets run demo_optical demo_radio
+    """
+    chosen = _surveys(surveys)
+    _start_logging()
+    failed = _materialise(chosen)
+    _summary(chosen)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def real(data: Annotated[Path, typer.Argument(help="folder with sdss_gz1/, mirabest/ or gz_decals/ in it")]) -> None:
+    """Run the main job on real surveys that lie below one folder.
+
+    Each survey found gets a file in data/surveys/ that says where its images are (kept when it is there already) and,
+    where ImageNet's ResNet-18 cannot be had, a recipe that needs no download.
+
+    Example: galaxy-assets real /data/surveys
+    """
+    try:
+        names = write_real_surveys(data.resolve(), Layout.default())
+    except SurveyError as error:
+        raise typer.BadParameter(str(error)) from error
+    run(names)
+
+
+def write_real_surveys(data: Path, layout: Layout) -> list[str]:
+    """Write a survey file for each known survey found below `data`; returns their names in the order to run them.
+
+    Raises SurveyError where none is found.
+    """
+    offline = Path(__file__).parent / "surveys" / "offline"
+    found = []
+    for name, folder in [("gz_decals", "gz_decals"), ("sdss_gz1", "sdss_gz1"), ("mirabest", "mirabest")]:
+        if not (data / folder).is_dir():
+            continue
+        found.append(name)
+        path = layout.surveys / f"{name}.yaml"
+        if path.exists():
+            continue
+        overlay = offline / f"{name}.yaml"
+        settings = yaml.safe_load(overlay.read_text(encoding="utf-8")) if overlay.exists() else {"extends": name}
+        shipped = load_surveys(layout.root)[name].source.path
+        settings["source"] = {"path": str(data / shipped)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            f"# Written by `galaxy-assets real`; edit it or delete it.\n{yaml.safe_dump(settings, sort_keys=False)}",
+            encoding="utf-8",
+        )
+    if not found:
+        raise SurveyError(f"{data}: no gz_decals/, sdss_gz1/ or mirabest/ in it; see data/README.md for the layouts")
+    return found
+
+
+def _materialise(surveys: list[Survey]) -> int:
+    import dagster as dg
+
+    from galaxy_assets.automation import run_survey
+    from galaxy_assets.definitions import build_defs
+
+    defs, failed, start = build_defs(), 0, time.perf_counter()
+    with dg.DagsterInstance.get() as instance:
+        for survey in surveys:
+            typer.echo(f"\n{survey.title} ({survey.name})")
+            for outcome in run_survey(defs, survey, instance):
+                minutes, seconds = divmod(int(time.perf_counter() - start), 60)
+                what = ", ".join(outcome.assets) + (f" [{outcome.partition}]" if outcome.partition else "")
+                typer.echo(f" {minutes:3d}:{seconds:02d} {_MARK[outcome.status]} {outcome.status:7s} {what}")
+                if outcome.error and outcome.status == "failed":
+                    failed += 1
+                    typer.echo(f"        {outcome.error}")
+    return failed
+
+
+def _summary(surveys: list[Survey]) -> None:
+    from galaxy_assets.lake import connect
+
+    layout, width = Layout.default(), shutil.get_terminal_size().columns
+    for survey in surveys:
+        if not layout.table(survey.name, "results").exists():
+            typer.echo(f"\n{survey.title}: not finished, no results yet")
+            continue
+        typer.echo(f"\n{survey.title}: what was found")
+        with connect() as lake:
+            query = f"select description, observed, expected, verdict from {survey.name}.results"
+            for description, observed, expected, verdict in lake.sql(query).fetchall():
+                paper = f"   paper {expected:,.4g}: {verdict}" if expected is not None else ""
+                typer.echo(f"  {description[: width - 40]:<62} {observed:>10,.4g}{paper}" if observed is not None else "")
+        typer.echo(f"  figures: {layout.figure(survey.name, 'x').parent}")
+    typer.echo("\nLook at it: `make dev`, then http://127.0.0.1:3000. Ask it in SQL:")
+    typer.echo(
+        '  python -c "from galaxy_assets.lake import connect; '
+        f"print(connect().sql('select * from {surveys[0].name}.anomaly_ranking order by rank limit 20'))\""
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,203 @@
+"""Curves and distributions: accuracy and training against epoch, recall, vote fractions, variance (paper Figures 3, 7,
+8 and 14).
+
+Belongs here: drawing tables of the lake. Does not belong here: computing them. Rows whose number is missing or not
+finite are not drawn; a table without any number gives a figure that says so.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.figures.style import CONTEXT, MARKERS, PALETTE, new_figure, say, words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# order of the legend, and the words and dashes of each line
+_BASELINES = {
+    "pretrained": ("ImageNet network, not fine-tuned", "--"),
+    "untrained": ("untrained network", "-."),
+    "pixels": ("raw pixels", ":"),
+}
+_TRAINING = {
+    "loss": "BYOL loss",
+    "effective_rank": "effective rank of the features",
+    "pcs_95": "components for 95% of the variance",
+}
+
+
+def epoch_accuracy(table: pa.Table) -> "Figure":
+    """k-NN accuracy against epoch: mean over the splits with a band of one standard deviation, a line per start weight,
+    and the mean of each baseline as a horizontal line (paper Figures 3 and 14).
+
+    `table` has columns `init`, `epoch`, `features` (`byol`, `pretrained`, `untrained`, `pixels`), `split`, `accuracy`.
+    """
+    figure = new_figure("k-NN accuracy against epoch", 6.4, 4.4)
+    axes = figure.subplots()
+    axes.set(xlabel="epoch", ylabel="k-NN accuracy")
+    init, epoch, features = (np.array(table[c].to_pylist()) for c in ("init", "epoch", "features"))
+    accuracy = _numbers(table, "accuracy")
+    known = np.isfinite(accuracy)
+    if not known.any():
+        say(axes, "no accuracy has been measured yet")
+        return figure
+    for i, name in enumerate(_in_order(init[known])):
+        own = known & (init == name) & (features == "byol")
+        epochs = np.unique(epoch[own])
+        if not len(epochs):
+            continue
+        splits = [accuracy[own & (epoch == e)] for e in epochs]
+        mean, spread = np.array([s.mean() for s in splits]), np.array([s.std() for s in splits])
+        _line(axes, epochs, mean, i, f"start: {words(name)}")
+        axes.fill_between(epochs, mean - spread, mean + spread, color=PALETTE[i % len(PALETTE)], alpha=0.2, linewidth=0)
+    for kind, (label, dashes) in _BASELINES.items():
+        own = known & (features == kind)
+        if own.any():
+            axes.axhline(accuracy[own].mean(), color="#555555", linestyle=dashes, linewidth=1.2, label=label, zorder=1)
+    _whole_numbers(axes)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def training(table: pa.Table) -> "Figure":
+    """Loss, effective rank and components for 95% of the variance against epoch, a line per start weight.
+
+    `table` has columns `init`, `epoch`, `loss`, `effective_rank`, `pcs_95`; epoch 0 is the start and has no loss.
+    """
+    figure = new_figure("Training: loss and dimensions of the representation against epoch", 10, 3.6)
+    panels = figure.subplots(1, len(_TRAINING), sharex=True)
+    init, epoch = (np.array(table[c].to_pylist()) for c in ("init", "epoch"))
+    for axes, (column, label) in zip(panels, _TRAINING.items(), strict=True):
+        axes.set(xlabel="epoch", ylabel=label)
+        values = _numbers(table, column)
+        if not np.isfinite(values).any():
+            say(axes, "not measured yet")
+            continue
+        for i, name in enumerate(_in_order(init)):
+            own = np.flatnonzero(np.isfinite(values) & (init == name))
+            own = own[np.argsort(epoch[own], kind="stable")]
+            _line(axes, epoch[own], values[own], i, words(name))
+        _whole_numbers(axes)
+        if column != "loss":
+            axes.set_ylim(bottom=0)
+    handles, names = panels[1].get_legend_handles_labels()
+    if handles:
+        names = [f"start: {name}" for name in names]
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
+    return figure
+
+
+def recall(table: pa.Table) -> "Figure":
+    """True anomalies found down the ranked list, beside a random order's expectation and a perfect one (Figure 8).
+
+    `table` has columns `rank` (from 1), `found`, `random` and `perfect`, one row per galaxy of the list.
+    """
+    figure = new_figure("True anomalies found against rank", 6, 4.2)
+    axes = figure.subplots()
+    axes.set(xlabel="index in the list, by falling anomaly score", ylabel="true anomalies found")
+    rank, found, random, perfect = (_numbers(table, c) for c in ("rank", "found", "random", "perfect"))
+    if not len(rank) or not np.nanmax(found, initial=0) > 0:
+        say(axes, "no true anomalies in this list" if len(rank) else "the list is empty")
+        return figure
+    axes.plot(rank, perfect, color="black", linestyle=":", label="perfect")
+    axes.plot(rank, found, color=PALETTE[0], linewidth=2, label="active learning")
+    axes.plot(rank, random, color="#777777", linestyle="--", label="random")
+    axes.set_xlim(0, rank.max())
+    axes.set_ylim(0, 1.05 * np.nanmax(perfect))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def votes_violin(table: pa.Table) -> "Figure":
+    """Distribution of volunteers' vote fractions in every cluster and in all, a panel per answer (paper Figure 7).
+
+    `table` has one row per galaxy, cluster and panel: `cluster` (string, `all` for every cluster together), `panel`
+    (question and answer, in words) and `fraction` (0 to 1). All violins have equal width and end at the extremes; the
+    box spans the quartiles and the line in it is the median. A cluster without a galaxy in a panel has a gap there.
+    """
+    import seaborn
+
+    names = _in_order(np.array(table["panel"].to_pylist(), object))
+    cluster, panel = (np.array(table[c].to_pylist(), object) for c in ("cluster", "panel"))
+    fraction = _numbers(table, "fraction")
+    order = sorted(set(cluster.tolist()), key=lambda k: (k != "all", not k.isdigit(), int(k) if k.isdigit() else 0, k))
+    colours = {k: CONTEXT if k == "all" else PALETTE[5] for k in order}
+    rows = max(len(names), 1)
+    figure = new_figure("Vote fractions by cluster", max(5.0, 1.5 + 0.5 * len(order)), 0.8 + 1.6 * rows)
+    panels = figure.subplots(rows, 1, squeeze=False)[:, 0]
+    figure.supylabel("vote fraction", fontsize="medium")
+    if not names:
+        say(panels[0], "no galaxy has votes")
+    for axes, name in zip(panels, names, strict=False):
+        axes.set_title(words(name), fontsize="medium", loc="left")
+        own = (panel == name) & np.isfinite(fraction)
+        if not own.any():
+            say(axes, "no galaxy has votes")
+            continue
+        seaborn.violinplot(
+            x=cluster[own].astype(str),
+            y=fraction[own],
+            order=order,
+            hue=cluster[own].astype(str),
+            hue_order=order,
+            palette=colours,
+            density_norm="width",
+            inner="box",
+            cut=0,
+            linewidth=0.8,
+            legend=False,
+            dodge=False,
+            ax=axes,
+        )
+        axes.set(ylim=(-0.04, 1.04), yticks=[0, 0.5, 1], xlabel="", ylabel="")
+        axes.tick_params(axis="x", labelbottom=axes is panels[-1])
+    panels[-1].set_xlabel("cluster")
+    return figure
+
+
+def variance(explained: np.ndarray, n: int) -> "Figure":
+    """Cumulative explained variance of the principal components, with the `n` that are kept marked (paper 4.2).
+
+    `explained` is each component's share of the variance, falling, (K,) float in 0 to 1 with K >= n.
+    """
+    figure = new_figure("Variance explained by the principal components", 5.2, 3.8)
+    axes = figure.subplots()
+    axes.set(xlabel="principal components", ylabel="cumulative share of the variance")
+    explained = np.asarray(explained, float)
+    if not len(explained) or not np.isfinite(explained).all():
+        say(axes, "no principal components" if not len(explained) else "the variance is not finite")
+        return figure
+    held = np.cumsum(explained)
+    axes.plot(np.arange(1, len(held) + 1), held, color=PALETTE[0], marker="o", markersize=3)
+    if n:
+        axes.axvline(n, color="#555555", linestyle="--", linewidth=1)
+        axes.set_title(f"{n} components hold {held[n - 1]:.1%} of the variance", fontsize="medium")
+    axes.set_ylim(0, 1.03)
+    _whole_numbers(axes)
+    return figure
+
+
+def _numbers(table: pa.Table, column: str) -> np.ndarray:
+    """A column as float64, NaN for null."""
+    return table[column].cast(pa.float64()).to_numpy()
+
+
+def _in_order(names: np.ndarray) -> list[str]:
+    """Distinct names in the order they first appear."""
+    return list(dict.fromkeys(names.tolist()))
+
+
+def _line(axes: "Axes", x: np.ndarray, y: np.ndarray, i: int, label: str) -> None:
+    marker = MARKERS[i % len(MARKERS)]
+    axes.plot(x, y, color=PALETTE[i % len(PALETTE)], marker=marker, markersize=3.5, linewidth=1.5, label=label)
+
+
+def _whole_numbers(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True))

@@ -1,0 +1,262 @@
+"""UMAP maps of a representation (paper Figures 1, 4-6, 9 and 15).
+
+Belongs here: drawing galaxies at given coordinates. Does not belong here: computing coordinates, clusters or scores.
+Galaxies with a coordinate that is not finite are left out. UMAP's units are arbitrary.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+
+from galaxy_assets.figures.style import CONTEXT, HIGHLIGHT, MARKERS, PALETTE, new_figure, say, words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure
+
+_LABEL_SPACING = 0.045  # of the map's diagonal: least distance between two cluster numbers
+_LABEL_CANDIDATES = 40
+
+
+class StartWeightMap(TypedDict):
+    """One panel of Figure 15: the map from one start, the galaxies' classes (None: not judged) and the share of them
+    that the clusters' majority labels get right (NaN: unknown)."""
+
+    title: str
+    x: np.ndarray
+    y: np.ndarray
+    label: Sequence[str | None]
+    accuracy: float
+
+
+def artefact_map(
+    x: np.ndarray, y: np.ndarray, removed: np.ndarray, regions: Sequence[tuple[float, float, float, float]]
+) -> "Figure":
+    """All images on the map, those removed as artefacts, and the boxes that removed them (paper Figure 1).
+
+    Parameters
+    ----------
+    x, y : (N,) float.
+    removed : (N,) bool.
+    regions : (x0, y0, x1, y1) of each box, in the map's coordinates.
+    """
+    from matplotlib.patches import Rectangle
+
+    figure, axes = _one_map("Map of all images and of the artefacts removed")
+    (x, y), (removed,) = _finite(x, y, removed)
+    removed = removed.astype(bool)
+    if not len(x):
+        say(axes, "no images on the map")
+        return figure
+    _points(axes, x[~removed], y[~removed], len(x), color=PALETTE[0], label=f"kept ({(~removed).sum():,})")
+    _points(axes, x[removed], y[removed], len(x), color=HIGHLIGHT, marker="^", label=f"removed ({removed.sum():,})")
+    for x0, y0, x1, y1 in regions:
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1.5, label="artefact region"))
+    axes.autoscale_view()
+    _legend(figure)
+    return figure
+
+
+def cluster_map(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> "Figure":
+    """Galaxies coloured by cluster, the cluster's number written on its members (paper Figures 4-6).
+
+    Parameters
+    ----------
+    x, y : (N,) float.
+    cluster : (N,) int; a negative number draws the galaxy in grey, as surroundings of the clusters of interest.
+
+    Colours of more than seven clusters recur darker and lighter, so the numbers, not the colours, tell clusters apart.
+    """
+    from matplotlib.patheffects import withStroke
+
+    figure, axes = _one_map("Map of the clusters", height=5.2)
+    (x, y), (cluster,) = _finite(x, y, cluster)
+    if not len(x):
+        say(axes, "no galaxies on the map")
+        return figure
+    others = cluster < 0
+    _points(axes, x[others], y[others], len(x), color=CONTEXT)
+    numbers, sizes = np.unique(cluster[~others], return_counts=True)
+    for i, k in enumerate(numbers):
+        _points(axes, x[cluster == k], y[cluster == k], len(x), color=_shade(i), label=str(k))
+    spacing = _LABEL_SPACING * np.hypot(np.ptp(x), np.ptp(y))
+    taken = np.empty((0, 2))
+    for k in numbers[np.argsort(-sizes, kind="stable")]:
+        members = np.column_stack([x[cluster == k], y[cluster == k]])
+        place = _label_place(members, taken, spacing)
+        taken = np.vstack([taken, place])
+        outline = [withStroke(linewidth=3, foreground="white")]
+        axes.text(*place, str(k), ha="center", va="center", weight="bold", path_effects=outline)
+    return figure
+
+
+def class_map(x: np.ndarray, y: np.ndarray, label: Sequence[str | None], title: str) -> "Figure":
+    """Galaxies with a marker and colour for each class; those without a class lie behind in grey.
+
+    `x`, `y` are (N,) float, `label` has N class names or None.
+    """
+    figure, axes = _one_map("Map of the classes")
+    axes.set_title(words(title), fontsize="medium")
+    _classes(axes, x, y, label, _class_names([label]))
+    _legend(figure)
+    return figure
+
+
+def start_weight_panel(panels: Sequence[StartWeightMap]) -> "Figure":
+    """The maps from several start weights, two in a row, with the clusters' accuracy in each (paper Figure 15).
+
+    A class has the same marker and colour in every panel.
+    """
+    rows = max((len(panels) + 1) // 2, 1)
+    figure = new_figure("Maps from each of the start weights", 7, 0.8 + 3.2 * rows)
+    if not panels:
+        say(figure.subplots(), "no start weights have a map yet")
+        return figure
+    axes = figure.subplots(rows, min(len(panels), 2), squeeze=False).ravel()
+    names = _class_names([panel["label"] for panel in panels])
+    for ax, panel in zip(axes, panels, strict=False):
+        ax.set_aspect("equal", adjustable="datalim")
+        accuracy = panel["accuracy"]
+        known = f"cluster accuracy {accuracy:.1%}" if np.isfinite(accuracy) else "cluster accuracy unknown"
+        ax.set_title(f"{words(panel['title'])}: {known}", fontsize="medium")
+        _classes(ax, panel["x"], panel["y"], panel["label"], names)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    for ax in axes[: len(panels)][-2:]:
+        ax.set_xlabel("UMAP 1 (arbitrary units)")
+    for ax in axes[: len(panels) : 2]:
+        ax.set_ylabel("UMAP 2 (arbitrary units)")
+    _legend(figure)
+    return figure
+
+
+def anomaly_maps(x: np.ndarray, y: np.ndarray, is_true: np.ndarray, score: np.ndarray) -> "Figure":
+    """The same map twice: true anomalies at the left, the anomaly score at the right (paper Figure 9).
+
+    Parameters
+    ----------
+    x, y : (N,) float.
+    is_true : (N,) bool.
+    score : (N,) float; high scores are drawn on top, NaN in grey behind.
+    """
+    figure = new_figure("Maps of the true anomalies and of the anomaly score", 9.5, 4)
+    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+    (x, y), (is_true, score) = _finite(x, y, is_true, np.asarray(score, float))
+    is_true = is_true.astype(bool)
+    for ax in (left, right):
+        ax.set_aspect("equal")  # matplotlib refuses adjustable="datalim" on shared axes
+        ax.set_xlabel("UMAP 1 (arbitrary units)")
+    left.set_ylabel("UMAP 2 (arbitrary units)")
+    left.set_title(f"true anomalies ({is_true.sum():,} of {len(x):,})" if is_true.any() else "no true anomalies")
+    right.set_title("anomaly score")
+    if not len(x):
+        say(left, "no galaxies on the map")
+        say(right, "no galaxies on the map")
+        return figure
+    _points(left, x[~is_true], y[~is_true], len(x), color=CONTEXT)
+    # as if they were alone: a few among many would be too faint to see
+    _points(left, x[is_true], y[is_true], is_true.sum(), color=HIGHLIGHT)
+    scored = np.isfinite(score)
+    _points(right, x[~scored], y[~scored], len(x), color=CONTEXT)
+    if scored.any():
+        order = np.flatnonzero(scored)[np.argsort(score[scored], kind="stable")]
+        drawn = _points(right, x[order], y[order], len(x), c=score[order], cmap="cividis")
+        drawn.set_alpha(None)  # colours seen through each other would be no scores
+        # an inset keeps the height of the panel, which its equal aspect changes
+        figure.colorbar(drawn, cax=right.inset_axes((1.03, 0, 0.045, 1)))
+    else:
+        right.set_title("no anomaly scores")
+    return figure
+
+
+def _one_map(label: str, height: float = 5.5) -> "tuple[Figure, Axes]":
+    figure = new_figure(label, 6, height)
+    axes = figure.subplots()
+    axes.set(xlabel="UMAP 1 (arbitrary units)", ylabel="UMAP 2 (arbitrary units)")
+    axes.set_aspect("equal", adjustable="datalim")
+    return figure, axes
+
+
+def _finite(x: np.ndarray, y: np.ndarray, *others: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    finite = np.isfinite(x) & np.isfinite(y)
+    return [x[finite], y[finite]], [np.asarray(a)[finite] for a in others]
+
+
+def _points(axes: "Axes", x: np.ndarray, y: np.ndarray, n: int, **style: object) -> "PathCollection":
+    """Draw points whose size and opacity suit a map of `n` galaxies in all."""
+    size = np.clip(200 / np.sqrt(max(n, 1)), 0.6, 20)
+    alpha = 0.8 if n < 20_000 else 0.5
+    return axes.scatter(x, y, s=size, alpha=alpha, linewidths=0, rasterized=True, **style)
+
+
+def _class_names(labels: Sequence[Sequence[str | None]]) -> list[str]:
+    return sorted({name for label in labels for name in label if name is not None})
+
+
+def _classes(axes: "Axes", x: np.ndarray, y: np.ndarray, label: Sequence[str | None], names: Sequence[str]) -> None:
+    # numpy makes an array of strings, with "None" for None, where it may choose the type
+    (x, y), (label,) = _finite(x, y, np.array(label, dtype=object))
+    if not len(x):
+        say(axes, "no galaxies on the map")
+        return
+    members = {name: np.array([found == name for found in label]) for name in names}
+    none = np.array([found is None for found in label])
+    # the rarest class on top: it would lie hidden under the others
+    rarest_last = sorted(names, key=lambda name: -members[name].sum())
+    for i, name in enumerate(names):
+        _points(
+            axes,
+            x[members[name]],
+            y[members[name]],
+            max(members[name].sum(), len(x) // 10, 1),
+            color=PALETTE[i % len(PALETTE)],
+            marker=MARKERS[i % len(MARKERS)],
+            label=words(name),
+            zorder=2 + rarest_last.index(name) / len(names),
+        )
+    if none.any():
+        _points(axes, x[none], y[none], len(x), color=CONTEXT, label="no class", zorder=1)
+    if none.all():
+        axes.set_title(f"{axes.get_title()}\nno galaxy has a class".strip(), fontsize="medium")
+
+
+def _legend(figure: "Figure") -> None:
+    """One legend under the panels, each name once, with symbols that are legible whatever the size on the map."""
+    handles = {}
+    for ax in figure.axes:
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    if not handles:
+        return
+    legend = figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 4), frameon=False
+    )
+    for handle in legend.legend_handles:
+        if hasattr(handle, "set_sizes"):
+            handle.set_sizes([36])
+            handle.set_alpha(1)
+
+
+def _shade(i: int) -> tuple[float, float, float]:
+    """Colour of the i-th cluster: the palette, then the palette darker, then lighter."""
+    from matplotlib.colors import to_rgb
+
+    base, tone = np.array(to_rgb(PALETTE[i % len(PALETTE)])), (i // len(PALETTE)) % 3
+    if tone == 1:
+        base = 0.6 * base + 0.4 * (base.sum() == 0)
+    elif tone == 2:
+        base = 0.6 * base + 0.4 * (1.9 if base.sum() == 0 else 1)
+    return tuple(base.tolist())
+
+
+def _label_place(members: np.ndarray, taken: np.ndarray, spacing: float) -> np.ndarray:
+    """The member nearest the cluster's median that keeps `spacing` from the numbers already written, if one does."""
+    order = np.argsort(((members - np.median(members, axis=0)) ** 2).sum(axis=1), kind="stable")
+    candidates = members[order[np.unique(np.linspace(0, len(order) - 1, _LABEL_CANDIDATES, dtype=int))]]
+    if not len(taken):
+        return candidates[0]
+    room = np.sqrt(((candidates[:, None] - taken[None]) ** 2).sum(axis=2)).min(axis=1)
+    return candidates[np.argmax(room >= spacing)] if (room >= spacing).any() else candidates[np.argmax(room)]

@@ -1,0 +1,72 @@
+"""Figures as files, and as previews small enough for an event log.
+
+Belongs here: encoding what is already drawn. Does not belong here: drawing.
+"""
+
+import base64
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from galaxy_assets.lake.tables import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+_DPI = 150
+_PREVIEW_DPI = 100
+_SMALLEST = 16  # pixels: a preview below this shows nothing
+
+
+def save(figure: "Figure | Image", path: Path) -> Path:
+    """Write a figure or image to `path` as PNG at 150 dots per inch, whole or not at all, and return `path`."""
+    from PIL import Image
+
+    with replacing(path) as partial:
+        if isinstance(figure, Image.Image):
+            figure.save(partial, format="PNG", dpi=(_DPI, _DPI))
+        else:
+            figure.savefig(partial, format="png", dpi=_DPI)
+    return path
+
+
+def preview(figure: "Figure | Image", limit: int = 48_000) -> str:
+    """A figure or image as Markdown with the picture inside, for metadata that a browser shows.
+
+    Figures become a PNG of 64 colours, contact sheets a JPEG; either is made smaller until the whole string has at most
+    `limit` characters, because the event log keeps several copies of it. Raises ValueError where no preview of at
+    least 16 pixels a side fits.
+    """
+    from PIL import Image
+
+    alt = "contact sheet" if isinstance(figure, Image.Image) else figure.get_label() or "figure"
+    scale = 1.0
+    while True:
+        image = _scaled(figure, scale)
+        if min(image.size) < _SMALLEST:
+            raise ValueError(f"no preview of {alt!r} fits into {limit} characters")
+        encoded = io.BytesIO()
+        if isinstance(figure, Image.Image):
+            kind = "jpeg"
+            image.save(encoded, format="JPEG", quality=70, optimize=True)
+        else:
+            kind = "png"
+            image.quantize(64).save(encoded, format="PNG", optimize=True)
+        text = f"![{alt}](data:image/{kind};base64,{base64.b64encode(encoded.getvalue()).decode()})"
+        if len(text) <= limit:
+            return text
+        # careful steps: file size falls slower than area for photographs and faster for scattered points
+        scale *= min(max((limit / len(text)) ** 0.5, 0.7), 0.95)
+
+
+def _scaled(figure: "Figure | Image", scale: float) -> "Image":
+    """The picture in RGB. A figure is drawn anew, for resampling would blur its lines and swell the file."""
+    from PIL import Image
+
+    if isinstance(figure, Image.Image):
+        size = (max(round(figure.width * scale), 1), max(round(figure.height * scale), 1))
+        return figure.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=_PREVIEW_DPI * scale)
+    return Image.open(drawn).convert("RGB")

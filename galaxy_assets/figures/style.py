@@ -1,0 +1,36 @@
+"""What the figures share: colours, markers, lettering, and words for what cannot be drawn.
+
+Belongs here: only what more than one kind of figure uses. Does not belong here: anything that knows a table's columns.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito (2008), safe for the colour-blind; their yellow is left out, it vanishes on white
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+HIGHLIGHT = "#D55E00"
+CONTEXT = "#B8BDC4"
+
+
+def new_figure(label: str, width: float, height: float) -> "Figure":
+    """An empty figure of `width` x `height` inches that arranges its own margins; `label` says what it shows."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.set_label(label)
+    return figure
+
+
+def words(name: object) -> str:
+    """A name from a table as lettering: spaces for underscores, and no `$`, which would begin mathematics."""
+    return str(name).replace("_", " ").replace("$", r"\$")
+
+
+def say(axes: "Axes", text: str) -> None:
+    """Say in an empty panel why nothing is drawn; ticks, which would count nothing, go."""
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555", wrap=True)

@@ -1,0 +1,70 @@
+"""Where everything lies below the data folder.
+
+Belongs here: names of folders and files. Does not belong here: reading or writing any of them.
+
+    raw/<survey>/                                             what a survey delivers
+    surveys/<survey>.yaml                                     a user's surveys
+    surveys/<survey>_artefacts.csv                            a person's review of the proposed artefact regions
+    weights/                                                  weights that were fetched or put there by hand
+    lake/<survey>/<asset>.parquet                             a table
+    lake/<survey>/<asset>/<partition>.parquet                 a partitioned table (batch before init)
+    lake/<survey>/pixels/<batch>/                             decoded cutouts
+    lake/<survey>/checkpoints/<init>/<recipe>/epoch_020.safetensors
+    lake/<survey>/figures/<name>.png
+    galaxy.duckdb                                             the read model
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from galaxy_assets.surveys.model import data_root
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below one data folder."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "Layout":
+        """Below $GALAXY_ASSETS_DATA, else ./data."""
+        return cls(data_root())
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "weights"
+
+    @property
+    def surveys(self) -> Path:
+        return self.root / "surveys"
+
+    @property
+    def lake(self) -> Path:
+        return self.root / "lake"
+
+    @property
+    def read_model(self) -> Path:
+        return self.root / "galaxy.duckdb"
+
+    def table(self, survey: str, asset: str, *partition: str) -> Path:
+        """File of one table; `partition` is empty, (batch,), (init,) or (batch, init)."""
+        return self.lake.joinpath(survey, asset, *partition[:-1], f"{partition[-1]}.parquet") if partition else (
+            self.lake / survey / f"{asset}.parquet"
+        )
+
+    def pixels(self, survey: str) -> Path:
+        return self.lake / survey / "pixels"
+
+    def checkpoints(self, survey: str) -> Path:
+        return self.lake / survey / "checkpoints"
+
+    def figure(self, survey: str, *name: str) -> Path:
+        return self.lake / survey / "figures" / f"{'_'.join(name)}.png"
+
+    def artefact_review(self, survey: str) -> Path:
+        return self.surveys / f"{survey}_artefacts.csv"

@@ -1,0 +1,148 @@
+"""Decoded cutouts, memory-mapped: every image is decoded once and the source files are not touched again.
+
+Belongs here: the files of pixels and the resumable filling of them. Does not belong here: how a cutout is made.
+
+    <folder>/<batch>/cutouts.npy        uint8 (N, size, size, channels), row i belongs to row i of the `cutouts` table
+    <folder>/<batch>/size_064.npy       the same at a network's input size, made when first asked for
+    <folder>/<batch>/content.json       number, shape and fingerprint of what it was made from
+    <folder>/.<batch>.building/         the same while it is being filled, with the finished chunks' rows
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.lake.tables import read_table, replacing, write_table
+
+log = logging.getLogger(__name__)
+
+Chunk = Callable[[range], tuple[np.ndarray, pa.Table]]
+
+
+@dataclass(frozen=True)
+class PixelStore:
+    """The cutouts of one survey, a folder per batch."""
+
+    folder: Path
+
+    def fill(self, batch: str, *, n: int, shape: tuple[int, int, int], fingerprint: str, make: Chunk, chunk: int = 256):
+        """Fill a batch chunk by chunk and return the chunks' tables as one.
+
+        Parameters
+        ----------
+        n : number of cutouts.
+        shape : (size, size, channels) of one cutout.
+        fingerprint : of all that decides the pixels. A filling that was interrupted is taken up after its last whole
+            chunk if the fingerprint is the same, else begun anew; a finished one of that fingerprint is not redone.
+        make : called with a range of rows; returns uint8 (len(rows), *shape) and a table of len(rows) rows.
+        """
+        content = {"n": n, "shape": list(shape), "fingerprint": fingerprint, "chunk": chunk}
+        final, building = self.folder / batch, self.folder / f".{batch}.building"
+        if self._content(final) == content:
+            return self._rows(final)
+        if self._content(building) != content:
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir(parents=True)
+            np.lib.format.open_memmap(building / "cutouts.npy", mode="w+", dtype=np.uint8, shape=(n, *shape)).flush()
+            with replacing(building / "content.json") as partial:
+                partial.write_text(json.dumps(content), encoding="utf-8")
+        pixels = np.lib.format.open_memmap(building / "cutouts.npy", mode="r+")
+        for start in range(0, n, chunk):
+            ledger = building / "rows" / f"{start:09d}.parquet"
+            rows = range(start, min(start + chunk, n))
+            if ledger.exists():
+                continue
+            block, table = make(rows)
+            pixels[rows.start : rows.stop] = block
+            pixels.flush()
+            # the rows are written last: their file says that the pixels before them are on disk
+            write_table(table, ledger)
+            log.info("%s: %d of %d cutouts", batch, rows.stop, n)
+        del pixels
+        shutil.rmtree(final, ignore_errors=True)
+        building.rename(final)
+        return self._rows(final)
+
+    @staticmethod
+    def _content(folder: Path) -> dict | None:
+        path = folder / "content.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    @staticmethod
+    def _rows(folder: Path) -> pa.Table:
+        return pa.concat_tables([read_table(path) for path in sorted((folder / "rows").glob("*.parquet"))])
+
+    def fingerprint(self, batches: Sequence[str]) -> str:
+        """What the pixels of these batches were made from, as one string. Raises FileNotFoundError, see `read`."""
+        contents = []
+        for batch in batches:
+            content = self._content(self.folder / batch)
+            if content is None:
+                raise self._missing(batch)
+            contents.append(f"{batch}:{content['fingerprint']}")
+        return ",".join(contents)
+
+    def _missing(self, batch: str) -> FileNotFoundError:
+        return FileNotFoundError(f"no pixels of batch {batch!r} in {self.folder}; materialise `cutouts` for that batch")
+
+    def read(self, batch: str, size: int | None = None) -> np.ndarray:
+        """Memory map, uint8 (N, size, size, channels); at another size than stored it is resized once and kept.
+
+        Raises FileNotFoundError where the batch's cutouts were not made.
+        """
+        stored = self.folder / batch / "cutouts.npy"
+        if not stored.exists():
+            raise self._missing(batch)
+        pixels = np.load(stored, mmap_mode="r", allow_pickle=False)
+        if size is None or size == pixels.shape[1]:
+            return pixels
+        resized = self.folder / batch / f"size_{size:03d}.npy"
+        if not resized.exists():
+            import cv2
+
+            smaller = size < pixels.shape[1]
+            with replacing(resized) as partial:
+                out = np.lib.format.open_memmap(
+                    partial, mode="w+", dtype=np.uint8, shape=(len(pixels), size, size, pixels.shape[3])
+                )
+                for i, image in enumerate(pixels):
+                    kernel = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+                    out[i] = cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=kernel).reshape(
+                        out.shape[1:]
+                    )
+                out.flush()
+                del out
+        return np.load(resized, mmap_mode="r", allow_pickle=False)
+
+    def stack(self, batches: Sequence[str], size: int | None = None) -> "PixelStack":
+        """Several batches as one array-like, in the order given."""
+        return PixelStack(tuple(self.read(batch, size) for batch in batches))
+
+
+@dataclass(frozen=True)
+class PixelStack:
+    """Memory maps end to end: `stack[indices]` gathers uint8 (len(indices), size, size, channels)."""
+
+    parts: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.parts[0].shape[1:])
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        indices = np.asarray(indices)
+        starts = np.cumsum([0, *map(len, self.parts)])
+        part = np.searchsorted(starts, indices, side="right") - 1
+        out = np.empty((len(indices), *self.shape[1:]), np.uint8)
+        for i in np.unique(part):
+            out[part == i] = self.parts[i][indices[part == i] - starts[i]]
+        return out

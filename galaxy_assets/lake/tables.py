@@ -1,0 +1,78 @@
+"""Tables of the lake: Parquet files that are whole or absent, and what identifies their content.
+
+Belongs here: reading, writing and fingerprinting one table. Does not belong here: which table goes where
+(`layout`), how Dagster passes tables between assets (`io_manager`).
+"""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a hidden file name beside `path`; when the block ends well, flush it to disk and rename it to `path`.
+
+    A process killed inside the block leaves `path` as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write `table` to `path` as zstd Parquet, whole or not at all."""
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read one Parquet file; its folder's names are not read as partition columns."""
+    return pq.read_table(path, partitioning=None)
+
+
+def digest(table: pa.Table) -> str:
+    """First 16 hex digits of the sha256 of a table's schema and values; independent of chunking and of metadata."""
+    sha = hashlib.sha256()
+
+    class Sink:
+        closed = False
+
+        def write(self, data: bytes) -> int:
+            sha.update(data)
+            return len(data)
+
+        def flush(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    whole = table.replace_schema_metadata(None).combine_chunks()
+    with pa.ipc.new_stream(pa.PythonFile(Sink(), mode="w"), whole.schema) as stream:
+        stream.write_table(whole)
+    return sha.hexdigest()[:16]
+
+
+def vectors_to_column(vectors: np.ndarray) -> pa.FixedSizeListArray:
+    """(N, D) floats as a FixedSizeList<float32>[D] column of N rows."""
+    flat = np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
+
+
+def column_to_vectors(column: pa.ChunkedArray) -> np.ndarray:
+    """A FixedSizeList<float32>[D] column of N rows as a (N, D) float32 array."""
+    width = column.type.list_size
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, width)

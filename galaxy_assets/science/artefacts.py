@@ -1,0 +1,277 @@
+"""Which cutouts are artefacts: evidence per image, and regions of the artefact map (Mohale & Lochner 2023, 3.2-3.3).
+
+Belongs here: evidence from pixels, the proposal of regions on a map of pretrained features, and applying regions. Does
+not belong here: the features and the map themselves (`encoders`, `projection`), and any label or vote: the paper
+removes artefacts before it looks at one.
+
+The paper draws one box on a UMAP by eye. Here suspicious images propose the boxes, each with the numbers it rests on,
+and a person may reject one by its status.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from galaxy_assets.science.cutouts import WITHOUT_PIXELS
+from galaxy_assets.surveys.model import ArtefactRules
+
+SATURATED = 250
+"""8-bit value from which a channel counts as saturated; JPEG moves a clipped 255 by a few."""
+
+EVIDENCE = pa.schema(
+    [
+        pa.field("blank_fraction", pa.float64()),
+        pa.field("saturated_fraction", pa.float64()),
+        pa.field("edge_flux_ratio", pa.float64()),
+        pa.field("band_mismatch", pa.float64()),
+        pa.field("fallback", pa.bool_()),
+        pa.field("blank", pa.bool_()),
+        pa.field("suspect", pa.bool_()),
+        pa.field("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box on the map proposed for removal, edges included: one row of the stored rule.
+
+    region : number from 1, the largest group of suspects first.
+    x0, y0, x1, y1 : in units of the map.
+    n, n_suspect, purity : images inside, suspects among them, and their share.
+    reasons : how often each reason occurs among the suspects inside, such as "edge_flux 12, saturated 3".
+    status : a person's verdict; a rejected region removes nothing.
+    """
+
+    region: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    n: int
+    n_suspect: int
+    purity: float
+    reasons: str
+    status: Literal["proposed", "accepted", "rejected"] = "proposed"
+
+    def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Whether each of the points (N,) lies inside; never one without coordinates (NaN)."""
+        return (x >= self.x0) & (x <= self.x1) & (y >= self.y0) & (y <= self.y1)
+
+
+def evidence(pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules) -> pa.Table:
+    """What speaks against each cutout.
+
+    Parameters
+    ----------
+    pixels : uint8 (N, S, S, 3) or (N, S, S, 1), may be memory-mapped: one cutout is read at a time.
+    outcomes : N outcomes of `cutouts.cut` or of the catalogue. Of those without pixels nothing is measured.
+    rules : limits from which a measure makes an image suspect.
+
+    Returns
+    -------
+    Table of N rows (schema `EVIDENCE`):
+
+    - blank_fraction: share of pixels at the commonest grey value;
+    - saturated_fraction: share of pixels of which any channel is saturated, since a trail may be in one band;
+    - edge_flux_ratio: mean grey value of the border (outer eighth) over that of the central half. The sky is not
+      subtracted, so that the halo of a star below a galaxy counts;
+    - band_mismatch: 1 - the least correlation between two bands; high for trails, ghosts and shifted bands, but also
+      for a blue galaxy beside a red star, so no rule rests on it. 0 for grey images;
+    - fallback: the original image was used;
+    - blank: nothing to be seen, by outcome or by blank_fraction; always removed by `apply_regions`;
+    - suspect, reason: any of the rules fires, and which do, joined by ", ": an outcome without pixels, `blank`,
+      `saturated`, `edge_flux`, `fallback_no_contour`. `fallback_edge` is not suspect: it is what large galaxies give.
+
+    Raises
+    ------
+    ValueError : the numbers of pixels and outcomes differ.
+    """
+    if len(pixels) != len(outcomes):
+        raise ValueError(f"{len(pixels)} cutouts but {len(outcomes)} outcomes")
+    return pa.Table.from_pylist(
+        [_row(image, outcome, rules) for image, outcome in zip(pixels, outcomes, strict=True)], schema=EVIDENCE
+    )
+
+
+def _row(image: np.ndarray, outcome: str, rules: ArtefactRules) -> dict[str, float | bool | str]:
+    if outcome in WITHOUT_PIXELS:
+        return {"fallback": False, "blank": True, "suspect": True, "reason": outcome}
+    measured = _measure(image)
+    fires = {
+        "blank": measured["blank_fraction"] >= rules.blank_fraction,
+        "saturated": measured["saturated_fraction"] >= rules.saturated_fraction,
+        "edge_flux": measured["edge_flux_ratio"] >= rules.edge_flux_ratio,
+        "fallback_no_contour": outcome == "fallback_no_contour",
+    }
+    return measured | {
+        "fallback": outcome.startswith("fallback"),
+        "blank": fires["blank"],
+        "suspect": any(fires.values()),
+        "reason": ", ".join(name for name, fired in fires.items() if fired),
+    }
+
+
+def _measure(image: np.ndarray) -> dict[str, float]:
+    """The four numbers of `evidence` for one uint8 (S, S, C) image."""
+    import cv2
+
+    bands = cv2.split(np.ascontiguousarray(image))
+    grey = cv2.cvtColor(cv2.merge(bands), cv2.COLOR_RGB2GRAY) if len(bands) == 3 else bands[0]
+    brightest = np.maximum.reduce(bands)
+    margin, quarter = grey.shape[0] // 8, grey.shape[0] // 4
+    inner = grey[margin:-margin, margin:-margin]
+    border = (float(grey.sum()) - float(inner.sum())) / (grey.size - inner.size)
+    centre = float(grey[quarter:-quarter, quarter:-quarter].mean())
+    return {
+        "blank_fraction": float(np.bincount(grey.ravel(), minlength=256).max() / grey.size),
+        "saturated_fraction": float(np.count_nonzero(brightest >= SATURATED) / grey.size),
+        "edge_flux_ratio": border / centre if centre else math.inf if border else 0.0,
+        "band_mismatch": _band_mismatch(np.stack(bands).reshape(len(bands), -1)),
+    }
+
+
+def _band_mismatch(bands: np.ndarray) -> float:
+    """1 - the least Pearson correlation between two of the bands (C, pixels); a constant band correlates with none."""
+    flux = bands.astype(np.float32)
+    flux -= flux.mean(axis=1, keepdims=True)
+    covariance = (flux @ flux.T).astype(np.float64)
+    scale = np.sqrt(np.diag(covariance))
+    if len(bands) == 1 or not scale.any():
+        return 0.0
+    scales = np.outer(scale, scale)
+    correlation = np.divide(covariance, scales, out=np.zeros_like(scales), where=scales > 0)
+    return float(1 - correlation[np.triu_indices(len(bands), 1)].min())
+
+
+def propose_regions(
+    x: np.ndarray, y: np.ndarray, suspect: np.ndarray, reason: Sequence[str], rules: ArtefactRules
+) -> list[Region]:
+    """Boxes on the map in which suspects prevail (the box of paper Fig. 1, drawn by evidence).
+
+    Parameters
+    ----------
+    x, y : float (N,), the map; images without coordinates (NaN) are left out.
+    suspect, reason : bool (N,) and N texts, the columns of `evidence`.
+    rules : `region_purity` and `region_minimum`.
+
+    A suspect of which at least `region_purity` of the `region_minimum` nearest images (itself included) are suspects is
+    a core. Cores that are both among each other's 3 `region_minimum` nearest form a group; the box around a group is
+    proposed if the same purity holds inside it, all images counted, and it holds `region_minimum` images. Neighbours
+    rather than a grid or a radius, because UMAP packs a small island far more tightly than the galaxies around it.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import KDTree
+
+    points = np.column_stack([x, y])
+    placed = np.flatnonzero(np.isfinite(points).all(axis=1))
+    suspect = np.asarray(suspect, dtype=bool)
+    if not suspect[placed].any():
+        return []
+    minimum = max(rules.region_minimum, 1)
+    _, near = KDTree(points[placed]).query(points[placed], k=np.arange(1, min(3 * minimum, placed.size) + 1))
+    core = suspect[placed] & (suspect[placed][near[:, :minimum]].mean(axis=1) >= rules.region_purity)
+    start, stop = np.repeat(np.arange(placed.size), near.shape[1]), near.ravel()
+    links = core[start] & core[stop]
+    graph = coo_array((np.ones(links.sum()), (start[links], stop[links])), shape=(placed.size,) * 2).tocsr()
+    graph = graph.minimum(graph.T)  # one-sided links would tie a small island to whatever is next to it
+    _, group = connected_components(graph, directed=False)
+    numbers, sizes = np.unique(group[core], return_counts=True)
+
+    regions: list[Region] = []
+    covered = np.zeros(len(points), dtype=bool)
+    for number in numbers[np.argsort(-sizes, kind="stable")]:
+        members = placed[core & (group == number)]
+        if covered[members].all():  # the links of a large island can leave a few of its images apart
+            continue
+        (x0, y0), (x1, y1) = points[members].min(axis=0).tolist(), points[members].max(axis=0).tolist()
+        box = Region(len(regions) + 1, x0, y0, x1, y1, n=0, n_suspect=0, purity=0.0, reasons="")
+        inside = box.holds(x, y)
+        n, n_suspect = int(inside.sum()), int((inside & suspect).sum())
+        if n < rules.region_minimum or n_suspect < rules.region_purity * n:
+            continue
+        tally = Counter(name for i in np.flatnonzero(inside & suspect) for name in reason[int(i)].split(", "))
+        reasons = ", ".join(f"{name} {times}" for name, times in tally.most_common())
+        regions.append(replace(box, n=n, n_suspect=n_suspect, purity=n_suspect / n, reasons=reasons))
+        covered |= inside
+    return regions
+
+
+def apply_regions(
+    x: np.ndarray, y: np.ndarray, blank: np.ndarray, regions: Sequence[Region]
+) -> tuple[np.ndarray, list[str | None]]:
+    """Which images stay, and what removed the others.
+
+    Parameters
+    ----------
+    x, y : float (N,), the map.
+    blank : bool (N,), the column of `evidence`: images that are always removed.
+    regions : boxes; the rejected ones are passed over.
+
+    Returns
+    -------
+    kept : bool (N,).
+    rule : for each image None, "blank" or "region 2": the first region that holds it.
+    """
+    rule = np.full(len(x), None, dtype=object)
+    for region in reversed(regions):
+        if region.status != "rejected":
+            rule[region.holds(x, y)] = f"region {region.region}"
+    rule[np.asarray(blank, dtype=bool)] = "blank"
+    removed_by = rule.tolist()
+    return np.array([one is None for one in removed_by], dtype=bool), removed_by
+
+
+REGIONS = pa.schema(
+    [
+        pa.field("region", pa.int32()),
+        *(pa.field(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
+        pa.field("n", pa.int32()),
+        pa.field("n_suspect", pa.int32()),
+        pa.field("purity", pa.float64()),
+        pa.field("reasons", pa.string()),
+        pa.field("status", pa.string()),
+    ]
+)
+
+
+def regions_to_table(regions: Sequence[Region]) -> pa.Table:
+    """The rule as a table in the schema `REGIONS`, a row per region."""
+    return pa.Table.from_pylist([asdict(region) for region in regions], schema=REGIONS)
+
+
+def table_to_regions(table: pa.Table) -> list[Region]:
+    """The inverse of `regions_to_table`."""
+    return [Region(**row) for row in table.to_pylist()]
+
+
+def read_review(path: Path) -> list[Region]:
+    """A person's review of the rule: a CSV with the columns of `REGIONS`, of which the accepted rows count.
+
+    Columns other than x0, y0, x1, y1 and status may be left out. Raises ValueError, which names the file, where one of
+    those is missing or not a number, or a status is unknown.
+    """
+    frame = pd.read_csv(path)
+    missing = {"x0", "y0", "x1", "y1", "status"} - set(frame.columns)
+    if missing:
+        raise ValueError(f"{path}: no column {', '.join(sorted(missing))}; start from the table artefact_regions")
+    unknown = set(frame["status"]) - {"proposed", "accepted", "rejected"}
+    if unknown:
+        raise ValueError(f"{path}: unknown status {', '.join(map(repr, unknown))}; write proposed, accepted or rejected")
+    try:
+        boxes = frame[["x0", "y0", "x1", "y1"]].astype(float)
+    except ValueError as error:
+        raise ValueError(f"{path}: x0, y0, x1 and y1 must be numbers: {error}") from error
+    accepted = boxes[frame["status"] == "accepted"]
+    return [
+        Region(i, *box, n=0, n_suspect=0, purity=0.0, reasons="review", status="accepted")
+        for i, box in enumerate(accepted.itertuples(index=False), start=1)
+    ]

@@ -1,0 +1,125 @@
+"""The random views BYOL compares (paper 4.1, Table 1): flips, rotation, resized crop, blur, drawn per image.
+
+Belongs here: drawing the parameters and applying them to a batch. Does not belong here: normalisation (the encoder's)
+and anything that is not random.
+
+Flips, rotation and crop are one affine map per image and one bilinear interpolation. Drawing per image matters: one
+torchvision transform applied to a batch draws once for all its images. Beyond its border an image continues as its own
+mirror image, so a rotation leaves no black corners that the network could recognise the angle by.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from galaxy_assets.surveys.model import Recipe
+
+_BLUR_KERNEL = 5
+_BLUR_SIGMA = 0.1, 2.0
+_ASPECT = 4 / 3
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Geometry of B views, in the order it acts on the image: flips, rotation about the centre, resized crop.
+
+    Parameters
+    ----------
+    flip_x, flip_y : (B,) bool; left-right and top-bottom.
+    angle : (B,) degrees, counterclockwise.
+    crop : (B, 4) left, top, width and height of the kept box, as shares of the image's side.
+    """
+
+    flip_x: Tensor
+    flip_y: Tensor
+    angle: Tensor
+    crop: Tensor
+
+    def matrices(self) -> Tensor:
+        """(B, 2, 3) maps from output to input coordinates, both in [-1, 1], as `affine_grid` takes them."""
+        left, top, width, height = self.crop.unbind(1)
+        cos, sin = torch.cos(torch.deg2rad(self.angle)), torch.sin(torch.deg2rad(self.angle))
+        x, y = 2 * left + width - 1, 2 * top + height - 1
+        rows = [
+            torch.stack([cos * width, -sin * height, cos * x - sin * y], 1) * (1 - 2 * self.flip_x.float())[:, None],
+            torch.stack([sin * width, cos * height, sin * x + cos * y], 1) * (1 - 2 * self.flip_y.float())[:, None],
+        ]
+        return torch.stack(rows, 1)
+
+
+def draw_affine(n: int, recipe: Recipe, generator: torch.Generator) -> Affine:
+    """Draw the geometry of `n` views; every image has its own draw of every part.
+
+    The kept area is uniform in [crop_minimum, 1] and the logarithm of its aspect ratio uniform in
+    [log 3/4, log 4/3], as far as a box of that area fits the image.
+    """
+    flip_x, flip_y, rotate, turn, crop, area, aspect, left, top = torch.rand((9, n), generator=generator)
+    area = recipe.crop_minimum + (1 - recipe.crop_minimum) * area
+    limit = torch.clamp(-torch.log(area), max=math.log(_ASPECT))
+    ratio = torch.exp((2 * aspect - 1) * limit)
+    width, height = torch.sqrt(area * ratio).clamp(max=1), torch.sqrt(area / ratio).clamp(max=1)
+    box = torch.stack([left * (1 - width), top * (1 - height), width, height], 1)
+    whole = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    return Affine(
+        flip_x=flip_x < recipe.flip_probability,
+        flip_y=flip_y < recipe.flip_probability,
+        angle=torch.where(rotate < recipe.rotation_probability, 360 * turn, 0.0),
+        crop=torch.where((crop < recipe.crop_probability)[:, None], box, whole),
+    )
+
+
+def apply_affine(images: Tensor, affine: Affine, size: int) -> Tensor:
+    """Resample square float images (B, C, H, H) to (B, C, size, size): bilinear, mirrored beyond the border.
+
+    There is no low-pass filter: store cutouts at little more than `size`.
+    """
+    if images.shape[-1] != images.shape[-2]:
+        raise ValueError(f"cutouts must be square to be rotated, got {tuple(images.shape[-2:])} pixels")
+    matrices = affine.matrices().to(images)
+    grid = F.affine_grid(matrices, [len(images), images.shape[1], size, size], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def draw_blur(n: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """(n,) Gaussian widths in pixels: uniform in 0.1-2.0 with the recipe's probability, else 0 (no blur)."""
+    blurred, sigma = torch.rand((2, n), generator=generator)
+    low, high = _BLUR_SIGMA
+    return torch.where(blurred < recipe.blur_probability, low + (high - low) * sigma, 0.0)
+
+
+def apply_blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur each of the float images (B, C, H, W) by its own `sigma` (B,), pixels; 5x5 kernel, mirrored border."""
+    chosen = torch.nonzero(sigma > 0).flatten().to(images.device)
+    if not len(chosen):
+        return images
+    offset = torch.arange(_BLUR_KERNEL, device=images.device) - _BLUR_KERNEL // 2
+    kernel = torch.exp(-0.5 * (offset / sigma.to(images)[chosen, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).to(images.dtype)
+    channels, height, width = images.shape[1:]
+    groups = len(chosen) * channels
+    kernel = kernel.repeat_interleave(channels, 0)[:, None, None]
+    border = _BLUR_KERNEL // 2
+    picked = images[chosen].reshape(1, groups, height, width)
+    picked = F.pad(picked, (border,) * 4, mode="reflect")
+    picked = F.conv2d(picked, kernel, groups=groups)
+    picked = F.conv2d(picked, kernel.transpose(2, 3), groups=groups)
+    return images.index_copy(0, chosen, picked.reshape(len(chosen), channels, height, width))
+
+
+def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator, size: int) -> Tensor:
+    """One random view of every image.
+
+    Parameters
+    ----------
+    pixels : (B, C, H, H) uint8, or float in [0, 1].
+    generator : of the CPU, whatever the device of `pixels`, so that the draws do not depend on the device.
+    size : side of the views, pixels.
+
+    Returns float (B, C, size, size) in [0, 1]. Raises ValueError where the images are not square.
+    """
+    images = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+    views = apply_affine(images, draw_affine(len(images), recipe, generator), size)
+    return apply_blur(views, draw_blur(len(images), recipe, generator))

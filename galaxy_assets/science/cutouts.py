@@ -1,0 +1,218 @@
+"""The central source of an image, cut out and resized (Mohale & Lochner 2023, section 2.1).
+
+Belongs here: noise, threshold, contour, box, resize: one image in, one cutout out. Does not belong here: reading image
+files (`surveys.readers`), storing pixels (`lake.pixels`), judging whether a cutout is an artefact (`artefacts`).
+
+The paper starts from Astronomaly's sigma clipping and adds a box that was not published. Three things that function
+does are not done here: it looks for the contour at (row, column) where OpenCV expects (column, row), it takes the last
+contour when none holds the centre, and it turns infinities into the largest float, which makes the noise infinite.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from galaxy_assets.surveys.model import CutoutSettings
+
+OUTCOMES: dict[str, str] = {
+    "cropped": "the enlarged box around the central contour",
+    "fallback_no_contour": "original image: no contour above the threshold holds the centre",
+    "fallback_edge": "original image: the enlarged box covers the whole frame",
+    "whole": "original image, as the survey asks (method `whole`)",
+    "central": "box of fixed side at the centre, as the survey asks (method `central`)",
+    "blank": "no cutout: every channel of the image is constant",
+    "unreadable": "no cutout: the file cannot be decoded",
+    "too_small": "no cutout: the image is smaller than the catalogue admits",
+    "too_large": "no cutout: the image is larger than the catalogue admits",
+    "duplicate_id": "no cutout: another image of the batch carries this id",
+    "missing_file": "no cutout: the catalogue names a file that is not there",
+}
+"""What can become of an image. `cut` gives the first six; the others are found while reading the catalogue."""
+
+WITHOUT_PIXELS = frozenset(name for name, meaning in OUTCOMES.items() if meaning.startswith("no cutout"))
+"""Outcomes of which nothing can be shown."""
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One image after `cut`.
+
+    pixels : uint8 (size, size, 3), or (size, size, 1) with `settings.grey`; None where the outcome is `blank`.
+    outcome : one of `OUTCOMES`.
+    box : (x0, y0, x1, y1) of what the pixels show, half-open, in pixels of the original; None where pixels is None.
+    noise_std, threshold : in units of the image; NaN where no source was looked for.
+    contour_area : area inside the central contour, in square pixels of the original; NaN where there is none.
+    """
+
+    pixels: np.ndarray | None
+    outcome: str
+    box: tuple[int, int, int, int] | None
+    noise_std: float = math.nan
+    threshold: float = math.nan
+    contour_area: float = math.nan
+
+
+def sigma_clipped_noise(values: np.ndarray, sigma: float, maxiters: int = 5) -> tuple[float, float, float]:
+    """Mean, median and standard deviation after clipping at `sigma` standard deviations about the median.
+
+    Parameters
+    ----------
+    values : uint8 or float array of any shape; values that are not finite are left out.
+    sigma : clipping limit, in standard deviations.
+    maxiters : largest number of clipping rounds, at least 1.
+
+    Returns
+    -------
+    (mean, median, std), each NaN where nothing survives.
+
+    Equal to `astropy.stats.sigma_clipped_stats`. What survives is always a contiguous range of the sorted values: 8-bit
+    values are therefore clipped as a histogram, in exact integer sums, and others are sorted once.
+    """
+    if values.dtype == np.uint8:
+        return _clip_histogram(np.bincount(values.ravel(), minlength=256), sigma, maxiters)
+    ordered = np.sort(values[np.isfinite(values)].astype(np.float64, copy=False), axis=None)
+    for _ in range(maxiters):
+        if not ordered.size:
+            break
+        median, reach = _middle(ordered), sigma * ordered.std()
+        survivors = ordered[ordered.searchsorted(median - reach) : ordered.searchsorted(median + reach, side="right")]
+        if survivors.size == ordered.size:
+            break
+        ordered = survivors
+    if not ordered.size:
+        return math.nan, math.nan, math.nan
+    return float(ordered.mean()), _middle(ordered), float(ordered.std())
+
+
+def _middle(ordered: np.ndarray) -> float:
+    return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
+
+
+def _clip_histogram(counts: np.ndarray, sigma: float, maxiters: int) -> tuple[float, float, float]:
+    """`sigma_clipped_noise` of the values 0..255 that occur `counts` times."""
+    levels = np.arange(256)
+    below = np.zeros((3, 257), dtype=np.int64)  # sums of 1, v and v^2 over all values below a level
+    np.cumsum([counts, counts * levels, counts * levels**2], axis=1, out=below[:, 1:])
+    first, last = 0, 256
+    while True:
+        n, total, squares = (int(s) for s in below[:, last] - below[:, first])
+        if n == 0:
+            return math.nan, math.nan, math.nan
+        ranks = below[0, first] + np.array([(n - 1) // 2, n // 2])
+        median = float((below[0].searchsorted(ranks, side="right") - 1).sum()) / 2
+        # in integers: the difference of float squares loses the variance of a nearly constant image
+        std = math.sqrt(n * squares - total * total) / n
+        narrowed = max(first, math.ceil(median - sigma * std)), min(last, math.floor(median + sigma * std) + 1)
+        if maxiters == 0 or narrowed == (first, last):
+            return total / n, median, std
+        first, last = narrowed[0], max(narrowed)
+        maxiters -= 1
+
+
+def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
+    """Find the source at the centre of an image, cut the original to an enlarged box around it and resize (paper 2.1).
+
+    Parameters
+    ----------
+    image : (H, W), (H, W, 1) or (H, W, 3), RGB order. uint8 is kept as it is; any other type is measured as float64,
+        with values that are not finite taken as 0, and stretched to 8 bits once the box is known (see `_to_8_bit`).
+    settings : the survey's choices.
+
+    Method `sigma_clip`: pixels of the chosen channel strictly above the threshold are outlined by their outer contours;
+    the one that strictly contains pixel (W // 2, H // 2) is the source. Its bounding rectangle is enlarged about its
+    centre. A box that leaves the frame is moved inside it, and trimmed along an axis on which it is longer than the
+    frame. Where it then is the frame, or where no contour holds the centre, the original is used, as in the paper. A
+    source can outgrow its own threshold: from about 7 % of the frame at uniform brightness it is not clipped at 4 sigma
+    but counted as noise, and a bright neighbour does the same to a faint source.
+
+    Raises
+    ------
+    ValueError : another shape, an empty image, or method `central` without `central_pixels`.
+    """
+    import cv2
+
+    if image.ndim == 2:
+        image = image[..., np.newaxis]
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
+        raise ValueError(f"an image is (H, W), (H, W, 1) or (H, W, 3), not {image.shape}")
+    if image.dtype != np.uint8:
+        image = np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    height, width, _ = image.shape
+    frame = 0, 0, width, height
+    if all((row == image[0, 0]).all() for row in image):  # a real image is settled by its first row
+        return Cutout(None, "blank", None)
+    if settings.method == "whole":
+        return Cutout(_render(image, frame, settings), "whole", frame)
+    if settings.method == "central":
+        if settings.central_pixels < 1:
+            raise ValueError("cutout method `central` needs `central_pixels`, the side of the box in pixels")
+        (x0, x1), (y0, y1) = (_interval(n / 2, settings.central_pixels, n) for n in (width, height))
+        return Cutout(_render(image, (x0, y0, x1, y1), settings), "central", (x0, y0, x1, y1))
+
+    plane = cv2.extractChannel(np.ascontiguousarray(image), 0) if settings.channel == "first" else image.mean(axis=2)
+    _, median, noise = sigma_clipped_noise(plane, settings.sigma)
+    threshold = median + (settings.sigma if settings.threshold == "paper_text" else 1.0) * noise
+    rectangle, area = _central_contour(plane > threshold)
+    if rectangle is None:
+        return Cutout(_render(image, frame, settings), "fallback_no_contour", frame, noise, threshold)
+    x, y, w, h = rectangle
+    sides = (max(w, h),) * 2 if settings.square else (w, h)
+    x0, x1 = _interval(x + w / 2, round(settings.enlarge * sides[0]), width)
+    y0, y1 = _interval(y + h / 2, round(settings.enlarge * sides[1]), height)
+    box = x0, y0, x1, y1
+    outcome = "fallback_edge" if box == frame else "cropped"
+    return Cutout(_render(image, box, settings), outcome, box, noise, threshold, area)
+
+
+def _central_contour(mask: np.ndarray) -> tuple[tuple[int, int, int, int] | None, float]:
+    """Bounding rectangle (x, y, width, height) and area of the outer contour of `mask` that holds its centre."""
+    import cv2
+
+    x, y = mask.shape[1] // 2, mask.shape[0] // 2
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    for contour in contours:
+        # specks of noise, a thousand of them where the threshold is low, are dropped before the polygon is walked
+        if len(contour) < 3:
+            continue
+        left, top, width, height = cv2.boundingRect(contour)
+        if left < x < left + width and top < y < top + height and cv2.pointPolygonTest(contour, (x, y), False) > 0:
+            return (left, top, width, height), cv2.contourArea(contour)
+    return None, math.nan
+
+
+def _interval(centre: float, length: int, limit: int) -> tuple[int, int]:
+    """The whole pixels [start, stop) of `length` about `centre`, moved and trimmed to lie in [0, limit)."""
+    length = min(length, limit)
+    start = min(max(math.floor(centre - length / 2 + 0.5), 0), limit - length)
+    return start, start + length
+
+
+def _render(image: np.ndarray, box: tuple[int, int, int, int], settings: CutoutSettings) -> np.ndarray:
+    """The part of (H, W, C) inside `box` as uint8 (size, size, 3 or 1)."""
+    import cv2
+
+    x0, y0, x1, y1 = box
+    part = np.ascontiguousarray(image[y0:y1, x0:x1])
+    if part.dtype != np.uint8:
+        part = _to_8_bit(part)
+    if settings.grey and part.shape[2] == 3:
+        part = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
+    # area averaging does not alias where an axis shrinks, cubic interpolation does not block where it grows
+    smaller = min(x1 - x0, settings.size), min(y1 - y0, settings.size)
+    part = cv2.resize(part, smaller, interpolation=cv2.INTER_AREA)
+    part = cv2.resize(part, (settings.size, settings.size), interpolation=cv2.INTER_CUBIC)
+    part = part.reshape(settings.size, settings.size, -1)
+    return part if settings.grey or part.shape[2] == 3 else np.repeat(part, 3, axis=2)
+
+
+def _to_8_bit(part: np.ndarray) -> np.ndarray:
+    """Linear stretch from the least to the greatest value of all channels together, which keeps colours.
+
+    Linear because Astronomaly and the MiraBest builder scale so; a survey whose dynamic range asks for another stretch
+    delivers stretched images.
+    """
+    low, high = part.min(), part.max()
+    if low == high:
+        return np.zeros(part.shape, dtype=np.uint8)
+    return np.rint((part - low) * (255 / (high - low))).astype(np.uint8)

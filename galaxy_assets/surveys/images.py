@@ -1,0 +1,130 @@
+"""Decode one delivered PNG or JPEG file safely.
+
+Belongs here: the limits on what counts as an image, the header, the pixels, and the check that a file lies inside its
+survey's folder. Does not belong here: FITS (`readers.fits_folder`), catalogues, and anything that changes pixel values.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL.Image import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+MINIMUM_SIDE = 16
+"""Shortest side of a usable image, pixels."""
+MAXIMUM_SIDE = 16_384
+"""Longest side that is decoded, pixels."""
+MAXIMUM_PIXELS = 64_000_000
+"""Largest number of pixels that is decoded."""
+
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+"""What Pillow raises for damaged files: broken chunks are SyntaxError, truncated pixels OSError."""
+
+
+class UnreadableImage(ValueError):
+    """An image that cannot be used.
+
+    Attributes
+    ----------
+    reason : str
+        Why, in words.
+    problem : str
+        `unreadable`, `too_small` or `too_large`, as in the catalogue's column `problem`.
+    """
+
+    def __init__(self, reason: str, problem: str = "unreadable"):
+        super().__init__(reason)
+        self.reason = reason
+        self.problem = problem
+
+
+def inside(folder: Path, file: str) -> Path:
+    """Resolve `file` relative to `folder`; raise UnreadableImage if it, or a link on its way, leads out of `folder`."""
+    try:
+        path = (folder / file).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: null byte; RuntimeError: loop of links
+        raise UnreadableImage(f"not a usable path: {error}") from error
+    if not path.is_relative_to(folder.resolve()):
+        raise UnreadableImage("leads out of the survey's folder; copy the file in, or correct `source.path`")
+    return path
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise UnreadableImage with problem `too_small` or `too_large` if an image of this size is not decoded."""
+    if min(width, height) < MINIMUM_SIDE:
+        raise UnreadableImage(f"{width} x {height} pixels; the smallest side is {MINIMUM_SIDE}", "too_small")
+    if max(width, height) > MAXIMUM_SIDE or width * height > MAXIMUM_PIXELS:
+        limit = f"the longest side is {MAXIMUM_SIDE}, the largest area {MAXIMUM_PIXELS} pixels"
+        raise UnreadableImage(f"{width} x {height} pixels; {limit}", "too_large")
+
+
+def _open(stream: IO[bytes]) -> Image:
+    """Open by content, not by suffix, reading the header alone.
+
+    Not PIL.Image.open: it raises for a huge image before its size is known, so the catalogue could not record it, and
+    it would hand a file to any of Pillow's other formats (PostScript starts an interpreter).
+    """
+    magic = stream.read(8)
+    stream.seek(0)
+    if magic == b"\x89PNG\r\n\x1a\n":
+        return PngImageFile(stream)
+    if magic.startswith(b"\xff\xd8\xff"):
+        return JpegImageFile(stream)
+    raise UnreadableImage("neither PNG nor JPEG" if magic else "empty file")
+
+
+def read_header(path: Path) -> tuple[int, int]:
+    """Width and height of a PNG or JPEG file in pixels, from its header; no size limit is applied.
+
+    Raises UnreadableImage if the file is neither, or its header is damaged.
+    """
+    try:
+        with path.open("rb") as stream:
+            return _open(stream).size
+    except UnreadableImage:
+        raise
+    except _DAMAGE as error:
+        raise UnreadableImage(f"damaged header: {error}") from error
+
+
+def decode(path: Path) -> np.ndarray:
+    """Decode a PNG or JPEG file.
+
+    Grey images stay (H, W); 16-bit grey images become float32 with their values unchanged; palettes become RGB;
+    transparency is composited on black, the colour of empty sky.
+
+    Returns
+    -------
+    ndarray of shape (H, W) or (H, W, 3), uint8, or float32 for more than 8 bits
+
+    Raises UnreadableImage if the file is damaged, truncated, or its header gives a size that `check_size` refuses; the
+    size is checked before any pixel is decoded, so a small file cannot claim gigabytes of memory.
+    """
+    try:
+        with path.open("rb") as stream:
+            image = _open(stream)
+            check_size(*image.size)
+            image.load()
+            return _pixels(image)
+    except UnreadableImage:
+        raise
+    except _DAMAGE as error:
+        raise UnreadableImage(f"damaged or truncated: {error}") from error
+
+
+def _pixels(image: Image) -> np.ndarray:
+    if image.mode in ("L", "RGB"):
+        return np.array(image)
+    if image.mode == "1":
+        return np.array(image.convert("L"))
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.array(image, dtype=np.float32)
+    if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
+        rgba = np.array(image.convert("RGBA"), dtype=np.uint16)
+        on_black = ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
+        return on_black[..., 0] if image.mode == "LA" else on_black
+    return np.array(image.convert("RGB"))

@@ -1,0 +1,283 @@
+"""What a survey is, as one validated object read from YAML.
+
+Belongs here: the settings that describe a survey and every choice that changes its results. Does not belong here:
+reading images or tables (the readers beside this file) and anything that computes.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+class Settings(BaseModel):
+    """Base of every settings model: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def fingerprint(self) -> str:
+        """First 12 hex digits of the sha256 of these settings as canonical JSON."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+class Source(Settings):
+    """Where a survey's deliveries lie and which reader understands them."""
+
+    reader: Literal["galaxy_zoo_decals", "mirabest", "image_folder", "fits_folder", "simulated"]
+    path: str = Field(description="folder or archive; relative to data/raw, or absolute")
+    votes: str | None = Field(None, description="file name of the volunteer table, CSV or Parquet, inside `path`")
+    campaign: Literal["1_and_2", "5"] = Field("1_and_2", description="Galaxy Zoo DECaLS campaign of the volunteer table")
+    images: str = Field("images", description="folder of the images inside `path` (image_folder, fits_folder)")
+    labels: str | None = Field(None, description="CSV with one label per image, inside `path` (image_folder)")
+    id_column: str = Field("id", description="column of `labels` that holds the image's file name without suffix")
+    label_column: str = Field("label", description="column of `labels` that holds the class")
+    simulate: Literal["optical", "radio"] | None = Field(None, description="which demo survey the project simulates")
+    n_images: int = Field(0, ge=0, description="number of simulated images, over all batches")
+    seed: int = Field(0, description="seed of the simulation")
+    batches: tuple[str, ...] = Field((), description="names of the simulated deliveries, of equal size")
+
+
+class CutoutSettings(Settings):
+    """How the central source is found and cut out (paper 2.1; the readings differ, see docs/fidelity.md)."""
+
+    method: Literal["sigma_clip", "central", "whole"] = "sigma_clip"
+    sigma: float = Field(4.0, gt=0, description="clipping limit, and the threshold in the paper's reading")
+    threshold: Literal["paper_text", "astronomaly"] = Field(
+        "paper_text", description="median + sigma * std as the text says, or median + 1 * std as Astronomaly's code does"
+    )
+    channel: Literal["first", "mean"] = Field("first", description="what is thresholded in a colour image")
+    enlarge: float = Field(2.0, ge=1, description="bounding box is enlarged by this factor about its centre")
+    square: bool = Field(True, description="square box (keeps the aspect of the galaxy) or the bounding rectangle")
+    central_pixels: int = Field(0, ge=0, description="side of the fixed central box of method `central`, pixels")
+    size: int = Field(300, ge=16, le=1024, description="side of the stored cutout, pixels")
+    grey: bool = Field(False, description="store one channel (radio) instead of three")
+
+
+class ArtefactRules(Settings):
+    """Which evidence proposes that a cutout is an artefact (paper 3.2-3.3)."""
+
+    blank_fraction: float = Field(0.98, description="share of pixels at the modal value from which an image is blank")
+    saturated_fraction: float = Field(0.05, description="share of saturated pixels from which an image is suspect")
+    edge_flux_ratio: float = Field(1.0, description="mean flux of the border over that of the centre from which suspect")
+    region_purity: float = Field(0.5, description="share of suspects from which a UMAP region is proposed for removal")
+    region_minimum: int = Field(5, description="smallest number of images in a proposed region")
+
+
+class Recipe(Settings):
+    """Everything that decides what a trained network is (paper Table 1 and 4.1)."""
+
+    backbone: str = Field("resnet18", description="any timm model name")
+    image_size: int = Field(300, ge=16, description="side of the network's input, pixels")
+    epochs: int = Field(20, ge=0)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(1e-4, gt=0, description="of Adam")
+    tau: float = Field(0.99, ge=0, le=1, description="target decay (paper Eq. 1)")
+    projection_size: int = Field(256, ge=2, description="256 as byol-pytorch runs, 100 as the text says")
+    projection_hidden_size: int = Field(4096, ge=2)
+    batch_norm: Literal["per_view", "concat"] = Field("per_view", description="byol-pytorch <= 0.7 or >= 0.8")
+    freeze_statistics: bool = Field(
+        False, description="keep the running statistics of a pretrained backbone's batch normalisation"
+    )
+    blur_probability: float = Field(0.5, ge=0, le=1)
+    flip_probability: float = Field(0.5, ge=0, le=1, description="of the horizontal and of the vertical flip, each")
+    crop_probability: float = Field(0.7, ge=0, le=1)
+    crop_minimum: float = Field(0.7, gt=0, le=1, description="smallest share of the area a resized crop keeps")
+    rotation_probability: float = Field(0.7, ge=0, le=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: int = 0
+
+
+class Cut(Settings):
+    """One condition on a vote fraction: `answer` fraction above `above` (or below `below`) with at least
+    `minimum_votes` votes for `question`."""
+
+    question: str
+    answer: str
+    above: float | None = None
+    below: float | None = None
+    minimum_votes: int = Field(5, ge=1)
+
+
+class EvaluationClass(Settings):
+    """A class of the evaluation subset, by cuts on the votes or by catalogue labels."""
+
+    name: str
+    cuts: tuple[Cut, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_definition(self) -> "EvaluationClass":
+        if bool(self.cuts) == bool(self.labels):
+            raise ValueError(f"class {self.name!r} needs either cuts (on votes) or labels, and not both")
+        return self
+
+
+class Evaluation(Settings):
+    """The contrived classification problem that judges a representation (paper 5)."""
+
+    classes: tuple[EvaluationClass, ...] = ()
+    reject: tuple[Cut, ...] = Field((), description="cuts every member must pass whatever its class (no mergers)")
+    maximum_per_class: int | None = Field(None, description="random sample per class, to balance and to bound the cost")
+    neighbours: int = 5
+    splits: int = 50
+    test_fraction: float = Field(0.25, gt=0, lt=1)
+    seed: int = 0
+
+
+class Mixture(Settings):
+    """The Bayesian Gaussian mixture (paper 6.1)."""
+
+    components: int = 20
+    weight_concentration_prior: float = 0.5
+    n_init: int = 10
+    max_iter: int = 1000
+    tol: float = 1e-3
+    seed: int = 0
+
+
+class Umap(Settings):
+    """UMAP as the paper sets it (3.2)."""
+
+    n_neighbors: int = 15
+    min_dist: float = 0.01
+    seed: int = 0
+
+
+class Anomaly(Settings):
+    """The target the simulated oracle scores, and the active-learning budget (paper 7.1)."""
+
+    name: str = "anomalies"
+    answers: tuple[str, ...] = Field((), description="vote answers whose fractions add up to the probability")
+    question: str | None = None
+    truth_threshold: float = 0.4
+    minimum_votes: int = 10
+    labels: tuple[str, ...] = Field((), description="catalogue labels that score 5; all others score 0")
+    seeds: int = 10
+    per_round: int = 10
+    budget: int = 200
+    trade_off: float = 0.5
+
+
+class Similarity(Settings):
+    """Queries of the similarity search (paper 7.2)."""
+
+    queries: tuple[str, ...] = Field((), description="galaxy ids; empty takes the best ranked galaxies")
+    n_queries: int = 4
+    neighbours: int = 8
+
+
+class Published(Settings):
+    """A number the paper reports for this survey, against which `results` holds the observed one."""
+
+    expected: float
+    tolerance: float = Field(0.0, ge=0, description="largest absolute difference that still agrees")
+    note: str = ""
+
+
+class Survey(Settings):
+    """A survey: its source, its preprocessing, its start weights, its recipe and what is asked of it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    title: str
+    description: str
+    reference: str = Field("", description="where the data comes from and how to cite it")
+    source: Source
+    cutout: CutoutSettings = CutoutSettings()
+    artefacts: ArtefactRules = ArtefactRules()
+    start_weights: tuple[str, ...] = Field(
+        ("random", "imagenet"), description="`random`, `imagenet`, `rgz`, or the name of another survey"
+    )
+    main_start_weights: str = Field("imagenet", description="the one the clusters, ranking and searches read")
+    rgz_checkpoint: str | None = Field(None, description="path of the Radio Galaxy Zoo checkpoint")
+    recipe: Recipe = Recipe()
+    evaluation: Evaluation = Evaluation()
+    variance: float = Field(0.95, gt=0, le=1, description="share of the variance the PCA keeps (paper 4.2)")
+    mixture: Mixture = Mixture()
+    umap: Umap = Umap()
+    anomaly: Anomaly = Anomaly()
+    similarity: Similarity = Similarity()
+    published: dict[str, Published] = Field({}, description="the paper's numbers by check id, see `results`")
+
+    @field_validator("start_weights")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value) or not value:
+            raise ValueError("start_weights must be a non-empty list without repeats")
+        return value
+
+    @model_validator(mode="after")
+    def _main_is_listed(self) -> "Survey":
+        if self.main_start_weights not in self.start_weights:
+            raise ValueError(f"main_start_weights {self.main_start_weights!r} is not among {list(self.start_weights)}")
+        return self
+
+
+class SurveyError(ValueError):
+    """A survey file that cannot be used; the message names the file, the reason and the remedy."""
+
+
+def data_root() -> Path:
+    """The folder that holds raw/, lake/ and surveys/: $GALAXY_ASSETS_DATA, else ./data."""
+    return Path(os.environ.get("GALAXY_ASSETS_DATA", "data")).expanduser().resolve()
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def read_survey(path: Path) -> Survey:
+    """Read one survey file; `extends: NAME` starts from the shipped survey of that name and overrides it.
+
+    Raises SurveyError, which names the file and every key that is wrong.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise SurveyError(f"{path}: not a survey; expected `name:`, `source:` and so on at the top level")
+        parent = settings.pop("extends", None)
+        if parent is not None:
+            shipped = SHIPPED / f"{parent}.yaml"
+            if not shipped.is_file():
+                known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
+                raise SurveyError(f"{path}: extends {parent!r}, which is not shipped; shipped surveys are {known}")
+            settings = _merge(yaml.safe_load(shipped.read_text(encoding="utf-8")), settings)
+        return Survey.model_validate(settings)
+    except yaml.YAMLError as error:
+        raise SurveyError(f"{path}: not valid YAML: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'survey'}: {e['msg']}" for e in error.errors())
+        raise SurveyError(f"{path}: {wrong}. Correct the file or compare it with {SHIPPED}") from error
+
+
+def load_surveys(root: Path | None = None) -> dict[str, Survey]:
+    """All surveys by name: the shipped ones, then those in <data>/surveys/, which replace a shipped one of their name.
+
+    Raises SurveyError where two user files carry one name, or start weights name a survey that does not exist.
+    """
+    folder = (root or data_root()) / "surveys"
+    surveys = {survey.name: survey for survey in map(read_survey, sorted(SHIPPED.glob("*.yaml")))}
+    origin: dict[str, Path] = {}
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        survey = read_survey(path)
+        if survey.name in origin:
+            raise SurveyError(f"{path}: survey {survey.name!r} is already defined in {origin[survey.name]}; rename one")
+        origin[survey.name] = path
+        surveys[survey.name] = survey
+    for survey in surveys.values():
+        for start in survey.start_weights:
+            if start not in {"random", "imagenet", "rgz"} and (start not in surveys or start == survey.name):
+                raise SurveyError(
+                    f"survey {survey.name!r}: start weights {start!r} are neither random, imagenet, rgz nor another survey"
+                )
+    return surveys

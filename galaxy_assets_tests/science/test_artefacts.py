@@ -1,0 +1,189 @@
+"""Evidence against cutouts whose fault is known, and regions on maps whose islands are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxy_assets.science.artefacts import Region, apply_regions, evidence, propose_regions
+from galaxy_assets.science.cutouts import WITHOUT_PIXELS
+from galaxy_assets.surveys.model import ArtefactRules
+
+RULES = ArtefactRules()
+SIDE = 64
+
+
+def galaxy(seed: int = 0) -> np.ndarray:
+    """uint8 (64, 64, 3): a round source on a noisy sky."""
+    rows, columns = np.mgrid[:SIDE, :SIDE] - SIDE / 2
+    source = 150 * np.exp(-(rows**2 + columns**2) / 200)
+    sky = np.random.default_rng(seed).normal(20, 2, (SIDE, SIDE, 3))
+    return np.rint(sky + source[..., None] * [1, 0.8, 0.6]).clip(0, 255).astype(np.uint8)
+
+
+def judge(image: np.ndarray, outcome: str = "cropped") -> dict:
+    return evidence(image[None], [outcome], RULES).to_pylist()[0]
+
+
+class TestEvidence:
+    def test_a_galaxy_is_not_suspect(self):
+        row = judge(galaxy())
+        assert (row["suspect"], row["reason"], row["fallback"], row["blank"]) == (False, "", False, False)
+        assert row["blank_fraction"] < 0.3 and row["saturated_fraction"] == 0
+        assert row["edge_flux_ratio"] < 0.7 and row["band_mismatch"] < 0.05
+
+    def test_a_few_pixels_on_nothing_are_blank(self):
+        image = np.full((SIDE, SIDE, 3), 7, np.uint8)
+        image[30:33, 30:33] = 60
+        row = judge(image)
+        assert row["blank_fraction"] == 1 - 9 / SIDE**2
+        assert row["blank"] and row["suspect"] and row["reason"] == "blank"
+
+    def test_saturation_in_one_band_counts(self):
+        image = galaxy()
+        image[:, 20:24, 1] = 250
+        row = judge(image)
+        assert row["saturated_fraction"] == 4 / SIDE and row["reason"] == "saturated"
+        image[:, 20:24, 1] = 249
+        assert judge(image)["saturated_fraction"] == 0
+
+    def test_a_bright_border(self):
+        image = np.full((SIDE, SIDE, 1), 100, np.uint8)
+        image[8:-8, 8:-8] = 77  # between the border and the central half: counts for neither
+        image[16:-16, 16:-16] = 50
+        row = judge(image)
+        assert row["edge_flux_ratio"] == 2 and row["reason"] == "edge_flux"
+        image[16:-16, 16:-16] = 0
+        assert judge(image)["edge_flux_ratio"] == np.inf
+
+    def test_a_shifted_band_mismatches(self):
+        image = galaxy()
+        aligned = judge(image)["band_mismatch"]
+        mismatch = []
+        for shift in (4, 8, 16):
+            image[..., 2] = np.roll(galaxy()[..., 2], shift, axis=1)
+            mismatch.append(judge(image)["band_mismatch"])
+        assert aligned < mismatch[0] < mismatch[1] < mismatch[2]
+        bands = image.reshape(-1, 3).T.astype(float)
+        assert mismatch[2] == pytest.approx(1 - np.corrcoef(bands).min(), abs=1e-5)
+
+    def test_a_constant_band_and_a_grey_image(self):
+        image = galaxy()
+        image[..., 2] = 9
+        assert judge(image)["band_mismatch"] == 1
+        assert judge(image[..., :1])["band_mismatch"] == 0
+
+    def test_fallbacks(self):
+        none, edge = judge(galaxy(), "fallback_no_contour"), judge(galaxy(), "fallback_edge")
+        assert (none["fallback"], none["suspect"], none["reason"]) == (True, True, "fallback_no_contour")
+        assert (edge["fallback"], edge["suspect"], edge["reason"]) == (True, False, "")
+
+    @pytest.mark.parametrize("outcome", sorted(WITHOUT_PIXELS))
+    def test_without_pixels_nothing_is_measured(self, outcome):
+        row = judge(np.zeros((SIDE, SIDE, 3), np.uint8), outcome)
+        assert row["blank"] and row["suspect"] and row["reason"] == outcome
+        assert row["blank_fraction"] is None and row["edge_flux_ratio"] is None
+
+    def test_several_reasons_and_the_order_of_rows(self, tmp_path):
+        white = np.full((SIDE, SIDE, 3), 255, np.uint8)
+        stored = np.lib.format.open_memmap(
+            tmp_path / "cutouts.npy", mode="w+", dtype=np.uint8, shape=(3, SIDE, SIDE, 3)
+        )
+        stored[:] = galaxy(0), white, galaxy(1)
+        table = evidence(stored, ["cropped", "fallback_no_contour", "cropped"], RULES)
+        assert table["reason"].to_pylist() == ["", "blank, saturated, edge_flux, fallback_no_contour", ""]
+
+    def test_no_image(self):
+        assert evidence(np.zeros((0, SIDE, SIDE, 3), np.uint8), [], RULES).num_rows == 0
+
+    def test_lengths_must_agree(self):
+        with pytest.raises(ValueError, match="1 cutouts but 2 outcomes"):
+            evidence(galaxy()[None], ["cropped"] * 2, RULES)
+
+
+def world(islands: list[tuple[float, float, int, float]], seed: int = 0):
+    """x, y, suspect, reason of islands (x, y, members, share of suspects) of width 0.3."""
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([rng.normal(cx, 0.3, n) for cx, _, n, _ in islands])
+    y = np.concatenate([rng.normal(cy, 0.3, n) for _, cy, n, _ in islands])
+    suspect = np.concatenate([np.arange(n) < share * n for _, _, n, share in islands])
+    return x, y, suspect, ["edge_flux" if s else "" for s in suspect]
+
+
+class TestRegions:
+    def test_the_islands_of_suspects_are_found(self):
+        x, y, suspect, reason = world([(0, 0, 2000, 0.02), (8, 8, 200, 0.9), (-8, 5, 80, 1.0), (0, 9, 300, 0.2)])
+        first, second = propose_regions(x, y, suspect, reason, RULES)
+        assert (first.region, second.region) == (1, 2) and first.status == "proposed"
+        assert first.x0 > 6 and first.y0 > 6 and 150 <= first.n_suspect <= 180 and first.purity > 0.8
+        assert second.x1 < -6 and second.n >= 60 and second.purity == 1
+        assert first.reasons == f"edge_flux {first.n_suspect}"
+        kept, rule = apply_regions(x, y, np.zeros(len(x), bool), [first, second])
+        assert kept[:2000].all() and kept[2280:].all()
+        assert (~kept).sum() == first.n + second.n
+        assert rule.count("region 1") == first.n and rule.count("region 2") == second.n
+
+    @given(
+        n=st.integers(1, 300), share=st.floats(0, 1), seed=st.integers(0, 99), purity=st.floats(0.1, 1),
+        minimum=st.integers(1, 20),
+    )  # fmt: skip
+    def test_every_region_keeps_its_promise(self, n, share, seed, purity, minimum):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(2, n)).astype(np.float32)
+        suspect = rng.random(n) < share
+        x[rng.random(n) < 0.1] = np.nan
+        rules = ArtefactRules(region_purity=purity, region_minimum=minimum)
+        regions = propose_regions(x, y, suspect, ["blank" if s else "" for s in suspect], rules)
+        assert [r.region for r in regions] == list(range(1, len(regions) + 1))
+        for region in regions:
+            inside = region.holds(x, y)
+            assert region.n == inside.sum() >= minimum and region.n_suspect == (inside & suspect).sum()
+            assert region.purity == region.n_suspect / region.n >= purity * (1 - 1e-12)
+
+    @given(seed=st.integers(0, 99), scale=st.sampled_from([0.25, 8.0, 1024.0]))
+    def test_units_of_the_map_do_not_matter(self, seed, scale):
+        x, y, suspect, reason = world([(0, 0, 200, 0.05), (5, 5, 40, 0.9)], seed)
+        once = propose_regions(x, y, suspect, reason, RULES)
+        scaled = propose_regions(x * scale, y * scale, suspect, reason, RULES)
+        assert once and [(r.n, r.n_suspect) for r in scaled] == [(r.n, r.n_suspect) for r in once]
+
+    def test_a_mixed_island_is_not_torn_to_pieces(self):
+        x, y, suspect, reason = world([(0, 0, 4000, 0.02), (9, 9, 2000, 0.65)])
+        order = np.random.default_rng(1).permutation(2000) + 4000
+        suspect[4000:], reason[4000:] = suspect[order], [reason[i] for i in order]
+        largest, *others = propose_regions(x, y, suspect, reason, RULES)
+        assert largest.n > 1900 and sum(region.n for region in others) < 40
+
+    def test_scattered_suspects_propose_nothing(self):
+        rng = np.random.default_rng(3)
+        suspect = rng.random(3000) < 0.05
+        reason = ["edge_flux" if s else "" for s in suspect]
+        assert propose_regions(rng.normal(size=3000), rng.normal(size=3000), suspect, reason, RULES) == []
+
+    def test_no_map(self):
+        nowhere = np.full(4, np.nan)
+        assert propose_regions(nowhere, nowhere, np.ones(4, bool), ["blank"] * 4, RULES) == []
+
+    def test_one_point_many_times(self):
+        same = np.ones(6)
+        (region,) = propose_regions(same, same, np.ones(6, bool), ["blank, saturated"] * 6, RULES)
+        assert (region.x0, region.x1, region.n, region.reasons) == (1, 1, 6, "blank 6, saturated 6")
+
+
+class TestApply:
+    box = Region(1, 0, 0, 1, 1, 5, 5, 1.0, "edge_flux 5")
+    x = np.array([0.0, 1.0, 1.5, np.nan, 0.5])
+    y = np.array([0.0, 1.0, 0.5, np.nan, 0.5])
+
+    def test_blank_goes_before_regions_and_the_first_region_before_the_second(self):
+        larger = replace(self.box, region=2, x1=2)
+        blank = np.array([True, False, False, False, False])
+        kept, rule = apply_regions(self.x, self.y, blank, [self.box, larger])
+        assert rule == ["blank", "region 1", "region 2", None, "region 1"]
+        assert kept.tolist() == [False, False, False, True, False]
+
+    def test_a_rejected_region_removes_nothing(self):
+        kept, rule = apply_regions(self.x, self.y, np.zeros(5, bool), [replace(self.box, status="rejected")])
+        assert kept.all() and kept.dtype == bool and rule == [None] * 5

@@ -1,0 +1,38 @@
+"""The mixture predicts from its arrays what scikit-learn predicts from its object."""
+
+import numpy as np
+from sklearn.datasets import make_blobs
+from sklearn.mixture import BayesianGaussianMixture
+
+from galaxy_assets.science import mixture
+from galaxy_assets.surveys.model import Mixture
+
+SETTINGS = Mixture(components=6, n_init=2, max_iter=300, seed=4)
+
+
+def test_probabilities_equal_scikit_learns_up_to_the_numbering():
+    features, _ = make_blobs(300, n_features=4, centers=4, cluster_std=2.0, random_state=1)
+    model = mixture.fit(features, SETTINGS)
+    reference = BayesianGaussianMixture(
+        n_components=6, weight_concentration_prior=0.5, n_init=2, max_iter=300, random_state=4
+    ).fit(features)
+    order = np.argsort(-reference.weights_, kind="stable")
+    new = np.random.default_rng(0).normal(size=(50, 4)) * 8
+    np.testing.assert_allclose(model.probabilities(new), reference.predict_proba(new)[:, order], atol=1e-9)
+    np.testing.assert_allclose(model.probabilities(new).sum(axis=1), 1)
+    assert (np.diff(model.weights) <= 0).all()
+
+
+def test_blobs_are_found():
+    features, truth = make_blobs(400, n_features=3, centers=3, cluster_std=0.5, random_state=2)
+    found = mixture.fit(features, SETTINGS).probabilities(features).argmax(axis=1)
+    for blob in range(3):
+        assert len(set(found[truth == blob])) == 1
+
+
+def test_fewer_galaxies_than_components_and_no_convergence_are_recorded():
+    features = np.random.default_rng(0).normal(size=(4, 2))
+    assert len(mixture.fit(features, SETTINGS).weights) == 4
+    hard = np.random.default_rng(0).normal(size=(200, 5))
+    model = mixture.fit(hard, Mixture(components=6, n_init=1, max_iter=1))
+    assert not model.converged and model.iterations == 1

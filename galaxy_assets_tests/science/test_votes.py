@@ -1,0 +1,221 @@
+"""The vote tree: both campaigns in one form, cuts at their limits, evaluation classes, anomalies and scores."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxy_assets.science import votes
+from galaxy_assets.science.votes import TREES, VotesError
+from galaxy_assets.surveys.model import Anomaly, Cut, Evaluation, EvaluationClass, Source
+from galaxy_assets.surveys.readers import open_reader
+
+REAL = os.environ.get("GALAXY_ASSETS_REAL_DATA")
+
+ROUND = {"smooth-or-featured_smooth": 9, "smooth-or-featured_artifact": 1, "how-rounded_completely": 9}
+SPIRAL = {"smooth-or-featured_featured-or-disk": 10, "disk-edge-on_no": 10, "has-spiral-arms_yes": 10}
+CALM, CRASH = {"merging_neither": 10}, {"merging_merger": 3, "merging_neither": 7}
+
+
+def delivered(*galaxies: dict[str, int], campaign: str = "1_and_2", names: list | None = None) -> pa.Table:
+    """A volunteer table as delivered, from the counts that are not zero; unasked fractions as the campaign has them."""
+    columns: dict[str, list] = {"iauname": names or [f"g{i}" for i in range(len(galaxies))]}
+    for question in TREES[campaign]:
+        counts = np.array([[g.get(f"{question.name}_{a}", 0) for a in question.answers] for g in galaxies])
+        total = counts.sum(axis=1)
+        columns[question.total_column] = total.tolist()
+        for answer, count in zip(question.answers, counts.T, strict=True):
+            share = np.where(total > 0, count / np.maximum(total, 1), 0.0 if campaign == "1_and_2" else np.nan)
+            columns[f"{question.name}_{answer}"] = count.tolist()
+            columns[f"{question.name}_{answer}_fraction"] = share.tolist()
+    return pa.table(columns)
+
+
+def normal(*galaxies: dict[str, int]) -> pa.Table:
+    return votes.normalise(delivered(*galaxies), "1_and_2")
+
+
+@pytest.mark.parametrize("campaign", ["1_and_2", "5"])
+def test_tree_is_rooted_and_consistent(campaign):
+    root, *others = TREES[campaign]
+    answers = {(q.name, a) for q in TREES[campaign] for a in q.answers}
+    assert root.parents == () and len(answers) == {"1_and_2": 30, "5": 34}[campaign]
+    assert all(q.parents and set(q.parents) <= answers for q in others)
+
+
+@pytest.mark.parametrize("campaign", ["1_and_2", "5"])
+def test_unasked_questions_are_null_in_both_campaigns(campaign):
+    asked = {"smooth-or-featured_smooth": 3, "smooth-or-featured_artifact": 1}
+    table = votes.normalise(delivered(asked, campaign=campaign), campaign)
+    (row,) = table.to_pylist()
+    assert row["total_votes"] == row["smooth-or-featured_total-votes"] == 4
+    assert row["smooth-or-featured_smooth_fraction"] == 0.75
+    assert row["smooth-or-featured_featured-or-disk_fraction"] == 0.0
+    assert row["bar_no_fraction"] is None and row["bar_no"] == 0
+    assert table.schema.equals(votes.empty(campaign).schema) and votes.empty(campaign).num_rows == 0
+
+
+def test_types_of_the_normal_form():
+    schema = normal(ROUND).schema
+    assert schema.names[:2] == ["galaxy_id", "total_votes"]
+    for name in schema.names[1:]:
+        assert schema.field(name).type == (pa.float64() if name.endswith("_fraction") else pa.int32())
+
+
+def test_missing_columns_are_named():
+    table = delivered(ROUND).drop_columns(["bar_yes", "merging_total-votes"])
+    with pytest.raises(VotesError, match="no column bar_yes, merging_total-votes;"):
+        votes.normalise(table, "1_and_2")
+
+
+@pytest.mark.parametrize("bad", [["many"], [-1], [0.5], [1e12]])
+def test_cells_that_are_no_counts_are_one_error(bad):
+    table = delivered(ROUND)
+    table = table.set_column(table.column_names.index("bar_yes"), "bar_yes", [bad])
+    with pytest.raises(VotesError, match="bar_yes"):
+        votes.normalise(table, "1_and_2")
+
+
+def test_repeated_and_nameless_rows_are_dropped_and_counted(caplog):
+    table = delivered(ROUND, SPIRAL, CALM, CALM, names=["a", "a", None, "b"])
+    normalised = votes.normalise(table, "1_and_2")
+    assert normalised["galaxy_id"].to_pylist() == ["a", "b"]
+    assert normalised["smooth-or-featured_smooth"].to_pylist() == [9, 0]
+    assert "dropped 1 repeated" in caplog.text and "dropped 1 rows without iauname" in caplog.text
+
+
+def test_four_of_five_votes_are_not_above_80_percent_even_in_single_precision():
+    table = delivered({"disk-edge-on_yes": 4, "disk-edge-on_no": 1}, {"disk-edge-on_yes": 5})
+    name = "disk-edge-on_yes_fraction"
+    single = table.set_column(table.column_names.index(name), name, table[name].cast(pa.float32()))
+    for delivery in (table, single):
+        normalised = votes.normalise(delivery, "1_and_2")
+        assert votes.passes(normalised, Cut(question="disk-edge-on", answer="yes", above=0.8)).tolist() == [False, True]
+
+
+def test_cuts_need_their_votes():
+    table = normal({"merging_neither": 4}, {"merging_neither": 5}, {})
+    below = Cut(question="merging", answer="merger", below=0.2)
+    assert votes.passes(table, below).tolist() == [False, True, False]
+    np.testing.assert_array_equal(votes.fraction(table, "merging", "neither", 1), [1.0, 1.0, np.nan])
+
+
+def test_unknown_answers_are_an_error_that_lists_the_known():
+    with pytest.raises(VotesError, match="bar_strong.*bar_yes, bar_no"):
+        votes.fraction(normal(ROUND), "bar", "strong", 1)
+
+
+PAPER = Evaluation(
+    classes=(
+        EvaluationClass(
+            name="round",
+            cuts=(
+                Cut(question="smooth-or-featured", answer="smooth", above=0.8),
+                Cut(question="how-rounded", answer="completely", above=0.8),
+            ),
+        ),
+        EvaluationClass(
+            name="spiral",
+            cuts=(
+                Cut(question="smooth-or-featured", answer="featured-or-disk", above=0.8),
+                Cut(question="has-spiral-arms", answer="yes", above=0.8),
+            ),
+        ),
+        EvaluationClass(name="edge_on", cuts=(Cut(question="disk-edge-on", answer="yes", above=0.8),)),
+    ),
+    reject=(Cut(question="merging", answer="merger", below=0.2),),
+)
+
+
+def test_evaluation_classes_of_the_paper(caplog):
+    caplog.set_level("INFO")
+    table = normal(
+        ROUND | CALM,
+        SPIRAL | CALM,
+        {"disk-edge-on_yes": 5} | CALM,
+        SPIRAL | CRASH,  # a merger
+        ROUND | CALM | {"disk-edge-on_yes": 6},  # in two classes
+        ROUND,  # nobody asked whether it merges
+        ROUND | CALM | {"how-rounded_completely": 4},  # too few votes
+    )
+    subset = votes.evaluation_class(table, PAPER)
+    assert subset.to_pylist() == [
+        {"galaxy_id": "g0", "evaluation_class": "round"},
+        {"galaxy_id": "g1", "evaluation_class": "spiral"},
+        {"galaxy_id": "g2", "evaluation_class": "edge_on"},
+    ]
+    assert "left out 1 galaxies" in caplog.text
+
+
+def test_evaluation_classes_by_labels():
+    table = pa.table({"galaxy_id": ["a", "b", "c", "d"], "label": ["100", "104", "310", None]})
+    evaluation = Evaluation(classes=(EvaluationClass(name="FRI", labels=("100", "104")),))
+    assert votes.evaluation_class(table, evaluation)["galaxy_id"].to_pylist() == ["a", "b"]
+
+
+def test_no_classes_and_no_galaxies_give_an_empty_subset():
+    for table, evaluation in ((normal(ROUND), Evaluation()), (votes.empty("1_and_2"), PAPER)):
+        subset = votes.evaluation_class(table, evaluation)
+        assert subset.num_rows == 0 and subset.column_names == ["galaxy_id", "evaluation_class"]
+
+
+MERGERS = Anomaly(question="merging", answers=("merger", "both"))
+
+
+def test_anomaly_is_the_sum_of_its_answers():
+    table = normal(
+        {"merging_merger": 6, "merging_both": 8, "merging_neither": 21},  # 14 of 35 are exactly 0.4
+        {"merging_merger": 9},  # too few votes
+        {"merging_tidal-debris": 10},
+        {},
+    )
+    probability, is_true = votes.anomaly_probability(table, MERGERS)
+    np.testing.assert_array_equal(probability, [0.4, 1.0, 0.0, np.nan])
+    assert is_true.tolist() == [True, False, False, False]
+
+
+def test_anomaly_without_a_question_is_an_error():
+    with pytest.raises(VotesError, match="no question and answers"):
+        votes.anomaly_probability(normal(ROUND), Anomaly(labels=("ring",)))
+
+
+def test_scores_round_halves_to_even():
+    assert votes.score(np.array([0, 0.1, 0.3, 0.4, 0.5, 0.7, 0.9, 1])).tolist() == [0, 0, 2, 2, 2, 4, 4, 5]
+    for wrong in (np.nan, -0.1, 1.1):
+        with pytest.raises(ValueError, match="0 to 1"):
+            votes.score(wrong)
+
+
+@given(st.lists(st.integers(0, 60), min_size=4, max_size=4))
+def test_every_galaxy_asked_has_a_probability_and_a_score(counts):
+    galaxy = {f"merging_{a}": n for a, n in zip(TREES["1_and_2"][-1].answers, counts, strict=True)}
+    probability, is_true = votes.anomaly_probability(normal(galaxy), MERGERS)
+    total, merging = sum(counts), counts[0] + counts[2]
+    if total == 0:
+        assert np.isnan(probability[0]) and not is_true[0]
+    else:
+        assert probability[0] == pytest.approx(merging / total)
+        assert is_true[0] == (10 * merging >= 4 * total and total >= 10)
+        assert votes.score(probability)[0] == round(5 * round(merging / total, 9))
+
+
+@pytest.mark.skipif(not REAL, reason="GALAXY_ASSETS_REAL_DATA is not set")
+@pytest.mark.parametrize(("campaign", "galaxies"), [("1_and_2", 6), ("5", 6)])
+def test_official_tables_follow_the_tree(campaign, galaxies):
+    source = Source(reader="galaxy_zoo_decals", path="gz_decals_sample", campaign=campaign)
+    table = open_reader(source, Path(REAL)).votes()
+    assert table.num_rows == galaxies
+    for question in TREES[campaign]:
+        total = table[question.total_column].to_numpy()
+        if question.parents:
+            led_here = sum(table[f"{parent}_{answer}"].to_numpy() for parent, answer in question.parents)
+            np.testing.assert_array_equal(total, led_here)
+        for answer in question.answers:
+            share = votes.fraction(table, question.name, answer, 1)
+            np.testing.assert_array_equal(np.isnan(share), total == 0)
+            count = table[f"{question.name}_{answer}"].to_numpy()
+            np.testing.assert_allclose(share[total > 0], (count[total > 0] / total[total > 0]), atol=1e-12)

@@ -1,0 +1,157 @@
+"""The rules of the house, kept by tests: layering, light loading, one graph for every survey."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.surveys.model import load_surveys
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "galaxy_assets"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+GRAPH = {
+    "catalogue": [],
+    "volunteer_votes": [],
+    "cutouts": ["catalogue"],
+    "pretrained_features": ["cutouts"],
+    "artefact_map": ["cutouts", "pretrained_features"],
+    "artefact_regions": ["artefact_map"],
+    "clean_galaxies": ["artefact_map", "artefact_regions", "cutouts"],
+    "byol_checkpoints": ["clean_galaxies", "cutouts"],
+    "embeddings": ["byol_checkpoints", "clean_galaxies", "cutouts"],
+    "pca_model": ["embeddings"],
+    "pca_features": ["embeddings", "pca_model"],
+    "evaluation_subset": ["catalogue", "clean_galaxies", "cutouts", "volunteer_votes"],
+    "epoch_accuracy": ["byol_checkpoints", "cutouts", "evaluation_subset"],
+    "umap": ["pca_features"],
+    "cluster_model": ["pca_features"],
+    "cluster_labels": ["cluster_model", "pca_features"],
+    "cluster_gallery": ["cluster_labels", "cutouts", "umap"],
+    "vote_fractions": ["catalogue", "cluster_labels", "volunteer_votes"],
+    "cluster_summary": ["artefact_map", "cluster_labels", "cluster_model", "evaluation_subset", "umap"],
+    "label_events": ["catalogue", "cutouts", "pca_features", "volunteer_votes"],
+    "anomaly_ranking": ["cutouts", "label_events", "pca_features"],
+    "anomaly_recall": ["anomaly_ranking", "catalogue", "umap", "volunteer_votes"],
+    "similar_galaxies": ["anomaly_ranking", "cutouts", "pca_features"],
+    "results": [
+        "anomaly_recall",
+        "byol_checkpoints",
+        "catalogue",
+        "clean_galaxies",
+        "cluster_summary",
+        "cutouts",
+        "epoch_accuracy",
+        "evaluation_subset",
+        "label_events",
+        "pca_model",
+        "umap",
+        "volunteer_votes",
+    ],
+}
+PARTITIONS = {
+    "batch": ["catalogue", "cutouts", "pretrained_features"],
+    "init": [
+        "byol_checkpoints",
+        "cluster_gallery",
+        "cluster_model",
+        "cluster_summary",
+        "epoch_accuracy",
+        "pca_model",
+        "umap",
+        "vote_fractions",
+    ],
+    "batch_init": ["cluster_labels", "embeddings", "pca_features"],
+}
+GPU = ["byol_checkpoints", "embeddings", "epoch_accuracy", "pretrained_features"]
+
+
+def imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    return names | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def test_only_the_outer_rooms_know_dagster():
+    outer = {"definitions.py", "assets", "lake", "automation.py", "cli.py"}
+    inner = [m for m in MODULES if m.relative_to(PACKAGE).parts[0] not in outer]
+    assert [m for m in inner if any(name.split(".")[0] == "dagster" for name in imports(m))] == []
+    assert len(inner) > 15
+
+
+def test_the_methods_do_not_know_the_platform():
+    rooms = ("galaxy_assets.assets", "galaxy_assets.lake", "galaxy_assets.automation", "galaxy_assets.definitions")
+    science = [m for m in MODULES if "science" in m.parts or "figures" in m.parts]
+    assert [(m.name, n) for m in science for n in imports(m) if n.startswith(rooms)] == []
+
+
+def test_loading_the_code_location_imports_nothing_heavy():
+    heavy = ["torch", "torchvision", "timm", "umap", "sklearn", "cv2", "galsim", "matplotlib", "seaborn", "numba"]
+    code = (
+        "import sys; from galaxy_assets.definitions import build_defs; build_defs().resolve_asset_graph(); "
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_module_says_what_belongs_in_it():
+    undocumented = [str(m.relative_to(ROOT)) for m in MODULES if not ast.get_docstring(ast.parse(m.read_text()))]
+    assert undocumented == []
+
+
+def test_no_room_is_a_drawer():
+    drawers = {"utils", "helpers", "common", "misc", "util", "helper"}
+    assert [m for m in MODULES if drawers & set(m.relative_to(PACKAGE).with_suffix("").parts)] == []
+
+
+@pytest.fixture(scope="module")
+def defs(tmp_path_factory) -> dg.Definitions:
+    return build_defs(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.parametrize("survey", sorted(load_surveys(Path("/nonexistent"))))
+def test_every_survey_has_the_same_graph(defs, survey):
+    graph = defs.resolve_asset_graph()
+    nodes = {k.path[-1]: graph.get(k) for k in graph.get_all_asset_keys() if k.path[0] == survey}
+    assert {n: sorted(p.path[-1] for p in node.parent_keys if p.path[0] == survey) for n, node in nodes.items()} == GRAPH
+
+
+def test_partitions_and_pools_are_as_drawn(defs):
+    graph = defs.resolve_asset_graph()
+    by: dict[str, list[str]] = {"batch": [], "init": [], "batch_init": []}
+    gpu = []
+    for key in sorted(k for k in graph.get_all_asset_keys() if k.path[0] == "gz_decals"):
+        node = graph.get(key)
+        match node.partitions_def:
+            case dg.MultiPartitionsDefinition():
+                by["batch_init"].append(key.path[-1])
+            case dg.DynamicPartitionsDefinition():
+                by["batch"].append(key.path[-1])
+            case dg.StaticPartitionsDefinition():
+                by["init"].append(key.path[-1])
+        if node.pools == {"gpu"}:
+            gpu.append(key.path[-1])
+    assert by == PARTITIONS
+    assert gpu == GPU
+
+
+def test_start_weights_from_another_survey_are_lineage(defs):
+    graph = defs.resolve_asset_graph()
+    parents = graph.get(dg.AssetKey(["mirabest", "byol_checkpoints"])).parent_keys
+    assert dg.AssetKey(["gz_decals", "byol_checkpoints"]) in parents
+
+
+def test_the_location_is_valid_and_named_alike_in_both_files(defs):
+    dg.Definitions.validate_loadable(defs)
+    location = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"][0]["python_module"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    assert location["module_name"] == project["code_location_target_module"]
+    assert location["location_name"] == project["code_location_name"]
