@@ -201,7 +201,7 @@ def _blocked(graph, assets: list[dg.AssetKey], broken: set, init: str | None, ma
 
 
 def _outdated(instance, graph, assets: list[dg.AssetKey], stage: Stage, key, layout: Layout) -> list[dg.AssetKey]:
-    """Assets of the stage to run: those whose file is missing or which Dagster calls outdated, and what follows them."""
+    """Assets of the stage to run: without a file, outdated as Dagster sees it, or after one of these."""
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
     chosen: list[dg.AssetKey] = []
     for asset in assets:

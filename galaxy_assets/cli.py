@@ -138,7 +138,9 @@ def _summary(surveys: list[Survey]) -> None:
             query = f"select description, observed, expected, verdict from {survey.name}.results"
             for description, observed, expected, verdict in lake.sql(query).fetchall():
                 paper = f"   paper {expected:,.4g}: {verdict}" if expected is not None else ""
-                typer.echo(f"  {description[: width - 40]:<62} {observed:>10,.4g}{paper}" if observed is not None else "")
+                typer.echo(
+                    f"  {description[: width - 40]:<62} {observed:>10,.4g}{paper}" if observed is not None else ""
+                )
         typer.echo(f"  figures: {layout.figure(survey.name, 'x').parent}")
     typer.echo("\nLook at it: `make dev`, then http://127.0.0.1:3000. Ask it in SQL:")
     typer.echo(

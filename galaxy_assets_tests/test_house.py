@@ -121,7 +121,9 @@ def defs(tmp_path_factory) -> dg.Definitions:
 def test_every_survey_has_the_same_graph(defs, survey):
     graph = defs.resolve_asset_graph()
     nodes = {k.path[-1]: graph.get(k) for k in graph.get_all_asset_keys() if k.path[0] == survey}
-    assert {n: sorted(p.path[-1] for p in node.parent_keys if p.path[0] == survey) for n, node in nodes.items()} == GRAPH
+    assert {
+        n: sorted(p.path[-1] for p in node.parent_keys if p.path[0] == survey) for n, node in nodes.items()
+    } == GRAPH
 
 
 def test_partitions_and_pools_are_as_drawn(defs):

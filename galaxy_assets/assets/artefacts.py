@@ -70,9 +70,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             table = table.append_column(name, evidence[name])
         return result(table, metadata={"suspects": int(np.sum(evidence["suspect"].to_numpy(zero_copy_only=False)))})
 
-    @survey_asset(
-        survey, "3_artefacts", paper="3.3, Figure 1", reads=["artefact_map"], settings=[survey.artefacts]
-    )
+    @survey_asset(survey, "3_artefacts", paper="3.3, Figure 1", reads=["artefact_map"], settings=[survey.artefacts])
     def artefact_regions(artefact_map: pa.Table) -> dg.MaterializeResult[pa.Table]:
         """The proposed rule: boxes on the map of pretrained features in which suspects are the majority, each with its
         evidence. A person reviews it by writing `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes

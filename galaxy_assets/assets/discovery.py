@@ -86,6 +86,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                 per_round=anomaly.per_round,
                 budget=anomaly.budget,
                 trade_off=anomaly.trade_off,
+                start=anomaly.length_scale_start,
             )
         now, seen = datetime.now(UTC), digest(pca_features)
         rows = [
@@ -119,7 +120,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         "7_discovery",
         paper="7.1, Figure 9",
         reads={"cutouts": {}, "pca_features": main, "label_events": {}},
-        settings=[survey.main_start_weights],
+        settings=[anomaly, survey.main_start_weights],
         kinds=("scikitlearn", "parquet"),
         checks={"posterior_informed": "The scores given tell galaxies apart: the posterior is not flat."},
     )
@@ -135,7 +136,10 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         queried = {e["galaxy_id"]: e["round"] for e in events}
         if events:
             state = active_learning.posterior(
-                features, np.array([row[e["galaxy_id"]] for e in events]), np.array([e["score"] for e in events])
+                features,
+                np.array([row[e["galaxy_id"]] for e in events]),
+                np.array([e["score"] for e in events]),
+                anomaly.length_scale_start,
             )
             score, std, flat, kernel = state.mean, pa.array(state.std), state.flat, state.kernel
         else:

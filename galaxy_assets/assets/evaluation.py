@@ -63,7 +63,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             metadata |= picture(lake, survey, sheet, "evaluation_classes")
         least = min(counts.values(), default=0)
         return result(
-            subset, metadata=metadata, checks=[check("classes_filled", least >= 10, f"smallest class: {least}", warn=True)]
+            subset,
+            metadata=metadata,
+            checks=[check("classes_filled", least >= 10, f"smallest class: {least}", warn=True)],
         )
 
     @survey_asset(

@@ -96,6 +96,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         from galaxy_assets.science import byol
         from galaxy_assets.science.encoders import (
             Encoder,
+            MissingWeights,
             build_encoder,
             choose_device,
             components_for,
@@ -105,15 +106,18 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         )
 
         init, device = context.partition_key, choose_device()
-        start = start_checkpoint(survey, init, lake)
-        encoder = build_encoder(
-            recipe.backbone,
-            init,
-            seed=recipe.seed,
-            weights=lake.layout.weights,
-            checkpoint=start,
-            rgz=survey.rgz_checkpoint and lake.layout.root / survey.rgz_checkpoint,
-        )
+        try:
+            start = start_checkpoint(survey, init, lake)
+            encoder = build_encoder(
+                recipe.backbone,
+                init,
+                seed=recipe.seed,
+                weights=lake.layout.weights,
+                checkpoint=start,
+                rgz=lake.layout.root / survey.rgz_checkpoint if survey.rgz_checkpoint else None,
+            )
+        except MissingWeights as error:
+            raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings no weights
         pixels, rows, content = training_set(survey, lake, cutouts, clean_galaxies)
         identity = json.dumps([recipe.model_dump(mode="json"), init, start and file_sha256(start), content])
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -156,6 +160,8 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
                     images_per_second=r.images_per_second,
                 ),
             )
+        # nothing is left to resume, and the state is larger than all checkpoints together
+        files.state.unlink(missing_ok=True)
         table = ledger(files, recipe.epochs)
         last = table.to_pylist()[-1]
         return result(
@@ -217,9 +223,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         table = with_vectors(kept, key["init"], features)
         return result(table, metadata={"epoch": row["epoch"], "recipe": row["recipe"], "features": features.shape[1]})
 
-    @survey_asset(
-        survey, "4_representation", paper="4.2", by="init", reads=["embeddings"], settings=[survey.variance]
-    )
+    @survey_asset(survey, "4_representation", paper="4.2", by="init", reads=["embeddings"], settings=[survey.variance])
     def pca_model(context: dg.AssetExecutionContext, lake: Lake, embeddings: pa.Table):
         """The principal components that hold the survey's share of the variance (95 % in the paper), as rows: the mean
         and then each component with its explained variance."""

@@ -119,7 +119,11 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         return result(table, metadata={"members below probability 0.5": unsure})
 
     @survey_asset(
-        survey, "6_structure", paper="6.1, Figures 4-6", by="init", reads={"cutouts": EVERY_BATCH, "cluster_labels": {}, "umap": {}}
+        survey,
+        "6_structure",
+        paper="6.1, Figures 4-6",
+        by="init",
+        reads={"cutouts": EVERY_BATCH, "cluster_labels": {}, "umap": {}},
     )
     def cluster_gallery(
         context: dg.AssetExecutionContext, lake: Lake, cutouts: pa.Table, cluster_labels: pa.Table, umap: pa.Table
@@ -253,7 +257,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                 **picture(lake, survey, figure, "class_map", context.partition_key),
             },
             checks=[
-                check("clusters_used", 2 * used >= len(summaries), f"{used} of {len(summaries)} have members", warn=True)
+                check(
+                    "clusters_used", 2 * used >= len(summaries), f"{used} of {len(summaries)} have members", warn=True
+                )
             ],
         )
 

@@ -122,9 +122,7 @@ def survey_asset(
             kinds=set(kinds) | ({"pytorch"} if gpu else set()),
             pool="gpu" if gpu else None,
             op_tags=GPU_TAGS if gpu else None,
-            check_specs=[
-                dg.AssetCheckSpec(name, asset=key, description=text) for name, text in (checks or {}).items()
-            ],
+            check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in (checks or {}).items()],
             # a step process killed by the kernel is started again and resumes from its last whole epoch
             retry_policy=dg.RetryPolicy(max_retries=2, delay=5) if retry else None,
             tags={"survey": survey.name},

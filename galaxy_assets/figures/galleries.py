@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont
+    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 _TILE = 96
 _GAP = 4
@@ -149,7 +149,7 @@ def _words_only(text: str, tile: int) -> "Image":
     return image
 
 
-def _font(size: int) -> "FreeTypeFont":
+def _font(size: int) -> "FreeTypeFont | ImageFont":
     from PIL import ImageFont
 
     return ImageFont.load_default(size)

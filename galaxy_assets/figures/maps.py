@@ -5,7 +5,7 @@ Galaxies with a coordinate that is not finite are left out. UMAP's units are arb
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def cluster_map(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> "Figure":
         place = _label_place(members, taken, spacing)
         taken = np.vstack([taken, place])
         outline = [withStroke(linewidth=3, foreground="white")]
-        axes.text(*place, str(k), ha="center", va="center", weight="bold", path_effects=outline)
+        axes.text(place[0], place[1], str(k), ha="center", va="center", weight="bold", path_effects=outline)
     return figure
 
 
@@ -185,7 +185,7 @@ def _finite(x: np.ndarray, y: np.ndarray, *others: np.ndarray) -> tuple[list[np.
     return [x[finite], y[finite]], [np.asarray(a)[finite] for a in others]
 
 
-def _points(axes: "Axes", x: np.ndarray, y: np.ndarray, n: int, **style: object) -> "PathCollection":
+def _points(axes: "Axes", x: np.ndarray, y: np.ndarray, n: int, **style: Any) -> "PathCollection":
     """Draw points whose size and opacity suit a map of `n` galaxies in all."""
     size = np.clip(200 / np.sqrt(max(n, 1)), 0.6, 20)
     alpha = 0.8 if n < 20_000 else 0.5
@@ -198,12 +198,12 @@ def _class_names(labels: Sequence[Sequence[str | None]]) -> list[str]:
 
 def _classes(axes: "Axes", x: np.ndarray, y: np.ndarray, label: Sequence[str | None], names: Sequence[str]) -> None:
     # numpy makes an array of strings, with "None" for None, where it may choose the type
-    (x, y), (label,) = _finite(x, y, np.array(label, dtype=object))
+    (x, y), (found,) = _finite(x, y, np.array(label, dtype=object))
     if not len(x):
         say(axes, "no galaxies on the map")
         return
-    members = {name: np.array([found == name for found in label]) for name in names}
-    none = np.array([found is None for found in label])
+    members = {name: np.asarray(found == name) for name in names}
+    none = np.array([name is None for name in found])
     # the rarest class on top: it would lie hidden under the others
     rarest_last = sorted(names, key=lambda name: -members[name].sum())
     for i, name in enumerate(names):
@@ -225,6 +225,8 @@ def _classes(axes: "Axes", x: np.ndarray, y: np.ndarray, label: Sequence[str | N
 
 def _legend(figure: "Figure") -> None:
     """One legend under the panels, each name once, with symbols that are legible whatever the size on the map."""
+    from matplotlib.collections import PathCollection
+
     handles = {}
     for ax in figure.axes:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -235,7 +237,7 @@ def _legend(figure: "Figure") -> None:
         handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 4), frameon=False
     )
     for handle in legend.legend_handles:
-        if hasattr(handle, "set_sizes"):
+        if isinstance(handle, PathCollection):
             handle.set_sizes([36])
             handle.set_alpha(1)
 
@@ -244,12 +246,9 @@ def _shade(i: int) -> tuple[float, float, float]:
     """Colour of the i-th cluster: the palette, then the palette darker, then lighter."""
     from matplotlib.colors import to_rgb
 
-    base, tone = np.array(to_rgb(PALETTE[i % len(PALETTE)])), (i // len(PALETTE)) % 3
-    if tone == 1:
-        base = 0.6 * base + 0.4 * (base.sum() == 0)
-    elif tone == 2:
-        base = 0.6 * base + 0.4 * (1.9 if base.sum() == 0 else 1)
-    return tuple(base.tolist())
+    base = np.array(to_rgb(PALETTE[i % len(PALETTE)]))
+    shades = (base, 0.6 * base, 0.6 * base + 0.4)
+    return tuple(shades[i // len(PALETTE) % 3].tolist())
 
 
 def _label_place(members: np.ndarray, taken: np.ndarray, spacing: float) -> np.ndarray:

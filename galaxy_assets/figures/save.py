@@ -52,7 +52,8 @@ def preview(figure: "Figure | Image", limit: int = 48_000) -> str:
             image.save(encoded, format="JPEG", quality=70, optimize=True)
         else:
             kind = "png"
-            image.quantize(64).save(encoded, format="PNG", optimize=True)
+            # a median cut gives the colours to what fills the area: the few high scores would change hue
+            image.quantize(64, method=Image.Quantize.MAXCOVERAGE).save(encoded, format="PNG", optimize=True)
         text = f"![{alt}](data:image/{kind};base64,{base64.b64encode(encoded.getvalue()).decode()})"
         if len(text) <= limit:
             return text

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito (2008), safe for the colour-blind; their yellow is left out, it vanishes on white
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+# Okabe & Ito (2008), safe for the colour-blind; without their yellow, which vanishes on white, and with dark grey for
+# their black, which has no darker shade
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#444444")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 HIGHLIGHT = "#D55E00"
 CONTEXT = "#B8BDC4"

@@ -53,8 +53,10 @@ class Layout:
 
     def table(self, survey: str, asset: str, *partition: str) -> Path:
         """File of one table; `partition` is empty, (batch,), (init,) or (batch, init)."""
-        return self.lake.joinpath(survey, asset, *partition[:-1], f"{partition[-1]}.parquet") if partition else (
-            self.lake / survey / f"{asset}.parquet"
+        return (
+            self.lake.joinpath(survey, asset, *partition[:-1], f"{partition[-1]}.parquet")
+            if partition
+            else (self.lake / survey / f"{asset}.parquet")
         )
 
     def pixels(self, survey: str) -> Path:

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -49,7 +50,12 @@ class Posterior:
     kernel: str
 
 
-def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> Posterior:
+LengthScaleStart = Literal["median_distance", "one"]
+
+
+def posterior(
+    features: np.ndarray, rows: np.ndarray, scores: np.ndarray, start: LengthScaleStart = "median_distance"
+) -> Posterior:
     """Fit a Gaussian process to the scores and predict every galaxy.
 
     Parameters
@@ -57,17 +63,23 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> Pos
     features : (N, D) float, principal components, unscaled.
     rows : (L,) int, the labelled rows.
     scores : (L,) float, 0-5.
+    start : where the optimiser starts the length scale: at the median distance between labelled galaxies, or at 1 as
+        Astronomaly does. From 1 it finds no slope when galaxies lie tens apart, as those of a 1280-dimensional network
+        do, and the posterior is then zero everywhere but at the labelled galaxies. The model is the same.
 
     Kernel Matern(nu=1.5) + white noise without an amplitude, as Astronomaly's `protege.GaussianProcess`; the
     hyper-parameters are scikit-learn's optimum. A hyper-parameter at its bound is logged: the posterior is then flat,
     and order within it means nothing.
     """
+    from scipy.spatial.distance import pdist
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 
-    process = GaussianProcessRegressor(Matern(nu=1.5) + WhiteKernel())
     features = np.asarray(features, np.float64)
+    distance = float(np.median(pdist(features[rows]))) if start == "median_distance" and len(rows) > 1 else 1.0
+    length_scale = float(np.clip(distance, 1e-4, 1e4))  # within scikit-learn's bounds of 1e-5 to 1e5
+    process = GaussianProcessRegressor(Matern(length_scale, nu=1.5) + WhiteKernel())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         process.fit(features[rows], np.asarray(scores, np.float64))
@@ -87,7 +99,7 @@ def best_first(value: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Query:
-    """One galaxy shown to the oracle: its row, the round (0 is the seed sample), its acquisition and the score given."""
+    """One galaxy shown to the oracle: row, round (0 is the seed sample), acquisition and the score given."""
 
     row: int
     round: int
@@ -104,6 +116,7 @@ def search(
     per_round: int,
     budget: int,
     trade_off: float,
+    start: LengthScaleStart = "median_distance",
 ) -> list[Query]:
     """Run the search with an oracle that scores rows 0-5, and return every query in the order it was asked.
 
@@ -113,6 +126,7 @@ def search(
     ids : (N,) str, decide ties.
     oracle : called with rows (M,) int, returns integer scores (M,).
     seeds, per_round, budget, trade_off : 10, 10, 200 and .5 in the paper; the budget is capped at N.
+    start : see `posterior`.
     """
     budget = min(budget, len(features))
     rows = seed_sample(features, min(seeds, budget))
@@ -120,14 +134,12 @@ def search(
     while len(queries) < budget:
         asked = np.array([q.row for q in queries])
         scores = np.array([q.score for q in queries])
-        state = posterior(features, asked, scores)
+        state = posterior(features, asked, scores, start)
         acquisition = expected_improvement(state.mean, state.std, float(scores.max()), trade_off)
         order = best_first(acquisition, ids)
         rows = order[~np.isin(order, asked)][: min(per_round, budget - len(queries))]
         this = queries[-1].round + 1
-        queries += [
-            Query(int(r), this, float(acquisition[r]), int(s)) for r, s in zip(rows, oracle(rows), strict=True)
-        ]
+        queries += [Query(int(r), this, float(acquisition[r]), int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
         log.info("round %d: %d of %d scored, mean score %.2f", this, len(queries), budget, np.mean(scores))
     return queries
 

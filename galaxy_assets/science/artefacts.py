@@ -265,7 +265,9 @@ def read_review(path: Path) -> list[Region]:
         raise ValueError(f"{path}: no column {', '.join(sorted(missing))}; start from the table artefact_regions")
     unknown = set(frame["status"]) - {"proposed", "accepted", "rejected"}
     if unknown:
-        raise ValueError(f"{path}: unknown status {', '.join(map(repr, unknown))}; write proposed, accepted or rejected")
+        raise ValueError(
+            f"{path}: unknown status {', '.join(map(repr, unknown))}; write proposed, accepted or rejected"
+        )
     try:
         boxes = frame[["x0", "y0", "x1", "y1"]].astype(float)
     except ValueError as error:

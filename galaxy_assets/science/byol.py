@@ -87,8 +87,8 @@ class Byol(nn.Module):
 
         Running statistics are not averaged: the target gathers its own, as in byol-pytorch.
         """
-        online = [*self.encoder.parameters(), *self.projector.parameters()]
-        target = [*self.target_encoder.parameters(), *self.target_projector.parameters()]
+        online: list[Tensor] = [*self.encoder.parameters(), *self.projector.parameters()]
+        target: list[Tensor] = [*self.target_encoder.parameters(), *self.target_projector.parameters()]
         self._average(target, online, None)
 
 
@@ -166,7 +166,8 @@ def train(
             f"batch_size {recipe.batch_size} is larger than the training set of {len(indices)} images; lower it"
         )
     # before the copy that becomes the target, so that both have one memory layout
-    learner = Byol(encoder.to(device=device, memory_format=torch.channels_last), recipe, freeze=freeze).to(device)
+    encoder.to(device).to(memory_format=torch.channels_last)
+    learner = Byol(encoder, recipe, freeze=freeze).to(device)
     optimiser = adam(learner, recipe)
     identity = {
         "recipe": recipe.model_dump(mode="json"),

@@ -69,9 +69,7 @@ def summarise(
         share = float(suspect[members].mean()) if n else 0.0
         artefact = bool(n and share > artefact_fraction)
         rows.append(Summary(k, n, int(counts.sum()), majority, purity, share, artefact, ""))
-    return [
-        Summary(**{**row.__dict__, "description": describe(row, names[cluster == row.cluster])}) for row in rows
-    ]
+    return [Summary(**{**row.__dict__, "description": describe(row, names[cluster == row.cluster])}) for row in rows]
 
 
 def describe(summary: Summary, names: np.ndarray) -> str:

@@ -179,6 +179,9 @@ def imagenet_network(backbone: str, weights: Path) -> Any:
             network = timm.create_model("resnet18.tv_in1k", pretrained=False)
         network.load_state_dict(_read(RESNET18.find(weights)))
         return network
+    published = timm.get_pretrained_cfg(backbone)
+    if published is None:
+        raise ValueError(f"timm knows no pretrained weights for {backbone}; choose another backbone or start")
     places = [weights / f"{backbone}{suffix}" for suffix in (".safetensors", ".pth")]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
@@ -192,7 +195,7 @@ def imagenet_network(backbone: str, weights: Path) -> Any:
         return timm.create_model(
             backbone,
             pretrained=True,
-            num_classes=timm.get_pretrained_cfg(backbone).num_classes,
+            num_classes=published.num_classes,
             pretrained_cfg_overlay={"file": str(file)},
         )
 
@@ -419,7 +422,7 @@ def embed(
     rows = np.arange(len(pixels)) if indices is None else np.asarray(indices)
     features = np.empty((len(rows), encoder.feature_size), np.float32)
     modes = [(module, module.training) for module in encoder.modules()]
-    encoder.to(device=device, memory_format=torch.channels_last).eval()
+    encoder.to(device).to(memory_format=torch.channels_last).eval()
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         for begin in range(0, len(rows), batch_size):
             batch = torch.from_numpy(pixels[rows[begin : begin + batch_size]]).to(device)

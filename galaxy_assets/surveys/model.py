@@ -33,7 +33,9 @@ class Source(Settings):
     reader: Literal["galaxy_zoo_decals", "mirabest", "image_folder", "fits_folder", "simulated"]
     path: str = Field(description="folder or archive; relative to data/raw, or absolute")
     votes: str | None = Field(None, description="file name of the volunteer table, CSV or Parquet, inside `path`")
-    campaign: Literal["1_and_2", "5"] = Field("1_and_2", description="Galaxy Zoo DECaLS campaign of the volunteer table")
+    campaign: Literal["1_and_2", "5"] = Field(
+        "1_and_2", description="Galaxy Zoo DECaLS campaign of the volunteer table"
+    )
     images: str = Field("images", description="folder of the images inside `path` (image_folder, fits_folder)")
     labels: str | None = Field(None, description="CSV with one label per image, inside `path` (image_folder)")
     id_column: str = Field("id", description="column of `labels` that holds the image's file name without suffix")
@@ -50,7 +52,8 @@ class CutoutSettings(Settings):
     method: Literal["sigma_clip", "central", "whole"] = "sigma_clip"
     sigma: float = Field(4.0, gt=0, description="clipping limit, and the threshold in the paper's reading")
     threshold: Literal["paper_text", "astronomaly"] = Field(
-        "paper_text", description="median + sigma * std as the text says, or median + 1 * std as Astronomaly's code does"
+        "paper_text",
+        description="median + sigma * std as the text says, or median + 1 * std as Astronomaly's code does",
     )
     channel: Literal["first", "mean"] = Field("first", description="what is thresholded in a colour image")
     enlarge: float = Field(2.0, ge=1, description="bounding box is enlarged by this factor about its centre")
@@ -65,7 +68,9 @@ class ArtefactRules(Settings):
 
     blank_fraction: float = Field(0.98, description="share of pixels at the modal value from which an image is blank")
     saturated_fraction: float = Field(0.05, description="share of saturated pixels from which an image is suspect")
-    edge_flux_ratio: float = Field(1.0, description="mean flux of the border over that of the centre from which suspect")
+    edge_flux_ratio: float = Field(
+        1.0, description="mean flux of the border over that of the centre from which suspect"
+    )
     region_purity: float = Field(0.5, description="share of suspects from which a UMAP region is proposed for removal")
     region_minimum: int = Field(5, description="smallest number of images in a proposed region")
 
@@ -90,8 +95,10 @@ class Recipe(Settings):
     crop_probability: float = Field(0.7, ge=0, le=1)
     crop_minimum: float = Field(0.7, gt=0, le=1, description="smallest share of the area a resized crop keeps")
     rotation_probability: float = Field(0.7, ge=0, le=1)
-    precision: Literal["float32", "bfloat16"] = "float32"
-    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of training; on CPUs bfloat16 helps ResNets and slows EfficientNets"
+    )
+    seed: int = Field(0, ge=0)
 
 
 class Cut(Settings):
@@ -163,6 +170,11 @@ class Anomaly(Settings):
     per_round: int = 10
     budget: int = 200
     trade_off: float = 0.5
+    length_scale_start: Literal["median_distance", "one"] = Field(
+        "median_distance",
+        description="where the kernel's length scale starts; `one` is as published, and stays there "
+        "when features lie much further apart than 1",
+    )
 
 
 class Similarity(Settings):
@@ -278,6 +290,6 @@ def load_surveys(root: Path | None = None) -> dict[str, Survey]:
         for start in survey.start_weights:
             if start not in {"random", "imagenet", "rgz"} and (start not in surveys or start == survey.name):
                 raise SurveyError(
-                    f"survey {survey.name!r}: start weights {start!r} are neither random, imagenet, rgz nor another survey"
+                    f"survey {survey.name!r}: start weights {start!r} are not random, imagenet, rgz or another survey"
                 )
     return surveys

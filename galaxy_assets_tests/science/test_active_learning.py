@@ -44,7 +44,7 @@ def test_the_posterior_is_scikit_learns_whatever_the_block(monkeypatch):
     reference = GaussianProcessRegressor(Matern(nu=1.5) + WhiteKernel()).fit(features[rows], scores)
     mean, std = reference.predict(features, return_std=True)
     monkeypatch.setattr(al, "_BLOCK", 64)
-    found = al.posterior(features, rows, scores)
+    found = al.posterior(features, rows, scores, "one")
     np.testing.assert_allclose(found.mean, mean, atol=1e-6)
     np.testing.assert_allclose(found.std, std, atol=1e-6)
     assert not found.flat
@@ -59,9 +59,7 @@ def test_equal_scores_give_a_flat_posterior_and_ties_go_by_id():
 
 def test_the_search_asks_each_galaxy_once_in_rounds_and_finds_the_clump():
     features, ids, strange = world()
-    queries = al.search(
-        features, ids, lambda rows: 5 * strange[rows], seeds=10, per_round=10, budget=65, trade_off=0.5
-    )
+    queries = al.search(features, ids, lambda rows: 5 * strange[rows], seeds=10, per_round=10, budget=65, trade_off=0.5)
     assert [q.round for q in queries] == [0] * 10 + [r for r in range(1, 6) for _ in range(10)] + [6] * 5
     assert len({q.row for q in queries}) == 65
     assert all(q.score == 5 * strange[q.row] for q in queries)
@@ -71,7 +69,9 @@ def test_the_search_asks_each_galaxy_once_in_rounds_and_finds_the_clump():
 
 def test_a_budget_beyond_the_survey_asks_everything_once():
     features, ids, strange = world(23)
-    queries = al.search(features, ids, lambda rows: 5 * strange[rows], seeds=10, per_round=10, budget=200, trade_off=0.5)
+    queries = al.search(
+        features, ids, lambda rows: 5 * strange[rows], seeds=10, per_round=10, budget=200, trade_off=0.5
+    )
     assert sorted(q.row for q in queries) == list(range(23))
 
 
@@ -88,3 +88,14 @@ def test_the_isolated_galaxy_is_the_strangest_before_any_score():
     features = np.random.default_rng(0).normal(size=(200, 3))
     features[17] = 9
     assert al.unsupervised_score(features, 0).argmax() == 17
+
+
+def test_galaxies_far_apart_are_told_apart_only_from_a_length_scale_of_their_own():
+    features, _, strange = world()
+    far = features * 50
+    rows = np.arange(0, 400, 4)
+    stuck = al.posterior(far, rows, 5.0 * strange[rows], "one")
+    found = al.posterior(far, rows, 5.0 * strange[rows])
+    unseen = np.setdiff1d(np.arange(400), rows)
+    assert np.ptp(stuck.mean[unseen]) < 0.1
+    assert found.mean[unseen][strange[unseen]].mean() > found.mean[unseen][~strange[unseen]].mean() + 0.5

@@ -94,9 +94,7 @@ def per_view_loss(learner: BYOL, images: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("batch_norm", ["concat", "per_view"])
 @pytest.mark.parametrize("network", ["small", "resnet18"])
 def test_eight_steps_equal_byol_pytorch(tmp_path, network, batch_norm):
-    recipe = Recipe(
-        image_size=16, batch_norm=batch_norm, projection_size=16, projection_hidden_size=64, tau=0.9
-    )
+    recipe = Recipe(image_size=16, batch_norm=batch_norm, projection_size=16, projection_hidden_size=64, tau=0.9)
     ours = Byol((small_encoder() if network == "small" else resnet(tmp_path)).double(), recipe, freeze=False).double()
     reference = theirs(ours, recipe)
     optimiser, reference_optimiser = adam(ours, recipe), torch.optim.Adam(reference.parameters(), lr=1e-4)
@@ -252,6 +250,14 @@ def test_several_arrays_are_one_set_and_rows_outside_the_indices_do_not_matter(p
 def test_seed_decides_the_run(pixels, tmp_path):
     other = SMALL.model_copy(update={"seed": 1})
     assert not same_weights(run(pixels, tmp_path, "a.pt"), run(pixels, tmp_path, "b.pt", recipe=other))
+
+
+def test_every_epoch_has_its_own_order_and_views(pixels, tmp_path):
+    """With a network that stands still, only order and views can change the loss."""
+    losses: list[float] = []
+    still = SMALL.model_copy(update={"learning_rate": 1e-30})
+    run(pixels, tmp_path, recipe=still, on_epoch=lambda result, _: losses.append(result.loss))
+    assert len({round(loss, 6) for loss in losses}) == 4
 
 
 def test_embedding_in_on_epoch_does_not_disturb_the_training(pixels, tmp_path):

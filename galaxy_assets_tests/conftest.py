@@ -1,0 +1,116 @@
+"""A small world that many tests share: a survey of two deliveries, run once from images to results.
+
+The pixels are drawn here (round blobs, elongated blobs, pairs of blobs) and the network is a tiny one from timm with
+generated weights in the place of ImageNet's, so that the whole path runs in seconds and offline.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+import numpy as np
+import pytest
+import yaml
+
+from galaxy_assets import automation
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.surveys.model import Survey, load_surveys
+
+BACKBONE = "test_efficientnet"
+
+TINY = {
+    "name": "tiny",
+    "title": "Tiny survey",
+    "description": "Blobs.",
+    "source": {"reader": "image_folder", "path": "tiny", "labels": "labels.csv"},
+    "cutout": {"size": 48},
+    "start_weights": ["random", "imagenet", "demo_optical"],
+    "recipe": {
+        "backbone": BACKBONE,
+        "image_size": 32,
+        "epochs": 2,
+        "batch_size": 16,
+        "projection_size": 16,
+        "projection_hidden_size": 32,
+    },
+    "evaluation": {"splits": 5, "classes": [{"name": k, "labels": [k]} for k in ("round", "long")]},
+    "anomaly": {"name": "pairs", "labels": ["pair"], "seeds": 6, "per_round": 4, "budget": 18},
+    "mixture": {"components": 4, "n_init": 1, "max_iter": 50},
+    "similarity": {"n_queries": 2, "neighbours": 3},
+}
+
+
+class World(NamedTuple):
+    """A data folder with the tiny survey in it, and what its main job reported."""
+
+    root: Path
+    survey: Survey
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+    outcomes: list[automation.Outcome]
+
+
+def draw(kind: str, rng: np.random.Generator, side: int = 80) -> np.ndarray:
+    """One uint8 (side, side, 3) image of a blob of the kind on a noisy sky."""
+    y, x = np.mgrid[:side, :side] - side / 2 + rng.normal(0, 1)
+    angle, width = rng.uniform(0, np.pi), rng.uniform(4, 6)
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    stretch = 3.0 if kind == "long" else 1.0
+    light = np.exp(-0.5 * ((u / (width * stretch)) ** 2 + (v / width) ** 2))
+    if kind == "pair":
+        light += np.exp(-0.5 * (((u - 12) / width) ** 2 + (v / width) ** 2))
+    image = 20 + 180 * light[..., None] * rng.uniform(0.7, 1, 3) + rng.normal(0, 4, (side, side, 3))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def write_tiny(root: Path, settings: dict | None = None) -> None:
+    """Lay out the tiny survey: two deliveries of 36 images, labels, one broken file, and generated weights."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    raw = root / "raw" / "tiny"
+    rows = ["id,label"]
+    for batch in ("first", "second"):
+        (raw / "images" / batch).mkdir(parents=True)
+        for i in range(36):
+            kind = ("round", "long", "round", "long", "pair", "round")[i % 6]
+            Image.fromarray(draw(kind, rng)).save(raw / "images" / batch / f"{batch}_{i:02d}.png")
+            rows.append(f"{batch}_{i:02d},{kind}")
+    (raw / "images" / "second" / "broken.png").write_bytes(b"not an image")
+    (raw / "labels.csv").write_text("\n".join(rows))
+    (root / "surveys").mkdir()
+    (root / "surveys" / "tiny.yaml").write_text(yaml.safe_dump(settings or TINY))
+    write_generated_weights(root / "weights")
+
+
+def write_generated_weights(folder: Path) -> None:
+    """Weights of the tiny backbone, random, under the name that its ImageNet weights would have."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        state = timm.create_model(BACKBONE, pretrained=False).state_dict()
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state, folder / f"{BACKBONE}.safetensors")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    """The tiny survey run from images to results through the real I/O manager; tests read it and do not change it."""
+    root = tmp_path_factory.mktemp("world")
+    write_tiny(root)
+    survey = load_surveys(root)["tiny"]
+    defs, instance = build_defs(root), dg.DagsterInstance.ephemeral()
+    return World(root, survey, defs, instance, list(automation.run_survey(defs, survey, instance, root)))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real sample surveys, $GALAXY_ASSETS_REAL_DATA; tests that need it are skipped without it."""
+    folder = os.environ.get("GALAXY_ASSETS_REAL_DATA")
+    if not folder:
+        pytest.skip("GALAXY_ASSETS_REAL_DATA is not set")
+    return Path(folder)

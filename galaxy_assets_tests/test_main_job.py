@@ -1,0 +1,210 @@
+"""The main job end to end on a small world, through the real I/O manager, read back through DuckDB."""
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from galaxy_assets import automation
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.lake import connect
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.tables import read_table, write_table
+from galaxy_assets.surveys.model import load_surveys
+from galaxy_assets_tests.conftest import write_tiny
+
+
+def status(outcomes, asset, partition=None):
+    return {o.status for o in outcomes if asset in o.assets and (partition is None or partition in str(o.partition))}
+
+
+def test_missing_weights_fail_their_partition_and_no_other(world):
+    failed = [o for o in world.outcomes if o.status == "failed"]
+    assert [(o.assets, o.partition) for o in failed] == [(["byol_checkpoints", "epoch_accuracy"], "demo_optical")]
+    assert "materialise demo_optical/byol_checkpoints first" in failed[0].error
+    assert status(world.outcomes, "embeddings", "demo_optical") == {"skipped"}
+    assert status(world.outcomes, "embeddings", "imagenet") == {"done"}
+    assert status(world.outcomes, "results") == {"done"}
+
+
+def test_every_image_ends_in_the_ledger_and_the_clean_ones_in_the_ranking(world):
+    with connect(world.root) as lake:
+        outcomes = dict(lake.sql("select outcome, count(*) from tiny.cutouts group by 1").fetchall())
+        assert sum(outcomes.values()) == 73 and outcomes["unreadable"] == 1
+        kept = lake.sql("select count(*) from tiny.clean_galaxies where kept").fetchall()[0][0]
+        ranks = lake.sql("select rank from tiny.anomaly_ranking order by rank").fetchall()
+        assert [rank for (rank,) in ranks] == list(range(1, kept + 1))
+        rule = lake.sql("select rule from tiny.clean_galaxies where galaxy_id = 'broken'").fetchall()[0][0]
+        assert rule == "unreadable"
+
+
+def test_the_search_beats_a_random_order_and_its_events_are_the_oracles(world):
+    with connect(world.root) as lake:
+        events = lake.sql(
+            "select who, score, galaxy_id, label from tiny.label_events join tiny.catalogue using (galaxy_id)"
+        )
+        rows = events.fetchall()
+        assert len(rows) == 18 and {r[0] for r in rows} == {"volunteer_oracle"}
+        assert all(score == (5 if label == "pair" else 0) for _, score, _, label in rows)
+        [(found, random)] = lake.sql("select found, random from tiny.anomaly_recall where rank = 12").fetchall()
+        assert found > random
+
+
+def test_results_hold_each_start_weight_that_ran(world):
+    with connect(world.root) as lake:
+        rows = dict(lake.sql("select check_id, observed from tiny.results").fetchall())
+    assert rows["D1"] == 73 and rows["A5"] == 18
+    assert {"E7:imagenet", "E7:random", "B5:imagenet", "C8:random"} <= rows.keys()
+    assert not any("demo_optical" in check for check in rows)
+
+
+def test_epoch_accuracy_has_every_epoch_and_the_baselines(world):
+    with connect(world.root) as lake:
+        rows = lake.sql(
+            "select features, epoch, count(*) from tiny.epoch_accuracy where init = 'imagenet' group by 1, 2"
+        ).fetchall()
+        epoch_0 = lake.sql(
+            "select features, avg(accuracy) from tiny.epoch_accuracy where init = 'imagenet' and epoch = 0 group by 1"
+        )
+        means = dict(epoch_0.fetchall())
+    assert {(f, e): n for f, e, n in rows} == {
+        **{("byol", e): 5 for e in (0, 1, 2)},
+        ("pixels", 0): 5,
+        ("untrained", 0): 5,
+        ("pretrained", 0): 5,
+    }
+    assert means["byol"] == means["pretrained"], "epoch 0 of the ImageNet start is the ImageNet network, untouched"
+
+
+def test_every_asset_says_how_many_rows_and_what_columns_it_has(world):
+    graph = world.defs.resolve_asset_graph()
+    for key in (k for k in graph.get_all_asset_keys() if k.path[0] == "tiny"):
+        event = world.instance.get_latest_materialization_event(key)
+        metadata = event.asset_materialization.metadata
+        assert metadata["dagster/row_count"].value >= 0
+        assert metadata["dagster/column_schema"].value.columns
+        preview = metadata.get("preview")
+        assert preview is None or len(preview.value) < 50_000
+
+
+PICTURED = [
+    "byol_checkpoints",
+    "clean_galaxies",
+    "cluster_gallery",
+    "cluster_summary",
+    "cutouts",
+    "epoch_accuracy",
+    "evaluation_subset",
+    "label_events",
+    "pca_model",
+    "results",
+    "similar_galaxies",
+]
+
+
+@pytest.mark.parametrize("name", PICTURED)
+def test_assets_with_a_picture_show_it(world, name):
+    event = world.instance.get_latest_materialization_event(dg.AssetKey(["tiny", name]))
+    assert event.asset_materialization.metadata["preview"].value.startswith("![")
+
+
+def test_a_second_run_finds_everything_up_to_date(world):
+    again = list(automation.run_survey(world.defs, world.survey, world.instance, world.root))
+    assert {o.status for o in again if "demo_optical" not in str(o.partition)} == {"fresh"}
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A world of its own, with one start and no training, for tests that change it."""
+    from galaxy_assets_tests.conftest import TINY
+
+    settings = TINY | {"start_weights": ["imagenet"], "recipe": TINY["recipe"] | {"epochs": 0}}
+    write_tiny(tmp_path, settings)
+    return tmp_path, dg.DagsterInstance.ephemeral()
+
+
+def run(root, instance):
+    return list(automation.run_survey(build_defs(root), load_surveys(root)["tiny"], instance, root))
+
+
+def test_what_changed_is_run_again_and_nothing_else(small):
+    root, instance = small
+    assert {o.status for o in run(root, instance)} == {"done"}
+    Layout(root).table("tiny", "similar_galaxies").unlink()
+    again = run(root, instance)
+    assert [o.assets for o in again if o.status == "done"] == [["similar_galaxies"]]
+    path = root / "surveys" / "tiny.yaml"
+    path.write_text(path.read_text().replace("components: 4", "components: 3"))
+    changed = {asset for o in run(root, instance) if o.status == "done" for asset in o.assets}
+    assert changed == {
+        "cluster_model",
+        "cluster_labels",
+        "cluster_gallery",
+        "cluster_summary",
+        "vote_fractions",
+        "results",
+    }
+
+
+def test_a_new_delivery_does_not_cut_the_old_one_again(small):
+    root, instance = small
+    run(root, instance)
+    images = root / "raw" / "tiny" / "images"
+    (images / "third").mkdir()
+    for path in sorted((images / "first").iterdir())[:8]:
+        (images / "third" / f"new_{path.name}").write_bytes(path.read_bytes())
+    outcomes = run(root, instance)
+    assert status(outcomes, "cutouts", "first") == status(outcomes, "pretrained_features", "second") == {"fresh"}
+    assert status(outcomes, "cutouts", "third") == {"done"}
+    with connect(root) as lake:
+        ranked = lake.sql("select count(*) from tiny.anomaly_ranking where batch = 'third'").fetchall()[0][0]
+    assert ranked == 8
+
+
+def test_a_checkpoint_that_is_not_its_ledgers_is_refused(small):
+    root, instance = small
+    run(root, instance)
+    ledger = read_table(Layout(root).table("tiny", "byol_checkpoints", "imagenet"))
+    row = ledger.to_pylist()[0]
+    weights = root / row["path"]
+    weights.write_bytes(weights.read_bytes() + b" ")
+    Layout(root).table("tiny", "embeddings", "first", "imagenet").unlink()
+    failed = [o for o in run(root, instance) if o.status == "failed"]
+    assert failed[0].assets == ["embeddings"] and "not the checkpoint its ledger records" in failed[0].error
+
+
+def test_a_persons_review_replaces_the_proposed_regions(small):
+    root, instance = small
+    run(root, instance)
+    before = read_table(Layout(root).table("tiny", "clean_galaxies"))
+    points = read_table(Layout(root).table("tiny", "artefact_map"))
+    x, y = points["x"][0].as_py(), points["y"][0].as_py()
+    box = f"x0,y0,x1,y1,status\n{x - 0.01},{y - 0.01},{x + 0.01},{y + 0.01},accepted\n"
+    Layout(root).artefact_review("tiny").write_text(box)
+    Layout(root).table("tiny", "clean_galaxies").unlink()
+    run(root, instance)
+    after = read_table(Layout(root).table("tiny", "clean_galaxies"))
+    removed = after.filter(after["rule"].is_valid())
+    assert points["galaxy_id"][0].as_py() in removed["galaxy_id"].to_pylist()
+    assert removed.num_rows < before.num_rows / 2
+
+
+def test_an_unlabelled_survey_is_ranked_without_scores(tmp_path):
+    from galaxy_assets_tests.conftest import TINY
+
+    settings = TINY | {"start_weights": ["imagenet"], "recipe": TINY["recipe"] | {"epochs": 0}}
+    settings |= {"source": {"reader": "image_folder", "path": "tiny"}, "evaluation": {}, "anomaly": {}}
+    write_tiny(tmp_path, settings)
+    outcomes = run(tmp_path, dg.DagsterInstance.ephemeral())
+    assert status(outcomes, "anomaly_ranking") == status(outcomes, "similar_galaxies") == {"done"}
+    with connect(tmp_path) as lake:
+        rows = lake.sql("select rank, score, score_std from tiny.anomaly_ranking order by rank").fetchall()
+    assert [r[0] for r in rows] == list(range(1, len(rows) + 1)) and all(r[2] is None for r in rows)
+    assert rows[0][1] > rows[-1][1]
+
+
+def test_the_read_model_is_published_at_the_end(small):
+    root, instance = small
+    write_table(pa.table({"a": pa.array([], pa.int64())}), Layout(root).table("other", "observed"))
+    run(root, instance)
+    with connect(root) as lake:
+        assert lake.sql("select count(*) from other.observed").fetchall() == [(0,)]
