@@ -174,6 +174,8 @@ def run_survey(
                 tags={**_RUN_TAGS, "survey": survey.name},
             )
             seconds = time.perf_counter() - start
+            if _interrupted(run):
+                raise KeyboardInterrupt
             made = {event.asset_key for event in run.get_asset_materialization_events()}
             lost = [asset for asset in wanted if asset not in made]
             broken |= {(asset, init) for asset in lost}
@@ -224,6 +226,12 @@ def _partition_keys(stage: Stage, survey: Survey, batches: list[str]) -> list:
             return inits
         case _:
             return [dg.MultiPartitionKey({"batch": batch, "init": init}) for init in inits for batch in batches]
+
+
+def _interrupted(run: dg.ExecuteInProcessResult) -> bool:
+    """Whether Ctrl-C or SIGTERM ended the run: Dagster records that as a failed step, and the job must not go on."""
+    errors = [e.step_failure_data.error for e in run.all_events if e.is_step_failure]
+    return any(error and error.cls_name in {"DagsterExecutionInterruptedError", "KeyboardInterrupt"} for error in errors)
 
 
 def _reason(run: dg.ExecuteInProcessResult) -> str:

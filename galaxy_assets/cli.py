@@ -55,7 +55,11 @@ def run(surveys: Annotated[list[str], typer.Argument(help="names of surveys, in 
     """
     chosen = _surveys(surveys)
     _start_logging()
-    failed = _materialise(chosen)
+    try:
+        failed = _materialise(chosen)
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; the same command goes on from here")
+        raise typer.Exit(130) from None
     _summary(chosen)
     if failed:
         raise typer.Exit(1)

@@ -51,7 +51,7 @@ class World(NamedTuple):
     outcomes: list[automation.Outcome]
 
 
-def draw(kind: str, rng: np.random.Generator, side: int = 80) -> np.ndarray:
+def draw(kind: str, rng: np.random.Generator, side: int = 120) -> np.ndarray:
     """One uint8 (side, side, 3) image of a blob of the kind on a noisy sky."""
     y, x = np.mgrid[:side, :side] - side / 2 + rng.normal(0, 1)
     angle, width = rng.uniform(0, np.pi), rng.uniform(4, 6)

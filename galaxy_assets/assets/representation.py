@@ -145,7 +145,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         if len(files.rows()) <= recipe.epochs:
             byol.train(
                 encoder,
-                pixels.parts,
+                pixels,
                 rows,
                 recipe,
                 freeze=recipe.freeze_statistics and init != "random",

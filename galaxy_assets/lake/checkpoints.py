@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galaxy_assets.lake.tables import replacing
+from galaxy_assets.atomic import replacing
 
 
 def file_sha256(path: Path) -> str:

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.lake.tables import read_table, replacing, write_table
+from galaxy_assets.atomic import replacing
+from galaxy_assets.lake.tables import read_table, write_table
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import duckdb
 
+from galaxy_assets.atomic import replacing
 from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import replacing
 
 log = logging.getLogger(__name__)
 

@@ -5,32 +5,13 @@ Belongs here: reading, writing and fingerprinting one table. Does not belong her
 """
 
 import hashlib
-import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden file name beside `path`; when the block ends well, flush it to disk and rename it to `path`.
-
-    A process killed inside the block leaves `path` as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+from galaxy_assets.atomic import replacing
 
 
 def write_table(table: pa.Table, path: Path) -> None:

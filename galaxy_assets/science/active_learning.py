@@ -99,11 +99,11 @@ def best_first(value: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Query:
-    """One galaxy shown to the oracle: row, round (0 is the seed sample), acquisition and the score given."""
+    """One galaxy shown to the oracle: row, round (0 is the seed sample, which has no acquisition), score given."""
 
     row: int
     round: int
-    acquisition: float
+    acquisition: float | None
     score: int
 
 
@@ -130,7 +130,7 @@ def search(
     """
     budget = min(budget, len(features))
     rows = seed_sample(features, min(seeds, budget))
-    queries = [Query(int(r), 0, float("nan"), int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
+    queries = [Query(int(r), 0, None, int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
     while len(queries) < budget:
         asked = np.array([q.row for q in queries])
         scores = np.array([q.score for q in queries])

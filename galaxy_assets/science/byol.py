@@ -14,10 +14,10 @@ import json
 import logging
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -26,13 +26,20 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from galaxy_assets.atomic import replacing
 from galaxy_assets.science.augmentation import augment
-from galaxy_assets.science.encoders import Encoder, seeded, written_whole
+from galaxy_assets.science.encoders import Encoder, seeded
 from galaxy_assets.surveys.model import Recipe
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 20.0
+
+
+class Images(Protocol):
+    """What training reads: an array, a memory map, or anything that gives uint8 (len(rows), H, H, C) for `[rows]`."""
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
 
 
 class Byol(nn.Module):
@@ -132,7 +139,7 @@ class EpochResult:
 
 def train(
     encoder: Encoder,
-    pixels: np.ndarray | Sequence[np.ndarray],
+    pixels: Images,
     indices: np.ndarray,
     recipe: Recipe,
     *,
@@ -148,7 +155,7 @@ def train(
 
     Parameters
     ----------
-    pixels : uint8 (N, H, H, C), possibly memory-mapped, or several such arrays that are read as one after the other.
+    pixels : uint8 (N, H, H, C).
     indices : rows of `pixels` to train on. Each epoch leaves out those that do not fill a last batch.
     freeze : keep the running statistics of the encoder's batch normalisation (see `Byol`).
     state : file of the learner and its optimiser, replaced after every epoch.
@@ -159,7 +166,7 @@ def train(
     Raises ValueError if a batch is larger than the set or `state` is damaged or of another training, and
     FloatingPointError if the loss is not finite.
     """
-    images, indices = _Images(pixels), np.asarray(indices, np.int64)
+    indices = np.asarray(indices, np.int64)
     steps = len(indices) // recipe.batch_size
     if not steps:
         raise ValueError(
@@ -187,7 +194,7 @@ def train(
         total = torch.zeros((), device=device)
         began = reported = time.monotonic()
         for i in range(steps):
-            batch = torch.from_numpy(images[order[i * recipe.batch_size : (i + 1) * recipe.batch_size]])
+            batch = torch.from_numpy(pixels[order[i * recipe.batch_size : (i + 1) * recipe.batch_size]])
             batch = batch.to(device).permute(0, 3, 1, 2)
             views = [
                 augment(batch, recipe, generator, recipe.image_size).contiguous(memory_format=torch.channels_last)
@@ -210,7 +217,7 @@ def train(
                     )
         log.info("epoch %d of %d: loss %.4f, %.0f images/s, %.0f s left", epoch, recipe.epochs, loss, speed, left)
         on_epoch(EpochResult(epoch, loss, recipe.learning_rate, now - began, speed), learner.encoder)
-        with written_whole(state) as partial:
+        with replacing(state) as partial:
             torch.save(
                 {
                     "identity": json.dumps(identity),
@@ -239,21 +246,3 @@ def _resume(path: Path, identity: dict[str, Any], learner: Byol, optimiser: torc
     learner.load_state_dict(saved["learner"])
     optimiser.load_state_dict(saved["optimiser"])
     return saved["epoch"]
-
-
-class _Images:
-    """Arrays (N_i, H, W, C) read as one after the other, without joining them."""
-
-    def __init__(self, arrays: np.ndarray | Sequence[np.ndarray]):
-        self.arrays = [arrays] if isinstance(arrays, np.ndarray) else list(arrays)
-        self.starts = np.cumsum([0, *map(len, self.arrays)])
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        if rows.min() < 0 or rows.max() >= self.starts[-1]:
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of {self.starts[-1]} images")
-        out = np.empty((len(rows), *self.arrays[0].shape[1:]), self.arrays[0].dtype)
-        which = np.searchsorted(self.starts, rows, side="right") - 1
-        for i in np.unique(which):
-            here = which == i
-            out[here] = self.arrays[i][rows[here] - self.starts[i]]
-        return out

@@ -10,10 +10,8 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import os
 import pickle
 import socket
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +24,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from galaxy_assets.atomic import replacing
 
 log = logging.getLogger(__name__)
 
@@ -337,20 +337,6 @@ def rgz_to_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
 # Files
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a name beside `path`; when the block ends well, flush that file to disk and rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def save_encoder(encoder: Encoder, path: Path, metadata: dict[str, str]) -> None:
     """Write the encoder as safetensors, whole or not at all; `metadata` is kept beside the encoder's own entries."""
     own = {
@@ -362,7 +348,7 @@ def save_encoder(encoder: Encoder, path: Path, metadata: dict[str, str]) -> None
         "std": json.dumps(encoder.std.flatten().tolist()),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.network.state_dict().items()}
-    with written_whole(path) as partial:
+    with replacing(path) as partial:
         save_file(tensors, partial, metadata=metadata | own)
 
 

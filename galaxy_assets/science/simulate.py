@@ -5,9 +5,9 @@ They let the whole path run offline, where nothing can be downloaded; no result 
 Belongs here: drawing galaxies, artefacts and radio sources, simulating volunteers, and writing deliveries. Does not
 belong here: reading deliveries (`surveys.readers`), and what votes mean (`science.votes`, whose tree is walked here).
 
-Image i depends on the seed and i alone, so its bytes do not depend on how many processes draw. Brightnesses are in units
-of the sky noise of a survey pixel, lengths in survey pixels. An optical frame is drawn on survey pixels and resampled to
-its delivered size, which correlates its noise as in the images of Galaxy Zoo DECaLS.
+Image i depends on the seed and i alone, so its bytes do not depend on how many processes draw. Brightnesses are in
+units of the sky noise of a survey pixel, lengths in survey pixels. An optical frame is drawn on survey pixels and
+resampled to its delivered size, which correlates its noise as in the images of Galaxy Zoo DECaLS.
 """
 
 import csv
@@ -17,6 +17,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,10 @@ def simulate_optical(
       question that nobody was asked are 0.0, and `_debiased` is empty;
     - `<folder>/truth.csv` (iauname, kind, batch): for looking and for tests; nothing in the platform reads it.
 
-    `n_images` are spread evenly over `batches`. `progress(done, total)` is called as images are finished. `processes`
-    is by default one per core, where there are enough images to gain by it. Each batch and each table is whole or
-    absent and what is there is kept: a second call does nothing, and a call after a killed one completes its work.
+    `n_images` are spread evenly over `batches`. `progress(done, total)` is called as images are finished. There are as
+    many `processes` as cores, by default, where there are enough images to gain by it; they are spawned, so a script
+    calls this under `if __name__ == "__main__"`. Each batch and each table is whole or absent and what is there is
+    kept: a second call does nothing, and a call after a killed one completes its work.
 
     Raises ValueError if there are fewer images than batches.
     """
@@ -146,7 +148,7 @@ class _Galaxy:
     def clarity(self) -> float:
         """How reliably volunteers see what is there, 0.35 to 1: less where the galaxy is faint or small."""
         resolved = math.log10(self.radius / self.seeing)
-        return float(np.clip(0.5 + 0.3 * math.log10(self.brightness / 2.5) + 0.4 * resolved, 0.35, 1))
+        return float(np.clip(0.5 + 0.3 * math.log10(self.brightness / 4) + 0.4 * resolved, 0.35, 1))
 
 
 def _describe_galaxy(rng: np.random.Generator) -> _Galaxy:
@@ -172,10 +174,10 @@ def _describe_galaxy(rng: np.random.Generator) -> _Galaxy:
         delivered=delivered,
         side=side,
         seeing=float(rng.uniform(3.2, 5.2)),
-        radius=float(side * math.exp(rng.uniform(math.log(0.045), math.log(0.1))) * (1.4 if body == "edge_on" else 1)),
+        radius=float(side * math.exp(rng.uniform(math.log(0.05), math.log(0.11))) * (1.4 if body == "edge_on" else 1)),
         axis_ratio=float(axis_ratio),
         angle=float(rng.uniform(0, 2 * math.pi)),
-        brightness=float(math.exp(rng.uniform(math.log(2.5), math.log(20)))),
+        brightness=float(math.exp(rng.uniform(math.log(4), math.log(55)))),
         colour=float(rng.normal(0.75 if early else 0.25, 0.3)),
         bulge=float(rng.beta(1.5, 5) if body in ("spiral", "ring") else rng.beta(1.5, 3)),
         sersic=float(rng.choice([1.5, 2, 3, 4] if body in ("round", "in_between") else [1, 1.5, 2, 3])),
@@ -185,7 +187,7 @@ def _describe_galaxy(rng: np.random.Generator) -> _Galaxy:
         bar=float(rng.uniform(0.08, 0.2) * (rng.random() < 0.35)),
         inclination=inclination,
         separation=float(rng.uniform(0.9, 2.6)),
-        tails=float(rng.uniform(0.06, 0.3)),
+        tails=float(rng.uniform(0.04, 0.22)),
     )
 
 
@@ -214,12 +216,14 @@ def _draw_optical(galaxy: _Galaxy, rng: np.random.Generator) -> np.ndarray:
         bands[band] = np.roll(bands[band], shift, axis=(0, 1))
     elif galaxy.artefact == "chip_edge":
         bands[:, _beyond_edge(side, rng)] = 0
+    elif galaxy.artefact == "blank" and rng.random() < 0.4:
+        bands[:] = 0  # no exposure covers the frame
     # as the survey's own colour images: faint light is shown nearly grey, so that noise does not speckle
     grey = bands.mean(axis=0)
     bands = grey + (0.45 + 0.4 * np.clip(grey / 12, 0, 1)) * (bands - grey)
     size = (galaxy.delivered, galaxy.delivered)
     red, green, blue = (cv2.resize(band, size, interpolation=cv2.INTER_CUBIC) for band in bands)
-    return make_lupton_rgb(red, green, blue, minimum=-1.2, stretch=16, Q=7)
+    return make_lupton_rgb(red, green, blue, minimum=-1.0, stretch=13, Q=7)
 
 
 def _components(galaxy: _Galaxy, rng: np.random.Generator) -> list[tuple[Any, float, float]]:
@@ -255,8 +259,11 @@ def _components(galaxy: _Galaxy, rng: np.random.Generator) -> list[tuple[Any, fl
         ring, inner = _ring(galaxy, rng)
         spheroid = _sersic(galaxy.sersic, 0.5 * galaxy.radius)
         share = rng.uniform(0.35, 0.6)
-        return [(ring, share * flux, young), (inner, 0.4 * (1 - share) * flux, galaxy.colour),
-                (spheroid, 0.6 * (1 - share) * flux, old)]
+        return [
+            (ring, share * flux, young),
+            (inner, 0.4 * (1 - share) * flux, galaxy.colour),
+            (spheroid, 0.6 * (1 - share) * flux, old),
+        ]
     if galaxy.body == "spiral":
         spheroid = _sersic(galaxy.sersic, small).shear(galsim.Shear(q=max(galaxy.axis_ratio, 0.75), beta=rotation))
         return [*_spiral(galaxy, disc, rng), (spheroid, bulge, old)]
@@ -290,8 +297,8 @@ def _merger(galaxy: _Galaxy, flux: float, rng: np.random.Generator) -> list[tupl
     turn = rng.choice([-1, 1])
     for cx, cy, start, weight in ((0, 0, direction + math.pi, 1.0), (x, y, direction, rng.uniform(0, 1))):
         t = np.linspace(0, 1, 60)
-        reach = radius * (0.7 + rng.uniform(1.8, 3.4) * t)
-        bend = start + turn * (rng.uniform(-0.6, 0.3) + rng.uniform(0.7, 1.9) * t)
+        reach = radius * (rng.uniform(0.5, 0.9) + rng.uniform(1.2, 3.4) * t)
+        bend = start + turn * (rng.uniform(-0.9, 0.5) + rng.uniform(0.3, 1.9) * t)
         knots = np.exp(rng.normal(0, 0.35, t.size)) * np.exp(-2 * t)
         light += weight * _strand(
             cx + reach * np.cos(bend), cy + reach * np.sin(bend), radius * (0.16 + 0.2 * t), knots, galaxy.side
@@ -334,7 +341,7 @@ def _spiral(galaxy: _Galaxy, flux: float, rng: np.random.Generator) -> list[tupl
     ]
     if galaxy.bar:
         u, v = r * np.cos(azimuth - first), r * np.sin(azimuth - first)
-        bar = np.exp(-np.abs(u / bar_length) ** 3 - (v / (0.3 * bar_length)) ** 2)
+        bar = np.exp(-(np.abs(u / bar_length) ** 3) - (v / (0.3 * bar_length)) ** 2)
         components.append((_profile_of(bar), flux * galaxy.bar, galaxy.colour + 0.15))
     return components
 
@@ -346,7 +353,7 @@ def _ring(galaxy: _Galaxy, rng: np.random.Generator) -> tuple[Any, Any]:
     r, azimuth = _disc_plane(galaxy)
     patches = gaussian_filter(rng.standard_normal(r.shape), 0.25 * galaxy.radius)
     lopsided = 1 + rng.uniform(0, 0.5) * np.cos(azimuth - rng.uniform(0, 2 * math.pi))
-    centre, width = rng.uniform(1.2, 1.7) * galaxy.radius, rng.uniform(0.15, 0.3) * galaxy.radius
+    centre, width = rng.uniform(1.2, 1.7) * galaxy.radius, rng.uniform(0.14, 0.24) * galaxy.radius
     ring = np.exp(-(((r - centre) / width) ** 2) / 2) * lopsided * np.clip(1 + 0.3 * patches / patches.std(), 0.1, None)
     return _profile_of(ring), _profile_of(np.exp(-r / (0.6 * galaxy.radius)))
 
@@ -372,8 +379,12 @@ def _neighbours(galaxy: _Galaxy, rng: np.random.Generator, density: float) -> It
                 if stars:
                     profile = galsim.Gaussian(sigma=0.1, flux=10 ** min(1.4 + rng.exponential(0.5), 3.9))
                 else:
-                    profile = galsim.Gaussian(sigma=rng.uniform(0.8, 2.6), flux=10 ** min(1.4 + rng.exponential(0.4), 3))
-                    profile = profile.shear(galsim.Shear(q=rng.uniform(0.4, 1), beta=rng.uniform(0, 3) * galsim.radians))
+                    profile = galsim.Gaussian(
+                        sigma=rng.uniform(0.8, 2.6), flux=10 ** min(1.4 + rng.exponential(0.4), 3)
+                    )
+                    profile = profile.shear(
+                        galsim.Shear(q=rng.uniform(0.4, 1), beta=rng.uniform(0, 3) * galsim.radians)
+                    )
                 profiles.append(profile.shift(x, y))
             if profiles:
                 yield galsim.Sum(profiles), 1.0, float(colour)
@@ -407,7 +418,8 @@ def _through_seeing(profile: Any, galaxy: _Galaxy) -> np.ndarray:
     import galsim
 
     moffat = galsim.Moffat(beta=3.0, fwhm=galaxy.seeing, gsparams=_precision())
-    return galsim.Convolve(profile, moffat).drawImage(nx=galaxy.side, ny=galaxy.side, scale=1, method="no_pixel").array
+    seen: Any = galsim.Convolve(profile, moffat)
+    return seen.drawImage(nx=galaxy.side, ny=galaxy.side, scale=1, method="no_pixel").array
 
 
 def _colours(colour: float) -> np.ndarray:
@@ -419,7 +431,7 @@ def _colours(colour: float) -> np.ndarray:
 def _sky(side: int, rng: np.random.Generator) -> np.ndarray:
     """What the subtraction of the sky leaves: a small offset and slope in each band, float64 (3, side, side)."""
     y, x = np.indices((side, side)) / side - 0.5
-    offset, along, across = rng.normal(0, 0.12, (3, 3, 1, 1))
+    offset, along, across = rng.normal(0, 0.07, (3, 3, 1, 1))
     return offset + along * x + across * y
 
 
@@ -432,7 +444,7 @@ def _saturated_star(side: int, rng: np.random.Generator) -> np.ndarray:
     tilt = rng.uniform(0.6, 0.95)
     for angle in tilt + np.arange(4) * math.pi / 2:
         along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-        star += np.where(along > 0, 0.02 * peak / (1 + along / 3) ** 1.6 * np.exp(-((across / 1.3) ** 2)), 0)
+        star += 0.02 * peak * (along > 0) / (1 + np.abs(along) / 3) ** 1.6 * np.exp(-((across / 1.3) ** 2))
     colours = _colours(rng.normal(0.3, 0.6)) * star
     if rng.random() < 0.6:
         bled = np.exp(-((x / rng.uniform(1, 2.5)) ** 4)) / (1 + np.exp((np.abs(y) - rng.uniform(0.1, 0.5) * side) / 2))
@@ -445,9 +457,9 @@ def _satellite_trail(side: int, seeing: float, rng: np.random.Generator) -> np.n
     y, x = np.indices((side, side)) - side / 2
     angle = rng.uniform(0, math.pi)
     across = y * math.cos(angle) - x * math.sin(angle) - rng.uniform(-0.3, 0.3) * side
-    width = seeing / 2.355 * rng.uniform(1, 1.8)
-    trail = 10 ** rng.uniform(0.7, 1.7) * np.exp(-((across / width) ** 2) / 2)
-    bands = np.full(3, rng.uniform(0, 0.15)) if rng.random() < 0.75 else np.ones(3)
+    width = seeing / 2.355 * rng.uniform(1, 1.3)
+    trail = 10 ** rng.uniform(0.6, 1.4) * np.exp(-((across / width) ** 2) / 2)
+    bands = rng.uniform(0.05, 0.6, 3) if rng.random() < 0.75 else np.ones(3)
     bands[rng.integers(3)] = 1
     return bands[:, None, None] * trail
 
@@ -472,8 +484,10 @@ def _strand(x: np.ndarray, y: np.ndarray, width: np.ndarray, flux: np.ndarray, s
 
 def volunteer_columns() -> list[str]:
     """The 115 columns of the official table of campaign 1_and_2, in order."""
-    columns = "iauname ra dec redshift elpetro_absmag_r sersic_nmgy_r petro_th50 petro_th90 petro_theta".split()
-    columns += "upload_group active_learning_on in_gzd_c data_release".split()
+    columns = [
+        *("iauname", "ra", "dec", "redshift", "elpetro_absmag_r", "sersic_nmgy_r", "petro_th50", "petro_th90"),
+        *("petro_theta", "upload_group", "active_learning_on", "in_gzd_c", "data_release"),
+    ]
     for question in TREES["1_and_2"]:
         columns.append(question.total_column)
         for answer in question.answers:
@@ -485,8 +499,7 @@ def volunteer_columns() -> list[str]:
 def _volunteer_row(galaxy: _Galaxy, rng: np.random.Generator) -> dict[str, object]:
     """One row of the volunteer table but for name and position: 20 to 45 volunteers walk down the tree."""
     redshift = float(np.clip(rng.gamma(4, 0.02), 0.003, 0.25))
-    # a frame spans 17 half-light radii at the scale Galaxy Zoo chose; 0.262 arcsec per survey pixel
-    theta = 0.262 * galaxy.radius
+    theta = 0.262 * galaxy.radius  # arcsec
     flux = 2 * math.pi * galaxy.radius**2 * galaxy.axis_ratio * galaxy.brightness * 0.03
     magnitude = 22.5 - 2.5 * math.log10(flux) - 5 * math.log10(redshift * 4283) - 25
     concentration = 2.3 + 0.3 * galaxy.sersic
@@ -542,10 +555,11 @@ def _answers(galaxy: _Galaxy) -> dict[str, list[float]]:
         "merging": [0.02, 0.02, 0.01, 0.95],
     }
     if body == "merger":
-        neither = 0.05 + 0.4 * _step(galaxy.separation, 2.4, 0.15)
+        # two bodies well apart pass for a chance alignment
+        neither = 0.05 + 0.65 * _step(galaxy.separation, 2.3, 0.12)
         both = min(2 * galaxy.tails, 0.45)
-        truth["merging"] = [0.85 - both - 0.5 * neither, 0.1 + 0.1 * galaxy.tails, both, neither]
-    # what is answered where nothing can be made out
+        truth["merging"] = [max(0.85 - both - neither, 0.05), 0.1 + 0.1 * galaxy.tails, both, neither]
+    # what is answered where little can be made out
     blurred = {"smooth-or-featured": [0.62, 0.35, 0.03], "merging": [0.06, 0.06, 0.02, 0.86]}
     confusion = (1 - galaxy.clarity) * 0.8
     answers = {}
@@ -578,12 +592,12 @@ def _iauname(ra: float, dec: float) -> str:
 
 @dataclass(frozen=True)
 class _RadioSource:
-    """A double radio source: two jets from one core, each brightest at `peaks` of its length (Fanaroff & Riley 1974)."""
+    """A double source: two jets from one core, each brightest at `peaks` of its length (Fanaroff & Riley 1974)."""
 
     label: str
-    peaks: tuple[float, float]  # below a half for FRI, above for FRII
-    lengths: tuple[float, float]  # pixels
-    bends: tuple[float, float]  # radians over the length of a jet
+    peaks: tuple[float, ...]  # below a half for FRI, above for FRII
+    lengths: tuple[float, ...]  # pixels
+    bends: tuple[float, ...]  # radians over the length of a jet
     angle: float
     balance: float  # share of the first jet in the light of both
     core: float  # flux over that of both jets
@@ -596,8 +610,8 @@ def _describe_radio(rng: np.random.Generator) -> _RadioSource:
     uncertain = kind != "hybrid" and rng.random() < 1 / 3
     sides = {"FRI": ("FRI", "FRI"), "FRII": ("FRII", "FRII"), "hybrid": ("FRI", "FRII")}[kind]
     means = {"FRI": 0.42, "FRII": 0.58} if uncertain else {"FRI": 0.27, "FRII": 0.74}
-    length = math.exp(rng.uniform(math.log(7), math.log(32)))
-    bend = rng.normal(0, {"FRI": 0.7, "FRII": 0.3, "hybrid": 0.4}[kind])
+    length = math.exp(rng.uniform(math.log(7), math.log(36)))
+    bend = rng.normal(0, {"FRI": 0.8, "FRII": 0.35, "hybrid": 0.5}[kind])
     same = 1 if rng.random() < 0.6 else -1  # C-shaped or S-shaped
     return _RadioSource(
         label=f"{kind}_uncertain" if uncertain else kind,
@@ -607,8 +621,8 @@ def _describe_radio(rng: np.random.Generator) -> _RadioSource:
         angle=float(rng.uniform(0, 2 * math.pi)),
         balance=float(rng.beta(5, 5)),
         core=float(math.exp(rng.normal(math.log(0.12 if kind == "FRI" else 0.04), 1.0))),
-        fatness=float(rng.uniform(0.08, 0.25)),
-        dynamic_range=float(10 ** rng.uniform(1.2, 2.5)),
+        fatness=float(rng.uniform(0.08, 0.28)),
+        dynamic_range=float(10 ** rng.uniform(1.1, 2.3)),
     )
 
 
@@ -622,7 +636,8 @@ def _draw_radio(source: _RadioSource, rng: np.random.Generator) -> np.ndarray:
     sky = np.zeros((RADIO_SIZE, RADIO_SIZE))
     jets = zip(source.peaks, source.lengths, source.bends, (source.balance, 1 - source.balance), strict=True)
     for i, (peak, length, bend, share) in enumerate(jets):
-        direction = source.angle + i * math.pi + bend * t
+        wander = np.cumsum(rng.normal(0, 0.06, t.size))
+        direction = source.angle + i * math.pi + bend * t + wander
         step = length / t.size
         x, y = np.cumsum(np.cos(direction)) * step, np.cumsum(np.sin(direction)) * step
         hotspot = 0.06 + 0.06 * rng.random()
@@ -634,14 +649,16 @@ def _draw_radio(source: _RadioSource, rng: np.random.Generator) -> np.ndarray:
         sky += share * _strand(x, y, width, light / light.sum(), RADIO_SIZE)
     centre = np.zeros(1)
     sky += source.core * _strand(centre, centre, np.array([beam]), np.ones(1), RADIO_SIZE)
+    # both relative to the source alone, or a brighter neighbour would lift the threshold above all of a faint source
+    peak = sky.max()
     for _ in range(rng.poisson(0.4)):
         x, y = rng.uniform(-70, 70, (2, 1))
-        sky += _strand(x, y, np.array([beam]), np.array([0.1 * rng.random()]), RADIO_SIZE)
+        sky += _strand(x, y, np.array([beam]), np.array([0.5 * peak * beam**2 * rng.random()]), RADIO_SIZE)
     noise = gaussian_filter(rng.standard_normal(sky.shape), beam)
-    sky += noise / noise.std() * sky.max() / source.dynamic_range
+    sky += noise / noise.std() * peak / source.dynamic_range
     sky[sky <= 3 * sigma_clipped_stats(sky, sigma=3, maxiters=5)[2]] = 0
     y, x = np.indices(sky.shape) - (RADIO_SIZE - 1) / 2
-    sky[np.hypot(x, y) > min(rng.uniform(1.2, 2.2) * max(source.lengths), RADIO_SIZE / 2)] = 0
+    sky[np.hypot(x, y) > min(rng.uniform(1.3, 3.5) * max(source.lengths), RADIO_SIZE / 2)] = 0
     return np.rint(255 * sky / sky.max()).astype(np.uint8)
 
 
@@ -681,35 +698,31 @@ def _deliver(
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [batch for batch in dict.fromkeys(delivery) if not (folder / batch).exists()]
-    todo = [i for i, batch in enumerate(delivery) if batch in missing]
-    if not todo:
-        return
-    with tempfile.TemporaryDirectory(prefix=".unfinished.", dir=folder) as hidden:
-        chunks = [
-            (draw, seed, [(i, objects[i], Path(hidden, delivery[i], files[i])) for i in todo[start : start + _CHUNK]])
-            for start in range(0, len(todo), _CHUNK)
-        ]
-        processes = min(processes or os.cpu_count() or 1, len(chunks))
-        done = len(delivery) - len(todo)
-        if processes == 1:
-            finished = map(_draw_chunk, chunks)
-            _follow(finished, done, len(delivery), progress)
-        else:
-            # spawned and not forked: a fork of a process with torch or Arrow threads can hang
-            with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-                _follow(pool.map(_draw_chunk, chunks), done, len(delivery), progress)
+    todo = sum(batch in missing for batch in delivery)
+    if processes is None:
+        processes = (os.cpu_count() or 1) if todo >= 2 * _CHUNK else 1
+    done = len(delivery) - todo
+    with ExitStack() as stack:
+        hidden = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".unfinished.", dir=folder)))
+        apply: Callable[..., Iterable[int]] = map
+        if processes > 1:
+            # spawned and not forked: a fork of a process in which torch or Arrow run threads can hang
+            context = multiprocessing.get_context("spawn")
+            apply = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context)).map
         for batch in missing:
-            Path(hidden, batch).rename(folder / batch)
+            images = [(i, objects[i], hidden / batch / files[i]) for i, name in enumerate(delivery) if name == batch]
+            size = min(_CHUNK, math.ceil(len(images) / processes))
+            chunks = [(draw, seed, images[start : start + size]) for start in range(0, len(images), size)]
+            for count in apply(_draw_chunk, chunks):
+                done += count
+                if progress is not None:
+                    progress(done, len(delivery))
+            (hidden / batch).rename(folder / batch)
 
 
-def _follow(finished: Iterable[int], done: int, total: int, progress: Callable[[int, int], None] | None) -> None:
-    for count in finished:
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-
-def _draw_chunk(chunk: tuple[Callable[[Any, np.random.Generator], np.ndarray], int, list[tuple[int, Any, Path]]]) -> int:
+def _draw_chunk(
+    chunk: tuple[Callable[[Any, np.random.Generator], np.ndarray], int, list[tuple[int, Any, Path]]],
+) -> int:
     from PIL import Image
 
     draw, seed, images = chunk

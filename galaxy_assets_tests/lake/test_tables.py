@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from galaxy_assets.atomic import replacing
 from galaxy_assets.lake.tables import (
     column_to_vectors,
     digest,
     read_table,
-    replacing,
     vectors_to_column,
     write_table,
 )

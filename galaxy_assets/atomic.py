@@ -1,0 +1,28 @@
+"""Files that are whole or absent.
+
+Belongs here: the one way every room writes a file that another process may read or a kill may interrupt. Does not
+belong here: what is written.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a hidden file name beside `path`; when the block ends well, flush it to disk and rename it to `path`.
+
+    A process killed inside the block leaves `path` as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

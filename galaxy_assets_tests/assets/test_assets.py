@@ -1,0 +1,135 @@
+"""Each asset by itself with materialize_to_memory: its inputs are the tables of the small world, its output is compared
+with what the lake holds and with the columns that others rely on."""
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from galaxy_assets.assets.survey_asset import Lake
+from galaxy_assets.assets.survey_assets import survey_assets
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.tables import column_to_vectors, read_table
+from galaxy_assets.surveys.model import load_surveys
+
+BATCH, INIT = "first", "imagenet"
+COLUMNS = {
+    "catalogue": "galaxy_id batch file sha256 width height ra dec label problem reason",
+    "volunteer_votes": "galaxy_id total_votes",
+    "cutouts": "galaxy_id batch outcome box_x0 box_y0 box_x1 box_y1 noise_std threshold contour_area",
+    "pretrained_features": "galaxy_id batch vector",
+    "artefact_map": "galaxy_id batch x y suspect reason",
+    "artefact_regions": "region x0 y0 x1 y1 n n_suspect purity reasons status",
+    "clean_galaxies": "galaxy_id batch kept rule",
+    "byol_checkpoints": "init epoch path sha256 loss learning_rate effective_rank pcs_95 chosen images_per_second",
+    "embeddings": "galaxy_id batch init vector",
+    "pca_model": "init component explained_variance explained_variance_ratio vector",
+    "pca_features": "galaxy_id batch init vector",
+    "evaluation_subset": "galaxy_id evaluation_class",
+    "epoch_accuracy": "init epoch features split accuracy",
+    "umap": "galaxy_id batch init x y",
+    "cluster_model": "init cluster weight mean precision_cholesky converged",
+    "cluster_labels": "galaxy_id batch init cluster probability",
+    "cluster_gallery": "init cluster position galaxy_id",
+    "vote_fractions": "init cluster question answer n mean quantiles",
+    "cluster_summary": "init cluster n majority_class purity artefact description",
+    "label_events": "time who galaxy_id score round ranking_seen",
+    "anomaly_ranking": "galaxy_id score score_std rank queried_round",
+    "anomaly_recall": "rank found random perfect",
+    "similar_galaxies": "query_id neighbour_id distance rank",
+    "results": "check_id description expected observed tolerance verdict note",
+}
+
+
+def stored(world, name: str, batch: str | None, init: str | None) -> pa.Table:
+    """The table of the world's lake, cut to one batch and one start where those are given."""
+    layout = Layout(world.root)
+    path = layout.table("tiny", name)
+    files = [path] if path.exists() else sorted(path.with_suffix("").rglob("*.parquet"))
+    table = pa.concat_tables([read_table(f) for f in files], promote_options="permissive")
+    for column, value in (("batch", batch), ("init", init)):
+        if value is not None and column in table.column_names:
+            table = table.filter(pc.equal(table[column], value))
+    return table
+
+
+def materialise(world, name: str) -> tuple[pa.Table, dg.ExecuteInProcessResult]:
+    """Run one asset in memory on the world's tables.
+
+    The fan-in of partitions is the I/O manager's work and has its own tests: here every input is handed over whole.
+    """
+    surveys = load_surveys(world.root)
+    asset = {a.key.path[-1]: a for a in survey_assets(surveys["tiny"], surveys)}[name]
+    match asset.partitions_def:
+        case dg.MultiPartitionsDefinition():
+            key, batch = dg.MultiPartitionKey({"batch": BATCH, "init": INIT}), BATCH
+        case dg.DynamicPartitionsDefinition():
+            key, batch = BATCH, BATCH
+        case dg.StaticPartitionsDefinition():
+            key, batch = INIT, None
+        case _:
+            key, batch = None, None
+
+    def source(parent: str) -> dg.AssetsDefinition:
+        # clean_galaxies holds every batch, and results reads every start
+        one_batch = None if parent == "clean_galaxies" else batch
+        table = stored(world, parent, one_batch, None if name == "results" else INIT)
+
+        @dg.asset(key=dg.AssetKey(["tiny", parent]), partitions_def=asset.partitions_def)
+        def whole() -> pa.Table:
+            return table
+
+        return whole
+
+    parents = {k.path[-1] for k in asset.keys_by_input_name.values() if k.path[0] == "tiny"}
+    result = dg.materialize_to_memory(
+        [asset, *map(source, sorted(parents))],
+        partition_key=key,
+        resources={"lake": Lake(root=str(world.root))},
+        instance=world.instance,
+    )
+    return result.asset_value(asset.key), result
+
+
+@pytest.mark.parametrize("name", sorted(COLUMNS))
+def test_asset(world, name):
+    table, result = materialise(world, name)
+    assert result.success
+    assert set(COLUMNS[name].split()) <= set(table.column_names)
+    if Layout(world.root).table("tiny", name).exists():
+        kept = stored(world, name, None, None)
+        first = table.column_names[0]  # starts come in another order than their files
+        ours, theirs = (t.drop_columns(volatile(t)).sort_by(first) for t in (table, kept))
+        assert ours.equals(theirs)
+
+
+def volatile(table: pa.Table) -> list[str]:
+    """Columns that hold when something was done, not what was found."""
+    return [name for name in ("time", "seconds", "images_per_second") if name in table.column_names]
+
+
+def test_every_asset_is_tested(world):
+    graph = world.defs.resolve_asset_graph()
+    assert {k.path[-1] for k in graph.get_all_asset_keys() if k.path[0] == "tiny"} == set(COLUMNS)
+
+
+def test_embeddings_are_the_chosen_checkpoints_features(world):
+    from galaxy_assets.lake.pixels import PixelStore
+    from galaxy_assets.science.encoders import choose_device, embed, load_encoder
+
+    table, _ = materialise(world, "embeddings")
+    ledger = read_table(Layout(world.root).table("tiny", "byol_checkpoints", INIT)).to_pylist()
+    assert [row["epoch"] for row in ledger if row["chosen"]] == [2]
+    encoder = load_encoder(world.root / ledger[-1]["path"])
+    cutouts = read_table(Layout(world.root).table("tiny", "cutouts", BATCH))["galaxy_id"].to_pylist()
+    pixels = PixelStore(Layout(world.root).pixels("tiny")).read(BATCH, 32)
+    rows = [cutouts.index(galaxy) for galaxy in table["galaxy_id"].to_pylist()]
+    expected = embed(encoder, pixels, indices=rows, device=choose_device())
+    assert abs(column_to_vectors(table["vector"]) - expected).max() < 1e-5
+
+
+def test_checks_are_reported_with_their_evidence(world):
+    _, result = materialise(world, "cutouts")
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert evaluation.check_name == "fallback_share" and evaluation.passed
+    assert 0 <= evaluation.metadata["share"].value <= 0.2

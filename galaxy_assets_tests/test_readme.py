@@ -1,0 +1,86 @@
+"""The README's commands and snippets do what it says."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from galaxy_assets.cli import app, write_real_surveys
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.surveys.model import SurveyError, load_surveys, read_survey
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line.strip().split("#")[0].strip() for line in README.splitlines() if line.startswith("    ")]
+
+
+def test_every_make_target_quoted_is_one():
+    targets = [shlex.split(c) for c in COMMANDS if c.startswith("make ")]
+    assert {t[1] for t in targets} == {"demo", "dev", "test", "real", "check"}
+    for _, target, *variables in targets:
+        dry = ["make", "--dry-run", target, *(v.replace("<folder>", "/tmp") for v in variables)]
+        subprocess.run(dry, cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_survey_quoted_is_valid_as_it_stands(tmp_path):
+    (quoted,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    path = tmp_path / "mysurvey.yaml"
+    path.write_text(quoted)
+    survey = read_survey(path)
+    assert survey.source.reader == "image_folder" and survey.recipe.freeze_statistics
+
+
+def test_the_query_quoted_works(world, monkeypatch):
+    (quoted,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
+    *imports, expression = quoted.replace("sdss_gz1", "tiny").strip().splitlines()
+    names: dict = {}
+    exec("\n".join(imports), names)
+    rows = eval(expression, names).fetchall()
+    assert len(rows) == 20
+
+
+def test_the_assets_listed_are_all_there_are(defs_of_world):
+    listed = set(re.findall(r"`([a-z_0-9]+)`", README.split("## The assets of a survey")[1].split("`batch`")[0]))
+    assert listed == defs_of_world
+
+
+@pytest.fixture
+def defs_of_world(world) -> set[str]:
+    graph = world.defs.resolve_asset_graph()
+    return {k.path[-1] for k in graph.get_all_asset_keys() if k.path[0] == "tiny"}
+
+
+def test_the_command_line_names_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    runner = CliRunner()
+    unknown = runner.invoke(app, ["run", "nosuch"])
+    assert unknown.exit_code == 2 and "known are demo_optical" in unknown.output.replace("\n", " ")
+    empty = runner.invoke(app, ["real", str(tmp_path)])
+    assert empty.exit_code == 2 and "no gz_decals/" in empty.output
+
+
+def test_the_command_line_runs_as_a_module():
+    shown = subprocess.run([sys.executable, "-m", "galaxy_assets.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert shown.returncode == 0 and "real" in shown.stdout and "run" in shown.stdout
+
+
+def test_real_surveys_are_found_written_once_and_kept(tmp_path):
+    data, layout = tmp_path / "surveys", Layout(tmp_path / "data")
+    (data / "mirabest").mkdir(parents=True)
+    with pytest.raises(SurveyError, match="no gz_decals/, sdss_gz1/ or mirabest/"):
+        write_real_surveys(tmp_path, layout)
+    assert write_real_surveys(data, layout) == ["mirabest"]
+    survey = load_surveys(layout.root)["mirabest"]
+    assert survey.source.path == str(data / "mirabest/MiraBest_F_batches.tar.gz")
+    assert survey.recipe.backbone == "tf_efficientnet_lite0" and "sdss_gz1" in survey.start_weights
+    path = layout.surveys / "mirabest.yaml"
+    settings = yaml.safe_load(path.read_text()) | {"title": "Mine"}
+    path.write_text(yaml.safe_dump(settings))
+    write_real_surveys(data, layout)
+    assert load_surveys(layout.root)["mirabest"].title == "Mine"
