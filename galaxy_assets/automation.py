@@ -43,11 +43,12 @@ class Stage(NamedTuple):
 
 def stages(defs: dg.Definitions, survey: str) -> list[Stage]:
     """The survey's asset graph cut into stages: one Dagster run materialises one partition of assets that share their
-    partitions, so the path from images to results is a sequence of runs."""
+    partitions, so the path from images to results is a sequence of runs. What reads the survey's own files comes first
+    and by itself."""
     graph = defs.resolve_asset_graph()
     keys = [key for key in graph.toposorted_asset_keys if key.path[0] == survey]
-    done: set[dg.AssetKey] = set()
-    found: list[Stage] = []
+    found = [Stage([key], graph.get(key).partitions_def) for key in keys if not graph.get(key).parent_keys]
+    done = {key for stage in found for key in stage.assets}
     while len(done) < len(keys):
         remaining = [key for key in keys if key not in done]
         first = next(key for key in remaining if _parents(graph, key, survey) <= done)
@@ -203,14 +204,23 @@ def _blocked(graph, assets: list[dg.AssetKey], broken: set, init: str | None, ma
 
 
 def _outdated(instance, graph, assets: list[dg.AssetKey], stage: Stage, key, layout: Layout) -> list[dg.AssetKey]:
-    """Assets of the stage to run: without a file, outdated as Dagster sees it, or after one of these."""
+    """Assets of the stage to run: without a file, outdated as Dagster sees it, or after one of these.
+
+    What reads the survey's own files is always run: Dagster cannot see that an image was added; the content's digest
+    keeps everything after it up to date when none was.
+    """
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
     chosen: list[dg.AssetKey] = []
     for asset in assets:
         # the materialisation record is a claim about the lake, not the lake: the file is looked for as well
         present = layout.table(*asset.path, *partition_path(stage.partitions, key)).exists()
         follows = graph.get(asset).parent_keys & set(chosen)
-        if follows or not present or resolver.get_status(asset, key) != StaleStatus.FRESH:
+        if (
+            not graph.get(asset).parent_keys
+            or follows
+            or not present
+            or resolver.get_status(asset, key) != StaleStatus.FRESH
+        ):
             chosen.append(asset)
     return chosen
 
@@ -231,7 +241,9 @@ def _partition_keys(stage: Stage, survey: Survey, batches: list[str]) -> list:
 def _interrupted(run: dg.ExecuteInProcessResult) -> bool:
     """Whether Ctrl-C or SIGTERM ended the run: Dagster records that as a failed step, and the job must not go on."""
     errors = [e.step_failure_data.error for e in run.all_events if e.is_step_failure]
-    return any(error and error.cls_name in {"DagsterExecutionInterruptedError", "KeyboardInterrupt"} for error in errors)
+    return any(
+        error and error.cls_name in {"DagsterExecutionInterruptedError", "KeyboardInterrupt"} for error in errors
+    )
 
 
 def _reason(run: dg.ExecuteInProcessResult) -> str:
@@ -239,7 +251,7 @@ def _reason(run: dg.ExecuteInProcessResult) -> str:
     for event in run.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error.cause is not None:
+            while error is not None and error.cause is not None:
                 error = error.cause
-            return error.message.strip()
+            return error.message.strip() if error is not None else f"step {event.step_key} gave no reason"
     return "the run failed before its first step; see it in the UI"

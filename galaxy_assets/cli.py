@@ -4,7 +4,6 @@ Belongs here: arguments, progress and the printed summary. Does not belong here:
 """
 
 import logging
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -96,9 +95,9 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
         if path.exists():
             continue
         overlay = offline / f"{name}.yaml"
-        settings = yaml.safe_load(overlay.read_text(encoding="utf-8")) if overlay.exists() else {"extends": name}
-        shipped = load_surveys(layout.root)[name].source.path
-        settings["source"] = {"path": str(data / shipped)}
+        settings = {"extends": name, "source": {"path": str(data / load_surveys(layout.root)[name].source.path)}}
+        if overlay.exists():
+            settings |= yaml.safe_load(overlay.read_text(encoding="utf-8"))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
             f"# Written by `galaxy-assets real`; edit it or delete it.\n{yaml.safe_dump(settings, sort_keys=False)}",
@@ -132,7 +131,7 @@ def _materialise(surveys: list[Survey]) -> int:
 def _summary(surveys: list[Survey]) -> None:
     from galaxy_assets.lake import connect
 
-    layout, width = Layout.default(), shutil.get_terminal_size().columns
+    layout = Layout.default()
     for survey in surveys:
         if not layout.table(survey.name, "results").exists():
             typer.echo(f"\n{survey.title}: not finished, no results yet")
@@ -142,9 +141,8 @@ def _summary(surveys: list[Survey]) -> None:
             query = f"select description, observed, expected, verdict from {survey.name}.results"
             for description, observed, expected, verdict in lake.sql(query).fetchall():
                 paper = f"   paper {expected:,.4g}: {verdict}" if expected is not None else ""
-                typer.echo(
-                    f"  {description[: width - 40]:<62} {observed:>10,.4g}{paper}" if observed is not None else ""
-                )
+                number = f"{observed:,.4g}" if observed is not None else "-"
+                typer.echo(f"  {number:>9}  {description}{paper}")
         typer.echo(f"  figures: {layout.figure(survey.name, 'x').parent}")
     typer.echo("\nLook at it: `make dev`, then http://127.0.0.1:3000. Ask it in SQL:")
     typer.echo(

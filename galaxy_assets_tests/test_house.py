@@ -126,6 +126,27 @@ def test_every_survey_has_the_same_graph(defs, survey):
     } == GRAPH
 
 
+def test_the_drawing_of_the_graph_is_the_graph():
+    drawing = (ROOT / "docs" / "lineage.md").read_text(encoding="utf-8")
+    drawn = sorted(tuple(line.split(" --> ")) for line in map(str.strip, drawing.splitlines()) if " --> " in line)
+    assert drawn == sorted((parent, child) for child, parents in GRAPH.items() for parent in parents)
+
+
+def test_groups_are_the_papers_steps_in_order(defs):
+    graph = defs.resolve_asset_graph()
+    groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
+    assert [g.split("_", 2)[2] for g in sorted(groups)] == [
+        "delivery",
+        "cutouts",
+        "artefacts",
+        "representation",
+        "evaluation",
+        "structure",
+        "discovery",
+        "results",
+    ]
+
+
 def test_partitions_and_pools_are_as_drawn(defs):
     graph = defs.resolve_asset_graph()
     by: dict[str, list[str]] = {"batch": [], "init": [], "batch_init": []}

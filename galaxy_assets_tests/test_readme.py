@@ -62,11 +62,13 @@ def test_the_command_line_names_what_is_wrong(tmp_path, monkeypatch):
     unknown = runner.invoke(app, ["run", "nosuch"])
     assert unknown.exit_code == 2 and "known are demo_optical" in unknown.output.replace("\n", " ")
     empty = runner.invoke(app, ["real", str(tmp_path)])
-    assert empty.exit_code == 2 and "no gz_decals/" in empty.output
+    assert empty.exit_code == 2 and "mirabest/" in empty.output
 
 
 def test_the_command_line_runs_as_a_module():
-    shown = subprocess.run([sys.executable, "-m", "galaxy_assets.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
+    shown = subprocess.run(
+        [sys.executable, "-m", "galaxy_assets.cli", "--help"], capture_output=True, text=True, cwd=ROOT
+    )
     assert shown.returncode == 0 and "real" in shown.stdout and "run" in shown.stdout
 
 

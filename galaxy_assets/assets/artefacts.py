@@ -111,7 +111,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         metadata |= picture(lake, survey, figure, "artefact_map")
         if len(removed):
             pixels = lake.pixels(survey).stack(batches_of(cutouts), recipe.image_size)
-            sheet = contact_sheet(list(pixels[removed[:40]]), [rule[i] for i in removed[:40]], columns=8)
+            sheet = contact_sheet(list(pixels[removed[:40]]), [str(rule[i]) for i in removed[:40]], columns=8)
             metadata["removed images"] = picture(lake, survey, sheet, "removed")["preview"]
         share = float((~kept).mean())
         return result(

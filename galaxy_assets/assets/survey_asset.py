@@ -88,7 +88,7 @@ def survey_asset(
 
     Parameters
     ----------
-    step : the group; groups sort in the order of the paper.
+    step : the group, shared by all surveys; groups sort in the order of the paper.
     paper : section of Mohale & Lochner (2023), appended to the function's docstring as the description.
     by : partitions, see `partitions`.
     reads : inputs from the same survey by name, with metadata for the I/O manager ({"init": NAME}) or EVERY_BATCH.
@@ -106,7 +106,7 @@ def survey_asset(
         fingerprint = "-".join(s.fingerprint() if isinstance(s, Settings) else str(s) for s in settings)
         return dg.asset(
             key=key,
-            group_name=f"{survey.name}_{step}",
+            group_name=f"step_{step}",
             description=f"{(function.__doc__ or '').strip()}\n\nMohale & Lochner (2023), section {paper}.",
             partitions_def=partitions(survey, by),
             ins={
@@ -124,7 +124,7 @@ def survey_asset(
             op_tags=GPU_TAGS if gpu else None,
             check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in (checks or {}).items()],
             # a step process killed by the kernel is started again and resumes from its last whole epoch
-            retry_policy=dg.RetryPolicy(max_retries=2, delay=5) if retry else None,
+            retry_policy=dg.RetryPolicy(max_retries=1, delay=5) if retry else None,
             tags={"survey": survey.name},
         )(function)
 

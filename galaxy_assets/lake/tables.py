@@ -21,8 +21,8 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read one Parquet file; its folder's names are not read as partition columns."""
-    return pq.read_table(path, partitioning=None)
+    """Read one Parquet file; its folders' names are not read as partition columns."""
+    return pq.ParquetFile(path).read()
 
 
 def digest(table: pa.Table) -> str:

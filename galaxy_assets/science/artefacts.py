@@ -177,7 +177,9 @@ def propose_regions(
     if not suspect[placed].any():
         return []
     minimum = max(rules.region_minimum, 1)
-    _, near = KDTree(points[placed]).query(points[placed], k=np.arange(1, min(3 * minimum, placed.size) + 1))
+    # a list of neighbours, not their number: with one neighbour the answer would lose its second axis
+    wanted = list(range(1, min(3 * minimum, placed.size) + 1))
+    near = np.asarray(KDTree(points[placed]).query(points[placed], k=wanted)[1])  # pyright: ignore[reportArgumentType]
     core = suspect[placed] & (suspect[placed][near[:, :minimum]].mean(axis=1) >= rules.region_purity)
     start, stop = np.repeat(np.arange(placed.size), near.shape[1]), near.ravel()
     links = core[start] & core[stop]
@@ -272,8 +274,8 @@ def read_review(path: Path) -> list[Region]:
         boxes = frame[["x0", "y0", "x1", "y1"]].astype(float)
     except ValueError as error:
         raise ValueError(f"{path}: x0, y0, x1 and y1 must be numbers: {error}") from error
-    accepted = boxes[frame["status"] == "accepted"]
+    accepted = boxes.loc[frame["status"] == "accepted"]
     return [
         Region(i, *box, n=0, n_suspect=0, purity=0.0, reasons="review", status="accepted")
-        for i, box in enumerate(accepted.itertuples(index=False), start=1)
+        for i, box in enumerate(accepted.to_numpy().tolist(), start=1)
     ]

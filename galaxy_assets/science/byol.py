@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -28,18 +28,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from galaxy_assets.atomic import replacing
 from galaxy_assets.science.augmentation import augment
-from galaxy_assets.science.encoders import Encoder, seeded
+from galaxy_assets.science.encoders import Encoder, Images, seeded
 from galaxy_assets.surveys.model import Recipe
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 20.0
-
-
-class Images(Protocol):
-    """What training reads: an array, a memory map, or anything that gives uint8 (len(rows), H, H, C) for `[rows]`."""
-
-    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
 
 
 class Byol(nn.Module):

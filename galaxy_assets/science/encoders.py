@@ -12,11 +12,12 @@ import json
 import logging
 import pickle
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import timm
@@ -37,6 +38,16 @@ _LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77d
 _RGZ_MEAN, _RGZ_STD = (0.008008896,), (0.05303395,)
 
 Variant = Literal["timm", "rgz"]
+
+_PROGRESS_SECONDS = 20.0
+
+
+class Images(Protocol):
+    """What networks read: an array, a memory map, or anything that gives uint8 (len(rows), H, H, C) for `[rows]`."""
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
 
 
 class MissingWeights(FileNotFoundError):
@@ -386,36 +397,35 @@ def choose_device() -> torch.device:
 
 def embed(
     encoder: Encoder,
-    pixels: np.ndarray,
+    pixels: Images,
     *,
     indices: np.ndarray | None = None,
     device: torch.device,
     batch_size: int = 64,
     precision: Literal["float32", "bfloat16"] = "float32",
-    progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Features of images, independent of how they are batched.
+    """Features of images, independent of how they are batched; the log tells how far it is.
 
     Parameters
     ----------
     pixels : uint8 (N, H, W, C), possibly memory-mapped; C is 1 or the encoder's.
     indices : rows to embed, in that order; all when None.
     device : where to compute; the encoder is moved there and stays there.
-    progress : called with (done, total) after every batch.
 
     Returns float32 (len(indices), feature_size). Dropout and batch statistics are off; the encoder's mode is restored.
     """
     rows = np.arange(len(pixels)) if indices is None else np.asarray(indices)
     features = np.empty((len(rows), encoder.feature_size), np.float32)
-    modes = [(module, module.training) for module in encoder.modules()]
+    modes, reported = [(module, module.training) for module in encoder.modules()], time.monotonic()
     encoder.to(device).to(memory_format=torch.channels_last).eval()
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         for begin in range(0, len(rows), batch_size):
             batch = torch.from_numpy(pixels[rows[begin : begin + batch_size]]).to(device)
             images = batch.permute(0, 3, 1, 2).float() / 255
             features[begin : begin + len(batch)] = encoder(images).float().cpu().numpy()
-            if progress is not None:
-                progress(begin + len(batch), len(rows))
+            if time.monotonic() - reported > _PROGRESS_SECONDS:
+                reported = time.monotonic()
+                log.info("embedded %d of %d images", begin + len(batch), len(rows))
     for module, training in modes:
         module.training = training
     return features

@@ -34,4 +34,4 @@ def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Graph is not fully connected")
-        return reducer.fit_transform(features.astype(np.float32)).astype(np.float32)
+        return np.asarray(reducer.fit_transform(features.astype(np.float32)), np.float32)

@@ -11,6 +11,7 @@ resampled to its delivered size, which correlates its noise as in the images of 
 """
 
 import csv
+import logging
 import math
 import multiprocessing
 import os
@@ -47,6 +48,8 @@ VOLUNTEER_TABLE = "gz_decals_volunteers_1_and_2.csv"
 RADIO_SIZE = 150  # pixels
 
 _UNSEEN = {6, 13, 19}  # of every 20 optical images, those that no volunteer has seen
+log = logging.getLogger(__name__)
+
 _CHUNK = 32  # images drawn at a time; fewer than two chunks are not worth the start of a second process
 _PARAMETERS, _PIXELS, _VOTES = range(3)  # streams of random numbers of one image
 
@@ -57,7 +60,6 @@ def simulate_optical(
     batches: Sequence[str],
     n_images: int,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
     processes: int | None = None,
 ) -> None:
     """Write a simulated survey in the layout of Galaxy Zoo DECaLS (Walmsley et al. 2022).
@@ -67,7 +69,7 @@ def simulate_optical(
       question that nobody was asked are 0.0, and `_debiased` is empty;
     - `<folder>/truth.csv` (iauname, kind, batch): for looking and for tests; nothing in the platform reads it.
 
-    `n_images` are spread evenly over `batches`. `progress(done, total)` is called as images are finished. There are as
+    `n_images` are spread evenly over `batches`; the log tells how far they are. There are as
     many `processes` as cores, by default, where there are enough images to gain by it; they are spawned, so a script
     calls this under `if __name__ == "__main__"`. Each batch and each table is whole or absent and what is there is
     kept: a second call does nothing, and a call after a killed one completes its work.
@@ -88,7 +90,7 @@ def simulate_optical(
         if i % 20 not in _UNSEEN:
             votes = _volunteer_row(galaxy, _generator(seed, i, _VOTES))
             rows.append({"iauname": name, "ra": ra, "dec": dec} | votes)
-    _deliver(folder, delivery, files, _draw_optical, galaxies, seed, progress, processes)
+    _deliver(folder, delivery, files, _draw_optical, galaxies, seed, processes)
     _write_table(folder / VOLUNTEER_TABLE, volunteer_columns(), rows)
     _write_table(folder / "truth.csv", ("iauname", "kind", "batch"), truth)
 
@@ -99,7 +101,6 @@ def simulate_radio(
     batches: Sequence[str],
     n_images: int,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
     processes: int | None = None,
 ) -> None:
     """Write a simulated survey of radio galaxies, prepared as MiraBest is (Porter & Scaife 2023).
@@ -112,7 +113,7 @@ def simulate_radio(
     delivery = _split(n_images, batches)
     sources = [_describe_radio(_generator(seed, i, _PARAMETERS)) for i in range(n_images)]
     names = [f"radio_{seed}_{i:06d}" for i in range(n_images)]
-    _deliver(folder, delivery, [f"{name}.png" for name in names], _draw_radio, sources, seed, progress, processes)
+    _deliver(folder, delivery, [f"{name}.png" for name in names], _draw_radio, sources, seed, processes)
     labels = [{"id": name, "label": source.label} for name, source in zip(names, sources, strict=True)]
     _write_table(folder / "labels.csv", ("id", "label"), labels)
 
@@ -689,7 +690,6 @@ def _deliver(
     draw: Callable[[Any, np.random.Generator], np.ndarray],
     objects: Sequence[Any],
     seed: int,
-    progress: Callable[[int, int], None] | None,
     processes: int | None,
 ) -> None:
     """Draw the images of every batch that is absent: image i of `objects[i]` into `<folder>/<delivery[i]>/<files[i]>`.
@@ -715,8 +715,7 @@ def _deliver(
             chunks = [(draw, seed, images[start : start + size]) for start in range(0, len(images), size)]
             for count in apply(_draw_chunk, chunks):
                 done += count
-                if progress is not None:
-                    progress(done, len(delivery))
+                log.info("%s: %d of %d images", folder.name.lstrip("."), done, len(delivery))
             (hidden / batch).rename(folder / batch)
 
 

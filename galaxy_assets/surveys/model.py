@@ -32,73 +32,91 @@ class Source(Settings):
 
     reader: Literal["galaxy_zoo_decals", "mirabest", "image_folder", "fits_folder", "simulated"]
     path: str = Field(description="folder or archive; relative to data/raw, or absolute")
-    votes: str | None = Field(None, description="file name of the volunteer table, CSV or Parquet, inside `path`")
-    campaign: Literal["1_and_2", "5"] = Field(
-        "1_and_2", description="Galaxy Zoo DECaLS campaign of the volunteer table"
+    votes: str | None = Field(
+        default=None, description="file name of the volunteer table, CSV or Parquet, inside `path`"
     )
-    images: str = Field("images", description="folder of the images inside `path` (image_folder, fits_folder)")
-    labels: str | None = Field(None, description="CSV with one label per image, inside `path` (image_folder)")
-    id_column: str = Field("id", description="column of `labels` that holds the image's file name without suffix")
-    label_column: str = Field("label", description="column of `labels` that holds the class")
-    simulate: Literal["optical", "radio"] | None = Field(None, description="which demo survey the project simulates")
-    n_images: int = Field(0, ge=0, description="number of simulated images, over all batches")
-    seed: int = Field(0, description="seed of the simulation")
-    batches: tuple[str, ...] = Field((), description="names of the simulated deliveries, of equal size")
+    campaign: Literal["1_and_2", "5"] = Field(
+        default="1_and_2", description="Galaxy Zoo DECaLS campaign of the volunteer table"
+    )
+    images: str = Field(default="images", description="folder of the images inside `path` (image_folder, fits_folder)")
+    labels: str | None = Field(default=None, description="CSV with one label per image, inside `path` (image_folder)")
+    id_column: str = Field(
+        default="id", description="column of `labels` that holds the image's file name without suffix"
+    )
+    label_column: str = Field(default="label", description="column of `labels` that holds the class")
+    simulate: Literal["optical", "radio"] | None = Field(
+        default=None, description="which demo survey the project simulates"
+    )
+    n_images: int = Field(default=0, ge=0, description="number of simulated images, over all batches")
+    seed: int = Field(default=0, description="seed of the simulation")
+    batches: tuple[str, ...] = Field(default=(), description="names of the simulated deliveries, of equal size")
 
 
 class CutoutSettings(Settings):
     """How the central source is found and cut out (paper 2.1; the readings differ, see docs/fidelity.md)."""
 
     method: Literal["sigma_clip", "central", "whole"] = "sigma_clip"
-    sigma: float = Field(4.0, gt=0, description="clipping limit, and the threshold in the paper's reading")
+    sigma: float = Field(default=4.0, gt=0, description="clipping limit, and the threshold in the paper's reading")
     threshold: Literal["paper_text", "astronomaly"] = Field(
-        "paper_text",
+        default="paper_text",
         description="median + sigma * std as the text says, or median + 1 * std as Astronomaly's code does",
     )
-    channel: Literal["first", "mean"] = Field("first", description="what is thresholded in a colour image")
-    enlarge: float = Field(2.0, ge=1, description="bounding box is enlarged by this factor about its centre")
-    square: bool = Field(True, description="square box (keeps the aspect of the galaxy) or the bounding rectangle")
-    central_pixels: int = Field(0, ge=0, description="side of the fixed central box of method `central`, pixels")
-    size: int = Field(300, ge=16, le=1024, description="side of the stored cutout, pixels")
-    grey: bool = Field(False, description="store one channel (radio) instead of three")
+    channel: Literal["first", "mean"] = Field(default="first", description="what is thresholded in a colour image")
+    enlarge: float = Field(default=2.0, ge=1, description="bounding box is enlarged by this factor about its centre")
+    square: bool = Field(
+        default=True, description="square box (keeps the aspect of the galaxy) or the bounding rectangle"
+    )
+    central_pixels: int = Field(
+        default=0, ge=0, description="side of the fixed central box of method `central`, pixels"
+    )
+    size: int = Field(default=300, ge=16, le=1024, description="side of the stored cutout, pixels")
+    grey: bool = Field(default=False, description="store one channel (radio) instead of three")
 
 
 class ArtefactRules(Settings):
     """Which evidence proposes that a cutout is an artefact (paper 3.2-3.3)."""
 
-    blank_fraction: float = Field(0.98, description="share of pixels at the modal value from which an image is blank")
-    saturated_fraction: float = Field(0.05, description="share of saturated pixels from which an image is suspect")
-    edge_flux_ratio: float = Field(
-        1.0, description="mean flux of the border over that of the centre from which suspect"
+    blank_fraction: float = Field(
+        default=0.98, description="share of pixels at the modal value from which an image is blank"
     )
-    region_purity: float = Field(0.5, description="share of suspects from which a UMAP region is proposed for removal")
-    region_minimum: int = Field(5, description="smallest number of images in a proposed region")
+    saturated_fraction: float = Field(
+        default=0.05, description="share of saturated pixels from which an image is suspect"
+    )
+    edge_flux_ratio: float = Field(
+        default=1.0, description="mean flux of the border over that of the centre from which suspect"
+    )
+    region_purity: float = Field(
+        default=0.5, description="share of suspects from which a UMAP region is proposed for removal"
+    )
+    region_minimum: int = Field(default=5, description="smallest number of images in a proposed region")
 
 
 class Recipe(Settings):
     """Everything that decides what a trained network is (paper Table 1 and 4.1)."""
 
-    backbone: str = Field("resnet18", description="any timm model name")
-    image_size: int = Field(300, ge=16, description="side of the network's input, pixels")
-    epochs: int = Field(20, ge=0)
-    batch_size: int = Field(128, ge=2)
-    learning_rate: float = Field(1e-4, gt=0, description="of Adam")
-    tau: float = Field(0.99, ge=0, le=1, description="target decay (paper Eq. 1)")
-    projection_size: int = Field(256, ge=2, description="256 as byol-pytorch runs, 100 as the text says")
-    projection_hidden_size: int = Field(4096, ge=2)
-    batch_norm: Literal["per_view", "concat"] = Field("per_view", description="byol-pytorch <= 0.7 or >= 0.8")
+    backbone: str = Field(default="resnet18", description="any timm model name")
+    image_size: int = Field(default=300, ge=16, description="side of the network's input, pixels")
+    epochs: int = Field(default=20, ge=0)
+    batch_size: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=1e-4, gt=0, description="of Adam")
+    tau: float = Field(default=0.99, ge=0, le=1, description="target decay (paper Eq. 1)")
+    projection_size: int = Field(default=256, ge=2, description="256 as byol-pytorch runs, 100 as the text says")
+    projection_hidden_size: int = Field(default=4096, ge=2)
+    batch_norm: Literal["per_view", "concat"] = Field(default="per_view", description="byol-pytorch <= 0.7 or >= 0.8")
     freeze_statistics: bool = Field(
-        False, description="keep the running statistics of a pretrained backbone's batch normalisation"
+        default=False, description="keep the running statistics of a pretrained backbone's batch normalisation"
     )
-    blur_probability: float = Field(0.5, ge=0, le=1)
-    flip_probability: float = Field(0.5, ge=0, le=1, description="of the horizontal and of the vertical flip, each")
-    crop_probability: float = Field(0.7, ge=0, le=1)
-    crop_minimum: float = Field(0.7, gt=0, le=1, description="smallest share of the area a resized crop keeps")
-    rotation_probability: float = Field(0.7, ge=0, le=1)
+    blur_probability: float = Field(default=0.5, ge=0, le=1)
+    flip_probability: float = Field(
+        default=0.5, ge=0, le=1, description="of the horizontal and of the vertical flip, each"
+    )
+    crop_probability: float = Field(default=0.7, ge=0, le=1)
+    crop_minimum: float = Field(default=0.7, gt=0, le=1, description="smallest share of the area a resized crop keeps")
+    rotation_probability: float = Field(default=0.7, ge=0, le=1)
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of training; on CPUs bfloat16 helps ResNets and slows EfficientNets"
+        default="float32", description="of training; on CPUs bfloat16 helps ResNets and slows EfficientNets"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
 
 class Cut(Settings):
@@ -109,7 +127,7 @@ class Cut(Settings):
     answer: str
     above: float | None = None
     below: float | None = None
-    minimum_votes: int = Field(5, ge=1)
+    minimum_votes: int = Field(default=5, ge=1)
 
 
 class EvaluationClass(Settings):
@@ -130,11 +148,15 @@ class Evaluation(Settings):
     """The contrived classification problem that judges a representation (paper 5)."""
 
     classes: tuple[EvaluationClass, ...] = ()
-    reject: tuple[Cut, ...] = Field((), description="cuts every member must pass whatever its class (no mergers)")
-    maximum_per_class: int | None = Field(None, description="random sample per class, to balance and to bound the cost")
+    reject: tuple[Cut, ...] = Field(
+        default=(), description="cuts every member must pass whatever its class (no mergers)"
+    )
+    maximum_per_class: int | None = Field(
+        default=None, description="random sample per class, to balance and to bound the cost"
+    )
     neighbours: int = 5
     splits: int = 50
-    test_fraction: float = Field(0.25, gt=0, lt=1)
+    test_fraction: float = Field(default=0.25, gt=0, lt=1)
     seed: int = 0
 
 
@@ -161,17 +183,17 @@ class Anomaly(Settings):
     """The target the simulated oracle scores, and the active-learning budget (paper 7.1)."""
 
     name: str = "anomalies"
-    answers: tuple[str, ...] = Field((), description="vote answers whose fractions add up to the probability")
+    answers: tuple[str, ...] = Field(default=(), description="vote answers whose fractions add up to the probability")
     question: str | None = None
     truth_threshold: float = 0.4
     minimum_votes: int = 10
-    labels: tuple[str, ...] = Field((), description="catalogue labels that score 5; all others score 0")
+    labels: tuple[str, ...] = Field(default=(), description="catalogue labels that score 5; all others score 0")
     seeds: int = 10
     per_round: int = 10
     budget: int = 200
     trade_off: float = 0.5
     length_scale_start: Literal["median_distance", "one"] = Field(
-        "median_distance",
+        default="median_distance",
         description="where the kernel's length scale starts; `one` is as published, and stays there "
         "when features lie much further apart than 1",
     )
@@ -180,7 +202,7 @@ class Anomaly(Settings):
 class Similarity(Settings):
     """Queries of the similarity search (paper 7.2)."""
 
-    queries: tuple[str, ...] = Field((), description="galaxy ids; empty takes the best ranked galaxies")
+    queries: tuple[str, ...] = Field(default=(), description="galaxy ids; empty takes the best ranked galaxies")
     n_queries: int = 4
     neighbours: int = 8
 
@@ -189,7 +211,7 @@ class Published(Settings):
     """A number the paper reports for this survey, against which `results` holds the observed one."""
 
     expected: float
-    tolerance: float = Field(0.0, ge=0, description="largest absolute difference that still agrees")
+    tolerance: float = Field(default=0.0, ge=0, description="largest absolute difference that still agrees")
     note: str = ""
 
 
@@ -199,23 +221,23 @@ class Survey(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     title: str
     description: str
-    reference: str = Field("", description="where the data comes from and how to cite it")
+    reference: str = Field(default="", description="where the data comes from and how to cite it")
     source: Source
     cutout: CutoutSettings = CutoutSettings()
     artefacts: ArtefactRules = ArtefactRules()
     start_weights: tuple[str, ...] = Field(
-        ("random", "imagenet"), description="`random`, `imagenet`, `rgz`, or the name of another survey"
+        default=("random", "imagenet"), description="`random`, `imagenet`, `rgz`, or the name of another survey"
     )
-    main_start_weights: str = Field("imagenet", description="the one the clusters, ranking and searches read")
-    rgz_checkpoint: str | None = Field(None, description="path of the Radio Galaxy Zoo checkpoint")
+    main_start_weights: str = Field(default="imagenet", description="the one the clusters, ranking and searches read")
+    rgz_checkpoint: str | None = Field(default=None, description="path of the Radio Galaxy Zoo checkpoint")
     recipe: Recipe = Recipe()
     evaluation: Evaluation = Evaluation()
-    variance: float = Field(0.95, gt=0, le=1, description="share of the variance the PCA keeps (paper 4.2)")
+    variance: float = Field(default=0.95, gt=0, le=1, description="share of the variance the PCA keeps (paper 4.2)")
     mixture: Mixture = Mixture()
     umap: Umap = Umap()
     anomaly: Anomaly = Anomaly()
     similarity: Similarity = Similarity()
-    published: dict[str, Published] = Field({}, description="the paper's numbers by check id, see `results`")
+    published: dict[str, Published] = Field(default={}, description="the paper's numbers by check id, see `results`")
 
     @field_validator("start_weights")
     @classmethod

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.neighbors import NearestNeighbors
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from galaxy_assets.science import neighbours
 from galaxy_assets.science.neighbours import knn_accuracies, most_similar
 
 SETTINGS = {"neighbours": 5, "splits": 10, "test_fraction": 0.25, "seed": 0}
@@ -18,6 +20,20 @@ def test_separate_classes_are_told_apart_and_mixed_ones_are_not():
     mixed = rng.normal(size=(200, 3))
     assert knn_accuracies(apart, labels, **SETTINGS).tolist() == [1.0] * 10
     assert 0.35 < knn_accuracies(mixed, labels, **SETTINGS).mean() < 0.65
+
+
+@pytest.mark.parametrize("length", [40, 6])
+def test_every_split_scores_what_scikit_learn_scores(monkeypatch, length):
+    # a list of 6 leaves most test galaxies without five neighbours in the training part
+    monkeypatch.setattr(neighbours, "_LIST", length)
+    rng = np.random.default_rng(5)
+    labels = rng.choice(["a", "b", "c"], 300)
+    features = rng.normal(size=(300, 8)) + (labels == "a")[:, None] + 0.7 * (labels == "b")[:, None]
+    expected = []
+    for i in range(10):
+        train, test = train_test_split(np.arange(300), test_size=0.25, random_state=i)
+        expected.append(KNeighborsClassifier(5).fit(features[train], labels[train]).score(features[test], labels[test]))
+    assert knn_accuracies(features, labels, **SETTINGS).tolist() == expected
 
 
 def test_every_representation_is_judged_on_the_same_splits():
