@@ -4,17 +4,21 @@ Belongs here: jobs, sensors and the order of runs. Does not belong here: assets,
 """
 
 import logging
+import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import dagster as dg
+import psutil
 
 # Dagster offers no public question "is this partition outdated?"; the UI's own answer is asked here and nowhere else
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
+from galaxy_assets.assets.survey_asset import INTERRUPTED
 from galaxy_assets.lake import read_model
 from galaxy_assets.lake.io_manager import partition_path
 from galaxy_assets.lake.layout import Layout
@@ -22,6 +26,7 @@ from galaxy_assets.surveys.model import Survey, SurveyError, data_root
 
 log = logging.getLogger(__name__)
 
+_PROCESS_TAG = "galaxy_assets/process"
 _RUN_TAGS = {"dagster/max_runtime": str(7 * 24 * 3600)}
 
 
@@ -146,6 +151,7 @@ def run_survey(
     """
     from galaxy_assets.surveys.readers import open_reader
 
+    _bury_dead_runs(instance)
     layout = Layout(root or data_root())
     batches = open_reader(survey.source, layout.raw).batches()
     instance.add_dynamic_partitions(f"{survey.name}_batch", batches)
@@ -172,7 +178,7 @@ def run_survey(
                 instance=instance,
                 raise_on_error=False,
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags={**_RUN_TAGS, "survey": survey.name},
+                tags={**_RUN_TAGS, "survey": survey.name, _PROCESS_TAG: _process(os.getpid())},
             )
             seconds = time.perf_counter() - start
             if _interrupted(run):
@@ -185,6 +191,26 @@ def run_survey(
             if made:
                 yield Outcome(survey.name, _names([a for a in wanted if a in made]), key, "done", seconds)
     read_model.publish(layout)
+
+
+def _process(pid: int) -> str:
+    """A process of this machine, told apart from a later one with its number."""
+    return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.2f}"
+
+
+def _bury_dead_runs(instance: dg.DagsterInstance) -> None:
+    """End the runs of a main job that was killed: Dagster would show them as running for ever, and the pool's slot that
+    such a run holds would keep every later GPU step waiting."""
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    for run in instance.get_runs(started):
+        host, _, rest = run.tags.get(_PROCESS_TAG, "").partition(":")
+        if host != socket.gethostname():
+            continue
+        pid = int(rest.split(":")[0])
+        if not psutil.pid_exists(pid) or _process(pid) != run.tags[_PROCESS_TAG]:
+            log.info("run %s was killed; ending it", run.run_id)
+            instance.report_run_failed(run, "the process was killed")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _names(assets: list[dg.AssetKey]) -> list[str]:
@@ -241,9 +267,8 @@ def _partition_keys(stage: Stage, survey: Survey, batches: list[str]) -> list:
 def _interrupted(run: dg.ExecuteInProcessResult) -> bool:
     """Whether Ctrl-C or SIGTERM ended the run: Dagster records that as a failed step, and the job must not go on."""
     errors = [e.step_failure_data.error for e in run.all_events if e.is_step_failure]
-    return any(
-        error and error.cls_name in {"DagsterExecutionInterruptedError", "KeyboardInterrupt"} for error in errors
-    )
+    stops = {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
+    return any(error and (error.cls_name in stops or INTERRUPTED in error.message) for error in errors)
 
 
 def _reason(run: dg.ExecuteInProcessResult) -> str:

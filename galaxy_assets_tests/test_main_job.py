@@ -1,5 +1,8 @@
 """The main job end to end on a small world, through the real I/O manager, read back through DuckDB."""
 
+import subprocess
+import sys
+
 import dagster as dg
 import pyarrow as pa
 import pytest
@@ -223,3 +226,42 @@ def test_the_read_model_is_published_at_the_end(small):
     run(root, instance)
     with connect(root) as lake:
         assert lake.sql("select count(*) from other.observed").fetchall() == [(0,)]
+
+
+def test_an_interrupt_stops_the_job_and_the_next_call_goes_on(small, monkeypatch):
+    import galaxy_assets.science.cutouts as science
+
+    root, instance = small
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("galaxy_assets.assets.cutouts.cut", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(root, instance)
+    assert science.cut is not interrupted
+    outcomes = run(root, instance)
+    assert status(outcomes, "cutouts") == status(outcomes, "results") == {"done"}
+
+
+def test_a_killed_run_gives_its_pools_slot_back(tmp_path):
+    configured = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=configured) as instance:
+        killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        tags = {automation._PROCESS_TAG: automation._process(killed.pid)}
+        run = instance.create_run_for_job(simple_job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+        storage = instance.event_log_storage
+        storage.initialize_concurrency_limit_to_default("gpu")
+        assert storage.claim_concurrency_slot("gpu", run.run_id, "step").is_claimed
+        automation._bury_dead_runs(instance)
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED, "its process lives"
+        killed.kill()
+        killed.wait()
+        automation._bury_dead_runs(instance)
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert not storage.get_concurrency_info("gpu").claimed_slots
+
+
+@dg.job
+def simple_job(): ...

@@ -3,6 +3,7 @@
 Belongs here: what is the same for every asset. Does not belong here: any asset.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -126,9 +127,25 @@ def survey_asset(
             # a step process killed by the kernel is started again and resumes from its last whole epoch
             retry_policy=dg.RetryPolicy(max_retries=1, delay=5) if retry else None,
             tags={"survey": survey.name},
-        )(function)
+        )(_stopped_for_good(function) if retry else function)
 
     return declare
+
+
+def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make Ctrl-C or a cancelled run final: Dagster would retry the step like after a crash, and the work go on."""
+
+    @functools.wraps(function)
+    def asset(*arguments: Any, **inputs: Any) -> Any:
+        try:
+            return function(*arguments, **inputs)
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as stop:
+            raise dg.Failure(INTERRUPTED, allow_retries=False) from stop
+
+    return asset
+
+
+INTERRUPTED = "interrupted; run it again to go on from here"
 
 
 def result(
