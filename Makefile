@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+-include .env
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
@@ -17,7 +18,8 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+# only where there is none: an instance of your own keeps its storage and launcher
+$(DAGSTER_HOME)/dagster.yaml:
 	mkdir -p $(DAGSTER_HOME)
 	cp dagster.yaml $@
 

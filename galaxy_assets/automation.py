@@ -5,6 +5,7 @@ Belongs here: jobs, sensors and the order of runs. Does not belong here: assets,
 
 import logging
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import psutil
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from galaxy_assets.assets.survey_asset import INTERRUPTED
+from galaxy_assets.assets.survey_asset import INTERRUPTED, READS_FILES
 from galaxy_assets.lake import read_model
 from galaxy_assets.lake.io_manager import partition_path
 from galaxy_assets.lake.layout import Layout
@@ -48,20 +49,22 @@ class Stage(NamedTuple):
 
 def stages(defs: dg.Definitions, survey: str) -> list[Stage]:
     """The survey's asset graph cut into stages: one Dagster run materialises one partition of assets that share their
-    partitions, so the path from images to results is a sequence of runs. What reads the survey's own files comes first
-    and by itself."""
+    partitions, so the path from images to results is a sequence of runs. What reads files that Dagster does not know of
+    is a stage by itself, because it is always run."""
     graph = defs.resolve_asset_graph()
     keys = [key for key in graph.toposorted_asset_keys if key.path[0] == survey]
-    found = [Stage([key], graph.get(key).partitions_def) for key in keys if not graph.get(key).parent_keys]
-    done = {key for stage in found for key in stage.assets}
+    done: set[dg.AssetKey] = set()
+    found: list[Stage] = []
     while len(done) < len(keys):
-        remaining = [key for key in keys if key not in done]
-        first = next(key for key in remaining if _parents(graph, key, survey) <= done)
-        partitions = graph.get(first).partitions_def
-        stage: list[dg.AssetKey] = []
-        for key in remaining:
-            if graph.get(key).partitions_def == partitions and _parents(graph, key, survey) <= done | set(stage):
-                stage.append(key)
+        ready = [key for key in keys if key not in done and _parents(graph, key, survey) <= done]
+        alone = next((key for key in ready if READS_FILES in graph.get(key).tags), None)
+        partitions = graph.get(alone or ready[0]).partitions_def
+        stage: list[dg.AssetKey] = [alone] if alone else []
+        for key in keys if not alone else []:
+            node = graph.get(key)
+            if key not in done and node.partitions_def == partitions and READS_FILES not in node.tags:
+                if _parents(graph, key, survey) <= done | set(stage):
+                    stage.append(key)
         done |= set(stage)
         found.append(Stage(stage, partitions))
     return found
@@ -154,15 +157,18 @@ def run_survey(
     _bury_dead_runs(instance)
     layout = Layout(root or data_root())
     batches = open_reader(survey.source, layout.raw).batches()
+    _withdraw(instance, survey, batches, layout)
     instance.add_dynamic_partitions(f"{survey.name}_batch", batches)
     job, graph = defs.resolve_implicit_global_asset_job_def(), defs.resolve_asset_graph()
-    broken: set[tuple[dg.AssetKey, str | None]] = set()
+    broken: set[tuple[dg.AssetKey, str | None, str | None]] = set()
     for stage in stages(defs, survey.name):
         for key in _partition_keys(stage, survey, batches):
-            init = key.keys_by_dimension["init"] if stage.by == "batch_init" else key if stage.by == "init" else None
-            blocked = _blocked(graph, stage.assets, broken, init, survey.main_start_weights)
+            batch, init = _dimensions(stage, key)
+            blocked = _blocked(graph, stage.assets, broken, batch, init or survey.main_start_weights)
             if blocked:
-                broken |= {(asset, init) for asset in blocked}
+                broken |= {(asset, batch, init) for asset in blocked}
+                if init not in (None, survey.main_start_weights):
+                    _remove(blocked, stage, key, layout)
                 yield Outcome(survey.name, _names(blocked), key, "skipped", error="what it reads failed before")
             ready = [asset for asset in stage.assets if asset not in blocked]
             wanted = _outdated(instance, graph, ready, stage, key, layout)
@@ -171,6 +177,7 @@ def run_survey(
                     yield Outcome(survey.name, _names(ready), key, "fresh")
                 continue
             log.info("%s [%s]: %s", survey.name, key or "whole survey", ", ".join(_names(wanted)))
+            _say_what_is_waited_for(instance, graph, wanted)
             start = time.perf_counter()
             run = job.execute_in_process(
                 asset_selection=wanted,
@@ -185,8 +192,10 @@ def run_survey(
                 raise KeyboardInterrupt
             made = {event.asset_key for event in run.get_asset_materialization_events()}
             lost = [asset for asset in wanted if asset not in made]
-            broken |= {(asset, init) for asset in lost}
+            broken |= {(asset, batch, init) for asset in lost}
             if lost:
+                if init not in (None, survey.main_start_weights):
+                    _remove(lost, stage, key, layout)
                 yield Outcome(survey.name, _names(lost), key, "failed", seconds, _reason(run))
             if made:
                 yield Outcome(survey.name, _names([a for a in wanted if a in made]), key, "done", seconds)
@@ -213,27 +222,69 @@ def _bury_dead_runs(instance: dg.DagsterInstance) -> None:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
+def _say_what_is_waited_for(instance: dg.DagsterInstance, graph, assets: list[dg.AssetKey]) -> None:
+    """A step waits in silence while another run holds its pool's slot; name that run."""
+    for pool in {pool for asset in assets for pool in graph.get(asset).pools or ()}:
+        for slot in instance.event_log_storage.get_concurrency_info(pool).claimed_slots:
+            log.warning(
+                "waiting for pool %s, held by run %s; if that run is dead, free its slot in the UI under Deployment, "
+                "Concurrency",
+                pool,
+                slot.run_id,
+            )
+
+
 def _names(assets: list[dg.AssetKey]) -> list[str]:
     return [asset.path[-1] for asset in assets]
 
 
-def _blocked(graph, assets: list[dg.AssetKey], broken: set, init: str | None, main: str) -> list[dg.AssetKey]:
-    """Assets that read something broken, directly or through each other. An asset of the whole survey reads the main
-    start weights and can do without the others."""
-    reach = {init, None} if init is not None else {main, None}
+def _dimensions(stage: Stage, key) -> tuple[str | None, str | None]:
+    """Batch and start weights of a stage's partition, None where it has no such dimension."""
+    if stage.by == "batch_init":
+        return key.keys_by_dimension["batch"], key.keys_by_dimension["init"]
+    return (key if stage.by == "batch" else None), (key if stage.by == "init" else None)
+
+
+def _blocked(graph, assets: list[dg.AssetKey], broken: set, batch: str | None, init: str) -> list[dg.AssetKey]:
+    """Assets that read something broken of their batch and start weights, directly or through each other. An asset
+    without batches reads all of them; one without start weights reads the main ones and can do without the others."""
     blocked: list[dg.AssetKey] = []
     for asset in assets:
         parents = graph.get(asset).parent_keys
-        if parents & set(blocked) or any(where in reach for parent, where in broken if parent in parents):
+        reads = any(
+            parent in parents and (None in (b, batch) or b == batch) and i in (None, init) for parent, b, i in broken
+        )
+        if reads or parents & set(blocked):
             blocked.append(asset)
     return blocked
+
+
+def _remove(assets: list[dg.AssetKey], stage: Stage, key, layout: Layout) -> None:
+    """Remove the tables of start weights that failed: `results` does without them, and an older recipe's would stand
+    beside the new ones."""
+    for asset in assets:
+        layout.table(*asset.path, *partition_path(stage.partitions, key)).unlink(missing_ok=True)
+
+
+def _withdraw(instance: dg.DagsterInstance, survey: Survey, batches: list[str], layout: Layout) -> None:
+    """Set aside what was made of deliveries that are gone, in lake/<survey>/.withdrawn: their galaxies would stay in
+    every ranking, twice where a delivery was only renamed."""
+    name, home = f"{survey.name}_batch", layout.lake / survey.name
+    for batch in set(instance.get_dynamic_partitions(name)) - set(batches):
+        log.warning("%s: delivery %s is gone; what was made of it goes to %s", survey.name, batch, home / ".withdrawn")
+        instance.delete_dynamic_partition(name, batch)
+        for path in [*home.glob(f"[!.]*/{batch}.parquet"), *home.glob(f"[!.]*/{batch}")]:
+            aside = home / ".withdrawn" / path.relative_to(home)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
 
 
 def _outdated(instance, graph, assets: list[dg.AssetKey], stage: Stage, key, layout: Layout) -> list[dg.AssetKey]:
     """Assets of the stage to run: without a file, outdated as Dagster sees it, or after one of these.
 
-    What reads the survey's own files is always run: Dagster cannot see that an image was added; the content's digest
-    keeps everything after it up to date when none was.
+    What reads files that Dagster does not know of is always run; the content's digest keeps everything after it up to
+    date when nothing was added.
     """
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
     chosen: list[dg.AssetKey] = []

@@ -4,16 +4,22 @@ Belongs here: arguments, progress and the printed summary. Does not belong here:
 """
 
 import logging
+import os
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
 
 from galaxy_assets.lake.layout import Layout
-from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+from galaxy_assets.surveys.model import Survey, SurveyError, data_root, load_surveys
+
+if TYPE_CHECKING:
+    from galaxy_assets.automation import Outcome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
 log = logging.getLogger("galaxy_assets")
@@ -59,7 +65,7 @@ def run(surveys: Annotated[list[str], typer.Argument(help="names of surveys, in 
     except KeyboardInterrupt:
         typer.echo("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
-    _summary(chosen)
+    _summary(chosen, failed)
     if failed:
         raise typer.Exit(1)
 
@@ -93,6 +99,9 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
         found.append(name)
         path = layout.surveys / f"{name}.yaml"
         if path.exists():
+            kept = Path(load_surveys(layout.root)[name].source.path)
+            if not kept.is_relative_to(data):
+                raise SurveyError(f"{path} reads {kept}, which is not below {data}; edit or delete that file first")
             continue
         overlay = offline / f"{name}.yaml"
         settings = {"extends": name, "source": {"path": str(data / load_surveys(layout.root)[name].source.path)}}
@@ -114,11 +123,16 @@ def _materialise(surveys: list[Survey]) -> int:
     from galaxy_assets.automation import run_survey
     from galaxy_assets.definitions import build_defs
 
+    _set_dagster_home()
     defs, failed, start = build_defs(), 0, time.perf_counter()
     with dg.DagsterInstance.get() as instance:
         for survey in surveys:
             typer.echo(f"\n{survey.title} ({survey.name})")
-            for outcome in run_survey(defs, survey, instance):
+            for outcome in _outcomes(run_survey(defs, survey, instance)):
+                if isinstance(outcome, SurveyError):
+                    failed += 1
+                    typer.echo(f"        {outcome}")
+                    continue
                 minutes, seconds = divmod(int(time.perf_counter() - start), 60)
                 what = ", ".join(outcome.assets) + (f" [{outcome.partition}]" if outcome.partition else "")
                 typer.echo(f" {minutes:3d}:{seconds:02d} {_MARK[outcome.status]} {outcome.status:7s} {what}")
@@ -128,17 +142,36 @@ def _materialise(surveys: list[Survey]) -> int:
     return failed
 
 
-def _summary(surveys: list[Survey]) -> None:
+def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | SurveyError]":
+    """The outcomes of a survey, with an unusable delivery as the last of them: the next survey still runs."""
+    try:
+        yield from outcomes
+    except SurveyError as error:
+        yield error
+
+
+def _set_dagster_home() -> None:
+    """Where run history lives: $DAGSTER_HOME, else .dagster beside the data folder, as `make` has it."""
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(data_root().parent / ".dagster")))
+    home.mkdir(parents=True, exist_ok=True)
+    settings = Path(__file__).parents[1] / "dagster.yaml"
+    if settings.exists() and not (home / "dagster.yaml").exists():
+        shutil.copy(settings, home)
+
+
+def _summary(surveys: list[Survey], failed: int) -> None:
     from galaxy_assets.lake import connect
 
     layout = Layout.default()
+    if failed:
+        typer.echo(f"\n{failed} steps failed, see above; numbers that rest on them are from an earlier run or absent")
     for survey in surveys:
         if not layout.table(survey.name, "results").exists():
             typer.echo(f"\n{survey.title}: not finished, no results yet")
             continue
         typer.echo(f"\n{survey.title}: what was found")
         with connect() as lake:
-            query = f"select description, observed, expected, verdict from {survey.name}.results"
+            query = f'select description, observed, expected, verdict from "{survey.name}".results'
             for description, observed, expected, verdict in lake.sql(query).fetchall():
                 paper = f"   paper {expected:,.4g}: {verdict}" if expected is not None else ""
                 number = f"{observed:,.4g}" if observed is not None else "-"

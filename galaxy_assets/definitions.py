@@ -27,7 +27,7 @@ def build_defs(root: Path | None = None) -> dg.Definitions:
             automation.read_model_sensor,
         ],
         resources={"io_manager": ParquetLake(root=str(root)), "lake": Lake(root=str(root))},
-        # one step at a time: training and UMAP use every core, and a step process of torch is 0.6 GB
+        # two steps of a run at once: each process of torch is 0.6 GB, and the pool keeps training to one at a time
         executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),
     )
 

@@ -79,10 +79,13 @@ def test_real_surveys_are_found_written_once_and_kept(tmp_path):
         write_real_surveys(tmp_path, layout)
     assert write_real_surveys(data, layout) == ["mirabest"]
     survey = load_surveys(layout.root)["mirabest"]
-    assert survey.source.path == str(data / "mirabest/MiraBest_F_batches.tar.gz")
+    assert survey.source.path == str(data / "mirabest")
     assert survey.recipe.backbone == "tf_efficientnet_lite0" and "sdss_gz1" in survey.start_weights
     path = layout.surveys / "mirabest.yaml"
     settings = yaml.safe_load(path.read_text()) | {"title": "Mine"}
     path.write_text(yaml.safe_dump(settings))
     write_real_surveys(data, layout)
     assert load_surveys(layout.root)["mirabest"].title == "Mine"
+    (tmp_path / "other" / "mirabest").mkdir(parents=True)
+    with pytest.raises(SurveyError, match="not below .*other; edit or delete"):
+        write_real_surveys(tmp_path / "other", layout)

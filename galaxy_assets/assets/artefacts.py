@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.assets.survey_asset import Lake, check, picture, result, survey_asset
-from galaxy_assets.lake.tables import column_to_vectors, vectors_to_column
+from galaxy_assets.lake.pixels import PixelStack
+from galaxy_assets.lake.tables import column_to_vectors, digest, vectors_to_column
 from galaxy_assets.science import artefacts
+from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.surveys.model import Survey
 
 _BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
-NO_PIXELS = ("unreadable", "too_small", "too_large", "duplicate_id", "missing_file")
 
 
 def build(survey: Survey) -> list[dg.AssetsDefinition]:
@@ -30,14 +31,14 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         settings=[recipe.backbone, recipe.image_size],
         gpu=True,
     )
-    def pretrained_features(context: dg.AssetExecutionContext, lake: Lake, cutouts: pa.Table):
+    def pretrained_features(lake: Lake, cutouts: pa.Table):
         """Features of every cutout from the network as ImageNet left it: the last hidden layer, pooled (512 floats for
         a ResNet-18, 1280 for an EfficientNet-Lite0)."""
         from galaxy_assets.science.encoders import build_encoder, choose_device, embed
 
         encoder = build_encoder(recipe.backbone, "imagenet", seed=recipe.seed, weights=lake.layout.weights)
-        rows = np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), NO_PIXELS))
-        pixels = lake.pixels(survey).stack([context.partition_key], recipe.image_size)
+        rows = np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS)))
+        pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
         features = embed(encoder, pixels, indices=rows, device=choose_device())
         table = cutouts.select(["galaxy_id", "batch"]).take(rows).append_column("vector", vectors_to_column(features))
         return result(table, metadata={"features": features.shape[1], "backbone": recipe.backbone})
@@ -58,7 +59,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         xy = umap_xy(column_to_vectors(pretrained_features["vector"]), survey.umap)
         rows = rows_of(cutouts, pretrained_features)
         outcomes = cutouts["outcome"].take(rows).to_pylist()
-        stack = lake.pixels(survey).stack(batches_of(cutouts))
+        stack = pixels_of(lake, survey, cutouts)
         evidence = pa.concat_tables(
             artefacts.evidence(stack[rows[i : i + _BLOCK]], outcomes[i : i + _BLOCK], survey.artefacts)
             for i in range(0, len(rows), _BLOCK)
@@ -70,14 +71,20 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             table = table.append_column(name, evidence[name])
         return result(table, metadata={"suspects": int(np.sum(evidence["suspect"].to_numpy(zero_copy_only=False)))})
 
-    @survey_asset(survey, "3_artefacts", paper="3.3, Figure 1", reads=["artefact_map"], settings=[survey.artefacts])
-    def artefact_regions(artefact_map: pa.Table) -> dg.MaterializeResult[pa.Table]:
-        """The proposed rule: boxes on the map of pretrained features in which suspects are the majority, each with its
-        evidence. A person reviews it by writing `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes
-        there with status `accepted` then replace the proposal."""
+    @survey_asset(
+        survey, "3_artefacts", paper="3.3, Figure 1", reads=["artefact_map"], settings=[survey.artefacts], files=True
+    )
+    def artefact_regions(lake: Lake, artefact_map: pa.Table) -> dg.MaterializeResult[pa.Table]:
+        """The rule: boxes on the map of pretrained features in which suspects are the majority, each with its evidence.
+        A person reviews it by writing `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes there with
+        status `accepted` then replace the proposal."""
+        review, drawn_on = lake.layout.artefact_review(survey.name), map_digest(artefact_map)
+        if review.exists():
+            table = artefacts.regions_to_table(artefacts.read_review(review, drawn_on), drawn_on)
+            return result(table, metadata={"accepted by a person": table.num_rows})
         x, y, suspect = (artefact_map[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
         regions = artefacts.propose_regions(x, y, suspect, artefact_map["reason"].to_pylist(), survey.artefacts)
-        table = artefacts.regions_to_table(regions)
+        table = artefacts.regions_to_table(regions, drawn_on)
         return result(table, metadata={"regions": table.num_rows, "rule": dg.MetadataValue.md(_markdown(table))})
 
     @survey_asset(
@@ -93,8 +100,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         from galaxy_assets.figures.galleries import contact_sheet
         from galaxy_assets.figures.maps import artefact_map as draw
 
-        review = lake.layout.artefact_review(survey.name)
-        regions = artefacts.read_review(review) if review.exists() else artefacts.table_to_regions(artefact_regions)
+        regions = artefacts.table_to_regions(artefact_regions)
         x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
         blank = artefact_map["blank"].to_numpy(zero_copy_only=False)
         kept_mapped, rule_mapped = artefacts.apply_regions(x, y, blank, regions)
@@ -105,15 +111,16 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         kept[rows], rule[rows] = kept_mapped, rule_mapped
         table = cutouts.select(["galaxy_id", "batch"])
         table = table.append_column("kept", pa.array(kept)).append_column("rule", pa.array(rule, pa.string()))
-        removed = np.flatnonzero(~kept & ~np.isin(outcomes, NO_PIXELS))
+        removed = np.flatnonzero(~kept & ~np.isin(outcomes, list(WITHOUT_PIXELS)))
         figure = draw(x, y, ~kept_mapped, [(r.x0, r.y0, r.x1, r.y1) for r in regions])
-        metadata = {"kept": int(kept.sum()), "removed": int((~kept).sum()), "reviewed": review.exists()}
+        metadata = {"kept": int(kept.sum()), "removed": int((~kept).sum())}
         metadata |= picture(lake, survey, figure, "artefact_map")
         if len(removed):
-            pixels = lake.pixels(survey).stack(batches_of(cutouts), recipe.image_size)
+            pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
             sheet = contact_sheet(list(pixels[removed[:40]]), [str(rule[i]) for i in removed[:40]], columns=8)
             metadata["removed images"] = picture(lake, survey, sheet, "removed")["preview"]
-        share = float((~kept).mean())
+        delivered = np.array([outcome != "missing_file" for outcome in outcomes])
+        share = float((~kept[delivered]).mean()) if delivered.any() else 0.0
         return result(
             table,
             metadata=metadata,
@@ -123,15 +130,30 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     return [pretrained_features, artefact_map, artefact_regions, clean_galaxies]
 
 
-def batches_of(cutouts: pa.Table) -> list[str]:
-    """Batches in the order of the ledger's rows: row i of the ledger is row i of the stacked pixels."""
-    return list(dict.fromkeys(cutouts["batch"].to_pylist()))
+def map_digest(artefact_map: pa.Table) -> str:
+    """What a box on the map refers to: the galaxies and where they lie."""
+    return digest(artefact_map.select(["galaxy_id", "x", "y"]))
+
+
+def pixels_of(lake: Lake, survey: Survey, cutouts: pa.Table, size: int | None = None) -> PixelStack:
+    """The cutouts' pixels: row i of the ledger is row i of the stack, which is checked before any pixel is read."""
+    store = lake.pixels(survey)
+    fingerprints = dict(zip(cutouts["batch"].to_pylist(), cutouts["pixels"].to_pylist(), strict=True))
+    store.check(fingerprints)
+    return store.stack(list(fingerprints), size)
 
 
 def rows_of(cutouts: pa.Table, table: pa.Table) -> np.ndarray:
-    """Rows of the ledger (and so of the stacked pixels) of a table's galaxies, (N,) int64."""
+    """Rows of the ledger, and so of the stacked pixels, of a table's galaxies, (N,) int64."""
     row = {galaxy: i for i, galaxy in enumerate(cutouts["galaxy_id"].to_pylist())}
-    return np.array([row[galaxy] for galaxy in table["galaxy_id"].to_pylist()], dtype=np.int64)
+    galaxies = table["galaxy_id"].to_pylist()
+    unknown = [galaxy for galaxy in galaxies if galaxy not in row]
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} galaxies, such as {unknown[0]}, are not in the table `cutouts`: an input is older than it; "
+            "run the survey, or materialise clean_galaxies and what follows it"
+        )
+    return np.array([row[galaxy] for galaxy in galaxies], dtype=np.int64)
 
 
 def _markdown(table: pa.Table) -> str:

@@ -19,6 +19,7 @@ from galaxy_assets.surveys.images import UnreadableImage
 from galaxy_assets.surveys.model import CutoutSettings, Survey
 from galaxy_assets.surveys.readers import Reader, open_reader
 
+_VERSION = "1"  # of the cutting; raise it when a change of code changes the pixels
 SCHEMA = pa.schema(
     [
         ("galaxy_id", pa.string()),
@@ -32,6 +33,7 @@ SCHEMA = pa.schema(
         ("threshold", pa.float64()),
         ("contour_area", pa.float64()),
         ("reason", pa.string()),
+        ("pixels", pa.string()),
     ]
 )
 
@@ -47,9 +49,18 @@ def _one(reader: Reader, row: dict, settings: CutoutSettings) -> tuple[Cutout | 
     return made, made.outcome, None
 
 
-def cut_chunk(reader: Reader, rows: list[dict], settings: CutoutSettings) -> tuple[np.ndarray, pa.Table]:
+def pixels_fingerprint(catalogue: pa.Table, settings: CutoutSettings) -> str:
+    """What decides a batch's pixels: the files' content and the settings. Labels do not, so a corrected label cuts and
+    trains nothing anew."""
+    files = catalogue.select(["galaxy_id", "file", "sha256", "problem"])
+    return hashlib.sha256(f"{_VERSION} {settings.fingerprint()} {digest(files)}".encode()).hexdigest()[:16]
+
+
+def cut_chunk(
+    reader: Reader, rows: list[dict], settings: CutoutSettings, fingerprint: str
+) -> tuple[np.ndarray, pa.Table]:
     """Cut catalogue rows on two threads: pixels uint8 (N, size, size, channels), zero where there is no image, and
-    the ledger in SCHEMA."""
+    the ledger in SCHEMA, whose column `pixels` names the pixels its rows belong to."""
     pixels = np.zeros((len(rows), settings.size, settings.size, 1 if settings.grey else 3), np.uint8)
     ledger = []
     with ThreadPoolExecutor(2) as pool:
@@ -62,7 +73,7 @@ def cut_chunk(reader: Reader, rows: list[dict], settings: CutoutSettings) -> tup
                     pixels[i] = made.pixels
                 box = made.box or box
                 noise, threshold, area = made.noise_std, made.threshold, made.contour_area
-            ledger.append((row["galaxy_id"], row["batch"], outcome, *box, noise, threshold, area, reason))
+            ledger.append((row["galaxy_id"], row["batch"], outcome, *box, noise, threshold, area, reason, fingerprint))
     columns = list(zip(*ledger, strict=True))
     return pixels, pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
 
@@ -77,6 +88,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         by="batch",
         reads=["catalogue"],
         settings=[survey.cutout],
+        version=_VERSION,
         kinds=("opencv", "parquet"),
         checks={"fallback_share": "At most a fifth of the images fall back to the original frame."},
         retry=True,
@@ -91,13 +103,13 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         reader = open_reader(survey.source, lake.layout.raw)
         rows = catalogue.to_pylist()
         store = lake.pixels(survey)
-        fingerprint = hashlib.sha256(f"1 {settings.fingerprint()} {digest(catalogue)}".encode()).hexdigest()[:16]
+        fingerprint = pixels_fingerprint(catalogue, settings)
         table = store.fill(
             batch,
             n=len(rows),
             shape=(settings.size, settings.size, 1 if settings.grey else 3),
             fingerprint=fingerprint,
-            make=lambda r: cut_chunk(reader, [rows[i] for i in r], settings),
+            make=lambda r: cut_chunk(reader, [rows[i] for i in r], settings, fingerprint),
         )
         outcomes = {o["values"]: o["counts"] for o in pc.value_counts(table["outcome"]).to_pylist()}
         share = sum(n for o, n in outcomes.items() if o.startswith("fallback")) / max(table.num_rows, 1)

@@ -22,6 +22,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         paper="2",
         by="batch",
         settings=[survey.source],
+        files=True,
         checks={"every_image_readable": "No delivered image is missing, unreadable or delivered twice."},
     )
     def catalogue(context: dg.AssetExecutionContext, lake: Lake):
@@ -34,6 +35,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             table,
             metadata={
                 "images": table.num_rows,
+                "reference": survey.reference,
                 "problems": n_problems,
                 "labelled": table.num_rows - table["label"].null_count,
             },
@@ -47,7 +49,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             ],
         )
 
-    @survey_asset(survey, "1_delivery", paper="2", settings=[survey.source])
+    @survey_asset(survey, "1_delivery", paper="2", settings=[survey.source], files=True)
     def volunteer_votes(lake: Lake) -> dg.MaterializeResult[pa.Table]:
         """One row per galaxy: counts and fractions of every question of the Galaxy Zoo decision tree, a fraction being
         null where nobody was asked. Empty for a survey without volunteers."""

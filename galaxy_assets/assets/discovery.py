@@ -10,7 +10,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.assets.artefacts import batches_of, rows_of
+from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import Lake, check, picture, result, survey_asset
 from galaxy_assets.lake.tables import column_to_vectors, digest
 from galaxy_assets.science import active_learning, votes
@@ -97,7 +97,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         metadata = {"labelled galaxies": len(pool), "true anomalies": int(true.sum()), "scored": len(queries)}
         metadata["true anomalies shown"] = int(sum(true[pool[q.row]] for q in queries))
         if shown:
-            stack = lake.pixels(survey).stack(batches_of(cutouts))
+            stack = pixels_of(lake, survey, cutouts)
             images = stack[rows_of(cutouts, pca_features.take([pool[q.row] for q in shown]))]
             sheet = query_history(list(images), [q.score for q in shown], [q.round for q in shown])
             metadata |= picture(lake, survey, sheet, "query_history")
@@ -153,7 +153,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         table = table.append_column("rank", pa.array(rank))
         table = table.append_column("queried_round", pa.array([queried.get(g) for g in ids], pa.int32()))
         table = table.take(order)
-        top = lake.pixels(survey).stack(batches_of(cutouts))[rows_of(cutouts, table.slice(0, 40))]
+        top = pixels_of(lake, survey, cutouts)[rows_of(cutouts, table.slice(0, 40))]
         sheet = contact_sheet(list(top), [f"{s:.2f}" for s in table["score"].to_pylist()[:40]], columns=8)
         return result(
             table,
@@ -172,13 +172,16 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     def anomaly_recall(
         lake: Lake, catalogue: pa.Table, volunteer_votes: pa.Table, anomaly_ranking: pa.Table, umap: pa.Table
     ):
-        """True anomalies found down the ranked list of the labelled galaxies, beside a random and a perfect order."""
+        """True anomalies found down the ranked list of the labelled galaxies, beside a random and a perfect order; and
+        down the list of those the oracle never saw, since a score given is no discovery."""
         from galaxy_assets.figures.curves import recall
         from galaxy_assets.figures.maps import anomaly_maps
 
         ids = anomaly_ranking["galaxy_id"].to_pylist()
         score, true = oracle_scores(ids, catalogue, volunteer_votes, anomaly)
-        table = pa.table(active_learning.recall_curve(true[score >= 0]))
+        shown = anomaly_ranking["queried_round"].is_valid().to_numpy(zero_copy_only=False)
+        curve = active_learning.recall_curve(true[score >= 0], shown[score >= 0])
+        table = pa.table(curve | {"found_unshown": pa.array(curve["found_unshown"], pa.int64())})
         found = table["found"].to_numpy()
         at = {n: int(found[n - 1]) for n in (100, 200, 500) if n <= len(found)}
         tenth = max(len(found) // 10, 1)
@@ -192,6 +195,10 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             np.array([predicted[g] for g in galaxies]),
         )
         metadata = {"true anomalies": int(true.sum()), **{f"found in the first {n}": k for n, k in at.items()}}
+        unshown = table["found_unshown"].drop_null().to_pylist()
+        metadata |= {
+            f"found in the first {n} never shown": unshown[n - 1] for n in (100, 200, 500) if n <= len(unshown)
+        }
         metadata |= {f"random in the first {n}": float(table["random"][n - 1].as_py()) for n in at}
         metadata |= picture(lake, survey, recall(table), "recall")
         metadata["maps"] = picture(lake, survey, maps, "anomaly_maps")["preview"]
@@ -247,7 +254,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             }
         )
         shown = np.concatenate([[q, *n] for q, n in zip(queries, neighbours, strict=True)])
-        images = lake.pixels(survey).stack(batches_of(cutouts))[rows_of(cutouts, pca_features.take(shown))]
+        images = pixels_of(lake, survey, cutouts)[rows_of(cutouts, pca_features.take(shown))]
         captions = [text for d in distances for text in ["query", *(f"{x:.1f}" for x in d)]]
         sheet = contact_sheet(list(images), captions, columns=k + 1)
         return result(table, metadata={"queries": len(asked), **picture(lake, survey, sheet, "similar_galaxies")})

@@ -5,12 +5,14 @@ Belongs here: training, embedding, PCA. Does not belong here: the training step 
 
 import hashlib
 import json
+import shutil
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.assets.artefacts import batches_of, rows_of
+from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture, result, survey_asset
 from galaxy_assets.lake.checkpoints import Training, file_sha256
 from galaxy_assets.lake.pixels import PixelStack
@@ -33,44 +35,45 @@ SCHEMA = pa.schema(
         ("recipe", pa.string()),
     ]
 )
+_VERSION = "1"  # of the training; raise it when a change of code changes the weights
 _RANK_SAMPLE = 2000  # galaxies on which rank is watched: enough for its second digit, little beside an epoch
 
 
-def start_checkpoint(survey: Survey, init: str, lake: Lake):
-    """The chosen checkpoint of the survey that `init` names, or None for random, imagenet and rgz.
+def start_checkpoint(other: Survey | None, lake: Lake) -> Path | None:
+    """The chosen checkpoint of another survey's main start weights; None where the start is no survey.
 
     Raises MissingWeights where that survey was not trained yet.
     """
     from galaxy_assets.science.encoders import MissingWeights
 
-    if init in {"random", "imagenet", "rgz"}:
+    if other is None:
         return None
-    ledgers = lake.layout.table(init, "byol_checkpoints", "x").parent
-    for start in ("imagenet", *sorted(p.stem for p in ledgers.glob("[!.]*.parquet"))):
-        ledger = ledgers / f"{start}.parquet"
-        if ledger.exists():
-            row = next(r for r in read_table(ledger).to_pylist() if r["chosen"])
-            return lake.layout.root / row["path"]
-    raise MissingWeights(
-        f"start weights {init!r} of survey {survey.name!r}: no checkpoint in {ledgers}; materialise "
-        f"{init}/byol_checkpoints first"
-    )
+    trained = lake.layout.table(other.name, "byol_checkpoints", other.main_start_weights)
+    if not trained.exists():
+        raise MissingWeights(
+            f"no checkpoint of survey {other.name!r} to start from ({trained} is absent); materialise "
+            f"{other.name}/byol_checkpoints first, partition {other.main_start_weights}"
+        )
+    row = next(r for r in read_table(trained).to_pylist() if r["chosen"])
+    return lake.layout.root / row["path"]
 
 
 def training_set(survey: Survey, lake: Lake, cutouts: pa.Table, clean: pa.Table) -> tuple[PixelStack, np.ndarray, str]:
     """Pixels at the network's input size, the rows of the kept galaxies, and a digest of both."""
-    batches = batches_of(cutouts)
     kept = clean.filter(clean["kept"])
-    store = lake.pixels(survey)
-    content = f"{store.fingerprint(batches)} {digest(kept.select(['galaxy_id']))}"
-    return store.stack(batches, survey.recipe.image_size), rows_of(cutouts, kept), content
+    pixels = pixels_of(lake, survey, cutouts, survey.recipe.image_size)
+    content = f"{sorted(set(cutouts['pixels'].to_pylist()))} {digest(kept.select(['galaxy_id']))}"
+    return pixels, rows_of(cutouts, kept), content
 
 
 def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinition]:
     """`byol_checkpoints` (init), `embeddings` (batch x init), `pca_model` (init), `pca_features` (batch x init)."""
     recipe = survey.recipe
     others = [
-        dg.AssetDep(dg.AssetKey([start, "byol_checkpoints"]), partition_mapping=dg.AllPartitionMapping())
+        dg.AssetDep(
+            dg.AssetKey([start, "byol_checkpoints"]),
+            partition_mapping=dg.SpecificPartitionsPartitionMapping([surveys[start].main_start_weights]),
+        )
         for start in survey.start_weights
         if start in surveys
     ]
@@ -82,7 +85,8 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         by="init",
         reads={"cutouts": EVERY_BATCH, "clean_galaxies": {}},
         after=others,
-        settings=[recipe],
+        settings=[recipe, survey.rgz_checkpoint or ""],
+        version=_VERSION,
         kinds=("safetensors", "parquet"),
         gpu=True,
         retry=True,
@@ -103,11 +107,12 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
             effective_rank,
             embed,
             save_encoder,
+            state_sha256,
         )
 
         init, device = context.partition_key, choose_device()
         try:
-            start = start_checkpoint(survey, init, lake)
+            start = start_checkpoint(surveys.get(init), lake)
             encoder = build_encoder(
                 recipe.backbone,
                 init,
@@ -119,9 +124,12 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         except MissingWeights as error:
             raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings no weights
         pixels, rows, content = training_set(survey, lake, cutouts, clean_galaxies)
-        identity = json.dumps([recipe.model_dump(mode="json"), init, start and file_sha256(start), content])
+        identity = json.dumps([_VERSION, recipe.model_dump(mode="json"), init, state_sha256(encoder), content])
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
         files = lake.training(survey, init, fingerprint)
+        if not files.whole():
+            context.log.warning(f"{files.folder}: weights are missing or not the recorded ones; training anew")
+            shutil.rmtree(files.folder)
         sample = rows[np.random.default_rng(recipe.seed).permutation(len(rows))[:_RANK_SAMPLE]]
 
         def keep(epoch: int, encoder: Encoder, **measured: float | None) -> None:
@@ -210,14 +218,14 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         key = context.partition_key.keys_by_dimension
         row = next(r for r in byol_checkpoints.to_pylist() if r["chosen"])
         path = lake.layout.root / row["path"]
-        if file_sha256(path) != row["sha256"]:
+        if not path.exists() or file_sha256(path) != row["sha256"]:
             raise ValueError(
                 f"{path} is not the checkpoint its ledger records (sha256 {row['sha256']}); materialise "
                 f"{survey.name}/byol_checkpoints for {key['init']} again"
             )
         kept = clean_galaxies.filter(clean_galaxies["kept"])
         kept = kept.filter(pa.compute.equal(kept["batch"], key["batch"]))
-        pixels = lake.pixels(survey).stack([key["batch"]], recipe.image_size)
+        pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
         encoder = load_encoder(path)
         features = embed(encoder, pixels, indices=rows_of(cutouts, kept), device=choose_device())
         table = with_vectors(kept, key["init"], features)

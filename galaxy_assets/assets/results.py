@@ -3,6 +3,9 @@
 Belongs here: the asset. Does not belong here: what is measured (`science.results`).
 """
 
+import hashlib
+import json
+
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,7 +36,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             "label_events": {},
             "anomaly_recall": {},
         },
-        settings=list(survey.published.values()),
+        settings=[_asked(survey)],
         checks={"agrees_with_paper": "No observed number differs from the one the paper reports for this survey."},
     )
     def results(lake: Lake, **tables: pa.Table):
@@ -77,6 +80,13 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         )
 
     return [results]
+
+
+def _asked(survey: Survey) -> str:
+    """What of the survey decides the rows: the paper's numbers by check, the classes, the target, the variance."""
+    published = {check: number.model_dump() for check, number in sorted(survey.published.items())}
+    asked = json.dumps([published, survey.evaluation.fingerprint(), survey.anomaly.fingerprint(), survey.variance])
+    return hashlib.sha256(asked.encode()).hexdigest()[:12]
 
 
 def _number(value: float | None) -> str:

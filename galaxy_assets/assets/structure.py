@@ -7,7 +7,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.assets.artefacts import batches_of, rows_of
+from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture, result, survey_asset
 from galaxy_assets.lake.tables import column_to_vectors, vectors_to_column
 from galaxy_assets.science import clusters
@@ -136,7 +136,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         cluster = cluster_labels["cluster"].to_numpy()
         ids = cluster_labels["galaxy_id"].to_numpy(zero_copy_only=False)
         chosen = clusters.examples(cluster, ids, _EXAMPLES, survey.mixture.seed)
-        stack = lake.pixels(survey).stack(batches_of(cutouts))
+        stack = pixels_of(lake, survey, cutouts)
         images = {k: list(stack[rows_of(cutouts, cluster_labels.take(rows))]) for k, rows in chosen.items()}
         titles = {k: f"cluster {k} ({int((cluster == k).sum())})" for k in chosen}
         rows = [(init, k, i, ids[row]) for k, members in chosen.items() for i, row in enumerate(members)]

@@ -83,6 +83,7 @@ def survey_asset(
     gpu: bool = False,
     checks: Mapping[str, str] | None = None,
     retry: bool = False,
+    files: bool = False,
     version: str = "1",
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare the decorated function as the asset of its name, under the survey's key prefix.
@@ -98,6 +99,7 @@ def survey_asset(
         outdated when the survey's YAML changes in just these.
     checks : name -> description of the checks the function reports in its result. The function must then carry no
         return annotation: Dagster 1.13 rejects a value annotated beside checks.
+    files : the asset reads files that Dagster does not know of, so the main job always runs it.
     version : raise it when the function's code changes what it returns.
     """
     read = dict(reads) if isinstance(reads, Mapping) else {name: {} for name in reads}
@@ -126,7 +128,7 @@ def survey_asset(
             check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in (checks or {}).items()],
             # a step process killed by the kernel is started again and resumes from its last whole epoch
             retry_policy=dg.RetryPolicy(max_retries=1, delay=5) if retry else None,
-            tags={"survey": survey.name},
+            tags={"survey": survey.name, **({READS_FILES: "true"} if files else {})},
         )(_stopped_for_good(function) if retry else function)
 
     return declare
@@ -145,6 +147,7 @@ def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
     return asset
 
 
+READS_FILES = "galaxy_assets/reads_files"
 INTERRUPTED = "interrupted; run it again to go on from here"
 
 

@@ -41,6 +41,13 @@ class Training:
         with replacing(self.folder / f"epoch_{epoch:03d}.json") as partial:
             partial.write_text(json.dumps(row), encoding="utf-8")
 
+    def whole(self) -> bool:
+        """Whether every recorded epoch's weights are there and are the recorded ones."""
+        return all(
+            self.weights(row["epoch"]).exists() and file_sha256(self.weights(row["epoch"])) == row["sha256"]
+            for row in self.rows()
+        )
+
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the finished epochs, in order."""
         return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("epoch_*.json"))]

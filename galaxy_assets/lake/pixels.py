@@ -8,10 +8,11 @@ Belongs here: the files of pixels and the resumable filling of them. Does not be
     <folder>/.<batch>.building/         the same while it is being filled, with the finished chunks' rows
 """
 
+import fcntl
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,9 @@ class PixelStore:
 
     folder: Path
 
-    def fill(self, batch: str, *, n: int, shape: tuple[int, int, int], fingerprint: str, make: Chunk, chunk: int = 256):
+    def fill(
+        self, batch: str, *, n: int, shape: tuple[int, int, int], fingerprint: str, make: Chunk, chunk: int = 256
+    ) -> pa.Table:
         """Fill a batch chunk by chunk and return the chunks' tables as one.
 
         Parameters
@@ -43,6 +46,15 @@ class PixelStore:
             chunk if the fingerprint is the same, else begun anew; a finished one of that fingerprint is not redone.
         make : called with a range of rows; returns uint8 (len(rows), *shape) and a table of len(rows) rows.
         """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # two processes filling one batch (the main job and a click in the UI) would swap each other's files away
+        with (self.folder / f".{batch}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self._fill(batch, n, shape, fingerprint, make, chunk)
+
+    def _fill(
+        self, batch: str, n: int, shape: tuple[int, int, int], fingerprint: str, make: Chunk, chunk: int
+    ) -> pa.Table:
         content = {"n": n, "shape": list(shape), "fingerprint": fingerprint, "chunk": chunk}
         final, building = self.folder / batch, self.folder / f".{batch}.building"
         if self._content(final) == content:
@@ -60,7 +72,8 @@ class PixelStore:
             if ledger.exists():
                 continue
             block, table = make(rows)
-            pixels[rows.start : rows.stop] = block
+            drawn = block.reshape(len(rows), -1).any(axis=1)  # empty rows stay holes of a sparse file
+            pixels[np.arange(rows.start, rows.stop)[drawn]] = block[drawn]
             pixels.flush()
             # the rows are written last: their file says that the pixels before them are on disk
             write_table(table, ledger)
@@ -88,6 +101,18 @@ class PixelStore:
                 raise self._missing(batch)
             contents.append(f"{batch}:{content['fingerprint']}")
         return ",".join(contents)
+
+    def check(self, fingerprints: Mapping[str, str]) -> None:
+        """Raise FileNotFoundError unless the pixels of each batch are those that its ledger names.
+
+        Rows of the ledger are rows of the pixels; between a new filling and its ledger they are not.
+        """
+        for batch, expected in fingerprints.items():
+            if self.fingerprint([batch]) != f"{batch}:{expected}":
+                raise FileNotFoundError(
+                    f"the pixels of batch {batch!r} in {self.folder} are newer than the table `cutouts`; "
+                    "materialise `cutouts` for that batch again"
+                )
 
     def _missing(self, batch: str) -> FileNotFoundError:
         return FileNotFoundError(f"no pixels of batch {batch!r} in {self.folder}; materialise `cutouts` for that batch")

@@ -27,10 +27,10 @@ def publish(layout: Layout) -> list[str]:
     """
     views = []
     with replacing(layout.read_model) as partial, duckdb.connect(partial) as connection:
-        for survey in sorted(path for path in layout.lake.glob("*") if path.is_dir()):
+        for survey in sorted(path for path in layout.lake.glob("[!.]*") if path.is_dir()):
             connection.execute(f"create schema {_quoted(survey.name)}")
             assets = {p.stem: p for p in survey.glob("[!.]*.parquet")}
-            assets |= {p.name: p / "**" / "[!.]*.parquet" for p in survey.iterdir() if p.is_dir()}
+            assets |= {p.name: p / "**" / "[!.]*.parquet" for p in survey.glob("[!.]*") if p.is_dir()}
             for name, files in sorted(assets.items()):
                 if name in _NOT_TABLES or (files.suffix != ".parquet") or not _any_file(survey, name):
                     continue

@@ -154,14 +154,16 @@ def unsupervised_score(features: np.ndarray, seed: int) -> np.ndarray:
     return -IsolationForest(random_state=seed).fit(features).score_samples(features)
 
 
-def recall_curve(is_true: np.ndarray) -> dict[str, np.ndarray]:
+def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray | list[int | None]]:
     """Anomalies found down a ranked list, beside a random order's expectation and a perfect one (paper Fig. 8).
 
     Parameters
     ----------
-    is_true : (N,) bool in ranked order.
+    is_true, shown : (N,) bool in ranked order; whether a galaxy truly is an anomaly, and whether the oracle scored it.
 
-    Returns columns rank (int64, from 1), found (int64), random (float64) and perfect (int64), each (N,).
+    Returns columns rank (int64, from 1), found (int64), random (float64) and perfect (int64), each (N,); and
+    found_unshown, the same count down the list of galaxies that the oracle never saw, None past its end: what the
+    ranking found by itself.
     """
     rank = np.arange(1, len(is_true) + 1)
     total = int(is_true.sum())
@@ -170,4 +172,5 @@ def recall_curve(is_true: np.ndarray) -> dict[str, np.ndarray]:
         "found": np.cumsum(is_true),
         "random": rank * total / max(len(is_true), 1),
         "perfect": np.minimum(rank, total),
+        "found_unshown": [*np.cumsum(is_true[~shown]).tolist(), *[None] * int(shown.sum())],
     }

@@ -241,34 +241,42 @@ REGIONS = pa.schema(
         pa.field("purity", pa.float64()),
         pa.field("reasons", pa.string()),
         pa.field("status", pa.string()),
+        pa.field("map", pa.string()),
     ]
 )
 
 
-def regions_to_table(regions: Sequence[Region]) -> pa.Table:
-    """The rule as a table in the schema `REGIONS`, a row per region."""
-    return pa.Table.from_pylist([asdict(region) for region in regions], schema=REGIONS)
+def regions_to_table(regions: Sequence[Region], map_digest: str) -> pa.Table:
+    """The rule as a table in the schema `REGIONS`, a row per region; `map` names the map its boxes are drawn on."""
+    return pa.Table.from_pylist([asdict(region) | {"map": map_digest} for region in regions], schema=REGIONS)
 
 
 def table_to_regions(table: pa.Table) -> list[Region]:
     """The inverse of `regions_to_table`."""
-    return [Region(**row) for row in table.to_pylist()]
+    return [Region(**row) for row in table.drop_columns(["map"]).to_pylist()]
 
 
-def read_review(path: Path) -> list[Region]:
+def read_review(path: Path, map_digest: str) -> list[Region]:
     """A person's review of the rule: a CSV with the columns of `REGIONS`, of which the accepted rows count.
 
-    Columns other than x0, y0, x1, y1 and status may be left out. Raises ValueError, which names the file, where one of
-    those is missing or not a number, or a status is unknown.
+    Columns other than x0, y0, x1, y1, status and map may be left out. Raises ValueError, which names the file, where
+    one of those is missing or not a number, a status is unknown, or a box was drawn on another map: a new delivery or a
+    changed setting moves every point, and the box would remove other galaxies.
     """
     frame = pd.read_csv(path)
-    missing = {"x0", "y0", "x1", "y1", "status"} - set(frame.columns)
+    missing = {"x0", "y0", "x1", "y1", "status", "map"} - set(frame.columns)
     if missing:
         raise ValueError(f"{path}: no column {', '.join(sorted(missing))}; start from the table artefact_regions")
     unknown = set(frame["status"]) - {"proposed", "accepted", "rejected"}
     if unknown:
         raise ValueError(
             f"{path}: unknown status {', '.join(map(repr, unknown))}; write proposed, accepted or rejected"
+        )
+    other = set(frame["map"].astype(str)) - {map_digest}
+    if other:
+        raise ValueError(
+            f"{path}: its boxes are drawn on map {', '.join(sorted(other))}, the artefact_map is now {map_digest}; "
+            "review artefact_regions again, or delete the file to take the proposal"
         )
     try:
         boxes = frame[["x0", "y0", "x1", "y1"]].astype(float)

@@ -147,7 +147,11 @@ def vote_distributions(
         if question.parents:
             parent = "smooth" if question.name == "how-rounded" else "featured-or-disk"
             with np.errstate(invalid="ignore"):
-                counted = counted & (votes.fraction(voted, root, parent, 1) > parent_fraction)
+                share = votes.fraction(voted, root, parent, 1)
+                # the paper: "greater than 0.5" for the other questions, "at least 50%" for merging
+                counted = counted & (
+                    share >= parent_fraction if question.name == "merging" else share > parent_fraction
+                )
         for answer in question.answers:
             fractions = votes.fraction(voted, question.name, answer, minimum_votes)
             usable = counted & np.isfinite(fractions)

@@ -363,6 +363,15 @@ def save_encoder(encoder: Encoder, path: Path, metadata: dict[str, str]) -> None
         save_file(tensors, partial, metadata=metadata | own)
 
 
+def state_sha256(encoder: Encoder) -> str:
+    """sha256 of an encoder's weights and statistics, as 64 hex digits: what it starts from, wherever that came from."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
+
+
 def load_encoder(path: Path) -> Encoder:
     """Read a file of `save_encoder`, on the CPU. Raises ValueError if it is another kind of safetensors file."""
     with safe_open(path, framework="pt") as file:

@@ -41,11 +41,12 @@ def observe(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed
     outcomes = tables["cutouts"]["outcome"]
     voted = set(tables["volunteer_votes"]["galaxy_id"].to_pylist())
     kept = pc.sum(clean["kept"]).as_py() or 0
-    yield Observed("D1", "images delivered", catalogue.num_rows)
+    delivered = catalogue.filter(pc.fill_null(pc.not_equal(catalogue["problem"], "missing_file"), True))
+    yield Observed("D1", "images delivered", delivered.num_rows)
     yield Observed("D2", "images with volunteer votes", sum(g in voted for g in catalogue["galaxy_id"].to_pylist()))
     yield Observed("D2:labels", "images with a catalogue label", catalogue.num_rows - catalogue["label"].null_count)
     yield Observed("D3", "images after artefact removal", kept)
-    yield Observed("D3:share", "share of images removed", 1 - kept / max(clean.num_rows, 1))
+    yield Observed("D3:share", "share of images removed", 1 - kept / max(delivered.num_rows, 1))
     fallback = pc.sum(pc.starts_with(outcomes, "fallback")).as_py() or 0
     yield Observed("P2:fallback", "share of cutouts that fell back to the original", fallback / max(len(outcomes), 1))
     for c in survey.evaluation.classes:
@@ -67,6 +68,8 @@ def observe(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed
 
 def _accuracies(table: pa.Table) -> Iterator[Observed]:
     frame = table.to_pandas()
+    if frame.empty:
+        return
     means = frame.groupby(["init", "features", "epoch"])["accuracy"].mean()
     for init in frame["init"].unique():
         curve = means[init]["byol"]
@@ -85,6 +88,7 @@ def _accuracies(table: pa.Table) -> Iterator[Observed]:
 def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed]:
     recall = tables["anomaly_recall"]
     found, random = recall["found"].to_numpy(), recall["random"].to_numpy()
+    unshown = recall["found_unshown"].drop_null().to_numpy()
     total = int(found[-1]) if len(found) else 0
     what = survey.anomaly.name
     yield Observed("A3", f"true {what} among labelled clean galaxies", total)
@@ -92,8 +96,10 @@ def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Obser
     yield Observed("A5", "scores given", tables["label_events"].num_rows)
     for n in (100, 200):
         if n <= len(found):
-            yield Observed(f"A7:{n}", f"{what} in the first {n} of the ranking", found[n - 1])
+            yield Observed(f"A7:{n}", f"{what} in the first {n} of the ranking, scored ones included", found[n - 1])
             yield Observed(f"A7:{n}:random", f"{what} in the first {n} of a random order (expected)", random[n - 1])
+        if n <= len(unshown):
+            yield Observed(f"A8:{n}", f"{what} in the first {n} that the oracle never saw", unshown[n - 1])
 
 
 def compare(observed: Observed, published: Published | None) -> dict:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+STARTS = ("random", "imagenet", "rgz")
+RESERVED = {*STARTS, "galaxy", "main", "temp", "system", "information_schema", "pg_catalog"}
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -221,14 +223,14 @@ class Survey(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     title: str
     description: str
-    reference: str = Field(default="", description="where the data comes from and how to cite it")
+    reference: str = Field(default="", description="where the data comes from and how to cite it; shown in `catalogue`")
     source: Source
     cutout: CutoutSettings = CutoutSettings()
     artefacts: ArtefactRules = ArtefactRules()
     start_weights: tuple[str, ...] = Field(
         default=("random", "imagenet"), description="`random`, `imagenet`, `rgz`, or the name of another survey"
     )
-    main_start_weights: str = Field(default="imagenet", description="the one the clusters, ranking and searches read")
+    main_start_weights: str = Field(default="imagenet", description="the one the ranking and the searches read")
     rgz_checkpoint: str | None = Field(default=None, description="path of the Radio Galaxy Zoo checkpoint")
     recipe: Recipe = Recipe()
     evaluation: Evaluation = Evaluation()
@@ -238,6 +240,15 @@ class Survey(Settings):
     anomaly: Anomaly = Anomaly()
     similarity: Similarity = Similarity()
     published: dict[str, Published] = Field(default={}, description="the paper's numbers by check id, see `results`")
+
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, value: str) -> str:
+        if value in RESERVED:
+            raise ValueError(
+                f"{value!r} is reserved (DuckDB's own schemas and kinds of start weights); choose another name"
+            )
+        return value
 
     @field_validator("start_weights")
     @classmethod
@@ -285,7 +296,10 @@ def read_survey(path: Path) -> Survey:
             if not shipped.is_file():
                 known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
                 raise SurveyError(f"{path}: extends {parent!r}, which is not shipped; shipped surveys are {known}")
-            settings = _merge(yaml.safe_load(shipped.read_text(encoding="utf-8")), settings)
+            base = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+            if "published" in settings:
+                base.pop("published", None)  # numbers of one network are not those of another: replaced, not merged
+            settings = _merge(base, settings)
         return Survey.model_validate(settings)
     except yaml.YAMLError as error:
         raise SurveyError(f"{path}: not valid YAML: {error}") from error
@@ -310,8 +324,19 @@ def load_surveys(root: Path | None = None) -> dict[str, Survey]:
         surveys[survey.name] = survey
     for survey in surveys.values():
         for start in survey.start_weights:
-            if start not in {"random", "imagenet", "rgz"} and (start not in surveys or start == survey.name):
+            if start not in STARTS and (start not in surveys or start == survey.name):
                 raise SurveyError(
                     f"survey {survey.name!r}: start weights {start!r} are not random, imagenet, rgz or another survey"
                 )
+    for name in surveys:
+        _refuse_circle(surveys, name, ())
     return surveys
+
+
+def _refuse_circle(surveys: dict[str, Survey], name: str, path: tuple[str, ...]) -> None:
+    """Raise SurveyError where a survey's start weights come, through others, from itself."""
+    if name in path:
+        raise SurveyError(f"start weights in a circle: {' <- '.join([*path, name])}; break it in data/surveys/")
+    for start in surveys[name].start_weights:
+        if start in surveys:
+            _refuse_circle(surveys, start, (*path, name))

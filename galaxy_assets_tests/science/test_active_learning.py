@@ -75,9 +75,12 @@ def test_a_budget_beyond_the_survey_asks_everything_once():
     assert sorted(q.row for q in queries) == list(range(23))
 
 
-@given(st.lists(st.booleans(), max_size=60))
-def test_recall_never_exceeds_perfect_and_ends_where_random_does(truth):
-    curve = al.recall_curve(np.array(truth, bool))
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
+def test_recall_never_exceeds_perfect_and_ends_where_random_does(galaxies):
+    truth, shown = [t for t, _ in galaxies], [s for _, s in galaxies]
+    curve = al.recall_curve(np.array(truth, bool), np.array(shown, bool))
+    unshown = [n for n in curve["found_unshown"] if n is not None]
+    assert len(unshown) == shown.count(False) and unshown[-1:] in ([], [galaxies.count((True, False))])
     assert (curve["found"] <= curve["perfect"]).all()
     if truth:
         assert curve["found"][-1] == curve["perfect"][-1] == sum(truth)

@@ -47,6 +47,7 @@ def test_a_users_file_is_a_survey_and_can_replace_or_extend_a_shipped_one(tmp_pa
         (MINE + "start_weights: [random, random]\n", "without repeats"),
         (MINE.replace("image_folder", "tape"), "source.reader"),
         (MINE.replace("mine\ntitle", "My Survey\ntitle"), "name"),
+        (MINE.replace("name: mine", "name: main"), "'main' is reserved"),
         ("extends: nosuch\n", "shipped surveys are demo_optical"),
         ("- a\n- b\n", "not a survey"),
         ("name: [", "not valid YAML"),
@@ -60,6 +61,11 @@ def test_a_wrong_file_is_named_with_the_reason(tmp_path, text, says):
     assert str(path) in str(caught.value)
 
 
+def test_the_papers_numbers_are_replaced_and_not_merged(tmp_path):
+    write(tmp_path, "extends: mirabest\npublished: {D1: {expected: 1256}}\n", "m.yaml")
+    assert set(load_surveys(tmp_path)["mirabest"].published) == {"D1"}
+
+
 def test_two_files_for_one_survey_and_unknown_starts_are_refused(tmp_path):
     write(tmp_path, MINE)
     write(tmp_path, MINE, "other.yaml")
@@ -68,6 +74,13 @@ def test_two_files_for_one_survey_and_unknown_starts_are_refused(tmp_path):
     (tmp_path / "surveys" / "other.yaml").unlink()
     write(tmp_path, MINE + "start_weights: [imagenet, gz_decal]\n")
     with pytest.raises(SurveyError, match="'gz_decal' are not random, imagenet, rgz or another survey"):
+        load_surveys(tmp_path)
+
+
+def test_start_weights_in_a_circle_are_refused(tmp_path):
+    write(tmp_path, MINE + "start_weights: [imagenet, other]\n")
+    write(tmp_path, MINE.replace("name: mine", "name: other") + "start_weights: [imagenet, mine]\n", "other.yaml")
+    with pytest.raises(SurveyError, match="circle: mine <- other <- mine"):
         load_surveys(tmp_path)
 
 
