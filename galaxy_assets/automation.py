@@ -161,44 +161,47 @@ def run_survey(
     instance.add_dynamic_partitions(f"{survey.name}_batch", batches)
     job, graph = defs.resolve_implicit_global_asset_job_def(), defs.resolve_asset_graph()
     broken: set[tuple[dg.AssetKey, str | None, str | None]] = set()
+    main = survey.main_start_weights
     for stage in stages(defs, survey.name):
         for key in _partition_keys(stage, survey, batches):
             batch, init = _dimensions(stage, key)
-            blocked = _blocked(graph, stage.assets, broken, batch, init or survey.main_start_weights)
+            blocked = _blocked(graph, stage.assets, broken, batch, init or main)
             if blocked:
                 broken |= {(asset, batch, init) for asset in blocked}
                 if init not in (None, survey.main_start_weights):
                     _remove(blocked, stage, key, layout)
                 yield Outcome(survey.name, _names(blocked), key, "skipped", error="what it reads failed before")
             ready = [asset for asset in stage.assets if asset not in blocked]
-            wanted = _outdated(instance, graph, ready, stage, key, layout)
-            if not wanted:
-                if ready:
-                    yield Outcome(survey.name, _names(ready), key, "fresh")
-                continue
-            log.info("%s [%s]: %s", survey.name, key or "whole survey", ", ".join(_names(wanted)))
-            _say_what_is_waited_for(instance, graph, wanted)
-            start = time.perf_counter()
-            run = job.execute_in_process(
-                asset_selection=wanted,
-                partition_key=key,
-                instance=instance,
-                raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags={**_RUN_TAGS, "survey": survey.name, _PROCESS_TAG: _process(os.getpid())},
-            )
-            seconds = time.perf_counter() - start
-            if _interrupted(run):
-                raise KeyboardInterrupt
-            made = {event.asset_key for event in run.get_asset_materialization_events()}
-            lost = [asset for asset in wanted if asset not in made]
-            broken |= {(asset, batch, init) for asset in lost}
-            if lost:
-                if init not in (None, survey.main_start_weights):
-                    _remove(lost, stage, key, layout)
-                yield Outcome(survey.name, _names(lost), key, "failed", seconds, _reason(run))
-            if made:
-                yield Outcome(survey.name, _names([a for a in wanted if a in made]), key, "done", seconds)
+            tried: set[dg.AssetKey] = set()
+            # again after each run: whether what follows is outdated shows only when what it reads was made
+            while wanted := [a for a in _outdated(instance, graph, ready, stage, key, layout) if a not in tried]:
+                tried |= set(wanted)
+                log.info("%s [%s]: %s", survey.name, key or "whole survey", ", ".join(_names(wanted)))
+                _say_what_is_waited_for(instance, graph, wanted)
+                start = time.perf_counter()
+                run = job.execute_in_process(
+                    asset_selection=wanted,
+                    partition_key=key,
+                    instance=instance,
+                    raise_on_error=False,
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    tags={**_RUN_TAGS, "survey": survey.name, _PROCESS_TAG: _process(os.getpid())},
+                )
+                seconds = time.perf_counter() - start
+                if _interrupted(run):
+                    raise KeyboardInterrupt
+                made = {event.asset_key for event in run.get_asset_materialization_events()}
+                lost = [asset for asset in wanted if asset not in made]
+                broken |= {(asset, batch, init) for asset in lost}
+                if lost:
+                    if init not in (None, survey.main_start_weights):
+                        _remove(lost, stage, key, layout)
+                    yield Outcome(survey.name, _names(lost), key, "failed", seconds, _reason(run))
+                    ready = [a for a in ready if a not in _blocked(graph, ready, broken, batch, init or main)]
+                if made:
+                    yield Outcome(survey.name, _names([a for a in wanted if a in made]), key, "done", seconds)
+            if fresh := [asset for asset in ready if asset not in tried]:
+                yield Outcome(survey.name, _names(fresh), key, "fresh")
     read_model.publish(layout)
 
 
@@ -281,25 +284,20 @@ def _withdraw(instance: dg.DagsterInstance, survey: Survey, batches: list[str], 
 
 
 def _outdated(instance, graph, assets: list[dg.AssetKey], stage: Stage, key, layout: Layout) -> list[dg.AssetKey]:
-    """Assets of the stage to run: without a file, outdated as Dagster sees it, or after one of these.
+    """Assets of the stage to run: those without a file, and those that Dagster calls outdated.
 
     What reads files that Dagster does not know of is always run; the content's digest keeps everything after it up to
     date when nothing was added.
     """
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    chosen: list[dg.AssetKey] = []
-    for asset in assets:
+
+    def outdated(asset: dg.AssetKey) -> bool:
         # the materialisation record is a claim about the lake, not the lake: the file is looked for as well
         present = layout.table(*asset.path, *partition_path(stage.partitions, key)).exists()
-        follows = graph.get(asset).parent_keys & set(chosen)
-        if (
-            not graph.get(asset).parent_keys
-            or follows
-            or not present
-            or resolver.get_status(asset, key) != StaleStatus.FRESH
-        ):
-            chosen.append(asset)
-    return chosen
+        reads_files = READS_FILES in graph.get(asset).tags
+        return reads_files or not present or resolver.get_status(asset, key) != StaleStatus.FRESH
+
+    return [asset for asset in assets if outdated(asset)]
 
 
 def _partition_keys(stage: Stage, survey: Survey, batches: list[str]) -> list:

@@ -234,7 +234,8 @@ def test_a_checkpoint_that_is_not_its_ledgers_is_refused(small):
     # the remedy the error names
     Layout(root).table("tiny", "byol_checkpoints", "imagenet").unlink()
     assert {o.status for o in run(root, instance)} <= {"done", "fresh"}
-    assert file_sha256(weights) == row["sha256"]
+    again = read_table(Layout(root).table("tiny", "byol_checkpoints", "imagenet")).to_pylist()[0]
+    assert file_sha256(root / again["path"]) == again["sha256"] and again["path"] == row["path"]
 
 
 def test_a_persons_review_replaces_the_proposed_regions(small):

@@ -150,7 +150,7 @@ def rows_of(cutouts: pa.Table, table: pa.Table) -> np.ndarray:
     unknown = [galaxy for galaxy in galaxies if galaxy not in row]
     if unknown:
         raise ValueError(
-            f"{len(unknown)} galaxies, such as {unknown[0]}, are not in the table `cutouts`: an input is older than it; "
+            f"{len(unknown)} galaxies, such as {unknown[0]}, are not in the table `cutouts`, which is newer; "
             "run the survey, or materialise clean_galaxies and what follows it"
         )
     return np.array([row[galaxy] for galaxy in galaxies], dtype=np.int64)
