@@ -97,7 +97,7 @@ def test_training_has_a_line_per_start_and_no_loss_at_the_start(tmp_path: Path):
 
 
 def test_recall_draws_the_table(tmp_path: Path):
-    table = pa.table(recall_curve(np.random.default_rng(2).random(200) < 0.2))
+    table = pa.table(recall_curve(np.random.default_rng(2).random(200) < 0.2, np.zeros(200, bool)))
     figure = recall(table)
     drawn = lines(figure.axes[0])
     for label, column in (("active learning", "found"), ("random", "random"), ("perfect", "perfect")):
@@ -159,8 +159,11 @@ def no_epochs() -> pa.Table:
     [
         (lambda: epoch_accuracy(accuracies().slice(0, 0)), "no accuracy has been measured"),
         (lambda: training(no_epochs()), "not measured yet"),
-        (lambda: recall(pa.table(recall_curve(np.zeros(5, bool)))), "no true anomalies in this list"),
-        (lambda: recall(pa.table(recall_curve(np.zeros(0, bool)))), "the list is empty"),
+        (
+            lambda: recall(pa.table(recall_curve(np.zeros(5, bool), np.zeros(5, bool)))),
+            "no true anomalies in this list",
+        ),
+        (lambda: recall(pa.table(recall_curve(np.zeros(0, bool), np.zeros(0, bool)))), "the list is empty"),
         (lambda: votes_violin(fractions([])), "no galaxy has votes"),
         (lambda: variance(np.empty(0), 0), "no principal components"),
         (lambda: variance(np.array([np.nan]), 1), "the variance is not finite"),
@@ -176,7 +179,7 @@ def test_odd_input_gives_words(figure, words: str, tmp_path: Path):
     "figure",
     [
         lambda: epoch_accuracy(accuracies(("random",), epochs=1, splits=1)),
-        lambda: recall(pa.table(recall_curve(np.ones(1, bool)))),
+        lambda: recall(pa.table(recall_curve(np.ones(1, bool), np.ones(1, bool)))),
         lambda: variance(np.ones(1), 1),
     ],
 )
