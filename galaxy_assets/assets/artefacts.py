@@ -34,12 +34,12 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     def pretrained_features(lake: Lake, cutouts: pa.Table):
         """Features of every cutout from the network as ImageNet left it: the last hidden layer, pooled (512 floats for
         a ResNet-18, 1280 for an EfficientNet-Lite0)."""
-        from galaxy_assets.science.encoders import build_encoder, choose_device, embed
+        from galaxy_assets.science.encoders import build_encoder, choose_devices, embed
 
         encoder = build_encoder(recipe.backbone, "imagenet", seed=recipe.seed, weights=lake.layout.weights)
         rows = np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS)))
         pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
-        features = embed(encoder, pixels, indices=rows, device=choose_device())
+        features = embed(encoder, pixels, indices=rows, device=choose_devices()[0])
         table = cutouts.select(["galaxy_id", "batch"]).take(rows).append_column("vector", vectors_to_column(features))
         return result(table, metadata={"features": features.shape[1], "backbone": recipe.backbone})
 

@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("box_y0", pa.int32()),
         ("box_x1", pa.int32()),
         ("box_y1", pa.int32()),
+        ("angle", pa.float64()),
         ("noise_std", pa.float64()),
         ("threshold", pa.float64()),
         ("contour_area", pa.float64()),
@@ -67,13 +68,14 @@ def cut_chunk(
         cut_rows = pool.map(lambda row: _one(reader, row, settings), rows)
         for i, (row, (made, outcome, reason)) in enumerate(zip(rows, cut_rows, strict=True)):
             box = (None,) * 4
-            noise = threshold = area = None
+            angle = noise = threshold = area = None
             if made is not None:
                 if made.pixels is not None:
                     pixels[i] = made.pixels
                 box = made.box or box
-                noise, threshold, area = made.noise_std, made.threshold, made.contour_area
-            ledger.append((row["galaxy_id"], row["batch"], outcome, *box, noise, threshold, area, reason, fingerprint))
+                angle, noise, threshold, area = made.angle, made.noise_std, made.threshold, made.contour_area
+            measured = *box, angle, noise, threshold, area
+            ledger.append((row["galaxy_id"], row["batch"], outcome, *measured, reason, fingerprint))
     columns = list(zip(*ledger, strict=True))
     return pixels, pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
 

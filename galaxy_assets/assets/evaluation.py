@@ -24,6 +24,7 @@ ACCURACY = pa.schema(
         ("features", pa.string()),
         ("split", pa.int32()),
         ("accuracy", pa.float64()),
+        ("chosen", pa.bool_()),
     ]
 )
 _PIXELS = 128  # largest image of the raw-pixel baseline: 13,609 galaxies of 300 px would be 15 GB of floats
@@ -88,7 +89,10 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         reads={"cutouts": EVERY_BATCH, "evaluation_subset": {}, "byol_checkpoints": {}},
         settings=[evaluation, recipe],
         gpu=True,
-        checks={"better_than_pixels": "The chosen epoch's mean accuracy is above that of raw pixels."},
+        checks={
+            "better_than_pixels": "The chosen epoch's mean accuracy is above that of raw pixels.",
+            "better_than_networks": "It is above that of the untrained and the ImageNet network, embedded alike.",
+        },
     )
     def epoch_accuracy(
         context: dg.AssetExecutionContext,
@@ -97,14 +101,21 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         evaluation_subset: pa.Table,
         byol_checkpoints: pa.Table,
     ):
-        """K-nearest-neighbour accuracy of every epoch on random training-test splits, beside three baselines at the
-        same input size (raw pixels at 128 px at most): raw pixels, the untrained network, the ImageNet network. Without
+        """K-nearest-neighbour accuracy of every epoch on random training-test splits, beside three baselines: raw
+        pixels (128 px at most), and the untrained and the ImageNet network embedded alike (size, orientations). Without
         two classes of ten galaxies there is nothing to judge by, and the table is empty."""
         from galaxy_assets.figures.curves import epoch_accuracy as draw
-        from galaxy_assets.science.encoders import MissingWeights, build_encoder, choose_device, embed, load_encoder
+        from galaxy_assets.science.encoders import (
+            Encoder,
+            MissingWeights,
+            build_encoder,
+            choose_devices,
+            embed,
+            load_encoder,
+        )
         from galaxy_assets.science.neighbours import knn_accuracies
 
-        init, device = context.partition_key, choose_device()
+        init, device = context.partition_key, choose_devices()[0]
         stack = pixels_of(lake, survey, cutouts, recipe.image_size)
         rows = rows_of(cutouts, evaluation_subset)
         labels = evaluation_subset["evaluation_class"].to_numpy(zero_copy_only=False)
@@ -113,7 +124,8 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             nothing = "fewer than two classes of ten galaxies: the representation is not judged"
             log.info("%s: %s", survey.name, nothing)
             empty = pa.Table.from_pylist([], schema=ACCURACY)
-            return result(empty, checks=[check("better_than_pixels", False, nothing, warn=True)])
+            checks = ("better_than_pixels", "better_than_networks")
+            return result(empty, checks=[check(name, False, nothing, warn=True) for name in checks])
         found: list[tuple[int, str, np.ndarray]] = []
 
         def judge(epoch: int, kind: str, features: np.ndarray) -> None:
@@ -128,6 +140,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             found.append((epoch, kind, accuracies))
             log.info("%s %s epoch %d: k-NN accuracy %.3f", init, kind, epoch, accuracies.mean())
 
+        def features_of(encoder: Encoder) -> np.ndarray:
+            return embed(encoder, stack, indices=rows, device=device, orientations=recipe.orientations)
+
         small = pixels_of(lake, survey, cutouts, min(recipe.image_size, _PIXELS))
         judge(0, "pixels", small[rows].reshape(len(rows), -1).astype(np.float32))
         for kind, start in [("untrained", "random"), ("pretrained", "imagenet")]:
@@ -136,10 +151,10 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             except MissingWeights as error:
                 log.warning("no %s baseline: %s", kind, error)
                 continue
-            judge(0, kind, embed(encoder, stack, indices=rows, device=device))
+            judge(0, kind, features_of(encoder))
         for row in byol_checkpoints.to_pylist():
-            encoder = load_encoder(lake.layout.root / row["path"])
-            judge(row["epoch"], "byol", embed(encoder, stack, indices=rows, device=device))
+            judge(row["epoch"], "byol", features_of(load_encoder(lake.layout.root / row["path"])))
+        chosen = next(row["epoch"] for row in byol_checkpoints.to_pylist() if row["chosen"])
         table = pa.concat_tables(
             pa.table(
                 {
@@ -148,29 +163,38 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                     "features": [kind] * len(a),
                     "split": list(range(len(a))),
                     "accuracy": a,
+                    "chosen": [kind == "byol" and epoch == chosen] * len(a),
                 },
                 schema=ACCURACY,
             )
             for epoch, kind, a in found
         )
-        means = {kind: float(a.mean()) for _, kind, a in found}
-        first = next(a.mean() for epoch, kind, a in found if kind == "byol" and epoch == 0)
+        means = {kind: float(a.mean()) for _, kind, a in found if kind != "byol"}
+        curve = {epoch: float(a.mean()) for epoch, kind, a in found if kind == "byol"}
+        accuracy, networks = curve[chosen], {k: m for k, m in means.items() if k != "pixels"}
         return result(
             table,
             metadata={
                 "galaxies": len(rows),
-                "accuracy": means["byol"],
-                "accuracy at epoch 0": float(first),
-                **{f"baseline {kind}": mean for kind, mean in means.items() if kind != "byol"},
+                "chosen epoch": chosen,
+                "accuracy": accuracy,
+                "accuracy at epoch 0": curve[0],
+                **{f"baseline {kind}": mean for kind, mean in means.items()},
                 **picture(lake, survey, draw(table), "epoch_accuracy", init),
             },
             checks=[
                 check(
                     "better_than_pixels",
-                    means["byol"] > means["pixels"],
-                    f"{means['byol']:.3f} at the chosen epoch, raw pixels {means['pixels']:.3f}",
+                    accuracy > means["pixels"],
+                    f"{accuracy:.3f} at the chosen epoch, raw pixels {means['pixels']:.3f}",
                     warn=True,
-                )
+                ),
+                check(
+                    "better_than_networks",
+                    accuracy > max(networks.values()),
+                    f"{accuracy:.3f} at the chosen epoch, {', '.join(f'{k} {m:.3f}' for k, m in networks.items())}",
+                    warn=True,
+                ),
             ],
         )
 

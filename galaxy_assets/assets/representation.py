@@ -17,7 +17,7 @@ from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture,
 from galaxy_assets.lake.checkpoints import Training, file_sha256
 from galaxy_assets.lake.pixels import PixelStack
 from galaxy_assets.lake.tables import column_to_vectors, digest, read_table, vectors_to_column
-from galaxy_assets.surveys.model import Survey
+from galaxy_assets.surveys.model import Recipe, Survey
 
 SCHEMA = pa.schema(
     [
@@ -29,14 +29,20 @@ SCHEMA = pa.schema(
         ("learning_rate", pa.float64()),
         ("effective_rank", pa.float64()),
         ("pcs_95", pa.int32()),
+        ("alignment", pa.float64()),
+        ("uniformity", pa.float64()),
+        ("feature_std", pa.float64()),
+        ("stability", pa.float64()),
         ("seconds", pa.float64()),
         ("images_per_second", pa.float64()),
+        ("memory_gb", pa.float64()),
         ("chosen", pa.bool_()),
+        ("reason", pa.string()),
         ("recipe", pa.string()),
     ]
 )
-_VERSION = "1"  # of the training; raise it when a change of code changes the weights
-_RANK_SAMPLE = 2000  # galaxies on which rank is watched: enough for its second digit, little beside an epoch
+_VERSION = "2"  # of the training; raise it when a change of code changes the weights
+_SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's second digit, little beside an epoch
 
 
 def start_checkpoint(other: Survey | None, lake: Lake) -> Path | None:
@@ -90,27 +96,28 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         kinds=("safetensors", "parquet"),
         gpu=True,
         retry=True,
-        checks={"no_collapse": "The chosen epoch's features need more than three components for 95 % of the variance."},
+        checks={
+            "no_collapse": "At the chosen epoch at least ten components are needed for 95 % of the variance.",
+            "better_than_start": "An epoch of training was chosen, not the start itself.",
+        },
     )
     def byol_checkpoints(context: dg.AssetExecutionContext, lake: Lake, cutouts: pa.Table, clean_galaxies: pa.Table):
-        """One row per epoch of BYOL from these start weights: checkpoint, loss, learning rate, effective rank,
-        components for 95 % of the variance, speed. Epoch 0 is the start itself. The chosen epoch is the recipe's last:
-        no label takes part in the choice. Killed, it resumes after the last whole epoch."""
+        """One row per epoch of BYOL from these start weights: checkpoint, loss, learning rate, health (rank, alignment,
+        uniformity, spread, stability of neighbours), speed, memory. Epoch 0 is the start itself. The epoch is chosen by
+        its health or is the recipe's last; the reason stands beside it, and no label takes part. Killed, it resumes
+        after the last whole epoch."""
         from galaxy_assets.figures.curves import training as draw
-        from galaxy_assets.science import byol
+        from galaxy_assets.science import byol, health
         from galaxy_assets.science.encoders import (
             Encoder,
             MissingWeights,
             build_encoder,
-            choose_device,
-            components_for,
-            effective_rank,
-            embed,
+            choose_devices,
             save_encoder,
             state_sha256,
         )
 
-        init, device = context.partition_key, choose_device()
+        init, devices = context.partition_key, choose_devices()
         try:
             start = start_checkpoint(surveys.get(init), lake)
             encoder = build_encoder(
@@ -130,23 +137,25 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         if not files.whole():
             context.log.warning(f"{files.folder}: weights are missing or not the recorded ones; training anew")
             shutil.rmtree(files.folder)
-        sample = rows[np.random.default_rng(recipe.seed).permutation(len(rows))[:_RANK_SAMPLE]]
+        sample = rows[np.random.default_rng(recipe.seed).permutation(len(rows))[:_SAMPLE]]
 
         def keep(epoch: int, encoder: Encoder, **measured: float | None) -> None:
             save_encoder(encoder, files.weights(epoch), {"survey": survey.name, "recipe": fingerprint})
-            features = embed(encoder, pixels, indices=sample, device=device)
+            measured |= health.measure(encoder, pixels, sample, recipe, devices[0]).asdict()
             row = {
                 "init": init,
                 "epoch": epoch,
                 "path": files.weights(epoch).relative_to(lake.layout.root).as_posix(),
                 "sha256": file_sha256(files.weights(epoch)),
-                "effective_rank": effective_rank(features),
-                "pcs_95": components_for(features, 0.95),
                 "recipe": fingerprint,
                 **measured,
             }
             files.record(epoch, row)
-            context.log.info(f"epoch {epoch}: rank {row['effective_rank']:.1f}, {row['pcs_95']} components for 95 %")
+            context.log.info(
+                f"epoch {epoch}: {row['pcs_95']} components for 95 %, rank {row['effective_rank']:.1f}, "
+                f"alignment {row['alignment']:.3f}, uniformity {row['uniformity']:.2f}, "
+                f"stability {row['stability']:.3f}"
+            )
 
         if not files.weights(0).exists() or not files.rows():
             keep(0, encoder)
@@ -157,42 +166,36 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
                 rows,
                 recipe,
                 freeze=recipe.freeze_statistics and init != "random",
-                device=device,
+                devices=devices,
                 state=files.state,
-                on_epoch=lambda r, trained: keep(
-                    r.epoch,
-                    trained,
-                    loss=r.loss,
-                    learning_rate=r.learning_rate,
-                    seconds=r.seconds,
-                    images_per_second=r.images_per_second,
-                ),
+                on_epoch=lambda result, trained: keep(encoder=trained, **result.asdict()),
             )
         # nothing is left to resume, and the state is larger than all checkpoints together
         files.state.unlink(missing_ok=True)
-        table = ledger(files, recipe.epochs)
-        last = table.to_pylist()[-1]
+        table = ledger(files, recipe)
+        row = next(r for r in table.to_pylist() if r["chosen"])
         return result(
             table,
-            unversioned=["seconds", "images_per_second"],
+            unversioned=["seconds", "images_per_second", "memory_gb"],
             metadata={
-                "device": str(device),
+                "devices": ", ".join(map(str, devices)),
                 "backbone": recipe.backbone,
+                "recipe": recipe.preset,
                 "galaxies": len(rows),
-                "loss": last["loss"] if last["loss"] is not None else float("nan"),
-                "effective_rank": last["effective_rank"],
-                "pcs_95": last["pcs_95"],
-                "images_per_second": last["images_per_second"] or float("nan"),
+                "chosen epoch": row["epoch"],
+                "reason": row["reason"],
+                **{name: row[name] for name in ("pcs_95", "effective_rank", "alignment", "uniformity", "stability")},
+                **{name: row[name] for name in ("loss", "images_per_second") if row[name] is not None},
                 "checkpoints": dg.MetadataValue.path(str(files.folder)),
                 **picture(lake, survey, draw(table), "training", init),
             },
             checks=[
                 check(
                     "no_collapse",
-                    last["pcs_95"] > 3,
-                    f"{last['pcs_95']} components hold 95 % of the variance at epoch {last['epoch']}",
-                    warn=True,
-                )
+                    row["pcs_95"] >= health.LEAST_COMPONENTS,
+                    f"{row['pcs_95']} components hold 95 % of the variance at epoch {row['epoch']}",
+                ),
+                check("better_than_start", row["epoch"] > 0 or not recipe.epochs, row["reason"], warn=True),
             ],
         )
 
@@ -211,9 +214,9 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         clean_galaxies: pa.Table,
         byol_checkpoints: pa.Table,
     ):
-        """Features of the batch's clean galaxies from the chosen checkpoint of these start weights. The checkpoint's
-        sha256 is compared with its ledger before use."""
-        from galaxy_assets.science.encoders import choose_device, embed, load_encoder
+        """Features of the batch's clean galaxies from the chosen checkpoint of these start weights, averaged over the
+        recipe's orientations. The checkpoint's sha256 is compared with its ledger before use."""
+        from galaxy_assets.science.encoders import choose_devices, embed, load_encoder
 
         key = context.partition_key.keys_by_dimension
         row = next(r for r in byol_checkpoints.to_pylist() if r["chosen"])
@@ -227,7 +230,13 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         kept = kept.filter(pa.compute.equal(kept["batch"], key["batch"]))
         pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
         encoder = load_encoder(path)
-        features = embed(encoder, pixels, indices=rows_of(cutouts, kept), device=choose_device())
+        features = embed(
+            encoder,
+            pixels,
+            indices=rows_of(cutouts, kept),
+            device=choose_devices()[0],
+            orientations=recipe.orientations,
+        )
         table = with_vectors(kept, key["init"], features)
         return result(table, metadata={"epoch": row["epoch"], "recipe": row["recipe"], "features": features.shape[1]})
 
@@ -274,7 +283,12 @@ def with_vectors(galaxies: pa.Table, init: str, vectors: np.ndarray) -> pa.Table
     return table.append_column("vector", vectors_to_column(vectors))
 
 
-def ledger(files: Training, epochs: int) -> pa.Table:
-    """`byol_checkpoints` from a training's rows up to the recipe's last epoch, which is the chosen one."""
-    rows = [{"loss": None, **row, "chosen": row["epoch"] == epochs} for row in files.rows() if row["epoch"] <= epochs]
+def ledger(files: Training, recipe: Recipe) -> pa.Table:
+    """`byol_checkpoints` from a training's rows up to the recipe's last epoch, with the choice and its reason."""
+    from galaxy_assets.science.health import choose_epoch
+
+    rows = [row for row in files.rows() if row["epoch"] <= recipe.epochs]
+    epoch, reason = choose_epoch(rows, recipe.epoch_choice)
+    for row in rows:
+        row |= {"chosen": row["epoch"] == epoch, "reason": reason if row["epoch"] == epoch else None}
     return pa.Table.from_pylist(rows, schema=SCHEMA)

@@ -117,7 +117,7 @@ class PixelStore:
     def _missing(self, batch: str) -> FileNotFoundError:
         return FileNotFoundError(f"no pixels of batch {batch!r} in {self.folder}; materialise `cutouts` for that batch")
 
-    def read(self, batch: str, size: int | None = None) -> np.ndarray:
+    def read(self, batch: str, size: int | None = None) -> np.memmap:
         """Memory map, uint8 (N, size, size, channels); at another size than stored it is resized once and kept.
 
         Raises FileNotFoundError where the batch's cutouts were not made.
@@ -125,7 +125,7 @@ class PixelStore:
         stored = self.folder / batch / "cutouts.npy"
         if not stored.exists():
             raise self._missing(batch)
-        pixels = np.load(stored, mmap_mode="r", allow_pickle=False)
+        pixels = _map_one(stored)
         if size is None or size == pixels.shape[1]:
             return pixels
         resized = self.folder / batch / f"size_{size:03d}.npy"
@@ -144,7 +144,7 @@ class PixelStore:
                     )
                 out.flush()
                 del out
-        return np.load(resized, mmap_mode="r", allow_pickle=False)
+        return _map_one(resized)
 
     def stack(self, batches: Sequence[str], size: int | None = None) -> "PixelStack":
         """Several batches as one array-like, in the order given."""
@@ -155,7 +155,11 @@ class PixelStore:
 class PixelStack:
     """Memory maps end to end: `stack[indices]` gathers uint8 (len(indices), size, size, channels)."""
 
-    parts: tuple[np.ndarray, ...]
+    parts: tuple[np.memmap, ...]
+
+    def __reduce__(self) -> tuple:
+        # another process maps the same files instead of being sent the pixels
+        return _map, ([str(part.filename) for part in self.parts],)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -172,3 +176,11 @@ class PixelStack:
         for i in np.unique(part):
             out[part == i] = self.parts[i][indices[part == i] - starts[i]]
         return out
+
+
+def _map_one(path: Path | str) -> np.memmap:
+    return np.lib.format.open_memmap(path, mode="r")
+
+
+def _map(paths: Sequence[str]) -> PixelStack:
+    return PixelStack(tuple(map(_map_one, paths)))

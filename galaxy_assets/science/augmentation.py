@@ -1,4 +1,5 @@
-"""The random views BYOL compares (paper 4.1, Table 1): flips, rotation, resized crop, blur, drawn per image.
+"""The random views BYOL compares, drawn per image: flips, rotation, resized crop and blur (paper 4.1, Table 1), and
+contrast and noise, which the paper does without.
 
 Belongs here: drawing the parameters and applying them to a batch. Does not belong here: normalisation (the encoder's)
 and anything that is not random.
@@ -66,7 +67,7 @@ def draw_affine(n: int, recipe: Recipe, generator: torch.Generator) -> Affine:
     return Affine(
         flip_x=flip_x < recipe.flip_probability,
         flip_y=flip_y < recipe.flip_probability,
-        angle=torch.where(rotate < recipe.rotation_probability, 360 * turn, 0.0),
+        angle=torch.where(rotate < recipe.rotation_probability, recipe.rotation_maximum * (2 * turn - 1), 0.0),
         crop=torch.where((crop < recipe.crop_probability)[:, None], box, whole),
     )
 
@@ -109,6 +110,17 @@ def apply_blur(images: Tensor, sigma: Tensor) -> Tensor:
     return images.index_copy(0, chosen, picked.reshape(len(chosen), channels, height, width))
 
 
+def draw_contrast(n: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """(n,) exponents of the pixels: their logarithm is uniform in +-`contrast`."""
+    return torch.exp(recipe.contrast * (2 * torch.rand(n, generator=generator) - 1))
+
+
+def draw_noise(shape: torch.Size, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """(B, C, H, W) Gaussian noise; each image's standard deviation is uniform in [0, `noise`] of full scale."""
+    deviation = recipe.noise * torch.rand(shape[0], generator=generator)
+    return deviation[:, None, None, None] * torch.randn(shape, generator=generator)
+
+
 def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator, size: int) -> Tensor:
     """One random view of every image.
 
@@ -122,4 +134,9 @@ def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator, size: in
     """
     images = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
     views = apply_affine(images, draw_affine(len(images), recipe, generator), size)
-    return apply_blur(views, draw_blur(len(images), recipe, generator))
+    views = apply_blur(views, draw_blur(len(images), recipe, generator))
+    if recipe.contrast:
+        views = views ** draw_contrast(len(views), recipe, generator).to(views.device)[:, None, None, None]
+    if recipe.noise:
+        views = (views + draw_noise(views.shape, recipe, generator).to(views.device)).clamp(0, 1)
+    return views

@@ -12,10 +12,13 @@ import copy
 import hashlib
 import json
 import logging
+import math
 import pickle
+import resource
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,10 +27,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from galaxy_assets.atomic import replacing
 from galaxy_assets.science.augmentation import augment
+from galaxy_assets.science.distributed import Share, processes, synchronise
 from galaxy_assets.science.encoders import Encoder, Images, seeded
 from galaxy_assets.surveys.model import Recipe
 
@@ -67,7 +72,7 @@ class Byol(nn.Module):
                     module.eval()
         return self
 
-    def loss(self, view1: Tensor, view2: Tensor) -> Tensor:
+    def forward(self, view1: Tensor, view2: Tensor) -> Tensor:
         """Mean over the batch of [2 - 2 cos(p1, z2)] + [2 - 2 cos(p2, z1)], between 0 and 8 (Grill et al. 2020, Eq. 2).
 
         Views are float (B, C, H, W) in [0, 1]. They pass through the networks one after the other, each normalised by
@@ -109,26 +114,37 @@ def adam(learner: Byol, recipe: Recipe) -> torch.optim.Adam:
     return torch.optim.Adam(online, lr=recipe.learning_rate, fused=True)
 
 
-def step(learner: Byol, optimiser: torch.optim.Optimizer, view1: Tensor, view2: Tensor, *, bfloat16: bool) -> Tensor:
-    """One training step; returns its loss, detached."""
+def step(
+    learner: Byol | DistributedDataParallel,
+    optimiser: torch.optim.Optimizer,
+    view1: Tensor,
+    view2: Tensor,
+    *,
+    bfloat16: bool,
+) -> Tensor:
+    """One training step; returns its loss (of this process's views), detached."""
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(view1.device.type, torch.bfloat16, enabled=bfloat16):
-        loss = learner.loss(view1, view2)
+        loss = learner(view1, view2)
     loss.backward()
     optimiser.step()
-    learner.update_target()
+    (learner if isinstance(learner, Byol) else learner.module).update_target()
     return loss.detach()
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch measured: mean loss per image (0 to 8), learning rate, wall seconds, images per second."""
+    """What one epoch measured: mean loss per image (0 to 8), learning rate, wall seconds, images per second, and the
+    peak memory so far in GB (1e9 bytes) of the GPU, or of this process where there is none."""
 
     epoch: int
     loss: float
     learning_rate: float
     seconds: float
     images_per_second: float
+    memory_gb: float
+
+    asdict = asdict
 
 
 def train(
@@ -138,7 +154,7 @@ def train(
     recipe: Recipe,
     *,
     freeze: bool,
-    device: torch.device,
+    devices: Sequence[torch.device],
     state: Path,
     on_epoch: Callable[[EpochResult, Encoder], None],
 ) -> Encoder:
@@ -152,6 +168,8 @@ def train(
     pixels : uint8 (N, H, H, C).
     indices : rows of `pixels` to train on. Each epoch leaves out those that do not fill a last batch.
     freeze : keep the running statistics of the encoder's batch normalisation (see `Byol`).
+    devices : one process each; every batch is shared among them, so that their number changes the result by rounding
+        alone. As many of them are used as divide the batch size.
     state : file of the learner and its optimiser, replaced after every epoch.
     on_epoch : called with epochs 1, 2, ... and the encoder, *before* that epoch enters `state`: a kill between the two
         repeats the epoch and the call, and never skips one. It must therefore bear to be called twice for an epoch.
@@ -160,12 +178,29 @@ def train(
     Raises ValueError if a batch is larger than the set or `state` is damaged or of another training, and
     FloatingPointError if the loss is not finite.
     """
-    indices = np.asarray(indices, np.int64)
-    steps = len(indices) // recipe.batch_size
-    if not steps:
+    if len(indices) < recipe.batch_size:
         raise ValueError(
             f"batch_size {recipe.batch_size} is larger than the training set of {len(indices)} images; lower it"
         )
+    used = devices[: max(n for n in range(1, len(devices) + 1) if recipe.batch_size % n == 0)]
+    arguments = encoder.cpu(), pixels, np.asarray(indices, np.int64), recipe, freeze, state
+    with processes(used, _train, arguments) as share:
+        return _train(share, used[0], *arguments, on_epoch)
+
+
+def _train(
+    share: Share,
+    device: torch.device,
+    encoder: Encoder,
+    pixels: Images,
+    indices: np.ndarray,
+    recipe: Recipe,
+    freeze: bool,
+    state: Path,
+    on_epoch: Callable[[EpochResult, Encoder], None] | None = None,
+) -> Encoder:
+    """`train` in one of its processes; the first one writes and reports."""
+    steps = len(indices) // recipe.batch_size
     # before the copy that becomes the target, so that both have one memory layout
     encoder.to(device).to(memory_format=torch.channels_last)
     learner = Byol(encoder, recipe, freeze=freeze).to(device)
@@ -178,6 +213,10 @@ def train(
         "indices": hashlib.sha256(indices.tobytes()).hexdigest(),
     }
     done = _resume(state, identity, learner, optimiser)
+    model = learner
+    if share.processes > 1:
+        synchronise(learner)
+        model = DistributedDataParallel(learner, forward_sync_buffers=False)
     if done:
         log.info("resuming after epoch %d from %s", done, state)
     for epoch in range(done + 1, recipe.epochs + 1):
@@ -190,27 +229,25 @@ def train(
         for i in range(steps):
             batch = torch.from_numpy(pixels[order[i * recipe.batch_size : (i + 1) * recipe.batch_size]])
             batch = batch.to(device).permute(0, 3, 1, 2)
-            views = [
-                augment(batch, recipe, generator, recipe.image_size).contiguous(memory_format=torch.channels_last)
-                for _ in range(2)
-            ]
-            total += step(learner, optimiser, *views, bfloat16=recipe.precision == "bfloat16")
+            # every process draws the views of the whole batch: the draws do not depend on how it is shared
+            views = [share.of(augment(batch, recipe, generator, recipe.image_size)) for _ in range(2)]
+            views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+            total += step(model, optimiser, *views, bfloat16=recipe.precision == "bfloat16")
             now = time.monotonic()
-            if now - reported > _PROGRESS_SECONDS or i == steps - 1:
-                loss, reported = float(total) / (i + 1), now
-                if not np.isfinite(loss):
-                    raise FloatingPointError(
-                        f"the loss of epoch {epoch} is {loss}; lower learning_rate ({recipe.learning_rate}) or set "
-                        f"precision: float32. Epoch {epoch - 1} is kept"
-                    )
+            if now - reported > _PROGRESS_SECONDS and i < steps - 1:
+                reported = now
+                _check_finite(float(total), epoch)
                 speed = (i + 1) * recipe.batch_size / (now - began)
                 left = ((recipe.epochs - epoch + 1) * steps - i - 1) * recipe.batch_size / speed
-                if i < steps - 1:
-                    log.info(
-                        "epoch %d, step %d of %d: %.0f images/s, %.0f s left in all", epoch, i + 1, steps, speed, left
-                    )
+                log.info("epoch %d, step %d of %d: %.0f images/s, %.0f s left in all", epoch, i + 1, steps, speed, left)
+        loss = float(share.mean(total)) / steps
+        _check_finite(loss, epoch)
+        seconds = time.monotonic() - began
+        speed, left = steps * recipe.batch_size / seconds, (recipe.epochs - epoch) * seconds
+        if on_epoch is None:
+            continue
         log.info("epoch %d of %d: loss %.4f, %.0f images/s, %.0f s left", epoch, recipe.epochs, loss, speed, left)
-        on_epoch(EpochResult(epoch, loss, recipe.learning_rate, now - began, speed), learner.encoder)
+        on_epoch(EpochResult(epoch, loss, recipe.learning_rate, seconds, speed, _memory(device)), learner.encoder)
         with replacing(state) as partial:
             torch.save(
                 {
@@ -222,6 +259,18 @@ def train(
                 partial,
             )
     return learner.encoder
+
+
+def _memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def _check_finite(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"loss of epoch {epoch} is {loss}; lower learning_rate or check the pixels for NaN")
 
 
 def _resume(path: Path, identity: dict[str, Any], learner: Byol, optimiser: torch.optim.Optimizer) -> int:

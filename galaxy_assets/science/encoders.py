@@ -1,7 +1,7 @@
 """Networks that turn pixels into features, and where their start weights come from (paper 3.1, 4.1, 8.2).
 
-Belongs here: building, checking, saving and loading an encoder, applying it, and measuring how many dimensions its
-features use. Does not belong here: training (`byol`) and which files a training owns (`lake.checkpoints`).
+Belongs here: building, checking, saving and loading an encoder, and applying it. Does not belong here: training
+(`byol`), how good features are (`health`) and which files a training owns (`lake.checkpoints`).
 
 No start ever falls back to another: weights that are asked for and absent raise `MissingWeights`.
 """
@@ -397,11 +397,15 @@ def load_encoder(path: Path) -> Encoder:
 # Features
 
 
-def choose_device() -> torch.device:
-    """CUDA, else Apple's MPS, else the CPU."""
-    name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    log.info("computing on %s", torch.cuda.get_device_name() if name == "cuda" else name)
-    return torch.device(name)
+def choose_devices() -> list[torch.device]:
+    """All CUDA devices this process may see, else Apple's MPS, else the CPU; the first embeds, all train."""
+    if torch.cuda.is_available():
+        devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+        log.info("computing on %s", ", ".join(map(torch.cuda.get_device_name, devices)))
+        return devices
+    name = "mps" if torch.backends.mps.is_available() else "cpu"
+    log.info("computing on %s", name)
+    return [torch.device(name)]
 
 
 def embed(
@@ -411,6 +415,7 @@ def embed(
     indices: np.ndarray | None = None,
     device: torch.device,
     batch_size: int = 64,
+    orientations: Literal[1, 4, 8] = 1,
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> np.ndarray:
     """Features of images, independent of how they are batched; the log tells how far it is.
@@ -420,6 +425,8 @@ def embed(
     pixels : uint8 (N, H, W, C), possibly memory-mapped; C is 1 or the encoder's.
     indices : rows to embed, in that order; all when None.
     device : where to compute; the encoder is moved there and stays there.
+    orientations : features are the mean over the image as it is (1), its mirror images (4, for galaxies whose major
+        axis lies level) or all flips and quarter turns (8); the time grows by the same factor.
 
     Returns float32 (len(indices), feature_size). Dropout and batch statistics are off; the encoder's mode is restored.
     """
@@ -431,7 +438,8 @@ def embed(
         for begin in range(0, len(rows), batch_size):
             batch = torch.from_numpy(pixels[rows[begin : begin + batch_size]]).to(device)
             images = batch.permute(0, 3, 1, 2).float() / 255
-            features[begin : begin + len(batch)] = encoder(images).float().cpu().numpy()
+            mean = torch.stack([encoder(view).float() for view in oriented(images, orientations)]).mean(0)
+            features[begin : begin + len(batch)] = mean.cpu().numpy()
             if time.monotonic() - reported > _PROGRESS_SECONDS:
                 reported = time.monotonic()
                 log.info("embedded %d of %d images", begin + len(batch), len(rows))
@@ -440,38 +448,9 @@ def embed(
     return features
 
 
-def effective_rank(features: np.ndarray) -> float:
-    """Exponential of the entropy of the normalised singular values (Roy & Vetterli 2007) of centred features (N, D).
-
-    Between 1 and min(N - 1, D); 0 where all features are equal, i.e. the representation has collapsed.
-    """
-    singular = np.sqrt(_spectrum(features))
-    if singular.sum() == 0:
-        return 0.0
-    share = singular[singular > 0] / singular.sum()
-    return float(np.exp(-np.sum(share * np.log(share))))
-
-
-def components_for(features: np.ndarray, variance: float = 0.95) -> int:
-    """Fewest principal components of features (N, D) with more than `variance` of it (paper 4.2); 0 if all equal."""
-    spectrum = _spectrum(features)
-    if spectrum.sum() == 0:
-        return 0
-    held = np.cumsum(spectrum) / spectrum.sum()
-    return min(int(np.searchsorted(held, variance, side="right")) + 1, int(np.count_nonzero(spectrum)))
-
-
-def _spectrum(features: np.ndarray) -> np.ndarray:
-    """Eigenvalues of the scatter matrix of (N, D) features, falling; rounding noise is set to 0."""
-    if not np.isfinite(features).all():
-        raise ValueError("features hold NaN or infinite values: the network has diverged; lower learning_rate")
-    scale = np.abs(features).max(initial=0)
-    mean = features.mean(0, dtype=np.float64)
-    scatter = np.zeros((features.shape[1],) * 2)
-    for begin in range(0, len(features), 8192):
-        block = features[begin : begin + 8192] - mean
-        scatter += block.T @ block
-    values = np.linalg.eigvalsh(scatter)[::-1]
-    # float32 features carry rounding of about 1e-7 of their size, which is no dimension
-    noise = len(features) * (np.finfo(np.float32).eps * scale) ** 2
-    return np.where(values > noise, values, 0.0)
+def oriented(images: Tensor, orientations: Literal[1, 4, 8]) -> Iterator[Tensor]:
+    """The images (B, C, H, H) as they are, and mirrored, and quarter-turned: 1, 4 or 8 tensors of that shape."""
+    mirrors = [[], [3], [2], [2, 3]] if orientations > 1 else [[]]
+    for turned in [images, images.transpose(2, 3)] if orientations == 8 else [images]:
+        for axes in mirrors:
+            yield turned.flip(axes) if axes else turned

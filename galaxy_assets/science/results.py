@@ -73,8 +73,8 @@ def _accuracies(table: pa.Table) -> Iterator[Observed]:
     means = frame.groupby(["init", "features", "epoch"])["accuracy"].mean()
     for init in frame["init"].unique():
         curve = means[init]["byol"]
-        last = int(curve.index.max())
-        yield Observed(f"E7:{init}", f"{init}: k-NN accuracy at the chosen epoch {last}", curve[last])
+        chosen = int(frame.loc[frame["chosen"] & (frame["init"] == init), "epoch"].iloc[0])
+        yield Observed(f"E7:{init}", f"{init}: k-NN accuracy at the chosen epoch {chosen}", curve[chosen])
         yield Observed(f"E7:{init}:start", f"{init}: k-NN accuracy at epoch 0", curve[0])
     for kind in ("pixels", "untrained", "pretrained"):
         rows = frame[frame["features"] == kind]

@@ -57,22 +57,38 @@ class Source(Settings):
 class CutoutSettings(Settings):
     """How the central source is found and cut out (paper 2.1; the readings differ, see docs/fidelity.md)."""
 
-    method: Literal["sigma_clip", "central", "whole"] = "sigma_clip"
+    method: Literal["sigma_clip", "flux_radius", "central", "whole"] = "sigma_clip"
     sigma: float = Field(default=4.0, gt=0, description="clipping limit, and the threshold in the paper's reading")
     threshold: Literal["paper_text", "astronomaly"] = Field(
         default="paper_text",
         description="median + sigma * std as the text says, or median + 1 * std as Astronomaly's code does",
     )
     channel: Literal["first", "mean"] = Field(default="first", description="what is thresholded in a colour image")
-    enlarge: float = Field(default=2.0, ge=1, description="bounding box is enlarged by this factor about its centre")
+    enlarge: float = Field(default=2.0, ge=1, description="bounding box or flux radius is enlarged by this factor")
     square: bool = Field(
         default=True, description="square box (keeps the aspect of the galaxy) or the bounding rectangle"
+    )
+    source: Literal["central", "all"] = Field(
+        default="central",
+        description="method `flux_radius`: the connected pixels at the centre, or all above the threshold (lobes)",
+    )
+    flux_fraction: float = Field(
+        default=0.85, gt=0, le=1, description="method `flux_radius`: share of the source's flux inside the radius"
+    )
+    align: bool = Field(
+        default=False, description="method `flux_radius`: turn the source's major axis to the horizontal"
     )
     central_pixels: int = Field(
         default=0, ge=0, description="side of the fixed central box of method `central`, pixels"
     )
     size: int = Field(default=300, ge=16, le=1024, description="side of the stored cutout, pixels")
     grey: bool = Field(default=False, description="store one channel (radio) instead of three")
+
+    @model_validator(mode="after")
+    def _aligned_by_its_flux(self) -> "CutoutSettings":
+        if self.align and self.method != "flux_radius":
+            raise ValueError("align needs `method: flux_radius`, which measures the source's axes")
+        return self
 
 
 class ArtefactRules(Settings):
@@ -93,9 +109,34 @@ class ArtefactRules(Settings):
     region_minimum: int = Field(default=5, description="smallest number of images in a proposed region")
 
 
-class Recipe(Settings):
-    """Everything that decides what a trained network is (paper Table 1 and 4.1)."""
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "small": {
+        "image_size": 96,
+        "epochs": 8,
+        "batch_size": 32,
+        "batch_norm": "concat",
+        "freeze_statistics": True,
+        "crop_probability": 1.0,
+        "crop_minimum": 0.6,
+        "rotation_probability": 1.0,
+        "contrast": 0.3,
+        "noise": 0.03,
+        "orientations": 8,
+        "epoch_choice": "healthy",
+    },
+}
+"""What a named recipe changes of Table 1. `small` was found by experiment on sets of 10^3 images, see
+docs/representation.md; galaxies aligned by the cutout step add `rotation_maximum: 15` and `orientations: 4`."""
 
+
+class Recipe(Settings):
+    """Everything that decides what a trained network is (paper Table 1 and 4.1), by name and with changes to it.
+
+    The defaults below are the paper's; a preset replaces some of them, and keys beside `preset` replace its own.
+    """
+
+    preset: Literal["paper", "small"] = Field(default="small", description="`paper`: Table 1; `small`: see PRESETS")
     backbone: str = Field(default="resnet18", description="any timm model name")
     image_size: int = Field(default=300, ge=16, description="side of the network's input, pixels")
     epochs: int = Field(default=20, ge=0)
@@ -115,10 +156,30 @@ class Recipe(Settings):
     crop_probability: float = Field(default=0.7, ge=0, le=1)
     crop_minimum: float = Field(default=0.7, gt=0, le=1, description="smallest share of the area a resized crop keeps")
     rotation_probability: float = Field(default=0.7, ge=0, le=1)
+    rotation_maximum: float = Field(default=180, ge=0, le=180, description="largest rotation either way, degrees")
+    contrast: float = Field(
+        default=0, ge=0, description="pixels in [0, 1] are raised to exp(u), u uniform in +-contrast; 0 in the paper"
+    )
+    noise: float = Field(
+        default=0, ge=0, description="largest standard deviation of added noise, share of full scale; 0 in the paper"
+    )
+    orientations: Literal[1, 4, 8] = Field(
+        default=1, description="embeddings are the mean over the image (1), its mirror images (4), also turned (8)"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of training; on CPUs bfloat16 helps ResNets and slows EfficientNets"
     )
+    epoch_choice: Literal["last", "healthy"] = Field(
+        default="last", description="which epoch is used: the last, or the healthiest; labels have no part in it"
+    )
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_preset(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return PRESETS.get(values.get("preset", "small"), {}) | values
+        return values
 
 
 class Cut(Settings):
@@ -281,6 +342,13 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _spelled_out(settings: dict[str, Any]) -> dict[str, Any]:
+    """`recipe: paper` is short for `recipe: {preset: paper}`."""
+    if isinstance(settings.get("recipe"), str):
+        return settings | {"recipe": {"preset": settings["recipe"]}}
+    return settings
+
+
 def read_survey(path: Path) -> Survey:
     """Read one survey file; `extends: NAME` starts from the shipped survey of that name and overrides it.
 
@@ -299,8 +367,8 @@ def read_survey(path: Path) -> Survey:
             base = yaml.safe_load(shipped.read_text(encoding="utf-8"))
             if "published" in settings:
                 base.pop("published", None)  # numbers of one network are not those of another: replaced, not merged
-            settings = _merge(base, settings)
-        return Survey.model_validate(settings)
+            settings = _merge(_spelled_out(base), _spelled_out(settings))
+        return Survey.model_validate(_spelled_out(settings))
     except yaml.YAMLError as error:
         raise SurveyError(f"{path}: not valid YAML: {error}") from error
     except ValidationError as error:

@@ -8,11 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import functional as TF
 
-from galaxy_assets.science.augmentation import Affine, apply_affine, apply_blur, augment, draw_affine, draw_blur
+from galaxy_assets.science.augmentation import (
+    Affine,
+    apply_affine,
+    apply_blur,
+    augment,
+    draw_affine,
+    draw_blur,
+    draw_contrast,
+    draw_noise,
+)
 from galaxy_assets.surveys.model import Recipe
 
 SIDE = 32
-NONE = Recipe(blur_probability=0, flip_probability=0, crop_probability=0, rotation_probability=0)
+NONE = Recipe(preset="paper", blur_probability=0, flip_probability=0, crop_probability=0, rotation_probability=0)
 
 
 def images(n: int = 4, side: int = SIDE) -> torch.Tensor:
@@ -105,7 +114,8 @@ def test_every_image_has_its_own_draw():
 
 def test_probabilities_and_ranges_are_the_recipes():
     n = 20_000
-    recipe = Recipe(blur_probability=0.4, flip_probability=0.3, crop_probability=0.6, rotation_probability=0.8)
+    probabilities = {"blur": 0.4, "flip": 0.3, "crop": 0.6, "rotation": 0.8}
+    recipe = Recipe(preset="paper", **{f"{name}_probability": p for name, p in probabilities.items()})
     generator = torch.Generator().manual_seed(0)
     drawn, sigma = draw_affine(n, recipe, generator), draw_blur(n, recipe, generator)
     cropped = (drawn.crop[:, 2:] != 1).any(1)
@@ -113,7 +123,7 @@ def test_probabilities_and_ranges_are_the_recipes():
         (0.3, drawn.flip_x),
         (0.3, drawn.flip_y),
         (0.6, cropped),
-        (0.8, drawn.angle > 0),
+        (0.8, drawn.angle != 0),
         (0.4, sigma > 0),
     ]
     for probability, happened in shares:
@@ -121,9 +131,11 @@ def test_probabilities_and_ranges_are_the_recipes():
         assert happened.float().mean() == pytest.approx(probability, abs=5 * math.sqrt(0.25 / n))
     both = (drawn.flip_x & drawn.flip_y).float().mean()
     assert both == pytest.approx(0.09, abs=5 * math.sqrt(0.09 / n))
-    turned = drawn.angle[drawn.angle > 0]
-    assert turned.max() <= 360
-    assert turned.mean() == pytest.approx(180, abs=5 * 104 / math.sqrt(len(turned)))
+    turned = drawn.angle[drawn.angle != 0]
+    assert turned.abs().max() <= 180
+    assert turned.mean() == pytest.approx(0, abs=5 * 104 / math.sqrt(len(turned)))
+    little = draw_affine(n, recipe.model_copy(update={"rotation_maximum": 15}), generator).angle
+    assert 14.9 < little.abs().max() <= 15
     area = drawn.crop[cropped, 2:].prod(1)
     assert area.mean() == pytest.approx(0.85, abs=5 * 0.0866 / math.sqrt(len(area)))
     widths = sigma[sigma > 0]
@@ -135,7 +147,7 @@ def test_probabilities_and_ranges_are_the_recipes():
 @settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**31), minimum=st.floats(0.05, 1))
 def test_crops_lie_in_the_image_and_keep_their_area_and_aspect(seed, minimum):
-    recipe = Recipe(crop_probability=1, crop_minimum=minimum)
+    recipe = Recipe(preset="paper", crop_probability=1, crop_minimum=minimum)
     left, top, width, height = draw_affine(64, recipe, torch.Generator().manual_seed(seed)).crop.unbind(1)
     slack = 1e-5
     assert (left >= 0).all() and (top >= 0).all()
@@ -159,3 +171,27 @@ def test_views_have_their_size_stay_in_range_and_repeat(seed, size, kind):
 def test_oblong_images_are_refused():
     with pytest.raises(ValueError, match="square"):
         augment(torch.zeros(2, 1, 16, 20), Recipe(), torch.Generator(), 16)
+
+
+def test_contrast_is_an_exponent_and_noise_a_deviation_of_each_image():
+    n = 4000
+    generator = torch.Generator().manual_seed(0)
+    exponents = draw_contrast(n, NONE.model_copy(update={"contrast": 0.5}), generator).log()
+    assert exponents.abs().max() <= 0.5
+    assert exponents.mean() == pytest.approx(0, abs=5 * 0.29 / math.sqrt(n))
+    deviations = draw_noise(torch.Size([n, 1, 16, 16]), NONE.model_copy(update={"noise": 0.1}), generator).flatten(1)
+    assert deviations.std(1).max() <= 0.1 * 1.2  # of 256 pixels
+    assert deviations.std(1).mean() == pytest.approx(0.05, rel=0.05)
+    grey = torch.full((3, 1, 16, 16), 0.25)
+    darker = augment(grey, NONE.model_copy(update={"contrast": 0.5}), torch.Generator().manual_seed(1), 16)
+    expected = 0.25 ** draw_contrast_after_the_others(3, seed=1)
+    torch.testing.assert_close(darker[:, 0, 0, 0], expected, atol=1e-6, rtol=0)
+    noisy = augment(grey, NONE.model_copy(update={"noise": 2.0}), torch.Generator().manual_seed(1), 16)
+    assert noisy.min() == 0 and noisy.max() == 1
+
+
+def draw_contrast_after_the_others(n: int, seed: int) -> torch.Tensor:
+    recipe, generator = NONE.model_copy(update={"contrast": 0.5}), torch.Generator().manual_seed(seed)
+    draw_affine(n, recipe, generator)
+    draw_blur(n, recipe, generator)
+    return draw_contrast(n, recipe, generator)

@@ -2,6 +2,9 @@
 
 import copy
 import logging
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from galaxy_assets.surveys.model import Recipe
 
 CPU = torch.device("cpu")
 SMALL = Recipe(
+    preset="paper",
     backbone="test_resnet",
     image_size=16,
     epochs=4,
@@ -94,7 +98,9 @@ def per_view_loss(learner: BYOL, images: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("batch_norm", ["concat", "per_view"])
 @pytest.mark.parametrize("network", ["small", "resnet18"])
 def test_eight_steps_equal_byol_pytorch(tmp_path, network, batch_norm):
-    recipe = Recipe(image_size=16, batch_norm=batch_norm, projection_size=16, projection_hidden_size=64, tau=0.9)
+    recipe = Recipe(
+        preset="paper", image_size=16, batch_norm=batch_norm, projection_size=16, projection_hidden_size=64, tau=0.9
+    )
     ours = Byol((small_encoder() if network == "small" else resnet(tmp_path)).double(), recipe, freeze=False).double()
     reference = theirs(ours, recipe)
     optimiser, reference_optimiser = adam(ours, recipe), torch.optim.Adam(reference.parameters(), lr=1e-4)
@@ -124,7 +130,7 @@ def test_eight_steps_equal_byol_pytorch(tmp_path, network, batch_norm):
 def test_the_two_readings_of_batch_normalisation_differ():
     views = torch.rand(6, 3, 16, 16), torch.rand(6, 3, 16, 16)
     both = SMALL.model_copy(update={"batch_norm": "concat"})
-    per_view, concat = (Byol(small_encoder(), r, freeze=False).loss(*views) for r in (SMALL, both))
+    per_view, concat = (Byol(small_encoder(), r, freeze=False)(*views) for r in (SMALL, both))
     assert abs((per_view - concat).item()) > 1e-4
 
 
@@ -142,10 +148,10 @@ def test_loss_is_bounded_by_agreement_and_opposition():
     learner = Byol(small_encoder(), SMALL, freeze=False)
     learner.projector, learner.target_projector, learner.predictor = nn.Identity(), nn.Identity(), nn.Identity()
     view, size = torch.rand(6, 3, 16, 16), learner.encoder.feature_size
-    assert learner.loss(view, view).item() == pytest.approx(0, abs=1e-5)
+    assert learner(view, view).item() == pytest.approx(0, abs=1e-5)
     learner.predictor = nn.Linear(size, size, bias=False)
     learner.predictor.weight.data = -torch.eye(size)
-    assert learner.loss(view, view).item() == pytest.approx(8, abs=1e-5)
+    assert learner(view, view).item() == pytest.approx(8, abs=1e-5)
 
 
 def statistics(module: nn.Module) -> torch.Tensor:
@@ -187,7 +193,7 @@ def pixels() -> np.ndarray:
 def run(pixels, tmp_path, name="state.pt", recipe=SMALL, on_epoch=lambda result, encoder: None, rows=None):
     encoder = build_encoder(recipe.backbone, "random", seed=0, weights=tmp_path)
     rows = np.arange(11) if rows is None else rows
-    return train(encoder, pixels, rows, recipe, freeze=False, device=CPU, state=tmp_path / name, on_epoch=on_epoch)
+    return train(encoder, pixels, rows, recipe, freeze=False, devices=[CPU], state=tmp_path / name, on_epoch=on_epoch)
 
 
 def same_weights(a: nn.Module, b: nn.Module) -> bool:
@@ -299,3 +305,60 @@ def test_divergence_names_the_epoch_and_keeps_the_last_state(pixels, tmp_path):
     with pytest.raises(FloatingPointError, match="loss of epoch 3 is nan; lower learning_rate"):
         run(pixels, tmp_path, on_epoch=poison)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["epoch"] == 2
+
+
+# killed for real
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np, torch
+from galaxy_assets.science import byol
+from galaxy_assets_tests.science.test_byol import SMALL, run
+
+folder, moment, epoch = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+torch.set_num_threads(1)
+steps, saves, plain_step, plain_save = [], [], byol.step, torch.save
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def step(*arguments, **settings):
+    steps.append(1)
+    if moment == "step" and len(steps) == 2 * (epoch - 1) + 2:  # the second of the epoch's two steps
+        die()
+    return plain_step(*arguments, **settings)
+
+def save(state, path):
+    plain_save(state, path)
+    saves.append(1)
+    if moment == "write" and len(saves) == epoch:
+        os.truncate(path, Path(path).stat().st_size // 2)
+        die()
+
+byol.step, torch.save = step, save
+pixels = np.random.default_rng(0).integers(0, 256, (11, 20, 20, 3), np.uint8)
+run(pixels, folder, on_epoch=lambda result, _: print(result.epoch, repr(result.loss), flush=True))
+"""
+
+
+def losses_of_child(folder, *arguments: str) -> tuple[int, list[list[str]]]:
+    """Exit status of a training in a process of its own, and its lines of epoch and loss."""
+    child = subprocess.run([sys.executable, "-c", CHILD, str(folder), *arguments], capture_output=True, text=True)
+    assert child.returncode in (0, -signal.SIGKILL), child.stderr
+    return child.returncode, [line.split() for line in child.stdout.splitlines()]
+
+
+def test_sigkill_in_an_epoch_and_in_a_write_changes_no_loss(tmp_path):
+    status, straight = losses_of_child(tmp_path / "straight", "never", "0")
+    assert status == 0 and [epoch for epoch, _ in straight] == ["1", "2", "3", "4"]
+    interrupted = tmp_path / "interrupted"
+    status, first = losses_of_child(interrupted, "step", "2")  # between the two steps of epoch 2
+    assert status == -signal.SIGKILL
+    status, second = losses_of_child(interrupted, "write", "2")  # while the state of epoch 3 is written
+    assert status == -signal.SIGKILL
+    status, third = losses_of_child(interrupted, "never", "0")
+    assert status == 0
+    assert [epoch for epoch, _ in first + second + third] == ["1", "2", "3", "3", "4"]
+    assert first + second + third[1:] == straight
+    assert third[0] == second[1]

@@ -88,6 +88,58 @@ class TestNoise:
         assert sigma_clipped_noise(values, 4.0) == pytest.approx((2.0, 2.0, np.sqrt(2 / 3)))
 
 
+def ellipse(side: int, sx: float, sy: float, degrees: float, dtype: type = np.float64) -> np.ndarray:
+    """(side, side): a Gaussian of widths sx, sy along axes turned by `degrees` from x to y, on a sky of 10."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    angle = np.radians(degrees)
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    return (10 + 200 * np.exp(-0.5 * ((u / sx) ** 2 + (v / sy) ** 2))).astype(dtype)
+
+
+class TestFluxRadius:
+    choice = CutoutSettings(method="flux_radius", size=64, align=True, grey=True)
+
+    def test_the_box_follows_the_radius_that_holds_the_flux(self):
+        for width in (6.0, 12.0):
+            made = cut(ellipse(201, width, width, 0), self.choice.model_copy(update={"enlarge": 1.5}))
+            assert made.box is not None
+            expected = 2 * 1.5 * width * np.sqrt(-2 * np.log(1 - 0.85))  # of a whole Gaussian; its faint rim is sky
+            assert made.box[2] - made.box[0] == pytest.approx(expected, rel=0.06)
+
+    @given(st.floats(-89, 89))
+    def test_the_major_axis_becomes_horizontal_whatever_it_was(self, degrees):
+        level = cut(ellipse(201, 16, 6, 0, np.uint8), self.choice)
+        turned = cut(ellipse(201, 16, 6, degrees, np.uint8), self.choice)
+        assert turned.angle == pytest.approx(degrees, abs=1)
+        assert level.pixels is not None and turned.pixels is not None
+        assert (
+            np.abs(level.pixels.astype(float) - turned.pixels).max() < 25
+        )  # of 200, on flanks that fall by 20 a pixel
+        assert np.abs(level.pixels.astype(float) - turned.pixels).mean() < 2
+
+    def test_without_align_the_axis_stays(self):
+        made = cut(ellipse(201, 16, 6, 90), CutoutSettings(method="flux_radius", size=64, grey=True))
+        assert made.angle == 0 and made.pixels is not None
+        assert made.pixels[:, 32].mean() > 2 * made.pixels[32].mean()
+        with pytest.raises(ValueError, match="flux_radius"):
+            CutoutSettings(align=True)
+
+    def test_lobes_apart_from_the_centre_are_one_source_if_asked(self):
+        image = np.zeros((151, 151), np.uint8)
+        image[70:81, 20:31] = image[70:81, 120:131] = 200
+        assert cut(image, self.choice).outcome == "fallback_no_contour"
+        both = cut(image, self.choice.model_copy(update={"source": "all", "enlarge": 1.2}))
+        assert both.outcome == "cropped" and both.angle == 0 and both.box is not None
+        assert both.box[0] <= 20 and both.box[2] >= 131
+
+    def test_beyond_the_frame_is_sky(self):
+        image = ellipse(100, 12, 3, 45, np.uint8)
+        image[:3, :3] = 60  # turned away
+        made = cut(image, self.choice.model_copy(update={"enlarge": 9.0}))
+        assert made.box == (0, 0, 100, 100) and made.pixels is not None and made.outcome == "cropped"
+        assert made.pixels[0, 0] == made.pixels[-1, -1] == np.median(image) == 10
+
+
 class TestBox:
     def test_the_box_is_twice_the_contour_about_its_centre(self):
         image = np.full((101, 101), 10, np.uint8)

@@ -1,0 +1,158 @@
+"""One training on several devices of one machine, a process each, with the same result as on one.
+
+Belongs here: the processes, and batch normalisation over the whole batch. Does not belong here: what they compute
+(`byol`). torch averages the gradients (`DistributedDataParallel`); its own synchronised batch normalisation runs on
+GPUs alone and could not be tested on a CPU.
+"""
+
+import copy
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import start_processes
+from torch.nn.modules.batchnorm import _BatchNorm
+
+_PATIENCE = timedelta(minutes=30)  # that the others wait while the first process writes an epoch
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process has of a batch: part `rank` of `processes` equal ones. The first process keeps the books."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def of(self, batch: Tensor) -> Tensor:
+        """This process's rows of a batch that all processes hold; its length must be a multiple of `processes`."""
+        return batch.chunk(self.processes)[self.rank]
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean of a number over the processes."""
+        if self.processes > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+            value /= self.processes
+        return value
+
+
+@contextmanager
+def processes(devices: Sequence[torch.device], work: Callable[..., Any], arguments: tuple) -> Iterator[Share]:
+    """Join this process, on the first device, with a new one on each other, which calls `work(share, device,
+    *arguments)`; the arguments are pickled, tensors in them must be on the CPU. Yields this process's share.
+
+    On leaving, the others are waited for, or ended where this process failed. They meet through a file and talk over
+    the loopback interface. One device starts nothing.
+    """
+    if len(devices) == 1:
+        yield Share()
+        return
+    with tempfile.TemporaryDirectory(prefix="galaxy_assets_") as folder:
+        meeting = Path(folder) / "meeting"
+        others = start_processes(
+            _begin, (devices, meeting, work, arguments), nprocs=len(devices) - 1, join=False, start_method="spawn"
+        )
+        assert others is not None
+        try:
+            _meet(meeting, 0, devices)
+            yield Share(0, len(devices))
+            while not others.join():
+                pass
+        except BaseException:
+            for process in others.processes:
+                process.terminate()
+                process.join()
+            raise
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+
+
+def _begin(
+    index: int, devices: Sequence[torch.device], meeting: Path, work: Callable[..., Any], arguments: tuple
+) -> None:
+    rank = index + 1
+    torch.set_num_threads(max(1, torch.get_num_threads() // len(devices)))
+    # torch sends tensors as shared memory: without a copy both processes would train the same weights in place
+    arguments = copy.deepcopy(arguments)
+    _meet(meeting, rank, devices)
+    try:
+        work(Share(rank, len(devices)), devices[rank], *arguments)
+    finally:
+        dist.destroy_process_group()
+
+
+def _meet(meeting: Path, rank: int, devices: Sequence[torch.device]) -> None:
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+    cuda = devices[rank].type == "cuda"
+    if cuda:
+        torch.cuda.set_device(devices[rank])
+    dist.init_process_group(
+        "nccl" if cuda else "gloo",
+        init_method=meeting.as_uri(),
+        rank=rank,
+        world_size=len(devices),
+        timeout=_PATIENCE,
+    )
+
+
+def synchronise(module: nn.Module) -> None:
+    """Let every batch normalisation in training mode take its mean and variance over all processes' rows.
+
+    The modules, their parameters and the names in their state stay as they are, and without a process group (when the
+    training is over) they normalise as before.
+    """
+    for part in module.modules():
+        if isinstance(part, _BatchNorm):
+            part.forward = MethodType(_normalise, part)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(_: object, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: object, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _normalise(self: _BatchNorm, x: Tensor) -> Tensor:
+    if not (self.training and dist.is_initialized()):
+        return type(self).forward(self, x)
+    axes, shape = [0, *range(2, x.ndim)], [1, -1, *[1] * (x.ndim - 2)]
+    values = x.to(torch.promote_types(x.dtype, torch.float32))
+    count = x.numel() // x.shape[1] * dist.get_world_size()
+    mean = _Sum.apply(values.sum(axes)) / count
+    centred = values - mean.view(shape)
+    variance = _Sum.apply(centred.square().sum(axes)) / count
+    if self.track_running_stats:
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+    scale = torch.rsqrt(variance + self.eps) * self.weight
+    normal = (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+    # timm keeps dropout and activation inside its own batch normalisation
+    for after in ("drop", "act"):
+        if hasattr(self, after):
+            normal = getattr(self, after)(normal)
+    return normal
