@@ -24,8 +24,13 @@ _BASELINES = {
 }
 _TRAINING = {
     "loss": "BYOL loss",
-    "effective_rank": "effective rank of the features",
     "pcs_95": "components for 95% of the variance",
+    "effective_rank": "effective rank",
+    "stability": "shared neighbours of two views",
+    "alignment": "alignment (distance of two views)",
+    "uniformity": "uniformity",
+    "feature_std": "spread of the features",
+    "images_per_second": "images per second",
 }
 
 
@@ -63,13 +68,13 @@ def epoch_accuracy(table: pa.Table) -> "Figure":
 
 
 def training(table: pa.Table) -> "Figure":
-    """Loss, effective rank and components for 95% of the variance against epoch, a line per start weight.
+    """Loss, health and speed of a training against epoch, a line per start weight; a ring marks the chosen epoch.
 
-    `table` has columns `init`, `epoch`, `loss`, `effective_rank`, `pcs_95`; epoch 0 is the start and has no loss.
+    `table` has the columns of `byol_checkpoints`; epoch 0 is the start and has neither loss nor speed.
     """
-    figure = new_figure("Training: loss and dimensions of the representation against epoch", 10, 3.6)
-    panels = figure.subplots(1, len(_TRAINING), sharex=True)
-    init, epoch = (np.array(table[c].to_pylist()) for c in ("init", "epoch"))
+    figure = new_figure("Training: loss and health of the representation against epoch", 13, 6.4)
+    panels = figure.subplots(2, len(_TRAINING) // 2, sharex=True).flat
+    init, epoch, chosen = (np.array(table[c].to_pylist()) for c in ("init", "epoch", "chosen"))
     for axes, (column, label) in zip(panels, _TRAINING.items(), strict=True):
         axes.set(xlabel="epoch", ylabel=label)
         values = _numbers(table, column)
@@ -80,10 +85,12 @@ def training(table: pa.Table) -> "Figure":
             own = np.flatnonzero(np.isfinite(values) & (init == name))
             own = own[np.argsort(epoch[own], kind="stable")]
             _line(axes, epoch[own], values[own], i, words(name))
+            used = own[chosen[own]]
+            axes.plot(epoch[used], values[used], "o", ms=13, mfc="none", mec="black", linestyle="none")
         _whole_numbers(axes)
-        if column != "loss":
+        if column in ("effective_rank", "pcs_95"):
             axes.set_ylim(bottom=0)
-    handles, names = panels[1].get_legend_handles_labels()
+    handles, names = figure.axes[1].get_legend_handles_labels()
     if handles:
         names = [f"start: {name}" for name in names]
         figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)

@@ -91,15 +91,11 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features (B, feature_size) of float pixels (B, C, H, W) in [0, 1]; a grey image fills all channels.
-
-        Raises ValueError for colour images where the network takes one channel.
+        """Features (B, feature_size) of float pixels (B, C, H, W) in [0, 1], C 1 or 3. A grey image fills all channels;
+        a network of one channel sees the mean of a colour image's.
         """
-        if pixels.shape[1] not in (1, self.in_channels):
-            raise ValueError(
-                f"{self.backbone} ({self.start}) takes {self.in_channels} channel(s), the images have "
-                f"{pixels.shape[1]}; set `cutout: {{grey: true}}` or choose other start weights"
-            )
+        if self.in_channels == 1:
+            pixels = pixels.mean(1, keepdim=True)
         return self.network((pixels - self.mean) / self.std)
 
 

@@ -21,7 +21,7 @@ COLUMNS = {
     "artefact_map": "galaxy_id batch x y suspect reason",
     "artefact_regions": "region x0 y0 x1 y1 n n_suspect purity reasons status",
     "clean_galaxies": "galaxy_id batch kept rule",
-    "byol_checkpoints": "init epoch path sha256 loss learning_rate effective_rank pcs_95 chosen images_per_second",
+    "byol_checkpoints": "init epoch path sha256 loss pcs_95 alignment uniformity stability chosen reason",
     "embeddings": "galaxy_id batch init vector",
     "pca_model": "init component explained_variance explained_variance_ratio vector",
     "pca_features": "galaxy_id batch init vector",
@@ -122,12 +122,15 @@ def test_embeddings_are_the_chosen_checkpoints_features(world):
 
     table, _ = materialise(world, "embeddings")
     ledger = read_table(Layout(world.root).table("tiny", "byol_checkpoints", INIT)).to_pylist()
-    assert [row["epoch"] for row in ledger if row["chosen"]] == [2]
-    encoder = load_encoder(world.root / ledger[-1]["path"])
+    (chosen,) = (row for row in ledger if row["chosen"])
+    assert [row["epoch"] for row in ledger] == [0, 1, 2]
+    assert [row["reason"] for row in ledger if row["reason"]] == [chosen["reason"]]
+    encoder = load_encoder(world.root / chosen["path"])
     cutouts = read_table(Layout(world.root).table("tiny", "cutouts", BATCH))["galaxy_id"].to_pylist()
     pixels = PixelStore(Layout(world.root).pixels("tiny")).read(BATCH, 32)
     rows = [cutouts.index(galaxy) for galaxy in table["galaxy_id"].to_pylist()]
-    expected = embed(encoder, pixels, indices=rows, device=choose_devices()[0])
+    recipe = world.survey.recipe
+    expected = embed(encoder, pixels, indices=rows, device=choose_devices()[0], orientations=recipe.orientations)
     assert abs(column_to_vectors(table["vector"]) - expected).max() < 1e-5
 
 

@@ -9,6 +9,7 @@ from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
+from galaxy_assets.figures import curves
 from galaxy_assets.figures.curves import epoch_accuracy, recall, training, variance, votes_violin
 from galaxy_assets.figures.save import save
 from galaxy_assets.science.active_learning import recall_curve
@@ -77,7 +78,7 @@ def test_accuracy_leaves_out_what_is_unknown(tmp_path: Path):
     assert_drawn(figure, tmp_path)
 
 
-def test_training_has_a_line_per_start_and_no_loss_at_the_start(tmp_path: Path):
+def test_training_has_a_line_per_start_no_loss_at_the_start_and_marks_the_choice(tmp_path: Path):
     table = pa.table(
         {
             "init": ["random"] * 3 + ["gz_decals"] * 3,
@@ -85,13 +86,18 @@ def test_training_has_a_line_per_start_and_no_loss_at_the_start(tmp_path: Path):
             "loss": [0.2, None, 0.5, None, 0.4, 0.3],
             "effective_rank": [3.0, 1.0, 2.0, 6.0, 5.0, 4.0],
             "pcs_95": pa.array([3, 1, 2, 9, 8, 7], pa.int32()),
+            "chosen": [False, True, False, False, False, True],
+            **dict.fromkeys(("stability", "alignment", "uniformity", "feature_std"), [0.5] * 6),
+            "images_per_second": [9.0, None, 8.0, None, 7.0, 6.0],
         }
     )
     figure = training(table)
-    loss, rank, components = map(lines, figure.axes)
+    loss, components, rank = (lines(axes) for axes in figure.axes[:3])
     assert [v.tolist() for v in loss["random"]] == [[1, 2], [0.5, 0.2]]
     assert [v.tolist() for v in rank["random"]] == [[0, 1, 2], [1, 2, 3]]
     assert [v.tolist() for v in components["gz decals"]] == [[0, 1, 2], [9, 8, 7]]
+    rings = [line for line in figure.axes[1].lines if line.get_marker() == "o" and line.get_markersize() == 13]
+    assert sorted((*line.get_xdata(), *line.get_ydata()) for line in rings) == [(0, 1), (2, 7)]
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["start: random", "start: gz decals"]
     assert_drawn(figure, tmp_path)
 
@@ -151,7 +157,8 @@ def test_variance_is_cumulative_and_marks_what_is_kept(tmp_path: Path):
 
 
 def no_epochs() -> pa.Table:
-    return pa.table({c: pa.array([], pa.float64()) for c in ("init", "epoch", "loss", "effective_rank", "pcs_95")})
+    columns = {c: pa.array([], pa.float64()) for c in ("init", "epoch", *curves._TRAINING)}
+    return pa.table(columns | {"chosen": pa.array([], pa.bool_())})
 
 
 @pytest.mark.parametrize(

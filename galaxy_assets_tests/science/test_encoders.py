@@ -207,8 +207,9 @@ def test_rgz_encoder_computes_what_its_tensors_say_in_both_layouts(tmp_path, lay
     with torch.inference_mode():
         expected = reference((torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.008008896) / 0.05303395)
     np.testing.assert_allclose(embed(encoder, pixels, device=CPU), expected.numpy(), rtol=1e-4)
-    with pytest.raises(ValueError, match="takes 1 channel"):
-        embed(encoder, images(), device=CPU)
+    grey = torch.rand(2, 1, 32, 32)
+    colour = grey * torch.tensor([0.5, 1.0, 1.5]).view(1, 3, 1, 1)
+    torch.testing.assert_close(encoder.eval()(colour), encoder(grey))
 
     save_encoder(encoder, tmp_path / "saved.safetensors", {})
     again = load_encoder(tmp_path / "saved.safetensors")

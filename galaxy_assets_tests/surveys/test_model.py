@@ -93,3 +93,22 @@ def test_the_fingerprint_changes_with_any_value_and_not_with_the_order_of_keys()
 
 def test_shipped_files_say_where_their_data_comes_from():
     assert all(read_survey(path).reference for path in SHIPPED.glob("*.yaml"))
+
+
+def test_a_recipe_is_named_and_changed_and_the_name_alone_will_do(tmp_path):
+    paper, small = Recipe(preset="paper"), Recipe()
+    assert (paper.image_size, paper.epochs, paper.batch_size, paper.epoch_choice, paper.noise) == (
+        300,
+        20,
+        128,
+        "last",
+        0,
+    )
+    assert small.preset == "small" and small.freeze_statistics and small.epoch_choice == "healthy"
+    assert Recipe(preset="small", noise=0.2).noise == 0.2
+    assert read_survey(write(tmp_path, MINE + "recipe: paper\n")).recipe == paper
+    over = "extends: mirabest\nname: mine\nrecipe: {preset: small, backbone: tf_efficientnet_lite0}\n"
+    mixed = read_survey(write(tmp_path, over)).recipe
+    assert (mixed.preset, mixed.epochs, mixed.noise) == ("small", 50, small.noise)
+    with pytest.raises(SurveyError, match="recipe.preset: Input should be 'paper' or 'small'"):
+        read_survey(write(tmp_path, MINE + "recipe: tiny\n"))
