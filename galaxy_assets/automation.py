@@ -168,8 +168,7 @@ def run_survey(
             blocked = _blocked(graph, stage.assets, broken, batch, init or main)
             if blocked:
                 broken |= {(asset, batch, init) for asset in blocked}
-                if init not in (None, survey.main_start_weights):
-                    _remove(blocked, stage, key, layout)
+                _remove(survey, init, blocked, stage, key, layout)
                 yield Outcome(survey.name, _names(blocked), key, "skipped", error="what it reads failed before")
             ready = [asset for asset in stage.assets if asset not in blocked]
             tried: set[dg.AssetKey] = set()
@@ -194,8 +193,7 @@ def run_survey(
                 lost = [asset for asset in wanted if asset not in made]
                 broken |= {(asset, batch, init) for asset in lost}
                 if lost:
-                    if init not in (None, survey.main_start_weights):
-                        _remove(lost, stage, key, layout)
+                    _remove(survey, init, lost, stage, key, layout)
                     yield Outcome(survey.name, _names(lost), key, "failed", seconds, _reason(run))
                     ready = [a for a in ready if a not in _blocked(graph, ready, broken, batch, init or main)]
                 if made:
@@ -262,9 +260,13 @@ def _blocked(graph, assets: list[dg.AssetKey], broken: set, batch: str | None, i
     return blocked
 
 
-def _remove(assets: list[dg.AssetKey], stage: Stage, key, layout: Layout) -> None:
+def _remove(
+    survey: Survey, init: str | None, assets: list[dg.AssetKey], stage: Stage, key: str | None, layout: Layout
+) -> None:
     """Remove the tables of start weights that failed: `results` does without them, and an older recipe's would stand
-    beside the new ones."""
+    beside the new ones. Those of the main start weights stay: nothing reads on without them."""
+    if init in (None, survey.main_start_weights):
+        return
     for asset in assets:
         layout.table(*asset.path, *partition_path(stage.partitions, key)).unlink(missing_ok=True)
 

@@ -59,7 +59,7 @@ def test_results_hold_each_start_weight_that_ran(world):
     with connect(world.root) as lake:
         rows = dict(lake.sql("select check_id, observed from tiny.results").fetchall())
     assert rows["D1"] == 73 and rows["A5"] == 18
-    assert {"E7:imagenet", "E7:random", "B5:imagenet", "C8:random"} <= rows.keys()
+    assert {"E7:imagenet", "E7:random", "B5:imagenet", "B5:random:epoch", "C8:random"} <= rows.keys()
     assert not any("demo_optical" in check for check in rows)
 
 

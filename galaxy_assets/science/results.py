@@ -52,6 +52,9 @@ def observe(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed
     for c in survey.evaluation.classes:
         n = pc.sum(pc.equal(subset["evaluation_class"], c.name)).as_py() or 0
         yield Observed(f"E:{c.name}", f"evaluation class {c.name}: galaxies", n)
+    for row in tables["byol_checkpoints"].to_pylist():
+        if row["chosen"]:
+            yield Observed(f"B5:{row['init']}:epoch", f"{row['init']}: epoch used; {row['reason']}", row["epoch"])
     yield from _accuracies(tables["epoch_accuracy"])
     model, summary = tables["pca_model"], tables["cluster_summary"]
     for init in pc.unique(model["init"]).to_pylist():
