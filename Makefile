@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env demo real dev test check lock clean
+.PHONY: env demo real dev test check bench representation lock clean
 
 # the stamp is newer than the lock only when the whole environment was installed
 env: $(VENV)/installed
@@ -44,6 +44,18 @@ check: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/dg check defs
+
+# speed of training and embedding beside their peers, on one thread and on all
+bench: env
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/training.py
+
+# the accuracies of docs/representation.md, three seeds, on the surveys below DATA; hours on a CPU, resumes
+representation: env
+	@test -n "$(DATA)" || { echo 'say where the surveys are: make representation DATA=<folder>'; exit 2; }
+	$(BIN)/python benchmarks/representation.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks" \
+		$(foreach seed,0 1 2,sdss_gz1:imagenet:$(seed) sdss_gz1:random:$(seed) \
+		mirabest:imagenet:$(seed) mirabest:sdss_gz1:$(seed) mirabest:random:$(seed))
 
 # after changing dependencies in pyproject.toml; needs uv
 lock:
