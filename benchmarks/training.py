@@ -90,7 +90,7 @@ def byol_step(size: int, batch: int, peaks: dict[bool, float]) -> None:
     theirs = BYOL(
         copy.deepcopy(network()),
         size,
-        hidden_layer=-2,
+        hidden_layer=-1,
         projection_size=256,
         projection_hidden_size=4096,
         augment_fn=view,
