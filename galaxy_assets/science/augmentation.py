@@ -80,7 +80,12 @@ def apply_affine(images: Tensor, affine: Affine, size: int) -> Tensor:
     if images.shape[-1] != images.shape[-2]:
         raise ValueError(f"cutouts must be square to be rotated, got {tuple(images.shape[-2:])} pixels")
     matrices = affine.matrices().to(images)
-    grid = F.affine_grid(matrices, [len(images), images.shape[1], size, size], align_corners=False)
+    # the sum of a row's and a column's part: affine_grid multiplies matrices for it and takes as long as the sampling
+    centres = (2 * torch.arange(size, device=images.device, dtype=images.dtype) + 1) / size - 1
+    across, down = matrices[:, :, 0, None] * centres, matrices[:, :, 1, None] * centres + matrices[:, :, 2, None]
+    grid = torch.empty(len(images), size, size, 2, device=images.device, dtype=images.dtype)
+    for axis in range(2):
+        torch.add(across[:, axis, None, :], down[:, axis, :, None], out=grid[..., axis])
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
@@ -132,7 +137,7 @@ def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator, size: in
 
     Returns float (B, C, size, size) in [0, 1]. Raises ValueError where the images are not square.
     """
-    images = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+    images = pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
     views = apply_affine(images, draw_affine(len(images), recipe, generator), size)
     views = apply_blur(views, draw_blur(len(images), recipe, generator))
     if recipe.contrast:
