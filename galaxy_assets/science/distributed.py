@@ -69,7 +69,7 @@ def processes(devices: Sequence[torch.device], work: Callable[..., Any], argumen
                 pass
         except BaseException:
             for process in others.processes:
-                process.terminate()
+                process.kill()  # one that waits for a partner hears no gentler signal; none of them writes anything
                 process.join()
             raise
         finally:
