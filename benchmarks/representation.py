@@ -23,8 +23,9 @@ from galaxy_assets.assets.cutouts import cut_chunk
 from galaxy_assets.assets.evaluation import balanced
 from galaxy_assets.cli import write_real_surveys
 from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.pixels import PixelStore
+from galaxy_assets.lake.pixels import PixelStack, PixelStore
 from galaxy_assets.science import byol, health, votes
+from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.science.encoders import Encoder, build_encoder, choose_devices, embed, load_encoder, save_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
 from galaxy_assets.surveys.model import Survey, load_surveys
@@ -33,8 +34,8 @@ from galaxy_assets.surveys.readers import open_reader
 SAMPLE = 1000
 
 
-def cutouts(survey: Survey, folder: Path) -> tuple[PixelStore, pa.Table]:
-    """The survey's pixels and its catalogue with a column `row` of the images that have any."""
+def cutouts(survey: Survey, folder: Path) -> tuple[PixelStack, pa.Table]:
+    """The survey's pixels at the network's size and its catalogue with a column `row` of the images that have any."""
     reader = open_reader(survey.source, folder)
     (batch,) = reader.batches()
     catalogue = reader.catalogue(batch)
@@ -47,16 +48,15 @@ def cutouts(survey: Survey, folder: Path) -> tuple[PixelStore, pa.Table]:
         fingerprint=survey.cutout.fingerprint(),
         make=lambda r: cut_chunk(reader, [rows[i] for i in r], survey.cutout, ""),
     )
-    drawn = ~np.isin(ledger["outcome"].to_numpy(zero_copy_only=False), ["blank", "unreadable"])
+    drawn = ~np.isin(ledger["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS))
     catalogue = catalogue.append_column("row", pa.array(np.arange(len(rows))))
-    return store, catalogue.filter(pa.array(drawn))
+    return store.stack([batch], survey.recipe.image_size), catalogue.filter(pa.array(drawn))
 
 
 def task(survey: Survey, start: str, seed: int, folder: Path, out: Path) -> dict:
     """Train one start with one seed and judge the start, every baseline and the chosen epoch."""
     recipe = survey.recipe.model_copy(update={"seed": seed})
-    store, galaxies = cutouts(survey, folder)
-    pixels = store.stack(open_reader(survey.source, folder).batches(), recipe.image_size)
+    pixels, galaxies = cutouts(survey, folder)
     rows, devices = galaxies["row"].to_numpy(), choose_devices()
     checkpoint = out / f"{start}_imagenet_{seed}.safetensors"
     encoder = build_encoder(recipe.backbone, start, seed=seed, weights=folder / "weights", checkpoint=checkpoint)

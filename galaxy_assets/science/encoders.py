@@ -427,10 +427,8 @@ def embed(
     Returns float32 (len(indices), feature_size). Dropout and batch statistics are off; the encoder's mode is restored.
     """
     rows = np.arange(len(pixels)) if indices is None else np.asarray(indices)
-    features = np.empty((len(rows), encoder.feature_size), np.float32)
-    modes, reported = [(module, module.training) for module in encoder.modules()], time.monotonic()
-    encoder.to(device).to(memory_format=torch.channels_last).eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    features, reported = np.empty((len(rows), encoder.feature_size), np.float32), time.monotonic()
+    with inferring(encoder, device), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         for begin in range(0, len(rows), batch_size):
             batch = torch.from_numpy(pixels[rows[begin : begin + batch_size]]).to(device)
             images = batch.permute(0, 3, 1, 2).float() / 255
@@ -439,9 +437,20 @@ def embed(
             if time.monotonic() - reported > _PROGRESS_SECONDS:
                 reported = time.monotonic()
                 log.info("embedded %d of %d images", begin + len(batch), len(rows))
-    for module, training in modes:
-        module.training = training
     return features
+
+
+@contextmanager
+def inferring(encoder: Encoder, device: torch.device) -> Iterator[None]:
+    """The encoder on `device`, without gradients, dropout or batch statistics; its mode is put back afterwards."""
+    modes = [(module, module.training) for module in encoder.modules()]
+    encoder.to(device).to(memory_format=torch.channels_last).eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def oriented(images: Tensor, orientations: Literal[1, 4, 8]) -> Iterator[Tensor]:

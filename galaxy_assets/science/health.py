@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from galaxy_assets.science.augmentation import augment
-from galaxy_assets.science.encoders import Encoder, Images, embed
+from galaxy_assets.science.encoders import Encoder, Images, embed, inferring
 from galaxy_assets.surveys.model import Recipe
 
 LEAST_COMPONENTS = 10
@@ -56,19 +56,15 @@ def measure(encoder: Encoder, pixels: Images, indices: np.ndarray, recipe: Recip
     Raises ValueError where features are not finite.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
-    modes = [(module, module.training) for module in encoder.modules()]
-    encoder.to(device).to(memory_format=torch.channels_last).eval()
     plain = embed(encoder, pixels, indices=indices, device=device, orientations=recipe.orientations)
     one, two = (np.empty_like(plain) for _ in range(2))
-    with torch.inference_mode():
+    with inferring(encoder, device):
         for begin in range(0, len(indices), recipe.batch_size):
             rows = slice(begin, begin + recipe.batch_size)
             images = torch.from_numpy(pixels[indices[rows]]).to(device).permute(0, 3, 1, 2)
             views = [augment(images, recipe, generator, recipe.image_size) for _ in range(2)]
             for features, view in zip((one, two), views, strict=True):
                 features[rows] = encoder(view).float().cpu().numpy()
-    for module, training in modes:
-        module.training = training
     return from_features(plain, one, two)
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from galaxy_assets.lake.pixels import PixelStore
 from galaxy_assets.science.byol import Byol, adam, step, train
 from galaxy_assets.science.distributed import Share, processes, synchronise
-from galaxy_assets.science.encoders import Encoder, build_encoder, seeded
+from galaxy_assets.science.encoders import build_encoder
 from galaxy_assets.surveys.model import Recipe
+from galaxy_assets_tests.science.test_byol import small_encoder
 
 CPU = torch.device("cpu")
 TWO = [CPU, CPU]
@@ -23,19 +23,10 @@ RECIPE = Recipe(
 )
 
 
-def network() -> Encoder:
-    with seeded(0):
-        layers = nn.Sequential(
-            nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3), nn.Flatten()
-        )
-    size = layers.eval()(torch.zeros(1, 3, 16, 16)).shape[1]
-    return Encoder(layers, backbone="small", start="random", feature_size=size, mean=(0.5,) * 3, std=(0.25,) * 3)
-
-
 def steps(share: Share, device: torch.device, file: Path, batch_norm: str, freeze: bool) -> None:
     """Four steps in float64 on this process's share of the batches; the first process writes the learner."""
     recipe = RECIPE.model_copy(update={"batch_norm": batch_norm})
-    learner = Byol(network().double(), recipe, freeze=freeze).double()
+    learner = Byol(small_encoder().double(), recipe, freeze=freeze).double()
     optimiser, model = adam(learner, recipe), learner
     if share.processes > 1:
         synchronise(learner)
