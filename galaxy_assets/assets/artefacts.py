@@ -49,11 +49,12 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         paper="3.2 and 3.3, Figure 1",
         reads=["cutouts", "pretrained_features"],
         settings=[survey.artefacts, survey.umap],
+        version="2",
         kinds=("umap", "parquet"),
     )
     def artefact_map(lake: Lake, cutouts: pa.Table, pretrained_features: pa.Table):
         """UMAP of the pretrained features of every image, and per image the evidence that it is an artefact: blank,
-        saturated, bright at the edge, uncut. No label enters."""
+        saturated, crossed by a trail, bright at the edge, uncut. No label enters."""
         from galaxy_assets.science.projection import umap_xy
 
         xy = umap_xy(column_to_vectors(pretrained_features["vector"]), survey.umap)
@@ -92,6 +93,8 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         "3_artefacts",
         paper="3.3",
         reads=["cutouts", "artefact_map", "artefact_regions"],
+        settings=[survey.artefacts],
+        version="2",
         checks={"removed_share": "At most 30 % of the images are removed (the paper removed 14 %)."},
     )
     def clean_galaxies(lake: Lake, cutouts: pa.Table, artefact_map: pa.Table, artefact_regions: pa.Table):
@@ -102,8 +105,8 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
 
         regions = artefacts.table_to_regions(artefact_regions)
         x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
-        blank = artefact_map["blank"].to_numpy(zero_copy_only=False)
-        kept_mapped, rule_mapped = artefacts.apply_regions(x, y, blank, regions)
+        reasons = artefact_map["reason"].to_pylist()
+        kept_mapped, rule_mapped = artefacts.apply_regions(x, y, reasons, regions, survey.artefacts)
         outcomes = cutouts["outcome"].to_pylist()
         rows = rows_of(cutouts, artefact_map)
         kept = np.zeros(cutouts.num_rows, bool)

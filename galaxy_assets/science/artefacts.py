@@ -31,6 +31,7 @@ EVIDENCE = pa.schema(
         pa.field("saturated_fraction", pa.float64()),
         pa.field("edge_flux_ratio", pa.float64()),
         pa.field("band_mismatch", pa.float64()),
+        pa.field("trail_length", pa.float64()),
         pa.field("fallback", pa.bool_()),
         pa.field("blank", pa.bool_()),
         pa.field("suspect", pa.bool_()),
@@ -85,10 +86,12 @@ def evidence(pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules) 
       subtracted, so that the halo of a star below a galaxy counts;
     - band_mismatch: 1 - the least correlation between two bands; high for trails, ghosts and shifted bands, but also
       for a blue galaxy beside a red star, so no rule rests on it. 0 for grey images;
+    - trail_length: length over the image's side of the longest straight line that stands out in one band alone, as what
+      crossed the sky during one exposure does. 0 for grey images;
     - fallback: the original image was used;
-    - blank: nothing to be seen, by outcome or by blank_fraction; always removed by `apply_regions`;
+    - blank: nothing to be seen, by outcome or by blank_fraction;
     - suspect, reason: any of the rules fires, and which do, joined by ", ": an outcome without pixels, `blank`,
-      `saturated`, `edge_flux`, `fallback_no_contour`. `fallback_edge` is not suspect: it is what large galaxies give.
+      `saturated`, `edge_flux`, `trail`, `fallback_no_contour`. `fallback_edge` is not suspect: large galaxies give it.
 
     Raises
     ------
@@ -109,6 +112,7 @@ def _row(image: np.ndarray, outcome: str, rules: ArtefactRules) -> dict[str, flo
         "blank": measured["blank_fraction"] >= rules.blank_fraction,
         "saturated": measured["saturated_fraction"] >= rules.saturated_fraction,
         "edge_flux": measured["edge_flux_ratio"] >= rules.edge_flux_ratio,
+        "trail": measured["trail_length"] >= rules.trail_length,
         "fallback_no_contour": outcome == "fallback_no_contour",
     }
     return measured | {
@@ -120,7 +124,7 @@ def _row(image: np.ndarray, outcome: str, rules: ArtefactRules) -> dict[str, flo
 
 
 def _measure(image: np.ndarray) -> dict[str, float]:
-    """The four numbers of `evidence` for one uint8 (S, S, C) image."""
+    """The numbers of `evidence` for one uint8 (S, S, C) image."""
     import cv2
 
     bands = cv2.split(np.ascontiguousarray(image))
@@ -135,6 +139,7 @@ def _measure(image: np.ndarray) -> dict[str, float]:
         "saturated_fraction": float(np.count_nonzero(brightest >= SATURATED) / grey.size),
         "edge_flux_ratio": border / centre if centre else math.inf if border else 0.0,
         "band_mismatch": _band_mismatch(np.stack(bands).reshape(len(bands), -1)),
+        "trail_length": _trail_length(bands) if len(bands) == 3 else 0.0,
     }
 
 
@@ -149,6 +154,32 @@ def _band_mismatch(bands: np.ndarray) -> float:
     scales = np.outer(scale, scale)
     correlation = np.divide(covariance, scales, out=np.zeros_like(scales), where=scales > 0)
     return float(1 - correlation[np.triu_indices(len(bands), 1)].min())
+
+
+_TRAIL_EXCESS = 40  # 8-bit levels above both other bands: galaxies and the colours of stars stay below along a line
+_TRAIL_THINNESS = 10.0  # length over width: trails have 15 and more, an edge-on disc with a dust lane up to 7
+
+
+def _trail_length(bands: Sequence[np.ndarray]) -> float:
+    """Length of the longest thin connected line that one of three (S, S) bands has and the others lack, over S.
+
+    Length and width are those of a uniform rectangle with the second moments of the line's pixels.
+    """
+    import cv2
+
+    side, longest = bands[0].shape[0], 0.0
+    for band, others in ((0, (1, 2)), (1, (0, 2)), (2, (0, 1))):
+        excess = cv2.subtract(bands[band], cv2.max(bands[others[0]], bands[others[1]])) > _TRAIL_EXCESS
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(excess.view(np.uint8), connectivity=8)
+        for i in range(1, len(stats)):
+            x, y, width, height, _ = stats[i].tolist()
+            if max(width, height) <= longest * side / 2 or max(width, height) < _TRAIL_THINNESS:
+                continue  # too short, whatever its direction
+            pixels = np.argwhere(labels[y : y + height, x : x + width] == i).astype(float)
+            narrow, long = np.sqrt(12 * np.linalg.eigvalsh(np.cov(pixels.T, bias=True)).clip(0))
+            if long >= _TRAIL_THINNESS * (narrow + 1):  # a line of one pixel has no second moment across
+                longest = max(longest, float(long) / side)
+    return longest
 
 
 def propose_regions(
@@ -208,26 +239,27 @@ def propose_regions(
 
 
 def apply_regions(
-    x: np.ndarray, y: np.ndarray, blank: np.ndarray, regions: Sequence[Region]
+    x: np.ndarray, y: np.ndarray, reason: Sequence[str], regions: Sequence[Region], rules: ArtefactRules
 ) -> tuple[np.ndarray, list[str | None]]:
     """Which images stay, and what removed the others.
 
     Parameters
     ----------
     x, y : float (N,), the map.
-    blank : bool (N,), the column of `evidence`: images that are always removed.
+    reason : N texts, the column of `evidence`; an image with a reason of `rules.decisive` is removed wherever it lies.
     regions : boxes; the rejected ones are passed over.
 
     Returns
     -------
     kept : bool (N,).
-    rule : for each image None, "blank" or "region 2": the first region that holds it.
+    rule : for each image None, its decisive reason, or "region 2": the first region that holds it.
     """
     rule = np.full(len(x), None, dtype=object)
     for region in reversed(regions):
         if region.status != "rejected":
             rule[region.holds(x, y)] = f"region {region.region}"
-    rule[np.asarray(blank, dtype=bool)] = "blank"
+    for i, found in enumerate(reason):
+        rule[i] = next((name for name in rules.decisive if name in found.split(", ")), rule[i])
     removed_by = rule.tolist()
     return np.array([one is None for one in removed_by], dtype=bool), removed_by
 

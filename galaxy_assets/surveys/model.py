@@ -103,6 +103,12 @@ class ArtefactRules(Settings):
     edge_flux_ratio: float = Field(
         default=1.0, description="mean flux of the border over that of the centre from which suspect"
     )
+    trail_length: float = Field(
+        default=0.2, description="length over the image's side of a line in one band alone from which it is a trail"
+    )
+    decisive: tuple[Literal["blank", "saturated", "edge_flux", "trail", "fallback_no_contour"], ...] = Field(
+        default=("blank", "trail"), description="evidence that removes an image by itself, wherever it lies on the map"
+    )
     region_purity: float = Field(
         default=0.5, description="share of suspects from which a UMAP region is proposed for removal"
     )

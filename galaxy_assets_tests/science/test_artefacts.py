@@ -45,7 +45,7 @@ class TestEvidence:
         image = galaxy()
         image[:, 20:24, 1] = 250
         row = judge(image)
-        assert row["saturated_fraction"] == 4 / SIDE and row["reason"] == "saturated"
+        assert row["saturated_fraction"] == 4 / SIDE and row["reason"] == "saturated, trail"
         image[:, 20:24, 1] = 249
         assert judge(image)["saturated_fraction"] == 0
 
@@ -95,6 +95,23 @@ class TestEvidence:
         table = evidence(stored, ["cropped", "fallback_no_contour", "cropped"], RULES)
         assert table["reason"].to_pylist() == ["", "blank, saturated, edge_flux, fallback_no_contour", ""]
 
+    @pytest.mark.parametrize("band", [0, 1, 2])
+    @pytest.mark.parametrize("slope", [0.0, 0.4, 1.0])
+    def test_a_line_in_one_band_is_a_trail_of_its_length(self, band, slope):
+        image = galaxy()
+        columns = np.arange(8, 56)
+        image[np.rint(4 + slope * columns).astype(int), columns, band] = 240
+        row = judge(image)
+        assert row["trail_length"] == pytest.approx(48 * np.hypot(1, slope) / SIDE, rel=0.05)
+        assert row["reason"] == "trail"
+
+    def test_what_is_in_every_band_or_thick_or_grey_is_no_trail(self):
+        line, disc = galaxy(), galaxy()
+        line[20, 8:56] = 240
+        disc[26:36, 4:60, 2] = 240  # a blue edge-on disc, six times as long as wide
+        assert judge(line)["trail_length"] == judge(disc)["trail_length"] == 0
+        assert judge(line[..., :1])["trail_length"] == 0
+
     def test_no_image(self):
         assert evidence(np.zeros((0, SIDE, SIDE, 3), np.uint8), [], RULES).num_rows == 0
 
@@ -120,7 +137,7 @@ class TestRegions:
         assert first.x0 > 6 and first.y0 > 6 and 150 <= first.n_suspect <= 180 and first.purity > 0.8
         assert second.x1 < -6 and second.n >= 60 and second.purity == 1
         assert first.reasons == f"edge_flux {first.n_suspect}"
-        kept, rule = apply_regions(x, y, np.zeros(len(x), bool), [first, second])
+        kept, rule = apply_regions(x, y, [""] * len(x), [first, second], RULES)
         assert kept[:2000].all() and kept[2280:].all()
         assert (~kept).sum() == first.n + second.n
         assert rule.count("region 1") == first.n and rule.count("region 2") == second.n
@@ -177,13 +194,16 @@ class TestApply:
     x = np.array([0.0, 1.0, 1.5, np.nan, 0.5])
     y = np.array([0.0, 1.0, 0.5, np.nan, 0.5])
 
-    def test_blank_goes_before_regions_and_the_first_region_before_the_second(self):
+    def test_decisive_evidence_goes_before_regions_and_the_first_region_before_the_second(self):
         larger = replace(self.box, region=2, x1=2)
-        blank = np.array([True, False, False, False, False])
-        kept, rule = apply_regions(self.x, self.y, blank, [self.box, larger])
-        assert rule == ["blank", "region 1", "region 2", None, "region 1"]
-        assert kept.tolist() == [False, False, False, True, False]
+        reasons = ["blank", "saturated", "", "edge_flux, trail", ""]
+        kept, rule = apply_regions(self.x, self.y, reasons, [self.box, larger], RULES)
+        assert rule == ["blank", "region 1", "region 2", "trail", "region 1"]
+        assert not kept.any()
+        stricter = RULES.model_copy(update={"decisive": ("saturated",)})
+        kept, rule = apply_regions(self.x, self.y, reasons, [], stricter)
+        assert rule == [None, "saturated", None, None, None] and kept.sum() == 4
 
     def test_a_rejected_region_removes_nothing(self):
-        kept, rule = apply_regions(self.x, self.y, np.zeros(5, bool), [replace(self.box, status="rejected")])
+        kept, rule = apply_regions(self.x, self.y, [""] * 5, [replace(self.box, status="rejected")], RULES)
         assert kept.all() and kept.dtype == bool and rule == [None] * 5
