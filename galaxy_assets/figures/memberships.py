@@ -49,7 +49,7 @@ def class_membership(table: pa.Table) -> "Figure":
             if place[0]:
                 axes.axvline(place[0] - 0.5, color="white", linewidth=2)
             axes.annotate(
-                words(name) if name is not None else "no label",
+                words(name).replace(" ", "\n") if name is not None else "no\nlabel",  # a group may be one column wide
                 (np.mean([place[0], place[-1]]), len(classes) - 0.5),
                 xytext=(0, -34),
                 textcoords="offset points",

@@ -78,7 +78,7 @@ Spreads = Mapping[tuple[str, str], Spread]
 """Vote fractions of one cluster by (question, answer)"""
 
 
-def spreads(vote_fractions: pa.Table) -> dict[str, Spreads]:
+def spreads(vote_fractions: pa.Table) -> Mapping[str, Spreads]:
     """The vote fractions of each cluster (`all` too); empty without volunteers, where the one question is `label`."""
     found: dict[str, dict[tuple[str, str], Spread]] = {}
     for row in vote_fractions.to_pylist():

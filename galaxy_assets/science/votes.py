@@ -242,7 +242,7 @@ def _of_galaxy_zoo_2(table: pa.Table, question: Question, number: int) -> tuple[
     """The same in Galaxy Zoo 2's columns, which give no total."""
     counts = [_counts(table, f"{stem}_count") for stem in question.delivered]
     shares = [_numbers(table, f"{stem}_weighted_fraction") for stem in question.delivered]
-    return np.sum(counts, axis=0, dtype=np.int32), counts, shares
+    return np.array(counts).sum(axis=0, dtype=np.int32), counts, shares
 
 
 def _of_kaggle(table: pa.Table, question: Question, number: int) -> tuple[pa.Array, list, list[np.ndarray]]:

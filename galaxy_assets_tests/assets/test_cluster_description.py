@@ -1,4 +1,4 @@
-"""A survey with votes through the vote assets: from volunteers' answers to described, labelled and overridden clusters."""
+"""A survey with votes through the vote assets: volunteers' answers become described, labelled, overridden clusters."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ def test_clusters_stand_by_label_with_their_shares():
     assert [t.get_text() for t in axes.get_yticklabels()] == ["edge on", "spiral"]
     assert axes.images[0].get_array().tolist() == [[0.9, 0, 0.1], [0.4, 0.6, 0]]
     written = [t.get_text() for t in axes.texts]
-    assert written == ["90", "10", "40", "60", "edge on", "spiral", "no label"]
+    assert written == ["90", "10", "40", "60", "edge\non", "spiral", "no\nlabel"]
 
 
 def test_without_classes_it_says_so():
