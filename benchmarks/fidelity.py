@@ -27,7 +27,7 @@ from galaxy_assets.science.neighbours import knn_accuracies
 from galaxy_assets.surveys.model import CutoutSettings, Recipe, Survey, load_surveys
 from galaxy_assets.surveys.readers import Reader, open_reader
 
-SIZE, TRAINED_SIZE = 96, 64
+SIZE, TRAINED_SIZE, SEEDS = 96, 64, 2
 READINGS: dict[str, dict] = {
     "base": {},
     "threshold: astronomaly": {"threshold": "astronomaly"},
@@ -155,7 +155,7 @@ def encoder() -> Encoder:
     return build_encoder(LITE0, "imagenet", seed=0, weights=Path())
 
 
-def training_rows(survey: Survey, seed: int, done: set[str]) -> Iterator[dict]:
+def training_rows(survey: Survey, seed: int, done: set[tuple[str, int | None]]) -> Iterator[dict]:
     """One row per reading of the training that is not in `done`, in the framing that needs no download."""
     reader, rows, classes = images(survey)
     settings = CutoutSettings(method="flux_radius", source="all", enlarge=1.6, align=True, size=150, grey=True)
@@ -169,7 +169,7 @@ def training_rows(survey: Survey, seed: int, done: set[str]) -> Iterator[dict]:
     )
     (device, *_) = devices = choose_devices()
     for name, change in TRAININGS.items():
-        if name in done:
+        if (name, seed) in done:
             continue
         recipe = base.model_copy(update=change)
         network = encoder()
@@ -197,13 +197,14 @@ def main() -> None:
     file = out / "fidelity.jsonl"
     found = surveys(data)
     for part in sys.argv[3:] or [*found, "training"]:
-        known = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-        if part == "training":
-            for seed in range(2 if "mirabest" in found else 0):
-                done = {row["reading"] for row in known if (row["part"], row.get("seed")) == (part, seed)}
+        lines = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+        done = {(row["reading"], row.get("seed")) for row in lines if row["part"] == part}
+        if part == "training" and "mirabest" in found:
+            for seed in range(SEEDS):
                 record(file, part, training_rows(found["mirabest"], seed, done))
-        elif not any(row["part"] == part for row in known):
-            record(file, part, cutout_rows(found[part]))
+        elif part in found and not {(name, None) for name in READINGS} <= done:
+            rows = cutout_rows(found[part])
+            record(file, part, (row for row in rows if (row["reading"], None) not in done))
 
 
 def record(file: Path, part: str, rows: Iterator[dict]) -> None:
