@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env demo real dev test check bench representation lock clean
+.PHONY: env demo real dev test check bench representation fidelity lock clean
 
 # the stamp is newer than the lock only when the whole environment was installed
 env: $(VENV)/installed
@@ -56,6 +56,11 @@ representation: env
 	$(BIN)/python benchmarks/representation.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks" \
 		$(foreach seed,0 1 2,sdss_gz1:imagenet:$(seed) sdss_gz1:random:$(seed) \
 		mirabest:imagenet:$(seed) mirabest:sdss_gz1:$(seed) mirabest:random:$(seed))
+
+# what each reading of the paper changes on the real sets below DATA, the table of docs/fidelity.md; resumes
+fidelity: env
+	@test -n "$(DATA)" || { echo 'say where the surveys are: make fidelity DATA=<folder>'; exit 2; }
+	$(BIN)/python benchmarks/fidelity.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
 
 # after changing dependencies in pyproject.toml; needs uv
 lock:

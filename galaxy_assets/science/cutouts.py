@@ -3,13 +3,15 @@
 Belongs here: noise, threshold, contour, box, resize: one image in, one cutout out. Does not belong here: reading image
 files (`surveys.readers`), storing pixels (`lake.pixels`), judging whether a cutout is an artefact (`artefacts`).
 
-The paper starts from Astronomaly's sigma clipping and adds a box that was not published. Three things that function
-does are not done here: it looks for the contour at (row, column) where OpenCV expects (column, row), it takes the last
-contour when none holds the centre, and it turns infinities into the largest float, which makes the noise infinite.
+The paper starts from Astronomaly's sigma clipping and adds a box that was not published. Two things that function does
+are done only where `contour: astronomaly` asks for them: it looks for the contour at (row, column) where OpenCV expects
+(column, row), and it takes the last contour when none holds that pixel. One is never done: its later versions turn
+infinities into the largest float, which makes the noise infinite.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -43,7 +45,7 @@ class Cutout:
     box : (x0, y0, x1, y1) of what the pixels show, half-open, in pixels of the original; None where pixels is None.
     angle : degrees by which that box was turned about its centre, from x to y; 0 unless `settings.align`.
     noise_std, threshold : in units of the image; NaN where no source was looked for.
-    contour_area : area inside the central contour, in square pixels of the original; NaN where there is none.
+    contour_area : area inside the source's contour, in square pixels of the original; NaN where there is none.
     """
 
     pixels: np.ndarray | None
@@ -122,11 +124,11 @@ def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     settings : the survey's choices.
 
     Method `sigma_clip`: pixels of the chosen channel strictly above the threshold are outlined by their outer contours;
-    the one that strictly contains pixel (W // 2, H // 2) is the source. Its bounding rectangle is enlarged about its
-    centre. A box that leaves the frame is moved inside it, and trimmed along an axis on which it is longer than the
-    frame. Where it then is the frame, or where no contour holds the centre, the original is used, as in the paper. A
-    source can outgrow its own threshold: from about 7 % of the frame at uniform brightness it is not clipped at 4 sigma
-    but counted as noise, and a bright neighbour does the same to a faint source.
+    `source_contour` says which of them is the source. Its bounding rectangle is enlarged about its centre. A box that
+    leaves the frame is moved inside it, and trimmed along an axis on which it is longer than the frame; with `clamp:
+    trim` it is never moved. Where it then is the frame, or where there is no such contour, the original is used, as in
+    the paper. A source can outgrow its own threshold: from about 7 % of the frame at uniform brightness it is not
+    clipped at 4 sigma but counted as noise, and a bright neighbour does the same to a faint source.
 
     Method `flux_radius`, not in the paper: the square box about the frame's centre whose half side is `enlarge` times
     the radius that holds `flux_fraction` of the source's flux above the sky (median) level, 8 pixels at least. Every
@@ -162,16 +164,16 @@ def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     threshold = median + (settings.sigma if settings.threshold == "paper_text" else 1.0) * noise
     if settings.method == "flux_radius":
         return _cut_by_flux(image, plane, median, noise, threshold, settings)
-    rectangle, area = _central_contour(plane > threshold)
-    if rectangle is None:
+    contour = source_contour(plane > threshold, settings.contour)
+    if contour is None:
         return Cutout(_render(image, frame, settings), "fallback_no_contour", frame, noise, threshold)
-    x, y, w, h = rectangle
+    x, y, w, h = cv2.boundingRect(contour)
     sides = (max(w, h),) * 2 if settings.square else (w, h)
-    x0, x1 = _interval(x + w / 2, round(settings.enlarge * sides[0]), width)
-    y0, y1 = _interval(y + h / 2, round(settings.enlarge * sides[1]), height)
+    x0, x1 = _interval(x + w / 2, round(settings.enlarge * sides[0]), width, settings.clamp)
+    y0, y1 = _interval(y + h / 2, round(settings.enlarge * sides[1]), height, settings.clamp)
     box = x0, y0, x1, y1
     outcome = "fallback_edge" if box == frame else "cropped"
-    return Cutout(_render(image, box, settings), outcome, box, noise, threshold, area)
+    return Cutout(_render(image, box, settings), outcome, box, noise, threshold, cv2.contourArea(contour))
 
 
 _SMALLEST_HALF_BOX = 8.0  # pixels
@@ -210,24 +212,39 @@ def _cut_by_flux(
     return Cutout(_render(image, box, settings, angle), outcome, box, noise, threshold, area, angle)
 
 
-def _central_contour(mask: np.ndarray) -> tuple[tuple[int, int, int, int] | None, float]:
-    """Bounding rectangle (x, y, width, height) and area of the outer contour of `mask` that holds its centre."""
+def source_contour(mask: np.ndarray, reading: Literal["central", "astronomaly"]) -> np.ndarray | None:
+    """The outer contour of `mask` taken for the source; None where there is none.
+
+    Parameters
+    ----------
+    mask : (H, W) bool, True above the threshold.
+    reading : `central` takes the contour that strictly contains pixel (W // 2, H // 2). `astronomaly` does what
+        Astronomaly's sigma clipping does: the contour that strictly contains (H // 2, W // 2), else the last one
+        OpenCV lists, whatever that is; the two readings differ on a square frame in the second step alone.
+
+    Returns (N, 1, 2) int32, x and y of the corners.
+    """
     import cv2
 
-    x, y = mask.shape[1] // 2, mask.shape[0] // 2
+    height, width = mask.shape
+    x, y = (width // 2, height // 2) if reading == "central" else (height // 2, width // 2)
     contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for contour in contours:
         # specks of noise, a thousand of them where the threshold is low, are dropped before the polygon is walked
         if len(contour) < 3:
             continue
-        left, top, width, height = cv2.boundingRect(contour)
-        if left < x < left + width and top < y < top + height and cv2.pointPolygonTest(contour, (x, y), False) > 0:
-            return (left, top, width, height), cv2.contourArea(contour)
-    return None, math.nan
+        left, top, w, h = cv2.boundingRect(contour)
+        if left < x < left + w and top < y < top + h and cv2.pointPolygonTest(contour, (x, y), False) > 0:
+            return contour
+    return contours[-1] if reading == "astronomaly" and contours else None
 
 
-def _interval(centre: float, length: int, limit: int) -> tuple[int, int]:
-    """The whole pixels [start, stop) of `length` about `centre`, moved and trimmed to lie in [0, limit)."""
+def _interval(centre: float, length: int, limit: int, clamp: Literal["shift", "trim"] = "shift") -> tuple[int, int]:
+    """The whole pixels [start, stop) of `length` about `centre` in [0, limit): moved inside and trimmed where longer,
+    or trimmed alone."""
+    if clamp == "trim":
+        start = math.floor(centre - length / 2 + 0.5)
+        return max(start, 0), min(start + length, limit)
     length = min(length, limit)
     start = min(max(math.floor(centre - length / 2 + 0.5), 0), limit - length)
     return start, start + length
@@ -247,10 +264,13 @@ def _render(
         part = _to_8_bit(part)
     if settings.grey and part.shape[2] == 3:
         part = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
-    # area averaging does not alias where an axis shrinks, cubic interpolation does not block where it grows
-    smaller = min(x1 - x0, settings.size), min(y1 - y0, settings.size)
-    part = cv2.resize(part, smaller, interpolation=cv2.INTER_AREA)
-    part = cv2.resize(part, (settings.size, settings.size), interpolation=cv2.INTER_CUBIC)
+    if settings.interpolation == "linear":
+        part = cv2.resize(part, (settings.size, settings.size), interpolation=cv2.INTER_LINEAR)
+    else:
+        # area averaging does not alias where an axis shrinks, cubic interpolation does not block where it grows
+        smaller = min(x1 - x0, settings.size), min(y1 - y0, settings.size)
+        part = cv2.resize(part, smaller, interpolation=cv2.INTER_AREA)
+        part = cv2.resize(part, (settings.size, settings.size), interpolation=cv2.INTER_CUBIC)
     part = part.reshape(settings.size, settings.size, -1)
     return part if settings.grey or part.shape[2] == 3 else np.repeat(part, 3, axis=2)
 

@@ -65,9 +65,17 @@ class CutoutSettings(Settings):
         description="median + sigma * std as the text says, or median + 1 * std as Astronomaly's code does",
     )
     channel: Literal["first", "mean"] = Field(default="first", description="what is thresholded in a colour image")
+    contour: Literal["central", "astronomaly"] = Field(
+        default="central",
+        description="the contour around the centre, or the one Astronomaly's code takes: row and column of the centre "
+        "swapped, and the last contour found where none holds that pixel",
+    )
     enlarge: float = Field(default=2.0, ge=1, description="bounding box or flux radius is enlarged by this factor")
     square: bool = Field(
         default=True, description="square box (keeps the aspect of the galaxy) or the bounding rectangle"
+    )
+    clamp: Literal["shift", "trim"] = Field(
+        default="shift", description="a box that leaves the frame is moved inside it, or loses what lies outside"
     )
     source: Literal["central", "all"] = Field(
         default="central",
@@ -83,6 +91,9 @@ class CutoutSettings(Settings):
         default=0, ge=0, description="side of the fixed central box of method `central`, pixels"
     )
     size: int = Field(default=300, ge=16, le=1024, description="side of the stored cutout, pixels")
+    interpolation: Literal["area_cubic", "linear"] = Field(
+        default="area_cubic", description="area where an axis shrinks and cubic where it grows, or linear for both"
+    )
     grey: bool = Field(default=False, description="store one channel (radio) instead of three")
 
     @model_validator(mode="after")

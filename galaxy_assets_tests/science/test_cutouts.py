@@ -1,21 +1,32 @@
 """What is cut out of an image, beside the same steps written plainly with astropy and OpenCV."""
 
 import os
+from itertools import islice, product
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from astropy.io import fits
 from astropy.stats import sigma_clipped_stats
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS, cut, sigma_clipped_noise
+from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS, cut, sigma_clipped_noise, source_contour
+from galaxy_assets.surveys.images import decode
 from galaxy_assets.surveys.model import CutoutSettings
 
 SMALL = CutoutSettings(size=32)
 READINGS = ("paper_text", "astronomaly")
+EVERY_READING = [
+    CutoutSettings(threshold=threshold, channel=channel, clamp=clamp, contour=contour, size=96)
+    for threshold, channel, clamp, contour in product(
+        READINGS, ("first", "mean"), ("shift", "trim"), ("central", "astronomaly")
+    )
+]
+ASTRONOMALY = CutoutSettings(threshold="astronomaly", contour="astronomaly", square=False, enlarge=1, size=16)
 
 
 def blob(height: int, width: int, x: float, y: float, sx: float, sy: float, peak: float = 90.0, seed: int = 0):
@@ -26,24 +37,70 @@ def blob(height: int, width: int, x: float, y: float, sx: float, sy: float, peak
     return np.clip(np.rint(sky + source), 0, 127).astype(np.uint8)
 
 
-def peer(image: np.ndarray, choice: CutoutSettings) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """Pixels and box of a uint8 (H, W, 3) image by astropy's clipping and every contour asked in turn."""
+def peer_noise(image: np.ndarray, choice: CutoutSettings) -> tuple[float, float]:
+    """Median and standard deviation of the thresholded channel by astropy's clipping."""
+    plane = image if image.ndim == 2 else image[..., 0] if choice.channel == "first" else image.mean(axis=2)
+    return sigma_clipped_stats(plane, sigma=choice.sigma)[1:]
+
+
+def peer(image: np.ndarray, choice: CutoutSettings, noise: tuple[float, float] | None = None):
+    """Pixels, outcome and box of a finite (H, W) or (H, W, 3) image by astropy's clipping and every contour asked in
+    turn, in any reading; `noise` is what `peer_noise` gives."""
     height, width = image.shape[:2]
-    _, median, std = sigma_clipped_stats(image[..., 0], sigma=choice.sigma)
-    mask = (image[..., 0] > median + std * (choice.sigma if choice.threshold == "paper_text" else 1)).astype(np.uint8)
+    median, std = noise or peer_noise(image, choice)
+    plane = image if image.ndim == 2 else image[..., 0] if choice.channel == "first" else image.mean(axis=2)
+    mask = (plane > median + std * (choice.sigma if choice.threshold == "paper_text" else 1)).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    hit = [c for c in contours if cv2.pointPolygonTest(c, (width // 2, height // 2), False) == 1]
-    x0, y0, x1, y1 = 0, 0, width, height
+    point = (width // 2, height // 2) if choice.contour == "central" else (height // 2, width // 2)
+    hit = list(islice((c for c in contours if cv2.pointPolygonTest(c, point, False) == 1), 1))
+    if not hit and choice.contour == "astronomaly":
+        hit = list(contours[-1:])
+    box = 0, 0, width, height
+    outcome = "fallback_no_contour"
     if hit:
         x, y, w, h = cv2.boundingRect(hit[0])
-        side = round(choice.enlarge * max(w, h))
-        side_x, side_y = min(side, width), min(side, height)
-        x0 = int(np.clip(np.floor(x + w / 2 - side_x / 2 + 0.5), 0, width - side_x))
-        y0 = int(np.clip(np.floor(y + h / 2 - side_y / 2 + 0.5), 0, height - side_y))
-        x1, y1 = x0 + side_x, y0 + side_y
+        sides = [round(choice.enlarge * (max(w, h) if choice.square else side)) for side in (w, h)]
+        if choice.clamp == "shift":
+            sides = np.minimum(sides, (width, height))
+        start = np.floor([x + w / 2 - sides[0] / 2 + 0.5, y + h / 2 - sides[1] / 2 + 0.5]).astype(int)
+        if choice.clamp == "shift":
+            start = np.clip(start, 0, (width, height) - np.array(sides))
+        first, last = np.maximum(start, 0), np.minimum(start + sides, (width, height))
+        box = int(first[0]), int(first[1]), int(last[0]), int(last[1])
+        outcome = "fallback_edge" if box == (0, 0, width, height) else "cropped"
+    x0, y0, x1, y1 = box
     crop, size = image[y0:y1, x0:x1], choice.size
-    shrunk = cv2.resize(crop, (min(x1 - x0, size), min(y1 - y0, size)), interpolation=cv2.INTER_AREA)
-    return cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_CUBIC), (x0, y0, x1, y1)
+    if crop.dtype != np.uint8:
+        crop = np.rint((crop - crop.min()) * (255 / (crop.max() - crop.min()))).astype(np.uint8)
+    if choice.interpolation == "linear":
+        pixels = cv2.resize(crop, (size, size))
+    else:
+        shrunk = cv2.resize(crop, (min(x1 - x0, size), min(y1 - y0, size)), interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_CUBIC)
+    return pixels if image.ndim == 3 else np.repeat(pixels[..., np.newaxis], 3, axis=2), outcome, box
+
+
+def clipped_by_astronomaly(image: np.ndarray, sigma: float) -> np.ndarray:
+    """What Astronomaly's sigma clipping is published to return for a uint8 (H, W, 3) image: all but the inside of one
+    contour is zero. Written from the description of its behaviour, which docs/fidelity.md cites."""
+    channel = image[..., 0]
+    _, median, std = sigma_clipped_stats(channel, sigma=sigma)
+    outlines, _ = cv2.findContours(np.uint8(channel > std + median), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    row, column = image.shape[0] // 2, image.shape[1] // 2
+    inside = [cv2.pointPolygonTest(outline, (row, column), False) for outline in outlines]
+    chosen = inside.index(1) if 1 in inside else len(outlines) - 1
+    kept = cv2.drawContours(np.zeros(channel.shape, np.uint8), outlines, chosen, 1, cv2.FILLED)
+    return image * kept[..., np.newaxis]
+
+
+def clipped_as_astronomaly(image: np.ndarray, sigma: float) -> np.ndarray:
+    """The same from our threshold and our contour."""
+    made = cut(image, ASTRONOMALY.model_copy(update={"sigma": sigma}))
+    contour = source_contour(image[..., 0] > made.threshold, "astronomaly")
+    kept = cv2.fillPoly(np.zeros(image.shape[:2], np.uint8), [contour], 1)
+    rows, columns = np.nonzero(kept)
+    assert made.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    return np.where(kept[..., np.newaxis], image, 0)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # astropy's, of an empty slice
@@ -200,6 +257,73 @@ class TestBox:
         image[48:53, 12:20] = 90  # 82 px about 32.5 begin before the frame
         assert cut(image, SMALL).box == (0, 10, 82, 92)
 
+    def test_a_box_past_one_side_is_trimmed_if_asked(self):
+        trim = CutoutSettings(size=32, clamp="trim")
+        image = np.full((101, 101), 10, np.uint8)
+        image[48:53, 20:53] = 90  # 66 px about (36.5, 50.5): inside, nothing to trim
+        assert cut(image, trim).box == cut(image, SMALL).box == (4, 18, 70, 84)
+        image[48:53, 12:20] = 90  # 82 px about (32.5, 50.5) begin at -8
+        assert cut(image, trim).box == (0, 10, 74, 92)
+        assert cut(image, trim).pixels.shape == (32, 32, 3)
+        image[48:53, 0:12] = 90  # 106 px about (26.5, 50.5)
+        assert (cut(image, trim).outcome, cut(image, trim).box) == ("cropped", (0, 0, 80, 101))
+
+    @given(
+        side=st.integers(20, 90), x=st.floats(0.2, 0.8), y=st.floats(0.2, 0.8), sx=st.floats(1, 12),
+        sy=st.floats(1, 12), seed=st.integers(0, 99), enlarge=st.floats(1, 4),
+    )  # fmt: skip
+    def test_what_trimming_keeps_is_what_shifting_would_show_at_most(self, side, x, y, sx, sy, seed, enlarge):
+        image = blob(side, side + 9, x * side, y * side, sx, sy, seed=seed)
+        choice = CutoutSettings(size=16, enlarge=enlarge, contour="astronomaly")
+        shifted, trimmed = cut(image, choice), cut(image, choice.model_copy(update={"clamp": "trim"}))
+        (a0, b0, a1, b1), (x0, y0, x1, y1) = shifted.box, trimmed.box
+        assert a0 <= x0 < x1 <= a1 and b0 <= y0 < y1 <= b1
+        if 0 < a0 and a1 < side + 9 and 0 < b0 and b1 < side:
+            assert trimmed.box == shifted.box and np.array_equal(trimmed.pixels, shifted.pixels)
+
+    def test_astronomaly_asks_at_row_and_column_swapped(self):
+        image = np.full((60, 200), 10, np.uint8)
+        image[25:36, 95:106] = 90  # the centre, x = 100 and y = 30, which is sought at x = 30 and y = 100
+        image[40:55, 10:25] = 90
+        image[5:12, 150:160] = 90
+        swapped = CutoutSettings(size=32, contour="astronomaly", enlarge=1)
+        for frame in (image, np.ascontiguousarray(image.T)):
+            last = cv2.findContours((frame > 50).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0][-1]
+            x, y, w, h = cv2.boundingRect(last)
+            side = max(w, h)
+            x0, y0 = int(np.floor(x + w / 2 - side / 2 + 0.5)), int(np.floor(y + h / 2 - side / 2 + 0.5))
+            assert cut(frame, swapped).box == (x0, y0, x0 + side, y0 + side)
+
+    def test_astronomaly_takes_the_last_contour_where_none_holds_the_centre(self):
+        image = np.full((61, 61), 10, np.uint8)
+        image[5:16, 5:16] = image[45:51, 40:46] = 90
+        assert cut(image, SMALL).outcome == "fallback_no_contour"
+        made = cut(image, SMALL.model_copy(update={"contour": "astronomaly", "enlarge": 1.0}))
+        assert made.outcome == "cropped" and made.box in {(5, 5, 16, 16), (40, 45, 46, 51)}
+        image[45:51, 40:46] = 10
+        assert cut(image, SMALL.model_copy(update={"contour": "astronomaly", "enlarge": 1.0})).box == (5, 5, 16, 16)
+        faint = np.random.default_rng(0).integers(10, 12, (61, 61)).astype(np.uint8)
+        assert cut(faint, SMALL.model_copy(update={"contour": "astronomaly"})).outcome == "fallback_no_contour"
+
+    @given(
+        x=st.integers(20, 60), y=st.integers(20, 60), sx=st.floats(1, 12), sy=st.floats(1, 12), seed=st.integers(0, 99)
+    )
+    def test_readings_of_the_contour_agree_where_a_square_frame_has_a_source(self, x, y, sx, sy, seed):
+        image = blob(81, 81, x, y, sx, sy, seed=seed)
+        ours, theirs = (cut(image, CutoutSettings(size=16, contour=c)) for c in ("central", "astronomaly"))
+        if ours.outcome != "fallback_no_contour":
+            assert (theirs.outcome, theirs.box, theirs.contour_area) == (ours.outcome, ours.box, ours.contour_area)
+        else:
+            assert theirs.outcome in {"cropped", "fallback_edge", "fallback_no_contour"}
+
+    @pytest.mark.parametrize("shape", [(150, 150), (150, 171), (171, 150)])
+    def test_pixels_equal_those_of_astronomalys_masking(self, shape):
+        for seed in range(8):
+            plane = blob(*shape, 75 + 9 * (seed % 2), 75, 4 + seed, 12, seed=seed)
+            image = np.stack([plane, plane[::-1], plane // 2], axis=2)
+            expected = clipped_by_astronomaly(image, 4.0)
+            assert expected.any() and np.array_equal(clipped_as_astronomaly(image, 4.0), expected)
+
     def test_a_source_that_fills_the_field(self):
         large = np.full((101, 101), 10, np.uint8)
         large[30:71, 50] = large[50, 20:81] = large[49:52, 49:52] = 90
@@ -219,15 +343,17 @@ class TestBox:
         height=st.integers(16, 90), width=st.integers(16, 90), x=st.floats(0, 1), y=st.floats(0, 1),
         sx=st.floats(0.5, 30), sy=st.floats(0.5, 30), seed=st.integers(0, 99), reading=st.sampled_from(READINGS),
         square=st.booleans(), enlarge=st.floats(1, 4), size=st.integers(16, 64), colour=st.booleans(),
-        grey=st.booleans(), floating=st.booleans(),
+        grey=st.booleans(), floating=st.booleans(), clamp=st.sampled_from(["shift", "trim"]),
+        contour=st.sampled_from(["central", "astronomaly"]), interpolation=st.sampled_from(["area_cubic", "linear"]),
     )  # fmt: skip
     def test_box_in_frame_and_size_as_asked(
-        self, height, width, x, y, sx, sy, seed, reading, square, enlarge, size, colour, grey, floating
+        self, height, width, x, y, sx, sy, seed, reading, square, enlarge, size, colour, grey, floating, **readings
     ):
         image = blob(height, width, x * width, y * height, sx, sy, seed=seed)
         image = np.stack([image, image // 2, image // 3], axis=2) if colour else image
         image = image / 1e3 - 0.02 if floating else image
-        result = cut(image, CutoutSettings(threshold=reading, square=square, enlarge=enlarge, size=size, grey=grey))
+        choice = CutoutSettings(threshold=reading, square=square, enlarge=enlarge, size=size, grey=grey, **readings)
+        result = cut(image, choice)
         x0, y0, x1, y1 = result.box
         assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
         assert result.pixels.shape == (size, size, 1 if grey else 3) and result.pixels.dtype == np.uint8
@@ -251,15 +377,16 @@ class TestBox:
         expected = (x0, height - y1, x1, height - y0) if axis == 0 else (width - x1, y0, width - x0, y1)
         assert np.abs(np.subtract(mirrored, expected)).max() <= 1
 
-    @pytest.mark.parametrize("reading", READINGS)
-    def test_pixels_equal_the_plain_steps(self, reading):
-        choice = CutoutSettings(size=64, threshold=reading)
-        for seed in range(12):
-            plane = blob(150, 170, 85 + seed % 5, 75, 4 + 2 * seed, 12, seed=seed)
+    @pytest.mark.parametrize("interpolation", ["area_cubic", "linear"])
+    @pytest.mark.parametrize("square", [True, False])
+    def test_pixels_equal_the_plain_steps_in_every_reading(self, interpolation, square):
+        for seed, reading in product(range(4), EVERY_READING):
+            choice = reading.model_copy(update={"interpolation": interpolation, "square": square})
+            plane = blob(150, 170, 85 + 7 * seed, 75, 4 + 5 * seed, 12, seed=seed)
             image = np.stack([plane, plane[::-1], plane // 2], axis=2)
-            pixels, box = peer(image, choice)
+            pixels, outcome, box = peer(image, choice)
             ours = cut(image, choice)
-            assert ours.box == box and np.array_equal(ours.pixels, pixels)
+            assert (ours.outcome, ours.box) == (outcome, box) and np.array_equal(ours.pixels, pixels)
 
 
 class TestPixels:
@@ -288,6 +415,14 @@ class TestPixels:
     def test_shrinking_averages(self):
         checks = (np.indices((128, 128)).sum(axis=0) % 2 * 200).astype(np.uint8)
         assert set(np.unique(self.whole(checks))) == {100}
+
+    @pytest.mark.parametrize("shape", [(40, 50), (64, 64), (90, 150)])
+    def test_linear_is_what_torch_computes(self, shape):
+        image = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+        planes = torch.from_numpy(image).permute(2, 0, 1)[None].double()
+        expected = torch.nn.functional.interpolate(planes, (64, 64), mode="bilinear", align_corners=False)
+        difference = self.whole(image, interpolation="linear") - expected[0].permute(1, 2, 0).numpy()
+        assert np.abs(difference).max() <= 1  # OpenCV's weights of 8-bit images have 11 bits
 
     def test_growing_does_not_wrap_around(self):
         image = np.zeros((16, 16), np.uint8)
@@ -355,21 +490,64 @@ class TestOutcomes:
             cut(blob(40, 40, 20, 20, 3, 3), CutoutSettings(method="central"))
 
 
-@pytest.mark.skipif("GALAXY_ASSETS_REAL_DATA" not in os.environ, reason="needs the sample data")
-def test_galaxy_zoo_decals():
-    from PIL import Image
+real = pytest.mark.skipif("GALAXY_ASSETS_REAL_DATA" not in os.environ, reason="needs the sample data")
 
-    files = sorted(Path(os.environ["GALAXY_ASSETS_REAL_DATA"], "gz_decals_sample").rglob("*.png"))
+
+def real_files(folder: str, pattern: str) -> list[Path]:
+    return sorted(Path(os.environ["GALAXY_ASSETS_REAL_DATA"], folder).rglob(pattern))
+
+
+def outcomes_in_every_reading(image: np.ndarray) -> list[str]:
+    """Outcome in each of EVERY_READING, after asserting that box and pixels are the peer's."""
+    noise = {channel: peer_noise(image, CutoutSettings(channel=channel)) for channel in ("first", "mean")}
+    outcomes = []
+    for choice in EVERY_READING:
+        pixels, outcome, box = peer(image, choice, noise[choice.channel])
+        ours = cut(image, choice)
+        assert (ours.outcome, ours.box) == (outcome, box) and np.array_equal(ours.pixels, pixels)
+        outcomes.append(ours.outcome)
+    return outcomes
+
+
+@real
+def test_galaxy_zoo_decals():
+    files = real_files("gz_decals_sample", "*.png")
     assert len(files) == 18
     outcomes = {}
     for file in files:
-        with Image.open(file) as opened:
-            image = np.asarray(opened.convert("RGB"))
-        for reading in READINGS:
-            choice = CutoutSettings(threshold=reading)
-            pixels, box = peer(image, choice)
-            ours = cut(image, choice)
-            assert ours.box == box and np.array_equal(ours.pixels, pixels)
-            outcomes[file.stem, reading] = ours.outcome
-    assert outcomes["J022745.78-010914.1", "paper_text"] == "fallback_no_contour"  # a saturated star
-    assert sum(outcome == "cropped" for (_, reading), outcome in outcomes.items() if reading == "paper_text") == 16
+        image = decode(file)
+        outcomes[file.stem] = outcomes_in_every_reading(image)
+        assert np.array_equal(clipped_as_astronomaly(image, 4.0), clipped_by_astronomaly(image, 4.0))
+        assert np.array_equal(clipped_as_astronomaly(image[60:], 4.0), clipped_by_astronomaly(image[60:], 4.0))
+        as_shipped = CutoutSettings()
+        pixels, _, _ = peer(image, as_shipped)
+        assert np.array_equal(cut(image, as_shipped).pixels, pixels)
+    assert EVERY_READING[0] == CutoutSettings(size=96)
+    assert outcomes["J022745.78-010914.1"][0] == "fallback_no_contour"  # a saturated star
+    assert sum(found[0] == "cropped" for found in outcomes.values()) == 16
+
+
+@real
+def test_sdss():
+    files = real_files("sdss_gz1", "*.jpeg")[::55]
+    assert len(files) == 61
+    for file in files:
+        image = decode(file)
+        outcomes_in_every_reading(image)
+        assert np.array_equal(clipped_as_astronomaly(image, 4.0), clipped_by_astronomaly(image, 4.0))
+
+
+@real
+@pytest.mark.parametrize(
+    ("name", "outcomes"),
+    [
+        ("example_b", ["cropped"] * 4),
+        ("example_bad_pix", ["fallback_no_contour", "fallback_no_contour", "cropped", "fallback_no_contour"]),
+        ("example_d", ["fallback_edge"] * 4),
+    ],
+)
+def test_decals_fits(name, outcomes):
+    (file,) = real_files("decals_fits", f"{name}.fits")
+    bands = np.nan_to_num(fits.getdata(file).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    images = [*bands, np.ascontiguousarray(np.moveaxis(bands, 0, 2))]  # each band, and the three as one image
+    assert [outcomes_in_every_reading(image)[0] for image in images] == outcomes

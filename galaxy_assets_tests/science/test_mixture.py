@@ -1,6 +1,10 @@
 """The mixture predicts from its arrays what scikit-learn predicts from its object."""
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from sklearn.datasets import make_blobs
 from sklearn.mixture import BayesianGaussianMixture
 
@@ -21,6 +25,36 @@ def test_probabilities_equal_scikit_learns_up_to_the_numbering():
     np.testing.assert_allclose(model.probabilities(new), reference.predict_proba(new)[:, order], atol=1e-9)
     np.testing.assert_allclose(model.probabilities(new).sum(axis=1), 1)
     assert (np.diff(model.weights) <= 0).all()
+
+
+@pytest.fixture(scope="module")
+def papers() -> tuple[np.ndarray, mixture.MixtureModel, BayesianGaussianMixture, np.ndarray]:
+    """Features, our model and scikit-learn's with the paper's 20 components, and its order of components by weight."""
+    features, _ = make_blobs(700, n_features=8, centers=7, cluster_std=2.5, random_state=3)
+    model = mixture.fit(features, Mixture(n_init=2, max_iter=200, seed=5))
+    reference = BayesianGaussianMixture(
+        n_components=20, weight_concentration_prior=0.5, n_init=2, max_iter=200, random_state=5,
+        covariance_type="full", weight_concentration_prior_type="dirichlet_process", tol=1e-3,
+    ).fit(features)  # fmt: skip
+    return features, model, reference, np.argsort(-reference.weights_, kind="stable")
+
+
+def test_labels_are_scikit_learns_with_the_papers_twenty_components(papers):
+    features, model, reference, order = papers
+    ours, theirs = model.probabilities(features), reference.predict_proba(features)[:, order]
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+    assert np.array_equal(order[ours.argmax(axis=1)], reference.predict(features))
+    assert len(set(ours.argmax(axis=1))) > 5
+    assert model.lower_bound == pytest.approx(reference.lower_bound_) and model.converged == reference.converged_
+
+
+@given(arrays(np.float64, (5, 8), elements=st.floats(-1e3, 1e3)))
+def test_probabilities_equal_scikit_learns_wherever_a_galaxy_lies(papers, new):
+    _, model, reference, order = papers
+    ours = model.probabilities(new)
+    np.testing.assert_allclose(ours, reference.predict_proba(new)[:, order], atol=1e-9)
+    np.testing.assert_allclose(ours.sum(axis=1), 1)
+    np.testing.assert_allclose(model.probabilities(new[:2]), ours[:2], atol=1e-12)  # batch by batch or at once
 
 
 def test_blobs_are_found():

@@ -36,6 +36,24 @@ def test_every_split_scores_what_scikit_learn_scores(monkeypatch, length):
     assert knn_accuracies(features, labels, **SETTINGS).tolist() == expected
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(24, 120), d=st.integers(1, 12), k=st.integers(1, 9), classes=st.integers(2, 4),
+    seed=st.integers(0, 99), part=st.sampled_from([0.2, 0.25, 0.5]),
+)  # fmt: skip
+def test_any_set_scores_what_scikit_learn_scores(n, d, k, classes, seed, part):
+    rng = np.random.default_rng(seed)
+    labels = np.array(list("abcd"))[np.arange(n) % classes]  # even k: equal votes occur
+    features = (rng.normal(size=(n, d)) + (labels == "a")[:, None]).astype(np.float32)
+    expected = []
+    for i in range(4):
+        train, test = train_test_split(np.arange(n), test_size=part, random_state=seed + i)
+        classifier = KNeighborsClassifier(k, algorithm="brute").fit(features[train], labels[train])
+        expected.append(classifier.score(features[test], labels[test]))
+    found = knn_accuracies(features, labels, neighbours=k, splits=4, test_fraction=part, seed=seed)
+    assert found.tolist() == expected
+
+
 def test_every_representation_is_judged_on_the_same_splits():
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.repeat(["a", "b"], 30))

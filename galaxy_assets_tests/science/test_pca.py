@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from galaxy_assets.science import pca
@@ -16,6 +18,37 @@ def test_it_keeps_the_components_scikit_learn_keeps_and_projects_alike():
     ours, theirs = model.transform(features), reference.transform(features)
     signs = np.sign((ours * theirs).sum(axis=0))
     np.testing.assert_allclose(ours * signs, theirs, atol=1e-4)
+
+
+@settings(max_examples=40)
+@given(
+    n=st.integers(3, 120), d=st.integers(2, 60), decay=st.floats(0.5, 1), offset=st.floats(-50, 50),
+    variance=st.sampled_from([0.5, 0.8, 0.95, 0.99, 1.0]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_number_and_subspace_are_those_of_a_full_decomposition(n, d, decay, offset, variance, seed):
+    features = np.random.default_rng(seed).normal(size=(n, d)) * decay ** np.arange(d) + offset
+    model = pca.fit(features, variance)
+    reference = PCA(None if variance == 1 else variance, svd_solver="full").fit(features)
+    k = len(model.components)
+    assert k == reference.n_components_
+    np.testing.assert_allclose(model.mean, reference.mean_, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.explained_variance, reference.explained_variance_, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(model.components @ model.components.T, np.eye(k), atol=1e-5)
+    # the cosines of the angles between two subspaces are singular values; without a gap after the last component,
+    # or without any variance in it, the subspace is not determined
+    spectrum = np.append(PCA().fit(features).explained_variance_, 0.0)
+    if spectrum[k - 1] - spectrum[k] > 1e-3 * spectrum[0]:
+        cosines = np.linalg.svd(model.components @ reference.components_.T, compute_uv=False)
+        np.testing.assert_allclose(cosines, 1, atol=1e-5)
+
+
+@settings(max_examples=40)
+@given(n=st.integers(60, 150), d=st.integers(2, 40), variance=st.floats(0.3, 0.99), seed=st.integers(0, 99))
+def test_one_component_fewer_would_not_do(n, d, variance, seed):
+    model = pca.fit(np.random.default_rng(seed).normal(size=(n, d)), variance)
+    ratio = model.explained_variance_ratio.astype(np.float64)
+    assert ratio.sum() > variance - 1e-6 and ratio[:-1].sum() < variance + 1e-6
+    assert (np.diff(ratio) <= 0).all()
 
 
 def test_a_collapsed_representation_is_an_error_that_says_so():

@@ -1,0 +1,220 @@
+"""What each reading of the paper changes on real data: outcomes, boxes, pixels and accuracy, against one base.
+
+    python benchmarks/fidelity.py DATA OUT [sdss_gz1 mirabest gz_decals_sample training]
+
+DATA holds the folders named, those that are absent are left out. Every row is appended to OUT/fidelity.jsonl and not
+computed again. The numbers of docs/fidelity.md are from here. An accuracy is that of the pretrained EfficientNet-Lite0
+at 96 pixels and one orientation, by the survey's own evaluation; `training` trains MiraBest at 64 pixels, two epochs.
+
+The base cuts as the paper does on Galaxy Zoo DECaLS, also the surveys that are shipped with another framing.
+"""
+
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from galaxy_assets.assets.evaluation import balanced
+from galaxy_assets.science import byol, votes
+from galaxy_assets.science.cutouts import cut
+from galaxy_assets.science.encoders import LITE0, Encoder, build_encoder, choose_devices, embed
+from galaxy_assets.science.neighbours import knn_accuracies
+from galaxy_assets.surveys.model import CutoutSettings, Recipe, Survey, load_surveys
+from galaxy_assets.surveys.readers import Reader, open_reader
+
+SIZE, TRAINED_SIZE, SEEDS = 96, 64, 2
+READINGS: dict[str, dict] = {
+    "base": {},
+    "threshold: astronomaly": {"threshold": "astronomaly"},
+    "channel: mean": {"channel": "mean"},
+    "contour: astronomaly": {"contour": "astronomaly"},
+    "threshold and contour: astronomaly": {"threshold": "astronomaly", "contour": "astronomaly"},
+    "square: false": {"square": False},
+    "enlarge: 1": {"enlarge": 1.0},
+    "clamp: trim": {"clamp": "trim"},
+    "interpolation: linear": {"interpolation": "linear"},
+    "method: whole": {"method": "whole"},
+}
+TRAININGS: dict[str, dict] = {
+    "base": {},
+    "batch_norm: per_view": {"batch_norm": "per_view"},
+    "projection_size: 100": {"projection_size": 100},
+    "freeze_statistics: false": {"freeze_statistics": False},
+    "freeze_statistics: false, batch_norm: per_view": {"freeze_statistics": False, "batch_norm": "per_view"},
+}
+
+
+def surveys(data: Path) -> dict[str, Survey]:
+    """The shipped surveys, reading from `data`."""
+    shipped = load_surveys(data / "none")
+    places = {"sdss_gz1": "sdss_gz1", "mirabest": "mirabest", "gz_decals_sample": "gz_decals"}
+    found = {}
+    for folder, name in places.items():
+        if (data / folder).is_dir():
+            source = shipped[name].source.model_copy(update={"path": str(data / folder)})
+            found[folder] = shipped[name].model_copy(update={"source": source})
+    return found
+
+
+def images(survey: Survey) -> tuple[Reader, list[dict], dict[str, str]]:
+    """The reader, its usable catalogue rows, and the class of the galaxies that are judged."""
+    reader = open_reader(survey.source, Path())
+    tables = [reader.catalogue(batch) for batch in reader.batches()]
+    classes: dict[str, str] = {}
+    if survey.evaluation.classes and survey.evaluation.classes[0].labels:
+        evaluation = survey.evaluation
+        for table in tables:
+            subset = votes.evaluation_class(table, evaluation)
+            subset = balanced(subset, evaluation.maximum_per_class, evaluation.seed)
+            classes |= dict(zip(*(subset[c].to_pylist() for c in subset.column_names), strict=True))
+    return reader, [row for table in tables for row in table.to_pylist() if row["problem"] is None], classes
+
+
+def resized(pixels: np.ndarray, size: int) -> np.ndarray:
+    """As the pixel store does for the network's input."""
+    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA).reshape(size, size, -1)
+
+
+def accuracy(features: np.ndarray, labels: np.ndarray, survey: Survey) -> float:
+    """Mean over the splits of the survey's evaluation."""
+    e = survey.evaluation
+    return float(
+        knn_accuracies(
+            features, labels, neighbours=e.neighbours, splits=e.splits, test_fraction=e.test_fraction, seed=e.seed
+        ).mean()
+    )
+
+
+def cutout_rows(survey: Survey) -> Iterator[dict]:
+    """One row per reading of the cutout step."""
+    base = CutoutSettings(size=survey.cutout.size if survey.cutout.grey else 300, grey=survey.cutout.grey)
+    choices = {name: base.model_copy(update=change) for name, change in READINGS.items()}
+    reader, rows, classes = images(survey)
+    boxes: dict[str, list] = {name: [] for name in choices}
+    outcomes: dict[str, Counter] = {name: Counter() for name in choices}
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in choices}
+    difference: dict[str, list[float]] = {name: [] for name in choices}
+    labels = []
+    for row in rows:
+        image = reader.image(row["file"])
+        judged = row["galaxy_id"] in classes
+        if judged:
+            labels.append(classes[row["galaxy_id"]])
+        shown, reference = judged or not classes, None  # pixels of the others are not looked at
+        for name, choice in choices.items():
+            made = cut(image, choice if shown else choice.model_copy(update={"size": 16}))
+            outcomes[name][made.outcome] += 1
+            boxes[name].append(made.box or (0, 0, 0, 0))
+            if made.pixels is None or not shown:
+                continue
+            reference = made.pixels.astype(np.int16) if reference is None else reference
+            difference[name].append(float(np.abs(made.pixels - reference).mean()))
+            if judged:
+                drawn[name].append(resized(made.pixels, SIZE))
+    pretrained, plain = encoder(), encoder()
+    plain.mean.zero_(), plain.std.fill_(1)
+    first, features = np.array(boxes["base"]), {}
+    for name in choices:
+        sides = np.array(boxes[name])
+        longer = np.maximum(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1])[sides[:, 2] > 0]
+        row = {
+            "reading": name,
+            "images": len(rows),
+            "outcomes": dict(outcomes[name]),
+            "side": np.percentile(longer, [25, 50, 75]).tolist(),
+            "boxes_changed": float((sides != first).any(axis=1).mean()),
+            "levels": float(np.mean(difference[name])),
+        }
+        if labels:
+            features[name] = changed_features(pretrained, drawn, name, features)
+            row |= {"judged": len(labels), "accuracy": accuracy(features[name], np.array(labels), survey)}
+        yield row
+    if labels:
+        bare = embed(plain, np.stack(drawn["base"]), device=choose_devices()[0])
+        yield {"reading": "normalisation: none", "accuracy": accuracy(bare, np.array(labels), survey)}
+
+
+def changed_features(network: Encoder, drawn: dict, name: str, known: dict[str, np.ndarray]) -> np.ndarray:
+    """Features of a reading's cutouts; those whose pixels are the base's are not computed again."""
+    pixels, device = np.stack(drawn[name]), choose_devices()[0]
+    if name == "base":
+        return embed(network, pixels, device=device)
+    features = known["base"].copy()
+    changed = np.flatnonzero((pixels != np.stack(drawn["base"])).any(axis=(1, 2, 3)))
+    features[changed] = embed(network, pixels, indices=changed, device=device)
+    return features
+
+
+def encoder() -> Encoder:
+    """The pretrained network that comes with the installation."""
+    return build_encoder(LITE0, "imagenet", seed=0, weights=Path())
+
+
+def training_rows(survey: Survey, seed: int, done: set[tuple[str, int | None]]) -> Iterator[dict]:
+    """One row per reading of the training that is not in `done`, in the framing that needs no download."""
+    reader, rows, classes = images(survey)
+    settings = CutoutSettings(method="flux_radius", source="all", enlarge=1.6, align=True, size=150, grey=True)
+    cutouts = [cut(reader.image(row["file"]), settings).pixels for row in rows]
+    usable = [i for i, pixels in enumerate(cutouts) if pixels is not None]
+    stack = np.stack([resized(cutouts[i], TRAINED_SIZE) for i in usable])
+    judged = np.array([k for k, i in enumerate(usable) if rows[i]["galaxy_id"] in classes])
+    labels = np.array([classes[rows[usable[k]]["galaxy_id"]] for k in judged])
+    base = Recipe(
+        backbone=LITE0, image_size=TRAINED_SIZE, epochs=2, rotation_maximum=15, contrast=0.5, noise=0.1, seed=seed
+    )
+    (device, *_) = devices = choose_devices()
+    for name, change in TRAININGS.items():
+        if (name, seed) in done:
+            continue
+        recipe = base.model_copy(update=change)
+        network = encoder()
+        start = embed(network, stack, indices=judged, device=device)
+        with tempfile.TemporaryDirectory() as scratch:
+            byol.train(
+                network,
+                stack,
+                np.arange(len(stack)),
+                recipe,
+                freeze=recipe.freeze_statistics,
+                devices=devices,
+                state=Path(scratch) / "state.pt",
+                on_epoch=lambda *_: None,
+            )
+        trained = embed(network, stack, indices=judged, device=device)
+        before, after = (accuracy(features, labels, survey) for features in (start, trained))
+        yield {"reading": name, "seed": seed, "images": len(stack), "before": before, "accuracy": after}
+
+
+def main() -> None:
+    """Do the parts of the command line, or all of them."""
+    data, out = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "fidelity.jsonl"
+    found = surveys(data)
+    for part in sys.argv[3:] or [*found, "training"]:
+        lines = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+        done = {(row["reading"], row.get("seed")) for row in lines if row["part"] == part}
+        if part == "training" and "mirabest" in found:
+            for seed in range(SEEDS):
+                record(file, part, training_rows(found["mirabest"], seed, done))
+        elif part in found and not {(name, None) for name in READINGS} <= done:
+            rows = cutout_rows(found[part])
+            record(file, part, (row for row in rows if (row["reading"], None) not in done))
+
+
+def record(file: Path, part: str, rows: Iterator[dict]) -> None:
+    """Append each row as soon as it is there, and print it."""
+    for row in rows:
+        line = json.dumps({"part": part} | row)
+        with file.open("a") as stream:
+            stream.write(line + "\n")
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
