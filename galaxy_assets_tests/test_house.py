@@ -46,6 +46,7 @@ GRAPH = {
         "byol_checkpoints",
         "catalogue",
         "clean_galaxies",
+        "cluster_labels",
         "cluster_summary",
         "cutouts",
         "epoch_accuracy",
