@@ -94,6 +94,7 @@ def test_every_asset_says_how_many_rows_and_what_columns_it_has(world):
 
 PICTURED = [
     "byol_checkpoints",
+    "class_membership",
     "clean_galaxies",
     "cluster_gallery",
     "cluster_summary",
@@ -104,6 +105,7 @@ PICTURED = [
     "pca_model",
     "results",
     "similar_galaxies",
+    "training_candidates",
 ]
 
 
@@ -116,7 +118,9 @@ def test_assets_with_a_picture_show_it(world, name):
 def test_a_second_run_finds_everything_up_to_date(world):
     again = list(automation.run_survey(world.defs, world.survey, world.instance, world.root))
     started = [o.assets for o in again if o.status == "done"]
-    assert sorted(started) == [["artefact_regions"], ["catalogue"], ["catalogue"], ["volunteer_votes"]], "files only"
+    worksheets = [["cluster_worksheet"], ["cluster_worksheet"]]  # of the starts whose weights are there
+    files = [["artefact_regions"], ["catalogue"], ["catalogue"], *worksheets, ["volunteer_votes"]]
+    assert sorted(started) == files, "files only"
 
 
 @pytest.fixture
@@ -139,6 +143,7 @@ def made(outcomes) -> set[str]:
         "catalogue",
         "volunteer_votes",
         "artefact_regions",
+        "cluster_worksheet",
     }
 
 
@@ -154,6 +159,8 @@ def test_what_changed_is_run_again_and_nothing_else(small):
         "cluster_labels",
         "cluster_gallery",
         "cluster_summary",
+        "class_membership",
+        "training_candidates",
         "vote_fractions",
         "results",
     }

@@ -45,6 +45,16 @@ def test_the_query_quoted_works(world, monkeypatch):
     assert len(rows) == 20
 
 
+def test_the_export_of_training_candidates_works(world, monkeypatch, tmp_path):
+    guide = (ROOT / "docs" / "surveys.md").read_text(encoding="utf-8")
+    (quoted,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
+    monkeypatch.chdir(tmp_path)
+    exec(quoted.replace("mysurvey", "tiny"), {})
+    header, *rows = (tmp_path / "candidates.csv").read_text().splitlines()
+    assert header == "init,cluster,rank,galaxy_id,batch,probability,description,label" and rows
+
+
 def test_the_assets_listed_are_all_there_are(defs_of_world):
     listed = set(re.findall(r"`([a-z_0-9]+)`", README.split("## The assets of a survey")[1].split("`batch`")[0]))
     assert listed == defs_of_world

@@ -6,20 +6,40 @@ Belongs here: assets over the principal components of each start weight. Does no
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture, result, survey_asset
+from galaxy_assets.atomic import replacing
 from galaxy_assets.lake.tables import column_to_vectors, vectors_to_column
-from galaxy_assets.science import clusters
+from galaxy_assets.science import clusters, worksheet
 from galaxy_assets.surveys.model import Survey
 
-_ARTEFACT_CLUSTER = 0.5  # a cluster whose members are mostly suspects is called artefacts
 _EXAMPLES = 8
+# all columns named: without evaluation classes some hold nothing that would tell their type
+SUMMARY = pa.schema(
+    [
+        ("init", pa.string()),
+        ("cluster", pa.int32()),
+        ("n", pa.int64()),
+        ("n_labelled", pa.int64()),
+        ("majority_class", pa.string()),
+        ("purity", pa.float64()),
+        ("suspect_fraction", pa.float64()),
+        ("artefact", pa.bool_()),
+        ("label", pa.string()),
+        ("description", pa.string()),
+        ("evidence", pa.string()),
+        ("described_by", pa.string()),
+        ("accuracy_overall", pa.float64()),
+    ]
+)
 
 
 def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`umap`, `cluster_model`, `cluster_gallery`, `vote_fractions`, `cluster_summary` (init) and `cluster_labels`
-    (batch x init) of a survey."""
+    """`umap`, `cluster_model`, `cluster_gallery`, `vote_fractions`, `cluster_worksheet`, `cluster_summary`,
+    `class_membership`, `training_candidates` (init) and `cluster_labels` (batch x init) of a survey."""
+    labelling = survey.labelling
 
     @survey_asset(
         survey,
@@ -155,7 +175,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         paper="6.2, Figure 7",
         by="init",
         reads={"cluster_labels": {}, "volunteer_votes": {}, "catalogue": EVERY_BATCH},
-        settings=[survey.source],
+        settings=[survey.source, survey.votes],
     )
     def vote_fractions(
         context: dg.AssetExecutionContext,
@@ -165,14 +185,17 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         catalogue: pa.Table,
     ):
         """Per cluster (and for `all`) and answer of the decision tree: how the vote fractions are distributed, as
-        quantiles from 0 to 1 in steps of .05, with at least ten votes for the question and a parent fraction above
-        one half. A survey without volunteers has instead the share of each catalogue label."""
+        quantiles from 0 to 1 in steps of .05, over the galaxies that the survey's `votes` rules admit (in the paper ten
+        votes for the question and a parent fraction above one half). A survey without volunteers has instead the share
+        of each catalogue label."""
         from galaxy_assets.figures.curves import votes_violin
 
         init = context.partition_key
         cluster_of = dict(zip(*(cluster_labels[c].to_pylist() for c in ("galaxy_id", "cluster")), strict=True))
         if volunteer_votes.num_rows:
-            distributions = clusters.vote_distributions(volunteer_votes, cluster_of, survey.source.campaign)
+            distributions = clusters.vote_distributions(
+                volunteer_votes, cluster_of, survey.source.campaign, survey.votes
+            )
         else:
             labelled = catalogue.filter(catalogue["label"].is_valid())
             labels = dict(zip(*(labelled[c].to_pylist() for c in ("galaxy_id", "label")), strict=True))
@@ -211,9 +234,55 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     @survey_asset(
         survey,
         "6_structure",
+        paper="6.2, 6.3, Table 2",
+        by="init",
+        reads=["cluster_labels"],
+        files=True,
+        checks={
+            "rows_match": "Every row of the worksheet is about a cluster of today.",
+            "labels_are_classes": "Every label in the worksheet is one of the survey's evaluation classes.",
+        },
+    )
+    def cluster_worksheet(context: dg.AssetExecutionContext, lake: Lake, cluster_labels: pa.Table):
+        """What a person says of the clusters in `data/surveys/<survey>_clusters.csv`, each row with the cluster that it
+        is about now: the one that holds more than half of its exemplars, since a refit numbers clusters anew. Empty
+        without that file; `cluster_summary` writes a template for it."""
+        init, path = context.partition_key, lake.layout.cluster_worksheet(survey.name)
+        said = worksheet.read_worksheet(path, survey.start_weights) if path.exists() else []
+        cluster_of = dict(zip(*(cluster_labels[c].to_pylist() for c in ("galaxy_id", "cluster")), strict=True))
+        rows = worksheet.match([row for row in said if row.init == init], cluster_of, path)
+        lost = [
+            f"line {row['line']} (written for cluster {row['written_for'] or '?'}; the best cluster now holds "
+            f"{row['n_held']} of {len(row['exemplars'])} exemplars)"
+            for row in rows.to_pylist()
+            if row["cluster"] is None
+        ]
+        classes = {c.name for c in survey.evaluation.classes}
+        strange = sorted(set(rows["label"].drop_null().to_pylist()) - classes) if classes else []
+        return result(
+            rows.add_column(0, "init", pa.array([init] * rows.num_rows, pa.string())),
+            metadata={"worksheet": dg.MetadataValue.path(str(path)), "rows in force": rows.num_rows - len(lost)},
+            checks=[
+                check("rows_match", not lost, "; ".join(lost) or f"{rows.num_rows} rows", warn=True),
+                check("labels_are_classes", not strange, ", ".join(strange) or "all are", warn=True),
+            ],
+        )
+
+    @survey_asset(
+        survey,
+        "6_structure",
         paper="6.2, 6.3, 8.3, Table 2, Figure 15",
         by="init",
-        reads=["cluster_labels", "cluster_model", "evaluation_subset", "artefact_map", "umap"],
+        reads=[
+            "cluster_labels",
+            "cluster_model",
+            "cluster_worksheet",
+            "vote_fractions",
+            "evaluation_subset",
+            "artefact_map",
+            "umap",
+        ],
+        settings=[labelling],
         checks={"clusters_used": "At least half of the mixture's components have members."},
     )
     def cluster_summary(
@@ -221,29 +290,46 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         lake: Lake,
         cluster_labels: pa.Table,
         cluster_model: pa.Table,
+        cluster_worksheet: pa.Table,
+        vote_fractions: pa.Table,
         evaluation_subset: pa.Table,
         artefact_map: pa.Table,
         umap: pa.Table,
     ):
-        """One row per cluster: members, majority class among the evaluation subset and its share, whether it is
-        artefacts by the evidence, a description in words; and how many of the subset the majority labels get right."""
+        """One row per cluster: members, what they are in words with the evidence, by rule from the volunteers' votes
+        (or the evaluation classes) or by a person; the class it is labelled with; and how many of the evaluation subset
+        these labels get right."""
         from galaxy_assets.figures.maps import class_map
 
-        ids = cluster_labels["galaxy_id"].to_pylist()
-        label = dict(zip(*(evaluation_subset[c].to_pylist() for c in ("galaxy_id", "evaluation_class")), strict=True))
+        init, ids = context.partition_key, cluster_labels["galaxy_id"].to_pylist()
+        label = classes_of(evaluation_subset)
         suspect = dict(zip(*(artefact_map[c].to_pylist() for c in ("galaxy_id", "suspect")), strict=True))
-        cluster = cluster_labels["cluster"].to_numpy()
+        cluster, probability = (cluster_labels[c].to_numpy() for c in ("cluster", "probability"))
         labels = [label.get(galaxy) for galaxy in ids]
+        said = worksheet.overrides(cluster_worksheet)
         summaries = clusters.summarise(
-            cluster, labels, np.array([suspect[g] for g in ids], bool), cluster_model.num_rows, _ARTEFACT_CLUSTER
+            cluster,
+            labels,
+            np.array([suspect[g] for g in ids], bool),
+            cluster_model.num_rows,
+            labelling,
+            clusters.spreads(vote_fractions),
+            said,
         )
-        accuracy = clusters.majority_accuracy(cluster, labels)
+        accuracy = clusters.label_accuracy(cluster, labels, [s.label for s in summaries])
         table = pa.Table.from_pylist(
-            [{"init": context.partition_key, **s.__dict__, "accuracy_overall": accuracy} for s in summaries]
+            [{"init": init, **s.__dict__, "accuracy_overall": accuracy} for s in summaries], schema=SUMMARY
         )
+        certain = clusters.most_certain(cluster, probability, ids, labelling.exemplars)
+        template = lake.layout.worksheet_template(survey.name, init)
+        template.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(template) as partial:
+            exemplars = {k: [ids[row] for row in rows] for k, rows in certain.items()}
+            words = {s.cluster: (s.description, s.evidence) for s in summaries}
+            partial.write_text(worksheet.template(init, exemplars, words, said), encoding="utf-8")
         used = sum(s.n > 0 for s in summaries)
         on_map = [label.get(g) for g in umap["galaxy_id"].to_pylist()]
-        title = f"{context.partition_key}: clusters' majority labels {accuracy:.1%} right"
+        title = f"{init}: clusters' labels {accuracy:.1%} right"
         figure = class_map(umap["x"].to_numpy(), umap["y"].to_numpy(), on_map, title)
         return result(
             table,
@@ -252,9 +338,11 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                 "clusters used": used,
                 "artefact clusters": sum(s.artefact for s in summaries),
                 "descriptions": dg.MetadataValue.md(
-                    "\n".join(f"- **{s.cluster}** ({s.n}): {s.description}" for s in summaries)
+                    "\n".join(f"- **{s.cluster}** ({s.n}): {s.description} ({s.evidence})" for s in summaries)
                 ),
-                **picture(lake, survey, figure, "class_map", context.partition_key),
+                "described by a person": sum(s.described_by == "person" for s in summaries),
+                "worksheet template": dg.MetadataValue.path(str(template)),
+                **picture(lake, survey, figure, "class_map", init),
             },
             checks=[
                 check(
@@ -263,4 +351,85 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             ],
         )
 
-    return [umap, cluster_model, cluster_labels, cluster_gallery, vote_fractions, cluster_summary]
+    @survey_asset(
+        survey,
+        "6_structure",
+        paper="6.3",
+        by="init",
+        reads=["cluster_labels", "evaluation_subset", "cluster_summary"],
+    )
+    def class_membership(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        cluster_labels: pa.Table,
+        evaluation_subset: pa.Table,
+        cluster_summary: pa.Table,
+    ) -> dg.MaterializeResult[pa.Table]:
+        """In which clusters the galaxies of each evaluation class are: number, share of the class, and what the cluster
+        is labelled as."""
+        from galaxy_assets.figures.memberships import class_membership as draw
+
+        init, label = context.partition_key, classes_of(evaluation_subset)
+        labels = [label.get(galaxy) for galaxy in cluster_labels["galaxy_id"].to_pylist()]
+        given = cluster_summary["label"].to_pylist()
+        table = clusters.membership(cluster_labels["cluster"].to_numpy(), labels, given)
+        table = table.add_column(0, "init", pa.array([init] * table.num_rows, pa.string()))
+        found = {}
+        for name in pc.unique(table["evaluation_class"]).to_pylist():
+            own = [r for r in table.to_pylist() if r["evaluation_class"] == r["labelled_as"] == name]
+            numbers = ", ".join(str(r["cluster"]) for r in own) or "none"
+            found[f"class {name}"] = f"{sum(r['share'] for r in own):.1%} in the clusters labelled so: {numbers}"
+        return result(table, metadata={**found, **picture(lake, survey, draw(table), "class_membership", init)})
+
+    @survey_asset(
+        survey,
+        "6_structure",
+        paper="9",
+        by="init",
+        reads={"cluster_labels": {}, "cluster_summary": {}, "cutouts": EVERY_BATCH},
+        settings=[labelling],
+    )
+    def training_candidates(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        cluster_labels: pa.Table,
+        cluster_summary: pa.Table,
+        cutouts: pa.Table,
+    ) -> dg.MaterializeResult[pa.Table]:
+        """The most certain members of each cluster by the mixture's membership probability, ties by id: what a training
+        set could take without asking anyone. Clusters of artefacts are left out."""
+        from galaxy_assets.figures.galleries import cluster_gallery as sheet
+
+        init, ids = context.partition_key, cluster_labels["galaxy_id"].to_pylist()
+        cluster, probability = (cluster_labels[c].to_numpy() for c in ("cluster", "probability"))
+        summary = {row["cluster"]: row for row in cluster_summary.to_pylist()}
+        certain = clusters.most_certain(cluster, probability, ids, labelling.candidates)
+        chosen = {k: rows for k, rows in certain.items() if not summary[k]["artefact"]}
+        rows = np.concatenate([np.empty(0, np.int64), *chosen.values()])
+        table = cluster_labels.take(pa.array(rows)).select(["init", "cluster", "galaxy_id", "batch", "probability"])
+        rank = [i for members in chosen.values() for i in range(1, len(members) + 1)]
+        table = table.add_column(2, "rank", pa.array(rank, pa.int32()))
+        for name in ("description", "label"):
+            own = [summary[k][name] for k in table["cluster"].to_pylist()]
+            table = table.append_column(name, pa.array(own, pa.string()))
+        stack = pixels_of(lake, survey, cutouts)
+        images = {k: list(stack[rows_of(cutouts, cluster_labels.take(own[:_EXAMPLES]))]) for k, own in chosen.items()}
+        titles = {k: f"cluster {k}" for k in chosen}
+        return result(table, metadata=picture(lake, survey, sheet(images, titles), "training_candidates", init))
+
+    return [
+        umap,
+        cluster_model,
+        cluster_labels,
+        cluster_gallery,
+        vote_fractions,
+        cluster_worksheet,
+        cluster_summary,
+        class_membership,
+        training_candidates,
+    ]
+
+
+def classes_of(evaluation_subset: pa.Table) -> dict[str, str]:
+    """Evaluation class by galaxy id."""
+    return dict(zip(*(evaluation_subset[c].to_pylist() for c in ("galaxy_id", "evaluation_class")), strict=True))

@@ -5,12 +5,14 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
     raw/<survey>/                                             what a survey delivers
     surveys/<survey>.yaml                                     a user's surveys
     surveys/<survey>_artefacts.csv                            a person's review of the proposed artefact regions
+    surveys/<survey>_clusters.csv                             what a person says of the clusters
     weights/                                                  weights that were fetched or put there by hand
     lake/<survey>/<asset>.parquet                             a table
     lake/<survey>/<asset>/<partition>.parquet                 a partitioned table (batch before init)
     lake/<survey>/pixels/<batch>/                             decoded cutouts
     lake/<survey>/checkpoints/<init>/<recipe>/epoch_020.safetensors
     lake/<survey>/figures/<name>.png
+    lake/<survey>/worksheets/<init>.csv                       templates of what a person may say of the clusters
     galaxy.duckdb                                             the read model
 """
 
@@ -70,3 +72,9 @@ class Layout:
 
     def artefact_review(self, survey: str) -> Path:
         return self.surveys / f"{survey}_artefacts.csv"
+
+    def cluster_worksheet(self, survey: str) -> Path:
+        return self.surveys / f"{survey}_clusters.csv"
+
+    def worksheet_template(self, survey: str, init: str) -> Path:
+        return self.lake / survey / "worksheets" / f"{init}.csv"

@@ -13,7 +13,7 @@ from galaxy_assets.lake.layout import Layout
 
 log = logging.getLogger(__name__)
 
-_NOT_TABLES = {"pixels", "checkpoints", "figures"}
+_NOT_TABLES = {"pixels", "checkpoints", "figures", "worksheets"}
 
 
 def _quoted(name: str, mark: str = '"') -> str:

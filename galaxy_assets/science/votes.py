@@ -1,11 +1,11 @@
-"""The Galaxy Zoo DECaLS decision tree and what is derived from volunteers' votes.
+"""The decision trees of Galaxy Zoo DECaLS and Galaxy Zoo 2, and what is derived from volunteers' votes.
 
 Belongs here: the questions of each campaign, the normal form of a volunteer table, cuts on vote fractions, evaluation
 classes and the probability of an anomaly. Does not belong here: reading the delivered files (`surveys.readers`) and
 choosing the cuts (each survey's YAML).
 
-A vote fraction says nothing where nobody was asked, and the two campaigns code that differently: campaign 1_and_2
-writes 0.0, campaign 5 leaves the cell empty. `normalise` makes both null, and every function here treats null as "not
+A vote fraction says nothing where nobody was asked, and the campaigns code that differently: 1_and_2 and Galaxy Zoo 2
+write 0.0, campaign 5 leaves the cell empty. `normalise` makes both null, and every function here treats null as "not
 asked".
 """
 
@@ -30,12 +30,14 @@ class VotesError(ValueError):
 class Question:
     """One question of the decision tree.
 
-    `parents` are the (question, answer) pairs that lead here, several where branches meet again; the root has none.
+    `parents` are the (question, answer) pairs that lead here, several where branches meet again, the one that section
+    6.2 of the paper asks for last; the root has none. `delivered` are the answers as Galaxy Zoo 2's table names them.
     """
 
     name: str
     answers: tuple[str, ...]
     parents: tuple[tuple[str, str], ...] = ()
+    delivered: tuple[str, ...] = ()
 
     @property
     def total_column(self) -> str:
@@ -72,18 +74,96 @@ TREES: dict[str, tuple[Question, ...]] = {
         Question("spiral-arm-count", ("1", "2", "3", "4", "more-than-4", "cant-tell"), (_SPIRAL,)),
         Question("merging", ("none", "minor-disturbance", "major-disturbance", "merger"), (_SMOOTH, _FEATURED)),
     ),
+    "gz2": (
+        Question(
+            "smooth-or-featured",
+            ("smooth", "featured-or-disk", "artifact"),
+            delivered=tuple(
+                f"t01_smooth_or_features_{a}" for a in ("a01_smooth", "a02_features_or_disk", "a03_star_or_artifact")
+            ),
+        ),
+        Question("disk-edge-on", ("yes", "no"), (_FEATURED,), ("t02_edgeon_a04_yes", "t02_edgeon_a05_no")),
+        Question("bar", ("yes", "no"), (_FACE_ON,), ("t03_bar_a06_bar", "t03_bar_a07_no_bar")),
+        Question("has-spiral-arms", ("yes", "no"), (_FACE_ON,), ("t04_spiral_a08_spiral", "t04_spiral_a09_no_spiral")),
+        Question(
+            "bulge-size",
+            ("none", "just-noticeable", "obvious", "dominant"),
+            (_FACE_ON,),
+            tuple(
+                f"t05_bulge_prominence_{a}"
+                for a in ("a10_no_bulge", "a11_just_noticeable", "a12_obvious", "a13_dominant")
+            ),
+        ),
+        Question("something-odd", ("yes", "no"), (_SMOOTH, _FEATURED), ("t06_odd_a14_yes", "t06_odd_a15_no")),
+        Question(
+            "how-rounded",
+            ("completely", "in-between", "cigar-shaped"),
+            (_SMOOTH,),
+            tuple(f"t07_rounded_{a}" for a in ("a16_completely_round", "a17_in_between", "a18_cigar_shaped")),
+        ),
+        Question(
+            "odd-feature",
+            ("ring", "lens-or-arc", "disturbed", "irregular", "other", "merger", "dust-lane"),
+            (("something-odd", "yes"),),
+            tuple(
+                f"t08_odd_feature_{a}"
+                for a in (
+                    "a19_ring",
+                    "a20_lens_or_arc",
+                    "a21_disturbed",
+                    "a22_irregular",
+                    "a23_other",
+                    "a24_merger",
+                    "a38_dust_lane",
+                )
+            ),
+        ),
+        Question(
+            "edge-on-bulge",
+            ("rounded", "boxy", "none"),
+            (("disk-edge-on", "yes"),),
+            tuple(f"t09_bulge_shape_{a}" for a in ("a25_rounded", "a26_boxy", "a27_no_bulge")),
+        ),
+        Question(
+            "spiral-winding",
+            ("tight", "medium", "loose"),
+            (_SPIRAL,),
+            tuple(f"t10_arms_winding_{a}" for a in ("a28_tight", "a29_medium", "a30_loose")),
+        ),
+        Question(
+            "spiral-arm-count",
+            ("1", "2", "3", "4", "more-than-4", "cant-tell"),
+            (_SPIRAL,),
+            tuple(
+                f"t11_arms_number_{a}" for a in ("a31_1", "a32_2", "a33_3", "a34_4", "a36_more_than_4", "a37_cant_tell")
+            ),
+        ),
+    ),
 }
-"""The decision trees by campaign; questions and answers in the order of the delivered columns (Walmsley et al. 2022)"""
+"""The decision trees by campaign; questions and answers in the order of the delivered columns (Walmsley et al. 2022;
+Willett et al. 2013). Galaxy Zoo 2 has DECaLS's names where it asks the same, in the order of Kaggle's classes."""
 
 
 def delivered_columns(campaign: str) -> list[str]:
-    """Names of the columns a volunteer table of `campaign` must have: `iauname`, then counts and fractions."""
+    """Names of the columns a volunteer table of `campaign` must have: the galaxy's id, then counts and fractions.
+
+    For `gz2` those of Hart et al. (2016), `gz2_hart16.csv`, which SDSS's tables zoo2Main share.
+    """
+    if campaign == "gz2":
+        stems = [stem for question in TREES["gz2"] for stem in question.delivered]
+        return ["dr7objid", *(f"{stem}{end}" for stem in stems for end in ("_count", "_weighted_fraction"))]
     names = ["iauname"]
     for question in TREES[campaign]:
         names.append(question.total_column)
         for answer in question.answers:
             names += [f"{question.name}_{answer}", f"{question.name}_{answer}_fraction"]
     return names
+
+
+def kaggle_columns() -> list[str]:
+    """Names of the columns of Galaxy Zoo 2 as Kaggle has it (`training_solutions_rev1.csv`): id, Class1.1-Class11.6."""
+    questions = enumerate(TREES["gz2"], start=1)
+    return ["GalaxyID", *(f"Class{k}.{j + 1}" for k, question in questions for j in range(len(question.answers)))]
 
 
 def _numbers(table: pa.Table, name: str) -> np.ndarray:
@@ -110,50 +190,84 @@ def normalise(table: pa.Table, campaign: str) -> pa.Table:
     Columns: `galaxy_id` (string), `total_votes` (int32, of the root question), and for each question
     `{question}_total-votes` (int32), `{question}_{answer}` (int32) and `{question}_{answer}_fraction` (float64, taken
     from the file, null wherever the question has no votes). Of repeated galaxies the first row is kept; they and rows
-    without `iauname` are counted in the log.
+    without an id are counted in the log.
+
+    Galaxy Zoo 2's fractions are those weighted by the volunteers' consistency (`_weighted_fraction`), its counts are
+    not. Kaggle's form of it gives no counts, which are null then (unknown), and multiplies every answer's fraction by
+    the probability of having been asked; dividing by the sum over the question's answers undoes that.
 
     Raises VotesError, which names the columns, if columns are missing or hold something else than votes.
     """
-    missing = [name for name in delivered_columns(campaign) if name not in table.column_names]
+    kaggle = campaign == "gz2" and "GalaxyID" in table.column_names
+    wanted = kaggle_columns() if kaggle else delivered_columns(campaign)
+    missing = [name for name in wanted if name not in table.column_names]
     if missing:
         raise VotesError(
             f"volunteer table of campaign {campaign} has no column {', '.join(missing)}; "
             "download the table again, or correct `source.campaign`"
         )
-    names = table["iauname"].cast(pa.string())
+    names = table[wanted[0]].cast(pa.string())
     repeated, nameless = pd.Series(names.to_pylist(), dtype=object).duplicated().to_numpy(), names.is_null().to_numpy()
     if np.any(repeated & ~nameless):
         log.warning("volunteer table: dropped %d repeated rows, keeping the first", np.sum(repeated & ~nameless))
     if np.any(nameless):
-        log.warning("volunteer table: dropped %d rows without iauname", np.sum(nameless))
+        log.warning("volunteer table: dropped %d rows without %s", np.sum(nameless), wanted[0])
     table = table.filter(pa.array(~repeated & ~nameless))
+    read = _of_kaggle if kaggle else _of_galaxy_zoo_2 if campaign == "gz2" else _of_decals
+    columns: dict[str, pa.Array | pa.ChunkedArray | np.ndarray] = {}
+    for number, question in enumerate(TREES[campaign], start=1):
+        total, counts, shares = read(table, question, number)
+        columns[question.total_column] = total
+        asked = np.ones(len(table), bool) if kaggle else np.asarray(total) > 0
+        for answer, count, share in zip(question.answers, counts, shares, strict=True):
+            columns[f"{question.name}_{answer}"] = count
+            columns[f"{question.name}_{answer}_fraction"] = pa.array(share, mask=~asked | np.isnan(share))
+    return pa.table(
+        {
+            "galaxy_id": table[wanted[0]].cast(pa.string()),
+            "total_votes": columns[TREES[campaign][0].total_column],
+            **columns,
+        }
+    )
 
-    tree = TREES[campaign]
-    columns: dict[str, pa.Array | pa.ChunkedArray | np.ndarray] = {
-        "galaxy_id": table["iauname"].cast(pa.string()),
-        "total_votes": _counts(table, tree[0].total_column),
-    }
-    for question in tree:
-        total = columns[question.total_column] = _counts(table, question.total_column)
-        for answer in question.answers:
-            column = f"{question.name}_{answer}"
-            share = _numbers(table, f"{column}_fraction")
-            columns[column] = _counts(table, column)
-            columns[f"{column}_fraction"] = pa.array(share, mask=(total == 0) | np.isnan(share))
-    return pa.table(columns)
+
+def _of_decals(table: pa.Table, question: Question, number: int) -> tuple[np.ndarray, list, list[np.ndarray]]:
+    """Total, counts and fractions of a question in Galaxy Zoo DECaLS's columns."""
+    stems = [f"{question.name}_{answer}" for answer in question.answers]
+    counts = [_counts(table, stem) for stem in stems]
+    return _counts(table, question.total_column), counts, [_numbers(table, f"{stem}_fraction") for stem in stems]
+
+
+def _of_galaxy_zoo_2(table: pa.Table, question: Question, number: int) -> tuple[np.ndarray, list, list[np.ndarray]]:
+    """The same in Galaxy Zoo 2's columns, which give no total."""
+    counts = [_counts(table, f"{stem}_count") for stem in question.delivered]
+    shares = [_numbers(table, f"{stem}_weighted_fraction") for stem in question.delivered]
+    return np.sum(counts, axis=0, dtype=np.int32), counts, shares
+
+
+def _of_kaggle(table: pa.Table, question: Question, number: int) -> tuple[pa.Array, list, list[np.ndarray]]:
+    """The same in Kaggle's columns, which give no counts."""
+    columns = [f"Class{number}.{j + 1}" for j in range(len(question.answers))]
+    products = np.array([_numbers(table, column) for column in columns])
+    if np.any((products < 0) | (products > 1)):
+        raise VotesError(f"volunteer table: {columns[0]} to {columns[-1]} hold values outside 0 to 1")
+    unknown, reached = pa.nulls(len(table), pa.int32()), products.sum(axis=0)
+    shares = np.divide(products, reached, out=np.full_like(products, np.nan), where=reached > 0)
+    return unknown, [unknown] * len(columns), list(shares)
 
 
 def empty(campaign: str) -> pa.Table:
     """The normal form of a volunteer table without rows, for surveys without volunteers."""
-    columns = {name: pa.array([], pa.float64()) for name in delivered_columns(campaign)}
-    return normalise(pa.table(columns | {"iauname": pa.array([], pa.string())}), campaign)
+    galaxy, *numbers = delivered_columns(campaign)
+    columns = {name: pa.array([], pa.float64()) for name in numbers}
+    return normalise(pa.table(columns | {galaxy: pa.array([], pa.string())}), campaign)
 
 
 def fraction(table: pa.Table, question: str, answer: str, minimum_votes: int) -> np.ndarray:
     """Vote fraction of `answer` among those who answered `question`, float64 (N,) in 0 to 1.
 
-    NaN where the question has fewer than `minimum_votes` votes. `table` is in normal form. Raises VotesError if the
-    campaign has no such question or answer.
+    NaN where the question has fewer than `minimum_votes` votes; a table without counts (Kaggle's) cannot tell, and no
+    galaxy is left out. `table` is in normal form. Raises VotesError if the campaign has no such question or answer.
     """
     total, share = f"{question}_total-votes", f"{question}_{answer}_fraction"
     for column in (total, share):
@@ -161,7 +275,12 @@ def fraction(table: pa.Table, question: str, answer: str, minimum_votes: int) ->
             known = [name.removesuffix("_fraction") for name in table.column_names if name.endswith("_fraction")]
             raise VotesError(f"no answer {question}_{answer} in this volunteer table; it has {', '.join(known)}")
     values = table[share].cast(pa.float64()).to_numpy()
-    return np.where(table[total].to_numpy() >= minimum_votes, values, np.nan)
+    return np.where(_enough(table, total, minimum_votes), values, np.nan)
+
+
+def _enough(table: pa.Table, total: str, minimum_votes: int) -> np.ndarray:
+    votes = table[total].cast(pa.float64()).to_numpy()
+    return np.isnan(votes) | (votes >= minimum_votes)
 
 
 def passes(table: pa.Table, cut: Cut) -> np.ndarray:
@@ -220,8 +339,8 @@ def anomaly_probability(table: pa.Table, anomaly: Anomaly) -> tuple[np.ndarray, 
     shares = [fraction(table, anomaly.question, answer, 1) for answer in anomaly.answers]
     # 6/35 + 8/35 falls below 0.4 in floating point, though 14 of 35 volunteers are exactly 0.4
     probability = np.round(np.sum(shares, axis=0), 9)
-    total = table[f"{anomaly.question}_total-votes"].to_numpy()
-    return probability, (probability >= anomaly.truth_threshold) & (total >= anomaly.minimum_votes)
+    enough = _enough(table, f"{anomaly.question}_total-votes", anomaly.minimum_votes)
+    return probability, (probability >= anomaly.truth_threshold) & enough
 
 
 def score(probability: np.ndarray | float) -> np.ndarray:

@@ -35,10 +35,11 @@ class Source(Settings):
     reader: Literal["galaxy_zoo_decals", "mirabest", "image_folder", "fits_folder", "simulated"]
     path: str = Field(description="folder or archive; relative to data/raw, or absolute")
     votes: str | None = Field(
-        default=None, description="file name of the volunteer table, CSV or Parquet, inside `path`"
+        default=None,
+        description="file name of the volunteer table, CSV or Parquet, inside `path` (galaxy_zoo_decals, folders)",
     )
-    campaign: Literal["1_and_2", "5"] = Field(
-        default="1_and_2", description="Galaxy Zoo DECaLS campaign of the volunteer table"
+    campaign: Literal["1_and_2", "5", "gz2"] = Field(
+        default="1_and_2", description="whose volunteer table it is: a Galaxy Zoo DECaLS campaign, or Galaxy Zoo 2"
     )
     images: str = Field(default="images", description="folder of the images inside `path` (image_folder, fits_folder)")
     labels: str | None = Field(default=None, description="CSV with one label per image, inside `path` (image_folder)")
@@ -234,6 +235,42 @@ class Mixture(Settings):
     seed: int = 0
 
 
+class VoteRules(Settings):
+    """Which galaxies' votes enter the distributions of a cluster (paper 6.2)."""
+
+    minimum_votes: int = Field(default=10, ge=1, description="votes a galaxy needs for the question")
+    parent_fraction: float = Field(
+        default=0.5, ge=0, le=1, description="what the fraction of the answer that leads to the question must exceed"
+    )
+    inclusive: tuple[str, ...] = Field(
+        default=("merging",),
+        description='questions for which `parent_fraction` itself is enough: "at least 50%" for merging in the text, '
+        '"greater than 0.5" for the others',
+    )
+    parents: Literal["root", "path"] = Field(
+        default="root",
+        description="which answers must exceed it: the first question's, as the text has it for all its panels, the "
+        "bulge's too; or every answer on the way to the question",
+    )
+
+
+class Labelling(Settings):
+    """How clusters are labelled, and what is offered for labelling (paper 6.3, 8.3, 9)."""
+
+    majority_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of its labelled members above which a class gives the cluster its label: more than 50 % in "
+        "8.3; 0 takes the commonest class",
+    )
+    artefact_fraction: float = Field(
+        default=0.5, ge=0, le=1, description="share of suspects, or of volunteers, above which a cluster is artefacts"
+    )
+    exemplars: int = Field(default=8, ge=1, description="most certain members that name a cluster in the worksheet")
+    candidates: int = Field(default=50, ge=1, description="most certain members offered as training set, per cluster")
+
+
 class Umap(Settings):
     """UMAP as the paper sets it (3.2)."""
 
@@ -289,6 +326,8 @@ class Survey(Settings):
     evaluation: Evaluation = Evaluation()
     variance: float = Field(default=0.95, gt=0, le=1, description="share of the variance the PCA keeps (paper 4.2)")
     mixture: Mixture = Mixture()
+    votes: VoteRules = VoteRules()
+    labelling: Labelling = Labelling()
     umap: Umap = Umap()
     anomaly: Anomaly = Anomaly()
     similarity: Similarity = Similarity()

@@ -32,7 +32,11 @@ COLUMNS = {
     "cluster_labels": "galaxy_id batch init cluster probability",
     "cluster_gallery": "init cluster position galaxy_id",
     "vote_fractions": "init cluster question answer n mean quantiles",
-    "cluster_summary": "init cluster n majority_class purity artefact description",
+    "cluster_worksheet": "init line cluster description label artefact exemplars n_held",
+    "cluster_summary": "init cluster n n_labelled majority_class purity suspect_fraction artefact label description "
+    "evidence described_by accuracy_overall",
+    "class_membership": "init evaluation_class cluster n share labelled_as",
+    "training_candidates": "init cluster rank galaxy_id batch probability description label",
     "label_events": "time who galaxy_id score round ranking_seen",
     "anomaly_ranking": "galaxy_id score score_std rank queried_round",
     "anomaly_recall": "rank found random perfect",

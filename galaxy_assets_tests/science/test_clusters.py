@@ -1,10 +1,16 @@
-"""What clusters contain: examples, majority classes, words, votes."""
+"""What clusters contain: examples, labels, words, votes."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from galaxy_assets.science import clusters, votes
+from galaxy_assets.science.clusters import Spread
+from galaxy_assets.science.worksheet import Override
+from galaxy_assets.surveys.model import Labelling, Source, VoteRules
+from galaxy_assets.surveys.readers import open_reader
 
 CLUSTER = np.array([0] * 10 + [1] * 6 + [2] * 4)
 LABELS = ["spiral"] * 9 + ["edge_on"] + ["edge_on"] * 3 + ["spiral"] * 2 + [None] + [None] * 4
@@ -12,18 +18,64 @@ SUSPECT = np.array([False] * 16 + [True] * 4)
 
 
 def test_summaries_count_what_is_labelled_and_flag_artefacts_by_evidence():
-    zero, one, two, empty = clusters.summarise(CLUSTER, LABELS, SUSPECT, 4, 0.5)
-    assert (zero.n, zero.n_labelled, zero.majority_class, zero.purity) == (10, 10, "spiral", 0.9)
+    zero, one, two, empty = clusters.summarise(CLUSTER, LABELS, SUSPECT, 4)
+    assert (zero.n, zero.n_labelled, zero.majority_class, zero.purity, zero.label) == (10, 10, "spiral", 0.9, "spiral")
     assert (one.n, one.n_labelled, one.majority_class, one.purity) == (6, 5, "edge_on", 0.6)
-    assert zero.description == "Almost entirely spiral"
-    assert one.description == "Mostly edge on and some spiral"
-    assert two.artefact and two.description == "Artefacts (100% suspect)" and two.majority_class is None
-    assert (empty.n, empty.description) == (0, "Empty")
+    assert (zero.description, zero.evidence) == ("Almost entirely spiral", "spiral 90%, edge on 10% of 10 with a class")
+    assert one.description == "Mostly edge on and some spiral" and one.described_by == "rule"
+    assert two.artefact and (two.description, two.evidence) == ("Artefacts", "100% suspects")
+    assert two.majority_class is None and two.label is None
+    assert (empty.n, empty.description, empty.label) == (0, "Empty", None)
 
 
-def test_majority_labels_get_nine_and_three_of_fifteen_right():
-    assert clusters.majority_accuracy(CLUSTER, LABELS) == pytest.approx(12 / 15)
-    assert np.isnan(clusters.majority_accuracy(CLUSTER, [None] * 20))
+def test_a_class_names_a_cluster_only_above_the_majority_share():
+    cluster, labels = np.zeros(5, int), ["a", "a", "b", "b", "c"]
+    (mixed,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1)
+    assert (mixed.majority_class, mixed.purity, mixed.label) == ("a", 0.4, None)
+    assert mixed.description == "A mix of b, a, c"
+    (plural,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1, Labelling(majority_share=0))
+    assert plural.label == "a"
+    assert clusters.label_accuracy(cluster, labels, [mixed.label]) == 0
+    assert clusters.label_accuracy(cluster, labels, [plural.label]) == pytest.approx(2 / 5)
+
+
+def test_labels_get_nine_and_three_of_fifteen_right():
+    given = [s.label for s in clusters.summarise(CLUSTER, LABELS, SUSPECT, 4)]
+    assert clusters.label_accuracy(CLUSTER, LABELS, given) == pytest.approx(12 / 15)
+    assert np.isnan(clusters.label_accuracy(CLUSTER, [None] * 20, given))
+
+
+def test_what_a_person_says_counts_and_what_they_leave_open_is_the_rules():
+    said = {
+        0: Override(description="Rings", label="edge_on"),
+        1: Override(artefact=True),
+        2: Override(artefact=False, label="spiral"),
+    }
+    zero, one, two, _ = clusters.summarise(CLUSTER, LABELS, SUSPECT, 4, overrides=said)
+    assert (zero.description, zero.label, zero.described_by) == ("Rings", "edge_on", "person")
+    assert zero.evidence.startswith("the rule says: Almost entirely spiral; spiral 90%")
+    assert (one.description, one.artefact, one.label) == ("Artefacts", True, None)
+    assert (two.description, two.artefact, two.label) == ("No labelled members", False, "spiral")
+    given = [s.label for s in (zero, one, two)]
+    assert clusters.label_accuracy(CLUSTER, LABELS, given) == pytest.approx(1 / 15)
+
+
+def test_membership_tells_where_the_galaxies_of_a_class_are():
+    rows = clusters.membership(CLUSTER, LABELS, ["spiral", None, None]).to_pylist()
+    assert [(r["evaluation_class"], r["cluster"], r["n"], r["labelled_as"]) for r in rows] == [
+        ("edge_on", 1, 3, None),
+        ("edge_on", 0, 1, "spiral"),
+        ("spiral", 0, 9, "spiral"),
+        ("spiral", 1, 2, None),
+    ]
+    assert [r["share"] for r in rows] == pytest.approx([3 / 4, 1 / 4, 9 / 11, 2 / 11])
+    assert clusters.membership(CLUSTER, [None] * 20, []).num_rows == 0
+
+
+def test_most_certain_members_are_by_probability_then_id():
+    cluster = np.array([0, 0, 0, 1, 0])
+    found = clusters.most_certain(cluster, np.array([0.5, 1.0, 0.9, 0.2, 1.0]), ["e", "d", "c", "b", "a"], 3)
+    assert {k: rows.tolist() for k, rows in found.items()} == {0: [4, 1, 2], 1: [3]}
 
 
 def test_examples_are_random_members_that_do_not_depend_on_row_order():
@@ -81,3 +133,115 @@ def test_vote_distributions_ask_for_ten_votes_and_a_parent_above_one_half():
     panels = clusters.figure_7(found)
     rows = zip(*(panels[c].to_pylist() for c in ("cluster", "panel", "fraction")), strict=True)
     assert ("1", "disk-edge-on: yes", 0.1) in set(rows)
+
+
+def conditions_of(campaign: str, rules: VoteRules) -> dict[str, list[tuple[str, str]]]:
+    return {q.name: clusters.conditions(q, campaign, rules) for q in votes.TREES[campaign]}
+
+
+def test_the_paper_asks_the_root_and_another_reading_every_answer_on_the_way():
+    smooth, featured = ("smooth-or-featured", "smooth"), ("smooth-or-featured", "featured-or-disk")
+    root = conditions_of("1_and_2", VoteRules())
+    assert root["smooth-or-featured"] == [] and root["how-rounded"] == [smooth]
+    for question in ("disk-edge-on", "bulge-size", "has-spiral-arms", "merging"):
+        assert root[question] == [featured]
+    path = conditions_of("1_and_2", VoteRules(parents="path"))
+    assert path["bulge-size"] == [("disk-edge-on", "no"), featured]
+    assert path["spiral-winding"] == [("has-spiral-arms", "yes"), ("disk-edge-on", "no"), featured]
+    assert path["merging"] == [featured]
+    assert conditions_of("gz2", VoteRules(parents="path"))["odd-feature"] == [("something-odd", "yes"), featured]
+
+
+def test_vote_rules_decide_which_galaxies_count():
+    disc = {"smooth-or-featured_featured-or-disk": (30, 0.5)}
+    table = voted(
+        {"a": disc | {"disk-edge-on_yes": (4, 0.8), "disk-edge-on_no": (4, 0.2), "bulge-size_none": (4, 1.0)}}
+    )
+
+    def counted(**rules) -> set[str]:
+        return {d.question for d in clusters.vote_distributions(table, {"a": 0}, "1_and_2", VoteRules(**rules))}
+
+    assert counted() == {"smooth-or-featured"}
+    below_root = {"minimum_votes": 4, "parent_fraction": 0.4}
+    assert {"disk-edge-on", "bulge-size"} <= counted(**below_root)
+    assert "bulge-size" not in counted(**below_root, parents="path")  # the volunteers say edge-on
+    assert "disk-edge-on" in counted(minimum_votes=4, inclusive=("disk-edge-on",))
+
+
+def spread_of(*fractions: float) -> Spread:
+    return Spread(len(fractions), float(np.mean(fractions)), np.quantile(fractions, clusters.QUANTILES).tolist())
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
+def test_a_majority_is_read_off_the_quantiles_to_their_step(fractions):
+    exact = float(np.mean(np.array(fractions) > 0.5))
+    assert abs(spread_of(*fractions).majority() - exact) <= 0.05 + 1 / len(fractions)
+
+
+def asked(smooth: float, featured: float, artifact: float = 0.02, **below: float) -> dict:
+    """Votes of a cluster in which a share of the galaxies has each majority: .9 of the votes there, .1 elsewhere."""
+
+    def shares(share: float) -> Spread:
+        majority = round(share * 1000)
+        return spread_of(*[0.9] * majority, *[0.1] * (1000 - majority))
+
+    root = "smooth-or-featured"
+    found = {(root, "smooth"): shares(smooth), (root, "featured-or-disk"): shares(featured)}
+    found[root, "artifact"] = spread_of(*[artifact] * 100)
+    names = {
+        "cigar": ("how-rounded", "cigar-shaped"),
+        "edge_on": ("disk-edge-on", "yes"),
+        "arms": ("has-spiral-arms", "yes"),
+        "bulge": ("bulge-size", "dominant"),
+        "calm": ("merging", "neither"),
+    }
+    return found | {names[name]: shares(share) for name, share in below.items()}
+
+
+@pytest.mark.parametrize(
+    ("votes_of", "expected"),
+    [
+        (asked(0.02, 0.98, edge_on=0.02, arms=0.97), "Almost entirely spiral galaxies"),
+        (asked(0.1, 0.9, edge_on=0.05, arms=0.95), "Predominantly spiral galaxies"),
+        (asked(0.87, 0.13, cigar=0.02, edge_on=0.1, arms=0.5), "Predominantly ellipticals"),
+        (asked(0.78, 0.22, cigar=0.02, edge_on=0.05, arms=0.9), "Predominantly ellipticals and some spiral galaxies"),
+        (
+            asked(0.65, 0.35, cigar=0.02, edge_on=0.05, arms=0.9, bulge=0.8),
+            "Mostly ellipticals and some spirals with prominent bulges",
+        ),
+        (asked(0.3, 0.6, cigar=0.8, edge_on=0.9, arms=0.3), "Edge-on disks and some cigar-shaped ellipticals"),
+        (asked(0.6, 0.35, cigar=0.9, edge_on=0.9, arms=0.3), "Cigar-shaped ellipticals and some edge-on disks"),
+        (
+            asked(0.4, 0.4, artifact=0.2, cigar=0.1, edge_on=0.3, arms=0.5, calm=0.7),
+            "A large mix of morphologies, including some apparent mergers and some artefacts",
+        ),
+        (asked(0.1, 0.1, artifact=0.7), "Artefacts"),
+    ],
+)
+def test_clusters_are_described_in_the_words_of_table_2(votes_of, expected):
+    assert clusters.describe(votes_of, np.array([]), 0.05, 0.5).says == expected
+
+
+def test_the_evidence_gives_the_numbers_the_words_rest_on():
+    reason = clusters.describe_votes(asked(0.02, 0.98, edge_on=0.02, arms=0.97, calm=1.0), 0.1).reason
+    assert reason.startswith("spiral galaxies 93%, ") and "% of 1000 with votes; smooth-or-featured smooth" in reason
+    assert "smooth-or-featured featured-or-disk median 0.90 of 1000; " in reason
+    assert reason.endswith("merging neither median 0.90 of 1000; artifact mean 0.02; 10% suspects")
+
+
+def test_thresholds_of_figure_7_on_official_rows(real_data):
+    # by hand from the cells: smooth above .5 with ten votes on roundness; featured above .5 (J152532 alone, 19 of 29)
+    source = Source(reader="galaxy_zoo_decals", path="gz_decals_sample")
+    table = open_reader(source, real_data).votes()
+    assert table is not None
+    found = clusters.vote_distributions(table, dict.fromkeys(table["galaxy_id"].to_pylist(), 0), "1_and_2")
+    panels = {(d.question, d.answer): sorted(d.fractions) for d in found if d.cluster == "all"}
+    expected = {
+        ("smooth-or-featured", "featured-or-disk"): [5 / 56, 7 / 31, 7 / 27, 17 / 52, 11 / 29, 19 / 29],
+        ("how-rounded", "cigar-shaped"): [0, 2 / 19, 6 / 20, 30 / 45, 23 / 31],
+        ("disk-edge-on", "yes"): [1 / 19],
+        ("bulge-size", "dominant"): [0],
+        ("merging", "neither"): [14 / 23],
+    }
+    assert {key: panels[key] for key in expected} == {key: pytest.approx(value) for key, value in expected.items()}

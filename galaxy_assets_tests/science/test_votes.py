@@ -1,4 +1,4 @@
-"""The vote tree: both campaigns in one form, cuts at their limits, evaluation classes, anomalies and scores."""
+"""The vote trees: all campaigns in one form, cuts at their limits, evaluation classes, anomalies and scores."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxy_assets.science import votes
 from galaxy_assets.science.votes import TREES, VotesError
-from galaxy_assets.surveys.model import Anomaly, Cut, Evaluation, EvaluationClass, Source
+from galaxy_assets.surveys.model import Anomaly, Cut, Evaluation, EvaluationClass, Source, load_surveys
 from galaxy_assets.surveys.readers import open_reader
 
 REAL = os.environ.get("GALAXY_ASSETS_REAL_DATA")
@@ -39,11 +39,11 @@ def normal(*galaxies: dict[str, int]) -> pa.Table:
     return votes.normalise(delivered(*galaxies), "1_and_2")
 
 
-@pytest.mark.parametrize("campaign", ["1_and_2", "5"])
+@pytest.mark.parametrize("campaign", ["1_and_2", "5", "gz2"])
 def test_tree_is_rooted_and_consistent(campaign):
     root, *others = TREES[campaign]
     answers = {(q.name, a) for q in TREES[campaign] for a in q.answers}
-    assert root.parents == () and len(answers) == {"1_and_2": 30, "5": 34}[campaign]
+    assert root.parents == () and len(answers) == {"1_and_2": 30, "5": 34, "gz2": 37}[campaign]
     assert all(q.parents and set(q.parents) <= answers for q in others)
 
 
@@ -57,6 +57,78 @@ def test_unasked_questions_are_null_in_both_campaigns(campaign):
     assert row["smooth-or-featured_featured-or-disk_fraction"] == 0.0
     assert row["bar_no_fraction"] is None and row["bar_no"] == 0
     assert table.schema.equals(votes.empty(campaign).schema) and votes.empty(campaign).num_rows == 0
+
+
+def galaxy_zoo_2(**given: float) -> pa.Table:
+    """A row of gz2_hart16.csv: numbers given by the end of their column's name, 0 elsewhere as in the file."""
+    galaxy, *names = votes.delivered_columns("gz2")
+    row = {name: next((v for end, v in given.items() if name.endswith(end)), 0.0) for name in names}
+    return pa.table({galaxy: [587722981736120347]} | {name: [value] for name, value in row.items()})
+
+
+def test_galaxy_zoo_2_has_eleven_questions_in_the_normal_form_of_the_others():
+    asked = galaxy_zoo_2(
+        a01_smooth_count=10,
+        a01_smooth_weighted_fraction=0.25,
+        a02_features_or_disk_count=30,
+        a02_features_or_disk_weighted_fraction=0.75,
+        a04_yes_count=0,
+        a05_no_count=30,
+        a05_no_weighted_fraction=1.0,
+        a06_bar_count=12,
+        a06_bar_weighted_fraction=0.5,
+    )
+    (row,) = votes.normalise(asked, "gz2").to_pylist()
+    assert len(TREES["gz2"]) == 11 and row["galaxy_id"] == "587722981736120347"
+    assert row["total_votes"] == row["smooth-or-featured_total-votes"] == 40
+    assert row["smooth-or-featured_featured-or-disk_fraction"] == 0.75
+    assert row["disk-edge-on_yes_fraction"] == 0.0 and row["bar_yes"] == 12
+    assert row["spiral-winding_tight_fraction"] is None  # 0.0 in the file, but nobody was asked
+    assert row["odd-feature_merger_fraction"] is None and row["odd-feature_total-votes"] == 0
+    assert votes.empty("gz2").schema.equals(votes.normalise(asked, "gz2").schema)
+
+
+def kaggle(*galaxies: dict[str, float]) -> pa.Table:
+    galaxy, *names = votes.kaggle_columns()
+    ids = {galaxy: [str(100008 + i) for i in range(len(galaxies))]}
+    return pa.table(ids | {name: [float(g.get(name, 0.0)) for g in galaxies] for name in names})
+
+
+def test_kaggles_probabilities_are_divided_back_up_the_tree():
+    # the organisers' own example: 80 % smooth, of whom 50, 25, 25 % say round, in between, cigar-shaped
+    example = {"Class1.1": 0.8, "Class1.2": 0.15, "Class1.3": 0.05, "Class7.1": 0.4, "Class7.2": 0.2, "Class7.3": 0.2}
+    table = votes.normalise(kaggle(example | {"Class6.1": 0.1, "Class6.2": 0.9}), "gz2")
+    (row,) = table.to_pylist()
+    assert row["galaxy_id"] == "100008" and row["total_votes"] is None and row["how-rounded_completely"] is None
+    assert row["smooth-or-featured_featured-or-disk_fraction"] == pytest.approx(0.15)
+    assert row["how-rounded_completely_fraction"] == pytest.approx(0.5)
+    assert row["how-rounded_cigar-shaped_fraction"] == pytest.approx(0.25)
+    assert row["something-odd_yes_fraction"] == pytest.approx(0.1)
+    assert row["disk-edge-on_yes_fraction"] is None
+    # without counts no galaxy fails for too few votes
+    assert votes.passes(table, Cut(question="how-rounded", answer="completely", above=0.4, minimum_votes=30)).all()
+    assert table.schema.equals(votes.empty("gz2").schema)
+
+
+def test_kaggle_values_that_are_no_probabilities_are_an_error():
+    with pytest.raises(VotesError, match="Class1.1 to Class1.3 hold values outside 0 to 1"):
+        votes.normalise(kaggle({"Class1.1": 1.2}), "gz2")
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.floats(0.01, 1), min_size=7, max_size=7), min_size=11, max_size=11))
+def test_multiplying_down_the_tree_is_undone_whatever_the_votes(weights):
+    fractions = {}
+    products: dict[tuple[str, str], float] = {}
+    solution = {}
+    for number, (question, drawn) in enumerate(zip(TREES["gz2"], weights, strict=True), start=1):
+        shares = np.array(drawn[: len(question.answers)]) / sum(drawn[: len(question.answers)])
+        reached = sum(products[parent] for parent in question.parents) if question.parents else 1.0
+        for j, (answer, share) in enumerate(zip(question.answers, shares, strict=True), start=1):
+            products[question.name, answer] = solution[f"Class{number}.{j}"] = reached * share
+            fractions[f"{question.name}_{answer}_fraction"] = share
+    (row,) = votes.normalise(kaggle(solution), "gz2").to_pylist()
+    assert {name: row[name] for name in fractions} == pytest.approx(fractions)
 
 
 def test_types_of_the_normal_form():
@@ -190,6 +262,7 @@ def test_scores_round_halves_to_even():
             votes.score(wrong)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 60), min_size=4, max_size=4))
 def test_every_galaxy_asked_has_a_probability_and_a_score(counts):
     galaxy = {f"merging_{a}": n for a, n in zip(TREES["1_and_2"][-1].answers, counts, strict=True)}
@@ -219,3 +292,63 @@ def test_official_tables_follow_the_tree(campaign, galaxies):
             np.testing.assert_array_equal(np.isnan(share), total == 0)
             count = table[f"{question.name}_{answer}"].to_numpy()
             np.testing.assert_allclose(share[total > 0], (count[total > 0] / total[total > 0]), atol=1e-12)
+
+
+def official(campaign: str) -> pa.Table:
+    return open_reader(
+        Source(reader="galaxy_zoo_decals", path="gz_decals_sample", campaign=campaign), Path(REAL)
+    ).votes()
+
+
+# the expected values below were computed by hand from the cells of the official tables
+
+
+@pytest.mark.skipif(not REAL, reason="GALAXY_ASSETS_REAL_DATA is not set")
+def test_zero_votes_of_official_rows():
+    (row,) = (r for r in official("1_and_2").to_pylist() if r["galaxy_id"] == "J084235.76+241231.3")
+    assert row["spiral-winding_total-votes"] == 0 and row["spiral-winding_tight_fraction"] is None  # 0.0 in the file
+    assert row["has-spiral-arms_yes_fraction"] == 0.0  # asked of five, answered by none
+    (row,) = (r for r in official("5").to_pylist() if r["galaxy_id"] == "J081412.47+220853.0")
+    assert row["disk-edge-on_total-votes"] == 0 and row["disk-edge-on_yes_fraction"] is None
+    assert row["how-rounded_round_fraction"] == 1.0 and row["how-rounded_cigar-shaped_fraction"] == 0.0
+
+
+@pytest.mark.skipif(not REAL, reason="GALAXY_ASSETS_REAL_DATA is not set")
+def test_evaluation_cuts_on_official_rows():
+    shipped = load_surveys(Path("/nonexistent"))["gz_decals"].evaluation
+    # J092608: 6 of 7 say edge-on, none of 27 a merger. J074349: smooth .80 but not round, and 12 of 50 say merger
+    assert votes.evaluation_class(official("1_and_2"), shipped).to_pylist() == [
+        {"galaxy_id": "J092608.45+031130.1", "evaluation_class": "edge_on"}
+    ]
+    rounder = shipped.model_dump()
+    rounder["classes"][0]["cuts"][1]["answer"] = "round"  # campaign 5's name for it
+    # J100403: featured 35 of 40, arms 29 of 32. J134305: 27 of 33, 25 of 26, merger 1 of 32. J081412: too few votes
+    assert votes.evaluation_class(official("5"), Evaluation.model_validate(rounder)).to_pylist() == [
+        {"galaxy_id": "J100403.94+182735.8", "evaluation_class": "spiral"},
+        {"galaxy_id": "J134305.21-000639.5", "evaluation_class": "spiral"},
+    ]
+
+
+@pytest.mark.skipif(not REAL, reason="GALAXY_ASSETS_REAL_DATA is not set")
+def test_merger_probabilities_of_official_rows():
+    table = official("1_and_2")
+    probability, is_true = votes.anomaly_probability(table, MERGERS)
+    expected = {
+        "J084235.76+241231.3": (0.0, 0),
+        "J164324.66+275317.9": (0.0, 0),
+        "J092608.45+031130.1": (0.0, 0),
+        "J125434.08+184156.7": (3 / 27, 1),  # .556 of 5
+        "J152532.19-000115.7": (4 / 23, 1),  # .870 of 5
+        "J074349.15+291154.5": (14 / 50, 1),  # 1.4 of 5
+    }
+    scores = votes.score(probability).tolist()
+    found = dict(zip(table["galaxy_id"].to_pylist(), zip(probability.tolist(), scores, strict=True), strict=True))
+    assert {g: s for g, (_, s) in found.items()} == {g: s for g, (_, s) in expected.items()}
+    assert {g: p for g, (p, _) in found.items()} == pytest.approx({g: p for g, (p, _) in expected.items()}, abs=1e-9)
+    assert not is_true.any()
+    five = official("5")
+    probability, is_true = votes.anomaly_probability(five, Anomaly(question="merging", answers=("merger",)))
+    assert [g for g, true in zip(five["galaxy_id"].to_pylist(), is_true, strict=True) if true] == [
+        "J005650.84-010137.4"
+    ]
+    assert probability.max() == pytest.approx(16 / 35) and votes.score(probability).tolist() == [0, 0, 2, 0, 0, 0]

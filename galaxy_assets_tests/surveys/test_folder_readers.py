@@ -480,3 +480,20 @@ def test_a_simulated_survey_without_settings_is_an_error(tmp_path):
     with pytest.raises(SurveyError, match="source.n_images"):
         open_reader(Source(reader="simulated", simulate="radio", path="demo"), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_images_takes_galaxy_zoo_2_by_the_names_of_its_images(tmp_path):
+    (tmp_path / "gz2").mkdir()
+    galaxy, *names = delivered_columns("gz2")
+    rows = pa.table({galaxy: ["587722981736120347", "587722981736579107"]} | {name: [3.0, 0.0] for name in names})
+    arrow_csv.write_csv(rows, tmp_path / "gz2/gz2_hart16.csv")
+    source = Source(reader="image_folder", path="gz2", votes="gz2_hart16.csv", campaign="gz2")
+    table = open_reader(source, tmp_path).votes()
+    assert table is not None and table["galaxy_id"].to_pylist() == ["587722981736120347", "587722981736579107"]
+    assert table["total_votes"].to_pylist() == [9, 0]
+    mapping = "objid,sample,asset_id\n587722981736120347,original,7\n587722981736120347,stripe82,9\n"
+    (tmp_path / "gz2/gz2_filename_mapping.csv").write_text(mapping)
+    mapped = open_reader(source, tmp_path).votes()
+    assert mapped is not None and mapped["galaxy_id"].to_pylist() == ["7", "587722981736579107"]
+    with pytest.raises(VotesError, match="nosuch.csv: no such file.*source.votes"):
+        open_reader(source.model_copy(update={"votes": "nosuch.csv"}), tmp_path).votes()

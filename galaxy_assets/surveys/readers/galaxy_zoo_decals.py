@@ -6,22 +6,18 @@
 
 Which part holds a galaxy does not follow from its name (J112 is in part 2, J124 in part 3), so all are looked through.
 
-Belongs here: this layout and its volunteer tables. Does not belong here: what the votes mean (`science.votes`).
+Belongs here: this layout. Does not belong here: reading the volunteer tables (`volunteers`).
 """
 
-import csv
 import re
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
-from pyarrow import csv as arrow_csv
-from pyarrow import parquet
 
-from galaxy_assets.science.votes import VotesError, delivered_columns, normalise
 from galaxy_assets.surveys.readers.image_folder import ImageFolder
+from galaxy_assets.surveys.readers.volunteers import read_columns, read_votes
 
 _IAUNAME = re.compile(r"J(\d\d)(\d\d)(\d\d(?:\.\d+)?)([+-])(\d\d)(\d\d)(\d\d(?:\.\d+)?)")
 
@@ -57,20 +53,12 @@ class GalaxyZooDecals(ImageFolder):
         return self._positions.get(name) or position_of(name)
 
     def votes(self) -> pa.Table | None:
-        if (path := self._volunteers()) is None:
-            return None
-        table = _read(path, delivered_columns(self.source.campaign))
-        try:
-            return normalise(table, self.source.campaign)
-        except VotesError as error:
-            raise VotesError(f"{path}: {error}") from error
+        path = self._volunteers()
+        return None if path is None else read_votes(path, self.source.campaign)
 
     def _volunteers(self) -> Path | None:
         if self.source.votes is not None:
-            path = self.folder / self.source.votes
-            if not path.is_file():
-                raise VotesError(f"{path}: no such file; put the volunteer table there or correct `source.votes`")
-            return path
+            return self.folder / self.source.votes
         stem = f"gz_decals_volunteers_{self.source.campaign}"
         found = (self.folder / f"{stem}{suffix}" for suffix in (".parquet", ".csv"))
         return next((path for path in found if path.is_file()), None)
@@ -79,24 +67,8 @@ class GalaxyZooDecals(ImageFolder):
     def _positions(self) -> dict[str, tuple[float, float]]:
         if (path := self._volunteers()) is None:
             return {}
-        table = _read(path, ["iauname", "ra", "dec"])
+        table = read_columns(path, ["iauname", "ra", "dec"])
         if table.num_columns < 3:
             return {}
         rows = table.to_pandas().dropna().itertuples(index=False)
         return {row.iauname: (float(row.ra), float(row.dec)) for row in rows}
-
-
-def _read(path: Path, wanted: Iterable[str]) -> pa.Table:
-    """Those of the `wanted` columns that the CSV or Parquet file has, by name: files may carry an index column."""
-    try:
-        if path.suffix == ".parquet":
-            present = set(parquet.read_schema(path).names)
-            return parquet.read_table(path, columns=[name for name in wanted if name in present])
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            present = set(next(csv.reader(stream), []))
-        columns = [name for name in wanted if name in present]
-        types = {name: pa.string() if name == "iauname" else pa.float64() for name in columns}
-        convert = arrow_csv.ConvertOptions(include_columns=columns, column_types=types)
-        return arrow_csv.read_csv(path, convert_options=convert)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise VotesError(f"{path}: not a readable table, perhaps cut short; download it again ({error})") from error

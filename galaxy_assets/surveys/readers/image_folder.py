@@ -1,8 +1,9 @@
-"""Reader of a folder of PNG and JPEG images, with an optional CSV of labels.
+"""Reader of a folder of PNG and JPEG images, with an optional CSV of labels and an optional volunteer table.
 
     <path>/<images>/*.png              one delivery, `images`
     <path>/<images>/<batch>/**/*.png   each subfolder a delivery
     <path>/<labels>                    one row per image: its name, with or without suffix, and its class
+    <path>/<votes>                     a table of the `campaign`, galaxies named like the images (`volunteers`)
 
 Belongs here: finding the images of a folder, their ids and their catalogue; the readers of other folder layouts build
 on it. Does not belong here: decoding (`surveys.images`).
@@ -25,6 +26,7 @@ import pyarrow as pa
 from galaxy_assets.surveys.images import UnreadableImage, check_size, decode, inside, read_header
 from galaxy_assets.surveys.model import Source, SurveyError
 from galaxy_assets.surveys.readers import CATALOGUE_SCHEMA, distinct_ids
+from galaxy_assets.surveys.readers.volunteers import read_votes
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +84,9 @@ class ImageFolder:
         return decode(inside(self.folder, file))
 
     def votes(self) -> pa.Table | None:
-        return None
+        if self.source.votes is None:
+            return None
+        return read_votes(self.folder / self.source.votes, self.source.campaign)
 
     def batches(self) -> list[str]:
         # one image is enough to know a delivery: sensors ask often, and listing 340 000 files takes seconds

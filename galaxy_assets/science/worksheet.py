@@ -1,0 +1,161 @@
+"""What a person wrote about the clusters, carried to the clusters of today (paper 6.2, Table 2).
+
+Belongs here: reading the worksheet, finding the cluster that a row is about, and the template to start from. Does not
+belong here: the rule's own descriptions (`clusters`).
+
+Clusters are numbered anew whenever the mixture is fitted. A row therefore names its cluster by exemplars, members that
+were among the most certain when it was written, and is about the cluster that now holds more than half of them.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+WORKSHEET = pa.schema(
+    [
+        ("line", pa.int32()),
+        ("cluster", pa.int32()),
+        ("written_for", pa.string()),
+        ("description", pa.string()),
+        ("label", pa.string()),
+        ("artefact", pa.bool_()),
+        ("exemplars", pa.list_(pa.string())),
+        ("n_held", pa.int32()),
+    ]
+)
+_SEPARATOR = ";"
+_SAID = ("description", "label", "artefact")
+_YES, _NO = {"yes", "true", "1"}, {"no", "false", "0"}
+
+
+class Override(NamedTuple):
+    """What a person says of a cluster; None where they leave it to the rule."""
+
+    description: str | None = None
+    label: str | None = None
+    artefact: bool | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the worksheet: its line in the file, the number its cluster had (for the reader), what it says."""
+
+    line: int
+    init: str
+    written_for: str
+    exemplars: tuple[str, ...]
+    says: Override
+
+
+def read_worksheet(path: Path, inits: Sequence[str]) -> list[Row]:
+    """The rows of a worksheet in which something is said.
+
+    A CSV with columns `init` (start weights), `exemplars` (galaxy ids with `;` between them) and any of `description`,
+    `label` (a class) and `artefact` (yes or no); `cluster` and others are for the reader. Rows without a description,
+    label or artefact leave the cluster to the rule.
+
+    Raises ValueError, which names the file, the line and the remedy, where a column is missing, start weights are not
+    among `inits`, a row has no exemplars or `artefact` is neither yes nor no.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            cells = [(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in reader]
+            columns = reader.fieldnames or []
+    except (UnicodeDecodeError, csv.Error, AttributeError) as error:
+        raise ValueError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from error
+    missing = {"init", "exemplars"} - set(columns)
+    if missing or not set(_SAID) & set(columns):
+        raise ValueError(
+            f"{path}: no column {', '.join(sorted(missing)) or 'description, label or artefact'}; it has "
+            f"{', '.join(columns) or 'none'}. Start from the template that cluster_summary writes"
+        )
+    rows = []
+    for line, cell in cells:
+        said = [cell.get(name, "") for name in _SAID]
+        if not any(said):
+            continue
+        where = f"{path}, line {line}"
+        if cell["init"] not in inits:
+            raise ValueError(
+                f"{where}: start weights {cell['init']!r} are not among {', '.join(inits)}; correct `init`"
+            )
+        exemplars = tuple(dict.fromkeys(name.strip() for name in cell["exemplars"].split(_SEPARATOR) if name.strip()))
+        if not exemplars:
+            raise ValueError(
+                f"{where}: no exemplars, and a cluster's number does not outlast a refit; copy them from the template"
+            )
+        answer = said[2].lower()
+        if answer not in _YES | _NO | {""}:
+            raise ValueError(f"{where}: artefact is {said[2]!r}; write yes or no, or leave it empty")
+        says = Override(said[0] or None, said[1] or None, answer in _YES if answer else None)
+        rows.append(Row(line, cell["init"], cell.get("cluster", ""), exemplars, says))
+    return rows
+
+
+def match(rows: Sequence[Row], cluster_of: Mapping[str, int], path: Path) -> pa.Table:
+    """Each row with the cluster it is about now, in WORKSHEET.
+
+    `cluster_of` is the cluster of each galaxy id under the rows' start weights. `cluster` is the one that holds more
+    than half of the row's exemplars, null if none does (members scattered, or no longer in the survey); `n_held` is how
+    many the best one holds.
+
+    Raises ValueError, which names `path` and both lines, where two rows are about one cluster.
+    """
+    table, line_of = [], {}
+    for row in rows:
+        held = Counter(cluster_of[galaxy] for galaxy in row.exemplars if galaxy in cluster_of)
+        best, n = min(held.items(), key=lambda item: (-item[1], item[0]), default=(None, 0))
+        cluster = best if 2 * n > len(row.exemplars) else None
+        if cluster is not None and cluster in line_of:
+            raise ValueError(
+                f"{path}: lines {line_of[cluster]} and {row.line} are both about cluster {cluster} of {row.init}: "
+                "it now holds the exemplars of both; delete one of them"
+            )
+        if cluster is not None:
+            line_of[cluster] = row.line
+        table.append(
+            {
+                "line": row.line,
+                "cluster": cluster,
+                "written_for": row.written_for,
+                **row.says._asdict(),
+                "exemplars": list(row.exemplars),
+                "n_held": n,
+            }
+        )
+    return pa.Table.from_pylist(table, schema=WORKSHEET)
+
+
+def overrides(worksheet: pa.Table) -> dict[int, Override]:
+    """What a person says by cluster; rows that are about no cluster are left out (the asset warns of them)."""
+    rows = (row for row in worksheet.to_pylist() if row["cluster"] is not None)
+    return {row["cluster"]: Override(row["description"], row["label"], row["artefact"]) for row in rows}
+
+
+def template(
+    init: str,
+    exemplars: Mapping[int, Sequence[str]],
+    summary: Mapping[int, tuple[str, str]],
+    said: Mapping[int, Override],
+) -> str:
+    """A worksheet to edit, as CSV: a row per cluster that has exemplars.
+
+    `summary` has each cluster's description and its evidence, `said` what a person has said already. The cells to fill
+    hold that and are else empty: a template that is copied as it is changes nothing.
+    """
+    lines = [["init", "cluster", "description", "label", "artefact", "exemplars", "now_described_as", "evidence"]]
+    for k, ids in exemplars.items():
+        own = said.get(k, Override())
+        artefact = "" if own.artefact is None else "yes" if own.artefact else "no"
+        cells = [init, str(k), own.description or "", own.label or "", artefact, _SEPARATOR.join(ids), *summary[k]]
+        lines.append(cells)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
