@@ -56,6 +56,7 @@ GRAPH = {
         "anomaly_recall",
         "byol_checkpoints",
         "catalogue",
+        "class_membership",
         "clean_galaxies",
         "cluster_labels",
         "cluster_summary",

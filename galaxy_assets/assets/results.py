@@ -32,6 +32,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             "epoch_accuracy": per_start,
             "byol_checkpoints": per_start,
             "pca_model": per_start,
+            "class_membership": per_start,
             "cluster_labels": per_start,
             "cluster_summary": per_start,
             "umap": per_start,

@@ -4,7 +4,6 @@ Belongs here: reading the numbers off settings and finished tables, and the verd
 numbers (`science.checklist`).
 """
 
-import inspect
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_assets.science.checklist import Check, checklist, checklist_for
-from galaxy_assets.science.clusters import vote_distributions
 from galaxy_assets.surveys.model import Anomaly, Settings, Survey
 
 SCHEMA = pa.schema(
@@ -113,9 +111,6 @@ def _images(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed
     for c in survey.evaluation.classes:
         n = _count(pc.equal(subset["evaluation_class"], c.name))
         yield Observed(_class_id("E", c.name), n, f"evaluation class {c.name}: galaxies")
-    parameters = inspect.signature(vote_distributions).parameters
-    yield Observed("C4:votes", parameters["minimum_votes"].default)
-    yield Observed("C4:parent", parameters["parent_fraction"].default)
 
 
 def _training(survey: Survey, table: pa.Table) -> Iterator[Observed]:
@@ -190,22 +185,11 @@ def _clusters(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observ
         yield Observed(f"C8:{init}", rows["accuracy_overall"].iloc[0], f"{init}: accuracy of the clusters' labels")
         if init == survey.main_start_weights:
             yield Observed("T2", ((rows["n"] > 0) & (rows["description"] != "")).sum())
-    shares = labelled_shares(members, tables["evaluation_subset"].to_pandas(), summary)
-    for (init, name), share in shares.items():
+    membership = tables["class_membership"].to_pandas()
+    right = membership["share"].where(membership["evaluation_class"] == membership["labelled_as"], 0)
+    shares = right.groupby([membership["init"], membership["evaluation_class"]]).sum()
+    for (init, name), share in shares.to_dict().items():
         yield Observed(f"{_class_id('C', name, 3)}:{init}", share, f"{init}: share of {name} in clusters labelled so")
-
-
-def labelled_shares(members: pd.DataFrame, subset: pd.DataFrame, summary: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Share of each class that lies in clusters labelled with it, by (init, evaluation_class) (paper 6.3).
-
-    `members` holds init, galaxy_id and cluster, `subset` galaxy_id and evaluation_class, `summary` init, cluster and
-    majority_class, which is a cluster's label.
-    """
-    joined = members.merge(subset, on="galaxy_id").merge(
-        summary[["init", "cluster", "majority_class"]], on=["init", "cluster"]
-    )
-    right = joined["evaluation_class"] == joined["majority_class"]
-    return right.groupby([joined["init"], joined["evaluation_class"]]).mean().to_dict()
 
 
 _RECALL = {

@@ -161,7 +161,6 @@ def tables() -> dict[str, pa.Table]:
     ids = [f"g{i}" for i in range(10)]
     classes = ["round_elliptical"] * 4 + ["spiral"] * 4
     cluster = {"random": [0, 1, 0, 1, 0, 1, 0, 1, 2], "imagenet": [0, 0, 0, 1, 1, 1, 1, 1, 2]}
-    majority = {"random": ["round_elliptical", "spiral", None], "imagenet": ["round_elliptical", "spiral", None]}
     overall = {"random": 0.5, "imagenet": 7 / 8}
     accuracy = {("random", 0): 0.5, ("random", 1): 0.6, ("imagenet", 0): 0.7, ("imagenet", 1): 0.9}
     vector = pa.FixedSizeListArray.from_arrays(pa.array([0.0] * 7 * 4, pa.float32()), 4)
@@ -191,12 +190,18 @@ def tables() -> dict[str, pa.Table]:
             "init galaxy_id cluster", *((s, g, k) for s in cluster for g, k in zip(ids, cluster[s], strict=False))
         ),
         "cluster_summary": rows(
-            "init cluster n majority_class artefact description accuracy_overall",
-            *(
-                (s, k, cluster[s].count(k), majority[s][k], k == 2, f"cluster {k}", overall[s])
-                for s in cluster
-                for k in (0, 1, 2)
-            ),
+            "init cluster n artefact description accuracy_overall",
+            *((s, k, cluster[s].count(k), k == 2, f"cluster {k}", overall[s]) for s in cluster for k in (0, 1, 2)),
+        ),
+        "class_membership": rows(
+            "init evaluation_class cluster n share labelled_as",
+            ("random", "round_elliptical", 0, 2, 0.5, "round_elliptical"),
+            ("random", "round_elliptical", 1, 2, 0.5, "spiral"),
+            ("random", "spiral", 0, 2, 0.5, "round_elliptical"),
+            ("random", "spiral", 1, 2, 0.5, "spiral"),
+            ("imagenet", "round_elliptical", 0, 3, 0.75, "round_elliptical"),
+            ("imagenet", "round_elliptical", 1, 1, 0.25, "spiral"),
+            ("imagenet", "spiral", 1, 4, 1.0, "spiral"),
         ),
         "label_events": rows("round score", (0, 0), (0, 5), (1, 5), (1, 5)),
         "anomaly_recall": pa.table(
@@ -331,7 +336,7 @@ def test_mirabest_has_its_numbers_under_its_own_ids(tables, offline):
 
 def test_without_volunteers_all_members_of_artefact_clusters_are_counted(tables):
     tables["cluster_summary"] = tables["cluster_summary"].set_column(
-        4, "artefact", pa.array([k != 2 for k in tables["cluster_summary"]["cluster"].to_pylist()])
+        3, "artefact", pa.array([k != 2 for k in tables["cluster_summary"]["cluster"].to_pylist()])
     )
     tables["volunteer_votes"] = tables["volunteer_votes"].slice(0, 0)
     assert of(GZ, tables)["C3:imagenet:galaxies"]["observed"] == 8
