@@ -5,6 +5,7 @@ Belongs here: arguments, progress and the printed summary. Does not belong here:
 
 import logging
 import os
+import re
 import shutil
 import sys
 import time
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
 log = logging.getLogger("galaxy_assets")
 
+# what of `results` is printed at the end of a run: images, accuracies, clusters, the ranking; the rest is in the table
+_FOUND = re.compile(r"D1|D3|E7:\w+|(C2|C3|C8):\w+|A3|A7:\d+(:\w+)?|A8:\d+")
 _MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-"}
 
 
@@ -161,6 +164,7 @@ def _set_dagster_home() -> None:
 
 def _summary(surveys: list[Survey], failed: int) -> None:
     from galaxy_assets.lake import connect
+    from galaxy_assets.science.results import AGREES, DIFFERS, VERDICTS
 
     layout = Layout.default()
     if failed:
@@ -171,11 +175,15 @@ def _summary(surveys: list[Survey], failed: int) -> None:
             continue
         typer.echo(f"\n{survey.title}: what was found")
         with connect() as lake:
-            query = f'select description, observed, expected, verdict from "{survey.name}".results'
-            for description, observed, expected, verdict in lake.sql(query).fetchall():
-                paper = f"   paper {expected:,.4g}: {verdict}" if expected is not None else ""
-                number = f"{observed:,.4g}" if observed is not None else "-"
-                typer.echo(f"  {number:>9}  {description}{paper}")
+            query = f'select check_id, description, observed, expected, verdict from "{survey.name}".results'
+            rows = lake.sql(query).fetchall()
+        for check_id, description, observed, expected, verdict in rows:
+            if observed is not None and _FOUND.fullmatch(check_id):
+                paper = f"   paper {expected:,.4g}: {verdict}" if verdict in (AGREES, DIFFERS) else ""
+                typer.echo(f"  {observed:>9,.4g}  {description}{paper}")
+        verdicts = [row[-1] for row in rows]
+        counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
+        typer.echo(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
         typer.echo(f"  figures: {layout.figure(survey.name, 'x').parent}")
     typer.echo("\nLook at it: `make dev`, then http://127.0.0.1:3000. Ask it in SQL:")
     typer.echo(

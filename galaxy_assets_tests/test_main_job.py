@@ -60,7 +60,24 @@ def test_results_hold_each_start_weight_that_ran(world):
         rows = dict(lake.sql("select check_id, observed from tiny.results").fetchall())
     assert rows["D1"] == 73 and rows["A5"] == 18
     assert {"E7:imagenet", "E7:random", "B5:imagenet", "B5:random:epoch", "C8:random"} <= rows.keys()
-    assert not any("demo_optical" in check for check in rows)
+    assert all(value is None for check, value in rows.items() if "demo_optical" in check)
+
+
+def test_the_paper_is_checked_in_the_interface_and_the_summary_is_short(world, monkeypatch, capsys):
+    from galaxy_assets.cli import _summary
+
+    key = dg.AssetKey(["tiny", "results"])
+    metadata = world.instance.get_latest_materialization_event(key).asset_materialization.metadata
+    rows = metadata["dagster/row_count"].value
+    assert metadata["not applicable to this survey"].value == rows
+    assert metadata["differs"].value == metadata["not observed"].value == 0
+    assert len(metadata["table"].value.splitlines()) == rows + 2
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
+    _summary([world.survey], 0)
+    printed = capsys.readouterr().out
+    assert f"0 differs, 0 not observed, 0 agrees, {rows} not applicable" in printed
+    assert "imagenet: k-NN accuracy at the chosen epoch" in printed and "UMAP" not in printed
+    assert len(printed.splitlines()) < 40 < rows
 
 
 def test_epoch_accuracy_has_every_epoch_and_the_baselines(world):

@@ -1,16 +1,17 @@
 """The survey's numbers beside the paper's.
 
-Belongs here: the asset. Does not belong here: what is measured (`science.results`).
+Belongs here: the asset. Does not belong here: what is measured (`science.results`), the paper's
+numbers (`science.checklist`).
 """
-
-import hashlib
-import json
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_assets.assets.survey_asset import Lake, check, picture, result, survey_asset
+from galaxy_assets.science.checklist import fingerprint
+from galaxy_assets.science.results import AGREES, DIFFERS, VERDICTS
+from galaxy_assets.science.results import results as compute
 from galaxy_assets.surveys.model import Survey
 
 
@@ -31,20 +32,22 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             "epoch_accuracy": per_start,
             "byol_checkpoints": per_start,
             "pca_model": per_start,
+            "class_membership": per_start,
+            "cluster_labels": per_start,
             "cluster_summary": per_start,
             "umap": per_start,
             "label_events": {},
             "anomaly_recall": {},
         },
-        settings=[_asked(survey)],
-        checks={"agrees_with_paper": "No observed number differs from the one the paper reports for this survey."},
+        settings=[survey, fingerprint()],
+        version="2",
+        checks={"agrees_with_paper": "No number or setting differs from the one the paper reports for this survey."},
     )
     def results(lake: Lake, **tables: pa.Table):
-        """One row per number that this survey can speak to: what the paper reports for it, what was observed, the
-        tolerance and the verdict; and the start weights side by side. A start whose weights are missing is left out
-        here and nowhere hides the others."""
+        """One row per number of the paper and per number that only this survey has: expected, observed, tolerance, and
+        the verdict with its reason (docs/results.md says how to read it); and the start weights side by side. A start
+        whose weights are missing is left out here and nowhere hides the others."""
         from galaxy_assets.figures import curves, maps
-        from galaxy_assets.science.results import results as compute
 
         table = compute(survey, tables)
         metadata = picture(lake, survey, curves.epoch_accuracy(tables["epoch_accuracy"]), "epoch_accuracy")
@@ -66,27 +69,33 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                 }
             )
         metadata["start weights"] = picture(lake, survey, maps.start_weight_panel(panels), "start_weights")["preview"]
-        rows = ["| check | what | observed | paper | verdict |", "|---|---|---|---|---|"]
-        rows += [
-            f"| {r['check_id']} | {r['description']} | {_number(r['observed'])} | {_number(r['expected'])} "
-            f"| {r['verdict']} |"
-            for r in table.to_pylist()
-        ]
-        differs = pc.sum(pc.equal(table["verdict"], "differs")).as_py() or 0
+        counts = {verdict: table["verdict"].to_pylist().count(verdict) for verdict in VERDICTS}
+        differ = table.filter(pc.equal(table["verdict"], DIFFERS))["check_id"].to_pylist()
         return result(
             table,
-            metadata={**metadata, "table": dg.MetadataValue.md("\n".join(rows)), "differs": differs},
-            checks=[check("agrees_with_paper", differs == 0, f"{differs} numbers differ", warn=True)],
+            metadata={**metadata, "table": dg.MetadataValue.md(_markdown(table)), **counts},
+            checks=[
+                check(
+                    "agrees_with_paper",
+                    not differ,
+                    f"{counts[AGREES]} agree, {len(differ)} differ{': ' if differ else ''}{', '.join(differ)}",
+                    warn=True,
+                    differ=", ".join(differ),
+                )
+            ],
         )
 
     return [results]
 
 
-def _asked(survey: Survey) -> str:
-    """What of the survey decides the rows: the paper's numbers by check, the classes, the target, the variance."""
-    published = {check: number.model_dump() for check, number in sorted(survey.published.items())}
-    asked = json.dumps([published, survey.evaluation.fingerprint(), survey.anomaly.fingerprint(), survey.variance])
-    return hashlib.sha256(asked.encode()).hexdigest()[:12]
+def _markdown(table: pa.Table) -> str:
+    """The table for the UI, verdict first: what differs, what is missing, what agrees, then the rest."""
+    rows = sorted(table.to_pylist(), key=lambda row: VERDICTS.index(row["verdict"]))
+    lines = ["| verdict | check | what | observed | paper | tolerance | note |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        numbers = " | ".join(_number(row[name]) for name in ("observed", "expected", "tolerance"))
+        lines.append(f"| {row['verdict']} | {row['check_id']} | {row['description']} | {numbers} | {row['note']} |")
+    return "\n".join(lines)
 
 
 def _number(value: float | None) -> str:

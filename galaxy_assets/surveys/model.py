@@ -324,14 +324,6 @@ class Similarity(Settings):
     neighbours: int = 8
 
 
-class Published(Settings):
-    """A number the paper reports for this survey, against which `results` holds the observed one."""
-
-    expected: float
-    tolerance: float = Field(default=0.0, ge=0, description="largest absolute difference that still agrees")
-    note: str = ""
-
-
 class Survey(Settings):
     """A survey: its source, its preprocessing, its start weights, its recipe and what is asked of it."""
 
@@ -356,7 +348,6 @@ class Survey(Settings):
     umap: Umap = Umap()
     anomaly: Anomaly = Anomaly()
     similarity: Similarity = Similarity()
-    published: dict[str, Published] = Field(default={}, description="the paper's numbers by check id, see `results`")
 
     @field_validator("name")
     @classmethod
@@ -421,8 +412,6 @@ def read_survey(path: Path) -> Survey:
                 known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
                 raise SurveyError(f"{path}: extends {parent!r}, which is not shipped; shipped surveys are {known}")
             base = yaml.safe_load(shipped.read_text(encoding="utf-8"))
-            if "published" in settings:
-                base.pop("published", None)  # numbers of one network are not those of another: replaced, not merged
             settings = _merge(_spelled_out(base), _spelled_out(settings))
         return Survey.model_validate(_spelled_out(settings))
     except yaml.YAMLError as error:

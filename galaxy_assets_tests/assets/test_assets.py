@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from galaxy_assets.assets import results
 from galaxy_assets.assets.survey_asset import Lake
 from galaxy_assets.assets.survey_assets import survey_assets
 from galaxy_assets.lake.layout import Layout
@@ -143,3 +144,31 @@ def test_checks_are_reported_with_their_evidence(world):
     (evaluation,) = result.get_asset_check_evaluations()
     assert evaluation.check_name == "fallback_share" and evaluation.passed
     assert 0 <= evaluation.metadata["share"].value <= 0.2
+
+
+def test_results_show_what_differs_first_and_name_it_in_their_check(world):
+    survey = load_surveys(world.root)["tiny"].model_copy(update={"name": "mirabest"})
+    inputs = [k.path[-1] for k in results.build(survey)[0].keys_by_input_name.values()]
+
+    def source(name: str) -> dg.AssetsDefinition:
+        @dg.asset(key=dg.AssetKey(["mirabest", name]))
+        def whole() -> pa.Table:
+            return stored(world, name, None, None)
+
+        return whole
+
+    (asset,) = results.build(survey)
+    ran = dg.materialize_to_memory(
+        [asset, *map(source, inputs)],
+        resources={"lake": Lake(root=str(world.root))},
+        instance=dg.DagsterInstance.ephemeral(),
+    )
+    (found,) = ran.get_asset_check_evaluations()
+    differ = found.metadata["differ"].value.split(", ")
+    assert not found.passed and found.severity == dg.AssetCheckSeverity.WARN
+    assert {"M1", "M2:epochs", "P3:network"} <= set(differ) and "P4:neighbours" not in differ
+    (event,) = ran.asset_materializations_for_node(asset.op.name)
+    lines = event.metadata["table"].value.splitlines()[2:]
+    verdicts = [line.split(" | ")[0].removeprefix("| ") for line in lines]
+    assert list(dict.fromkeys(verdicts)) == ["differs", "agrees", "not applicable to this survey"]
+    assert verdicts.count("differs") == event.metadata["differs"].value == len(differ)

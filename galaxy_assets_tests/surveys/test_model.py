@@ -61,11 +61,6 @@ def test_a_wrong_file_is_named_with_the_reason(tmp_path, text, says):
     assert str(path) in str(caught.value)
 
 
-def test_the_papers_numbers_are_replaced_and_not_merged(tmp_path):
-    write(tmp_path, "extends: mirabest\npublished: {D1: {expected: 1256}}\n", "m.yaml")
-    assert set(load_surveys(tmp_path)["mirabest"].published) == {"D1"}
-
-
 def test_two_files_for_one_survey_and_unknown_starts_are_refused(tmp_path):
     write(tmp_path, MINE)
     write(tmp_path, MINE, "other.yaml")

@@ -1,0 +1,72 @@
+"""The paper's numbers as a checklist.
+
+Belongs here: reading `checklist.yaml`, which holds every number of Mohale & Lochner (2023). Does not belong here:
+observing numbers, verdicts (`science.results`), numbers that the paper does not have.
+"""
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from galaxy_assets.surveys.model import Settings
+
+FILE = Path(__file__).with_suffix(".yaml")
+IDS = tuple(
+    f"{letter}{i}"
+    for letter, n in {"D": 3, "P": 4, "B": 5, "E": 7, "C": 8, "A": 6, "S": 1, "M": 6, "T": 2}.items()
+    for i in range(1, n + 1)
+)
+"""What the checklist must cover; an id with several numbers has rows `ID:suffix`."""
+
+
+class Check(Settings):
+    """One number of the paper, and where a survey's own number comes from: a setting, or a table."""
+
+    id: str
+    section: str
+    surveys: tuple[str, ...] = Field(min_length=1, description="surveys the paper has this number for")
+    description: str
+    expected: float | str | tuple[str, ...] = Field(description="text is for settings that are no numbers")
+    tolerance: float = Field(default=0.0, ge=0, description="largest absolute difference that still agrees")
+    reason: str = Field(default="", description="of the tolerance; counts and settings are exact and need none")
+    setting: str | None = Field(default=None, description="dotted path in the survey's YAML, through lists too")
+    asset: str | None = Field(default=None, description="table to materialise where the number is missing")
+    start: str | None = Field(default=None, description="start weights the number is for; {start} stands for each")
+    same_as: str | None = Field(default=None, description="id under which the number is observed, where not `id`")
+    decided_by: Literal["network", "machine"] | None = Field(
+        default=None, description="`network`: compared for the paper's network alone; `machine`: never compared"
+    )
+    note: str = Field(default="", description="what else the paper says, and where it contradicts itself")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Check":
+        if (self.setting is None) == (self.asset is None):
+            raise ValueError(f"{self.id} needs either a setting or an asset, and not both")
+        if bool(self.tolerance) != bool(self.reason):
+            raise ValueError(f"{self.id}: a tolerance needs a reason, and a reason a tolerance")
+        return self
+
+
+@functools.cache
+def checklist() -> tuple[Check, ...]:
+    """Every number of the paper, in its order."""
+    return tuple(map(Check.model_validate, yaml.safe_load(FILE.read_text(encoding="utf-8"))))
+
+
+def fingerprint() -> str:
+    """First 12 hex digits of the sha256 of the checklist: what `results` holds changes with any number of it."""
+    return hashlib.sha256(FILE.read_bytes()).hexdigest()[:12]
+
+
+def checklist_for(start_weights: tuple[str, ...]) -> list[Check]:
+    """The checklist of a survey with these start weights: a number for `{start}` is one row for each of them."""
+    rows = []
+    for check in checklist():
+        for start in start_weights if check.start == "{start}" else (check.start or "",):
+            named = {name: getattr(check, name).replace("{start}", start) for name in ("id", "description")}
+            rows.append(check.model_copy(update=named | {"start": start or None}))
+    return rows
