@@ -100,7 +100,7 @@ def similar(
 
     Of several examples the nearest counts; they are no answers themselves.
 
-    Example: galaxy-assets similar sdss_gz1 --id 587722984435351614 --file ring.png --sheet more_like_these.png
+    Example: galaxy-assets similar sdss_gz1 --id ID --file ring.png --sheet more_like_these.png
     """
     from galaxy_assets import search
     from galaxy_assets.figures.save import save

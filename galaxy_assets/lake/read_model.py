@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 _NOT_TABLES = {"pixels", "checkpoints", "figures"}
 
-# The rule of `science.neighbours.most_similar`, to the last bit: not list_distance, whose order of additions is its own.
+# The rule of `science.neighbours.most_similar` to the last bit: list_distance would add in an order of its own.
 _SIMILAR_TO = """
 create macro {schema}.similar_to(examples, neighbours := 8, start_weights := {main}) as table (
     with features as (
         select galaxy_id, vector::double[] as vector from {schema}.pca_features where init = start_weights
     ), queries as (
-        select query_id, coalesce(vector, error('no clean galaxy ' || query_id || ' in {schema}.pca_features')) as vector
+        select query_id, coalesce(vector, error('no clean galaxy ' || query_id || ' in {schema}')) as vector
         from (select distinct unnest(examples) as query_id) left join features on galaxy_id = query_id
     ), distances as (
         select query_id, galaxy_id as neighbour_id,

@@ -90,8 +90,8 @@ def most_similar(
     leave_out : rows that are no answer: those of the examples that are galaxies of the set.
 
     Returns rows (K,) int64, distances (K,) float64 and, for each, which example it is nearest to (K,) int64. Exact, and
-    equal to the last bit to the SQL of `lake.read_model`, which adds up the squares in the same order. Memory beyond the
-    features does not grow with N. Raises ValueError where examples have another D than the features.
+    equal to the last bit to the SQL of the read model, which adds up the squares in the same order. Memory beyond the
+    features does not grow with N. Raises ValueError without examples, or where they have another D than the features.
     """
     if neighbours < 1 or not len(examples) or examples.shape[1] != features.shape[1]:
         raise ValueError(
