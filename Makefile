@@ -45,10 +45,11 @@ check: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/pyright
 	$(BIN)/dg check defs
 
-# speed of training and embedding beside their peers, on one thread and on all
+# speed of training, embedding and similarity search beside their peers, on one thread and on all
 bench: env
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/similarity.py
 
 # the accuracies of docs/representation.md, three seeds, on the surveys below DATA; hours on a CPU, resumes
 representation: env

@@ -140,10 +140,7 @@ def map_digest(artefact_map: pa.Table) -> str:
 
 def pixels_of(lake: Lake, survey: Survey, cutouts: pa.Table, size: int | None = None) -> PixelStack:
     """The cutouts' pixels: row i of the ledger is row i of the stack, which is checked before any pixel is read."""
-    store = lake.pixels(survey)
-    fingerprints = dict(zip(cutouts["batch"].to_pylist(), cutouts["pixels"].to_pylist(), strict=True))
-    store.check(fingerprints)
-    return store.stack(list(fingerprints), size)
+    return lake.pixels(survey).of(cutouts, size)
 
 
 def rows_of(cutouts: pa.Table, table: pa.Table) -> np.ndarray:

@@ -231,7 +231,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         from galaxy_assets.figures.galleries import contact_sheet
         from galaxy_assets.science.neighbours import most_similar
 
-        ids = pca_features["galaxy_id"].to_pylist()
+        ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
         row = {galaxy: i for i, galaxy in enumerate(ids)}
         asked = survey.similarity.queries or anomaly_ranking["galaxy_id"].to_pylist()[: survey.similarity.n_queries]
         unknown = [galaxy for galaxy in asked if galaxy not in row]
@@ -240,15 +240,14 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                 f"similarity.queries of {survey.name}: {', '.join(unknown)} not among the clean galaxies; "
                 "correct the survey's YAML or look in clean_galaxies for the rule that removed them"
             )
-        queries = np.array([row[galaxy] for galaxy in asked])
-        neighbours, distances = most_similar(
-            column_to_vectors(pca_features["vector"]), queries, survey.similarity.neighbours
-        )
+        features, queries = column_to_vectors(pca_features["vector"]), [row[galaxy] for galaxy in asked]
+        found = [most_similar(features, ids, features[[q]], survey.similarity.neighbours, [q]) for q in queries]
+        neighbours, distances = (np.stack([answer[i] for answer in found]) for i in (0, 1))
         k = neighbours.shape[1]
         table = pa.table(
             {
                 "query_id": [galaxy for galaxy in asked for _ in range(k)],
-                "neighbour_id": [ids[i] for i in neighbours.ravel()],
+                "neighbour_id": pa.array(ids[neighbours.ravel()], pa.string()),
                 "distance": distances.ravel(),
                 "rank": pa.array(list(range(1, k + 1)) * len(asked), pa.int32()),
             }

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture, result, survey_asset
-from galaxy_assets.lake.checkpoints import Training, file_sha256
+from galaxy_assets.lake.checkpoints import Training, chosen_checkpoint, file_sha256
 from galaxy_assets.lake.pixels import PixelStack
 from galaxy_assets.lake.tables import column_to_vectors, digest, read_table, vectors_to_column
 from galaxy_assets.surveys.model import Recipe, Survey
@@ -219,13 +219,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         from galaxy_assets.science.encoders import choose_devices, embed, load_encoder
 
         key = context.partition_key.keys_by_dimension
-        row = next(r for r in byol_checkpoints.to_pylist() if r["chosen"])
-        path = lake.layout.root / row["path"]
-        if not path.exists() or file_sha256(path) != row["sha256"]:
-            raise ValueError(
-                f"{path} is not the checkpoint its ledger records (sha256 {row['sha256']}); materialise "
-                f"{survey.name}/byol_checkpoints for {key['init']} again"
-            )
+        row, path = chosen_checkpoint(byol_checkpoints, lake.layout.root)
         kept = clean_galaxies.filter(clean_galaxies["kept"])
         kept = kept.filter(pa.compute.equal(kept["batch"], key["batch"]))
         pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
@@ -265,12 +259,9 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
     @survey_asset(survey, "4_representation", paper="4.2", by="batch_init", reads=["embeddings", "pca_model"])
     def pca_features(context: dg.AssetExecutionContext, embeddings: pa.Table, pca_model: pa.Table):
         """The batch's galaxies in principal components: what clustering, ranking and similarity search read."""
-        from galaxy_assets.science.pca import PcaModel
+        from galaxy_assets.science.pca import table_to_model
 
-        vectors = column_to_vectors(pca_model["vector"])
-        explained = pca_model["explained_variance"].to_numpy()[1:], pca_model["explained_variance_ratio"].to_numpy()[1:]
-        model = PcaModel(vectors[0], vectors[1:], *explained)
-        features = model.transform(column_to_vectors(embeddings["vector"]))
+        features = table_to_model(pca_model).transform(column_to_vectors(embeddings["vector"]))
         init = context.partition_key.keys_by_dimension["init"]
         return result(with_vectors(embeddings, init, features), metadata={"components": features.shape[1]})
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from galaxy_assets.atomic import replacing
 
 
@@ -17,6 +19,21 @@ def file_sha256(path: Path) -> str:
     """sha256 of a file, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def chosen_checkpoint(ledger: pa.Table, root: Path) -> tuple[dict[str, Any], Path]:
+    """The chosen epoch's row of `byol_checkpoints` and its weights below the data folder `root`.
+
+    Raises ValueError unless the weights are there and are those that the row records.
+    """
+    row = next(row for row in ledger.to_pylist() if row["chosen"])
+    path = root / row["path"]
+    if not path.exists() or file_sha256(path) != row["sha256"]:
+        raise ValueError(
+            f"{path} is not the checkpoint its ledger records (sha256 {row['sha256']}); materialise "
+            f"byol_checkpoints for {row['init']} again"
+        )
+    return row, path
 
 
 @dataclass(frozen=True)

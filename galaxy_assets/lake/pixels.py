@@ -27,6 +27,17 @@ log = logging.getLogger(__name__)
 Chunk = Callable[[range], tuple[np.ndarray, pa.Table]]
 
 
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """A cutout (H, H, C) at a network's input size, uint8 (size, size, C)."""
+    import cv2
+
+    if size == len(image):
+        return image
+    kernel = cv2.INTER_AREA if size < len(image) else cv2.INTER_CUBIC
+    resized = cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=kernel)
+    return resized.reshape(size, size, image.shape[2])
+
+
 @dataclass(frozen=True)
 class PixelStore:
     """The cutouts of one survey, a folder per batch."""
@@ -130,21 +141,24 @@ class PixelStore:
             return pixels
         resized = self.folder / batch / f"size_{size:03d}.npy"
         if not resized.exists():
-            import cv2
-
-            smaller = size < pixels.shape[1]
             with replacing(resized) as partial:
                 out = np.lib.format.open_memmap(
                     partial, mode="w+", dtype=np.uint8, shape=(len(pixels), size, size, pixels.shape[3])
                 )
                 for i, image in enumerate(pixels):
-                    kernel = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-                    out[i] = cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=kernel).reshape(
-                        out.shape[1:]
-                    )
+                    out[i] = resize(image, size)
                 out.flush()
                 del out
         return _map_one(resized)
+
+    def of(self, cutouts: pa.Table, size: int | None = None) -> "PixelStack":
+        """The pixels of a ledger's batches: row i of the table is row i of the stack.
+
+        Raises FileNotFoundError, see `check` and `read`.
+        """
+        fingerprints = dict(zip(cutouts["batch"].to_pylist(), cutouts["pixels"].to_pylist(), strict=True))
+        self.check(fingerprints)
+        return self.stack(list(fingerprints), size)
 
     def stack(self, batches: Sequence[str], size: int | None = None) -> "PixelStack":
         """Several batches as one array-like, in the order given."""

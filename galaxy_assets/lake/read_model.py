@@ -1,4 +1,4 @@
-"""The DuckDB read model: a schema per survey and a view per asset over its Parquet files.
+"""The DuckDB read model: a schema per survey, a view per asset over its Parquet files, and the similarity search.
 
 Belongs here: publishing and opening it. Does not belong here: any data of its own; the file can always be rebuilt.
 """
@@ -10,10 +10,33 @@ import duckdb
 
 from galaxy_assets.atomic import replacing
 from galaxy_assets.lake.layout import Layout
+from galaxy_assets.surveys.model import load_surveys
 
 log = logging.getLogger(__name__)
 
 _NOT_TABLES = {"pixels", "checkpoints", "figures", "worksheets"}
+
+# The rule of `science.neighbours.most_similar` to the last bit: list_distance would add in an order of its own.
+_SIMILAR_TO = """
+create macro {schema}.similar_to(examples, neighbours := 8, start_weights := {main}) as table (
+    with features as (
+        select galaxy_id, vector::double[] as vector from {schema}.pca_features where init = start_weights
+    ), queries as (
+        select query_id, coalesce(vector, error('no clean galaxy ' || query_id || ' in {schema}')) as vector
+        from (select distinct unnest(examples) as query_id) left join features on galaxy_id = query_id
+    ), distances as (
+        select query_id, galaxy_id as neighbour_id,
+            sqrt(list_sum([(x - queries.vector[i]) * (x - queries.vector[i]) for x, i in features.vector])) as distance
+        from features, queries where galaxy_id not in (select query_id from queries)
+    ), answers as (
+        select neighbour_id, min({{'distance': distance, 'query_id': query_id}}) as nearest
+        from distances group by neighbour_id
+    )
+    select nearest.query_id as query_id, neighbour_id, nearest.distance as distance,
+        (row_number() over (order by nearest.distance, neighbour_id))::integer as rank
+    from answers order by rank limit neighbours
+)
+"""
 
 
 def _quoted(name: str, mark: str = '"') -> str:
@@ -23,9 +46,12 @@ def _quoted(name: str, mark: str = '"') -> str:
 def publish(layout: Layout) -> list[str]:
     """Rebuild the read model beside the live file and swap it in by rename; returns the views' names.
 
+    Beside its views a survey has the table macro `similar_to(examples, neighbours := 8, start_weights := <the main>)`:
+    the columns of `similar_galaxies` for a list of galaxy ids, see docs/similarity.md.
+
     Readers that have the old file open keep their snapshot and never wait.
     """
-    views = []
+    views, surveys = [], load_surveys(layout.root)
     with replacing(layout.read_model) as partial, duckdb.connect(partial) as connection:
         for survey in sorted(path for path in layout.lake.glob("[!.]*") if path.is_dir()):
             connection.execute(f"create schema {_quoted(survey.name)}")
@@ -38,6 +64,9 @@ def publish(layout: Layout) -> list[str]:
                 source = f"read_parquet({_quoted(str(files), chr(39))}, union_by_name=true, hive_partitioning=false)"
                 connection.execute(f"create view {view} as select * from {source}")
                 views.append(f"{survey.name}.{name}")
+                if name == "pca_features" and survey.name in surveys:
+                    main = _quoted(surveys[survey.name].main_start_weights, "'")
+                    connection.execute(_SIMILAR_TO.format(schema=_quoted(survey.name), main=main))
     log.info("read model: %d views in %s", len(views), layout.read_model)
     return views
 

@@ -3,6 +3,8 @@
 Belongs here: Euclidean neighbours and what is read off them. Does not belong here: choosing classes or queries.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -64,24 +66,60 @@ def _neighbour_lists(features: np.ndarray, length: int) -> np.ndarray:
     return search.kneighbors(return_distance=False)
 
 
-def most_similar(features: np.ndarray, queries: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest galaxies to each query in Euclidean distance, the query itself left out (paper 7.2).
+_BLOCK = 4096  # galaxies at once: their float64 copy stays in the processor's cache
+
+
+def most_similar(
+    features: np.ndarray,
+    ids: np.ndarray,
+    examples: np.ndarray,
+    neighbours: int,
+    leave_out: np.ndarray | Sequence[int] = (),
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The galaxies most like an example, or like any of several: nearest first in Euclidean distance (paper 7.2).
+
+    Of several examples the nearest one counts. Rings of many colours are then each a reason to be found, where a mean
+    over the examples would look for a galaxy between them, of which there may be none.
 
     Parameters
     ----------
     features : (N, D) float.
-    queries : (Q,) int, rows of `features`.
-    neighbours : 8 in the paper; fewer where there are fewer galaxies.
+    ids : (N,) str, which order galaxies at the same distance.
+    examples : (Q, D) float, galaxies of the set or not; between examples at the same distance the first counts.
+    neighbours : at least 1, 8 in the paper; fewer are returned where there are fewer galaxies.
+    leave_out : rows that are no answer: those of the examples that are galaxies of the set.
 
-    Returns indices (Q, neighbours) int64 and distances (Q, neighbours) float64; ties go to the lower row.
+    Returns rows (K,) int64, distances (K,) float64 and, for each, which example it is nearest to (K,) int64. Exact, and
+    equal to the last bit to the SQL of the read model, which adds up the squares in the same order. Memory beyond the
+    features does not grow with N. Raises ValueError without examples, or where they have another D than the features.
     """
-    features = features.astype(np.float64)
-    count = min(neighbours, len(features) - 1)
-    indices = np.empty((len(queries), count), np.int64)
-    distances = np.empty((len(queries), count))
-    for i, query in enumerate(queries):
-        distance = np.sqrt(((features - features[query]) ** 2).sum(axis=1))
-        distance[query] = np.inf
-        indices[i] = np.argsort(distance, kind="stable")[:count]
-        distances[i] = distance[indices[i]]
-    return indices, distances
+    if neighbours < 1 or not len(examples) or examples.shape[1] != features.shape[1]:
+        raise ValueError(
+            f"{neighbours} neighbours of examples {examples.shape} among features {features.shape}: "
+            "at least one neighbour, one example and the same features are needed"
+        )
+    # as many more as are left out, which then are dropped
+    count, rows, distances = neighbours + len(leave_out), np.empty(0, np.int64), np.empty(0)
+    for begin in range(0, len(features), _BLOCK):
+        block = features[begin : begin + _BLOCK]
+        rows = np.concatenate([rows, begin + np.arange(len(block))])
+        distances = np.concatenate([distances, _distances(block, examples).min(axis=0)])
+        if len(rows) > count:
+            near = np.flatnonzero(distances <= np.partition(distances, count - 1)[count - 1])
+            rows, distances = rows[near], distances[near]
+        order = np.lexsort((ids[rows], distances))[:count]
+        rows, distances = rows[order], distances[order]
+    answers = np.flatnonzero(~np.isin(rows, leave_out))[:neighbours]
+    rows, distances = rows[answers], distances[answers]
+    return rows, distances, _distances(features[rows], examples).argmin(axis=0)
+
+
+def _distances(features: np.ndarray, examples: np.ndarray) -> np.ndarray:
+    """From each example to each galaxy, (Q, N) float64."""
+    columns = np.ascontiguousarray(features.T, np.float64)
+    squares = np.zeros((len(examples), len(features)))
+    for total, example in zip(squares, examples.astype(np.float64), strict=True):
+        # one component after the other: numpy's own sum may take any order, which decides the last bit and so ties
+        for column, value in zip(columns, example, strict=True):
+            total += (column - value) ** 2
+    return np.sqrt(squares)

@@ -6,6 +6,7 @@ Belongs here: fitting, and applying a model kept as arrays. Does not belong here
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,10 @@ def fit(features: np.ndarray, variance: float) -> PcaModel:
         *(np.asarray(a, np.float32) for a in (pca.mean_, pca.components_)),
         *(np.asarray(a, np.float32) for a in (pca.explained_variance_, pca.explained_variance_ratio_)),
     )
+
+
+def table_to_model(table: pa.Table) -> PcaModel:
+    """The model that the rows of `pca_model` hold: the mean, then each component."""
+    vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
+    explained = (table[name].to_numpy()[1:] for name in ("explained_variance", "explained_variance_ratio"))
+    return PcaModel(vectors[0], vectors[1:], *explained)

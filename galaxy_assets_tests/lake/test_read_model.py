@@ -1,13 +1,15 @@
 """The DuckDB read model: views over the lake, swapped in whole, read-only to users."""
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
-from galaxy_assets.lake.tables import write_table
+from galaxy_assets.lake.tables import vectors_to_column, write_table
+from galaxy_assets.science.neighbours import most_similar
 
 
 def test_views_cover_plain_and_partitioned_tables_and_nothing_else(tmp_path):
@@ -45,3 +47,34 @@ def test_names_are_quoted(tmp_path):
 def test_without_a_run_the_error_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="make demo"):
         connect(tmp_path)
+
+
+@pytest.mark.parametrize("step", [None, 1.0, 0.1])
+def test_similar_galaxies_in_sql_are_those_of_python_to_the_last_bit(tmp_path, step):
+    layout, rng = Layout(tmp_path), np.random.default_rng(0)
+    # with a step distances repeat and galaxies coincide, and ids must decide
+    features = rng.normal(size=(600, 29)) if step is None else rng.integers(-1, 2, (600, 4)) * step
+    features, ids = features.astype(np.float32), np.array([f"{i}" for i in rng.permutation(600)], dtype=object)
+    other = rng.normal(size=(600, 3))  # the other start keeps another number of components
+    for batch, part in (("b1", slice(0, 250)), ("b2", slice(250, 600))):
+        for init, vectors in (("imagenet", features), ("random", other)):
+            columns = {"galaxy_id": ids[part], "init": [init] * len(ids[part])}
+            table = pa.table(columns | {"vector": vectors_to_column(vectors[part])})
+            write_table(table, layout.table("sdss_gz1", "pca_features", batch, init))
+    publish(layout)
+    with connect(tmp_path) as lake:
+        for rows in ([3], [599], [7, 300, 301, 5]):
+            rows = sorted(rows, key=lambda row: ids[row])
+            found, distances, nearest = most_similar(features, ids, features[rows], 40, rows)
+            expected = [
+                (ids[rows[example]], ids[row], distance, rank)
+                for rank, (row, distance, example) in enumerate(zip(found, distances, nearest, strict=True), 1)
+            ]
+            answer = lake.execute("select * from sdss_gz1.similar_to(?, 40)", [[ids[row] for row in rows]]).fetchall()
+            assert answer == expected
+        [(query, galaxy, *_)] = lake.sql("from sdss_gz1.similar_to(['0'], 1, start_weights := 'random')").fetchall()
+        row = list(ids).index("0")
+        assert query == "0" and galaxy == ids[most_similar(other.astype(np.float32), ids, other[[row]], 1, [row])[0][0]]
+        assert len(lake.sql("from sdss_gz1.similar_to(['0'])").fetchall()) == 8
+        with pytest.raises(duckdb.Error, match="no clean galaxy nosuch"):
+            lake.sql("from sdss_gz1.similar_to(['0', 'nosuch'])").fetchall()

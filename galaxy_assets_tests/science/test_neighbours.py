@@ -1,5 +1,8 @@
 """Accuracy of neighbours and the similarity search, against brute force."""
 
+import functools
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,14 +71,54 @@ def test_too_few_members_are_an_error_that_counts_them():
         knn_accuracies(np.zeros((10, 2)), np.array(["a"] * 9 + ["b"]), **SETTINGS)
 
 
+@st.composite
+def searches(draw):
+    """Features with many equal distances and equal galaxies, ids in no order, examples in the set and beside it."""
+    n, d = draw(st.integers(1, 40)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    step = draw(st.sampled_from([1.0, 0.1, 1e-7]))
+    features = (rng.integers(-2, 3, (n, d)) * step).astype(np.float32)
+    ids = np.array([f"g{i}" for i in rng.permutation(n)], dtype=object)
+    rows = rng.choice(n, draw(st.integers(0, min(n, 3))), replace=False)
+    beside = (rng.integers(-2, 3, (draw(st.integers(0 if len(rows) else 1, 2)), d)) * step).astype(np.float32)
+    return features, ids, np.vstack([features[rows], beside]), rows, draw(st.integers(1, 45))
+
+
+@settings(max_examples=150, deadline=None)
+@given(search=searches(), block=st.integers(1, 50))
+def test_the_order_is_that_of_brute_force_with_ties_by_id(search, block):
+    features, ids, examples, rows, k = search
+    expected = []
+    for row in set(range(len(features))) - set(rows.tolist()):
+        differences = features[row].astype(np.float64) - examples.astype(np.float64)
+        squares = [functools.reduce(float.__add__, [x * x for x in d]) for d in differences.tolist()]
+        distance, which = min((math.sqrt(s), i) for i, s in enumerate(squares))
+        expected.append((distance, ids[row], row, which))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "_BLOCK", block)
+        found, distances, nearest = most_similar(features, ids, examples, k, rows)
+    answers = zip(distances.tolist(), ids[found], found.tolist(), nearest.tolist(), strict=True)
+    assert list(answers) == sorted(expected)[:k]
+
+
 @settings(max_examples=25, deadline=None)
 @given(n=st.integers(2, 40), d=st.integers(1, 6), k=st.integers(1, 10), seed=st.integers(0, 99))
 def test_similar_galaxies_are_those_of_scikit_learn_without_the_query(n, d, k, seed):
     features = np.random.default_rng(seed).normal(size=(n, d))
-    queries = np.arange(min(n, 3))
-    indices, distances = most_similar(features, queries, k)
     count = min(k, n - 1)
-    expected = NearestNeighbors(n_neighbors=count + 1).fit(features).kneighbors(features[queries])
-    assert indices.shape == distances.shape == (len(queries), count)
-    np.testing.assert_array_equal(indices, expected[1][:, 1:])
-    np.testing.assert_allclose(distances, expected[0][:, 1:], atol=1e-9)
+    expected = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(features).kneighbors(features[:1])
+    found, distances, _ = most_similar(features, np.arange(n), features[:1], k, [0])
+    np.testing.assert_array_equal(found, expected[1][0, 1:])
+    np.testing.assert_allclose(distances, expected[0][0, 1:], atol=1e-7)
+
+
+def test_of_several_examples_the_nearest_counts():
+    features = np.array([[0.0], [10.0], [1.0], [5.0], [9.5]])
+    found, distances, nearest = most_similar(features, np.array(list("abcde")), features[:2], 8, [0, 1])
+    assert (found.tolist(), distances.tolist(), nearest.tolist()) == ([4, 2, 3], [0.5, 1.0, 5.0], [1, 0, 0])
+
+
+@pytest.mark.parametrize("examples, k", [(np.zeros((1, 3)), 8), (np.zeros((0, 2)), 8), (np.zeros((1, 2)), 0)])
+def test_a_search_that_makes_no_sense_is_an_error(examples, k):
+    with pytest.raises(ValueError, match="at least one neighbour"):
+        most_similar(np.zeros((5, 2)), np.arange(5), examples, k)

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.surveys.images import UnreadableImage, decode
 from galaxy_assets.surveys.model import Source, SurveyError
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,20 @@ def open_reader(source: Source, raw: Path) -> Reader:
         "fits_folder": FitsFolder,
     }
     return readers[source.reader](source, path)
+
+
+def decode_file(path: Path) -> np.ndarray:
+    """Decoded pixels of a person's own PNG, JPEG or FITS file, as the readers decode a survey's (see `Reader.image`).
+
+    FITS is known by its suffix, the others by their content. Raises UnreadableImage, which names the file.
+    """
+    from galaxy_assets.surveys.readers import fits_folder
+
+    fits = path.name.lower().endswith(fits_folder.FitsFolder.suffixes)
+    try:
+        return fits_folder.decode(path) if fits else decode(path)
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{path}: {error.reason}", error.problem) from error
 
 
 def _simulate(source: Source, path: Path) -> None:

@@ -61,17 +61,26 @@ class FitsFolder(ImageFolder):
         return (ra % 360, dec) if np.isfinite([ra, dec]).all() else (None, None)
 
     def image(self, file: str) -> np.ndarray:
-        with _first_image(inside(self.folder, file)) as hdu:
-            check_size(hdu.shape[-1], hdu.shape[-2])
-            planes = int(np.prod(hdu.shape[:-2]))
-            bands = str(hdu.header.get("BANDS", "grz"))
-            if planes not in (1, 3) or (planes == 3 and bands != "grz"):
-                raise UnreadableImage(f"{planes} planes of bands {bands}; expected one plane, or the three of grz")
-            data = np.asarray(hdu.data, dtype=np.float32).reshape(planes, *hdu.shape[-2:])
-        if not np.isfinite(data).any():
-            raise UnreadableImage("only NaN or infinite pixels")
-        data = np.nan_to_num(data, nan=0.0, posinf=0.0, neginf=0.0)
-        return data[0] if planes == 1 else _rgb(data)
+        return decode(inside(self.folder, file))
+
+
+def decode(path: Path) -> np.ndarray:
+    """Decode a FITS file: float32 (H, W) of one plane, uint8 (H, W, 3) of the three of grz.
+
+    Raises UnreadableImage if it holds neither, is damaged, or has a size that `check_size` refuses; the size is checked
+    before any pixel is read.
+    """
+    with _first_image(path) as hdu:
+        check_size(hdu.shape[-1], hdu.shape[-2])
+        planes = int(np.prod(hdu.shape[:-2]))
+        bands = str(hdu.header.get("BANDS", "grz"))
+        if planes not in (1, 3) or (planes == 3 and bands != "grz"):
+            raise UnreadableImage(f"{planes} planes of bands {bands}; expected one plane, or the three of grz")
+        data = np.asarray(hdu.data, dtype=np.float32).reshape(planes, *hdu.shape[-2:])
+    if not np.isfinite(data).any():
+        raise UnreadableImage("only NaN or infinite pixels")
+    data = np.nan_to_num(data, nan=0.0, posinf=0.0, neginf=0.0)
+    return data[0] if planes == 1 else _rgb(data)
 
 
 def _rgb(grz: np.ndarray) -> np.ndarray:
