@@ -66,10 +66,10 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
     scores : (L,) float, 0-5.
     learner : `published`: kernel Matern(nu=1.5) + white noise, both from 1 and without an amplitude, on the features as
         they are, as Astronomaly's `protege.GaussianProcess`; hyper-parameters are scikit-learn's optimum, and one that
-        ends at its bound is warned of. `corrected`: every component is divided by its standard deviation (as Walmsley
-        et al. 2022 do), the length scale is half the median distance between labelled galaxies, a priori the score is
-        0 +- 2.5, and the noise has half that variance. Nothing is optimised: among few anomalies the likelihood is
-        highest where all of them are noise (docs/anomaly-search.md).
+        ends at its bound is warned of. `corrected`: every component is divided by the square root of its standard
+        deviation, half way to standardised ones; the length scale is the median distance between labelled galaxies, a
+        priori the score is 0 +- 2.5, and the noise has half that variance. Nothing is optimised: among few anomalies
+        the likelihood is often highest where all of them are noise (docs/anomaly-search.md).
     """
     from scipy.spatial.distance import pdist
     from sklearn.exceptions import ConvergenceWarning
@@ -78,10 +78,10 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
 
     if learner == "corrected":
         std = features.std(axis=0, dtype=np.float64)
-        scale = np.where(std > 0, std, 1.0)
+        scale = np.sqrt(np.where(std > 0, std, 1.0))
         distance = float(np.median(pdist(features[rows] / scale))) if len(rows) > 1 else 0.0
         amplitude = _PRIOR_STD**2
-        kernel = ConstantKernel(amplitude) * Matern(distance / 2 or 1.0, nu=1.5) + WhiteKernel(amplitude / 2)
+        kernel = ConstantKernel(amplitude) * Matern(distance or 1.0, nu=1.5) + WhiteKernel(amplitude / 2)
         process = GaussianProcessRegressor(kernel, optimizer=None)
     else:
         scale = np.ones(features.shape[1])

@@ -257,7 +257,7 @@ class Anomaly(Settings):
     trade_off: float = Field(default=0.5, description="of expected improvement, which the published learner asks by")
     learner: Literal["published", "corrected"] = Field(
         default="corrected",
-        description="`published`; or `corrected`: standardised components, a fixed kernel, the strangest first until "
+        description="`published`; or `corrected`: half-standardised components, a fixed kernel, the strangest until "
         "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md)",
     )
 

@@ -88,20 +88,20 @@ def test_the_published_posterior_is_scikit_learns_and_the_formula_whatever_the_b
     assert not found.flat and found.kernel == str(reference.kernel_)
 
 
-def test_the_corrected_posterior_is_the_formula_on_standardised_components():
+def test_the_corrected_posterior_is_the_formula_on_half_standardised_components():
     features, _, strange = world()
     features *= [50, 3, 1, 0.1]
     rows, scores = np.arange(0, 400, 7), 5.0 * strange[::7]
-    scaled = features / features.std(axis=0)
+    scaled = features / np.sqrt(features.std(axis=0))
     distances = cdist(scaled[rows], scaled[rows])[np.triu_indices(len(rows), 1)]
-    kernel = ConstantKernel(6.25) * Matern(np.median(distances) / 2, nu=1.5) + WhiteKernel(3.125)
+    kernel = ConstantKernel(6.25) * Matern(np.median(distances), nu=1.5) + WhiteKernel(3.125)
     reference = GaussianProcessRegressor(kernel, optimizer=None).fit(scaled[rows], scores)
     mean, std = by_hand(reference, scaled[rows], scores, scaled)
     found = al.posterior(features, rows, scores, "corrected")
     np.testing.assert_allclose(found.mean, mean, atol=1e-6)
     np.testing.assert_allclose(found.std, std, atol=1e-6)
     assert found.at_bounds == ()
-    units = al.posterior(features * [1e-3, 1, 20, 7], rows, scores, "corrected")
+    units = al.posterior(features * 1e-3, rows, scores, "corrected")
     np.testing.assert_allclose(units.mean, found.mean, atol=1e-9)
 
 
