@@ -50,7 +50,8 @@ GRAPH = {
     "training_candidates": ["cluster_labels", "cluster_summary", "cutouts"],
     "label_events": ["catalogue", "cutouts", "pca_features", "volunteer_votes"],
     "anomaly_ranking": ["cutouts", "label_events", "pca_features"],
-    "anomaly_recall": ["anomaly_ranking", "catalogue", "umap", "volunteer_votes"],
+    "baseline_rankings": ["catalogue", "pca_features", "volunteer_votes"],
+    "anomaly_recall": ["anomaly_ranking", "baseline_rankings", "catalogue", "umap", "volunteer_votes"],
     "similar_galaxies": ["anomaly_ranking", "cutouts", "pca_features"],
     "results": [
         "anomaly_recall",

@@ -1,7 +1,7 @@
 """Discoveries: the active-learning anomaly search and the similarity search (paper 7).
 
-Belongs here: label events, the ranking they lead to, its recall, neighbours. Does not belong here: the Gaussian process
-(`science.active_learning`).
+Belongs here: label events, the ranking they lead to, the baselines beside it, its recall, neighbours. Does not belong
+here: the Gaussian process (`science.active_learning`).
 """
 
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ EVENTS = pa.schema(
     ]
 )
 ORACLE = "volunteer_oracle"
+BASELINES = ("isolation_forest", "local_outlier_factor", "published")
 
 
 def oracle_scores(ids: list[str], catalogue: pa.Table, volunteer_votes: pa.Table, anomaly: Anomaly):
@@ -51,9 +52,27 @@ def oracle_scores(ids: list[str], catalogue: pa.Table, volunteer_votes: pa.Table
 
 
 def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`label_events`, `anomaly_ranking`, `anomaly_recall` and `similar_galaxies` of a survey."""
+    """`label_events`, `anomaly_ranking`, `baseline_rankings`, `anomaly_recall` and `similar_galaxies` of a survey."""
     anomaly = survey.anomaly
     main = {"init": survey.main_start_weights}
+
+    def simulated(learner: active_learning.Learner, features: np.ndarray, ids: np.ndarray, score: np.ndarray):
+        """The search over the galaxies that have a score (-1 is none), and its queries' rows in `features`."""
+        pool = np.flatnonzero(score >= 0)
+        if not len(pool):
+            return [], pool
+        queries = active_learning.search(
+            features[pool],
+            ids[pool],
+            lambda rows: score[pool[rows]],
+            seeds=anomaly.seeds,
+            per_round=anomaly.per_round,
+            budget=anomaly.budget,
+            trade_off=anomaly.trade_off,
+            learner=learner,
+            seed=survey.recipe.seed,
+        )
+        return queries, pool[[q.row for q in queries]]
 
     @survey_asset(
         survey,
@@ -69,37 +88,27 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     ):
         """Scores 0-5 as events: who, when, which galaxy, in which round, and the features they were ranked by. The
         simulated volunteers answer the active-learning search over the labelled galaxies: seeds along the first
-        principal component, then the best expected improvement, round by round until the budget is spent."""
+        principal component, then what the survey's learner asks for, round by round until the budget is spent."""
         from galaxy_assets.figures.galleries import query_history
 
         ids = np.array(pca_features["galaxy_id"].to_pylist())
         score, true = oracle_scores(ids.tolist(), catalogue, volunteer_votes, anomaly)
-        pool = np.flatnonzero(score >= 0)
-        features = column_to_vectors(pca_features["vector"])
-        queries = []
-        if len(pool):
-            queries = active_learning.search(
-                features[pool],
-                ids[pool],
-                lambda rows: score[pool[rows]],
-                seeds=anomaly.seeds,
-                per_round=anomaly.per_round,
-                budget=anomaly.budget,
-                trade_off=anomaly.trade_off,
-                start=anomaly.length_scale_start,
-            )
+        queries, asked = simulated(anomaly.learner, column_to_vectors(pca_features["vector"]), ids, score)
         now, seen = datetime.now(UTC), digest(pca_features)
         rows = [
-            (i, now, ORACLE, ids[pool[q.row]], q.score, q.round, q.acquisition, seen) for i, q in enumerate(queries)
+            (i, now, ORACLE, ids[row], q.score, q.round, q.acquisition, seen)
+            for i, (q, row) in enumerate(zip(queries, asked, strict=True))
         ]
         table = pa.Table.from_pylist([dict(zip(EVENTS.names, row, strict=True)) for row in rows], schema=EVENTS)
-        shown = [q for r in {q.round for q in queries} for q in [q for q in queries if q.round == r][:5]]
-        metadata = {"labelled galaxies": len(pool), "true anomalies": int(true.sum()), "scored": len(queries)}
-        metadata["true anomalies shown"] = int(sum(true[pool[q.row]] for q in queries))
-        if shown:
+        rounds = np.array([q.round for q in queries], int)
+        shown = np.concatenate([np.flatnonzero(rounds == r)[:5] for r in np.unique(rounds)]) if queries else []
+        labelled = int((score >= 0).sum())
+        metadata = {"labelled galaxies": labelled, "true anomalies": int(true.sum()), "scored": len(queries)}
+        metadata["true anomalies shown"] = int(true[asked].sum())
+        if queries:
             stack = pixels_of(lake, survey, cutouts)
-            images = stack[rows_of(cutouts, pca_features.take([pool[q.row] for q in shown]))]
-            sheet = query_history(list(images), [q.score for q in shown], [q.round for q in shown])
+            images = stack[rows_of(cutouts, pca_features.take(asked[shown]))]
+            sheet = query_history(list(images), [queries[i].score for i in shown], rounds[shown].tolist())
             metadata |= picture(lake, survey, sheet, "query_history")
         return result(
             table,
@@ -108,8 +117,8 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             checks=[
                 check(
                     "oracle_labelled",
-                    len(pool) > 0 and bool(true.any()),
-                    f"{len(pool)} labelled galaxies, {int(true.sum())} true {anomaly.name}",
+                    bool(true.any()),
+                    f"{labelled} labelled galaxies, {int(true.sum())} true {anomaly.name}",
                     warn=True,
                 )
             ],
@@ -122,11 +131,15 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         reads={"cutouts": {}, "pca_features": main, "label_events": {}},
         settings=[anomaly, survey.main_start_weights],
         kinds=("scikitlearn", "parquet"),
-        checks={"posterior_informed": "The scores given tell galaxies apart: the posterior is not flat."},
+        checks={
+            "posterior_informed": "The scores given tell galaxies apart: the posterior is not flat.",
+            "hyper_parameters_inside": "No hyper-parameter of the Gaussian process ended at its bound.",
+        },
     )
     def anomaly_ranking(lake: Lake, cutouts: pa.Table, pca_features: pa.Table, label_events: pa.Table):
         """Every clean galaxy by falling predicted score, with its uncertainty and the round in which it was shown to
-        anybody. Before any score is given the ranking is an isolation forest's, and its uncertainty null."""
+        anybody. The corrected learner keeps a score given in place of the predicted one. Before any score is given, and
+        for the corrected learner until scores differ, the ranking is an isolation forest's and its uncertainty null."""
         from galaxy_assets.figures.galleries import contact_sheet
 
         features = column_to_vectors(pca_features["vector"])
@@ -134,17 +147,18 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         row = {galaxy: i for i, galaxy in enumerate(ids)}
         events = [e for e in label_events.to_pylist() if e["galaxy_id"] in row]
         queried = {e["galaxy_id"]: e["round"] for e in events}
-        if events:
-            state = active_learning.posterior(
-                features,
-                np.array([row[e["galaxy_id"]] for e in events]),
-                np.array([e["score"] for e in events]),
-                anomaly.length_scale_start,
-            )
-            score, std, flat, kernel = state.mean, pa.array(state.std), state.flat, state.kernel
+        rows = np.array([row[e["galaxy_id"]] for e in events], int)
+        given = np.array([e["score"] for e in events], float)
+        corrected = anomaly.learner == "corrected"
+        if len(events) and not (corrected and np.ptp(given) == 0):
+            state = active_learning.posterior(features, rows, given, anomaly.learner)
+            score, std, kernel, at_bounds = state.mean, pa.array(state.std), state.kernel, state.at_bounds
+            flat = state.flat
         else:
-            score, flat, kernel = active_learning.unsupervised_score(features, survey.recipe.seed), False, "none"
-            std = pa.nulls(len(ids), pa.float64())
+            score, kernel, at_bounds = active_learning.unsupervised_score(features, survey.recipe.seed), "none", ()
+            std, flat = pa.nulls(len(ids), pa.float64()), len(events) > 0
+        if corrected:
+            score = active_learning.scored(score, rows, given)
         order = active_learning.best_first(score, ids)
         rank = np.empty(len(ids), np.int64)
         rank[order] = np.arange(1, len(ids) + 1)
@@ -157,23 +171,77 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         sheet = contact_sheet(list(top), [f"{s:.2f}" for s in table["score"].to_pylist()[:40]], columns=8)
         return result(
             table,
-            metadata={"scores given": len(events), "kernel": kernel, **picture(lake, survey, sheet, "top_ranked")},
-            checks=[check("posterior_informed", not flat, kernel, warn=True)],
+            metadata={
+                "scores given": len(events),
+                "learner": anomaly.learner,
+                "kernel": kernel,
+                "at bounds": ", ".join(at_bounds) or "none",
+                **picture(lake, survey, sheet, "top_ranked"),
+            },
+            checks=[
+                check("posterior_informed", not flat, f"kernel: {kernel}", warn=True),
+                check("hyper_parameters_inside", not at_bounds, ", ".join(at_bounds) or kernel, warn=True),
+            ],
         )
 
     @survey_asset(
         survey,
         "7_discovery",
+        paper="7.1; the learner as published, and what needs no labels",
+        reads={"catalogue": {}, "volunteer_votes": {}, "pca_features": main},
+        settings=[anomaly, survey.main_start_weights],
+        kinds=("scikitlearn", "parquet"),
+    )
+    def baseline_rankings(
+        catalogue: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
+    ) -> dg.MaterializeResult[pa.Table]:
+        """What the ranking is measured against, for every clean galaxy: the scores of an isolation forest and of the
+        local outlier factor (larger is stranger), and the predicted score, its uncertainty and the rounds of a search
+        of its own by the learner as published; null where the survey has nothing to search for."""
+        features = column_to_vectors(pca_features["vector"])
+        ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
+        score, _ = oracle_scores(ids.tolist(), catalogue, volunteer_votes, anomaly)
+        queries, asked = simulated("published", features, ids, score)
+        n = len(ids)
+        mean, std, at_bounds = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), ()
+        if queries:
+            state = active_learning.posterior(features, asked, np.array([q.score for q in queries]), "published")
+            mean, std, at_bounds = pa.array(state.mean), pa.array(state.std), state.at_bounds
+        rounds = {row: q.round for row, q in zip(asked.tolist(), queries, strict=True)}
+        table = pa.table(
+            {
+                "galaxy_id": pca_features["galaxy_id"],
+                "isolation_forest": active_learning.unsupervised_score(features, survey.recipe.seed),
+                "local_outlier_factor": active_learning.outlier_factor(features),
+                "published": mean,
+                "published_std": std,
+                "published_round": pa.array([rounds.get(i) for i in range(n)], pa.int32()),
+            }
+        )
+        return result(table, metadata={"at bounds": ", ".join(at_bounds) or "none"})
+
+    @survey_asset(
+        survey,
+        "7_discovery",
         paper="7.1, Figures 8 and 9",
-        reads={"catalogue": {}, "volunteer_votes": {}, "anomaly_ranking": {}, "umap": main},
+        reads={"catalogue": {}, "volunteer_votes": {}, "anomaly_ranking": {}, "baseline_rankings": {}, "umap": main},
         settings=[anomaly],
-        checks={"better_than_random": "More true anomalies in the first tenth of the list than a random order has."},
+        checks={
+            "better_than_random": "More true anomalies in the first tenth of the list than a random order has.",
+            "better_than_isolation_forest": "More true anomalies in the first 200 than an isolation forest has.",
+        },
     )
     def anomaly_recall(
-        lake: Lake, catalogue: pa.Table, volunteer_votes: pa.Table, anomaly_ranking: pa.Table, umap: pa.Table
+        lake: Lake,
+        catalogue: pa.Table,
+        volunteer_votes: pa.Table,
+        anomaly_ranking: pa.Table,
+        baseline_rankings: pa.Table,
+        umap: pa.Table,
     ):
-        """True anomalies found down the ranked list of the labelled galaxies, beside a random and a perfect order; and
-        down the list of those the oracle never saw, since a score given is no discovery."""
+        """True anomalies found down the ranked list of the labelled galaxies, beside a random and a perfect order and
+        the lists of `baseline_rankings`; and down the list of those the oracle never saw, since a score given is no
+        discovery."""
         from galaxy_assets.figures.curves import recall
         from galaxy_assets.figures.maps import anomaly_maps
 
@@ -182,11 +250,20 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         shown = anomaly_ranking["queried_round"].is_valid().to_numpy(zero_copy_only=False)
         curve = active_learning.recall_curve(true[score >= 0], shown[score >= 0])
         table = pa.table(curve | {"found_unshown": pa.array(curve["found_unshown"], pa.int64())})
+        truth = dict(zip(ids, true.tolist(), strict=True))
+        every = baseline_rankings["galaxy_id"].to_numpy(zero_copy_only=False)
+        labelled = baseline_rankings.filter(pa.array(np.isin(every, np.array(ids)[score >= 0])))
+        names = labelled["galaxy_id"].to_numpy(zero_copy_only=False)
+        for name in BASELINES:
+            counts = pa.nulls(len(names), pa.int64())
+            if labelled[name].null_count == 0:
+                order = active_learning.best_first(labelled[name].to_numpy(), names)
+                counts = pa.array(np.cumsum([truth[galaxy] for galaxy in names[order]], dtype=np.int64))
+            table = table.append_column(name, counts)
         found = table["found"].to_numpy()
         at = {n: int(found[n - 1]) for n in (100, 200, 500) if n <= len(found)}
         tenth = max(len(found) // 10, 1)
         predicted = dict(zip(ids, anomaly_ranking["score"].to_pylist(), strict=True))
-        truth = dict(zip(ids, true.tolist(), strict=True))
         galaxies = umap["galaxy_id"].to_pylist()
         maps = anomaly_maps(
             umap["x"].to_numpy(),
@@ -199,9 +276,12 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         metadata |= {
             f"found in the first {n} never shown": unshown[n - 1] for n in (100, 200, 500) if n <= len(unshown)
         }
-        metadata |= {f"random in the first {n}": float(table["random"][n - 1].as_py()) for n in at}
+        for name in ("random", *BASELINES):
+            metadata |= {f"{name} in the first {n}": table[name][n - 1].as_py() for n in at}
         metadata |= picture(lake, survey, recall(table), "recall")
         metadata["maps"] = picture(lake, survey, maps, "anomaly_maps")["preview"]
+        top = min(200, len(found))
+        first, forest = (int(found[top - 1]), table["isolation_forest"][top - 1].as_py()) if top else (0, 0)
         early, expected = (int(found[tenth - 1]), table["random"][tenth - 1].as_py()) if len(found) else (0, 0.0)
         return result(
             table,
@@ -212,7 +292,13 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                     early > expected,
                     f"{early} in the first {tenth}, random order {expected:.1f}",
                     warn=True,
-                )
+                ),
+                check(
+                    "better_than_isolation_forest",
+                    first > forest,
+                    f"{first} in the first {top}, isolation forest {forest}",
+                    warn=True,
+                ),
             ],
         )
 
@@ -258,4 +344,4 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         sheet = contact_sheet(list(images), captions, columns=k + 1)
         return result(table, metadata={"queries": len(asked), **picture(lake, survey, sheet, "similar_galaxies")})
 
-    return [label_events, anomaly_ranking, anomaly_recall, similar_galaxies]
+    return [label_events, anomaly_ranking, baseline_rankings, anomaly_recall, similar_galaxies]

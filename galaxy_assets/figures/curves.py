@@ -22,6 +22,11 @@ _BASELINES = {
     "untrained": ("untrained network", "-."),
     "pixels": ("raw pixels", ":"),
 }
+_RANKINGS = {
+    "published": ("active learning as published", "-"),
+    "isolation_forest": ("isolation forest", "-."),
+    "local_outlier_factor": ("local outlier factor", (0, (4, 1, 1, 1, 1, 1))),
+}
 _TRAINING = {
     "loss": "BYOL loss",
     "pcs_95": "components for 95% of the variance",
@@ -100,7 +105,8 @@ def training(table: pa.Table) -> "Figure":
 def recall(table: pa.Table) -> "Figure":
     """True anomalies found down the ranked list, beside a random order's expectation and a perfect one (Figure 8).
 
-    `table` has columns `rank` (from 1), `found`, `random` and `perfect`, one row per galaxy of the list.
+    `table` has columns `rank` (from 1), `found`, `random` and `perfect`, one row per galaxy of the list; the baselines
+    `isolation_forest`, `local_outlier_factor` and `published` are drawn where they are columns with numbers.
     """
     figure = new_figure("True anomalies found against rank", 6, 4.2)
     axes = figure.subplots()
@@ -111,6 +117,9 @@ def recall(table: pa.Table) -> "Figure":
         return figure
     axes.plot(rank, perfect, color="black", linestyle=":", label="perfect")
     axes.plot(rank, found, color=PALETTE[0], linewidth=2, label="active learning")
+    for i, (name, (label, dashes)) in enumerate(_RANKINGS.items(), start=1):
+        if name in table.column_names and np.isfinite(counts := _numbers(table, name)).all():
+            axes.plot(rank, counts, color=PALETTE[i], linestyle=dashes, linewidth=1.3, label=label)
     axes.plot(rank, random, color="#777777", linestyle="--", label="random")
     axes.set_xlim(0, rank.max())
     axes.set_ylim(0, 1.05 * np.nanmax(perfect))

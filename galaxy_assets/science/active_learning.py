@@ -14,6 +14,7 @@ import numpy as np
 
 log = logging.getLogger(__name__)
 
+_PRIOR_STD = 2.5  # half the scale of scores
 _BLOCK = 20_000  # galaxies predicted at once: bounds the memory of the posterior, whatever the survey's size
 
 
@@ -39,57 +40,73 @@ def expected_improvement(mean: np.ndarray, std: np.ndarray, best: float, trade_o
     return difference * norm.cdf(z) + std * norm.pdf(z)
 
 
+Learner = Literal["published", "corrected"]
+
+
 @dataclass(frozen=True)
 class Posterior:
     """Mean and standard deviation of the score of every galaxy, (N,) float64; whether the fit is `flat` (the scores
-    given do not yet tell galaxies apart) and the fitted kernel in words."""
+    given do not yet tell galaxies apart), the fitted kernel in words, and the hyper-parameters that ended `at_bounds`:
+    the likelihood has no optimum in them."""
 
     mean: np.ndarray
     std: np.ndarray
     flat: bool
     kernel: str
+    at_bounds: tuple[str, ...]
 
 
-LengthScaleStart = Literal["median_distance", "one"]
-
-
-def posterior(
-    features: np.ndarray, rows: np.ndarray, scores: np.ndarray, start: LengthScaleStart = "median_distance"
-) -> Posterior:
+def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learner: Learner) -> Posterior:
     """Fit a Gaussian process to the scores and predict every galaxy.
 
     Parameters
     ----------
-    features : (N, D) float, principal components, unscaled.
+    features : (N, D) float, principal components, unscaled. Constant features give a flat posterior.
     rows : (L,) int, the labelled rows.
     scores : (L,) float, 0-5.
-    start : where the optimiser starts the length scale: at the median distance between labelled galaxies, or at 1 as
-        Astronomaly does. From 1 it finds no slope when galaxies lie tens apart, as those of a 1280-dimensional network
-        do, and the posterior is then zero everywhere but at the labelled galaxies. The model is the same.
-
-    Kernel Matern(nu=1.5) + white noise without an amplitude, as Astronomaly's `protege.GaussianProcess`; the
-    hyper-parameters are scikit-learn's optimum. A hyper-parameter at its bound is logged: the posterior is then flat,
-    and order within it means nothing.
+    learner : `published`: kernel Matern(nu=1.5) + white noise, both from 1 and without an amplitude, on the features as
+        they are, as Astronomaly's `protege.GaussianProcess`; hyper-parameters are scikit-learn's optimum, and one that
+        ends at its bound is warned of. `corrected`: every component is divided by the square root of its standard
+        deviation, half way to standardised ones; the length scale is the median distance between labelled galaxies, a
+        priori the score is 0 +- 2.5, and the noise has half that variance. Nothing is optimised: among few anomalies
+        the likelihood is often highest where all of them are noise (docs/anomaly-search.md).
     """
     from scipy.spatial.distance import pdist
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import Matern, WhiteKernel
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-    features = np.asarray(features, np.float64)
-    distance = float(np.median(pdist(features[rows]))) if start == "median_distance" and len(rows) > 1 else 1.0
-    length_scale = float(np.clip(distance, 1e-4, 1e4))  # within scikit-learn's bounds of 1e-5 to 1e5
-    process = GaussianProcessRegressor(Matern(length_scale, nu=1.5) + WhiteKernel())
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        process.fit(features[rows], np.asarray(scores, np.float64))
-    at_bound = any(issubclass(w.category, ConvergenceWarning) for w in caught)
-    blocks = [process.predict(features[i : i + _BLOCK], return_std=True) for i in range(0, len(features), _BLOCK)]
-    mean, std = (np.concatenate(part) for part in zip(*blocks, strict=True))
-    flat = bool(np.ptp(mean) < 1e-6)
-    if at_bound:
-        log.info("Gaussian process: a hyper-parameter is at its bound (%s) after %d scores", process.kernel_, len(rows))
-    return Posterior(mean, std, flat, str(process.kernel_))
+    if learner == "corrected":
+        std = features.std(axis=0, dtype=np.float64)
+        scale = np.sqrt(np.where(std > 0, std, 1.0))
+        distance = float(np.median(pdist(features[rows] / scale))) if len(rows) > 1 else 0.0
+        amplitude = _PRIOR_STD**2
+        kernel = ConstantKernel(amplitude) * Matern(distance or 1.0, nu=1.5) + WhiteKernel(amplitude / 2)
+        process = GaussianProcessRegressor(kernel, optimizer=None)
+    else:
+        scale = np.ones(features.shape[1])
+        process = GaussianProcessRegressor(Matern(nu=1.5) + WhiteKernel())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of bounds, which are told below
+        process.fit(np.asarray(features[rows] / scale, np.float64), np.asarray(scores, np.float64))
+    means, stds = [], []
+    for i in range(0, len(features), _BLOCK):
+        block = np.asarray(features[i : i + _BLOCK] / scale, np.float64)
+        mean, std = process.predict(block, return_std=True)
+        means.append(mean)
+        stds.append(std)
+    mean, std = np.concatenate(means), np.concatenate(stds)
+    fitted = process.kernel_
+    at_bounds = ()
+    if process.optimizer is not None:
+        at_bounds = tuple(
+            f"{hyperparameter.name.split('__')[-1]} = {np.exp(value):.3g}"
+            for hyperparameter, value, bounds in zip(fitted.hyperparameters, fitted.theta, fitted.bounds, strict=True)
+            if np.isclose(value, bounds).any()
+        )
+    if at_bounds:
+        log.warning("Gaussian process on %d scores: at its bound: %s", len(rows), ", ".join(at_bounds))
+    return Posterior(mean, std, bool(np.ptp(mean) < 1e-6), str(fitted), at_bounds)
 
 
 def best_first(value: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -99,7 +116,8 @@ def best_first(value: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Query:
-    """One galaxy shown to the oracle: row, round (0 is the seed sample, which has no acquisition), score given."""
+    """One galaxy shown to the oracle: row, round (0 is the seed sample), the value it was chosen by (None in the seed
+    sample and where the strangest were asked), score given."""
 
     row: int
     round: int
@@ -116,7 +134,8 @@ def search(
     per_round: int,
     budget: int,
     trade_off: float,
-    start: LengthScaleStart = "median_distance",
+    learner: Learner,
+    seed: int,
 ) -> list[Query]:
     """Run the search with an oracle that scores rows 0-5, and return every query in the order it was asked.
 
@@ -125,23 +144,42 @@ def search(
     features : (N, D) float, principal components with the first in column 0.
     ids : (N,) str, decide ties.
     oracle : called with rows (M,) int, returns integer scores (M,).
-    seeds, per_round, budget, trade_off : 10, 10, 200 and .5 in the paper; the budget is capped at N.
-    start : see `posterior`.
+    seeds, per_round, budget, trade_off : 10, 10, 200 and .5 in the paper; seeds and budget are capped at N.
+    learner : see `posterior`. `published` asks for the largest expected improvement; where all scores given are equal
+        and none differs, it asks in the order of the ids. `corrected` asks for the highest predicted score, since
+        nothing improves over a 5 and the first anomaly has one, and the strangest while all scores given are equal.
+    seed : of the isolation forest that finds the strangest.
     """
     budget = min(budget, len(features))
     rows = seed_sample(features, min(seeds, budget))
     queries = [Query(int(r), 0, None, int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
+    strange = unsupervised_score(features, seed) if learner == "corrected" and len(queries) < budget else None
     while len(queries) < budget:
         asked = np.array([q.row for q in queries])
         scores = np.array([q.score for q in queries])
-        state = posterior(features, asked, scores, start)
-        acquisition = expected_improvement(state.mean, state.std, float(scores.max()), trade_off)
-        order = best_first(acquisition, ids)
+        if strange is not None and np.ptp(scores) == 0:
+            gain, order = None, best_first(strange, ids)
+        else:
+            state = posterior(features, asked, scores, learner)
+            improvement = expected_improvement(state.mean, state.std, float(scores.max()), trade_off)
+            gain = improvement if learner == "published" else state.mean
+            order = best_first(gain, ids)
         rows = order[~np.isin(order, asked)][: min(per_round, budget - len(queries))]
         this = queries[-1].round + 1
-        queries += [Query(int(r), this, float(acquisition[r]), int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
+        queries += [
+            Query(int(r), this, None if gain is None else float(gain[r]), int(s))
+            for r, s in zip(rows, oracle(rows), strict=True)
+        ]
         log.info("round %d: %d of %d scored, mean score %.2f", this, len(queries), budget, np.mean(scores))
     return queries
+
+
+def scored(predicted: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Predicted scores (N,) with those given to `rows` in their place: what a person said outranks a prediction
+    (Walmsley et al. 2022). The last of several scores of a galaxy counts."""
+    kept = predicted.copy()
+    kept[rows] = scores
+    return kept
 
 
 def unsupervised_score(features: np.ndarray, seed: int) -> np.ndarray:
@@ -152,6 +190,15 @@ def unsupervised_score(features: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.ensemble import IsolationForest
 
     return -IsolationForest(random_state=seed).fit(features).score_samples(features)
+
+
+def outlier_factor(features: np.ndarray) -> np.ndarray:
+    """Local outlier factor of each galaxy among its 20 neighbours, (N,) float64, larger is stranger: a baseline."""
+    from sklearn.neighbors import LocalOutlierFactor
+
+    if len(features) < 2:
+        return np.ones(len(features))
+    return -LocalOutlierFactor(min(20, len(features) - 1)).fit(features).negative_outlier_factor_
 
 
 def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray | list[int | None]]:

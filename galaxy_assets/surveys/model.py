@@ -308,11 +308,11 @@ class Anomaly(Settings):
     seeds: int = 10
     per_round: int = 10
     budget: int = 200
-    trade_off: float = 0.5
-    length_scale_start: Literal["median_distance", "one"] = Field(
-        default="median_distance",
-        description="where the kernel's length scale starts; `one` is as published, and stays there "
-        "when features lie much further apart than 1",
+    trade_off: float = Field(default=0.5, description="of expected improvement, which the published learner asks by")
+    learner: Literal["published", "corrected"] = Field(
+        default="corrected",
+        description="`published`; or `corrected`: half-standardised components, a fixed kernel, the strangest until "
+        "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md)",
     )
 
 

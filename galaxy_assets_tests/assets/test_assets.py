@@ -40,7 +40,8 @@ COLUMNS = {
     "training_candidates": "init cluster rank galaxy_id batch probability description label",
     "label_events": "time who galaxy_id score round ranking_seen",
     "anomaly_ranking": "galaxy_id score score_std rank queried_round",
-    "anomaly_recall": "rank found random perfect",
+    "baseline_rankings": "galaxy_id isolation_forest local_outlier_factor published published_std published_round",
+    "anomaly_recall": "rank found random perfect isolation_forest local_outlier_factor published",
     "similar_galaxies": "query_id neighbour_id distance rank",
     "results": "check_id description expected observed tolerance verdict note",
 }

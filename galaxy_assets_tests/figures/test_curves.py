@@ -113,6 +113,20 @@ def test_recall_draws_the_table(tmp_path: Path):
     assert_drawn(figure, tmp_path)
 
 
+def test_recall_draws_the_baselines_that_have_numbers(tmp_path: Path):
+    truth = np.random.default_rng(2).random(200) < 0.2
+    table = pa.table(recall_curve(truth, np.zeros(200, bool)))
+    forest = np.cumsum(truth[::-1])
+    table = table.append_column("isolation_forest", pa.array(forest))
+    table = table.append_column("published", pa.nulls(200, pa.int64()))
+    figure = recall(table)
+    drawn = lines(figure.axes[0])
+    assert set(drawn) == {"active learning", "random", "perfect", "isolation forest"}
+    assert drawn["isolation forest"][1].tolist() == forest.tolist()
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 4
+    assert_drawn(figure, tmp_path)
+
+
 def fractions(rows: list[tuple[str, str, float]]) -> pa.Table:
     names = ("cluster", "panel", "fraction")
     types = pa.schema([("cluster", pa.string()), ("panel", pa.string()), ("fraction", pa.float64())])
