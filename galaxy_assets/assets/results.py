@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxy_assets.assets.survey_asset import Lake, check, picture, result, survey_asset
+from galaxy_assets.assets.survey_asset import Lake, check, result, survey_asset
 from galaxy_assets.surveys.model import Survey
 
 
@@ -21,7 +21,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     @survey_asset(
         survey,
         "8_results",
-        paper="5-8, Figures 3, 14 and 15",
+        paper="2-8",
         reads={
             "catalogue": {},
             "cutouts": {},
@@ -32,7 +32,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             "byol_checkpoints": per_start,
             "pca_model": per_start,
             "cluster_summary": per_start,
-            "umap": per_start,
             "label_events": {},
             "anomaly_recall": {},
         },
@@ -41,31 +40,11 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     )
     def results(lake: Lake, **tables: pa.Table):
         """One row per number that this survey can speak to: what the paper reports for it, what was observed, the
-        tolerance and the verdict; and the start weights side by side. A start whose weights are missing is left out
+        tolerance and the verdict. A start whose weights are missing is left out
         here and nowhere hides the others."""
-        from galaxy_assets.figures import curves, maps
         from galaxy_assets.science.results import results as compute
 
         table = compute(survey, tables)
-        metadata = picture(lake, survey, curves.epoch_accuracy(tables["epoch_accuracy"]), "epoch_accuracy")
-        umap, summary = tables["umap"], tables["cluster_summary"]
-        label = dict(
-            zip(*(tables["evaluation_subset"][c].to_pylist() for c in ("galaxy_id", "evaluation_class")), strict=True)
-        )
-        panels = []
-        for init in pc.unique(umap["init"]).to_pylist():
-            points = umap.filter(pc.equal(umap["init"], init))
-            rows = summary.filter(pc.equal(summary["init"], init))
-            panels.append(
-                {
-                    "title": init,
-                    "x": points["x"].to_numpy(),
-                    "y": points["y"].to_numpy(),
-                    "label": [label.get(g) for g in points["galaxy_id"].to_pylist()],
-                    "accuracy": rows["accuracy_overall"][0].as_py() if rows.num_rows else float("nan"),
-                }
-            )
-        metadata["start weights"] = picture(lake, survey, maps.start_weight_panel(panels), "start_weights")["preview"]
         rows = ["| check | what | observed | paper | verdict |", "|---|---|---|---|---|"]
         rows += [
             f"| {r['check_id']} | {r['description']} | {_number(r['observed'])} | {_number(r['expected'])} "
@@ -75,7 +54,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         differs = pc.sum(pc.equal(table["verdict"], "differs")).as_py() or 0
         return result(
             table,
-            metadata={**metadata, "table": dg.MetadataValue.md("\n".join(rows)), "differs": differs},
+            metadata={"table": dg.MetadataValue.md("\n".join(rows)), "differs": differs},
             checks=[check("agrees_with_paper", differs == 0, f"{differs} numbers differ", warn=True)],
         )
 
