@@ -80,7 +80,17 @@ def artefact_map(
         say(axes, "no images on the map")
         return lettered(figure)
     _points(axes, x[~removed], y[~removed], len(x), color=PALETTE[0], label=f"kept ({(~removed).sum():,})")
-    _points(axes, x[removed], y[removed], len(x), color=HIGHLIGHT, marker="^", label=f"removed ({removed.sum():,})")
+    # on top and as if they were alone: a few in a small box would not be seen
+    _points(
+        axes,
+        x[removed],
+        y[removed],
+        removed.sum(),
+        color=HIGHLIGHT,
+        marker="^",
+        zorder=3,
+        label=f"removed ({removed.sum():,})",
+    )
     for x0, y0, x1, y1 in regions:
         axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1, label="artefact region"))
     axes.autoscale_view()
@@ -205,6 +215,11 @@ def anomaly_maps(x: np.ndarray, y: np.ndarray, is_true: np.ndarray, score: np.nd
         ax.set_aspect("equal")  # matplotlib refuses adjustable="datalim" on shared axes
         ax.set_xlabel("UMAP 1 (arbitrary units)")
     left.set_ylabel("UMAP 2 (arbitrary units)")
+    # an equal aspect makes panels as flat as the map; a map of one line would be drawn as one
+    middles = [(v.min() + v.max()) / 2 if len(v) else 0.0 for v in (x, y)]
+    wide, high = (1.06 * np.ptp(v) if len(v) else 1.0 for v in (x, y))
+    wide, high = max(wide, 0.8 * high) or 1.0, max(high, 0.8 * wide) or 1.0
+    left.set(xlim=(middles[0] - wide / 2, middles[0] + wide / 2), ylim=(middles[1] - high / 2, middles[1] + high / 2))
     left.set_title(f"true anomalies ({is_true.sum():,} of {len(x):,})" if is_true.any() else "no true anomalies")
     right.set_title("anomaly score")
     if not len(x):
@@ -238,7 +253,7 @@ def _one_map(label: str) -> "tuple[Figure, Axes]":
 def _map_on_plate(label: str, height: float) -> "tuple[Figure, Axes, Axes]":
     """A map at the left of a plate two columns wide: figure, plate, map."""
     figure, plate = new_plate(label, DOUBLE, height)
-    left, right, top, bottom = 0.42, 0.12, 0.06, 0.42 if height < 3.5 else height - 3.25
+    left, right, top, bottom = 0.42, 0.2, 0.06, 0.42 if height < 3.5 else height - 3.25
     box = (left / DOUBLE, bottom / height, (_BESIDE - left - right) / DOUBLE, (height - top - bottom) / height)
     axes = figure.add_axes(box)
     axes.set(xlabel="UMAP 1 (arbitrary units)", ylabel="UMAP 2 (arbitrary units)")

@@ -5,6 +5,7 @@ for a screen, whose letters are pixels (`galleries`).
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 GAP = 0.04  # between cutouts, inches
 CAPTION = 0.15  # height of a caption or title, inches
-_LETTER = 0.062  # mean width of a letter of 7 points, inches
+_LETTER = 0.052  # mean width of a letter of 7 points, inches
+_DPI = 300  # of cutouts; a plate of a hundred larger ones would be slow to draw and a file of many megabytes
 _PER_BLOCK = 10  # queries below each other
 
 
@@ -49,6 +51,7 @@ def put(
     `pixels` is uint8 (S, S), (S, S, 1) or (S, S, 3); ValueError otherwise. Lengths are inches.
     """
     from matplotlib.patches import Rectangle
+    from PIL import Image
 
     pixels = np.asarray(pixels)
     if pixels.ndim == 2:
@@ -56,13 +59,17 @@ def put(
     if pixels.dtype != np.uint8 or not pixels.size or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(f"a cutout is uint8 (S, S), (S, S, 1) or (S, S, 3), got {pixels.dtype} {pixels.shape}")
     colour = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    if len(colour) > _DPI * side:
+        small = round(_DPI * side)
+        colour = np.asarray(Image.fromarray(np.ascontiguousarray(colour)).resize((small, small), Image.Resampling.BOX))
     axes.imshow(colour, extent=(x, x + side, y + side, y), aspect="equal")
     if frame:
         axes.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor=frame, linewidth=2))
     if corner:
         box = {"facecolor": "black", "alpha": 0.6, "pad": 1.2, "linewidth": 0}
         inset = 0.05
-        axes.text(x + inset, y + inset, fit(corner, side - 2 * inset), color="white", ha="left", va="top", bbox=box)
+        lines = "\n".join(fit(line, side - 2 * inset) for line in wrap(corner, int((side - 2 * inset) / _LETTER)))
+        axes.text(x + inset, y + inset, lines, color="white", ha="left", va="top", bbox=box)
     if caption is not None:
         box = Rectangle((x, y + side), side, CAPTION, facecolor="#EEF0F2", edgecolor="#B8BDC4", linewidth=0.5)
         axes.add_patch(box)
@@ -93,7 +100,8 @@ def class_examples(blocks: Mapping[str, Sequence[np.ndarray]]) -> "Figure":
 
 def labelled_grid(pixels: Sequence[np.ndarray], labels: Sequence[str]) -> "Figure":
     """Cutouts row by row in the order given, each with its label in the corner (paper Figure 13)."""
-    columns = next((c for c in (4, 3, 2) if max(map(len, labels), default=0) <= (SINGLE / c - 0.14) / _LETTER), 2)
+    longest = max((len(word) for label in labels for word in words(label).split()), default=0)
+    columns = next((c for c in (4, 3, 2) if longest <= (SINGLE / c - 0.14) / _LETTER), 2)
     side = (SINGLE + GAP) / columns - GAP
     figure, axes = new_plate("Labelled galaxies", SINGLE, -(-len(pixels) // columns) * (side + GAP) - GAP)
     for i, (one, label) in enumerate(zip(pixels, labels, strict=True)):
@@ -121,7 +129,7 @@ def query_history(pixels: Sequence[np.ndarray], scores: Sequence[int], rounds: S
     figure, axes = new_plate("Galaxies shown to the oracle, query by query", width, max(per_block * pitch, 0.5))
     for n, (r, members) in enumerate(shown.items()):
         left, top = n // per_block * (SINGLE + 0.2), n % per_block * pitch
-        axes.text(left, top + side / 2, f"query {r}" if r else "seeds", va="center", ha="left")
+        axes.text(left + 0.02, top + side / 2, f"query {r}" if r else "seeds", va="center", ha="left")
         for k, i in enumerate(members):
             put(axes, pixels[i], left + margin + k * (side + GAP), top, side, caption=str(scores[i]))
     return lettered(figure)
