@@ -301,7 +301,7 @@ def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Sh
     trained = table.filter(pc.equal(table["features"], "byol"))
     if not trained.num_rows:
         raise NotApplicable("no accuracy of these start weights: the survey has no two classes to judge them by")
-    rows = trained.to_pylist()
+    rows, judged = trained.to_pylist(), view.survey.evaluation
     made = list(dict.fromkeys(row["init"] for row in rows))
     numbers, said = {}, []
     for init in made:
@@ -319,9 +319,9 @@ def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Sh
     return Shown(
         table,
         curves.epoch_accuracy(table),
-        f"Accuracy of {view.survey.evaluation.neighbours} nearest neighbours on the evaluation subset after each epoch "
-        f"of training. Lines are means over {rows[0]['n']} random splits into {1 - view.survey.evaluation.test_fraction:.0%} "
-        f"for training and the rest for testing, bands one standard deviation. Start weights: {'; '.join(said)}."
+        f"Accuracy of {judged.neighbours} nearest neighbours on the evaluation subset after each epoch of training. "
+        f"Lines are means over {rows[0]['n']} random splits, {1 - judged.test_fraction:.0%} for training, the rest for "
+        f"testing, bands one standard deviation. Start weights: {'; '.join(said)}."
         + (f" Grey lines are features not trained here: {known}." if known else "")
         + (f" Not there: {', '.join(map(_named, absent))}." if absent else ""),
         numbers | {name: float(level) for name, level in levels.items()},
@@ -471,8 +471,8 @@ def _figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, 
     return Shown(
         table,
         votes_violin(table),
-        f"How volunteers voted on the galaxies of {shown} clusters, and on all of them. Each violin is a kernel density "
-        "cut at the extremes, all of one width; the box spans the quartiles and the point is the median. Counted are "
+        f"How volunteers voted on the galaxies of {shown} clusters, and on all. Each violin is a kernel density cut "
+        "at the extremes, all of one width; the box spans the quartiles and the point is the median. Counted are "
         "galaxies with at least ten votes for the question of which more than half (for merging, at least half) of the "
         f"votes chose the answer that leads to it: {', '.join(f'{p} {n:,}' for p, n in panels.items())}.{without}",
         {"clusters": shown, "clusters left out": len(left_out), **{f"galaxies, {p}": n for p, n in panels.items()}},
@@ -511,9 +511,9 @@ def _figure_08(view: View, anomaly_recall: pa.Table) -> Shown:
     return Shown(
         table,
         recall(table),
-        f"True {_named(anomaly.name)} found down the list of {len(found):,} labelled galaxies, ordered by the score that "
-        f"active learning predicts from {anomaly.budget} labels. Of {found[-1]:,} in all, {at['found']:,.0f} stand in the "
-        f"first {depth}; there {others}.",
+        f"True {_named(anomaly.name)} found down the list of {len(found):,} labelled galaxies, ordered by the score "
+        f"that active learning predicts from {anomaly.budget} labels. Of {found[-1]:,} in all, {at['found']:,.0f} "
+        f"stand in the first {depth}; by comparison: {others}.",
         {
             "true anomalies": found[-1],
             **{f"in the first {depth}, {_named(k)}": v for k, v in at.items() if v is not None},
@@ -583,8 +583,8 @@ def _figure_10(view: View, label_events: pa.Table) -> Shown:
         rows,
         query_history(images, scores, [row["round"] for row in rows]),
         f"Active learning at work: the seed sample, then {max(high)} queries of up to {view.survey.anomaly.per_round} "
-        f"galaxies, of which the first {_EXAMPLES} by acquisition are drawn. The box under each holds the score that the "
-        f"oracle gave, 0 to 5; of the {label_events.num_rows:,} scores given, the mean is {mean:.2f}.",
+        f"galaxies, of which the first {_EXAMPLES} by acquisition are drawn. The box under each holds the score that "
+        f"the oracle gave, 0 to 5; of the {label_events.num_rows:,} scores given, the mean is {mean:.2f}.",
         {
             "labels": label_events.num_rows,
             "queries": max(high),
@@ -665,8 +665,8 @@ def _figure_13(view: View, evaluation_subset: pa.Table) -> Shown:
     return Shown(
         [{"position": i, "galaxy_id": galaxy, "label": label[galaxy]} for i, galaxy in enumerate(ids, 1)],
         labelled_grid(view.images(ids), [_named(label[galaxy]) for galaxy in ids]),
-        f"Galaxies of the evaluation subset in random order, with the true label in the corner: {each} at random of each "
-        f"of {', '.join(map(_named, members))}.",
+        f"Galaxies of the evaluation subset in random order, with the true label in the corner: {each} at random of "
+        f"each of {', '.join(map(_named, members))}.",
         {"galaxies": len(ids), "classes": len(members)},
     )
 
@@ -680,8 +680,8 @@ def _figure_13(view: View, evaluation_subset: pa.Table) -> Shown:
     starts=["umap", "cluster_summary"],
 )
 def _figure_15(view: View, evaluation_subset: pa.Table, umap: pa.Table, cluster_summary: pa.Table) -> Shown:
-    """One row per start and galaxy of the evaluation subset: where it lies on that start's map, its class, and the share
-    of the subset that the majority classes of that start's clusters get right."""
+    """One row per start and galaxy of the evaluation subset: where it lies on that start's map, its class, and the
+    share of the subset that the majority classes of that start's clusters get right."""
     from galaxy_assets.figures.maps import start_weight_panel
 
     label = {galaxy: name for name, ids in _members(evaluation_subset).items() for galaxy in ids}
@@ -707,9 +707,9 @@ def _figure_15(view: View, evaluation_subset: pa.Table, umap: pa.Table, cluster_
     return Shown(
         rows,
         start_weight_panel(panels),
-        f"UMAP of the representation from each of {len(made)} start weights; drawn are the {len(label):,} galaxies of the "
-        "evaluation subset, by class. Above each the cluster accuracy: the share of them whose class is the majority's "
-        f"in their cluster ({said})." + (f" Not there: {', '.join(map(_named, absent))}." if absent else ""),
+        f"UMAP of the representation from each of {len(made)} start weights; drawn are the {len(label):,} galaxies of "
+        "the evaluation subset, by class. Above each the cluster accuracy: the share of them whose class is the "
+        f"majority's in their cluster ({said})." + (f" Not there: {', '.join(map(_named, absent))}." if absent else ""),
         {f"cluster accuracy, {p['title']}": p["accuracy"] for p in panels} | {"galaxies": len(label)},
     )
 
@@ -764,7 +764,7 @@ def _table_2(view: View, cluster_summary: pa.Table) -> Shown:
     return Shown(
         table,
         None,
-        f"What each cluster of the mixture holds ({_named(view.survey.main_start_weights)} start): {used} of {len(rows)} "
-        f"have members, {bad} are artefacts.",
+        f"What each cluster of the mixture holds ({_named(view.survey.main_start_weights)} start): {used} of "
+        f"{len(rows)} have members, {bad} are artefacts.",
         {"clusters": len(rows), "with members": used, "artefacts": bad},
     )

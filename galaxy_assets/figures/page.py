@@ -75,7 +75,8 @@ def page(surveys: Sequence[SurveyEntry], dagster: str = "http://127.0.0.1:3000")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Figures of every survey</title><style>{_STYLE}</style></head>\n<body><h1>Figures of every survey</h1>\n"
+        f"<title>Figures of every survey</title><style>{_STYLE}</style></head>\n<body>"
+        "<h1>Figures of every survey</h1>\n"
         "<p>The figures and tables of Mohale &amp; Lochner (2023), made anew from each survey that has what they need. "
         "Each is a table too: its key is the name of an asset and of a view in the lake. Links to assets need the "
         f"Dagster UI, which <code>make dev</code> starts.</p>\n<nav><ul>{contents}</ul></nav>\n"

@@ -49,9 +49,9 @@ def save_for_print(figure: "Figure", path: Path) -> Path:
 def preview(figure: "Figure | Image", limit: int = 48_000) -> str:
     """A figure or image as Markdown with the picture inside, for metadata that a browser shows.
 
-    Charts become a PNG of 64 colours, what holds cutouts a JPEG; either is made smaller until the whole string has at most
-    `limit` characters, because the event log keeps several copies of it. Raises ValueError where no preview of at
-    least 16 pixels a side fits.
+    Charts become a PNG of 64 colours, what holds cutouts a JPEG; either is made smaller until the whole string has
+    at most `limit` characters, because the event log keeps several copies of it. Raises ValueError where no preview
+    of at least 16 pixels a side fits.
     """
     from PIL import Image
 

@@ -33,18 +33,17 @@ def lettered(figure: "Figure") -> "Figure":
 
     Not by matplotlib's settings: those are shared by all threads, and steps draw in several.
     """
+    from matplotlib.legend import Legend
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
         text.set_fontsize(LETTERS)
+    small = [text for legend in figure.findobj(Legend) for text in legend.get_texts()]
     for axes in figure.axes:
         axes.tick_params(labelsize=SMALL_LETTERS)
-        small = [*axes.texts, *(axes.get_legend().get_texts() if axes.get_legend() else [])]
-        for text in small:
-            text.set_fontsize(SMALL_LETTERS)
-    for legend in figure.legends:
-        for text in legend.get_texts():
-            text.set_fontsize(SMALL_LETTERS)
+        small += axes.texts
+    for text in small:
+        text.set_fontsize(SMALL_LETTERS)
     return figure
 
 

@@ -1,7 +1,7 @@
 """The numbers behind the paper's figures, from tables that other steps finished.
 
-Belongs here: summaries and choices of rows that only a figure needs, each by a stated rule. Does not belong here: results
-of their own (the modules beside this one), drawing (`figures`).
+Belongs here: summaries and choices of rows that only a figure needs, each by a stated rule. Does not belong here:
+results of their own (the modules beside this one), drawing (`figures`).
 """
 
 from collections.abc import Sequence
