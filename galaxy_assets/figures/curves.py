@@ -226,7 +226,8 @@ def _in_order(names: np.ndarray) -> list[str]:
 
 def _line(axes: "Axes", x: np.ndarray, y: np.ndarray, i: int, label: str) -> None:
     marker = MARKERS[i % len(MARKERS)]
-    axes.plot(x, y, color=PALETTE[i % len(PALETTE)], marker=marker, markersize=3.5, linewidth=1.5, label=label)
+    style = {"color": PALETTE[i % len(PALETTE)], "marker": marker, "markevery": max(len(x) // 10, 1)}
+    axes.plot(x, y, markersize=3.5, linewidth=1.5, label=label, **style)
 
 
 def _whole_numbers(axes: "Axes") -> None:

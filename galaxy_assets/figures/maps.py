@@ -253,7 +253,7 @@ def _one_map(label: str) -> "tuple[Figure, Axes]":
 def _map_on_plate(label: str, height: float) -> "tuple[Figure, Axes, Axes]":
     """A map at the left of a plate two columns wide: figure, plate, map."""
     figure, plate = new_plate(label, DOUBLE, height)
-    left, right, top, bottom = 0.42, 0.2, 0.06, 0.42 if height < 3.5 else height - 3.25
+    left, right, top, bottom = 0.52, 0.2, 0.06, 0.42 if height < 3.5 else height - 3.25
     box = (left / DOUBLE, bottom / height, (_BESIDE - left - right) / DOUBLE, (height - top - bottom) / height)
     axes = figure.add_axes(box)
     axes.set(xlabel="UMAP 1 (arbitrary units)", ylabel="UMAP 2 (arbitrary units)")
