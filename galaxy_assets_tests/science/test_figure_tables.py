@@ -47,7 +47,8 @@ def test_without_labels_the_membership_probability_decides():
 @given(st.lists(st.sampled_from([0.3, 0.5, 0.9]), max_size=14))
 def test_no_cluster_is_clear_and_hard(purities: list[float]):
     rows = [(k, 20, 20, p, False) for k, p in enumerate(purities)]
-    picked = pick_clusters(summary(rows) if rows else summary([(0, 0, 0, 0.0, False)]), np.empty(0), np.empty(0))
+    cluster = np.repeat(np.arange(len(rows)), 20)
+    picked = pick_clusters(summary(rows) if rows else summary([(0, 0, 0, 0.0, False)]), cluster, np.ones(len(cluster)))
     assert not set(picked.clearest) & set(picked.hardest)
     assert len(picked.clearest) + len(picked.hardest) == min(len(purities), 10)
     if picked.hardest:
