@@ -123,7 +123,8 @@ def cluster_examples(x: np.ndarray, y: np.ndarray, cluster: np.ndarray, chosen: 
     _points(axes, x[others], y[others], len(x), color=CONTEXT)
     for i, one in enumerate(chosen):
         own, marker = cluster == one.cluster, MARKERS[i % len(MARKERS)]
-        _points(axes, x[own], y[own], len(x), color=_shade(i), marker=marker)
+        n = max(int(own.sum()), len(x) // 10, 1)  # larger than their surroundings: a small cluster would not be seen
+        _points(axes, x[own], y[own], n, color=_shade(i), marker=marker)
         top = i * pitch
         plate.plot([_BESIDE + 0.05], [top + 0.08], marker=marker, color=_shade(i), markersize=5, clip_on=False)
         title = fit(f"{one.cluster}: {one.title}", DOUBLE - _BESIDE - 0.14)
