@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env demo real dev test check bench representation fidelity lock clean
+.PHONY: env demo real figures dev test check bench representation fidelity lock clean
 
 # the stamp is newer than the lock only when the whole environment was installed
 env: $(VENV)/installed
@@ -31,6 +31,10 @@ demo: env $(DAGSTER_HOME)/dagster.yaml
 real: env $(DAGSTER_HOME)/dagster.yaml
 	@test -n "$(DATA)" || { echo 'say where the surveys are: make real DATA=<folder>'; exit 2; }
 	$(BIN)/galaxy-assets real "$(DATA)"
+
+# one page of every survey's figures, data/figures/index.html; SURVEY=<name> for one survey
+figures: env
+	$(BIN)/galaxy-assets figures $(SURVEY)
 
 # the UI over the same store, on loopback
 dev: env $(DAGSTER_HOME)/dagster.yaml

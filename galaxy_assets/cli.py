@@ -3,6 +3,7 @@
 Belongs here: arguments, progress and the printed summary. Does not belong here: what the commands do.
 """
 
+import json
 import logging
 import os
 import re
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import yaml
 
+from galaxy_assets.atomic import replacing
 from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.tables import read_table
 from galaxy_assets.surveys.model import Survey, SurveyError, data_root, load_surveys
 
 if TYPE_CHECKING:
@@ -154,6 +157,58 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
     return found
 
 
+@app.command()
+def figures(
+    surveys: Annotated[list[str] | None, typer.Argument(help="names of surveys; all when none")] = None,
+) -> None:
+    """Write one page of every figure, table and number that surveys have: data/figures/index.html.
+
+    It shows what the lake holds; `run` makes it.
+
+    Example: galaxy-assets figures sdss_gz1 mirabest
+    """
+    try:
+        chosen = _surveys(surveys or sorted(load_surveys()))
+    except SurveyError as error:
+        raise typer.BadParameter(str(error)) from error
+    path = write_figures_page(chosen, Layout.default())
+    if path is None:
+        typer.echo("no figures yet; run a survey first, for instance `make demo`")
+        raise typer.Exit(1)
+    typer.echo(path.as_uri())
+
+
+def write_figures_page(surveys: list[Survey], layout: Layout) -> Path | None:
+    """Write the page of the surveys that have figures, whole or not at all; None where none of them has."""
+    from galaxy_assets.figures.page import FigureEntry, SurveyEntry, page
+
+    target = layout.figures_page
+
+    def entry(survey: Survey, note_file: Path) -> FigureEntry:
+        note = json.loads(note_file.read_text(encoding="utf-8"))
+        drawn = note.pop("drawn")
+        links = {"picture": ".png", "print": ".pdf"} if drawn else {}
+        for name, suffix in links.items():
+            note[name] = Path(os.path.relpath(note_file.with_suffix(suffix), target.parent)).as_posix()
+        table = layout.table(survey.name, note["name"])
+        rows = read_table(table).to_pylist() if not drawn and table.exists() else []
+        return FigureEntry(**note, rows=rows)
+
+    entries = []
+    for survey in surveys:
+        notes = sorted(layout.figure(survey.name, "x").parent.glob("[!.]*.json"))
+        if notes:
+            results = layout.table(survey.name, "results")
+            rows = read_table(results).to_pylist() if results.exists() else []
+            shown = [entry(survey, note) for note in notes]
+            entries.append(SurveyEntry(survey.name, survey.title, survey.description, shown, rows))
+    if not entries:
+        return None
+    with replacing(target) as partial:
+        partial.write_text(page(entries), encoding="utf-8")
+    return target
+
+
 def _materialise(surveys: list[Survey]) -> int:
     import dagster as dg
 
@@ -218,7 +273,7 @@ def _summary(surveys: list[Survey], failed: int) -> None:
         verdicts = [row[-1] for row in rows]
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
         typer.echo(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
-        typer.echo(f"  figures: {layout.figure(survey.name, 'x').parent}")
+        typer.echo(f"  figures: {layout.figure(survey.name, 'x').parent}, all on one page by `make figures`")
     typer.echo("\nLook at it: `make dev`, then http://127.0.0.1:3000. Ask it in SQL:")
     typer.echo(
         '  python -c "from galaxy_assets.lake import connect; '

@@ -21,7 +21,17 @@ COMMANDS = [line.strip().split("#")[0].strip() for line in README.splitlines() i
 
 def test_every_make_target_quoted_is_one():
     targets = [shlex.split(c) for c in COMMANDS if c.startswith("make ")]
-    assert {t[1] for t in targets} == {"demo", "dev", "test", "real", "check", "bench", "representation", "fidelity"}
+    assert {t[1] for t in targets} == {
+        "demo",
+        "dev",
+        "figures",
+        "test",
+        "real",
+        "check",
+        "bench",
+        "representation",
+        "fidelity",
+    }
     for _, target, *variables in targets:
         dry = ["make", "--dry-run", target, *(v.replace("<folder>", "/tmp") for v in variables)]
         subprocess.run(dry, cwd=ROOT, check=True, capture_output=True)

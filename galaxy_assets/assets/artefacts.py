@@ -8,7 +8,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.assets.survey_asset import Lake, check, picture, result, survey_asset
+from galaxy_assets.assets.survey_asset import Lake, check, markdown, picture, result, survey_asset
 from galaxy_assets.lake.pixels import PixelStack
 from galaxy_assets.lake.tables import column_to_vectors, digest, vectors_to_column
 from galaxy_assets.science import artefacts
@@ -86,7 +86,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         x, y, suspect = (artefact_map[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
         regions = artefacts.propose_regions(x, y, suspect, artefact_map["reason"].to_pylist(), survey.artefacts)
         table = artefacts.regions_to_table(regions, drawn_on)
-        return result(table, metadata={"regions": table.num_rows, "rule": dg.MetadataValue.md(_markdown(table))})
+        return result(table, metadata={"regions": table.num_rows, "rule": dg.MetadataValue.md(markdown(table))})
 
     @survey_asset(
         survey,
@@ -101,7 +101,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         """One row per delivered image: kept or not, and which rule removed it. Everything downstream sees the kept
         ones."""
         from galaxy_assets.figures.galleries import contact_sheet
-        from galaxy_assets.figures.maps import artefact_map as draw
 
         regions = artefacts.table_to_regions(artefact_regions)
         x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
@@ -115,13 +114,11 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         table = cutouts.select(["galaxy_id", "batch"])
         table = table.append_column("kept", pa.array(kept)).append_column("rule", pa.array(rule, pa.string()))
         removed = np.flatnonzero(~kept & ~np.isin(outcomes, list(WITHOUT_PIXELS)))
-        figure = draw(x, y, ~kept_mapped, [(r.x0, r.y0, r.x1, r.y1) for r in regions])
         metadata = {"kept": int(kept.sum()), "removed": int((~kept).sum())}
-        metadata |= picture(lake, survey, figure, "artefact_map")
         if len(removed):
             pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
             sheet = contact_sheet(list(pixels[removed[:40]]), [str(rule[i]) for i in removed[:40]], columns=8)
-            metadata["removed images"] = picture(lake, survey, sheet, "removed")["preview"]
+            metadata |= picture(lake, survey, sheet, "removed")
         delivered = np.array([outcome != "missing_file" for outcome in outcomes])
         share = float((~kept[delivered]).mean()) if delivered.any() else 0.0
         return result(
@@ -154,11 +151,3 @@ def rows_of(cutouts: pa.Table, table: pa.Table) -> np.ndarray:
             "run the survey, or materialise clean_galaxies and what follows it"
         )
     return np.array([row[galaxy] for galaxy in galaxies], dtype=np.int64)
-
-
-def _markdown(table: pa.Table) -> str:
-    rows = ["| " + " | ".join(table.column_names) + " |", "|" + "---|" * table.num_columns]
-    for row in table.to_pylist():
-        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)

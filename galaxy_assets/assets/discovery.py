@@ -89,7 +89,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         """Scores 0-5 as events: who, when, which galaxy, in which round, and the features they were ranked by. The
         simulated volunteers answer the active-learning search over the labelled galaxies: seeds along the first
         principal component, then what the survey's learner asks for, round by round until the budget is spent."""
-        from galaxy_assets.figures.galleries import query_history
+        from galaxy_assets.figures.plates import query_history
 
         ids = np.array(pca_features["galaxy_id"].to_pylist())
         score, true = oracle_scores(ids.tolist(), catalogue, volunteer_votes, anomaly)

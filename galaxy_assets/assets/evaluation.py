@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture, result, survey_asset
-from galaxy_assets.science import votes
+from galaxy_assets.science import figure_tables, votes
 from galaxy_assets.surveys.model import Survey
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                 "accuracy": accuracy,
                 "accuracy at epoch 0": curve[0],
                 **{f"baseline {kind}": mean for kind, mean in means.items()},
-                **picture(lake, survey, draw(table), "epoch_accuracy", init),
+                **picture(lake, survey, draw(figure_tables.accuracy_by_epoch(table, [init])), "epoch_accuracy", init),
             },
             checks=[
                 check(

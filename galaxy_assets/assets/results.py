@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxy_assets.assets.survey_asset import Lake, check, picture, result, survey_asset
+from galaxy_assets.assets.survey_asset import check, result, survey_asset
 from galaxy_assets.science.checklist import fingerprint
 from galaxy_assets.science.results import AGREES, DIFFERS, VERDICTS
 from galaxy_assets.science.results import results as compute
@@ -22,7 +22,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     @survey_asset(
         survey,
         "8_results",
-        paper="5-8, Figures 3, 14 and 15",
+        paper="2-8",
         reads={
             "catalogue": {},
             "cutouts": {},
@@ -35,7 +35,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             "class_membership": per_start,
             "cluster_labels": per_start,
             "cluster_summary": per_start,
-            "umap": per_start,
             "label_events": {},
             "anomaly_recall": {},
         },
@@ -43,37 +42,16 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         version="2",
         checks={"agrees_with_paper": "No number or setting differs from the one the paper reports for this survey."},
     )
-    def results(lake: Lake, **tables: pa.Table):
+    def results(**tables: pa.Table):
         """One row per number of the paper and per number that only this survey has: expected, observed, tolerance, and
-        the verdict with its reason (docs/results.md says how to read it); and the start weights side by side. A start
-        whose weights are missing is left out here and nowhere hides the others."""
-        from galaxy_assets.figures import curves, maps
-
+        the verdict with its reason (docs/results.md says how to read it). A start whose weights are missing is left out
+        here and nowhere hides the others."""
         table = compute(survey, tables)
-        metadata = picture(lake, survey, curves.epoch_accuracy(tables["epoch_accuracy"]), "epoch_accuracy")
-        umap, summary = tables["umap"], tables["cluster_summary"]
-        label = dict(
-            zip(*(tables["evaluation_subset"][c].to_pylist() for c in ("galaxy_id", "evaluation_class")), strict=True)
-        )
-        panels = []
-        for init in pc.unique(umap["init"]).to_pylist():
-            points = umap.filter(pc.equal(umap["init"], init))
-            rows = summary.filter(pc.equal(summary["init"], init))
-            panels.append(
-                {
-                    "title": init,
-                    "x": points["x"].to_numpy(),
-                    "y": points["y"].to_numpy(),
-                    "label": [label.get(g) for g in points["galaxy_id"].to_pylist()],
-                    "accuracy": rows["accuracy_overall"][0].as_py() if rows.num_rows else float("nan"),
-                }
-            )
-        metadata["start weights"] = picture(lake, survey, maps.start_weight_panel(panels), "start_weights")["preview"]
         counts = {verdict: table["verdict"].to_pylist().count(verdict) for verdict in VERDICTS}
         differ = table.filter(pc.equal(table["verdict"], DIFFERS))["check_id"].to_pylist()
         return result(
             table,
-            metadata={**metadata, "table": dg.MetadataValue.md(_markdown(table)), **counts},
+            metadata={"table": dg.MetadataValue.md(_markdown(table)), **counts},
             checks=[
                 check(
                     "agrees_with_paper",

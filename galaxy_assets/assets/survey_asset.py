@@ -31,6 +31,7 @@ Step = Literal[
     "6_structure",
     "7_discovery",
     "8_results",
+    "9_figures",
 ]
 Partitioned = Literal["batch", "init", "batch_init"] | None
 
@@ -196,3 +197,12 @@ def picture(lake: Lake, survey: Survey, image: "Figure | Image", *name: str) -> 
 
     path = save(image, lake.layout.figure(survey.name, *name))
     return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}
+
+
+def markdown(table: pa.Table) -> str:
+    """A small table as Markdown, for metadata."""
+    rows = ["| " + " | ".join(table.column_names) + " |", "|" + "---|" * table.num_columns]
+    for row in table.to_pylist():
+        cells = [f"{v:.2f}" if isinstance(v, float) else "" if v is None else str(v) for v in row.values()]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)

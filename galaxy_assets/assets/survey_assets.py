@@ -11,6 +11,7 @@ from galaxy_assets.assets import (
     delivery,
     discovery,
     evaluation,
+    paper_figures,
     representation,
     results,
     structure,
@@ -29,4 +30,5 @@ def survey_assets(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsD
         *structure.build(survey),
         *discovery.build(survey),
         *results.build(survey),
+        *paper_figures.build(survey),
     ]

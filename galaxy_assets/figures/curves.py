@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.figures.style import CONTEXT, MARKERS, PALETTE, new_figure, say, words
+from galaxy_assets.figures.style import (
+    CONTEXT,
+    DOUBLE,
+    MARKERS,
+    PALETTE,
+    SINGLE,
+    SMALL_LETTERS,
+    lettered,
+    new_figure,
+    say,
+    words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,14 +29,17 @@ if TYPE_CHECKING:
 
 # order of the legend, and the words and dashes of each line
 _BASELINES = {
-    "pretrained": ("ImageNet network, not fine-tuned", "--"),
+    "pretrained": ("ImageNet network as it is", "--"),
     "untrained": ("untrained network", "-."),
     "pixels": ("raw pixels", ":"),
 }
-_RANKINGS = {
-    "published": ("active learning as published", "-"),
-    "isolation_forest": ("isolation forest", "-."),
-    "local_outlier_factor": ("local outlier factor", (0, (4, 1, 1, 1, 1, 1))),
+# how each order of the list is drawn in the recall figure
+_SEARCHES = {
+    "found": ("active learning", PALETTE[0], "-"),
+    "published": ("active learning as published", PALETTE[5], "-."),
+    "isolation_forest": ("isolation forest", PALETTE[4], (0, (5, 1))),
+    "local_outlier_factor": ("local outlier factor", PALETTE[2], (0, (3, 1, 1, 1))),
+    "random": ("random order", "#777777", "--"),
 }
 _TRAINING = {
     "loss": "BYOL loss",
@@ -41,35 +55,35 @@ _TRAINING = {
 
 def epoch_accuracy(table: pa.Table) -> "Figure":
     """k-NN accuracy against epoch: mean over the splits with a band of one standard deviation, a line per start weight,
-    and the mean of each baseline as a horizontal line (paper Figures 3 and 14).
+    and each baseline as a horizontal line (paper Figures 3 and 14).
 
-    `table` has columns `init`, `epoch`, `features` (`byol`, `pretrained`, `untrained`, `pixels`), `split`, `accuracy`.
+    `table` has columns `init`, `epoch`, `features` (`byol`, `pretrained`, `untrained`, `pixels`), `mean` and `std`, as
+    `science.figure_tables.accuracy_by_epoch` makes them.
     """
-    figure = new_figure("k-NN accuracy against epoch", 6.4, 4.4)
+    figure = new_figure("k-NN accuracy against epoch", SINGLE, 3.3)
     axes = figure.subplots()
     axes.set(xlabel="epoch", ylabel="k-NN accuracy")
     init, epoch, features = (np.array(table[c].to_pylist()) for c in ("init", "epoch", "features"))
-    accuracy = _numbers(table, "accuracy")
-    known = np.isfinite(accuracy)
+    mean, spread = _numbers(table, "mean"), _numbers(table, "std")
+    known = np.isfinite(mean)
     if not known.any():
         say(axes, "no accuracy has been measured yet")
-        return figure
+        return lettered(figure)
     for i, name in enumerate(_in_order(init[known])):
-        own = known & (init == name) & (features == "byol")
-        epochs = np.unique(epoch[own])
-        if not len(epochs):
+        own = np.flatnonzero(known & (init == name) & (features == "byol"))
+        if not len(own):
             continue
-        splits = [accuracy[own & (epoch == e)] for e in epochs]
-        mean, spread = np.array([s.mean() for s in splits]), np.array([s.std() for s in splits])
-        _line(axes, epochs, mean, i, f"start: {words(name)}")
-        axes.fill_between(epochs, mean - spread, mean + spread, color=PALETTE[i % len(PALETTE)], alpha=0.2, linewidth=0)
+        own = own[np.argsort(epoch[own], kind="stable")]
+        low, high = mean[own] - spread[own], mean[own] + spread[own]
+        _line(axes, epoch[own], mean[own], i, f"start: {words(name)}")
+        axes.fill_between(epoch[own], low, high, color=PALETTE[i % len(PALETTE)], alpha=0.2, linewidth=0)
     for kind, (label, dashes) in _BASELINES.items():
         own = known & (features == kind)
         if own.any():
-            axes.axhline(accuracy[own].mean(), color="#555555", linestyle=dashes, linewidth=1.2, label=label, zorder=1)
+            axes.axhline(mean[own].mean(), color="#555555", linestyle=dashes, linewidth=1.2, label=label, zorder=1)
     _whole_numbers(axes)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    return figure
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL_LETTERS, columnspacing=1)
+    return lettered(figure)
 
 
 def training(table: pa.Table) -> "Figure":
@@ -105,28 +119,28 @@ def training(table: pa.Table) -> "Figure":
 def recall(table: pa.Table) -> "Figure":
     """True anomalies found down the ranked list, beside a random order's expectation and a perfect one (Figure 8).
 
-    `table` has columns `rank` (from 1), `found`, `random` and `perfect`, one row per galaxy of the list; the baselines
-    `isolation_forest`, `local_outlier_factor` and `published` are drawn where they are columns with numbers.
+    `table` has columns `rank` (from 1), `found`, `random` and `perfect`, one row per galaxy of the list; and any of
+    `published`, `isolation_forest` and `local_outlier_factor`, which are drawn where they hold numbers.
     """
-    figure = new_figure("True anomalies found against rank", 6, 4.2)
+    figure = new_figure("True anomalies found against rank", SINGLE, 2.8)
     axes = figure.subplots()
     axes.set(xlabel="index in the list, by falling anomaly score", ylabel="true anomalies found")
-    rank, found, random, perfect = (_numbers(table, c) for c in ("rank", "found", "random", "perfect"))
+    rank, found, perfect = (_numbers(table, c) for c in ("rank", "found", "perfect"))
     if not len(rank) or not np.nanmax(found, initial=0) > 0:
         say(axes, "no true anomalies in this list" if len(rank) else "the list is empty")
-        return figure
-    axes.plot(rank, perfect, color="black", linestyle=":", label="perfect")
-    axes.plot(rank, found, color=PALETTE[0], linewidth=2, label="active learning")
-    for i, (name, (label, dashes)) in enumerate(_RANKINGS.items(), start=1):
-        if name in table.column_names and np.isfinite(counts := _numbers(table, name)).all():
-            axes.plot(rank, counts, color=PALETTE[i], linestyle=dashes, linewidth=1.3, label=label)
-    axes.plot(rank, random, color="#777777", linestyle="--", label="random")
+        return lettered(figure)
+    axes.plot(rank, perfect, color="black", linestyle=":", linewidth=1, label="perfect order")
+    for column, (label, colour, dashes) in _SEARCHES.items():
+        counts = _numbers(table, column) if column in table.column_names else np.empty(0)
+        if np.isfinite(counts).any():
+            width = 1.8 if column == "found" else 1.2
+            axes.plot(rank, counts, color=colour, linestyle=dashes, linewidth=width, label=label)
     axes.set_xlim(0, rank.max())
     axes.set_ylim(0, 1.05 * np.nanmax(perfect))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.legend(loc="lower right", frameon=False)
-    return figure
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL_LETTERS, columnspacing=1)
+    return lettered(figure)
 
 
 def votes_violin(table: pa.Table) -> "Figure":
@@ -134,7 +148,7 @@ def votes_violin(table: pa.Table) -> "Figure":
 
     `table` has one row per galaxy, cluster and panel: `cluster` (string, `all` for every cluster together), `panel`
     (question and answer, in words) and `fraction` (0 to 1). All violins have equal width and end at the extremes; the
-    box spans the quartiles and the line in it is the median. A cluster without a galaxy in a panel has a gap there.
+    box spans the quartiles and the point in it is the median. A cluster without a galaxy in a panel has a gap there.
     """
     import seaborn
 
@@ -144,13 +158,13 @@ def votes_violin(table: pa.Table) -> "Figure":
     order = sorted(set(cluster.tolist()), key=lambda k: (k != "all", not k.isdigit(), int(k) if k.isdigit() else 0, k))
     colours = {k: CONTEXT if k == "all" else PALETTE[5] for k in order}
     rows = max(len(names), 1)
-    figure = new_figure("Vote fractions by cluster", max(5.0, 1.5 + 0.5 * len(order)), 0.8 + 1.6 * rows)
+    figure = new_figure("Vote fractions by cluster", DOUBLE, 0.6 + 1.25 * rows)
     panels = figure.subplots(rows, 1, squeeze=False)[:, 0]
-    figure.supylabel("vote fraction", fontsize="medium")
+    figure.supylabel("vote fraction")
     if not names:
         say(panels[0], "no galaxy has votes")
     for axes, name in zip(panels, names, strict=False):
-        axes.set_title(words(name), fontsize="medium", loc="left")
+        axes.set_title(words(name), loc="left")
         own = (panel == name) & np.isfinite(fraction)
         if not own.any():
             say(axes, "no galaxy has votes")
@@ -164,8 +178,10 @@ def votes_violin(table: pa.Table) -> "Figure":
             palette=colours,
             density_norm="width",
             inner="box",
+            # the paper's point for the median; seaborn's own is a dash
+            inner_kws={"marker": "o", "markersize": 3, "box_width": 3.5, "whis_width": 0.8},
             cut=0,
-            linewidth=0.8,
+            linewidth=0.6,
             legend=False,
             dodge=False,
             ax=axes,
@@ -173,7 +189,7 @@ def votes_violin(table: pa.Table) -> "Figure":
         axes.set(ylim=(-0.04, 1.04), yticks=[0, 0.5, 1], xlabel="", ylabel="")
         axes.tick_params(axis="x", labelbottom=axes is panels[-1])
     panels[-1].set_xlabel("cluster")
-    return figure
+    return lettered(figure)
 
 
 def variance(explained: np.ndarray, n: int) -> "Figure":
@@ -181,21 +197,21 @@ def variance(explained: np.ndarray, n: int) -> "Figure":
 
     `explained` is each component's share of the variance, falling, (K,) float in 0 to 1 with K >= n.
     """
-    figure = new_figure("Variance explained by the principal components", 5.2, 3.8)
+    figure = new_figure("Variance explained by the principal components", SINGLE, 2.5)
     axes = figure.subplots()
     axes.set(xlabel="principal components", ylabel="cumulative share of the variance")
     explained = np.asarray(explained, float)
     if not len(explained) or not np.isfinite(explained).all():
         say(axes, "no principal components" if not len(explained) else "the variance is not finite")
-        return figure
+        return lettered(figure)
     held = np.cumsum(explained)
     axes.plot(np.arange(1, len(held) + 1), held, color=PALETTE[0], marker="o", markersize=3)
     if n:
         axes.axvline(n, color="#555555", linestyle="--", linewidth=1)
-        axes.set_title(f"{n} components hold {held[n - 1]:.1%} of the variance", fontsize="medium")
+        axes.set_title(f"{n} components hold {held[n - 1]:.1%} of the variance")
     axes.set_ylim(0, 1.03)
     _whole_numbers(axes)
-    return figure
+    return lettered(figure)
 
 
 def _numbers(table: pa.Table, column: str) -> np.ndarray:
@@ -210,7 +226,8 @@ def _in_order(names: np.ndarray) -> list[str]:
 
 def _line(axes: "Axes", x: np.ndarray, y: np.ndarray, i: int, label: str) -> None:
     marker = MARKERS[i % len(MARKERS)]
-    axes.plot(x, y, color=PALETTE[i % len(PALETTE)], marker=marker, markersize=3.5, linewidth=1.5, label=label)
+    style = {"color": PALETTE[i % len(PALETTE)], "marker": marker, "markevery": max(len(x) // 10, 1)}
+    axes.plot(x, y, markersize=3.5, linewidth=1.5, label=label, **style)
 
 
 def _whole_numbers(axes: "Axes") -> None:

@@ -1,6 +1,7 @@
-"""Contact sheets: many cutouts on one image (paper Figures 2, 4-6 and 10-13).
+"""Contact sheets: many cutouts on one image for a screen, as previews show them.
 
-Belongs here: arranging and lettering cutouts. Does not belong here: choosing them, or changing their stretch.
+Belongs here: arranging and lettering cutouts in pixels. Does not belong here: choosing them, changing their stretch, or
+plates for print (`plates`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,23 +60,6 @@ def cluster_gallery(clusters: Mapping[int, Sequence[np.ndarray]], titles: Mappin
     `clusters` holds cutouts as `contact_sheet` takes them; a cluster without any keeps its row, which says so.
     """
     return _blocks([_Row(pixels, title=titles[k]) for k, pixels in clusters.items()])
-
-
-def query_history(pixels: Sequence[np.ndarray], scores: Sequence[int], rounds: Sequence[int]) -> "Image":
-    """What the oracle was shown: a row per round, its score in a box under each cutout (paper Figure 10).
-
-    Parameters
-    ----------
-    pixels : cutouts as `contact_sheet` takes them, in the order shown.
-    scores : 0-5, one per cutout.
-    rounds : round of each cutout; 0 is the seed sample, before any query.
-    """
-    rows = []
-    for r in sorted(set(rounds)):
-        shown = [i for i, found in enumerate(rounds) if found == r]
-        title = f"query {r}" if r else "seed sample"
-        rows.append(_Row([pixels[i] for i in shown], [f"score {scores[i]}" for i in shown], title))
-    return _blocks(rows)
 
 
 def _blocks(rows: Sequence[_Row]) -> "Image":

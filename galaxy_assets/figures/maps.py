@@ -5,19 +5,41 @@ Galaxies with a coordinate that is not finite are left out. UMAP's units are arb
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from galaxy_assets.figures.style import CONTEXT, HIGHLIGHT, MARKERS, PALETTE, new_figure, say, words
+from galaxy_assets.figures.plates import CAPTION, GAP, fit, new_plate, put
+from galaxy_assets.figures.style import (
+    CONTEXT,
+    DOUBLE,
+    HIGHLIGHT,
+    MARKERS,
+    PALETTE,
+    SINGLE,
+    SMALL_LETTERS,
+    lettered,
+    new_figure,
+    say,
+    words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
-_LABEL_SPACING = 0.045  # of the map's diagonal: least distance between two cluster numbers
+_LABEL_SPACING = 0.05  # of the map's diagonal: least distance between two cluster numbers
 _LABEL_CANDIDATES = 40
+_BESIDE = 3.75  # inches from the left of a plate, where cutouts beside a map begin
+
+
+class ClusterExamples(NamedTuple):
+    """A cluster picked out on the map of Figures 4-6: its number, what it is in words, cutouts of some members."""
+
+    cluster: int
+    title: str
+    pixels: Sequence[np.ndarray]
 
 
 class StartWeightMap(TypedDict):
@@ -32,31 +54,85 @@ class StartWeightMap(TypedDict):
 
 
 def artefact_map(
-    x: np.ndarray, y: np.ndarray, removed: np.ndarray, regions: Sequence[tuple[float, float, float, float]]
+    x: np.ndarray,
+    y: np.ndarray,
+    removed: np.ndarray,
+    regions: Sequence[tuple[float, float, float, float]],
+    examples: Sequence[tuple[np.ndarray, str]],
 ) -> "Figure":
-    """All images on the map, those removed as artefacts, and the boxes that removed them (paper Figure 1).
+    """All images on the map, those removed as artefacts, the boxes that removed them, and beside it some of the removed
+    (paper Figure 1).
 
     Parameters
     ----------
     x, y : (N,) float.
     removed : (N,) bool.
     regions : (x0, y0, x1, y1) of each box, in the map's coordinates.
+    examples : cutouts that were removed, each with the rule that did it; the first sixteen are drawn.
     """
     from matplotlib.patches import Rectangle
 
-    figure, axes = _one_map("Map of all images and of the artefacts removed")
+    height, columns = 3.85, 4
+    figure, plate, axes = _map_on_plate("Map of all images and of the artefacts removed", height)
     (x, y), (removed,) = _finite(x, y, removed)
     removed = removed.astype(bool)
     if not len(x):
         say(axes, "no images on the map")
-        return figure
+        return lettered(figure)
     _points(axes, x[~removed], y[~removed], len(x), color=PALETTE[0], label=f"kept ({(~removed).sum():,})")
-    _points(axes, x[removed], y[removed], len(x), color=HIGHLIGHT, marker="^", label=f"removed ({removed.sum():,})")
+    # on top and as if they were alone: a few in a small box would not be seen
+    _points(
+        axes,
+        x[removed],
+        y[removed],
+        removed.sum(),
+        color=HIGHLIGHT,
+        marker="^",
+        zorder=3,
+        label=f"removed ({removed.sum():,})",
+    )
     for x0, y0, x1, y1 in regions:
-        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1.5, label="artefact region"))
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1, label="artefact region"))
     axes.autoscale_view()
-    _legend(figure)
-    return figure
+    _legend(axes)
+    side = (DOUBLE - _BESIDE + GAP) / columns - GAP
+    plate.text(_BESIDE, 0.08, "removed" if examples else "no image was removed", va="center", weight="bold")
+    for i, (pixels, rule) in enumerate(examples[:16]):
+        left, top = _BESIDE + i % columns * (side + GAP), CAPTION + 0.02 + i // columns * (side + CAPTION + GAP)
+        put(plate, pixels, left, top, side, caption=rule)
+    return lettered(figure)
+
+
+def cluster_examples(x: np.ndarray, y: np.ndarray, cluster: np.ndarray, chosen: Sequence[ClusterExamples]) -> "Figure":
+    """Some clusters picked out on the map of all galaxies, each with a row of cutouts beside it (paper Figures 4-6).
+
+    Parameters
+    ----------
+    x, y : (N,) float.
+    cluster : (N,) int.
+    chosen : the clusters picked out; the others lie behind in grey. Five cutouts of each fit, eight rows at most.
+    """
+    side = 0.61 if len(chosen) <= 5 else 0.42
+    pitch = side + CAPTION + 0.09
+    figure, plate, axes = _map_on_plate("Clusters picked out on the map", max(len(chosen) * pitch, 3.2))
+    (x, y), (cluster,) = _finite(x, y, cluster)
+    if not len(x):
+        say(axes, "no galaxies on the map")
+        return lettered(figure)
+    others = ~np.isin(cluster, [one.cluster for one in chosen])
+    _points(axes, x[others], y[others], len(x), color=CONTEXT)
+    for i, one in enumerate(chosen):
+        own, marker = cluster == one.cluster, MARKERS[i % len(MARKERS)]
+        n = max(int(own.sum()), len(x) // 10, 1)  # larger than their surroundings: a small cluster would not be seen
+        _points(axes, x[own], y[own], n, color=_shade(i), marker=marker)
+        top = i * pitch
+        plate.plot([_BESIDE + 0.05], [top + 0.08], marker=marker, color=_shade(i), markersize=5, clip_on=False)
+        title = fit(f"{one.cluster}: {one.title}", DOUBLE - _BESIDE - 0.14)
+        plate.text(_BESIDE + 0.14, top + 0.08, title, va="center")
+        for k, pixels in enumerate(one.pixels):
+            put(plate, pixels, _BESIDE + k * (side + GAP), top + CAPTION + 0.02, side)
+    _numbers(axes, x, y, cluster, [one.cluster for one in chosen])
+    return lettered(figure)
 
 
 def cluster_map(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> "Figure":
@@ -69,27 +145,18 @@ def cluster_map(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> "Figure":
 
     Colours of more than seven clusters recur darker and lighter, so the numbers, not the colours, tell clusters apart.
     """
-    from matplotlib.patheffects import withStroke
-
-    figure, axes = _one_map("Map of the clusters", height=5.2)
+    figure, axes = _one_map("Map of the clusters")
     (x, y), (cluster,) = _finite(x, y, cluster)
     if not len(x):
         say(axes, "no galaxies on the map")
-        return figure
+        return lettered(figure)
     others = cluster < 0
     _points(axes, x[others], y[others], len(x), color=CONTEXT)
-    numbers, sizes = np.unique(cluster[~others], return_counts=True)
+    numbers = np.unique(cluster[~others]).tolist()
     for i, k in enumerate(numbers):
         _points(axes, x[cluster == k], y[cluster == k], len(x), color=_shade(i), label=str(k))
-    spacing = _LABEL_SPACING * np.hypot(np.ptp(x), np.ptp(y))
-    taken = np.empty((0, 2))
-    for k in numbers[np.argsort(-sizes, kind="stable")]:
-        members = np.column_stack([x[cluster == k], y[cluster == k]])
-        place = _label_place(members, taken, spacing)
-        taken = np.vstack([taken, place])
-        outline = [withStroke(linewidth=3, foreground="white")]
-        axes.text(place[0], place[1], str(k), ha="center", va="center", weight="bold", path_effects=outline)
-    return figure
+    _numbers(axes, x, y, cluster, numbers)
+    return lettered(figure)
 
 
 def class_map(x: np.ndarray, y: np.ndarray, label: Sequence[str | None], title: str) -> "Figure":
@@ -98,10 +165,10 @@ def class_map(x: np.ndarray, y: np.ndarray, label: Sequence[str | None], title: 
     `x`, `y` are (N,) float, `label` has N class names or None.
     """
     figure, axes = _one_map("Map of the classes")
-    axes.set_title(words(title), fontsize="medium")
+    axes.set_title(words(title))
     _classes(axes, x, y, label, _class_names([label]))
     _legend(figure)
-    return figure
+    return lettered(figure)
 
 
 def start_weight_panel(panels: Sequence[StartWeightMap]) -> "Figure":
@@ -110,17 +177,17 @@ def start_weight_panel(panels: Sequence[StartWeightMap]) -> "Figure":
     A class has the same marker and colour in every panel.
     """
     rows = max((len(panels) + 1) // 2, 1)
-    figure = new_figure("Maps from each of the start weights", 7, 0.8 + 3.2 * rows)
+    figure = new_figure("Maps from each of the start weights", DOUBLE, 0.5 + 3.1 * rows)
     if not panels:
         say(figure.subplots(), "no start weights have a map yet")
-        return figure
+        return lettered(figure)
     axes = figure.subplots(rows, min(len(panels), 2), squeeze=False).ravel()
     names = _class_names([panel["label"] for panel in panels])
     for ax, panel in zip(axes, panels, strict=False):
         ax.set_aspect("equal", adjustable="datalim")
         accuracy = panel["accuracy"]
         known = f"cluster accuracy {accuracy:.1%}" if np.isfinite(accuracy) else "cluster accuracy unknown"
-        ax.set_title(f"{words(panel['title'])}: {known}", fontsize="medium")
+        ax.set_title(f"{words(panel['title'])}: {known}")
         _classes(ax, panel["x"], panel["y"], panel["label"], names)
     for ax in axes[len(panels) :]:
         ax.remove()
@@ -129,7 +196,7 @@ def start_weight_panel(panels: Sequence[StartWeightMap]) -> "Figure":
     for ax in axes[: len(panels) : 2]:
         ax.set_ylabel("UMAP 2 (arbitrary units)")
     _legend(figure)
-    return figure
+    return lettered(figure)
 
 
 def anomaly_maps(x: np.ndarray, y: np.ndarray, is_true: np.ndarray, score: np.ndarray) -> "Figure":
@@ -141,7 +208,7 @@ def anomaly_maps(x: np.ndarray, y: np.ndarray, is_true: np.ndarray, score: np.nd
     is_true : (N,) bool.
     score : (N,) float; high scores are drawn on top, NaN in grey behind.
     """
-    figure = new_figure("Maps of the true anomalies and of the anomaly score", 9.5, 4)
+    figure = new_figure("Maps of the true anomalies and of the anomaly score", DOUBLE, 3.1)
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     (x, y), (is_true, score) = _finite(x, y, is_true, np.asarray(score, float))
     is_true = is_true.astype(bool)
@@ -149,12 +216,17 @@ def anomaly_maps(x: np.ndarray, y: np.ndarray, is_true: np.ndarray, score: np.nd
         ax.set_aspect("equal")  # matplotlib refuses adjustable="datalim" on shared axes
         ax.set_xlabel("UMAP 1 (arbitrary units)")
     left.set_ylabel("UMAP 2 (arbitrary units)")
+    # an equal aspect makes panels as flat as the map; a map of one line would be drawn as one
+    middles = [(v.min() + v.max()) / 2 if len(v) else 0.0 for v in (x, y)]
+    wide, high = (1.06 * np.ptp(v) if len(v) else 1.0 for v in (x, y))
+    wide, high = max(wide, 0.8 * high) or 1.0, max(high, 0.8 * wide) or 1.0
+    left.set(xlim=(middles[0] - wide / 2, middles[0] + wide / 2), ylim=(middles[1] - high / 2, middles[1] + high / 2))
     left.set_title(f"true anomalies ({is_true.sum():,} of {len(x):,})" if is_true.any() else "no true anomalies")
     right.set_title("anomaly score")
     if not len(x):
         say(left, "no galaxies on the map")
         say(right, "no galaxies on the map")
-        return figure
+        return lettered(figure)
     _points(left, x[~is_true], y[~is_true], len(x), color=CONTEXT)
     # as if they were alone: a few among many would be too faint to see
     _points(left, x[is_true], y[is_true], is_true.sum(), color=HIGHLIGHT)
@@ -168,15 +240,26 @@ def anomaly_maps(x: np.ndarray, y: np.ndarray, is_true: np.ndarray, score: np.nd
         figure.colorbar(drawn, cax=right.inset_axes((1.03, 0, 0.045, 1)))
     else:
         right.set_title("no anomaly scores")
-    return figure
+    return lettered(figure)
 
 
-def _one_map(label: str, height: float = 5.5) -> "tuple[Figure, Axes]":
-    figure = new_figure(label, 6, height)
+def _one_map(label: str) -> "tuple[Figure, Axes]":
+    figure = new_figure(label, SINGLE, 3.3)
     axes = figure.subplots()
     axes.set(xlabel="UMAP 1 (arbitrary units)", ylabel="UMAP 2 (arbitrary units)")
     axes.set_aspect("equal", adjustable="datalim")
     return figure, axes
+
+
+def _map_on_plate(label: str, height: float) -> "tuple[Figure, Axes, Axes]":
+    """A map at the left of a plate two columns wide: figure, plate, map."""
+    figure, plate = new_plate(label, DOUBLE, height)
+    left, right, top, bottom = 0.52, 0.2, 0.06, 0.42 if height < 3.5 else height - 3.25
+    box = (left / DOUBLE, bottom / height, (_BESIDE - left - right) / DOUBLE, (height - top - bottom) / height)
+    axes = figure.add_axes(box)
+    axes.set(xlabel="UMAP 1 (arbitrary units)", ylabel="UMAP 2 (arbitrary units)")
+    axes.set_aspect("equal", adjustable="datalim")
+    return figure, plate, axes
 
 
 def _finite(x: np.ndarray, y: np.ndarray, *others: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -187,7 +270,7 @@ def _finite(x: np.ndarray, y: np.ndarray, *others: np.ndarray) -> tuple[list[np.
 
 def _points(axes: "Axes", x: np.ndarray, y: np.ndarray, n: int, **style: Any) -> "PathCollection":
     """Draw points whose size and opacity suit a map of `n` galaxies in all."""
-    size = np.clip(200 / np.sqrt(max(n, 1)), 0.6, 20)
+    size = np.clip(100 / np.sqrt(max(n, 1)), 0.3, 10)
     alpha = 0.8 if n < 20_000 else 0.5
     return axes.scatter(x, y, s=size, alpha=alpha, linewidths=0, rasterized=True, **style)
 
@@ -220,25 +303,46 @@ def _classes(axes: "Axes", x: np.ndarray, y: np.ndarray, label: Sequence[str | N
     if none.any():
         _points(axes, x[none], y[none], len(x), color=CONTEXT, label="no class", zorder=1)
     if none.all():
-        axes.set_title(f"{axes.get_title()}\nno galaxy has a class".strip(), fontsize="medium")
+        axes.set_title(f"{axes.get_title()}\nno galaxy has a class".strip())
 
 
-def _legend(figure: "Figure") -> None:
-    """One legend under the panels, each name once, with symbols that are legible whatever the size on the map."""
+def _numbers(axes: "Axes", x: np.ndarray, y: np.ndarray, cluster: np.ndarray, numbers: Sequence[int]) -> None:
+    """Write the number of each cluster on one of its members, the largest cluster first."""
+    from matplotlib.patheffects import withStroke
+
+    spacing = _LABEL_SPACING * np.hypot(np.ptp(x), np.ptp(y))
+    taken = np.empty((0, 2))
+    for k in sorted(numbers, key=lambda k: -int((cluster == k).sum())):
+        members = np.column_stack([x[cluster == k], y[cluster == k]])
+        if not len(members):
+            continue
+        place = _label_place(members, taken, spacing)
+        taken = np.vstack([taken, place])
+        outline = [withStroke(linewidth=2.5, foreground="white")]
+        axes.text(place[0], place[1], str(k), ha="center", va="center", weight="bold", path_effects=outline)
+
+
+def _legend(home: "Figure | Axes") -> None:
+    """One legend under the panels of a figure or under one map, each name once, with symbols that are legible whatever
+    the size on the map."""
+    from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
 
     handles = {}
-    for ax in figure.axes:
+    for ax in [home] if isinstance(home, Axes) else home.axes:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, handle)
     if not handles:
         return
-    legend = figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 4), frameon=False
-    )
+    style: dict[str, Any] = {"ncols": min(len(handles), 3), "frameon": False, "fontsize": SMALL_LETTERS}
+    if isinstance(home, Axes):
+        style |= {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "columnspacing": 1, "handletextpad": 0.4}
+    else:
+        style |= {"loc": "outside lower center"}
+    legend = home.legend(handles.values(), handles.keys(), **style)
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
-            handle.set_sizes([36])
+            handle.set_sizes([20])
             handle.set_alpha(1)
 
 

@@ -15,6 +15,8 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#4
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 HIGHLIGHT = "#D55E00"
 CONTEXT = "#B8BDC4"
+SINGLE, DOUBLE = 3.3, 7.0  # inches: one and two columns of a printed page
+LETTERS, SMALL_LETTERS = 8, 7  # points, at the size printed
 
 
 def new_figure(label: str, width: float, height: float) -> "Figure":
@@ -23,6 +25,25 @@ def new_figure(label: str, width: float, height: float) -> "Figure":
 
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.set_label(label)
+    return figure
+
+
+def lettered(figure: "Figure") -> "Figure":
+    """The figure with letters of printed size: 8 points for titles and labels, 7 for ticks and what stands in a panel.
+
+    Not by matplotlib's settings: those are shared by all threads, and steps draw in several.
+    """
+    from matplotlib.legend import Legend
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_fontsize(LETTERS)
+    small = [text for legend in figure.findobj(Legend) for text in legend.get_texts()]
+    for axes in figure.axes:
+        axes.tick_params(labelsize=SMALL_LETTERS)
+        small += axes.texts
+    for text in small:
+        text.set_fontsize(SMALL_LETTERS)
     return figure
 
 

@@ -11,8 +11,9 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
     lake/<survey>/<asset>/<partition>.parquet                 a partitioned table (batch before init)
     lake/<survey>/pixels/<batch>/                             decoded cutouts
     lake/<survey>/checkpoints/<init>/<recipe>/epoch_020.safetensors
-    lake/<survey>/figures/<name>.png
+    lake/<survey>/figures/<name>.png                          beside it .pdf and .json of the paper's figures
     lake/<survey>/worksheets/<init>.csv                       templates of what a person may say of the clusters
+    figures/index.html                                        the page of all figures
     galaxy.duckdb                                             the read model
 """
 
@@ -69,6 +70,10 @@ class Layout:
 
     def figure(self, survey: str, *name: str) -> Path:
         return self.lake / survey / "figures" / f"{'_'.join(name)}.png"
+
+    @property
+    def figures_page(self) -> Path:
+        return self.root / "figures" / "index.html"
 
     def artefact_review(self, survey: str) -> Path:
         return self.surveys / f"{survey}_artefacts.csv"

@@ -13,11 +13,12 @@ from galaxy_assets.figures import curves
 from galaxy_assets.figures.curves import epoch_accuracy, recall, training, variance, votes_violin
 from galaxy_assets.figures.save import save
 from galaxy_assets.science.active_learning import recall_curve
+from galaxy_assets.science.figure_tables import accuracy_by_epoch
 
 
 def assert_drawn(figure: Figure, folder: Path, colours: int = 20) -> None:
     with Image.open(save(figure, folder / "figure.png")) as image:
-        assert image.size == tuple(np.round(figure.get_size_inches() * 150).astype(int))
+        assert image.size == tuple(np.round(figure.get_size_inches() * 200).astype(int))
         assert len(image.convert("RGB").getcolors(2**24)) > colours
 
 
@@ -44,7 +45,7 @@ def accuracies(inits: tuple[str, ...] = ("random", "imagenet"), epochs: int = 4,
 
 def test_accuracy_lines_are_means_and_bands_are_standard_deviations(tmp_path: Path):
     table = accuracies()
-    figure = epoch_accuracy(table)
+    figure = epoch_accuracy(accuracy_by_epoch(table, ("random", "imagenet")))
     (axes,) = figure.axes
     frame = table.to_pandas()
     drawn = lines(axes)
@@ -62,7 +63,7 @@ def test_accuracy_lines_are_means_and_bands_are_standard_deviations(tmp_path: Pa
     for kind, label in (
         ("pixels", "raw pixels"),
         ("untrained", "untrained network"),
-        ("pretrained", "ImageNet network, not fine-tuned"),
+        ("pretrained", "ImageNet network as it is"),
     ):
         level = drawn[label][1]
         assert level == pytest.approx(np.full(2, frame[frame["features"] == kind]["accuracy"].mean()))
@@ -73,7 +74,8 @@ def test_accuracy_lines_are_means_and_bands_are_standard_deviations(tmp_path: Pa
 def test_accuracy_leaves_out_what_is_unknown(tmp_path: Path):
     table = accuracies(("rgz",), epochs=2, splits=1)
     values = [None if r["features"] == "pretrained" else r["accuracy"] for r in table.to_pylist()]
-    figure = epoch_accuracy(table.set_column(4, "accuracy", pa.array(values, pa.float64())))
+    table = table.set_column(4, "accuracy", pa.array(values, pa.float64()))
+    figure = epoch_accuracy(accuracy_by_epoch(table, ["rgz"]))
     assert set(lines(figure.axes[0])) == {"start: rgz", "untrained network", "raw pixels"}
     assert_drawn(figure, tmp_path)
 
@@ -106,25 +108,21 @@ def test_recall_draws_the_table(tmp_path: Path):
     table = pa.table(recall_curve(np.random.default_rng(2).random(200) < 0.2, np.zeros(200, bool)))
     figure = recall(table)
     drawn = lines(figure.axes[0])
-    for label, column in (("active learning", "found"), ("random", "random"), ("perfect", "perfect")):
+    named = {"active learning": "found", "random order": "random", "perfect order": "perfect"}
+    for label, column in named.items():
         assert drawn[label][0].tolist() == list(range(1, 201))
         assert drawn[label][1].tolist() == table[column].to_pylist()
-    assert {t.get_text() for t in figure.axes[0].get_legend().get_texts()} == {"active learning", "random", "perfect"}
+    assert {t.get_text() for t in figure.legends[0].get_texts()} == set(named)
     assert_drawn(figure, tmp_path)
 
 
-def test_recall_draws_the_baselines_that_have_numbers(tmp_path: Path):
-    truth = np.random.default_rng(2).random(200) < 0.2
-    table = pa.table(recall_curve(truth, np.zeros(200, bool)))
-    forest = np.cumsum(truth[::-1])
-    table = table.append_column("isolation_forest", pa.array(forest))
-    table = table.append_column("published", pa.nulls(200, pa.int64()))
-    figure = recall(table)
-    drawn = lines(figure.axes[0])
-    assert set(drawn) == {"active learning", "random", "perfect", "isolation forest"}
-    assert drawn["isolation forest"][1].tolist() == forest.tolist()
-    assert len({line.get_color() for line in figure.axes[0].lines}) == 4
-    assert_drawn(figure, tmp_path)
+def test_recall_draws_the_baselines_that_were_run():
+    table = pa.table(recall_curve(np.arange(50) < 9, np.zeros(50, bool)))
+    table = table.append_column("isolation_forest", pa.array(np.arange(50) // 6))
+    table = table.append_column("published", pa.nulls(50, pa.float64()))
+    drawn = lines(recall(table).axes[0])
+    assert drawn["isolation forest"][1].tolist() == (np.arange(50) // 6).tolist()
+    assert set(drawn) == {"active learning", "random order", "perfect order", "isolation forest"}
 
 
 def fractions(rows: list[tuple[str, str, float]]) -> pa.Table:
@@ -146,6 +144,8 @@ def test_violins_span_the_data_with_equal_widths_in_the_clusters_order(tmp_path:
         for box, k in zip(boxes, ("all", "2", "10"), strict=True):
             assert (box.y0, box.y1) == pytest.approx((values[k].min(), values[k].max()))
             assert box.width == pytest.approx(boxes[0].width, rel=1e-6)
+        medians = [line for line in axes.lines if line.get_marker() == "o"]
+        assert [m.get_ydata()[0] for m in medians] == pytest.approx([np.median(values[k]) for k in ("all", "2", "10")])
     figure.canvas.draw()
     assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["all", "2", "10"]
     assert_drawn(figure, tmp_path)
@@ -178,7 +178,7 @@ def no_epochs() -> pa.Table:
 @pytest.mark.parametrize(
     ("figure", "words"),
     [
-        (lambda: epoch_accuracy(accuracies().slice(0, 0)), "no accuracy has been measured"),
+        (lambda: epoch_accuracy(accuracy_by_epoch(accuracies(), [])), "no accuracy has been measured"),
         (lambda: training(no_epochs()), "not measured yet"),
         (
             lambda: recall(pa.table(recall_curve(np.zeros(5, bool), np.zeros(5, bool)))),
@@ -199,7 +199,7 @@ def test_odd_input_gives_words(figure, words: str, tmp_path: Path):
 @pytest.mark.parametrize(
     "figure",
     [
-        lambda: epoch_accuracy(accuracies(("random",), epochs=1, splits=1)),
+        lambda: epoch_accuracy(accuracy_by_epoch(accuracies(("random",), epochs=1, splits=1), ["random"])),
         lambda: recall(pa.table(recall_curve(np.ones(1, bool), np.ones(1, bool)))),
         lambda: variance(np.ones(1), 1),
     ],

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxy_assets.figures.galleries import cluster_gallery, contact_sheet, query_history
+from galaxy_assets.figures.galleries import cluster_gallery, contact_sheet
 
 TILE, GAP, CAPTION = 96, 4, 16
 
@@ -71,7 +71,6 @@ def test_no_cutouts_give_words():
         contact_sheet([], None, 8),
         contact_sheet([], [], 8),
         cluster_gallery({}, {}),
-        query_history([], [], []),
     ):
         assert len(sheet.getcolors()) > 2
 
@@ -98,21 +97,3 @@ def test_gallery_has_a_row_per_cluster():
     # above the letters, which stand at half height
     lines = [GAP + r * (TILE + GAP) + 10 for r in range(3)]
     assert [row_values(sheet, y) for y in lines] == [[10, 60], [110], []]
-
-
-def test_history_has_a_row_per_round_and_two_blocks_from_eleven():
-    rounds = [0, 0, 1, 1, 2]
-    sheet = query_history([flat(20 * r + 5 * i) for i, r in enumerate(rounds, 1)], [0, 5, 3, 3, 1], rounds)
-    lines = [GAP + r * (TILE + GAP + CAPTION) + 10 for r in range(3)]
-    assert [row_values(sheet, y) for y in lines] == [[5, 10], [35, 40], [65]]
-
-    many = query_history([flat(5 * r) for r in range(20)], [0] * 20, range(20))
-    lines = [GAP + r * (TILE + GAP + CAPTION) + 10 for r in range(10)]
-    assert [row_values(many, y) for y in lines] == [[5 * r, 5 * (r + 10)] for r in range(10)]
-    assert many.height == 10 * (TILE + GAP + CAPTION) + GAP
-
-
-def test_history_shows_the_score():
-    one, other = (np.asarray(query_history([flat(0)], [score], [1])) for score in (0, 5))
-    differs = np.argwhere((one != other).any(axis=2))
-    assert differs[:, 0].min() >= GAP + TILE, "scores may differ only in the box under the cutout"

@@ -8,7 +8,15 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
-from galaxy_assets.figures.maps import anomaly_maps, artefact_map, class_map, cluster_map, start_weight_panel
+from galaxy_assets.figures.maps import (
+    ClusterExamples,
+    anomaly_maps,
+    artefact_map,
+    class_map,
+    cluster_examples,
+    cluster_map,
+    start_weight_panel,
+)
 from galaxy_assets.figures.save import save
 
 NOTHING = np.empty(0)
@@ -44,7 +52,7 @@ def texts(figure: Figure) -> str:
 
 def assert_drawn(figure: Figure, folder: Path, colours: int = 20) -> None:
     with Image.open(save(figure, folder / "figure.png")) as image:
-        assert image.size == tuple(np.round(figure.get_size_inches() * 150).astype(int))
+        assert image.size == tuple(np.round(figure.get_size_inches() * 200).astype(int))
         assert len(image.convert("RGB").getcolors(2**24)) > colours
 
 
@@ -52,13 +60,16 @@ def test_artefact_map_separates_removed_and_draws_the_boxes(world, tmp_path: Pat
     x, y = world
     removed = x > 1
     regions = [(1.0, -3.0, 4.0, 3.0), (8.0, 8.0, 9.0, 9.5)]
-    figure = artefact_map(x, y, removed, regions)
-    (axes,) = figure.axes
+    removed_cutout = np.full((8, 8, 3), 90, np.uint8)
+    figure = artefact_map(x, y, removed, regions, [(removed_cutout, "blank")])
+    plate, axes = figure.axes
     shown = points(axes)
     kept_label, removed_label = f"kept ({(~removed).sum()})", f"removed ({removed.sum()})"
     assert np.array_equal(shown[kept_label], np.column_stack([x, y])[~removed])
     assert np.array_equal(shown[removed_label], np.column_stack([x, y])[removed])
-    assert legend(figure) == [kept_label, removed_label, "artefact region"]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == [kept_label, removed_label, "artefact region"]
+    assert [t.get_text() for t in plate.texts] == ["removed", "blank"]
+    assert (np.asarray(plate.images[0].get_array()) == removed_cutout).all()
     assert [p.get_bbox().extents.tolist() for p in axes.patches] == [list(r) for r in regions]
     assert_drawn(figure, tmp_path)
     assert axes.get_xlim()[1] > 9 and axes.get_ylim()[1] > 9.5, "a box is outside the picture"
@@ -78,6 +89,29 @@ def test_cluster_map_writes_each_number_on_a_member(world, tmp_path: Path):
         assert np.array_equal(points(axes)[str(k)], np.column_stack([x, y])[cluster == k])
     assert np.array_equal(all_points(axes), in_order(x, y))
     assert_drawn(figure, tmp_path)
+
+
+def test_clusters_picked_out_are_coloured_numbered_and_shown_beside(world, tmp_path: Path):
+    x, y = world
+    cluster = np.arange(60) % 4
+    cutouts = [np.full((6, 6, 1), v, np.uint8) for v in (40, 80)]
+    figure = cluster_examples(x, y, cluster, [ClusterExamples(2, "spirals", cutouts), ClusterExamples(0, "odd", [])])
+    plate, axes = figure.axes
+    colours = {tuple(c.get_facecolor()[0][:3].round(3)): np.asarray(c.get_offsets()) for c in axes.collections}
+    sizes = sorted(len(points) for points in colours.values())
+    assert sizes == [15, 15, 30], "the two others lie together in grey"
+    assert any(np.array_equal(found, np.column_stack([x, y])[cluster == 2]) for found in colours.values())
+    assert sorted(t.get_text() for t in axes.texts) == ["0", "2"]
+    assert [t.get_text() for t in plate.texts] == ["2: spirals", "0: odd"]
+    assert [int(image.get_array().max()) for image in plate.images] == [40, 80]
+    assert_drawn(figure, tmp_path)
+
+
+def test_a_flat_map_of_anomalies_keeps_a_panel_that_can_be_read():
+    x = np.linspace(0, 10, 50)
+    figure = anomaly_maps(x, np.zeros(50), x > 8, x)
+    width, height = (np.ptp(limits) for limits in (figure.axes[0].get_xlim(), figure.axes[0].get_ylim()))
+    assert width > 10 and height == pytest.approx(0.8 * width)
 
 
 def test_cluster_numbers_keep_apart_where_clusters_overlap():
@@ -158,18 +192,20 @@ def test_galaxies_without_coordinates_are_left_out(world):
     x = x.copy()
     x[:7] = np.nan
     for figure in (
-        artefact_map(x, y, np.zeros(60, bool), []),
+        artefact_map(x, y, np.zeros(60, bool), [], []),
         cluster_map(x, y, np.zeros(60, int)),
         class_map(x, y, ["a", None] * 30, ""),
         anomaly_maps(x, y, np.zeros(60, bool), y),
     ):
-        assert np.array_equal(all_points(figure.axes[0]), in_order(x[7:], y[7:]))
+        assert np.array_equal(
+            all_points(figure.axes[-1] if figure.axes[0].axison is False else figure.axes[0]), in_order(x[7:], y[7:])
+        )
 
 
 @pytest.mark.parametrize(
     ("figure", "words"),
     [
-        (lambda: artefact_map(NOTHING, NOTHING, NOTHING, []), "no images on the map"),
+        (lambda: artefact_map(NOTHING, NOTHING, NOTHING, [], []), "no images on the map"),
         (lambda: cluster_map(NOTHING, NOTHING, NOTHING), "no galaxies on the map"),
         (lambda: cluster_map(np.full(3, np.nan), np.zeros(3), np.arange(3)), "no galaxies on the map"),
         (lambda: class_map(NOTHING, NOTHING, [], "t"), "no galaxies on the map"),
@@ -189,7 +225,7 @@ def test_odd_input_gives_words(figure, words: str, tmp_path: Path):
 @pytest.mark.parametrize(
     "figure",
     [
-        lambda: artefact_map(np.ones(1), np.ones(1), np.array([True]), [(0, 0, 2, 2)]),
+        lambda: artefact_map(np.ones(1), np.ones(1), np.array([True]), [(0, 0, 2, 2)], []),
         lambda: cluster_map(np.ones(1), np.ones(1), np.array([4])),
         lambda: class_map(np.ones(1), np.ones(1), ["$5$ _odd"], "$unbalanced _title"),
         lambda: anomaly_maps(np.ones(1), np.ones(1), np.array([True]), np.ones(1)),

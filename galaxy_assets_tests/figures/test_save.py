@@ -28,20 +28,20 @@ def noise(n: int, side: int = 64) -> list[np.ndarray]:
     return list(np.random.default_rng(0).integers(0, 256, (n, side, side, 3), np.uint8))
 
 
-def test_figure_is_saved_as_png_of_its_size_at_150_dpi(tmp_path: Path):
+def test_figure_is_saved_as_png_of_its_size_at_200_dpi(tmp_path: Path):
     figure = variance(np.array([0.7, 0.2, 0.06]), 3)
     path = save(figure, tmp_path / "new" / "variance.png")
     assert [p.name for p in path.parent.iterdir()] == ["variance.png"]
     with Image.open(path) as image:
         assert image.format == "PNG"
-        assert image.size == tuple(np.round(figure.get_size_inches() * 150).astype(int))
+        assert image.size == tuple(np.round(figure.get_size_inches() * 200).astype(int))
 
 
 def test_sheet_is_saved_pixel_for_pixel(tmp_path: Path):
     sheet = contact_sheet(noise(3), None, columns=2)
     with Image.open(save(sheet, tmp_path / "sheet.png")) as image:
         assert np.array_equal(np.asarray(image), np.asarray(sheet))
-        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+        assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
 
 
 def test_failed_drawing_leaves_the_old_file(tmp_path: Path):
@@ -78,7 +78,7 @@ def test_preview_of_many_points_fits_and_keeps_rare_colours():
 
 
 def test_small_figure_is_previewed_at_full_size():
-    assert picture_in(preview(variance(np.array([0.9, 0.08]), 2))).size == (520, 380)
+    assert picture_in(preview(variance(np.array([0.9, 0.08]), 2))).size == (528, 400)
 
 
 def test_impossible_limit_is_an_error():

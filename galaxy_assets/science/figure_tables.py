@@ -1,0 +1,158 @@
+"""The numbers behind the paper's figures, from tables that other steps finished.
+
+Belongs here: summaries and choices of rows that only a figure needs, each by a stated rule. Does not belong here:
+results of their own (the modules beside this one), drawing (`figures`).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.surveys.model import Survey
+
+LEAST_LABELLED = 10  # labelled members from which a cluster's purity means anything
+PICKED = 5  # clusters in each of Figures 4 and 5
+
+
+def accuracy_by_epoch(accuracies: pa.Table, starts: Sequence[str]) -> pa.Table:
+    """Mean and standard deviation of the accuracy over the splits, by start weights, features and epoch (paper 5).
+
+    `accuracies` has columns `init`, `epoch`, `features`, `split`, `accuracy`; starts that are not in `starts` are left
+    out, and rows come in the order of `starts`. Returns `init`, `epoch` (int32), `features`, `mean`, `std` (float64,
+    of the splits themselves: no n - 1), `n` (int32, splits). Accuracies that are null or NaN are no splits.
+    """
+    groups: dict[tuple[str, str, int], list[float]] = {}
+    columns = (accuracies[c].to_pylist() for c in ("init", "features", "epoch", "accuracy"))
+    for init, features, epoch, accuracy in zip(*columns, strict=True):
+        if init in starts and accuracy is not None and np.isfinite(accuracy):
+            groups.setdefault((init, features, epoch), []).append(accuracy)
+    order = sorted(groups, key=lambda key: (list(starts).index(key[0]), *key[1:]))
+    return pa.table(
+        {
+            "init": pa.array([init for init, _, _ in order], pa.string()),
+            "epoch": pa.array([epoch for _, _, epoch in order], pa.int32()),
+            "features": pa.array([features for _, features, _ in order], pa.string()),
+            "mean": pa.array([float(np.mean(groups[key])) for key in order], pa.float64()),
+            "std": pa.array([float(np.std(groups[key])) for key in order], pa.float64()),
+            "n": pa.array([len(groups[key]) for key in order], pa.int32()),
+        }
+    )
+
+
+def sample(ids: Sequence[str], n: int, seed: int) -> list[str]:
+    """Up to n of the ids at random, the same ones in whatever order they are given."""
+    return np.random.default_rng(seed).permutation(np.array(sorted(ids), dtype=object))[:n].tolist()
+
+
+class Picked(NamedTuple):
+    """Clusters by how clear they are: the clearest first, the hardest first, and the measure that ordered them
+    (`purity` or `membership probability`) by cluster."""
+
+    clearest: list[int]
+    hardest: list[int]
+    measure: str
+    value: dict[int, float]
+
+
+def pick_clusters(summary: pa.Table, cluster: np.ndarray, probability: np.ndarray) -> Picked:
+    """Which clusters Figures 4 and 5 show; the paper's authors picked theirs by eye.
+
+    Artefact clusters and empty ones take no part. Where at least two clusters have ten labelled members, clusters are
+    ordered by purity, the majority class's share among their labelled members; elsewhere by their members' mean
+    membership probability. The five clearest are the first five of that order and the five hardest the last five, or
+    the halves of it where there are fewer than ten. Ties go by the cluster's number.
+
+    Parameters
+    ----------
+    summary : `cluster_summary` of one start.
+    cluster, probability : (N,) int and float, of each galaxy.
+    """
+    rows = [row for row in summary.to_pylist() if row["n"] and not row["artefact"]]
+    judged = [row for row in rows if row["n_labelled"] >= LEAST_LABELLED]
+    if len(judged) >= 2:
+        measure, value = "purity", {row["cluster"]: row["purity"] for row in judged}
+    else:
+        measure = "membership probability"
+        value = {row["cluster"]: float(probability[cluster == row["cluster"]].mean()) for row in rows}
+    order = sorted(value, key=lambda k: (-value[k], k))
+    clear, hard = min(PICKED, (len(order) + 1) // 2), min(PICKED, len(order) // 2)
+    return Picked(order[:clear], order[len(order) - hard :][::-1], measure, value)
+
+
+def queries_shown(events: pa.Table, per_round: int) -> list[dict]:
+    """The first galaxies of each round by falling acquisition, seeds in the order they were shown (paper Figure 10).
+
+    `events` is `label_events`; returns rows with `round`, `position` (from 1), `galaxy_id`, `score`, `acquisition`.
+    """
+    rounds: dict[int, list[dict]] = {}
+    for row in events.sort_by("event").to_pylist():
+        rounds.setdefault(row["round"], []).append(row)
+    shown = []
+    for r in sorted(rounds):
+        best = sorted(rounds[r], key=lambda row: -np.inf if row["acquisition"] is None else -row["acquisition"])
+        for position, row in enumerate(best[:per_round], 1):
+            shown.append({k: row[k] for k in ("round", "galaxy_id", "score", "acquisition")} | {"position": position})
+    return shown
+
+
+def recipe(survey: Survey) -> list[dict]:
+    """Table 1 and the paper's other settings beside this survey's: `setting`, `section`, `paper`, `survey`, `agrees`.
+
+    The paper trains MiraBest for 50 epochs on batches of 32 (section 8); other surveys are held against Table 1.
+    """
+    r, radio = survey.recipe, survey.source.reader == "mirabest"
+    cut, evaluation, mixture, anomaly = survey.cutout, survey.evaluation, survey.mixture, survey.anomaly
+    rows = [
+        ("Network architecture", "Table 1", "resnet18", r.backbone),
+        ("Epochs", "8.1" if radio else "Table 1", 50 if radio else 20, r.epochs),
+        ("Optimiser", "Table 1", "Adam", "Adam"),
+        ("Learning rate", "Table 1", 1e-4, r.learning_rate),
+        ("Batch size", "8.1" if radio else "Table 1", 32 if radio else 128, r.batch_size),
+        ("Target decay", "Table 1", 0.99, r.tau),
+        ("Neurons in projection layer", "Table 1", 100, r.projection_size),
+        ("Cutout", "8.1" if radio else "2.1", "whole" if radio else "sigma_clip", cut.method),
+        ("Blur, probability", "4.1", 0.5, r.blur_probability),
+        ("Horizontal and vertical flip, probability", "4.1", 0.5, r.flip_probability),
+        ("Resized crop, smallest", "4.1", 0.7, r.crop_minimum),
+        ("Resized crop, probability", "4.1", 0.7, r.crop_probability),
+        ("Rotation either way, degrees", "4.1", 180, r.rotation_maximum),
+        ("Rotation, probability", "4.1", 0.7, r.rotation_probability),
+        ("Variance kept by the PCA", "4.2", 0.95, survey.variance),
+        ("UMAP neighbours", "3.2", 15, survey.umap.n_neighbors),
+        ("UMAP least distance", "3.2", 0.01, survey.umap.min_dist),
+        ("k-NN neighbours", "5.1", 5, evaluation.neighbours),
+        ("k-NN splits", "5.1", 50, evaluation.splits),
+        ("k-NN test share", "5.1", 0.25, evaluation.test_fraction),
+        ("Mixture components", "6.1", 20, mixture.components),
+        ("Mixture weight concentration prior", "6.1", 0.5, mixture.weight_concentration_prior),
+        ("Mixture starts", "6.1", 10, mixture.n_init),
+        ("Mixture iterations, at most", "6.1", 1000, mixture.max_iter),
+        ("Seed sample of the search", "7.1", 10, anomaly.seeds),
+        ("Labels per query", "7.1", 10, anomaly.per_round),
+        ("Labels in all", "7.1", 200, anomaly.budget),
+        ("Trade-off of expected improvement", "7.1", 0.5, anomaly.trade_off),
+        ("Neighbours of a similarity search", "7.2", 8, survey.similarity.neighbours),
+    ]
+    if cut.method == "sigma_clip" and not radio:
+        threshold = 1 if cut.threshold == "astronomaly" else cut.sigma
+        rows[8:8] = [
+            ("Threshold above the sky, standard deviations", "2.1", 4, threshold),
+            ("Enlargement of the box", "2.1", 2, cut.enlarge),
+            ("Side of the cutout, pixels", "2.1", 300, cut.size),
+        ]
+    return [
+        {
+            "setting": setting,
+            "section": section,
+            "paper": _words(paper),
+            "survey": _words(value),
+            "agrees": paper == value,
+        }
+        for setting, section, paper, value in rows
+    ]
+
+
+def _words(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
