@@ -451,20 +451,22 @@ def _picked_clusters(
     {"panel": TEXT, "cluster": TEXT, "fraction": REAL},
     reads=["volunteer_votes"],
     main=["cluster_labels", "cluster_summary"],
+    settings=("votes",),
 )
 def _figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per galaxy, panel and violin (its cluster and `all`): the fraction of votes for the panel's answer, where
-    the question has at least ten votes and its parent more than half. Artefact clusters have no violin of their own."""
+    the survey's `votes` rules admit it. Artefact clusters have no violin of their own."""
     from galaxy_assets.figures.curves import votes_violin
 
     if not volunteer_votes.num_rows:
         raise NotApplicable("the survey has no volunteers' votes")
     left_out = {str(row["cluster"]) for row in cluster_summary.to_pylist() if row["artefact"]}
     campaign = view.survey.source.campaign
-    distributions = clusters.vote_distributions(volunteer_votes, _lookup(cluster_labels, "cluster"), campaign)
+    rules, cluster = view.survey.votes, _lookup(cluster_labels, "cluster")
+    distributions = clusters.vote_distributions(volunteer_votes, cluster, campaign, rules)
     table = clusters.figure_7([d for d in distributions if d.cluster not in left_out])
     if not table.num_rows:
-        raise NotApplicable("no galaxy has ten votes for any of the five questions")
+        raise NotApplicable(f"no galaxy has {rules.minimum_votes} votes for any of the five questions")
     panels = Counter(table.filter(pc.equal(table["cluster"], "all"))["panel"].to_pylist())
     shown = len(set(table["cluster"].to_pylist()) - {"all"})
     without = f" {len(left_out)} clusters of artefacts are left out." if left_out else ""
@@ -473,7 +475,8 @@ def _figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, 
         votes_violin(table),
         f"How volunteers voted on the galaxies of {shown} clusters, and on all. Each violin is a kernel density cut "
         "at the extremes, all of one width; the box spans the quartiles and the point is the median. Counted are "
-        "galaxies with at least ten votes for the question of which more than half (for merging, at least half) of the "
+        f"galaxies with at least {rules.minimum_votes} votes for the question of which more than "
+        f"{rules.parent_fraction:.0%} (for {', '.join(rules.inclusive) or 'none'}, at least so many) of the "
         f"votes chose the answer that leads to it: {', '.join(f'{p} {n:,}' for p, n in panels.items())}.{without}",
         {"clusters": shown, "clusters left out": len(left_out), **{f"galaxies, {p}": n for p, n in panels.items()}},
     )
