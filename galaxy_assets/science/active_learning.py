@@ -82,7 +82,7 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
         distance = float(np.median(pdist(features[rows] / scale))) if len(rows) > 1 else 0.0
         amplitude = _PRIOR_STD**2
         kernel = ConstantKernel(amplitude) * Matern(distance or 1.0, nu=1.5) + WhiteKernel(amplitude / 2)
-        process = GaussianProcessRegressor(kernel, optimizer=None)
+        process = GaussianProcessRegressor(kernel, optimizer=None)  # pyright: ignore[reportArgumentType]
     else:
         scale = np.ones(features.shape[1])
         process = GaussianProcessRegressor(Matern(nu=1.5) + WhiteKernel())
