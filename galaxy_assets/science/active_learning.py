@@ -69,7 +69,7 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
         ends at its bound is warned of. `corrected`: every component is divided by the square root of its standard
         deviation, half way to standardised ones; the length scale is the median distance between labelled galaxies, a
         priori the score is 0 +- 2.5, and the noise has half that variance. Nothing is optimised: among few anomalies
-        the likelihood is often highest where all of them are noise (docs/anomaly-search.md).
+        the likelihood can be highest where all of them are noise (docs/anomaly-search.md).
     """
     from scipy.spatial.distance import pdist
     from sklearn.exceptions import ConvergenceWarning
@@ -82,7 +82,7 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
         distance = float(np.median(pdist(features[rows] / scale))) if len(rows) > 1 else 0.0
         amplitude = _PRIOR_STD**2
         kernel = ConstantKernel(amplitude) * Matern(distance or 1.0, nu=1.5) + WhiteKernel(amplitude / 2)
-        process = GaussianProcessRegressor(kernel, optimizer=None)
+        process = GaussianProcessRegressor(kernel, optimizer=None)  # pyright: ignore[reportArgumentType]
     else:
         scale = np.ones(features.shape[1])
         process = GaussianProcessRegressor(Matern(nu=1.5) + WhiteKernel())
