@@ -404,11 +404,11 @@ def choose_devices() -> list[torch.device]:
     name = "mps" if torch.backends.mps.is_available() else "cpu"
     log.info("computing on %s", name)
     if name == "cpu":
-        _keep_freed_memory()
+        keep_freed_memory()
     return [torch.device(name)]
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let this process keep the memory of freed tensors for the next ones.
 
     glibc hands blocks of a megabyte back to the system, so that every activation of a network is made of new pages that
