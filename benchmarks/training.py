@@ -5,9 +5,9 @@
 
 Peers: byol-pytorch's learner as shipped (without simplicial embeddings, which the paper does not have), torchvision's
 transforms on one image at a time, kornia's on a batch, and inference one image at a time as Astronomaly does it. Our
-turns and the peer's alternate, each after a call that is not timed and with the memory allocator as it runs in practice:
-ours keeps freed memory (`keep_freed_memory`), the peer's has glibc's defaults. What is printed are medians and ranges of
-the ratios within a turn, in wall time.
+turns and the peer's alternate, each after a call that is not timed and with the memory allocator as it runs in
+practice: ours keeps freed memory (`keep_freed_memory`), the peer's has glibc's defaults. What is printed are medians
+and ranges of the ratios within a turn, in wall time.
 Weights are random: speed does not depend on them. The share is that of the 3x3 convolutions measured in the same run.
 """
 
