@@ -758,14 +758,10 @@ def _table_1(view: View) -> Shown:
 def _table_2(view: View, cluster_summary: pa.Table) -> Shown:
     """One row per cluster: its description and what it rests on. `purity` is the majority class's share of the labelled
     members."""
-    table = cluster_summary
-    for name in ("evidence", "described_by"):
-        if name not in table.column_names:
-            table = table.append_column(name, pa.nulls(table.num_rows, TEXT))
-    rows = table.to_pylist()
+    rows = cluster_summary.to_pylist()
     used, bad = sum(row["n"] > 0 for row in rows), sum(row["artefact"] for row in rows)
     return Shown(
-        table,
+        cluster_summary,
         None,
         f"What each cluster of the mixture holds ({_named(view.survey.main_start_weights)} start): {used} of "
         f"{len(rows)} have members, {bad} are artefacts.",

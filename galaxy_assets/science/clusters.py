@@ -38,7 +38,7 @@ def examples(cluster: np.ndarray, ids: np.ndarray, n: int, seed: int) -> dict[in
 class Summary:
     """One cluster of `cluster_summary`.
 
-    majority_class, purity : commonest class among the labelled members and its share; None, nan without any.
+    majority_class, purity : commonest class among the labelled members and its share; None without any.
     label : the class that the cluster stands for, see `summarise`; None for a mixture of classes and for artefacts.
     evidence : what the description rests on, in words and numbers.
     described_by : `rule`, or `person` where the worksheet says something of the cluster.
@@ -48,7 +48,7 @@ class Summary:
     n: int
     n_labelled: int
     majority_class: str | None
-    purity: float
+    purity: float | None
     suspect_fraction: float
     artefact: bool
     label: str | None
@@ -243,7 +243,7 @@ def summarise(
         own = names[members & (names != "")].astype(str)
         labelled, counts = np.unique(own, return_counts=True)
         majority = str(labelled[counts.argmax()]) if len(own) else None
-        purity = float(counts.max() / len(own)) if len(own) else float("nan")
+        purity = float(counts.max() / len(own)) if len(own) else None
         share = float(suspect[members].mean()) if n else 0.0
         person = (overrides or {}).get(k, Override())
         limit = 1.0 if person.artefact is False else labelling.artefact_fraction
@@ -253,7 +253,7 @@ def summarise(
         if person != Override():
             reason = f"the rule says: {says}; {reason}"
         artefact = says == ARTEFACTS if person.artefact is None else person.artefact
-        label = None if artefact else person.label or (majority if purity > labelling.majority_share else None)
+        label = None if artefact else person.label or (majority if (purity or 0) > labelling.majority_share else None)
         description = person.description or (ARTEFACTS if artefact else says)
         by = "rule" if person == Override() else "person"
         rows.append(Summary(k, n, len(own), majority, purity, share, artefact, label, description, reason, by))

@@ -156,7 +156,9 @@ def _accuracies(survey: Survey, table: pa.Table, summary: pa.Table) -> Iterator[
     if {"random", "imagenet"} <= curves.keys():
         yield Observed("E6", curves["imagenet"][0] - curves["random"][0])
         yield Observed("E6:peak", float(curves["imagenet"].max() > curves["random"].max()))
-    ranked = " > ".join(f"{init} ({at_choice[init]:.3f})" for init in sorted(at_choice, key=lambda i: -at_choice[i]))
+    ranked = " > ".join(
+        f"{init} ({at_choice[init]:.3f})" for init in sorted(at_choice, key=lambda i: (-at_choice[i], i))
+    )
     yield Observed("M3:order", order_agreement(at_choice), note=f"here: {ranked}")
 
 

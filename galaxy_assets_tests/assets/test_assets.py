@@ -190,5 +190,6 @@ def test_results_show_what_differs_first_and_name_it_in_their_check(world):
     (event,) = ran.asset_materializations_for_node(asset.op.name)
     lines = event.metadata["table"].value.splitlines()[2:]
     verdicts = [line.split(" | ")[0].removeprefix("| ") for line in lines]
-    assert list(dict.fromkeys(verdicts)) == ["differs", "agrees", "not applicable to this survey"]
+    assert list(dict.fromkeys(verdicts)) == ["differs", "not observed", "agrees", "not applicable to this survey"]
+    assert [line.split(" | ")[1] for line in lines if "not observed" in line] == ["M6:demo_optical"]  # never trained
     assert verdicts.count("differs") == event.metadata["differs"].value == len(differ)
