@@ -72,7 +72,9 @@ def artefact_map(
     """
     from matplotlib.patches import Rectangle
 
-    height, columns = 3.85, 4
+    columns = rows = 4
+    side = (DOUBLE - _BESIDE + GAP) / columns - GAP
+    height = CAPTION + 0.02 + rows * (side + CAPTION + GAP)
     figure, plate, axes = _map_on_plate("Map of all images and of the artefacts removed", height)
     (x, y), (removed,) = _finite(x, y, removed)
     removed = removed.astype(bool)
@@ -95,9 +97,8 @@ def artefact_map(
         axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1, label="artefact region"))
     axes.autoscale_view()
     _legend(axes)
-    side = (DOUBLE - _BESIDE + GAP) / columns - GAP
     plate.text(_BESIDE, 0.08, "removed" if examples else "no image was removed", va="center", weight="bold")
-    for i, (pixels, rule) in enumerate(examples[:16]):
+    for i, (pixels, rule) in enumerate(examples[: rows * columns]):
         left, top = _BESIDE + i % columns * (side + GAP), CAPTION + 0.02 + i // columns * (side + CAPTION + GAP)
         put(plate, pixels, left, top, side, caption=rule)
     return lettered(figure)
