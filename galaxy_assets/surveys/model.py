@@ -275,11 +275,11 @@ class Labelling(Settings):
     """How clusters are labelled, and what is offered for labelling (paper 6.3, 8.3, 9)."""
 
     majority_share: float = Field(
-        default=0.5,
+        default=0,
         ge=0,
         le=1,
-        description="share of its labelled members above which a class gives the cluster its label: more than 50 % in "
-        "8.3; 0 takes the commonest class",
+        description="share of its labelled members that the commonest class must exceed to give the cluster its label; "
+        "one half in 8.3, where there are two classes",
     )
     artefact_fraction: float = Field(
         default=0.5, ge=0, le=1, description="share of suspects, or of volunteers, above which a cluster is artefacts"

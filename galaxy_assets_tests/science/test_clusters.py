@@ -30,10 +30,10 @@ def test_summaries_count_what_is_labelled_and_flag_artefacts_by_evidence():
 
 def test_a_class_names_a_cluster_only_above_the_majority_share():
     cluster, labels = np.zeros(5, int), ["a", "a", "b", "b", "c"]
-    (mixed,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1)
+    (mixed,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1, Labelling(majority_share=0.5))
     assert (mixed.majority_class, mixed.purity, mixed.label) == ("a", 0.4, None)
     assert mixed.description == "A mix of b, a, c"
-    (plural,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1, Labelling(majority_share=0))
+    (plural,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1)
     assert plural.label == "a"
     assert clusters.label_accuracy(cluster, labels, [mixed.label]) == 0
     assert clusters.label_accuracy(cluster, labels, [plural.label]) == pytest.approx(2 / 5)
