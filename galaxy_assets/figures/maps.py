@@ -207,7 +207,7 @@ def anomaly_maps(x: np.ndarray, y: np.ndarray, is_true: np.ndarray, score: np.nd
     ----------
     x, y : (N,) float.
     is_true : (N,) bool.
-    score : (N,) float; high scores are drawn on top, NaN in grey behind.
+    score : (N,) float; high scores are drawn on top, NaN in grey behind. Colours span the middle 98 % of the scores.
     """
     figure = new_figure("Maps of the true anomalies and of the anomaly score", DOUBLE, 3.1)
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -237,8 +237,10 @@ def anomaly_maps(x: np.ndarray, y: np.ndarray, is_true: np.ndarray, score: np.nd
         order = np.flatnonzero(scored)[np.argsort(score[scored], kind="stable")]
         drawn = _points(right, x[order], y[order], len(x), c=score[order], cmap="cividis")
         drawn.set_alpha(None)  # colours seen through each other would be no scores
+        # a few scores that were given lie far above all predicted ones, which would then have one colour
+        drawn.set_clim(*np.percentile(score[scored], [1, 99]))
         # an inset keeps the height of the panel, which its equal aspect changes
-        figure.colorbar(drawn, cax=right.inset_axes((1.03, 0, 0.045, 1)))
+        figure.colorbar(drawn, cax=right.inset_axes((1.03, 0, 0.045, 1)), extend="both")
     else:
         right.set_title("no anomaly scores")
     return lettered(figure)
