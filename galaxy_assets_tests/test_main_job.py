@@ -114,7 +114,6 @@ PICTURED = [
     *DRAWN,
     "byol_checkpoints",
     "class_membership",
-    "clean_galaxies",
     "cluster_gallery",
     "cluster_summary",
     "cutouts",
