@@ -161,8 +161,9 @@ def search(
             gain, order = None, best_first(strange, ids)
         else:
             state = posterior(features, asked, scores, learner)
-            improvement = expected_improvement(state.mean, state.std, float(scores.max()), trade_off)
-            gain = improvement if learner == "published" else state.mean
+            gain = state.mean
+            if learner == "published":
+                gain = expected_improvement(state.mean, state.std, float(scores.max()), trade_off)
             order = best_first(gain, ids)
         rows = order[~np.isin(order, asked)][: min(per_round, budget - len(queries))]
         this = queries[-1].round + 1
