@@ -21,7 +21,7 @@ import yaml
 
 from galaxy_assets.assets.cutouts import cut_chunk
 from galaxy_assets.assets.evaluation import balanced
-from galaxy_assets.cli import write_real_surveys
+from galaxy_assets.cli.run import write_real_surveys
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.pixels import PixelStack, PixelStore
 from galaxy_assets.science import byol, health, votes

@@ -64,7 +64,7 @@ def test_results_hold_each_start_weight_that_ran(world):
 
 
 def test_the_paper_is_checked_in_the_interface_and_the_summary_is_short(world, monkeypatch, capsys):
-    from galaxy_assets.cli import _summary
+    from galaxy_assets.cli.run import _summary
 
     key = dg.AssetKey(["tiny", "results"])
     metadata = world.instance.get_latest_materialization_event(key).asset_materialization.metadata

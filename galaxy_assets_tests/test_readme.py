@@ -10,7 +10,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from galaxy_assets.cli import app, write_real_surveys
+from galaxy_assets.cli import app
+from galaxy_assets.cli.run import write_real_surveys
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.surveys.model import SurveyError, load_surveys, read_survey
 

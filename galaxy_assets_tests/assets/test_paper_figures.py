@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from galaxy_assets.assets.paper_figures import FIGURES, NotApplicable, PaperFigure, Shown, View, _publish
 from galaxy_assets.assets.survey_asset import Lake
-from galaxy_assets.cli import app, write_figures_page
+from galaxy_assets.cli import app
+from galaxy_assets.cli.figures import write_figures_page
 from galaxy_assets.figures.curves import variance
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.tables import read_table

@@ -1,0 +1,65 @@
+"""`figures`: one page of every figure, table and number that surveys have."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxy_assets.atomic import replacing
+from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.tables import read_table
+from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+
+
+def figures(
+    surveys: Annotated[list[str] | None, typer.Argument(help="names of surveys; all when none")] = None,
+) -> None:
+    """Write one page of every figure, table and number that surveys have: data/figures/index.html.
+
+    It shows what the lake holds; `run` makes it.
+
+    Example: galaxy-assets figures sdss_gz1 mirabest
+    """
+    try:
+        chosen = chosen_surveys(surveys or sorted(load_surveys()))
+    except SurveyError as error:
+        raise typer.BadParameter(str(error)) from error
+    path = write_figures_page(chosen, Layout.default())
+    if path is None:
+        typer.echo("no figures yet; run a survey first, for instance `make demo`")
+        raise typer.Exit(1)
+    typer.echo(path.as_uri())
+
+
+def write_figures_page(surveys: list[Survey], layout: Layout) -> Path | None:
+    """Write the page of the surveys that have figures, whole or not at all; None where none of them has."""
+    from galaxy_assets.figures.page import FigureEntry, SurveyEntry, page
+
+    target = layout.figures_page
+
+    def entry(survey: Survey, note_file: Path) -> FigureEntry:
+        note = json.loads(note_file.read_text(encoding="utf-8"))
+        drawn = note.pop("drawn")
+        links = {"picture": ".png", "print": ".pdf"} if drawn else {}
+        for name, suffix in links.items():
+            note[name] = Path(os.path.relpath(note_file.with_suffix(suffix), target.parent)).as_posix()
+        table = layout.table(survey.name, note["name"])
+        rows = read_table(table).to_pylist() if not drawn and table.exists() else []
+        return FigureEntry(**note, rows=rows)
+
+    entries = []
+    for survey in surveys:
+        notes = sorted(layout.figure(survey.name, "x").parent.glob("[!.]*.json"))
+        if notes:
+            results = layout.table(survey.name, "results")
+            rows = read_table(results).to_pylist() if results.exists() else []
+            shown = [entry(survey, note) for note in notes]
+            entries.append(SurveyEntry(survey.name, survey.title, survey.description, shown, rows))
+    if not entries:
+        return None
+    with replacing(target) as partial:
+        partial.write_text(page(entries), encoding="utf-8")
+    return target

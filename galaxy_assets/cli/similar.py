@@ -1,0 +1,42 @@
+"""`similar`: more galaxies like these."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.lake.layout import Layout
+
+
+def similar(
+    survey: Annotated[str, typer.Argument(help="name of a survey that was run")],
+    ids: Annotated[list[str] | None, typer.Option("--id", help="a galaxy of the survey; may be repeated")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Option("--file", help="a PNG, JPEG or FITS image from anywhere; may be repeated")
+    ] = None,
+    neighbours: Annotated[int, typer.Option(min=1, help="how many to show")] = 8,
+    sheet: Annotated[Path | None, typer.Option(help="PNG to write: the examples, then what is like them")] = None,
+) -> None:
+    """Show the galaxies of a survey most like the given ones.
+
+    Of several examples the nearest counts; they are no answers themselves.
+
+    Example: galaxy-assets similar sdss_gz1 --id ID --file ring.png --sheet more_like_these.png
+    """
+    from galaxy_assets import search
+    from galaxy_assets.figures.save import save
+
+    (known,) = chosen_surveys([survey])
+    asked = {"ids": ids or [], "files": files or []}
+    try:
+        found = search.similar(survey, neighbours=neighbours, **asked)
+        drawn = search.sheet(survey, found, **asked) if sheet else None
+    except (ValueError, FileNotFoundError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(f"{known.title}; files are those in {(Layout.default().raw / known.source.path).absolute()}")
+    typer.echo("rank  distance  galaxy, file, the example it is nearest to")
+    for row in found.to_pylist():
+        typer.echo("{rank:4d}  {distance:8.4g}  {neighbour_id}  {file}  {query_id}".format(**row))
+    if drawn is not None and sheet is not None:
+        typer.echo(f"sheet: {save(drawn, sheet)}")
