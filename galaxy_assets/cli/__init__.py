@@ -13,8 +13,3 @@ app.command()(run.run)
 app.command()(run.real)
 app.command()(figures.figures)
 app.command()(similar.similar)
-
-
-@app.callback()
-def main() -> None:
-    """From a folder of galaxy images to discoveries, without labels."""

@@ -1,17 +1,20 @@
-"""What arguments of several commands mean."""
+"""What arguments of several commands mean.
+
+Belongs here: from what a person typed to the object meant. Does not belong here: any command.
+"""
 
 import typer
 
 from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
 
 
-def chosen_surveys(names: list[str]) -> list[Survey]:
-    """The surveys of these names; an unknown name ends the command and lists the known ones."""
+def chosen_surveys(names: list[str] | None) -> list[Survey]:
+    """The surveys of these names, all by name where none is given; an unknown one ends the command."""
     try:
         known = load_surveys()
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names or () if name not in known]
     if unknown:
         raise typer.BadParameter(f"no survey {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    return [known[name] for name in names]
+    return [known[name] for name in names or sorted(known)]

@@ -1,4 +1,7 @@
-"""`figures`: one page of every figure, table and number that surveys have."""
+"""`figures`: one page of every figure, table and number that surveys have.
+
+Belongs here: what the page takes from the lake. Does not belong here: how it looks (`figures.page`).
+"""
 
 import json
 import os
@@ -11,7 +14,7 @@ from galaxy_assets.atomic import replacing
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.tables import read_table
-from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+from galaxy_assets.surveys.model import Survey
 
 
 def figures(
@@ -23,11 +26,7 @@ def figures(
 
     Example: galaxy-assets figures sdss_gz1 mirabest
     """
-    try:
-        chosen = chosen_surveys(surveys or sorted(load_surveys()))
-    except SurveyError as error:
-        raise typer.BadParameter(str(error)) from error
-    path = write_figures_page(chosen, Layout.default())
+    path = write_figures_page(chosen_surveys(surveys), Layout.default())
     if path is None:
         typer.echo("no figures yet; run a survey first, for instance `make demo`")
         raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """`run` and `real`: the main job with its progress, and the printed summary.
 
-Belongs here: what these commands print. Does not belong here: the main job (`automation`).
+Belongs here: what these commands print, and the survey files that `real` writes. Does not belong here: the main job
+(`automation`).
 """
 
 import logging

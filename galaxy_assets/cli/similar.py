@@ -1,4 +1,7 @@
-"""`similar`: more galaxies like these."""
+"""`similar`: more galaxies like these.
+
+Belongs here: the command's arguments and its printed answer. Does not belong here: the search (`search`).
+"""
 
 from pathlib import Path
 from typing import Annotated
