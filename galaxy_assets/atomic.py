@@ -1,10 +1,11 @@
-"""Files that are whole or absent.
+"""Files and folders that are whole or absent.
 
-Belongs here: the one way every room writes a file that another process may read or a kill may interrupt. Does not
-belong here: what is written.
+Belongs here: the one way every room writes a file that another process may read or a kill may interrupt, and the same
+for a folder. Does not belong here: what is written.
 """
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,3 +27,21 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside `path`; when the block ends well, rename it to `path`.
+
+    Raises FileExistsError where `path` is there already and is no empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"{path}: there already and not empty; name a folder that is new or empty")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -53,8 +53,8 @@ def similar(
     it) or a checkpoint that is not its ledger's, UnreadableImage for a file, FileNotFoundError where the survey was not
     run that far.
     """
-    layout, known = _open(survey, root)
-    features = _read(layout, known, f"pca_features/[!.]*/{known.main_start_weights}")
+    layout, known = open_survey(survey, root)
+    features = read_survey_table(layout, known, f"pca_features/[!.]*/{known.main_start_weights}")
     rows = _rows(layout, known, features["galaxy_id"], ids)
     vectors = column_to_vectors(features["vector"])
     examples, names = vectors[rows], [*ids, *map(str, files)]
@@ -65,7 +65,7 @@ def similar(
     order = sorted(range(len(names)), key=lambda i: names[i])  # the first of equally near ones, as in SQL
     galaxies = features["galaxy_id"].to_numpy(zero_copy_only=False)
     found, distances, nearest = most_similar(vectors, galaxies, examples[order], neighbours, rows)
-    catalogue = _read(layout, known, "catalogue/[!.]*")
+    catalogue = read_survey_table(layout, known, "catalogue/[!.]*")
     answers = features["galaxy_id"].take(found)
     return pa.table(
         {
@@ -89,8 +89,8 @@ def sheet(
     """The cutouts of the examples and then of what `similar` found for them, with their distances, as an image."""
     from galaxy_assets.figures.galleries import contact_sheet
 
-    layout, known = _open(survey, root)
-    cutouts = _read(layout, known, "cutouts/[!.]*")
+    layout, known = open_survey(survey, root)
+    cutouts = read_survey_table(layout, known, "cutouts/[!.]*")
     shown = pa.array([*ids, *found["neighbour_id"].to_pylist()], pa.string())
     stored = PixelStore(layout.pixels(survey)).of(cutouts)[pc.index_in(shown, value_set=cutouts["galaxy_id"])]
     images = [*stored[: len(ids)], *(_cutout(file, known) for file in files), *stored[len(ids) :]]
@@ -98,7 +98,8 @@ def sheet(
     return contact_sheet(images, captions, columns=9)
 
 
-def _open(survey: str, root: Path | str | None) -> tuple[Layout, Survey]:
+def open_survey(survey: str, root: Path | str | None) -> tuple[Layout, Survey]:
+    """The data folder and the survey of this name. Raises SurveyError for an unknown one, which lists the known."""
     layout = Layout(Path(root)) if root is not None else Layout.default()
     surveys = load_surveys(layout.root)
     if survey not in surveys:
@@ -106,15 +107,25 @@ def _open(survey: str, root: Path | str | None) -> tuple[Layout, Survey]:
     return layout, surveys[survey]
 
 
-def _read(layout: Layout, survey: Survey, table: str) -> pa.Table:
-    """A table of the survey, or all its partitions that match, in the order of their names."""
+def read_survey_table(layout: Layout, survey: Survey, table: str) -> pa.Table:
+    """A table of the survey, or all its partitions that match the pattern, in the order of their names.
+
+    Raises FileNotFoundError, which says what makes it, where there is none.
+    """
     paths = sorted((layout.lake / survey.name).glob(f"{table}.parquet"))
     if not paths:
+        name, init = table.split("/")[0], _start_weights(survey, table)
         raise FileNotFoundError(
-            f"{survey.name} is not finished: no {table.split('/')[0]} of {survey.main_start_weights} start weights; "
+            f"{survey.name} is not finished: no {name} of {init} start weights; "
             f"`galaxy-assets run {survey.name}` makes it"
         )
     return pa.concat_tables(read_table(path).replace_schema_metadata(None) for path in paths)
+
+
+def _start_weights(survey: Survey, table: str) -> str:
+    """Those that a table's pattern names last, else the main ones."""
+    last = table.split("/")[-1]
+    return last if last in survey.start_weights else survey.main_start_weights
 
 
 def _rows(layout: Layout, survey: Survey, galaxies: pa.ChunkedArray, ids: Sequence[str]) -> np.ndarray:
@@ -122,7 +133,7 @@ def _rows(layout: Layout, survey: Survey, galaxies: pa.ChunkedArray, ids: Sequen
     rows = pc.index_in(pa.array(ids, pa.string()), value_set=galaxies)
     unknown = [galaxy for galaxy, row in zip(ids, rows.to_pylist(), strict=True) if row is None]
     if unknown:
-        clean = _read(layout, survey, "clean_galaxies")
+        clean = read_survey_table(layout, survey, "clean_galaxies")
         rules = dict(zip(clean["galaxy_id"].to_pylist(), clean["rule"].to_pylist(), strict=True))
         raise ValueError("; ".join(_why(galaxy, rules, survey) for galaxy in unknown))
     return rows.to_numpy().astype(np.int64)
@@ -150,8 +161,8 @@ def _features(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> np
 
     pixels = np.stack([resize(_cutout(file, survey), survey.recipe.image_size) for file in files])
     main = survey.main_start_weights
-    _, checkpoint = chosen_checkpoint(_read(layout, survey, f"byol_checkpoints/{main}"), layout.root)
+    _, checkpoint = chosen_checkpoint(read_survey_table(layout, survey, f"byol_checkpoints/{main}"), layout.root)
     features = embed(
         load_encoder(checkpoint), pixels, device=choose_devices()[0], orientations=survey.recipe.orientations
     )
-    return pca.table_to_model(_read(layout, survey, f"pca_model/{main}")).transform(features)
+    return pca.table_to_model(read_survey_table(layout, survey, f"pca_model/{main}")).transform(features)

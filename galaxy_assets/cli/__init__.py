@@ -6,10 +6,13 @@ commands do.
 
 import typer
 
-from galaxy_assets.cli import figures, run, similar
+from galaxy_assets.cli import export, figures, labels, query, run, similar
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
 app.command()(run.run)
-app.command()(run.real)
-app.command()(figures.figures)
+app.add_typer(labels.app, name="labels")
+app.command()(query.query)
+app.command()(export.export)
 app.command()(similar.similar)
+app.command()(figures.figures)
+app.command()(run.real)

@@ -6,6 +6,9 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
     surveys/<survey>.yaml                                     a user's surveys
     surveys/<survey>_artefacts.csv                            a person's review of the proposed artefact regions
     surveys/<survey>_clusters.csv                             what a person says of the clusters
+    labels/<survey>/*.csv                                     labels that a person puts there to be imported
+    labels/<survey>/zooniverse.yaml                           what the answers of a Zooniverse export mean
+    labels/<survey>/events/*.parquet                          people's labels as events, see `lake.label_events`
     weights/                                                  weights that were fetched or put there by hand
     lake/<survey>/<asset>.parquet                             a table
     lake/<survey>/<asset>/<partition>.parquet                 a partitioned table (batch before init)
@@ -45,6 +48,9 @@ class Layout:
     @property
     def surveys(self) -> Path:
         return self.root / "surveys"
+
+    def labels(self, survey: str) -> Path:
+        return self.root / "labels" / survey
 
     @property
     def lake(self) -> Path:

@@ -5,6 +5,7 @@ Belongs here: reading, writing and fingerprinting one table. Does not belong her
 """
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,17 @@ def write_table(table: pa.Table, path: Path) -> None:
 def read_table(path: Path) -> pa.Table:
     """Read one Parquet file; its folders' names are not read as partition columns."""
     return pq.ParquetFile(path).read()
+
+
+def data_version(path: Path) -> str | None:
+    """The version of a table's content: `data_version` of the origin in the file's metadata, else its `digest`.
+
+    None where the table was not made yet.
+    """
+    if not path.exists():
+        return None
+    origin = json.loads((pq.read_schema(path).metadata or {}).get(b"galaxy_assets", b"{}"))
+    return origin.get("data_version") or digest(read_table(path))
 
 
 def digest(table: pa.Table) -> str:

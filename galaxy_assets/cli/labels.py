@@ -1,0 +1,217 @@
+"""`labels`: what people say of galaxies, from the command line and from files.
+
+Belongs here: the sub-commands with their arguments and printed answers. Does not belong here: the events
+(`lake.label_events`), what they come to (`science.labels`).
+"""
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+from pyarrow import csv as arrow_csv
+from pydantic import ValidationError
+
+from galaxy_assets.atomic import replacing
+from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.lake.label_events import Imported, LabelLog, known_galaxies
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.tables import data_version
+from galaxy_assets.science.labels import standing
+from galaxy_assets.surveys.model import Survey
+from galaxy_assets.surveys.readers.label_files import ZooniverseAnswers
+
+app = typer.Typer(no_args_is_help=True, help="What people say of galaxies: give, import, list and take back labels.")
+
+SurveyName = Annotated[str, typer.Argument(metavar="SURVEY", help="name of a survey")]
+Until = Annotated[str | None, typer.Option(help="as it was at this time, ISO 8601; UTC where it names no zone")]
+Who = Annotated[str | None, typer.Option(help="the person; your login name when not given")]
+
+
+@app.command()
+def add(
+    survey: SurveyName,
+    galaxy: Annotated[str, typer.Argument(help="its id in the survey's catalogue")],
+    score: Annotated[int | None, typer.Option(min=0, max=5, help="how interesting it is, 0 to 5")] = None,
+    label: Annotated[str | None, typer.Option(help="a class")] = None,
+    note: Annotated[str | None, typer.Option(help="anything worth remembering")] = None,
+    who: Who = None,
+    force: Annotated[bool, typer.Option("--force", help="also a galaxy that the catalogue does not have")] = False,
+) -> None:
+    """Give a galaxy a score, or a class.
+
+    Example: galaxy-assets labels add sdss_gz1 587722981741363294 --score 4 --note "tidal tail"
+    """
+    known, layout = chosen_surveys([survey])[0], Layout.default()
+    if (score is None) == (label is None):
+        raise typer.BadParameter("give either --score or --label")
+    galaxies = known_galaxies(layout, survey)
+    if galaxies is not None and galaxy not in galaxies:
+        typer.echo(
+            f"warning: {galaxy} is not among the {len(galaxies)} galaxies in the catalogue of {survey}", err=True
+        )
+        if not force:
+            typer.echo("nothing kept; correct the id, or give --force", err=True)
+            raise typer.Exit(1)
+    row = {
+        "who": who or getpass.getuser(),
+        "kind": "class" if score is None else "score",
+        "galaxy_id": galaxy,
+        "score": score,
+        "label": label,
+        "note": note,
+        "source": "cli",
+        **_seen(layout, known),
+    }
+    try:
+        (event,) = LabelLog(layout.labels(survey)).append([row])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(event)
+
+
+@app.command("import")
+def import_file(
+    survey: SurveyName,
+    file: Annotated[Path, typer.Argument(help="one's own CSV, or an export of Astronomaly or Zooniverse as it is")],
+    who: Annotated[
+        str | None, typer.Option(help="for rows that name nobody; the owner of the file when not given")
+    ] = None,
+    task: Annotated[str, typer.Option(help="Zooniverse: the question, as the workflow numbers it")] = "T0",
+    answers: Annotated[
+        list[str] | None, typer.Option("--answer", help='Zooniverse: "Yes=5" or "Ring=ring"; may be repeated')
+    ] = None,
+    id_key: Annotated[str | None, typer.Option(help="Zooniverse: the subject metadata that hold the galaxy id")] = None,
+) -> None:
+    """Import labels from a file; importing it again adds nothing.
+
+    Example: galaxy-assets labels import sdss_gz1 my-classifications.csv --task T0 --answer Yes=5 --answer No=0
+    """
+    chosen_surveys([survey])
+    layout = Layout.default()
+    log = LabelLog(layout.labels(survey))
+    try:
+        meaning = _meaning(task, answers, id_key) if answers else None
+        report = log.import_csv(file, who, answers=meaning, known=known_galaxies(layout, survey))
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    _print(report)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_events(survey: SurveyName, until: Until = None, who: Annotated[str | None, typer.Option()] = None) -> None:
+    """List the events of a survey, the oldest first.
+
+    Example: galaxy-assets labels list sdss_gz1 --until 2026-01-31
+    """
+    events = _events(survey, until)
+    if who is not None:
+        events = events.filter(pc.equal(events["who"], who))
+    typer.echo("event  time  who  source  galaxy: what is said")
+    for row in events.to_pylist():
+        note = f" ({row['note']})" if row["note"] else ""
+        typer.echo(
+            "{event}  {time:%Y-%m-%d %H:%M:%S}  {who}  {source}  {galaxy_id}: ".format(**row) + _said(row) + note
+        )
+
+
+@app.command()
+def undo(
+    survey: SurveyName,
+    events: Annotated[list[str], typer.Argument(metavar="EVENT...", help="ids, as `labels list` shows them")],
+    note: Annotated[str | None, typer.Option(help="why")] = None,
+    who: Who = None,
+) -> None:
+    """Take back events; taking back an undo restores what it took back.
+
+    Example: galaxy-assets labels undo sdss_gz1 20260131T120000000000-0123456789ab
+    """
+    chosen_surveys([survey])
+    log = LabelLog(Layout.default().labels(survey))
+    try:
+        for event in events:
+            typer.echo(log.undo(event, who or getpass.getuser(), note))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command("standing")
+def show_standing(
+    survey: SurveyName,
+    until: Until = None,
+    csv: Annotated[Path | None, typer.Option(help="write it to this file in place of printing it")] = None,
+) -> None:
+    """Show what holds of each galaxy: the mean score of the people who scored it, and its class.
+
+    Example: galaxy-assets labels standing sdss_gz1 --csv labels.csv
+    """
+    table = standing(_events(survey, until))
+    if csv is not None:
+        with replacing(csv) as partial:
+            arrow_csv.write_csv(table, partial)
+        typer.echo(f"{csv}: {table.num_rows} galaxies")
+        return
+    typer.echo("galaxy  score  people  class  by")
+    for row in table.to_pylist():
+        score = "-" if row["score"] is None else f"{row['score']:.2f}"
+        typer.echo(f"{row['galaxy_id']}  {score}  {row['n_people']}  {row['label'] or '-'}  {row['by']}")
+
+
+def _seen(layout: Layout, survey: Survey) -> dict[str, str | None]:
+    """Versions of the ranking and of the features behind it that people have before them now."""
+    model = layout.table(survey.name, "pca_model", survey.main_start_weights)
+    return {
+        "ranking_seen": data_version(layout.table(survey.name, "anomaly_ranking")),
+        "model_seen": data_version(model),
+    }
+
+
+def _meaning(task: str, answers: list[str], id_key: str | None) -> ZooniverseAnswers:
+    """`["Yes=5", "Ring=ring"]` as what the answers mean. Raises ValueError."""
+    pairs = [answer.rpartition("=") for answer in answers]
+    if wrong := [
+        answer for answer, (words, _, meaning) in zip(answers, pairs, strict=True) if not words or not meaning
+    ]:
+        raise ValueError(f"--answer {wrong[0]!r} says no meaning; write for instance --answer Yes=5")
+    means = {words: int(meaning) if meaning.lstrip("-").isdecimal() else meaning for words, _, meaning in pairs}
+    try:
+        return ZooniverseAnswers(task=task, answers=means, galaxy_id=id_key)
+    except ValidationError as error:
+        raise ValueError("; ".join(problem["msg"] for problem in error.errors())) from error
+
+
+def _events(survey: str, until: str | None) -> pa.Table:
+    chosen_surveys([survey])
+    try:
+        time = datetime.fromisoformat(until) if until else None
+    except ValueError as error:
+        raise typer.BadParameter(f"--until {until} is not ISO 8601, for instance 2026-01-31T12:00") from error
+    if time is not None and time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return LabelLog(Layout.default().labels(survey)).read(time)
+
+
+def _said(row: dict) -> str:
+    match row["kind"]:
+        case "score":
+            return f"score {row['score']}"
+        case "class":
+            return f"class {row['label']}"
+        case _:
+            return f"takes back {row['undoes']}"
+
+
+def _print(report: Imported) -> None:
+    typer.echo(
+        f"{report.path} ({report.source}): {report.n_added} labels are new, {report.n_already} were there already, "
+        f"{report.n_unlabelled} rows give none"
+    )
+    if report.n_unknown:
+        typer.echo(f"  {report.n_unknown} of the new ones are of galaxies that are not in the survey's catalogue")
+    for problem in report.problems:
+        typer.echo(f"  {problem}")

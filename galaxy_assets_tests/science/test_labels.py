@@ -1,0 +1,108 @@
+"""What labels come to: people outrank the oracle, undos take back and restore, the order of arrival does not matter."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxy_assets.lake.label_events import EVENTS
+from galaxy_assets.science.labels import STANDING, standing
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def event(number: int, kind: str = "score", **says) -> dict:
+    row = dict.fromkeys(EVENTS.names) | {"event": f"e{number:03d}", "time": START + timedelta(seconds=number // 2)}
+    return row | {"kind": kind, "galaxy_id": "g", "who": "ann", "source": "cli"} | says
+
+
+def holds(*events: dict) -> list[dict]:
+    return standing(pa.Table.from_pylist(list(events), schema=EVENTS)).to_pylist()
+
+
+def test_people_are_averaged_over_their_latest_scores_and_outrank_the_oracle():
+    oracle = event(0, score=5, source="oracle", who="volunteers", round=3)
+    first = event(1, score=0)
+    (alone,) = holds(oracle)
+    assert alone == {
+        "galaxy_id": "g",
+        "score": 5.0,
+        "n_people": 0,
+        "label": None,
+        "by": "oracle",
+        "round": 3,
+        "first_event": "e000",
+    }
+    (row,) = holds(oracle, first, event(2, score=3), event(3, score=2, who="ben"))
+    assert (row["score"], row["n_people"], row["by"], row["round"]) == (2.5, 2, "people", 3)
+    (row,) = holds(first, event(2, "class", label="ring"), event(3, "class", label="arc", who="ben"))
+    assert (row["score"], row["label"], row["round"], row["first_event"]) == (0.0, "arc", None, "e001")
+    (row,) = holds(oracle, event(4, "class", label="ring"))
+    assert (row["score"], row["n_people"], row["label"], row["by"]) == (5.0, 0, "ring", "people")
+
+
+def test_an_undo_brings_back_what_was_said_before_and_the_oracle_when_nothing_was():
+    oracle, first, second = event(0, score=4, source="oracle", who="o"), event(1, score=1), event(2, score=2)
+    undo, redo = event(3, "undo", undoes="e002"), event(5, "undo", undoes="e003")
+    assert [row["score"] for row in holds(oracle, first, second, undo)] == [1.0]
+    assert [row["score"] for row in holds(oracle, first, second, undo, redo)] == [2.0]
+    assert [row["score"] for row in holds(oracle, second, undo)] == [4.0]
+    assert holds(second, undo) == [] and standing(EVENTS.empty_table()).schema == STANDING
+
+
+def test_an_undo_does_not_concern_what_was_said_after_it():
+    assert [row["score"] for row in holds(event(0, "undo", undoes="e004"), event(4, score=3))] == [3.0]
+
+
+@st.composite
+def histories(draw) -> list[dict]:
+    """Up to 25 events of three people and the oracle about three galaxies, in which undos point anywhere before."""
+    events: list[dict] = []
+    for number in range(draw(st.integers(0, 25))):
+        galaxy, who = draw(st.sampled_from("ghi")), draw(st.sampled_from(["ann", "ben", "cat"]))
+        kind = draw(st.sampled_from(["score", "score", "class", "undo", "oracle"]))
+        if kind == "undo" and events:
+            target = draw(st.sampled_from(events))
+            events.append(event(number, "undo", undoes=target["event"], galaxy_id=target["galaxy_id"], who=who))
+        elif kind == "class":
+            events.append(event(number, "class", label=draw(st.sampled_from("ab")), galaxy_id=galaxy, who=who))
+        else:
+            source = {"source": "oracle", "who": "o", "round": 1} if kind == "oracle" else {"who": who}
+            events.append(event(number, score=draw(st.integers(0, 5)), galaxy_id=galaxy, **source))
+    return events
+
+
+def by_the_words(events: list[dict]) -> dict[str, tuple]:
+    """Score and class of each galaxy, written down as the rules are spoken."""
+
+    def stands(one: dict) -> bool:
+        return not any(e["kind"] == "undo" and e["undoes"] == one["event"] and stands(e) for e in events)
+
+    said = [e for e in events if e["kind"] != "undo" and stands(e)]
+    found = {}
+    for galaxy in {e["galaxy_id"] for e in said}:
+        own = [e for e in said if e["galaxy_id"] == galaxy]
+        people = {e["who"]: e["score"] for e in own if e["kind"] == "score" and e["source"] != "oracle"}
+        simulated = [e["score"] for e in own if e["source"] == "oracle"]
+        score = sum(people.values()) / len(people) if people else (simulated or [None])[-1]
+        found[galaxy] = (score, len(people), ([e["label"] for e in own if e["kind"] == "class"] or [None])[-1])
+    return found
+
+
+@given(histories(), st.randoms())
+def test_neither_order_nor_duplicates_matter_and_the_rules_are_those_spoken(events, random):
+    expected = holds(*events)
+    shuffled = events + random.sample(events, len(events) // 2)
+    random.shuffle(shuffled)
+    assert holds(*shuffled) == expected
+    assert {r["galaxy_id"]: (r["score"], r["n_people"], r["label"]) for r in expected} == by_the_words(events)
+
+
+@given(histories().filter(bool), st.data())
+def test_an_undo_that_is_undone_changes_nothing(events, data):
+    target = data.draw(st.sampled_from(events))
+    undo = event(100, "undo", undoes=target["event"], galaxy_id=target["galaxy_id"])
+    redo = event(102, "undo", undoes=undo["event"], galaxy_id=target["galaxy_id"])
+    assert holds(*events, undo, redo) == holds(*events)
+    assert holds(*events, undo, redo, event(104, "undo", undoes=redo["event"])) == holds(*events, undo)
