@@ -6,9 +6,10 @@ commands do.
 
 import typer
 
-from galaxy_assets.cli import figures, run, similar
+from galaxy_assets.cli import fetch, figures, run, similar
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
+app.command()(fetch.fetch)
 app.command()(run.run)
 app.command()(run.real)
 app.command()(figures.figures)
