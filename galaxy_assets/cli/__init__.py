@@ -6,13 +6,14 @@ commands do.
 
 import typer
 
-from galaxy_assets.cli import figures, run, similar
+from galaxy_assets.cli import figures, run, similar, survey
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
 app.command()(run.run)
 app.command()(run.real)
 app.command()(figures.figures)
 app.command()(similar.similar)
+app.add_typer(survey.app, name="survey")
 
 
 @app.callback()
