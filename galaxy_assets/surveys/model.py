@@ -42,17 +42,37 @@ class Source(Settings):
         default="1_and_2", description="whose volunteer table it is: a Galaxy Zoo DECaLS campaign, or Galaxy Zoo 2"
     )
     images: str = Field(default="images", description="folder of the images inside `path` (image_folder, fits_folder)")
-    labels: str | None = Field(default=None, description="CSV with one label per image, inside `path` (image_folder)")
-    id_column: str = Field(
-        default="id", description="column of `labels` that holds the image's file name without suffix"
+    labels: str | None = Field(
+        default=None,
+        description="table with one row per image, inside `path` or absolute: CSV, Parquet, FITS, VOTable or ECSV by "
+        "its suffix (image_folder, fits_folder)",
     )
-    label_column: str = Field(default="label", description="column of `labels` that holds the class")
+    id_column: str = Field(
+        default="id", description="column of `labels` that holds the image's file name, with or without suffix"
+    )
+    label_column: str | None = Field(
+        default="label", description="column of `labels` that holds the class; null where there is none"
+    )
+    ra_column: str | None = Field(
+        default=None,
+        description="column of `labels` with the right ascension of images that have no position of their own; in the "
+        "column's unit where the table has one, else degrees",
+    )
+    dec_column: str | None = Field(default=None, description="its declination likewise")
     simulate: Literal["optical", "radio"] | None = Field(
         default=None, description="which demo survey the project simulates"
     )
     n_images: int = Field(default=0, ge=0, description="number of simulated images, over all batches")
     seed: int = Field(default=0, description="seed of the simulation")
     batches: tuple[str, ...] = Field(default=(), description="names of the simulated deliveries, of equal size")
+
+    @model_validator(mode="after")
+    def _positions_in_a_table(self) -> "Source":
+        if (self.ra_column is None) != (self.dec_column is None):
+            raise ValueError("ra_column and dec_column go together: give both or neither")
+        if self.ra_column is not None and self.labels is None:
+            raise ValueError("ra_column and dec_column are columns of `labels`: name the table there")
+        return self
 
 
 class CutoutSettings(Settings):

@@ -98,9 +98,17 @@ def test_unknown_delivery_and_unusable_folder_names_are_errors(tmp_path):
     put(tmp_path / "survey/b1/a.png")
     with pytest.raises(SurveyError, match="no delivery 'b2'; there are b1"):
         folder(tmp_path).catalogue("b2")
+    put(tmp_path / "gz/part 1/J004/J004544.11-005037.5.png")
+    with pytest.raises(SurveyError, match="part 1: rename"):
+        zoo(tmp_path).batches()
+
+
+def test_a_subfolder_of_any_name_is_a_delivery(tmp_path):
     put(tmp_path / "survey/März 2024/a.png")
-    with pytest.raises(SurveyError, match="März 2024: rename"):
-        folder(tmp_path).batches()
+    put(tmp_path / "survey/Field 1/b.png")
+    reader = folder(tmp_path)
+    assert reader.batches() == ["Field_1", "M_rz_2024"]
+    assert rows(reader, "M_rz_2024")["a"]["file"] == "März 2024/a.png"
 
 
 def test_every_bad_image_is_a_row(tmp_path):

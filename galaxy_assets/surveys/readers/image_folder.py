@@ -1,15 +1,14 @@
-"""Reader of a folder of PNG and JPEG images, with an optional CSV of labels and an optional volunteer table.
+"""Reader of a folder of PNG and JPEG images, with an optional table of labels and an optional volunteer table.
 
     <path>/<images>/*.png              one delivery, `images`
-    <path>/<images>/<batch>/**/*.png   each subfolder a delivery
-    <path>/<labels>                    one row per image: its name, with or without suffix, and its class
+    <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it with _ for other than A-Za-z0-9_.-
+    <path>/<labels>                    one row per image: its name, with or without suffix, class, position (`tables`)
     <path>/<votes>                     a table of the `campaign`, galaxies named like the images (`volunteers`)
 
 Belongs here: finding the images of a folder, their ids and their catalogue; the readers of other folder layouts build
 on it. Does not belong here: decoding (`surveys.images`).
 """
 
-import csv
 import hashlib
 import logging
 import os
@@ -26,6 +25,7 @@ import pyarrow as pa
 from galaxy_assets.surveys.images import UnreadableImage, check_size, decode, inside, read_header
 from galaxy_assets.surveys.model import Source, SurveyError
 from galaxy_assets.surveys.readers import CATALOGUE_SCHEMA, distinct_ids
+from galaxy_assets.surveys.readers.tables import Entry, read_entries
 from galaxy_assets.surveys.readers.volunteers import read_votes
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Claim:
     name: str
     batch: str
     file: str | None
-    label: str | None
+    entry: Entry | None
 
 
 class ImageFolder:
@@ -70,7 +70,7 @@ class ImageFolder:
 
     def batch_of(self, subfolder: Path) -> str | None:
         """The delivery a subfolder of `top` belongs to; None if it is no delivery."""
-        return subfolder.name
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", subfolder.name)
 
     def size(self, path: Path) -> tuple[int, int]:
         """Width and height in pixels from the header. Raises UnreadableImage."""
@@ -118,8 +118,9 @@ class ImageFolder:
             "galaxy_id": galaxy_id,
             "batch": claim.batch,
             "file": claim.file,
-            "label": claim.label,
         }
+        if claim.entry is not None:
+            row |= {"label": claim.entry.label, "ra": claim.entry.ra, "dec": claim.entry.dec}
         problems: list[tuple[str, str]] = []
         if galaxy_id != claim.name:
             problems.append(("duplicate_id", f"another image or label is already called {claim.name}"))
@@ -128,7 +129,8 @@ class ImageFolder:
         else:
             try:
                 path = inside(self.folder, claim.file)
-                row["ra"], row["dec"] = self.position(claim.name, path)
+                if (position := self.position(claim.name, path)) != (None, None):
+                    row["ra"], row["dec"] = position
                 with path.open("rb") as stream:
                     row["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
                 row["width"], row["height"] = self.size(path)
@@ -144,25 +146,24 @@ class ImageFolder:
 
     def _claims(self, first: str) -> list[Claim]:
         """Every image in the order of its path, then labels that have none; the latter go to the delivery `first`."""
-        labels = self._labels()
-        label_of: dict[str, str | None] = {}
+        entry_of: dict[str, Entry] = {}
         repeated = []
-        for name, label in labels:
-            if name in label_of:
-                repeated.append((name, label))
+        for entry in self._labels():
+            if entry.name in entry_of:
+                repeated.append(entry)
             else:
-                label_of[name] = label
+                entry_of[entry.name] = entry
         claims, batch_of = [], {}
         for batch, files in self._deliveries():
             for path in files:
                 # a name that is not UTF-8 cannot be stored; it becomes a row whose file is not found
                 file = os.fsencode(path.relative_to(self.folder).as_posix()).decode("utf-8", errors="replace")
                 name = self._name(PurePath(file).name)
-                claims.append(Claim(name, batch, file, label_of.get(name)))
+                claims.append(Claim(name, batch, file, entry_of.get(name)))
                 batch_of.setdefault(name, batch)
         claims.sort(key=lambda claim: claim.file or "")
-        claims += [Claim(name, first, None, label) for name, label in label_of.items() if name not in batch_of]
-        claims += [Claim(name, batch_of.get(name, first), None, label) for name, label in repeated]
+        claims += [Claim(name, first, None, entry) for name, entry in entry_of.items() if name not in batch_of]
+        claims += [Claim(entry.name, batch_of.get(entry.name, first), None, entry) for entry in repeated]
         return claims
 
     def _deliveries(self) -> Iterator[tuple[str, Iterator[Path]]]:
@@ -194,23 +195,12 @@ class ImageFolder:
         suffix = next((s for s in self.suffixes if text.lower().endswith(s)), "")
         return unicodedata.normalize("NFC", text[: len(text) - len(suffix)])
 
-    def _labels(self) -> list[tuple[str, str | None]]:
-        """Rows of the labels CSV as (name, label)."""
+    def _labels(self) -> list[Entry]:
+        """Rows of the table of labels, named as the images are."""
         if self.source.labels is None:
             return []
-        path = self.folder / self.source.labels
-        wanted = (self.source.id_column, self.source.label_column)
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as stream:
-                rows = csv.DictReader(stream)
-                if missing := [name for name in wanted if name not in (rows.fieldnames or [])]:
-                    raise SurveyError(
-                        f"{path}: no column {', '.join(missing)}; it has {', '.join(rows.fieldnames or [])}. "
-                        "Correct `source.id_column` and `source.label_column`"
-                    )
-                return [(self._name(row[wanted[0]]), row[wanted[1]] or None) for row in rows if row[wanted[0]]]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise SurveyError(f"{path}: cannot be read as a CSV in UTF-8: {error}; correct `source.labels`") from error
+        entries = read_entries(self.folder / self.source.labels, self.source)
+        return [entry._replace(name=self._name(entry.name)) for entry in entries]
 
 
 def _hidden(name: str) -> bool:

@@ -1,0 +1,100 @@
+"""`survey new` and `survey list`: a survey file for a folder of images, and the surveys there are.
+
+Belongs here: arguments and what is printed. Does not belong here: what is measured (`surveys.inspect`) and what follows
+from it (`surveys.propose`).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+
+app = typer.Typer(no_args_is_help=True, help="Make a survey of a folder of images, and list the surveys there are.")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="name of the survey: lower-case letters, digits and _")],
+    images: Annotated[Path, typer.Option(help="folder of PNG, JPEG or FITS images; sub-folders are deliveries")],
+    labels: Annotated[
+        Path | None, typer.Option(help="table of labels, one row per image: CSV, Parquet, FITS, VOTable or ECSV")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="its column of file names; found by matching if left out")
+    ] = None,
+    label_column: Annotated[str | None, typer.Option(help="its column of classes")] = None,
+    sample: Annotated[int, typer.Option(min=1, help="most images to look at")] = 200,
+) -> None:
+    """Propose a survey for a folder of images: data/surveys/NAME.yaml, with the reason for every value.
+
+    A file that exists is not overwritten.
+
+    Example: galaxy-assets survey new mysurvey --images ~/mysurvey --labels ~/mysurvey/classes.fits
+    """
+    from galaxy_assets.surveys import propose
+    from galaxy_assets.surveys.inspect import inspect, inspect_labels
+
+    layout = Layout.default()
+    path = layout.surveys / f"{name}.yaml"
+    try:
+        propose.refuse_name(name, layout.root)
+        if labels is None and (id_column or label_column):
+            raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
+        found = inspect(images, sample)
+        said = inspect_labels(found, labels, id_column, label_column) if labels is not None else None
+        resnet18 = any(layout.weights.glob("resnet18-*.pth"))
+        survey = propose.write_survey(path, propose.settings_for(name, found, said, resnet18), found, said)
+    except SurveyError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(found.source.path)
+    for heading, text in propose.table_of(found):
+        typer.echo(f"  {heading:16s}{text}")
+    for caution in propose.cautions(found, said):
+        typer.echo(f"  ! {caution}")
+    typer.echo(f"\n{path}, with the reason for each value; look at it before you run it:")
+    for heading, text in _chosen(survey):
+        typer.echo(f"  {heading:16s}{text}")
+    typer.echo(f"\n  galaxy-assets run {name}\n  make dev          # look at it on http://127.0.0.1:3000")
+
+
+def _chosen(survey: Survey) -> list[tuple[str, str]]:
+    cutout, recipe = survey.cutout, survey.recipe
+    return [
+        ("reader", survey.source.reader),
+        ("cutout", f"{cutout.method}, {cutout.size} pixels, {'grey' if cutout.grey else 'colour'}"),
+        ("recipe", f"{recipe.preset}, {recipe.backbone}, {recipe.image_size} pixels"),
+        ("start weights", ", ".join(survey.start_weights)),
+        ("classes", ", ".join(one.name for one in survey.evaluation.classes) or "none"),
+        ("anomalies", ", ".join(survey.anomaly.labels) or "none: ranked by an isolation forest"),
+    ]
+
+
+@app.command("list")
+def known() -> None:
+    """List the surveys there are: name, title, where the images are, and how many deliveries are there.
+
+    Example: galaxy-assets survey list
+    """
+    layout = Layout.default()
+    try:
+        surveys = load_surveys()
+    except SurveyError as error:
+        raise typer.BadParameter(str(error)) from error
+    for survey in surveys.values():
+        path = (layout.raw / survey.source.path).absolute()
+        typer.echo(f"{survey.name:16s}{survey.title}\n{'':16s}{path}: {_deliveries(survey, path, layout)}")
+
+
+def _deliveries(survey: Survey, path: Path, layout: Layout) -> str:
+    from galaxy_assets.surveys.readers import open_reader
+
+    if survey.source.reader == "simulated" and not path.exists():
+        return f"simulated by its first run, deliveries {', '.join(survey.source.batches)}"
+    try:
+        batches = open_reader(survey.source, layout.raw).batches()
+    except SurveyError:
+        return "no delivery there"
+    return f"{len(batches)} deliver{'y' if len(batches) == 1 else 'ies'}"
