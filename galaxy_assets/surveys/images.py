@@ -1,9 +1,12 @@
-"""Decode one delivered PNG or JPEG file safely.
+"""Decode one delivered PNG or JPEG safely, from its bytes.
 
-Belongs here: the limits on what counts as an image, the header, the pixels, and the check that a file lies inside its
-survey's folder. Does not belong here: FITS (`readers.fits_folder`), catalogues, and anything that changes pixel values.
+Belongs here: the limits on what counts as an image, the header, the pixels, and reading a file that must lie inside its
+survey's folder. Does not belong here: members of archives (`archives`), FITS (`readers.fits_folder`), catalogues, and
+anything that changes pixel values.
 """
 
+import io
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -20,6 +23,8 @@ MAXIMUM_SIDE = 16_384
 """Longest side that is decoded, pixels."""
 MAXIMUM_PIXELS = 64_000_000
 """Largest number of pixels that is decoded."""
+MAXIMUM_BYTES = 2**30
+"""Largest file that is read: a cube of three such planes of float32 has three quarters of it."""
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises for damaged files: broken chunks are SyntaxError, truncated pixels OSError."""
@@ -53,6 +58,24 @@ def inside(folder: Path, file: str) -> Path:
     return path
 
 
+def read_file(path: Path) -> bytes:
+    """The content of a file. Raises UnreadableImage if it cannot be opened or is larger than MAXIMUM_BYTES."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UnreadableImage("no regular file")  # reading a pipe would wait for ever
+        check_bytes(found.st_size)
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(f"cannot be opened: {error.strerror}") from error
+
+
+def check_bytes(size: int) -> None:
+    """Raise UnreadableImage with problem `too_large` if a file of `size` bytes is not read."""
+    if size > MAXIMUM_BYTES:
+        raise UnreadableImage(f"{size} bytes; the largest file that is read has {MAXIMUM_BYTES}", "too_large")
+
+
 def check_size(width: int, height: int) -> None:
     """Raise UnreadableImage with problem `too_small` or `too_large` if an image of this size is not decoded."""
     if min(width, height) < MINIMUM_SIDE:
@@ -77,22 +100,21 @@ def _open(stream: IO[bytes]) -> Image:
     raise UnreadableImage("neither PNG nor JPEG" if magic else "empty file")
 
 
-def read_header(path: Path) -> tuple[int, int]:
-    """Width and height of a PNG or JPEG file in pixels, from its header; no size limit is applied.
+def read_header(data: bytes) -> tuple[int, int]:
+    """Width and height of a PNG or JPEG in pixels, from its header; no size limit is applied.
 
-    Raises UnreadableImage if the file is neither, or its header is damaged.
+    Raises UnreadableImage if it is neither, or its header is damaged.
     """
     try:
-        with path.open("rb") as stream:
-            return _open(stream).size
+        return _open(io.BytesIO(data)).size
     except UnreadableImage:
         raise
     except _DAMAGE as error:
         raise UnreadableImage(f"damaged header: {error}") from error
 
 
-def decode(path: Path) -> np.ndarray:
-    """Decode a PNG or JPEG file.
+def decode(data: bytes) -> np.ndarray:
+    """Decode a PNG or JPEG.
 
     Grey images stay (H, W); 16-bit grey images become float32 with their values unchanged; palettes become RGB;
     transparency is composited on black, the colour of empty sky.
@@ -101,15 +123,14 @@ def decode(path: Path) -> np.ndarray:
     -------
     ndarray of shape (H, W) or (H, W, 3), uint8, or float32 for more than 8 bits
 
-    Raises UnreadableImage if the file is damaged, truncated, or its header gives a size that `check_size` refuses; the
-    size is checked before any pixel is decoded, so a small file cannot claim gigabytes of memory.
+    Raises UnreadableImage if it is damaged, truncated, or its header gives a size that `check_size` refuses; the size
+    is checked before any pixel is decoded, so a small file cannot claim gigabytes of memory.
     """
     try:
-        with path.open("rb") as stream:
-            image = _open(stream)
-            check_size(*image.size)
-            image.load()
-            return _pixels(image)
+        image = _open(io.BytesIO(data))
+        check_size(*image.size)
+        image.load()
+        return _pixels(image)
     except UnreadableImage:
         raise
     except _DAMAGE as error:

@@ -7,6 +7,7 @@ reading images or tables (the readers beside this file) and anything that comput
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 STARTS = ("random", "imagenet", "rgz")
-RESERVED = {*STARTS, "galaxy", "main", "temp", "system", "information_schema", "pg_catalog"}
+RESERVED = {*STARTS, "benchmarks", "galaxy", "main", "temp", "system", "information_schema", "pg_catalog"}
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -33,7 +34,15 @@ class Source(Settings):
     """Where a survey's deliveries lie and which reader understands them."""
 
     reader: Literal["galaxy_zoo_decals", "mirabest", "image_folder", "fits_folder", "simulated"]
-    path: str = Field(description="folder or archive; relative to data/raw, or absolute")
+    path: str = Field(
+        description="folder or archive, relative to data/raw or absolute; or an address that fsspec knows, such as "
+        "s3://bucket/folder, whose files are copied to data/raw/<mirror>"
+    )
+    mirror: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        description="folder of data/raw for the copy of an address; the survey's name unless given",
+    )
     votes: str | None = Field(
         default=None,
         description="file name of the volunteer table, CSV or Parquet, inside `path` (galaxy_zoo_decals, folders)",
@@ -65,6 +74,11 @@ class Source(Settings):
     n_images: int = Field(default=0, ge=0, description="number of simulated images, over all batches")
     seed: int = Field(default=0, description="seed of the simulation")
     batches: tuple[str, ...] = Field(default=(), description="names of the simulated deliveries, of equal size")
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether `path` is an address."""
+        return re.match(r"[a-z][a-z0-9+.-]*://", self.path) is not None
 
     @model_validator(mode="after")
     def _positions_in_a_table(self) -> "Source":
@@ -344,6 +358,15 @@ class Similarity(Settings):
     neighbours: int = 8
 
 
+class DriftLimits(Settings):
+    """When a delivery is so unlike what the models were fitted to that retraining is advised (`batch_drift`)."""
+
+    spread: float = Field(default=1.5, gt=1, description="of variance and squared distance, over the fitted galaxies'")
+    shift: float = Field(default=0.5, gt=0, description="of the mean, in standard deviations, over all components")
+    unsure: float = Field(default=0.2, gt=0, le=1, description="added share of members below probability one half")
+    fallback: float = Field(default=0.2, gt=0, le=1, description="share of images that keep their original frame")
+
+
 class Survey(Settings):
     """A survey: its source, its preprocessing, its start weights, its recipe and what is asked of it."""
 
@@ -351,6 +374,10 @@ class Survey(Settings):
     title: str
     description: str
     reference: str = Field(default="", description="where the data comes from and how to cite it; shown in `catalogue`")
+    owner: str | None = Field(
+        default=None,
+        description="who to ask, an e-mail address or `team:NAME`, for the UI; `team:<name>` if absent",
+    )
     source: Source
     cutout: CutoutSettings = CutoutSettings()
     artefacts: ArtefactRules = ArtefactRules()
@@ -368,13 +395,22 @@ class Survey(Settings):
     umap: Umap = Umap()
     anomaly: Anomaly = Anomaly()
     similarity: Similarity = Similarity()
+    drift: DriftLimits = DriftLimits()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mirrored_by_its_name(cls, values: Any) -> Any:
+        source = values.get("source") if isinstance(values, dict) else None
+        if isinstance(source, dict) and "://" in str(source.get("path")):
+            return values | {"source": {"mirror": values.get("name")} | source}
+        return values
 
     @field_validator("name")
     @classmethod
     def _not_reserved(cls, value: str) -> str:
         if value in RESERVED:
             raise ValueError(
-                f"{value!r} is reserved (DuckDB's own schemas and kinds of start weights); choose another name"
+                f"{value!r} is reserved (a schema of the read model or a kind of start weights); choose another name"
             )
         return value
 

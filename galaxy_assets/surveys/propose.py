@@ -324,8 +324,8 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
         said.append(f"Only {len(found.widths)} images were measured: shares and quantiles are weak evidence.")
     if labels is not None and labels.missing > len(found.files):
         said.append(
-            f"{labels.missing:,} rows of {labels.source.labels} name no image, and each becomes a row of `catalogue` "
-            "with problem missing_file; keep the rows of these images alone."
+            f"{labels.missing:,} rows of {labels.source.labels} name no image that is here: they wait for later "
+            "deliveries, or another column has the names (--id-column)."
         )
     images = {suffix: n for suffix, n in found.suffixes.items() if suffix in _IMAGES}
     if len(found.files) < (total := sum(images.values())):

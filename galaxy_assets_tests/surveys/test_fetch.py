@@ -462,6 +462,15 @@ def test_the_unpacked_zip_is_a_delivery_whatever_folder_it_has_around_it(site, t
     assert row["galaxy_id"] == "J074349.15+291154.5" and row["problem"] is None
 
 
+def test_a_zip_that_is_kept_beside_its_folder_is_no_second_delivery(site, tmp_path):
+    site.content = packed({"J074/J074349.15+291154.5.png": image()})
+    wanted = offered(site, target="raw/gz_decals/part1.zip", md5=None, unpack="J???/*.png")
+    assert fetch([wanted], tmp_path, pace=QUICK) == []
+    (found,) = open_reader(Source(reader="galaxy_zoo_decals", path="gz_decals"), tmp_path / "raw").deliveries()
+    assert (tmp_path / "raw/gz_decals/part1.zip").exists()
+    assert (found.name, found.kind, found.state) == ("part1", "folder", "whole")
+
+
 @pytest.mark.parametrize("delete", [True, False])
 def test_a_zip_is_unpacked_once(site, tmp_path, caplog, delete):
     caplog.set_level(logging.INFO)

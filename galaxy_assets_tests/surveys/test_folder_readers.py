@@ -18,7 +18,7 @@ from pyarrow import parquet
 from galaxy_assets.science.votes import VotesError, delivered_columns
 from galaxy_assets.surveys.images import UnreadableImage
 from galaxy_assets.surveys.model import Source, SurveyError
-from galaxy_assets.surveys.readers import CATALOGUE_SCHEMA, distinct_ids, open_reader
+from galaxy_assets.surveys.readers import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids, open_reader
 from galaxy_assets.surveys.readers.galaxy_zoo_decals import position_of
 
 REAL = os.environ.get("GALAXY_ASSETS_REAL_DATA")
@@ -153,30 +153,31 @@ def test_image_refuses_files_outside_the_survey(tmp_path):
         folder(tmp_path).image("../secret.png")
 
 
-def test_labels_without_images_and_images_without_labels(tmp_path):
+def test_labels_without_images_are_no_rows_and_wait_for_their_images(tmp_path):
     put(tmp_path / "survey/images/a.png")
     put(tmp_path / "survey/images/b.png")
-    put_labels(tmp_path / "survey/labels.csv", ("a.png", "spiral"), ("c", "ring"), ("d", ""))
-    found = rows(folder(tmp_path, labels="labels.csv"))
-    assert {name: (row["label"], row["problem"]) for name, row in found.items()} == {
+    put_labels(tmp_path / "survey/labels.csv", ("a.png", "spiral"), ("c", "ring"), ("d", ""), ("c.png", "spiral"))
+    reader = folder(tmp_path, labels="labels.csv")
+    assert {name: (row["label"], row["problem"]) for name, row in rows(reader).items()} == {
         "a": ("spiral", None),
         "b": (None, None),
-        "c": ("ring", "missing_file"),
-        "d": (None, "missing_file"),
     }
-    assert found["c"]["file"] is None
+    put(tmp_path / "survey/images/c.png")
+    assert rows(reader)["c"]["label"] == "ring" and rows(reader)["c"]["problem"] is None
+    labelled = reader.labelled()
+    assert labelled.schema.equals(LABELLED_SCHEMA)
+    assert labelled["galaxy_id"].to_pylist() == ["a", "c", "d", "c"]
+    assert labelled["label"].to_pylist() == ["spiral", "ring", None, "spiral"]
+    assert folder(tmp_path).labelled() is None
 
 
-def test_labels_without_images_appear_in_one_delivery_only(tmp_path):
-    put(tmp_path / "survey/b1/a.png")
-    put(tmp_path / "survey/b2/b.png")
-    put_labels(tmp_path / "survey/labels.csv", ("b", "ring"), ("gone", "spiral"))
-    reader = folder(tmp_path, labels="labels.csv")
-    assert set(rows(reader, "b1")) == {"a", "gone"} and set(rows(reader, "b2")) == {"b"}
-    assert rows(reader, "b2")["b"]["label"] == "ring"
+def test_an_empty_table_of_labels_has_no_rows(tmp_path):
+    put(tmp_path / "survey/images/a.png")
+    put_labels(tmp_path / "survey/labels.csv")
+    assert folder(tmp_path, labels="labels.csv").labelled().num_rows == 0
 
 
-def test_duplicates_keep_every_image_and_every_label(tmp_path):
+def test_duplicates_keep_every_image(tmp_path):
     put(tmp_path / "survey/b1/a.png")
     put(tmp_path / "survey/b2/a.png", value=7)
     put(tmp_path / "survey/b2/a.jpg")
@@ -184,10 +185,14 @@ def test_duplicates_keep_every_image_and_every_label(tmp_path):
     reader = folder(tmp_path, labels="labels.csv")
     one, two = rows(reader, "b1"), rows(reader, "b2")
     assert one["a"]["problem"] is None and one["a"]["label"] == "spiral"
-    assert (two["a#2"]["file"], two["a#3"]["file"]) == ("b2/a.jpg", "b2/a.png")
-    assert one["a#4"]["label"] == "ring" and one["a#4"]["file"] is None
-    assert {row["problem"] for row in (*two.values(), one["a#4"])} == {"duplicate_id"}
+    assert {name: (row["file"], row["problem"]) for name, row in two.items()} == {
+        "a": ("b2/a.jpg", None),
+        "a#2": ("b2/a.png", "duplicate_id"),
+    }
     assert "already called a" in two["a#2"]["reason"]
+    after = reader.catalogue("b2", taken={"a", "a#3"}).to_pylist()
+    assert [(row["galaxy_id"], row["file"]) for row in after] == [("a#2", "b2/a.jpg"), ("a#4", "b2/a.png")]
+    assert {row["problem"] for row in after} == {"duplicate_id"} and {row["label"] for row in after} == {"spiral"}
 
 
 def test_unicode_and_spaces_in_names(tmp_path):
@@ -234,12 +239,12 @@ def test_images_of_other_formats_are_said_in_the_log(tmp_path, caplog):
     assert "passed over 1 images" in caplog.text
 
 
-@given(st.lists(st.text("ab#2", max_size=4)))
-def test_distinct_ids_are_distinct_and_keep_first_names(names):
-    ids = distinct_ids(names)
-    assert len(set(ids)) == len(ids) == len(names)
+@given(st.lists(st.text("ab#2", max_size=4)), st.sets(st.text("ab#2", max_size=4)))
+def test_distinct_ids_are_distinct_and_keep_first_names(names, taken):
+    ids = distinct_ids(names, taken)
+    assert len(set(ids)) == len(ids) == len(names) and not taken & set(ids)
     for i, name in enumerate(names):
-        assert (ids[i] == name) == (name not in names[:i])
+        assert (ids[i] == name) == (name not in names[:i] and name not in taken)
         assert ids[i].startswith(name)
 
 

@@ -1,5 +1,6 @@
 """Decoding one image file: every mode of PNG and JPEG, and every kind of bad file."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxy_assets.surveys.images import UnreadableImage, decode, inside, read_header
+from galaxy_assets.surveys.images import MAXIMUM_BYTES, UnreadableImage, decode, inside, read_file, read_header
 
 SKY = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -33,47 +34,58 @@ def header_only(path: Path, width: int, height: int) -> Path:
 
 
 def test_colour_and_grey_keep_their_pixels(tmp_path):
-    assert np.array_equal(decode(save(tmp_path / "colour.png", SKY)), SKY)
-    assert np.array_equal(decode(save(tmp_path / "grey.png", SKY[..., 0])), SKY[..., 0])
-    assert read_header(tmp_path / "colour.png") == (30, 20)
+    assert np.array_equal(decode(read_file(save(tmp_path / "colour.png", SKY))), SKY)
+    assert np.array_equal(decode(read_file(save(tmp_path / "grey.png", SKY[..., 0]))), SKY[..., 0])
+    assert read_header(read_file(tmp_path / "colour.png")) == (30, 20)
 
 
 def test_jpeg_is_known_by_content_whatever_its_suffix(tmp_path):
     path = save(tmp_path / "photo.jpg", SKY).rename(tmp_path / "photo.png")
-    assert decode(path).shape == (20, 30, 3)
+    assert decode(read_file(path)).shape == (20, 30, 3)
 
 
 def test_transparency_is_composited_on_black(tmp_path):
     rgba = np.dstack([SKY, np.full(SKY.shape[:2], 51, np.uint8)])
-    assert np.array_equal(decode(save(tmp_path / "clear.png", rgba)), np.rint(SKY * 0.2).astype(np.uint8))
-    decoded = decode(save(tmp_path / "grey.png", np.dstack([SKY[..., 0], np.zeros((20, 30), np.uint8)]), "LA"))
+    assert np.array_equal(decode(read_file(save(tmp_path / "clear.png", rgba))), np.rint(SKY * 0.2).astype(np.uint8))
+    decoded = decode(
+        read_file(save(tmp_path / "grey.png", np.dstack([SKY[..., 0], np.zeros((20, 30), np.uint8)]), "LA"))
+    )
     assert decoded.shape == (20, 30) and not decoded.any()
 
 
 def test_palette_becomes_colour(tmp_path):
     red = np.zeros((20, 30, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
-    assert np.array_equal(decode(save(tmp_path / "p.png", red, "P")), red)
+    assert np.array_equal(decode(read_file(save(tmp_path / "p.png", red, "P"))), red)
 
 
 def test_sixteen_bits_keep_their_values(tmp_path):
     deep = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
-    decoded = decode(save(tmp_path / "deep.png", deep))
+    decoded = decode(read_file(save(tmp_path / "deep.png", deep)))
     assert decoded.dtype == np.float32 and np.array_equal(decoded, deep)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"%!PS-Adobe", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
-def test_what_is_no_image_is_unreadable(tmp_path, content):
-    path = tmp_path / "x.png"
-    path.write_bytes(content)
+def test_what_is_no_image_is_unreadable(content):
     for read in (read_header, decode):
         with pytest.raises(UnreadableImage) as caught:
-            read(path)
+            read(content)
         assert caught.value.problem == "unreadable"
 
 
-def test_missing_file_is_unreadable(tmp_path):
-    with pytest.raises(UnreadableImage):
-        decode(tmp_path / "nothing.png")
+def test_what_is_missing_or_no_regular_file_is_unreadable(tmp_path):
+    with pytest.raises(UnreadableImage, match="cannot be opened: No such file"):
+        read_file(tmp_path / "nothing.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableImage, match="no regular file"):
+        read_file(tmp_path / "pipe.png")
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path):
+    with (tmp_path / "huge.png").open("wb") as stream:
+        stream.truncate(MAXIMUM_BYTES + 1)  # sparse: no gigabyte on the disk
+    with pytest.raises(UnreadableImage, match="the largest file") as caught:
+        read_file(tmp_path / "huge.png")
+    assert caught.value.problem == "too_large"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -81,9 +93,9 @@ def test_truncated_image_has_a_header_but_no_pixels(tmp_path, suffix):
     noise = np.random.default_rng(1).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     path = save(tmp_path / f"whole{suffix}", noise)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert read_header(path) == (200, 200)
+    assert read_header(read_file(path)) == (200, 200)
     with pytest.raises(UnreadableImage, match="truncated"):
-        decode(path)
+        decode(read_file(path))
 
 
 @pytest.mark.parametrize(
@@ -92,9 +104,9 @@ def test_truncated_image_has_a_header_but_no_pixels(tmp_path, suffix):
 )
 def test_size_is_judged_by_the_header_alone(tmp_path, width, height, problem):
     path = header_only(tmp_path / "x.png", width, height)
-    assert read_header(path) == (width, height)
+    assert read_header(read_file(path)) == (width, height)
     with pytest.raises(UnreadableImage, match=f"{width} x {height}") as caught:
-        decode(path)
+        decode(read_file(path))
     assert caught.value.problem == problem
 
 
@@ -107,7 +119,7 @@ def test_damage_anywhere_is_an_image_or_unreadable(tmp_path, data):
     path = tmp_path / "damaged.png"
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
-        decoded = decode(path)
+        decoded = decode(read_file(path))
     except UnreadableImage:
         return
     assert decoded.ndim in (2, 3) and min(decoded.shape[:2]) >= 16
@@ -123,5 +135,5 @@ def test_files_outside_the_folder_are_refused(tmp_path):
         with pytest.raises(UnreadableImage):
             inside(folder, file)
     with pytest.raises(UnreadableImage):
-        decode(inside(folder, "loop.png"))
+        read_file(inside(folder, "loop.png"))
     assert inside(folder, "sub/../a.png") == (folder / "a.png").resolve()

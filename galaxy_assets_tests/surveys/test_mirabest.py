@@ -69,6 +69,19 @@ def test_repeated_sources_are_kept(tmp_path):
     assert [row["problem"] for row in rows] == [None, "duplicate_id"]
 
 
+def test_the_one_delivery_is_the_archive_or_its_folder(tmp_path):
+    path = archive(tmp_path / "a.tar.gz", members())
+    (found,) = reader(path).deliveries()
+    assert (found.name, found.kind, found.path, found.files, found.state) == ("mirabest", "tar", path.name, 2, "whole")
+    assert reader(path).deliveries(3600)[0].state == "arriving" and reader(path).labelled() is None
+    path.write_bytes(path.read_bytes()[:-40])
+    (broken,) = reader(path).deliveries()
+    assert (broken.state, broken.files) == ("held", None) and "damaged or truncated archive" in broken.reason
+    assert broken.snapshot != found.snapshot
+    after = reader(archive(path, members())).catalogue("mirabest", {NAMES[0][:-4]})
+    assert after["galaxy_id"].to_pylist() == [f"{NAMES[0][:-4]}#2", NAMES[1][:-4]]
+
+
 def test_unknown_images_and_deliveries(tmp_path):
     mirabest = reader(archive(tmp_path / "a.tar.gz", members()))
     assert mirabest.batches() == ["mirabest"] and mirabest.votes() is None

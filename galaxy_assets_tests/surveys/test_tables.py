@@ -186,10 +186,11 @@ def test_an_images_own_position_comes_before_the_tables(tmp_path):
         fits.PrimaryHDU(np.ones((20, 20), np.float32), fits.Header(header)).writeto(tmp_path / f"{name}.fits")
     write(tmp_path, "csv", {"id": ["own", "none", "gone"], "ra": [1, 2, 3], "dec": [4, 5, 6]})
     asked = source(reader="fits_folder", labels="table.csv", label_column=None, ra_column="ra", dec_column="dec")
-    found = {row["galaxy_id"]: row for row in open_reader(asked, tmp_path).catalogue("images").to_pylist()}
+    reader = open_reader(asked, tmp_path)
+    found = {row["galaxy_id"]: row for row in reader.catalogue("images").to_pylist()}
     assert (found["own"]["ra"], found["own"]["dec"]) == pytest.approx((150, 2))
     assert (found["none"]["ra"], found["none"]["dec"]) == (2, 5)
-    assert (found["gone"]["ra"], found["gone"]["problem"]) == (3, "missing_file")
+    assert "gone" not in found and reader.labelled()["ra"].to_pylist() == [1, 2, 3]
 
 
 def test_rows_kept_elsewhere_are_not_fetched(tmp_path):

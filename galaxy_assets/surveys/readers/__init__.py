@@ -8,14 +8,15 @@ import logging
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.surveys.images import UnreadableImage, decode
+from galaxy_assets.surveys.deliveries import Delivery
+from galaxy_assets.surveys.images import UnreadableImage, decode, read_file
 from galaxy_assets.surveys.model import Source, SurveyError
 
 log = logging.getLogger(__name__)
@@ -36,29 +37,56 @@ CATALOGUE_SCHEMA = pa.schema(
     ]
 )
 """Columns of every catalogue: pixels for width and height, degrees for ra and dec; `problem` is null or one of
-`unreadable`, `too_small`, `too_large`, `duplicate_id`, `missing_file`, and `reason` says it in words."""
+`unreadable`, `too_small`, `too_large`, `duplicate_id`, and `reason` says it in words."""
+
+LABELLED_SCHEMA = pa.schema(
+    [("galaxy_id", pa.string()), ("label", pa.string()), ("ra", pa.float64()), ("dec", pa.float64())]
+)
+"""What a table of labels says of each galaxy: its name as the images are called, class, position in degrees."""
 
 
 class Reader(Protocol):
     """What every survey's deliveries can be asked, whatever their layout. Safe to use from several threads."""
 
-    def batches(self) -> list[str]:
-        """Names of the deliveries present, sorted; letters, digits and `_-.` only. Raises SurveyError if none is."""
+    def deliveries(self, quiet: float = 0) -> list[Delivery]:
+        """Every delivery present, whole or not, sorted by name; no image is read for it.
+
+        quiet : seconds for which nothing in a delivery without a manifest may have changed before it counts as whole;
+            with 0 what is there is taken.
+        """
         ...
 
-    def catalogue(self, batch: str) -> pa.Table:
-        """CATALOGUE_SCHEMA, sorted by galaxy_id: one row per delivered image, and one per label without an image.
+    def batches(self) -> list[str]:
+        """Names of the whole deliveries, sorted; letters, digits and `_-.` only. The log says why others are not.
+
+        Raises SurveyError if there is none; it lists the reasons where deliveries are not whole.
+        """
+        ...
+
+    def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
+        """CATALOGUE_SCHEMA, sorted by galaxy_id: one row per image of a delivery.
+
+        taken : ids that images of other deliveries have.
 
         Nothing is lost: images that cannot be used are rows with a problem, and of images that share an id the first
-        by path keeps it and the others are `<id>#2`, `<id>#3`, with problem `duplicate_id`. Only headers are read, so
-        an image truncated after its header shows when `image` decodes it. Raises SurveyError for an unknown batch.
+        by path keeps it, unless it is taken, and the others are `<id>#2`, `<id>#3`, with problem `duplicate_id`. An
+        image is not decoded, so what is truncated after its header shows when `image` does.
+
+        Raises SurveyError if there is no such delivery or it is not whole.
+        """
+        ...
+
+    def labelled(self) -> pa.Table | None:
+        """LABELLED_SCHEMA: the rows of the table of labels, all of them, or None if the survey has none.
+
+        Raises SurveyError, naming the file and what is wrong with it.
         """
         ...
 
     def image(self, file: str) -> np.ndarray:
         """Decoded pixels of a catalogue row's `file`: (H, W) or (H, W, 3), uint8, or float32 for more than 8 bits.
 
-        Raises UnreadableImage.
+        Raises UnreadableImage; SurveyError if the archive that it is in was damaged since.
         """
         ...
 
@@ -73,8 +101,8 @@ class Reader(Protocol):
 def open_reader(source: Source, raw: Path) -> Reader:
     """The reader of a survey's deliveries.
 
-    `source.path` is relative to `raw` (data/raw) or absolute. A simulated survey is made first if it is absent, and
-    then read like any other. Raises SurveyError if nothing is where it should be.
+    `source.path` is relative to `raw` (data/raw) or absolute. A simulated survey is made first if it is absent, one at
+    an address is copied (`mirror`), and then read like any other. Raises SurveyError if nothing is where it should be.
     """
     # imported here because these modules take the schema from this one
     from galaxy_assets.surveys.readers.fits_folder import FitsFolder
@@ -82,7 +110,7 @@ def open_reader(source: Source, raw: Path) -> Reader:
     from galaxy_assets.surveys.readers.image_folder import ImageFolder
     from galaxy_assets.surveys.readers.mirabest import MiraBest
 
-    path = (raw / source.path).absolute()
+    path = _mirror(source, raw) if source.is_elsewhere else (raw / source.path).absolute()
     if source.reader == "simulated":
         _simulate(source, path)
         if source.simulate == "optical":
@@ -97,6 +125,14 @@ def open_reader(source: Source, raw: Path) -> Reader:
     return readers[source.reader](source, path)
 
 
+def _mirror(source: Source, raw: Path) -> Path:
+    from galaxy_assets.surveys.mirror import mirror
+
+    if source.mirror is None:
+        raise SurveyError(f"{source.path} is copied to a folder of {raw}; name it in `source.mirror`")
+    return mirror(source.path, raw / source.mirror)
+
+
 def decode_file(path: Path) -> np.ndarray:
     """Decoded pixels of a person's own PNG, JPEG or FITS file, as the readers decode a survey's (see `Reader.image`).
 
@@ -106,7 +142,8 @@ def decode_file(path: Path) -> np.ndarray:
 
     fits = path.name.lower().endswith(fits_folder.FitsFolder.suffixes)
     try:
-        return fits_folder.decode(path) if fits else decode(path)
+        data = read_file(path)
+        return fits_folder.decode(data) if fits else decode(data)
     except UnreadableImage as error:
         raise UnreadableImage(f"{path}: {error.reason}", error.problem) from error
 
@@ -140,14 +177,15 @@ def _simulate(source: Source, path: Path) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def distinct_ids(names: Sequence[str]) -> list[str]:
-    """Ids in the order of `names`: the first of equal names keeps it, the others get `#2`, `#3`, if not yet taken."""
-    taken, seen, ids = set(names), Counter[str](), []
+def distinct_ids(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+    """Ids in the order of `names`: the first of equal names keeps it unless it is `taken`, the others get `#2`, `#3`,
+    if no other has that."""
+    used, seen, ids = {*names, *taken}, Counter(set(taken)), []
     for name in names:
         seen[name] += 1
         candidate = name
-        while seen[name] > 1 and (candidate := f"{name}#{seen[name]}") in taken:
+        while seen[name] > 1 and (candidate := f"{name}#{seen[name]}") in used:
             seen[name] += 1
-        taken.add(candidate)
+        used.add(candidate)
         ids.append(candidate)
     return ids

@@ -7,18 +7,19 @@ Belongs here: what FITS files hold and where on the sky they point. Does not bel
 (`image_folder`).
 """
 
+import gzip
+import io
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from galaxy_assets.surveys.images import UnreadableImage, check_size, inside
+from galaxy_assets.surveys.images import UnreadableImage, check_size
 from galaxy_assets.surveys.readers.image_folder import ImageFolder
 
 # Relative weights of g, r, z and the knee of the arcsinh, in nanomaggies per pixel: with them faint discs at the depth
@@ -41,14 +42,14 @@ class FitsFolder(ImageFolder):
 
     suffixes = (".fits.gz", ".fits", ".fit")
 
-    def size(self, path: Path) -> tuple[int, int]:
-        with _first_image(path) as hdu:
+    def size(self, data: bytes) -> tuple[int, int]:
+        with _first_image(data) as hdu:
             return hdu.shape[-1], hdu.shape[-2]
 
-    def position(self, name: str, path: Path) -> tuple[float | None, float | None]:
+    def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
         """ICRS or FK5 position of the image's centre, None where the header has no celestial coordinates."""
         try:
-            with _first_image(path) as hdu:
+            with _first_image(data) as hdu:
                 cards = [card for card in hdu.header.cards if _WCS_KEYWORD.fullmatch(card.keyword)]
                 wcs = WCS(fits.Header(cards), fix=False)
                 if wcs.wcs.lngtyp != "RA":
@@ -60,27 +61,27 @@ class FitsFolder(ImageFolder):
             return None, None
         return (ra % 360, dec) if np.isfinite([ra, dec]).all() else (None, None)
 
-    def image(self, file: str) -> np.ndarray:
-        return decode(inside(self.folder, file))
+    def decode(self, data: bytes) -> np.ndarray:
+        return decode(data)
 
 
-def decode(path: Path) -> np.ndarray:
-    """Decode a FITS file: float32 (H, W) of one plane, uint8 (H, W, 3) of the three of grz.
+def decode(data: bytes) -> np.ndarray:
+    """Decode a FITS file, gzipped or not: float32 (H, W) of one plane, uint8 (H, W, 3) of the three of grz.
 
     Raises UnreadableImage if it holds neither, is damaged, or has a size that `check_size` refuses; the size is checked
     before any pixel is read.
     """
-    with _first_image(path) as hdu:
+    with _first_image(data) as hdu:
         check_size(hdu.shape[-1], hdu.shape[-2])
         planes = int(np.prod(hdu.shape[:-2]))
         bands = str(hdu.header.get("BANDS", "grz"))
         if planes not in (1, 3) or (planes == 3 and bands != "grz"):
             raise UnreadableImage(f"{planes} planes of bands {bands}; expected one plane, or the three of grz")
-        data = np.asarray(hdu.data, dtype=np.float32).reshape(planes, *hdu.shape[-2:])
-    if not np.isfinite(data).any():
+        pixels = np.asarray(hdu.data, dtype=np.float32).reshape(planes, *hdu.shape[-2:])
+    if not np.isfinite(pixels).any():
         raise UnreadableImage("only NaN or infinite pixels")
-    data = np.nan_to_num(data, nan=0.0, posinf=0.0, neginf=0.0)
-    return data[0] if planes == 1 else _rgb(data)
+    pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
+    return pixels[0] if planes == 1 else _rgb(pixels)
 
 
 def _rgb(grz: np.ndarray) -> np.ndarray:
@@ -92,11 +93,13 @@ def _rgb(grz: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _first_image(path: Path) -> Iterator[Any]:
+def _first_image(data: bytes) -> Iterator[Any]:
     """The first HDU with an image of two or more axes; what astropy raises while it is in use is UnreadableImage."""
+    stream = io.BytesIO(data)
     try:
         # archives of FIRST cut the END card off; a memory map would fail later, outside this block
-        with fits.open(path, memmap=False, ignore_missing_end=True) as hdus:
+        plain = gzip.GzipFile(fileobj=stream) if data.startswith(b"\x1f\x8b") else stream
+        with fits.open(plain, memmap=False, ignore_missing_end=True) as hdus:
             image = next((hdu for hdu in hdus if hdu.is_image and len(hdu.shape) >= 2), None)
             if image is None:
                 raise UnreadableImage("no image in this FITS file")

@@ -1,6 +1,6 @@
 """Reader of Galaxy Zoo DECaLS as downloaded from Zenodo (record 4573248, Walmsley et al. 2022).
 
-    <path>/gz_decals_dr5_png_part1/J074/J074349.15+291154.5.png    each part a delivery
+    <path>/gz_decals_dr5_png_part1/J074/J074349.15+291154.5.png    each part a delivery, also as the zip it comes in
     <path>/J074/J074349.15+291154.5.png                            or all in one, `images`
     <path>/gz_decals_volunteers_1_and_2.csv                        or .parquet, or those of campaign 5
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from galaxy_assets.surveys.deliveries import LOOSE
 from galaxy_assets.surveys.readers.image_folder import ImageFolder
 from galaxy_assets.surveys.readers.volunteers import read_columns, read_votes
 
@@ -39,17 +40,20 @@ class GalaxyZooDecals(ImageFolder):
     """Reader of `galaxy_zoo_decals`; see the module and `readers.Reader`."""
 
     def expected(self) -> str:
-        return "folders gz_decals_dr5_png_part*/J???/ with PNG or JPEG images"
+        return "folders gz_decals_dr5_png_part*/J???/ with PNG or JPEG images, or their zips"
 
     def top(self) -> Path:
         return self.folder
 
     def batch_of(self, subfolder: Path) -> str | None:
         if fnmatchcase(subfolder.name, "J???"):
-            return "images"
+            return LOOSE
         return subfolder.name if any(path.is_dir() for path in subfolder.glob("J???")) else None
 
-    def position(self, name: str, path: Path) -> tuple[float | None, float | None]:
+    def tables(self) -> list[Path]:
+        return [*super().tables(), *self.folder.glob("gz_decals_volunteers_*")]
+
+    def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
         return self._positions.get(name) or position_of(name)
 
     def votes(self) -> pa.Table | None:

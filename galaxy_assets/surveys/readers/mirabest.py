@@ -14,6 +14,7 @@ import pickle
 import re
 import tarfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.surveys.deliveries import Delivery, of_files
 from galaxy_assets.surveys.images import UnreadableImage, check_size
 from galaxy_assets.surveys.model import Source, SurveyError
 from galaxy_assets.surveys.readers import CATALOGUE_SCHEMA, distinct_ids
@@ -117,15 +119,24 @@ class MiraBest:
                 "extracts to. Put it there, or correct `source.path`"
             )
 
+    def deliveries(self, quiet: float = 0) -> list[Delivery]:
+        files = [self.path] if self.path.is_file() else [p for p in self.path.iterdir() if _MEMBER.fullmatch(p.name)]
+        return [
+            of_files(DELIVERY, "tar" if self.path.is_file() else "folder", files, quiet, lambda: len(self._sources))
+        ]
+
     def batches(self) -> list[str]:
         return [DELIVERY]
 
-    def catalogue(self, batch: str) -> pa.Table:
+    def labelled(self) -> None:
+        return None
+
+    def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
         if batch != DELIVERY:
             raise SurveyError(f"{self.path}: no delivery {batch!r}; there is {DELIVERY}")
         sources = sorted(self._sources.values(), key=lambda source: (source.name, source.file))
         rows = []
-        for galaxy_id, source in zip(distinct_ids([s.name for s in sources]), sources, strict=True):
+        for galaxy_id, source in zip(distinct_ids([s.name for s in sources], taken), sources, strict=True):
             problem = reason = ra = dec = None
             if galaxy_id != source.name:
                 problem, reason = "duplicate_id", f"another image is already called {source.name}"

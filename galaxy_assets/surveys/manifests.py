@@ -1,0 +1,91 @@
+"""Manifests: the list of files that a delivery must have to be whole.
+
+    file,bytes,sha256
+    J004/J004544.11-005037.5.png,181204,9f86d081884c7d65...
+
+Belongs here: reading such a list and comparing it with what is there. Does not belong here: where manifests lie and
+what follows from them (`deliveries`).
+"""
+
+import csv
+import hashlib
+import io
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+NAME = "manifest.csv"
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be used; the message names it, the reason and the remedy."""
+
+
+class Promise(NamedTuple):
+    """What a manifest says of one file: bytes, checksums in hexadecimal; None where it does not say."""
+
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+
+    def broken_by(self, data: bytes) -> str | None:
+        """Why `data` are not the content that was promised; None if they may be."""
+        for algorithm in ("sha256", "md5"):
+            promised = getattr(self, algorithm)
+            if promised and (found := hashlib.new(algorithm, data).hexdigest()) != promised:
+                return f"its {algorithm} is {found} and not {promised} as the manifest has it; deliver it again"
+        return None
+
+
+def composed(name: str) -> str:
+    """A name as manifests and labels are compared with files: archives made on a Mac decompose accents."""
+    return unicodedata.normalize("NFC", name)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files that a delivery must have, by `composed` name relative to it; `where` names it in messages."""
+
+    where: str
+    files: Mapping[str, Promise]
+
+    def flaw(self, sizes: Mapping[str, int]) -> str | None:
+        """What is wrong with the files that are there, given their sizes in bytes by name; None if nothing is."""
+        there = {composed(name): size for name, size in sizes.items()}
+        wrong = [n for n, said in self.files.items() if n not in there or said.size not in (None, there[n])]
+        if not wrong:
+            return None
+        first, size = wrong[0], there.get(wrong[0])
+        what = "is not there" if size is None else f"has {size} bytes and not {self.files[first].size}"
+        counted = f"{len(wrong)} of {len(self.files)} files are missing or of another size"
+        return f"{self.where} names {first}, which {what} ({counted}); deliver the rest, or correct the manifest"
+
+
+def read_manifest(data: bytes, where: str, home: str = "") -> Manifest:
+    """Read a CSV in UTF-8 with a column `file`, and where it has them `bytes`, `sha256` and `md5`.
+
+    home : what the names are relative to, in the delivery: "" or a folder with its final /.
+
+    Raises ManifestError.
+    """
+    files: dict[str, Promise] = {}
+    try:
+        table = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        if "file" not in (table.fieldnames or ()):
+            raise ManifestError(f"{where} has no column `file`; add it, or rename what is no manifest")
+        for row in table:
+            line, said = f"{where}, line {table.line_num}", {key: (value or "") for key, value in row.items() if key}
+            name = PurePosixPath(said["file"].strip())
+            if not name.name or name.is_absolute() or ".." in name.parts:
+                raise ManifestError(f"{line}: {str(name)!r} is no file of the delivery; correct it")
+            size, sha256, md5 = (said.get(key, "").strip().lower() or None for key in ("bytes", "sha256", "md5"))
+            if size is not None and not size.isdecimal():
+                raise ManifestError(f"{line}: {size!r} is no number of bytes; correct it")
+            files[composed(f"{home}{name}")] = Promise(None if size is None else int(size), sha256, md5)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{where} is not a CSV in UTF-8 ({error}); save it as one") from error
+    if not files:
+        raise ManifestError(f"{where} names no file; complete it, or remove it")
+    return Manifest(where, files)
