@@ -1,21 +1,19 @@
-"""Active-learning anomaly search: a Gaussian process on scores, expected improvement, an oracle (paper 7.1).
+"""Active-learning anomaly search: predicted scores, expected improvement, an oracle (paper 7.1).
 
-Belongs here: choosing what to show, and ranking everything from the scores given. Does not belong here: where scores
-come from (a person's events or simulated volunteers) and where they are kept.
+Belongs here: choosing what to show, and ranking everything from the scores given. Does not belong here: the prediction
+(`gaussian_process`), where scores come from (a person's events or simulated volunteers) and where they are kept.
 """
 
 import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-log = logging.getLogger(__name__)
+from galaxy_assets.science import gaussian_process
+from galaxy_assets.science.gaussian_process import Learner
 
-_PRIOR_STD = 2.5  # half the scale of scores
-_BLOCK = 20_000  # galaxies predicted at once: bounds the memory of the posterior, whatever the survey's size
+log = logging.getLogger(__name__)
 
 
 def seed_sample(features: np.ndarray, n: int) -> np.ndarray:
@@ -40,9 +38,6 @@ def expected_improvement(mean: np.ndarray, std: np.ndarray, best: float, trade_o
     return difference * norm.cdf(z) + std * norm.pdf(z)
 
 
-Learner = Literal["published", "corrected"]
-
-
 @dataclass(frozen=True)
 class Posterior:
     """Mean and standard deviation of the score of every galaxy, (N,) float64; whether the fit is `flat` (the scores
@@ -64,54 +59,30 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
     features : (N, D) float, principal components, unscaled. Constant features give a flat posterior.
     rows : (L,) int, the labelled rows.
     scores : (L,) float, 0-5.
-    learner : `published`: kernel Matern(nu=1.5) + white noise, both from 1 and without an amplitude, on the features as
-        they are, as Astronomaly's `protege.GaussianProcess`; hyper-parameters are scikit-learn's optimum, and one that
-        ends at its bound is warned of. `corrected`: every component is divided by the square root of its standard
-        deviation, half way to standardised ones; the length scale is the median distance between labelled galaxies, a
-        priori the score is 0 +- 2.5, and the noise has half that variance. Nothing is optimised: among few anomalies
-        the likelihood can be highest where all of them are noise (docs/anomaly-search.md).
+    learner : see `gaussian_process.fit`.
     """
-    from scipy.spatial.distance import pdist
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
-    if learner == "corrected":
-        std = features.std(axis=0, dtype=np.float64)
-        scale = np.sqrt(np.where(std > 0, std, 1.0))
-        distance = float(np.median(pdist(features[rows] / scale))) if len(rows) > 1 else 0.0
-        amplitude = _PRIOR_STD**2
-        kernel = ConstantKernel(amplitude) * Matern(distance or 1.0, nu=1.5) + WhiteKernel(amplitude / 2)
-        process = GaussianProcessRegressor(kernel, optimizer=None)  # pyright: ignore[reportArgumentType]
-    else:
-        scale = np.ones(features.shape[1])
-        process = GaussianProcessRegressor(Matern(nu=1.5) + WhiteKernel())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of bounds, which are told below
-        process.fit(np.asarray(features[rows] / scale, np.float64), np.asarray(scores, np.float64))
-    means, stds = [], []
-    for i in range(0, len(features), _BLOCK):
-        block = np.asarray(features[i : i + _BLOCK] / scale, np.float64)
-        mean, std = process.predict(block, return_std=True)
-        means.append(mean)
-        stds.append(std)
-    mean, std = np.concatenate(means), np.concatenate(stds)
-    fitted = process.kernel_
-    at_bounds = ()
-    if process.optimizer is not None:
-        at_bounds = tuple(
-            f"{hyperparameter.name.split('__')[-1]} = {np.exp(value):.3g}"
-            for hyperparameter, value, bounds in zip(fitted.hyperparameters, fitted.theta, fitted.bounds, strict=True)
-            if np.isclose(value, bounds).any()
-        )
-    if at_bounds:
-        log.warning("Gaussian process on %d scores: at its bound: %s", len(rows), ", ".join(at_bounds))
-    return Posterior(mean, std, bool(np.ptp(mean) < 1e-6), str(fitted), at_bounds)
+    process = gaussian_process.fit(features[rows], scores, gaussian_process.standard_deviations(features), learner)
+    mean, std = process.predict(features)
+    return Posterior(mean, std, bool(np.ptp(mean) < 1e-6), process.kernel, process.at_bounds)
 
 
-def best_first(value: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Row order by falling value, ties by id, so that rounding and row order never decide. (N,) int64."""
-    return np.lexsort((ids, -np.round(value, 9)))
+def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> np.ndarray:
+    """The first `count` rows, or all, by falling value, ties by id, so that rounding and row order never decide.
+
+    value (N,) float without NaN, equal where it agrees to 9 decimals; ids (N,) str. Returns (min(count, N),) int64.
+    """
+    falling = -np.round(value, 9)
+    rows = np.arange(len(falling))
+    if count is not None and count < len(rows):
+        rows = np.flatnonzero(falling <= np.partition(falling, count)[count])
+    rows = rows[np.argsort(falling[rows], kind="stable")]
+    same = falling[rows][1:] == falling[rows][:-1]
+    tied = np.zeros(len(rows), bool)
+    tied[1:] |= same
+    tied[:-1] |= same
+    # names are compared where values do not decide: a comparison of strings takes far longer than one of numbers
+    rows[tied] = rows[tied][np.lexsort((ids[rows[tied]], falling[rows[tied]]))]
+    return rows[:count]
 
 
 @dataclass(frozen=True)
@@ -158,14 +129,16 @@ def search(
         asked = np.array([q.row for q in queries])
         scores = np.array([q.score for q in queries])
         if strange is not None and np.ptp(scores) == 0:
-            gain, order = None, best_first(strange, ids)
+            gain, value = None, strange
         else:
             state = posterior(features, asked, scores, learner)
             gain = state.mean
             if learner == "published":
                 gain = expected_improvement(state.mean, state.std, float(scores.max()), trade_off)
-            order = best_first(gain, ids)
-        rows = order[~np.isin(order, asked)][: min(per_round, budget - len(queries))]
+            value = gain
+        wanted = min(per_round, budget - len(queries))
+        order = best_first(value, ids, wanted + len(asked))
+        rows = order[~np.isin(order, asked)][:wanted]
         this = queries[-1].round + 1
         queries += [
             Query(int(r), this, None if gain is None else float(gain[r]), int(s))
@@ -175,22 +148,16 @@ def search(
     return queries
 
 
-def scored(predicted: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Predicted scores (N,) with those given to `rows` in their place: what a person said outranks a prediction
-    (Walmsley et al. 2022). The last of several scores of a galaxy counts."""
-    kept = predicted.copy()
-    kept[rows] = scores
-    return kept
-
-
-def unsupervised_score(features: np.ndarray, seed: int) -> np.ndarray:
-    """How isolated each galaxy is, (N,) float64, larger is stranger: an isolation forest, for a survey without scores.
+def unsupervised_score(features: np.ndarray, seed: int, among: np.ndarray | None = None) -> np.ndarray:
+    """How isolated each galaxy is among all, or `among` others (M, D), (N,) float64, larger is stranger: an isolation
+    forest, for a survey without scores.
 
     The ranking before anybody has scored anything (Lochner & Bassett 2021 start from the same algorithm).
     """
     from sklearn.ensemble import IsolationForest
 
-    return -IsolationForest(random_state=seed).fit(features).score_samples(features)
+    forest = IsolationForest(random_state=seed).fit(features if among is None else among)
+    return -forest.score_samples(features)
 
 
 def outlier_factor(features: np.ndarray) -> np.ndarray:

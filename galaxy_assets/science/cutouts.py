@@ -27,8 +27,7 @@ OUTCOMES: dict[str, str] = {
     "unreadable": "no cutout: the file cannot be decoded",
     "too_small": "no cutout: the image is smaller than the catalogue admits",
     "too_large": "no cutout: the image is larger than the catalogue admits",
-    "duplicate_id": "no cutout: another image of the batch carries this id",
-    "missing_file": "no cutout: the catalogue names a file that is not there",
+    "duplicate_id": "no cutout: another image carries this id",
 }
 """What can become of an image. `cut` gives the first six; the others are found while reading the catalogue."""
 
@@ -74,8 +73,9 @@ def sigma_clipped_noise(values: np.ndarray, sigma: float, maxiters: int = 5) -> 
     values are therefore clipped as a histogram, in exact integer sums, and others are sorted once.
     """
     if values.dtype == np.uint8:
-        return _clip_histogram(np.bincount(values.ravel(), minlength=256), sigma, maxiters)
-    ordered = np.sort(values[np.isfinite(values)].astype(np.float64, copy=False), axis=None)
+        return _clip_histogram(_histogram(values), sigma, maxiters)
+    ordered = np.sort(values, axis=None)  # what is not finite comes first, or last
+    ordered = ordered[ordered.searchsorted(-np.inf, side="right") : ordered.searchsorted(np.inf)].astype(np.float64)
     for _ in range(maxiters):
         if not ordered.size:
             break
@@ -91,6 +91,18 @@ def sigma_clipped_noise(values: np.ndarray, sigma: float, maxiters: int = 5) -> 
 
 def _middle(ordered: np.ndarray) -> float:
     return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
+
+
+def _histogram(values: np.ndarray) -> np.ndarray:
+    """How often each of 0..255 occurs among uint8 values, (256,) int64."""
+    import cv2
+
+    counts = np.zeros(256, np.int64)
+    flat = np.ascontiguousarray(values).reshape(1, -1)
+    step = 1 << 24  # OpenCV counts in float32
+    for begin in range(0, flat.size, step):
+        counts += cv2.calcHist([flat[:, begin : begin + step]], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return counts
 
 
 def _clip_histogram(counts: np.ndarray, sigma: float, maxiters: int) -> tuple[float, float, float]:
@@ -145,8 +157,8 @@ def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
         image = image[..., np.newaxis]
     if image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
         raise ValueError(f"an image is (H, W), (H, W, 1) or (H, W, 3), not {image.shape}")
-    if image.dtype != np.uint8:
-        image = np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    if image.dtype != np.uint8 and not np.isfinite(image).all():
+        image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
     height, width, _ = image.shape
     frame = 0, 0, width, height
     if all((row == image[0, 0]).all() for row in image):  # a real image is settled by its first row
@@ -159,12 +171,18 @@ def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
         (x0, x1), (y0, y1) = (_interval(n / 2, settings.central_pixels, n) for n in (width, height))
         return Cutout(_render(image, (x0, y0, x1, y1), settings), "central", (x0, y0, x1, y1))
 
-    plane = cv2.extractChannel(np.ascontiguousarray(image), 0) if settings.channel == "first" else image.mean(axis=2)
-    _, median, noise = sigma_clipped_noise(plane, settings.sigma)
+    measured = image[..., 0] if settings.channel == "first" else image.mean(axis=2, dtype=np.float64)
+    if image.dtype == np.uint8 and settings.channel == "first":
+        measured = plane = cv2.extractChannel(np.ascontiguousarray(image), 0)
+    else:
+        plane = measured.astype(np.float64)
+    _, median, noise = sigma_clipped_noise(measured, settings.sigma)
     threshold = median + (settings.sigma if settings.threshold == "paper_text" else 1.0) * noise
     if settings.method == "flux_radius":
         return _cut_by_flux(image, plane, median, noise, threshold, settings)
-    contour = source_contour(plane > threshold, settings.contour)
+    # no level of 8 bits lies between the threshold and the integer below it
+    limit = math.floor(threshold) if plane.dtype == np.uint8 else threshold
+    contour = source_contour(plane > limit, settings.contour)
     if contour is None:
         return Cutout(_render(image, frame, settings), "fallback_no_contour", frame, noise, threshold)
     x, y, w, h = cv2.boundingRect(contour)
@@ -261,7 +279,7 @@ def _render(
     if angle:
         part = _turned(image, box, angle)
     if part.dtype != np.uint8:
-        part = _to_8_bit(part)
+        part = _to_8_bit(part.astype(np.float64))
     if settings.grey and part.shape[2] == 3:
         part = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     if settings.interpolation == "linear":
@@ -286,7 +304,7 @@ def _turned(image: np.ndarray, box: tuple[int, int, int, int], angle: float) -> 
     x, y = (x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2
     matrix = np.array([[cos, -sin, x - cos * u + sin * v], [sin, cos, y - sin * u - cos * v]])
     return cv2.warpAffine(
-        np.ascontiguousarray(image),
+        np.ascontiguousarray(image if image.dtype == np.uint8 else image.astype(np.float64)),
         matrix,
         (x1 - x0, y1 - y0),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,

@@ -5,14 +5,16 @@ mean (`clusters`).
 """
 
 import logging
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
+from galaxy_assets.science.variational import fit_starts
 from galaxy_assets.surveys.model import Mixture
 
 log = logging.getLogger(__name__)
+
+_BLOCK = 4096  # galaxies at once
 
 
 @dataclass(frozen=True)
@@ -35,61 +37,56 @@ class MixtureModel:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Membership probabilities (N, K) float64 of features (N, D): Bishop (2006) equations 10.46 and 10.64-10.67,
-        as scikit-learn's `predict_proba`."""
+        as scikit-learn's `predict_proba`. Memory beyond them does not grow with N."""
         from scipy.special import digamma, logsumexp
 
-        features = np.asarray(features, np.float64)
         d = self.means.shape[1]
-        log_probability = np.empty((len(features), len(self.weights)))
-        for k, (mean, cholesky) in enumerate(zip(self.means, self.precisions_cholesky, strict=True)):
-            whitened = features @ cholesky - mean @ cholesky
-            log_probability[:, k] = np.log(np.diag(cholesky)).sum() - 0.5 * (whitened**2).sum(axis=1)
         degrees = 0.5 * (self.degrees_of_freedom - np.arange(d)[:, None])
-        log_probability += 0.5 * (digamma(degrees).sum(axis=0) - d / self.mean_precision)
-        log_probability -= 0.5 * d * np.log(self.degrees_of_freedom)
-        log_probability += self.log_weights
-        return np.exp(log_probability - logsumexp(log_probability, axis=1, keepdims=True))
+        constants = 0.5 * (digamma(degrees).sum(axis=0) - d / self.mean_precision)
+        constants += np.log(np.diagonal(self.precisions_cholesky, axis1=1, axis2=2)).sum(axis=1)
+        constants += self.log_weights - 0.5 * d * np.log(self.degrees_of_freedom)
+        probabilities = np.empty((len(features), len(self.weights)))
+        for begin in range(0, len(features), _BLOCK):
+            block = np.asarray(features[begin : begin + _BLOCK], np.float64)
+            log_probability = probabilities[begin : begin + _BLOCK]
+            for k, (mean, cholesky) in enumerate(zip(self.means, self.precisions_cholesky, strict=True)):
+                whitened = block @ cholesky - mean @ cholesky
+                log_probability[:, k] = constants[k] - 0.5 * np.einsum("ij,ij->i", whitened, whitened)
+            log_probability -= logsumexp(log_probability, axis=1, keepdims=True)
+        return np.exp(probabilities, out=probabilities)
 
 
-def fit(features: np.ndarray, settings: Mixture) -> MixtureModel:
-    """Fit by scikit-learn's variational inference with a Dirichlet-process prior on the weights and full covariances.
+def fit(features: np.ndarray, settings: Mixture, *, single: bool = True) -> MixtureModel:
+    """Fit by variational inference with a Dirichlet-process prior on the weights and full covariances (`variational`).
 
     Parameters
     ----------
     features : (N, D) float.
+    single : begin in float32, see `variational.fit_starts`; what has converged, and the labels, are those of float64.
 
-    The number of components is an upper limit, and no more than the number of galaxies. A fit that does not converge is
-    logged and recorded, not hidden.
+    The number of components is an upper limit, and no more than the number of galaxies. The start with the highest
+    lower bound is kept. A fit that does not converge is logged and recorded, not hidden. Raises ValueError for fewer
+    than two galaxies.
     """
-    from scipy.special import digamma
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import BayesianGaussianMixture
-
-    model = BayesianGaussianMixture(
-        n_components=min(settings.components, len(features)),
-        weight_concentration_prior=settings.weight_concentration_prior,
-        n_init=settings.n_init,
-        max_iter=settings.max_iter,
-        tol=settings.tol,
-        random_state=settings.seed,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(np.asarray(features, np.float64))
-    if not model.converged_:
+    if len(features) < 2:
+        raise ValueError(f"a mixture needs at least two galaxies, got {len(features)}; is the clean set empty?")
+    features = np.asarray(features, np.float64)
+    settings = settings.model_copy(update={"components": min(settings.components, len(features))})
+    starts = fit_starts(features, settings, single=single)
+    best = max(starts, key=lambda start: start.lower_bound)
+    if not best.converged:
         log.warning("the mixture did not converge in %d iterations; raise mixture.max_iter", settings.max_iter)
-    a, b = model.weight_concentration_
-    total = digamma(a + b)
-    log_weights = digamma(a) - total + np.concatenate([[0.0], np.cumsum(digamma(b) - total)[:-1]])
-    order = np.argsort(-model.weights_, kind="stable")
+    found = best.components
+    weights, log_weights = found.weights(), found.log_weights()
+    order = np.argsort(-weights, kind="stable")
     return MixtureModel(
-        weights=model.weights_[order],
+        weights=weights[order],
         log_weights=log_weights[order],
-        means=model.means_[order],
-        precisions_cholesky=model.precisions_cholesky_[order],
-        degrees_of_freedom=model.degrees_of_freedom_[order],
-        mean_precision=model.mean_precision_[order],
-        lower_bound=float(model.lower_bound_),
-        converged=bool(model.converged_),
-        iterations=int(model.n_iter_),
+        means=found.means[order] + features.mean(axis=0),
+        precisions_cholesky=found.precisions_cholesky[order],
+        degrees_of_freedom=found.degrees_of_freedom[order],
+        mean_precision=found.mean_precision[order],
+        lower_bound=best.lower_bound,
+        converged=best.converged,
+        iterations=best.iterations,
     )

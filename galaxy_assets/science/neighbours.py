@@ -21,8 +21,8 @@ def knn_accuracies(
     neighbours, splits, test_fraction, seed : 5, 50 and .25 in the paper; split i is seeded by `seed` + i, so that every
         epoch and every start weight is judged on the same splits.
 
-    Returns (splits,) float64. Raises ValueError where a class has fewer than two members or the training part fewer
-    galaxies than `neighbours`.
+    Returns (splits,) float64. Raises ValueError where a class has fewer than two members, the training part fewer
+    galaxies than `neighbours`, or a feature is not finite.
     """
     from sklearn.model_selection import train_test_split
 
@@ -32,9 +32,11 @@ def knn_accuracies(
             f"too few galaxies to judge a representation: {dict(zip(classes.tolist(), counts.tolist(), strict=True))}; "
             "two classes of two are the least, loosen the survey's evaluation cuts"
         )
+    if not np.isfinite(features).all():
+        raise ValueError("features are not all finite: the training has diverged; look at byol_checkpoints")
     codes = np.searchsorted(classes, labels)
     # every split searches the same galaxies, so one list of neighbours serves them all
-    near = _neighbour_lists(np.ascontiguousarray(features, np.float32), _LIST)
+    near = _neighbour_lists(features, _LIST)
     accuracies = np.empty(splits)
     for i in range(splits):
         train, test = train_test_split(np.arange(len(labels)), test_size=test_fraction, random_state=seed + i)
@@ -56,17 +58,130 @@ def knn_accuracies(
 
 
 _LIST = 40  # of 40 neighbours about 30 are in the training part; a shorter list is made up for one by one
+_SQUARE = 1400  # galaxies of which all distances are held at once; columns a power of two apart would share cache lines
 
 
 def _neighbour_lists(features: np.ndarray, length: int) -> np.ndarray:
-    """The nearest other galaxies of each, (N, min(length, N - 1)) int64."""
-    from sklearn.neighbors import NearestNeighbors
+    """The nearest other galaxies of each, nearest first, (N, min(length, N - 1)) int64, by distances in float64.
 
-    search = NearestNeighbors(n_neighbors=min(length, len(features) - 1), algorithm="brute").fit(features)
-    return search.kneighbors(return_distance=False)
+    Distances are symmetric: each pair of blocks is multiplied once and read by rows and by columns.
+    """
+    features = np.asarray(features, np.float64)
+    n = len(features)
+    length = min(length, n - 1)
+    norms = np.einsum("ij,ij->i", features, features)
+    rows, squares = np.zeros((n, length), np.int64), np.full((n, length), np.inf)
+
+    def keep(galaxies: slice, others: int, found: np.ndarray) -> None:
+        closest = np.argpartition(found, min(length, found.shape[1]) - 1, axis=1)[:, :length]
+        both = np.hstack([squares[galaxies], np.take_along_axis(found, closest, axis=1)])
+        names = np.hstack([rows[galaxies], others + closest])
+        best = np.argpartition(both, length - 1, axis=1)[:, :length]
+        squares[galaxies] = np.take_along_axis(both, best, axis=1)
+        rows[galaxies] = np.take_along_axis(names, best, axis=1)
+
+    for i in range(0, n, _SQUARE):
+        first = slice(i, i + _SQUARE)
+        for j in range(i, n, _SQUARE):
+            second = slice(j, j + _SQUARE)
+            found = features[first] @ (-2 * features[second].T)
+            found += norms[first, None]
+            found += norms[second]
+            if i == j:
+                np.fill_diagonal(found, np.inf)
+            keep(first, j, found)
+            if i != j:
+                keep(second, i, found.T)
+    return np.take_along_axis(rows, np.argsort(squares, axis=1, kind="stable"), axis=1)
 
 
 _BLOCK = 4096  # galaxies at once: their float64 copy stays in the processor's cache
+_GROUPS = 64
+
+
+class SimilaritySearch:
+    """The galaxies of a survey, made ready to be searched for those most like an example (paper 7.2).
+
+    Exact, and equal to the last bit to the SQL of the read model, which adds up the squares in the same order. A search
+    reads all galaxies in float32 and leaves those that rounding alone could hide to that rule; their float32 copy is
+    the memory beyond the features.
+    """
+
+    def __init__(self, features: np.ndarray, ids: np.ndarray):
+        """features (N, D) float; ids (N,) str, which order galaxies at the same distance."""
+        self.features, self.ids = features, ids
+        n, d = features.shape
+        self._origin = features.mean(axis=0, dtype=np.float64) if n else np.zeros(d)
+        # what rounding to float32 can add to |x - e|^2, as a part of |x|^2 + |e|^2: twice the bound of a sum of D + 1
+        # products, of their factors and of |x|^2
+        self._rounding = 4 * (d + 4) * float(np.finfo(np.float32).eps) / 2
+        self._largest = 0.0
+        self._terms = np.empty((d + 1, n), np.float32)  # x, then |x|^2 less what rounding can add
+        for begin in range(0, n, _BLOCK):
+            centred = features[begin : begin + _BLOCK] - self._origin
+            norms = np.einsum("ij,ij->i", centred, centred)
+            self._terms[:-1, begin : begin + _BLOCK] = centred.T
+            self._largest = float(np.maximum(self._largest, norms.max()))
+            with np.errstate(over="ignore"):  # `_candidates` then does without
+                self._terms[-1, begin : begin + _BLOCK] = norms * (1 - self._rounding)
+
+    def most_similar(
+        self, examples: np.ndarray, neighbours: int, leave_out: np.ndarray | Sequence[int] = ()
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The galaxies most like an example, or like any of several: nearest first in Euclidean distance.
+
+        Of several examples the nearest one counts. Rings of many colours are then each a reason to be found, where a
+        mean over the examples would look for a galaxy between them, of which there may be none.
+
+        Parameters
+        ----------
+        examples : (Q, D) float, galaxies of the set or not; between examples at the same distance the first counts.
+        neighbours : at least 1, 8 in the paper; fewer are returned where there are fewer galaxies.
+        leave_out : rows that are no answer: those of the examples that are galaxies of the set.
+
+        Returns rows (K,) int64, distances (K,) float64 and, for each, which example it is nearest to (K,) int64. Raises
+        ValueError without examples, or where they have another D than the features.
+        """
+        if neighbours < 1 or not len(examples) or examples.shape[1] != self.features.shape[1]:
+            raise ValueError(
+                f"{neighbours} neighbours of examples {examples.shape} among features {self.features.shape}: "
+                "at least one neighbour, one example and the same features are needed"
+            )
+        # as many more as are left out, which then are dropped
+        count, rows, distances = neighbours + len(leave_out), np.empty(0, np.int64), np.empty(0)
+        # whatever is among the nearest to its nearest example is among the nearest to that one
+        candidates = np.unique(np.concatenate([self._candidates(example, count) for example in examples]))
+        for begin in range(0, len(candidates), _BLOCK):
+            block = candidates[begin : begin + _BLOCK]
+            rows = np.concatenate([rows, block])
+            distances = np.concatenate([distances, _distances(self.features[block], examples).min(axis=0)])
+            if len(rows) > count:
+                near = np.flatnonzero(distances <= np.partition(distances, count - 1)[count - 1])
+                rows, distances = rows[near], distances[near]
+            order = np.lexsort((self.ids[rows], distances))[:count]
+            rows, distances = rows[order], distances[order]
+        answers = np.flatnonzero(~np.isin(rows, leave_out))[:neighbours]
+        rows, distances = rows[answers], distances[answers]
+        return rows, distances, _distances(self.features[rows], examples).argmin(axis=0)
+
+    def _candidates(self, example: np.ndarray, count: int) -> np.ndarray:
+        """Rows (C,) int64 among which are the `count` nearest to an example (D,) and all at the same distances."""
+        n, d = self.features.shape
+        centred = example - self._origin
+        norm = float(centred @ centred)
+        width = n // _GROUPS
+        if width < count or not norm + self._largest < 1e30:  # also of NaN; float32 overflows at 1e38
+            return np.arange(n)
+        # |x - e|^2 - |e|^2, and at most that by more than rounding
+        below = np.append(-2 * centred, 1).astype(np.float32) @ self._terms
+        # the least of each group: the `count` least of these are so many galaxies, no nearer than the nearest
+        groups = below[: _GROUPS * width].reshape(_GROUPS, width)
+        least = np.argpartition(groups.min(axis=0), count - 1)[:count]
+        some = groups[:, least].argmin(axis=0) * width + least
+        farthest = _distances(self.features[some], example[None]).max() ** 2
+        slack = self._rounding * norm + (d + 4) * float(np.finfo(np.float32).tiny)
+        limit = np.nextafter(np.float32(farthest * (1 + 1e-12) - norm + slack), np.float32(np.inf))
+        return np.flatnonzero(below <= limit)
 
 
 def most_similar(
@@ -76,42 +191,8 @@ def most_similar(
     neighbours: int,
     leave_out: np.ndarray | Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The galaxies most like an example, or like any of several: nearest first in Euclidean distance (paper 7.2).
-
-    Of several examples the nearest one counts. Rings of many colours are then each a reason to be found, where a mean
-    over the examples would look for a galaxy between them, of which there may be none.
-
-    Parameters
-    ----------
-    features : (N, D) float.
-    ids : (N,) str, which order galaxies at the same distance.
-    examples : (Q, D) float, galaxies of the set or not; between examples at the same distance the first counts.
-    neighbours : at least 1, 8 in the paper; fewer are returned where there are fewer galaxies.
-    leave_out : rows that are no answer: those of the examples that are galaxies of the set.
-
-    Returns rows (K,) int64, distances (K,) float64 and, for each, which example it is nearest to (K,) int64. Exact, and
-    equal to the last bit to the SQL of the read model, which adds up the squares in the same order. Memory beyond the
-    features does not grow with N. Raises ValueError without examples, or where they have another D than the features.
-    """
-    if neighbours < 1 or not len(examples) or examples.shape[1] != features.shape[1]:
-        raise ValueError(
-            f"{neighbours} neighbours of examples {examples.shape} among features {features.shape}: "
-            "at least one neighbour, one example and the same features are needed"
-        )
-    # as many more as are left out, which then are dropped
-    count, rows, distances = neighbours + len(leave_out), np.empty(0, np.int64), np.empty(0)
-    for begin in range(0, len(features), _BLOCK):
-        block = features[begin : begin + _BLOCK]
-        rows = np.concatenate([rows, begin + np.arange(len(block))])
-        distances = np.concatenate([distances, _distances(block, examples).min(axis=0)])
-        if len(rows) > count:
-            near = np.flatnonzero(distances <= np.partition(distances, count - 1)[count - 1])
-            rows, distances = rows[near], distances[near]
-        order = np.lexsort((ids[rows], distances))[:count]
-        rows, distances = rows[order], distances[order]
-    answers = np.flatnonzero(~np.isin(rows, leave_out))[:neighbours]
-    rows, distances = rows[answers], distances[answers]
-    return rows, distances, _distances(features[rows], examples).argmin(axis=0)
+    """One search of features (N, D) with ids (N,): see `SimilaritySearch.most_similar`, which serves many faster."""
+    return SimilaritySearch(features, ids).most_similar(examples, neighbours, leave_out)
 
 
 def _distances(features: np.ndarray, examples: np.ndarray) -> np.ndarray:

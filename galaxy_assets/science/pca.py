@@ -3,10 +3,13 @@
 Belongs here: fitting, and applying a model kept as arrays. Does not belong here: the mixture or the map made from them.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+
+_BLOCK = 4096  # galaxies at once
 
 
 @dataclass(frozen=True)
@@ -18,33 +21,62 @@ class PcaModel:
     explained_variance: np.ndarray
     explained_variance_ratio: np.ndarray
 
+    @property
+    def deviations(self) -> np.ndarray:
+        """Standard deviation of each component over the galaxies it was fitted to, (K,) float64."""
+        return np.sqrt(self.explained_variance.astype(np.float64))
+
     def transform(self, features: np.ndarray) -> np.ndarray:
         """Project features (N, D) to (N, K) float32."""
         return ((features - self.mean) @ self.components.T).astype(np.float32)
 
 
-def fit(features: np.ndarray, variance: float) -> PcaModel:
-    """Keep the fewest components that explain more than `variance` of the total (scikit-learn's PCA, no scaling).
+def fit(features: np.ndarray | Iterable[np.ndarray], variance: float) -> PcaModel:
+    """Keep the fewest components that explain more than `variance` of the total, as scikit-learn's PCA without scaling.
 
     Parameters
     ----------
-    features : (N, D) float.
+    features : (N, D) float, or blocks of it that come one after the other, such as batches read from disk.
     variance : share in (0, 1].
 
-    Raises ValueError for fewer than two galaxies or for features that are all equal.
+    Products of float32 features are summed in float64 over blocks of 4096, which keeps variances to 1e-6, where the one
+    float32 product of scikit-learn loses the last components; less than one block is multiplied in float64. Memory
+    beyond the features is of the order of D x D. Raises ValueError for fewer than two galaxies or for features that are
+    all equal.
     """
-    from sklearn.decomposition import PCA
-
-    if len(features) < 2:
-        raise ValueError(f"PCA needs at least two galaxies, got {len(features)}; is the clean set empty?")
-    if np.ptp(features, axis=0).max() == 0:
+    n, collapsed = 0, True
+    first, shift, total, products = np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 0))
+    for block in _blocks(features):
+        if not n:
+            # products of features far from 0 would cancel; those of differences to a mean do not
+            dtype = np.result_type(block, np.float32 if len(block) == _BLOCK else np.float64)
+            first, shift = block[0], block.mean(axis=0, dtype=np.float64).astype(dtype)
+            total, products = np.zeros(len(shift)), np.zeros((len(shift), len(shift)))
+        collapsed = collapsed and bool((block == first).all())
+        difference = block - shift
+        n += len(block)
+        total += np.ones(len(block), difference.dtype) @ difference
+        products += difference.T @ difference
+    if n < 2:
+        raise ValueError(f"PCA needs at least two galaxies, got {n}; is the clean set empty?")
+    if collapsed:
         raise ValueError("all features are equal: the representation has collapsed; look at byol_checkpoints")
-    pca = PCA(n_components=variance if variance < 1 else None, svd_solver="full" if len(features) < 50 else "auto")
-    pca.fit(features.astype(np.float64))
-    return PcaModel(
-        *(np.asarray(a, np.float32) for a in (pca.mean_, pca.components_)),
-        *(np.asarray(a, np.float32) for a in (pca.explained_variance_, pca.explained_variance_ratio_)),
-    )
+    mean = total / n
+    variances, axes = np.linalg.eigh((products - n * np.outer(mean, mean)) / (n - 1))
+    variances, axes = np.maximum(variances[::-1], 0)[: min(n, len(mean))], axes.T[::-1][: min(n, len(mean))]
+    ratio = variances / variances.sum()
+    k = len(ratio) if variance == 1 else int(np.cumsum(ratio).searchsorted(variance, side="right")) + 1
+    # scikit-learn's signs: the largest entry of each component is positive
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    arrays = (mean + shift, (axes * np.sign(largest))[:k], variances[:k], ratio[:k])
+    return PcaModel(*(array.astype(np.float32) for array in arrays))
+
+
+def _blocks(features: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Blocks of at most _BLOCK galaxies, in order, without empty ones."""
+    for part in [features] if isinstance(features, np.ndarray) else features:
+        for begin in range(0, len(part), _BLOCK):
+            yield part[begin : begin + _BLOCK]
 
 
 def table_to_model(table: pa.Table) -> PcaModel:

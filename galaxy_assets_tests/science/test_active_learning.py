@@ -15,6 +15,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from galaxy_assets.science import active_learning as al
+from galaxy_assets.science import gaussian_process
 
 
 def world(n=400, seed=0):
@@ -74,7 +75,7 @@ def test_the_published_posterior_is_scikit_learns_and_the_formula_whatever_the_b
     features, _, strange = world()
     rows, scores = np.arange(0, 400, 7), 5.0 * strange[::7]
     reference = GaussianProcessRegressor(Matern(nu=1.5) + WhiteKernel()).fit(features[rows], scores)
-    monkeypatch.setattr(al, "_BLOCK", 64)
+    monkeypatch.setattr(gaussian_process, "_BLOCK", 64)
     found = al.posterior(features, rows, scores, "published")
     for mean, std in (
         reference.predict(features, return_std=True),
@@ -108,6 +109,18 @@ def test_equal_scores_give_a_flat_posterior_and_ties_go_by_id(learner):
     assert al.posterior(features, np.arange(10), np.zeros(10), learner).flat
     order = al.best_first(np.zeros(100), ids[::-1])
     assert ids[::-1][order].tolist() == sorted(ids)
+
+
+@given(
+    values=st.lists(st.sampled_from([0.0, -0.0, 1e-12, 0.5, 0.5 + 1e-11, 2.0, -3.0]), max_size=40),
+    count=st.none() | st.integers(0, 45),
+    seed=st.integers(0, 99),
+)
+def test_the_first_few_are_the_first_of_a_full_sort_by_value_and_id(values, count, seed):
+    ids = np.array([f"g{i}" for i in np.random.default_rng(seed).permutation(len(values))], dtype=object)
+    value = np.array(values)
+    expected = np.lexsort((ids, -np.round(value, 9)))
+    assert al.best_first(value, ids, count).tolist() == expected[:count].tolist()
 
 
 @pytest.mark.parametrize("learner", ["published", "corrected"])
@@ -219,11 +232,6 @@ def test_the_search_does_not_depend_on_the_order_of_the_rows(seed, learner):
     if learner == "corrected":  # the forest draws rows, so only what it did not choose is free of their order
         first, second = ([q for q in queries if q.round == 0] for queries in (first, second))
     assert [ids[q.row] for q in first] == [ids[shuffled][q.row] for q in second]
-
-
-def test_a_score_given_replaces_the_predicted_one():
-    kept = al.scored(np.array([1.0, 2.0, 3.0]), np.array([1, 2, 1]), np.array([0.0, 5.0, 4.0]))
-    assert kept.tolist() == [1, 4, 5]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))

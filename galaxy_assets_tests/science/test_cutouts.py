@@ -515,7 +515,7 @@ def test_galaxy_zoo_decals():
     assert len(files) == 18
     outcomes = {}
     for file in files:
-        image = decode(file)
+        image = decode(file.read_bytes())
         outcomes[file.stem] = outcomes_in_every_reading(image)
         assert np.array_equal(clipped_as_astronomaly(image, 4.0), clipped_by_astronomaly(image, 4.0))
         assert np.array_equal(clipped_as_astronomaly(image[60:], 4.0), clipped_by_astronomaly(image[60:], 4.0))
@@ -532,7 +532,7 @@ def test_sdss():
     files = real_files("sdss_gz1", "*.jpeg")[::55]
     assert len(files) == 61
     for file in files:
-        image = decode(file)
+        image = decode(file.read_bytes())
         outcomes_in_every_reading(image)
         assert np.array_equal(clipped_as_astronomaly(image, 4.0), clipped_by_astronomaly(image, 4.0))
 

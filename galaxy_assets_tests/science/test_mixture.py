@@ -16,7 +16,7 @@ SETTINGS = Mixture(components=6, n_init=2, max_iter=300, seed=4)
 
 def test_probabilities_equal_scikit_learns_up_to_the_numbering():
     features, _ = make_blobs(300, n_features=4, centers=4, cluster_std=2.0, random_state=1)
-    model = mixture.fit(features, SETTINGS)
+    model = mixture.fit(features, SETTINGS, single=False)
     reference = BayesianGaussianMixture(
         n_components=6, weight_concentration_prior=0.5, n_init=2, max_iter=300, random_state=4
     ).fit(features)
@@ -31,7 +31,7 @@ def test_probabilities_equal_scikit_learns_up_to_the_numbering():
 def papers() -> tuple[np.ndarray, mixture.MixtureModel, BayesianGaussianMixture, np.ndarray]:
     """Features, our model and scikit-learn's with the paper's 20 components, and its order of components by weight."""
     features, _ = make_blobs(700, n_features=8, centers=7, cluster_std=2.5, random_state=3)
-    model = mixture.fit(features, Mixture(n_init=2, max_iter=200, seed=5))
+    model = mixture.fit(features, Mixture(n_init=2, max_iter=200, seed=5), single=False)
     reference = BayesianGaussianMixture(
         n_components=20, weight_concentration_prior=0.5, n_init=2, max_iter=200, random_state=5,
         covariance_type="full", weight_concentration_prior_type="dirichlet_process", tol=1e-3,
@@ -48,6 +48,14 @@ def test_labels_are_scikit_learns_with_the_papers_twenty_components(papers):
     assert model.lower_bound == pytest.approx(reference.lower_bound_) and model.converged == reference.converged_
 
 
+def test_beginning_in_float32_ends_with_the_same_labels_and_bound(papers):
+    features, model, _, _ = papers
+    faster = mixture.fit(features, Mixture(n_init=2, max_iter=200, seed=5))
+    labels = [m.probabilities(features).argmax(axis=1) for m in (faster, model)]
+    assert np.array_equal(*labels) and faster.converged == model.converged
+    assert faster.lower_bound == pytest.approx(model.lower_bound, rel=1e-6)
+
+
 @given(arrays(np.float64, (5, 8), elements=st.floats(-1e3, 1e3)))
 def test_probabilities_equal_scikit_learns_wherever_a_galaxy_lies(papers, new):
     _, model, reference, order = papers
@@ -62,6 +70,19 @@ def test_blobs_are_found():
     found = mixture.fit(features, SETTINGS).probabilities(features).argmax(axis=1)
     for blob in range(3):
         assert len(set(found[truth == blob])) == 1
+
+
+def test_the_papers_twenty_components_are_labelled_alike_from_float32(papers):
+    features, model, *_ = papers
+    found = mixture.fit(features, Mixture(n_init=2, max_iter=200, seed=5))
+    assert found.converged and found.lower_bound == pytest.approx(model.lower_bound, abs=1e-2)
+    labels = (m.probabilities(features).argmax(axis=1) for m in (model, found))
+    assert np.array_equal(*labels)
+
+
+def test_one_galaxy_is_an_error():
+    with pytest.raises(ValueError, match="at least two galaxies"):
+        mixture.fit(np.ones((1, 3)), SETTINGS)
 
 
 def test_fewer_galaxies_than_components_and_no_convergence_are_recorded():

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from galaxy_assets.science import neighbours
-from galaxy_assets.science.neighbours import knn_accuracies, most_similar
+from galaxy_assets.science.neighbours import SimilaritySearch, knn_accuracies, most_similar
 
 SETTINGS = {"neighbours": 5, "splits": 10, "test_fraction": 0.25, "seed": 0}
 
@@ -37,6 +37,23 @@ def test_every_split_scores_what_scikit_learn_scores(monkeypatch, length):
         train, test = train_test_split(np.arange(300), test_size=0.25, random_state=i)
         expected.append(KNeighborsClassifier(5).fit(features[train], labels[train]).score(features[test], labels[test]))
     assert knn_accuracies(features, labels, **SETTINGS).tolist() == expected
+
+
+@pytest.mark.parametrize("square", [2048, 37, 1])
+def test_lists_of_neighbours_are_scikit_learns_whatever_the_block(monkeypatch, square):
+    monkeypatch.setattr(neighbours, "_SQUARE", square)
+    features = np.random.default_rng(2).normal(size=(150, 5)).astype(np.float32) + 30
+    peer = NearestNeighbors(algorithm="brute").fit(features.astype(np.float64))
+    for length in (1, 12, 149, 400):
+        expected = peer.kneighbors(n_neighbors=min(length, 149), return_distance=False)
+        np.testing.assert_array_equal(neighbours._neighbour_lists(features, length), expected)
+
+
+def test_features_of_a_diverged_training_are_an_error():
+    features = np.random.default_rng(0).normal(size=(40, 2))
+    features[3, 1] = np.nan
+    with pytest.raises(ValueError, match="diverged"):
+        knn_accuracies(features, np.arange(40) % 2, **SETTINGS)
 
 
 @settings(max_examples=30, deadline=None)
@@ -110,6 +127,54 @@ def test_similar_galaxies_are_those_of_scikit_learn_without_the_query(n, d, k, s
     found, distances, _ = most_similar(features, np.arange(n), features[:1], k, [0])
     np.testing.assert_array_equal(found, expected[1][0, 1:])
     np.testing.assert_allclose(distances, expected[0][0, 1:], atol=1e-7)
+
+
+def slow(features, ids, examples, neighbours, leave_out):
+    """The rule applied to every galaxy: squares added up component after component, in float64."""
+    squares = np.zeros((len(examples), len(features)))
+    for column in range(features.shape[1]):
+        squares += (features[:, column].astype(np.float64) - examples[:, column, None].astype(np.float64)) ** 2
+    distances = np.sqrt(squares)
+    order = np.lexsort((ids, distances.min(axis=0)))
+    rows = order[~np.isin(order, leave_out)][:neighbours]
+    return rows, distances.min(axis=0)[rows], distances[:, rows].argmin(axis=0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    n=st.integers(200, 900), d=st.integers(1, 40), k=st.integers(1, 12), examples=st.integers(1, 4),
+    offset=st.sampled_from([0.0, 1.0, 1e4, 1e8]), scale=st.sampled_from([1e-30, 1e-6, 1.0, 1e6, 1e25]),
+    spread=st.sampled_from(["normal", "lattice", "outlier", "equal"]), dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_what_float32_leaves_out_is_no_answer(n, d, k, examples, offset, scale, spread, dtype, seed):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, d))
+    if spread == "lattice":
+        features = np.rint(features)
+    elif spread == "outlier":
+        features[::50] *= 1e5
+    elif spread == "equal":
+        features[:] = features[0]
+    features = (scale * (features + offset)).astype(dtype)
+    ids = np.array([f"g{i}" for i in rng.permutation(n)], dtype=object)
+    leave_out = rng.choice(n, examples - 1, replace=False)
+    asked = np.vstack([features[leave_out], features[:1] + dtype(scale) * rng.normal(size=(1, d)).astype(dtype)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "_GROUPS", 4)
+        found = SimilaritySearch(features, ids).most_similar(asked, k, leave_out)
+    for ours, expected in zip(found, slow(features, ids, asked, k, leave_out), strict=True):
+        assert ours.tolist() == expected.tolist()
+
+
+def test_few_galaxies_are_left_to_the_exact_rule_and_a_missing_value_hides_none():
+    features = np.random.default_rng(0).normal(size=(50_000, 29)).astype(np.float32)
+    search = SimilaritySearch(features, np.arange(50_000))
+    assert all(len(search._candidates(features[row].astype(np.float64), 9)) < 200 for row in range(20))
+    broken = features.copy()
+    broken[7, 3] = np.nan
+    found, *_ = SimilaritySearch(broken, np.arange(50_000)).most_similar(features[:1], 8, [0])
+    assert found.tolist() == search.most_similar(features[:1], 8, [0])[0].tolist()
 
 
 def test_of_several_examples_the_nearest_counts():

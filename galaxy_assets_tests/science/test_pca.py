@@ -1,5 +1,7 @@
 """PCA against scikit-learn, and its errors."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,9 +53,46 @@ def test_one_component_fewer_would_not_do(n, d, variance, seed):
     assert (np.diff(ratio) <= 0).all()
 
 
+@pytest.mark.parametrize(("dtype", "offset"), [(np.float32, 0), (np.float32, 30), (np.float64, 1000)])
+@pytest.mark.parametrize("n", [40, 300, 5000])
+def test_variances_signs_and_subspace_are_scikit_learns_in_float64(monkeypatch, dtype, offset, n):
+    monkeypatch.setattr(pca, "_BLOCK", 512)
+    rng = np.random.default_rng(n)
+    features = (rng.normal(size=(n, 24)) * np.geomspace(5, 0.05, 24)) @ np.linalg.qr(rng.normal(size=(24, 24)))[0]
+    features = (features + offset).astype(dtype)
+    model, peer = pca.fit(features, 0.99), PCA(0.99).fit(features.astype(np.float64))
+    assert len(model.components) == peer.n_components_
+    np.testing.assert_allclose(model.explained_variance, peer.explained_variance_, rtol=1e-6)
+    np.testing.assert_allclose(model.explained_variance_ratio, peer.explained_variance_ratio_, rtol=1e-6)
+    np.testing.assert_allclose(model.mean, peer.mean_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(model.components, peer.components_, atol=2e-5)  # with their signs
+    cosines = np.linalg.svd(model.components @ peer.components_.T, compute_uv=False)
+    np.testing.assert_allclose(cosines, 1, atol=1e-6)
+
+
+@settings(max_examples=30)
+@given(n=st.integers(2, 200), ends=st.lists(st.integers(0, 200), max_size=5), seed=st.integers(0, 99))
+def test_batches_one_after_the_other_are_one_survey(n, ends, seed):
+    features = np.random.default_rng(seed).normal(size=(n, 6)) + 5
+    whole, parts = pca.fit(features, 0.9), pca.fit(iter(np.split(features, sorted(min(e, n) for e in ends))), 0.9)
+    for one, other in zip(vars(whole).values(), vars(parts).values(), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
+
+
+def test_memory_does_not_grow_with_the_survey():
+    features = np.random.default_rng(0).normal(size=(60_000, 32)).astype(np.float32)
+    peaks = []
+    for n in (15_000, 60_000):
+        tracemalloc.start()
+        pca.fit(features[:n], 0.9)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
 def test_a_collapsed_representation_is_an_error_that_says_so():
     with pytest.raises(ValueError, match="collapsed"):
-        pca.fit(np.ones((10, 4)), 0.95)
+        pca.fit(np.full((3000, 4), 0.1, np.float32), 0.95)
 
 
 def test_one_galaxy_is_an_error():

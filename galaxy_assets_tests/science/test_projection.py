@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from galaxy_assets.science.projection import umap_xy
+from galaxy_assets.science import projection
+from galaxy_assets.science.projection import (
+    FittedMap,
+    feature_keys,
+    fit_map,
+    map_to_table,
+    membership_strengths,
+    table_to_map,
+    umap_xy,
+)
 from galaxy_assets.surveys.model import Umap
 
 
@@ -20,3 +29,61 @@ def test_the_same_seed_gives_the_same_map_and_groups_stay_apart():
     np.testing.assert_array_equal(first, second)
     gap = np.linalg.norm(first[:40].mean(axis=0) - first[40:].mean(axis=0))
     assert gap > 2 * first[:40].std()
+
+
+RNG = np.random.default_rng(0)
+CENTRES = RNG.normal(scale=8, size=(4, 10))
+
+
+def members(n: int) -> tuple[np.ndarray, np.ndarray]:
+    cluster = np.arange(n) % len(CENTRES)
+    return (CENTRES[cluster] + RNG.normal(size=(n, 10))).astype(np.float32), cluster
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[FittedMap, np.ndarray, np.ndarray]:
+    features, cluster = members(200)
+    return fit_map(features, feature_keys(features), Umap()), features, cluster
+
+
+def test_a_fitted_galaxy_lies_where_it_was_and_a_new_one_among_its_like(fitted):
+    on_map, features, cluster = fitted
+    again = table_to_map(map_to_table(on_map))
+    assert np.array_equal(again.place(features[::-1], feature_keys(features[::-1]), Umap()), on_map.xy[::-1])
+    new, of = members(80)
+    xy = again.place(new, feature_keys(new), Umap())
+    nearest = ((xy[:, None] - on_map.xy[None]) ** 2).sum(axis=2).argmin(axis=1)
+    assert (cluster[nearest] == of).mean() > 0.97
+
+
+def test_a_place_depends_on_no_other_galaxy_of_the_delivery(fitted):
+    on_map, _, _ = fitted
+    new, _ = members(30)
+    together = on_map.place(new, feature_keys(new), Umap())
+    alone = np.vstack([on_map.place(new[[i]], feature_keys(new[[i]]), Umap()) for i in range(len(new))])
+    assert np.allclose(together, alone, atol=1e-4)
+
+
+def test_the_map_keeps_features_of_a_sample_and_every_position(fitted, monkeypatch):
+    _, features, cluster = fitted
+    monkeypatch.setattr(projection, "_REFERENCE", 60)
+    part = table_to_map(map_to_table(fit_map(features, feature_keys(features), Umap())))
+    assert part.features.shape == (60, 10) and np.array_equal(part.features, features[part.reference])
+    assert np.array_equal(part.place(features, feature_keys(features), Umap()), part.xy)
+    new, of = members(40)
+    nearest = ((part.place(new, feature_keys(new), Umap())[:, None] - part.xy[None]) ** 2).sum(axis=2).argmin(axis=1)
+    assert (cluster[nearest] == of).mean() > 0.97
+
+
+def test_membership_strengths_are_umaps():
+    from umap.umap_ import compute_membership_strengths, smooth_knn_dist
+
+    distances = np.sort(RNG.gamma(3, size=(50, 15)), axis=1).astype(np.float32)
+    sigmas, rhos = smooth_knn_dist(distances, 15.0, local_connectivity=0.0)
+    near = np.tile(np.arange(15), (50, 1))
+    theirs = compute_membership_strengths(near, distances, sigmas, rhos, bipartite=True)[2].reshape(50, 15)
+    ours = membership_strengths(distances.astype(np.float64))
+    assert np.allclose(ours, theirs / theirs.sum(axis=1, keepdims=True), atol=1e-4)
+    at_one = np.vstack([np.r_[0, 0, np.arange(1, 14)]]).astype(float)
+    assert membership_strengths(at_one)[0].tolist() == [0.5, 0.5] + [0] * 13
+    assert membership_strengths(np.array([[3.0]])).tolist() == [[1.0]], "one neighbour has all the weight"

@@ -165,7 +165,7 @@ def tables() -> dict[str, pa.Table]:
     accuracy = {("random", 0): 0.5, ("random", 1): 0.6, ("imagenet", 0): 0.7, ("imagenet", 1): 0.9}
     vector = pa.FixedSizeListArray.from_arrays(pa.array([0.0] * 7 * 4, pa.float32()), 4)
     return {
-        "catalogue": rows("galaxy_id label problem", *((g, None, None) for g in ids), ("gone", None, "missing_file")),
+        "catalogue": rows("galaxy_id label problem", *((g, None, None) for g in ids)),
         "volunteer_votes": rows("galaxy_id", *((g,) for g in [*ids[5:], "elsewhere"])),
         "cutouts": rows("outcome", *[("cropped",)] * 7, ("fallback_edge",), ("fallback_no_contour",), ("blank",)),
         "clean_galaxies": rows("galaxy_id kept", *((g, g != "g9") for g in ids)),
@@ -203,7 +203,7 @@ def tables() -> dict[str, pa.Table]:
             ("imagenet", "round_elliptical", 1, 1, 0.25, "spiral"),
             ("imagenet", "spiral", 1, 4, 1.0, "spiral"),
         ),
-        "label_events": rows("round score", (0, 0), (0, 5), (1, 5), (1, 5)),
+        "oracle_events": rows("round score", (0, 0), (0, 5), (1, 5), (1, 5)),
         "anomaly_recall": pa.table(
             {
                 "found": np.minimum(np.arange(1, 201), 20),

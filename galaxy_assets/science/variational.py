@@ -1,0 +1,267 @@
+"""Variational inference of a Gaussian mixture: every start at once, in blocks of galaxies.
+
+Belongs here: the iterations, their lower bound and the rule that ends them. Does not belong here: the fitted model and
+what predicts from it (`mixture`), the choice of settings (`surveys.model`).
+
+The model, its priors, starting points, bound and end are those of scikit-learn's `BayesianGaussianMixture` with full
+covariances and a Dirichlet process; only the order of the sums differs. The logarithm of a Gaussian is linear in the
+products z_i z_j, in z and in 1, and a component is fitted from the sums of these same terms weighted by its
+responsibilities. Both steps are thus matrix products that all components of all starts share.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from galaxy_assets.surveys.model import Mixture
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 1024  # galaxies at once: their terms and responsibilities stay in the processor's cache
+_REGULARISATION = 1e-6  # scikit-learn's reg_covar
+_COARSE = 1e-5  # rise of the bound per galaxy that float32 still tells from its own rounding
+
+
+@dataclass(frozen=True)
+class Components:
+    """Posterior of K components in D dimensions, float64; the arrays of S starts have a leading axis S.
+
+    weight_concentration (K, 2), the two parameters of each stick; mean_precision and degrees_of_freedom (K,); means
+    (K, D), from the mean of all features; precisions_cholesky (K, D, D).
+    """
+
+    weight_concentration: np.ndarray
+    mean_precision: np.ndarray
+    degrees_of_freedom: np.ndarray
+    means: np.ndarray
+    precisions_cholesky: np.ndarray
+
+    def of(self, start: int) -> "Components":
+        """The posterior of one start."""
+        return Components(*(values[start] for values in _arrays(self)))
+
+    def log_weights(self) -> np.ndarray:
+        """Expected logarithms of the weights, (..., K): Bishop (2006) equation 10.66 for sticks."""
+        from scipy.special import digamma
+
+        a, b = np.moveaxis(self.weight_concentration, -1, 0)
+        total = digamma(a + b)
+        broken = np.cumsum(digamma(b) - total, axis=-1)[..., :-1]
+        return digamma(a) - total + np.concatenate([np.zeros((*a.shape[:-1], 1)), broken], axis=-1)
+
+    def weights(self) -> np.ndarray:
+        """Expected weights (..., K), which add up to 1."""
+        a, b = np.moveaxis(self.weight_concentration, -1, 0)
+        rest = np.cumprod(b / (a + b), axis=-1)[..., :-1]
+        weights = a / (a + b) * np.concatenate([np.ones((*a.shape[:-1], 1)), rest], axis=-1)
+        return weights / weights.sum(axis=-1, keepdims=True)
+
+    def log_determinants(self) -> np.ndarray:
+        """Of the Cholesky factors of the precisions, (..., K)."""
+        return np.log(np.diagonal(self.precisions_cholesky, axis1=-2, axis2=-1)).sum(axis=-1)
+
+    def log_constants(self) -> np.ndarray:
+        """What the expected logarithm of weight and density holds beside the distance to the mean, (..., K): Bishop
+        (2006) equations 10.46 and 10.64-10.66, with precisions already multiplied by their degrees of freedom."""
+        from scipy.special import digamma
+
+        d, degrees = self.means.shape[-1], self.degrees_of_freedom
+        spread = digamma(0.5 * (degrees[..., None] - np.arange(d))).sum(axis=-1) - d * np.log(0.5 * degrees)
+        gaussian = self.log_determinants() - 0.5 * d * np.log(2 * np.pi)
+        return self.log_weights() + gaussian + 0.5 * (spread - d / self.mean_precision)
+
+    def lower_bound(self, entropy: np.ndarray) -> np.ndarray:
+        """Of the evidence, up to a constant, from the entropy of the responsibilities (...,): scikit-learn's."""
+        from scipy.special import betaln, gammaln
+
+        d, degrees = self.means.shape[-1], self.degrees_of_freedom
+        wishart = degrees * (self.log_determinants() - 0.5 * d * np.log(0.5 * degrees))
+        wishart += gammaln(0.5 * (degrees[..., None] - np.arange(d))).sum(axis=-1)
+        sticks = betaln(self.weight_concentration[..., 0], self.weight_concentration[..., 1])
+        return entropy + (wishart + sticks - 0.5 * d * np.log(self.mean_precision)).sum(axis=-1)
+
+
+def _arrays(components: Components) -> tuple[np.ndarray, ...]:
+    return tuple(vars(components).values())
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where one start ended: components, lower bound, whether that had stopped changing, after how many iterations."""
+
+    components: Components
+    lower_bound: float
+    converged: bool
+    iterations: int
+
+
+def fit_starts(features: np.ndarray, settings: Mixture, *, single: bool) -> list[Start]:
+    """Fit from `settings.n_init` k-means starts, each until its lower bound changes by less than `settings.tol`.
+
+    Parameters
+    ----------
+    features : (N, D) float64; N at least 2 and at least `settings.components`.
+    settings : `tol` is of the bound of all galaxies together, as in scikit-learn.
+    single : iterate in float32, with float64 sums over the blocks, while the bound changes by more than 1e-5 per
+        galaxy, and in float64 from there on. Whether a start has converged is decided in float64 either way: rounding
+        to float32 moves the bound by more than `tol`.
+
+    Memory beyond the features and scikit-learn's k-means does not grow with N. Raises ValueError where the covariance
+    of a component is singular.
+    """
+    survey = _Survey(features, settings.weight_concentration_prior)
+    ends = [Start(components, -np.inf, False, 0) for components in _initial(survey, settings)]
+    if single:
+        ends = _iterate(survey, ends, settings, np.float32, max(settings.tol, _COARSE * len(features)))
+        ends = [Start(end.components, end.lower_bound, False, end.iterations) for end in ends]
+    return _iterate(survey, ends, settings, np.float64, settings.tol)
+
+
+def _iterate(survey: "_Survey", ends: list[Start], settings: Mixture, dtype: type, tol: float) -> list[Start]:
+    """Carry on from `ends` with products in `dtype` until each bound changes by less than `tol`."""
+    ends = list(ends)
+    running = [i for i, end in enumerate(ends) if end.iterations < settings.max_iter]
+    bounds = np.full(len(ends), -np.inf)  # not those of `ends`: another precision is no measure of change
+    while running:
+        arrays = zip(*(_arrays(ends[i].components) for i in running), strict=True)
+        components = Components(*(np.stack(of_starts) for of_starts in arrays))
+        sums, entropy = survey.expectation(components, dtype)
+        components = survey.components(sums)
+        previous, bounds[running] = bounds[running], components.lower_bound(entropy)
+        for position, i in enumerate(running):
+            converged = bool(abs(bounds[i] - previous[position]) < tol)
+            ends[i] = Start(components.of(position), float(bounds[i]), converged, ends[i].iterations + 1)
+            if converged or ends[i].iterations % 20 == 0:
+                state = "steady" if converged else "rising"
+                log.info("start %d, iteration %d: bound %.6g, %s", i, ends[i].iterations, bounds[i], state)
+        running = [i for i in running if not ends[i].converged and ends[i].iterations < settings.max_iter]
+    return ends
+
+
+def _initial(survey: "_Survey", settings: Mixture) -> Iterator[Components]:
+    """The components of each start, from the clusters that scikit-learn would take: k-means from one random state."""
+    from sklearn.cluster import KMeans
+
+    random_state = np.random.RandomState(settings.seed)
+    for _ in range(settings.n_init):
+        means = KMeans(settings.components, n_init=1, random_state=random_state)  # pyright: ignore[reportArgumentType]
+        yield survey.components(survey.sums_of(means.fit_predict(survey.features), settings.components))
+
+
+class _Survey:
+    """The features, and the coordinates z in which they have mean 0 and covariance 1: x = mean + z @ basis.T.
+
+    Products of raw features cancel where the mean is far from 0 or the axes differ much; those of z do not.
+    """
+
+    def __init__(self, features: np.ndarray, concentration: float):
+        self.features, self.concentration = features, concentration
+        self.mean = features.mean(axis=0)
+        n, d = features.shape
+        self.covariance = sum((block - self.mean).T @ (block - self.mean) for block in self._blocks()) / (n - 1)
+        variances, axes = np.linalg.eigh(self.covariance)
+        scale = np.sqrt(np.where(variances > 1e-12 * variances[-1], variances, 1.0))
+        self.basis, self.inverse = axes * scale, axes / scale
+        self.pairs = np.triu_indices(d)
+        self.width = len(self.pairs[0]) + d + 1
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        for begin in range(0, len(self.features), _BLOCK):
+            yield self.features[begin : begin + _BLOCK]
+
+    def _terms(self, dtype: type) -> Iterator[np.ndarray]:
+        """By block of galaxies: z_i z_j for i <= j, then z, then 1, as (D (D + 1) / 2 + D + 1, <= _BLOCK)."""
+        d = len(self.mean)
+        terms = np.ones((self.width, _BLOCK), dtype)
+        for block in self._blocks():
+            filled = terms[:, : len(block)]
+            z = filled[-1 - d : -1]
+            z[:] = ((block - self.mean) @ self.inverse).T
+            begin = 0
+            for i in range(d):
+                np.multiply(z[i], z[i:], out=filled[begin : begin + d - i])
+                begin += d - i
+            yield filled
+
+    def sums_of(self, labels: np.ndarray, k: int) -> np.ndarray:
+        """Sums of the terms over the galaxies of each cluster, (K, terms) float64."""
+        sums, begin = np.zeros((k, self.width)), 0
+        for terms in self._terms(np.float64):
+            end = begin + terms.shape[1]
+            sums += (labels[begin:end] == np.arange(k)[:, None]).astype(np.float64) @ terms.T
+            begin = end
+        return sums
+
+    def expectation(self, components: Components, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+        """Responsibilities of the components of S starts, as what is needed of them: the sums of the terms weighted by
+        them, (S, K, terms), and their entropy, (S,), both float64 whatever the products' dtype."""
+        shape = components.mean_precision.shape
+        coefficients = self._coefficients(components).reshape(-1, self.width)
+        rounded = coefficients.astype(dtype)
+        sums, evidence = np.zeros(coefficients.shape), np.zeros(shape[0])
+        buffer = np.empty((len(coefficients), _BLOCK), dtype)
+        # its products are still normal numbers: a processor takes ten times as long for those that are not
+        least = dtype(0.7 * np.log(np.finfo(dtype).tiny))
+        for terms in self._terms(dtype):
+            weighted = np.matmul(rounded, terms, out=buffer[:, : terms.shape[1]])
+            by_start = weighted.reshape(*shape, -1)
+            highest = by_start.max(axis=1, keepdims=True)
+            by_start -= highest
+            np.maximum(by_start, least, out=by_start)
+            np.exp(by_start, out=by_start)
+            total = by_start.sum(axis=1, keepdims=True)
+            by_start *= 1 / total
+            evidence += (highest + np.log(total)).sum(axis=(1, 2), dtype=np.float64)
+            sums += weighted @ terms.T
+        # the entropy is the evidence less the mean of the logarithms, which are linear in the terms
+        entropy = evidence - (coefficients * sums).reshape(shape[0], -1).sum(axis=1)
+        return sums.reshape(*shape, -1), entropy
+
+    def _coefficients(self, components: Components) -> np.ndarray:
+        """Of the terms, in the logarithm of weight times density of each component, (S, K, terms)."""
+        factor = self.basis.T @ components.precisions_cholesky
+        centre = (components.means[..., None, :] @ components.precisions_cholesky)[..., 0, :]
+        quadratic = -factor @ np.swapaxes(factor, -1, -2)
+        i, j = self.pairs
+        quadratic = quadratic[..., i, j] * np.where(i == j, 0.5, 1.0)
+        linear = (factor @ centre[..., None])[..., 0]
+        constant = components.log_constants() - 0.5 * (centre**2).sum(axis=-1)
+        return np.concatenate([quadratic, linear, constant[..., None]], axis=-1)
+
+    def components(self, sums: np.ndarray) -> Components:
+        """The posterior from the sums of the terms (..., K, terms): Bishop (2006) equations 10.58-10.63, with the mean
+        and the covariance of all features as priors, of the weight of one galaxy and of D galaxies."""
+        d = len(self.mean)
+        i, j = self.pairs
+        second = np.empty((*sums.shape[:-1], d, d))
+        second[..., i, j] = second[..., j, i] = sums[..., : len(i)]
+        first, total = sums[..., -1 - d : -1], sums[..., -1]
+        count = total + 10 * np.finfo(np.float64).eps
+        centre = first / count[..., None]
+        cross = first[..., :, None] * centre[..., None, :]
+        scatter = second - cross - np.swapaxes(cross, -1, -2)
+        scatter += total[..., None, None] * centre[..., :, None] * centre[..., None, :]
+        centre = centre @ self.basis.T
+        covariance = self.covariance + self.basis @ scatter @ self.basis.T
+        covariance += _REGULARISATION * count[..., None, None] * np.eye(d)
+        shrinkage = count / (1 + count)
+        covariance += (shrinkage[..., None] * centre)[..., :, None] * centre[..., None, :]
+        degrees = d + count
+        try:
+            cholesky = np.linalg.cholesky(covariance / degrees[..., None, None])
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                "the covariance of a mixture's component is singular: features are constant or repeat each other; "
+                "lower `variance` or `mixture.components`"
+            ) from error
+        later = np.flip(np.cumsum(np.flip(count, -1), axis=-1), -1)[..., 1:]
+        rest = np.concatenate([later, np.zeros((*count.shape[:-1], 1))], axis=-1)
+        return Components(
+            weight_concentration=np.stack([1 + count, self.concentration + rest], axis=-1),
+            mean_precision=1 + count,
+            degrees_of_freedom=degrees,
+            means=shrinkage[..., None] * centre,
+            precisions_cholesky=np.swapaxes(np.linalg.inv(cholesky), -1, -2),
+        )

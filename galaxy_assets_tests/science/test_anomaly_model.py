@@ -1,0 +1,67 @@
+"""The model behind the ranking: kept as a table it scores as before, and people's scores stand above it."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.science.anomaly_model import (
+    AnomalyModel,
+    fit,
+    model_to_table,
+    ranked,
+    scores_to_table,
+    table_to_model,
+)
+from galaxy_assets.science.labels import STANDING
+
+RNG = np.random.default_rng(0)
+FEATURES = np.concatenate([RNG.normal(size=(95, 4)), RNG.normal(size=(5, 4)) + 6]).astype(np.float32)
+IDS = np.array([f"g{i:03d}" for i in range(100)])
+GALAXIES = pa.table({"galaxy_id": IDS, "batch": ["b"] * 100})
+
+
+def said(scores: dict[str, float], by: str = "oracle") -> pa.Table:
+    rows = [{"galaxy_id": g, "score": s, "by": by, "round": 1 if by == "oracle" else None} for g, s in scores.items()]
+    return pa.Table.from_pylist(rows, schema=STANDING)
+
+
+def model(scores: dict[str, float], learner="corrected") -> AnomalyModel:
+    return fit(FEATURES, IDS, said(scores), FEATURES.std(axis=0, dtype=float), learner, 0)
+
+
+SEEN = {"g001": 0, "g002": 1, "g050": 0, "g095": 5}
+
+
+@pytest.mark.parametrize("learner", ["corrected", "published"])
+def test_the_table_scores_as_the_model_does(learner):
+    fitted = model(SEEN, learner)
+    kept = table_to_model(model_to_table(fitted), 0)
+    assert kept.labelled_ids == fitted.labelled_ids == tuple(SEEN)
+    for one, other in zip(kept.score(FEATURES), fitted.score(FEATURES), strict=True):
+        assert one is not None and np.array_equal(one, other)
+
+
+def test_what_is_like_the_anomaly_comes_first_and_unknown_galaxies_do_no_harm():
+    fitted = model(SEEN | {"elsewhere": 5})
+    assert "elsewhere" not in fitted.labelled_ids
+    table = ranked(scores_to_table(GALAXIES, *fitted.score(FEATURES)), said(SEEN), "corrected")
+    assert set(table["galaxy_id"].to_pylist()[:5]) == set(IDS[95:]) and table["galaxy_id"][0].as_py() == "g095"
+    assert table["rank"].to_pylist() == list(range(1, 101))
+
+
+@pytest.mark.parametrize("scores", [{}, {"g001": 3.0, "g002": 3.0}])
+def test_before_scores_differ_the_strangest_come_first(scores):
+    fitted = model(scores)
+    assert fitted.process is None
+    score, std = table_to_model(model_to_table(fitted), 0).score(FEATURES)
+    assert std is None and np.array_equal(score, fitted.score(FEATURES)[0])
+    assert set(np.argsort(-score)[:5]) == set(range(95, 100))
+
+
+def test_scores_given_replace_predicted_ones_for_the_corrected_learner_alone():
+    scores = scores_to_table(GALAXIES, np.linspace(0, 1, 100), None)
+    given = said({"g000": 4.5, "g001": 2.0}, by="people")
+    corrected, published = (ranked(scores, given, learner) for learner in ("corrected", "published"))
+    assert corrected["galaxy_id"].to_pylist()[:3] == ["g000", "g001", "g099"]
+    assert corrected["scored_by"].to_pylist()[:3] == ["people", "people", None]
+    assert published["galaxy_id"].to_pylist()[:2] == ["g099", "g098"] and scores["score"][0].as_py() == 0
