@@ -49,11 +49,9 @@ check: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/pyright
 	$(BIN)/dg check defs
 
-# speed of training, embedding and similarity search beside their peers, on one thread and on all
+# every stage beside its peer, a simulated survey, and docs/performance.md from them; about 20 minutes, resumes
 bench: env
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/similarity.py
+	$(BIN)/python benchmarks/run.py
 
 # the accuracies of docs/representation.md, three seeds, on the surveys below DATA; hours on a CPU, resumes
 representation: env

@@ -1,62 +1,99 @@
-"""Seconds of one similarity search, beside scikit-learn's brute force and the SQL of the read model.
+"""One similarity search, beside scikit-learn's and beside the SQL of the read model.
 
-    OMP_NUM_THREADS=1 python benchmarks/similarity.py
+    OMP_NUM_THREADS=1 python benchmarks/similarity.py [--small]
 
-As many galaxies as the paper has clean images. The turns alternate and the ids found must
-be the same; what is printed are medians of the process's CPU seconds, which other work on the machine disturbs less.
+As many galaxies as the paper has clean images. scikit-learn's search is built before, outside the time.
 """
 
-import statistics
 import tempfile
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from side_by_side import Equal, Row, compare, copying, growth, main
+from simulated import components, names
 from sklearn.neighbors import NearestNeighbors
 
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.lake.tables import vectors_to_column, write_table
-from galaxy_assets.science.neighbours import most_similar
+from galaxy_assets.science.neighbours import SimilaritySearch
 
-GALAXIES, COMPONENTS, NEIGHBOURS, TURNS = 232_000, 29, 8, 7
+NEIGHBOURS = 8
 
 
-def main() -> None:
-    """Search for the first galaxies one by one, each way."""
-    rng = np.random.default_rng(0)
-    features = (rng.normal(size=(GALAXIES, COMPONENTS)) * np.linspace(5, 1, COMPONENTS)).astype(np.float32)
-    ids = np.array([f"{i:018d}" for i in rng.permutation(GALAXIES)], dtype=object)
-    peer = NearestNeighbors(n_neighbors=NEIGHBOURS + 1, algorithm="brute").fit(features)
+def measure(small: bool) -> Iterator[Row]:
+    """Searches for several galaxies, one by one; a call is one search after the other."""
+    n, queries, rounds = (4_000, 2, 1) if small else (232_000, 5, 7)
+    features, _ = components(n)
+    ids = names(n)
+    search = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(features)
+    each = range(queries)
+    ready = {m: SimilaritySearch(features[:m], ids[:m]) for m in (n // 4, n // 2, n)}
+
+    def alone(row: int, m: int = n) -> list[str]:
+        return list(ids[ready[m].most_similar(features[[row]], NEIGHBOURS, [row])[0]])
+
+    def ours() -> list[list[str]]:
+        return [alone(row) for row in each]
+
+    def peer() -> list[list[str]]:
+        return [list(ids[search.kneighbors(features[[row]])[1][0, 1:]]) for row in each]
+
+    found = compare(ours, peer, rounds=rounds)
+    columns = per_search(found.columns(), queries)
+    yield Row(
+        "similarity",
+        "one similarity search",
+        n,
+        "scikit-learn",
+        **columns,
+        **growth(lambda m: lambda: alone(0, m), [n // 4, n // 2, n]),
+        limit="reading the features once",
+        share=2 * features.nbytes / 1e9 / columns["seconds"] / copying(small),
+        equal=[Equal("neighbours that differ", differ(found.our_answer, found.peer_answer))],
+        target_ratio=9,
+    )
     with tempfile.TemporaryDirectory() as root:
-        layout = Layout(Path(root))
-        columns = {"galaxy_id": ids, "init": ["imagenet"] * GALAXIES, "vector": vectors_to_column(features)}
-        write_table(pa.table(columns), layout.table("sdss_gz1", "pca_features", "all", "imagenet"))
-        publish(layout)
+        sql = by_sql(Path(root), features, ids, each)
+        found = compare(ours, sql, rounds=rounds)
+        yield Row(
+            "similarity",
+            "one similarity search, beside SQL",
+            n,
+            "similar_to in DuckDB, from Parquet",
+            **per_search(found.columns(), queries),
+            equal=[Equal("neighbours that differ", differ(found.our_answer, found.peer_answer))],
+        )
+
+
+def per_search(columns: dict, queries: int) -> dict:
+    """Columns of a call that searched several times, for one search."""
+    names = ("seconds", "cpu_seconds", "peer_seconds", "peer_cpu_seconds")
+    return columns | {name: columns[name] / queries for name in names}
+
+
+def differ(ours: list[list[str]], peer: list[list[str]]) -> int:
+    """How many places of the answers hold another galaxy."""
+    return sum(a != b for mine, theirs in zip(ours, peer, strict=True) for a, b in zip(mine, theirs, strict=True))
+
+
+def by_sql(root: Path, features: np.ndarray, ids: np.ndarray, rows: range) -> Callable[[], list[list[str]]]:
+    """The same search by the read model's macro; each call opens it, as a person's session does."""
+    layout = Layout(root)
+    columns = {"galaxy_id": ids, "init": ["imagenet"] * len(ids), "vector": vectors_to_column(features)}
+    write_table(pa.table(columns), layout.table("sdss_gz1", "pca_features", "all", "imagenet"))
+    publish(layout)
+
+    def search() -> list[list[str]]:
+        question = "select neighbour_id from sdss_gz1.similar_to(?, ?) order by rank"
         with connect(root) as lake:
-            ways = {
-                "galaxy-assets": lambda row: ids[most_similar(features, ids, features[[row]], NEIGHBOURS, [row])[0]],
-                "scikit-learn": lambda row: ids[peer.kneighbors(features[[row]])[1][0, 1:]],
-                "SQL, from Parquet": lambda row: [
-                    galaxy
-                    for (galaxy,) in lake.execute(
-                        "select neighbour_id from sdss_gz1.similar_to(?, ?) order by rank", [[ids[row]], NEIGHBOURS]
-                    ).fetchall()
-                ],
-            }
-            seconds: dict[str, list[float]] = {name: [] for name in ways}
-            for row in range(TURNS):
-                answers = set()
-                for name, search in ways.items():
-                    began = time.process_time()
-                    answers.add(tuple(search(row)))
-                    seconds[name].append(time.process_time() - began)
-                assert len(answers) == 1, answers
-    for name, took in seconds.items():
-        print(f"{name:20s} {1e3 * statistics.median(took):8.1f} ms [{1e3 * min(took):.1f} .. {1e3 * max(took):.1f}]")
+            return [[g for (g,) in lake.execute(question, [[ids[row]], NEIGHBOURS]).fetchall()] for row in rows]
+
+    return search
 
 
 if __name__ == "__main__":
-    main()
+    main("similarity", measure)

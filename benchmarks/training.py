@@ -1,29 +1,26 @@
 """Speed of a BYOL step, of the views and of embedding, beside what a user would pick instead.
 
-    OMP_NUM_THREADS=1 python benchmarks/training.py
-    OMP_NUM_THREADS=2 python benchmarks/training.py
+    OMP_NUM_THREADS=1 python benchmarks/training.py [--small]
 
 Peers: byol-pytorch's learner as shipped (without simplicial embeddings, which the paper does not have), torchvision's
-transforms on one image at a time, kornia's on a batch, and inference one image at a time as Astronomaly does it. Our
-turns and the peer's alternate, each after a call that is not timed and with the memory allocator as it runs in
-practice: ours keeps freed memory (`keep_freed_memory`), the peer's has glibc's defaults. What is printed are medians
-and ranges of the ratios within a turn, in wall time.
-Weights are random: speed does not depend on them. The share is that of the 3x3 convolutions measured in the same run.
+transforms on one image at a time, kornia's on a batch, and inference one image at a time as Astronomaly does it. Each
+turn comes after a call that is not timed, with the memory allocator as it runs in practice: ours keeps freed memory
+(`keep_freed_memory`), the peer's has glibc's defaults. Weights are random: speed does not depend on them.
 """
 
 import copy
 import ctypes
-import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal, get_args
 
 import kornia.augmentation as K
 import numpy as np
 import torch
 from byol_pytorch import BYOL
 from PIL import Image
+from side_by_side import Compared, Equal, Row, compare, main
 from torch import nn
 from torchvision import transforms as T
 
@@ -33,7 +30,7 @@ from galaxy_assets.science.encoders import Encoder, build_encoder, embed, keep_f
 from galaxy_assets.surveys.model import Recipe
 
 CPU = torch.device("cpu")
-ROUNDS = 5
+Precision = Literal["bfloat16", "float32"]
 FORWARD_GFLOP = 3.64  # ResNet-18 at 224 px, multiplications and additions; a BYOL step is worth eight forward passes
 
 
@@ -44,41 +41,36 @@ def glibc_defaults() -> None:
         libc.mallopt(parameter, value)
 
 
-def paired(ours: Callable[[], object], peer: Callable[[], object], repeats: int = 1) -> tuple[list[float], float]:
-    """Ratios peer / ours of ROUNDS turns, and the median seconds of ours; the first turn warms up and is left out."""
-    ratios, seconds = [], []
-    for turn in range(ROUNDS + 1):
-        took = {}
-        for function in (ours, peer) if turn % 2 else (peer, ours):
-            (keep_freed_memory if function is ours else glibc_defaults)()
-            function()
-            began = time.perf_counter()
-            for _ in range(repeats):
-                function()
-            took[function] = (time.perf_counter() - began) / repeats
-        if turn:
-            ratios.append(took[peer] / took[ours])
-            seconds.append(took[ours])
-    return ratios, statistics.median(seconds)
+def with_memory_of(setting: Callable[[], None], function: Callable[[], object]) -> Callable[[], object]:
+    """`function` with the memory allocator set before every call."""
+
+    def call() -> object:
+        setting()
+        return function()
+
+    return call
 
 
-def say(what: str, ratios: list[float], seconds: float, gflop: float = 0, peak: float = 0) -> None:
-    """Print one row."""
-    share = f"{gflop / seconds / peak:6.0%}" if gflop else "      "
-    print(
-        f"{what:46s} x{statistics.median(ratios):6.2f} [{min(ratios):.2f} .. {max(ratios):.2f}] "
-        f"{1e3 * seconds:9.1f} ms {share}",
-        flush=True,
+def compared(ours: Callable[[], object], peer: Callable[[], object], *, rounds: int, repeats: int = 1) -> Compared:
+    """Both sides, each after a call that is not timed and with the allocator as it runs in practice; one round is a
+    trial without either."""
+    return compare(
+        with_memory_of(keep_freed_memory, ours),
+        with_memory_of(glibc_defaults, peer),
+        rounds=rounds,
+        repeats=repeats,
+        warm=rounds > 1,
+        memory=rounds > 1,
     )
 
 
-def convolution_peak(dtype: torch.dtype) -> float:
-    """GFLOP/s of the best of ten 3x3 convolutions with 256 channels."""
+def convolution_peak(dtype: torch.dtype, tries: int) -> float:
+    """GFLOP/s of the best of some 3x3 convolutions with 256 channels."""
     conv = nn.Conv2d(256, 256, 3, padding=1, bias=False).to(dtype).to(memory_format=torch.channels_last)
     x = torch.rand(16, 256, 28, 28, dtype=dtype).contiguous(memory_format=torch.channels_last)
     best = float("inf")
     with torch.inference_mode():
-        for _ in range(12):
+        for _ in range(tries):
             began = time.perf_counter()
             conv(x)
             best = min(best, time.perf_counter() - began)
@@ -90,7 +82,7 @@ def network() -> Encoder:
     return build_encoder("resnet18", "random", seed=0, weights=Path())
 
 
-def byol_step(size: int, batch: int, peaks: dict[bool, float]) -> None:
+def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> Iterator[Row]:
     """One step on ready views, ours in both precisions against byol-pytorch in float32."""
     views = [torch.rand(batch, 3, size, size) for _ in range(2)]
     turns = [0]
@@ -125,13 +117,22 @@ def byol_step(size: int, batch: int, peaks: dict[bool, float]) -> None:
         encoder.to(memory_format=torch.channels_last)
         learner = Byol(encoder, recipe, freeze=False)
         own = adam(learner, recipe)
-        ratios, seconds = paired(lambda: step(learner, own, *laid_out, bfloat16=bfloat16), peer)  # noqa: B023
+        found = compared(lambda: step(learner, own, *laid_out, bfloat16=bfloat16), peer, rounds=rounds)  # noqa: B023
+        columns = found.columns()
         gflop = 8 * batch * FORWARD_GFLOP * (size / 224) ** 2
-        name = f"BYOL step {size} px, batch {batch}, {'bfloat16' if bfloat16 else 'float32'} / byol-pytorch"
-        say(name, ratios, seconds, gflop, peaks[bfloat16])
+        yield Row(
+            "training",
+            f"BYOL step, {size} px, batch {batch}, {'bfloat16' if bfloat16 else 'float32'}",
+            batch,
+            "byol-pytorch in float32",
+            **columns,
+            limit="3x3 convolutions",
+            share=gflop / columns["seconds"] / peaks[bfloat16],
+            note="equal step by step in float64: galaxy_assets_tests/science/test_byol.py",
+        )
 
 
-def views(size: int, batch: int = 32) -> None:
+def views(size: int, batch: int, rounds: int) -> Iterator[Row]:
     """One view of each of a batch: ours from the stored pixels, torchvision's from the cutout, kornia's from pixels."""
     recipe = Recipe(preset="paper")
     stored = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (batch, 3, size, size), np.uint8))
@@ -159,48 +160,58 @@ def views(size: int, batch: int = 32) -> None:
     def ours() -> None:
         augment(stored, recipe, generator, size)
 
-    say(f"{batch} views {size} px / torchvision, 300 px", *paired(ours, lambda: [single(p) for p in pictures], 3))
-    say(f"{batch} views {size} px / kornia, {size} px", *paired(ours, lambda: together(stored.float() / 255), 3))
+    def one_by_one() -> None:
+        for picture in pictures:
+            single(picture)
+
+    peers = {"torchvision, one by one on 300 px": one_by_one, "kornia": lambda: together(stored.float() / 255)}
+    for name, peer in peers.items():
+        found = compared(ours, peer, rounds=rounds, repeats=3)
+        note = "the same transforms and probabilities by another interpolation: nothing to compare"
+        yield Row("training", f"one view of each of {batch}, {size} px", batch, name, **found.columns(), note=note)
 
 
-def embedding(size: int, count: int, peaks: dict[bool, float]) -> None:
+def embedding(size: int, count: int, peaks: dict[bool, float], rounds: int) -> Iterator[Row]:
     """Features of images, ours in both precisions against one at a time with gradients on."""
     encoder = network().eval().requires_grad_(True)
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
     alone = copy.deepcopy(encoder)
-    reference: list[np.ndarray] = []
 
-    def peer() -> None:
-        reference[:] = [
-            alone(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255).detach().numpy()[0] for image in pixels
-        ]
+    def peer() -> np.ndarray:
+        images = (torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255 for image in pixels)
+        return np.stack([alone(image).detach().numpy()[0] for image in images])
 
-    for precision in ("bfloat16", "float32"):
-        found: list[np.ndarray] = []
-
-        def ours() -> None:
-            found[:] = [embed(encoder, pixels, device=CPU, batch_size=32, precision=precision)]  # noqa: B023
-
-        ratios, seconds = paired(ours, peer)
-        a, b = found[0], np.stack(reference)
+    for precision in get_args(Precision):
+        found = compared(
+            lambda: embed(encoder, pixels, device=CPU, batch_size=32, precision=precision),  # noqa: B023
+            peer,
+            rounds=rounds,
+        )
+        columns, a, b = found.columns(), found.our_answer, found.peer_answer
         cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
         gflop = count * FORWARD_GFLOP * (size / 224) ** 2
-        say(f"embedding {size} px, {precision} / one at a time", ratios, seconds, gflop, peaks[precision == "bfloat16"])
-        print(f"{'':46s} least cosine {cosine.min():.7f}")
+        yield Row(
+            "training",
+            f"embedding, {size} px, {precision}",
+            count,
+            "one at a time, gradients on",
+            **columns,
+            limit="3x3 convolutions",
+            share=gflop / columns["seconds"] / peaks[precision == "bfloat16"],
+            equal=[Equal("cosine short of 1", float(1 - cosine.min()), 1e-4 if precision == "bfloat16" else 1e-6)],
+        )
 
 
-def main() -> None:
-    """Everything, on as many threads as torch was given."""
-    peaks = {True: convolution_peak(torch.bfloat16), False: convolution_peak(torch.float32)}
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), Python {sys.version.split()[0]}")
-    print(f"3x3 convolutions: {peaks[False]:.0f} GFLOP/s float32, {peaks[True]:.0f} bfloat16")
-    print(f"{'':46s} ratio   range            ours      share of the convolutions")
-    byol_step(64, 32, peaks)
-    byol_step(128, 16, peaks)
-    views(64)
-    views(128)
-    embedding(224, 32, peaks)
+def measure(small: bool) -> Iterator[Row]:
+    """Step, views and embedding, on as many threads as torch was given."""
+    rounds = 1 if small else 5
+    tries = 2 if small else 12
+    peaks = {True: convolution_peak(torch.bfloat16, tries), False: convolution_peak(torch.float32, tries)}
+    for size, batch in [(32, 4)] if small else [(64, 32), (128, 16)]:
+        yield from byol_step(size, batch, peaks, rounds)
+        yield from views(size, 2 if small else 32, rounds)
+    yield from embedding(*((32, 4) if small else (224, 32)), peaks, rounds)
 
 
 if __name__ == "__main__":
-    main()
+    main("training", measure)

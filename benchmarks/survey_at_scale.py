@@ -1,0 +1,334 @@
+"""A simulated survey of N galaxies from features to the read model, step by step as the assets do it.
+
+    OMP_NUM_THREADS=1 python benchmarks/survey_at_scale.py [N ...] [--small]
+
+Sizes are 100,000 and 300,000 when none is given; `100000 300000 1000000` is what the targets are about, and 10000000
+needs 25 GB of disk. Nothing is compared: each step is a process of its own, as a step of a run is, reads the lake,
+calls the functions that the asset calls and writes its table; what counts is its seconds and how far its resident
+memory rose above a bare interpreter's. A step may use nine tenths of the memory that is free at the start; one that
+needs more is stopped, and the row says so. Pixels are not drawn: the survey begins with embeddings of 512 features,
+delivered in batches of 100,000.
+
+The mixture does a fixed number of iterations, because how many it needs until it converges depends on the data and
+not on N; `mixture.py` measures fits to convergence. The oracle knows every galaxy and gives the rare cluster a 5.
+"""
+
+import argparse
+import json
+import logging
+import math
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import simulated
+from side_by_side import Row, exponent, keep, line, resident
+
+from galaxy_assets.lake import connect
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.read_model import publish
+from galaxy_assets.lake.tables import column_to_vectors, read_table, vectors_to_column, write_table
+from galaxy_assets.science import active_learning, anomaly_model, mixture, pca
+from galaxy_assets.science.labels import STANDING
+from galaxy_assets.science.neighbours import SimilaritySearch
+from galaxy_assets.surveys.model import Anomaly, Mixture
+
+SURVEY, INIT, BATCH = "gz_decals", "imagenet", 100_000
+SIZES, SMALL = (100_000, 300_000), (1_000, 2_000, 4_000)
+STARTS, ITERATIONS = 2, 10
+TARGET_MB = {1_000_000: 3_000.0, 10_000_000: 20_000.0}
+TARGET_EXPONENT = 1.1
+
+
+def deliver(layout: Layout, n: int) -> None:
+    """Write `embeddings` and, for the oracle, `catalogue`, batch by batch."""
+    for first in range(0, n, BATCH):
+        count, batch = min(BATCH, n - first), f"batch_{first // BATCH:04d}"
+        vectors, clusters = simulated.embeddings(count, first)
+        ids = pa.array(simulated.names(count, first), pa.string())
+        labels = pa.array(np.where(clusters == simulated.RARE, "rare", "common"))
+        write_table(pa.table({"galaxy_id": ids, "label": labels}), layout.table(SURVEY, "catalogue", batch))
+        galaxies = pa.table({"galaxy_id": ids, "batch": [batch] * count, "init": [INIT] * count})
+        table = galaxies.append_column("vector", vectors_to_column(vectors))
+        write_table(table, layout.table(SURVEY, "embeddings", batch, INIT))
+
+
+def batches(layout: Layout, asset: str) -> list[str]:
+    """The partitions of an asset, in order."""
+    return sorted(path.name for path in (layout.lake / SURVEY / asset).iterdir())
+
+
+def whole(layout: Layout, asset: str) -> pa.Table:
+    """All batches of an asset as one table, as the I/O manager hands it over."""
+    tables = [read_table(path) for path in sorted((layout.lake / SURVEY / asset).rglob("*.parquet"))]
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def pca_model(layout: Layout) -> None:
+    """Fit the components on all galaxies."""
+    model = pca.fit(column_to_vectors(whole(layout, "embeddings")["vector"]), 0.95)
+    table = pa.table(
+        {
+            "explained_variance": pa.array([None, *model.explained_variance.tolist()], pa.float32()),
+            "explained_variance_ratio": pa.array([None, *model.explained_variance_ratio.tolist()], pa.float32()),
+            "vector": vectors_to_column(np.vstack([model.mean, model.components])),
+        }
+    )
+    write_table(table, layout.table(SURVEY, "pca_model", INIT))
+
+
+def pca_features(layout: Layout) -> None:
+    """Project batch by batch."""
+    model = pca.table_to_model(read_table(layout.table(SURVEY, "pca_model", INIT)))
+    for batch in batches(layout, "embeddings"):
+        table = read_table(layout.table(SURVEY, "embeddings", batch, INIT))
+        features = model.transform(column_to_vectors(table["vector"]))
+        table = table.drop_columns(["vector"]).append_column("vector", vectors_to_column(features))
+        write_table(table, layout.table(SURVEY, "pca_features", batch, INIT))
+
+
+def cluster_model(layout: Layout) -> None:
+    """Fit the mixture on all galaxies, a fixed number of iterations."""
+    settings = Mixture(n_init=STARTS, max_iter=ITERATIONS, tol=0.0)
+    model = mixture.fit(column_to_vectors(whole(layout, "pca_features")["vector"]), settings)
+    np.savez(layout.root / "cluster_model.npz", **vars(model))
+
+
+def cluster_labels(layout: Layout) -> None:
+    """Label batch by batch."""
+    with np.load(layout.root / "cluster_model.npz") as arrays:
+        model = mixture.MixtureModel(**{name: arrays[name] for name in arrays.files})
+    for batch in batches(layout, "pca_features"):
+        table = read_table(layout.table(SURVEY, "pca_features", batch, INIT))
+        probabilities = model.probabilities(column_to_vectors(table["vector"]))
+        table = table.drop_columns(["vector"])
+        table = table.append_column("cluster", pa.array(probabilities.argmax(axis=1), pa.int32()))
+        table = table.append_column("probability", pa.array(probabilities.max(axis=1)))
+        table = table.append_column("probabilities", vectors_to_column(probabilities))
+        write_table(table, layout.table(SURVEY, "cluster_labels", batch, INIT))
+
+
+def truth(layout: Layout) -> np.ndarray:
+    """Whether each galaxy is of the rare cluster, (N,) bool in the order of the features."""
+    return whole(layout, "catalogue")["label"].to_numpy(zero_copy_only=False) == "rare"
+
+
+def label_events(layout: Layout) -> None:
+    """The search with the oracle, with the paper's seeds, rounds and budget."""
+    table, true, settings = whole(layout, "pca_features"), truth(layout), Anomaly()
+    ids = np.array(table["galaxy_id"].to_pylist())
+    queries = active_learning.search(
+        column_to_vectors(table["vector"]),
+        ids,
+        lambda rows: np.where(true[rows], 5, 0),
+        seeds=settings.seeds,
+        per_round=settings.per_round,
+        budget=settings.budget,
+        trade_off=settings.trade_off,
+        learner=settings.learner,
+        seed=0,
+    )
+    events = [{"galaxy_id": ids[q.row], "score": q.score, "round": q.round} for q in queries]
+    write_table(pa.Table.from_pylist(events), layout.table(SURVEY, "label_events"))
+
+
+def anomaly_ranking(layout: Layout) -> None:
+    """The model of the scores given, and every galaxy by falling predicted score."""
+    table, events = whole(layout, "pca_features"), read_table(layout.table(SURVEY, "label_events")).to_pylist()
+    said = pa.Table.from_pylist([event | {"by": "oracle"} for event in events], schema=STANDING)
+    ids, features = table["galaxy_id"].to_numpy(zero_copy_only=False), column_to_vectors(table["vector"])
+    deviations = pca.table_to_model(read_table(layout.table(SURVEY, "pca_model", INIT))).deviations
+    model = anomaly_model.fit(features, ids, said, deviations, Anomaly().learner, 0)
+    scores = anomaly_model.scores_to_table(table, *model.score(features))
+    write_table(anomaly_model.ranked(scores, said, Anomaly().learner), layout.table(SURVEY, "anomaly_ranking"))
+
+
+def anomaly_recall(layout: Layout) -> None:
+    """True anomalies down the ranking."""
+    table, catalogue = read_table(layout.table(SURVEY, "anomaly_ranking")), whole(layout, "catalogue")
+    known = dict(zip(catalogue["galaxy_id"].to_pylist(), truth(layout).tolist(), strict=True))
+    true = np.array([known[galaxy] for galaxy in table["galaxy_id"].to_pylist()])
+    shown = table["queried_round"].is_valid().to_numpy(zero_copy_only=False)
+    curve = active_learning.recall_curve(true, shown)
+    table = pa.table(curve | {"found_unshown": pa.array(curve["found_unshown"], pa.int64())})
+    write_table(table, layout.table(SURVEY, "anomaly_recall"))
+
+
+def similar_galaxies(layout: Layout) -> None:
+    """The neighbours of the four best ranked galaxies."""
+    table = whole(layout, "pca_features")
+    features, ids = column_to_vectors(table["vector"]), table["galaxy_id"].to_numpy(zero_copy_only=False)
+    asked = read_table(layout.table(SURVEY, "anomaly_ranking"))["galaxy_id"].to_pylist()[:4]
+    row = {galaxy: i for i, galaxy in enumerate(ids)}
+    search = SimilaritySearch(features, ids)
+    answers = [search.most_similar(features[[row[g]]], 8, [row[g]]) for g in asked]
+    rows = [
+        {"query_id": g, "neighbour_id": ids[i], "distance": d, "rank": k}
+        for g, (neighbours, distances, _) in zip(asked, answers, strict=True)
+        for k, (i, d) in enumerate(zip(neighbours, distances, strict=True), 1)
+    ]
+    write_table(pa.Table.from_pylist(rows), layout.table(SURVEY, "similar_galaxies"))
+
+
+def read_model(layout: Layout) -> None:
+    """Publish all tables and ask what a person asks: the best ranked with their clusters, sizes, similar galaxies."""
+    publish(layout)
+    with connect(layout.root) as lake:
+        best = lake.sql(
+            f"select galaxy_id, score, cluster from {SURVEY}.anomaly_ranking join {SURVEY}.cluster_labels "
+            "using (galaxy_id) order by rank limit 20"
+        ).fetchall()
+        sizes = lake.sql(f"select cluster, count(*) from {SURVEY}.cluster_labels group by cluster").fetchall()
+        [(first,)] = lake.sql(f"select query_id from {SURVEY}.similar_galaxies limit 1").fetchall()
+        alike = lake.execute(f"select neighbour_id from {SURVEY}.similar_to([?]) order by rank", [first]).fetchall()
+        known = lake.execute(
+            f"select neighbour_id from {SURVEY}.similar_galaxies where query_id = ? order by rank", [first]
+        ).fetchall()
+    if alike != known or len(best) != 20 or sum(count for _, count in sizes) < 20:
+        raise ValueError(f"the read model answers otherwise than the tables: {alike}, {known}")
+
+
+STEPS: dict[str, Callable[[Layout], None]] = {
+    step.__name__: step
+    for step in (
+        pca_model,
+        pca_features,
+        cluster_model,
+        cluster_labels,
+        label_events,
+        anomaly_ranking,
+        anomaly_recall,
+        similar_galaxies,
+        read_model,
+    )
+}
+
+
+def alone(step: str, root: Path, limit: int) -> dict:
+    """Run one step in a process of its own: `seconds`, `cpu`, `memory` in MB, or `stopped` with the reason."""
+    command = [sys.executable, __file__, "--step", step, "--root", str(root), "--limit", str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+    return {"stopped": f"killed by signal {-done.returncode}" if done.returncode < 0 else last}
+
+
+def here(step: str, root: Path) -> dict:
+    """Run one step in this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    STEPS[step](Layout(root))
+    return {
+        "seconds": time.perf_counter() - wall,
+        "cpu": time.process_time() - cpu,
+        "memory": resident("VmHWM"),
+    }
+
+
+def bare_interpreter() -> float:
+    """Resident MB of a Python that has imported nothing."""
+    code = "print(next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))"
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) * 1024 / 1e6
+
+
+def simulate(n: int, folder: Path, *, processes: bool) -> dict[str, dict]:
+    """What each step of a survey of n galaxies cost; ends with the step that was stopped, if one is."""
+    root, found = folder / f"{n}", {}
+    limit = int(0.9 * psutil.virtual_memory().available)
+    deliver(Layout(root), n)
+    for step in STEPS:
+        found[step] = alone(step, root, limit) if processes else here(step, root)
+        shown = found[step].get("stopped") or "{seconds:.1f} s, {memory:.0f} MB".format(**found[step])
+        print(f"{n:>10,} {step}: {shown}", flush=True, file=sys.stderr)
+        if "stopped" in found[step]:
+            break
+    shutil.rmtree(root)
+    return found
+
+
+def rows(costs: dict[int, dict[str, dict]], bare: float) -> Iterator[Row]:
+    """A row per step, at the largest size that it finished, and one for the whole survey."""
+    for step in [*STEPS, "all steps"]:
+        done, stopped = {}, None
+        for n, found in costs.items():
+            parts = [found[s] for s in STEPS if s in found] if step == "all steps" else [found.get(step, {})]
+            reason = next((p["stopped"] for p in parts if "stopped" in p), None)
+            if reason:
+                stopped = f"stopped at {n:,} galaxies: {reason}"
+            elif all("seconds" in p for p in parts):
+                done[n] = (
+                    sum(p["seconds"] for p in parts),
+                    sum(p["cpu"] for p in parts),
+                    max(p["memory"] for p in parts),
+                )
+        if not done:
+            yield Row("survey_at_scale", step, max(costs), note=stopped)
+            continue
+        n = max(done)
+        memory = [peak - bare for *_, peak in done.values()]
+        whole_survey = step == "all steps"
+        yield Row(
+            "survey_at_scale",
+            step,
+            n,
+            seconds=done[n][0],
+            cpu_seconds=done[n][1],
+            memory_mb=memory[-1],
+            sizes=list(done),
+            size_seconds=[cpu for _, cpu, _ in done.values()],
+            size_memory_mb=memory,
+            exponent=exponent(list(done), [cpu for _, cpu, _ in done.values()]) if len(done) > 1 else None,
+            target_mb=TARGET_MB.get(n) if whole_survey else None,
+            target_exponent=TARGET_EXPONENT if whole_survey and len(done) > 1 else None,
+            note=stopped,
+        )
+
+
+def measure(small: bool, sizes: tuple[int, ...] = ()) -> Iterator[Row]:
+    """The survey at each size; small ones in this process."""
+    sizes = sizes or (SMALL if small else SIZES)
+    with tempfile.TemporaryDirectory(dir=None if small else scratch()) as folder:
+        costs = {n: simulate(n, Path(folder), processes=not small) for n in sorted(sizes)}
+    yield from rows(costs, bare_interpreter() if Path("/proc/self/status").exists() else math.nan)
+
+
+def scratch() -> Path:
+    """Where large surveys are simulated: beside the lake, never in it."""
+    folder = Layout.default().root / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def main() -> None:
+    """The command line, and of a step's own process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", type=int, help="galaxies")
+    parser.add_argument("--small", action="store_true", help="seconds instead of minutes; nothing is kept")
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    logging.getLogger("galaxy_assets").setLevel(logging.ERROR)  # the mixture is stopped on purpose
+    if given.step:
+        # an error of this process, instead of the kernel's choice of a process when memory is out
+        resource.setrlimit(resource.RLIMIT_DATA, (given.limit, given.limit))
+        print(json.dumps(here(given.step, given.root)))
+        return
+    began, found = time.perf_counter(), []
+    for row in measure(given.small, tuple(given.sizes)):
+        found.append(row)
+        print(line(row, judged=not given.small), flush=True)
+    if not given.small:
+        keep("survey_at_scale", found, time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The benchmarks run, their answers are equal, and the page shows the numbers committed with it. No time is judged."""
+
+import importlib
+import math
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.lake import connect
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.read_model import publish
+from galaxy_assets.lake.tables import write_table
+
+ROOT = Path(__file__).parents[1]
+COMPARED = {
+    "cutouts": ["cutout in memory, 8-bit", "PNG file to stored cutout", "cutout in memory, float"],
+    "neighbours": ["k-NN accuracy, 5 splits, 600 x 512"],
+    "mixture": ["mixture, one iteration of one start of 2, float64", "mixture, 2 starts to convergence, float64"],
+    "gaussian_process": ["one round of the search, learner published", "one round of the search, learner corrected"],
+    "similarity": ["one similarity search", "one similarity search, beside SQL"],
+    "pca": ["PCA, 95 % of the variance, 2,000 x 512"],
+    "projection": ["UMAP"],
+    "feature_tables": ["reading features, 2,000 x 29"],
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def benchmarks():
+    """The folder's modules are importable as its scripts find them."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+@pytest.mark.parametrize("stage", COMPARED)
+def test_a_stage_compares_what_the_issue_asks_for_and_its_answers_are_equal(stage):
+    rows = list(importlib.import_module(stage).measure(small=True))
+    compared = [row for row in rows if row.peer is not None]
+    assert [row.case for row in compared] == COMPARED[stage]
+    for row in compared:
+        assert row.equal and all(equal.holds for equal in row.equal), row
+        assert row.ratio_min <= row.ratio <= row.ratio_max
+    assert any(row.exponent is not None and len(row.sizes) == 3 for row in rows)
+
+
+def test_training_compares_steps_views_and_embeddings():
+    rows = list(importlib.import_module("training").measure(small=True))
+    assert {row.peer for row in rows} == {
+        "byol-pytorch in float32",
+        "torchvision, one by one on 300 px",
+        "kornia",
+        "one at a time, gradients on",
+    }
+    assert all(equal.holds for row in rows for equal in row.equal)
+
+
+def test_a_simulated_survey_goes_all_the_way_to_the_read_model():
+    at_scale = importlib.import_module("survey_at_scale")
+    rows = {row.case: row for row in at_scale.measure(small=True)}
+    assert list(rows) == [*at_scale.STEPS, "all steps"]
+    assert all(row.sizes == list(at_scale.SMALL) and row.note is None for row in rows.values())
+
+
+def test_a_step_that_needs_too_much_memory_is_named(tmp_path):
+    at_scale = importlib.import_module("survey_at_scale")
+    at_scale.deliver(Layout(tmp_path), 100_000)
+    stopped = at_scale.alone("pca_model", tmp_path, limit=2**28)
+    assert re.search("memory|alloc", stopped["stopped"])
+    last = list(at_scale.rows({1000: {"pca_model": stopped}}, bare=0.0))
+    assert last[0].note.startswith("stopped at 1,000 galaxies") and last[-1].case == "all steps"
+
+
+def test_every_stage_is_run_and_loading_is_one_of_them():
+    stages = importlib.import_module("run").STAGES
+    assert set(stages) == {*COMPARED, "training", "survey_at_scale", "startup"}
+    assert all((ROOT / "benchmarks" / f"{stage}.py").exists() for stage in stages)
+    (row,) = importlib.import_module("startup").measure(small=True)
+    assert {name for name, *_ in row.targets()} == {"seconds", "MB"} and row.memory_mb > 10
+
+
+def test_answers_that_differ_are_told():
+    side_by_side = importlib.import_module("side_by_side")
+    found = side_by_side.compare(lambda: np.ones(3), lambda: np.zeros(3), rounds=3, memory=False)
+    differ = side_by_side.Equal("values that differ", int((found.our_answer != found.peer_answer).sum()))
+    assert not differ.holds and not side_by_side.Equal("undefined", math.nan, 1.0).holds
+    row = side_by_side.Row("stage", "case", 3, "peer", **found.columns(), equal=[differ], target_ratio=1e9)
+    assert "NOT EQUAL: values that differ: 3" in side_by_side.line(row)
+    assert row.targets() == [("ratio", 1e9, row.ratio, False)]
+
+
+def test_peak_memory_counts_what_was_freed_again():
+    side_by_side = importlib.import_module("side_by_side")
+
+    def grow_and_shrink() -> float:
+        return float(np.ones(10_000_000).sum())
+
+    memory, answer = side_by_side.peak_memory(grow_and_shrink)
+    assert answer == 1e7 and (math.isnan(memory) or 70 < memory < 160)
+
+
+def test_the_table_is_a_schema_of_the_read_model_and_no_survey(tmp_path):
+    side_by_side, layout = importlib.import_module("side_by_side"), Layout(tmp_path)
+    row = side_by_side.Row("pca", "case", 3, equal=[side_by_side.Equal("what", 0.0)], seconds=math.nan)
+    path = layout.table(side_by_side.SURVEY, side_by_side.TABLE, "pca")
+    write_table(side_by_side.table("pca", [row], took=1.0), path)
+    write_table(pa.table({"a": [1]}), layout.table("s", "one"))
+    assert publish(layout) == ["benchmarks.performance", "s.one"]
+    with connect(tmp_path) as lake:
+        ((seconds, n),) = lake.sql("select seconds, n from benchmarks.performance where \"case\" = 'case'").fetchall()
+    assert (seconds, n) == (None, 3)
+
+
+def test_the_page_shows_the_committed_numbers():
+    report = importlib.import_module("report")
+    page = report.PAGE.read_text(encoding="utf-8")
+    assert report.rendered(page, report.read_numbers()) == page
+    assert {found[1] for found in report._SECTION.findall(page)} == set(report.SECTIONS)
+
+
+def test_a_projection_continues_the_measured_slope():
+    side_by_side, report = (importlib.import_module(name) for name in ("side_by_side", "report"))
+    slow = side_by_side.Row("neighbours", "c", 100, sizes=[10, 100], size_seconds=[0.01, 1.0], exponent=2.0)
+    assert report.projected(slow, 1_000) == pytest.approx(100.0)
+    fixed = side_by_side.Row("pca", "c", 100, sizes=[10, 100], size_seconds=[0.9, 1.0], exponent=0.05)
+    assert report.projected(fixed, 1_000) == pytest.approx(10.0)
+    assert [report.duration(s) for s in (0.02, 5, 150, 4e8)] == ["20 ms", "5 s", "2.5 min", "13 years"]
