@@ -7,9 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from galaxy_assets import automation
 from galaxy_assets.assets.survey_asset import Lake
 from galaxy_assets.assets.survey_assets import survey_assets
+from galaxy_assets.automation import conditions, sensors
 from galaxy_assets.lake.io_manager import ParquetLake
 from galaxy_assets.surveys.model import data_root, load_surveys
 
@@ -19,16 +19,26 @@ def build_defs(root: Path | None = None) -> dg.Definitions:
     pass their own."""
     root = root or data_root()
     surveys = load_surveys(root)
+    jobs = {survey.name: sensors.jobs(survey) for survey in surveys.values()}
     return dg.Definitions(
-        assets=[asset for survey in surveys.values() for asset in survey_assets(survey, surveys)],
-        jobs=[job for survey in surveys.values() for job in automation.jobs(survey)],
+        assets=[
+            asset
+            for survey in surveys.values()
+            for asset in conditions.with_conditions(survey, survey_assets(survey, surveys), root)
+        ],
+        jobs=[*(job for of_survey in jobs.values() for job in of_survey.values()), sensors.nightly_upkeep],
+        schedules=[
+            *(sensors.refit_schedule(survey, jobs[survey.name]["refit"]) for survey in surveys.values()),
+            sensors.nightly,
+        ],
         sensors=[
-            *[automation.delivery_sensor(survey) for survey in surveys.values()],
-            automation.read_model_sensor,
+            *(sensors.delivery_sensor(survey) for survey in surveys.values()),
+            *(sensors.automation_sensor(survey) for survey in surveys.values()),
+            sensors.read_model_sensor,
         ],
         resources={"io_manager": ParquetLake(root=str(root)), "lake": Lake(root=str(root))},
-        # two steps of a run at once: each process of torch is 0.6 GB, and the pool keeps training to one at a time
-        executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),
+        # the many short steps of a delivery share one process: each further one would load everything again
+        executor=dg.in_process_executor,
     )
 
 

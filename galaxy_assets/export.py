@@ -19,7 +19,9 @@ from pyarrow import csv as arrow_csv
 from galaxy_assets.atomic import new_folder
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.pixels import PixelStore
-from galaxy_assets.lake.tables import data_version, write_table
+from galaxy_assets.lake.provenance import data_version
+from galaxy_assets.lake.tables import write_table
+from galaxy_assets.replay import past_ranking
 from galaxy_assets.search import open_survey, read_survey_table
 from galaxy_assets.surveys.model import Survey
 
@@ -38,6 +40,7 @@ def export(
     cluster: int | None = None,
     init: str | None = None,
     images: bool = False,
+    until: datetime | None = None,
     root: Path | str | None = None,
 ) -> pa.Table:
     """Write a table and its cutouts to a new folder, whole or not at all, and return the table.
@@ -57,6 +60,7 @@ def export(
     cluster : its number, for `cluster`.
     init : start weights, for `candidates` and `cluster`; the survey's main ones when not given.
     images : write the cutouts too.
+    until : for `ranking`, as the label events recorded by then rank the galaxies (`replay.past_ranking`).
     root : the data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
 
     Raises SurveyError for an unknown survey; ValueError for unknown start weights, a cluster without members, or one
@@ -66,6 +70,8 @@ def export(
     layout, known = open_survey(survey, root)
     if (cluster is None) == (what == "cluster"):
         raise ValueError("say which cluster" if what == "cluster" else f"a {what} is not of one cluster")
+    if until is not None and what != "ranking":
+        raise ValueError(f"a {what} has no past; only the ranking can be made as it was")
     if init is not None and what == "ranking":
         raise ValueError(f"the ranking is of the main start weights, {known.main_start_weights}")
     start = init or known.main_start_weights
@@ -74,7 +80,8 @@ def export(
     match what:
         case "ranking":
             pattern = "anomaly_ranking"
-            table = read_survey_table(layout, known, pattern).sort_by("rank").slice(0, first)
+            table = read_survey_table(layout, known, pattern) if until is None else past_ranking(survey, until, root)
+            table = table.sort_by("rank").slice(0, first)
             table = _with_catalogue(table, layout, known, _CATALOGUE)
             places = ["images"] * table.num_rows
         case "candidates":
@@ -98,7 +105,8 @@ def export(
         arrow_csv.write_csv(table, partial / f"{what}.csv")
         if images:
             _write_images(table, layout, known, partial)
-        about = _about(layout, known, pattern, start) | {"what": what, "cluster": cluster, "rows": table.num_rows}
+        asked = {"what": what, "cluster": cluster, "until": until.isoformat() if until is not None else None}
+        about = _about(layout, known, pattern, start) | asked | {"rows": table.num_rows}
         (partial / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return table
 

@@ -133,7 +133,7 @@ def _rows(layout: Layout, survey: Survey, galaxies: pa.ChunkedArray, ids: Sequen
     rows = pc.index_in(pa.array(ids, pa.string()), value_set=galaxies)
     unknown = [galaxy for galaxy, row in zip(ids, rows.to_pylist(), strict=True) if row is None]
     if unknown:
-        clean = read_survey_table(layout, survey, "clean_galaxies")
+        clean = read_survey_table(layout, survey, "clean_galaxies/[!.]*")
         rules = dict(zip(clean["galaxy_id"].to_pylist(), clean["rule"].to_pylist(), strict=True))
         raise ValueError("; ".join(_why(galaxy, rules, survey) for galaxy in unknown))
     return rows.to_numpy().astype(np.int64)

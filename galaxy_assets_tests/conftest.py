@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from galaxy_assets import automation
+from galaxy_assets.automation import main_job
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.surveys.model import Survey, load_surveys
 
@@ -53,7 +53,7 @@ class World(NamedTuple):
     survey: Survey
     defs: dg.Definitions
     instance: dg.DagsterInstance
-    outcomes: list[automation.Outcome]
+    outcomes: list[main_job.Outcome]
 
 
 def draw(kind: str, rng: np.random.Generator, side: int = 120) -> np.ndarray:
@@ -109,7 +109,24 @@ def world(tmp_path_factory) -> World:
     write_tiny(root)
     survey = load_surveys(root)["tiny"]
     defs, instance = build_defs(root), dg.DagsterInstance.ephemeral()
-    return World(root, survey, defs, instance, list(automation.run_survey(defs, survey, instance, root)))
+    return World(root, survey, defs, instance, list(main_job.run_survey(defs, survey, instance, root)))
+
+
+UNTRAINED = TINY | {"start_weights": ["imagenet"], "recipe": TINY["recipe"] | {"epochs": 0}}
+"""The tiny survey from one start and without training."""
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory) -> Path:
+    """The data folder of UNTRAINED, run with its first delivery; the second waits in `later`. Tests copy it: what is up
+    to date is told by the files, so that the copy is a survey that was run."""
+    root = tmp_path_factory.mktemp("untrained")
+    write_tiny(root, UNTRAINED)
+    (root / "raw/tiny/images/second").rename(root / "later")
+    survey = load_surveys(root)["tiny"]
+    outcomes = list(main_job.run_survey(build_defs(root), survey, dg.DagsterInstance.ephemeral(), root))
+    assert {o.status for o in outcomes} == {"done"}, [o for o in outcomes if o.error]
+    return root
 
 
 @pytest.fixture(scope="session")

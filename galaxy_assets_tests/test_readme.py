@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from galaxy_assets.cli import app
 from galaxy_assets.cli.run import write_real_surveys
 from galaxy_assets.lake.layout import Layout
-from galaxy_assets.surveys.model import SurveyError, load_surveys, read_survey
+from galaxy_assets.surveys.model import SurveyError, load_surveys
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,12 +38,15 @@ def test_every_make_target_quoted_is_one():
         subprocess.run(dry, cwd=ROOT, check=True, capture_output=True)
 
 
-def test_the_survey_quoted_is_valid_as_it_stands(tmp_path):
-    (quoted,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    path = tmp_path / "mysurvey.yaml"
-    path.write_text(quoted)
-    survey = read_survey(path)
-    assert survey.source.reader == "image_folder" and survey.recipe.freeze_statistics
+QUOTED = [shlex.split(c)[1:] for c in COMMANDS if c.startswith(".venv/bin/galaxy-assets")]
+
+
+@pytest.mark.parametrize("words", QUOTED, ids=" ".join)
+def test_every_command_quoted_is_one_with_these_options(words):
+    group = words[:2] if words[0] in ("survey", "labels") else words[:1]
+    help_text = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "200"})
+    assert help_text.exit_code == 0
+    assert all(option in help_text.output for option in words if option.startswith("--"))
 
 
 def test_the_query_quoted_works(world, monkeypatch):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -31,7 +32,8 @@ def image(world, galaxy: str):
 
 @pytest.fixture(scope="module")
 def kept(world) -> list[str]:
-    clean = read_table(Layout(world.root).table("tiny", "clean_galaxies"))
+    files = sorted((Layout(world.root).lake / "tiny/clean_galaxies").glob("*.parquet"))
+    clean = pa.concat_tables([read_table(file) for file in files])
     return sorted(clean.filter(clean["kept"])["galaxy_id"].to_pylist())
 
 

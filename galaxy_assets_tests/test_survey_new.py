@@ -51,3 +51,18 @@ def test_a_folder_nobody_prepared_becomes_a_survey(tmp_path, monkeypatch):
     assert f"{tmp_path / 'my images'}: 3 deliveries" in listed
     assert "simulated by its first run" in listed and "no delivery there" in listed
     assert not (tmp_path / "data" / "raw").exists()
+
+
+def test_a_list_of_surveys_copies_nothing_from_an_address(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    (tmp_path / "far" / "b1").mkdir(parents=True)
+    Image.fromarray(draw("round", np.random.default_rng(0))).save(tmp_path / "far" / "b1" / "a.png")
+    (tmp_path / "surveys").mkdir()
+    far = {"name": "far", "title": "Far", "description": "Elsewhere."}
+    source = {"reader": "image_folder", "path": f"file://{tmp_path}/far"}
+    (tmp_path / "surveys" / "far.yaml").write_text(yaml.safe_dump(far | {"source": source}))
+    runner = CliRunner()
+    assert f"copied from file://{tmp_path}/far by its first run" in runner.invoke(app, ["survey", "list"]).output
+    assert not (tmp_path / "raw" / "far").exists()
+    open_reader(load_surveys(tmp_path)["far"].source, tmp_path / "raw")
+    assert f"{tmp_path / 'raw' / 'far'}: 1 delivery" in runner.invoke(app, ["survey", "list"]).output

@@ -8,7 +8,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.assets.survey_asset import Lake, check, markdown, picture, result, survey_asset
+from galaxy_assets.assets.survey_asset import FITTED_ON, Lake, check, markdown, picture, result, survey_asset
 from galaxy_assets.lake.pixels import PixelStack
 from galaxy_assets.lake.tables import column_to_vectors, digest, vectors_to_column
 from galaxy_assets.science import artefacts
@@ -19,7 +19,8 @@ _BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
 
 
 def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`pretrained_features`, `artefact_map`, `artefact_regions` and `clean_galaxies` of a survey."""
+    """`pretrained_features`, `artefact_evidence`, `artefact_map`, `clean_galaxies` (per batch), `artefact_umap_model`
+    and `artefact_regions` of a survey."""
     recipe = survey.recipe
 
     @survey_asset(
@@ -44,47 +45,88 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         return result(table, metadata={"features": features.shape[1], "backbone": recipe.backbone})
 
     @survey_asset(
-        survey,
-        "3_artefacts",
-        paper="3.2 and 3.3, Figure 1",
-        reads=["cutouts", "pretrained_features"],
-        settings=[survey.artefacts, survey.umap],
-        version="2",
-        kinds=("umap", "parquet"),
+        survey, "3_artefacts", paper="3.3", by="batch", reads=["cutouts"], settings=[survey.artefacts], version="2"
     )
-    def artefact_map(lake: Lake, cutouts: pa.Table, pretrained_features: pa.Table):
-        """UMAP of the pretrained features of every image, and per image the evidence that it is an artefact: blank,
-        saturated, crossed by a trail, bright at the edge, uncut. No label enters."""
-        from galaxy_assets.science.projection import umap_xy
-
-        xy = umap_xy(column_to_vectors(pretrained_features["vector"]), survey.umap)
-        rows = rows_of(cutouts, pretrained_features)
+    def artefact_evidence(lake: Lake, cutouts: pa.Table) -> dg.MaterializeResult[pa.Table]:
+        """Per image with pixels the evidence that it is an artefact: blank, saturated, crossed by a trail, bright at
+        the edge, uncut. No label enters."""
+        rows = np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS)))
         outcomes = cutouts["outcome"].take(rows).to_pylist()
         stack = pixels_of(lake, survey, cutouts)
         evidence = pa.concat_tables(
             artefacts.evidence(stack[rows[i : i + _BLOCK]], outcomes[i : i + _BLOCK], survey.artefacts)
-            for i in range(0, len(rows), _BLOCK)
+            for i in range(0, max(len(rows), 1), _BLOCK)
         )
-        table = pretrained_features.select(["galaxy_id", "batch"])
-        for name, column in [("x", xy[:, 0]), ("y", xy[:, 1])]:
-            table = table.append_column(name, pa.array(column))
+        table = cutouts.select(["galaxy_id", "batch"]).take(rows)
         for name in evidence.column_names:
             table = table.append_column(name, evidence[name])
         return result(table, metadata={"suspects": int(np.sum(evidence["suspect"].to_numpy(zero_copy_only=False)))})
 
     @survey_asset(
-        survey, "3_artefacts", paper="3.3, Figure 1", reads=["artefact_map"], settings=[survey.artefacts], files=True
+        survey,
+        "3_artefacts",
+        paper="3.2 and 3.3, Figure 1",
+        reads={"pretrained_features": FITTED_ON, "artefact_evidence": FITTED_ON},
+        settings=[survey.umap],
+        kinds=("umap", "parquet"),
     )
-    def artefact_regions(lake: Lake, artefact_map: pa.Table) -> dg.MaterializeResult[pa.Table]:
+    def artefact_umap_model(
+        pretrained_features: pa.Table, artefact_evidence: pa.Table
+    ) -> dg.MaterializeResult[pa.Table]:
+        """UMAP of the pretrained features of every image there was when it was fitted, with which of them are suspect:
+        what regions are proposed from, and what later deliveries are placed on."""
+        from galaxy_assets.science.projection import feature_keys, fit_map, map_to_table
+
+        table, features = (
+            pretrained_features.select(["galaxy_id", "batch"]),
+            column_to_vectors(pretrained_features["vector"]),
+        )
+        fitted = map_to_table(fit_map(features, feature_keys(features), survey.umap))
+        evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
+        for name in fitted.column_names:
+            table = table.append_column(name, fitted[name])
+        for name in ("suspect", "reason"):
+            table = table.append_column(name, evidence[name])
+        return result(table)
+
+    @survey_asset(
+        survey,
+        "3_artefacts",
+        paper="3.2 and 3.3, Figure 1",
+        by="batch",
+        reads=["pretrained_features", "artefact_evidence", "artefact_umap_model"],
+        settings=[survey.umap],
+        version="3",
+    )
+    def artefact_map(
+        pretrained_features: pa.Table, artefact_evidence: pa.Table, artefact_umap_model: pa.Table
+    ) -> dg.MaterializeResult[pa.Table]:
+        """Where the batch's images lie on the map of pretrained features, beside the evidence that they are
+        artefacts."""
+        from galaxy_assets.science.projection import feature_keys, table_to_map
+
+        features = column_to_vectors(pretrained_features["vector"])
+        xy = table_to_map(artefact_umap_model).place(features, feature_keys(features), survey.umap)
+        table = pretrained_features.select(["galaxy_id", "batch"])
+        table = table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
+        evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
+        for name in evidence.column_names[2:]:
+            table = table.append_column(name, evidence[name])
+        return result(table)
+
+    @survey_asset(
+        survey, "3_artefacts", paper="3.3, Figure 1", reads=["artefact_umap_model"], settings=[survey.artefacts]
+    )
+    def artefact_regions(lake: Lake, artefact_umap_model: pa.Table) -> dg.MaterializeResult[pa.Table]:
         """The rule: boxes on the map of pretrained features in which suspects are the majority, each with its evidence.
         A person reviews it by writing `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes there with
         status `accepted` then replace the proposal."""
-        review, drawn_on = lake.layout.artefact_review(survey.name), map_digest(artefact_map)
+        review, drawn_on = lake.layout.artefact_review(survey.name), map_digest(artefact_umap_model)
         if review.exists():
             table = artefacts.regions_to_table(artefacts.read_review(review, drawn_on), drawn_on)
             return result(table, metadata={"accepted by a person": table.num_rows})
-        x, y, suspect = (artefact_map[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
-        regions = artefacts.propose_regions(x, y, suspect, artefact_map["reason"].to_pylist(), survey.artefacts)
+        x, y, suspect = (artefact_umap_model[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
+        regions = artefacts.propose_regions(x, y, suspect, artefact_umap_model["reason"].to_pylist(), survey.artefacts)
         table = artefacts.regions_to_table(regions, drawn_on)
         return result(table, metadata={"regions": table.num_rows, "rule": dg.MetadataValue.md(markdown(table))})
 
@@ -92,12 +134,19 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         survey,
         "3_artefacts",
         paper="3.3",
+        by="batch",
         reads=["cutouts", "artefact_map", "artefact_regions"],
         settings=[survey.artefacts],
         version="2",
         checks={"removed_share": "At most 30 % of the images are removed (the paper removed 14 %)."},
     )
-    def clean_galaxies(lake: Lake, cutouts: pa.Table, artefact_map: pa.Table, artefact_regions: pa.Table):
+    def clean_galaxies(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        cutouts: pa.Table,
+        artefact_map: pa.Table,
+        artefact_regions: pa.Table,
+    ):
         """One row per delivered image: kept or not, and which rule removed it. Everything downstream sees the kept
         ones."""
         from galaxy_assets.figures.galleries import contact_sheet
@@ -118,7 +167,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         if len(removed):
             pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
             sheet = contact_sheet(list(pixels[removed[:40]]), [str(rule[i]) for i in removed[:40]], columns=8)
-            metadata |= picture(lake, survey, sheet, "removed")
+            metadata |= picture(lake, survey, sheet, "removed", context.partition_key)
         delivered = np.array([outcome != "missing_file" for outcome in outcomes])
         share = float((~kept[delivered]).mean()) if delivered.any() else 0.0
         return result(
@@ -127,12 +176,19 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             checks=[check("removed_share", share <= 0.3, f"{share:.1%} removed", warn=True, share=share)],
         )
 
-    return [pretrained_features, artefact_map, artefact_regions, clean_galaxies]
+    return [
+        pretrained_features,
+        artefact_evidence,
+        artefact_umap_model,
+        artefact_map,
+        artefact_regions,
+        clean_galaxies,
+    ]
 
 
-def map_digest(artefact_map: pa.Table) -> str:
+def map_digest(artefact_umap_model: pa.Table) -> str:
     """What a box on the map refers to: the galaxies and where they lie."""
-    return digest(artefact_map.select(["galaxy_id", "x", "y"]))
+    return digest(artefact_umap_model.select(["galaxy_id", "x", "y"]))
 
 
 def pixels_of(lake: Lake, survey: Survey, cutouts: pa.Table, size: int | None = None) -> PixelStack:

@@ -1,33 +1,24 @@
 """Discoveries: the active-learning anomaly search and the similarity search (paper 7).
 
 Belongs here: label events, the ranking they lead to, the baselines beside it, its recall, neighbours. Does not belong
-here: the Gaussian process (`science.active_learning`).
+here: the Gaussian process (`science.anomaly_model`), people's events (`lake.label_events`).
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
-from galaxy_assets.assets.survey_asset import Lake, check, picture, result, survey_asset
+from galaxy_assets.assets.survey_asset import FITTED_ON, Lake, check, picture, result, survey_asset
+from galaxy_assets.lake.label_events import EVENTS, LabelLog
 from galaxy_assets.lake.tables import column_to_vectors, digest
 from galaxy_assets.science import active_learning, votes
+from galaxy_assets.science.labels import standing
 from galaxy_assets.surveys.model import Anomaly, Survey
 
-EVENTS = pa.schema(
-    [
-        ("event", pa.int64()),
-        ("time", pa.timestamp("us", "UTC")),
-        ("who", pa.string()),
-        ("galaxy_id", pa.string()),
-        ("score", pa.int8()),
-        ("round", pa.int32()),
-        ("acquisition", pa.float64()),
-        ("ranking_seen", pa.string()),
-    ]
-)
 ORACLE = "volunteer_oracle"
 BASELINES = ("isolation_forest", "local_outlier_factor", "published")
 
@@ -52,7 +43,8 @@ def oracle_scores(ids: list[str], catalogue: pa.Table, volunteer_votes: pa.Table
 
 
 def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`label_events`, `anomaly_ranking`, `baseline_rankings`, `anomaly_recall` and `similar_galaxies` of a survey."""
+    """`oracle_events`, `label_events`, `anomaly_model`, `anomaly_scores` (batch), `anomaly_ranking`,
+    `baseline_rankings`, `anomaly_recall` and `similar_galaxies` of a survey."""
     anomaly = survey.anomaly
     main = {"init": survey.main_start_weights}
 
@@ -78,28 +70,47 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         survey,
         "7_discovery",
         paper="7.1, Figure 10",
-        reads={"catalogue": {}, "cutouts": {}, "volunteer_votes": {}, "pca_features": main},
+        reads={
+            "catalogue": FITTED_ON,
+            "cutouts": FITTED_ON,
+            "volunteer_votes": FITTED_ON,
+            "pca_features": main | FITTED_ON,
+        },
         settings=[anomaly, survey.main_start_weights],
         kinds=("scikitlearn", "parquet"),
         checks={"oracle_labelled": "The simulated oracle has labels, and shows at least one true anomaly."},
     )
-    def label_events(
+    def oracle_events(
         lake: Lake, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
     ):
-        """Scores 0-5 as events: who, when, which galaxy, in which round, and the features they were ranked by. The
-        simulated volunteers answer the active-learning search over the labelled galaxies: seeds along the first
-        principal component, then what the survey's learner asks for, round by round until the budget is spent."""
+        """The session of a simulated person, as label events: scores 0-5 by the volunteers' votes or the labels in the
+        active-learning search over the labelled galaxies: seeds along the first principal component, then what the
+        survey's learner asks for, round by round until the budget is spent. It is held once; a refit holds another."""
         from galaxy_assets.figures.plates import query_history
 
         ids = np.array(pca_features["galaxy_id"].to_pylist())
         score, true = oracle_scores(ids.tolist(), catalogue, volunteer_votes, anomaly)
         queries, asked = simulated(anomaly.learner, column_to_vectors(pca_features["vector"]), ids, score)
         now, seen = datetime.now(UTC), digest(pca_features)
-        rows = [
-            (i, now, ORACLE, ids[row], q.score, q.round, q.acquisition, seen)
-            for i, (q, row) in enumerate(zip(queries, asked, strict=True))
-        ]
-        table = pa.Table.from_pylist([dict(zip(EVENTS.names, row, strict=True)) for row in rows], schema=EVENTS)
+        table = pa.Table.from_pylist(
+            [
+                {
+                    "event": f"oracle-{i:06d}",
+                    "time": now,
+                    "recorded": now,
+                    "who": ORACLE,
+                    "kind": "score",
+                    "galaxy_id": ids[row],
+                    "score": query.score,
+                    "model_seen": seen,
+                    "source": "oracle",
+                    "round": query.round,
+                    "acquisition": query.acquisition,
+                }
+                for i, (query, row) in enumerate(zip(queries, asked, strict=True))
+            ],
+            schema=EVENTS,
+        )
         rounds = np.array([q.round for q in queries], int)
         shown = np.concatenate([np.flatnonzero(rounds == r)[:5] for r in np.unique(rounds)]) if queries else []
         labelled = int((score >= 0).sum())
@@ -113,7 +124,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         return result(
             table,
             metadata=metadata,
-            unversioned=["time"],
+            unversioned=["time", "recorded"],
             checks=[
                 check(
                     "oracle_labelled",
@@ -124,11 +135,20 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             ],
         )
 
+    @survey_asset(survey, "7_discovery", paper="7.1", reads=["oracle_events"])
+    def label_events(lake: Lake, oracle_events: pa.Table) -> dg.MaterializeResult[pa.Table]:
+        """Everything said of any galaxy, in the order of time: the simulated person's events and those of people, who
+        outrank it (docs/labels.md)."""
+        people = LabelLog(lake.layout.labels(survey.name)).read()
+        table = pa.concat_tables([oracle_events, people]).sort_by([("time", "ascending"), ("event", "ascending")])
+        who = {f"events of {w['values']}": w["counts"] for w in pc.value_counts(table["who"]).to_pylist()}
+        return result(table, metadata=who, unversioned=["recorded"])
+
     @survey_asset(
         survey,
         "7_discovery",
-        paper="7.1, Figure 9",
-        reads={"cutouts": {}, "pca_features": main, "label_events": {}},
+        paper="7.1",
+        reads={"label_events": {}, "pca_model": main, "pca_features": main | FITTED_ON},
         settings=[anomaly, survey.main_start_weights],
         kinds=("scikitlearn", "parquet"),
         checks={
@@ -136,53 +156,90 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             "hyper_parameters_inside": "No hyper-parameter of the Gaussian process ended at its bound.",
         },
     )
-    def anomaly_ranking(lake: Lake, cutouts: pa.Table, pca_features: pa.Table, label_events: pa.Table):
-        """Every clean galaxy by falling predicted score, with its uncertainty and the round in which it was shown to
-        anybody. The corrected learner keeps a score given in place of the predicted one. Before any score is given, and
-        for the corrected learner until scores differ, the ranking is an isolation forest's and its uncertainty null."""
-        from galaxy_assets.figures.galleries import contact_sheet
+    def anomaly_model(label_events: pa.Table, pca_model: pa.Table, pca_features: pa.Table):
+        """The Gaussian process on the scores that stand: its kernel and the features of the galaxies scored, by which
+        any delivery can be scored. Before any score is given, and for the corrected learner until scores differ, a
+        sample for an isolation forest instead."""
+        from galaxy_assets.science import anomaly_model as models
+        from galaxy_assets.science.pca import table_to_model
 
-        features = column_to_vectors(pca_features["vector"])
+        features, said = column_to_vectors(pca_features["vector"]), standing(label_events)
         ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
-        row = {galaxy: i for i, galaxy in enumerate(ids)}
-        events = [e for e in label_events.to_pylist() if e["galaxy_id"] in row]
-        queried = {e["galaxy_id"]: e["round"] for e in events}
-        rows = np.array([row[e["galaxy_id"]] for e in events], int)
-        given = np.array([e["score"] for e in events], float)
-        corrected = anomaly.learner == "corrected"
-        if len(events) and not (corrected and np.ptp(given) == 0):
-            state = active_learning.posterior(features, rows, given, anomaly.learner)
-            score, std, kernel, at_bounds = state.mean, pa.array(state.std), state.kernel, state.at_bounds
-            flat = state.flat
-        else:
-            score, kernel, at_bounds = active_learning.unsupervised_score(features, survey.recipe.seed), "none", ()
-            std, flat = pa.nulls(len(ids), pa.float64()), len(events) > 0
-        if corrected:
-            score = active_learning.scored(score, rows, given)
-        order = active_learning.best_first(score, ids)
-        rank = np.empty(len(ids), np.int64)
-        rank[order] = np.arange(1, len(ids) + 1)
-        table = pca_features.select(["galaxy_id", "batch"])
-        table = table.append_column("score", pa.array(score)).append_column("score_std", std)
-        table = table.append_column("rank", pa.array(rank))
-        table = table.append_column("queried_round", pa.array([queried.get(g) for g in ids], pa.int32()))
-        table = table.take(order)
-        top = pixels_of(lake, survey, cutouts)[rows_of(cutouts, table.slice(0, 40))]
-        sheet = contact_sheet(list(top), [f"{s:.2f}" for s in table["score"].to_pylist()[:40]], columns=8)
+        model = models.fit(
+            features, ids, said, table_to_model(pca_model).deviations, anomaly.learner, survey.recipe.seed
+        )
+        kernel, at_bounds, flat = "none", (), len(model.labelled_ids) > 0
+        if model.process is not None:
+            kernel, at_bounds = model.process.kernel, model.process.at_bounds
+            flat = bool(np.ptp(model.process.predict(model.process.labelled)[0]) < 1e-6)
         return result(
-            table,
+            models.model_to_table(model),
             metadata={
-                "scores given": len(events),
+                "scores given": len(model.labelled_ids),
+                "by people": said["by"].to_pylist().count("people"),
                 "learner": anomaly.learner,
                 "kernel": kernel,
                 "at bounds": ", ".join(at_bounds) or "none",
-                **picture(lake, survey, sheet, "top_ranked"),
             },
             checks=[
                 check("posterior_informed", not flat, f"kernel: {kernel}", warn=True),
                 check("hyper_parameters_inside", not at_bounds, ", ".join(at_bounds) or kernel, warn=True),
             ],
         )
+
+    @survey_asset(
+        survey,
+        "7_discovery",
+        paper="7.1",
+        by="batch",
+        reads={"pca_features": main, "anomaly_model": {}},
+        settings=[survey.main_start_weights, str(survey.recipe.seed)],
+        kinds=("scikitlearn", "parquet"),
+    )
+    def anomaly_scores(pca_features: pa.Table, anomaly_model: pa.Table) -> dg.MaterializeResult[pa.Table]:
+        """The predicted score of each galaxy of the batch and its uncertainty, null where no score tells galaxies
+        apart yet; and by which model, as the digest of `anomaly_model`."""
+        return result(scored(pca_features, anomaly_model, survey.recipe.seed))
+
+    @survey_asset(
+        survey,
+        "7_discovery",
+        paper="7.1, Figure 9",
+        reads={
+            "cutouts": {},
+            "anomaly_model": {},
+            "anomaly_scores": {},
+            "pca_features": main,
+            "label_events": {},
+        },
+        settings=[anomaly.learner, survey.main_start_weights],
+        freshness=dg.FreshnessPolicy.time_window(warn_window=timedelta(days=8), fail_window=timedelta(days=31)),
+    )
+    def anomaly_ranking(
+        lake: Lake,
+        cutouts: pa.Table,
+        anomaly_model: pa.Table,
+        anomaly_scores: pa.Table,
+        pca_features: pa.Table,
+        label_events: pa.Table,
+    ) -> dg.MaterializeResult[pa.Table]:
+        """Every clean galaxy by falling predicted score, with its uncertainty, who scored it (people or the oracle) and
+        the round in which the oracle was shown it. The corrected learner keeps a score given in place of the predicted
+        one. Batches that the present model has not scored yet are scored here, so that one run ranks anew after a
+        person's labels."""
+        from galaxy_assets.figures.galleries import contact_sheet
+        from galaxy_assets.science.anomaly_model import ranked
+
+        present = pc.is_in(anomaly_scores["galaxy_id"], pca_features["galaxy_id"].combine_chunks())
+        now = anomaly_scores.filter(pc.and_(present, pc.equal(anomaly_scores["model"], digest(anomaly_model))))
+        known = pc.is_in(pca_features["galaxy_id"], now["galaxy_id"].combine_chunks())
+        others = scored(pca_features.filter(pc.invert(known)), anomaly_model, survey.recipe.seed)
+        scores = pa.concat_tables([now, others]).drop_columns("model")
+        table = ranked(scores, standing(label_events), anomaly.learner)
+        top = pixels_of(lake, survey, cutouts)[rows_of(cutouts, table.slice(0, 40))]
+        sheet = contact_sheet(list(top), [f"{s:.2f}" for s in table["score"].to_pylist()[:40]], columns=8)
+        metadata = {"scored": pc.sum(table["scored_by"].is_valid()).as_py() or 0, "scored here": others.num_rows}
+        return result(table, metadata=metadata | picture(lake, survey, sheet, "top_ranked"))
 
     @survey_asset(
         survey,
@@ -247,7 +304,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
 
         ids = anomaly_ranking["galaxy_id"].to_pylist()
         score, true = oracle_scores(ids, catalogue, volunteer_votes, anomaly)
-        shown = anomaly_ranking["queried_round"].is_valid().to_numpy(zero_copy_only=False)
+        shown = anomaly_ranking["scored_by"].is_valid().to_numpy(zero_copy_only=False)
         curve = active_learning.recall_curve(true[score >= 0], shown[score >= 0])
         table = pa.table(curve | {"found_unshown": pa.array(curve["found_unshown"], pa.int64())})
         truth = dict(zip(ids, true.tolist(), strict=True))
@@ -315,7 +372,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         """The nearest galaxies in principal components to the survey's query galaxies, or to the best ranked ones
         where the survey names none."""
         from galaxy_assets.figures.galleries import contact_sheet
-        from galaxy_assets.science.neighbours import most_similar
+        from galaxy_assets.science.neighbours import SimilaritySearch
 
         ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
         row = {galaxy: i for i, galaxy in enumerate(ids)}
@@ -327,7 +384,8 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                 "correct the survey's YAML or look in clean_galaxies for the rule that removed them"
             )
         features, queries = column_to_vectors(pca_features["vector"]), [row[galaxy] for galaxy in asked]
-        found = [most_similar(features, ids, features[[q]], survey.similarity.neighbours, [q]) for q in queries]
+        search = SimilaritySearch(features, ids)
+        found = [search.most_similar(features[[q]], survey.similarity.neighbours, [q]) for q in queries]
         neighbours, distances = (np.stack([answer[i] for answer in found]) for i in (0, 1))
         k = neighbours.shape[1]
         table = pa.table(
@@ -344,4 +402,22 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         sheet = contact_sheet(list(images), captions, columns=k + 1)
         return result(table, metadata={"queries": len(asked), **picture(lake, survey, sheet, "similar_galaxies")})
 
-    return [label_events, anomaly_ranking, baseline_rankings, anomaly_recall, similar_galaxies]
+    return [
+        oracle_events,
+        label_events,
+        anomaly_model,
+        anomaly_scores,
+        anomaly_ranking,
+        baseline_rankings,
+        anomaly_recall,
+        similar_galaxies,
+    ]
+
+
+def scored(pca_features: pa.Table, anomaly_model: pa.Table, seed: int) -> pa.Table:
+    """`anomaly_scores` of galaxies by the model that the table holds."""
+    from galaxy_assets.science.anomaly_model import scores_to_table, table_to_model
+
+    features = column_to_vectors(pca_features["vector"])
+    table = scores_to_table(pca_features, *table_to_model(anomaly_model, seed).score(features))
+    return table.append_column("model", pa.array([digest(anomaly_model)] * table.num_rows, pa.string()))

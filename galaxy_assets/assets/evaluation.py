@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
-from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture, result, survey_asset
+from galaxy_assets.assets.survey_asset import EVERY_BATCH, TRAINED_ON, Lake, check, picture, result, survey_asset
 from galaxy_assets.science import figure_tables, votes
 from galaxy_assets.surveys.model import Survey
 
@@ -86,7 +86,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         "5_evaluation",
         paper="5, Figures 3 and 14",
         by="init",
-        reads={"cutouts": EVERY_BATCH, "evaluation_subset": {}, "byol_checkpoints": {}},
+        reads={"cutouts": EVERY_BATCH | TRAINED_ON, "evaluation_subset": TRAINED_ON, "byol_checkpoints": {}},
         settings=[evaluation, recipe],
         gpu=True,
         checks={

@@ -567,29 +567,29 @@ def _figure_09(
     "What the oracle was shown, query by query",
     "7.1, Figure 10",
     {"round": WHOLE, "position": WHOLE, "galaxy_id": TEXT, "score": WHOLE, "acquisition": REAL},
-    reads=["cutouts", "label_events"],
+    reads=["cutouts", "oracle_events"],
     settings=("anomaly",),
 )
-def _figure_10(view: View, label_events: pa.Table) -> Shown:
+def _figure_10(view: View, oracle_events: pa.Table) -> Shown:
     """The first five galaxies of each query by falling acquisition, and the score they were given; round 0 is the seed
     sample."""
     from galaxy_assets.figures.plates import query_history
 
-    if not label_events.num_rows:
+    if not oracle_events.num_rows:
         raise NotApplicable("nobody was asked: the survey has no labels or votes for the simulated oracle")
-    rows = figure_tables.queries_shown(label_events, _EXAMPLES)
+    rows = figure_tables.queries_shown(oracle_events, _EXAMPLES)
     images = view.images([row["galaxy_id"] for row in rows])
     high = {r: [row["score"] for row in rows if row["round"] == r].count(5) for r in {row["round"] for row in rows}}
     scores = [row["score"] for row in rows]
-    mean = float(np.mean(label_events["score"].to_numpy()))
+    mean = float(np.mean(oracle_events["score"].to_numpy()))
     return Shown(
         rows,
         query_history(images, scores, [row["round"] for row in rows]),
         f"Active learning at work: the seed sample, then {max(high)} queries of up to {view.survey.anomaly.per_round} "
         f"galaxies, of which the first {_EXAMPLES} by acquisition are drawn. The box under each holds the score that "
-        f"the oracle gave, 0 to 5; of the {label_events.num_rows:,} scores given, the mean is {mean:.2f}.",
+        f"the oracle gave, 0 to 5; of the {oracle_events.num_rows:,} scores given, the mean is {mean:.2f}.",
         {
-            "labels": label_events.num_rows,
+            "labels": oracle_events.num_rows,
             "queries": max(high),
             "mean score": mean,
             "shown with score 5": scores.count(5),

@@ -13,7 +13,16 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
-from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture, result, survey_asset
+from galaxy_assets.assets.survey_asset import (
+    EVERY_BATCH,
+    FITTED_ON,
+    TRAINED_ON,
+    Lake,
+    check,
+    picture,
+    result,
+    survey_asset,
+)
 from galaxy_assets.lake.checkpoints import Training, chosen_checkpoint, file_sha256
 from galaxy_assets.lake.pixels import PixelStack
 from galaxy_assets.lake.tables import column_to_vectors, digest, read_table, vectors_to_column
@@ -89,10 +98,10 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         "4_representation",
         paper="4.1, Table 1",
         by="init",
-        reads={"cutouts": EVERY_BATCH, "clean_galaxies": {}},
+        reads={"cutouts": EVERY_BATCH | TRAINED_ON, "clean_galaxies": EVERY_BATCH | TRAINED_ON},
         after=others,
         settings=[recipe, survey.rgz_checkpoint or ""],
-        version=_VERSION,
+        version="3",
         kinds=("safetensors", "parquet"),
         gpu=True,
         retry=True,
@@ -221,7 +230,6 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         key = context.partition_key.keys_by_dimension
         row, path = chosen_checkpoint(byol_checkpoints, lake.layout.root)
         kept = clean_galaxies.filter(clean_galaxies["kept"])
-        kept = kept.filter(pa.compute.equal(kept["batch"], key["batch"]))
         pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
         encoder = load_encoder(path)
         features = embed(
@@ -234,10 +242,17 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         table = with_vectors(kept, key["init"], features)
         return result(table, metadata={"epoch": row["epoch"], "recipe": row["recipe"], "features": features.shape[1]})
 
-    @survey_asset(survey, "4_representation", paper="4.2", by="init", reads=["embeddings"], settings=[survey.variance])
-    def pca_model(context: dg.AssetExecutionContext, lake: Lake, embeddings: pa.Table):
+    @survey_asset(
+        survey,
+        "4_representation",
+        paper="4.2",
+        by="init",
+        reads={"embeddings": FITTED_ON, "byol_checkpoints": {}},
+        settings=[survey.variance],
+    )
+    def pca_model(context: dg.AssetExecutionContext, lake: Lake, embeddings: pa.Table, byol_checkpoints: pa.Table):
         """The principal components that hold the survey's share of the variance (95 % in the paper), as rows: the mean
-        and then each component with its explained variance."""
+        and then each component with its explained variance. Fitted to the embeddings of the chosen checkpoint."""
         from galaxy_assets.figures.curves import variance
         from galaxy_assets.science import pca
 

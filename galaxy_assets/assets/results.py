@@ -35,7 +35,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             "class_membership": per_start,
             "cluster_labels": per_start,
             "cluster_summary": per_start,
-            "label_events": {},
+            "oracle_events": {},
             "anomaly_recall": {},
         },
         settings=[survey, fingerprint()],

@@ -9,10 +9,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
-from galaxy_assets.assets.survey_asset import EVERY_BATCH, Lake, check, picture, result, survey_asset
+from galaxy_assets.assets.survey_asset import (
+    EVERY_BATCH,
+    FITTED_ON,
+    ONE_START,
+    Lake,
+    check,
+    markdown,
+    picture,
+    result,
+    survey_asset,
+)
 from galaxy_assets.atomic import replacing
 from galaxy_assets.lake.tables import column_to_vectors, vectors_to_column
 from galaxy_assets.science import clusters, worksheet
+from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.surveys.model import Survey
 
 _EXAMPLES = 8
@@ -34,48 +45,88 @@ SUMMARY = pa.schema(
         ("accuracy_overall", pa.float64()),
     ]
 )
+DRIFT = pa.schema(
+    [
+        ("name", pa.string()),
+        ("value", pa.float64()),
+        ("fitted", pa.float64()),
+        ("limit", pa.float64()),
+        ("exceeded", pa.bool_()),
+        ("words", pa.string()),
+    ]
+)
 
 
 def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`umap`, `cluster_model`, `cluster_gallery`, `vote_fractions`, `cluster_worksheet`, `cluster_summary`,
-    `class_membership`, `training_candidates` (init) and `cluster_labels` (batch x init) of a survey."""
-    labelling = survey.labelling
+    """`umap_model`, `cluster_model`, `cluster_gallery`, `vote_fractions`, `cluster_worksheet`, `cluster_summary`,
+    `class_membership`, `training_candidates` (init), `umap`, `cluster_labels` (batch x init) and `batch_drift` (batch)
+    of a survey."""
+    labelling, main = survey.labelling, {"init": survey.main_start_weights}
+
+    def components(embeddings: pa.Table, pca_model: pa.Table) -> np.ndarray:
+        """The embeddings in principal components, (N, K) float32: a refit does not wait for `pca_features`."""
+        from galaxy_assets.science.pca import table_to_model
+
+        return table_to_model(pca_model).transform(column_to_vectors(embeddings["vector"]))
 
     @survey_asset(
         survey,
         "6_structure",
         paper="3.2, Figures 4-6",
         by="init",
-        reads=["pca_features"],
+        reads={"embeddings": FITTED_ON, "pca_model": {}},
         settings=[survey.umap],
         kinds=("umap", "parquet"),
     )
-    def umap(context: dg.AssetExecutionContext, pca_features: pa.Table):
-        """A map of the representation in two dimensions, for looking only."""
-        from galaxy_assets.science.projection import umap_xy
+    def umap_model(embeddings: pa.Table, pca_model: pa.Table) -> dg.MaterializeResult[pa.Table]:
+        """A map of the representation in two dimensions, for looking only: where every galaxy lies that there was when
+        it was fitted, and what later deliveries are placed by."""
+        from galaxy_assets.science.projection import feature_keys, fit_map, map_to_table
 
-        xy = umap_xy(column_to_vectors(pca_features["vector"]), survey.umap)
-        table = pca_features.select(["galaxy_id", "batch", "init"])
-        table = table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
+        keys = feature_keys(column_to_vectors(embeddings["vector"]))
+        fitted = map_to_table(fit_map(components(embeddings, pca_model), keys, survey.umap))
+        table = embeddings.select(["galaxy_id", "batch", "init"])
+        for name in fitted.column_names:
+            table = table.append_column(name, fitted[name])
         return result(table)
+
+    @survey_asset(
+        survey,
+        "6_structure",
+        paper="3.2, Figures 4-6",
+        by="batch_init",
+        reads=["embeddings", "pca_features", "umap_model"],
+        settings=[survey.umap],
+        version="2",
+    )
+    def umap(embeddings: pa.Table, pca_features: pa.Table, umap_model: pa.Table) -> dg.MaterializeResult[pa.Table]:
+        """Where the batch's galaxies lie on the map."""
+        from galaxy_assets.science.projection import feature_keys, table_to_map
+
+        keys = feature_keys(column_to_vectors(embeddings["vector"]))
+        xy = table_to_map(umap_model).place(column_to_vectors(pca_features["vector"]), keys, survey.umap)
+        table = pca_features.select(["galaxy_id", "batch", "init"])
+        return result(table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1])))
 
     @survey_asset(
         survey,
         "6_structure",
         paper="6.1",
         by="init",
-        reads=["pca_features"],
+        reads={"embeddings": FITTED_ON, "pca_model": {}},
         settings=[survey.mixture],
         kinds=("scikitlearn", "parquet"),
         checks={"converged": "The best start of the mixture converged."},
     )
-    def cluster_model(context: dg.AssetExecutionContext, pca_features: pa.Table):
+    def cluster_model(context: dg.AssetExecutionContext, embeddings: pa.Table, pca_model: pa.Table):
         """The Bayesian Gaussian mixture, a row per component: weight, mean, Cholesky factor of the precision and the
-        parameters of its posterior. Components are numbered by falling weight."""
+        parameters of its posterior, and which share of all fitted galaxies is unsure (below probability one half).
+        Components are numbered by falling weight."""
         from galaxy_assets.science import mixture
 
-        model = mixture.fit(column_to_vectors(pca_features["vector"]), survey.mixture)
-        k = len(model.weights)
+        features = components(embeddings, pca_model)
+        model = mixture.fit(features, survey.mixture)
+        k, unsure = len(model.weights), float((model.probabilities(features).max(axis=1) < 0.5).mean())
         table = pa.table(
             {
                 "init": [context.partition_key] * k,
@@ -87,6 +138,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
                 "degrees_of_freedom": model.degrees_of_freedom,
                 "mean_precision": model.mean_precision,
                 "lower_bound": [model.lower_bound] * k,
+                "unsure": [unsure] * k,
                 "converged": [model.converged] * k,
                 "iterations": pa.array([model.iterations] * k, pa.int32()),
             }
@@ -137,6 +189,56 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         table = table.append_column("probabilities", vectors_to_column(probabilities))
         unsure = float((probabilities.max(axis=1) < 0.5).mean()) if len(probabilities) else 0.0
         return result(table, metadata={"members below probability 0.5": unsure})
+
+    @survey_asset(
+        survey,
+        "6_structure",
+        paper="9; not in the paper",
+        by="batch",
+        reads={
+            "cutouts": {},
+            "embeddings": main,
+            "pca_model": main | ONE_START,
+            "cluster_labels": main,
+            "cluster_model": main | ONE_START,
+        },
+        settings=[survey.drift, survey.main_start_weights],
+        checks={"no_drift": "The delivery is like what the models were fitted to; otherwise retraining is advised."},
+    )
+    def batch_drift(
+        cutouts: pa.Table,
+        embeddings: pa.Table,
+        pca_model: pa.Table,
+        cluster_labels: pa.Table,
+        cluster_model: pa.Table,
+    ):
+        """How far the delivery is from what the models of the main start weights were fitted to: variance outside the
+        components, distance and shift within them, members without a clear cluster, images that keep their frame."""
+        from galaxy_assets.science.drift import drift
+        from galaxy_assets.science.pca import table_to_model
+
+        outcomes = [outcome for outcome in cutouts["outcome"].to_pylist() if outcome not in WITHOUT_PIXELS]
+        measures = []
+        if embeddings.num_rows:
+            measures = drift(
+                column_to_vectors(embeddings["vector"]),
+                table_to_model(pca_model),
+                unsure=float((cluster_labels["probability"].to_numpy() < 0.5).mean()),
+                unsure_fitted=cluster_model["unsure"][0].as_py(),
+                fallback=sum(outcome.startswith("fallback") for outcome in outcomes) / len(outcomes),
+                limits=survey.drift,
+            )
+        columns = ("name", "value", "fitted", "limit", "exceeded", "words")
+        table = pa.Table.from_pylist(
+            [{name: getattr(measure, name) for name in columns} for measure in measures], schema=DRIFT
+        )
+        found = [f"{m.words} {m.value:.2f}, limit {m.limit:.2f}" for m in measures if m.exceeded]
+        said = f"retrain: {'; '.join(found)}" if found else f"{embeddings.num_rows} galaxies like the fitted ones"
+        return result(
+            table,
+            metadata={**{m.name: m.value for m in measures}, "evidence": dg.MetadataValue.md(markdown(table))},
+            checks=[check("no_drift", not found, said, warn=True)],
+        )
 
     @survey_asset(
         survey,
@@ -237,7 +339,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         paper="6.2, 6.3, Table 2",
         by="init",
         reads=["cluster_labels"],
-        files=True,
         checks={
             "rows_match": "Every row of the worksheet is about a cluster of today.",
             "labels_are_classes": "Every label in the worksheet is one of the survey's evaluation classes.",
@@ -273,15 +374,15 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         "6_structure",
         paper="6.2, 6.3, 8.3, Table 2, Figure 15",
         by="init",
-        reads=[
-            "cluster_labels",
-            "cluster_model",
-            "cluster_worksheet",
-            "vote_fractions",
-            "evaluation_subset",
-            "artefact_map",
-            "umap",
-        ],
+        reads={
+            "cluster_labels": {},
+            "cluster_model": {},
+            "cluster_worksheet": {},
+            "vote_fractions": {},
+            "evaluation_subset": {},
+            "artefact_map": EVERY_BATCH,
+            "umap": {},
+        },
         settings=[labelling],
         checks={"clusters_used": "At least half of the mixture's components have members."},
     )
@@ -418,9 +519,11 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         return result(table, metadata=picture(lake, survey, sheet(images, titles), "training_candidates", init))
 
     return [
+        umap_model,
         umap,
         cluster_model,
         cluster_labels,
+        batch_drift,
         cluster_gallery,
         vote_fractions,
         cluster_worksheet,

@@ -12,9 +12,11 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.assets.outside import outside
 from galaxy_assets.lake.checkpoints import Training
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.pixels import PixelStore
+from galaxy_assets.lake.provenance import as_read, made_by, with_origin
 from galaxy_assets.lake.tables import digest
 from galaxy_assets.surveys.model import Settings, Survey
 
@@ -61,6 +63,15 @@ class Lake(dg.ConfigurableResource):
 EVERY_BATCH = {"every_batch": True}
 """Input metadata for an asset per start weights that reads an asset per batch: it reads all batches."""
 
+ONE_START = {"one_start": True}
+"""For an asset per batch that reads an asset per start weights, beside {"init": NAME}: it reads that one alone."""
+
+FITTED_ON = {"pinned": "refit"}
+"""Input metadata for a model: what it is fitted on. New data does not make it outdated, until a refit is asked for."""
+
+TRAINED_ON = {"pinned": "retrain"}
+"""The same for what is trained, until a retraining is asked for."""
+
 
 def partitions(survey: Survey, by: Partitioned) -> dg.PartitionsDefinition | None:
     """`batch`: what was delivered together (dynamic); `init`: the start weights (static)."""
@@ -84,7 +95,7 @@ def survey_asset(
     gpu: bool = False,
     checks: Mapping[str, str] | None = None,
     retry: bool = False,
-    files: bool = False,
+    freshness: dg.FreshnessPolicy | None = None,
     version: str = "1",
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare the decorated function as the asset of its name, under the survey's key prefix.
@@ -94,13 +105,14 @@ def survey_asset(
     step : the group, shared by all surveys; groups sort in the order of the paper.
     paper : section of Mohale & Lochner (2023), appended to the function's docstring as the description.
     by : partitions, see `partitions`.
-    reads : inputs from the same survey by name, with metadata for the I/O manager ({"init": NAME}) or EVERY_BATCH.
+    reads : inputs from the same survey by name, with metadata: {"init": NAME} and {"allow_missing": True} for the I/O
+        manager, EVERY_BATCH, ONE_START, FITTED_ON, TRAINED_ON.
     after : lineage without a table (pixels, another survey's checkpoints).
     settings : what of the survey decides the content; hashed into the code version, so that Dagster calls the asset
         outdated when the survey's YAML changes in just these.
     checks : name -> description of the checks the function reports in its result. The function must then carry no
         return annotation: Dagster 1.13 rejects a value annotated beside checks.
-    files : the asset reads files that Dagster does not know of, so the main job always runs it.
+    freshness : how old the asset may become, shown in the UI.
     version : raise it when the function's code changes what it returns.
     """
     read = dict(reads) if isinstance(reads, Mapping) else {name: {} for name in reads}
@@ -108,6 +120,8 @@ def survey_asset(
     def declare(function: Callable[..., Any]) -> dg.AssetsDefinition:
         key = dg.AssetKey([survey.name, function.__name__])
         fingerprint = "-".join(s.fingerprint() if isinstance(s, Settings) else str(s) for s in settings)
+        code = f"{version}-{fingerprint}" if fingerprint else version
+        recorded = _with_origin(function, survey, code)
         return dg.asset(
             key=key,
             group_name=f"step_{step}",
@@ -117,22 +131,48 @@ def survey_asset(
                 name: dg.AssetIn(
                     key=dg.AssetKey([survey.name, name]),
                     metadata=meta,
-                    partition_mapping=dg.AllPartitionMapping() if meta.get("every_batch") else None,
+                    partition_mapping=_mapping(meta),
                 )
                 for name, meta in read.items()
             },
             deps=list(after),
-            code_version=f"{version}-{fingerprint}" if fingerprint else version,
+            code_version=code,
             kinds=set(kinds) | ({"pytorch"} if gpu else set()),
             pool="gpu" if gpu else None,
             op_tags=GPU_TAGS if gpu else None,
             check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in (checks or {}).items()],
             # a step process killed by the kernel is started again and resumes from its last whole epoch
             retry_policy=dg.RetryPolicy(max_retries=1, delay=5) if retry else None,
-            tags={"survey": survey.name, **({READS_FILES: "true"} if files else {})},
-        )(_stopped_for_good(function) if retry else function)
+            tags={"survey": survey.name},
+            owners=[survey.owner or f"team:{survey.name}"],
+            freshness_policy=freshness,
+        )(_stopped_for_good(recorded) if retry else recorded)
 
     return declare
+
+
+def _mapping(how: Mapping[str, Any]) -> dg.PartitionMapping | None:
+    """Which partitions of an input are read; None where Dagster's own rule is meant."""
+    if how.get("every_batch"):
+        return dg.AllPartitionMapping()
+    return dg.SpecificPartitionsPartitionMapping([how["init"]]) if how.get("one_start") else None
+
+
+def _with_origin(function: Callable[..., Any], survey: Survey, code: str) -> Callable[..., Any]:
+    """Make the function's table carry what it was made from (`lake.provenance`)."""
+
+    @functools.wraps(function)
+    def asset(*arguments: Any, **inputs: Any) -> dg.MaterializeResult:
+        tables = {name: as_read(value) for name, value in inputs.items() if isinstance(value, pa.Table)}
+        lake, context = inputs.get("lake"), arguments[0] if arguments else None
+        # asked before the function reads, so that what changes meanwhile shows as a change
+        partition = str(context.partition_key) if context is not None and context.has_partition_key else None
+        files = outside(survey, function.__name__, partition, lake.layout) if lake is not None else {}
+        made = function(*arguments, **inputs | {name: table for name, (table, _) in tables.items()})
+        versions = {name: version for name, (_, version) in tables.items()}
+        return made._replace(value=with_origin(made.value, made_by(code, versions, files, made.data_version.value)))
+
+    return asset
 
 
 def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,7 +188,6 @@ def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
     return asset
 
 
-READS_FILES = "galaxy_assets/reads_files"
 INTERRUPTED = "interrupted; run it again to go on from here"
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from galaxy_assets.cli.arguments import moment
 from galaxy_assets.export import What
 from galaxy_assets.export import export as write_export
 
@@ -19,6 +20,9 @@ def export(
     first: Annotated[int | None, typer.Option(min=1, help="rows at most; of candidates, of each cluster")] = None,
     cluster: Annotated[int | None, typer.Option(min=0, help="which one, for `cluster`")] = None,
     init: Annotated[str | None, typer.Option(help="start weights, for candidates and cluster; the main ones")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="the ranking as the labels recorded by this time make it, ISO 8601")
+    ] = None,
     images: Annotated[
         bool, typer.Option("--images", help="the cutouts too, as PNG; candidates have them always")
     ] = False,
@@ -30,7 +34,9 @@ def export(
     Example: galaxy-assets export ranking sdss_gz1 --to top200 --first 200 --images
     """
     try:
-        table = write_export(what, survey, to, first=first, cluster=cluster, init=init, images=images)
+        table = write_export(
+            what, survey, to, first=first, cluster=cluster, init=init, images=images, until=moment(until)
+        )
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(f"{to}: {table.num_rows} galaxies{' with images' if 'image' in table.column_names else ''}")

@@ -5,7 +5,6 @@ Belongs here: the sub-commands with their arguments and printed answers. Does no
 """
 
 import getpass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +15,10 @@ from pyarrow import csv as arrow_csv
 from pydantic import ValidationError
 
 from galaxy_assets.atomic import replacing
-from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.cli.arguments import chosen_surveys, moment
 from galaxy_assets.lake.label_events import Imported, LabelLog, known_galaxies
 from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import data_version
+from galaxy_assets.lake.provenance import data_version
 from galaxy_assets.science.labels import standing
 from galaxy_assets.surveys.model import Survey
 from galaxy_assets.surveys.readers.label_files import ZooniverseAnswers
@@ -187,13 +186,7 @@ def _meaning(task: str, answers: list[str], id_key: str | None) -> ZooniverseAns
 
 def _events(survey: str, until: str | None) -> pa.Table:
     chosen_surveys([survey])
-    try:
-        time = datetime.fromisoformat(until) if until else None
-    except ValueError as error:
-        raise typer.BadParameter(f"--until {until} is not ISO 8601, for instance 2026-01-31T12:00") from error
-    if time is not None and time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return LabelLog(Layout.default().labels(survey)).read(time)
+    return LabelLog(Layout.default().labels(survey)).read(moment(until))
 
 
 def _said(row: dict) -> str:

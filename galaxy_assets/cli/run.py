@@ -22,13 +22,14 @@ from galaxy_assets.lake.layout import Layout
 from galaxy_assets.surveys.model import Survey, SurveyError, data_root, load_surveys
 
 if TYPE_CHECKING:
-    from galaxy_assets.automation import Outcome
+    from galaxy_assets.automation.main_job import Outcome
+    from galaxy_assets.automation.outdated import Follow
 
 log = logging.getLogger("galaxy_assets")
 
 # what of `results` is printed at the end of a run: images, accuracies, clusters, the ranking; the rest is in the table
 _FOUND = re.compile(r"D1|D3|E7:\w+|(C2|C3|C8):\w+|A3|A7:\d+(:\w+)?|A8:\d+")
-_MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-"}
+_MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-", "held": "!", "arriving": "?"}
 
 
 def _start_logging() -> None:
@@ -38,17 +39,24 @@ def _start_logging() -> None:
     log.setLevel(logging.INFO)
 
 
-def run(surveys: Annotated[list[str], typer.Argument(help="names of surveys, in the order to run them")]) -> None:
+def run(
+    surveys: Annotated[list[str], typer.Argument(help="names of surveys, in the order to run them")],
+    refit: Annotated[
+        bool, typer.Option("--refit", help="fit PCA, mixture and map, and the oracle's session, to all deliveries")
+    ] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="train on all deliveries too, and refit")] = False,
+) -> None:
     """Materialise surveys from their images to their results.
 
-    What is up to date is not run again, so the same command resumes a run that was stopped.
+    What is up to date is not run again, so the same command resumes a run that was stopped. New deliveries are embedded
+    by the networks there are, and take their place in the models there are, until a refit or retraining is asked for.
 
     Example: galaxy-assets run demo_optical demo_radio
     """
     chosen = chosen_surveys(surveys)
     _start_logging()
     try:
-        failed = _materialise(chosen)
+        failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None)
     except KeyboardInterrupt:
         typer.echo("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
@@ -103,10 +111,10 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
     return found
 
 
-def _materialise(surveys: list[Survey]) -> int:
+def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
     import dagster as dg
 
-    from galaxy_assets.automation import run_survey
+    from galaxy_assets.automation.main_job import run_survey
     from galaxy_assets.definitions import build_defs
 
     _set_dagster_home()
@@ -114,7 +122,7 @@ def _materialise(surveys: list[Survey]) -> int:
     with dg.DagsterInstance.get() as instance:
         for survey in surveys:
             typer.echo(f"\n{survey.title} ({survey.name})")
-            for outcome in _outcomes(run_survey(defs, survey, instance)):
+            for outcome in _outcomes(run_survey(defs, survey, instance, follow=follow)):
                 if isinstance(outcome, SurveyError):
                     failed += 1
                     typer.echo(f"        {outcome}")
@@ -122,8 +130,8 @@ def _materialise(surveys: list[Survey]) -> int:
                 minutes, seconds = divmod(int(time.perf_counter() - start), 60)
                 what = ", ".join(outcome.assets) + (f" [{outcome.partition}]" if outcome.partition else "")
                 typer.echo(f" {minutes:3d}:{seconds:02d} {_MARK[outcome.status]} {outcome.status:7s} {what}")
-                if outcome.error and outcome.status == "failed":
-                    failed += 1
+                failed += outcome.status in ("failed", "held")
+                if outcome.error and outcome.status != "skipped":
                     typer.echo(f"        {outcome.error}")
     return failed
 
@@ -169,7 +177,4 @@ def _summary(surveys: list[Survey], failed: int) -> None:
         typer.echo(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
         typer.echo(f"  figures: {layout.figure(survey.name, 'x').parent}, all on one page by `make figures`")
     typer.echo("\nLook at it: `make dev`, then http://127.0.0.1:3000. Ask it in SQL:")
-    typer.echo(
-        '  python -c "from galaxy_assets.lake import connect; '
-        f"print(connect().sql('select * from {surveys[0].name}.anomaly_ranking order by rank limit 20'))\""
-    )
+    typer.echo(f'  galaxy-assets query "select * from {surveys[0].name}.anomaly_ranking order by rank" --limit 20')

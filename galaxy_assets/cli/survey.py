@@ -84,7 +84,7 @@ def known() -> None:
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
     for survey in surveys.values():
-        path = (layout.raw / survey.source.path).absolute()
+        path = (layout.raw / (survey.source.mirror or survey.source.path)).absolute()
         typer.echo(f"{survey.name:16s}{survey.title}\n{'':16s}{path}: {_deliveries(survey, path, layout)}")
 
 
@@ -93,8 +93,11 @@ def _deliveries(survey: Survey, path: Path, layout: Layout) -> str:
 
     if survey.source.reader == "simulated" and not path.exists():
         return f"simulated by its first run, deliveries {', '.join(survey.source.batches)}"
+    if survey.source.is_elsewhere and not path.exists():
+        return f"copied from {survey.source.path} by its first run"
     try:
-        batches = open_reader(survey.source, layout.raw).batches()
+        # of a mirror what is there already: a list copies nothing
+        batches = open_reader(survey.source.model_copy(update={"path": str(path)}), layout.raw).batches()
     except SurveyError:
         return "no delivery there"
     return f"{len(batches)} deliver{'y' if len(batches) == 1 else 'ies'}"

@@ -4,7 +4,7 @@ Belongs here: the I/O manager alone. Does not belong here: pixels and checkpoint
 and have stores of their own.
 """
 
-import json
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import dagster as dg
 import pyarrow as pa
 
 from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import read_table, write_table
+from galaxy_assets.lake.provenance import Version, as_input, origin_of, with_origin
+from galaxy_assets.lake.tables import digest, read_table, write_table
 
 
 def partition_path(partitions: dg.PartitionsDefinition | None, key: str | None) -> tuple[str, ...]:
@@ -45,23 +46,27 @@ class ParquetLake(dg.ConfigurableIOManager):
             return
         key = context.partition_key if context.has_partition_key else None
         partitions = context.asset_partitions_def if key is not None else None
-        path = self._path(context.asset_key, partition_path(partitions, key))
-        origin = json.dumps({"asset": context.asset_key.path, "partition": key, "run": context.run_id})
-        write_table(obj.replace_schema_metadata({"galaxy_assets": origin}), path)
+        partition = partition_path(partitions, key)
+        path = self._path(context.asset_key, partition)
+        place = {"asset": "/".join(context.asset_key.path), "partition": "/".join(partition), "run": context.run_id}
+        write_table(with_origin(obj, dataclasses.replace(origin_of(obj), **place)), path)
         context.add_output_metadata({"path": dg.MetadataValue.path(str(path))})
 
     def load_input(self, context: dg.InputContext) -> pa.Table:
         partitions = context.asset_partitions_def if context.has_asset_partitions else None
         keys: Sequence[str | None] = context.asset_partition_keys if context.has_asset_partitions else [None]
         wanted = context.definition_metadata or {}
-        tables, missing = [], []
+        tables, missing, versions = [], [], {}
         for key in keys:
             partition = partition_path(partitions, key)
             if wanted.get("init") is not None and partition[-1] != wanted["init"]:
                 continue
             path = self._path(context.asset_key, partition)
             if path.exists():
-                tables.append(read_table(path).replace_schema_metadata(None))
+                table = read_table(path)
+                made = origin_of(table)
+                versions["/".join(partition)] = Version(made.data or digest(table), made.method)
+                tables.append(table.replace_schema_metadata(None))
             else:
                 missing.append("/".join(partition) or "the table")
         if not tables or (missing and not wanted.get("allow_missing")):
@@ -69,4 +74,4 @@ class ParquetLake(dg.ConfigurableIOManager):
             raise FileNotFoundError(
                 f"{name}: {', '.join(missing) or 'no partition'} not in {self.root}; materialise {name} first"
             )
-        return pa.concat_tables(tables, promote_options="permissive")
+        return as_input(pa.concat_tables(tables, promote_options="permissive"), versions)

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.tables import write_table
@@ -34,6 +33,7 @@ EVENTS = pa.schema(
     [
         ("event", pa.string()),
         ("time", pa.timestamp("us", "UTC")),
+        ("recorded", pa.timestamp("us", "UTC")),
         ("who", pa.string()),
         ("kind", pa.string()),
         ("galaxy_id", pa.string()),
@@ -48,8 +48,9 @@ EVENTS = pa.schema(
         ("acquisition", pa.float64()),
     ]
 )
-"""`kind` is `score` (0-5), `class` (`label`) or `undo` (of the event `undoes`); `ranking_seen` and `model_seen` are the
-data versions of what the person looked at; `round` and `acquisition` are the oracle's."""
+"""`time` is when it was said, `recorded` when the log took it down, later for imported labels. `kind` is `score` (0-5),
+`class` (`label`) or `undo` (of the event `undoes`); `ranking_seen` and `model_seen` are the data versions of what the
+person looked at; `round` and `acquisition` are the oracle's."""
 
 SOURCES = ("cli", "csv", "astronomaly", "zooniverse", "explorer", "oracle")
 _SAYS = {"score": "score", "class": "label", "undo": "undoes"}
@@ -83,7 +84,7 @@ class LabelLog:
         """Keep events, all or none, and return their ids; when it returns they survive the process.
 
         A row has `who`, `kind`, `galaxy_id`, `source` and what its kind says (`score`, `label` or `undoes`), and may
-        have the other columns of EVENTS; `time` is now and `event` a new id where not given.
+        have the other columns of EVENTS; `time` is now and `event` a new id where not given. `recorded` is now.
 
         Raises ValueError, which names the row and what is wrong with it.
         """
@@ -95,7 +96,8 @@ class LabelLog:
         return [row["event"] for row in whole]
 
     def read(self, until: datetime | None = None) -> pa.Table:
-        """The events in EVENTS, by (time, event), each once; those of up to and including `until`, if given.
+        """The events in EVENTS, by (time, event), each once; those recorded up to and including `until`, if given: what
+        a ranking made then could know.
 
         `until` must have a time zone. Raises ValueError if it has none.
         """
@@ -103,14 +105,14 @@ class LabelLog:
             raise ValueError(f"{until} has no time zone; say for instance {until.isoformat()}+00:00")
         while True:
             try:
-                table = _once(_concatenated(self._files()))
+                table = _once(_concatenated(self.files()))
                 break
             except FileNotFoundError:  # merged since it was listed: what it held is in a newer file
                 continue
         return (
             table
             if until is None
-            else table.filter(pc.less_equal(table["time"], pa.scalar(until, EVENTS.field("time").type)))
+            else table.filter(pc.less_equal(table["recorded"], pa.scalar(until, EVENTS.field("recorded").type)))
         )
 
     def undo(self, event: str, who: str, note: str | None = None, source: str = "cli") -> str:
@@ -196,7 +198,7 @@ class LabelLog:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return 0
-            files = self._files()
+            files = self.files()
             if len(files) < 2:
                 return 0
             merged = self.events / f"merged-{uuid.uuid4().hex}.parquet"
@@ -207,7 +209,7 @@ class LabelLog:
                     file.unlink()
             return len(files)
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
         if not self.events.exists():
             return []
         with self._listing(fcntl.LOCK_SH):
@@ -223,6 +225,8 @@ class LabelLog:
 
 def known_galaxies(layout: Layout, survey: str) -> set[str] | None:
     """Ids in the survey's catalogue, None where it was not made yet."""
+    import pyarrow.parquet as pq
+
     files = sorted((layout.lake / survey / "catalogue").glob("[!.]*.parquet"))
     if not files:
         return None
@@ -249,7 +253,7 @@ def _validated(row: Mapping[str, Any], number: int, now: datetime) -> dict[str, 
     if problems:
         raise ValueError(f"row {number} of the label events: {'; '.join(problems)}")
     event = whole["event"] or f"{_prefix(time)}-{uuid.uuid4().hex[:12]}"
-    return whole | {"time": time, "event": event}
+    return whole | {"time": time, "recorded": now, "event": event}
 
 
 def _prefix(time: datetime) -> str:
@@ -283,6 +287,8 @@ def _owner(path: Path) -> str:
 
 
 def _concatenated(files: list[Path]) -> pa.Table:
+    import pyarrow.parquet as pq
+
     return pa.concat_tables([EVENTS.empty_table(), *(pq.ParquetFile(file).read() for file in files)])
 
 

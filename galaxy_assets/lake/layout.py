@@ -7,15 +7,19 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
     surveys/<survey>_artefacts.csv                            a person's review of the proposed artefact regions
     surveys/<survey>_clusters.csv                             what a person says of the clusters
     labels/<survey>/*.csv                                     labels that a person puts there to be imported
+    labels/<survey>/imported/                                 those that were, and what was wrong in them
     labels/<survey>/zooniverse.yaml                           what the answers of a Zooniverse export mean
     labels/<survey>/events/*.parquet                          people's labels as events, see `lake.label_events`
     weights/                                                  weights that were fetched or put there by hand
     lake/<survey>/<asset>.parquet                             a table
+    lake/<survey>/deliveries.parquet                          what a look at the survey's drop found
+    lake/<survey>/.withdrawn/                                 what was made of deliveries that are gone
     lake/<survey>/<asset>/<partition>.parquet                 a partitioned table (batch before init)
     lake/<survey>/pixels/<batch>/                             decoded cutouts
     lake/<survey>/checkpoints/<init>/<recipe>/epoch_020.safetensors
     lake/<survey>/figures/<name>.png                          beside it .pdf and .json of the paper's figures
     lake/<survey>/worksheets/<init>.csv                       templates of what a person may say of the clusters
+    lake/benchmarks/performance/<stage>.parquet               what the benchmarks measured, see docs/performance.md
     figures/index.html                                        the page of all figures
     galaxy.duckdb                                             the read model
 """

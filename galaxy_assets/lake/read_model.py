@@ -5,12 +5,14 @@ Belongs here: publishing and opening it. Does not belong here: any data of its o
 
 import logging
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from galaxy_assets.atomic import replacing
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.surveys.model import load_surveys
+
+if TYPE_CHECKING:
+    import duckdb
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ def publish(layout: Layout) -> list[str]:
 
     Readers that have the old file open keep their snapshot and never wait.
     """
+    import duckdb
+
     views, surveys = [], load_surveys(layout.root)
     with replacing(layout.read_model) as partial, duckdb.connect(partial) as connection:
         for survey in sorted(path for path in layout.lake.glob("[!.]*") if path.is_dir()):
@@ -75,7 +79,7 @@ def _any_file(survey: Path, name: str) -> bool:
     return (survey / f"{name}.parquet").exists() or any((survey / name).rglob("[!.]*.parquet"))
 
 
-def connect(root: Path | str | None = None) -> duckdb.DuckDBPyConnection:
+def connect(root: Path | str | None = None) -> "duckdb.DuckDBPyConnection":
     """Open the read model read-only: `connect().sql("select * from demo_optical.anomaly_ranking order by rank")`.
 
     Parameters
@@ -84,6 +88,8 @@ def connect(root: Path | str | None = None) -> duckdb.DuckDBPyConnection:
 
     Raises FileNotFoundError where nothing was published there yet.
     """
+    import duckdb
+
     layout = Layout(Path(root)) if root is not None else Layout.default()
     if not layout.read_model.exists():
         raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`make demo`)")

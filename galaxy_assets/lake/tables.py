@@ -5,36 +5,27 @@ Belongs here: reading, writing and fingerprinting one table. Does not belong her
 """
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from galaxy_assets.atomic import replacing
 
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write `table` to `path` as zstd Parquet, whole or not at all."""
+    import pyarrow.parquet as pq
+
     with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
 
 def read_table(path: Path) -> pa.Table:
     """Read one Parquet file; its folders' names are not read as partition columns."""
+    import pyarrow.parquet as pq
+
     return pq.ParquetFile(path).read()
-
-
-def data_version(path: Path) -> str | None:
-    """The version of a table's content: `data_version` of the origin in the file's metadata, else its `digest`.
-
-    None where the table was not made yet.
-    """
-    if not path.exists():
-        return None
-    origin = json.loads((pq.read_schema(path).metadata or {}).get(b"galaxy_assets", b"{}"))
-    return origin.get("data_version") or digest(read_table(path))
 
 
 def digest(table: pa.Table) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
@@ -295,6 +294,8 @@ def read_review(path: Path, map_digest: str) -> list[Region]:
     one of those is missing or not a number, a status is unknown, or a box was drawn on another map: a new delivery or a
     changed setting moves every point, and the box would remove other galaxies.
     """
+    import pandas as pd
+
     frame = pd.read_csv(path)
     missing = {"x0", "y0", "x1", "y1", "status", "map"} - set(frame.columns)
     if missing:

@@ -86,7 +86,7 @@ def pick_clusters(summary: pa.Table, cluster: np.ndarray, probability: np.ndarra
 def queries_shown(events: pa.Table, per_round: int) -> list[dict]:
     """The first galaxies of each round by falling acquisition, seeds in the order they were shown (paper Figure 10).
 
-    `events` is `label_events`; returns rows with `round`, `position` (from 1), `galaxy_id`, `score`, `acquisition`.
+    `events` is `oracle_events`; returns rows with `round`, `position` (from 1), `galaxy_id`, `score`, `acquisition`.
     """
     rounds: dict[int, list[dict]] = {}
     for row in events.sort_by("event").to_pylist():

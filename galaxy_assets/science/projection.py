@@ -1,13 +1,22 @@
-"""UMAP, for looking only: clusters, rankings and searches read the principal components (paper 3.2, 4.2)."""
+"""UMAP, for looking only: clusters, rankings and searches read the principal components (paper 3.2, 4.2).
 
+Belongs here: fitting a map, and placing galaxies on a fitted one. Does not belong here: what is drawn on it.
+"""
+
+import hashlib
 import logging
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from galaxy_assets.surveys.model import Umap
 
 log = logging.getLogger(__name__)
+
+_REFERENCE = 20_000  # galaxies whose features the map keeps to place others by: 100 MB of a ResNet-18's
+_BLOCK = 4096  # galaxies placed at once
 
 
 def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
@@ -35,3 +44,111 @@ def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Graph is not fully connected")
         return np.asarray(reducer.fit_transform(features.astype(np.float32)), np.float32)
+
+
+@dataclass(frozen=True)
+class FittedMap:
+    """A UMAP that others can be placed on: where the fitted galaxies lie and the features of up to 20,000 of them.
+
+    Attributes
+    ----------
+    xy : (N, 2) float32.
+    keys : (N,) int64, see `feature_keys`.
+    reference : (M,) int64, rows of the galaxies that the map keeps features of.
+    features : (M, D) float32.
+    """
+
+    xy: np.ndarray
+    keys: np.ndarray
+    reference: np.ndarray
+    features: np.ndarray
+
+    def place(self, features: np.ndarray, keys: np.ndarray, settings: Umap) -> np.ndarray:
+        """Positions of galaxies with features (n, D) and keys (n,), (n, 2) float32.
+
+        A galaxy that the map was fitted to, known by its key, lies where it was. Another one lies at the mean of its
+        nearest fitted neighbours, weighted by UMAP's membership strengths: where umap-learn's `transform` begins,
+        without the optimisation that follows there, so that a galaxy's place depends on no other of its delivery.
+        """
+        from sklearn.neighbors import NearestNeighbors
+
+        order = np.argsort(self.keys, kind="stable")
+        at = order[np.minimum(np.searchsorted(self.keys[order], keys), len(order) - 1)]
+        xy = self.xy[at].copy()
+        new = np.flatnonzero(self.keys[at] != keys)
+        search = NearestNeighbors(n_neighbors=min(settings.n_neighbors, len(self.features)), algorithm="brute")
+        search.fit(self.features)
+        for begin in range(0, len(new), _BLOCK):
+            rows = new[begin : begin + _BLOCK]
+            distances, near = search.kneighbors(features[rows].astype(np.float32))
+            weights = membership_strengths(distances.astype(np.float64))
+            xy[rows] = (weights[:, :, None] * self.xy[self.reference[near]]).sum(axis=1)
+        return xy
+
+
+def fit_map(features: np.ndarray, keys: np.ndarray, settings: Umap) -> FittedMap:
+    """Fit a map to features (N, D) of galaxies with keys (N,); the reference is all of them, or a seeded sample of
+    20,000."""
+    n = len(features)
+    reference = np.arange(n)
+    if n > _REFERENCE:
+        reference = np.sort(np.random.default_rng(settings.seed).choice(n, _REFERENCE, replace=False))
+    return FittedMap(umap_xy(features, settings), keys, reference, features[reference])
+
+
+def membership_strengths(distances: np.ndarray) -> np.ndarray:
+    """Weights (n, k) float64, adding up to one per galaxy, of neighbours at `distances` (n, k), nearest first.
+
+    UMAP's smooth kernel (McInnes et al. 2018, section 3.1) as umap-learn sets it for new points: exp(-d / sigma), with
+    sigma such that the sum over all but the nearest is log2(k). Where a neighbour is at distance zero, it has all the
+    weight.
+    """
+    k = distances.shape[1]
+    low, high = np.zeros(len(distances)), np.full(len(distances), np.inf)
+    sigma = np.maximum(distances.mean(axis=1), np.finfo(np.float64).tiny)
+    for _ in range(64):
+        too_wide = np.exp(-distances[:, 1:] / sigma[:, None]).sum(axis=1) > np.log2(k)
+        low, high = np.where(too_wide, low, sigma), np.where(too_wide, sigma, high)
+        sigma = np.where(np.isinf(high), 2 * low, (low + high) / 2)
+    sigma = np.maximum(sigma, 1e-3 * np.maximum(distances.mean(axis=1), np.finfo(np.float64).tiny))
+    weights = np.exp(-distances / sigma[:, None])
+    here = distances == 0
+    weights = np.where(here.any(axis=1, keepdims=True), here, weights)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def feature_keys(features: np.ndarray) -> np.ndarray:
+    """What a galaxy is known by on a map: a digest of its features (N, D) as stored, float32; (N,) int64.
+
+    Of the embeddings, not of their principal components: the same product of matrices over another number of rows may
+    differ in its last bit.
+    """
+    rows = np.ascontiguousarray(features, np.float32)
+    digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
+    return np.frombuffer(digests, np.int64)
+
+
+def map_to_table(fitted: FittedMap) -> pa.Table:
+    """x, y, features_key and, for the reference, vector; a row per fitted galaxy."""
+    rows = np.full(len(fitted.xy), -1)
+    rows[fitted.reference] = np.arange(len(fitted.reference))
+    flat = pa.array(np.ascontiguousarray(fitted.features, np.float32).reshape(-1))
+    vectors = pa.FixedSizeListArray.from_arrays(flat, fitted.features.shape[1])
+    return pa.table(
+        {
+            "x": fitted.xy[:, 0],
+            "y": fitted.xy[:, 1],
+            "features_key": fitted.keys,
+            "vector": vectors.take(pa.array(rows, mask=rows < 0)),
+        }
+    )
+
+
+def table_to_map(table: pa.Table) -> FittedMap:
+    """The map that the rows of a `umap_model` or `artefact_umap_model` hold."""
+    kept = table["vector"].is_valid()
+    reference = np.flatnonzero(kept.to_numpy(zero_copy_only=False))
+    xy = np.column_stack([table[name].to_numpy() for name in ("x", "y")])
+    vectors = table.filter(kept)["vector"].combine_chunks()
+    features = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
+    return FittedMap(xy, table["features_key"].to_numpy(), reference, features)

@@ -6,15 +6,17 @@ numbers (`science.checklist`).
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_assets.science.checklist import Check, checklist, checklist_for
 from galaxy_assets.surveys.model import Anomaly, Settings, Survey
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = pa.schema(
     [
@@ -94,7 +96,7 @@ def _table_1(survey: Survey) -> Observed:
 
 def _images(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed]:
     catalogue, clean, subset = tables["catalogue"], tables["clean_galaxies"], tables["evaluation_subset"]
-    delivered = catalogue.filter(pc.fill_null(pc.not_equal(catalogue["problem"], "missing_file"), True)).num_rows
+    delivered = catalogue.num_rows
     kept = clean.filter(clean["kept"])["galaxy_id"]
     voted = tables["volunteer_votes"]["galaxy_id"].combine_chunks()
     yield Observed("D1", delivered)
@@ -203,7 +205,7 @@ _RECALL = {
 
 
 def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed]:
-    recall, events = tables["anomaly_recall"], tables["label_events"].to_pandas()
+    recall, events = tables["anomaly_recall"], tables["oracle_events"].to_pandas()
     found = recall["found"].to_numpy()
     unshown = recall["found_unshown"].drop_null().to_numpy()
     total = int(found[-1]) if len(found) else 0
@@ -225,7 +227,7 @@ def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Obser
             yield Observed(f"A8:{n}", unshown[n - 1], f"{what} in the first {n} that the oracle never saw")
 
 
-def first_majority(events: pd.DataFrame, anomaly: Anomaly) -> float:
+def first_majority(events: "pd.DataFrame", anomaly: Anomaly) -> float:
     """The first query most of whose galaxies the oracle scored as true anomalies do; inf if there is none.
 
     Counted from 1, the seeds. `events` holds round (from 0) and score; a true anomaly scores at least five times the

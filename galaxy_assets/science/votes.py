@@ -13,7 +13,6 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -198,6 +197,8 @@ def normalise(table: pa.Table, campaign: str) -> pa.Table:
 
     Raises VotesError, which names the columns, if columns are missing or hold something else than votes.
     """
+    import pandas as pd
+
     kaggle = campaign == "gz2" and "GalaxyID" in table.column_names
     wanted = kaggle_columns() if kaggle else delivered_columns(campaign)
     missing = [name for name in wanted if name not in table.column_names]

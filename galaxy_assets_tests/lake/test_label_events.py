@@ -152,7 +152,7 @@ def test_replay_shows_what_stood_then_and_an_undo_restores(log):
     log.append([score("b", 5, source="oracle", who="volunteers", round=2, acquisition=0.5)])
     undo = log.undo(event, "ben", "mistaken")
     redo = log.undo(undo, "ann")
-    moments = [row["time"] for row in log.read().to_pylist()]
+    moments = [row["recorded"] for row in log.read().to_pylist()]
     held = [{r["galaxy_id"]: r["score"] for r in standing(log.read(moment)).to_pylist()} for moment in moments]
     assert held == [{"a": 1.0}, {"a": 1.0, "b": 5.0}, {"b": 5.0}, {"a": 1.0, "b": 5.0}]
     assert log.read().to_pylist()[-1]["undoes"] == undo and ids(log.read())[-1] == redo

@@ -1,0 +1,78 @@
+"""`status`: how far the surveys are, and what would be made now and why.
+
+Belongs here: what is printed. Does not belong here: the rule (`automation.outdated`), the ledger
+(`automation.deliveries`).
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.tables import read_table
+from galaxy_assets.surveys.model import Survey, load_surveys
+
+_SHOWN = 12  # lines of what is outdated; the rest is counted
+
+
+def status(
+    surveys: Annotated[
+        list[str] | None, typer.Argument(help="names of surveys; all with tables when not given")
+    ] = None,
+) -> None:
+    """Say how far surveys are: deliveries, what is outdated and why, and which deliveries have drifted.
+
+    Example: galaxy-assets status sdss_gz1
+    """
+    from galaxy_assets.definitions import build_defs
+
+    layout = Layout.default()
+    names = surveys or [name for name in load_surveys(layout.root) if (layout.lake / name).is_dir()]
+    if not names:
+        typer.echo("nothing was run yet; `galaxy-assets run demo_optical` makes a first survey")
+        return
+    graph = build_defs(layout.root).resolve_asset_graph()
+    for survey in chosen_surveys(names):
+        typer.echo(f"\n{survey.title} ({survey.name})")
+        rows = _ledger(survey, layout)
+        _say_deliveries(rows)
+        made = {path.stem for path in (layout.lake / survey.name / "catalogue").glob("[!.]*.parquet")}
+        _say_outdated(survey, layout, graph, sorted(made | {r["delivery"] for r in rows if r["state"] == "whole"}))
+        _say_drift(survey, layout)
+
+
+def _ledger(survey: Survey, layout: Layout) -> list[dict[str, Any]]:
+    path = layout.table(survey.name, "deliveries")
+    return read_table(path).to_pylist() if path.exists() else []
+
+
+def _say_deliveries(rows: list[dict[str, Any]]) -> None:
+    states = [row["state"] for row in rows]
+    counts = [f"{states.count(state)} {state}" for state in ("whole", "arriving", "held", "gone") if state in states]
+    typer.echo(f"  deliveries  {', '.join(counts) or 'none seen yet'}")
+    for row in rows:
+        if row["state"] in ("arriving", "held"):
+            typer.echo(f"      {row['delivery']} is {row['state']}: {row['reason']}")
+
+
+def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]) -> None:
+    from galaxy_assets.automation.outdated import Outdated
+
+    rule = Outdated(graph, survey, layout, batches)
+    keys = [key for key in graph.toposorted_asset_keys if key.path[0] == survey.name]
+    tables = [(key, partition) for key in keys for partition in rule.partitions(key)]
+    outdated = [(key, partition, why) for key, partition in tables if (why := rule.known(key, partition))]
+    typer.echo(f"  tables      {len(tables) - len(outdated)} of {len(tables)} are up to date")
+    for key, partition, why in outdated[:_SHOWN]:
+        typer.echo(f"      {'/'.join([key.path[-1], *partition])}: {why}")
+    if len(outdated) > _SHOWN:
+        typer.echo(f"      and {len(outdated) - _SHOWN} more; `galaxy-assets run {survey.name}` makes them")
+
+
+def _say_drift(survey: Survey, layout: Layout) -> None:
+    for path in sorted((layout.lake / survey.name / "batch_drift").glob("[!.]*.parquet")):
+        over = [row for row in read_table(path).to_pylist() if row["exceeded"]]
+        if over:
+            found = ", ".join(f"{row['words']} {row['value']:.2f} (limit {row['limit']:.2f})" for row in over)
+            typer.echo(f"  drift       {path.stem}: {found}; `galaxy-assets run {survey.name} --retrain`")

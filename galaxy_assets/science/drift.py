@@ -1,0 +1,66 @@
+"""Whether a delivery is like what the models were fitted to, measured without labels.
+
+Belongs here: the measures and their verdict. Does not belong here: what follows from it (a person decides to retrain).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from galaxy_assets.science.pca import PcaModel
+from galaxy_assets.surveys.model import DriftLimits
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of a delivery, its value on what the models were fitted to, and the limit; `words` say what it is."""
+
+    name: str
+    value: float
+    fitted: float
+    limit: float
+    words: str
+
+    @property
+    def exceeded(self) -> bool:
+        return self.value > self.limit
+
+
+def drift(
+    features: np.ndarray,
+    model: PcaModel,
+    *,
+    unsure: float,
+    unsure_fitted: float,
+    fallback: float,
+    limits: DriftLimits,
+) -> list[Measure]:
+    """Measures of a delivery of N galaxies.
+
+    Parameters
+    ----------
+    features : (N, D) float, as the components were fitted to (`embeddings`).
+    unsure, unsure_fitted : share of galaxies whose most probable cluster has less than one half, of the delivery and of
+        those that the mixture was fitted to.
+    fallback : share of images that keep their original frame.
+
+    Returns, in units of what they are for the fitted galaxies: the variance outside the components, the squared
+    Mahalanobis distance within them, and the root mean square over components of the shift of the mean, in standard
+    deviations, of which the part expected of N galaxies by chance is taken off.
+    """
+    n, k = len(features), len(model.components)
+    centred = (features - model.mean).astype(np.float64)
+    within = centred @ model.components.T.astype(np.float64)
+    variance = model.explained_variance.astype(np.float64)
+    total = variance.sum() / model.explained_variance_ratio.sum(dtype=np.float64)
+    outside = max(total - variance.sum(), np.finfo(np.float32).eps * total)
+    residual = np.maximum((centred**2).sum(axis=1) - (within**2).sum(axis=1), 0)
+    shift = (within.mean(axis=0) ** 2 / variance).mean() - 1 / n
+    distance = (within**2 / variance).sum(axis=1).mean() / k
+    return [
+        Measure("residual", float(residual.mean() / outside), 1.0, limits.spread, "variance outside the components"),
+        Measure("distance", float(distance), 1.0, limits.spread, "squared distance from the mean within them"),
+        Measure("shift", float(np.sqrt(max(shift, 0))), 0.0, limits.shift, "shift of the mean, standard deviations"),
+        Measure("unsure", unsure, unsure_fitted, unsure_fitted + limits.unsure, "share of unsure members"),
+        Measure("fallback", fallback, 0.0, limits.fallback, "share of images that keep their original frame"),
+    ]
