@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env demo real figures dev test check bench representation fidelity lock clean
+.PHONY: env demo real figures explore dev test test-browser check bench representation fidelity lock clean
 
 # the stamp is newer than the lock only when the whole environment was installed
 env: $(VENV)/installed
@@ -36,12 +36,20 @@ real: env $(DAGSTER_HOME)/dagster.yaml
 figures: env
 	$(BIN)/galaxy-assets figures $(SURVEY)
 
+# the explorer, a page in your browser; OPTIONS="--port 9000" and others
+explore: env
+	$(BIN)/galaxy-assets explore $(OPTIONS)
+
 # the UI over the same store, on loopback
 dev: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
 test: env
 	$(BIN)/python -m pytest
+
+# the explorer in Chromium, which must be installed; GALAXY_ASSETS_FINISHED_DATA names a data folder to test on as well
+test-browser: env
+	$(BIN)/python -m pytest -m browser galaxy_assets_tests/explorer
 
 check: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/ruff check .

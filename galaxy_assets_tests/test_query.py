@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
-from galaxy_assets.cli.query import connect_to_read
 from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.query import connect_to_read
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.lake.tables import read_table, write_table
 

@@ -25,8 +25,10 @@ def test_every_make_target_quoted_is_one():
     assert {t[1] for t in targets} == {
         "demo",
         "dev",
+        "explore",
         "figures",
         "test",
+        "test-browser",
         "real",
         "check",
         "bench",

@@ -6,7 +6,7 @@ commands do.
 
 import typer
 
-from galaxy_assets.cli import export, fetch, figures, labels, query, run, similar, status, survey
+from galaxy_assets.cli import explore, export, fetch, figures, labels, query, run, similar, status, survey
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
 app.command()(run.run)
@@ -17,5 +17,6 @@ app.add_typer(labels.app, name="labels")
 app.command()(query.query)
 app.command()(export.export)
 app.command()(similar.similar)
+app.command()(explore.explore)
 app.command()(figures.figures)
 app.command()(run.real)

@@ -1,7 +1,7 @@
 """`query`: SQL over the lake.
 
-Belongs here: the connection that a query runs in, which reads the lake and can do nothing else, and its answer as text
-or as a file. Does not belong here: the views (`lake.read_model`).
+Belongs here: the answer as text or as a file. Does not belong here: how a person's query is asked (`lake.query`), the
+views (`lake.read_model`).
 """
 
 from pathlib import Path
@@ -12,8 +12,8 @@ import pyarrow as pa
 import typer
 
 from galaxy_assets.atomic import replacing
-from galaxy_assets.lake import connect
 from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.query import QueryError, ask, connect_to_read
 from galaxy_assets.lake.tables import write_table
 
 _SHOWN = 40  # rows of an answer without --limit; duckdb shows the first and the last ones
@@ -35,11 +35,8 @@ def query(
         raise typer.BadParameter(f"{to} ends neither in .csv nor in .parquet", param_hint="--to")
     try:
         with connect_to_read(Layout.default()) as lake:
-            try:
-                answer = _asked(lake, sql, limit)
-            except duckdb.Error as error:
-                raise typer.BadParameter(_explained(lake, error)) from error
-    except FileNotFoundError as error:
+            answer = ask(lake, sql, limit)
+    except (QueryError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
     if to is None:
         with duckdb.connect() as printer:
@@ -50,45 +47,6 @@ def query(
     except (OSError, pa.ArrowException, duckdb.Error) as error:
         raise typer.BadParameter(f"{to}: not written: {error}") from error
     typer.echo(f"{to}: {answer.num_rows} rows")
-
-
-def connect_to_read(layout: Layout) -> duckdb.DuckDBPyConnection:
-    """The read model, opened so that SQL reaches no file but the lake's, nor variables of this process, nor settings.
-
-    Raises FileNotFoundError where nothing was published yet.
-    """
-    connection = connect(layout.root)
-    connection.execute("set allowed_directories = ?", [[str(layout.lake.absolute())]])
-    connection.execute("set python_enable_replacements = false")
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
-    return connection
-
-
-def _asked(lake: duckdb.DuckDBPyConnection, sql: str, limit: int | None) -> pa.Table:
-    """The answer to one query.
-
-    Raises typer.BadParameter for anything that is not one query, duckdb.Error for one that cannot be answered.
-    """
-    statements = lake.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise typer.BadParameter("one query at a time, and nothing but queries: select, from, with, describe, show")
-    # as a subquery, because at the top level the `with` of a query may hold a `copy ... to` a file of the lake
-    text = sql.encode()
-    ends = [at for at, _ in duckdb.tokenize(sql) if text[at : at + 1] == b";"]
-    subquery = f"from (\n{text[: ends[0]].decode() if ends else sql}\n)"
-    return lake.sql(f"{subquery} limit {limit}" if limit else subquery).to_arrow_table()
-
-
-def _explained(lake: duckdb.DuckDBPyConnection, error: duckdb.Error) -> str:
-    """The database's message, and which tables there are where it names one that is not there."""
-    message = str(error)
-    if not isinstance(error, duckdb.CatalogException) or "Table with name" not in message:
-        return message
-    found = lake.execute(
-        "select schema_name || '.' || view_name from duckdb_views() where not internal order by all"
-    ).fetchall()
-    return f"{message}\n\nTables: {', '.join(name for (name,) in found) or 'none'}"
 
 
 def _write(answer: pa.Table, path: Path) -> None:

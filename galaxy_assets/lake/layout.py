@@ -6,10 +6,12 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
     surveys/<survey>.yaml                                     a user's surveys
     surveys/<survey>_artefacts.csv                            a person's review of the proposed artefact regions
     surveys/<survey>_clusters.csv                             what a person says of the clusters
+    surveys/versions/<survey>_artefacts/*.csv                 every version of the review that the explorer saved
     labels/<survey>/*.csv                                     labels that a person puts there to be imported
     labels/<survey>/imported/                                 those that were, and what was wrong in them
     labels/<survey>/zooniverse.yaml                           what the answers of a Zooniverse export mean
     labels/<survey>/events/*.parquet                          people's labels as events, see `lake.label_events`
+    labels/<survey>/rankings/*.parquet                        rankings that people saw, see `explorer.rankings`
     weights/                                                  weights that were fetched or put there by hand
     lake/<survey>/<asset>.parquet                             a table
     lake/<survey>/deliveries.parquet                          what a look at the survey's drop found

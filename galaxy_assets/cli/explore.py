@@ -1,0 +1,43 @@
+"""`explore`: the browser page over the lake.
+
+Belongs here: arguments. Does not belong here: the page and its server (`galaxy_assets.explorer`).
+"""
+
+import socket
+from typing import Annotated
+
+import typer
+
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.read_model import publish
+
+
+def explore(
+    host: Annotated[
+        str, typer.Option(help="address to bind to; other than loopback it asks for a token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8500,
+    dagster: Annotated[
+        str, typer.Option(help="Dagster's webserver, which makes new rankings (`make dev`)")
+    ] = "http://127.0.0.1:3000",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page in a browser")] = True,
+) -> None:
+    """Look at galaxies on a map and in galleries, score them, and see the ranking change: a page in your browser.
+
+    It reads the data folder and writes people's labels, the cluster worksheet and the artefact review, nothing else.
+
+    Example: galaxy-assets explore --port 8500
+    """
+    from galaxy_assets.explorer.server import serve
+
+    layout = Layout.default()
+    if not layout.lake.exists():
+        raise typer.BadParameter(f"{layout.lake}: no survey was run here yet; `make demo` runs two, simulated")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise typer.BadParameter(f"{host}:{port} cannot be used ({error.strerror}); name another --port") from error
+    publish(layout)
+    serve(layout, host=host, port=port, dagster=dagster, open_browser=browser)

@@ -1,0 +1,153 @@
+"""The artefact panel: boxes on the map of pretrained features, what they would remove, and saving them as the rule.
+
+Belongs here: the panel. Does not belong here: the rule's file and preview (`regions`), drawing a box (`map.js`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from nicegui import ui
+
+from galaxy_assets.explorer import regions
+from galaxy_assets.explorer.components import Map
+from galaxy_assets.explorer.routes import Extent
+from galaxy_assets.explorer.tab import Tab
+from galaxy_assets.explorer.view import PRETRAINED
+from galaxy_assets.lake.query import QueryError
+from galaxy_assets.science.artefacts import Region
+
+
+class ArtefactPanel:
+    """`on_map` leads to the map of pretrained features; `on_rows` shows rows in the gallery."""
+
+    def __init__(self, tab: Tab, map_: Map, on_map: Callable[[], Any], on_rows: Callable[..., Awaitable[Any]]):
+        self.tab, self.map, self.on_rows = tab, map_, on_rows
+        self.drawn: list[Region] = []
+        self.loaded = False
+        with ui.column().classes("ga-panel"):
+            ui.label(
+                "Boxes on the map of pretrained features in which images are removed (paper 3.3). Draw one with "
+                "“Draw a box” above the map; what is saved here replaces the proposal at the next run."
+            ).classes("ga-note")
+            if tab.view.start != PRETRAINED:
+                ui.button("Show the map of pretrained features", on_click=on_map, color=None).props(
+                    "unelevated no-caps"
+                ).classes("ga-primary")
+                return
+            self.state = ui.label().classes("ga-count").props("role=status aria-live=polite")
+            self.problem = ui.label().classes("ga-problem").props("role=alert")
+            self.problem.set_visibility(False)
+            self.list = ui.column().classes("ga-regions")
+            with ui.row().classes("ga-bar"):
+                ui.button("Show what it removes", on_click=self._show_removed).props("flat dense no-caps")
+                ui.button("Save the rule", on_click=self._save, color=None).props("unelevated dense no-caps").classes(
+                    "ga-primary"
+                )
+                ui.button("Back to the proposal", on_click=self._withdraw).props("flat dense no-caps")
+            self.versions = ui.column().classes("ga-note")
+
+    async def load(self) -> None:
+        """Show the boxes in force, once: what was drawn since stays until it is saved or given up."""
+        tab = self.tab
+        if tab.view.start != PRETRAINED or self.loaded:
+            return
+        self.loaded = True
+        try:
+            self.drawn = await asyncio.to_thread(regions.read_regions, tab.shared.layout, tab.survey.name)
+        except (ValueError, OSError) as error:
+            self._say(str(error))
+        await self._refresh()
+
+    async def region(self, box: list[float]) -> None:
+        """Add a box that was drawn, in positions of the page."""
+        extent = Extent.of(self.tab.view)
+        (x0, y0), (x1, y1) = extent.to_map(box[0], box[1]), extent.to_map(box[2], box[3])
+        number = max((r.region for r in self.drawn), default=0) + 1
+        self.drawn.append(Region(number, x0, y0, x1, y1, 0, 0, 0.0, f"drawn by {self.tab.who}", "accepted"))
+        await self._refresh()
+
+    async def _refresh(self) -> None:
+        tab = self.tab
+        extent = Extent.of(tab.view)
+        shown = [r for r in self.drawn if r.status != "rejected"]
+        boxes = []
+        for region in shown:
+            (x1, y1), (x2, y2) = extent.to_page(region.x0, region.y0), extent.to_page(region.x1, region.y1)
+            boxes.append({"x1": x1, "y1": y1, "x2": x2, "y2": y2})
+        self.map.boxes(boxes)
+        try:
+            whole = await asyncio.to_thread(regions.preview, tab.view, self.drawn)
+            each = [await asyncio.to_thread(regions.preview, tab.view, [region]) for region in shown]
+        except QueryError as error:
+            self._say(str(error))
+            return
+        self.state.text = (
+            f"{len(whole.rows):,} of {len(tab.view):,} images lie in {_boxes(len(shown))}, "
+            f"{whole.suspects:,} of them suspects"
+            if shown
+            else "No box is in force: only evidence removes images."
+        )
+        self.list.clear()
+        with self.list:
+            for region, held in zip(shown, each, strict=True):
+                with ui.row().classes("ga-bar ga-region"):
+                    ui.label(f"Box {region.region}").classes("ga-subtitle")
+                    reasons = ", ".join(f"{name} {n}" for name, n in held.reasons) or "none"
+                    ui.label(f"{len(held.rows):,} images; suspects: {reasons}")
+                    ui.label(region.reasons if region.reasons != "review" else region.status).classes("ga-note")
+                    ui.space()
+                    ui.button(
+                        "Show", on_click=lambda h=held, r=region: self.on_rows(h.rows, f"in box {r.region}")
+                    ).props("flat dense no-caps")
+                    ui.button("Remove", on_click=partial(self._remove, region)).props("flat dense no-caps")
+        self._list_versions()
+
+    def _list_versions(self) -> None:
+        tab = self.tab
+        kept = sorted(regions.versions(tab.shared.layout, tab.survey.name).glob("*.csv"), reverse=True)
+        review = tab.shared.layout.artefact_review(tab.survey.name)
+        self.versions.clear()
+        with self.versions:
+            ui.label(f"In force: {review.name}" if review.exists() else "In force: the proposal of artefact_regions")
+            for file in kept[:5]:
+                ui.label(f"version {file.stem}")
+
+    async def _remove(self, region: Region) -> None:
+        self.drawn = [replace(r, status="rejected") if r is region else r for r in self.drawn]
+        await self._refresh()
+
+    async def _show_removed(self) -> None:
+        held = await asyncio.to_thread(regions.preview, self.tab.view, self.drawn)
+        if len(held.rows):
+            await self.on_rows(held.rows, "that the boxes would remove")
+        else:
+            ui.notify("The boxes hold no image.", type="info")
+
+    async def _save(self) -> None:
+        tab = self.tab
+        accepted = [replace(r, status="accepted") if r.status != "rejected" else r for r in self.drawn]
+        try:
+            version = await asyncio.to_thread(regions.save, tab.shared.layout, tab.survey.name, accepted)
+        except (ValueError, OSError) as error:
+            self._say(f"not saved: {error}")
+            return
+        ui.notify(f"Saved as version {version.stem}; the next run applies it.", type="positive")
+        self._say("")
+        self._list_versions()
+
+    async def _withdraw(self) -> None:
+        regions.withdraw(self.tab.shared.layout, self.tab.survey.name)
+        self._say("")
+        self.loaded = False
+        await self.load()
+
+    def _say(self, words: str) -> None:
+        self.problem.text = words
+        self.problem.set_visibility(bool(words))
+
+
+def _boxes(n: int) -> str:
+    return "one box" if n == 1 else f"{n} boxes"

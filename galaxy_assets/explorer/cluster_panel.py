@@ -1,0 +1,128 @@
+"""The cluster panel: each cluster with its most certain members and vote evidence, and what a person says of it.
+
+Belongs here: the panel. Does not belong here: the worksheet's file (`worksheet`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nicegui import ui
+
+from galaxy_assets.explorer.tab import Tab
+from galaxy_assets.explorer.view import PRETRAINED
+from galaxy_assets.explorer.worksheet import Cluster, read_clusters, save
+from galaxy_assets.lake.query import QueryError
+from galaxy_assets.science.worksheet import Override
+
+_ARTEFACT = {"": "by rule", "yes": "artefacts", "no": "no artefacts"}
+_WORDS = {"rule": "by rule", "person": "by a person"}
+
+
+class ClusterPanel:
+    """`on_cluster` is called with a cluster's number, to show its members; `on_open` with a row."""
+
+    def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_cluster: Callable[[int], Awaitable[Any]]):
+        self.tab, self.on_open, self.on_cluster = tab, on_open, on_cluster
+        self.loaded = False
+        with ui.column().classes("ga-panel"):
+            with ui.row().classes("ga-bar"):
+                self.state = ui.label("reading the clusters").classes("ga-count").props("role=status")
+                ui.space()
+                self.use = ui.button("Use it now", on_click=self._use).props("flat dense no-caps")
+                self.use.tooltip("run cluster_worksheet and cluster_summary in Dagster; else the next run does")
+            self.list = (
+                ui.column().classes("ga-clusters ga-grow-y").props('tabindex=0 role=region aria-label="clusters"')
+            )
+
+    async def load(self) -> None:
+        """Read the clusters, once per map."""
+        if self.loaded:
+            return
+        self.loaded = True
+        tab = self.tab
+        if tab.view.start == PRETRAINED:
+            self.state.text = "Clusters belong to start weights; choose one at the top."
+            self.use.set_visibility(False)
+            return
+        try:
+            clusters = await asyncio.to_thread(read_clusters, tab.view, tab.survey)
+        except (QueryError, ValueError) as error:
+            self.state.text = f"no clusters to show: {error}"
+            return
+        self.list.clear()
+        with self.list:
+            for cluster in clusters:
+                self._card(cluster)
+        said = sum(cluster.said != Override() for cluster in clusters)
+        self.state.text = f"{len(clusters)} clusters of {tab.view.start} start weights, {said} described by a person"
+
+    def _card(self, cluster: Cluster) -> None:
+        tab = self.tab
+        with ui.element("section").classes("ga-cluster-card").props(f'aria-label="cluster {cluster.number}"'):
+            with ui.row().classes("ga-bar"):
+                ui.label(f"Cluster {cluster.number}").classes("ga-subtitle").props("role=heading aria-level=3")
+                ui.label(f"{cluster.n:,} galaxies").classes("ga-note")
+                ui.label(cluster.description or "not described").classes("ga-described")
+                ui.label(_WORDS.get(cluster.described_by, cluster.described_by)).classes("ga-note")
+                if cluster.artefact:
+                    ui.label("artefacts").classes("ga-flag")
+                ui.space()
+                ui.button("Members", on_click=lambda: self.on_cluster(cluster.number)).props("flat dense no-caps")
+            with ui.row().classes("ga-strip"):
+                for row in tab.view.rows_of(cluster.exemplars):
+                    with ui.element("button").props("type=button").classes("ga-card") as card:
+                        # not by `props`, which reads a text: an id is anybody's text
+                        card._props["aria-label"] = f"galaxy {tab.galaxy(int(row))}"
+                        ui.element("img").props(
+                            f'src="{tab.picture(int(row), 96)}" alt="" width=96 height=96 loading=lazy'
+                        )
+                    card.on("click", lambda _, r=int(row): self.on_open(r))
+            if cluster.evidence:
+                ui.label(cluster.evidence).classes("ga-note")
+            for what, own, everywhere, n in cluster.votes[:4]:
+                with ui.row().classes("ga-vote"):
+                    ui.label(what.replace("_", " ")).classes("ga-vote-name")
+                    with ui.element("div").classes("ga-vote-bar").props("aria-hidden=true"):
+                        ui.element("i").style(f"width: {100 * own:.0f}%")
+                        ui.element("b").style(f"left: {100 * everywhere:.0f}%")
+                    ui.label(f"{own:.0%}, all {everywhere:.0%}, of {n:,}").classes("ga-note")
+            with ui.row().classes("ga-bar"):
+                description = ui.input(
+                    "Description", value=cluster.said.description or "", placeholder=cluster.description
+                )
+                description.props("dense outlined stack-label maxlength=300 autocomplete=off").classes("ga-grow")
+                classes = [c.name for c in tab.survey.evaluation.classes]
+                label = ui.select(
+                    ["", *classes], value=cluster.said.label if cluster.said.label in classes else "", label="Class"
+                )
+                label.props("dense outlined options-dense").classes("ga-cluster")
+                given = cluster.said.artefact
+                artefact = ui.select(
+                    _ARTEFACT, value="" if given is None else "yes" if given else "no", label="Artefacts"
+                )
+                artefact.props("dense outlined options-dense").classes("ga-artefact")
+                saved = ui.label().classes("ga-note").props("role=status")
+
+                async def keep() -> None:
+                    says = Override(
+                        (description.value or "").strip() or None,
+                        label.value or None,
+                        {"": None, "yes": True, "no": False}[artefact.value],
+                    )
+                    try:
+                        path = await asyncio.to_thread(save, tab.view, tab.survey, cluster, says)
+                    except (ValueError, OSError) as error:
+                        saved.text = str(error)
+                        return
+                    saved.text = f"saved in {path.name}; the next run uses it"
+
+                ui.button("Save", on_click=keep).props("flat dense no-caps")
+
+    async def _use(self) -> None:
+        tab = self.tab
+        run = await tab.shared.start_run(tab.survey.name, ["cluster_worksheet", "cluster_summary"], tab.view.start)
+        if run.error:
+            ui.notify(run.error, type="negative", multi_line=True, timeout=15_000, close_button="Close")
+        else:
+            ui.notify("Started in Dagster; the Ranking panel follows the run.", type="positive")

@@ -1,0 +1,62 @@
+"""The three components of the page that are written in JavaScript, as NiceGUI elements.
+
+Belongs here: their properties, events and methods. Does not belong here: what happens on an event (the panels).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nicegui import events
+from nicegui.element import Element
+
+_HERE = Path(__file__).parent
+
+
+class Map(Element, component=_HERE / "map.js", esm={"regl-scatterplot": str(_HERE / "vendor")}):
+    """Points of a view.
+
+    Events: `open` (row), `selected` (name of a set of rows), `clear`, and with `box` in place of a lasso `region`
+    ([x0, y0, x1, y1] in positions of the page).
+    """
+
+    def __init__(self, label: str, *, box: bool = False):
+        super().__init__()
+        self._props.update(label=label, box=box, points="", colour="", legend=None, base="")
+
+    def show(self, *, points: str, colour: str, legend: dict[str, Any], base: str) -> None:
+        """Draw points and colours of these addresses; what is the same as before is not fetched again."""
+        self._props.update(points=points, colour=colour, legend=legend, base=base)
+        self.update()
+
+    def mark(self, address: str | None) -> None:
+        """Select the rows that lie at an address, or none."""
+        self.run_method("mark", address)
+
+    def boxes(self, boxes: list[dict[str, Any]]) -> None:
+        self.run_method("boxes", boxes)
+
+
+class Gallery(Element, component=_HERE / "gallery.js"):
+    """Galaxies as pictures in a given order. Events: `open` (row), `more` (from which place), `choose` (rows)."""
+
+    def __init__(self, label: str, empty: str):
+        super().__init__()
+        self._props.update(label=label, empty=empty, base="")
+
+    def show(self, base: str, items: list[dict[str, Any]], total: int, *, keep: bool = False) -> None:
+        """The first items of `total`; with `keep` the place that one scrolled to stays."""
+        if self._props["base"] != base:
+            self._props["base"] = base
+            self.update()
+        self.run_method("show", items, total, keep)
+
+
+class Keys(Element, component=_HERE / "keys.js"):
+    """Keys of the whole page: `on_key` gets {"key", "shown"}, where `shown` is the attribute data-shown at that
+    moment."""
+
+    def __init__(self, keys: list[str], on_key: Callable[[events.GenericEventArguments], Any]):
+        super().__init__()
+        self._props["keys"] = keys
+        self.on("key", on_key)

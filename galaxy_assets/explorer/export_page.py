@@ -1,0 +1,125 @@
+"""What is on the page, as a file: CSV, Parquet, VOTable, or a zip of cutouts with the table.
+
+Belongs here: the columns and the files. Does not belong here: exports of whole rankings and clusters on the command
+line (`galaxy_assets.export`).
+"""
+
+import json
+import uuid
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from galaxy_assets.atomic import replacing
+from galaxy_assets.explorer.pictures import Pictures
+from galaxy_assets.explorer.view import OpenLake, View, quoted
+from galaxy_assets.export import file_name
+from galaxy_assets.lake.label_events import LabelLog
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.provenance import data_version
+from galaxy_assets.lake.tables import write_table
+from galaxy_assets.science.labels import standing
+from galaxy_assets.surveys.model import load_surveys
+
+KINDS = {
+    "csv": "CSV",
+    "parquet": "Parquet",
+    "vot": "VOTable",
+    "zip": "Cutouts and table, zip",
+}
+MAXIMUM_CUTOUTS = 20_000
+_MEMORY = "4GB"  # in a process of its own, which ends
+_TABLES = ("umap", "artefact_map", "anomaly_ranking", "cluster_labels", "catalogue", "evaluation_subset")
+_LEFT_OUT = ("init", "sha256", "problem", "catalogue_reason")
+
+
+def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, folder: Path) -> Path:
+    """Write rows of a map, in their order, to a new file in `folder`; what people say of them is in the last columns.
+
+    Raises ValueError for more than MAXIMUM_CUTOUTS cutouts.
+    """
+    if kind == "zip" and len(rows) > MAXIMUM_CUTOUTS:
+        raise ValueError(f"{len(rows):,} cutouts are more than {MAXIMUM_CUTOUTS:,}; filter or select fewer")
+    layout = Layout(root)
+    view = View(OpenLake(layout, _MEMORY), survey, start)
+    table = page_table(view, rows)
+    target = folder / f"{uuid.uuid4().hex}-{survey}_{len(rows)}_galaxies.{kind}"
+    match kind:
+        case "parquet":
+            write_table(table, target)
+        case "csv":
+            with replacing(target) as partial:
+                arrow_csv.write_csv(table, partial)
+        case "vot":
+            _write_votable(table, target)
+        case _:
+            _write_zip(layout, view, rows, table, target)
+    return target
+
+
+def page_table(view: View, rows: np.ndarray) -> pa.Table:
+    """Rows of a map as a table: position on it, ranking, cluster, catalogue and what people say."""
+    names = [k for k, c in view.columns.items() if c.table in _TABLES and k not in _LEFT_OUT]
+    wanted = pa.table({"row": pa.array(rows, pa.int64()), "place": pa.array(np.arange(len(rows)))})
+    said = standing(LabelLog(view.lake.layout.labels(view.survey)).read())
+    table = view.lake.ask(
+        f"select {', '.join('g.' + quoted(name) for name in names)}, s.score as human_score, s.label as human_label, "
+        f"s.n_people as people from wanted join ({view.relation(_TABLES)}) g on g.row = wanted.row "
+        "left join said s on s.galaxy_id = g.galaxy_id order by wanted.place",
+        tables={"wanted": wanted, "said": said},
+    )
+    return table
+
+
+def _write_votable(table: pa.Table, target: Path) -> None:
+    from astropy.io.votable import from_table, writeto
+    from astropy.table import Table
+
+    columns = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        empty = column.is_null().to_numpy(zero_copy_only=False)
+        if pa.types.is_floating(column.type):
+            columns[name] = column.to_numpy(zero_copy_only=False)
+        elif pa.types.is_string(column.type):
+            columns[name] = np.array([value or "" for value in column.to_pylist()])
+        elif pa.types.is_boolean(column.type):
+            columns[name] = np.ma.array([bool(value) for value in column.to_pylist()], mask=empty)
+        else:
+            columns[name] = np.ma.array(column.fill_null(0).to_numpy(zero_copy_only=False), mask=empty)
+    made = Table(columns)
+    for name, unit, ucd in (("ra", "deg", "pos.eq.ra;meta.main"), ("dec", "deg", "pos.eq.dec;meta.main")):
+        if name in made.colnames:
+            column = made.columns[name]
+            column.unit, column.meta["ucd"] = unit, ucd
+    with replacing(target) as partial:
+        writeto(from_table(made), str(partial))
+
+
+def _write_zip(layout: Layout, view: View, rows: np.ndarray, table: pa.Table, target: Path) -> None:
+    pictures = Pictures(layout, load_surveys(layout.root)[view.survey])
+    at = pictures.rows(view.ids.take(pa.array(rows)))
+    names = [
+        f"images/{i:05d}_{file_name(galaxy)}.png" if row >= 0 else None
+        for i, (galaxy, row) in enumerate(zip(table["galaxy_id"].to_pylist(), at, strict=True), 1)
+    ]
+    sheet = pa.BufferOutputStream()
+    arrow_csv.write_csv(table.append_column("image", pa.array(names, pa.string())), sheet)
+    ranking = layout.table(view.survey, "anomaly_ranking")
+    about = {
+        "survey": view.survey,
+        "start_weights": view.start,
+        "rows": len(rows),
+        "anomaly_ranking": data_version(ranking),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with replacing(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("galaxies.csv", sheet.getvalue().to_pybytes())
+        archive.writestr("about.json", json.dumps(about, indent=2) + "\n")
+        for name, row in zip(names, at, strict=True):
+            if name is not None:
+                archive.writestr(name, pictures.png(int(row)))

@@ -1,0 +1,288 @@
+"""The gallery panel: which galaxies are shown, in which order, and what can be done with them.
+
+Belongs here: filter, order, count, export and "more like these". Does not belong here: the pictures' element
+(`components`), the searches themselves (`view`, `neighbours`, `export_page`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from nicegui import events, ui
+
+from galaxy_assets.explorer import neighbours
+from galaxy_assets.explorer.components import Gallery
+from galaxy_assets.explorer.export_page import KINDS, write
+from galaxy_assets.explorer.tab import Tab
+from galaxy_assets.explorer.view import quoted, word
+from galaxy_assets.lake.query import QueryError
+from galaxy_assets.surveys.images import UnreadableImage
+from galaxy_assets.surveys.model import SurveyError
+
+PAGE = 60
+_LIKE = 60  # answers to "more like these"
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz")
+MAXIMUM_UPLOAD = 20_000_000
+"""Bytes of an uploaded image; its pixels are bounded where it is decoded (`surveys.images`)."""
+
+
+class GalleryPanel:
+    """`refresh` after anything that decides what is shown; `on_open` is called with a row, `on_rows` with the address
+    of the rows to mark on the map, or None."""
+
+    def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_rows: Callable[[str | None], Any]):
+        self.tab, self.on_rows = tab, on_rows
+        self.chosen: list[int] = []
+        self._scores: dict[str, int] = {}
+        self._applied: str | None = None
+        place, columns = tab.place, list(tab.view.columns)
+        self.by = place.by if place.by in columns else ("rank" if "rank" in columns else "galaxy_id")
+        self.down = place.down == "1"
+        with ui.column().classes("ga-panel"):
+            with ui.row().classes("ga-bar"):
+                self.filter = ui.input("Filter, in SQL", value=place.where, placeholder="cluster = 3 and score > 2")
+                self.filter.classes("ga-grow").props(
+                    "dense outlined stack-label clearable spellcheck=false autocomplete=off maxlength=4000"
+                )
+                self.filter.on("keydown.enter", self.refilter).on("clear", self.refilter)
+                ui.button("Apply", on_click=self.refilter).props("flat dense no-caps")
+                names = [*columns, "human_score", "human_label", "people"]
+                self.names = ui.select(names, label="Add a column", with_input=True, on_change=self._insert)
+                self.names.props("dense outlined options-dense").classes("ga-cluster")
+            with ui.row().classes("ga-bar"):
+                self.sort = ui.select(
+                    columns, value=self.by, label="Sorted by", with_input=True, on_change=self._resort
+                )
+                self.sort.props("dense outlined options-dense").classes("ga-sort")
+                self.direction = ui.button(on_click=self._turn).props("flat dense no-caps")
+                self.all = ui.button("Show all", on_click=self.show_all).props("flat dense no-caps")
+                ui.space()
+                self.like = ui.button("More like these", on_click=self.more_like_chosen).props("flat dense no-caps")
+                self.like.tooltip("choose galaxies with x, or open one")
+                ui.button("More like an image", on_click=self._ask_for_image).props("flat dense no-caps")
+                with ui.button("Export").props("flat dense no-caps"), ui.menu():
+                    for kind, words in KINDS.items():
+                        ui.menu_item(words, on_click=partial(self._export, kind))
+            self.count = ui.label().classes("ga-count").props("role=status aria-live=polite")
+            self.problem = ui.label().classes("ga-problem").props("role=alert")
+            self.gallery = Gallery("galaxies", "No galaxy matches. Change the filter, or show all.").classes(
+                "ga-grow-y"
+            )
+        self.gallery.on("open", lambda e: on_open(int(e.args)))
+        self.gallery.on("more", self._more)
+        self.gallery.on("choose", self._choose)
+        self.problem.set_visibility(False)
+        self._words()
+
+    async def refilter(self) -> None:
+        """Show what the filter says; a filter that cannot be answered leaves what was shown."""
+        self.tab.moved(where=(self.filter.value or "").strip())
+        await self.refresh(mark=True)
+
+    async def refresh(self, *, mark: bool = False, keep: bool = False) -> None:
+        """Ask for the rows anew and show them; with `mark` also on the map."""
+        tab, condition = self.tab, self.tab.place.where
+        try:
+            rows = await asyncio.to_thread(self._rows, condition)
+            self.problem.set_visibility(False)
+        except QueryError as error:
+            self._complain(str(error))
+            if self._applied is not None:
+                return
+            condition = ""  # nothing is shown yet: everything is better than an empty page
+            rows = await asyncio.to_thread(self._rows, condition)
+        tab.shown, self._applied = rows, condition
+        self._scores = tab.labels.scores_by(tab.who)
+        if not keep:
+            self.chosen = []
+            self.gallery.run_method("unchoose")
+        items = await asyncio.to_thread(self._items, 0, PAGE)
+        self.gallery.show(tab.base, items, len(rows), keep=keep)
+        self._words()
+        if mark:
+            whole = len(rows) == len(tab.view)
+            self.on_rows(None if whole else f"/rows/{tab.shared.keep_rows(rows)}")
+
+    def _rows(self, condition: str) -> np.ndarray:
+        tab = self.tab
+        rows = tab.selection if tab.selection is not None else np.arange(len(tab.view), dtype=np.int32)
+        if condition:
+            named = any(word in condition.lower() for word in ("human_", "people"))
+            matching = tab.view.matching(condition, tab.labels.said() if named else None)
+            rows = rows[np.isin(rows, matching, assume_unique=True)]
+        if tab.found is not None:
+            return rows
+        return tab.view.ordered(rows, self.by, self.down)
+
+    def _items(self, start: int, n: int) -> list[dict[str, Any]]:
+        tab = self.tab
+        rows = tab.shown[start : start + n]
+        ids = tab.view.ids.take(rows).to_pylist()
+        if tab.found is not None:
+            captions = [f"{tab.found[int(row)]:.3g}" for row in rows]
+        elif self.by in ("rank", "score") and tab.has("rank", "score"):
+            ranks, scores = (tab.view.column(c).take(rows).to_pylist() for c in ("rank", "score"))
+            captions = ["-" if r is None else f"{r}. {s:.2f}" for r, s in zip(ranks, scores, strict=True)]
+        else:
+            captions = [word(value) for value in tab.view.column(self.by).take(rows).to_pylist()]
+        return [
+            {"row": int(row), "id": galaxy, "caption": caption, "score": self._scores.get(galaxy)}
+            for row, galaxy, caption in zip(rows, ids, captions, strict=True)
+        ]
+
+    async def _more(self, event: events.GenericEventArguments) -> None:
+        self.gallery.run_method("extend", await asyncio.to_thread(self._items, int(event.args), PAGE))
+
+    def _choose(self, event: events.GenericEventArguments) -> None:
+        self.chosen = [int(row) for row in event.args]
+        self._words()
+
+    async def _resort(self) -> None:
+        if self.sort.value and self.sort.value != self.by:
+            self.by = self.sort.value
+            self.tab.moved(by=self.by)
+            self.tab.found = None
+            await self.refresh()
+
+    async def _turn(self) -> None:
+        self.down = not self.down
+        self.tab.moved(down="1" if self.down else "")
+        self.tab.found = None
+        await self.refresh()
+
+    async def select(self, rows: np.ndarray, words: str, name: str = "", found: dict[int, float] | None = None) -> None:
+        """Show a selection: rows of the map, what it is in words, and distances where it has an order of its own."""
+        self.tab.selection, self.tab.words, self.tab.found = rows, words, found
+        self.tab.moved(of=name or self.tab.shared.keep_rows(rows))
+        await self.refresh(mark=found is not None)
+
+    async def deselect(self) -> None:
+        if self.tab.selection is not None:
+            self.tab.selection, self.tab.words, self.tab.found = None, "", None
+            self.tab.moved(of="")
+            await self.refresh(mark=bool(self.tab.place.where))
+
+    async def show_all(self) -> None:
+        """Neither a selection nor a filter."""
+        self.tab.selection, self.tab.words, self.tab.found = None, "", None
+        self.filter.value = ""
+        self.tab.moved(of="", where="")
+        await self.refresh(mark=True)
+
+    async def more_like_chosen(self) -> None:
+        rows = self.chosen
+        if not rows:
+            ui.notify("Choose galaxies first: focus one in the gallery and press x.", type="info")
+            return
+        await self.more_like([self.tab.galaxy(row) for row in rows])
+
+    async def more_like(self, ids: list[str]) -> None:
+        """Show the nearest galaxies in feature space, the examples first."""
+        tab = self.tab
+        start = tab.view.weights or tab.survey.main_start_weights
+        try:
+            near = await asyncio.to_thread(neighbours.like, tab.shared.layout, tab.survey.name, start, ids, _LIKE)
+        except (ValueError, FileNotFoundError) as error:
+            self._complain(str(error))
+            return
+        names = ids[0] if len(ids) == 1 else f"{len(ids)} galaxies"
+        await self._show_near(near, ids, f"most like {names}")
+
+    async def _show_near(self, near: neighbours.Near, ids: list[str], words: str) -> None:
+        tab = self.tab
+        rows = tab.view.rows_of([*ids, *near.ids])
+        distance = dict(zip(near.ids, near.distances, strict=True))
+        found = {int(row): distance.get(tab.galaxy(int(row)), 0.0) for row in rows}
+        self.filter.value = ""
+        tab.moved(where="")
+        await self.select(rows, words, found=found)
+
+    def _ask_for_image(self) -> None:
+        with ui.dialog().props('aria-label="more like an image"') as dialog, ui.card().classes("ga-dialog"):
+            ui.label("More like an image").classes("ga-title")
+            ui.label(
+                "A PNG, JPEG or FITS file of the survey's pixel scale, up to 20 MB. It is cut out and embedded like "
+                "the survey's own images; it stays on this machine."
+            )
+            state = ui.label().classes("ga-note").props("role=status")
+
+            async def received(event: events.UploadEventArguments) -> None:
+                name = event.file.name.lower()
+                suffix = next((s for s in sorted(_SUFFIXES, key=len, reverse=True) if name.endswith(s)), None)
+                if suffix is None:
+                    state.text = f"{event.file.name}: not a PNG, JPEG or FITS file"
+                    return
+                state.text = "cutting it out and embedding it; the first time takes half a minute"
+                await self._search_image(await event.file.read(), suffix, event.file.name, state, dialog)
+
+            upload = ui.upload(
+                label="Image file", auto_upload=True, max_file_size=MAXIMUM_UPLOAD, max_files=1, on_upload=received
+            )
+            upload.on("rejected", lambda: state.set_text("not taken: PNG, JPEG or FITS, up to 20 MB"))
+            upload.props(f'accept="{",".join(_SUFFIXES)}" flat bordered').classes("full-width")
+            ui.button("Close", on_click=dialog.close).props("flat no-caps")
+        dialog.on("hide", dialog.delete)
+        dialog.open()
+
+    async def _search_image(self, content: bytes, suffix: str, name: str, state: ui.label, dialog: ui.dialog) -> None:
+        tab = self.tab
+        if len(content) > MAXIMUM_UPLOAD:
+            state.text = "larger than 20 MB"
+            return
+        file = tab.shared.folder / f"upload_{id(content):x}{suffix}"
+        file.write_bytes(content)
+        try:
+            near = await neighbours.apart(neighbours.like_image, tab.shared.layout.root, tab.survey.name, file, _LIKE)
+        except (UnreadableImage, ValueError, SurveyError, OSError) as error:
+            state.text = str(error).replace(str(file), name)
+            return
+        except Exception as error:  # whatever a decoder of unknown bytes does must not end the page
+            state.text = f"{name} could not be searched for: {error}"
+            return
+        finally:
+            file.unlink(missing_ok=True)
+        dialog.close()
+        await self._show_near(near, [], f"most like the image {name}")
+
+    async def _export(self, kind: str) -> None:
+        tab = self.tab
+        if not len(tab.shown):
+            ui.notify("There is nothing on the page to export.", type="warning")
+            return
+        notice = ui.notification("Preparing the export", spinner=True, timeout=None)
+        try:
+            file = await neighbours.apart(
+                write, tab.shared.layout.root, tab.survey.name, tab.view.start, tab.shown, kind, tab.shared.folder
+            )
+        except (ValueError, OSError) as error:
+            ui.notify(str(error), type="negative", multi_line=True, timeout=10_000, close_button="Close")
+            return
+        finally:
+            notice.dismiss()
+        ui.download.from_url(tab.shared.offer(file, file.name.split("-", 1)[1]))
+
+    def _insert(self, event: events.ValueChangeEventArguments) -> None:
+        """Add a column's name to the filter, as SQL quotes it."""
+        if event.value:
+            self.filter.value = f"{self.filter.value or ''} {quoted(event.value)}".strip()
+            self.names.value = None
+            self.filter.run_method("focus")
+
+    def _complain(self, words: str) -> None:
+        self.problem.text = words
+        self.problem.set_visibility(True)
+
+    def _words(self) -> None:
+        tab = self.tab
+        parts = [f"{len(tab.shown):,} of {len(tab.view):,} galaxies"]
+        if tab.selection is not None:
+            parts.append(tab.words or "selected")
+        if self._applied:
+            parts.append("matching the filter")
+        if self.chosen:
+            parts.append(f"{len(self.chosen)} chosen")
+        self.count.text = ", ".join(parts)
+        self.direction.text = "↓ largest first" if self.down else "↑ smallest first"
+        self.all.set_visibility(tab.selection is not None or bool(tab.place.where))

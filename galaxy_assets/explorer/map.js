@@ -1,0 +1,279 @@
+// The map: every galaxy a point, drawn by regl-scatterplot. Rows of a lasso go to the server by POST, pictures come by GET;
+// hovering and the legend ask the server for nothing but a picture.
+import createScatterplot from "regl-scatterplot";
+
+// Okabe and Ito's colours without yellow and black, then the same lighter and darker: neighbours in the list differ in hue
+const HUES = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C8C8C"];
+// cividis, without the end that vanishes in the background of each theme; large values stand out from the background
+const RAMPS = {
+  light: ["#D9C55C", "#C3B369", "#A59C74", "#8A8678", "#707173", "#575D6D", "#3B496C", "#123570", "#00224E"],
+  dark: ["#3F5C9A", "#56689A", "#6B7590", "#7F8287", "#95907E", "#ADA073", "#C6B166", "#E1C554", "#FEE838"],
+};
+const BINS = 64;
+const NOTHING = 255;
+
+const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+const hex = (c) => "#" + c.map((v) => Math.round(v).toString(16).padStart(2, "0")).join("");
+const mix = (a, b, t) => hex(rgb(a).map((v, i) => v + (rgb(b)[i] - v) * t));
+
+function categories(n, dark) {
+  const shades = [(c) => (dark ? mix(c, "#FFFFFF", 0.1) : c), (c) => mix(c, "#FFFFFF", 0.5), (c) => mix(c, "#000000", 0.45)];
+  return Array.from({ length: n }, (_, i) => shades[Math.floor(i / HUES.length) % 3](HUES[i % HUES.length]));
+}
+
+function ramp(dark) {
+  const stops = RAMPS[dark ? "dark" : "light"];
+  return Array.from({ length: BINS }, (_, i) => {
+    const at = (i / (BINS - 1)) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
+    return mix(stops[low], stops[low + 1], at - low);
+  });
+}
+
+export default {
+  template: `
+    <section class="ga-map" :aria-label="label">
+      <div class="ga-tools" role="toolbar" aria-label="map tools">
+        <button type="button" :aria-pressed="mode === 'panZoom'" @click="use('panZoom')" title="drag to move, wheel to zoom">Move</button>
+        <button type="button" :aria-pressed="mode === 'lasso'" @click="use('lasso')" title="draw around galaxies; Shift and drag does it too">{{ box ? 'Draw a box' : 'Lasso' }}</button>
+        <button type="button" @click="whole">Whole map</button>
+        <button type="button" @click="clear" :disabled="!chosen">Clear selection</button>
+        <span class="ga-note" aria-live="polite">{{ note }}</span>
+      </div>
+      <div class="ga-plot" ref="plot">
+        <canvas ref="canvas" :aria-label="label + '. The gallery beside it shows the same galaxies and needs no mouse.'" role="img"></canvas>
+        <div v-if="state" class="ga-state" role="status"><span v-if="!failed" class="ga-spinner"></span>{{ state }}</div>
+        <div v-if="tip" class="ga-tip" :style="{ left: tip.x + 'px', top: tip.y + 'px' }">
+          <img :src="tip.image" width="128" height="128" alt=""><div>{{ tip.text }}</div><div class="ga-tip-id">{{ tip.id }}</div>
+        </div>
+      </div>
+      <div class="ga-legend" v-if="legend">
+        <div class="ga-legend-title">{{ legend.title }}<button v-if="hidden.length" type="button" class="ga-link" @click="showAll">show all</button></div>
+        <div v-if="legend.low !== null" class="ga-ramp"><span>{{ short(legend.low) }}</span><i :style="{ background: gradient }"></i><span>{{ short(legend.high) }}</span></div>
+        <div class="ga-entries">
+          <button v-for="e in entries" :key="e.code" type="button" class="ga-entry" :aria-pressed="!hidden.includes(e.code)"
+            :title="'show or hide; with Shift: only this one'" @click="toggle(e.code, $event.shiftKey)">
+            <i :style="{ background: e.colour }"></i>{{ e.name }}<small>{{ e.count.toLocaleString('en') }}</small>
+          </button>
+        </div>
+      </div>
+    </section>`,
+  props: { points: String, colour: String, legend: Object, base: String, label: String, box: Boolean },
+  data: () => ({ mode: "panZoom", state: "loading the map", failed: false, tip: null, hidden: [], chosen: 0, note: "", dark: false, n: 0, drawn: 0 }),
+  computed: {
+    palette() {
+      if (!this.legend) return [];
+      const colours = this.legend.low === null ? categories(this.legend.names.length, this.dark) : ramp(this.dark);
+      return [...colours, this.dark ? "#3C4652" : "#C5CBD3"];  // the last one: no value
+    },
+    entries() {
+      if (!this.legend) return [];
+      const named = this.legend.names.map((name, code) => ({ name, code, count: this.legend.counts[code], colour: this.palette[code] }));
+      if (this.legend.missing) named.push({ name: "no value", code: NOTHING, count: this.legend.missing, colour: this.palette.at(-1) });
+      return named;
+    },
+    gradient() { return `linear-gradient(to right, ${this.palette.slice(0, -1).join(",")})`; },
+  },
+  watch: {
+    points() { this.load(); },
+    colour() { this.recolour(); },
+    box(value) { if (this.sp) this.sp.set({ lassoType: value ? "rectangle" : "freeform" }); },
+  },
+  async mounted() {
+    this.dark = document.body.classList.contains("body--dark");
+    this.themes = new MutationObserver(() => this.retheme());
+    this.themes.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+    const { width, height } = this.$refs.plot.getBoundingClientRect();
+    try {
+      this.sp = createScatterplot({
+        canvas: this.$refs.canvas, width: Math.max(width, 50), height: Math.max(height, 50), colorBy: "valueA",
+        lassoType: this.box ? "rectangle" : "freeform", lassoColor: "#D55E00", lassoLineWidth: 2, lassoMinDelay: 8, lassoMinDist: 2,
+        pointColorActive: "#D55E00", pointColorHover: "#D55E00", pointOutlineWidth: 1, deselectOnEscape: false, deselectOnDblClick: false,
+      });
+    } catch (error) {
+      this.fail("This browser cannot draw the map (no WebGL). The gallery shows the same galaxies.");
+      return;
+    }
+    this.sizes = new ResizeObserver(() => this.resize());
+    this.sizes.observe(this.$refs.plot);
+    this.sp.subscribe("pointOver", (i) => this.over(i));
+    this.sp.subscribe("pointOut", () => { this.tip = null; });
+    // events of one lasso come in this order: lassoStart, select where it holds anything, lassoEnd
+    this.sp.subscribe("lassoStart", () => { this.lasso = []; this.tip = null; });
+    this.sp.subscribe("select", ({ points }) => { if (this.lasso) this.lasso = points; else this.clicked(points); });
+    this.sp.subscribe("lassoEnd", ({ coordinates }) => this.lassoed(coordinates));
+    await this.load();
+  },
+  unmounted() {
+    this.themes?.disconnect();
+    this.sizes?.disconnect();
+    this.sp?.destroy();
+  },
+  methods: {
+    fail(words) { this.state = words; this.failed = true; },
+    async bytes(url, options) {
+      const answer = await fetch(url, options);
+      if (!answer.ok) throw new Error(await answer.text());
+      return answer;
+    },
+    async load() {
+      if (!this.points) return;
+      const url = this.points;
+      const asked = [url, this.colour].map(async (u) => (await this.bytes(u)).arrayBuffer());
+      asked.forEach((promise) => promise.catch(() => {}));
+      if (!this.sp) return;  // the browser has them when the plot is there
+      [this.state, this.failed, this.tip, this.chosen, this.note] = ["loading the map", false, null, 0, ""];
+      try {
+        const [points, codes] = await Promise.all(asked);
+        if (url !== this.points) return;
+        this.n = points.byteLength / 8;
+        this.xy = new Float32Array(points);
+        this.codes = new Uint8Array(codes);
+        this.hidden = [];
+        const few = Math.max(1, Math.log10(this.n / 1000));
+        this.sp.set({ pointSize: Math.max(1.4, 6 - 1.7 * few), pointSizeSelected: 1, opacity: Math.max(0.45, 1 - 0.18 * few) });
+        await this.draw();
+        this.sp.reset();
+      } catch (error) {
+        this.fail(error.message);
+      }
+    },
+    async recolour() {
+      const url = this.colour;
+      if (!this.sp || !this.xy || !url) return;
+      try {
+        const codes = new Uint8Array(await (await this.bytes(url)).arrayBuffer());
+        if (url !== this.colour || codes.length !== this.n) return;
+        this.codes = codes;
+        this.hidden = [];
+        await this.draw();
+      } catch (error) {
+        this.fail(error.message);
+      }
+    },
+    async draw() {
+      const { n, codes } = this, last = this.palette.length - 1, z = new Float32Array(n);
+      for (let i = 0; i < n; i++) z[i] = codes[i] === NOTHING ? last : codes[i];
+      this.sp.set({ pointColor: this.palette });
+      await this.sp.draw({ x: this.xy.subarray(0, n), y: this.xy.subarray(n), z }, { zDataType: "categorical" });
+      const ordered = this.legend.low !== null;
+      if (ordered || this.ordered) this.sp.set({ pointOrder: ordered ? this.bySize(codes, n) : null });
+      this.ordered = ordered;
+      if (this.rows?.length) this.sp.select(this.rows, { preventEvent: true });
+      if (this.shownBoxes) this.drawBoxes();
+      this.state = "";
+      this.drawn += 1;
+      this.$el.dataset.drawn = this.drawn;
+      this.$el.dataset.points = this.n;
+    },
+    // rows in the order in which they are drawn: no value first, the largest last and so on top
+    bySize(codes, n) {
+      const rank = (code) => (code === NOTHING ? 0 : code + 1), starts = new Uint32Array(BINS + 2), order = new Array(n);
+      for (let i = 0; i < n; i++) starts[rank(codes[i]) + 1] += 1;
+      for (let k = 1; k < starts.length; k++) starts[k] += starts[k - 1];
+      for (let i = 0; i < n; i++) order[starts[rank(codes[i])]++] = i;
+      return order;
+    },
+    resize() {
+      const { width, height } = this.$refs.plot.getBoundingClientRect();
+      if (width > 50 && height > 50) this.sp.set({ width, height });
+    },
+    retheme() {
+      const dark = document.body.classList.contains("body--dark");
+      if (dark === this.dark) return;
+      this.dark = dark;
+      if (this.sp && this.xy) this.sp.set({ pointColor: this.palette });
+    },
+    use(mode) {
+      this.mode = mode;
+      this.sp?.set({ mouseMode: mode });
+    },
+    whole() { this.sp?.reset(); },
+    clear() {
+      this.rows = null;
+      this.lasso = null;
+      this.sp?.deselect({ preventEvent: true });
+      [this.chosen, this.note] = [0, ""];
+      this.$emit("clear");
+    },
+    toggle(code, only) {
+      const codes = this.entries.map((e) => e.code);
+      if (only) this.hidden = codes.filter((c) => c !== code);
+      else this.hidden = this.hidden.includes(code) ? this.hidden.filter((c) => c !== code) : [...this.hidden, code];
+      this.applyHidden();
+    },
+    showAll() { this.hidden = []; this.applyHidden(); },
+    applyHidden() {
+      if (!this.hidden.length) { this.sp.unfilter(); return; }
+      const { n, codes } = this, hide = new Uint8Array(256), shown = [];
+      this.hidden.forEach((c) => { hide[c] = 1; });
+      for (let i = 0; i < n; i++) if (!hide[codes[i]]) shown.push(i);
+      this.sp.filter(shown);
+      this.$el.dataset.shown = shown.length;
+    },
+    over(row) {
+      const [x, y] = this.sp.getScreenPosition(row), { width, height } = this.$refs.plot.getBoundingClientRect();
+      const code = this.codes[row];
+      let text = code === NOTHING ? "no value" : this.legend.low === null ? this.legend.names[code] : "";
+      text = text === "" ? "" : `${this.legend.title}: ${text}`;
+      this.tip = { row, x: Math.min(x + 14, width - 150), y: Math.min(y + 14, height - 185), image: `${this.base}/image/${row}/128`, text, id: "" };
+      clearTimeout(this.asking);
+      this.asking = setTimeout(async () => {
+        const answer = await fetch(`${this.base}/about/${row}?column=${encodeURIComponent(this.legend.title)}`);
+        if (answer.ok && this.tip?.row === row) Object.assign(this.tip, await answer.json());
+      }, 60);
+    },
+    clicked(points) {
+      if (points.length !== 1) return;
+      if (this.rows?.length) this.sp.select(this.rows, { preventEvent: true });
+      else this.sp.deselect({ preventEvent: true });
+      this.$emit("open", points[0]);
+    },
+    async lassoed(coordinates) {
+      const points = this.lasso ?? [];
+      [this.lasso, this.tip] = [null, null];
+      if (this.mode === "lasso") this.use("panZoom");
+      if (this.box) {
+        const xs = coordinates.map((c) => c[0]), ys = coordinates.map((c) => c[1]);
+        this.sp.deselect({ preventEvent: true });
+        this.$emit("region", [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)]);
+        return;
+      }
+      const { codes } = this, hidden = new Set(this.hidden);
+      const shown = hidden.size ? points.filter((i) => !hidden.has(codes[i])) : points;
+      if (!shown.length) { this.note = "no galaxy inside"; return; }
+      this.chosen = shown.length;
+      this.note = `${shown.length.toLocaleString("en")} selected`;
+      this.rows = shown;
+      try {
+        const sent = await this.bytes(`${this.base}/rows`, { method: "POST", body: Int32Array.from(shown) });
+        this.$emit("selected", await sent.text());
+      } catch (error) {
+        this.note = error.message;
+      }
+    },
+    // rows that the server chose (a filter, neighbours), as int32 from an address; nothing chosen without one
+    async mark(url) {
+      if (!this.sp) return;
+      if (!url) {
+        this.rows = null;
+        this.sp.deselect({ preventEvent: true });
+        [this.chosen, this.note] = [0, ""];
+        return;
+      }
+      const rows = Array.from(new Int32Array(await (await this.bytes(url)).arrayBuffer()));
+      this.rows = rows;
+      this.chosen = rows.length;
+      this.note = `${rows.length.toLocaleString("en")} selected`;
+      if (this.state === "") this.sp.select(rows, { preventEvent: true });
+    },
+    boxes(list) {
+      this.shownBoxes = list.map((box) => ({ ...box, lineColor: [0.835, 0.369, 0, 1], lineWidth: 2 }));
+      if (this.drawn) this.drawBoxes();
+    },
+    drawBoxes() {
+      if (this.shownBoxes?.length) this.sp.drawAnnotations(this.shownBoxes);
+      else this.sp.clearAnnotations();
+    },
+    short(value) { return Number(value.toPrecision(3)).toString(); },
+  },
+};

@@ -1,0 +1,119 @@
+"""Pictures for the page: cutouts from the pixel store, and original frames as they were delivered.
+
+Belongs here: from a galaxy id to bytes of an image. Does not belong here: cutting (`science.cutouts`), serving
+(`routes`).
+"""
+
+import hashlib
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.pixels import PixelStack, PixelStore
+from galaxy_assets.surveys.model import Survey
+from galaxy_assets.surveys.readers import Reader, open_reader
+
+SIDES = (64, 96, 128, 192, 256, 320, 512)
+"""Sides of the pictures that are made, pixels: a browser asks for these, so that it can keep them."""
+_FRAME = 1024  # longest side of a shown original
+
+
+class Pictures:
+    """The cutouts of one survey, by the row of its ledger (`rows`), memory-mapped."""
+
+    def __init__(self, layout: Layout, survey: Survey):
+        self.survey = survey
+        self._layout = layout
+        self._made = _made(layout, survey.name)
+        files = [Path(name) for name, _ in self._made]
+        if not files:
+            raise FileNotFoundError(f"{survey.name} has no cutouts yet: `galaxy-assets run {survey.name}`")
+        parts = [pq.ParquetFile(file).read(columns=["batch", "pixels"]) for file in files]
+        filled = [(part["batch"][0].as_py(), part["pixels"][0].as_py()) for part in parts if part.num_rows]
+        store = PixelStore(layout.pixels(survey.name))
+        store.check(dict(filled))
+        self._stack: PixelStack = store.stack([batch for batch, _ in filled])
+        self._files = files
+        self.version = hashlib.sha256(repr(filled).encode()).hexdigest()[:12]
+        self._reader: Reader | None = None
+        self._decoding = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._stack)
+
+    def stale(self) -> bool:
+        """Whether the cutouts were made anew since."""
+        return self._made != _made(self._layout, self.survey.name)
+
+    def rows(self, ids: pa.Array) -> np.ndarray:
+        """Rows of the ledger, and so of the pixels, of these galaxies: int32 (len(ids),), -1 where there is none."""
+        found = np.full(len(ids), -1, np.int32)
+        start = 0
+        for file in self._files:  # a batch at a time: a table of all ids would be held beside that of the map
+            own = pq.ParquetFile(file).read(columns=["galaxy_id"])["galaxy_id"].combine_chunks()
+            at = pc.index_in(ids, value_set=own)
+            held = at.is_valid().to_numpy(zero_copy_only=False)
+            found[held] = start + at.drop_null().to_numpy()
+            start += len(own)
+        return found
+
+    def cutout(self, row: int, side: int) -> tuple[bytes, str]:
+        """A cutout as an image file and its media type, at most `side` pixels wide; it is never enlarged.
+
+        Small ones are JPEG; from 192 pixels they are PNG, whose pixels are those of the store when not shrunk.
+        """
+        image = _image(self._stack[np.array([row])][0])
+        if side < image.width:
+            image = image.resize(
+                (side, side), Image.Resampling.BOX if side * 2 <= image.width else Image.Resampling.LANCZOS
+            )
+        return _encoded(image, lossless=side >= 192)
+
+    def frame(self, file: str) -> tuple[bytes, str]:
+        """The original frame of a row of the catalogue as an image file and its media type, shrunk to 1024 pixels.
+
+        Frames of more than 8 bits are stretched from their 1 % to their 99.5 % quantile. Raises UnreadableImage,
+        SurveyError where the delivery is gone.
+        """
+        with self._decoding:  # one at a time: a frame may be 64 million pixels
+            if self._reader is None:
+                self._reader = open_reader(self.survey.source, self._layout.raw)
+            pixels = self._reader.image(file)
+            if pixels.dtype != np.uint8:
+                low, high = np.nanquantile(pixels, [0.01, 0.995])
+                scaled = (np.nan_to_num(pixels) - low) * (255 / max(high - low, 1e-12))
+                pixels = np.clip(scaled, 0, 255).astype(np.uint8)
+            image = _image(pixels)
+            image.thumbnail((_FRAME, _FRAME))
+            return _encoded(image, lossless=False)
+
+    def png(self, row: int) -> bytes:
+        """A cutout as it is stored, PNG."""
+        return _encoded(_image(self._stack[np.array([row])][0]), lossless=True)[0]
+
+
+def _made(layout: Layout, survey: str) -> list[tuple[str, int]]:
+    files = sorted((layout.lake / survey / "cutouts").glob("[!.]*.parquet"))
+    return [(str(file), file.stat().st_mtime_ns) for file in files]
+
+
+def _image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(
+        np.ascontiguousarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
+    )
+
+
+def _encoded(image: Image.Image, lossless: bool) -> tuple[bytes, str]:
+    out = io.BytesIO()
+    if lossless:
+        image.save(out, "PNG", compress_level=1)
+        return out.getvalue(), "image/png"
+    image.save(out, "JPEG", quality=88)
+    return out.getvalue(), "image/jpeg"

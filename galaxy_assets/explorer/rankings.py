@@ -1,0 +1,98 @@
+"""Rankings that people saw: kept when a page shows one, so that a galaxy's score has a history and a new one can be
+compared.
+
+Belongs here: keeping, comparing and reading them back. Does not belong here: making one (`assets`).
+
+    labels/<survey>/rankings/<time made>-<n>.parquet    columns of `anomaly_ranking`; the newest _KEPT
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from galaxy_assets.atomic import replacing
+from galaxy_assets.lake.layout import Layout
+
+_KEPT = 50
+_TIME = "%Y%m%dT%H%M%S%f"
+COLUMNS = ["galaxy_id", "score", "score_std", "rank"]
+
+
+class Scored(NamedTuple):
+    """What a ranking says of one galaxy; `std` None where the ranking has no uncertainty."""
+
+    made: datetime
+    rank: int
+    score: float
+    std: float | None
+
+
+def ranking_files(layout: Layout, survey: str) -> list[Path]:
+    """Files of the ranking that stands."""
+    home = layout.lake / survey
+    return [
+        f
+        for f in [home / "anomaly_ranking.parquet", *sorted(home.glob("anomaly_ranking/**/[!.]*.parquet"))]
+        if f.exists()
+    ]
+
+
+def folder(layout: Layout, survey: str) -> Path:
+    """Where a survey's rankings are kept."""
+    return layout.labels(survey) / "rankings"
+
+
+def keep(layout: Layout, survey: str) -> None:
+    """Keep the survey's ranking as it stands, unless that was done. Tables are replaced by rename, so a hard link costs
+    nothing and stays what it was; where the file system has none it is copied."""
+    for i, file in enumerate(ranking_files(layout, survey)):
+        made = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+        kept = folder(layout, survey) / f"{made:{_TIME}}-{i}.parquet"
+        if kept.exists():
+            continue
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, kept)
+        except FileExistsError:
+            continue
+        except OSError:
+            with replacing(kept) as partial:
+                shutil.copyfile(file, partial)
+    for old in sorted(folder(layout, survey).glob("[!.]*.parquet"))[:-_KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def _kept(layout: Layout, survey: str) -> Iterator[tuple[datetime, Path]]:
+    for file in sorted(folder(layout, survey).glob("[!.]*.parquet")):
+        yield datetime.strptime(file.name.split("-")[0], _TIME).replace(tzinfo=UTC), file
+
+
+def history(layout: Layout, survey: str, galaxy: str) -> list[Scored]:
+    """What the kept rankings said of a galaxy, the oldest first."""
+    found = []
+    for made, file in _kept(layout, survey):
+        for row in pq.read_table(file, columns=COLUMNS, filters=[("galaxy_id", "=", galaxy)]).to_pylist():
+            found.append(Scored(made, row["rank"], row["score"], row["score_std"]))
+    return found
+
+
+def previous_ranks(layout: Layout, survey: str, ids: pa.Array) -> np.ndarray | None:
+    """Ranks in the ranking before the one that stands, float (len(ids),), NaN where it was not in it; None where no
+    other was kept."""
+    current = {f.stat().st_ino for f in ranking_files(layout, survey)}
+    now = max((f.stat().st_mtime for f in ranking_files(layout, survey)), default=0.0)
+    before = [(m, f) for m, f in _kept(layout, survey) if f.stat().st_ino not in current and m.timestamp() < now - 1e-3]
+    if not before:
+        return None
+    last = before[-1][0]
+    table = pa.concat_tables(pq.read_table(f, columns=["galaxy_id", "rank"]) for m, f in before if m == last)
+    at = pc.index_in(ids, value_set=table["galaxy_id"].combine_chunks())
+    return table["rank"].combine_chunks().take(at).to_numpy(zero_copy_only=False).astype(float)

@@ -1,0 +1,93 @@
+"""The artefact rule as the page draws it: boxes on the map of pretrained features, what they would remove, and saving
+them.
+
+Belongs here: the boxes of a review, their preview and their file. Does not belong here: proposing regions and applying
+them (`science.artefacts`), drawing (`map.js`).
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv as arrow_csv
+
+from galaxy_assets.atomic import replacing
+from galaxy_assets.explorer.view import View
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.tables import digest
+from galaxy_assets.science.artefacts import Region, read_review, regions_to_table, table_to_regions
+
+COLUMNS = ["galaxy_id", "x", "y"]
+
+
+def map_files(layout: Layout, survey: str) -> list[Path]:
+    """Files of the map of pretrained features."""
+    home = layout.lake / survey
+    files = [home / "artefact_map.parquet", *sorted(home.glob("artefact_map/**/[!.]*.parquet"))]
+    return [file for file in files if file.exists()]
+
+
+def map_digest(layout: Layout, survey: str) -> str:
+    """What the boxes are drawn on, as `artefact_regions` tells maps apart: the places of the fitted galaxies."""
+    return digest(pq.ParquetFile(layout.table(survey, "artefact_umap_model")).read(COLUMNS))
+
+
+def read_regions(layout: Layout, survey: str) -> list[Region]:
+    """The boxes in force: a person's review where there is one, else the proposal. Raises ValueError for a review of
+    another map."""
+    review = layout.artefact_review(survey)
+    if review.exists():
+        return read_review(review, map_digest(layout, survey))
+    proposed = layout.table(survey, "artefact_regions")
+    return table_to_regions(pq.read_table(proposed)) if proposed.exists() else []
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What boxes would remove: rows of the map, how many of them are suspects, and why."""
+
+    rows: np.ndarray
+    suspects: int
+    reasons: list[tuple[str, int]]
+
+
+def preview(view: View, regions: list[Region]) -> Preview:
+    """What these boxes hold on the map of pretrained features, beside what evidence removes wherever it lies."""
+    held = np.zeros(len(view), bool)
+    for region in regions:
+        if region.status != "rejected":
+            held |= region.holds(view.x, view.y)
+    rows = np.flatnonzero(held).astype(np.int32)
+    suspect = view.column("suspect").to_numpy(zero_copy_only=False)[rows]
+    reasons = view.column("reason").take(pa.array(rows)).to_pylist()
+    tally = Counter(name for reason in reasons if reason for name in reason.split(", "))
+    return Preview(rows, int(np.sum(suspect.astype(bool))), tally.most_common(6))
+
+
+def save(layout: Layout, survey: str, regions: list[Region]) -> Path:
+    """Write the boxes as the person's review, which the next run applies in place of the proposal. Every version stays
+    in surveys/versions; returns this one."""
+    content = pa.BufferOutputStream()
+    arrow_csv.write_csv(regions_to_table(regions, map_digest(layout, survey)), content)
+    data = content.getvalue().to_pybytes()
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{hashlib.sha256(data).hexdigest()[:8]}.csv"
+    version = versions(layout, survey) / name
+    for path in (version, layout.artefact_review(survey)):
+        with replacing(path) as partial:
+            partial.write_bytes(data)
+    return version
+
+
+def versions(layout: Layout, survey: str) -> Path:
+    """Where the versions of a survey's review are."""
+    return layout.surveys / "versions" / f"{survey}_artefacts"
+
+
+def withdraw(layout: Layout, survey: str) -> None:
+    """Take the review away: the next run proposes regions again. Its versions stay."""
+    layout.artefact_review(survey).unlink(missing_ok=True)

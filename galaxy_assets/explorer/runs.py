@@ -1,0 +1,183 @@
+"""Runs of Dagster, asked for over its GraphQL address: start one for a few assets, follow its steps, say what went
+wrong.
+
+Belongs here: the requests and their answers in words. Does not belong here: what the page shows of a run, and the
+module `dagster` itself, which this process does not load.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_TIMEOUT = 10.0
+
+_LOCATION = """
+query($keys: [AssetKeyInput!]) {
+  assetNodes(assetKeys: $keys) { assetKey { path } repository { name location { name } } }
+}"""
+_LAUNCH = """
+mutation($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on InvalidSubsetError { message }
+    ... on PipelineNotFoundError { message }
+    ... on RunConflict { message }
+    ... on UnauthorizedError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}"""
+_STATUS = """
+query($id: ID!, $after: String) {
+  runOrError(runId: $id) {
+    __typename
+    ... on PythonError { message }
+    ... on RunNotFoundError { message }
+    ... on Run {
+      status
+      executionPlan { steps { key } }
+      stepStats { stepKey status }
+      eventConnection(afterCursor: $after) {
+        cursor
+        events {
+          __typename
+          ... on ExecutionStepFailureEvent { stepKey error { message causes: errorChain { error { message } } } }
+          ... on RunFailureEvent { message error { message } }
+        }
+      }
+    }
+  }
+}"""
+
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+WORDS = {
+    "QUEUED": "waiting in Dagster's queue",
+    "NOT_STARTED": "waiting to start",
+    "STARTING": "starting a process",
+    "STARTED": "running",
+    "CANCELING": "being cancelled",
+    "SUCCESS": "finished",
+    "FAILURE": "failed",
+    "CANCELED": "cancelled",
+}
+
+
+class RunError(RuntimeError):
+    """Dagster could not be asked, or refused; the message says what to do."""
+
+
+@dataclass
+class Progress:
+    """A run as it stands: its status as Dagster names it, steps in order with theirs (`WAITING` where there is none
+    yet), and what failed in words."""
+
+    status: str = "QUEUED"
+    steps: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    cursor: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def share(self) -> float:
+        """Of the steps, how many ended, 0 to 1."""
+        done = sum(status in ("SUCCESS", "FAILURE", "SKIPPED") for _, status in self.steps)
+        return done / len(self.steps) if self.steps else 0.0
+
+
+@dataclass(frozen=True)
+class Dagster:
+    """A Dagster webserver by its address, such as http://127.0.0.1:3000. Its methods wait for answers: call them in a
+    thread."""
+
+    address: str
+
+    def run_page(self, run: str) -> str:
+        return f"{self.address}/runs/{run}"
+
+    def asset_page(self, survey: str, asset: str) -> str:
+        return f"{self.address}/assets/{survey}/{asset}"
+
+    def launch(self, survey: str, assets: Sequence[str], partition: str | None = None) -> str:
+        """Start a run that materialises assets of a survey, of one partition where they have any; returns its id.
+
+        Raises RunError.
+        """
+        keys = [{"path": [survey, asset]} for asset in assets]
+        nodes = self._ask(_LOCATION, {"keys": keys})["assetNodes"]
+        known = {node["assetKey"]["path"][-1]: node["repository"] for node in nodes}
+        if missing := [asset for asset in assets if asset not in known]:
+            raise RunError(
+                f"Dagster at {self.address} knows no {', '.join(missing)} of {survey}: it serves another project or "
+                "data folder, or its code location did not load"
+            )
+        tags = [{"key": "galaxy_assets/started_by", "value": "explorer"}]
+        if partition is not None:
+            tags.append({"key": "dagster/partition", "value": partition})
+        params = {
+            "selector": {
+                "repositoryLocationName": known[assets[0]]["location"]["name"],
+                "repositoryName": known[assets[0]]["name"],
+                "jobName": "__ASSET_JOB",
+                "assetSelection": keys,
+            },
+            "runConfigData": {},
+            "executionMetadata": {"tags": tags},
+        }
+        answer = self._ask(_LAUNCH, {"params": params})["launchRun"]
+        if answer["__typename"] != "LaunchRunSuccess":
+            said = answer.get("message") or "; ".join(e["message"] for e in answer.get("errors", []))
+            raise RunError(f"Dagster did not start the run: {said or answer['__typename']}")
+        return answer["run"]["runId"]
+
+    def follow(self, run: str, before: Progress) -> Progress:
+        """The run as it stands now. Raises RunError."""
+        answer = self._ask(_STATUS, {"id": run, "after": before.cursor})["runOrError"]
+        if answer["__typename"] != "Run":
+            raise RunError(f"Dagster does not know run {run} any more: {answer.get('message', answer['__typename'])}")
+        stats = {s["stepKey"]: s["status"] or "WAITING" for s in answer["stepStats"]}
+        plan = [s["key"] for s in (answer["executionPlan"] or {"steps": []})["steps"]]
+        events = answer["eventConnection"]
+        failures = list(before.failures)
+        for event in events["events"]:
+            if event["__typename"] == "ExecutionStepFailureEvent":
+                failures.append(f"{event['stepKey']}: {_innermost(event['error'])}")
+            elif event["__typename"] == "RunFailureEvent" and not failures:
+                failures.append(_innermost(event["error"]) or event["message"])
+        steps = [(key, stats.get(key, "WAITING")) for key in plan or stats]
+        return Progress(answer["status"], steps, failures, events["cursor"])
+
+    def _ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(
+            f"{self.address}/graphql", body, {"content-type": "application/json"}, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+                content = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise RunError(
+                f"Dagster at {self.address} refused: {error.code} {error.read(300).decode(errors='replace')}"
+            ) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise RunError(
+                f"no Dagster at {self.address} ({reason}); start it with `make dev`, or name its address with --dagster"
+            ) from error
+        if content.get("errors"):
+            raise RunError(f"Dagster at {self.address}: {'; '.join(e['message'] for e in content['errors'])}")
+        return content["data"]
+
+
+def _innermost(error: dict[str, Any] | None) -> str:
+    """The message of the error that caused an error: the outer ones name only the step."""
+    if error is None:
+        return ""
+    chain = error.get("causes") or []
+    return (chain[-1]["error"]["message"] if chain else error["message"]).strip()

@@ -1,0 +1,244 @@
+"""The scoring panel: one galaxy at a time, a key for its score, the next one once that is on disk.
+
+Belongs here: what keys and buttons do, progress, notes. Does not belong here: events and queues (`scoring`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from nicegui import events, ui
+
+from galaxy_assets.explorer.components import Keys
+from galaxy_assets.explorer.scoring import ORDERS, Queue, queue_rows
+from galaxy_assets.explorer.tab import Tab
+from galaxy_assets.lake.query import QueryError
+
+SIDE = 512
+_WORDS = {0: "dull", 1: "", 2: "", 3: "", 4: "", 5: "an anomaly"}
+
+
+class ScorePanel:
+    """`on_scored` is called with a row and its score, None where it was taken back; `on_open` with a row."""
+
+    def __init__(
+        self, tab: Tab, keys: Keys, on_open: Callable[[int], Any], on_scored: Callable[[int, int | None], Any]
+    ):
+        self.tab, self.keys, self.on_open, self.on_scored = tab, keys, on_open, on_scored
+        self.queue: Queue | None = None
+        self._busy = False
+        self._generation = -1
+        with ui.column().classes("ga-panel ga-scoring"):
+            with ui.row().classes("ga-bar"):
+                self.order = ui.select(
+                    ORDERS, value=tab.place.order if tab.place.order in ORDERS else "acquisition", label="Queue"
+                )
+                self.order.props("dense outlined options-dense").classes("ga-grow").on_value_change(self.requeue)
+                self.cluster = (
+                    ui.select({}, label="Cluster").props("dense outlined options-dense").classes("ga-cluster")
+                )
+                self.cluster.on_value_change(self.requeue)
+                self.cluster.set_visibility(self.order.value == "cluster")
+            with ui.element("div").classes("ga-stage").props("tabindex=-1"):
+                self.image = ui.element("img").props('alt="the galaxy to score"').classes("ga-large")
+                self.empty = ui.label().classes("ga-empty").props("role=status")
+            self.caption = ui.label().classes("ga-caption-large").props("role=status aria-live=polite")
+            with ui.row().classes("ga-scores").props('role=group aria-label="score"'):
+                self.buttons = []
+                for score, words in _WORDS.items():
+                    button = ui.button(on_click=partial(self._press, score), color=None).props("unelevated no-caps")
+                    button.classes("ga-score-button").tooltip(f"key {score}")
+                    with button:
+                        ui.label(str(score)).classes("ga-digit")
+                        ui.label(words or "\u00a0").classes("ga-meaning")
+                    self.buttons.append(button)
+            with ui.row().classes("ga-bar"):
+                self.note = ui.input("Note for this galaxy").props(
+                    "dense outlined clearable maxlength=500 autocomplete=off"
+                )
+                self.note.classes("ga-grow ga-note-field")
+                # in the browser, for a key pressed right after it must not still be typed; not to a button, which Enter
+                # would press
+                leave = "(e) => { e.preventDefault(); document.querySelector('.ga-stage')?.focus() }"
+                self.note.on("keydown.enter", js_handler=leave)
+            with ui.row().classes("ga-bar"):
+                ui.button("Undo", on_click=self.undo).props("flat dense no-caps").tooltip(
+                    "key u: take back my last score"
+                )
+                ui.button("Skip", on_click=self.skip).props("flat dense no-caps").tooltip("key s")
+                ui.button("Open", on_click=self.open).props("flat dense no-caps").tooltip(
+                    "key o: all about this galaxy"
+                )
+                ui.space()
+                self.progress_words = ui.label().classes("ga-count").props("role=status")
+            self.progress = ui.linear_progress(0, show_value=False).props('rounded aria-label="scored of this queue"')
+            self.problem = ui.label().classes("ga-problem").props("role=alert")
+            self.problem.set_visibility(False)
+            ui.label("Keys: 0 to 5 score, u undo, s skip, n note, o open.").classes("ga-note")
+
+    async def load(self) -> None:
+        """Make the queue and show its first galaxy, or the one in the page's address: when the panel is first shown,
+        and of a selection whenever it is."""
+        if self.queue is None:
+            await self.reload()
+        elif self.order.value == "selection":
+            await self.requeue()
+
+    async def reload(self) -> None:
+        """Make the queue anew; the galaxy that is shown stays."""
+        tab = self.tab
+        if tab.has("cluster"):
+            colours = await asyncio.to_thread(tab.shared.colours, tab.view, "cluster")
+            pairs = zip(colours.names, colours.counts, strict=True)
+            self.cluster.set_options({name: f"{name} ({count:,})" for name, count in pairs})
+            self.cluster.value = (
+                tab.place.cluster if tab.place.cluster in colours.names else next(iter(colours.names), None)
+            )
+        await self._queue(at=tab.place.at)
+
+    async def requeue(self) -> None:
+        self.cluster.set_visibility(self.order.value == "cluster")
+        self.tab.moved(
+            order=self.order.value, cluster=str(self.cluster.value or "") if self.order.value == "cluster" else ""
+        )
+        await self._queue()
+
+    async def _queue(self, at: str = "") -> None:
+        tab = self.tab
+        cluster = int(self.cluster.value) if self.cluster.value not in (None, "") else None
+        try:
+            rows = await asyncio.to_thread(
+                queue_rows, tab.view, tab.survey, self.order.value, cluster=cluster, selection=tab.shown
+            )
+        except QueryError as error:
+            self.queue = None
+            self._say(f"this queue needs what {tab.survey.name} does not have yet: {error}")
+            self._show()
+            return
+        self._say("")
+        self._generation = tab.labels.generation
+        self.queue = Queue(tab.view, rows, tab.labels.scores_by(tab.who))
+        if at:
+            found = tab.view.rows_of([at])
+            if len(found) and found[0] in rows:
+                self.queue.back_to(int(found[0]))
+        self._show()
+
+    def again(self) -> None:
+        """Pass over what was scored elsewhere since: another tab, or the command line."""
+        tab = self.tab
+        if self.queue is None or self._busy or self._generation == tab.labels.generation:
+            return
+        self._generation = tab.labels.generation
+        self.queue.pass_over(tab.labels.scores_by(tab.who))
+        self._show()
+
+    async def key(self, event: events.GenericEventArguments) -> None:
+        key, shown = event.args["key"], event.args["shown"]
+        if key in "012345":
+            await self.score(int(key), shown)
+        elif key == "u":
+            await self.undo()
+        elif key == "s":
+            self.skip()
+        elif key == "o":
+            self.open()
+        elif key == "n":
+            self.keys.run_method("focus", ".ga-note-field input")
+
+    async def _press(self, score: int) -> None:
+        await self.score(score, self._shown())
+
+    async def score(self, score: int, shown: str) -> None:
+        """Keep a score of the galaxy that was on the screen. A key that comes before the next galaxy is shown is
+        dropped: it would score a galaxy that nobody saw."""
+        row = self.queue.current() if self.queue is not None else None
+        if self._busy or self.queue is None or row is None or shown != self._shown():
+            return
+        self._busy = True
+        try:
+            await asyncio.to_thread(self.tab.labels.say, self.tab.who, shown, score, self.note.value)
+        except (OSError, ValueError) as error:
+            self._say(f"not kept: {error}")
+            return
+        finally:
+            self._busy = False
+        self._say("")
+        self.note.value = ""
+        self.queue.scored(row)
+        self._show()
+        self.on_scored(row, score)
+
+    async def undo(self) -> None:
+        """Take back this person's last score, and show its galaxy again."""
+        tab = self.tab
+        last = tab.labels.last_by(tab.who)
+        if self._busy or last is None:
+            if last is None:
+                ui.notify(f"{tab.who} has no score to take back.", type="info")
+            return
+        self._busy = True
+        try:
+            await asyncio.to_thread(tab.labels.undo, tab.who, last["event"])
+        except (OSError, ValueError) as error:
+            self._say(f"not taken back: {error}")
+            return
+        finally:
+            self._busy = False
+        rows = tab.view.rows_of([last["galaxy_id"]])
+        if len(rows) and self.queue is not None:
+            self.queue.back_to(int(rows[0]))
+            self.on_scored(int(rows[0]), tab.labels.scores_by(tab.who).get(last["galaxy_id"]))
+        self.note.value = last["note"] or ""
+        self._show()
+
+    def skip(self) -> None:
+        if self.queue is not None and not self._busy:
+            self.queue.skip()
+            self._show()
+
+    def open(self) -> None:
+        if self.queue is not None and (row := self.queue.current()) is not None:
+            self.on_open(row)
+
+    def _shown(self) -> str:
+        row = self.queue.current() if self.queue is not None else None
+        return "" if row is None else self.tab.galaxy(row)
+
+    def _show(self) -> None:
+        tab, queue = self.tab, self.queue
+        row = queue.current() if queue is not None else None
+        galaxy = "" if row is None else tab.galaxy(row)
+        self.image._props["src"] = "" if row is None else tab.picture(row, SIDE)
+        self.image._props["data-shown"] = galaxy
+        self.image.set_visibility(row is not None)
+        self.image.update()
+        for button in self.buttons:
+            button.set_enabled(row is not None)
+        self.empty.set_visibility(row is None)
+        if row is None or queue is None:
+            self.caption.text = ""
+            total = len(queue.rows) if queue is not None else 0
+            self.empty.text = "All of this queue is scored." if total else "This queue is empty. Choose another one."
+        else:
+            self.caption.text = self._caption(row, galaxy)
+            self.keys.run_method("preload", [tab.picture(r, SIDE) for r in queue.ahead(3)])
+        if queue is not None:
+            done, total = queue.done(), len(queue.rows)
+            self.progress.value = done / total if total else 0
+            self.progress_words.text = f"{done:,} of {total:,} scored by {tab.who}"
+        tab.moved(at=galaxy)
+
+    def _caption(self, row: int, galaxy: str) -> str:
+        view, words = self.tab.view, [galaxy]
+        for column, name in (("rank", "rank"), ("score", "score"), ("cluster", "cluster")):
+            if column in view.columns:
+                value = view.column(column)[row].as_py()
+                if value is not None:
+                    words.append(f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}")
+        return "   ".join(words)
+
+    def _say(self, words: str) -> None:
+        self.problem.text = words
+        self.problem.set_visibility(bool(words))

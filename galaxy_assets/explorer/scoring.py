@@ -1,0 +1,239 @@
+"""Scoring: what was said of which galaxy, and which galaxy comes next.
+
+Belongs here: a survey's label events as the page needs them, and the queue of one person. Does not belong here: how
+events are kept (`lake.label_events`), what they come to (`science.labels`), keys and buttons (`score_panel`).
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.explorer.view import View
+from galaxy_assets.lake.label_events import LabelLog
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.provenance import data_version
+from galaxy_assets.science.active_learning import expected_improvement
+from galaxy_assets.science.labels import standing
+from galaxy_assets.surveys.model import Survey
+
+SOURCE = "explorer"
+ORDERS = {
+    "acquisition": "what the search learns most from",
+    "rank": "the most anomalous first",
+    "cluster": "one cluster, the most certain members first",
+    "random": "in a random order, the same each time",
+    "selection": "what the gallery shows, in its order",
+}
+Order = Literal["acquisition", "rank", "cluster", "random", "selection"]
+_COMPACT_EVERY = 100
+
+
+class Labels:
+    """The label events of a survey, shared by every tab; what other processes append is seen by `refresh`."""
+
+    def __init__(self, layout: Layout, survey: Survey):
+        self.log = LabelLog(layout.labels(survey.name))
+        self._layout, self._survey = layout, survey
+        self._lock = threading.Lock()
+        self._stamp = -1
+        self._appended = 0
+        self._versions: dict[Path, tuple[int, str | None]] = {}
+        self._events: list[dict[str, Any]] = []
+        self.generation = 0
+        """Changes with every event that is known of."""
+        self.log.compact()
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read the events anew where the folder changed; returns whether it did."""
+        with self._lock:
+            stamp = self.log.events.stat().st_mtime_ns if self.log.events.exists() else 0
+            if stamp == self._stamp:
+                return False
+            self._events, self._stamp = self.log.read().to_pylist(), stamp
+            self.generation += 1
+            return True
+
+    def say(self, who: str, galaxy: str, score: int, note: str | None = None) -> str:
+        """Append a score; when it returns, it is on disk. Returns the event's id. Raises ValueError, OSError."""
+        row = {
+            "who": who,
+            "kind": "score",
+            "galaxy_id": galaxy,
+            "score": score,
+            "note": note or None,
+            "source": SOURCE,
+            **self.seen(),
+        }
+        (event,) = self.log.append([row])
+        self._note({**row, "event": event})
+        return event
+
+    def undo(self, who: str, event: str) -> str:
+        """Take an event back by another; when it returns, that is on disk. Raises ValueError, OSError."""
+        taken = self.log.undo(event, who, source=SOURCE)
+        galaxy = next((e["galaxy_id"] for e in self._events if e["event"] == event), "")
+        self._note({"who": who, "kind": "undo", "galaxy_id": galaxy, "undoes": event, "source": SOURCE, "event": taken})
+        return taken
+
+    def _note(self, event: dict[str, Any]) -> None:
+        with self._lock:
+            self._events.append(event)
+            self.generation += 1
+            self._appended += 1
+            compact = self._appended % _COMPACT_EVERY == 0
+        if compact:  # a file per event would make the next reading slow
+            threading.Thread(target=self.log.compact, daemon=True).start()
+
+    def seen(self) -> dict[str, str | None]:
+        """Data versions of the ranking and of the features behind it, as they stand. Of a large table this takes a
+        moment, once per content: ask before the first score is given."""
+        tables = {
+            "ranking_seen": self._layout.table(self._survey.name, "anomaly_ranking"),
+            "model_seen": self._layout.table(self._survey.name, "pca_model", self._survey.main_start_weights),
+        }
+        return {name: self._version(path) for name, path in tables.items()}
+
+    def _version(self, path: Path) -> str | None:
+        if not path.exists():
+            return None
+        stamp = path.stat().st_mtime_ns
+        if self._versions.get(path, (0, ""))[0] != stamp:
+            self._versions[path] = stamp, data_version(path)
+            pa.default_memory_pool().release_unused()
+        return self._versions[path][1]
+
+    def scores_by(self, who: str) -> dict[str, int]:
+        """The scores of one person that hold, by galaxy."""
+        undone = self._undone()
+        return {
+            e["galaxy_id"]: e["score"]
+            for e in self._events
+            if e["kind"] == "score" and e["who"] == who and e["event"] not in undone
+        }
+
+    def last_by(self, who: str) -> dict[str, Any] | None:
+        """The latest score that this person gave on the page and that holds."""
+        undone = self._undone()
+        mine = (e for e in reversed(self._events) if e["who"] == who and e["kind"] == "score" and e["source"] == SOURCE)
+        return next((e for e in mine if e["event"] not in undone), None)
+
+    def of(self, galaxy: str) -> list[dict[str, Any]]:
+        """All events of a galaxy, also those taken back, the latest first; `undone` says which."""
+        undone = self._undone()
+        own = [e | {"undone": e["event"] in undone} for e in self._events if e["galaxy_id"] == galaxy]
+        return own[::-1]
+
+    def said(self) -> pa.Table:
+        """What holds, for filters: `galaxy_id`, `human_score`, `human_label`, `people`."""
+        table = standing(self.log.read())
+        return pa.table(
+            {
+                "galaxy_id": table["galaxy_id"],
+                "human_score": table["score"],
+                "human_label": table["label"],
+                "people": table["n_people"],
+            }
+        )
+
+    def _undone(self) -> set[str]:
+        undone: set[str] = set()
+        for event in reversed(self._events):
+            if event["kind"] == "undo" and event["event"] not in undone:
+                undone.add(event["undoes"])
+        return undone
+
+
+class Queue:
+    """Galaxies in the order in which one person is shown them; those that they scored are passed over.
+
+    `rows` are rows of a view, int32. `at` is the place of the one that is shown, len(rows) at the end.
+    """
+
+    def __init__(self, view: View, rows: np.ndarray, scored: dict[str, int]):
+        self.view, self.rows, self.at = view, rows, 0
+        self._member = np.zeros(len(view), bool)
+        self._member[rows] = True
+        self._scored = set(view.rows_of(list(scored)).tolist())
+        self._forward()
+
+    def current(self) -> int | None:
+        """The row that is shown, None at the end."""
+        return int(self.rows[self.at]) if self.at < len(self.rows) else None
+
+    def ahead(self, n: int) -> list[int]:
+        """The next rows after the one that is shown."""
+        found: deque[int] = deque()
+        for row in self.rows[self.at + 1 :]:
+            if len(found) == n:
+                break
+            if int(row) not in self._scored:
+                found.append(int(row))
+        return list(found)
+
+    def scored(self, row: int) -> None:
+        """Go on after a score."""
+        self._scored.add(row)
+        self._forward()
+
+    def skip(self) -> None:
+        self.at = min(self.at + 1, len(self.rows))
+        self._forward()
+
+    def back_to(self, row: int) -> None:
+        """Show a row again whose score was taken back."""
+        self._scored.discard(row)
+        found = np.flatnonzero(self.rows == row)
+        if len(found):
+            self.at = int(found[0])
+        else:
+            self.rows = np.insert(self.rows, self.at, np.int32(row))
+            self._member[row] = True
+
+    def pass_over(self, scored: dict[str, int]) -> None:
+        """Take over what is scored by now, also elsewhere."""
+        self._scored = set(self.view.rows_of(list(scored)).tolist())
+        self._forward()
+
+    def done(self) -> int:
+        """How many of the queue are scored."""
+        return sum(bool(self._member[row]) for row in self._scored)
+
+    def _forward(self) -> None:
+        while self.at < len(self.rows) and int(self.rows[self.at]) in self._scored:
+            self.at += 1
+
+
+def queue_rows(
+    view: View, survey: Survey, order: Order, *, cluster: int | None = None, selection: Sequence[int] | np.ndarray = ()
+) -> np.ndarray:
+    """Rows of a view in the order of a queue, int32. Raises QueryError where the order needs what the lake lacks.
+
+    `acquisition` is what the survey's learner would ask for next, on the ranking as it stands and without those asked
+    before: the highest predicted score, or for `published` the largest expected improvement.
+    """
+    every = np.arange(len(view), dtype=np.int32)
+    match order:
+        case "selection":
+            return np.asarray(selection, np.int32)
+        case "random":
+            return np.random.default_rng(0).permutation(every)
+        case "rank":
+            return view.ordered(every, "rank", descending=False)
+        case "cluster":
+            members = view.column("cluster").to_numpy(zero_copy_only=False) == cluster
+            return view.ordered(every[members], "probability", descending=True)
+        case "acquisition":
+            new = every[view.column("queried_round").is_null().to_numpy(zero_copy_only=False)]
+            mean, std = (view.column(c).to_numpy(zero_copy_only=False).astype(float) for c in ("score", "score_std"))
+            if survey.anomaly.learner != "published" or not np.isfinite(std).any():
+                return view.ordered(new, "rank", descending=False)
+            asked = np.delete(every, new)
+            best = float(np.nanmax(mean[asked] if len(asked) else mean))
+            gain = expected_improvement(mean[new], std[new], best, survey.anomaly.trade_off)
+            return new[np.lexsort((new, -np.nan_to_num(gain, nan=-np.inf)))]

@@ -1,0 +1,205 @@
+"""What all tabs of one explorer share: open surveys, kept sets of rows, prepared downloads, the run that is under way.
+
+Belongs here: state that outlives a tab. Does not belong here: what one tab shows (`tab`), routes, panels.
+"""
+
+import asyncio
+import getpass
+import hashlib
+import secrets
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from galaxy_assets.explorer.pictures import Pictures
+from galaxy_assets.explorer.runs import Dagster, Progress, RunError
+from galaxy_assets.explorer.scoring import Labels
+from galaxy_assets.explorer.view import PRETRAINED, TABLES, Colours, OpenLake, View, version
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.query import QueryError
+from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+
+_VIEWS = 3
+_SETS = 64
+_SURVEYS_FOR = 5.0
+_POLL = 1.0  # seconds between two questions about a run
+
+
+@dataclass
+class Run:
+    """A run that the page started, and what became of it."""
+
+    survey: str
+    assets: list[str]
+    run: str = ""
+    progress: Progress = field(default_factory=Progress)
+    error: str = ""
+    started: float = field(default_factory=time.time)
+    ended: float | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.ended is not None
+
+
+class Shared:
+    """Everything the server of one data folder holds."""
+
+    def __init__(self, layout: Layout, dagster: str):
+        self.layout = layout
+        self.dagster = Dagster(dagster.rstrip("/"))
+        self.lake = OpenLake(layout)
+        self.who = getpass.getuser()
+        self.folder = Path(tempfile.mkdtemp(prefix="galaxy_assets_explorer_"))
+        """Of uploads and downloads; removed when the server ends."""
+        self.runs: dict[str, Run] = {}
+        self._surveys: tuple[float, dict[str, Survey]] = (0.0, {})
+        self._views: OrderedDict[tuple[str, str], View] = OrderedDict()
+        self._pictures: dict[str, Pictures] = {}
+        self._rows: dict[tuple[str, str], tuple[str, np.ndarray]] = {}
+        self._labels: dict[str, Labels] = {}
+        self._sets: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._colours: OrderedDict[tuple, Colours] = OrderedDict()
+        self._downloads: dict[str, tuple[Path, str]] = {}
+        self._lock = threading.RLock()
+
+    def surveys(self) -> dict[str, Survey]:
+        """Surveys that have something to be looked at, by name; read again every _SURVEYS_FOR seconds. Raises
+        SurveyError."""
+        with self._lock:
+            if time.monotonic() > self._surveys[0]:
+                known = load_surveys(self.layout.root)
+                found = {name: known[name] for name in sorted(known) if (self.layout.lake / name / "cutouts").exists()}
+                self._surveys = time.monotonic() + _SURVEYS_FOR, found
+            return self._surveys[1]
+
+    def starts(self, survey: Survey) -> list[str]:
+        """Start weights that have a map, the main ones first, and the map of pretrained features."""
+        home = self.layout.lake / survey.name
+        made = {file.stem for file in (home / "umap").rglob("[!.]*.parquet")}
+        order = [survey.main_start_weights, *(s for s in survey.start_weights if s != survey.main_start_weights)]
+        mapped = (home / "artefact_map").is_dir() or (home / "artefact_map.parquet").exists()
+        return [s for s in order if s in made] + ([PRETRAINED] if mapped else [])
+
+    def view(self, survey: str, start: str) -> View:
+        """A map, read when first asked for and when its files changed. Raises FileNotFoundError, QueryError."""
+        with self._lock:
+            view = self._views.get((survey, start))
+            if view is None or view.version != version(self.layout, survey, start):
+                view = self._views[survey, start] = View(self.lake, survey, start)
+                self._rows.pop((survey, start), None)
+            self._views.move_to_end((survey, start))
+            while len(self._views) > _VIEWS:
+                old, _ = self._views.popitem(last=False)
+                self._rows.pop(old, None)
+            return view
+
+    def warm(self) -> None:
+        """Read what the page shows first, before anybody asks for it."""
+        try:
+            for survey in list(self.surveys().values())[:1]:
+                for start in self.starts(survey)[:1]:
+                    view = self.view(survey.name, start)
+                    if "cluster" in view.columns:
+                        self.colours(view, "cluster")
+        except (SurveyError, QueryError, OSError):
+            return  # the page will say it
+
+    def pictures(self, survey: str) -> Pictures:
+        """Raises FileNotFoundError where there are none, or they are newer than their ledger."""
+        with self._lock:
+            found = self._pictures.get(survey)
+            if found is None or found.stale():
+                found = self._pictures[survey] = Pictures(self.layout, self.surveys()[survey])
+            return found
+
+    def picture_rows(self, view: View) -> np.ndarray:
+        """Row of the pixels of each row of a map, int32, -1 where there is none: looked up with the first picture, the
+        map does not wait for it."""
+        key = view.survey, view.start
+        with self._lock:
+            known = self._rows.get(key)
+            if known is None or known[0] != view.version:
+                known = self._rows[key] = view.version, self.pictures(view.survey).rows(view.ids)
+            return known[1]
+
+    def labels(self, survey: Survey) -> Labels:
+        with self._lock:
+            if survey.name not in self._labels:
+                self._labels[survey.name] = Labels(self.layout, survey)
+            return self._labels[survey.name]
+
+    def colours(self, view: View, column: str) -> Colours:
+        """Kept for the few columns that tabs look at: the legend and the map ask for the same. Raises QueryError."""
+        key = (view.survey, view.start, view.version, self.stamp(view.survey), column)
+        with self._lock:
+            if key not in self._colours:
+                self._colours[key] = view.colours(column)
+                while len(self._colours) > 6:
+                    self._colours.popitem(last=False)
+            return self._colours[key]
+
+    def stamp(self, survey: str) -> str:
+        """What the survey's tables are now: changes when a run replaced one."""
+        home = self.layout.lake / survey
+        names = [*TABLES, "cluster_summary", "artefact_regions"]
+        files = [f for n in names for f in (home / f"{n}.parquet", *sorted((home / n).rglob("[!.]*.parquet")))]
+        stats = [(str(f), s.st_mtime_ns) for f in files if f.exists() for s in [f.stat()]]
+        return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
+
+    def keep_rows(self, rows: np.ndarray) -> str:
+        """A name for a set of rows, by which a browser and a page's address call it."""
+        name = hashlib.sha256(np.ascontiguousarray(rows, np.int32).tobytes()).hexdigest()[:16]
+        with self._lock:
+            self._sets[name] = rows
+            self._sets.move_to_end(name)
+            while len(self._sets) > _SETS:
+                self._sets.popitem(last=False)
+        return name
+
+    def rows(self, name: str) -> np.ndarray | None:
+        with self._lock:
+            return self._sets.get(name)
+
+    def offer(self, file: Path, name: str) -> str:
+        """A path from which a browser gets a file of `folder` under this name."""
+        token = secrets.token_urlsafe(16)
+        with self._lock:
+            self._downloads[token] = (file, name)
+        return f"/download/{token}"
+
+    def offered(self, token: str) -> tuple[Path, str] | None:
+        with self._lock:
+            return self._downloads.get(token)
+
+    async def start_run(self, survey: str, assets: list[str], partition: str | None = None) -> Run:
+        """Start a run and follow it until it ended, also when no page is open. What goes wrong is the run's `error`."""
+        run = self.runs[survey] = Run(survey, assets)
+        try:
+            run.run = await asyncio.to_thread(self.dagster.launch, survey, assets, partition)
+        except RunError as error:
+            run.error, run.ended = str(error), time.time()
+            return run
+        self._following = asyncio.create_task(self._follow(run))  # the loop itself holds only a weak reference
+        return run
+
+    async def _follow(self, run: Run) -> None:
+        lost = 0
+        while not run.progress.ended:
+            await asyncio.sleep(_POLL)
+            try:
+                run.progress = await asyncio.to_thread(self.dagster.follow, run.run, run.progress)
+                lost = 0
+            except RunError as error:
+                lost += 1
+                if lost >= 5:
+                    run.error = f"{error} The run may go on; its page shows it."
+                    break
+        if run.progress.failures:
+            run.error = "\n".join(run.progress.failures)
+        run.ended = time.time()

@@ -1,0 +1,349 @@
+"""The galaxies of one map as rows: their ids, positions, columns, colours, and which of them a person's filter names.
+
+Belongs here: from the lake to arrays that are aligned with the map. Does not belong here: pictures (`pictures`), what
+people say (`scoring`), anything a browser sees (`routes`, `page`).
+"""
+
+import hashlib
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.query import QueryError, as_subquery, connect_to_read
+
+PRETRAINED = "pretrained features"
+"""The map of the ImageNet network's features of every image, on which artefact regions are drawn, as a start weight."""
+
+# one row per galaxy each; of columns with one name the first table's keeps it
+TABLES = (
+    "umap",
+    "anomaly_ranking",
+    "cluster_labels",
+    "catalogue",
+    "evaluation_subset",
+    "clean_galaxies",
+    "cutouts",
+    "artefact_map",
+    "baseline_rankings",
+    "volunteer_votes",
+)
+SECONDS = 20.0
+"""A person's query that has no answer by then is ended."""
+MEMORY = "400MB"
+"""What a query may hold."""
+CATEGORIES = 40
+"""Columns with more values are numbers, or show the commonest ones and `other`."""
+BINS = 64
+_KEPT_BYTES = 48_000_000
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+class Column(NamedTuple):
+    """A column of the lake as a filter names it: the table it is from, its name there, and its type in SQL."""
+
+    table: str
+    name: str
+    type: str
+
+    @property
+    def numeric(self) -> bool:
+        return self.type in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "UTINYINT", "UINTEGER")
+
+
+@dataclass(frozen=True)
+class Colours:
+    """A column as colours: a code per row, and what the codes mean.
+
+    codes : uint8 (N,). Of a categorical column the number of its name in `names`; of a numeric one the bin from 0 to
+        BINS - 1 between `low` and `high`. 255 where there is no value.
+    names, counts : of the categories, empty for a numeric column.
+    low, high : the 0.5 and 99.5 % quantiles; values beyond have the first and last colour.
+    """
+
+    codes: np.ndarray
+    names: list[str]
+    counts: list[int]
+    low: float | None = None
+    high: float | None = None
+
+
+def quoted(name: str) -> str:
+    """A column's name as a person writes it in SQL."""
+    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+
+
+class OpenLake:
+    """The read model as the explorer asks it: locked (`lake.query`), reopened when a run published another."""
+
+    def __init__(self, layout: Layout, memory: str = MEMORY):
+        self.layout, self._memory = layout, memory
+        self._lock = threading.Lock()
+        self._open: tuple[int, duckdb.DuckDBPyConnection] | None = None
+
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """A connection of the caller's own, for one thread. Raises FileNotFoundError where nothing was published."""
+        with self._lock:
+            path = self.layout.read_model
+            stamp = path.stat().st_mtime_ns if path.exists() else 0
+            if self._open is None or self._open[0] != stamp:
+                self._open = stamp, connect_to_read(self.layout, self._memory)
+            mine = self._open[1].cursor()
+        mine.execute("use galaxy")
+        return mine
+
+    def ask(self, sql: str, values: Sequence[Any] = (), tables: Mapping[str, pa.Table] | None = None) -> pa.Table:
+        """The answer to a query of the explorer's own, or to one with a person's condition in it, within SECONDS.
+
+        `tables` can be named in the query. Raises QueryError.
+        """
+        with self.connection() as lake:
+            clock = threading.Timer(SECONDS, lake.interrupt)
+            clock.start()
+            try:
+                for name, table in (tables or {}).items():
+                    lake.register(name, table)
+                return lake.sql(sql, params=list(values) or None).to_arrow_table()
+            except duckdb.InterruptException as error:
+                raise QueryError(f"no answer within {SECONDS:g} s; ask for less") from error
+            except duckdb.OutOfMemoryException as error:
+                raise QueryError(f"the query needs more than {self._memory} of memory; ask for less") from error
+            except duckdb.Error as error:
+                raise QueryError(str(error)) from error
+            finally:
+                clock.cancel()
+                pa.default_memory_pool().release_unused()
+
+
+class View:
+    """The galaxies of one map of a survey. Row i is galaxy `ids[i]` at `x[i]`, `y[i]`; columns are read when asked for.
+
+    `version` changes with the files it was read from: what a browser keeps is of one version.
+    """
+
+    def __init__(self, lake: OpenLake, survey: str, start: str):
+        self.lake, self.survey, self.start = lake, survey, start
+        self.version = version(lake.layout, survey, start)
+        try:
+            base = lake.ask(f"select galaxy_id, x, y from {self._base()}", self._values())
+        except QueryError as error:
+            raise FileNotFoundError(f"{survey} has no map of {start} yet: `galaxy-assets run {survey}`") from error
+        if not base.num_rows:
+            raise FileNotFoundError(f"{survey} has no map of {start} yet: `galaxy-assets run {survey}`")
+        self.ids = base["galaxy_id"].combine_chunks()
+        self.x, self.y = (base[c].to_numpy().astype(np.float32) for c in ("x", "y"))
+        self.columns = self._found_columns()
+        self._kept: OrderedDict[str, pa.Array] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _base(self) -> str:
+        if self.start == PRETRAINED:
+            return f'"{self.survey}".artefact_map'
+        return f'"{self.survey}".umap where init = ?'
+
+    def _values(self) -> list[str]:
+        return [] if self.start == PRETRAINED else [self.start]
+
+    @property
+    def weights(self) -> str:
+        """The start weights whose clusters and ranking belong to the map."""
+        return "" if self.start == PRETRAINED else self.start
+
+    def _found_columns(self) -> dict[str, Column]:
+        found = self.lake.ask(
+            "select table_name, column_name, data_type from duckdb_columns() where schema_name = ? and not internal",
+            [self.survey],
+        ).to_pylist()
+        names: dict[str, Column] = {}
+        tables = TABLES if self.start != PRETRAINED else ("artefact_map", *(t for t in TABLES if "cluster" not in t))
+        if self.start == PRETRAINED:
+            tables = tuple(dict.fromkeys(t for t in tables if t != "umap"))
+        for table in tables:
+            for row in found:
+                if row["table_name"] != table or row["data_type"].endswith("]"):
+                    continue
+                name = row["column_name"]
+                if name in ("galaxy_id", "batch", "init") and table != tables[0]:
+                    continue
+                key = name if name not in names else f"{table}_{name}"
+                names[key] = Column(table, name, row["data_type"])
+        return names
+
+    def relation(self, tables: Iterable[str]) -> str:
+        """A query of `row` and the columns of these tables under their names, a row per galaxy of the map."""
+        present = {column.table for column in self.columns.values()}
+        wanted = [t for t in TABLES if t in present and t in tables]
+        joined = "".join(
+            f' left join (from "{self.survey}".{t}{self._of_start(t)}) {t} on {t}.galaxy_id = base.galaxy_id'
+            for t in wanted
+            if t != self._base_table
+        )
+        columns = [
+            f"{'base' if c.table == self._base_table else c.table}.{quoted(c.name)} as {quoted(key)}"
+            for key, c in self.columns.items()
+            if c.table in wanted or c.table == self._base_table
+        ]
+        base = f"(select row_number() over () - 1 as row, * from {self._literal_base()}) base"
+        return f"select base.row, {', '.join(columns)} from {base}{joined}"
+
+    @property
+    def _base_table(self) -> str:
+        return "artefact_map" if self.start == PRETRAINED else "umap"
+
+    def _literal_base(self) -> str:
+        return self._base().replace("?", "'" + self.start.replace("'", "''") + "'")
+
+    def _of_start(self, table: str) -> str:
+        literal = self.weights.replace("'", "''")
+        return f" where init = '{literal}'" if table in ("cluster_labels", "umap") and literal else ""
+
+    def column(self, name: str) -> pa.Array:
+        """A column aligned with the rows. Raises QueryError for an unknown one."""
+        with self._lock:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+                return self._kept[name]
+        if name not in self.columns:
+            raise QueryError(f"no column {name}; there are {', '.join(self.columns)}")
+        relation = self.relation([self.columns[name].table])
+        values = self.lake.ask(f"select {quoted(name)} from ({relation}) order by row")[0].combine_chunks()
+        if len(values) != len(self):
+            raise QueryError(f"{self.survey} changed while it was read; reload the page")
+        if pa.types.is_float64(values.type):
+            values = values.cast(pa.float32())
+        with self._lock:
+            self._kept[name] = values
+            while len(self._kept) > 1 and sum(v.nbytes for v in self._kept.values()) > _KEPT_BYTES:
+                self._kept.popitem(last=False)
+        return values
+
+    def forget(self) -> None:
+        """Read columns anew: a run has replaced their tables."""
+        with self._lock:
+            self._kept.clear()
+        self.columns = self._found_columns()
+
+    def matching(self, condition: str, said: pa.Table | None = None) -> np.ndarray:
+        """Rows that a person's condition or query names, int32, in the order of the map.
+
+        A condition is what stands after `where`: names of `columns`, and of `said` where given (a table with
+        `galaxy_id`). A text that begins with select, from or with is a query that returns a column `galaxy_id`. Raises
+        QueryError.
+        """
+        text = condition.strip().rstrip(";")
+        extra = {"said": said} if said is not None else None
+        if re.match(r"(select|from|with)\b", text, re.IGNORECASE):
+            with self.lake.connection() as lake:
+                query = as_subquery(lake, text)
+            sql = (
+                f"select row from (select row_number() over () - 1 as row, galaxy_id from {self._literal_base()}) base "
+                f"where galaxy_id in (select galaxy_id from {query}) order by row"
+            )
+        else:
+            relation = self.relation(self._mentioned(text))
+            if said is not None:
+                relation = f"select * from ({relation}) left join said using (galaxy_id)"
+            whole = f"select row from ({relation}) where (\n{text}\n) order by row"
+            with self.lake.connection() as lake:
+                if said is not None:
+                    lake.register("said", said)
+                as_subquery(lake, whole)  # one query, whatever the condition closes and opens
+            sql = f"from ({whole}\n)"
+        rows = self.lake.ask(sql, tables=extra)[0]
+        return rows.to_numpy().astype(np.int32)
+
+    def _mentioned(self, text: str) -> set[str]:
+        """Tables whose columns a condition may name: joins that it cannot need are left out."""
+        lower = text.lower()
+        if "*" in lower or "columns" in lower:
+            return set(TABLES)
+        return {column.table for key, column in self.columns.items() if key.lower() in lower}
+
+    def ordered(self, rows: np.ndarray, by: str, descending: bool) -> np.ndarray:
+        """The rows by a column, ties in the order of the map, rows without a value last."""
+        values = self.column(by).take(pa.array(rows))
+        order = "descending" if descending else "ascending"
+        return rows[pc.array_sort_indices(values, order=order, null_placement="at_end").to_numpy()]
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """Rows of galaxies in the order given, each once, int32; those that are not on the map are left out."""
+        wanted = pa.array(list(dict.fromkeys(ids)), pa.string())
+        # looked up the other way round, since a table of all ids would be built for each call
+        place = pc.index_in(self.ids, value_set=wanted)
+        rows = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False)).astype(np.int32)
+        return rows[np.argsort(place.drop_null().to_numpy(), kind="stable")]
+
+    def inside(self, polygon: np.ndarray) -> np.ndarray:
+        """Rows inside a polygon (V, 2) on the map by the even-odd rule, int32."""
+        x, y = self.x, self.y
+        held = np.zeros(len(self), bool)
+        for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+            if y0 != y1:
+                crosses = (y0 > y) != (y1 > y)
+                held ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+        return np.flatnonzero(held).astype(np.int32)
+
+    def colours(self, name: str) -> Colours:
+        """A column as colours. Raises QueryError for an unknown one."""
+        return coloured(self.column(name), numeric=self.columns[name].numeric)
+
+
+def coloured(values: pa.Array, numeric: bool) -> Colours:
+    """Values as colours: numbers with more than CATEGORIES different values in BINS, everything else by name."""
+    codes = np.full(len(values), 255, np.uint8)
+    if numeric and pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_finite(values), values, None)
+    counted = pc.value_counts(values.drop_null())
+    if numeric and len(counted) > CATEGORIES:
+        numbers = values.cast(pa.float32()).to_numpy(zero_copy_only=False)
+        valid = np.isfinite(numbers)
+        low, high = (float(q) for q in np.quantile(numbers[valid], [0.005, 0.995]))
+        if low == high:
+            low, high = float(numbers[valid].min()), float(numbers[valid].max())
+        scale = BINS / (high - low) if high > low else 0.0
+        codes[valid] = np.clip((numbers[valid] - low) * scale, 0, BINS - 1).astype(np.uint8)
+        return Colours(codes, [], [], low, high)
+    names, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+    order = sorted(range(len(names)), key=(lambda i: names[i]) if numeric else (lambda i: (-counts[i], str(names[i]))))
+    shown = order[: CATEGORIES - 1] if len(order) > CATEGORIES else order
+    index = pc.index_in(values, value_set=pa.array([names[i] for i in shown], values.type))
+    known, given = index.is_valid().to_numpy(zero_copy_only=False), values.is_valid().to_numpy(zero_copy_only=False)
+    codes[given] = len(shown)
+    codes[known] = index.drop_null().to_numpy().astype(np.uint8)
+    labels, sizes = [word(names[i]) for i in shown], [counts[i] for i in shown]
+    if len(shown) < len(order):
+        labels.append("other")
+        sizes.append(sum(counts[i] for i in order[len(shown) :]))
+    return Colours(codes, labels, sizes)
+
+
+def word(value: Any) -> str:
+    """A value of a column for a person."""
+    if value is None:
+        return "no value"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def version(layout: Layout, survey: str, start: str) -> str:
+    """What the files of a map are, as 12 hex digits: names, sizes and times."""
+    home = layout.lake / survey
+    names = ["artefact_map"] if start == PRETRAINED else ["umap"]
+    files: list[Path] = []
+    for name in [*names, "cutouts"]:
+        files += [home / f"{name}.parquet", *sorted((home / name).rglob("[!.]*.parquet"))]
+    stats = [(str(file), s.st_mtime_ns, s.st_size) for file in files if file.exists() for s in [file.stat()]]
+    return hashlib.sha256(repr((start, stats)).encode()).hexdigest()[:12]

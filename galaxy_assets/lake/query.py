@@ -1,0 +1,97 @@
+"""SQL that other people write, over the lake and nothing else.
+
+Belongs here: the connection such a query runs in, and the one way it is asked. Does not belong here: the views
+(`read_model`), what becomes of an answer.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from galaxy_assets.lake.layout import Layout
+
+
+class QueryError(ValueError):
+    """A query that cannot be answered; the message is the database's, or says what kind of query is answered."""
+
+
+def connect_to_read(layout: Layout, memory: str | None = None) -> duckdb.DuckDBPyConnection:
+    """The read model, opened so that SQL reaches no file but the lake's, nor variables of this process, nor settings.
+
+    `memory` bounds what the database may hold (`512MB`); its own default, four fifths of the machine's, when not given.
+    What needs more fails, and is not written to disk. Raises FileNotFoundError where nothing was published yet.
+    """
+    if not layout.read_model.exists():
+        raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`make demo`)")
+    # attached to an instance of its own: DuckDB shares one between connections to a file, with the first one's settings
+    connection = duckdb.connect()
+    connection.execute(f"attach '{str(layout.read_model).replace(chr(39), 2 * chr(39))}' as galaxy (read_only)")
+    if memory is not None:
+        connection.execute("set memory_limit = ?", [memory])
+        connection.execute("set temp_directory = ''")
+        # give memory back after each query: a server that lives for days would hold the most that any query needed
+        connection.execute("set allocator_flush_threshold = '1MB'")
+        connection.execute("set allocator_bulk_deallocation_flush_threshold = '1MB'")
+    connection.execute("set allowed_directories = ?", [[str(layout.lake.absolute())]])
+    connection.execute("set python_enable_replacements = false")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    connection.execute("use galaxy")
+    return connection
+
+
+def as_subquery(lake: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """One query of a person as `(...)`, to stand after `from` or `in`.
+
+    As a subquery, because at the top level the `with` of a query may hold a `copy ... to` a file of the lake. Raises
+    QueryError for anything that is not one query.
+    """
+    try:
+        statements = lake.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise QueryError("one query at a time, and nothing but queries: select, from, with, describe, show")
+    text = sql.encode()
+    ends = [at for at, _ in duckdb.tokenize(sql) if text[at : at + 1] == b";"]
+    return f"(\n{text[: ends[0]].decode() if ends else sql}\n)"
+
+
+def ask(
+    lake: duckdb.DuckDBPyConnection,
+    sql: str,
+    limit: int | None = None,
+    *,
+    seconds: float | None = None,
+    values: Sequence[Any] = (),
+) -> pa.Table:
+    """The answer to one query, of `limit` rows at most and within `seconds`, if given.
+
+    Raises QueryError with the database's message, and with the tables there are where it names one that is not there.
+    """
+    text = f"from {as_subquery(lake, sql)}" + (f" limit {limit:d}" if limit is not None else "")
+    clock = threading.Timer(seconds, lake.interrupt) if seconds is not None else None
+    try:
+        if clock is not None:
+            clock.start()
+        return lake.sql(text, params=list(values) or None).to_arrow_table()
+    except duckdb.InterruptException as error:
+        raise QueryError(f"no answer within {seconds:g} s; ask for less") from error
+    except duckdb.Error as error:
+        raise QueryError(_explained(lake, error)) from error
+    finally:
+        if clock is not None:
+            clock.cancel()
+
+
+def _explained(lake: duckdb.DuckDBPyConnection, error: duckdb.Error) -> str:
+    message = str(error)
+    if not isinstance(error, duckdb.CatalogException) or "Table with name" not in message:
+        return message
+    found = lake.execute(
+        "select schema_name || '.' || view_name from duckdb_views() where not internal order by all"
+    ).fetchall()
+    return f"{message}\n\nTables: {', '.join(name for (name,) in found) or 'none'}"

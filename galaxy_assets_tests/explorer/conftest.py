@@ -1,0 +1,91 @@
+"""What the tests in a browser share: lakes to explore, a server over each, a page.
+
+They run on a lake written by hand, and on every survey of the finished data folder that $GALAXY_ASSETS_FINISHED_DATA
+names (a copy of it: the tests score galaxies).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from galaxy_assets_tests.explorer.browser import FLAGS, PATIENCE, Server, chromium, serving
+from galaxy_assets_tests.explorer.small_lake import NAME, write_small_lake
+
+FINISHED = os.environ.get("GALAXY_ASSETS_FINISHED_DATA")
+
+
+class Explored(NamedTuple):
+    """A survey and the server that shows it."""
+
+    root: Path
+    survey: str
+    server: Server
+
+    def url(self, **place: str) -> str:
+        from urllib.parse import urlencode
+
+        return f"{self.server.url}/?{urlencode({'survey': self.survey, **place})}"
+
+
+def _surveys() -> list[str]:
+    if not FINISHED:
+        return [NAME]
+    return [NAME, *sorted(p.name for p in (Path(FINISHED) / "lake").iterdir() if (p / "umap").exists())]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, without a screen."""
+    found = chromium()
+    if found is None:
+        pytest.skip("no chromium on this machine: install it (apt install chromium) or name it in $CHROMIUM")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def finished_copy(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("finished") / "data"
+    shutil.copytree(FINISHED or "", root)
+    return root
+
+
+@pytest.fixture(scope="module", params=_surveys())
+def explored(request, browser, tmp_path_factory) -> Iterator[Explored]:
+    """One survey after the other, served for a module's tests."""
+    if request.param == NAME:
+        root = write_small_lake(tmp_path_factory.mktemp("explored") / "data").root
+    else:
+        root = request.getfixturevalue("finished_copy")
+    with serving(root) as server:
+        yield Explored(root, request.param, server)
+
+
+@pytest.fixture
+def page(browser):
+    """A tab of its own; a test fails where the page logs an error or asks another host."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on(
+        "request",
+        lambda request: (
+            problems.append(f"asked {request.url}")
+            if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))
+            else None
+        ),
+    )
+    page.problems = problems
+    yield page
+    context.close()
+    assert problems == []

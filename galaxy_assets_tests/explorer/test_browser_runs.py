@@ -1,0 +1,141 @@
+"""In a browser, over a survey that was run: a person's own image is searched for, and Dagster makes a new ranking.
+
+Minutes, not seconds: Dagster is started for it.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+from PIL import Image
+
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.search import similar
+from galaxy_assets_tests.conftest import draw
+from galaxy_assets_tests.explorer.browser import free_port, serving
+from galaxy_assets_tests.explorer.conftest import Explored
+from galaxy_assets_tests.explorer.test_browser import GALLERY, open_page, press_and_wait
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def root(world, tmp_path_factory) -> Path:
+    """A copy of the tiny survey: these tests change it."""
+    root = tmp_path_factory.mktemp("runs") / "data"
+    shutil.copytree(world.root, root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def dagster(root, tmp_path_factory) -> Iterator[str]:
+    """Address of a Dagster over the copy, with its daemon."""
+    home, port = tmp_path_factory.mktemp("dagster"), free_port()
+    shutil.copy(ROOT / "dagster.yaml", home)
+    environment = os.environ | {"DAGSTER_HOME": str(home), "GALAXY_ASSETS_DATA": str(root), "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.add_dynamic_partitions("tiny_batch", ["first", "second"])
+    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-w", str(ROOT / "workspace.yaml"), "-p", str(port)]
+    process = subprocess.Popen(
+        command, env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 240
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/server_info", timeout=5).read()
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None and time.monotonic() < end, "Dagster did not start"
+                time.sleep(1)
+        yield address
+    finally:
+        # it does not take its webserver, daemon and code server along when it is ended alone
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def exploring(page, root: Path, dagster: str = "http://127.0.0.1:9") -> Iterator[Explored]:
+    """The tiny survey, served; the page is left before the server ends."""
+    with serving(root, dagster) as server:
+        yield Explored(root, "tiny", server)
+        page.goto("about:blank")
+
+
+def test_an_image_of_ones_own_is_searched_for_and_what_is_none_is_refused_in_words(page, root, tmp_path):
+    image = tmp_path / "mine.png"
+    Image.fromarray(draw("long", np.random.default_rng(5))).save(image)
+    expected = similar("tiny", files=[image], neighbours=3, root=root)["neighbour_id"].to_pylist()
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    (tmp_path / "words.txt").write_text("no image")
+    (tmp_path / "huge.png").write_bytes(b"\0" * 21_000_000)
+    with exploring(page, root) as explored:
+        open_page(page, explored)
+        page.get_by_role("button", name="More like an image").click()
+        upload = page.locator("input[type=file]")
+        upload.set_input_files(tmp_path / "huge.png")
+        page.wait_for_selector("text=not taken: PNG, JPEG or FITS, up to 20 MB")
+        upload.set_input_files(tmp_path / "broken.png")
+        page.wait_for_selector("text=broken.png: damaged")
+        page.get_by_role("button", name="Close").click()
+        page.wait_for_selector(".ga-dialog", state="detached")
+        page.get_by_role("button", name="More like an image").click()
+        page.locator("input[type=file]").set_input_files(image)
+        page.wait_for_function(
+            "document.querySelector('.ga-count').textContent.includes('most like the image mine.png')"
+        )
+        cards = page.locator(f"{GALLERY} .ga-card")
+        assert [cards.nth(i).get_attribute("data-galaxy") for i in range(3)] == expected
+
+
+def test_a_new_ranking_is_made_by_dagster_followed_and_shown(page, root, dagster):
+    layout = Layout(root)
+    before = layout.table("tiny", "anomaly_ranking").stat().st_mtime_ns
+    with exploring(page, root, dagster) as explored:
+        open_page(page, explored, panel="score", order="rank")
+        for key in "0505":
+            press_and_wait(page, key)
+        page.get_by_role("tab", name="Ranking").click()
+        page.get_by_role("button", name="Rank anew").click()
+        page.wait_for_selector(".ga-step:has-text('label_events')", timeout=120_000)
+        page.reload()
+        page.wait_for_selector(".ga-status:has-text('finished')", timeout=300_000)
+        assert layout.table("tiny", "anomaly_ranking").stat().st_mtime_ns > before
+        page.wait_for_selector("text=What moved")
+        assert page.get_by_role("link", name="The run in Dagster").get_attribute("href").startswith(f"{dagster}/runs/")
+
+
+def test_a_run_that_fails_says_why_with_a_link(page, root, dagster):
+    layout = Layout(root)
+    features = sorted((layout.lake / "tiny" / "pca_features").rglob("imagenet.parquet"))
+    content = {file: file.read_bytes() for file in features}
+    with exploring(page, root, dagster) as explored:
+        open_page(page, explored, panel="ranking")
+        for file in features:
+            file.write_bytes(b"not a table")
+        try:
+            page.get_by_role("button", name="Rank anew").click()
+            page.wait_for_selector(".ga-status:has-text('failed')", timeout=300_000)
+            words = page.locator(".ga-problem.ga-pre").inner_text()
+            assert "Parquet" in words and "tiny__" in words
+            assert page.get_by_role("link", name="The run in Dagster").is_visible()
+        finally:
+            for file, before in content.items():
+                file.write_bytes(before)

@@ -1,0 +1,199 @@
+"""Queues and label events as the page uses them, rankings that are kept, the worksheet, the artefact rule,
+neighbours."""
+
+import os
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+
+from galaxy_assets.explorer import neighbours, rankings, regions, worksheet
+from galaxy_assets.explorer.export_page import write
+from galaxy_assets.explorer.scoring import Labels, Queue, queue_rows
+from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
+from galaxy_assets.lake.label_events import LabelLog
+from galaxy_assets.lake.layout import Layout
+from galaxy_assets.science.artefacts import Region, read_review
+from galaxy_assets.science.labels import standing
+from galaxy_assets.science.worksheet import Override
+from galaxy_assets.search import similar
+from galaxy_assets.surveys.model import Survey, load_surveys
+from galaxy_assets_tests.explorer.small_lake import NAME, N, write_ranking, write_small_lake
+
+
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    return write_small_lake(tmp_path / "data")
+
+
+@pytest.fixture
+def survey(layout) -> Survey:
+    return load_surveys(layout.root)[NAME]
+
+
+@pytest.fixture
+def view(layout) -> View:
+    return View(OpenLake(layout), NAME, "imagenet")
+
+
+def test_a_score_is_an_event_on_disk_when_it_returns_and_undo_is_another(layout, survey):
+    labels = Labels(layout, survey)
+    first = labels.say("ann", "g01", 4, "tidal tail")
+    (event,) = LabelLog(layout.labels(NAME)).read().to_pylist()
+    assert (event["event"], event["who"], event["score"], event["source"], event["note"]) == (
+        first, "ann", 4, "explorer", "tidal tail",
+    )  # fmt: skip
+    assert event["ranking_seen"] is not None
+    labels.say("bob", "g01", 0)
+    assert labels.scores_by("ann") == {"g01": 4} and labels.last_by("ann")["event"] == first
+    labels.undo("ann", first)
+    assert labels.scores_by("ann") == {} and labels.last_by("ann") is None and labels.scores_by("bob") == {"g01": 0}
+    assert [e["kind"] for e in LabelLog(layout.labels(NAME)).read().to_pylist()] == ["score", "score", "undo"]
+    assert [(e["kind"], e["undone"]) for e in labels.of("g01")] == [("undo", False), ("score", False), ("score", True)]
+
+
+def test_events_of_other_processes_are_seen(layout, survey):
+    labels = Labels(layout, survey)
+    generation = labels.generation
+    assert not labels.refresh()
+    LabelLog(layout.labels(NAME)).append(
+        [{"who": "ann", "kind": "score", "galaxy_id": "g05", "score": 2, "source": "cli"}]
+    )
+    assert labels.refresh() and labels.generation > generation and labels.scores_by("ann") == {"g05": 2}
+    assert labels.last_by("ann") is None, "the page takes back what was said on the page"
+
+
+def test_many_scores_are_compacted_and_none_is_lost(layout, survey):
+    labels = Labels(layout, survey)
+    for i in range(105):
+        labels.say("ann", f"g{i % N:02d}", i % 6)
+    for _ in range(100):
+        if len(list((layout.labels(NAME) / "events").glob("[!.]*.parquet"))) < 50:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("nothing was compacted")
+    assert LabelLog(layout.labels(NAME)).read().num_rows == 105
+    assert standing(LabelLog(layout.labels(NAME)).read()).num_rows == N
+
+
+def test_queues_have_the_orders_they_are_named_after(view, survey):
+    assert queue_rows(view, survey, "rank")[:3].tolist() == [0, 1, 2]
+    assert queue_rows(view, survey, "acquisition")[:2].tolist() == [3, 4], "g00 to g02 were asked before"
+    assert queue_rows(view, survey, "cluster", cluster=2).tolist() == list(range(20, 30))
+    assert queue_rows(view, survey, "selection", selection=[9, 4]).tolist() == [9, 4]
+    shuffled = queue_rows(view, survey, "random")
+    assert sorted(shuffled.tolist()) == list(range(N - 2)) and shuffled.tolist() != sorted(shuffled.tolist())
+    assert np.array_equal(shuffled, queue_rows(view, survey, "random"))
+    published = survey.model_copy(update={"anomaly": survey.anomaly.model_copy(update={"learner": "published"})})
+    gain = queue_rows(view, published, "acquisition").tolist()
+    assert sorted(gain) == list(range(3, N - 2)) and gain[0] != 3, "uncertainty counts"
+
+
+def test_a_queue_passes_over_what_is_scored_and_comes_back(view):
+    queue = Queue(view, np.array([5, 6, 7, 8], np.int32), {"g05": 1, "g07": 0})
+    assert (queue.current(), queue.done(), queue.ahead(3)) == (6, 2, [8])
+    queue.scored(6)
+    assert (queue.current(), queue.done()) == (8, 3)
+    queue.back_to(6)
+    assert (queue.current(), queue.done()) == (6, 2)
+    queue.skip()
+    assert queue.current() == 8, "g07 is scored"
+    queue.pass_over({"g05": 1, "g06": 3, "g07": 0, "g08": 2})
+    assert queue.current() is None and queue.done() == 4
+    queue.back_to(40)
+    assert queue.current() == 40, "also one that the queue did not have"
+
+
+def test_rankings_are_kept_and_compared(layout, view):
+    rankings.keep(layout, NAME)
+    rankings.keep(layout, NAME)
+    assert rankings.previous_ranks(layout, NAME, view.ids) is None
+    write_ranking(layout, np.linspace(0, 5, N))
+    made = layout.table(NAME, "anomaly_ranking")
+    os.utime(made, (time.time() + 5, time.time() + 5))
+    before = rankings.previous_ranks(layout, NAME, view.ids)
+    assert before is not None and before.tolist() == list(range(1, N - 1))
+    rankings.keep(layout, NAME)
+    old, new = rankings.history(layout, NAME, "g00")
+    assert (old.rank, new.rank, old.score, new.score) == (1, N, 5.0, 0.0) and old.made < new.made
+
+
+def test_what_is_said_of_a_cluster_is_the_worksheet_that_the_next_run_reads(layout, survey, view):
+    clusters = worksheet.read_clusters(view, survey)
+    assert [(c.number, c.n, c.description) for c in clusters][0] == (0, 10, "kind 0") and len(clusters) == 6
+    assert clusters[2].exemplars[:2] == ["g20", "g21"]
+    assert clusters[5].votes[0][:2] == ("merging: merger", 0.95)
+    worksheet.save(view, survey, clusters[1], Override("spiral; with, commas", "odd", None))
+    worksheet.save(view, survey, clusters[4], Override(None, None, True))
+    again = {c.number: c.said for c in worksheet.read_clusters(view, survey)}
+    assert again[1] == Override("spiral; with, commas", "odd", None) and again[4] == Override(None, None, True)
+    worksheet.save(view, survey, clusters[1], Override("elliptical", None, False))
+    worksheet.save(view, survey, clusters[4], Override())
+    again = {c.number: c.said for c in worksheet.read_clusters(view, survey)}
+    assert again[1] == Override("elliptical", None, False) and again[4] == Override()
+    path = layout.cluster_worksheet(NAME)
+    path.write_text(path.read_text() + "random,0,theirs,,,g00\n")
+    worksheet.save(view, survey, clusters[1], Override())
+    assert "random,0,theirs" in path.read_text(), "rows about other start weights stay"
+    path.write_text("init,exemplars,label\nnosuch,g00,odd\n")
+    with pytest.raises(ValueError, match="line 2: start weights 'nosuch'"):
+        worksheet.save(view, survey, clusters[0], Override("x"))
+
+
+def test_boxes_are_previewed_and_saved_as_a_versioned_review(layout):
+    whole = View(OpenLake(layout), NAME, PRETRAINED)
+    box = Region(1, -0.5, -1.0, 3.0, 1.0, 0, 0, 0.0, "drawn by ann", "accepted")
+    held = regions.preview(whole, [box])
+    assert held.rows.tolist() == [0, 1, 2, 3] and held.suspects == 3 and held.reasons == [("saturated", 3)]
+    assert regions.read_regions(layout, NAME) == []
+    first = regions.save(layout, NAME, [box])
+    second = regions.save(layout, NAME, [box, Region(2, 57.5, -1, 60, 1, 0, 0, 0.0, "drawn by ann", "rejected")])
+    assert first.exists() and second.exists() and first != second
+    (read,) = read_review(layout.artefact_review(NAME), regions.map_digest(layout, NAME))
+    assert (read.x0, read.y0, read.x1, read.y1) == (-0.5, -1.0, 3.0, 1.0)
+    assert [r.region for r in regions.read_regions(layout, NAME)] == [1]
+    regions.withdraw(layout, NAME)
+    assert regions.read_regions(layout, NAME) == [] and first.exists()
+
+
+def test_neighbours_in_blocks_are_those_of_the_search(layout, monkeypatch):
+    monkeypatch.setattr(neighbours, "_BLOCK", 7)
+    for asked in (["g20"], ["g03", "g41"]):
+        near = neighbours.like(layout, NAME, "imagenet", asked, 6)
+        table = similar(NAME, ids=asked, neighbours=6, root=layout.root)
+        assert near.ids == table["neighbour_id"].to_pylist() and near.distances == table["distance"].to_pylist()
+        assert near.examples == table["query_id"].to_pylist()
+    with pytest.raises(ValueError, match="g59: no clean galaxy"):
+        neighbours.like(layout, NAME, "imagenet", ["g59"], 3)
+
+
+def test_exports_hold_what_is_shown_in_its_order(layout, survey, tmp_path):
+    Labels(layout, survey).say("ann", "g04", 5)
+    rows = np.array([4, 1, 50], np.int32)
+    files = {k: write(layout.root, NAME, "imagenet", rows, k, tmp_path) for k in ("csv", "parquet", "vot", "zip")}
+    table = pq.read_table(files["parquet"])
+    assert table["galaxy_id"].to_pylist() == ["g04", "g01", "g50"] and table["human_score"].to_pylist() == [
+        5.0,
+        None,
+        None,
+    ]
+    assert table["cluster"].to_pylist() == [0, 0, 5] and table["ra"].to_pylist() == [4.5, 1.5, 50.5]
+    assert files["csv"].read_text().splitlines()[1].startswith('"g04"')
+    votable = Table.read(files["vot"], format="votable")
+    assert list(votable["galaxy_id"]) == ["g04", "g01", "g50"] and votable["ra"].unit == "deg"
+    assert votable["cluster"].tolist() == [0, 0, 5] and votable["queried_round"].tolist() == [None, 0, None]
+    import zipfile
+
+    from PIL import Image
+
+    with zipfile.ZipFile(files["zip"]) as archive:
+        assert archive.namelist() == [
+            "galaxies.csv", "about.json", "images/00001_g04.png", "images/00002_g01.png", "images/00003_g50.png",
+        ]  # fmt: skip
+        with archive.open("images/00003_g50.png") as stream:
+            assert np.asarray(Image.open(stream)).mean() == 50
+    assert pa.types.is_floating(table["score"].type)

@@ -1,0 +1,141 @@
+"""A map's rows, columns, colours and filters, and that a filter reaches nothing but the lake."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxy_assets.explorer import view as views
+from galaxy_assets.explorer.view import CATEGORIES, PRETRAINED, OpenLake, View, coloured
+from galaxy_assets.lake.query import QueryError
+from galaxy_assets_tests.explorer.small_lake import NAME, N, ids, write_small_lake
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory) -> View:
+    return View(OpenLake(write_small_lake(tmp_path_factory.mktemp("it's") / "data")), NAME, "imagenet")
+
+
+def names(view: View, rows: np.ndarray) -> list[str]:
+    return view.ids.take(pa.array(rows)).to_pylist()
+
+
+def test_rows_and_columns_are_aligned_whatever_the_order_of_their_tables(view):
+    assert len(view) == N - 2 and view.ids.to_pylist() == ids()[: N - 2]
+    assert view.column("score").to_pylist() == pytest.approx(np.linspace(5, 0, N)[: N - 2], abs=1e-6)
+    assert view.column("cluster").to_pylist() == [i // 10 for i in range(N - 2)]
+    assert view.column("total_votes").to_pylist()[:4] == [10, None, 10, None]
+    assert view.columns["artefact_map_x"].table == "artefact_map" and view.columns["x"].table == "umap"
+    with pytest.raises(QueryError, match="no column nonsense; there are galaxy_id"):
+        view.column("nonsense")
+
+
+def test_the_map_of_pretrained_features_has_every_image(view):
+    whole = View(view.lake, NAME, PRETRAINED)
+    assert len(whole) == N and whole.columns["x"].table == "artefact_map"
+    assert names(whole, whole.matching("suspect and not kept")) == ["g58", "g59"]
+    assert names(whole, whole.matching("rank <= 2")) == ["g00", "g01"]
+
+
+@pytest.mark.parametrize(
+    "condition, found",
+    [
+        ("cluster = 5", ids()[50:58]),
+        ("cluster = 5 and score < 0.5", ids()[54:58]),
+        ("label = 'odd' and rank <= 4;", ["g01", "g03"]),
+        ("merging_merger_fraction > 0.9", ["g54", "g56"]),
+        ("row in (1, 7)", ["g01", "g07"]),
+        ("select galaxy_id from small.anomaly_ranking order by rank desc limit 3", ["g57"]),
+        ("with few as (select 'g03' as galaxy_id) select * from few", ["g03"]),
+        ("human_score >= 4", ["g09"]),
+        ("galaxy_id = '-- none'", []),
+    ],
+)
+def test_a_filter_names_rows(view, condition, found):
+    said = pa.table(
+        {"galaxy_id": ["g09", "g10"], "human_score": [5.0, 1.0], "human_label": ["x", None], "people": [1, 1]}
+    )
+    assert names(view, view.matching(condition, said)) == found
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "galaxy_id in (select column0 from read_csv('/etc/passwd'))",
+        "galaxy_id in (from '/etc/passwd')",
+        "exists (from read_text('/etc/passwd'))",
+        "exists (from glob('/etc/*'))",
+        "select column0 as galaxy_id from read_csv('/etc/passwd')",
+        "with x as (copy (select 1) to '{lake}/x.csv') select galaxy_id from x",
+        "true); attach '{out}/x.db' as x; select (true",
+        "true); copy (select 1) to '{out}/x.csv'; from (select 1",
+        "true) union select 1; install httpfs; --",
+        "true; set enable_external_access = true",
+        "getenv('HOME') <> ''",
+        "galaxy_id in (from condition)",
+        "cluster = ",
+        "1 = 1) or (1 = 1",
+        ";",
+        "count(*) > 0",
+    ],
+)
+def test_a_filter_reads_the_lake_and_does_nothing_else(view, tmp_path, condition):
+    before = sorted(view.lake.layout.root.rglob("*"))
+    try:
+        found = view.matching(condition.format(out=tmp_path, lake=str(view.lake.layout.lake).replace("'", "''")))
+    except QueryError as error:
+        assert "root:" not in str(error)
+    else:
+        assert condition.startswith("1 = 1)") and len(found) == N - 2, "only harmless nonsense is answered"
+    assert sorted(view.lake.layout.root.rglob("*")) == before and not list(tmp_path.iterdir())
+
+
+def test_a_query_without_end_is_ended_and_one_without_bound_is_refused(view, monkeypatch):
+    monkeypatch.setattr(views, "SECONDS", 0.5)
+    with pytest.raises(QueryError, match=r"no answer within 0.5 s"):
+        view.matching(
+            "(select count(*) from range(1000000000) a, range(1000000) b where a.range % 7 = b.range % 3) > 3"
+        )
+    assert len(view.matching("cluster = 1")) == 10, "the connection is as good as before"
+
+
+def test_order_has_ties_in_the_order_of_the_map_and_nothing_last(view):
+    rows = np.array([3, 1, 2, 40], np.int32)
+    assert view.ordered(rows, "score", True).tolist() == [1, 2, 3, 40]
+    assert view.ordered(rows, "cluster", False).tolist() == [3, 1, 2, 40]
+    assert view.ordered(rows, "total_votes", False).tolist() == [2, 40, 3, 1]
+
+
+@given(st.lists(st.tuples(st.floats(-5, 60), st.floats(-5, 15)), min_size=3, max_size=9))
+def test_inside_is_the_even_odd_rule(view, corners):
+    polygon = np.array(corners)
+    held = set(view.inside(polygon).tolist())
+    for row in range(0, len(view), 7):
+        x, y = float(view.x[row]), float(view.y[row])
+        crossings = 0
+        for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
+            if (y0 > y) != (y1 > y) and x < (x1 - x0) * (y - y0) / (y1 - y0) + x0:
+                crossings += 1
+        assert (row in held) == (crossings % 2 == 1)
+
+
+def test_colours_are_names_or_bins_and_say_what_has_no_value():
+    few = coloured(pa.array([3, 1, None, 3, 10], pa.int32()), numeric=True)
+    assert few.names == ["1", "3", "10"] and few.counts == [1, 2, 1] and few.codes.tolist() == [1, 0, 255, 1, 2]
+    words = coloured(pa.array(["b", "a", "a", None]), numeric=False)
+    assert words.names == ["a", "b"] and words.codes.tolist() == [1, 0, 0, 255]
+    many = coloured(pa.array([f"n{i}" for i in range(100)] + ["n7"]), numeric=False)
+    assert len(many.names) == CATEGORIES and many.names[0] == "n7" and many.names[-1] == "other"
+    assert many.counts[-1] == 100 - (CATEGORIES - 1)
+    numbers = coloured(pa.array([None, float("nan"), *range(1000)], pa.float32()), numeric=True)
+    assert numbers.names == [] and numbers.codes[:2].tolist() == [255, 255]
+    assert numbers.codes[2] == 0 and numbers.codes[-1] == 63 and np.all(np.diff(numbers.codes[2:].astype(int)) >= 0)
+    assert (numbers.low, numbers.high) == pytest.approx((4.995, 994.005))
+    assert coloured(pa.array([True, False, None]), numeric=False).names == ["no", "yes"]
+    assert coloured(pa.nulls(3, pa.float64()), numeric=True).codes.tolist() == [255] * 3
+
+
+def test_a_map_that_is_not_there_says_what_makes_it(view):
+    with pytest.raises(FileNotFoundError, match=r"small has no map of random yet: `galaxy-assets run small`"):
+        View(view.lake, NAME, "random")
