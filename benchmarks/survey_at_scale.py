@@ -35,7 +35,7 @@ from side_by_side import Row, exponent, keep, line, resident
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
-from galaxy_assets.lake.tables import column_to_vectors, read_table, vectors_to_column, write_table
+from galaxy_assets.lake.tables import column_to_vectors, read_table, vector_blocks, vectors_to_column, write_table
 from galaxy_assets.science import active_learning, anomaly_model, mixture, pca
 from galaxy_assets.science.labels import STANDING
 from galaxy_assets.science.neighbours import SimilaritySearch
@@ -74,7 +74,7 @@ def whole(layout: Layout, asset: str) -> pa.Table:
 
 def pca_model(layout: Layout) -> None:
     """Fit the components on all galaxies."""
-    model = pca.fit(column_to_vectors(whole(layout, "embeddings")["vector"]), 0.95)
+    model = pca.fit(vector_blocks(whole(layout, "embeddings")["vector"]), 0.95)
     table = pa.table(
         {
             "explained_variance": pa.array([None, *model.explained_variance.tolist()], pa.float32()),

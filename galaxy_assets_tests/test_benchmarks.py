@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 COMPARED = {
     "cutouts": ["cutout in memory, 8-bit", "PNG file to stored cutout", "cutout in memory, float"],
     "neighbours": ["k-NN accuracy, 5 splits, 600 x 512"],
-    "mixture": ["mixture, one iteration of one start of 2, float64", "mixture, 2 starts to convergence, float64"],
+    "mixture": [
+        *(f"mixture, one iteration of one start of 2, {name}" for name in ("float64", "float32")),
+        *(f"mixture, 2 starts to convergence, begun in {name}" for name in ("float64", "float32")),
+    ],
     "gaussian_process": ["one round of the search, learner published", "one round of the search, learner corrected"],
     "similarity": ["one similarity search", "one similarity search, beside SQL"],
     "pca": ["PCA, 95 % of the variance, 2,000 x 512"],
@@ -69,7 +72,8 @@ def test_a_step_that_needs_too_much_memory_is_named(tmp_path):
     at_scale = importlib.import_module("survey_at_scale")
     at_scale.deliver(Layout(tmp_path), 100_000)
     stopped = at_scale.alone("pca_model", tmp_path, limit=2**28)
-    assert re.search("memory|alloc", stopped["stopped"])
+    # threads of libraries need memory too, and say it in their own way
+    assert re.search("memory|alloc|temporarily unavailable", stopped["stopped"])
     last = list(at_scale.rows({1000: {"pca_model": stopped}}, bare=0.0))
     assert last[0].note.startswith("stopped at 1,000 galaxies") and last[-1].case == "all steps"
 

@@ -25,7 +25,7 @@ from galaxy_assets.assets.survey_asset import (
 )
 from galaxy_assets.lake.checkpoints import Training, chosen_checkpoint, file_sha256
 from galaxy_assets.lake.pixels import PixelStack
-from galaxy_assets.lake.tables import column_to_vectors, digest, read_table, vectors_to_column
+from galaxy_assets.lake.tables import column_to_vectors, digest, read_table, vector_blocks, vectors_to_column
 from galaxy_assets.surveys.model import Recipe, Survey
 
 SCHEMA = pa.schema(
@@ -256,7 +256,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         from galaxy_assets.figures.curves import variance
         from galaxy_assets.science import pca
 
-        model = pca.fit(column_to_vectors(embeddings["vector"]), survey.variance)
+        model = pca.fit(vector_blocks(embeddings["vector"]), survey.variance)
         k = len(model.components)
         table = pa.table(
             {

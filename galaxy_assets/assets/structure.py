@@ -21,7 +21,7 @@ from galaxy_assets.assets.survey_asset import (
     survey_asset,
 )
 from galaxy_assets.atomic import replacing
-from galaxy_assets.lake.tables import column_to_vectors, vectors_to_column
+from galaxy_assets.lake.tables import column_to_vectors, vector_blocks, vectors_to_column
 from galaxy_assets.science import clusters, worksheet
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.surveys.model import Survey
@@ -67,7 +67,8 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         """The embeddings in principal components, (N, K) float32: a refit does not wait for `pca_features`."""
         from galaxy_assets.science.pca import table_to_model
 
-        return table_to_model(pca_model).transform(column_to_vectors(embeddings["vector"]))
+        model = table_to_model(pca_model)
+        return np.vstack([model.transform(block) for block in vector_blocks(embeddings["vector"])])
 
     @survey_asset(
         survey,
@@ -83,7 +84,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         it was fitted, and what later deliveries are placed by."""
         from galaxy_assets.science.projection import feature_keys, fit_map, map_to_table
 
-        keys = feature_keys(column_to_vectors(embeddings["vector"]))
+        keys = np.concatenate([feature_keys(block) for block in vector_blocks(embeddings["vector"])])
         fitted = map_to_table(fit_map(components(embeddings, pca_model), keys, survey.umap))
         table = embeddings.select(["galaxy_id", "batch", "init"])
         for name in fitted.column_names:

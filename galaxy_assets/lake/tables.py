@@ -5,6 +5,7 @@ Belongs here: reading, writing and fingerprinting one table. Does not belong her
 """
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,9 @@ def column_to_vectors(column: pa.ChunkedArray) -> np.ndarray:
     width = column.type.list_size
     values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return values.reshape(-1, width)
+
+
+def vector_blocks(column: pa.ChunkedArray) -> Iterator[np.ndarray]:
+    """The same rows chunk by chunk, float32 (n, D) each, without a copy of the whole."""
+    for chunk in column.chunks:
+        yield chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)

@@ -25,7 +25,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
 from galaxy_assets.atomic import replacing
@@ -238,6 +237,8 @@ def count_images(path: Path) -> int | None:
 
     Raises DamagedArchive if there is no whole footer, or nothing to name the images by.
     """
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
@@ -298,6 +299,8 @@ def _decompress(path: Path, to: Path) -> None:
 
 
 def _pack(path: Path, to: Path, suffixes: tuple[str, ...]) -> None:
+    import pyarrow.parquet as pq
+
     from galaxy_assets.surveys.readers.tables import ids_of  # the readers import this module
 
     used: Counter[str] = Counter()

@@ -9,6 +9,7 @@ from galaxy_assets.lake.tables import (
     column_to_vectors,
     digest,
     read_table,
+    vector_blocks,
     vectors_to_column,
     write_table,
 )
@@ -43,3 +44,12 @@ def test_vectors_survive_parquet_as_fixed_size_lists(tmp_path):
 
 def test_no_vectors_keep_their_width():
     assert column_to_vectors(pa.chunked_array([vectors_to_column(np.empty((0, 5)))])).shape == (0, 5)
+
+
+def test_vectors_come_back_whole_or_chunk_by_chunk():
+    vectors = np.arange(30, dtype=np.float32).reshape(10, 3)
+    column = pa.chunked_array([vectors_to_column(vectors[:4]), vectors_to_column(vectors[4:]).slice(1)])
+    expected = np.vstack([vectors[:4], vectors[5:]])
+    blocks = list(vector_blocks(column))
+    assert [len(block) for block in blocks] == [4, 5] and np.array_equal(np.vstack(blocks), expected)
+    assert np.array_equal(column_to_vectors(column), expected)

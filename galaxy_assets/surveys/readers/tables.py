@@ -19,7 +19,6 @@ from xml.parsers.expat import ExpatError
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pyarrow.types as kinds
 import yaml
 
@@ -131,6 +130,8 @@ def _read_csv(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table
 
 
 def _read_parquet(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
+    import pyarrow.parquet as pq
+
     file = pq.ParquetFile(path)
     if b"table_meta_yaml" in (file.schema_arrow.metadata or {}):  # astropy's own, with units
         return _read_astropy(path, form, wanted)
