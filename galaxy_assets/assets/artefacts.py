@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from galaxy_assets.assets.survey_asset import FITTED_ON, Lake, check, markdown, picture, result, survey_asset
 from galaxy_assets.lake.pixels import PixelStack
-from galaxy_assets.lake.tables import column_to_vectors, digest, vectors_to_column
+from galaxy_assets.lake.tables import beside, column_to_vectors, digest, vectors_to_column
 from galaxy_assets.science import artefacts
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.surveys.model import Survey
@@ -38,7 +38,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         from galaxy_assets.science.encoders import build_encoder, choose_devices, embed
 
         encoder = build_encoder(recipe.backbone, "imagenet", seed=recipe.seed, weights=lake.layout.weights)
-        rows = np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS)))
+        rows = with_pixels(cutouts)
         pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
         features = embed(encoder, pixels, indices=rows, device=choose_devices()[0])
         table = cutouts.select(["galaxy_id", "batch"]).take(rows).append_column("vector", vectors_to_column(features))
@@ -50,16 +50,14 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     def artefact_evidence(lake: Lake, cutouts: pa.Table) -> dg.MaterializeResult[pa.Table]:
         """Per image with pixels the evidence that it is an artefact: blank, saturated, crossed by a trail, bright at
         the edge, uncut. No label enters."""
-        rows = np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS)))
+        rows = with_pixels(cutouts)
         outcomes = cutouts["outcome"].take(rows).to_pylist()
         stack = pixels_of(lake, survey, cutouts)
         evidence = pa.concat_tables(
             artefacts.evidence(stack[rows[i : i + _BLOCK]], outcomes[i : i + _BLOCK], survey.artefacts)
             for i in range(0, max(len(rows), 1), _BLOCK)
         )
-        table = cutouts.select(["galaxy_id", "batch"]).take(rows)
-        for name in evidence.column_names:
-            table = table.append_column(name, evidence[name])
+        table = beside(cutouts.select(["galaxy_id", "batch"]).take(rows), evidence)
         return result(table, metadata={"suspects": int(np.sum(evidence["suspect"].to_numpy(zero_copy_only=False)))})
 
     @survey_asset(
@@ -77,17 +75,11 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         what regions are proposed from, and what later deliveries are placed on."""
         from galaxy_assets.science.projection import feature_keys, fit_map, map_to_table
 
-        table, features = (
-            pretrained_features.select(["galaxy_id", "batch"]),
-            column_to_vectors(pretrained_features["vector"]),
-        )
+        features = column_to_vectors(pretrained_features["vector"])
         fitted = map_to_table(fit_map(features, feature_keys(features), survey.umap))
         evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
-        for name in fitted.column_names:
-            table = table.append_column(name, fitted[name])
-        for name in ("suspect", "reason"):
-            table = table.append_column(name, evidence[name])
-        return result(table)
+        table = beside(pretrained_features.select(["galaxy_id", "batch"]), fitted)
+        return result(beside(table, evidence, ["suspect", "reason"]))
 
     @survey_asset(
         survey,
@@ -110,9 +102,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         table = pretrained_features.select(["galaxy_id", "batch"])
         table = table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
         evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
-        for name in evidence.column_names[2:]:
-            table = table.append_column(name, evidence[name])
-        return result(table)
+        return result(beside(table, evidence, evidence.column_names[2:]))
 
     @survey_asset(
         survey, "3_artefacts", paper="3.3, Figure 1", reads=["artefact_umap_model"], settings=[survey.artefacts]
@@ -168,8 +158,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
             sheet = contact_sheet(list(pixels[removed[:40]]), [str(rule[i]) for i in removed[:40]], columns=8)
             metadata |= picture(lake, survey, sheet, "removed", context.partition_key)
-        delivered = np.array([outcome != "missing_file" for outcome in outcomes])
-        share = float((~kept[delivered]).mean()) if delivered.any() else 0.0
+        share = float((~kept).mean()) if len(kept) else 0.0
         return result(
             table,
             metadata=metadata,
@@ -194,6 +183,11 @@ def map_digest(artefact_umap_model: pa.Table) -> str:
 def pixels_of(lake: Lake, survey: Survey, cutouts: pa.Table, size: int | None = None) -> PixelStack:
     """The cutouts' pixels: row i of the ledger is row i of the stack, which is checked before any pixel is read."""
     return lake.pixels(survey).of(cutouts, size)
+
+
+def with_pixels(cutouts: pa.Table) -> np.ndarray:
+    """Rows of the ledger that have pixels, (N,) int64."""
+    return np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS)))
 
 
 def rows_of(cutouts: pa.Table, table: pa.Table) -> np.ndarray:

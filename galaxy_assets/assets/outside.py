@@ -4,22 +4,23 @@ Belongs here: which of these an asset's partition reads, and their fingerprints,
 belong here: reading them.
 """
 
+from pathlib import Path
+
 from galaxy_assets.lake.label_events import LabelLog
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.provenance import data_version, fingerprint
 from galaxy_assets.lake.tables import read_table
-from galaxy_assets.surveys.model import Survey, load_surveys
+from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+from galaxy_assets.surveys.readers import reader_in_place
 
 
 def outside(survey: Survey, asset: str, partition: str | None, layout: Layout) -> dict[str, str]:
     """Name -> fingerprint of everything beside its survey's tables that a partition of an asset reads."""
-    folder, named = layout.raw / survey.source.path, (survey.source.labels, survey.source.votes)
-    tables = sorted({*folder.glob("*.csv"), *folder.glob("*.parquet"), *(folder / name for name in named if name)})
     match asset:
         case "catalogue":
-            return _delivery(survey, partition, layout) | {"labels": fingerprint(tables)}
+            return _delivery(survey, partition, layout) | {"labels": fingerprint(_tables(survey, layout))}
         case "volunteer_votes" | "absent_images":
-            return {"tables": fingerprint(tables)}
+            return {"tables": fingerprint(_tables(survey, layout))}
         case "artefact_regions":
             return {"review": fingerprint([layout.artefact_review(survey.name)])}
         case "cluster_worksheet":
@@ -30,6 +31,14 @@ def outside(survey: Survey, asset: str, partition: str | None, layout: Layout) -
             start = layout.table(partition, "byol_checkpoints", surveys[partition].main_start_weights)
             return {f"{partition}/byol_checkpoints": data_version(start) or ""}
     return {}
+
+
+def _tables(survey: Survey, layout: Layout) -> list[Path]:
+    """The survey's tables of labels and votes; none where its folder is not there."""
+    try:
+        return sorted(reader_in_place(survey.source, layout.raw).tables())
+    except SurveyError:
+        return []
 
 
 def _delivery(survey: Survey, batch: str | None, layout: Layout) -> dict[str, str]:

@@ -21,7 +21,7 @@ from galaxy_assets.assets.survey_asset import (
     survey_asset,
 )
 from galaxy_assets.atomic import replacing
-from galaxy_assets.lake.tables import column_to_vectors, vector_blocks, vectors_to_column
+from galaxy_assets.lake.tables import beside, column_to_vectors, vector_blocks, vectors_to_column
 from galaxy_assets.science import clusters, worksheet
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.surveys.model import Survey
@@ -86,10 +86,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
 
         keys = np.concatenate([feature_keys(block) for block in vector_blocks(embeddings["vector"])])
         fitted = map_to_table(fit_map(components(embeddings, pca_model), keys, survey.umap))
-        table = embeddings.select(["galaxy_id", "batch", "init"])
-        for name in fitted.column_names:
-            table = table.append_column(name, fitted[name])
-        return result(table)
+        return result(beside(embeddings.select(["galaxy_id", "batch", "init"]), fitted))
 
     @survey_asset(
         survey,

@@ -113,28 +113,21 @@ def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, bat
 
 def _keep_ledger(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> pa.Table:
     path = layout.table(survey.name, "deliveries")
-    before = {row["delivery"]: row for row in read_table(path).to_pylist()} if path.exists() else {}
-    now, rows = datetime.now(UTC), []
+    kept = read_table(path) if path.exists() else LEDGER.empty_table()
+    before, now, rows = {row["delivery"]: row for row in kept.to_pylist()}, datetime.now(UTC), []
     for delivery in found:
-        row = {
-            "delivery": delivery.name,
-            "kind": delivery.kind,
-            "path": delivery.path,
-            "state": delivery.state,
-            "reason": delivery.reason,
-            "files": delivery.files,
-            "bytes": delivery.bytes,
-            "modified": delivery.modified,
-            "snapshot": delivery.snapshot,
-        }
+        row = {"delivery": delivery.name} | {name: getattr(delivery, name) for name in _TOLD}
         rows.append(_dated(row, before.pop(delivery.name, None), now))
     for row in before.values():
         gone = {**row, "state": "gone", "reason": "not in the survey's folder any more"}
         rows.append(_dated(gone, row, now))
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["delivery"]), schema=LEDGER)
-    if not path.exists() or not table.equals(read_table(path).replace_schema_metadata(None)):
+    if not path.exists() or not table.equals(kept):
         write_table(table, path)
     return table
+
+
+_TOLD = ("kind", "path", "state", "reason", "files", "bytes", "modified", "snapshot")
 
 
 def _dated(row: dict, before: dict | None, now: datetime) -> dict:

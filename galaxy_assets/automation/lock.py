@@ -17,16 +17,20 @@ def _path(layout: Layout, survey: str) -> Path:
     return layout.lake / survey / ".main_job.lock"
 
 
+class AtWork(RuntimeError):
+    """Another main job of the survey is at work."""
+
+
 @contextmanager
 def main_job_of(survey: str, layout: Layout) -> Iterator[None]:
-    """Hold the lock of a survey. Raises RuntimeError where another process holds it."""
+    """Hold the lock of a survey. Raises AtWork where another process holds it."""
     path = _path(layout, survey)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f"{survey}: another main job of it is at work; wait for it or stop it") from None
+            raise AtWork(f"{survey}: another main job of it is at work; wait for it or stop it") from None
         yield
 
 

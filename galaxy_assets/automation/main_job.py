@@ -1,7 +1,7 @@
 """The main job: a survey from its images to its results, as a sequence of runs.
 
 Belongs here: the order of the runs, and what becomes of failures and interruptions. Does not belong here: which
-partitions are outdated (`outdated`), what starts by itself (`conditions`, `sensors`, `schedules`).
+partitions are outdated (`outdated`), what starts by itself (`conditions`, `sensors`).
 """
 
 import logging
@@ -84,7 +84,7 @@ def run_survey(
     settings, inputs and files) is not run again: killed, the next call goes on where this one stopped. A failure is
     reported and left; only what reads it is skipped, so that missing weights cost their own start weights alone.
 
-    Raises SurveyError where there is no delivery, RuntimeError where another main job of the survey is at work.
+    Raises SurveyError where there is no delivery, AtWork where another main job of it is at work.
 
     Parameters
     ----------

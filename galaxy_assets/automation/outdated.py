@@ -101,8 +101,7 @@ class Outdated:
     def partitions(self, asset: dg.AssetKey, **fixed: str) -> list[Partition]:
         """All partitions that the asset should have, the main start weights first; those of the `fixed` batch or init
         alone."""
-        main = self.survey.main_start_weights
-        values = {"batch": self.batches, "init": sorted(self.survey.start_weights, key=lambda init: init != main)}
+        values = {"batch": self.batches, "init": self.survey.starts_main_first}
         values |= {dimension: [value] for dimension, value in fixed.items()}
         by = dimensions(self.graph.get(asset).partitions_def)
         # the start weights change slowest

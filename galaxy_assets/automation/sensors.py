@@ -11,13 +11,13 @@ import dagster as dg
 
 from galaxy_assets.automation.conditions import NIGHTLY
 from galaxy_assets.automation.deliveries import register
+from galaxy_assets.automation.main_job import RUN_TAGS
 from galaxy_assets.lake import read_model
 from galaxy_assets.lake.label_events import LabelLog
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
 
 DAY = 24 * 3600
-RUN_TAGS = {"dagster/max_runtime": str(7 * DAY)}
 _WEEKLY = "0 3 * * 0"
 QUIET = 120
 """Seconds without a change after which a delivery without a manifest counts as whole."""

@@ -123,7 +123,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
         for survey in surveys:
             typer.echo(f"\n{survey.title} ({survey.name})")
             for outcome in _outcomes(run_survey(defs, survey, instance, follow=follow)):
-                if isinstance(outcome, SurveyError):
+                if isinstance(outcome, Exception):
                     failed += 1
                     typer.echo(f"        {outcome}")
                     continue
@@ -136,11 +136,14 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
     return failed
 
 
-def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | SurveyError]":
-    """The outcomes of a survey, with an unusable delivery as the last of them: the next survey still runs."""
+def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
+    """The outcomes of a survey, with an unusable delivery, or another main job of it, as the last of them: the next
+    survey still runs."""
+    from galaxy_assets.automation.lock import AtWork
+
     try:
         yield from outcomes
-    except SurveyError as error:
+    except (SurveyError, AtWork) as error:
         yield error
 
 

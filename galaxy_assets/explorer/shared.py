@@ -82,9 +82,8 @@ class Shared:
         """Start weights that have a map, the main ones first, and the map of pretrained features."""
         home = self.layout.lake / survey.name
         made = {file.stem for file in (home / "umap").rglob("[!.]*.parquet")}
-        order = [survey.main_start_weights, *(s for s in survey.start_weights if s != survey.main_start_weights)]
         mapped = (home / "artefact_map").is_dir() or (home / "artefact_map.parquet").exists()
-        return [s for s in order if s in made] + ([PRETRAINED] if mapped else [])
+        return [s for s in survey.starts_main_first if s in made] + ([PRETRAINED] if mapped else [])
 
     def view(self, survey: str, start: str) -> View:
         """A map, read when first asked for and when its files changed. Raises FileNotFoundError, QueryError."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.query import QueryError, as_subquery, connect_to_read
+from galaxy_assets.lake.query import QueryError, as_subquery, connect_to_read, within
 
 PRETRAINED = "pretrained features"
 """The map of the ImageNet network's features of every image, on which artefact regions are drawn, as a start weight."""
@@ -107,20 +107,16 @@ class OpenLake:
         `tables` can be named in the query. Raises QueryError.
         """
         with self.connection() as lake:
-            clock = threading.Timer(SECONDS, lake.interrupt)
-            clock.start()
             try:
-                for name, table in (tables or {}).items():
-                    lake.register(name, table)
-                return lake.sql(sql, params=list(values) or None).to_arrow_table()
-            except duckdb.InterruptException as error:
-                raise QueryError(f"no answer within {SECONDS:g} s; ask for less") from error
+                with within(lake, SECONDS):
+                    for name, table in (tables or {}).items():
+                        lake.register(name, table)
+                    return lake.sql(sql, params=list(values) or None).to_arrow_table()
             except duckdb.OutOfMemoryException as error:
                 raise QueryError(f"the query needs more than {self._memory} of memory; ask for less") from error
             except duckdb.Error as error:
                 raise QueryError(str(error)) from error
             finally:
-                clock.cancel()
                 pa.default_memory_pool().release_unused()
 
 

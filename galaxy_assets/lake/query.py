@@ -5,7 +5,8 @@ Belongs here: the connection such a query runs in, and the one way it is asked. 
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import duckdb
@@ -73,18 +74,24 @@ def ask(
     Raises QueryError with the database's message, and with the tables there are where it names one that is not there.
     """
     text = f"from {as_subquery(lake, sql)}" + (f" limit {limit:d}" if limit is not None else "")
-    clock = threading.Timer(seconds, lake.interrupt) if seconds is not None else None
     try:
-        if clock is not None:
-            clock.start()
-        return lake.sql(text, params=list(values) or None).to_arrow_table()
-    except duckdb.InterruptException as error:
-        raise QueryError(f"no answer within {seconds:g} s; ask for less") from error
+        with within(lake, seconds) if seconds is not None else nullcontext():
+            return lake.sql(text, params=list(values) or None).to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(_explained(lake, error)) from error
+
+
+@contextmanager
+def within(lake: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """Interrupt what the connection does after `seconds`. Raises QueryError then."""
+    clock = threading.Timer(seconds, lake.interrupt)
+    clock.start()
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise QueryError(f"no answer within {seconds:g} s; ask for less") from error
     finally:
-        if clock is not None:
-            clock.cancel()
+        clock.cancel()
 
 
 def _explained(lake: duckdb.DuckDBPyConnection, error: duckdb.Error) -> str:

@@ -5,7 +5,7 @@ Belongs here: reading, writing and fingerprinting one table. Does not belong her
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,13 @@ def column_to_vectors(column: pa.ChunkedArray) -> np.ndarray:
     width = column.type.list_size
     values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return values.reshape(-1, width)
+
+
+def beside(table: pa.Table, other: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
+    """The columns of `table` and then those of `other`, or the named ones of them; row for row."""
+    for name in other.column_names if names is None else names:
+        table = table.append_column(name, other[name])
+    return table
 
 
 def vector_blocks(column: pa.ChunkedArray) -> Iterator[np.ndarray]:

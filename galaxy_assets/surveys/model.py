@@ -421,6 +421,11 @@ class Survey(Settings):
             raise ValueError("start_weights must be a non-empty list without repeats")
         return value
 
+    @property
+    def starts_main_first(self) -> tuple[str, ...]:
+        """The start weights, the main ones before the others."""
+        return tuple(sorted(self.start_weights, key=lambda start: start != self.main_start_weights))
+
     @model_validator(mode="after")
     def _main_is_listed(self) -> "Survey":
         if self.main_start_weights not in self.start_weights:

@@ -168,3 +168,13 @@ def test_nothing_starts_before_the_first_run_or_beside_the_main_job(tmp_path, au
     assert automated.tick()
     automated.layout.table("tiny", "pca_model", "imagenet").unlink()
     assert automated.tick() == Counter()
+
+
+def test_a_new_delivery_beside_the_tables_leaves_what_was_made_of_others(automated):
+    automated.until_idle()
+    (automated.root / "raw/tiny/other.csv").write_text("a,b\n1,2\n")
+    (automated.root / "raw/tiny/other.parquet").write_bytes(b"")
+    assert automated.until_idle() == Counter(), "only the tables that the survey reads count"
+    labels = automated.root / "raw/tiny/labels.csv"
+    labels.write_text(labels.read_text().replace("first_00,round", "first_00,pair"))
+    assert ("catalogue", "first") in automated.until_idle()

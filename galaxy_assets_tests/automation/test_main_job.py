@@ -338,3 +338,15 @@ def test_a_killed_run_gives_its_pools_slot_back(tmp_path):
 
 @dg.job
 def simple_job(): ...
+
+
+def test_a_second_main_job_of_a_survey_is_told_in_words_and_the_next_survey_runs(tmp_path, monkeypatch, capsys):
+    from galaxy_assets.automation.lock import main_job_of
+    from galaxy_assets.cli.run import _materialise
+
+    write_tiny(tmp_path)
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    with main_job_of("tiny", Layout(tmp_path)):
+        assert _materialise([load_surveys(tmp_path)["tiny"]], None) == 1
+    assert "another main job of it is at work" in capsys.readouterr().out

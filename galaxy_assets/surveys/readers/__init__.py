@@ -90,6 +90,10 @@ class Reader(Protocol):
         """
         ...
 
+    def tables(self) -> list[Path]:
+        """Tables of labels and votes that it reads beside the images; they need not be there."""
+        ...
+
     def votes(self) -> pa.Table | None:
         """The volunteer table in the normal form of `science.votes.normalise`, or None if the survey has none.
 
@@ -104,15 +108,26 @@ def open_reader(source: Source, raw: Path) -> Reader:
     `source.path` is relative to `raw` (data/raw) or absolute. A simulated survey is made first if it is absent, one at
     an address is copied (`mirror`), and then read like any other. Raises SurveyError if nothing is where it should be.
     """
+    path = _folder(source, raw)
+    if source.is_elsewhere:
+        from galaxy_assets.surveys.mirror import mirror
+
+        mirror(source.path, path)
+    elif source.reader == "simulated":
+        _simulate(source, path)
+    return reader_in_place(source, raw)
+
+
+def reader_in_place(source: Source, raw: Path) -> Reader:
+    """The reader of what is there already: as `open_reader`, but nothing is simulated or copied for it."""
     # imported here because these modules take the schema from this one
     from galaxy_assets.surveys.readers.fits_folder import FitsFolder
     from galaxy_assets.surveys.readers.galaxy_zoo_decals import GalaxyZooDecals
     from galaxy_assets.surveys.readers.image_folder import ImageFolder
     from galaxy_assets.surveys.readers.mirabest import MiraBest
 
-    path = _mirror(source, raw) if source.is_elsewhere else (raw / source.path).absolute()
+    path = _folder(source, raw)
     if source.reader == "simulated":
-        _simulate(source, path)
         if source.simulate == "optical":
             return GalaxyZooDecals(source, path)
         return ImageFolder(source.model_copy(update={"labels": "labels.csv"}), path)
@@ -125,12 +140,12 @@ def open_reader(source: Source, raw: Path) -> Reader:
     return readers[source.reader](source, path)
 
 
-def _mirror(source: Source, raw: Path) -> Path:
-    from galaxy_assets.surveys.mirror import mirror
-
+def _folder(source: Source, raw: Path) -> Path:
+    if not source.is_elsewhere:
+        return (raw / source.path).absolute()
     if source.mirror is None:
         raise SurveyError(f"{source.path} is copied to a folder of {raw}; name it in `source.mirror`")
-    return mirror(source.path, raw / source.mirror)
+    return raw / source.mirror
 
 
 def decode_file(path: Path) -> np.ndarray:

@@ -160,6 +160,9 @@ class MiraBest:
         check_size(*pixels.shape[::-1])
         return pixels.copy()
 
+    def tables(self) -> list[Path]:
+        return []
+
     def votes(self) -> None:
         return None
 
