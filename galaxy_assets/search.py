@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxy_assets.lake.checkpoints import chosen_checkpoint
 from galaxy_assets.lake.layout import Layout
@@ -53,6 +52,9 @@ def similar(
     it) or a checkpoint that is not its ledger's, UnreadableImage for a file, FileNotFoundError where the survey was not
     run that far.
     """
+
+    import pyarrow.compute as pc
+
     layout, known = open_survey(survey, root)
     features = read_survey_table(layout, known, f"pca_features/[!.]*/{known.main_start_weights}")
     rows = _rows(layout, known, features["galaxy_id"], ids)
@@ -87,6 +89,9 @@ def sheet(
     root: Path | str | None = None,
 ) -> "Image":
     """The cutouts of the examples and then of what `similar` found for them, with their distances, as an image."""
+
+    import pyarrow.compute as pc
+
     from galaxy_assets.figures.galleries import contact_sheet
 
     layout, known = open_survey(survey, root)
@@ -130,6 +135,9 @@ def _start_weights(survey: Survey, table: str) -> str:
 
 def _rows(layout: Layout, survey: Survey, galaxies: pa.ChunkedArray, ids: Sequence[str]) -> np.ndarray:
     """Rows of the examples among the clean galaxies, (len(ids),) int64."""
+
+    import pyarrow.compute as pc
+
     rows = pc.index_in(pa.array(ids, pa.string()), value_set=galaxies)
     unknown = [galaxy for galaxy, row in zip(ids, rows.to_pylist(), strict=True) if row is None]
     if unknown:

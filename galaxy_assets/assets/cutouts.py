@@ -10,7 +10,6 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxy_assets.assets.survey_asset import Lake, check, picture, result, survey_asset
 from galaxy_assets.lake.tables import digest
@@ -99,6 +98,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         """One row per delivered image: how it was cut (or why not), the box on the original, the noise and threshold.
         The pixels go to the pixel store, row by row in the same order. Killed, it resumes after the last whole
         chunk."""
+
+        import pyarrow.compute as pc
+
         from galaxy_assets.figures.galleries import contact_sheet
 
         batch, settings = context.partition_key, survey.cutout

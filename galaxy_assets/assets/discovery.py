@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import FITTED_ON, Lake, check, picture, result, survey_asset
@@ -139,6 +138,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     def label_events(lake: Lake, oracle_events: pa.Table) -> dg.MaterializeResult[pa.Table]:
         """Everything said of any galaxy, in the order of time: the simulated person's events and those of people, who
         outrank it (docs/labels.md)."""
+
+        import pyarrow.compute as pc
+
         people = LabelLog(lake.layout.labels(survey.name)).read()
         table = pa.concat_tables([oracle_events, people]).sort_by([("time", "ascending"), ("event", "ascending")])
         who = {f"events of {w['values']}": w["counts"] for w in pc.value_counts(table["who"]).to_pylist()}
@@ -227,6 +229,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         the round in which the oracle was shown it. The corrected learner keeps a score given in place of the predicted
         one. Batches that the present model has not scored yet are scored here, so that one run ranks anew after a
         person's labels."""
+
+        import pyarrow.compute as pc
+
         from galaxy_assets.figures.galleries import contact_sheet
         from galaxy_assets.science.anomaly_model import ranked
 

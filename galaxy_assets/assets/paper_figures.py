@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.discovery import oracle_scores
@@ -177,6 +176,8 @@ def _lookup(table: pa.Table, value: str, key: str = "galaxy_id") -> dict[Any, An
 
 
 def _start(table: pa.Table, init: str) -> pa.Table:
+    import pyarrow.compute as pc
+
     return table.filter(pc.equal(table["init"], init))
 
 
@@ -295,6 +296,8 @@ def _figure_14(view: View, epoch_accuracy: pa.Table) -> Shown:
 
 
 def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Shown:
+    import pyarrow.compute as pc
+
     from galaxy_assets.figures import curves
 
     table = figure_tables.accuracy_by_epoch(epoch_accuracy, starts)
@@ -456,6 +459,9 @@ def _picked_clusters(
 def _figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per galaxy, panel and violin (its cluster and `all`): the fraction of votes for the panel's answer, where
     the survey's `votes` rules admit it. Artefact clusters have no violin of their own."""
+
+    import pyarrow.compute as pc
+
     from galaxy_assets.figures.curves import votes_violin
 
     if not volunteer_votes.num_rows:
@@ -627,6 +633,8 @@ def _figure_12(view: View, similar_galaxies: pa.Table) -> Shown:
 
 
 def _neighbours(view: View, similar_galaxies: pa.Table, which: int) -> Shown:
+    import pyarrow.compute as pc
+
     from galaxy_assets.figures.plates import neighbours
 
     queries = list(dict.fromkeys(similar_galaxies["query_id"].to_pylist()))
@@ -685,6 +693,9 @@ def _figure_13(view: View, evaluation_subset: pa.Table) -> Shown:
 def _figure_15(view: View, evaluation_subset: pa.Table, umap: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per start and galaxy of the evaluation subset: where it lies on that start's map, its class, and the
     share of the subset that the majority classes of that start's clusters get right."""
+
+    import pyarrow.compute as pc
+
     from galaxy_assets.figures.maps import start_weight_panel
 
     label = {galaxy: name for name, ids in _members(evaluation_subset).items() for galaxy in ids}

@@ -6,7 +6,6 @@ numbers (`science.checklist`).
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxy_assets.assets.survey_asset import check, result, survey_asset
 from galaxy_assets.science.checklist import fingerprint
@@ -46,6 +45,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         """One row per number of the paper and per number that only this survey has: expected, observed, tolerance, and
         the verdict with its reason (docs/results.md says how to read it). A start whose weights are missing is left out
         here and nowhere hides the others."""
+
+        import pyarrow.compute as pc
+
         table = compute(survey, tables)
         counts = {verdict: table["verdict"].to_pylist().count(verdict) for verdict in VERDICTS}
         differ = table.filter(pc.equal(table["verdict"], DIFFERS))["check_id"].to_pylist()

@@ -6,7 +6,6 @@ Belongs here: assets over the principal components of each start weight. Does no
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import (
@@ -466,6 +465,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult[pa.Table]:
         """In which clusters the galaxies of each evaluation class are: number, share of the class, and what the cluster
         is labelled as."""
+
+        import pyarrow.compute as pc
+
         from galaxy_assets.figures.memberships import class_membership as draw
 
         init, label = context.partition_key, classes_of(evaluation_subset)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
-import psutil
 
 from galaxy_assets.assets.survey_asset import INTERRUPTED
 from galaxy_assets.automation.deliveries import register
@@ -179,12 +178,16 @@ def _partition_key(stage: Stage, partition: Partition) -> str | dg.MultiPartitio
 
 def _process(pid: int) -> str:
     """A process of this machine, told apart from a later one with its number."""
+    import psutil
+
     return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.2f}"
 
 
 def _bury_dead_runs(instance: dg.DagsterInstance) -> None:
     """End the runs of a main job that was killed: Dagster would show them as running for ever, and the pool's slot that
     such a run holds would keep every later GPU step waiting."""
+    import psutil
+
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(started):
         host, _, rest = run.tags.get(_PROCESS_TAG, "").partition(":")

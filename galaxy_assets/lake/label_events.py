@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.tables import write_table
@@ -101,6 +100,9 @@ class LabelLog:
 
         `until` must have a time zone. Raises ValueError if it has none.
         """
+
+        import pyarrow.compute as pc
+
         if until is not None and until.tzinfo is None:
             raise ValueError(f"{until} has no time zone; say for instance {until.isoformat()}+00:00")
         while True:
@@ -117,6 +119,9 @@ class LabelLog:
 
     def undo(self, event: str, who: str, note: str | None = None, source: str = "cli") -> str:
         """Take back an event, also an undo; returns the id of the new event. Raises ValueError for an unknown id."""
+
+        import pyarrow.compute as pc
+
         table = self.read()
         found = table.filter(pc.equal(table["event"], event)).to_pylist()
         if not found:
@@ -149,6 +154,9 @@ class LabelLog:
         Raises ValueError, which names the file and the remedy, where the file as a whole cannot be read;
         FileNotFoundError where it is absent.
         """
+
+        import pyarrow.compute as pc
+
         beside = self.folder / "zooniverse.yaml"
         if answers is None and beside.exists():
             answers = read_answers(beside)

@@ -6,6 +6,7 @@ Belongs here: building, checking, saving and loading an encoder, and applying it
 No start ever falls back to another: weights that are asked for and absent raise `MissingWeights`.
 """
 
+import copy
 import ctypes
 import hashlib
 import importlib.metadata
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import timm
@@ -27,6 +28,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from galaxy_assets.atomic import replacing
 
@@ -439,19 +441,20 @@ def embed(
     ----------
     pixels : uint8 (N, H, W, C), possibly memory-mapped; C is 1 or the encoder's.
     indices : rows to embed, in that order; all when None.
-    device : where to compute; the encoder is moved there and stays there.
+    device : where to compute, with a copy: the encoder stays where and as it is.
     orientations : features are the mean over the image as it is (1), its mirror images (4, for galaxies whose major
         axis lies level) or all flips and quarter turns (8); the time grows by the same factor.
 
-    Returns float32 (len(indices), feature_size). Dropout and batch statistics are off; the encoder's mode is restored.
+    Returns float32 (len(indices), feature_size). Dropout and batch statistics are off.
     """
     rows = np.arange(len(pixels)) if indices is None else np.asarray(indices)
     features, reported = np.empty((len(rows), encoder.feature_size), np.float32), time.monotonic()
-    with inferring(encoder, device), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    network = for_inference(encoder, device, pixels[rows[:1]].shape[1])
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         for begin in range(0, len(rows), batch_size):
             batch = torch.from_numpy(pixels[rows[begin : begin + batch_size]]).to(device)
             images = batch.permute(0, 3, 1, 2).float() / 255
-            mean = torch.stack([encoder(view).float() for view in oriented(images, orientations)]).mean(0)
+            mean = torch.stack([network(view).float() for view in oriented(images, orientations)]).mean(0)
             features[begin : begin + len(batch)] = mean.cpu().numpy()
             if time.monotonic() - reported > _PROGRESS_SECONDS:
                 reported = time.monotonic()
@@ -459,17 +462,45 @@ def embed(
     return features
 
 
-@contextmanager
-def inferring(encoder: Encoder, device: torch.device) -> Iterator[None]:
-    """The encoder on `device`, without gradients, dropout or batch statistics; its mode is put back afterwards."""
-    modes = [(module, module.training) for module in encoder.modules()]
-    encoder.to(device).to(memory_format=torch.channels_last).eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def for_inference(encoder: Encoder, device: torch.device, side: int) -> Encoder:
+    """A copy of the encoder on `device`, for images of `side` pixels, without dropout or batch statistics. Its batch
+    normalisations are folded into the convolutions before them: the same features but for rounding, in three quarters
+    of the time."""
+    copied = copy.deepcopy(encoder).eval()
+    sample = torch.rand(2, copied.in_channels, side, side, generator=torch.Generator().manual_seed(0))
+    sample = sample.to(copied.mean.device)
+    folded = copy.deepcopy(copied)
+    with torch.no_grad():
+        _fold(folded, sample)
+        # a network that uses a convolution twice, or its output also without the normalisation, is left as it is
+        same = torch.allclose(folded(sample), copied(sample), rtol=1e-3, atol=1e-5)
+    return (folded if same else copied).to(device).to(memory_format=torch.channels_last)
+
+
+def _fold(encoder: Encoder, sample: Tensor) -> None:
+    """Fold every batch normalisation into the convolution whose output it is given; `sample` is sent through to see."""
+    made: dict[int, nn.Conv2d] = {}
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    kept: list[Tensor] = []  # as long as a tensor lives no other has its number
+
+    def see(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            made[id(output)] = module
+            kept.append(output)
+        elif id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])], cast(nn.BatchNorm2d, module)))
+
+    seen = [m for m in encoder.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
+    hooks = [module.register_forward_hook(see) for module in seen]
+    encoder(sample)
+    for hook in hooks:
+        hook.remove()
+    names = {module: name for name, module in encoder.named_modules()}
+    for convolution, normalisation in pairs:
+        # timm's normalisation carries the activation that follows it
+        activation = getattr(normalisation, "act", nn.Identity())
+        for module, new in (convolution, fuse_conv_bn_eval(convolution, normalisation)), (normalisation, activation):
+            encoder.set_submodule(names[module], new)
 
 
 def oriented(images: Tensor, orientations: Literal[1, 4, 8]) -> Iterator[Tensor]:

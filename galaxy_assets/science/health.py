@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from galaxy_assets.science.augmentation import augment
-from galaxy_assets.science.encoders import Encoder, Images, embed, inferring
+from galaxy_assets.science.encoders import Encoder, Images, embed, for_inference
 from galaxy_assets.surveys.model import Recipe
 
 LEAST_COMPONENTS = 10
@@ -52,20 +52,21 @@ class Health:
 
 def measure(encoder: Encoder, pixels: Images, indices: np.ndarray, recipe: Recipe, device: torch.device) -> Health:
     """Health on the galaxies `indices` of `pixels` (uint8 (N, H, H, C)), with views as in training; the views are the
-    same at every call. The encoder's mode is restored and its weights are not changed.
+    same at every call. The encoder stays as it is.
 
     Raises ValueError where features are not finite.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     plain = embed(encoder, pixels, indices=indices, device=device, orientations=recipe.orientations)
     one, two = (np.empty_like(plain) for _ in range(2))
-    with inferring(encoder, device):
+    network = for_inference(encoder, device, recipe.image_size)
+    with torch.inference_mode():
         for begin in range(0, len(indices), recipe.batch_size):
             rows = slice(begin, begin + recipe.batch_size)
             images = torch.from_numpy(pixels[indices[rows]]).to(device).permute(0, 3, 1, 2)
             views = [augment(images, recipe, generator, recipe.image_size) for _ in range(2)]
             for features, view in zip((one, two), views, strict=True):
-                features[rows] = encoder(view).float().cpu().numpy()
+                features[rows] = network(view).float().cpu().numpy()
     return from_features(plain, one, two)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxy_assets.science.checklist import Check, checklist, checklist_for
 from galaxy_assets.surveys.model import Anomaly, Settings, Survey
@@ -95,6 +94,8 @@ def _table_1(survey: Survey) -> Observed:
 
 
 def _images(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed]:
+    import pyarrow.compute as pc
+
     catalogue, clean, subset = tables["catalogue"], tables["clean_galaxies"], tables["evaluation_subset"]
     delivered = catalogue.num_rows
     kept = clean.filter(clean["kept"])["galaxy_id"]
@@ -129,6 +130,8 @@ def _training(survey: Survey, table: pa.Table) -> Iterator[Observed]:
 
 
 def _components(survey: Survey, model: pa.Table) -> Iterator[Observed]:
+    import pyarrow.compute as pc
+
     if model.num_rows:
         yield Observed("P3:features", model["vector"].type.list_size)
     for init in pc.unique(model["init"]).to_pylist():
@@ -243,6 +246,8 @@ def _class_id(letter: str, name: str, further: int = 0) -> str:
 
 
 def _count(matches: pa.ChunkedArray | pa.Array) -> int:
+    import pyarrow.compute as pc
+
     return pc.sum(matches).as_py() or 0
 
 

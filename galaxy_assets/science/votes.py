@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxy_assets.surveys.model import Anomaly, Cut, Evaluation
 
@@ -305,6 +304,9 @@ def evaluation_class(table: pa.Table, evaluation: Evaluation) -> pa.Table:
 
     Returns a table with `galaxy_id` and `evaluation_class` (string), members only, in the order of `table`.
     """
+
+    import pyarrow.compute as pc
+
     allowed = np.ones(len(table), dtype=bool)
     for cut in evaluation.reject:
         allowed &= passes(table, cut)

@@ -10,12 +10,12 @@ import stat
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from PIL.Image import Image
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MINIMUM_SIDE = 16
 """Shortest side of a usable image, pixels."""
@@ -85,12 +85,15 @@ def check_size(width: int, height: int) -> None:
         raise UnreadableImage(f"{width} x {height} pixels; {limit}", "too_large")
 
 
-def _open(stream: IO[bytes]) -> Image:
+def _open(stream: IO[bytes]) -> "Image":
     """Open by content, not by suffix, reading the header alone.
 
     Not PIL.Image.open: it raises for a huge image before its size is known, so the catalogue could not record it, and
     it would hand a file to any of Pillow's other formats (PostScript starts an interpreter).
     """
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+
     magic = stream.read(8)
     stream.seek(0)
     if magic == b"\x89PNG\r\n\x1a\n":
@@ -129,6 +132,9 @@ def decode(data: bytes) -> np.ndarray:
     try:
         image = _open(io.BytesIO(data))
         check_size(*image.size)
+        pixels = _plain_png(data, image)
+        if pixels is not None:
+            return pixels
         image.load()
         return _pixels(image)
     except UnreadableImage:
@@ -137,7 +143,22 @@ def decode(data: bytes) -> np.ndarray:
         raise UnreadableImage(f"damaged or truncated: {error}") from error
 
 
-def _pixels(image: Image) -> np.ndarray:
+def _plain_png(data: bytes, image: "Image") -> np.ndarray | None:
+    """The pixels of an 8-bit grey or colour PNG by kornia-rs: Pillow's, in less than half the time. None for any other
+    image, and for a damaged one, of which Pillow tells the damage or what can be read all the same."""
+    from kornia_rs.io import decode_image_png_u8
+
+    bits = data[24:25]  # per channel, as the header says
+    if image.format != "PNG" or bits != b"\x08" or image.mode not in ("L", "RGB") or "transparency" in image.info:
+        return None
+    try:
+        pixels = decode_image_png_u8(data, (image.height, image.width), "rgb" if image.mode == "RGB" else "mono")
+    except Exception:  # it raises no narrower class
+        return None
+    return pixels if image.mode == "RGB" else pixels[..., 0]
+
+
+def _pixels(image: "Image") -> np.ndarray:
     if image.mode in ("L", "RGB"):
         return np.array(image)
     if image.mode == "1":

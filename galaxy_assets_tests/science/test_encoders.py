@@ -14,15 +14,18 @@ from torch import nn
 from galaxy_assets.science import encoders
 from galaxy_assets.science.encoders import (
     LITE0,
+    Encoder,
     MissingWeights,
     PublishedWeights,
     build_encoder,
     check_sha256,
     embed,
+    for_inference,
     imagenet_network,
     load_encoder,
     rename_by_order,
     save_encoder,
+    state_sha256,
 )
 
 CPU = torch.device("cpu")
@@ -272,6 +275,48 @@ def test_features_do_not_depend_on_batches_order_or_storage(tmp_path):
     assert at_once.dtype == np.float32
     assert encoder.training
     assert int(encoder.network.bn1.num_batches_tracked) == 0
+
+
+def unfolded(encoder, pixels):
+    """Features as the network computes them, without `for_inference`."""
+    with torch.inference_mode():
+        return encoder.eval()(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255).numpy()
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "tf_efficientnet_lite0", "densenet121", "test_vit"])
+def test_folded_normalisations_change_features_by_rounding_alone(tmp_path, backbone):
+    side = 160 if backbone == "test_vit" else 32  # a transformer takes one size
+    encoder = build_encoder(backbone, "random", seed=0, weights=tmp_path).train()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(3):  # statistics other than 0 and 1
+            encoder(torch.rand(8, 3, side, side, generator=generator))
+    before = state_sha256(encoder)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), np.uint8)
+    found = embed(encoder, pixels, device=CPU)
+    assert encoder.training and state_sha256(encoder) == before
+    expected = unfolded(encoder, pixels)
+    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+    left = [m for m in for_inference(encoder, CPU, side).modules() if isinstance(m, nn.BatchNorm2d)]
+    # in a densenet half of them come before their convolution
+    assert len(left) == (62 if backbone == "densenet121" else 0)
+
+
+def test_a_convolution_whose_output_is_used_twice_keeps_its_normalisation():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.normalisation = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, images):
+            convolved = self.convolution(images)
+            return (convolved + self.normalisation(convolved)).mean((2, 3))
+
+    network = Twice()
+    network.normalisation.running_mean += 1
+    encoder = Encoder(network, backbone="twice", start="random", feature_size=4, mean=(0.5,) * 3, std=(0.2,) * 3)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    np.testing.assert_allclose(embed(encoder, pixels, device=CPU), unfolded(encoder, pixels), atol=1e-5)
 
 
 def test_grey_images_are_grey_colour_images_and_bfloat16_is_close(tmp_path):

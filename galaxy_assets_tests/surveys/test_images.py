@@ -1,10 +1,12 @@
 """Decoding one image file: every mode of PNG and JPEG, and every kind of bad file."""
 
+import io
 import os
 import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -37,6 +39,32 @@ def test_colour_and_grey_keep_their_pixels(tmp_path):
     assert np.array_equal(decode(read_file(save(tmp_path / "colour.png", SKY))), SKY)
     assert np.array_equal(decode(read_file(save(tmp_path / "grey.png", SKY[..., 0]))), SKY[..., 0])
     assert read_header(read_file(tmp_path / "colour.png")) == (30, 20)
+
+
+@given(
+    st.integers(0, 2**32), st.integers(16, 40), st.integers(16, 40), st.sampled_from(["L", "RGB"]), st.integers(0, 9)
+)
+def test_png_decodes_to_pillows_pixels(seed, height, width, mode, level):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(written, "PNG", compress_level=level)
+    decoded = decode(written.getvalue())
+    assert np.array_equal(decoded, np.array(Image.open(written)))
+    decoded[0, 0] = 7  # an array of its own that can be written to
+
+
+@pytest.mark.parametrize("deep", ["palette", "16 bits in colour", "transparent colour", "one bit"])
+def test_rarer_png_decodes_as_pillow_reads_it(tmp_path, deep):
+    path = tmp_path / "rare.png"
+    if deep == "16 bits in colour":
+        cv2.imwrite(str(path), SKY.astype(np.uint16) * 257 + 3)
+    elif deep == "transparent colour":
+        save(path, SKY, transparency=tuple(SKY[0, 0].tolist()))
+    else:
+        save(path, SKY, "P" if deep == "palette" else "1")
+    found = Image.open(path)
+    expected = found.convert("L" if deep == "one bit" else "RGB")
+    assert np.array_equal(decode(read_file(path)), np.array(expected))
 
 
 def test_jpeg_is_known_by_content_whatever_its_suffix(tmp_path):

@@ -18,7 +18,6 @@ from xml.parsers.expat import ExpatError
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as kinds
 import yaml
 
@@ -188,6 +187,9 @@ def _unit(table: pa.Table, column: str) -> str | None:
 
 def _text(column: pa.ChunkedArray) -> list[str | None] | None:
     """Text, or whole numbers as text; None where the column holds something else."""
+
+    import pyarrow.compute as pc
+
     if kinds.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     whole = kinds.is_integer(column.type) or (kinds.is_decimal(column.type) and column.type.scale == 0)
