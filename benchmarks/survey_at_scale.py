@@ -35,7 +35,7 @@ from side_by_side import Row, exponent, keep, line, resident
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
-from galaxy_assets.lake.tables import column_to_vectors, read_table, vector_blocks, vectors_to_column, write_table
+from galaxy_assets.lake.tables import TablesInTurn, column_to_vectors, read_table, vectors_to_column, write_table
 from galaxy_assets.science import active_learning, anomaly_model, mixture, pca
 from galaxy_assets.science.labels import STANDING
 from galaxy_assets.science.neighbours import SimilaritySearch
@@ -66,15 +66,20 @@ def batches(layout: Layout, asset: str) -> list[str]:
     return sorted(path.name for path in (layout.lake / SURVEY / asset).iterdir())
 
 
+def in_turn(layout: Layout, asset: str) -> TablesInTurn:
+    """All batches of an asset, read one after the other."""
+    return TablesInTurn(tuple(sorted((layout.lake / SURVEY / asset).rglob("*.parquet"))), {})
+
+
 def whole(layout: Layout, asset: str) -> pa.Table:
     """All batches of an asset as one table, as the I/O manager hands it over."""
-    tables = [read_table(path) for path in sorted((layout.lake / SURVEY / asset).rglob("*.parquet"))]
+    tables = [read_table(path) for path in in_turn(layout, asset).paths]
     return pa.concat_tables(tables, promote_options="permissive")
 
 
 def pca_model(layout: Layout) -> None:
     """Fit the components on all galaxies."""
-    model = pca.fit(vector_blocks(whole(layout, "embeddings")["vector"]), 0.95)
+    model = pca.fit(in_turn(layout, "embeddings").vectors(), 0.95)
     table = pa.table(
         {
             "explained_variance": pa.array([None, *model.explained_variance.tolist()], pa.float32()),
@@ -97,8 +102,9 @@ def pca_features(layout: Layout) -> None:
 
 def cluster_model(layout: Layout) -> None:
     """Fit the mixture on all galaxies, a fixed number of iterations."""
-    settings = Mixture(n_init=STARTS, max_iter=ITERATIONS, tol=0.0)
-    model = mixture.fit(column_to_vectors(whole(layout, "pca_features")["vector"]), settings)
+    components = pca.table_to_model(read_table(layout.table(SURVEY, "pca_model", INIT)))
+    features = np.vstack([components.transform(vectors) for vectors in in_turn(layout, "embeddings").vectors()])
+    model = mixture.fit(features, Mixture(n_init=STARTS, max_iter=ITERATIONS, tol=0.0))
     np.savez(layout.root / "cluster_model.npz", **vars(model))
 
 

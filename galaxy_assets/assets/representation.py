@@ -16,6 +16,7 @@ from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import (
     EVERY_BATCH,
     FITTED_ON,
+    IN_TURN,
     TRAINED_ON,
     Lake,
     check,
@@ -25,7 +26,7 @@ from galaxy_assets.assets.survey_asset import (
 )
 from galaxy_assets.lake.checkpoints import Training, chosen_checkpoint, file_sha256
 from galaxy_assets.lake.pixels import PixelStack
-from galaxy_assets.lake.tables import column_to_vectors, digest, read_table, vector_blocks, vectors_to_column
+from galaxy_assets.lake.tables import TablesInTurn, column_to_vectors, digest, read_table, vectors_to_column
 from galaxy_assets.surveys.model import Recipe, Survey
 
 SCHEMA = pa.schema(
@@ -247,16 +248,16 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         "4_representation",
         paper="4.2",
         by="init",
-        reads={"embeddings": FITTED_ON, "byol_checkpoints": {}},
+        reads={"embeddings": FITTED_ON | IN_TURN, "byol_checkpoints": {}},
         settings=[survey.variance],
     )
-    def pca_model(context: dg.AssetExecutionContext, lake: Lake, embeddings: pa.Table, byol_checkpoints: pa.Table):
+    def pca_model(context: dg.AssetExecutionContext, lake: Lake, embeddings: TablesInTurn, byol_checkpoints: pa.Table):
         """The principal components that hold the survey's share of the variance (95 % in the paper), as rows: the mean
         and then each component with its explained variance. Fitted to the embeddings of the chosen checkpoint."""
         from galaxy_assets.figures.curves import variance
         from galaxy_assets.science import pca
 
-        model = pca.fit(vector_blocks(embeddings["vector"]), survey.variance)
+        model = pca.fit(embeddings.vectors(), survey.variance)
         k = len(model.components)
         table = pa.table(
             {

@@ -11,6 +11,7 @@ from galaxy_assets.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.assets.survey_asset import (
     EVERY_BATCH,
     FITTED_ON,
+    IN_TURN,
     ONE_START,
     Lake,
     check,
@@ -20,7 +21,7 @@ from galaxy_assets.assets.survey_asset import (
     survey_asset,
 )
 from galaxy_assets.atomic import replacing
-from galaxy_assets.lake.tables import beside, column_to_vectors, vector_blocks, vectors_to_column
+from galaxy_assets.lake.tables import TablesInTurn, beside, column_to_vectors, vectors_to_column
 from galaxy_assets.science import clusters, worksheet
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.surveys.model import Survey
@@ -62,28 +63,28 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     of a survey."""
     labelling, main = survey.labelling, {"init": survey.main_start_weights}
 
-    def components(embeddings: pa.Table, pca_model: pa.Table) -> np.ndarray:
+    def components(embeddings: TablesInTurn, pca_model: pa.Table) -> np.ndarray:
         """The embeddings in principal components, (N, K) float32: a refit does not wait for `pca_features`."""
         from galaxy_assets.science.pca import table_to_model
 
         model = table_to_model(pca_model)
-        return np.vstack([model.transform(block) for block in vector_blocks(embeddings["vector"])])
+        return np.vstack([model.transform(vectors) for vectors in embeddings.vectors()])
 
     @survey_asset(
         survey,
         "6_structure",
         paper="3.2, Figures 4-6",
         by="init",
-        reads={"embeddings": FITTED_ON, "pca_model": {}},
+        reads={"embeddings": FITTED_ON | IN_TURN, "pca_model": {}},
         settings=[survey.umap],
         kinds=("umap", "parquet"),
     )
-    def umap_model(embeddings: pa.Table, pca_model: pa.Table) -> dg.MaterializeResult[pa.Table]:
+    def umap_model(embeddings: TablesInTurn, pca_model: pa.Table) -> dg.MaterializeResult[pa.Table]:
         """A map of the representation in two dimensions, for looking only: where every galaxy lies that there was when
         it was fitted, and what later deliveries are placed by."""
         from galaxy_assets.science.projection import feature_keys, fit_map, map_to_table
 
-        keys = np.concatenate([feature_keys(block) for block in vector_blocks(embeddings["vector"])])
+        keys = np.concatenate([feature_keys(vectors) for vectors in embeddings.vectors()])
         fitted = map_to_table(fit_map(components(embeddings, pca_model), keys, survey.umap))
         return result(beside(embeddings.select(["galaxy_id", "batch", "init"]), fitted))
 
@@ -110,12 +111,12 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         "6_structure",
         paper="6.1",
         by="init",
-        reads={"embeddings": FITTED_ON, "pca_model": {}},
+        reads={"embeddings": FITTED_ON | IN_TURN, "pca_model": {}},
         settings=[survey.mixture],
         kinds=("scikitlearn", "parquet"),
         checks={"converged": "The best start of the mixture converged."},
     )
-    def cluster_model(context: dg.AssetExecutionContext, embeddings: pa.Table, pca_model: pa.Table):
+    def cluster_model(context: dg.AssetExecutionContext, embeddings: TablesInTurn, pca_model: pa.Table):
         """The Bayesian Gaussian mixture, a row per component: weight, mean, Cholesky factor of the precision and the
         parameters of its posterior, and which share of all fitted galaxies is unsure (below probability one half).
         Components are numbered by falling weight."""

@@ -17,7 +17,7 @@ from galaxy_assets.lake.checkpoints import Training
 from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.pixels import PixelStore
 from galaxy_assets.lake.provenance import as_read, made_by, with_origin
-from galaxy_assets.lake.tables import digest
+from galaxy_assets.lake.tables import TablesInTurn, digest
 from galaxy_assets.surveys.model import Settings, Survey
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ ONE_START = {"one_start": True}
 FITTED_ON = {"pinned": "refit"}
 """Input metadata for a model: what it is fitted on. New data does not make it outdated, until a refit is asked for."""
 
+IN_TURN = {"in_turn": True}
+"""For an input that the function can read file by file: it is given `TablesInTurn`."""
+
 TRAINED_ON = {"pinned": "retrain"}
 """The same for what is trained, until a retraining is asked for."""
 
@@ -106,7 +109,7 @@ def survey_asset(
     paper : section of Mohale & Lochner (2023), appended to the function's docstring as the description.
     by : partitions, see `partitions`.
     reads : inputs from the same survey by name, with metadata: {"init": NAME} and {"allow_missing": True} for the I/O
-        manager, EVERY_BATCH, ONE_START, FITTED_ON, TRAINED_ON.
+        manager, EVERY_BATCH, ONE_START, IN_TURN, FITTED_ON, TRAINED_ON.
     after : lineage without a table (pixels, another survey's checkpoints).
     settings : what of the survey decides the content; hashed into the code version, so that Dagster calls the asset
         outdated when the survey's YAML changes in just these.
@@ -164,6 +167,7 @@ def _with_origin(function: Callable[..., Any], survey: Survey, code: str) -> Cal
     @functools.wraps(function)
     def asset(*arguments: Any, **inputs: Any) -> dg.MaterializeResult:
         tables = {name: as_read(value) for name, value in inputs.items() if isinstance(value, pa.Table)}
+        tables |= {name: (value, value.versions) for name, value in inputs.items() if isinstance(value, TablesInTurn)}
         lake, context = inputs.get("lake"), arguments[0] if arguments else None
         # asked before the function reads, so that what changes meanwhile shows as a change
         partition = str(context.partition_key) if context is not None and context.has_partition_key else None

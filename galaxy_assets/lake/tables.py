@@ -5,28 +5,44 @@ Belongs here: reading, writing and fingerprinting one table. Does not belong her
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.atomic import replacing
+from galaxy_assets.lake.provenance import Version
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write `table` to `path` as zstd Parquet, whole or not at all."""
+    """Write `table` to `path` as zstd Parquet, whole or not at all.
+
+    Vectors are stored as streams of their bytes, which are read faster and take less room than a dictionary of floats
+    that are all different.
+    """
     import pyarrow.parquet as pq
 
+    lists = [field for field in table.schema if pa.types.is_fixed_size_list(field.type)]
+    vectors = [field.name for field in lists if field.type.value_type == pa.float32()]
+    others: Any = [name for name in table.column_names if name not in vectors]  # the stubs know no list
     with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+        pq.write_table(
+            table,
+            partial,
+            compression="zstd",
+            use_dictionary=others,
+            column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in vectors} or None,
+        )
 
 
-def read_table(path: Path) -> pa.Table:
-    """Read one Parquet file; its folders' names are not read as partition columns."""
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one Parquet file, or these columns of it; its folders' names are not read as partition columns."""
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(path).read()
+    return pq.ParquetFile(path).read(columns)
 
 
 def digest(table: pa.Table) -> str:
@@ -70,7 +86,19 @@ def beside(table: pa.Table, other: pa.Table, names: Sequence[str] | None = None)
     return table
 
 
-def vector_blocks(column: pa.ChunkedArray) -> Iterator[np.ndarray]:
-    """The same rows chunk by chunk, float32 (n, D) each, without a copy of the whole."""
-    for chunk in column.chunks:
-        yield chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+@dataclass(frozen=True)
+class TablesInTurn:
+    """The partitions of a table as files that are read one after the other: memory is that of the largest; with their
+    versions, as of other inputs."""
+
+    paths: tuple[Path, ...]
+    versions: Mapping[str, Version]
+
+    def vectors(self) -> Iterator[np.ndarray]:
+        """The column `vector` of each file, (n, D) float32."""
+        for path in self.paths:
+            yield column_to_vectors(read_table(path, ["vector"])["vector"])
+
+    def select(self, names: Sequence[str]) -> pa.Table:
+        """These columns of all files, as one table."""
+        return pa.concat_tables([read_table(path, names) for path in self.paths], promote_options="permissive")

@@ -42,7 +42,8 @@ class GaussianProcess:
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the score, noise included, of features (N, D): (N,) float64 each, as
-        scikit-learn's `GaussianProcessRegressor.predict`. Memory beyond them does not grow with N."""
+        scikit-learn's `GaussianProcessRegressor.predict`: the mean to 1e-12, the deviation to 1e-6, as its products are in
+        float32. Memory beyond them does not grow with N."""
         from scipy.linalg import cho_solve, cholesky, solve_triangular
 
         stretch = np.sqrt(3) / (self.scale * self.length_scale)
@@ -53,13 +54,16 @@ class GaussianProcess:
         covariance[np.diag_indices(size)] += self.noise + _JITTER
         factor = cholesky(covariance, lower=True)
         weights = self.amplitude * cho_solve((factor, True), self.scores)
-        # as a product, which a triangular solver takes twice as long for
+        # as a product, which a triangular solver takes twice as long for; float32 moves a variance by some 1e-6 of the
+        # amplitude, times the root of amplitude / noise
         inverse = self.amplitude * solve_triangular(factor, np.eye(size), lower=True)
+        inverse = inverse.astype(np.float32 if self.noise > self.amplitude / 100 else np.float64)
         mean, variance = np.empty(len(features)), np.full(len(features), self.amplitude + self.noise)
         for begin in range(0, len(features), _BLOCK):
             part = slice(begin, begin + _BLOCK)
             correlation = _correlation((features[part] - origin) * stretch, known)
             mean[part] = correlation @ weights
+            correlation = correlation.astype(inverse.dtype)
             for row in range(0, size, _ROWS):
                 end = min(row + _ROWS, size)  # beyond it the rows are 0
                 explained = correlation[:, :end] @ inverse[row:end, :end].T
@@ -75,7 +79,7 @@ def _correlation(galaxies: np.ndarray, known: np.ndarray) -> np.ndarray:
     right = np.hstack([-2 * known, np.ones((len(known), 1)), np.einsum("ij,ij->i", known, known)[:, None]])
     distance = left @ right.T
     # of galaxies that nearly coincide the difference of large squares says nothing
-    row, column = np.nonzero(distance < 4e-6 * norms)
+    row, column = np.divmod(np.flatnonzero(distance < 4e-6 * norms), len(known))
     distance[row, column] = ((galaxies[row] - known[column]) ** 2).sum(axis=1)
     np.sqrt(distance, out=distance)
     correlation = np.exp(-distance)

@@ -146,13 +146,15 @@ def decode(data: bytes) -> np.ndarray:
 def _plain_png(data: bytes, image: "Image") -> np.ndarray | None:
     """The pixels of an 8-bit grey or colour PNG by kornia-rs: Pillow's, in less than half the time. None for any other
     image, and for a damaged one, of which Pillow tells the damage or what can be read all the same."""
-    from kornia_rs.io import decode_image_png_u8
+    import kornia_rs
 
     bits = data[24:25]  # per channel, as the header says
     if image.format != "PNG" or bits != b"\x08" or image.mode not in ("L", "RGB") or "transparency" in image.info:
         return None
     try:
-        pixels = decode_image_png_u8(data, (image.height, image.width), "rgb" if image.mode == "RGB" else "mono")
+        pixels = kornia_rs.io.decode_image_png_u8(
+            data, (image.height, image.width), "rgb" if image.mode == "RGB" else "mono"
+        )
     except Exception:  # it raises no narrower class
         return None
     return pixels if image.mode == "RGB" else pixels[..., 0]

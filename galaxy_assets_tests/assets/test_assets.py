@@ -10,7 +10,7 @@ from galaxy_assets.assets import results
 from galaxy_assets.assets.survey_asset import Lake
 from galaxy_assets.assets.survey_assets import survey_assets
 from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import column_to_vectors, read_table
+from galaxy_assets.lake.tables import TablesInTurn, column_to_vectors, read_table
 from galaxy_assets.surveys.model import load_surveys
 
 BATCH, INIT = "first", "imagenet"
@@ -72,6 +72,7 @@ COLUMNS = {
     "table_2": "cluster description n n_labelled majority_class purity suspect_fraction artefact evidence described_by",
 }
 
+IN_TURN = {(name, "embeddings") for name in ("pca_model", "umap_model", "cluster_model")}
 EVERY_START = {"results", "figure_03", "figure_14", "figure_15"}
 
 
@@ -91,7 +92,8 @@ def stored(world, name: str, batch: str | None, init: str | None) -> pa.Table:
 def materialise(world, name: str) -> tuple[pa.Table, dg.ExecuteInProcessResult]:
     """Run one asset in memory on the world's tables.
 
-    The fan-in of partitions is the I/O manager's work and has its own tests: here every input is handed over whole.
+    The fan-in of partitions is the I/O manager's work and has its own tests: here an input is handed over whole, or as
+    the world's files where the asset reads them in turn.
     """
     surveys = load_surveys(world.root)
     asset = {a.key.path[-1]: a for a in survey_assets(surveys["tiny"], surveys)}[name]
@@ -107,10 +109,14 @@ def materialise(world, name: str) -> tuple[pa.Table, dg.ExecuteInProcessResult]:
 
     def source(parent: str) -> dg.AssetsDefinition:
         one_batch = None if parent.endswith("_model") else batch
-        table = stored(world, parent, one_batch, None if name in EVERY_START else INIT)
+        if (name, parent) in IN_TURN:
+            folder = Layout(world.root).lake / "tiny" / parent
+            table = TablesInTurn(tuple(sorted(folder.rglob(f"{INIT}.parquet"))), {})
+        else:
+            table = stored(world, parent, one_batch, None if name in EVERY_START else INIT)
 
         @dg.asset(key=dg.AssetKey(["tiny", parent]), partitions_def=asset.partitions_def)
-        def whole() -> pa.Table:
+        def whole():
             return table
 
         return whole

@@ -5,6 +5,8 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.lake.io_manager import ParquetLake
+from galaxy_assets.lake.provenance import as_read
+from galaxy_assets.lake.tables import TablesInTurn, digest, read_table
 
 BATCHES = dg.DynamicPartitionsDefinition(name="s_batch")
 INITS = dg.StaticPartitionsDefinition(["imagenet", "random"])
@@ -53,6 +55,30 @@ def test_one_partition_arrives_as_a_table_like_many_do(world):
     instance.add_dynamic_partitions("s_batch", ["b2"])
     run([cutouts], [cutouts], "b2")
     assert run([cutouts, whole], [whole]).output_for_node("s__whole")["batch"].to_pylist() == ["b1", "b2"]
+
+
+def test_in_turn_files_are_read_one_by_one_and_carry_the_same_versions(world):
+    run, _, root = world
+    for batch in ("b1", "b2"):
+        run([cutouts], [cutouts], batch)
+    seen = {}
+
+    @dg.asset(key_prefix="s", ins={"table": dg.AssetIn(key=dg.AssetKey(["s", "cutouts"]), metadata={"in_turn": True})})
+    def lazy(table: TablesInTurn) -> None:
+        seen["rows"], seen["lazy"] = table.select(["batch"])["batch"].to_pylist(), table.versions
+
+    @dg.asset(key_prefix="s", ins={"table": dg.AssetIn(key=dg.AssetKey(["s", "cutouts"]))})
+    def eager(table: pa.Table) -> None:
+        seen["eager"] = as_read(table)[1]
+
+    run([cutouts, lazy], [lazy])
+    run([cutouts, eager], [eager])
+    assert seen["rows"] == ["b1", "b2"] and seen["lazy"] == seen["eager"]
+    # a table that carries no version of its own is known by its content
+    folder = root / "lake" / "s" / "cutouts"
+    assert {name: version.data for name, version in seen["lazy"].items()} == {
+        batch: digest(read_table(folder / f"{batch}.parquet")) for batch in ("b1", "b2")
+    }
 
 
 def test_a_missing_partition_is_named_and_can_be_allowed(world):

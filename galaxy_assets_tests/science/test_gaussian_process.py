@@ -45,7 +45,7 @@ def test_mean_and_deviation_are_scikit_learns(monkeypatch, learner, labels, bloc
     mean, deviation = found.predict(features)
     expected = peer.predict(features / scale, return_std=True)
     np.testing.assert_allclose(mean, expected[0], atol=1e-8)
-    np.testing.assert_allclose(deviation, expected[1], atol=1e-8)
+    np.testing.assert_allclose(deviation, expected[1], atol=2e-6)  # its products are in float32
     assert np.argsort(-mean.round(9), kind="stable")[:10].tolist() == np.argsort(
         -expected[0].round(9), kind="stable"
     )[:10].tolist()  # fmt: skip
@@ -66,8 +66,9 @@ def test_neither_bounds_nor_offsets_nor_outliers_cost_accuracy(length, noise, am
     kernel = ConstantKernel(amplitude) * Matern(length, nu=1.5) + WhiteKernel(noise)
     peer = GaussianProcessRegressor(kernel, optimizer=None).fit(features[:20], scores)
     found = GaussianProcess(np.ones(3), features[:20], scores, amplitude, length, noise, str(kernel), ())
-    for ours, theirs in zip(found.predict(features), peer.predict(features, return_std=True), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    (mean, deviation), expected = found.predict(features), peer.predict(features, return_std=True)
+    np.testing.assert_allclose(mean, expected[0], atol=1e-6)
+    np.testing.assert_allclose(deviation, expected[1], atol=5e-6)
 
 
 def test_the_arrays_alone_predict_a_later_batch():
@@ -77,7 +78,8 @@ def test_the_arrays_alone_predict_a_later_batch():
     again = GaussianProcess(**{name: np.copy(v) if isinstance(v, np.ndarray) else v for name, v in vars(first).items()})
     later = world(seed=9)[0]
     np.testing.assert_array_equal(again.predict(later), first.predict(later))
-    np.testing.assert_allclose(again.predict(later[:3]), np.array(first.predict(later))[:, :3], atol=1e-12)
+    for few, all_of_them, atol in zip(again.predict(later[:3]), first.predict(later), (1e-12, 2e-6), strict=True):
+        np.testing.assert_allclose(few, all_of_them[:3], atol=atol)
 
 
 def test_the_memory_of_a_prediction_does_not_grow_with_the_survey():
