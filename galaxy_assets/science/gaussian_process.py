@@ -42,8 +42,8 @@ class GaussianProcess:
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the score, noise included, of features (N, D): (N,) float64 each, as
-        scikit-learn's `GaussianProcessRegressor.predict`: the mean to 1e-12, the deviation to 1e-6, as its products are in
-        float32. Memory beyond them does not grow with N."""
+        scikit-learn's `GaussianProcessRegressor.predict`: the mean to 1e-12, the deviation, from products in
+        float32, to 1e-6. Memory beyond them does not grow with N."""
         from scipy.linalg import cho_solve, cholesky, solve_triangular
 
         stretch = np.sqrt(3) / (self.scale * self.length_scale)
