@@ -3,6 +3,7 @@
 Belongs here: the assembly. Does not belong here: any asset, resource or rule.
 """
 
+import functools
 from pathlib import Path
 
 import dagster as dg
@@ -43,6 +44,7 @@ def build_defs(root: Path | None = None) -> dg.Definitions:
 
 
 @dg.definitions
+@functools.cache  # Dagster asks five times on its way to a step
 def defs() -> dg.Definitions:
     """The code location that `workspace.yaml` and `pyproject.toml` name."""
     return build_defs()
