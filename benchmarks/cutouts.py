@@ -5,8 +5,9 @@
 Images are those of the simulated optical survey, 300 to 424 pixels. The peer is written here from what Astronomaly is
 published to do, with the paper's reading: astropy's clipping at 4 sigma, OpenCV's contours, each asked whether it holds
 the centre, and the same box and kernels as ours, so that pixels can be compared. Astronomaly itself resizes by
-scikit-image, with another filter and slower. End to end both sides decode by Pillow and leave raw pixels on disk: ours
-by the pixel store with its ledger, flushed to disk, the peer by one array; the files are in the page cache.
+scikit-image, with another filter and slower. End to end the peer decodes by Pillow, ours by kornia-rs, and both leave
+raw pixels on disk: ours by the pixel store with its ledger, flushed to disk, the peer by one array; the files are in
+the page cache.
 """
 
 import math
