@@ -210,7 +210,7 @@ def measure(small: bool) -> Iterator[Row]:
     for size, batch in [(32, 4)] if small else [(64, 32), (128, 16)]:
         yield from byol_step(size, batch, peaks, rounds)
         yield from views(size, 2 if small else 32, rounds)
-    yield from embedding(*((32, 4) if small else (224, 32)), peaks, rounds)
+    yield from embedding(*((32, 4) if small else (224, 96)), peaks, rounds)
 
 
 if __name__ == "__main__":
