@@ -132,7 +132,7 @@ export default {
         const few = Math.max(1, Math.log10(this.n / 1000));
         this.sp.set({ pointSize: Math.max(1.4, 6 - 1.7 * few), pointSizeSelected: 1, opacity: Math.max(0.45, 1 - 0.18 * few) });
         await this.draw();
-        this.sp.reset();
+        this.whole();
       } catch (error) {
         this.fail(error.message);
       }
@@ -187,7 +187,8 @@ export default {
       this.mode = mode;
       this.sp?.set({ mouseMode: mode });
     },
-    whole() { this.sp?.reset(); },
+    // not reset(), which fits the height alone and cuts off the sides of a map in a tall window
+    whole() { this.sp?.zoomToArea({ x: -1, y: -1, width: 2, height: 2 }); },
     clear() {
       this.rows = null;
       this.lasso = null;
