@@ -57,7 +57,7 @@ check: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/pyright
 	$(BIN)/dg check defs
 
-# every stage beside its peer, a simulated survey, and docs/performance.md from them; about 20 minutes, resumes
+# every stage beside its peer, a simulated survey, and docs/performance.md from them; half an hour, resumes
 bench: env
 	$(BIN)/python benchmarks/run.py
 

@@ -52,7 +52,6 @@ def similar(
     it) or a checkpoint that is not its ledger's, UnreadableImage for a file, FileNotFoundError where the survey was not
     run that far.
     """
-
     import pyarrow.compute as pc
 
     layout, known = open_survey(survey, root)
@@ -89,7 +88,6 @@ def sheet(
     root: Path | str | None = None,
 ) -> "Image":
     """The cutouts of the examples and then of what `similar` found for them, with their distances, as an image."""
-
     import pyarrow.compute as pc
 
     from galaxy_assets.figures.galleries import contact_sheet
@@ -135,7 +133,6 @@ def _start_weights(survey: Survey, table: str) -> str:
 
 def _rows(layout: Layout, survey: Survey, galaxies: pa.ChunkedArray, ids: Sequence[str]) -> np.ndarray:
     """Rows of the examples among the clean galaxies, (len(ids),) int64."""
-
     import pyarrow.compute as pc
 
     rows = pc.index_in(pa.array(ids, pa.string()), value_set=galaxies)

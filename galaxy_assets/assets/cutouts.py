@@ -98,7 +98,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         """One row per delivered image: how it was cut (or why not), the box on the original, the noise and threshold.
         The pixels go to the pixel store, row by row in the same order. Killed, it resumes after the last whole
         chunk."""
-
         import pyarrow.compute as pc
 
         from galaxy_assets.figures.galleries import contact_sheet

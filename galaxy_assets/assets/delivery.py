@@ -41,7 +41,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     def catalogue(context: dg.AssetExecutionContext, lake: Lake):
         """One row per delivered image: its file, sha256, size, position and label, and what is wrong with it if
         anything is. An image that cannot be read is a row too."""
-
         import pyarrow.compute as pc
 
         taken = ids_elsewhere(lake, survey, context.partition_key)
@@ -72,7 +71,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult[pa.Table]:
         """Every image that was ever delivered in the batch, by its bytes: when it was first and last found there, and
         whether it is there still, was replaced by other bytes, or was removed."""
-
         import pyarrow.compute as pc
 
         before = lake.layout.table(survey.name, "image_history", context.partition_key)
@@ -103,7 +101,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     def volunteer_votes(lake: Lake) -> dg.MaterializeResult[pa.Table]:
         """One row per galaxy: counts and fractions of every question of the Galaxy Zoo decision tree, a fraction being
         null where nobody was asked. Empty for a survey without volunteers."""
-
         import pyarrow.compute as pc
 
         table = open_reader(survey.source, lake.layout.raw).votes()
@@ -157,7 +154,6 @@ def absent(labelled: pa.Table, catalogue: pa.Table) -> pa.Table:
 
 def ids_elsewhere(lake: Lake, survey: Survey, batch: str) -> set[str]:
     """Ids that the images of the survey's other batches have, as far as they are catalogued."""
-
     import pyarrow.compute as pc
 
     own = lake.layout.table(survey.name, "catalogue", batch)

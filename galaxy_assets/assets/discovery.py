@@ -138,7 +138,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     def label_events(lake: Lake, oracle_events: pa.Table) -> dg.MaterializeResult[pa.Table]:
         """Everything said of any galaxy, in the order of time: the simulated person's events and those of people, who
         outrank it (docs/labels.md)."""
-
         import pyarrow.compute as pc
 
         people = LabelLog(lake.layout.labels(survey.name)).read()
@@ -229,7 +228,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         the round in which the oracle was shown it. The corrected learner keeps a score given in place of the predicted
         one. Batches that the present model has not scored yet are scored here, so that one run ranks anew after a
         person's labels."""
-
         import pyarrow.compute as pc
 
         from galaxy_assets.figures.galleries import contact_sheet

@@ -459,7 +459,6 @@ def _picked_clusters(
 def _figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per galaxy, panel and violin (its cluster and `all`): the fraction of votes for the panel's answer, where
     the survey's `votes` rules admit it. Artefact clusters have no violin of their own."""
-
     import pyarrow.compute as pc
 
     from galaxy_assets.figures.curves import votes_violin
@@ -693,7 +692,6 @@ def _figure_13(view: View, evaluation_subset: pa.Table) -> Shown:
 def _figure_15(view: View, evaluation_subset: pa.Table, umap: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per start and galaxy of the evaluation subset: where it lies on that start's map, its class, and the
     share of the subset that the majority classes of that start's clusters get right."""
-
     import pyarrow.compute as pc
 
     from galaxy_assets.figures.maps import start_weight_panel

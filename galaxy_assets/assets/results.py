@@ -45,7 +45,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         """One row per number of the paper and per number that only this survey has: expected, observed, tolerance, and
         the verdict with its reason (docs/results.md says how to read it). A start whose weights are missing is left out
         here and nowhere hides the others."""
-
         import pyarrow.compute as pc
 
         table = compute(survey, tables)

@@ -466,7 +466,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult[pa.Table]:
         """In which clusters the galaxies of each evaluation class are: number, share of the class, and what the cluster
         is labelled as."""
-
         import pyarrow.compute as pc
 
         from galaxy_assets.figures.memberships import class_membership as draw

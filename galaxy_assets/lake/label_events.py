@@ -100,7 +100,6 @@ class LabelLog:
 
         `until` must have a time zone. Raises ValueError if it has none.
         """
-
         import pyarrow.compute as pc
 
         if until is not None and until.tzinfo is None:
@@ -119,7 +118,6 @@ class LabelLog:
 
     def undo(self, event: str, who: str, note: str | None = None, source: str = "cli") -> str:
         """Take back an event, also an undo; returns the id of the new event. Raises ValueError for an unknown id."""
-
         import pyarrow.compute as pc
 
         table = self.read()
@@ -154,7 +152,6 @@ class LabelLog:
         Raises ValueError, which names the file and the remedy, where the file as a whole cannot be read;
         FileNotFoundError where it is absent.
         """
-
         import pyarrow.compute as pc
 
         beside = self.folder / "zooniverse.yaml"

@@ -304,7 +304,6 @@ def evaluation_class(table: pa.Table, evaluation: Evaluation) -> pa.Table:
 
     Returns a table with `galaxy_id` and `evaluation_class` (string), members only, in the order of `table`.
     """
-
     import pyarrow.compute as pc
 
     allowed = np.ones(len(table), dtype=bool)

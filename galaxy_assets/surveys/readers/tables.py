@@ -187,7 +187,6 @@ def _unit(table: pa.Table, column: str) -> str | None:
 
 def _text(column: pa.ChunkedArray) -> list[str | None] | None:
     """Text, or whole numbers as text; None where the column holds something else."""
-
     import pyarrow.compute as pc
 
     if kinds.is_dictionary(column.type):
