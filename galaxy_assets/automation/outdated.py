@@ -73,8 +73,10 @@ class Outdated:
         return None
 
     def waits_for(self, asset: dg.AssetKey, partition: Partition) -> list[tuple[dg.AssetKey, Partition]]:
-        """What the partition reads that is absent or outdated itself."""
-        return [
+        """What the partition reads that is absent or outdated itself; of another survey, what is absent."""
+        files = outside(self.survey, asset.path[-1], "/".join(partition) or None, self.layout)
+        elsewhere = [(dg.AssetKey(name.split("/")), ()) for name, found in files.items() if not found]
+        return elsewhere + [
             (read.asset, part)
             for read in reads(self.graph, asset)
             for part in self.read_partitions(read, asset, partition)
@@ -146,7 +148,9 @@ def reads(graph: Any, asset: dg.AssetKey) -> list[Read]:
     definition = graph.get(asset).assets_def
     inputs = definition.node_def.input_dict
     named = definition.keys_by_input_name.items()
-    return [Read(key, inputs[name].metadata or {}) for name, key in named if name in inputs]
+    # checkpoints of another survey are a dependency, too, and known by `assets.outside`
+    own = [(name, key) for name, key in named if name in inputs and key.path[0] == asset.path[0]]
+    return [Read(key, inputs[name].metadata or {}) for name, key in own]
 
 
 def dimensions(partitions: dg.PartitionsDefinition | None) -> tuple[str, ...]:

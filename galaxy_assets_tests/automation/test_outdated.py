@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.assets.survey_asset import FITTED_ON, TRAINED_ON, Lake, result, survey_asset
-from galaxy_assets.automation.outdated import Outdated
+from galaxy_assets.automation.outdated import NEVER_MADE, Outdated
 from galaxy_assets.lake.io_manager import ParquetLake
 from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.provenance import origin
+from galaxy_assets.lake.provenance import Origin, origin, with_origin
+from galaxy_assets.lake.tables import write_table
 from galaxy_assets.surveys.model import Source, Survey
 
 SURVEY = Survey(name="small", title="Small", description="", source=Source(reader="image_folder", path="small"))
@@ -143,6 +144,37 @@ def test_a_table_made_again_alike_outdates_nothing(small):
     assert small.reasons() == {"delivered/b1": "never made"}, "what reads it may turn out to be up to date"
     small.make("delivered", "b1")
     assert small.reasons() == {}
+
+
+def test_another_surveys_checkpoint_concerns_the_start_from_it_alone(tmp_path):
+    survey = SURVEY.model_copy(update={"start_weights": ("imagenet", "demo_optical")})
+    theirs = dg.AssetKey(["demo_optical", "byol_checkpoints"])
+    main = dg.SpecificPartitionsPartitionMapping(["imagenet"])
+
+    @survey_asset(survey, "4_representation", paper="0", by="init", after=[dg.AssetDep(theirs, partition_mapping=main)])
+    def byol_checkpoints(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult[pa.Table]:
+        return result(pa.table({"init": [context.partition_key]}))
+
+    layout, instance = Layout(tmp_path), dg.DagsterInstance.ephemeral()
+    resources = {"io_manager": ParquetLake(root=str(tmp_path)), "lake": Lake(root=str(tmp_path))}
+    graph = dg.Definitions([byol_checkpoints], resources=resources).resolve_asset_graph()
+
+    def told(init: str) -> tuple[str | None, list]:
+        rule = Outdated(graph, survey, layout, BATCHES)
+        return rule.known(byol_checkpoints.key, (init,)), rule.waits_for(byol_checkpoints.key, (init,))
+
+    def trained(n: int) -> None:
+        table = with_origin(pa.table({"n": [n]}), Origin(data=str(n)))
+        write_table(table, layout.table("demo_optical", "byol_checkpoints", "imagenet"))
+
+    assert told("imagenet") == (NEVER_MADE, []) and told("demo_optical") == (NEVER_MADE, [(theirs, ())])
+    trained(1)
+    assert told("demo_optical") == (NEVER_MADE, [])
+    for init in survey.start_weights:
+        dg.materialize([byol_checkpoints], partition_key=init, instance=instance, resources=resources)
+    assert told("imagenet") == told("demo_optical") == (None, [])
+    trained(2)
+    assert told("imagenet") == (None, []) and told("demo_optical")[0] == "demo_optical/byol_checkpoints changed"
 
 
 def test_a_persons_file_is_seen(small):
