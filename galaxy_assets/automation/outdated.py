@@ -64,7 +64,7 @@ class Outdated:
             return NEVER_MADE
         if made.code != self.graph.get(asset).code_version:
             return "code or settings changed"
-        for name, value in outside(self.survey, asset.path[-1], "/".join(partition) or None, self.layout).items():
+        for name, value in self._outside(asset, partition).items():
             if made.outside.get(name) != value:
                 return f"{name} changed"
         for read in reads(self.graph, asset):
@@ -74,8 +74,8 @@ class Outdated:
 
     def waits_for(self, asset: dg.AssetKey, partition: Partition) -> list[tuple[dg.AssetKey, Partition]]:
         """What the partition reads that is absent or outdated itself; of another survey, what is absent."""
-        files = outside(self.survey, asset.path[-1], "/".join(partition) or None, self.layout)
-        elsewhere = [(dg.AssetKey(name.split("/")), ()) for name, found in files.items() if not found]
+        others = self._outside(asset, partition).items()
+        elsewhere = [(dg.AssetKey(name.split("/")), ()) for name, found in others if not found]
         return elsewhere + [
             (read.asset, part)
             for read in reads(self.graph, asset)
@@ -90,8 +90,7 @@ class Outdated:
             for read in reads(self.graph, asset)
             for parts in [self.read_partitions(read, asset, partition)]
         }
-        files = outside(self.survey, asset.path[-1], "/".join(partition) or None, self.layout)
-        whole = json.dumps([self.graph.get(asset).code_version, read, files], sort_keys=True)
+        whole = json.dumps([self.graph.get(asset).code_version, read, self._outside(asset, partition)], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     def known(self, asset: dg.AssetKey, partition: Partition) -> str | None:
@@ -133,6 +132,9 @@ class Outdated:
         if {part: v.data for part, v in now.items()} != {part: v.data for part, v in before.items()}:
             return f"{name} changed"
         return None
+
+    def _outside(self, asset: dg.AssetKey, partition: Partition) -> dict[str, str]:
+        return outside(self.survey, asset.path[-1], "/".join(partition) or None, self.layout)
 
     def _version(self, asset: dg.AssetKey, partition: str) -> Version | None:
         made = origin(self.layout.table(*asset.path, *filter(None, partition.split("/"))))
