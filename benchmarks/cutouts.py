@@ -23,11 +23,11 @@ from astropy.stats import sigma_clipped_stats
 from PIL import Image
 from side_by_side import Equal, Row, compare, growth, main, timed
 
-from galaxy_assets.lake.pixels import PixelStore
+from galaxy_assets.deliveries.images import decode
 from galaxy_assets.science.cutouts import Cutout, cut
-from galaxy_assets.science.simulate import simulate_optical
-from galaxy_assets.surveys.images import decode
-from galaxy_assets.surveys.model import CutoutSettings
+from galaxy_assets.settings.survey import CutoutSettings
+from galaxy_assets.simulation.galaxies import simulate_optical
+from galaxy_assets.storage.pixels import PixelStore
 
 SETTINGS = CutoutSettings(size=128)
 

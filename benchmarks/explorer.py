@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import vectors_to_column, write_table
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import vectors_to_column, write_table
 
 SIDE = 32
 CLUSTERS = 20

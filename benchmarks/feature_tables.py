@@ -16,7 +16,7 @@ import pyarrow as pa
 from side_by_side import Equal, Row, compare, copying, growth, main
 from simulated import components, names
 
-from galaxy_assets.lake.tables import column_to_vectors, read_table, vectors_to_column, write_table
+from galaxy_assets.storage.tables import column_to_vectors, read_table, vectors_to_column, write_table
 
 
 def ours(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -19,13 +19,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from galaxy_assets.assets.evaluation import balanced
+from galaxy_assets.deliveries.readers import Reader, open_reader
+from galaxy_assets.orchestration.assets.evaluation import balanced
 from galaxy_assets.science import byol, votes
 from galaxy_assets.science.cutouts import cut
-from galaxy_assets.science.encoders import LITE0, Encoder, build_encoder, choose_devices, embed
+from galaxy_assets.science.encoders.network import LITE0, Encoder, build_encoder, choose_devices, embed
 from galaxy_assets.science.neighbours import knn_accuracies
-from galaxy_assets.surveys.model import CutoutSettings, Recipe, Survey, load_surveys
-from galaxy_assets.surveys.readers import Reader, open_reader
+from galaxy_assets.settings.survey import CutoutSettings, Recipe, Survey, load_surveys
 
 SIZE, TRAINED_SIZE, SEEDS = 96, 64, 2
 READINGS: dict[str, dict] = {

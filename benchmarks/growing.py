@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from galaxy_assets.automation.deliveries import register
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect, read_model
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import write_table
-from galaxy_assets.surveys.model import load_surveys
+from galaxy_assets.orchestration.automation.deliveries import register
+from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import write_table
 
 SURVEY = {
     "name": "growing",

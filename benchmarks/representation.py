@@ -19,17 +19,24 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from galaxy_assets.assets.cutouts import cut_chunk
-from galaxy_assets.assets.evaluation import balanced
 from galaxy_assets.cli.run import write_real_surveys
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.pixels import PixelStack, PixelStore
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.orchestration.assets.cutouts import cut_chunk
+from galaxy_assets.orchestration.assets.evaluation import balanced
 from galaxy_assets.science import byol, health, votes
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
-from galaxy_assets.science.encoders import Encoder, build_encoder, choose_devices, embed, load_encoder, save_encoder
+from galaxy_assets.science.encoders.network import (
+    Encoder,
+    build_encoder,
+    choose_devices,
+    embed,
+    load_encoder,
+    save_encoder,
+)
 from galaxy_assets.science.neighbours import knn_accuracies
-from galaxy_assets.surveys.model import Survey, load_surveys
-from galaxy_assets.surveys.readers import open_reader
+from galaxy_assets.settings.survey import Survey, load_surveys
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.pixels import PixelStack, PixelStore
 
 SAMPLE = 1000
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from report import write_page
 from side_by_side import SURVEY, TABLE, code, machine
 
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
-from galaxy_assets.lake.tables import read_table
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table
 
 STAGES = (
     "startup",

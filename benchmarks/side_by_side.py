@@ -29,8 +29,8 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_info
 
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import write_table
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import write_table
 
 ROOT = Path(__file__).parents[1]
 SURVEY, TABLE = "benchmarks", "performance"

@@ -16,10 +16,10 @@ from simulated import components, names
 from sklearn.neighbors import NearestNeighbors
 
 from galaxy_assets.lake import connect
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
-from galaxy_assets.lake.tables import vectors_to_column, write_table
 from galaxy_assets.science.neighbours import SimilaritySearch
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import vectors_to_column, write_table
 
 NEIGHBOURS = 8
 

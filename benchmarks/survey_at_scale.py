@@ -33,13 +33,13 @@ import simulated
 from side_by_side import Row, exponent, keep, line, resident
 
 from galaxy_assets.lake import connect
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
-from galaxy_assets.lake.tables import TablesInTurn, column_to_vectors, read_table, vectors_to_column, write_table
 from galaxy_assets.science import active_learning, anomaly_model, mixture, pca
 from galaxy_assets.science.labels import STANDING
 from galaxy_assets.science.neighbours import SimilaritySearch
-from galaxy_assets.surveys.model import Anomaly, Mixture
+from galaxy_assets.settings.survey import Anomaly, Mixture
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table, vectors_to_column, write_table
 
 SURVEY, INIT, BATCH = "gz_decals", "imagenet", 100_000
 SIZES, SMALL = (100_000, 300_000), (1_000, 2_000, 4_000)

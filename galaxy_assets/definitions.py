@@ -8,11 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from galaxy_assets.assets.survey_asset import Lake
-from galaxy_assets.assets.survey_assets import survey_assets
-from galaxy_assets.automation import conditions, sensors
-from galaxy_assets.lake.io_manager import ParquetLake
-from galaxy_assets.surveys.model import data_root, load_surveys
+from galaxy_assets.orchestration.automation import conditions, sensors
+from galaxy_assets.orchestration.declaration import Lake
+from galaxy_assets.orchestration.graph import survey_assets
+from galaxy_assets.orchestration.io_manager import ParquetLake
+from galaxy_assets.settings.survey import data_root, load_surveys
 
 
 def build_defs(root: Path | None = None) -> dg.Definitions:

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from galaxy_assets.automation import main_job
 from galaxy_assets.definitions import build_defs
-from galaxy_assets.surveys.model import Survey, load_surveys
+from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.settings.survey import Survey, load_surveys
 
 # a machine that is busy with something else is slow, which is no failure
 settings.register_profile("any_machine", deadline=None)
@@ -53,7 +53,7 @@ class World(NamedTuple):
     survey: Survey
     defs: dg.Definitions
     instance: dg.DagsterInstance
-    outcomes: list[main_job.Outcome]
+    outcomes: list[in_process.Outcome]
 
 
 def draw(kind: str, rng: np.random.Generator, side: int = 120) -> np.ndarray:
@@ -109,7 +109,7 @@ def world(tmp_path_factory) -> World:
     write_tiny(root)
     survey = load_surveys(root)["tiny"]
     defs, instance = build_defs(root), dg.DagsterInstance.ephemeral()
-    return World(root, survey, defs, instance, list(main_job.run_survey(defs, survey, instance, root)))
+    return World(root, survey, defs, instance, list(in_process.run_survey(defs, survey, instance, root)))
 
 
 UNTRAINED = TINY | {"start_weights": ["imagenet"], "recipe": TINY["recipe"] | {"epochs": 0}}
@@ -124,7 +124,7 @@ def untrained(tmp_path_factory) -> Path:
     write_tiny(root, UNTRAINED)
     (root / "raw/tiny/images/second").rename(root / "later")
     survey = load_surveys(root)["tiny"]
-    outcomes = list(main_job.run_survey(build_defs(root), survey, dg.DagsterInstance.ephemeral(), root))
+    outcomes = list(in_process.run_survey(build_defs(root), survey, dg.DagsterInstance.ephemeral(), root))
     assert {o.status for o in outcomes} == {"done"}, [o for o in outcomes if o.error]
     return root
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.lake import connect
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
-from galaxy_assets.lake.tables import write_table
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import write_table
 
 ROOT = Path(__file__).parents[1]
 COMPARED = {

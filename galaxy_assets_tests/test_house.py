@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from galaxy_assets.definitions import build_defs
-from galaxy_assets.surveys.model import load_surveys
+from galaxy_assets.settings.survey import load_surveys
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "galaxy_assets"
@@ -132,14 +132,14 @@ def imports(path: Path) -> set[str]:
 
 
 def test_only_the_outer_rooms_know_dagster():
-    outer = {"definitions.py", "assets", "lake", "automation", "cli"}
+    outer = {"definitions.py", "orchestration", "cli"}
     inner = [m for m in MODULES if m.relative_to(PACKAGE).parts[0] not in outer]
     assert [m for m in inner if any(name.split(".")[0] == "dagster" for name in imports(m))] == []
     assert len(inner) > 15
 
 
 def test_the_methods_do_not_know_the_platform():
-    rooms = ("galaxy_assets.assets", "galaxy_assets.lake", "galaxy_assets.automation", "galaxy_assets.definitions")
+    rooms = ("galaxy_assets.lake", "galaxy_assets.orchestration", "galaxy_assets.definitions")
     science = [m for m in MODULES if m.relative_to(PACKAGE).parts[0] in ("science", "figures")]
     assert [(m.name, n) for m in science for n in imports(m) if n.startswith(rooms)] == []
 

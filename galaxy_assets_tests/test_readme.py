@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
 from galaxy_assets.cli.run import write_real_surveys
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.surveys.model import SurveyError, load_surveys
+from galaxy_assets.settings.survey import SurveyError, load_surveys
+from galaxy_assets.storage.layout import Layout
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys
 
 
 def chosen_surveys(names: list[str] | None) -> list[Survey]:

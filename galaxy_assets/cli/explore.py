@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.storage.layout import Layout
 
 
 def explore(

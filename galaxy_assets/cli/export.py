@@ -1,6 +1,6 @@
 """`export`: the ranking, training candidates or a cluster, with the cutouts, to a folder.
 
-Belongs here: arguments and the printed answer. Does not belong here: what is written (`galaxy_assets.export`).
+Belongs here: arguments and the printed answer. Does not belong here: what is written (`galaxy_assets.lake.export`).
 """
 
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from galaxy_assets.cli.arguments import moment
-from galaxy_assets.export import What
-from galaxy_assets.export import export as write_export
+from galaxy_assets.lake.export import What
+from galaxy_assets.lake.export import export as write_export
 
 
 def export(

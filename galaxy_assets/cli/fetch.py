@@ -1,6 +1,6 @@
 """`fetch`: official downloads, with their progress.
 
-Belongs here: what the command prints. Does not belong here: how files are fetched (`surveys.fetch`).
+Belongs here: what the command prints. Does not belong here: how files are fetched (`deliveries.download`).
 """
 
 import logging
@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.surveys import fetch as downloading
+from galaxy_assets.deliveries import download as downloading
+from galaxy_assets.storage.layout import Layout
 
 log = logging.getLogger("galaxy_assets")
 

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from galaxy_assets.atomic import replacing
 from galaxy_assets.cli.arguments import chosen_surveys
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import read_table
-from galaxy_assets.surveys.model import Survey
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table
 
 
 def figures(

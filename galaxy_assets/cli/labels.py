@@ -1,7 +1,7 @@
 """`labels`: what people say of galaxies, from the command line and from files.
 
 Belongs here: the sub-commands with their arguments and printed answers. Does not belong here: the events
-(`lake.label_events`), what they come to (`science.labels`).
+(`storage.label_events`), what they come to (`science.labels`).
 """
 
 import getpass
@@ -14,14 +14,14 @@ import typer
 from pyarrow import csv as arrow_csv
 from pydantic import ValidationError
 
-from galaxy_assets.atomic import replacing
 from galaxy_assets.cli.arguments import chosen_surveys, moment
-from galaxy_assets.lake.label_events import Imported, LabelLog, known_galaxies
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.provenance import data_version
+from galaxy_assets.deliveries.label_files import ZooniverseAnswers
 from galaxy_assets.science.labels import standing
-from galaxy_assets.surveys.model import Survey
-from galaxy_assets.surveys.readers.label_files import ZooniverseAnswers
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.label_events import Imported, LabelLog, known_galaxies
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import data_version
 
 app = typer.Typer(no_args_is_help=True, help="What people say of galaxies: give, import, list and take back labels.")
 

@@ -11,10 +11,10 @@ import duckdb
 import pyarrow as pa
 import typer
 
-from galaxy_assets.atomic import replacing
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.query import QueryError, ask, connect_to_read
-from galaxy_assets.lake.tables import write_table
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import write_table
 
 _SHOWN = 40  # rows of an answer without --limit; duckdb shows the first and the last ones
 _WIDTH = 120

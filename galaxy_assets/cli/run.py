@@ -18,12 +18,12 @@ import typer
 import yaml
 
 from galaxy_assets.cli.arguments import chosen_surveys
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.surveys.model import Survey, SurveyError, data_root, load_surveys
+from galaxy_assets.settings.survey import Survey, SurveyError, data_root, load_surveys
+from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
-    from galaxy_assets.automation.main_job import Outcome
-    from galaxy_assets.automation.outdated import Follow
+    from galaxy_assets.orchestration.automation.outdated import Follow
+    from galaxy_assets.orchestration.engines.in_process import Outcome
 
 log = logging.getLogger("galaxy_assets")
 
@@ -85,7 +85,7 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
 
     Raises SurveyError where none is found.
     """
-    offline = Path(__file__).parents[1] / "surveys" / "offline"
+    offline = Path(__file__).parents[1] / "settings" / "offline"
     found = []
     for name, folder in [("gz_decals", "gz_decals"), ("sdss_gz1", "sdss_gz1"), ("mirabest", "mirabest")]:
         if not (data / folder).is_dir():
@@ -114,8 +114,8 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
 def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
     import dagster as dg
 
-    from galaxy_assets.automation.main_job import run_survey
     from galaxy_assets.definitions import build_defs
+    from galaxy_assets.orchestration.engines.in_process import run_survey
 
     _set_dagster_home()
     defs, failed, start = build_defs(), 0, time.perf_counter()
@@ -139,7 +139,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
 def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
     """The outcomes of a survey, with an unusable delivery, or another main job of it, as the last of them: the next
     survey still runs."""
-    from galaxy_assets.automation.lock import AtWork
+    from galaxy_assets.orchestration.automation.lock import AtWork
 
     try:
         yield from outcomes

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
-from galaxy_assets.lake.layout import Layout
+from galaxy_assets.storage.layout import Layout
 
 
 def similar(
@@ -27,8 +27,8 @@ def similar(
 
     Example: galaxy-assets similar sdss_gz1 --id ID --file ring.png --sheet more_like_these.png
     """
-    from galaxy_assets import search
     from galaxy_assets.figures.save import save
+    from galaxy_assets.lake import similar as search
 
     (known,) = chosen_surveys([survey])
     asked = {"ids": ids or [], "files": files or []}

@@ -1,7 +1,7 @@
 """`status`: how far the surveys are, and what would be made now and why.
 
-Belongs here: what is printed. Does not belong here: the rule (`automation.outdated`), the ledger
-(`automation.deliveries`).
+Belongs here: what is printed. Does not belong here: the rule (`orchestration.automation.outdated`), the ledger
+(`orchestration.automation.deliveries`).
 """
 
 from typing import Annotated, Any
@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import read_table
-from galaxy_assets.surveys.model import Survey, load_surveys
+from galaxy_assets.settings.survey import Survey, load_surveys
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table
 
 _SHOWN = 12  # lines of what is outdated; the rest is counted
 
@@ -57,7 +57,7 @@ def _say_deliveries(rows: list[dict[str, Any]]) -> None:
 
 
 def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]) -> None:
-    from galaxy_assets.automation.outdated import Outdated
+    from galaxy_assets.orchestration.automation.outdated import Outdated
 
     rule = Outdated(graph, survey, layout, batches)
     keys = [key for key in graph.toposorted_asset_keys if key.path[0] == survey.name]

@@ -1,7 +1,7 @@
 """`survey new` and `survey list`: a survey file for a folder of images, and the surveys there are.
 
-Belongs here: arguments and what is printed. Does not belong here: what is measured (`surveys.inspect`) and what follows
-from it (`surveys.propose`).
+Belongs here: arguments and what is printed. Does not belong here: what is measured (`deliveries.onboarding.inspect`)
+and what follows from it (`deliveries.onboarding.propose`).
 """
 
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys
+from galaxy_assets.storage.layout import Layout
 
 app = typer.Typer(no_args_is_help=True, help="Make a survey of a folder of images, and list the surveys there are.")
 
@@ -34,8 +34,8 @@ def new(
 
     Example: galaxy-assets survey new mysurvey --images ~/mysurvey --labels ~/mysurvey/classes.fits
     """
-    from galaxy_assets.surveys import propose
-    from galaxy_assets.surveys.inspect import inspect, inspect_labels
+    from galaxy_assets.deliveries.onboarding import propose
+    from galaxy_assets.deliveries.onboarding.inspect import inspect, inspect_labels
 
     layout = Layout.default()
     path = layout.surveys / f"{name}.yaml"
@@ -89,7 +89,7 @@ def known() -> None:
 
 
 def _deliveries(survey: Survey, path: Path, layout: Layout) -> str:
-    from galaxy_assets.surveys.readers import open_reader
+    from galaxy_assets.deliveries.readers import open_reader
 
     if survey.source.reader == "simulated" and not path.exists():
         return f"simulated by its first run, deliveries {', '.join(survey.source.batches)}"

@@ -1,7 +1,7 @@
 """What is on the page, as a file: CSV, Parquet, VOTable, or a zip of cutouts with the table.
 
 Belongs here: the columns and the files. Does not belong here: exports of whole rankings and clusters on the command
-line (`galaxy_assets.export`).
+line (`galaxy_assets.lake.export`).
 """
 
 import json
@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from galaxy_assets.atomic import replacing
 from galaxy_assets.explorer.pictures import Pictures
 from galaxy_assets.explorer.view import OpenLake, View, quoted
-from galaxy_assets.export import file_name
-from galaxy_assets.lake.label_events import LabelLog
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.provenance import data_version
-from galaxy_assets.lake.tables import write_table
+from galaxy_assets.lake.export import file_name
 from galaxy_assets.science.labels import standing
-from galaxy_assets.surveys.model import load_surveys
+from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import data_version
+from galaxy_assets.storage.tables import write_table
 
 KINDS = {
     "csv": "CSV",

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 from nicegui import events, ui
 
+from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.explorer import neighbours
 from galaxy_assets.explorer.components import Gallery
 from galaxy_assets.explorer.export_page import KINDS, write
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.explorer.view import quoted, word
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets.surveys.images import UnreadableImage
-from galaxy_assets.surveys.model import SurveyError
+from galaxy_assets.settings.survey import SurveyError
 
 PAGE = 60
 _LIKE = 60  # answers to "more like these"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz")
 MAXIMUM_UPLOAD = 20_000_000
-"""Bytes of an uploaded image; its pixels are bounded where it is decoded (`surveys.images`)."""
+"""Bytes of an uploaded image; its pixels are bounded where it is decoded (`deliveries.images`)."""
 
 
 class GalleryPanel:

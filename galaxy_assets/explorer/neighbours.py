@@ -1,4 +1,4 @@
-"""More galaxies like these, for the page: the search of `galaxy_assets.search` in little memory.
+"""More galaxies like these, for the page: the search of `galaxy_assets.lake.similar` in little memory.
 
 Belongs here: reading features in blocks, and the search by an image in a process of its own. Does not belong here: the
 rule (`science.neighbours`), what a person uploads (`server`).
@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import column_to_vectors
+from galaxy_assets.lake.similar import similar
 from galaxy_assets.science.neighbours import most_similar
-from galaxy_assets.search import similar
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import column_to_vectors
 
 _BLOCK = 32_768
 

@@ -25,7 +25,7 @@ from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.tab import COOKIE_DARK, COOKIE_WHO, Place, Tab
 from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets.surveys.model import SurveyError
+from galaxy_assets.settings.survey import SurveyError
 
 STYLES = (Path(__file__).parent / "styles.css").read_text(encoding="utf-8")
 PANELS = {

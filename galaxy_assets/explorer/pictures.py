@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.pixels import PixelStack, PixelStore
-from galaxy_assets.surveys.model import Survey
-from galaxy_assets.surveys.readers import Reader, open_reader
+from galaxy_assets.deliveries.readers import Reader, open_reader
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.pixels import PixelStack, PixelStore
 
 SIDES = (64, 96, 128, 192, 256, 320, 512)
 """Sides of the pictures that are made, pixels: a browser asks for these, so that it can keep them."""

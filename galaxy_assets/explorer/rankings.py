@@ -1,7 +1,7 @@
 """Rankings that people saw: kept when a page shows one, so that a galaxy's score has a history and a new one can be
 compared.
 
-Belongs here: keeping, comparing and reading them back. Does not belong here: making one (`assets`).
+Belongs here: keeping, comparing and reading them back. Does not belong here: making one (`orchestration.assets`).
 
     labels/<survey>/rankings/<time made>-<n>.parquet    columns of `anomaly_ranking`; the newest _KEPT
 """
@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from galaxy_assets.atomic import replacing
-from galaxy_assets.lake.layout import Layout
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.layout import Layout
 
 _KEPT = 50
 _TIME = "%Y%m%dT%H%M%S%f"

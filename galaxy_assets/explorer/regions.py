@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
-from galaxy_assets.atomic import replacing
 from galaxy_assets.explorer.view import View
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.tables import digest
 from galaxy_assets.science.artefacts import Region, read_review, regions_to_table, table_to_regions
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import digest
 
 COLUMNS = ["galaxy_id", "x", "y"]
 

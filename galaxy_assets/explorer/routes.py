@@ -20,12 +20,12 @@ import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
+from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.explorer.pictures import SIDES, Pictures
 from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.view import View, word
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets.surveys.images import UnreadableImage
-from galaxy_assets.surveys.model import SurveyError
+from galaxy_assets.settings.survey import SurveyError
 
 # the version of what is asked for is part of every address below /view
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}

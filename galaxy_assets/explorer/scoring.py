@@ -1,7 +1,7 @@
 """Scoring: what was said of which galaxy, and which galaxy comes next.
 
 Belongs here: a survey's label events as the page needs them, and the queue of one person. Does not belong here: how
-events are kept (`lake.label_events`), what they come to (`science.labels`), keys and buttons (`score_panel`).
+events are kept (`storage.label_events`), what they come to (`science.labels`), keys and buttons (`score_panel`).
 """
 
 import threading
@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.explorer.view import View
-from galaxy_assets.lake.label_events import LabelLog
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.provenance import data_version
 from galaxy_assets.science.active_learning import expected_improvement
 from galaxy_assets.science.labels import standing
-from galaxy_assets.surveys.model import Survey
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import data_version
 
 SOURCE = "explorer"
 ORDERS = {

@@ -14,7 +14,7 @@ import webbrowser
 from pathlib import Path
 from threading import Thread, Timer
 
-from galaxy_assets.lake.layout import Layout
+from galaxy_assets.storage.layout import Layout
 
 log = logging.getLogger(__name__)
 

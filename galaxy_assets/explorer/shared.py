@@ -20,9 +20,9 @@ from galaxy_assets.explorer.pictures import Pictures
 from galaxy_assets.explorer.runs import Dagster, Progress, RunError
 from galaxy_assets.explorer.scoring import Labels
 from galaxy_assets.explorer.view import PRETRAINED, TABLES, Colours, OpenLake, View, version
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets.surveys.model import Survey, SurveyError, load_surveys
+from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys
+from galaxy_assets.storage.layout import Layout
 
 _VIEWS = 3
 _SETS = 64

@@ -14,7 +14,7 @@ import numpy as np
 from galaxy_assets.explorer.scoring import Labels
 from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.view import View
-from galaxy_assets.surveys.model import Survey
+from galaxy_assets.settings.survey import Survey
 
 COOKIE_WHO = "galaxy_assets_who"
 COOKIE_DARK = "galaxy_assets_dark"

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.query import QueryError, as_subquery, connect_to_read, within
+from galaxy_assets.storage.layout import Layout
 
 PRETRAINED = "pretrained features"
 """The map of the ImageNet network's features of every image, on which artefact regions are drawn, as a start weight."""

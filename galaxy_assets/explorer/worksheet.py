@@ -1,7 +1,7 @@
 """What a person says of the clusters, from the page to the worksheet of `science.worksheet` and back.
 
 Belongs here: a cluster as the page shows it, and saving what was said of it. Does not belong here: matching rows to
-clusters (`science.worksheet`), the summary itself (`assets.structure`).
+clusters (`science.worksheet`), the summary itself (`orchestration.assets.structure`).
 """
 
 import csv
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from galaxy_assets.atomic import replacing
 from galaxy_assets.explorer.view import View
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.worksheet import Override, Row, match, overrides, read_worksheet
-from galaxy_assets.surveys.model import Survey
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.layout import Layout
 
 _COLUMNS = ["init", "cluster", "description", "label", "artefact", "exemplars"]
 _ANSWERS = 8

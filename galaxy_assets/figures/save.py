@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from galaxy_assets.atomic import replacing
+from galaxy_assets.storage.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

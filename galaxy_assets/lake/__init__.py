@@ -1,4 +1,4 @@
-"""Where tables, pixels and checkpoints live. `connect()` opens it for SQL."""
+"""Asking without Dagster: SQL, the similarity search, exports and past rankings. What a notebook imports."""
 
 from galaxy_assets.lake.read_model import connect
 

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from galaxy_assets.lake.layout import Layout
+from galaxy_assets.storage.layout import Layout
 
 
 class QueryError(ValueError):

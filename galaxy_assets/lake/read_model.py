@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from galaxy_assets.atomic import replacing
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.surveys.model import load_surveys
+from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
     import duckdb

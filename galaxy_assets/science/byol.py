@@ -30,11 +30,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from galaxy_assets.atomic import replacing
 from galaxy_assets.science.augmentation import augment
 from galaxy_assets.science.distributed import Share, processes, synchronise
-from galaxy_assets.science.encoders import Encoder, Images, seeded
-from galaxy_assets.surveys.model import Recipe
+from galaxy_assets.science.encoders.network import Encoder, Images, seeded
+from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The central source of an image, cut out and resized (Mohale & Lochner 2023, section 2.1).
 
 Belongs here: noise, threshold, contour, box, resize: one image in, one cutout out. Does not belong here: reading image
-files (`surveys.readers`), storing pixels (`lake.pixels`), judging whether a cutout is an artefact (`artefacts`).
+files (`deliveries.readers`), storing pixels (`storage.pixels`), judging whether a cutout is an artefact (`artefacts`).
 
 The paper starts from Astronomaly's sigma clipping and adds a box that was not published. Two things that function does
 are done only where `contour: astronomaly` asks for them: it looks for the contour at (row, column) where OpenCV expects
@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from galaxy_assets.surveys.model import CutoutSettings
+from galaxy_assets.settings.survey import CutoutSettings
 
 OUTCOMES: dict[str, str] = {
     "cropped": "the enlarged box around the source",

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from galaxy_assets.science.checklist import checklist
 from galaxy_assets.science.results import setting
-from galaxy_assets.surveys.model import Survey
+from galaxy_assets.settings.survey import Survey
 
 LEAST_LABELLED = 10  # labelled members from which a cluster's purity means anything
 PICKED = 5  # clusters in each of Figures 4 and 5

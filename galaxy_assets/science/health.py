@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from galaxy_assets.science.augmentation import augment
-from galaxy_assets.science.encoders import Encoder, Images, embed, for_inference
-from galaxy_assets.surveys.model import Recipe
+from galaxy_assets.science.encoders.network import Encoder, Images, embed, for_inference
+from galaxy_assets.settings.survey import Recipe
 
 LEAST_COMPONENTS = 10
 """Principal components for 95 % of the variance below which a representation counts as collapsed."""

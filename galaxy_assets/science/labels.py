@@ -1,7 +1,7 @@
 """What people's labels come to: the scores and classes that hold after corrections.
 
 Belongs here: from events to what stands, as a pure function. Does not belong here: where events are kept
-(`lake.label_events`), what the search does with a score (`active_learning`).
+(`storage.label_events`), what the search does with a score (`active_learning`).
 """
 
 from collections import defaultdict
@@ -29,8 +29,8 @@ STANDING = pa.schema(
 def standing(events: pa.Table) -> pa.Table:
     """What holds of each galaxy after all undos, a row per galaxy of which anything holds, by galaxy id.
 
-    `events` has the columns of `lake.label_events.EVENTS`; neither their order nor events given twice matter. An undo
-    concerns an event before it in the order of (time, event), and may itself be undone, which restores that event.
+    `events` has the columns of `storage.label_events.EVENTS`; neither their order nor events given twice matter. An
+    undo concerns an event before it in the order of (time, event), and may itself be undone, which restores that event.
 
     Returns STANDING: `score`, the mean over people of each person's latest score, or the oracle's where no person gave
     one, null where nobody did; `n_people`, how many people's scores it is the mean of; `label`, the latest class that

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.checklist import Check, checklist, checklist_for
-from galaxy_assets.surveys.model import Anomaly, Settings, Survey
+from galaxy_assets.settings.survey import Anomaly, Settings, Survey
 
 if TYPE_CHECKING:
     import pandas as pd

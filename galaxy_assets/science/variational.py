@@ -1,7 +1,7 @@
 """Variational inference of a Gaussian mixture: every start at once, in blocks of galaxies.
 
 Belongs here: the iterations, their lower bound and the rule that ends them. Does not belong here: the fitted model and
-what predicts from it (`mixture`), the choice of settings (`surveys.model`).
+what predicts from it (`mixture`), the choice of settings (`settings.survey`).
 
 The model, its priors, starting points, bound and end are those of scikit-learn's `BayesianGaussianMixture` with full
 covariances and a Dirichlet process; only the order of the sums differs. The logarithm of a Gaussian is linear in the
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from galaxy_assets.surveys.model import Mixture
+from galaxy_assets.settings.survey import Mixture
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The decision trees of Galaxy Zoo DECaLS and Galaxy Zoo 2, and what is derived from volunteers' votes.
 
 Belongs here: the questions of each campaign, the normal form of a volunteer table, cuts on vote fractions, evaluation
-classes and the probability of an anomaly. Does not belong here: reading the delivered files (`surveys.readers`) and
+classes and the probability of an anomaly. Does not belong here: reading the delivered files (`deliveries.readers`) and
 choosing the cuts (each survey's YAML).
 
 A vote fraction says nothing where nobody was asked, and the campaigns code that differently: 1_and_2 and Galaxy Zoo 2
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.surveys.model import Anomaly, Cut, Evaluation
+from galaxy_assets.settings.survey import Anomaly, Cut, Evaluation
 
 log = logging.getLogger(__name__)
 

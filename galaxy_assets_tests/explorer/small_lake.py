@@ -8,10 +8,10 @@ import pyarrow as pa
 import yaml
 from PIL import Image
 
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.lake.provenance import Origin, with_origin
 from galaxy_assets.lake.read_model import publish
-from galaxy_assets.lake.tables import digest, vectors_to_column, write_table
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import Origin, with_origin
+from galaxy_assets.storage.tables import digest, vectors_to_column, write_table
 
 N, SIDE = 60, 24
 NAME = "small"

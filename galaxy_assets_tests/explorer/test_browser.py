@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from galaxy_assets.explorer.view import OpenLake, View
-from galaxy_assets.lake.label_events import LabelLog
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.science.labels import standing
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.explorer.conftest import Explored
 from galaxy_assets_tests.explorer.small_lake import HOSTILE, NAME
 

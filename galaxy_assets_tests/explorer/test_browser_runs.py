@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from galaxy_assets.lake.layout import Layout
-from galaxy_assets.search import similar
+from galaxy_assets.lake.similar import similar
+from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.conftest import draw
 from galaxy_assets_tests.explorer.browser import free_port, serving
 from galaxy_assets_tests.explorer.conftest import Explored

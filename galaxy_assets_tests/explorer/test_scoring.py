@@ -14,13 +14,13 @@ from galaxy_assets.explorer import neighbours, rankings, regions, worksheet
 from galaxy_assets.explorer.export_page import write
 from galaxy_assets.explorer.scoring import Labels, Queue, queue_rows
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
-from galaxy_assets.lake.label_events import LabelLog
-from galaxy_assets.lake.layout import Layout
+from galaxy_assets.lake.similar import similar
 from galaxy_assets.science.artefacts import Region, read_review
 from galaxy_assets.science.labels import standing
 from galaxy_assets.science.worksheet import Override
-from galaxy_assets.search import similar
-from galaxy_assets.surveys.model import Survey, load_surveys
+from galaxy_assets.settings.survey import Survey, load_surveys
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.explorer.small_lake import NAME, N, write_ranking, write_small_lake
 
 

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.lake import connect
-from galaxy_assets.lake.layout import Layout
 from galaxy_assets.lake.read_model import publish
-from galaxy_assets.lake.tables import vectors_to_column, write_table
 from galaxy_assets.science.neighbours import most_similar
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import vectors_to_column, write_table
 
 
 def test_views_cover_plain_and_partitioned_tables_and_nothing_else(tmp_path):

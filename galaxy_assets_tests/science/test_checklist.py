@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from galaxy_assets.science.checklist import IDS, Check, checklist, checklist_for
 from galaxy_assets.science.results import setting
-from galaxy_assets.surveys.model import load_surveys
+from galaxy_assets.settings.survey import load_surveys
 
 SURVEYS = load_surveys(Path("/nonexistent"))
 BY_ID = {check.id: check for check in checklist()}

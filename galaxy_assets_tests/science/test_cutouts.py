@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from galaxy_assets.deliveries.images import decode
 from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS, cut, sigma_clipped_noise, source_contour
-from galaxy_assets.surveys.images import decode
-from galaxy_assets.surveys.model import CutoutSettings
+from galaxy_assets.settings.survey import CutoutSettings
 
 SMALL = CutoutSettings(size=32)
 READINGS = ("paper_text", "astronomaly")

@@ -11,8 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from galaxy_assets.science import encoders
-from galaxy_assets.science.encoders import (
+from galaxy_assets.science.encoders.network import (
     LITE0,
     Encoder,
     MissingWeights,
@@ -27,6 +26,7 @@ from galaxy_assets.science.encoders import (
     save_encoder,
     state_sha256,
 )
+from galaxy_assets.science.encoders.network import network as encoders
 
 CPU = torch.device("cpu")
 TINY = "test_resnet"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxy_assets.science.figure_tables import accuracy_by_epoch, pick_clusters, queries_shown, recipe, sample
-from galaxy_assets.surveys.model import load_surveys
+from galaxy_assets.settings.survey import load_surveys
 
 
 def summary(rows: list[tuple[int, int, int, float, bool]]) -> pa.Table:

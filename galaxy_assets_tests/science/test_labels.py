@@ -6,8 +6,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.lake.label_events import EVENTS
 from galaxy_assets.science.labels import STANDING, standing
+from galaxy_assets.storage.label_events import EVENTS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -25,7 +25,7 @@ from galaxy_assets.science.results import (
     results,
     setting,
 )
-from galaxy_assets.surveys.model import SHIPPED, Anomaly, Survey, load_surveys, read_survey
+from galaxy_assets.settings.survey import SHIPPED, Anomaly, Survey, load_surveys, read_survey
 
 SURVEYS = load_surveys(Path("/nonexistent"))
 GZ = SURVEYS["gz_decals"]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science import votes
 from galaxy_assets.science.votes import TREES, VotesError
-from galaxy_assets.surveys.model import Anomaly, Cut, Evaluation, EvaluationClass, Source, load_surveys
-from galaxy_assets.surveys.readers import open_reader
+from galaxy_assets.settings.survey import Anomaly, Cut, Evaluation, EvaluationClass, Source, load_surveys
 
 REAL = os.environ.get("GALAXY_ASSETS_REAL_DATA")
 

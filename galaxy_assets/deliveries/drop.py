@@ -1,0 +1,520 @@
+"""The deliveries in a survey's folder: which there are, whether each is whole, and the images in it.
+
+    <top>/*.png                                 the delivery `images`
+    <top>/<name>/**/*.png                       a folder
+    <top>/<name>.zip, .tar, .tgz, .parquet      an archive, see `archives`
+    <top>/<folder or file>.manifest.csv         the files it must have; or `manifest.csv` in it
+    <survey>/.spool/<name>-<snapshot>.tar       of an archive that cannot be read by seeking, its plain tar
+    <survey>/.spool/<name>-<snapshot>.damaged   or why there can be none
+
+Belongs here: finding deliveries, and the verdict whole, arriving or held. Does not belong here: the inside of archives
+(`archives`), ids and catalogues (`readers`), and what becomes of a delivery (`automation`).
+"""
+
+import hashlib
+import itertools
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from galaxy_assets.deliveries import manifests
+from galaxy_assets.deliveries.archives import (
+    SUFFIXES,
+    DamagedArchive,
+    TarArchive,
+    ZipArchive,
+    count_images,
+    is_compressed,
+    kind_of,
+    spool,
+)
+from galaxy_assets.deliveries.images import UnreadableImage, inside, read_file
+from galaxy_assets.deliveries.manifests import Manifest, ManifestError, Promise, composed, read_manifest
+from galaxy_assets.settings.survey import SurveyError
+from galaxy_assets.storage.files import replacing
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["folder", "zip", "tar", "parquet"]
+State = Literal["whole", "arriving", "held"]
+
+LOOSE = "images"
+"""The delivery of images that lie directly in the folder."""
+
+_PARTIAL = (".part", ".partial", ".tmp", ".crdownload", ".filepart")  # names of what is still being written
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_IN_ARCHIVE = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|parquet))!/(.+)", re.IGNORECASE | re.DOTALL)
+# hidden files, and the folder of resource forks that Mac archives carry: named like images, but none
+_HIDDEN = re.compile(r"(?:^|/)(?:\.(?!\.?/)|__MACOSX(?:/|$))")
+# images of formats that some reader or tool knows, worth a warning where this reader does not take them
+_FOREIGN = (".tif", ".tiff", ".gif", ".bmp", ".webp", ".png", ".jpg", ".jpeg", ".fits", ".fit", ".fz")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a survey delivered together.
+
+    Attributes
+    ----------
+    name : of the batch: letters, digits and `_-.` only, unless it is held for its name.
+    path : relative to the survey's folder.
+    files : images in it that are taken; None if an archive must be decompressed, or is too damaged, to count them.
+    bytes : of these images, or of the archive.
+    modified : newest change of anything in it, UTC.
+    snapshot : 16 hex digits over the names, sizes and times of its images, or of the archive, and of its manifest.
+    state : `whole`, `arriving` (time or the rest of its files will mend it) or `held` (a person must).
+    reason : why it is not whole, and the remedy.
+    """
+
+    name: str
+    kind: Kind
+    path: str
+    files: int | None
+    bytes: int
+    modified: datetime
+    snapshot: str
+    state: State
+    reason: str | None = None
+
+
+class Image(NamedTuple):
+    """One image of a delivery: `file` as in the catalogue, and what a manifest says of it."""
+
+    file: str
+    promise: Promise
+
+
+class _Place(NamedTuple):
+    """Where a delivery may lie: an archive or a folder; of loose images, the subfolders that belong to them."""
+
+    name: str
+    kind: Kind
+    path: Path
+    subfolders: tuple[str, ...] | None = None
+
+    @property
+    def manifest(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.{manifests.NAME}")
+
+
+@dataclass
+class _Found:
+    """What lies at a place, as far as the verdict needs it."""
+
+    images: int | None
+    bytes: int
+    changed: float  # seconds since 1970
+    signed: list[str]
+    manifest: bool = False
+    flaw: str | None = None
+    partial: str | None = None
+
+
+@dataclass
+class _Listing:
+    """The files below a folder by name relative to it, hidden ones left out: bytes, and mtime in nanoseconds."""
+
+    sizes: dict[str, int] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)
+    changed: float = 0.0
+    partial: str | None = None
+    links: list[str] = field(default_factory=list)
+
+
+class _Contents(NamedTuple):
+    """The images that are taken, the manifest that says so, and what is wrong."""
+
+    images: list[str]
+    manifest: Manifest | None
+    flaw: str | None
+
+
+class _Inside(NamedTuple):
+    """What an archive holds, in short."""
+
+    images: int | None
+    manifest: bool
+    flaw: str | None
+
+
+class Deliveries:
+    """The deliveries in one survey's folder. Safe to use from several threads.
+
+    Parameters
+    ----------
+    folder : the survey's; catalogues name files relative to it.
+    top : the folder in which the deliveries lie.
+    suffixes : of images.
+    batch_of : the name of the delivery that a subfolder of `top` is: LOOSE if it goes with the loose images, None if it
+        is no delivery.
+    tables : files that the survey reads as tables.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        top: Path,
+        suffixes: tuple[str, ...],
+        batch_of: Callable[[Path], str | None],
+        tables: Collection[Path] = (),
+    ):
+        self.folder, self.top, self.suffixes = folder, top, suffixes
+        self._batch_of = batch_of
+        self._tables = {path.resolve() for path in tables}
+        self._open: dict[Path, tuple[str, ZipArchive | TarArchive]] = {}
+        self._opening = threading.Lock()
+
+    def all(self, quiet: float = 0) -> list[Delivery]:
+        """Every delivery, sorted by name; see `readers.Reader.deliveries`."""
+        now, found = time.time(), []
+        for name, places in itertools.groupby(self._places(), key=lambda place: place.name):
+            judged = [one for place in places if (one := self._judge(place, quiet, now)) is not None]
+            found += judged[:1]
+            for other in judged[1:]:
+                reason = f"{judged[0].path} is the delivery {name} already; take one of them away, or rename it"
+                found.append(replace(other, state="held", reason=reason))
+        return found
+
+    def images(self, name: str) -> list[Image]:
+        """The images of a delivery, sorted by file; what is passed over is said in the log.
+
+        Raises SurveyError, which says why, if there is no such delivery or it is not whole.
+        """
+        now = time.time()
+        for place in self._places():
+            if place.name == name and (judged := self._judge(place, 0, now)) is not None:
+                if judged.state != "whole":
+                    raise SurveyError(f"{self.folder / judged.path}: {judged.reason}")
+                return self._images(place, judged.path)
+        known = ", ".join(one.name for one in self.all() if one.state == "whole")
+        raise SurveyError(f"{self.folder}: no delivery {name!r}; there are {known or 'none'}")
+
+    def read(self, file: str) -> bytes:
+        """The bytes of an image, by the catalogue's `file`.
+
+        Raises UnreadableImage; SurveyError if it is in an archive that was damaged since.
+        """
+        if (match := _IN_ARCHIVE.fullmatch(file)) and inside(self.folder, match[1]).is_file():
+            return self._archive(self.folder / match[1]).read(match[2])
+        return read_file(inside(self.folder, file))
+
+    def _images(self, place: _Place, path: str) -> list[Image]:
+        if place.kind == "folder":
+            listing = self._list(place, time.time())
+            for link in listing.links:
+                log.warning("%s: a link to a folder is not followed; copy the folder in", place.path / link)
+            home, sizes = "" if path == "." else f"{path}/", listing.sizes
+            contents = _contents(place, self.suffixes, sizes, lambda name: read_file(place.path / name))
+        else:
+            archive = self._archive(place.path)
+            home, sizes = f"{path}!/", archive.sizes
+            contents = _contents(place, self.suffixes, sizes, archive.read)
+        if contents.flaw is not None:  # shows only now if the archive had to be decompressed
+            raise SurveyError(f"{self.folder / path}: {contents.flaw}")
+        self._say_what_is_passed_over(place, sizes, contents)
+        said = contents.manifest.files if contents.manifest is not None else {}
+        images = [Image(_text(home + name), said.get(composed(name), Promise())) for name in contents.images]
+        return sorted(images, key=lambda image: image.file)
+
+    def _say_what_is_passed_over(self, place: _Place, names: Collection[str], contents: _Contents) -> None:
+        images = [name for name in names if _is_image(name, self.suffixes)]
+        foreign = [name for name in names if _is_image(name, _FOREIGN) and not name.lower().endswith(self.suffixes)]
+        if foreign:
+            log.warning("%s: passed over %d images that are not %s", place.path, len(foreign), "/".join(self.suffixes))
+        if contents.manifest is not None and (n := len(images) - len(contents.images)):
+            log.warning(
+                "%s: %d images are not taken, since %s does not name them", place.path, n, contents.manifest.where
+            )
+
+    def _places(self) -> list[_Place]:
+        """Where deliveries may lie, sorted by the name they would have, then by their own."""
+        loose, places = [], []
+        try:
+            with os.scandir(self.top) as entries:
+                names = sorted(e.name for e in entries if _is_folder(e) or e.name.lower().endswith(tuple(SUFFIXES)))
+        except OSError as error:
+            raise SurveyError(f"{self.top}: cannot be read: {error.strerror}; correct its permissions") from error
+        for path in (self.top / name for name in names if not _HIDDEN.search(name)):
+            if path.name.lower().endswith(_PARTIAL):
+                continue
+            if (kind := kind_of(path.name)) is not None and path.is_file():
+                if path.resolve() not in self._tables:
+                    places.append(_Place(batch_name(kind[0]), kind[1], path))
+            elif path.is_dir() and (batch := self._batch_of(path)) is not None:
+                if batch == LOOSE:
+                    loose.append(path.name)
+                else:
+                    places.append(_Place(batch, "folder", path))
+        return sorted([_Place(LOOSE, "folder", self.top, tuple(loose)), *places], key=lambda place: place.name)
+
+    def _judge(self, place: _Place, quiet: float, now: float) -> Delivery | None:
+        """What is to be said of the delivery at a place; None if there is none."""
+        try:
+            found = (self._in_folder if place.kind == "folder" else self._in_archive)(place, now)
+        except OSError as error:
+            flaw = f"cannot be read: {error.strerror}; correct its permissions"
+            found = _Found(None, 0, now, [], flaw=flaw)
+        if found is None:
+            return None
+        if not _NAME.fullmatch(place.name):
+            found.flaw = f"rename the {place.kind} with letters, digits and _-. only"
+        return _verdict(place.name, place.kind, place.path.relative_to(self.folder).as_posix(), found, quiet, now)
+
+    def _in_folder(self, place: _Place, now: float) -> _Found | None:
+        listing = self._list(place, now)
+        contents = _contents(place, self.suffixes, listing.sizes, lambda name: read_file(place.path / name))
+        beside = manifests.NAME not in listing.sizes and place.subfolders is None and place.manifest.is_file()
+        promised = beside or manifests.NAME in listing.sizes
+        if not contents.images and (place.subfolders is not None or not promised):
+            return None
+        signed = [f"{name}\0{listing.sizes[name]}\0{listing.times[name]}" for name in sorted(contents.images)]
+        changed = listing.changed
+        if beside:
+            changed = max(changed, _changed(place.manifest.stat(), now))
+            signed.append(_signature(place.manifest))
+        elif promised:
+            signed.append(_signature(place.path / manifests.NAME))
+        size = sum(listing.sizes[name] for name in contents.images)
+        return _Found(len(contents.images), size, changed, signed, promised, contents.flaw, listing.partial)
+
+    def _in_archive(self, place: _Place, now: float) -> _Found | None:
+        given = [path for path in (place.path, place.manifest) if path.is_file()]
+        signed = [_signature(path) for path in given]
+        found = _Found(None, place.path.stat().st_size, max(_changed(path.stat(), now) for path in given), signed)
+        # what `fetch` keeps beside its folder is no second delivery, and none at all before the folder is there
+        if place.path.with_name(f".{place.path.name}.json").exists() and place.path.with_suffix("").is_dir():
+            return None
+        unpacking = place.path.with_name(f".{place.path.stem}.partial")
+        found.partial = unpacking.name if unpacking.exists() else None
+        try:
+            inside(self.folder, str(place.path.relative_to(self.folder)))
+            spooled = self._spooled(place.path)
+        except (UnreadableImage, DamagedArchive) as error:
+            found.flaw = str(error)
+            return found
+        made = [spooled, _note(spooled)] if spooled is not None else []
+        looked_at = given + [path for path in made if path.exists()]
+        states = tuple(f"{_signature(path)}\0{path.stat().st_ctime_ns}" for path in looked_at)
+        within = _look_inside(place, self.suffixes, spooled, states)
+        if within is None:
+            return None
+        found.images, found.manifest, found.flaw = within
+        return found
+
+    def _list(self, place: _Place, now: float) -> _Listing:
+        """The files of a folder; of the one that holds all deliveries the loose images alone."""
+        found, subfolders = _Listing(), place.subfolders or ()
+        waiting = [(place.path, "", place.subfolders is not None)]
+        waiting += [(place.path / name, f"{name}/", False) for name in subfolders]
+        while waiting:
+            folder, home, loose = waiting.pop()
+            if not loose:
+                found.changed = max(found.changed, _changed(folder.stat(), now))
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name, lower = entry.name, entry.name.lower()
+                    if loose and not lower.endswith(self.suffixes + _FOREIGN) and name != manifests.NAME:
+                        if not _without(_PARTIAL, lower).endswith(self.suffixes):
+                            continue
+                    if _is_folder(entry):
+                        if entry.is_symlink():
+                            found.links.append(home + name)
+                        elif not loose and not _HIDDEN.search(name):
+                            waiting.append((folder / name, f"{home}{name}/", False))
+                    elif (status := _status(entry)) is not None:
+                        found.changed = max(found.changed, _changed(status, now))
+                        if lower.endswith(_PARTIAL):
+                            found.partial = home + name
+                        elif not _HIDDEN.search(name):
+                            found.sizes[home + name] = status.st_size
+                            found.times[home + name] = status.st_mtime_ns
+        return found
+
+    def _spooled(self, archive: Path) -> Path | None:
+        """Where the plain tar of an archive is, or would be; None for an archive that is read as it is.
+
+        Raises DamagedArchive if it cannot be opened.
+        """
+        stem, kind = kind_of(archive.name) or (archive.name, "tar")
+        if kind == "zip" or (kind == "tar" and not is_compressed(archive)):
+            return None
+        return self.folder / ".spool" / f"{batch_name(stem)}-{_digest([_signature(archive)])}.tar"
+
+    def _archive(self, path: Path) -> ZipArchive | TarArchive:
+        """An archive, opened once until it changes; what cannot be read by seeking is made a plain tar before."""
+        with self._opening:
+            try:
+                signature = _signature(path)
+                if path not in self._open or self._open[path][0] != signature:
+                    self._open[path] = signature, self._opened(path)
+                return self._open[path][1]
+            except DamagedArchive as error:
+                raise SurveyError(f"{path}: {error}") from error
+            except OSError as error:
+                remedy = "correct the permissions"
+                raise SurveyError(
+                    f"{path}: cannot be read, or spooled beside it: {error.strerror}; {remedy}"
+                ) from error
+
+    def _opened(self, path: Path) -> ZipArchive | TarArchive:
+        stem, kind = kind_of(path.name) or (path.name, "tar")
+        spooled = self._spooled(path)
+        if spooled is None:
+            return ZipArchive(path) if kind == "zip" else TarArchive(path)
+        if not spooled.exists():
+            log.info("%s: written as a plain tar to %s", path, spooled)
+            spooled.parent.mkdir(exist_ok=True)
+            of_this = re.compile(re.escape(batch_name(stem)) + r"-[0-9a-f]{16}\.(tar|damaged)")
+            for other in list(spooled.parent.iterdir()):
+                if of_this.fullmatch(other.name) and other != spooled:  # another process may just have written it
+                    other.unlink(missing_ok=True)
+            try:
+                spool(path, kind, spooled, self.suffixes)
+            except DamagedArchive as error:
+                with replacing(_note(spooled)) as partial:  # so that nobody tries again what cannot succeed
+                    partial.write_text(str(error), encoding="utf-8")
+                raise
+        return TarArchive(spooled)
+
+
+def of_files(name: str, kind: Kind, files: list[Path], quiet: float, count: Callable[[], int]) -> Delivery:
+    """The delivery that is a survey's only one, where its reader knows which `files` it has.
+
+    count : gives the number of images in them, or raises SurveyError.
+    """
+    now = time.time()
+    changed = max(_changed(path.stat(), now) for path in files)
+    found = _Found(None, sum(path.stat().st_size for path in files), changed, sorted(map(_signature, files)))
+    if not 0 < quiet > now - changed:
+        try:
+            found.images = count()
+        except SurveyError as error:
+            found.flaw = str(error)
+    return _verdict(name, kind, files[0].name if len(files) == 1 else ".", found, quiet, now)
+
+
+def _verdict(name: str, kind: Kind, path: str, found: _Found, quiet: float, now: float) -> Delivery:
+    age, state, reason = now - found.changed, "whole", None
+    if found.partial is not None:
+        state, reason = "arriving", f"{found.partial} is still being written; remove it if nobody writes it any more"
+    elif 0 < quiet > age and not (found.manifest and found.flaw is None):
+        waits = f"changed {age:.0f} s ago; it counts when nothing in it has changed for {quiet:.0f} s"
+        state, reason = "arriving", found.flaw if found.manifest else waits
+    elif found.flaw is not None:
+        state, reason = "held", found.flaw
+    modified = datetime.fromtimestamp(found.changed, UTC)
+    return Delivery(name, kind, path, found.images, found.bytes, modified, _digest(found.signed), state, reason)
+
+
+def batch_name(text: str) -> str:
+    """A delivery's name for what a folder, or an archive without its suffix, is called."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
+
+
+@lru_cache(maxsize=1024)  # sensors ask often; the states make it look again at what has changed
+def _look_inside(
+    place: _Place, suffixes: tuple[str, ...], spooled: Path | None, states: tuple[str, ...]
+) -> _Inside | None:
+    """What an archive holds, without reading or decompressing all of it; None if it is a table without images."""
+    nothing = f"holds no {'/'.join(suffixes)} images; pack these, or take it away"
+    try:
+        images = count_images(place.path) if place.kind == "parquet" else None
+        if place.kind == "parquet" and images is None:
+            return None
+        if spooled is None:
+            archive = ZipArchive(place.path) if place.kind == "zip" else TarArchive(place.path)
+        elif spooled.exists():
+            archive = TarArchive(spooled)
+        else:
+            note = _note(spooled)
+            flaw = note.read_text(encoding="utf-8") if note.exists() else None
+            return _Inside(images, False, nothing if images == 0 else flaw)
+    except DamagedArchive as error:
+        return _Inside(None, False, str(error))
+    contents = _contents(place, suffixes, archive.sizes, archive.read)
+    flaw = contents.flaw or (None if contents.images else nothing)
+    return _Inside(len(contents.images), contents.manifest is not None, flaw)
+
+
+def _contents(
+    place: _Place, suffixes: tuple[str, ...], sizes: Mapping[str, int], read: Callable[[str], bytes]
+) -> _Contents:
+    """The images of a delivery that holds files of these sizes, as its manifest has them if there is one."""
+    images = [name for name in sizes if _is_image(name, suffixes)]
+    try:
+        manifest = _manifest(place, sizes, read)
+    except (ManifestError, UnreadableImage, OSError) as error:
+        return _Contents(images, None, str(error))
+    if manifest is None:
+        return _Contents(images, None, None)
+    taken = [name for name in images if composed(name) in manifest.files]
+    return _Contents(taken, manifest, manifest.flaw(sizes))
+
+
+def _manifest(place: _Place, names: Collection[str], read: Callable[[str], bytes]) -> Manifest | None:
+    """The manifest in a delivery, also where an archive has one folder around all it holds; else the one beside it."""
+    homes = {name.partition("/")[0] for name in names if not _HIDDEN.search(name)} if place.kind != "folder" else set()
+    for home in ("", *(f"{home}/" for home in homes if len(homes) == 1)):
+        if home + manifests.NAME in names:
+            return read_manifest(read(home + manifests.NAME), home + manifests.NAME, home)
+    if place.subfolders is None and place.manifest.is_file():
+        return read_manifest(read_file(place.manifest), place.manifest.name)
+    return None
+
+
+def _is_image(name: str, suffixes: tuple[str, ...]) -> bool:
+    return name.lower().endswith(suffixes) and not _HIDDEN.search(name)
+
+
+def _without(endings: tuple[str, ...], name: str) -> str:
+    return next((name.removesuffix(ending) for ending in endings if name.endswith(ending)), name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Of a file, or of the link itself where it leads nowhere; None if it is gone."""
+    try:
+        return entry.stat()
+    except OSError:
+        try:
+            return entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+
+def _changed(status: os.stat_result, now: float) -> float:
+    """When a file last changed, seconds since 1970. Copies keep the mtime of the original, and clocks elsewhere may be
+    ahead; the ctime is this machine's."""
+    return max(status.st_ctime, status.st_mtime if status.st_mtime <= now else 0.0)
+
+
+def _signature(path: Path) -> str:
+    status = path.stat()
+    return f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}"
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _note(spooled: Path) -> Path:
+    return spooled.with_suffix(".damaged")
+
+
+def _text(name: str) -> str:
+    """A name that is not UTF-8 cannot be stored; it becomes a row whose file is not found."""
+    return os.fsencode(name).decode("utf-8", errors="replace")

@@ -1,0 +1,244 @@
+"""Labels that people gave elsewhere, in the files as they are, recognised by their columns.
+
+    galaxy_id, score and/or label, note, who, time     one's own CSV; the last three may be absent
+    <object id>, ..., human_label, ...                 ml_scores.csv of Astronomaly (Lochner & Bassett 2021)
+    classification_id, ..., annotations, subject_data  a classification export of a Zooniverse project
+
+Belongs here: reading these files. Does not belong here: what becomes of the labels (`storage.label_events`).
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from galaxy_assets.settings.survey import Settings
+
+Source = Literal["csv", "astronomaly", "zooniverse"]
+
+_ID_KEYS = ("galaxy_id", "id", "iauname", "objid", "filename")
+_HIDDEN = ("//", "#", "!")  # how Zooniverse marks subject metadata that volunteers do not see
+_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".fits", ".fits.gz", ".fit")  # a name like J1034-0051.6 has no suffix
+_PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")  # Markdown before the words of an answer
+_ANONYMOUS = "not-logged-in-"
+
+
+@dataclass(frozen=True)
+class GivenLabel:
+    """What one row says: a score, or a class; `who` and `time` are None where the row does not say them."""
+
+    line: int
+    galaxy_id: str
+    score: int | None = None
+    label: str | None = None
+    note: str | None = None
+    who: str | None = None
+    time: datetime | None = None
+    key: str = ""
+    """What else tells this label from an equal one: the classification's id."""
+
+
+@dataclass
+class LabelFile:
+    """The labels of a file, how many rows give none, and what is wrong with the others, by line."""
+
+    source: Source
+    labels: list[GivenLabel] = field(default_factory=list)
+    n_unlabelled: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class ZooniverseAnswers(Settings):
+    """What the answers to one question of a Zooniverse workflow mean."""
+
+    task: str = Field(default="T0", description="the question, as the workflow numbers it")
+    answers: dict[str, int | str] = Field(
+        min_length=1, description="answer -> score 0-5 or class; classifications with other answers give no label"
+    )
+    galaxy_id: str | None = Field(
+        default=None, description=f"key of the subject metadata; the first of {', '.join(_ID_KEYS)} when not given"
+    )
+
+    @field_validator("answers")
+    @classmethod
+    def _scores_in_range(cls, answers: dict[str, int | str]) -> dict[str, int | str]:
+        for answer, meaning in answers.items():
+            if isinstance(meaning, int) and not 0 <= meaning <= 5:
+                raise ValueError(f"answer {answer!r} means the score {meaning}; scores are 0 to 5")
+        return {_words(answer): meaning for answer, meaning in answers.items()}
+
+
+def read_answers(path: Path) -> ZooniverseAnswers:
+    """The YAML file of a ZooniverseAnswers. Raises ValueError, which names the file and what is wrong with it."""
+    try:
+        return ZooniverseAnswers.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path}: not the meaning of a Zooniverse task's answers, see docs/labels.md: {error}"
+        ) from None
+
+
+def read_label_file(path: Path, answers: ZooniverseAnswers | None = None) -> LabelFile:
+    """The labels in a file; a bad row is a problem with its line number and stops nothing.
+
+    `answers` is needed for a Zooniverse export. Hashes of addresses (`user_ip`, and those in the names of volunteers
+    that were not logged in) are not taken over: such a volunteer becomes `anonymous-` and a hash of the name.
+
+    Raises ValueError, which names the file and the remedy, where it is no CSV or none of the three, or a Zooniverse
+    export comes without `answers`; FileNotFoundError where it is absent.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            columns = reader.fieldnames or []
+            source, row_labels = _layout(path, list(columns), answers)
+            found = LabelFile(source)
+            for row in reader:
+                try:
+                    labels = list(
+                        row_labels(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k is not None})
+                    )
+                except _BadRow as problem:
+                    found.problems.append(f"line {reader.line_num}: {problem}")
+                    continue
+                found.labels += labels
+                found.n_unlabelled += not labels
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from error
+    return found
+
+
+class _BadRow(ValueError):
+    """A row that gives no label because something is wrong with it."""
+
+
+_Row = dict[str, str]
+
+
+def _layout(
+    path: Path, columns: list[str], answers: ZooniverseAnswers | None
+) -> tuple[Source, Callable[[int, _Row], Iterator[GivenLabel]]]:
+    """Which of the layouts it is, and how a row of it is read."""
+    if {"classification_id", "annotations", "subject_data"} <= set(columns):
+        if answers is None:
+            raise ValueError(
+                f"{path}: a Zooniverse export, and nothing says what its answers mean; give --task and --answer, or "
+                "put zooniverse.yaml into the survey's folder of labels, see docs/labels.md"
+            )
+        return "zooniverse", lambda line, row: _zooniverse(line, row, answers)
+    if "human_label" in columns and columns[0] != "human_label":
+        return "astronomaly", lambda line, row: _astronomaly(line, row, columns[0])
+    if "galaxy_id" in columns and {"score", "label"} & set(columns):
+        return "csv", _own
+    raise ValueError(
+        f"{path}: columns {', '.join(columns) or 'none'} are those of no label file; it needs galaxy_id and score or "
+        "label, or must be an export of Astronomaly or Zooniverse as it is"
+    )
+
+
+def _own(line: int, row: _Row) -> Iterator[GivenLabel]:
+    score, label = row.get("score", ""), row.get("label", "")
+    if not score and not label:
+        raise _BadRow("neither a score nor a label")
+    galaxy = _galaxy(row["galaxy_id"])
+    said = {"note": row.get("note") or None, "who": row.get("who") or None, "time": _time(row.get("time", ""))}
+    points = _score(score) if score else None
+    if points is not None:
+        yield GivenLabel(line, galaxy, score=points, **said)
+    if label:
+        yield GivenLabel(line, galaxy, label=label, **said)
+
+
+def _astronomaly(line: int, row: _Row, index: str) -> Iterator[GivenLabel]:
+    """Its first column, without a name, is the object's id; -1 is no label."""
+    given = row.get("human_label", "")
+    if given and given.lower() != "nan" and _number(given) != -1:
+        yield GivenLabel(line, _galaxy(row[index]), score=_score(given))
+
+
+def _zooniverse(line: int, row: _Row, answers: ZooniverseAnswers) -> Iterator[GivenLabel]:
+    try:
+        annotations, subjects = json.loads(row["annotations"]), json.loads(row["subject_data"])
+        given = [a["value"] for a in annotations if a.get("task") == answers.task]
+        subjects = list(subjects.values())
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _BadRow("annotations or subject_data are not the JSON of a classification") from None
+    said = [_words(v) for value in given for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
+    means = list(dict.fromkeys(answers.answers[words] for words in said if words in answers.answers))
+    if not means:
+        return
+    if len(means) > 1:
+        raise _BadRow(f"the answers to {answers.task} mean {' and '.join(map(str, means))} at once")
+    if len(subjects) != 1:
+        raise _BadRow(f"{len(subjects)} subjects in one classification")
+    key, time = row["classification_id"], _time(row.get("created_at", "").removesuffix(" UTC"))
+    who, galaxy = _volunteer(row.get("user_name", "")), _galaxy(_subject_id(subjects[0], answers))
+    score, label = (means[0], None) if isinstance(means[0], int) else (None, means[0])
+    yield GivenLabel(line, galaxy, score=score, label=label, who=who, time=time, key=key)
+
+
+def _words(answer: str) -> str:
+    """An answer without pictures, case and spaces around it."""
+    return _PICTURE.sub("", answer).strip().lower()
+
+
+def _volunteer(name: str) -> str | None:
+    # the name of one who was not logged in ends in the hash of the address
+    if name.startswith(_ANONYMOUS):
+        return f"anonymous-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return name or None
+
+
+def _subject_id(subject: Any, answers: ZooniverseAnswers) -> str:
+    if not isinstance(subject, dict):
+        raise _BadRow("subject_data is not the JSON of a classification")
+    shown = {re.sub(f"^({'|'.join(_HIDDEN)})+", "", key).strip().lower(): value for key, value in subject.items()}
+    wanted = (answers.galaxy_id.lower(),) if answers.galaxy_id else _ID_KEYS
+    key = next((key for key in wanted if shown.get(key) not in (None, "")), None)
+    if key is None:
+        raise _BadRow(f"the subject's metadata have no {' or '.join(wanted)}, but {', '.join(subject) or 'nothing'}")
+    name = str(shown[key]).strip()
+    if key != "filename":
+        return name
+    name = PurePosixPath(name).name
+    suffix = next((s for s in sorted(_IMAGES, key=len, reverse=True) if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)]
+
+
+def _galaxy(name: str) -> str:
+    if not name:
+        raise _BadRow("no galaxy id")
+    return name
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise _BadRow(f"score {text!r} is no number") from None
+
+
+def _score(text: str) -> int:
+    number = _number(text)
+    if number not in range(6):
+        raise _BadRow(f"score {text} is not one of 0, 1, 2, 3, 4, 5")
+    return int(number)
+
+
+def _time(text: str) -> datetime | None:
+    """In UTC where it does not say otherwise."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise _BadRow(f"time {text!r} is not ISO 8601") from None
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,0 +1,186 @@
+"""A survey that lies elsewhere (`source.path: s3://...`), copied file by file to the data folder.
+
+    raw/<mirror>/<name>                 each file, under its name there
+    raw/<mirror>/.gone/<time>/<name>    what is no longer there
+    raw/<mirror>/.mirror.json           the address, and what each file was like when it was copied
+    raw/<mirror>/.mirror.lock           held by the process that copies
+
+Belongs here: any address that fsspec knows, and what of it must be copied anew. Does not belong here: official
+downloads with checksums (`fetch`), and what of the copy is a delivery (`deliveries`).
+"""
+
+import fcntl
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import fsspec
+from pydantic import ValidationError
+
+from galaxy_assets.settings.survey import Settings, SurveyError
+from galaxy_assets.storage.files import replacing
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 60.0  # seconds for which a listing counts: every step of a run opens the survey anew
+_SAVED = 500  # files between two notes of what was copied
+_THREADS = 8
+_RESERVE = 2**30  # bytes of the disk that are left free
+# what tells that a file has changed, whatever its file system calls it; the first that is given
+_VERSIONS = ("ETag", "etag", "md5Hash", "md5", "mtime", "LastModified", "last_modified", "updated", "created")
+
+
+class Record(Settings):
+    """What a mirror is of.
+
+    files : what each file was like when it was copied, by its name.
+    looked : when all was last as it is there, seconds since 1970; 0 while something is left to copy.
+    """
+
+    address: str
+    files: dict[str, str]
+    looked: float = 0.0
+
+
+class _Remote(NamedTuple):
+    path: str
+    size: int | None
+    version: str
+
+
+def mirror(address: str, folder: Path) -> Path:
+    """Make `folder` hold what is at `address`, and return it. What was copied before and is the same is left alone.
+
+    Each file is whole or absent. What is no longer there is moved to `.gone`, and the log says so. An address that
+    cannot be reached is no error where all was copied before; nothing is asked within a minute of the last time.
+
+    Raises SurveyError, which names the address, the reason and the remedy.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        record = _record(folder, address)
+        if 0 <= time.time() - record.looked < _PAUSE:
+            return folder
+        try:
+            files, there = _listing(address)
+        except Exception as error:  # each file system has errors of its own
+            said = f"{address} cannot be listed: {error or type(error).__name__}"
+            if not record.looked:
+                remedy = "correct `source.path`, or install what fsspec needs for it"
+                raise SurveyError(f"{said}; {remedy}") from error
+            log.warning("%s; what was copied before is used", said)
+            return folder
+        if not there:
+            raise SurveyError(f"{address}: there is no file; correct `source.path`, or deliver something there")
+        _set_aside(folder, sorted(set(record.files) - set(there)))
+        kept = {name: version for name, version in record.files.items() if name in there}
+        wanted = {name: file for name, file in there.items() if not _is_same(folder / name, file, kept.get(name))}
+        _copy_all(files, wanted, folder, Record(address=address, files=kept))
+    return folder
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    with (folder / ".mirror.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _record(folder: Path, address: str) -> Record:
+    """The mirror's record, a new one in an empty folder."""
+    path, remedy = folder / ".mirror.json", "move it away, or name another folder in `source.mirror`"
+    if not path.exists():
+        if any(not one.name.startswith(".") for one in folder.iterdir()):
+            raise SurveyError(f"{folder} is to hold the copy of {address}, but holds something else; {remedy}")
+        _write(folder, record := Record(address=address, files={}))
+        return record
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise SurveyError(f"{path} is damaged ({error}); {remedy}") from error
+    if record.address != address:
+        raise SurveyError(f"{folder} holds the copy of {record.address} and not of {address}; {remedy}")
+    return record
+
+
+def _write(folder: Path, record: Record) -> None:
+    with replacing(folder / ".mirror.json") as partial:
+        partial.write_text(record.model_dump_json(), encoding="utf-8")
+
+
+def _listing(address: str) -> tuple[Any, dict[str, _Remote]]:
+    """The file system of an address, and the files below it by their name relative to it."""
+    files, root = fsspec.url_to_fs(address)
+    files.invalidate_cache()
+    found: dict[str, _Remote] = {}
+    for path, info in files.find(root, detail=True).items():
+        name = PurePosixPath(path.removeprefix(root.rstrip("/")).lstrip("/") or PurePosixPath(path).name)
+        if any(part.startswith(".") for part in name.parts) or name.is_absolute() or path.endswith("/"):
+            continue  # hidden, or leads out of the folder
+        version = next((f"{key} {info[key]}" for key in _VERSIONS if info.get(key) is not None), "")
+        found[str(name)] = _Remote(path, info.get("size"), f"{info.get('size')} {version}")
+    return files, found
+
+
+def _is_same(local: Path, there: _Remote, copied: str | None) -> bool:
+    return copied == there.version and local.is_file() and there.size in (None, local.stat().st_size)
+
+
+def _set_aside(folder: Path, names: list[str]) -> None:
+    if not names:
+        return
+    gone = folder / ".gone" / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
+    log.warning("%s: %d files are no longer there, %s for one; they go to %s", folder, len(names), names[0], gone)
+    for name in names:
+        if (folder / name).is_file():
+            (gone / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).rename(gone / name)
+            _remove_empty((folder / name).parent, folder)
+
+
+def _remove_empty(inner: Path, folder: Path) -> None:
+    while inner != folder and not any(inner.iterdir()):
+        inner.rmdir()
+        inner = inner.parent
+
+
+def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Record) -> None:
+    needed = sum(file.size or 0 for file in wanted.values())
+    if needed + _RESERVE > (free := shutil.disk_usage(folder).free):
+        raise SurveyError(
+            f"{folder}: {needed:,} bytes of {record.address} are to be copied here and {free:,} are free; make room"
+        )
+    if wanted:
+        log.info("%s: copying %d files, %d bytes, from %s", folder, len(wanted), needed, record.address)
+    copied = dict(record.files)
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            done = pool.map(lambda name: _copy(files, wanted[name], folder / name), wanted)
+            for number, (name, _) in enumerate(zip(wanted, done, strict=True), start=1):
+                copied[name] = wanted[name].version
+                if number % _SAVED == 0:
+                    _write(folder, record.model_copy(update={"files": copied}))
+                    log.info("%s: %d of %d files", folder, number, len(wanted))
+    except BaseException:
+        _write(folder, record.model_copy(update={"files": copied}))
+        raise
+    _write(folder, record.model_copy(update={"files": copied, "looked": time.time()}))
+
+
+def _copy(files: Any, there: _Remote, local: Path) -> None:
+    try:
+        with replacing(local) as partial:
+            files.get_file(there.path, str(partial))
+            if there.size not in (None, size := partial.stat().st_size):
+                raise OSError(f"{size} of {there.size} bytes arrived")
+    except Exception as error:  # each file system has errors of its own
+        reason = error or type(error).__name__
+        raise SurveyError(
+            f"{there.path} cannot be copied to {local}: {reason}; run again to go on from here"
+        ) from error

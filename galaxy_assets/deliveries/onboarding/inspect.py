@@ -1,0 +1,373 @@
+"""What a folder of images holds, from a random sample of them.
+
+Belongs here: which files there are, and measurements of size, bands, levels, headers, cutouts and labels. Does not
+belong here: what a survey of these images should look like (`propose`).
+"""
+
+import os
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from galaxy_assets.deliveries.images import UnreadableImage, inside
+from galaxy_assets.deliveries.readers import Reader, open_reader
+from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
+from galaxy_assets.deliveries.readers.image_folder import ImageFolder
+from galaxy_assets.deliveries.readers.tables import ids_of, read_entries, read_table
+from galaxy_assets.science.artefacts import SATURATED
+from galaxy_assets.science.cutouts import Cutout, cut
+from galaxy_assets.settings.survey import ArtefactRules, CutoutSettings, Source, SurveyError
+
+FolderReader = Literal["image_folder", "fits_folder"]
+
+_READERS: dict[FolderReader, tuple[str, ...]] = {
+    "image_folder": ImageFolder.suffixes,
+    "fits_folder": FitsFolder.suffixes,
+}
+_SUFFIXES = [suffix for one in _READERS.values() for suffix in one]
+_MOST_PIXELS = 400_000_000  # decoded in all, so that a sample of large frames takes no longer than one of cutouts
+_POSITION = ("RA", "DEC", "RA_OBJ", "DEC_OBJ", "OBJRA", "OBJDEC", "OBJCTRA", "OBJCTDEC", "RA_TARG", "DEC_TARG")
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError)
+
+
+@dataclass
+class Framing:
+    """What one way of cutting does to a sample.
+
+    Attributes
+    ----------
+    outcomes : how many images had each outcome of `science.cutouts.cut`.
+    sides : longer side of the box of each `cropped` image, pixels.
+    shares : area of that box over that of the frame.
+    beyond : share of the flux above the threshold that lies outside the box, of each `cropped` image.
+    """
+
+    settings: CutoutSettings
+    outcomes: Counter[str] = field(default_factory=Counter)
+    sides: list[int] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    beyond: list[float] = field(default_factory=list)
+
+    def add(self, image: np.ndarray) -> Cutout:
+        """Cut one image and take it into account."""
+        made = cut(image, self.settings)
+        self.outcomes[made.outcome] += 1
+        if made.outcome == "cropped" and made.box is not None:
+            x0, y0, x1, y1 = made.box
+            plane = (image if image.ndim == 2 else image[..., 0]).astype(np.float64)
+            sky = made.threshold - self.settings.sigma * made.noise_std
+            flux = np.where(plane > made.threshold, plane - sky, 0.0)
+            self.sides.append(max(x1 - x0, y1 - y0))
+            self.shares.append((x1 - x0) * (y1 - y0) / plane.size)
+            self.beyond.append(float(1 - flux[y0:y1, x0:x1].sum() / flux.sum()))
+        return made
+
+    def share(self, *outcomes: str) -> float:
+        """Share of the images with pixels that had one of these outcomes."""
+        n = self.outcomes.total() - self.outcomes["blank"]
+        return sum(self.outcomes[outcome] for outcome in outcomes) / n if n else 0.0
+
+    @property
+    def fallback(self) -> float:
+        """Share of the images that keep their original frame."""
+        return self.share("fallback_no_contour", "fallback_edge")
+
+
+@dataclass
+class Headers:
+    """What the FITS headers of a sample say: how many files have which planes, type, bands, unit and keywords for a
+    position, and the pixel scales in arcseconds of those that have one."""
+
+    planes: Counter[int] = field(default_factory=Counter)
+    types: Counter[str] = field(default_factory=Counter)
+    bands: Counter[str] = field(default_factory=Counter)
+    units: Counter[str] = field(default_factory=Counter)
+    positions: Counter[str] = field(default_factory=Counter)
+    scales: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Inspection:
+    """A folder of images, and what was measured on a sample of them.
+
+    Attributes
+    ----------
+    source : reader, absolute path and `images`, as the survey needs them to find every image.
+    suffixes : files of each suffix, whatever they are.
+    files : images that the reader takes, relative to the folder.
+    sample : how many of them were looked at, chosen with `seed`.
+    unreadable : (file, reason) of those that cannot be decoded.
+    widths, heights : of the decoded images, pixels.
+    kinds : images of `one band`, of `three equal channels` and in `colour`.
+    types : of the decoded pixels; FITS files' own type is in `headers`.
+    levels : (lowest, median, highest) value of each decoded image.
+    peaks : highest value above the sky over the noise, of each image that has noise.
+    saturated : images of which a share of `ArtefactRules.saturated_fraction` or more is at the highest level.
+    framing : the paper's sigma clipping on the sample.
+    """
+
+    source: Source
+    suffixes: Counter[str]
+    files: list[str]
+    deliveries: list[str]
+    seed: int
+    sample: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)
+    heights: list[int] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    types: Counter[str] = field(default_factory=Counter)
+    levels: list[tuple[float, float, float]] = field(default_factory=list)
+    peaks: list[float] = field(default_factory=list)
+    saturated: int = 0
+    framing: Framing = field(default_factory=lambda: Framing(CutoutSettings(size=16)))
+    headers: Headers | None = None
+
+    def sampled(self) -> list[str]:
+        """The files of the sample."""
+        order = np.random.default_rng(self.seed).permutation(len(self.files))
+        return [self.files[i] for i in order[: self.sample]]
+
+
+def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
+    """Look at a folder of images and its subfolders.
+
+    Parameters
+    ----------
+    folder : may be relative, and may begin with `~`.
+    sample : most images that are decoded; fewer where they are large.
+    seed : of the sample.
+
+    Raises SurveyError where there is no folder, no image in it, or none that can be read and shows anything.
+    """
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise SurveyError(f"{folder}: no such folder; give the folder that holds the images")
+    found = list(_files(folder))
+    taken: dict[FolderReader, list[str]] = {
+        reader: [file for file in found if file.lower().endswith(suffixes)] for reader, suffixes in _READERS.items()
+    }
+    reader, images = max(taken.items(), key=lambda item: len(item[1]))
+    if not images:
+        raise SurveyError(
+            f"{folder}: no image in it or its subfolders ({', '.join(_SUFFIXES)}); convert the images to one of these"
+        )
+    # the readers take a folder `images` for the place of all images where there is one
+    inner = "images" if all(file.startswith("images/") for file in images) else "."
+    source = Source(reader=reader, path=str(folder), images=inner)
+    opened = open_reader(source, folder)
+    inspection = Inspection(
+        source,
+        Counter(map(_suffix, found)),
+        sorted(images),
+        opened.batches(),
+        seed,
+        min(sample, len(images)),
+    )
+    if reader == "fits_folder":
+        inspection.headers = Headers()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy's, of headers and files that the inspection reports itself
+        _look(inspection, opened)
+    if not inspection.widths:
+        file, reason = inspection.unreadable[0]
+        raise SurveyError(
+            f"{folder}: none of {inspection.sample} images can be read, for instance {file}: {reason}. "
+            "Deliver images as docs/surveys.md has them"
+        )
+    if inspection.framing.outcomes["blank"] == len(inspection.widths):
+        raise SurveyError(
+            f"{folder}: every image looked at is one constant value; deliver images with something in them"
+        )
+    return inspection
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Every file that is not hidden, relative to `folder`; links to folders are not followed, nor do the readers."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        inner = Path(parent).relative_to(folder).as_posix()
+        yield from (name if inner == "." else f"{inner}/{name}" for name in names if not name.startswith("."))
+
+
+def _suffix(file: str) -> str:
+    name = file.rpartition("/")[2].lower()
+    whole, inner = name.removesuffix(".gz"), ".gz" if name.endswith(".gz") else ""
+    return (f".{whole.rpartition('.')[2]}" if "." in whole else "") + inner or "no suffix"
+
+
+def _look(inspection: Inspection, reader: Reader) -> None:
+    """Decode the sample and measure it."""
+    left = _MOST_PIXELS
+    for looked_at, file in enumerate(inspection.sampled(), start=1):
+        try:
+            if inspection.headers is not None:
+                _read_header(inspection.headers, inside(Path(inspection.source.path), file))
+            image = reader.image(file)
+        except UnreadableImage as error:
+            inspection.unreadable.append((file, error.reason))
+            continue
+        _measure(inspection, image)
+        left -= image.size
+        if left < 0:
+            inspection.sample = looked_at
+            break
+
+
+def _measure(inspection: Inspection, image: np.ndarray) -> None:
+    inspection.heights.append(image.shape[0])
+    inspection.widths.append(image.shape[1])
+    inspection.types[str(image.dtype)] += 1
+    equal = image.ndim == 2 or (image == image[..., :1]).all()
+    inspection.kinds["one band" if image.ndim == 2 else "three equal channels" if equal else "colour"] += 1
+    lowest, highest = float(image.min()), float(image.max())
+    inspection.levels.append((lowest, float(np.median(image)), highest))
+    full = image >= (SATURATED if image.dtype == np.uint8 else highest)
+    share = (full if full.ndim == 2 else full.any(axis=2)).mean()
+    made = inspection.framing.add(image)
+    if made.outcome != "blank":
+        inspection.saturated += bool(share >= ArtefactRules().saturated_fraction)
+        if made.noise_std > 0:
+            sky = made.threshold - inspection.framing.settings.sigma * made.noise_std
+            inspection.peaks.append((highest - sky) / made.noise_std)
+
+
+def _read_header(headers: Headers, path: Path) -> None:
+    """Take one file's header into account; what is wrong with the file is said when it is decoded."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=False, ignore_missing_end=True) as hdus:
+            hdu: Any = next(hdu for hdu in hdus if hdu.is_image and len(hdu.shape) >= 2)
+            header, shape = hdu.header, hdu.shape
+    except (*_DAMAGE, StopIteration):
+        return
+    headers.planes[int(np.prod(shape[:-2]))] += 1
+    headers.types[str(np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]))] += 1
+    bands = header.get("BANDS") or header.get("FILTER") or header.get("BAND")
+    headers.bands[str(bands) if bands else "not said"] += 1
+    headers.units[str(header.get("BUNIT") or "not said")] += 1
+    keywords = [keyword for keyword in _POSITION if keyword in header]
+    celestial = str(header.get("CTYPE1", "")).startswith(("RA--", "DEC-"))
+    headers.positions["WCS" if celestial else ", ".join(keywords) or "none"] += 1
+    if celestial and (scale := _pixel_scale(header)):
+        headers.scales.append(scale)
+
+
+def _pixel_scale(header: Any) -> float | None:
+    """Side of a pixel in arcseconds, the geometric mean of both axes; None where the header gives none."""
+    from astropy.wcs import WCS
+
+    try:
+        area = abs(np.linalg.det(WCS(header, naxis=2, fix=False).pixel_scale_matrix))
+    except (*_DAMAGE, np.linalg.LinAlgError):
+        return None
+    return float(np.sqrt(area)) * 3600 if area > 0 else None
+
+
+def framing(inspection: Inspection, settings: CutoutSettings) -> Framing:
+    """Another way of cutting on the same sample."""
+    measured = Framing(settings)
+    for image in _decoded(inspection):
+        measured.add(image)
+    return measured
+
+
+def commonest_level(inspection: Inspection, settings: CutoutSettings) -> list[float]:
+    """Share of the commonest grey level in each cutout of the sample, as `science.artefacts.evidence` measures it."""
+    from galaxy_assets.science.artefacts import evidence
+
+    made = [cut(image, settings) for image in _decoded(inspection)]
+    shown = [one for one in made if one.pixels is not None]
+    pixels = [one.pixels for one in shown if one.pixels is not None]
+    measured = evidence(np.stack(pixels), [one.outcome for one in shown], ArtefactRules()) if pixels else None
+    return measured["blank_fraction"].to_pylist() if measured is not None else []
+
+
+def _decoded(inspection: Inspection) -> Iterator[np.ndarray]:
+    reader, unreadable = open_reader(inspection.source, Path()), {file for file, _ in inspection.unreadable}
+    for file in inspection.sampled():
+        if file not in unreadable:
+            yield reader.image(file)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a table says of the images of a folder.
+
+    source : the table and its columns, beside what the inspection's source has.
+    classes : images of each class, the commonest first.
+    named : images with a row. missing : rows without an image.
+    """
+
+    source: Source
+    classes: dict[str, int]
+    named: int
+    missing: int
+
+
+def inspect_labels(
+    inspection: Inspection, table: Path, id_column: str | None = None, label_column: str | None = None
+) -> Labels:
+    """Match a table of labels with the images.
+
+    An `id_column` that is not given is the one that names most images; a `label_column`, the one called `label` or the
+    only one left. Columns called `ra` and `dec` give positions.
+
+    Raises SurveyError, which lists the columns, where the file cannot be read, no column names an image, or it is not
+    clear which holds the classes.
+    """
+    path = table.expanduser().resolve()
+    columns = read_table(path)
+    names = {_stem(file.rpartition("/")[2]) for file in inspection.files}
+    if id_column is None:
+        matches = {column: _matches(columns[column], names) for column in columns.column_names}
+        id_column = max(matches, key=lambda column: matches[column], default=None)
+        if id_column is None or not matches[id_column]:
+            raise SurveyError(
+                f"{path}: no column names an image of {inspection.source.path}, such as {sorted(names)[0]}; it has "
+                f"{', '.join(columns.column_names)}. Name the column with --id-column, or another table with --labels"
+            )
+    position = {name.lower(): name for name in columns.column_names if name.lower() in ("ra", "dec")}
+    if label_column is None:
+        left = [name for name in columns.column_names if name not in (id_column, *position.values())]
+        if "label" in left:
+            left = ["label"]
+        if len(left) > 1:
+            raise SurveyError(
+                f"{path}: which column holds the classes? It has {', '.join(left)}. Name one with --label-column"
+            )
+        label_column = left[0] if left else None
+    both = len(position) == 2
+    source = inspection.source.model_copy(
+        update={
+            "labels": str(path),
+            "id_column": id_column,
+            "label_column": label_column,
+            "ra_column": position["ra"] if both else None,
+            "dec_column": position["dec"] if both else None,
+        }
+    )
+    label_of = {_stem(entry.name): entry.label for entry in reversed(read_entries(path, source))}
+    classes = Counter(label for name in names if (label := label_of.get(name)) is not None)
+    named = len(names & label_of.keys())
+    return Labels(source, dict(classes.most_common()), named, len(label_of) - named)
+
+
+def _matches(column: Any, names: set[str]) -> int:
+    try:
+        return len(names & {_stem(name) for name in ids_of(column) if name})
+    except ValueError:
+        return 0
+
+
+def _stem(name: str) -> str:
+    """A file's name as its galaxy is called: without an image's suffix, composed."""
+    suffix = next((one for one in _SUFFIXES if name.lower().endswith(one)), "")
+    return unicodedata.normalize("NFC", name[: len(name) - len(suffix)])

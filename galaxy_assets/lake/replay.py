@@ -1,0 +1,39 @@
+"""A ranking as it was: what the label events recorded up to some time say of the galaxies.
+
+Belongs here: from a time to the ranking, without Dagster. Does not belong here: the events (`storage.label_events`),
+the model (`science.anomaly_model`).
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxy_assets.lake.similar import open_survey, read_survey_table
+from galaxy_assets.science import anomaly_model, pca
+from galaxy_assets.science.labels import standing
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.tables import column_to_vectors
+
+
+def past_ranking(survey: str, until: datetime, root: Path | str | None = None) -> pa.Table:
+    """`anomaly_ranking` by the label events recorded up to and including `until`, those of the oracle among them.
+
+    The galaxies and their principal components are today's: before a refit, a retraining or a delivery there were
+    others.
+
+    Raises SurveyError for an unknown survey, FileNotFoundError where it was not run that far, ValueError where `until`
+    has no time zone.
+    """
+    layout, known = open_survey(survey, root)
+    main, learner = known.main_start_weights, known.anomaly.learner
+    people, oracle = LabelLog(layout.labels(survey)).read(until), read_survey_table(layout, known, "oracle_events")
+    oracle = oracle.filter(pc.less_equal(oracle["recorded"], pa.scalar(until, oracle.schema.field("recorded").type)))
+    said = standing(pa.concat_tables([oracle, people]))
+    galaxies = read_survey_table(layout, known, f"pca_features/[!.]*/{main}")
+    ids, features = galaxies["galaxy_id"].to_numpy(zero_copy_only=False), column_to_vectors(galaxies["vector"])
+    components = pca.table_to_model(read_survey_table(layout, known, f"pca_model/{main}"))
+    model = anomaly_model.fit(features, ids, said, components.deviations, learner, known.recipe.seed)
+    table = anomaly_model.scores_to_table(galaxies, *model.score(features))
+    return anomaly_model.ranked(table, said, learner)

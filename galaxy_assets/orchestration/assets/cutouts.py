@@ -1,0 +1,136 @@
+"""Cutouts around the central source, with a ledger row per image (paper 2.1).
+
+Belongs here: the asset that fills the pixel store. Does not belong here: how a source is found (`science.cutouts`).
+"""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.deliveries.readers import Reader, open_reader
+from galaxy_assets.orchestration.declaration import Lake, check, picture, result, survey_asset
+from galaxy_assets.science.cutouts import Cutout, cut
+from galaxy_assets.settings.survey import CutoutSettings, Survey
+from galaxy_assets.storage.tables import digest
+
+_VERSION = "1"  # of the cutting; raise it when a change of code changes the pixels
+SCHEMA = pa.schema(
+    [
+        ("galaxy_id", pa.string()),
+        ("batch", pa.string()),
+        ("outcome", pa.string()),
+        ("box_x0", pa.int32()),
+        ("box_y0", pa.int32()),
+        ("box_x1", pa.int32()),
+        ("box_y1", pa.int32()),
+        ("angle", pa.float64()),
+        ("noise_std", pa.float64()),
+        ("threshold", pa.float64()),
+        ("contour_area", pa.float64()),
+        ("reason", pa.string()),
+        ("pixels", pa.string()),
+    ]
+)
+
+
+def _one(reader: Reader, row: dict, settings: CutoutSettings) -> tuple[Cutout | None, str, str | None]:
+    """A catalogue row's cutout, outcome and reason; a bad image becomes a row of the ledger and stops nothing."""
+    if row["problem"] is not None:
+        return None, row["problem"], row["reason"]
+    try:
+        made = cut(reader.image(row["file"]), settings)
+    except UnreadableImage as error:
+        return None, error.problem, str(error)
+    return made, made.outcome, None
+
+
+def pixels_fingerprint(catalogue: pa.Table, settings: CutoutSettings) -> str:
+    """What decides a batch's pixels: the files' content and the settings. Labels do not, so a corrected label cuts and
+    trains nothing anew."""
+    files = catalogue.select(["galaxy_id", "file", "sha256", "problem"])
+    return hashlib.sha256(f"{_VERSION} {settings.fingerprint()} {digest(files)}".encode()).hexdigest()[:16]
+
+
+def cut_chunk(
+    reader: Reader, rows: list[dict], settings: CutoutSettings, fingerprint: str
+) -> tuple[np.ndarray, pa.Table]:
+    """Cut catalogue rows on two threads: pixels uint8 (N, size, size, channels), zero where there is no image, and
+    the ledger in SCHEMA, whose column `pixels` names the pixels its rows belong to."""
+    pixels = np.zeros((len(rows), settings.size, settings.size, 1 if settings.grey else 3), np.uint8)
+    ledger = []
+    with ThreadPoolExecutor(2) as pool:
+        cut_rows = pool.map(lambda row: _one(reader, row, settings), rows)
+        for i, (row, (made, outcome, reason)) in enumerate(zip(rows, cut_rows, strict=True)):
+            box = (None,) * 4
+            angle = noise = threshold = area = None
+            if made is not None:
+                if made.pixels is not None:
+                    pixels[i] = made.pixels
+                box = made.box or box
+                angle, noise, threshold, area = made.angle, made.noise_std, made.threshold, made.contour_area
+            measured = *box, angle, noise, threshold, area
+            ledger.append((row["galaxy_id"], row["batch"], outcome, *measured, reason, fingerprint))
+    columns = list(zip(*ledger, strict=True))
+    return pixels, pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
+
+
+def build(survey: Survey) -> list[dg.AssetsDefinition]:
+    """`cutouts` (per batch) of a survey."""
+
+    @survey_asset(
+        survey,
+        "2_cutouts",
+        paper="2.1",
+        by="batch",
+        reads=["catalogue"],
+        settings=[survey.cutout],
+        version=_VERSION,
+        kinds=("opencv", "parquet"),
+        checks={"fallback_share": "At most a fifth of the images fall back to the original frame."},
+        retry=True,
+    )
+    def cutouts(context: dg.AssetExecutionContext, lake: Lake, catalogue: pa.Table):
+        """One row per delivered image: how it was cut (or why not), the box on the original, the noise and threshold.
+        The pixels go to the pixel store, row by row in the same order. Killed, it resumes after the last whole
+        chunk."""
+        import pyarrow.compute as pc
+
+        from galaxy_assets.figures.galleries import contact_sheet
+
+        batch, settings = context.partition_key, survey.cutout
+        reader = open_reader(survey.source, lake.layout.raw)
+        rows = catalogue.to_pylist()
+        store = lake.pixels(survey)
+        fingerprint = pixels_fingerprint(catalogue, settings)
+        table = store.fill(
+            batch,
+            n=len(rows),
+            shape=(settings.size, settings.size, 1 if settings.grey else 3),
+            fingerprint=fingerprint,
+            make=lambda r: cut_chunk(reader, [rows[i] for i in r], settings, fingerprint),
+        )
+        outcomes = {o["values"]: o["counts"] for o in pc.value_counts(table["outcome"]).to_pylist()}
+        share = sum(n for o, n in outcomes.items() if o.startswith("fallback")) / max(table.num_rows, 1)
+        shown = np.random.default_rng(0).permutation(len(rows))[:24]
+        sheet = contact_sheet(
+            list(store.stack([batch])[shown]), [table["outcome"][int(i)].as_py() for i in shown], columns=8
+        )
+        return result(
+            table,
+            metadata={
+                **{f"outcome {name}": n for name, n in sorted(outcomes.items())},
+                "fallback_share": share,
+                "pixels": dg.MetadataValue.path(str(Path(store.folder) / batch)),
+                **picture(lake, survey, sheet, "cutouts", batch),
+            },
+            checks=[
+                check("fallback_share", share <= 0.2, f"{share:.1%} used the original frame", warn=True, share=share)
+            ],
+        )
+
+    return [cutouts]

@@ -1,0 +1,165 @@
+"""What the survey delivered: the catalogue of images and the volunteers' votes (paper 2).
+
+Belongs here: assets that read the survey's files. Does not belong here: decoding (`surveys`), vote rules (`science`).
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pyarrow as pa
+
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.orchestration.declaration import Lake, check, result, survey_asset
+from galaxy_assets.science import votes
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.tables import read_table
+
+HISTORY = pa.schema(
+    [
+        ("galaxy_id", pa.string()),
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+        ("state", pa.string()),
+        ("first_seen", pa.timestamp("us", "UTC")),
+        ("last_seen", pa.timestamp("us", "UTC")),
+    ]
+)
+ABSENT = pa.schema([("galaxy_id", pa.string()), ("label", pa.string()), ("reason", pa.string())])
+
+
+def build(survey: Survey) -> list[dg.AssetsDefinition]:
+    """`catalogue` and `image_history` (per batch), `absent_images` and `volunteer_votes` of a survey."""
+
+    @survey_asset(
+        survey,
+        "1_delivery",
+        paper="2",
+        by="batch",
+        settings=[survey.source],
+        checks={"every_image_readable": "No delivered image is missing, unreadable or delivered twice."},
+    )
+    def catalogue(context: dg.AssetExecutionContext, lake: Lake):
+        """One row per delivered image: its file, sha256, size, position and label, and what is wrong with it if
+        anything is. An image that cannot be read is a row too."""
+        import pyarrow.compute as pc
+
+        taken = ids_elsewhere(lake, survey, context.partition_key)
+        table = open_reader(survey.source, lake.layout.raw).catalogue(context.partition_key, taken)
+        problems = pc.value_counts(table["problem"].drop_null()).to_pylist()
+        n_problems = sum(p["counts"] for p in problems)
+        return result(
+            table,
+            metadata={
+                "images": table.num_rows,
+                "reference": survey.reference,
+                "problems": n_problems,
+                "labelled": table.num_rows - table["label"].null_count,
+            },
+            checks=[
+                check(
+                    "every_image_readable",
+                    n_problems == 0,
+                    ", ".join(f"{p['counts']} {p['values']}" for p in problems) or "all readable",
+                    warn=True,
+                )
+            ],
+        )
+
+    @survey_asset(survey, "1_delivery", paper="2; not in the paper", by="batch", reads=["catalogue"])
+    def image_history(
+        context: dg.AssetExecutionContext, lake: Lake, catalogue: pa.Table
+    ) -> dg.MaterializeResult[pa.Table]:
+        """Every image that was ever delivered in the batch, by its bytes: when it was first and last found there, and
+        whether it is there still, was replaced by other bytes, or was removed."""
+        import pyarrow.compute as pc
+
+        before = lake.layout.table(survey.name, "image_history", context.partition_key)
+        table = history(read_table(before) if before.exists() else None, catalogue, datetime.now(UTC))
+        counts = {c["values"]: c["counts"] for c in pc.value_counts(table["state"]).to_pylist()}
+        return result(table, metadata={f"images {state}": n for state, n in counts.items()}, unversioned=["last_seen"])
+
+    @survey_asset(
+        survey,
+        "1_delivery",
+        paper="2; not in the paper",
+        reads=["catalogue"],
+        settings=[survey.source],
+        checks={"every_label_has_an_image": "Every galaxy of the survey's table of labels was delivered."},
+    )
+    def absent_images(lake: Lake, catalogue: pa.Table):
+        """Galaxies that the survey's table of labels names and of which no image was delivered, or that it names twice,
+        with the reason."""
+        labelled = open_reader(survey.source, lake.layout.raw).labelled()
+        table = pa.table({"galaxy_id": [], "label": [], "reason": []}, schema=ABSENT)
+        if labelled is not None:
+            table = absent(labelled, catalogue)
+        n = table.num_rows
+        said = f"{n} without" if n else "all have one" if labelled is not None else "no table of labels"
+        return result(table, checks=[check("every_label_has_an_image", n == 0, said, warn=True)])
+
+    @survey_asset(survey, "1_delivery", paper="2", settings=[survey.source])
+    def volunteer_votes(lake: Lake) -> dg.MaterializeResult[pa.Table]:
+        """One row per galaxy: counts and fractions of every question of the Galaxy Zoo decision tree, a fraction being
+        null where nobody was asked. Empty for a survey without volunteers."""
+        import pyarrow.compute as pc
+
+        table = open_reader(survey.source, lake.layout.raw).votes()
+        if table is None:
+            table = votes.empty(survey.source.campaign)
+        asked = pc.sum(table["total_votes"]).as_py() or 0
+        return result(table, metadata={"galaxies": table.num_rows, "votes": asked})
+
+    return [catalogue, image_history, absent_images, volunteer_votes]
+
+
+def history(before: pa.Table | None, catalogue: pa.Table, now: datetime) -> pa.Table:
+    """`image_history` after a look at a batch's catalogue at time `now`, sorted by id and first sight.
+
+    `before` is the history until then. Images are told apart by id and sha256; rows without sha256 (unreadable before
+    their bytes could be hashed) are left out.
+    """
+    seen = {(row["galaxy_id"], row["sha256"]): row for row in (before.to_pylist() if before is not None else [])}
+    present = catalogue.select(["galaxy_id", "file", "sha256"]).filter(catalogue["sha256"].is_valid()).to_pylist()
+    ids = {row["galaxy_id"] for row in present}
+    for row in seen.values():
+        if row["state"] == "present":
+            row["state"] = "replaced" if row["galaxy_id"] in ids else "removed"
+    for row in present:
+        key = row["galaxy_id"], row["sha256"]
+        first = seen[key]["first_seen"] if key in seen else now
+        seen[key] = row | {"first_seen": first, "last_seen": now, "state": "present"}
+    return pa.Table.from_pylist(
+        sorted(seen.values(), key=lambda row: (row["galaxy_id"], row["first_seen"], row["sha256"])), schema=HISTORY
+    )
+
+
+def all_gone(image_history: pa.Table) -> pa.Table:
+    """The history of a batch whose delivery is gone: what was present was removed."""
+    gone = ["removed" if state == "present" else state for state in image_history["state"].to_pylist()]
+    at = image_history.column_names.index("state")
+    return image_history.set_column(at, "state", pa.array(gone, pa.string()))
+
+
+def absent(labelled: pa.Table, catalogue: pa.Table) -> pa.Table:
+    """`absent_images` of a table of labels (`Reader.labelled`) and the catalogue of all batches."""
+    delivered, rows, named = set(catalogue["galaxy_id"].to_pylist()), [], set()
+    for row in labelled.select(["galaxy_id", "label"]).to_pylist():
+        if row["galaxy_id"] in named:
+            rows.append(row | {"reason": "named more than once; the first row counts"})
+        elif row["galaxy_id"] not in delivered:
+            rows.append(row | {"reason": "no image of that name was delivered"})
+        named.add(row["galaxy_id"])
+    return pa.Table.from_pylist(rows, schema=ABSENT)
+
+
+def ids_elsewhere(lake: Lake, survey: Survey, batch: str) -> set[str]:
+    """Ids that the images of the survey's other batches have, as far as they are catalogued."""
+    import pyarrow.compute as pc
+
+    own = lake.layout.table(survey.name, "catalogue", batch)
+    ids: set[str] = set()
+    for path in own.parent.glob("[!.]*.parquet"):
+        if path != own:
+            table = read_table(path).select(["galaxy_id", "problem"])
+            ids.update(table.filter(pc.fill_null(pc.not_equal(table["problem"], "duplicate_id"), True))[0].to_pylist())
+    return ids

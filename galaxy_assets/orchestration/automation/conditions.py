@@ -1,0 +1,124 @@
+"""What follows a new delivery by itself: when an asset's partition is requested.
+
+Belongs here: the automation conditions. Does not belong here: which partitions are outdated (`outdated`), sensors.
+
+Nothing of a survey starts by itself before a person has run it once. Then
+
+    what is made per batch, and what that reads     at once, as soon as all that it reads is up to date
+    models among these     where a new checkpoint or new settings outdate them, never for being absent
+    label events, ranking, similarity               at once
+    everything else        at once too, but once a day at most: tables and figures over the whole survey
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from galaxy_assets.orchestration.automation.lock import main_job_runs
+from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated, Partition, dimensions
+from galaxy_assets.orchestration.io_manager import partition_path
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
+
+NIGHTLY = "30 2 * * *"
+_AT_ONCE = {"anomaly_ranking", "similar_galaxies"}
+
+
+def with_conditions(survey: Survey, assets: list[dg.AssetsDefinition], root: Path) -> list[dg.AssetsDefinition]:
+    """A survey's assets, each with its condition."""
+    at_once = {a.key for a in assets if "batch" in dimensions(a.partitions_def) or a.key.path[-1] in _AT_ONCE}
+    read = [key for a in assets if a.key in at_once for key in a.keys_by_input_name.values()]
+    while read := [key for key in read if key not in at_once]:
+        at_once |= set(read)
+        read = [key for a in assets if a.key in set(read) for key in a.keys_by_input_name.values()]
+    fits = {a.key for a in assets if any((i.metadata or {}).get("pinned") for i in a.node_def.input_dict.values())}
+
+    def conditioned(spec: dg.AssetSpec) -> dg.AssetSpec:
+        outdated = LakeOutdated(survey, root, absent=spec.key not in fits)
+        return spec.replace_attributes(automation_condition=_condition(outdated, spec.key in at_once))
+
+    return list(dg.map_asset_specs(conditioned, assets))
+
+
+def _condition(outdated: "LakeOutdated", at_once: bool) -> dg.AutomationCondition:
+    idle = ~dg.AutomationCondition.in_progress() & ~dg.AutomationCondition.any_deps_in_progress()
+    if at_once:
+        return (idle & outdated).with_label("outdated in the lake")
+    daily = dg.AutomationCondition.cron_tick_passed(NIGHTLY).since_last_handled()
+    return (idle & daily & outdated).with_label("outdated in the lake, once a day")
+
+
+class LakeOutdated(dg.AutomationCondition):
+    """Partitions that are outdated while all they read is up to date, or is requested in the same run.
+
+    Each is requested once for what it would be made from: a failure is not repeated until something that it reads has
+    changed.
+
+    Parameters
+    ----------
+    absent : request also partitions that were never made.
+    """
+
+    def __init__(self, survey: Survey, root: Path, absent: bool):
+        self.survey, self.root, self.absent = survey, root, absent
+
+    @property
+    def name(self) -> str:
+        return "lake_outdated"
+
+    @property
+    def description(self) -> str:
+        return "Its table in the lake is absent or made from something else than there is now"
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        """The candidates to request now."""
+        layout, requested = Layout(self.root), json.loads(context.cursor or "{}")
+        wanted: dict[Any, str] = {}
+        if _started(self.survey, layout) and not main_job_runs(self.survey.name, layout):
+            rule = _rule(self.survey, layout, context)
+            for candidate in context.candidate_subset.expensively_compute_asset_partitions():
+                key = candidate.partition_key
+                partition = partition_path(context.partitions_def, key)
+                reason = rule.known(context.key, partition)
+                if reason is None or (reason == NEVER_MADE and not self.absent):
+                    continue
+                if not all(_comes_along(context, read, key) for read in rule.waits_for(context.key, partition)):
+                    continue
+                made_from = rule.fingerprint(context.key, partition)
+                if requested.get(str(key)) != made_from:
+                    wanted[candidate] = made_from
+        view = context.asset_graph_view
+        subset = view.get_asset_subset_from_asset_partitions(context.key, set(wanted))
+        now = {str(candidate.partition_key): made_from for candidate, made_from in wanted.items()}
+        return dg.AutomationResult(context, subset, cursor=json.dumps(requested | now))
+
+
+def _started(survey: Survey, layout: Layout) -> bool:
+    """Whether the survey was run by a person: its main representation is there."""
+    return layout.table(survey.name, "pca_model", survey.main_start_weights).exists()
+
+
+def _comes_along(context: dg.AutomationContext, read: tuple[dg.AssetKey, Partition], key: str | None) -> bool:
+    """Whether what is read will be made in the same run as the partition `key` of the reader."""
+    asset, partition = read
+    subset = context.request_subsets_by_key.get(asset)
+    if subset is None or context.asset_graph.get(asset).partitions_def != context.partitions_def:
+        return False
+    return partition_path(context.partitions_def, key) == partition and any(
+        requested.partition_key == key for requested in subset.expensively_compute_asset_partitions()
+    )
+
+
+def _rule(survey: Survey, layout: Layout, context: dg.AutomationContext) -> Outdated:
+    """The rule at this tick, shared by all assets of a survey: it reads the lake once."""
+    tick = (survey.name, layout.root, context.evaluation_time)
+    if _RULES.get(survey.name, (None, None))[0] != tick:
+        view = context.asset_graph_view
+        batches = view.instance.get_dynamic_partitions(f"{survey.name}_batch")
+        _RULES[survey.name] = tick, Outdated(context.asset_graph, survey, layout, batches)
+    return _RULES[survey.name][1]
+
+
+_RULES: dict[str, tuple[Any, Outdated]] = {}

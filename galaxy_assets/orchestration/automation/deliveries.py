@@ -1,0 +1,139 @@
+"""Deliveries as Dagster's partitions: what is new becomes a batch, what is gone is set aside, what is broken is held.
+
+Belongs here: the registration that the main job and the sensor share, and its ledger. Does not belong here: what makes
+a delivery whole (`deliveries.drop`).
+"""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import dagster as dg
+import pyarrow as pa
+
+from galaxy_assets.deliveries.drop import Delivery
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.orchestration.assets.delivery import all_gone
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.label_events import LabelLog, known_galaxies
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table, write_table
+
+log = logging.getLogger(__name__)
+
+LEDGER = pa.schema(
+    [
+        ("delivery", pa.string()),
+        ("kind", pa.string()),
+        ("path", pa.string()),
+        ("state", pa.string()),
+        ("reason", pa.string()),
+        ("files", pa.int64()),
+        ("bytes", pa.int64()),
+        ("modified", pa.timestamp("us", "UTC")),
+        ("snapshot", pa.string()),
+        ("first_seen", pa.timestamp("us", "UTC")),
+        ("changed", pa.timestamp("us", "UTC")),
+    ]
+)
+"""`state` is `whole`, `arriving`, `held` or `gone`; `changed` is when a look first found it as it is."""
+
+
+class Registered(NamedTuple):
+    """What a look at a survey's drop found: the batches there are now, which of them are new, and the ledger."""
+
+    batches: list[str]
+    new: list[str]
+    ledger: pa.Table
+
+
+def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet: float = 0) -> Registered:
+    """Look at a survey's drop, make its whole deliveries batches, set aside what was made of those that are gone,
+    import the label files dropped, and keep the ledger.
+
+    Parameters
+    ----------
+    quiet : seconds without a change after which a delivery without manifest counts as whole.
+
+    Raises SurveyError where there is no delivery at all.
+    """
+    found = open_reader(survey.source, layout.raw).deliveries(quiet)
+    import_labels(survey, layout)
+    partitions = f"{survey.name}_batch"
+    known = set(instance.get_dynamic_partitions(partitions))
+    present = {delivery.name for delivery in found}
+    for batch in sorted(known - present):
+        _set_aside(survey, instance, layout, batch)
+    # one that is known and now held or arriving stays as it is: what was made of it is of its last whole state
+    batches = sorted({d.name for d in found if d.state == "whole"} | (known & present))
+    new = [batch for batch in batches if batch not in known]
+    if new:
+        instance.add_dynamic_partitions(partitions, new)
+    return Registered(batches, new, _keep_ledger(survey, layout, found))
+
+
+def import_labels(survey: Survey, layout: Layout) -> None:
+    """Import the CSVs in the survey's drop of labels; each goes to `imported/` when it was read, with what was wrong
+    with its rows beside it. One that cannot be read stays, and the log says why."""
+    labels = LabelLog(layout.labels(survey.name))
+    if not any(labels.folder.glob("[!.]*.csv")):
+        return
+    for report in labels.import_drop(known_galaxies(layout, survey.name)):
+        if report.source is None:
+            log.error("%s: %s", survey.name, "; ".join(report.problems))
+            continue
+        log.info("%s: %d labels of %s are new", survey.name, report.n_added, report.path.name)
+        done = labels.folder / "imported"
+        done.mkdir(exist_ok=True)
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        if report.problems:
+            log.warning("%s: %d rows of %s give no label", survey.name, len(report.problems), report.path.name)
+            beside = done / f"{report.path.stem}-{stamp}.problems.txt"
+            beside.write_text("\n".join(report.problems) + "\n", encoding="utf-8")
+        report.path.rename(done / f"{report.path.stem}-{stamp}.csv")
+
+
+def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, batch: str) -> None:
+    """Move what was made of a delivery that is gone to lake/<survey>/.withdrawn: its galaxies would stay in every
+    ranking, twice where a delivery was only renamed. Its history stays (`image_history`)."""
+    home = layout.lake / survey.name
+    log.warning("%s: delivery %s is gone; what was made of it goes to %s", survey.name, batch, home / ".withdrawn")
+    instance.delete_dynamic_partition(f"{survey.name}_batch", batch)
+    for path in [*home.glob(f"[!.]*/{batch}.parquet"), *home.glob(f"[!.]*/{batch}")]:
+        if path.parent.name == "image_history":
+            write_table(all_gone(read_table(path)), path)
+            continue
+        aside = home / ".withdrawn" / path.relative_to(home)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+
+
+def _keep_ledger(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> pa.Table:
+    path = layout.table(survey.name, "deliveries")
+    kept = read_table(path) if path.exists() else LEDGER.empty_table()
+    before, now, rows = {row["delivery"]: row for row in kept.to_pylist()}, datetime.now(UTC), []
+    for delivery in found:
+        row = {"delivery": delivery.name} | {name: getattr(delivery, name) for name in _TOLD}
+        rows.append(_dated(row, before.pop(delivery.name, None), now))
+    for row in before.values():
+        gone = {**row, "state": "gone", "reason": "not in the survey's folder any more"}
+        rows.append(_dated(gone, row, now))
+    table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["delivery"]), schema=LEDGER)
+    if not path.exists() or not table.equals(kept):
+        write_table(table, path)
+    return table
+
+
+_TOLD = ("kind", "path", "state", "reason", "files", "bytes", "modified", "snapshot")
+
+
+def _dated(row: dict, before: dict | None, now: datetime) -> dict:
+    same = before is not None and all(before[name] == value for name, value in row.items() if name in _SAME)
+    first = before["first_seen"] if before is not None else now
+    return row | {"first_seen": first, "changed": before["changed"] if same and before is not None else now}
+
+
+_SAME = {"state", "reason", "snapshot"}

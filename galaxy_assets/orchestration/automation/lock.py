@@ -1,0 +1,46 @@
+"""The main job and the automation do not both make the same tables: while one survey's main job runs, nothing of that
+survey starts by itself.
+
+Belongs here: the lock, which ends with its process however that ends. Does not belong here: what runs (`main_job`,
+`conditions`).
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from galaxy_assets.storage.layout import Layout
+
+
+def _path(layout: Layout, survey: str) -> Path:
+    return layout.lake / survey / ".main_job.lock"
+
+
+class AtWork(RuntimeError):
+    """Another main job of the survey is at work."""
+
+
+@contextmanager
+def main_job_of(survey: str, layout: Layout) -> Iterator[None]:
+    """Hold the lock of a survey. Raises AtWork where another process holds it."""
+    path = _path(layout, survey)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AtWork(f"{survey}: another main job of it is at work; wait for it or stop it") from None
+        yield
+
+
+def main_job_runs(survey: str, layout: Layout) -> bool:
+    """Whether some process holds the lock of a survey."""
+    try:
+        with _path(layout, survey).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,168 @@
+"""Which tables of the lake are not what they would be if they were made now.
+
+Belongs here: the rule, over what each table's file says it was made from (`storage.provenance`). The main job, the
+automation conditions and `galaxy-assets status` share it. Does not belong here: running anything.
+
+A partition is outdated where its file is absent; where the asset's code or settings are others; where something that
+it reads, a table of the survey or a file (`orchestration.outside`), has other content. What a model was fitted or
+trained on is pinned: it makes the model outdated only where other code or settings made it anew, or where a refit or
+retraining was asked for.
+
+Dagster's own answer ("stale") is not used: it follows every new partition into every model, knows no files, and gives
+up at a hundred partitions.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Literal, NamedTuple
+
+import dagster as dg
+
+from galaxy_assets.orchestration.outside import outside
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import Origin, Version, origin
+
+Follow = Literal["refit", "retrain"]
+NEVER_MADE = "never made"
+Partition = tuple[str, ...]
+"""(), (batch,), (init,) or (batch, init), as in the lake."""
+
+
+class Read(NamedTuple):
+    """One input of an asset: the asset read, and how (see `survey_asset`)."""
+
+    asset: dg.AssetKey
+    how: dict[str, Any]
+
+
+@dataclass
+class Outdated:
+    """The rule over one survey at one moment.
+
+    Parameters
+    ----------
+    graph : the assets.
+    batches : the deliveries that are registered.
+    follow : whose pinned inputs count: `refit`, `retrain` (which refits too), or nothing.
+    """
+
+    graph: Any
+    survey: Survey
+    layout: Layout
+    batches: Sequence[str]
+    follow: Follow | None = None
+    _known: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
+
+    def reason(self, asset: dg.AssetKey, partition: Partition) -> str | None:
+        """Why the partition is to be made (again), in words; None where it is up to date."""
+        made = origin(self.layout.table(*asset.path, *partition))
+        if made is None:
+            return NEVER_MADE
+        if made.code != self.graph.get(asset).code_version:
+            return "code or settings changed"
+        for name, value in self._outside(asset, partition).items():
+            if made.outside.get(name) != value:
+                return f"{name} changed"
+        for read in reads(self.graph, asset):
+            if reason := self._changed(read, made, asset, partition):
+                return reason
+        return None
+
+    def waits_for(self, asset: dg.AssetKey, partition: Partition) -> list[tuple[dg.AssetKey, Partition]]:
+        """What the partition reads that is absent or outdated itself; of another survey, what is absent."""
+        others = self._outside(asset, partition).items()
+        elsewhere = [(dg.AssetKey(name.split("/")), ()) for name, found in others if not found]
+        return elsewhere + [
+            (read.asset, part)
+            for read in reads(self.graph, asset)
+            for part in self.read_partitions(read, asset, partition)
+            if (reason := self.known(read.asset, part)) and not (read.how.get("allow_missing") and reason == NEVER_MADE)
+        ]
+
+    def fingerprint(self, asset: dg.AssetKey, partition: Partition) -> str:
+        """Of all that the partition would be made from now."""
+        read = {
+            read.asset.path[-1]: {"/".join(p): str(self._version(read.asset, "/".join(p))) for p in parts}
+            for read in reads(self.graph, asset)
+            for parts in [self.read_partitions(read, asset, partition)]
+        }
+        whole = json.dumps([self.graph.get(asset).code_version, read, self._outside(asset, partition)], sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+    def known(self, asset: dg.AssetKey, partition: Partition) -> str | None:
+        """`reason`, computed once."""
+        if (asset, partition) not in self._known:
+            self._known[asset, partition] = self.reason(asset, partition)
+        return self._known[asset, partition]
+
+    def partitions(self, asset: dg.AssetKey, **fixed: str) -> list[Partition]:
+        """All partitions that the asset should have, the main start weights first; those of the `fixed` batch or init
+        alone."""
+        values = {"batch": self.batches, "init": self.survey.starts_main_first}
+        values |= {dimension: [value] for dimension, value in fixed.items()}
+        by = dimensions(self.graph.get(asset).partitions_def)
+        # the start weights change slowest
+        return [part[::-1] for part in product(*(values[dimension] for dimension in reversed(by)))]
+
+    def read_partitions(self, read: Read, asset: dg.AssetKey, partition: Partition) -> list[Partition]:
+        """The partitions of what is read that belong to a partition of the reader."""
+        own = dict(zip(dimensions(self.graph.get(asset).partitions_def), partition, strict=True))
+        if read.how.get("every_batch"):
+            own.pop("batch", None)
+        if "init" in read.how:
+            own["init"] = read.how["init"]
+        return self.partitions(read.asset, **own)
+
+    def _changed(self, read: Read, made: Origin, asset: dg.AssetKey, partition: Partition) -> str | None:
+        """What has changed of an input since it was read, in words."""
+        name = read.asset.path[-1]
+        before = made.inputs.get(name, {})
+        pinned = read.how.get("pinned")
+        if pinned is not None and self.follow != "retrain" and pinned != self.follow:
+            now = {part: self._version(read.asset, part) for part in before}
+            remade = [part for part, seen in before.items() if (v := now[part]) and _is_other(v, seen)]
+            return f"{name} was made anew by other code or settings" if remade else None
+        parts = ["/".join(part) for part in self.read_partitions(read, asset, partition)]
+        # what is absent now is made first, and may come out as it was
+        now = {part: version for part in parts if (version := self._version(read.asset, part) or before.get(part))}
+        if {part: v.data for part, v in now.items()} != {part: v.data for part, v in before.items()}:
+            return f"{name} changed"
+        return None
+
+    def _outside(self, asset: dg.AssetKey, partition: Partition) -> dict[str, str]:
+        return outside(self.survey, asset.path[-1], "/".join(partition) or None, self.layout)
+
+    def _version(self, asset: dg.AssetKey, partition: str) -> Version | None:
+        made = origin(self.layout.table(*asset.path, *filter(None, partition.split("/"))))
+        return Version(made.data, made.method) if made is not None else None
+
+
+def _is_other(now: Version, before: Version) -> bool:
+    return now.method != before.method and now.data != before.data
+
+
+def reads(graph: Any, asset: dg.AssetKey) -> list[Read]:
+    """The asset's inputs of its own survey."""
+    definition = graph.get(asset).assets_def
+    inputs = definition.node_def.input_dict
+    named = definition.keys_by_input_name.items()
+    # checkpoints of another survey are a dependency, too, and known by `orchestration.outside`
+    own = [(name, key) for name, key in named if name in inputs and key.path[0] == asset.path[0]]
+    return [Read(key, inputs[name].metadata or {}) for name, key in own]
+
+
+def dimensions(partitions: dg.PartitionsDefinition | None) -> tuple[str, ...]:
+    """What an asset is partitioned by: (), (batch,), (init,) or (batch, init)."""
+    match partitions:
+        case dg.MultiPartitionsDefinition():
+            return ("batch", "init")
+        case dg.DynamicPartitionsDefinition():
+            return ("batch",)
+        case None:
+            return ()
+        case _:
+            return ("init",)

@@ -1,0 +1,87 @@
+"""How Dagster keeps and passes tables: one Parquet file per asset partition.
+
+Belongs here: the I/O manager alone. Does not belong here: pixels and checkpoints, which are too large to pass by value
+and have stores of their own.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import Origin, Version, as_input, origin, origin_of, with_origin
+from galaxy_assets.storage.tables import TablesInTurn, digest, read_table, write_table
+
+
+def partition_path(partitions: dg.PartitionsDefinition | None, key: str | None) -> tuple[str, ...]:
+    """A partition key as path segments: (), (batch,), (init,) or (batch, init)."""
+    if key is None:
+        return ()
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        by_dimension = partitions.get_partition_key_from_str(str(key)).keys_by_dimension
+        return tuple(by_dimension[name] for name in sorted(by_dimension))
+    return (str(key),)
+
+
+class ParquetLake(dg.ConfigurableIOManager):
+    """Tables as `lake/<survey>/<asset>[/<partition>].parquet`, written whole or not at all.
+
+    An input that spans several partitions arrives as ONE table, whether there is one partition or a hundred, so that
+    the first batch of a survey behaves like the second. `AssetIn(metadata={"init": NAME})` reads only the partitions
+    of those start weights, and `metadata={"allow_missing": True}` leaves out partitions that were never materialised;
+    otherwise a missing one is an error that names it. `metadata={"in_turn": True}` gives `TablesInTurn`, for a function
+    that can do without the whole.
+    """
+
+    root: str
+
+    def _path(self, key: dg.AssetKey, partition: tuple[str, ...]) -> Path:
+        survey, asset = key.path
+        return Layout(Path(self.root)).table(survey, asset, *partition)
+
+    def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
+        if obj is None:
+            return
+        key = context.partition_key if context.has_partition_key else None
+        partitions = context.asset_partitions_def if key is not None else None
+        partition = partition_path(partitions, key)
+        path = self._path(context.asset_key, partition)
+        place = {"asset": "/".join(context.asset_key.path), "partition": "/".join(partition), "run": context.run_id}
+        write_table(with_origin(obj, dataclasses.replace(origin_of(obj), **place)), path)
+        context.add_output_metadata({"path": dg.MetadataValue.path(str(path))})
+
+    def load_input(self, context: dg.InputContext) -> pa.Table | TablesInTurn:
+        partitions = context.asset_partitions_def if context.has_asset_partitions else None
+        keys: Sequence[str | None] = context.asset_partition_keys if context.has_asset_partitions else [None]
+        wanted = context.definition_metadata or {}
+        paths: dict[str, Path] = {}
+        missing = []
+        for key in keys:
+            partition = partition_path(partitions, key)
+            if wanted.get("init") is not None and partition[-1] != wanted["init"]:
+                continue
+            path = self._path(context.asset_key, partition)
+            if path.exists():
+                paths["/".join(partition)] = path
+            else:
+                missing.append("/".join(partition) or "the table")
+        if not paths or (missing and not wanted.get("allow_missing")):
+            name = "/".join(context.asset_key.path)
+            raise FileNotFoundError(
+                f"{name}: {', '.join(missing) or 'no partition'} not in {self.root}; materialise {name} first"
+            )
+        # before the tables are read: what is replaced in between then counts as changed
+        versions = {partition: _version(path) for partition, path in paths.items()}
+        if wanted.get("in_turn"):
+            return TablesInTurn(tuple(paths.values()), versions)
+        tables = [read_table(path).replace_schema_metadata(None) for path in paths.values()]
+        return as_input(pa.concat_tables(tables, promote_options="permissive"), versions)
+
+
+def _version(path: Path) -> Version:
+    """What the file's footer says it is; of a table put there by hand, its content."""
+    made = origin(path) or Origin()
+    return Version(made.data or digest(read_table(path)), made.method)

@@ -1,0 +1,97 @@
+"""Where everything lies below the data folder.
+
+Belongs here: names of folders and files. Does not belong here: reading or writing any of them.
+
+    raw/<survey>/                                             what a survey delivers
+    surveys/<survey>.yaml                                     a user's surveys
+    surveys/<survey>_artefacts.csv                            a person's review of the proposed artefact regions
+    surveys/<survey>_clusters.csv                             what a person says of the clusters
+    surveys/versions/<survey>_artefacts/*.csv                 every version of the review that the explorer saved
+    labels/<survey>/*.csv                                     labels that a person puts there to be imported
+    labels/<survey>/imported/                                 those that were, and what was wrong in them
+    labels/<survey>/zooniverse.yaml                           what the answers of a Zooniverse export mean
+    labels/<survey>/events/*.parquet                          people's labels as events, see `storage.label_events`
+    labels/<survey>/rankings/*.parquet                        rankings that people saw, see `explorer.rankings`
+    weights/                                                  weights that were fetched or put there by hand
+    lake/<survey>/<asset>.parquet                             a table
+    lake/<survey>/deliveries.parquet                          what a look at the survey's drop found
+    lake/<survey>/.withdrawn/                                 what was made of deliveries that are gone
+    lake/<survey>/<asset>/<partition>.parquet                 a partitioned table (batch before init)
+    lake/<survey>/pixels/<batch>/                             decoded cutouts
+    lake/<survey>/checkpoints/<init>/<recipe>/epoch_020.safetensors
+    lake/<survey>/figures/<name>.png                          beside it .pdf and .json of the paper's figures
+    lake/<survey>/worksheets/<init>.csv                       templates of what a person may say of the clusters
+    lake/benchmarks/performance/<stage>.parquet               what the benchmarks measured, see docs/performance.md
+    figures/index.html                                        the page of all figures
+    galaxy.duckdb                                             the read model
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from galaxy_assets.settings.survey import data_root
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below one data folder."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "Layout":
+        """Below $GALAXY_ASSETS_DATA, else ./data."""
+        return cls(data_root())
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "weights"
+
+    @property
+    def surveys(self) -> Path:
+        return self.root / "surveys"
+
+    def labels(self, survey: str) -> Path:
+        return self.root / "labels" / survey
+
+    @property
+    def lake(self) -> Path:
+        return self.root / "lake"
+
+    @property
+    def read_model(self) -> Path:
+        return self.root / "galaxy.duckdb"
+
+    def table(self, survey: str, asset: str, *partition: str) -> Path:
+        """File of one table; `partition` is empty, (batch,), (init,) or (batch, init)."""
+        return (
+            self.lake.joinpath(survey, asset, *partition[:-1], f"{partition[-1]}.parquet")
+            if partition
+            else (self.lake / survey / f"{asset}.parquet")
+        )
+
+    def pixels(self, survey: str) -> Path:
+        return self.lake / survey / "pixels"
+
+    def checkpoints(self, survey: str) -> Path:
+        return self.lake / survey / "checkpoints"
+
+    def figure(self, survey: str, *name: str) -> Path:
+        return self.lake / survey / "figures" / f"{'_'.join(name)}.png"
+
+    @property
+    def figures_page(self) -> Path:
+        return self.root / "figures" / "index.html"
+
+    def artefact_review(self, survey: str) -> Path:
+        return self.surveys / f"{survey}_artefacts.csv"
+
+    def cluster_worksheet(self, survey: str) -> Path:
+        return self.surveys / f"{survey}_clusters.csv"
+
+    def worksheet_template(self, survey: str, init: str) -> Path:
+        return self.lake / survey / "worksheets" / f"{init}.csv"

@@ -1,0 +1,200 @@
+"""Decoded cutouts, memory-mapped: every image is decoded once and the source files are not touched again.
+
+Belongs here: the files of pixels and the resumable filling of them. Does not belong here: how a cutout is made.
+
+    <folder>/<batch>/cutouts.npy        uint8 (N, size, size, channels), row i belongs to row i of the `cutouts` table
+    <folder>/<batch>/size_064.npy       the same at a network's input size, made when first asked for
+    <folder>/<batch>/content.json       number, shape and fingerprint of what it was made from
+    <folder>/.<batch>.building/         the same while it is being filled, with the finished chunks' rows
+"""
+
+import fcntl
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.tables import read_table, write_table
+
+log = logging.getLogger(__name__)
+
+Chunk = Callable[[range], tuple[np.ndarray, pa.Table]]
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """A cutout (H, H, C) at a network's input size, uint8 (size, size, C)."""
+    import cv2
+
+    if size == len(image):
+        return image
+    kernel = cv2.INTER_AREA if size < len(image) else cv2.INTER_CUBIC
+    resized = cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=kernel)
+    return resized.reshape(size, size, image.shape[2])
+
+
+@dataclass(frozen=True)
+class PixelStore:
+    """The cutouts of one survey, a folder per batch."""
+
+    folder: Path
+
+    def fill(
+        self, batch: str, *, n: int, shape: tuple[int, int, int], fingerprint: str, make: Chunk, chunk: int = 256
+    ) -> pa.Table:
+        """Fill a batch chunk by chunk and return the chunks' tables as one.
+
+        Parameters
+        ----------
+        n : number of cutouts.
+        shape : (size, size, channels) of one cutout.
+        fingerprint : of all that decides the pixels. A filling that was interrupted is taken up after its last whole
+            chunk if the fingerprint is the same, else begun anew; a finished one of that fingerprint is not redone.
+        make : called with a range of rows; returns uint8 (len(rows), *shape) and a table of len(rows) rows.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # two processes filling one batch (the main job and a click in the UI) would swap each other's files away
+        with (self.folder / f".{batch}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self._fill(batch, n, shape, fingerprint, make, chunk)
+
+    def _fill(
+        self, batch: str, n: int, shape: tuple[int, int, int], fingerprint: str, make: Chunk, chunk: int
+    ) -> pa.Table:
+        content = {"n": n, "shape": list(shape), "fingerprint": fingerprint, "chunk": chunk}
+        final, building = self.folder / batch, self.folder / f".{batch}.building"
+        if self._content(final) == content:
+            return self._rows(final)
+        if self._content(building) != content:
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir(parents=True)
+            np.lib.format.open_memmap(building / "cutouts.npy", mode="w+", dtype=np.uint8, shape=(n, *shape)).flush()
+            with replacing(building / "content.json") as partial:
+                partial.write_text(json.dumps(content), encoding="utf-8")
+        pixels = np.lib.format.open_memmap(building / "cutouts.npy", mode="r+")
+        for start in range(0, n, chunk):
+            ledger = building / "rows" / f"{start:09d}.parquet"
+            rows = range(start, min(start + chunk, n))
+            if ledger.exists():
+                continue
+            block, table = make(rows)
+            drawn = block.reshape(len(rows), -1).any(axis=1)  # empty rows stay holes of a sparse file
+            pixels[np.arange(rows.start, rows.stop)[drawn]] = block[drawn]
+            pixels.flush()
+            # the rows are written last: their file says that the pixels before them are on disk
+            write_table(table, ledger)
+            log.info("%s: %d of %d cutouts", batch, rows.stop, n)
+        del pixels
+        shutil.rmtree(final, ignore_errors=True)
+        building.rename(final)
+        return self._rows(final)
+
+    @staticmethod
+    def _content(folder: Path) -> dict | None:
+        path = folder / "content.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    @staticmethod
+    def _rows(folder: Path) -> pa.Table:
+        return pa.concat_tables([read_table(path) for path in sorted((folder / "rows").glob("*.parquet"))])
+
+    def fingerprint(self, batches: Sequence[str]) -> str:
+        """What the pixels of these batches were made from, as one string. Raises FileNotFoundError, see `read`."""
+        contents = []
+        for batch in batches:
+            content = self._content(self.folder / batch)
+            if content is None:
+                raise self._missing(batch)
+            contents.append(f"{batch}:{content['fingerprint']}")
+        return ",".join(contents)
+
+    def check(self, fingerprints: Mapping[str, str]) -> None:
+        """Raise FileNotFoundError unless the pixels of each batch are those that its ledger names.
+
+        Rows of the ledger are rows of the pixels; between a new filling and its ledger they are not.
+        """
+        for batch, expected in fingerprints.items():
+            if self.fingerprint([batch]) != f"{batch}:{expected}":
+                raise FileNotFoundError(
+                    f"the pixels of batch {batch!r} in {self.folder} are newer than the table `cutouts`; "
+                    "materialise `cutouts` for that batch again"
+                )
+
+    def _missing(self, batch: str) -> FileNotFoundError:
+        return FileNotFoundError(f"no pixels of batch {batch!r} in {self.folder}; materialise `cutouts` for that batch")
+
+    def read(self, batch: str, size: int | None = None) -> np.memmap:
+        """Memory map, uint8 (N, size, size, channels); at another size than stored it is resized once and kept.
+
+        Raises FileNotFoundError where the batch's cutouts were not made.
+        """
+        stored = self.folder / batch / "cutouts.npy"
+        if not stored.exists():
+            raise self._missing(batch)
+        pixels = _map_one(stored)
+        if size is None or size == pixels.shape[1]:
+            return pixels
+        resized = self.folder / batch / f"size_{size:03d}.npy"
+        if not resized.exists():
+            with replacing(resized) as partial:
+                out = np.lib.format.open_memmap(
+                    partial, mode="w+", dtype=np.uint8, shape=(len(pixels), size, size, pixels.shape[3])
+                )
+                for i, image in enumerate(pixels):
+                    out[i] = resize(image, size)
+                out.flush()
+                del out
+        return _map_one(resized)
+
+    def of(self, cutouts: pa.Table, size: int | None = None) -> "PixelStack":
+        """The pixels of a ledger's batches: row i of the table is row i of the stack.
+
+        Raises FileNotFoundError, see `check` and `read`.
+        """
+        fingerprints = dict(zip(cutouts["batch"].to_pylist(), cutouts["pixels"].to_pylist(), strict=True))
+        self.check(fingerprints)
+        return self.stack(list(fingerprints), size)
+
+    def stack(self, batches: Sequence[str], size: int | None = None) -> "PixelStack":
+        """Several batches as one array-like, in the order given."""
+        return PixelStack(tuple(self.read(batch, size) for batch in batches))
+
+
+@dataclass(frozen=True)
+class PixelStack:
+    """Memory maps end to end: `stack[indices]` gathers uint8 (len(indices), size, size, channels)."""
+
+    parts: tuple[np.memmap, ...]
+
+    def __reduce__(self) -> tuple:
+        # another process maps the same files instead of being sent the pixels
+        return _map, ([str(part.filename) for part in self.parts],)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.parts[0].shape[1:])
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        indices = np.asarray(indices)
+        starts = np.cumsum([0, *map(len, self.parts)])
+        part = np.searchsorted(starts, indices, side="right") - 1
+        out = np.empty((len(indices), *self.shape[1:]), np.uint8)
+        for i in np.unique(part):
+            out[part == i] = self.parts[i][indices[part == i] - starts[i]]
+        return out
+
+
+def _map_one(path: Path | str) -> np.memmap:
+    return np.lib.format.open_memmap(path, mode="r")
+
+
+def _map(paths: Sequence[str]) -> PixelStack:
+    return PixelStack(tuple(map(_map_one, paths)))

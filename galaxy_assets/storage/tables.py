@@ -1,0 +1,104 @@
+"""Tables of the lake: Parquet files that are whole or absent, and what identifies their content.
+
+Belongs here: reading, writing and fingerprinting one table. Does not belong here: which table goes where
+(`layout`), how Dagster passes tables between assets (`io_manager`).
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.provenance import Version
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write `table` to `path` as zstd Parquet, whole or not at all.
+
+    Vectors are stored as streams of their bytes, which are read faster and take less room than a dictionary of floats
+    that are all different.
+    """
+    import pyarrow.parquet as pq
+
+    lists = [field for field in table.schema if pa.types.is_fixed_size_list(field.type)]
+    vectors = [field.name for field in lists if field.type.value_type == pa.float32()]
+    others: Any = [name for name in table.column_names if name not in vectors]  # the stubs know no list
+    with replacing(path) as partial:
+        pq.write_table(
+            table,
+            partial,
+            compression="zstd",
+            use_dictionary=others,
+            column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in vectors} or None,
+        )
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one Parquet file, or these columns of it; its folders' names are not read as partition columns."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path).read(columns)
+
+
+def digest(table: pa.Table) -> str:
+    """First 16 hex digits of the sha256 of a table's schema and values; independent of chunking and of metadata."""
+    sha = hashlib.sha256()
+
+    class Sink:
+        closed = False
+
+        def write(self, data: bytes) -> int:
+            sha.update(data)
+            return len(data)
+
+        def flush(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    whole = table.replace_schema_metadata(None).combine_chunks()
+    with pa.ipc.new_stream(pa.PythonFile(Sink(), mode="w"), whole.schema) as stream:
+        stream.write_table(whole)
+    return sha.hexdigest()[:16]
+
+
+def vectors_to_column(vectors: np.ndarray) -> pa.FixedSizeListArray:
+    """(N, D) floats as a FixedSizeList<float32>[D] column of N rows."""
+    flat = np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
+
+
+def column_to_vectors(column: pa.ChunkedArray) -> np.ndarray:
+    """A FixedSizeList<float32>[D] column of N rows as a (N, D) float32 array."""
+    width = column.type.list_size
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, width)
+
+
+def beside(table: pa.Table, other: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
+    """The columns of `table` and then those of `other`, or the named ones of them; row for row."""
+    for name in other.column_names if names is None else names:
+        table = table.append_column(name, other[name])
+    return table
+
+
+@dataclass(frozen=True)
+class TablesInTurn:
+    """The partitions of a table as files that are read one after the other: memory is that of the largest; with their
+    versions, as of other inputs."""
+
+    paths: tuple[Path, ...]
+    versions: Mapping[str, Version]
+
+    def vectors(self) -> Iterator[np.ndarray]:
+        """The column `vector` of each file, (n, D) float32."""
+        for path in self.paths:
+            yield column_to_vectors(read_table(path, ["vector"])["vector"])
+
+    def select(self, names: Sequence[str]) -> pa.Table:
+        """These columns of all files, as one table."""
+        return pa.concat_tables([read_table(path, names) for path in self.paths], promote_options="permissive")

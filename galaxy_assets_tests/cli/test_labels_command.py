@@ -1,0 +1,89 @@
+"""`labels` on the command line: what is given, listed, taken back and standing."""
+
+import csv
+import getpass
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from galaxy_assets.cli import app
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import Origin, with_origin
+from galaxy_assets.storage.tables import write_table
+from galaxy_assets_tests.deliveries.test_label_files import zooniverse
+
+
+@pytest.fixture
+def layout(tmp_path, monkeypatch) -> Layout:
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    layout = Layout(tmp_path)
+    write_table(pa.table({"galaxy_id": ["a", "b"]}), layout.table("mirabest", "catalogue", "b1"))
+    return layout
+
+
+def labels(*words: object) -> tuple[int, str]:
+    ran = CliRunner().invoke(app, ["labels", *map(str, words)])
+    return ran.exit_code, ran.output
+
+
+def test_a_score_carries_who_gave_it_and_what_they_saw(layout):
+    ranking, model = pa.table({"rank": [1]}), pa.table({"component": [0]})
+    code, event = labels("add", "mirabest", "a", "--score", 4, "--note", "tail")
+    assert code == 0
+    write_table(with_origin(ranking, Origin(data="v7")), layout.table("mirabest", "anomaly_ranking"))
+    write_table(with_origin(model, Origin(data="v3")), layout.table("mirabest", "pca_model", "imagenet"))
+    assert labels("add", "mirabest", "b", "--label", "ring", "--who", "ben")[0] == 0
+    first, second = LabelLog(layout.labels("mirabest")).read().to_pylist()
+    assert (first["event"], first["who"], first["score"], first["note"]) == (
+        event.strip(),
+        getpass.getuser(),
+        4,
+        "tail",
+    )
+    assert first["ranking_seen"] is None and first["source"] == "cli"
+    assert (second["kind"], second["label"], second["ranking_seen"]) == ("class", "ring", "v7")
+    assert second["model_seen"] == "v3"
+
+
+def test_an_unknown_galaxy_is_refused_unless_forced(layout):
+    code, output = labels("add", "mirabest", "zz", "--score", 1)
+    assert code == 1 and "zz is not among the 2 galaxies in the catalogue of mirabest" in output
+    assert not layout.labels("mirabest").exists()
+    assert labels("add", "mirabest", "zz", "--score", 1, "--force")[0] == 0
+    for wrong in (("a",), ("a", "--score", 1, "--label", "x"), ("a", "--score", 6)):
+        assert labels("add", "mirabest", *wrong)[0] == 2
+    assert labels("add", "nosuch", "a", "--score", 1)[0] == 2
+    assert LabelLog(layout.labels("mirabest")).read().num_rows == 1
+
+
+def test_import_list_undo_and_standing(layout, tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text("galaxy_id,score,who,time\na,4,ann,2026-01-01T00:00Z\na,1,ben,2026-01-02T00:00Z\nb,9,ann,\n")
+    code, output = labels("import", "mirabest", own)
+    assert code == 1 and "2 labels are new, 0 were there already" in output and "line 4: score 9" in output
+    zoo = zooniverse(tmp_path / "zoo.csv", (1, "cat", "Yes"), subject={"#objid": "b"})
+    assert labels("import", "mirabest", zoo)[0] == 2
+    assert labels("import", "mirabest", zoo, "--answer", "Yes")[0] == 2
+    assert labels("import", "mirabest", zoo, "--answer", "Yes=8")[0] == 2
+    code, output = labels("import", "mirabest", zoo, "--task", "T0", "--answer", "Yes=5", "--answer", "Ring=ring")
+    assert code == 0 and "1 labels are new" in output
+    lines = labels("list", "mirabest", "--who", "ben")[1].splitlines()
+    assert len(lines) == 2 and lines[1].endswith("ben  csv  a: score 1")
+    undone = labels("undo", "mirabest", lines[1].split()[0], "--note", "slip")
+    assert undone[0] == 0 and "takes back" in labels("list", "mirabest")[1]
+    assert labels("undo", "mirabest", "nosuch")[0] == 2
+    assert "a  4.00  1  -  people" in labels("standing", "mirabest")[1]
+    before = labels("standing", "mirabest", "--until", "2026-01-02")[1].splitlines()
+    assert before[1:] == [], "what was imported later was not known then, whenever it was said"
+    recorded = LabelLog(layout.labels("mirabest")).read()["recorded"][0].as_py()
+    then = labels("standing", "mirabest", "--until", recorded.isoformat())[1].splitlines()
+    assert then[1:] == ["a  2.50  2  -  people"]
+    assert labels("standing", "mirabest", "--until", "soon")[0] == 2
+    assert labels("standing", "mirabest", "--csv", tmp_path / "s.csv")[0] == 0
+    with (tmp_path / "s.csv").open() as stream:
+        assert [(r["galaxy_id"], r["score"], r["n_people"]) for r in csv.DictReader(stream)] == [
+            ("a", "4", "1"),
+            ("b", "5", "1"),
+        ]

@@ -1,0 +1,68 @@
+"""The commands `survey new` and `survey list` on a folder as people have it."""
+
+import numpy as np
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from galaxy_assets.cli import app
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets_tests.conftest import draw
+
+
+def test_a_folder_nobody_prepared_becomes_a_survey(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    rng, rows = np.random.default_rng(0), ["file name,what,comment"]
+    for i in range(60):
+        folder = tmp_path / "my images" / ("", "Field 1", "Field 2/deep er")[i % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = "pair" if i % 12 == 0 else ("round", "long")[i % 2]
+        suffix = ("png", "JPG", "jpeg")[i % 3]
+        Image.fromarray(draw(kind, rng)).save(folder / f"obj {i}.{suffix}")
+        rows.append(f"obj {i}.{suffix},{kind},")
+    (tmp_path / "my images" / "broken.png").write_bytes(b"not an image")
+    (tmp_path / "my images" / "old scan.tif").write_bytes(b"II")
+    (tmp_path / "classes.csv").write_text("\n".join(rows))
+
+    runner = CliRunner()
+    command = ["survey", "new", "mine", "--images", "my images", "--labels", "classes.csv", "--label-column", "what"]
+    made = runner.invoke(app, command)
+    assert made.exit_code == 0, made.output
+    assert "galaxy-assets run mine" in made.output and "broken.png: neither PNG nor JPEG" in made.output
+    assert "1 of 62 images have a format that image_folder does not read" in made.output
+
+    survey = load_surveys()["mine"]
+    assert survey.source.path == str(tmp_path / "my images") and survey.source.id_column == "file name"
+    assert survey.anomaly.labels == ("pair",) and not survey.cutout.grey
+    assert [one.name for one in survey.evaluation.classes] == ["long", "round"]
+    reader = open_reader(survey.source, tmp_path / "data" / "raw")
+    found = [row for batch in reader.batches() for row in reader.catalogue(batch).to_pylist()]
+    assert reader.batches() == ["Field_1", "Field_2", "images"]
+    assert len(found) == 61 and [r["galaxy_id"] for r in found if r["problem"]] == ["broken"]
+    assert {r["galaxy_id"]: r["label"] for r in found}["obj 12"] == "pair"
+
+    path = tmp_path / "data" / "surveys" / "mine.yaml"
+    assert len(yaml.safe_load(path.read_text())) > 8 and path.read_text().count("\n  # ") > 10
+    again = runner.invoke(app, command)
+    assert again.exit_code == 2 and "is not overwritten" in " ".join(again.output.replace("│", " ").split())
+    listed = runner.invoke(app, ["survey", "list"]).output
+    assert f"{tmp_path / 'my images'}: 3 deliveries" in listed
+    assert "simulated by its first run" in listed and "no delivery there" in listed
+    assert not (tmp_path / "data" / "raw").exists()
+
+
+def test_a_list_of_surveys_copies_nothing_from_an_address(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    (tmp_path / "far" / "b1").mkdir(parents=True)
+    Image.fromarray(draw("round", np.random.default_rng(0))).save(tmp_path / "far" / "b1" / "a.png")
+    (tmp_path / "surveys").mkdir()
+    far = {"name": "far", "title": "Far", "description": "Elsewhere."}
+    source = {"reader": "image_folder", "path": f"file://{tmp_path}/far"}
+    (tmp_path / "surveys" / "far.yaml").write_text(yaml.safe_dump(far | {"source": source}))
+    runner = CliRunner()
+    assert f"copied from file://{tmp_path}/far by its first run" in runner.invoke(app, ["survey", "list"]).output
+    assert not (tmp_path / "raw" / "far").exists()
+    open_reader(load_surveys(tmp_path)["far"].source, tmp_path / "raw")
+    assert f"{tmp_path / 'raw' / 'far'}: 1 delivery" in runner.invoke(app, ["survey", "list"]).output

@@ -1,0 +1,296 @@
+"""A folder that nobody prepared: what is measured, which settings follow, and the file that is written."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+from PIL import Image
+
+from galaxy_assets.deliveries.onboarding.inspect import inspect, inspect_labels
+from galaxy_assets.deliveries.onboarding.propose import (
+    as_yaml,
+    cautions,
+    refuse_name,
+    settings_for,
+    table_of,
+    write_survey,
+)
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.science.cutouts import cut
+from galaxy_assets.settings.survey import CutoutSettings, Survey, SurveyError
+
+RNG = np.random.default_rng(0)
+
+
+def blobs(side: int, *centres: tuple[float, float], width: float, noise: float = 3, sky: float = 20) -> np.ndarray:
+    """uint8 (side, side) with a round blob at each (x, y) from the middle."""
+    y, x = np.mgrid[:side, :side] - side // 2
+    light = sum(np.exp(-0.5 * ((x - cx) ** 2 + (y - cy) ** 2) / width**2) for cx, cy in centres)
+    return np.clip(sky + 180 * light + RNG.normal(0, noise, (side, side)) * (noise > 0), 0, 255).astype(np.uint8)
+
+
+def fill(folder: Path, images: list[np.ndarray], colour: bool = False) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        shown = np.stack([image, image // 2, image // 3], axis=2) if colour else image
+        Image.fromarray(shown).save(folder / f"g{i:02d}.png")
+    return folder
+
+
+def proposed(folder: Path, **options) -> dict:
+    """The settings proposed for a folder, as `section.key`."""
+    found = inspect(folder)
+    return {s.key: s.value for s in settings_for("mine", found, options.get("labels"), options.get("resnet18", False))}
+
+
+def test_every_file_is_counted_and_only_a_sample_is_decoded(tmp_path):
+    fill(tmp_path / "a b", [blobs(64, (0, 0), width=4) for _ in range(12)])
+    fill(tmp_path / "images", [blobs(64, (0, 0), width=4) for _ in range(8)], colour=True)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "x.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("n")
+    found = inspect(tmp_path, sample=5, seed=1)
+    assert (found.suffixes, found.deliveries) == (Counter({".png": 20, ".txt": 1}), ["a_b", "images"])
+    assert len(found.files) == 20 and found.sample == found.types["uint8"] == 5
+    assert found.sampled() == inspect(tmp_path, sample=5, seed=1).sampled()
+    assert found.sampled() != inspect(tmp_path, sample=5, seed=2).sampled()
+    everything = inspect(tmp_path)
+    assert everything.kinds == {"one band": 12, "colour": 8} and everything.widths == [64] * 20
+    # `images` is one delivery among others here, so the survey must not take it for the place of all images
+    assert everything.source.images == "." and inspect(tmp_path / "images").source.images == "."
+
+
+def test_a_folder_that_has_all_its_images_in_images_keeps_that(tmp_path):
+    fill(tmp_path / "images" / "first", [blobs(64, (0, 0), width=4)])
+    fill(tmp_path / "images" / "second", [blobs(64, (0, 0), width=4)])
+    found = inspect(tmp_path)
+    assert (found.source.images, found.deliveries) == ("images", ["first", "second"])
+
+
+def test_unreadable_constant_and_saturated_images_are_counted(tmp_path):
+    star = np.full((64, 64), 255, np.uint8)
+    star[:40] = blobs(64, (0, 0), width=4)[:40]
+    fill(tmp_path, [blobs(64, (0, 0), width=4), np.full((64, 64), 7, np.uint8), star])
+    (tmp_path / "text.png").write_text("404")
+    (tmp_path / "tiny.png").write_bytes((fill(tmp_path / "x", [np.eye(4, dtype=np.uint8)]) / "g00.png").read_bytes())
+    found = inspect(tmp_path)
+    assert dict(found.unreadable) == {
+        "text.png": "neither PNG nor JPEG",
+        "tiny.png": "4 x 4 pixels; the smallest side is 16",
+        "x/g00.png": "4 x 4 pixels; the smallest side is 16",
+    }
+    assert (found.saturated, found.framing.outcomes["blank"]) == (1, 1)
+    assert "50% of the images looked at cannot be read" in " ".join(cautions(found, None))
+    assert ("constant", "1 of 3 images") in table_of(found)
+
+
+def test_headers_say_planes_scale_and_position(tmp_path):
+    wcs = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0, "CRPIX1": 30.0, "CRPIX2": 30.0}
+    pixels = blobs(60, (0, 0), width=4).astype(np.float32)
+    headers = [wcs | {"CDELT1": -5e-4, "CDELT2": 5e-4, "BUNIT": "Jy/beam"}, {"RA": 150.0, "DEC": 2.0}, {}]
+    for i, header in enumerate(headers):
+        fits.PrimaryHDU(pixels, fits.Header(header)).writeto(tmp_path / f"{i}.fits")
+    fits.PrimaryHDU(np.stack([pixels] * 5), fits.Header({"BANDS": "ugriz"})).writeto(tmp_path / "5.fits")
+    found = inspect(tmp_path)
+    assert found.source.reader == "fits_folder" and found.headers is not None
+    assert found.headers.scales == pytest.approx([1.8])
+    assert found.headers.planes == {1: 3, 5: 1} and found.headers.types == {"float32": 4}
+    assert found.headers.positions == {"WCS": 1, "RA, DEC": 1, "none": 2}
+    assert found.unreadable == [("5.fits", "5 planes of bands ugriz; expected one plane, or the three of grz")]
+
+
+def test_what_cannot_be_a_survey_is_an_error_with_a_remedy(tmp_path):
+    with pytest.raises(SurveyError, match="no such folder; give the folder"):
+        inspect(tmp_path / "nosuch")
+    (tmp_path / "scan.tif").write_bytes(b"II")
+    with pytest.raises(SurveyError, match=r"no image in it.*\.png.*convert"):
+        inspect(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(SurveyError, match=r"none of 1 images can be read, for instance a.png: empty file"):
+        inspect(tmp_path)
+    fill(tmp_path, [np.full((64, 64), 7, np.uint8)])
+    with pytest.raises(SurveyError, match="every image looked at is one constant value"):
+        inspect(tmp_path)
+
+
+def test_clear_central_sources_are_cut_as_the_paper_does(tmp_path):
+    settings = proposed(fill(tmp_path, [blobs(200, (0, 0), width=6) for _ in range(10)], colour=True))
+    assert settings["cutout.method"] == "sigma_clip" and settings["cutout.grey"] is False
+    assert 64 <= settings["cutout.size"] < 120
+
+
+def test_sources_that_fill_their_frames_keep_them(tmp_path):
+    settings = proposed(fill(tmp_path, [blobs(100, (0, 0), width=30) for _ in range(10)], colour=True))
+    assert settings["cutout.method"] == "whole" and settings["cutout.size"] == 100
+
+
+def test_lobes_in_one_band_are_framed_together(tmp_path):
+    doubles = [blobs(150, (0, 0), (-30, 0), (30, 0), width=3) for _ in range(10)]
+    settings = proposed(fill(tmp_path, doubles))
+    assert (settings["cutout.method"], settings["cutout.source"]) == ("flux_radius", "all")
+    assert settings["cutout.grey"] is True
+    reader = open_reader(inspect(tmp_path).source, tmp_path)
+    cutout = CutoutSettings(**{k.removeprefix("cutout."): v for k, v in settings.items() if k.startswith("cutout.")})
+    box = cut(reader.image("g00.png"), cutout).box
+    assert box is not None and box[0] < 75 - 30 and box[2] > 75 + 30
+
+
+def test_faint_sources_get_a_fixed_box_as_wide_as_those_found(tmp_path):
+    sky = [blobs(150, width=1) for _ in range(6)]
+    seen = [blobs(150, (0, 0), width=6) for _ in range(4)]
+    settings = proposed(fill(tmp_path, [*sky, *seen], colour=True))
+    assert settings["cutout.method"] == "central"
+    assert 30 <= settings["cutout.central_pixels"] <= 90
+
+
+def test_skies_set_to_zero_do_not_make_good_images_blank(tmp_path):
+    aside = [blobs(150, (40, 40), width=1.5, noise=0, sky=0) for _ in range(10)]
+    settings = proposed(fill(tmp_path / "zero", aside))
+    assert settings["cutout.method"] == "whole" and settings["artefacts.blank_fraction"] == 0.999
+    assert "artefacts.blank_fraction" not in proposed(fill(tmp_path / "sky", [blobs(150, (0, 0), width=6)] * 10))
+
+
+def test_the_recipe_follows_the_number_of_images(tmp_path):
+    found = inspect(fill(tmp_path, [blobs(400, (0, 0), width=40) for _ in range(4)], colour=True))
+
+    def recipe(n: int, resnet18: bool) -> dict:
+        found.files = found.files[:4] * (n // 4)
+        return {s.key: s.value for s in settings_for("mine", found, None, resnet18)}
+
+    handful, few, many = recipe(8, False), recipe(400, False), recipe(40_000, True)
+    assert (handful["recipe.batch_size"], handful["mixture.components"]) == (2, 2) and "recipe.batch_size" not in few
+    assert (few["recipe.preset"], few["recipe.backbone"], few["recipe.image_size"]) == (
+        "small",
+        "tf_efficientnet_lite0",
+        96,
+    )
+    assert few["start_weights"] == ["imagenet"] and few["mixture.components"] == 10
+    assert (many["recipe.preset"], many["recipe.backbone"], many["recipe.image_size"]) == ("paper", "resnet18", 300)
+    assert many["start_weights"] == ["random", "imagenet"] and "mixture.components" not in many
+
+
+@pytest.fixture
+def hundred(tmp_path) -> Path:
+    return fill(tmp_path / "pictures", [blobs(40, (0, 0), width=3)] * 100)
+
+
+def labelled(folder: Path, classes: list[str], **columns) -> Path:
+    path = folder.parent / "classes.csv"
+    names = ["name", "kind", *columns]
+    rows = [
+        [f"g{i:02d}.png", label, *(str(values[i]) for values in columns.values())] for i, label in enumerate(classes)
+    ]
+    path.write_text("\n".join(",".join(row) for row in [names, *rows]))
+    return path
+
+
+def test_common_classes_judge_and_the_rarest_is_sought(hundred):
+    table = labelled(
+        hundred,
+        ["spiral"] * 50 + ["round"] * 30 + ["edge_on"] * 11 + ["ring"] * 5 + ["Don't know"] * 2 + ["star_or_artifact"],
+    )
+    labels = inspect_labels(inspect(hundred), table)
+    assert (labels.source.id_column, labels.source.label_column) == ("name", "kind")
+    assert (labels.named, labels.missing) == (99, 0)
+    settings = proposed(hundred, labels=labels)
+    assert [c["name"] for c in settings["evaluation.classes"]] == ["spiral", "round", "edge_on"]
+    assert settings["evaluation.maximum_per_class"] == 11
+    assert settings["anomaly.labels"] == ["ring"]
+
+
+def test_two_classes_of_one_size_hold_no_anomaly(hundred):
+    settings = proposed(
+        hundred, labels=inspect_labels(inspect(hundred), labelled(hundred, ["FRI"] * 49 + ["FRII"] * 51))
+    )
+    assert [c["name"] for c in settings["evaluation.classes"]] == ["FRII", "FRI"]
+    assert "anomaly.labels" not in settings
+
+
+def test_positions_in_a_table_are_used_and_unclear_columns_asked_for(hundred):
+    found = inspect(hundred)
+    table = labelled(hundred, ["a"] * 100, RA=range(100), Dec=[1] * 100)
+    said = inspect_labels(found, table).source
+    assert (said.ra_column, said.dec_column, said.label_column) == ("RA", "Dec", "kind")
+    row = open_reader(said, hundred).catalogue("images").slice(7, 1).to_pylist()[0]
+    assert (row["galaxy_id"], row["ra"], row["dec"], row["label"]) == ("g07", 7, 1, "a")
+    table = labelled(hundred, ["a"] * 100, size=range(100))
+    with pytest.raises(SurveyError, match="which column holds the classes.*kind, size.*--label-column"):
+        inspect_labels(found, table)
+    assert inspect_labels(found, table, label_column="kind").classes == {"a": 100}
+    table.write_text("name,kind\nother,a\n")
+    with pytest.raises(SurveyError, match="no column names an image of .*such as g00; it has name, kind.*--id-column"):
+        inspect_labels(found, table)
+
+
+def test_no_name_of_a_file_or_class_ends_its_comment(hundred, tmp_path):
+    evil = "x\u2028name: evil\x85title: evil"
+    (hundred / f"{evil}.png").write_bytes(b"")
+    (hundred / "line\nname: evil.png").write_bytes(b"")
+    table = tmp_path / "classes.csv"
+    rows = [f'g{i:02d},"{label}"' for i, label in enumerate([f"{evil}: ring"] * 60 + ["{a: [" + "\nb"] * 30)]
+    table.write_text("id,label\n" + "\n".join(rows), encoding="utf-8")
+    found = inspect(hundred)
+    assert len(found.unreadable) == 2 and all(text.isprintable() for _, text in table_of(found))
+    labels = inspect_labels(found, table)
+    text = as_yaml(settings_for("mine", found, labels, False), found, labels)
+    survey = Survey.model_validate(yaml.safe_load(text))
+    assert survey.name == "mine" and survey.title == "Mine"
+    assert [one.labels for one in survey.evaluation.classes] == [(f"{evil}: ring",), ("{a: [\nb",)]
+
+
+def test_a_survey_file_is_never_overwritten(hundred, tmp_path):
+    found = inspect(hundred)
+    path = tmp_path / "surveys" / "mine.yaml"
+    refuse_name("mine", tmp_path)
+    survey = write_survey(path, settings_for("mine", found, None, False), found, None)
+    assert survey.source == found.source
+    before = path.read_text()
+    assert all(line.lstrip().startswith("#") or ":" in line or "- " in line for line in before.splitlines())
+    with pytest.raises(SurveyError, match="mine.yaml exists and is not overwritten"):
+        write_survey(path, [], found, None)
+    with pytest.raises(SurveyError, match="mine.yaml exists and is not overwritten"):
+        refuse_name("mine", tmp_path)
+    assert path.read_text() == before and [p.name for p in path.parent.iterdir()] == ["mine.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("My Survey", "cannot name a survey"), ("main", "reserved"), ("gz_decals", "already"), ("../x", "cannot name")],
+)
+def test_names_are_those_of_the_model(tmp_path, name, says):
+    with pytest.raises(SurveyError, match=says):
+        refuse_name(name, tmp_path)
+
+
+def test_real_optical_images_with_labels(real_data):
+    found = inspect(real_data / "sdss_gz1" / "images", sample=40)
+    labels = inspect_labels(found, real_data / "sdss_gz1" / "labels.csv")
+    settings = {s.key: s.value for s in settings_for("mine", found, labels, False)}
+    assert (settings["source.reader"], settings["source.id_column"]) == ("image_folder", "objid")
+    assert (labels.named, labels.missing) == (3302, 0)
+    assert [c["name"] for c in settings["evaluation.classes"]] == [
+        "elliptical",
+        "edge_on",
+        "spiral_anticlockwise",
+        "spiral_clockwise",
+    ]
+    assert settings["anomaly.labels"] == ["merger"]
+    assert (settings["cutout.method"], settings["cutout.grey"], settings["recipe.preset"]) == (
+        "sigma_clip",
+        False,
+        "small",
+    )
+
+
+def test_real_radio_and_optical_fits(real_data):
+    radio = inspect(real_data / "mirabest_fits")
+    assert radio.headers is not None and radio.headers.scales == pytest.approx([1.8] * 10)
+    settings = {s.key: s.value for s in settings_for("mine", radio, None, False)}
+    assert settings["cutout.grey"] is True and settings["cutout.method"] == "flux_radius"
+    optical = inspect(real_data / "decals_fits")
+    assert optical.headers is not None and optical.headers.bands == {"grz": 4}
+    assert [file for file, _ in optical.unreadable] == ["example_incomplete.fits"]
+    assert optical.kinds == {"colour": 3}

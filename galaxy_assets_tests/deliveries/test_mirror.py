@@ -1,0 +1,190 @@
+"""Surveys at an address: what is copied, when it is copied anew, and what becomes of what is gone."""
+
+import logging
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from galaxy_assets.deliveries import mirror
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.settings.survey import Source, SurveyError, read_survey
+from galaxy_assets_tests.deliveries.test_drop import png, put_zip
+
+
+@pytest.fixture(params=["file", "memory"])
+def site(request, tmp_path, monkeypatch):
+    """An address to put files at, as a fsspec file system's folder."""
+    monkeypatch.setattr(mirror, "_PAUSE", 0)
+    folder = tmp_path / "elsewhere" if request.param == "file" else Path("/galaxy_assets_tests/survey")
+    files = fsspec.filesystem(request.param)
+    yield Site(files, f"{request.param}://{folder}", folder)
+    monkeypatch.undo()
+    if files.exists(str(folder)):
+        files.rm(str(folder), recursive=True)
+
+
+class Site:
+    """A folder at an address."""
+
+    def __init__(self, files, address: str, folder: Path):
+        self.files, self.address, self.folder = files, address, folder
+
+    def put(self, name: str, data: bytes) -> None:
+        self.files.makedirs(str((self.folder / name).parent), exist_ok=True)
+        self.files.pipe_file(str(self.folder / name), data)
+
+    def remove(self, name: str) -> None:
+        self.files.rm_file(str(self.folder / name))
+
+
+def opened(site: Site, raw: Path, **settings):
+    return open_reader(Source(**{"reader": "image_folder", "path": site.address, "mirror": "far"} | settings), raw)
+
+
+def times(raw: Path) -> dict[str, int]:
+    return {
+        path.relative_to(raw / "far").as_posix(): path.stat().st_ctime_ns
+        for path in (raw / "far").rglob("*")
+        if path.is_file() and not path.relative_to(raw / "far").parts[0].startswith(".")
+    }
+
+
+def test_a_survey_at_an_address_is_read_like_any_other(site, tmp_path):
+    site.put("images/b1/a.png", png(1))
+    site.put("images/b2/deep/b.png", png(2))
+    site.put("labels.csv", b"id,label\na,ring\n")
+    site.put("images/b1/.hidden.png", b"")
+    reader = opened(site, tmp_path / "raw", labels="labels.csv")
+    assert reader.batches() == ["b1", "b2"]
+    (row,) = reader.catalogue("b1").to_pylist()
+    assert (row["galaxy_id"], row["label"], row["file"]) == ("a", "ring", "images/b1/a.png")
+    assert reader.image(row["file"]).shape == (24, 28, 3)
+    assert set(times(tmp_path / "raw")) == {"images/b1/a.png", "images/b2/deep/b.png", "labels.csv"}
+
+
+def test_only_what_changed_is_copied_anew(site, tmp_path):
+    for name in ("b1/a.png", "b1/b.png"):
+        site.put(name, png(1))
+    before = [one.snapshot for one in opened(site, tmp_path).deliveries()]
+    copied = times(tmp_path)
+    assert [one.snapshot for one in opened(site, tmp_path).deliveries()] == before and times(tmp_path) == copied
+    site.put("b1/b.png", png(2))
+    site.put("b2/c.png", png(3))
+    (tmp_path / "far/b1/a.png").write_bytes(b"short")  # what is not as it was copied is copied again
+    reader = opened(site, tmp_path)
+    assert reader.batches() == ["b1", "b2"] and reader.image("b1/a.png").shape == (24, 28, 3)
+    assert (tmp_path / "far/b1/b.png").read_bytes() == png(2)
+    copied = times(tmp_path)
+    site.put("b1/b.png", png(4))
+    opened(site, tmp_path)
+    assert {name for name, time in times(tmp_path).items() if copied[name] != time} == {"b1/b.png"}
+
+
+def test_what_is_gone_there_is_set_aside_and_that_is_said(site, tmp_path, caplog):
+    for name in ("b1/a.png", "b2/b.png"):
+        site.put(name, png(1))
+    opened(site, tmp_path)
+    (tmp_path / "far/mine.csv").write_text("a person's own file")
+    site.remove("b2/b.png")
+    assert opened(site, tmp_path).batches() == ["b1"]
+    assert "1 files are no longer there, b2/b.png for one; they go to" in caplog.text
+    (gone,) = (tmp_path / "far/.gone").rglob("*.png")
+    assert gone.read_bytes() == png(1) and gone.parts[-2:] == ("b2", "b.png")
+    assert (tmp_path / "far/mine.csv").exists() and not (tmp_path / "far/b2").exists()
+
+
+def test_a_copy_that_stopped_goes_on_and_leaves_nothing_half(site, tmp_path, monkeypatch):
+    for i in range(20):
+        site.put(f"b1/{i:02}.png", png(i))
+    copy = type(site.files).get_file
+    asked = []
+
+    def stalls(self, path, *args, **kwargs):
+        asked.append(path)
+        if len(asked) == 12:
+            raise OSError("connection lost")
+        return copy(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(type(site.files), "get_file", stalls)
+    with pytest.raises(SurveyError, match="connection lost; run again to go on from here"):
+        opened(site, tmp_path)
+    done = times(tmp_path)
+    assert done and not [name for name in done if "partial" in name]
+    assert len(opened(site, tmp_path).catalogue("b1")) == 20
+    assert len(asked) < 12 + 20
+
+
+def test_an_address_that_cannot_be_reached_is_an_error_only_at_first(site, tmp_path, monkeypatch, caplog):
+    site.put("b1/a.png", png(1))
+
+    def unreachable(self, *args, **kwargs):
+        raise ConnectionError("no route to host")
+
+    find = type(site.files).find
+    monkeypatch.setattr(type(site.files), "find", unreachable)
+    with pytest.raises(SurveyError, match="cannot be listed: no route to host; correct `source.path`"):
+        opened(site, tmp_path)
+    monkeypatch.setattr(type(site.files), "find", find)
+    opened(site, tmp_path)
+    monkeypatch.setattr(type(site.files), "find", unreachable)
+    assert opened(site, tmp_path).batches() == ["b1"]
+    assert "no route to host; what was copied before is used" in caplog.text
+
+
+def test_an_empty_address_sets_nothing_aside(site, tmp_path):
+    site.put("b1/a.png", png(1))
+    opened(site, tmp_path)
+    site.remove("b1/a.png")
+    with pytest.raises(SurveyError, match="there is no file; correct `source.path`"):
+        opened(site, tmp_path)
+    assert set(times(tmp_path)) == {"b1/a.png"}
+
+
+def test_a_folder_that_holds_something_else_is_not_touched(site, tmp_path):
+    site.put("b1/a.png", png(1))
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/mine.csv").write_text("a person's own file")
+    with pytest.raises(SurveyError, match="holds something else; move it away, or name another folder"):
+        opened(site, tmp_path)
+    (tmp_path / "far/mine.csv").unlink()
+    opened(site, tmp_path)
+    with pytest.raises(SurveyError, match="holds the copy of .* and not of"):
+        opened(site, tmp_path, path=site.address + "/b1")
+
+
+def test_an_address_is_not_asked_again_within_a_minute(site, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(mirror, "_PAUSE", 3600)
+    site.put("b1/a.png", png(1))
+    opened(site, tmp_path)
+    site.put("b2/b.png", png(1))
+    assert opened(site, tmp_path).batches() == ["b1"]
+    monkeypatch.setattr(mirror, "_PAUSE", 0)
+    assert opened(site, tmp_path).batches() == ["b1", "b2"]
+
+
+def test_one_file_at_an_address_is_a_delivery(site, tmp_path):
+    site.put("b1.zip", put_zip(tmp_path / "b1.zip").read_bytes())
+    assert opened(site, tmp_path / "raw", path=f"{site.address}/b1.zip").batches() == ["b1"]
+
+
+def test_an_address_that_fsspec_does_not_know_is_an_error(tmp_path):
+    with pytest.raises(SurveyError, match="nosuch://x cannot be listed: Protocol not known"):
+        open_reader(Source(reader="image_folder", path="nosuch://x", mirror="far"), tmp_path)
+    with pytest.raises(SurveyError, match="name it in `source.mirror`"):
+        open_reader(Source(reader="image_folder", path="memory://x"), tmp_path)
+
+
+def test_a_survey_is_mirrored_to_a_folder_of_its_name(tmp_path):
+    path = tmp_path / "mine.yaml"
+    start = "name: mine\ntitle: t\ndescription: d\nsource: {reader: image_folder, path: "
+    path.write_text(start + "'s3://bucket/x'}\n")
+    assert read_survey(path).source.mirror == "mine"
+    path.write_text(start + "'s3://bucket/x', mirror: other}\n")
+    assert read_survey(path).source.mirror == "other"
+    path.write_text(start + "/data/x}\n")
+    assert read_survey(path).source.mirror is None
+    path.write_text(start + "'s3://bucket/x', mirror: ../x}\n")
+    with pytest.raises(SurveyError, match="source.mirror"):
+        read_survey(path)

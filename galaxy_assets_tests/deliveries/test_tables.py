@@ -1,0 +1,228 @@
+"""Tables a person brings along: the same catalogue whatever the format, exact ids, units, and what is refused."""
+
+import csv
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.deliveries.readers.tables import Entry, read_entries
+from galaxy_assets.settings.survey import Source, SurveyError, read_survey
+
+FORMATS = ["csv", "parquet", "fits", "vot", "ecsv"]
+WITH_TYPES = FORMATS[1:]
+OBJIDS = [587722952767439450, 587722952767439451, 587722953303916935]
+
+
+def write(folder: Path, suffix: str, columns: dict[str, list], units: dict[str, str] | None = None) -> Path:
+    """A table of Python values, None where there is none, as programs of the trade write it."""
+    path = folder / f"table.{suffix}"
+    if suffix == "csv":
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            rows = zip(*columns.values(), strict=True)
+            csv.writer(stream).writerows([list(columns), *(["" if v is None else v for v in row] for row in rows)])
+    elif suffix == "parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        table = Table()
+        for name, values in columns.items():
+            filler = next((value for value in values if value is not None), "")
+            filled = [filler if value is None else value for value in values]
+            table[name] = MaskedColumn(filled, mask=[v is None for v in values], unit=(units or {}).get(name))
+        table.write(path, format={"fits": "fits", "vot": "votable", "ecsv": "ascii.ecsv"}[suffix], overwrite=True)
+    return path
+
+
+def put(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(path)
+
+
+def source(**settings) -> Source:
+    return Source.model_validate({"reader": "image_folder", "path": ".", "labels": "table"} | settings)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_format_gives_the_same_catalogue(tmp_path, suffix):
+    for objid in OBJIDS:
+        put(tmp_path / f"images/{objid}.png")
+    columns = {
+        "objid": [*OBJIDS, None],
+        "class": ["spiral", None, "ring", "lost"],
+        "ra": [10.5, 20.25, None, 1.0],
+        "dec": [-0.5, 41.0, 3.0, 1.0],
+    }
+    path = write(tmp_path, suffix, columns, {"ra": "deg"})
+    asked = source(labels=path.name, id_column="objid", label_column="class", ra_column="ra", dec_column="dec")
+    table = open_reader(asked, tmp_path).catalogue("images")
+    assert table.select(["galaxy_id", "label", "ra", "dec", "problem"]).to_pylist() == [
+        {"galaxy_id": str(OBJIDS[0]), "label": "spiral", "ra": 10.5, "dec": -0.5, "problem": None},
+        {"galaxy_id": str(OBJIDS[1]), "label": None, "ra": 20.25, "dec": 41.0, "problem": None},
+        {"galaxy_id": str(OBJIDS[2]), "label": "ring", "ra": None, "dec": None, "problem": None},
+    ]
+
+
+@settings(max_examples=25)
+@given(
+    st.one_of(
+        st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=4),
+        st.lists(st.text("aZ019_+-.", min_size=1, max_size=20), min_size=1, max_size=4),
+    )
+)
+def test_ids_come_back_digit_by_digit(ids):
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in FORMATS:
+            path = write(Path(folder), suffix, {"id": ids})
+            entries = read_entries(path, source(label_column=None))
+            assert entries == [Entry(str(one), None, None, None) for one in ids], suffix
+
+
+def test_unsigned_ids_above_the_signed_range_are_exact(tmp_path):
+    ids = np.array([2**64 - 1, 2**63 + 1], np.uint64)
+    pq.write_table(pa.table({"id": ids}), tmp_path / "t.parquet")
+    Table({"id": ids}).write(tmp_path / "t.fits")
+    for name in ("t.parquet", "t.fits"):
+        entries = read_entries(tmp_path / name, source(label_column=None))
+        assert [entry.name for entry in entries] == ["18446744073709551615", "9223372036854775809"]
+
+
+@pytest.mark.parametrize("suffix", WITH_TYPES)
+def test_decimal_numbers_are_no_ids(tmp_path, suffix):
+    path = write(tmp_path, suffix, {"id": [float(OBJIDS[0]), 2.0]})
+    with pytest.raises(SurveyError, match=rf"table.{suffix}: column id holds double.*15 digits.*`source.id_column`"):
+        read_entries(path, source(label_column=None))
+
+
+@pytest.mark.parametrize("written", ["5.8772295276743942e+17", "587722952767439488.0"])
+def test_text_that_went_through_decimal_numbers_is_no_id(tmp_path, written):
+    path = write(tmp_path, "csv", {"id": [written, None]})
+    with pytest.raises(SurveyError, match="lost their last digits"):
+        read_entries(path, source(label_column=None))
+    mixed = write(tmp_path, "csv", {"id": [written, "ngc_1275"]})
+    assert [entry.name for entry in read_entries(mixed, source(label_column=None))] == [written, "ngc_1275"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_missing_column_is_named_with_those_there_are(tmp_path, suffix):
+    path = write(tmp_path, suffix, {"objid": [1], "class_name": ["a"]})
+    with pytest.raises(
+        SurveyError, match=rf"table.{suffix}: no column id, label; it has objid, class_name. Correct `source.id_column`"
+    ):
+        read_entries(path, source())
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, "fits.gz", "xml", "votable", "fit"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe<VOTABLE>", b"SIMPLE  ="])
+def test_a_file_that_is_no_table_is_one_error_that_names_it(tmp_path, suffix, content):
+    path = tmp_path / f"table.{suffix}"
+    with pytest.raises(SurveyError, match="table.*cannot be read as an? .*correct `source.labels`"):
+        read_entries(path, source())
+    path.write_bytes(content)
+    with pytest.raises(SurveyError, match=rf"table.{suffix}: (cannot be read as an? |no column id)"):
+        read_entries(path, source())
+
+
+def test_classes_are_text_or_whole_numbers(tmp_path):
+    columns = {"id": ["a", "b"], "code": [3, None], "gap": [3.0, float("nan")], "p": [0.5, 0.1], "yes": [True, None]}
+    path = write(tmp_path, "parquet", columns)
+    labels = {c: [e.label for e in read_entries(path, source(label_column=c))] for c in ("code", "gap", "yes")}
+    assert labels == {"code": ["3", None], "gap": ["3", None], "yes": ["True", None]}
+    with pytest.raises(SurveyError, match="column p holds double values; a class is text.*`source.label_column`"):
+        read_entries(path, source(label_column="p"))
+
+
+@pytest.mark.parametrize("suffix", ["vot", "ecsv", "parquet"])
+@pytest.mark.parametrize("unit", ["hourangle", "h"])
+def test_hours_become_degrees(tmp_path, suffix, unit):
+    table = Table({"id": ["a"], "ra": [1.5], "dec": [30.0]}, units={"ra": unit, "dec": "arcmin"})
+    table.write(tmp_path / f"t.{suffix}", format={"vot": "votable", "ecsv": "ascii.ecsv"}.get(suffix, suffix))
+    asked = source(label_column=None, ra_column="ra", dec_column="dec")
+    (entry,) = read_entries(tmp_path / f"t.{suffix}", asked)
+    assert (entry.ra, entry.dec) == pytest.approx((22.5, 0.5))
+
+
+@pytest.mark.parametrize(("unit", "ra"), [("hourangle", 22.5), ("hours", 22.5), ("deg", 1.5), ("degrees", 1.5)])
+def test_units_of_fits_columns_are_taken_as_people_write_them(tmp_path, unit, ra):
+    columns = [
+        fits.Column("id", "2A", array=["a"]),
+        fits.Column("ra", "D", unit=unit, array=[1.5]),
+        fits.Column("dec", "D", array=[-3.0]),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "t.fits")
+    (entry,) = read_entries(tmp_path / "t.fits", source(label_column=None, ra_column="ra", dec_column="dec"))
+    assert (entry.ra, entry.dec) == pytest.approx((ra, -3))
+
+
+def test_a_unit_that_is_no_angle_and_text_that_is_no_number_are_refused(tmp_path):
+    asked = source(label_column=None, ra_column="ra", dec_column="dec")
+    path = write(tmp_path, "vot", {"id": ["a"], "ra": [1.0], "dec": [1.0]}, {"ra": "pix"})
+    with pytest.raises(SurveyError, match="column ra has the unit 'pix', which is no angle.*`source.ra_column`"):
+        read_entries(path, asked)
+    path = write(tmp_path, "csv", {"id": ["a"], "ra": [1.0], "dec": ["-01:30:00"]})
+    with pytest.raises(SurveyError, match="column dec holds '-01:30:00'.*write it in degrees.*`source.dec_column`"):
+        read_entries(path, asked)
+
+
+def test_positions_off_the_sphere_are_unknown_and_said_in_the_log(tmp_path, caplog):
+    path = write(tmp_path, "csv", {"id": ["a", "b", "c"], "ra": [-999, -10, 10], "dec": [-999, 5, 91]})
+    entries = read_entries(path, source(label_column=None, ra_column="ra", dec_column="dec"))
+    assert [(entry.ra, entry.dec) for entry in entries] == [(None, None), (350, 5), (None, None)]
+    assert "2 positions are not on the sphere" in caplog.text
+
+
+def test_an_images_own_position_comes_before_the_tables(tmp_path):
+    wcs = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0, "CRPIX1": 10.5, "CRPIX2": 10.5}
+    scale = {"CDELT1": -1e-4, "CDELT2": 1e-4}
+    for name, header in (("own", wcs | scale), ("none", {})):
+        fits.PrimaryHDU(np.ones((20, 20), np.float32), fits.Header(header)).writeto(tmp_path / f"{name}.fits")
+    write(tmp_path, "csv", {"id": ["own", "none", "gone"], "ra": [1, 2, 3], "dec": [4, 5, 6]})
+    asked = source(reader="fits_folder", labels="table.csv", label_column=None, ra_column="ra", dec_column="dec")
+    reader = open_reader(asked, tmp_path)
+    found = {row["galaxy_id"]: row for row in reader.catalogue("images").to_pylist()}
+    assert (found["own"]["ra"], found["own"]["dec"]) == pytest.approx((150, 2))
+    assert (found["none"]["ra"], found["none"]["dec"]) == (2, 5)
+    assert "gone" not in found and reader.labelled()["ra"].to_pylist() == [1, 2, 3]
+
+
+def test_rows_kept_elsewhere_are_not_fetched(tmp_path):
+    Table({"id": ["secret"]}).write(tmp_path / "rows.fits")
+    path = tmp_path / "t.vot"
+    path.write_text(
+        '<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>'
+        '<FIELD name="id" datatype="char" arraysize="*"/><DATA><FITS extnum="1">'
+        f'<STREAM href="file://{tmp_path}/rows.fits"/></FITS></DATA></TABLE></RESOURCE></VOTABLE>'
+    )
+    with pytest.raises(SurveyError, match="its rows are at file://.*save it with its rows inside"):
+        read_entries(path, source(label_column=None))
+
+
+def test_nothing_in_a_table_is_executed(tmp_path):
+    trace = tmp_path / "executed"
+    path = write(tmp_path, "ecsv", {"id": ["a"]})
+    header = path.read_text().replace("# schema:", "# meta: META\n# schema:")
+    path.write_text(header.replace("META", f"{{note: [{trace}]}}"))
+    assert read_entries(path, source(label_column=None))[0].name == "a"
+    path.write_text(header.replace("META", f"{{note: !!python/object/apply:os.mkdir [{trace}]}}"))
+    with pytest.raises(SurveyError, match="cannot be read as an ECSV table"):
+        read_entries(path, source(label_column=None))
+    assert not trace.exists()
+
+
+def test_columns_of_a_position_go_together_and_need_a_table(tmp_path):
+    path = tmp_path / "mine.yaml"
+    start = "name: mine\ntitle: t\ndescription: d\nsource: {reader: image_folder, path: x, "
+    path.write_text(start + "labels: l.csv, ra_column: ra}\n")
+    with pytest.raises(SurveyError, match="ra_column and dec_column go together"):
+        read_survey(path)
+    path.write_text(start + "dec_column: dec, ra_column: ra}\n")
+    with pytest.raises(SurveyError, match="columns of `labels`"):
+        read_survey(path)

@@ -1,0 +1,168 @@
+"""The paper's figures as assets: what they show, what they say where they cannot be made, and the page of them all."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from typer.testing import CliRunner
+
+from galaxy_assets.cli import app
+from galaxy_assets.cli.figures import write_figures_page
+from galaxy_assets.figures.curves import variance
+from galaxy_assets.orchestration.assets.paper_figures import FIGURES, NotApplicable, PaperFigure, Shown, View, _publish
+from galaxy_assets.orchestration.declaration import Lake
+from galaxy_assets.science import votes
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table
+from galaxy_assets_tests.conftest import TINY
+
+SHOW = {figure.name: figure.show for figure in FIGURES}
+DRAWN = {f"figure_{n:02d}" for n in (1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15)}
+
+
+def notes(world) -> dict[str, dict]:
+    folder = Layout(world.root).figure("tiny", "x").parent
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+def test_every_figure_and_table_of_the_paper_is_there():
+    assert sorted(SHOW) == [*(f"figure_{n:02d}" for n in range(1, 16)), "table_1", "table_2"]
+
+
+def test_each_is_drawn_with_a_caption_or_says_why_not(world):
+    found = notes(world)
+    assert set(found) == set(SHOW)
+    for name, note in found.items():
+        png = Layout(world.root).figure("tiny", name)
+        assert png.exists() == png.with_suffix(".pdf").exists() == note["drawn"]
+        assert bool(note["caption"]) != bool(note["reason"])
+        if note["drawn"]:
+            assert png.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    assert {name for name, note in found.items() if note["drawn"]} >= DRAWN
+    assert "no volunteers' votes" in found["figure_07"]["reason"]
+
+
+def test_where_a_figure_cannot_be_made_its_table_is_empty_with_the_same_columns(world):
+    (figure,) = (f for f in FIGURES if f.name == "figure_07")
+    table = read_table(Layout(world.root).table("tiny", "figure_07"))
+    assert table.num_rows == 0 and table.schema.equals(figure.columns)
+    made = read_table(Layout(world.root).table("tiny", "figure_03"))
+    assert made.num_rows and made.column_names == ["init", "epoch", "features", "mean", "std", "n"]
+
+
+def test_a_figure_no_longer_applicable_leaves_no_stale_picture(world, tmp_path):
+    view = View(world.survey, Lake(root=str(tmp_path)), None)
+    figure = PaperFigure("figure_99", "A figure", "0", {}, pa.schema([]), (), lambda view: None)
+    png = view.lake.layout.figure("tiny", "figure_99")
+    drawn = Shown([], variance(np.array([0.9]), 1), "A caption.", {"n": 3, "unknown": float("nan")})
+    metadata = _publish(view, figure, drawn)
+    assert metadata["preview"].value.startswith("![") and metadata["n"] == 3
+    assert png.exists() and png.with_suffix(".pdf").exists()
+    note = json.loads(png.with_suffix(".json").read_text())
+    assert note["numbers"] == {"n": 3, "unknown": None} and note["reason"] is None
+    _publish(view, figure, Shown([], None, "", {"not applicable": "no votes"}))
+    assert [path.name for path in png.parent.iterdir()] == ["figure_99.json"]
+    assert json.loads(png.with_suffix(".json").read_text())["reason"] == "no votes"
+
+
+def test_the_same_figure_gives_the_same_print(tmp_path):
+    from galaxy_assets.figures.save import save_for_print
+
+    first, second = (save_for_print(variance(np.array([0.9]), 1), tmp_path / f"{i}.pdf") for i in (1, 2))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def voted(rows: list[dict[str, tuple[int, ...]]]) -> pa.Table:
+    """A volunteer table of campaign 1 and 2 in normal form, from the votes for each answer of some questions."""
+    table = []
+    for i, row in enumerate(rows):
+        galaxy: dict = {"iauname": f"g{i}"}
+        for question in votes.TREES["1_and_2"]:
+            counts = row.get(question.name, (0,) * len(question.answers))
+            total = sum(counts)
+            galaxy[question.total_column] = total
+            for answer, n in zip(question.answers, counts, strict=True):
+                galaxy[f"{question.name}_{answer}"] = n
+                galaxy[f"{question.name}_{answer}_fraction"] = n / total if total else None
+        table.append(galaxy)
+    return votes.normalise(pa.Table.from_pylist(table), "1_and_2")
+
+
+def test_violins_hold_galaxies_above_the_papers_thresholds_and_no_artefact_clusters(world):
+    featured, smooth, half = (8, 32, 0), (32, 8, 0), (20, 20, 0)
+    rows = [
+        {"smooth-or-featured": featured, "disk-edge-on": (6, 4), "merging": (1, 0, 0, 19)},
+        {"smooth-or-featured": featured, "disk-edge-on": (9, 0)},  # nine votes: not counted
+        {"smooth-or-featured": half, "disk-edge-on": (5, 5), "merging": (0, 0, 0, 20)},  # half: merging alone counts
+        {"smooth-or-featured": smooth, "how-rounded": (2, 2, 16), "disk-edge-on": (10, 0)},
+        {"smooth-or-featured": (1, 8, 0)},  # nine votes
+        {"smooth-or-featured": featured, "disk-edge-on": (2, 18)},  # in the cluster of artefacts
+    ]
+    labels = pa.table({"galaxy_id": [f"g{i}" for i in range(6)], "cluster": [0, 0, 1, 1, 0, 2]})
+    summary = pa.table({"cluster": [0, 1, 2], "artefact": [False, False, True]})
+    shown = SHOW["figure_07"](View(world.survey, Lake(root="/nonexistent"), None), voted(rows), labels, summary)
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in shown.table.to_pylist():
+        found.setdefault((row["panel"].split(":")[0], row["cluster"]), []).append(round(row["fraction"], 3))
+    assert {k: sorted(v) for k, v in found.items()} == {
+        ("smooth-or-featured", "all"): [0.2, 0.5, 0.8, 0.8, 0.8],
+        ("smooth-or-featured", "0"): [0.8, 0.8],
+        ("smooth-or-featured", "1"): [0.2, 0.5],
+        ("how-rounded", "all"): [0.8],
+        ("how-rounded", "1"): [0.8],
+        ("disk-edge-on", "all"): [0.1, 0.6],
+        ("disk-edge-on", "0"): [0.6],
+        ("merging", "all"): [0.95, 1.0],
+        ("merging", "0"): [0.95],
+        ("merging", "1"): [1.0],
+    }
+    assert shown.numbers["clusters left out"] == 1
+
+
+def test_recall_without_baselines_leaves_them_null(world):
+    table = read_table(Layout(world.root).table("tiny", "anomaly_recall"))
+    kept = table.select(["rank", "found", "random", "perfect"])
+    shown = SHOW["figure_08"](View(world.survey, Lake(root=str(world.root)), None), kept)
+    assert shown.table["isolation_forest"].null_count == table.num_rows
+    assert shown.table["found"].to_pylist() == table["found"].to_pylist()
+    with pytest.raises(NotApplicable, match="no true anomaly"):
+        SHOW["figure_08"](View(world.survey, Lake(root=str(world.root)), None), kept.slice(0, 0))
+
+
+def test_comparison_of_starts_holds_only_evaluated_galaxies_and_the_clusters_accuracy(world):
+    layout = Layout(world.root)
+    table = read_table(layout.table("tiny", "figure_15"))
+    subset = read_table(layout.table("tiny", "evaluation_subset"))
+    assert pc.unique(table["init"]).to_pylist() == ["random", "imagenet"], "in the survey's order; one start failed"
+    for init in ("random", "imagenet"):
+        own = table.filter(pc.equal(table["init"], init))
+        assert sorted(own["galaxy_id"].to_pylist()) == sorted(subset["galaxy_id"].to_pylist())
+        summary = read_table(layout.table("tiny", "cluster_summary", init))
+        assert set(own["cluster_accuracy"].to_pylist()) == {summary["accuracy_overall"][0].as_py()}
+    assert "Not there: demo optical." in notes(world)["figure_15"]["caption"]
+
+
+def test_first_query_stands_in_the_middle_of_its_neighbours(world):
+    table = read_table(Layout(world.root).table("tiny", "figure_11")).to_pylist()
+    assert len(table) == TINY["similarity"]["neighbours"] + 1
+    (query,) = (row for row in table if row["rank"] == 0)
+    assert query["galaxy_id"] == query["query_id"] and query["position"] == 2
+    assert [row["rank"] for row in table if row["rank"]] == [1, 2, 3]
+
+
+def test_the_page_links_pictures_that_exist_and_tells_the_reasons(world, tmp_path, monkeypatch):
+    import re
+    from urllib.parse import unquote
+
+    path = write_figures_page([world.survey], Layout(world.root))
+    html = path.read_text()
+    links = [unquote(link) for link in re.findall(r'(?:src|href)="(\.\.[^"]+)"', html)]
+    assert len(links) >= 3 * len(DRAWN)
+    assert all((path.parent / link).resolve().is_file() for link in links)
+    assert "Not applicable: the survey has no volunteers" in html and "Neurons in projection layer" in html
+    assert "<td>D1</td>" in html
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    empty = CliRunner().invoke(app, ["figures"])
+    assert empty.exit_code == 1 and "make demo" in empty.output

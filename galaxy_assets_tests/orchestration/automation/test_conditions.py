@@ -1,0 +1,180 @@
+"""What follows a delivery by itself, tick by tick: the automation conditions evaluated as the sensor does, and what
+they request run through the real I/O manager."""
+
+import itertools
+import shutil
+from collections import Counter
+from datetime import UTC, datetime
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.lake import connect
+from galaxy_assets.lake.replay import past_ranking
+from galaxy_assets.orchestration.automation.deliveries import register
+from galaxy_assets.orchestration.automation.lock import main_job_of
+from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import digest, read_table
+
+PER_BATCH = {
+    *("catalogue", "image_history", "cutouts", "pretrained_features", "artefact_evidence", "artefact_map"),
+    *("clean_galaxies", "embeddings", "pca_features", "cluster_labels", "umap", "batch_drift", "anomaly_scores"),
+}
+AT_ONCE = {"anomaly_ranking", "similar_galaxies"}
+
+
+class Automated:
+    """A tiny survey that was run once with one delivery, and a sensor's cursor."""
+
+    def __init__(self, root):
+        self.root, self.layout, self.instance = root, Layout(root), dg.DagsterInstance.ephemeral()
+        self.images = root / "raw/tiny/images"
+        self.survey, self.defs, self.cursor = load_surveys(root)["tiny"], build_defs(root), None
+
+    def run(self) -> list[in_process.Outcome]:
+        return list(in_process.run_survey(self.defs, self.survey, self.instance, self.root))
+
+    def deliver(self) -> None:
+        (self.root / "later").rename(self.images / "second")
+
+    def tick(self) -> Counter:
+        """A look at the drop, one evaluation, and the runs it requests; returns how often each asset's partition was
+        requested."""
+        register(self.survey, self.instance, self.layout)
+        answer = dg.evaluate_automation_conditions(
+            defs=self.defs,
+            instance=self.instance,
+            cursor=self.cursor,
+            asset_selection=dg.AssetSelection.key_prefixes("tiny"),
+        )
+        self.cursor = answer.cursor
+        wanted = sorted(
+            (key.path[-1], partition)
+            for key in self.defs.resolve_asset_graph().get_all_asset_keys()
+            if key.path[0] == "tiny"
+            for partition in answer.get_requested_partitions(key)
+        )
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        for partition, group in itertools.groupby(sorted(wanted, key=lambda w: str(w[1])), key=lambda w: w[1]):
+            keys = [dg.AssetKey(["tiny", asset]) for asset, _ in group]
+            job.execute_in_process(
+                asset_selection=keys, partition_key=partition, instance=self.instance, raise_on_error=False
+            )
+        return Counter(wanted)
+
+    def until_idle(self) -> Counter:
+        total: Counter = Counter()
+        for _ in range(12):
+            requested = self.tick()
+            if not requested:
+                return total
+            total += requested
+        raise AssertionError(f"still requesting: {requested}")
+
+    def digests(self, batch: str) -> dict[str, str]:
+        files = (self.layout.lake / "tiny").glob(f"[!.]*/**/{batch}*")
+        tables = [f for f in [*files, *(self.layout.lake / "tiny").glob(f"[!.]*/{batch}/*.parquet")] if f.is_file()]
+        return {str(f): digest(read_table(f)) for f in tables if f.suffix == ".parquet" and "pixels" not in str(f)}
+
+
+@pytest.fixture
+def automated(untrained, tmp_path) -> Automated:
+    return Automated(shutil.copytree(untrained, tmp_path / "data"))
+
+
+def test_a_second_delivery_flows_and_the_first_is_left_alone(automated):
+    assert automated.until_idle() == Counter(), "after the main job nothing starts by itself"
+    before = automated.digests("first")
+    assert len(before) == len(PER_BATCH)
+    automated.deliver()
+    ran = automated.until_idle()
+    assert set(ran.values()) == {1}, "nothing is made twice"
+    assert {asset for asset, partition in ran if partition is not None} == PER_BATCH
+    assert {partition for _, partition in ran} == {"second", "second|imagenet", None}
+    assert {asset for asset, partition in ran if partition is None} == AT_ONCE
+    assert automated.digests("first") == before
+    with connect_to(automated) as lake:
+        ranked = lake.sql("select batch, count(*) from tiny.anomaly_ranking group by 1 order by 1").fetchall()
+    assert ranked == [("first", 36), ("second", 36)]
+    # what is left for the night, or for `run`: tables over the whole survey, and nothing of a batch or a model
+    left = {a for o in automated.run() if o.status == "done" for a in o.assets}
+    assert not left & (PER_BATCH | AT_ONCE) and not any(name.endswith(("_model", "_checkpoints")) for name in left)
+    assert {"results", "evaluation_subset", "figure_09"} <= left
+
+
+def connect_to(automated: Automated):
+    from galaxy_assets.lake import read_model
+
+    read_model.publish(automated.layout)
+    return connect(automated.root)
+
+
+def test_a_corrected_image_is_made_anew_in_its_batch_alone(automated):
+    automated.deliver()
+    automated.until_idle()
+    before = automated.digests("second")
+    (automated.images / "first/first_00.png").write_bytes((automated.images / "first/first_01.png").read_bytes())
+    (automated.images / "first/first_35.png").unlink()
+    ran = automated.until_idle()
+    assert {partition for _, partition in ran} == {"first", "first|imagenet", None}
+    assert automated.digests("second") == before
+    history = read_table(automated.layout.table("tiny", "image_history", "first")).to_pylist()
+    states = {(row["galaxy_id"], row["state"]) for row in history}
+    assert {("first_00", "replaced"), ("first_00", "present"), ("first_35", "removed")} <= states
+    ranked = read_table(automated.layout.table("tiny", "anomaly_ranking"))["galaxy_id"].to_pylist()
+    assert "first_35" not in ranked and "first_00" in ranked
+
+
+def test_a_persons_score_ranks_anew_and_makes_nothing_else(automated):
+    from galaxy_assets.storage.label_events import LabelLog
+
+    ranking = automated.layout.table("tiny", "anomaly_ranking")
+    before, then = read_table(ranking), datetime.now(UTC)
+    last = read_table(ranking)["galaxy_id"].to_pylist()[-1]
+    row = {"who": "ann", "kind": "score", "galaxy_id": last, "score": 5, "source": "explorer"}
+    LabelLog(automated.layout.labels("tiny")).append([row])
+    ran = {asset for asset, _ in automated.until_idle()}
+    assert ran == {"label_events", "anomaly_model", "anomaly_scores", "anomaly_ranking", "similar_galaxies"}
+    rows = {r["galaxy_id"]: r for r in read_table(ranking).to_pylist()}
+    assert rows[last]["scored_by"] == "people" and rows[last]["score"] == 5
+    as_it_was = past_ranking("tiny", then, automated.root)
+    assert as_it_was["galaxy_id"].equals(before["galaxy_id"])
+    assert np.allclose(as_it_was["score"].to_numpy(), before["score"].to_numpy(), atol=1e-9)
+    assert not past_ranking("tiny", datetime.now(UTC), automated.root)["score"].equals(before["score"])
+
+
+def test_a_failure_is_not_repeated_until_something_changed(automated):
+    automated.deliver()
+    broken = automated.layout.artefact_review("tiny")
+    broken.write_text("no,such,columns\n1,2,3\n")
+    first = automated.until_idle()
+    assert first["artefact_regions", None] == 1 and set(first.values()) == {1}
+    assert not {asset for asset, _ in first} & {"clean_galaxies", "embeddings", "anomaly_ranking"}, "they wait"
+    assert automated.until_idle() == Counter()
+    broken.unlink()
+    assert {asset for asset, _ in automated.until_idle()} >= {"clean_galaxies", "anomaly_ranking"}
+
+
+def test_nothing_starts_before_the_first_run_or_beside_the_main_job(tmp_path, automated):
+    automated.deliver()
+    with main_job_of("tiny", automated.layout):
+        assert automated.tick() == Counter()
+        with pytest.raises(RuntimeError, match="another main job"):
+            automated.run()
+    assert automated.tick()
+    automated.layout.table("tiny", "pca_model", "imagenet").unlink()
+    assert automated.tick() == Counter()
+
+
+def test_a_new_delivery_beside_the_tables_leaves_what_was_made_of_others(automated):
+    automated.until_idle()
+    (automated.root / "raw/tiny/other.csv").write_text("a,b\n1,2\n")
+    (automated.root / "raw/tiny/other.parquet").write_bytes(b"")
+    assert automated.until_idle() == Counter(), "only the tables that the survey reads count"
+    labels = automated.root / "raw/tiny/labels.csv"
+    labels.write_text(labels.read_text().replace("first_00,round", "first_00,pair"))
+    assert ("catalogue", "first") in automated.until_idle()

@@ -1,0 +1,188 @@
+"""The rule over a small graph of its own: a table per batch, a model fitted to them, what applies it, and a sum."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated
+from galaxy_assets.orchestration.declaration import FITTED_ON, TRAINED_ON, Lake, result, survey_asset
+from galaxy_assets.orchestration.io_manager import ParquetLake
+from galaxy_assets.settings.survey import Source, Survey
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import Origin, origin, with_origin
+from galaxy_assets.storage.tables import write_table
+
+SURVEY = Survey(name="small", title="Small", description="", source=Source(reader="image_folder", path="small"))
+BATCHES = ["b1", "b2"]
+
+
+class Small(NamedTuple):
+    """The graph at one version of its code, over a data folder; `numbers` is what each batch delivers."""
+
+    root: Path
+    instance: dg.DagsterInstance
+    numbers: dict[str, int]
+    code: str = "1"
+
+    def assets(self) -> list[dg.AssetsDefinition]:
+        @survey_asset(SURVEY, "1_delivery", paper="0", by="batch", version=self.code)
+        def delivered(context: dg.AssetExecutionContext) -> dg.MaterializeResult[pa.Table]:
+            n = self.numbers[context.partition_key] * (1 if self.code == "1" else -1)
+            return result(pa.table({"batch": [context.partition_key], "n": [n]}))
+
+        @survey_asset(SURVEY, "4_representation", paper="0", reads={"delivered": TRAINED_ON})
+        def trained(delivered: pa.Table) -> dg.MaterializeResult[pa.Table]:
+            return result(pa.table({"n": [max(delivered["n"].to_pylist())]}))
+
+        @survey_asset(SURVEY, "6_structure", paper="0", reads={"delivered": FITTED_ON, "trained": {}})
+        def fitted(delivered: pa.Table, trained: pa.Table) -> dg.MaterializeResult[pa.Table]:
+            return result(pa.table({"n": [sum(delivered["n"].to_pylist())]}))
+
+        @survey_asset(SURVEY, "6_structure", paper="0", by="batch", reads=["delivered", "fitted"])
+        def applied(delivered: pa.Table, fitted: pa.Table) -> dg.MaterializeResult[pa.Table]:
+            return result(pa.table({"n": [delivered["n"][0].as_py() + fitted["n"][0].as_py()]}))
+
+        @survey_asset(SURVEY, "8_results", paper="0", reads=["applied"])
+        def artefact_regions(lake: Lake, applied: pa.Table) -> dg.MaterializeResult[pa.Table]:  # reads a file, too
+            return result(pa.table({"n": [sum(applied["n"].to_pylist())]}))
+
+        return [delivered, trained, fitted, applied, artefact_regions]
+
+    def defs(self) -> dg.Definitions:
+        root = str(self.root)
+        return dg.Definitions(self.assets(), resources={"io_manager": ParquetLake(root=root), "lake": Lake(root=root)})
+
+    def make(self, asset: str, batch: str | None = None) -> None:
+        job = self.defs().resolve_implicit_global_asset_job_def()
+        key = dg.AssetKey(["small", asset])
+        assert job.execute_in_process(asset_selection=[key], partition_key=batch, instance=self.instance).success
+
+    def reasons(self, follow=None, batches=BATCHES) -> dict[str, str]:
+        graph = self.defs().resolve_asset_graph()
+        rule = Outdated(graph, SURVEY, Layout(self.root), batches, follow)
+        found = {}
+        for key in graph.toposorted_asset_keys:
+            for partition in rule.partitions(key):
+                if reason := rule.known(key, partition):
+                    found["/".join([key.path[-1], *partition])] = reason
+        return found
+
+    def waits_for(self, asset: str, *partition: str) -> list[str]:
+        rule = Outdated(self.defs().resolve_asset_graph(), SURVEY, Layout(self.root), BATCHES)
+        waiting = rule.waits_for(dg.AssetKey(["small", asset]), partition)
+        return ["/".join([key.path[-1], *part]) for key, part in waiting]
+
+
+@pytest.fixture
+def small(tmp_path) -> Small:
+    """Everything made, of two batches."""
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("small_batch", BATCHES)
+    graph = Small(tmp_path, instance, {"b1": 1, "b2": 2, "b3": 3})
+    for asset in ("delivered", "trained", "fitted", "applied", "artefact_regions"):
+        for batch in BATCHES if asset in ("delivered", "applied") else [None]:
+            graph.make(asset, batch)
+    return graph
+
+
+def test_what_was_made_is_up_to_date_and_its_file_says_of_what(small):
+    assert small.reasons() == {}
+    made = origin(Layout(small.root).table("small", "fitted"))
+    delivered = {batch: origin(Layout(small.root).table("small", "delivered", batch)) for batch in BATCHES}
+    assert {b: v.data for b, v in made.inputs["delivered"].items()} == {b: o.data for b, o in delivered.items()}
+    assert (made.asset, made.partition, made.code) == ("small/fitted", "", "1")
+
+
+def test_a_new_batch_outdates_no_model_and_what_it_reads_is_waited_for(small):
+    assert small.reasons(batches=[*BATCHES, "b3"]) == {"delivered/b3": "never made", "applied/b3": "never made"}
+    small.instance.add_dynamic_partitions("small_batch", ["b3"])
+    rule_waits = Outdated(small.defs().resolve_asset_graph(), SURVEY, Layout(small.root), [*BATCHES, "b3"]).waits_for(
+        dg.AssetKey(["small", "applied"]), ("b3",)
+    )
+    assert rule_waits == [(dg.AssetKey(["small", "delivered"]), ("b3",))]
+    small.make("delivered", "b3")
+    small.make("applied", "b3")
+    assert small.reasons(batches=[*BATCHES, "b3"]) == {"artefact_regions": "applied changed"}
+
+
+@pytest.mark.parametrize(
+    ("follow", "expected"), [(None, {}), ("refit", {"fitted"}), ("retrain", {"trained", "fitted"})]
+)
+def test_a_model_follows_its_data_only_when_asked(small, follow, expected):
+    batches = [*BATCHES, "b3"]
+    small.instance.add_dynamic_partitions("small_batch", ["b3"])
+    for asset in ("delivered", "applied"):
+        small.make(asset, "b3")
+    small.make("artefact_regions")
+    assert set(small.reasons(follow, batches)) == set(expected)
+
+
+def test_a_corrected_batch_is_made_anew_alone(small):
+    small.numbers["b2"] = 7
+    small.make("delivered", "b2")
+    assert small.reasons() == {"applied/b2": "delivered changed"}
+    assert small.waits_for("artefact_regions") == ["applied/b2"]
+
+
+def test_other_code_that_makes_other_data_reaches_the_model(small):
+    other = small._replace(code="2")
+    assert set(other.reasons()) == {"delivered/b1", "delivered/b2"}
+    for batch in BATCHES:
+        other.make("delivered", batch)
+    remade = "delivered was made anew by other code or settings"
+    assert {name: why for name, why in other.reasons().items() if "/" not in name} == {
+        "trained": remade,
+        "fitted": remade,
+    }
+
+
+def test_a_table_made_again_alike_outdates_nothing(small):
+    Layout(small.root).table("small", "delivered", "b1").unlink()
+    assert small.reasons() == {"delivered/b1": "never made"}, "what reads it may turn out to be up to date"
+    small.make("delivered", "b1")
+    assert small.reasons() == {}
+
+
+def test_another_surveys_checkpoint_concerns_the_start_from_it_alone(tmp_path):
+    survey = SURVEY.model_copy(update={"start_weights": ("imagenet", "demo_optical")})
+    theirs = dg.AssetKey(["demo_optical", "byol_checkpoints"])
+    main = dg.SpecificPartitionsPartitionMapping(["imagenet"])
+
+    @survey_asset(survey, "4_representation", paper="0", by="init", after=[dg.AssetDep(theirs, partition_mapping=main)])
+    def byol_checkpoints(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult[pa.Table]:
+        return result(pa.table({"init": [context.partition_key]}))
+
+    layout, instance = Layout(tmp_path), dg.DagsterInstance.ephemeral()
+    resources = {"io_manager": ParquetLake(root=str(tmp_path)), "lake": Lake(root=str(tmp_path))}
+    graph = dg.Definitions([byol_checkpoints], resources=resources).resolve_asset_graph()
+
+    def told(init: str) -> tuple[str | None, list]:
+        rule = Outdated(graph, survey, layout, BATCHES)
+        return rule.known(byol_checkpoints.key, (init,)), rule.waits_for(byol_checkpoints.key, (init,))
+
+    def trained(n: int) -> None:
+        table = with_origin(pa.table({"n": [n]}), Origin(data=str(n)))
+        write_table(table, layout.table("demo_optical", "byol_checkpoints", "imagenet"))
+
+    assert told("imagenet") == (NEVER_MADE, []) and told("demo_optical") == (NEVER_MADE, [(theirs, ())])
+    trained(1)
+    assert told("demo_optical") == (NEVER_MADE, [])
+    for init in survey.start_weights:
+        dg.materialize([byol_checkpoints], partition_key=init, instance=instance, resources=resources)
+    assert told("imagenet") == told("demo_optical") == (None, [])
+    trained(2)
+    assert told("imagenet") == (None, []) and told("demo_optical")[0] == "demo_optical/byol_checkpoints changed"
+
+
+def test_a_persons_file_is_seen(small):
+    review = Layout(small.root).artefact_review("small")
+    review.parent.mkdir()
+    review.write_text("x0,y0\n")
+    assert small.reasons() == {"artefact_regions": "review changed"}
+    small.make("artefact_regions")
+    assert small.reasons() == {}
+    review.unlink()
+    assert small.reasons() == {"artefact_regions": "review changed"}

@@ -1,0 +1,352 @@
+"""The main job end to end on a small world, through the real I/O manager, read back through DuckDB."""
+
+import shutil
+import subprocess
+import sys
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.lake import connect
+from galaxy_assets.orchestration.assets.artefacts import map_digest, pixels_of
+from galaxy_assets.orchestration.declaration import Lake
+from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.storage.checkpoints import file_sha256
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets_tests.conftest import write_tiny
+
+
+def status(outcomes, asset, partition=None):
+    return {o.status for o in outcomes if asset in o.assets and (partition is None or partition in str(o.partition))}
+
+
+def test_missing_weights_fail_their_partition_and_no_other(world):
+    failed = [o for o in world.outcomes if o.status == "failed"]
+    assert [(o.assets, o.partition) for o in failed] == [(["byol_checkpoints", "epoch_accuracy"], "demo_optical")]
+    assert "materialise demo_optical/byol_checkpoints first" in failed[0].error
+    assert status(world.outcomes, "embeddings", "demo_optical") == {"skipped"}
+    assert status(world.outcomes, "embeddings", "imagenet") == {"done"}
+    assert status(world.outcomes, "results") == {"done"}
+
+
+def test_every_image_ends_in_the_ledger_and_the_clean_ones_in_the_ranking(world):
+    with connect(world.root) as lake:
+        outcomes = dict(lake.sql("select outcome, count(*) from tiny.cutouts group by 1").fetchall())
+        assert sum(outcomes.values()) == 73 and outcomes["unreadable"] == 1
+        kept = lake.sql("select count(*) from tiny.clean_galaxies where kept").fetchall()[0][0]
+        ranks = lake.sql("select rank from tiny.anomaly_ranking order by rank").fetchall()
+        assert [rank for (rank,) in ranks] == list(range(1, kept + 1))
+        rule = lake.sql("select rule from tiny.clean_galaxies where galaxy_id = 'broken'").fetchall()[0][0]
+        assert rule == "unreadable"
+
+
+def test_the_search_beats_a_random_order_and_its_events_are_the_oracles(world):
+    with connect(world.root) as lake:
+        events = lake.sql(
+            "select who, score, galaxy_id, c.label from tiny.label_events join tiny.catalogue c using (galaxy_id)"
+        )
+        rows = events.fetchall()
+        assert len(rows) == 18 and {r[0] for r in rows} == {"volunteer_oracle"}
+        assert all(score == (5 if label == "pair" else 0) for _, score, _, label in rows)
+        [(found, random)] = lake.sql("select found, random from tiny.anomaly_recall where rank = 12").fetchall()
+        assert found > random
+
+
+def test_results_hold_each_start_weight_that_ran(world):
+    with connect(world.root) as lake:
+        rows = dict(lake.sql("select check_id, observed from tiny.results").fetchall())
+    assert rows["D1"] == 73 and rows["A5"] == 18
+    assert {"E7:imagenet", "E7:random", "B5:imagenet", "B5:random:epoch", "C8:random"} <= rows.keys()
+    assert all(value is None for check, value in rows.items() if "demo_optical" in check)
+
+
+def test_the_paper_is_checked_in_the_interface_and_the_summary_is_short(world, monkeypatch, capsys):
+    from galaxy_assets.cli.run import _summary
+
+    key = dg.AssetKey(["tiny", "results"])
+    metadata = world.instance.get_latest_materialization_event(key).asset_materialization.metadata
+    rows = metadata["dagster/row_count"].value
+    assert metadata["not applicable to this survey"].value == rows
+    assert metadata["differs"].value == metadata["not observed"].value == 0
+    assert len(metadata["table"].value.splitlines()) == rows + 2
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
+    _summary([world.survey], 0)
+    printed = capsys.readouterr().out
+    assert f"0 differs, 0 not observed, 0 agrees, {rows} not applicable" in printed
+    assert "imagenet: k-NN accuracy at the chosen epoch" in printed and "UMAP" not in printed
+    assert len(printed.splitlines()) < 40 < rows
+
+
+def test_epoch_accuracy_has_every_epoch_and_the_baselines(world):
+    with connect(world.root) as lake:
+        rows = lake.sql(
+            "select features, epoch, count(*) from tiny.epoch_accuracy where init = 'imagenet' group by 1, 2"
+        ).fetchall()
+        epoch_0 = lake.sql(
+            "select features, avg(accuracy) from tiny.epoch_accuracy where init = 'imagenet' and epoch = 0 group by 1"
+        )
+        means = dict(epoch_0.fetchall())
+    assert {(f, e): n for f, e, n in rows} == {
+        **{("byol", e): 5 for e in (0, 1, 2)},
+        ("pixels", 0): 5,
+        ("untrained", 0): 5,
+        ("pretrained", 0): 5,
+    }
+    assert means["byol"] == means["pretrained"], "epoch 0 of the ImageNet start is the ImageNet network, untouched"
+
+
+def test_every_asset_says_how_many_rows_and_what_columns_it_has(world):
+    graph = world.defs.resolve_asset_graph()
+    for key in (k for k in graph.get_all_asset_keys() if k.path[0] == "tiny"):
+        event = world.instance.get_latest_materialization_event(key)
+        metadata = event.asset_materialization.metadata
+        assert metadata["dagster/row_count"].value >= 0
+        assert metadata["dagster/column_schema"].value.columns
+        preview = metadata.get("preview")
+        assert preview is None or len(preview.value) < 50_000
+
+
+DRAWN = [f"figure_{n:02d}" for n in (1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15)]
+PICTURED = [
+    *DRAWN,
+    "byol_checkpoints",
+    "class_membership",
+    "cluster_gallery",
+    "cluster_summary",
+    "cutouts",
+    "epoch_accuracy",
+    "evaluation_subset",
+    "oracle_events",
+    "pca_model",
+    "similar_galaxies",
+    "training_candidates",
+]
+
+
+@pytest.mark.parametrize("name", PICTURED)
+def test_assets_with_a_picture_show_it(world, name):
+    event = world.instance.get_latest_materialization_event(dg.AssetKey(["tiny", name]))
+    assert event.asset_materialization.metadata["preview"].value.startswith("![")
+
+
+def test_a_second_run_finds_everything_up_to_date(world):
+    again = list(in_process.run_survey(world.defs, world.survey, world.instance, world.root))
+    assert {o.status for o in again} == {"fresh", "failed", "skipped"}
+    assert {o.partition for o in again if o.status == "failed"} == {"demo_optical"}, "its weights are missing"
+
+
+@pytest.fixture
+def small(untrained, tmp_path):
+    """A world of its own for tests that change it, with one start and no training: run with the first delivery, and the
+    second is there."""
+    root = shutil.copytree(untrained, tmp_path / "data")
+    (root / "later").rename(root / "raw/tiny/images/second")
+    return root, dg.DagsterInstance.ephemeral()
+
+
+def run(root, instance):
+    return list(in_process.run_survey(build_defs(root), load_surveys(root)["tiny"], instance, root))
+
+
+def made(outcomes) -> set[str]:
+    """Assets that were run."""
+    return {a for o in outcomes if o.status == "done" for a in o.assets}
+
+
+def test_what_changed_is_run_again_and_nothing_else(small):
+    root, instance = small
+    assert {o.status for o in run(root, instance)} == {"done", "fresh"}
+    Layout(root).table("tiny", "similar_galaxies").unlink()
+    assert made(run(root, instance)) == {"similar_galaxies"}
+    path = root / "surveys" / "tiny.yaml"
+    path.write_text(path.read_text().replace("components: 4", "components: 3"))
+    assert made(run(root, instance)) == {
+        "cluster_model",
+        "cluster_labels",
+        "batch_drift",
+        "cluster_gallery",
+        "cluster_worksheet",
+        "cluster_summary",
+        "class_membership",
+        "training_candidates",
+        "vote_fractions",
+        "results",
+        *("figure_04", "figure_05", "figure_06", "figure_07", "figure_15", "table_1", "table_2"),
+    }
+
+
+def test_a_new_delivery_does_not_cut_the_old_one_again(small):
+    root, instance = small
+    run(root, instance)
+    images = root / "raw" / "tiny" / "images"
+    (images / "third").mkdir()
+    for path in sorted((images / "first").iterdir())[:8]:
+        (images / "third" / f"new_{path.name}").write_bytes(path.read_bytes())
+    outcomes = run(root, instance)
+    assert status(outcomes, "cutouts", "first") == status(outcomes, "pretrained_features", "second") == {"fresh"}
+    assert status(outcomes, "cutouts", "third") == {"done"}
+    with connect(root) as lake:
+        ranked = lake.sql("select count(*) from tiny.anomaly_ranking where batch = 'third'").fetchall()[0][0]
+    assert ranked == 8
+
+
+def test_an_image_added_to_a_known_delivery_is_seen_by_content(small):
+    root, instance = small
+    run(root, instance)
+    images = root / "raw" / "tiny" / "images"
+    (images / "first" / "added.png").write_bytes((images / "first" / "first_00.png").read_bytes())
+    outcomes = run(root, instance)
+    assert status(outcomes, "cutouts", "first") == {"done"} and status(outcomes, "cutouts", "second") == {"fresh"}
+    with connect(root) as lake:
+        assert lake.sql("select count(*) from tiny.anomaly_ranking where galaxy_id = 'added'").fetchall() == [(1,)]
+
+
+def test_a_renamed_delivery_is_not_counted_twice(small):
+    root, instance = small
+    run(root, instance)
+    (root / "raw/tiny/images/second").rename(root / "raw/tiny/images/renamed")
+    run(root, instance)
+    with connect(root) as lake:
+        batches = lake.sql("select batch, count(*) from tiny.cutouts group by 1 order by 1").fetchall()
+        assert batches == [("first", 36), ("renamed", 37)]
+        assert lake.sql("select count(*), count(distinct galaxy_id) from tiny.anomaly_ranking").fetchall() == [(72, 72)]
+
+
+def test_pixels_without_their_ledger_are_not_read(small):
+    root, instance = small
+    run(root, instance)
+    images = root / "raw/tiny/images/first"
+    (images / "added.png").write_bytes((images / "first_00.png").read_bytes())
+    ledger = Layout(root).table("tiny", "cutouts", "first")
+    old = ledger.read_bytes()
+    run(root, instance)
+    ledger.write_bytes(old)
+    Layout(root).table("tiny", "embeddings", "first", "imagenet").unlink()
+    surveys = load_surveys(root)
+    with pytest.raises(FileNotFoundError, match="newer than the table `cutouts`"):
+        pixels_of(Lake(root=str(root)), surveys["tiny"], read_table(ledger))
+
+
+def test_a_corrected_label_cuts_and_trains_nothing(small):
+    root, instance = small
+    run(root, instance)
+    labels = root / "raw/tiny/labels.csv"
+    labels.write_text(labels.read_text().replace("first_00,round", "first_00,pair"))
+    again = made(run(root, instance))
+    assert {"evaluation_subset", "anomaly_recall"} <= again
+    assert not {"oracle_events", "pretrained_features", "byol_checkpoints", "embeddings", "cluster_model"} & again
+
+
+def test_a_checkpoint_that_is_not_its_ledgers_is_refused(small):
+    root, instance = small
+    run(root, instance)
+    ledger = read_table(Layout(root).table("tiny", "byol_checkpoints", "imagenet"))
+    row = ledger.to_pylist()[0]
+    weights = root / row["path"]
+    weights.write_bytes(weights.read_bytes() + b" ")
+    Layout(root).table("tiny", "embeddings", "first", "imagenet").unlink()
+    failed = [o for o in run(root, instance) if o.status == "failed"]
+    assert failed[0].assets == ["embeddings"] and "not the checkpoint its ledger records" in failed[0].error
+    # the remedy the error names
+    Layout(root).table("tiny", "byol_checkpoints", "imagenet").unlink()
+    assert {o.status for o in run(root, instance)} <= {"done", "fresh"}
+    again = read_table(Layout(root).table("tiny", "byol_checkpoints", "imagenet")).to_pylist()[0]
+    assert file_sha256(root / again["path"]) == again["sha256"]
+
+
+def clean(root) -> pa.Table:
+    files = sorted((Layout(root).lake / "tiny" / "clean_galaxies").glob("*.parquet"))
+    return pa.concat_tables([read_table(file) for file in files])
+
+
+def test_a_persons_review_replaces_the_proposed_regions(small):
+    root, instance = small
+    run(root, instance)
+    before = clean(root)
+    points = read_table(Layout(root).table("tiny", "artefact_umap_model"))
+    x, y = points["x"][0].as_py(), points["y"][0].as_py()
+    drawn_on = map_digest(points)
+    header, box = "x0,y0,x1,y1,status,map", f"{x - 0.01},{y - 0.01},{x + 0.01},{y + 0.01},accepted"
+    Layout(root).artefact_review("tiny").write_text(f"{header}\n{box},another\n")
+    refused = [o.error for o in run(root, instance) if o.status == "failed"]
+    assert "drawn on map another" in refused[0]
+    Layout(root).artefact_review("tiny").write_text(f"{header}\n{box},{drawn_on}\n")
+    run(root, instance)
+    after = clean(root)
+    removed = after.filter(after["rule"].is_valid())
+    assert points["galaxy_id"][0].as_py() in removed["galaxy_id"].to_pylist()
+    assert removed.num_rows < before.num_rows / 2
+
+
+def test_an_unlabelled_survey_is_ranked_without_scores(tmp_path):
+    from galaxy_assets_tests.conftest import TINY
+
+    settings = TINY | {"start_weights": ["imagenet"], "recipe": TINY["recipe"] | {"epochs": 0}}
+    settings |= {"source": {"reader": "image_folder", "path": "tiny"}, "evaluation": {}, "anomaly": {}}
+    write_tiny(tmp_path, settings)
+    outcomes = run(tmp_path, dg.DagsterInstance.ephemeral())
+    assert {o.status for o in outcomes} == {"done"}, [o for o in outcomes if o.error]
+    with connect(tmp_path) as lake:
+        rows = lake.sql("select rank, score, score_std from tiny.anomaly_ranking order by rank").fetchall()
+    assert [r[0] for r in rows] == list(range(1, len(rows) + 1)) and all(r[2] is None for r in rows)
+    assert rows[0][1] > rows[-1][1]
+
+
+def test_the_read_model_is_published_at_the_end(small):
+    root, instance = small
+    write_table(pa.table({"a": pa.array([], pa.int64())}), Layout(root).table("other", "observed"))
+    run(root, instance)
+    with connect(root) as lake:
+        assert lake.sql("select count(*) from other.observed").fetchall() == [(0,)]
+
+
+def test_an_interrupt_stops_the_job_and_the_next_call_goes_on(small, monkeypatch):
+    root, instance = small
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("galaxy_assets.orchestration.assets.cutouts.cut", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(root, instance)
+    outcomes = run(root, instance)
+    assert status(outcomes, "cutouts", "second") == status(outcomes, "results") == {"done"}
+
+
+def test_a_killed_run_gives_its_pools_slot_back(tmp_path):
+    configured = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=configured) as instance:
+        killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        tags = {in_process._PROCESS_TAG: in_process._process(killed.pid)}
+        run = instance.create_run_for_job(simple_job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+        storage = instance.event_log_storage
+        storage.initialize_concurrency_limit_to_default("gpu")
+        assert storage.claim_concurrency_slot("gpu", run.run_id, "step").is_claimed
+        in_process._bury_dead_runs(instance)
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED, "its process lives"
+        killed.kill()
+        killed.wait()
+        in_process._bury_dead_runs(instance)
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert not storage.get_concurrency_info("gpu").claimed_slots
+
+
+@dg.job
+def simple_job(): ...
+
+
+def test_a_second_main_job_of_a_survey_is_told_in_words_and_the_next_survey_runs(tmp_path, monkeypatch, capsys):
+    from galaxy_assets.cli.run import _materialise
+    from galaxy_assets.orchestration.automation.lock import main_job_of
+
+    write_tiny(tmp_path)
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    with main_job_of("tiny", Layout(tmp_path)):
+        assert _materialise([load_surveys(tmp_path)["tiny"]], None) == 1
+    assert "another main job of it is at work" in capsys.readouterr().out

@@ -1,0 +1,109 @@
+"""Survey files: what is valid, what is refused and how the error reads."""
+
+from pathlib import Path
+
+import pytest
+
+from galaxy_assets.settings.survey import SHIPPED, Recipe, SurveyError, load_surveys, read_survey
+
+NOWHERE = Path("/nonexistent")
+MINE = "name: mine\ntitle: Mine\ndescription: d\nsource: {reader: image_folder, path: mine}\n"
+
+
+def write(tmp_path, text, name="mine.yaml"):
+    (tmp_path / "surveys").mkdir(exist_ok=True)
+    path = tmp_path / "surveys" / name
+    path.write_text(text)
+    return path
+
+
+def test_the_shipped_surveys_are_the_five_and_carry_the_papers_settings():
+    surveys = load_surveys(NOWHERE)
+    assert sorted(surveys) == ["demo_optical", "demo_radio", "gz_decals", "mirabest", "sdss_gz1"]
+    gz, radio = surveys["gz_decals"], surveys["mirabest"]
+    table_1 = {"backbone": "resnet18", "epochs": 20, "learning_rate": 1e-4, "batch_size": 128, "tau": 0.99}
+    assert gz.recipe.model_dump().items() >= table_1.items()
+    assert (gz.cutout.sigma, gz.cutout.enlarge, gz.cutout.size, gz.variance) == (4, 2, 300, 0.95)
+    assert (gz.mixture.components, gz.mixture.weight_concentration_prior, gz.mixture.n_init) == (20, 0.5, 10)
+    assert (gz.umap.n_neighbors, gz.umap.min_dist) == (15, 0.01)
+    assert (gz.anomaly.budget, gz.anomaly.per_round, gz.anomaly.trade_off) == (200, 10, 0.5)
+    assert (radio.recipe.batch_size, radio.recipe.epochs, radio.cutout.method) == (32, 50, "whole")
+    assert radio.start_weights == ("random", "imagenet", "gz_decals", "rgz")
+
+
+def test_a_users_file_is_a_survey_and_can_replace_or_extend_a_shipped_one(tmp_path):
+    write(tmp_path, MINE)
+    write(tmp_path, "extends: gz_decals\nrecipe: {epochs: 3}\n", "gz.yaml")
+    surveys = load_surveys(tmp_path)
+    assert surveys["mine"].recipe == Recipe()
+    assert surveys["gz_decals"].recipe.epochs == 3 and surveys["gz_decals"].recipe.batch_size == 128
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (MINE + "recipe: {epoch: 3}\n", "recipe.epoch: Extra inputs are not permitted"),
+        (MINE + "main_start_weights: rgz\n", "main_start_weights 'rgz' is not among"),
+        (MINE + "start_weights: [random, random]\n", "without repeats"),
+        (MINE.replace("image_folder", "tape"), "source.reader"),
+        (MINE.replace("mine\ntitle", "My Survey\ntitle"), "name"),
+        (MINE.replace("name: mine", "name: main"), "'main' is reserved"),
+        ("extends: nosuch\n", "shipped surveys are demo_optical"),
+        ("- a\n- b\n", "not a survey"),
+        ("name: [", "not valid YAML"),
+        (MINE + "evaluation: {classes: [{name: a}]}\n", "either cuts .* or labels"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_reason(tmp_path, text, says):
+    path = write(tmp_path, text)
+    with pytest.raises(SurveyError, match=says) as caught:
+        read_survey(path)
+    assert str(path) in str(caught.value)
+
+
+def test_two_files_for_one_survey_and_unknown_starts_are_refused(tmp_path):
+    write(tmp_path, MINE)
+    write(tmp_path, MINE, "other.yaml")
+    with pytest.raises(SurveyError, match="already defined in .*mine.yaml"):
+        load_surveys(tmp_path)
+    (tmp_path / "surveys" / "other.yaml").unlink()
+    write(tmp_path, MINE + "start_weights: [imagenet, gz_decal]\n")
+    with pytest.raises(SurveyError, match="'gz_decal' are not random, imagenet, rgz or another survey"):
+        load_surveys(tmp_path)
+
+
+def test_start_weights_in_a_circle_are_refused(tmp_path):
+    write(tmp_path, MINE + "start_weights: [imagenet, other]\n")
+    write(tmp_path, MINE.replace("name: mine", "name: other") + "start_weights: [imagenet, mine]\n", "other.yaml")
+    with pytest.raises(SurveyError, match="circle: mine <- other <- mine"):
+        load_surveys(tmp_path)
+
+
+def test_the_fingerprint_changes_with_any_value_and_not_with_the_order_of_keys():
+    recipe = Recipe()
+    assert recipe.fingerprint() == Recipe(**dict(reversed(recipe.model_dump().items()))).fingerprint()
+    prints = {Recipe(**{name: value}).fingerprint() for name, value in [("seed", 1), ("tau", 0.9), ("epochs", 1)]}
+    assert len(prints | {recipe.fingerprint()}) == 4
+
+
+def test_shipped_files_say_where_their_data_comes_from():
+    assert all(read_survey(path).reference for path in SHIPPED.glob("*.yaml"))
+
+
+def test_a_recipe_is_named_and_changed_and_the_name_alone_will_do(tmp_path):
+    paper, small = Recipe(preset="paper"), Recipe()
+    assert (paper.image_size, paper.epochs, paper.batch_size, paper.epoch_choice, paper.noise) == (
+        300,
+        20,
+        128,
+        "last",
+        0,
+    )
+    assert small.preset == "small" and small.freeze_statistics and small.epoch_choice == "healthy"
+    assert Recipe(preset="small", noise=0.2).noise == 0.2
+    assert read_survey(write(tmp_path, MINE + "recipe: paper\n")).recipe == paper
+    over = "extends: mirabest\nname: mine\nrecipe: {preset: small, backbone: tf_efficientnet_lite0}\n"
+    mixed = read_survey(write(tmp_path, over)).recipe
+    assert (mixed.preset, mixed.epochs, mixed.noise) == ("small", 50, small.noise)
+    with pytest.raises(SurveyError, match="recipe.preset: Input should be 'paper' or 'small'"):
+        read_survey(write(tmp_path, MINE + "recipe: tiny\n"))

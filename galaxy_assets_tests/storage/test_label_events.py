@@ -1,0 +1,258 @@
+"""The log of labels: nothing acknowledged is lost, whoever writes, merges, reads or is killed meanwhile."""
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from galaxy_assets.deliveries.label_files import ZooniverseAnswers
+from galaxy_assets.science.labels import standing
+from galaxy_assets.storage.label_events import EVENTS, LabelLog, known_galaxies
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets_tests.deliveries.test_label_files import HASH, zooniverse
+
+WRITER = """
+import sys
+from pathlib import Path
+from galaxy_assets.storage.label_events import LabelLog
+log, who = LabelLog(Path(sys.argv[1])), sys.argv[2]
+for i in range(int(sys.argv[3])):
+    rows = [dict(who=who, kind="score", galaxy_id=f"g{i}", score=j % 6, source="cli") for j in range(10)]
+    print(*log.append(rows), flush=True)
+"""
+# kills itself before the first rename of an append, or before the n-th removal of a merged file
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from galaxy_assets.storage.label_events import LabelLog
+log, at, left = LabelLog(Path(sys.argv[1])), sys.argv[2], [int(sys.argv[3])]
+whole = getattr(Path, at)
+def dying(self, *arguments, **named):
+    if at == "replace" or self.suffix == ".parquet":
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+    return whole(self, *arguments, **named)
+setattr(Path, at, dying)
+event = dict(who="z", kind="score", galaxy_id="z", score=1, source="cli")
+log.compact() if sys.argv[4] == "compact" else log.append([event])
+"""
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+
+
+def score(galaxy: str, points: int, who: str = "ann", **more) -> dict:
+    return {"who": who, "kind": "score", "galaxy_id": galaxy, "score": points, "source": "cli", **more}
+
+
+def ids(table: pa.Table) -> list[str]:
+    return table["event"].to_pylist()
+
+
+@pytest.fixture
+def log(tmp_path) -> LabelLog:
+    return LabelLog(Layout(tmp_path).labels("s"))
+
+
+def test_four_writers_a_compaction_and_a_reader_at_once_lose_nothing(log):
+    writers = [start(WRITER, log.folder, name, 250) for name in "abcd"]
+    # their pipes hold less than they print
+    listening = ThreadPoolExecutor(4)
+    heard = [listening.submit(lambda w=writer: w.communicate()[0].split()) for writer in writers]
+    seen: set[str] = set()
+    merged = 0
+    while not all(words.done() for words in heard):
+        merged += log.compact()
+        now = ids(log.read())
+        assert seen <= set(now), "what was read once is read again"
+        seen = set(now)
+    acknowledged = [event for words in heard for event in words.result()]
+    assert [writer.returncode for writer in writers] == [0] * 4 and merged > 0
+    table = log.read()
+    assert table.schema == EVENTS and len(set(acknowledged)) == table.num_rows == 10_000
+    assert set(ids(table)) == set(acknowledged)
+    for k in (0, 1, 4_321, 9_999):
+        until = table["time"][k].as_py()
+        replayed = log.read(until)
+        assert replayed.equals(table.slice(0, replayed.num_rows)) and replayed.num_rows > k
+        assert replayed.num_rows == 10_000 or table["time"][replayed.num_rows].as_py() > until
+    log.compact()
+    assert log.read().equals(table) and len(list(log.events.glob("*.parquet"))) == 1
+
+
+def test_a_writer_and_a_compaction_that_are_killed_lose_nothing_acknowledged(log):
+    acknowledged: list[str] = []
+    compacting = "import sys\nfrom pathlib import Path\nfrom galaxy_assets.storage.label_events import LabelLog\n"
+    compacting += "while True: print(LabelLog(Path(sys.argv[1])).compact(), flush=True)"
+    for _ in range(3):
+        writer, compactor = start(WRITER, log.folder, "a", 10_000), start(compacting, log.folder)
+        for _ in range(25):
+            acknowledged += writer.stdout.readline().split()
+            compactor.stdout.readline()
+        compactor.kill()
+        writer.kill()
+        acknowledged += [
+            event
+            for line in writer.communicate()[0].splitlines(keepends=True)
+            if line.endswith("\n")
+            for event in line.split()
+        ]
+        compactor.communicate()
+    assert len(acknowledged) >= 750 and set(acknowledged) <= set(ids(log.read()))
+
+
+@pytest.mark.parametrize(
+    "at, left, what",
+    [("replace", 0, "compact"), ("unlink", 0, "compact"), ("unlink", 2, "compact"), ("replace", 0, "append")],
+)
+def test_killed_at_any_moment_the_log_is_what_it_was(log, at, left, what):
+    for i in range(5):
+        log.append([score(f"g{i}", i)])
+    before = log.read()
+    killed = start(KILLED, log.folder, at, left, what)
+    assert killed.wait() == -signal.SIGKILL
+    assert log.read().equals(before)
+    assert log.compact() == {("unlink", 0): 6, ("unlink", 2): 4}.get((at, left), 5), "the next one goes on"
+    assert log.read().equals(before)
+
+
+def test_ids_sort_by_time_and_what_is_not_an_event_is_refused_whole(log):
+    assert log.read().equals(EVENTS.empty_table()) and not log.folder.exists() and log.compact() == 0
+    first, second = log.append([score("a", 1)]) + log.append([score("b", 0)])
+    assert first < second and ids(log.read()) == [first, second]
+    for wrong, message in (
+        ({"score": 7}, "score 7"),
+        ({"score": None}, "a score without score"),
+        ({"label": "ring"}, "none of the others"),
+        ({"kind": "vote"}, "kind 'vote'"),
+        ({"galaxy_id": ""}, "no galaxy_id"),
+        ({"who": None}, "no who"),
+        ({"source": "rumour"}, "source 'rumour'"),
+        ({"points": 3}, "no such column: points"),
+        ({"time": datetime(2026, 1, 1)}, "no time zone"),
+    ):
+        with pytest.raises(ValueError, match=f"row 1 of the label events: .*{message}"):
+            log.append([score("c", 1), score("d", 1) | wrong])
+    assert ids(log.read()) == [first, second]
+    with pytest.raises(ValueError, match="no time zone"):
+        log.read(datetime(2026, 1, 1))
+
+
+def test_replay_shows_what_stood_then_and_an_undo_restores(log):
+    (event,) = log.append([score("a", 1)])
+    log.append([score("b", 5, source="oracle", who="volunteers", round=2, acquisition=0.5)])
+    undo = log.undo(event, "ben", "mistaken")
+    redo = log.undo(undo, "ann")
+    moments = [row["recorded"] for row in log.read().to_pylist()]
+    held = [{r["galaxy_id"]: r["score"] for r in standing(log.read(moment)).to_pylist()} for moment in moments]
+    assert held == [{"a": 1.0}, {"a": 1.0, "b": 5.0}, {"b": 5.0}, {"a": 1.0, "b": 5.0}]
+    assert log.read().to_pylist()[-1]["undoes"] == undo and ids(log.read())[-1] == redo
+    with pytest.raises(ValueError, match="no event nosuch in .*labels list"):
+        log.undo("nosuch", "ann")
+    (ahead,) = log.append([score("a", 4, time=datetime.now(UTC) + timedelta(hours=1))])
+    log.undo(ahead, "ann")
+    assert standing(log.read())["score"].to_pylist() == [1.0, 5.0], "also where the other clock was ahead"
+
+
+def test_duplicated_files_and_any_split_into_files_are_the_same_log(log, tmp_path):
+    for i in range(6):
+        log.append([score("a", i), score("b", 5 - i, who="ben")])
+    table = log.read()
+    other = LabelLog(tmp_path / "other")
+    for number, rows in enumerate(([11, 0], [3, 4, 5], [1, 2], [10, 6, 7, 8, 9, 0], [4])):
+        write_table(table.take(rows), other.events / f"{number}.parquet")
+    assert other.read().equals(table) and standing(other.read()).equals(standing(table))
+    assert other.compact() == 5 and other.read().equals(table)
+
+
+def test_an_import_keeps_the_good_rows_and_twice_is_once(log, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("galaxy_id,score,who,time\na,4,,\nb,7,,\nc,0,ben,2026-01-01T00:00:00Z\nz,3,,\n")
+    report = log.import_csv(path, "ann", known={"a", "b", "c"})
+    assert (report.source, report.n_added, report.n_already, report.n_unknown) == ("csv", 3, 0, 1)
+    assert report.problems == ["line 3: score 7 is not one of 0, 1, 2, 3, 4, 5"]
+    again = log.import_csv(path, "ann")
+    assert (again.n_added, again.n_already) == (0, 3) and log.read().num_rows == 3
+    rows = {row["galaxy_id"]: row for row in log.read().to_pylist()}
+    assert rows["c"]["who"] == "ben" and rows["c"]["event"].startswith("20260101T000000") and rows["a"]["who"] == "ann"
+    assert log.import_csv(path).n_added == 2, "another person, by the owner of the file"
+    assert {row["who"] for row in log.read().to_pylist()} == {"ann", "ben", path.owner()}
+
+
+def test_a_list_that_has_grown_adds_what_is_new_in_it(log, tmp_path):
+    path = tmp_path / "ml_scores.csv"
+
+    def imported(*given: int) -> int:
+        path.write_text(",score,human_label\n" + "".join(f"J{i},0.5,{label}\n" for i, label in enumerate(given)))
+        return log.import_csv(path, "ann").n_added
+
+    def held() -> list[float]:
+        return standing(log.read())["score"].to_pylist()
+
+    assert imported(3, -1, -1) == 1 and imported(3, 0, -1) == 1 and held() == [3.0, 0.0]
+    log.undo(ids(log.read())[0], "ann")
+    assert imported(3, 0, 5) == 1 and held() == [0.0, 5.0], "what was taken back does not come back"
+    assert imported(4, 0, 5) == 1 and imported(3, 1, 5) == 2 and held() == [3.0, 1.0, 5.0], "a changed mind does"
+
+
+def test_versions_of_a_list_that_lie_side_by_side_do_not_fight(log):
+    log.folder.mkdir(parents=True)
+    for name, rows in (
+        ("1", "J1,0.1,3\n"),
+        ("2", "J1,0.1,3\nJ2,0.2,0\n"),
+        ("3", "J1,0.4,3\nJ2,0.5,0\n"),
+        ("4", "J1,1,5\n"),
+    ):
+        (log.folder / f"{name}.csv").write_text(f",score,human_label\n{rows}")
+    assert [r.n_added for r in log.import_drop()] == [1, 1, 0, 1]
+    assert [r.n_added for r in log.import_drop()] == [0, 0, 0, 0]
+    assert standing(log.read())["score"].to_pylist() == [5.0, 0.0]
+
+
+def test_zooniverse_keeps_no_address_and_knows_classifications_again(log, tmp_path):
+    rows = [(1, "ann", "Yes"), (2, f"not-logged-in-{HASH}", "No"), (3, "ann", "No")]
+    answers = ZooniverseAnswers(answers={"Yes": 5, "No": 0})
+    with pytest.raises(ValueError, match="--task and --answer"):
+        log.import_csv(zooniverse(tmp_path / "c.csv", *rows))
+    assert log.import_csv(zooniverse(tmp_path / "c.csv", *rows[:2]), answers=answers).n_added == 2
+    grown = log.import_csv(zooniverse(tmp_path / "c.csv", *rows), answers=answers)
+    assert (grown.n_added, grown.n_already) == (1, 2)
+    assert HASH not in str(log.read().to_pylist()) and pc.unique(log.read()["source"]).to_pylist() == ["zooniverse"]
+    assert all(HASH.encode() not in file.read_bytes() for file in log.events.glob("*.parquet"))
+
+
+def test_the_drop_folder_is_imported_with_a_report_per_file(log):
+    log.folder.mkdir(parents=True)
+    for name in ("a.csv", ".hidden.csv", "c.csv.part", "d.csv.tmp"):
+        (log.folder / name).write_text("galaxy_id,score\ng,1\n")
+    (log.folder / "b.csv").write_text("ra,dec\n1,2\n")
+    zooniverse(log.folder / "zoo.csv", (1, "ann", "Yes"))
+    (log.folder / "zooniverse.yaml").write_text("answers: {'Yes': 5}\n")
+    good, bad, zoo = log.import_drop(known={"g"})
+    assert [r.path.name for r in (good, bad, zoo)] == ["a.csv", "b.csv", "zoo.csv"]
+    assert (good.n_added, bad.n_added, zoo.n_added, zoo.n_unknown) == (1, 0, 1, 1)
+    assert "those of no label file" in bad.problems[0] and not good.problems
+    assert [r.n_added for r in log.import_drop()] == [0, 0, 0] and log.read().num_rows == 2
+
+
+def test_known_galaxies_are_those_of_every_delivery(tmp_path):
+    layout = Layout(tmp_path)
+    assert known_galaxies(layout, "s") is None
+    for batch in ("b1", "b2"):
+        write_table(pa.table({"galaxy_id": [batch], "ra": [0.0]}), layout.table("s", "catalogue", batch))
+    assert known_galaxies(layout, "s") == {"b1", "b2"}
+
+
+def test_a_file_of_events_is_plain_parquet(log):
+    log.append([score("a", 1)])
+    (file,) = log.events.glob("*.parquet")
+    assert isinstance(file, Path) and read_table(file).schema == EVENTS

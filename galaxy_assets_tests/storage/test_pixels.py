@@ -1,0 +1,78 @@
+"""The pixel store resumes, never redoes, and gathers rows across batches."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.storage.pixels import PixelStore
+
+SHAPE = (8, 8, 3)
+
+
+class Maker:
+    """Makes chunks whose pixels are their row number; can be told to fail."""
+
+    def __init__(self, fail_at: int | None = None):
+        self.made: list[int] = []
+        self.fail_at = fail_at
+
+    def __call__(self, rows: range):
+        if self.fail_at is not None and rows.start >= self.fail_at:
+            raise RuntimeError("killed")
+        self.made += rows
+        return np.stack([np.full(SHAPE, i, np.uint8) for i in rows]), pa.table({"row": list(rows)})
+
+
+def fill(store, maker, fingerprint="f"):
+    return store.fill("b", n=10, shape=SHAPE, fingerprint=fingerprint, make=maker, chunk=3)
+
+
+def test_an_interrupted_filling_goes_on_after_its_last_whole_chunk(tmp_path):
+    store = PixelStore(tmp_path)
+    with pytest.raises(RuntimeError, match="killed"):
+        fill(store, Maker(fail_at=6))
+    with pytest.raises(FileNotFoundError, match="materialise `cutouts`"):
+        store.read("b")
+    second = Maker()
+    assert fill(store, second)["row"].to_pylist() == list(range(10))
+    assert second.made == [6, 7, 8, 9]
+    np.testing.assert_array_equal(store.read("b")[:, 0, 0, 0], np.arange(10))
+
+
+def test_a_finished_filling_is_not_redone_unless_its_fingerprint_changes(tmp_path):
+    store = PixelStore(tmp_path)
+    fill(store, Maker())
+    again, other = Maker(), Maker()
+    fill(store, again)
+    assert again.made == []
+    fill(store, other, fingerprint="g")
+    assert other.made == list(range(10))
+    assert store.fingerprint(["b"]) == "b:g"
+
+
+def test_another_size_is_made_once_and_belongs_to_its_pixels(tmp_path):
+    store = PixelStore(tmp_path)
+    fill(store, Maker())
+    small = store.read("b", 4)
+    assert small.shape == (10, 4, 4, 3)
+    np.testing.assert_array_equal(small[:, 2, 2, 1], np.arange(10))
+    fill(store, lambda rows: (np.zeros((len(rows), *SHAPE), np.uint8), pa.table({"row": list(rows)})), "zeros")
+    assert store.read("b", 4).max() == 0
+
+
+def test_a_stack_gathers_rows_across_batches_in_the_order_asked(tmp_path):
+    store = PixelStore(tmp_path)
+    for batch, offset in [("a", 0), ("b", 100)]:
+        store.fill(
+            batch,
+            n=4,
+            shape=SHAPE,
+            fingerprint="f",
+            make=lambda rows, o=offset: (
+                np.stack([np.full(SHAPE, o + i, np.uint8) for i in rows]),
+                pa.table({"row": list(rows)}),
+            ),
+        )
+    stack = store.stack(["a", "b"])
+    assert stack.shape == (8, *SHAPE)
+    assert stack[np.array([7, 0, 4, 3])][:, 0, 0, 0].tolist() == [103, 0, 100, 3]

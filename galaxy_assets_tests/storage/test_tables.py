@@ -1,0 +1,86 @@
+"""Tables are whole or absent, and their digest is of their content."""
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.tables import (
+    TablesInTurn,
+    column_to_vectors,
+    digest,
+    read_table,
+    vectors_to_column,
+    write_table,
+)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(RuntimeError, match="killed"), replacing(path) as partial:
+        partial.write_bytes(b"half")
+        raise RuntimeError("killed")
+    assert read_table(path).to_pydict() == {"a": [1]}
+    assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_digest_depends_on_values_and_names_but_not_on_chunks_or_metadata():
+    table = pa.table({"a": [1, 2, 3]})
+    chunked = pa.concat_tables([table.slice(0, 1), table.slice(1)])
+    assert digest(chunked) == digest(table) == digest(table.replace_schema_metadata({"run": "x"}))
+    assert digest(pa.table({"a": [1, 2, 4]})) != digest(table)
+    assert digest(pa.table({"b": [1, 2, 3]})) != digest(table)
+
+
+def test_vectors_survive_parquet_as_fixed_size_lists(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    write_table(pa.table({"vector": vectors_to_column(vectors)}), tmp_path / "v.parquet")
+    table = read_table(tmp_path / "v.parquet")
+    assert table.schema.field("vector").type == pa.list_(pa.float32(), 5)
+    np.testing.assert_array_equal(column_to_vectors(table["vector"]), vectors)
+    np.testing.assert_array_equal(column_to_vectors(table.slice(2, 3)["vector"]), vectors[2:5])
+
+
+def test_no_vectors_keep_their_width():
+    assert column_to_vectors(pa.chunked_array([vectors_to_column(np.empty((0, 5)))])).shape == (0, 5)
+
+
+def test_vectors_come_back_whole_or_file_by_file(tmp_path):
+    vectors = np.arange(30, dtype=np.float32).reshape(10, 3)
+    column = pa.chunked_array([vectors_to_column(vectors[:4]), vectors_to_column(vectors[4:]).slice(1)])
+    expected = np.vstack([vectors[:4], vectors[5:]])
+    assert np.array_equal(column_to_vectors(column), expected)
+    paths = tmp_path / "1.parquet", tmp_path / "2.parquet"
+    for path, rows in zip(paths, (slice(4), slice(4, 9)), strict=True):
+        ids = [str(i) for i in range(9)[rows]]
+        write_table(pa.table({"galaxy_id": ids, "vector": vectors_to_column(expected[rows])}), path)
+    in_turn = TablesInTurn(paths, {})
+    blocks = list(in_turn.vectors())
+    assert [len(block) for block in blocks] == [4, 5] and np.array_equal(np.vstack(blocks), expected)
+    assert in_turn.select(["galaxy_id"]).to_pydict() == {"galaxy_id": [str(i) for i in range(9)]}
+
+
+def test_whatever_vectors_hold_is_stored_to_the_last_bit_and_smaller_than_a_dictionary(tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(3000, 64)).astype(np.float32)
+    vectors[0, :4] = np.nan, np.inf, -0.0, np.finfo(np.float32).tiny / 2
+    table = pa.table(
+        {
+            "galaxy_id": [f"J{i}" for i in range(3000)],
+            "vector": vectors_to_column(vectors),
+            "pair": pa.FixedSizeListArray.from_arrays(pa.array(range(6000)), 2),
+            "boxes": [[i, None] for i in range(3000)],
+        }
+    )
+    write_table(table, tmp_path / "t.parquet")
+    pq.write_table(table, tmp_path / "dictionary.parquet", compression="zstd")
+    found = read_table(tmp_path / "t.parquet")
+    others = ["galaxy_id", "pair", "boxes"]
+    assert found.select(others).to_pydict() == table.select(others).to_pydict()
+    assert column_to_vectors(found["vector"]).tobytes() == vectors.tobytes()
+    assert (tmp_path / "t.parquet").stat().st_size < (tmp_path / "dictionary.parquet").stat().st_size
+    sums = duckdb.sql(f"select sum(vector[64]) from '{tmp_path}/t.parquet'").fetchall()
+    assert sums[0][0] == pytest.approx(vectors[:, 63].sum(dtype=np.float64))
