@@ -36,7 +36,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from galaxy_assets.settings.survey import Settings
+from galaxy_assets.settings.base import Settings
 from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from galaxy_assets.settings.survey import Settings
+from galaxy_assets.settings.base import Settings
 
 Source = Literal["csv", "astronomaly", "zooniverse"]
 

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import fsspec
 from pydantic import ValidationError
 
-from galaxy_assets.settings.survey import Settings, SurveyError
+from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.survey import SurveyError
 from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.orchestration.outside import outside
-from galaxy_assets.settings.survey import Settings, Survey
+from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import Training
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore

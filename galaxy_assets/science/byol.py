@@ -206,7 +206,7 @@ def _train(
     learner = Byol(encoder, recipe, freeze=freeze).to(device)
     optimiser = adam(learner, recipe)
     identity = {
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.deciding(),
         "freeze": freeze,
         "backbone": encoder.backbone,
         "start": encoder.start,

@@ -12,7 +12,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, model_validator
 
-from galaxy_assets.settings.survey import Settings
+from galaxy_assets.settings.base import Settings
 
 FILE = Path(__file__).with_suffix(".yaml")
 IDS = tuple(

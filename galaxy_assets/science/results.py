@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.checklist import Check, checklist, checklist_for
-from galaxy_assets.settings.survey import Anomaly, Settings, Survey
+from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.survey import Anomaly, Survey
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,30 +4,19 @@ Belongs here: the settings that describe a survey and every choice that changes 
 reading images or tables (the readers beside this file) and anything that computes.
 """
 
-import hashlib
-import json
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from galaxy_assets.settings.base import Settings
 
 STARTS = ("random", "imagenet", "rgz")
 RESERVED = {*STARTS, "benchmarks", "galaxy", "main", "temp", "system", "information_schema", "pg_catalog"}
 SHIPPED = Path(__file__).parent / "shipped"
-
-
-class Settings(BaseModel):
-    """Base of every settings model: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def fingerprint(self) -> str:
-        """First 12 hex digits of the sha256 of these settings as canonical JSON."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 class Source(Settings):

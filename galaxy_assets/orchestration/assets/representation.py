@@ -141,7 +141,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         except MissingWeights as error:
             raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings no weights
         pixels, rows, content = training_set(survey, lake, cutouts, clean_galaxies)
-        identity = json.dumps([_VERSION, recipe.model_dump(mode="json"), init, state_sha256(encoder), content])
+        identity = json.dumps([_VERSION, recipe.deciding(), init, state_sha256(encoder), content])
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
         files = lake.training(survey, init, fingerprint)
         if not files.whole():

@@ -1,0 +1,65 @@
+"""What every settings model shares: validation, and the fingerprint of what decides a result.
+
+Belongs here: the base class and the two marks a field may carry. Does not belong here: any setting.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+from galaxy_assets import plugins
+
+
+class AddedLater:
+    """Mark of a field that older lakes were made without: at its default it stays out of the fingerprint."""
+
+
+class PluginName:
+    """Mark of a field that names a plug-in: who else than this project registered it enters the fingerprint."""
+
+    def __init__(self, kind: plugins.Kind):
+        self.kind: plugins.Kind = kind
+
+
+class Settings(BaseModel):
+    """Base of every settings model: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def deciding(self) -> dict[str, Any]:
+        """These settings as JSON values, as far as they decide a result.
+
+        Fields marked `AddedLater` are left out at their default, and beside a field marked `PluginName` stands
+        the distribution and version of another package's plug-in.
+        """
+        return _deciding(self, self.model_dump(mode="json"))
+
+    def fingerprint(self) -> str:
+        """First 12 hex digits of the sha256 of `deciding` as canonical JSON."""
+        canonical = json.dumps(self.deciding(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _deciding(settings: Settings, dumped: dict[str, Any]) -> dict[str, Any]:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if _mark(field, AddedLater) and value == field.get_default(call_default_factory=True):
+            del dumped[name]
+        elif isinstance(value, Settings):
+            dumped[name] = _deciding(value, dumped[name])
+        elif isinstance(value, tuple):
+            parts = zip(value, dumped[name], strict=True)
+            dumped[name] = [_deciding(one, part) if isinstance(one, Settings) else part for one, part in parts]
+        if named := _mark(field, PluginName):
+            given: tuple[str, ...] = (value,) if isinstance(value, str) else tuple(value)
+            if others := [other for one in given if (other := plugins.provenance(named.kind, one))]:
+                dumped[f"{name} from"] = " ".join(others)
+    return dumped
+
+
+def _mark(field: FieldInfo, kind: type) -> Any:
+    """The mark of this kind in a field's annotation; None where it has none."""
+    return next((one for one in field.metadata if isinstance(one, kind)), None)
