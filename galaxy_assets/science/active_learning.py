@@ -1,7 +1,8 @@
 """Active-learning anomaly search: predicted scores, expected improvement, an oracle (paper 7.1).
 
-Belongs here: choosing what to show, and ranking everything from the scores given. Does not belong here: the prediction
-(`gaussian_process`), where scores come from (a person's events or simulated volunteers) and where they are kept.
+Belongs here: choosing what to show, and ranking everything from the scores given. Does not belong here: what a learner
+decides (`learners`) and how it predicts (`gaussian_process`), where scores come from (a person's events or simulated
+volunteers) and where they are kept.
 """
 
 import logging
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from galaxy_assets.science import gaussian_process
-from galaxy_assets.science.gaussian_process import Learner
+from galaxy_assets import plugins
+from galaxy_assets.plugins.protocols import Learner, ScoreModel
+from galaxy_assets.science.gaussian_process import standard_deviations
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,39 @@ def expected_improvement(mean: np.ndarray, std: np.ndarray, best: float, trade_o
     return difference * norm.cdf(z) + std * norm.pdf(z)
 
 
+def find_learner(name: str) -> Learner:
+    """The learner registered under a name.
+
+    Raises
+    ------
+    PluginError
+        Where there is none, or its module cannot be imported.
+    """
+    return plugins.load("learners", name)()
+
+
+def predict(model: ScoreModel, features: np.ndarray, learner: str) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted score and standard deviation of each of N galaxies (N, D), (N,) each, as the learner's model says.
+
+    Raises
+    ------
+    PluginError
+        Where they are not finite or not one a galaxy; the message names the learner.
+    """
+    mean, std = model.predict(features)
+    _refuse_unusable(mean, len(features), learner, "mean of `predict`")
+    _refuse_unusable(std, len(features), learner, "standard deviation of `predict`")
+    return mean, std
+
+
+def _refuse_unusable(values: np.ndarray, n: int, learner: str, what: str) -> None:
+    if np.shape(values) != (n,) or not np.isfinite(values).all():
+        raise plugins.PluginError(
+            f"learners plug-in {learner!r}: the {what} is not one finite number for each of {n} galaxies; "
+            "galaxy_assets.plugins.contracts.check_learner shows its author what it must return"
+        )
+
+
 @dataclass(frozen=True)
 class Posterior:
     """Mean and standard deviation of the score of every galaxy, (N,) float64; whether the fit is `flat` (the scores
@@ -51,19 +86,19 @@ class Posterior:
     at_bounds: tuple[str, ...]
 
 
-def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learner: Learner) -> Posterior:
-    """Fit a Gaussian process to the scores and predict every galaxy.
+def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learner: str) -> Posterior:
+    """Fit a learner's model to the scores and predict every galaxy.
 
     Parameters
     ----------
     features : (N, D) float, principal components, unscaled. Constant features give a flat posterior.
     rows : (L,) int, the labelled rows.
     scores : (L,) float, 0-5.
-    learner : see `gaussian_process.fit`.
+    learner : name of a learner, such as `published` (`science.learners`).
     """
-    process = gaussian_process.fit(features[rows], scores, gaussian_process.standard_deviations(features), learner)
-    mean, std = process.predict(features)
-    return Posterior(mean, std, bool(np.ptp(mean) < 1e-6), process.kernel, process.at_bounds)
+    model = find_learner(learner).fit(features[rows], scores, standard_deviations(features))
+    mean, std = predict(model, features, learner)
+    return Posterior(mean, std, bool(np.ptp(mean) < 1e-6), model.kernel, model.at_bounds)
 
 
 def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> np.ndarray:
@@ -105,7 +140,7 @@ def search(
     per_round: int,
     budget: int,
     trade_off: float,
-    learner: Learner,
+    learner: str,
     seed: int,
 ) -> list[Query]:
     """Run the search with an oracle that scores rows 0-5, and return every query in the order it was asked.
@@ -116,26 +151,26 @@ def search(
     ids : (N,) str, decide ties.
     oracle : called with rows (M,) int, returns integer scores (M,).
     seeds, per_round, budget, trade_off : 10, 10, 200 and .5 in the paper; seeds and budget are capped at N.
-    learner : see `posterior`. `published` asks for the largest expected improvement; where all scores given are equal
-        and none differs, it asks in the order of the ids. `corrected` asks for the highest predicted score, since
-        nothing improves over a 5 and the first anomaly has one, and the strangest while all scores given are equal.
+    learner : see `posterior`. While it cannot fit the scores given, the strangest are asked for; then the largest value
+        of its acquisition. `published` asks for the largest expected improvement; where all scores given are equal and
+        none differs, it asks in the order of the ids. `corrected` asks for the highest predicted score, since nothing
+        improves over a 5 and the first anomaly has one, and the strangest while all scores given are equal.
     seed : of the isolation forest that finds the strangest.
     """
     budget = min(budget, len(features))
     rows = seed_sample(features, min(seeds, budget))
     queries = [Query(int(r), 0, None, int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
-    strange = unsupervised_score(features, seed) if learner == "corrected" and len(queries) < budget else None
+    asking, strange = find_learner(learner), None
     while len(queries) < budget:
         asked = np.array([q.row for q in queries])
         scores = np.array([q.score for q in queries])
-        if strange is not None and np.ptp(scores) == 0:
-            gain, value = None, strange
-        else:
+        if asking.can_fit(scores):
             state = posterior(features, asked, scores, learner)
-            gain = state.mean
-            if learner == "published":
-                gain = expected_improvement(state.mean, state.std, float(scores.max()), trade_off)
-            value = gain
+            value = gain = asking.acquisition(state.mean, state.std, float(scores.max()), trade_off)
+            _refuse_unusable(gain, len(features), learner, "value of `acquisition`")
+        else:
+            strange = unsupervised_score(features, seed) if strange is None else strange
+            gain, value = None, strange
         wanted = min(per_round, budget - len(queries))
         order = best_first(value, ids, wanted + len(asked))
         rows = order[~np.isin(order, asked)][:wanted]

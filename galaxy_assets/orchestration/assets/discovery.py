@@ -10,6 +10,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets import plugins
 from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.orchestration.declaration import FITTED_ON, Lake, check, picture, result, survey_asset
 from galaxy_assets.science import active_learning, votes
@@ -46,8 +47,10 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     `baseline_rankings`, `anomaly_recall` and `similar_galaxies` of a survey."""
     anomaly = survey.anomaly
     main = {"init": survey.main_start_weights}
+    # of the assets that predict or rank by a learner of another package, whose settings are not the whole `anomaly`
+    foreign = [package] if (package := plugins.provenance("learners", anomaly.learner)) else []
 
-    def simulated(learner: active_learning.Learner, features: np.ndarray, ids: np.ndarray, score: np.ndarray):
+    def simulated(learner: str, features: np.ndarray, ids: np.ndarray, score: np.ndarray):
         """The search over the galaxies that have a score (-1 is none), and its queries' rows in `features`."""
         pool = np.flatnonzero(score >= 0)
         if not len(pool):
@@ -158,9 +161,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         },
     )
     def anomaly_model(label_events: pa.Table, pca_model: pa.Table, pca_features: pa.Table):
-        """The Gaussian process on the scores that stand: its kernel and the features of the galaxies scored, by which
-        any delivery can be scored. Before any score is given, and for the corrected learner until scores differ, a
-        sample for an isolation forest instead."""
+        """What the survey's learner makes of the scores that stand (of our own two, a Gaussian process: its kernel) and
+        the features of the galaxies scored, by which any delivery can be scored. Before any score is given, and for the
+        corrected learner until scores differ, a sample for an isolation forest instead."""
         from galaxy_assets.science import anomaly_model as models
         from galaxy_assets.science.pca import table_to_model
 
@@ -170,9 +173,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             features, ids, said, table_to_model(pca_model).deviations, anomaly.learner, survey.recipe.seed
         )
         kernel, at_bounds, flat = "none", (), len(model.labelled_ids) > 0
-        if model.process is not None:
-            kernel, at_bounds = model.process.kernel, model.process.at_bounds
-            flat = bool(np.ptp(model.process.predict(model.process.labelled)[0]) < 1e-6)
+        if model.predictor is not None:
+            kernel, at_bounds = model.predictor.kernel, model.predictor.at_bounds
+            flat = bool(np.ptp(model.predictor.predict(model.labelled)[0]) < 1e-6)
         return result(
             models.model_to_table(model),
             metadata={
@@ -194,13 +197,13 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         paper="7.1",
         by="batch",
         reads={"pca_features": main, "anomaly_model": {}},
-        settings=[survey.main_start_weights, str(survey.recipe.seed)],
+        settings=[survey.main_start_weights, str(survey.recipe.seed), *foreign],
         kinds=("scikitlearn", "parquet"),
     )
     def anomaly_scores(pca_features: pa.Table, anomaly_model: pa.Table) -> dg.MaterializeResult[pa.Table]:
         """The predicted score of each galaxy of the batch and its uncertainty, null where no score tells galaxies
         apart yet; and by which model, as the digest of `anomaly_model`."""
-        return result(scored(pca_features, anomaly_model, survey.recipe.seed))
+        return result(scored(pca_features, anomaly_model, anomaly.learner, survey.recipe.seed))
 
     @survey_asset(
         survey,
@@ -213,7 +216,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
             "pca_features": main,
             "label_events": {},
         },
-        settings=[anomaly.learner, survey.main_start_weights],
+        settings=[anomaly.learner, survey.main_start_weights, *foreign],
         freshness=dg.FreshnessPolicy.time_window(warn_window=timedelta(days=8), fail_window=timedelta(days=31)),
     )
     def anomaly_ranking(
@@ -236,7 +239,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         present = pc.is_in(anomaly_scores["galaxy_id"], pca_features["galaxy_id"].combine_chunks())
         now = anomaly_scores.filter(pc.and_(present, pc.equal(anomaly_scores["model"], digest(anomaly_model))))
         known = pc.is_in(pca_features["galaxy_id"], now["galaxy_id"].combine_chunks())
-        others = scored(pca_features.filter(pc.invert(known)), anomaly_model, survey.recipe.seed)
+        others = scored(pca_features.filter(pc.invert(known)), anomaly_model, anomaly.learner, survey.recipe.seed)
         scores = pa.concat_tables([now, others]).drop_columns("model")
         table = ranked(scores, standing(label_events), anomaly.learner)
         top = pixels_of(lake, survey, cutouts)[rows_of(cutouts, table.slice(0, 40))]
@@ -417,10 +420,10 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     ]
 
 
-def scored(pca_features: pa.Table, anomaly_model: pa.Table, seed: int) -> pa.Table:
+def scored(pca_features: pa.Table, anomaly_model: pa.Table, learner: str, seed: int) -> pa.Table:
     """`anomaly_scores` of galaxies by the model that the table holds."""
     from galaxy_assets.science.anomaly_model import scores_to_table, table_to_model
 
     features = column_to_vectors(pca_features["vector"])
-    table = scores_to_table(pca_features, *table_to_model(anomaly_model, seed).score(features))
+    table = scores_to_table(pca_features, *table_to_model(anomaly_model, learner, seed).score(features))
     return table.append_column("model", pa.array([digest(anomaly_model)] * table.num_rows, pa.string()))
