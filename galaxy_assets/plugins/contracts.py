@@ -1,16 +1,26 @@
-"""One test per kind of plug-in, for its author to import and run; ours pass the same.
+"""What each kind of plug-in promises, as tests that its author can import and run.
 
-Belongs here: what an object of a kind must do, as `check_KIND(name)` that raises AssertionError with the reason. Does
-not belong here: the Protocols themselves (`protocols`). This module imports no room, and no test runner.
+    from galaxy_assets.plugins.contracts import check_learner
+
+    def test_my_learner():
+        check_learner("my_learner")
+
+Belongs here: one function per kind, which raises AssertionError with what is broken. Does not belong here: the promises
+in words (`protocols`), and tests of what a plug-in is good for.
 """
 
+from __future__ import annotations
+
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
-from galaxy_assets.plugins.protocols import Learner, ScoreModel
+
+if TYPE_CHECKING:
+    from galaxy_assets.plugins.protocols import Learner, ScoreModel
 
 
 def check_learner(name: str) -> None:

@@ -45,10 +45,41 @@ class AnomalyModel:
 def fit(
     features: np.ndarray, ids: np.ndarray, said: pa.Table, std: np.ndarray, learner: str, seed: int
 ) -> AnomalyModel:
-    """The model of a survey's features (N, D) of galaxies `ids` (N,), and of what is `said` of them (`STANDING`).
+    """The model of a survey's features and of what is said of its galaxies.
 
-    `std` (D,) is the standard deviation of each component. Where the learner cannot fit the scores, and
-    without any score, it is the isolation forest; the corrected learner needs scores that differ.
+    Where the learner cannot fit the scores, and without any score, it is the isolation forest; the corrected learner
+    needs scores that differ.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+        Principal components.
+    ids : ndarray of shape (N,), str
+        Names of the galaxies.
+    said : pyarrow.Table
+        What stands of the labels (`labels.STANDING`); rows without a score and unknown galaxies do no harm.
+    std : ndarray of shape (D,), float64
+        Standard deviation of each component.
+    learner : str
+        Name of a learner, such as `corrected`.
+    seed : int
+        Of the isolation forest.
+
+    Returns
+    -------
+    model : AnomalyModel
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.anomaly_model import fit
+    >>> features, ids = np.array([[0.0], [1.0], [8.0], [9.0]]), np.array(["a", "b", "c", "d"])
+    >>> said = pa.table({"galaxy_id": ["a", "d"], "score": [0.0, 5.0]})
+    >>> model = fit(features, ids, said, features.std(axis=0), "corrected", seed=0)
+    >>> score, std = model.score(features)
+    >>> [str(galaxy) for galaxy in ids[np.argsort(-score)]]
+    ['d', 'c', 'b', 'a']
     """
     row = {galaxy: i for i, galaxy in enumerate(ids)}
     scored = [s for s in said.to_pylist() if s["score"] is not None and s["galaxy_id"] in row]
@@ -72,10 +103,35 @@ def scores_to_table(galaxies: pa.Table, score: np.ndarray, std: np.ndarray | Non
 
 
 def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
-    """`anomaly_ranking` from the predicted scores of all galaxies (`anomaly_scores`) and what is said of them.
+    """`anomaly_ranking` from the predicted scores of all galaxies and what is said of them.
 
     The corrected learner keeps a score given in place of the predicted one, and so does any whose `keeps_scores_given`
     is true: what a person said outranks a prediction (Walmsley et al. 2022).
+
+    Parameters
+    ----------
+    scores : pyarrow.Table
+        `anomaly_scores`: galaxy_id, batch, score, score_std.
+    said : pyarrow.Table
+        What stands of the labels (`labels.STANDING`).
+    learner : str
+        Name of a learner.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        The scores by falling score, with rank, queried_round and scored_by.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.anomaly_model import ranked
+    >>> scores = pa.table({"galaxy_id": ["a", "b"], "score": [1.0, 2.0]})
+    >>> said = pa.table({"galaxy_id": ["a"], "score": [5.0], "by": ["people"], "round": pa.nulls(1, pa.int32())})
+    >>> ranked(scores, said, "corrected").select(["galaxy_id", "score", "rank"]).to_pylist()
+    [{'galaxy_id': 'a', 'score': 5.0, 'rank': 1}, {'galaxy_id': 'b', 'score': 2.0, 'rank': 2}]
+    >>> ranked(scores, said, "published")["galaxy_id"].to_pylist()
+    ['b', 'a']
     """
     ids = scores["galaxy_id"].to_numpy(zero_copy_only=False)
     holds = {s["galaxy_id"]: s for s in said.to_pylist() if s["score"] is not None}
