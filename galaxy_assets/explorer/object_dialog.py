@@ -130,7 +130,7 @@ class ObjectDialog:
         _rows("Score, ranking by ranking", rows, "No ranking yet.")
         said = [
             (
-                f"{e['time']:%Y-%m-%d %H:%M}" if e.get("time") else "just now",
+                f"{e['time']:%Y-%m-%d %H:%M}",
                 e["who"],
                 _said(e) + (" (taken back)" if e["undone"] else "") + (f": {e['note']}" if e.get("note") else ""),
             )

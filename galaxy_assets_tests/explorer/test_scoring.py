@@ -3,12 +3,16 @@ neighbours."""
 
 import os
 import time
+import uuid
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from galaxy_assets.explorer import neighbours, rankings, regions, worksheet
 from galaxy_assets.explorer.export_page import write
@@ -22,6 +26,7 @@ from galaxy_assets.settings.survey import Survey, load_surveys
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.explorer.small_lake import NAME, N, write_ranking, write_small_lake
+from galaxy_assets_tests.science.test_labels import histories
 
 
 @pytest.fixture
@@ -64,6 +69,42 @@ def test_events_of_other_processes_are_seen(layout, survey):
     )
     assert labels.refresh() and labels.generation > generation and labels.scores_by("ann") == {"g05": 2}
     assert labels.last_by("ann") is None, "the page takes back what was said on the page"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(histories().filter(bool), st.randoms())
+def test_the_page_and_the_ranking_know_the_same_scores(tmp_path, survey, events, random):
+    layout = Layout(tmp_path / uuid.uuid4().hex)
+    random.shuffle(events)
+    for start in range(0, len(events), 5):  # some files, of which each holds earlier and later events
+        rows = [{name: value for name, value in e.items() if name != "recorded"} for e in events[start : start + 5]]
+        LabelLog(layout.labels(NAME)).append(rows)
+    labels = Labels(layout, survey)
+    own = [labels.scores_by(who) for who in ("ann", "ben", "cat")]
+    for row in standing(labels.log.read()).to_pylist():
+        said = [scores[row["galaxy_id"]] for scores in own if row["galaxy_id"] in scores]
+        assert len(said) == row["n_people"] and (not said or np.mean(sorted(said)) == row["score"])
+    assert {g for scores in own for g in scores} <= set(standing(labels.log.read())["galaxy_id"].to_pylist())
+
+
+def test_an_undo_of_a_slow_clock_counts_on_the_page_and_in_the_ranking(layout, survey):
+    log = LabelLog(layout.labels(NAME))
+    (said,) = log.append([{"who": "ann", "kind": "score", "galaxy_id": "g05", "score": 2, "source": "explorer"}])
+    slow = datetime.now(UTC) - timedelta(hours=1)
+    undo = {"who": "ann", "kind": "undo", "undoes": said, "galaxy_id": "g05", "source": "explorer", "time": slow}
+    log.append([undo])
+    labels = Labels(layout, survey)
+    assert labels.scores_by("ann") == {} and labels.last_by("ann") is None and standing(log.read()).num_rows == 0
+
+
+def test_what_was_just_said_is_what_the_log_holds(layout, survey):
+    labels = Labels(layout, survey)
+    first = labels.say("ann", "g01", 4)
+    labels.say("ann", "g01", 2)
+    labels.undo("ann", first)
+    again = Labels(layout, survey)
+    assert [(e["event"], e["undone"]) for e in labels.of("g01")] == [(e["event"], e["undone"]) for e in again.of("g01")]
+    assert [e["time"] for e in labels.of("g01")] == [e["time"] for e in again.of("g01")]
 
 
 def test_many_scores_are_compacted_and_none_is_lost(layout, survey):
