@@ -14,15 +14,16 @@ from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from galaxy_assets.explorer import neighbours, rankings, regions, worksheet
+from galaxy_assets.explorer import rankings, regions, worksheet
 from galaxy_assets.explorer.export_page import write
 from galaxy_assets.explorer.scoring import Labels, Queue, queue_rows
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
-from galaxy_assets.lake.similar import similar
+from galaxy_assets.lake import similar
 from galaxy_assets.science.artefacts import Region, read_review
 from galaxy_assets.science.labels import standing
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.settings.survey import Survey, load_surveys
+from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.explorer.small_lake import NAME, N, write_ranking, write_small_lake
@@ -194,22 +195,26 @@ def test_boxes_are_previewed_and_saved_as_a_versioned_review(layout):
     first = regions.save(layout, NAME, [box])
     second = regions.save(layout, NAME, [box, Region(2, 57.5, -1, 60, 1, 0, 0, 0.0, "drawn by ann", "rejected")])
     assert first.exists() and second.exists() and first != second
-    (read,) = read_review(layout.artefact_review(NAME), regions.map_digest(layout, NAME))
+    (read,) = read_review(layout.artefact_review(NAME), drawn_on(layout, NAME))
     assert (read.x0, read.y0, read.x1, read.y1) == (-0.5, -1.0, 3.0, 1.0)
     assert [r.region for r in regions.read_regions(layout, NAME)] == [1]
     regions.withdraw(layout, NAME)
     assert regions.read_regions(layout, NAME) == [] and first.exists()
 
 
-def test_neighbours_in_blocks_are_those_of_the_search(layout, monkeypatch):
-    monkeypatch.setattr(neighbours, "_BLOCK", 7)
-    for asked in (["g20"], ["g03", "g41"]):
-        near = neighbours.like(layout, NAME, "imagenet", asked, 6)
-        table = similar(NAME, ids=asked, neighbours=6, root=layout.root)
+def test_a_search_in_blocks_is_the_search_of_all(layout, survey, monkeypatch):
+    for asked in (["g20"], ["g03", "g41"], ["g41", "g03", "g41"]):
+        monkeypatch.setattr(similar, "_BLOCK", 7)
+        near = similar.nearest(layout, survey, "imagenet", asked, 6)
+        monkeypatch.setattr(similar, "_BLOCK", 100)
+        assert near == similar.nearest(layout, survey, "imagenet", asked, 6)
+        table = similar.similar(NAME, ids=asked, neighbours=6, root=layout.root)
         assert near.ids == table["neighbour_id"].to_pylist() and near.distances == table["distance"].to_pylist()
         assert near.examples == table["query_id"].to_pylist()
-    with pytest.raises(ValueError, match="g59: no clean galaxy"):
-        neighbours.like(layout, NAME, "imagenet", ["g59"], 3)
+    with pytest.raises(ValueError, match="g59 is no clean galaxy of small: removed by the rule 'blank'"):
+        similar.nearest(layout, survey, "imagenet", ["g59"], 3)
+    with pytest.raises(FileNotFoundError, match="no pca_features of random start weights"):
+        similar.nearest(layout, survey, "random", ["g20"], 3)
 
 
 def test_exports_hold_what_is_shown_in_its_order(layout, survey, tmp_path):

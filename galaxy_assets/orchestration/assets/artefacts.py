@@ -12,8 +12,9 @@ from galaxy_assets.orchestration.declaration import FITTED_ON, Lake, check, mark
 from galaxy_assets.science import artefacts
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.artefact_review import map_digest
 from galaxy_assets.storage.pixels import PixelStack
-from galaxy_assets.storage.tables import beside, column_to_vectors, digest, vectors_to_column
+from galaxy_assets.storage.tables import beside, column_to_vectors, rows_of, vectors_to_column
 
 _BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
 
@@ -77,7 +78,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
 
         features = column_to_vectors(pretrained_features["vector"])
         fitted = map_to_table(fit_map(features, feature_keys(features), survey.umap))
-        evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
+        evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
         table = beside(pretrained_features.select(["galaxy_id", "batch"]), fitted)
         return result(beside(table, evidence, ["suspect", "reason"]))
 
@@ -101,7 +102,7 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         xy = table_to_map(artefact_umap_model).place(features, feature_keys(features), survey.umap)
         table = pretrained_features.select(["galaxy_id", "batch"])
         table = table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
-        evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
+        evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
         return result(beside(table, evidence, evidence.column_names[2:]))
 
     @survey_asset(
@@ -175,11 +176,6 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     ]
 
 
-def map_digest(artefact_umap_model: pa.Table) -> str:
-    """What a box on the map refers to: the galaxies and where they lie."""
-    return digest(artefact_umap_model.select(["galaxy_id", "x", "y"]))
-
-
 def pixels_of(lake: Lake, survey: Survey, cutouts: pa.Table, size: int | None = None) -> PixelStack:
     """The cutouts' pixels: row i of the ledger is row i of the stack, which is checked before any pixel is read."""
     return lake.pixels(survey).of(cutouts, size)
@@ -188,16 +184,3 @@ def pixels_of(lake: Lake, survey: Survey, cutouts: pa.Table, size: int | None = 
 def with_pixels(cutouts: pa.Table) -> np.ndarray:
     """Rows of the ledger that have pixels, (N,) int64."""
     return np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS)))
-
-
-def rows_of(cutouts: pa.Table, table: pa.Table) -> np.ndarray:
-    """Rows of the ledger, and so of the stacked pixels, of a table's galaxies, (N,) int64."""
-    row = {galaxy: i for i, galaxy in enumerate(cutouts["galaxy_id"].to_pylist())}
-    galaxies = table["galaxy_id"].to_pylist()
-    unknown = [galaxy for galaxy in galaxies if galaxy not in row]
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} galaxies, such as {unknown[0]}, are not in the table `cutouts`, which is newer; "
-            "run the survey, or materialise clean_galaxies and what follows it"
-        )
-    return np.array([row[galaxy] for galaxy in galaxies], dtype=np.int64)

@@ -10,13 +10,13 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
+from galaxy_assets.orchestration.assets.artefacts import pixels_of
 from galaxy_assets.orchestration.declaration import FITTED_ON, Lake, check, picture, result, survey_asset
 from galaxy_assets.science import active_learning, votes
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.survey import Anomaly, Survey
 from galaxy_assets.storage.label_events import EVENTS, LabelLog
-from galaxy_assets.storage.tables import column_to_vectors, digest
+from galaxy_assets.storage.tables import column_to_vectors, digest, rows_of
 
 ORACLE = "volunteer_oracle"
 BASELINES = ("isolation_forest", "local_outlier_factor", "published")

@@ -10,10 +10,11 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
+from galaxy_assets.orchestration.assets.artefacts import pixels_of
 from galaxy_assets.orchestration.declaration import EVERY_BATCH, TRAINED_ON, Lake, check, picture, result, survey_asset
 from galaxy_assets.science import figure_tables, votes
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.tables import rows_of
 
 log = logging.getLogger(__name__)
 

@@ -17,12 +17,13 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
+from galaxy_assets.orchestration.assets.artefacts import pixels_of
 from galaxy_assets.orchestration.assets.discovery import oracle_scores
 from galaxy_assets.orchestration.declaration import Lake, markdown, picture, result, survey_asset
 from galaxy_assets.science import artefacts, clusters, figure_tables
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.tables import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ class View:
         assert self.cutouts is not None, "a figure with cutouts reads `cutouts`"
         if not len(ids):
             return []
-        rows = rows_of(self.cutouts, pa.table({"galaxy_id": pa.array(ids, TEXT)}))
+        rows = rows_of(self.cutouts, ids)
         return list(pixels_of(self.lake, self.survey, self.cutouts)[rows])
 
 

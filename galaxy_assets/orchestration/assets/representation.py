@@ -12,7 +12,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
+from galaxy_assets.orchestration.assets.artefacts import pixels_of
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
     FITTED_ON,
@@ -27,7 +27,7 @@ from galaxy_assets.orchestration.declaration import (
 from galaxy_assets.settings.survey import Recipe, Survey
 from galaxy_assets.storage.checkpoints import Training, chosen_checkpoint, file_sha256
 from galaxy_assets.storage.pixels import PixelStack
-from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, vectors_to_column
+from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, rows_of, vectors_to_column
 
 SCHEMA = pa.schema(
     [

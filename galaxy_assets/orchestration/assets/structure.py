@@ -7,7 +7,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
+from galaxy_assets.orchestration.assets.artefacts import pixels_of
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
     FITTED_ON,
@@ -24,7 +24,7 @@ from galaxy_assets.science import clusters, worksheet
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
-from galaxy_assets.storage.tables import TablesInTurn, beside, column_to_vectors, vectors_to_column
+from galaxy_assets.storage.tables import TablesInTurn, beside, column_to_vectors, rows_of, vectors_to_column
 
 _EXAMPLES = 8
 # all columns named: without evaluation classes some hold nothing that would tell their type
