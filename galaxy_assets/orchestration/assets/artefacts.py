@@ -74,10 +74,10 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult[pa.Table]:
         """UMAP of the pretrained features of every image there was when it was fitted, with which of them are suspect:
         what regions are proposed from, and what later deliveries are placed on."""
-        from galaxy_assets.science.projection import feature_keys, fit_map, map_to_table
+        from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
 
         features = column_to_vectors(pretrained_features["vector"])
-        fitted = map_to_table(fit_map(features, feature_keys(features), survey.umap))
+        fitted = model_to_table(fit_map(features, feature_keys(features), survey.umap))
         evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
         table = beside(pretrained_features.select(["galaxy_id", "batch"]), fitted)
         return result(beside(table, evidence, ["suspect", "reason"]))
@@ -96,10 +96,10 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult[pa.Table]:
         """Where the batch's images lie on the map of pretrained features, beside the evidence that they are
         artefacts."""
-        from galaxy_assets.science.projection import feature_keys, table_to_map
+        from galaxy_assets.science.projection import feature_keys, table_to_model
 
         features = column_to_vectors(pretrained_features["vector"])
-        xy = table_to_map(artefact_umap_model).place(features, feature_keys(features), survey.umap)
+        xy = table_to_model(artefact_umap_model).place(features, feature_keys(features), survey.umap)
         table = pretrained_features.select(["galaxy_id", "batch"])
         table = table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
         evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))

@@ -259,15 +259,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
 
         model = pca.fit(embeddings.vectors(), survey.variance)
         k = len(model.components)
-        table = pa.table(
-            {
-                "init": [context.partition_key] * (k + 1),
-                "component": pa.array([None, *range(k)], pa.int32()),
-                "explained_variance": pa.array([None, *model.explained_variance.tolist()], pa.float32()),
-                "explained_variance_ratio": pa.array([None, *model.explained_variance_ratio.tolist()], pa.float32()),
-                "vector": vectors_to_column(np.vstack([model.mean, model.components])),
-            }
-        )
+        table = pca.model_to_table(model, context.partition_key)
         figure = variance(model.explained_variance_ratio, k)
         metadata = {"components": k, "explained": float(model.explained_variance_ratio.sum())}
         return result(table, metadata=metadata | picture(lake, survey, figure, "variance", context.partition_key))
