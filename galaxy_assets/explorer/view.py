@@ -279,16 +279,6 @@ class View:
         rows = places(self.ids, pa.array(list(dict.fromkeys(ids)), pa.string()))
         return rows[rows >= 0].astype(np.int32)
 
-    def inside(self, polygon: np.ndarray) -> np.ndarray:
-        """Rows inside a polygon (V, 2) on the map by the even-odd rule, int32."""
-        x, y = self.x, self.y
-        held = np.zeros(len(self), bool)
-        for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-            if y0 != y1:
-                crosses = (y0 > y) != (y1 > y)
-                held ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-        return np.flatnonzero(held).astype(np.int32)
-
     def colours(self, name: str) -> Colours:
         """A column as colours. Raises QueryError for an unknown one."""
         return coloured(self.column(name), numeric=self.columns[name].numeric)

@@ -99,6 +99,7 @@ def test_the_model_comes_back_from_its_table():
     table = mixture.model_to_table(model, "imagenet", 0.25)
     assert table["cluster"].to_pylist() == [0, 1, 2, 3] and set(table["unsure"].to_pylist()) == {0.25}
     again = mixture.table_to_model(table)
-    assert np.array_equal(again.probabilities(features), model.probabilities(features))
+    # the arrays lie otherwise in memory, which may change the last bit of a product
+    np.testing.assert_allclose(again.probabilities(features), model.probabilities(features), rtol=1e-12)
     for name, value in vars(model).items():
         assert np.array_equal(getattr(again, name), value), name
