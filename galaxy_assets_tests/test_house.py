@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from galaxy_assets.definitions import build_defs
+from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.survey import load_surveys
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +97,18 @@ GRAPH = {
     "figure_11": ["cutouts", "similar_galaxies"],
     "figure_12": ["cutouts", "similar_galaxies"],
 }
+FILES = {
+    "catalogue": ["delivery", "label_table"],
+    "absent_images": ["vote_table"],
+    "volunteer_votes": ["vote_table"],
+    "pretrained_features": ["weights"],
+    "artefact_regions": ["artefact_review"],
+    "byol_checkpoints": ["weights"],
+    "cluster_worksheet": ["cluster_review"],
+    "label_events": ["label_drops"],
+}
+"""Files that people and pipelines edit, and who reads them."""
+
 PARTITIONS = {
     "batch": [
         "anomaly_scores",
@@ -158,20 +171,10 @@ KNOWN = {
 
 MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_MODULE = 80, 450
 
-KNOWN_LONG_FUNCTIONS = {
-    ("orchestration/assets/artefacts.py", "build"),
-    ("orchestration/assets/delivery.py", "build"),
-    ("orchestration/assets/discovery.py", "build"),
-    ("orchestration/assets/evaluation.py", "build"),
-    ("orchestration/assets/evaluation.py", "epoch_accuracy"),
-    ("orchestration/assets/representation.py", "build"),
-    ("orchestration/assets/representation.py", "byol_checkpoints"),
-    ("orchestration/assets/structure.py", "build"),
-}
+KNOWN_LONG_FUNCTIONS: set[tuple[str, str]] = set()
 KNOWN_LONG_MODULES = {
     "deliveries/download.py",
     "deliveries/drop.py",
-    "orchestration/assets/structure.py",
     "science/encoders/network.py",
     "settings/survey.py",
 }
@@ -302,42 +305,42 @@ def defs(tmp_path_factory) -> dg.Definitions:
     return build_defs(tmp_path_factory.mktemp("data"))
 
 
+def parents(defs: dg.Definitions, survey: str, is_table: bool) -> dict[str, list[str]]:
+    """Asset -> what it reads of its survey, tables or files."""
+    graph, found = defs.resolve_asset_graph(), {}
+    for key in keys_of(graph, survey):
+        own = [p for p in graph.get(key).parent_keys if p.path[0] == survey]
+        read = sorted(p.path[-1] for p in own if graph.get(p).is_materializable == is_table)
+        if read or is_table:
+            found[key.path[-1]] = read
+    return found
+
+
 @pytest.mark.parametrize("survey", sorted(load_surveys(Path("/nonexistent"))))
 def test_every_survey_has_the_same_graph(defs, survey):
-    graph = defs.resolve_asset_graph()
-    nodes = {k.path[-1]: graph.get(k) for k in graph.get_all_asset_keys() if k.path[0] == survey}
-    assert {
-        n: sorted(p.path[-1] for p in node.parent_keys if p.path[0] == survey) for n, node in nodes.items()
-    } == GRAPH
+    assert parents(defs, survey, is_table=True) == GRAPH
+    assert parents(defs, survey, is_table=False) == FILES
 
 
 def test_the_drawing_of_the_graph_is_the_graph():
     drawing = (ROOT / "docs" / "lineage.md").read_text(encoding="utf-8")
     drawn = sorted(tuple(line.split(" --> ")) for line in map(str.strip, drawing.splitlines()) if " --> " in line)
-    assert drawn == sorted((parent, child) for child, parents in GRAPH.items() for parent in parents)
+    read = [*GRAPH.items(), *FILES.items()]
+    assert drawn == sorted((parent, child) for child, parents in read for parent in parents)
 
 
-def test_groups_are_the_papers_steps_in_order(defs):
+def test_a_survey_is_seen_alone_by_its_groups_in_the_order_of_the_paper(defs):
     graph = defs.resolve_asset_graph()
-    groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
-    assert [g.split("_", 2)[2] for g in sorted(groups)] == [
-        "delivery",
-        "cutouts",
-        "artefacts",
-        "representation",
-        "evaluation",
-        "structure",
-        "discovery",
-        "results",
-        "figures",
-    ]
+    groups = {graph.get(k).group_name for k in graph.get_all_asset_keys() if k.path[0] == "demo_radio"}
+    steps = "files delivery cutouts artefacts representation evaluation structure discovery results figures".split()
+    assert sorted(groups) == [f"demo_radio_{i}_{step}" for i, step in enumerate(steps)]
 
 
 def test_partitions_and_pools_are_as_drawn(defs):
     graph = defs.resolve_asset_graph()
     by: dict[str, list[str]] = {"batch": [], "init": [], "batch_init": []}
     gpu = []
-    for key in sorted(k for k in graph.get_all_asset_keys() if k.path[0] == "gz_decals"):
+    for key in sorted(keys_of(graph, "gz_decals")):
         node = graph.get(key)
         match node.partitions_def:
             case dg.MultiPartitionsDefinition():

@@ -4,9 +4,9 @@
     def cluster_model(context: SurveyContext, embeddings: pa.Table) -> Result:
         "The mixture, a row per component."
 
-Put here: what is the same for every asset. Do not put here: any asset (`assets`), the files people edit (`external`),
-the checks (`checks`). An asset's function knows no Dagster but for the values it shows: it reads its context and tables
-and returns a `Result`.
+Belongs here: what is the same for every asset. Does not belong here: any asset (`assets`), the files people edit
+(`external`), the checks (`checks`). An asset's function knows no Dagster but for the values it shows: it reads its
+context and tables and returns a `Result`.
 """
 
 import functools

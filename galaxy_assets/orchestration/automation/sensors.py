@@ -1,7 +1,7 @@
 """What Dagster starts or publishes by itself: sensors and schedules; and the jobs that a person starts in the UI.
 
-Put here: their declaration, over the data folder they are built with. Do not put here: which partitions are requested
-(`conditions`), the main job (`engines`).
+Belongs here: their declaration, over the data folder they are built with. Does not belong here: which partitions are
+requested (`conditions`), the main job (`engines`).
 """
 
 import json
