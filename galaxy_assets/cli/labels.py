@@ -15,11 +15,13 @@ from pyarrow import csv as arrow_csv
 from pydantic import ValidationError
 
 from galaxy_assets.cli.arguments import chosen_surveys, moment
+from galaxy_assets.deliveries import label_imports
 from galaxy_assets.deliveries.label_files import ZooniverseAnswers
+from galaxy_assets.deliveries.label_imports import Imported
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
-from galaxy_assets.storage.label_events import Imported, LabelLog, known_galaxies
+from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version
 
@@ -94,7 +96,7 @@ def import_file(
     log = LabelLog(layout.labels(survey))
     try:
         meaning = _meaning(task, answers, id_key) if answers else None
-        report = log.import_csv(file, who, answers=meaning, known=known_galaxies(layout, survey))
+        report = label_imports.import_file(log, file, who, answers=meaning, known=known_galaxies(layout, survey))
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     _print(report)
