@@ -89,15 +89,20 @@ def known() -> None:
 
 
 def _deliveries(survey: Survey, path: Path, layout: Layout) -> str:
-    from galaxy_assets.deliveries.readers import open_reader
+    from galaxy_assets.deliveries.readers import made_by_first_run, reader_in_place
 
-    if survey.source.reader == "simulated" and not path.exists():
-        return f"simulated by its first run, deliveries {', '.join(survey.source.batches)}"
-    if survey.source.is_elsewhere and not path.exists():
-        return f"copied from {survey.source.path} by its first run"
+    source = survey.source
+    if source.is_elsewhere and not path.exists():
+        return f"copied from {source.path} by its first run"
     try:
+        if made_by_first_run(source, layout.raw):
+            return f"made by its first run, deliveries {', '.join(source.batches)}"
         # of a mirror what is there already: a list copies nothing
-        batches = open_reader(survey.source.model_copy(update={"path": str(path)}), layout.raw).batches()
+        reader = reader_in_place(source, layout.raw)
+    except SurveyError as error:
+        return "no delivery there" if not path.exists() else str(error)
+    try:
+        n = len(reader.batches())
     except SurveyError:
         return "no delivery there"
-    return f"{len(batches)} deliver{'y' if len(batches) == 1 else 'ies'}"
+    return f"{n} deliver{'y' if n == 1 else 'ies'}"

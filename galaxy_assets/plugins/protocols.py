@@ -1,7 +1,7 @@
 """What each kind of plug-in promises, as a Protocol; `contracts` tests the promises.
 
-Belongs here: one class for each kind, with every method's arguments, answers and errors. Does not belong here: a plug-in,
-or anything that runs. The rooms are imported for their types alone.
+Belongs here: one class for each kind, with every method's arguments, answers and errors. Does not belong here: a
+plug-in, or anything that runs. The rooms are imported for their types alone.
 """
 
 from collections.abc import Collection

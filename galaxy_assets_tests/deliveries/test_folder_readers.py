@@ -16,7 +16,8 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.deliveries.readers import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids, open_reader
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
 from galaxy_assets.deliveries.readers.galaxy_zoo_decals import position_of
 from galaxy_assets.science.votes import VotesError, delivered_columns
 from galaxy_assets.settings.survey import Source, SurveyError

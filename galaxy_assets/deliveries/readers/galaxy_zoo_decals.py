@@ -37,7 +37,7 @@ def position_of(iauname: str) -> tuple[float | None, float | None]:
 
 
 class GalaxyZooDecals(ImageFolder):
-    """Reader of `galaxy_zoo_decals`; see the module and `readers.Reader`."""
+    """Reader of `galaxy_zoo_decals`; see the module and `plugins.protocols.Reader`."""
 
     def expected(self) -> str:
         return "folders gz_decals_dr5_png_part*/J???/ with PNG or JPEG images, or their zips"

@@ -1,12 +1,12 @@
 """The central source of an image, cut out and resized (Mohale & Lochner 2023, section 2.1).
 
 Belongs here: one image in, one cutout out: what becomes of an image, and `cut`, which asks the cutter that the survey
-names. Does not belong here: the cutters and their parts (`cutters`, `noise`, `source`, `rendering`), reading image files
-(`deliveries.readers`), storing pixels (`storage.pixels`), judging whether a cutout is an artefact (`artefacts`).
+names. Does not belong here: the cutters and their parts (`cutters`, `noise`, `source`, `rendering`), reading image
+files (`deliveries.readers`), storing pixels (`storage.pixels`), judging whether a cutout is an artefact (`artefacts`).
 
-The paper starts from Astronomaly's sigma clipping and adds a box that was not published. What that function does
-otherwise than meant is done only where `contour: astronomaly` asks for it (`source`). One thing is never done: its later
-versions turn infinities into the largest float, which makes the noise infinite.
+The paper starts from Astronomaly's sigma clipping and adds a box that was not published. Where that function differs
+from what is meant, it is followed only if `contour: astronomaly` asks for it (`source`). One thing is never done: its
+later versions turn infinities into the largest float, which makes the noise infinite.
 """
 
 import functools

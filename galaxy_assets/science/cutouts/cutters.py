@@ -129,7 +129,7 @@ def _radius_of(flux: np.ndarray, distance: np.ndarray, fraction: float) -> float
     """The distance, in pixels, within which this fraction of the flux lies."""
     order = np.argsort(distance, axis=None)
     grown = np.cumsum(flux.ravel()[order])
-    return distance.ravel()[order][np.searchsorted(grown, fraction * grown[-1])]
+    return float(distance.ravel()[order][np.searchsorted(grown, fraction * grown[-1])])
 
 
 def _major_axis(flux: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
