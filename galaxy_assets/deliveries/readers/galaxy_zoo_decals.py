@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from galaxy_assets.deliveries.drop import LOOSE
+from galaxy_assets.deliveries.delivery import LOOSE
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.deliveries.readers.volunteers import read_columns, read_votes
 

@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.deliveries.drop import Deliveries, Delivery, Image, batch_name
+from galaxy_assets.deliveries.delivery import Delivery, batch_name
+from galaxy_assets.deliveries.drop import Deliveries, Image
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.deliveries.drop import Delivery, of_files
+from galaxy_assets.deliveries.delivery import Delivery, of_files
 from galaxy_assets.deliveries.images import UnreadableImage, check_size
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, distinct_ids
 from galaxy_assets.settings.survey import Source, SurveyError

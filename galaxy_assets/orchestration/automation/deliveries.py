@@ -1,7 +1,7 @@
 """Deliveries as Dagster's partitions: what is new becomes a batch, what is gone is set aside, what is broken is held.
 
 Belongs here: the registration that the main job and the sensor share, and its ledger. Does not belong here: what makes
-a delivery whole (`deliveries.drop`).
+a delivery whole (`deliveries.delivery`).
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import dagster as dg
 import pyarrow as pa
 
-from galaxy_assets.deliveries.drop import Delivery
+from galaxy_assets.deliveries.delivery import Delivery
 from galaxy_assets.deliveries.label_imports import import_drop
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.delivery import all_gone
