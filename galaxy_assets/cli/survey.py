@@ -99,12 +99,11 @@ def _deliveries(survey: Survey, path: Path, layout: Layout) -> str:
     try:
         if made_by_first_run(source, layout.raw):
             return f"made by its first run, deliveries {', '.join(source.batches)}"
-        # of a mirror what is there already: a list copies nothing
-        reader = reader_in_place(source, layout.raw)
-    except SurveyError as error:
-        return "no delivery there" if not path.exists() else str(error)
+    except SurveyError as error:  # its reader cannot be loaded
+        return str(error)
     try:
-        n = len(reader.batches())
+        # of a mirror what is there already: a list copies nothing
+        n = len(reader_in_place(source, layout.raw).batches())
     except SurveyError:
         return "no delivery there"
     return f"{n} deliver{'y' if n == 1 else 'ies'}"
