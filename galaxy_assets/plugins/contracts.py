@@ -239,9 +239,7 @@ def _check_cutout(made: "Cutout", image: np.ndarray, settings: "CutoutSettings",
 
 def _same(one: "Cutout", other: "Cutout") -> bool:
     numbers = [(c.noise_std, c.threshold, c.contour_area, c.angle) for c in (one, other)]
-    return (
-        (one.outcome, one.box) == (other.outcome, other.box)
-        and np.array_equal(*numbers, equal_nan=True)
-        and (one.pixels is None) == (other.pixels is None)
-        and (one.pixels is None or np.array_equal(one.pixels, other.pixels))
-    )
+    said = (one.outcome, one.box) == (other.outcome, other.box) and np.array_equal(*numbers, equal_nan=True)
+    if one.pixels is None or other.pixels is None:
+        return said and one.pixels is other.pixels
+    return said and np.array_equal(one.pixels, other.pixels)
