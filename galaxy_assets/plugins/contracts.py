@@ -1,6 +1,6 @@
 """The promises of each kind of plug-in, as functions that its author can call in a test.
 
-    from galaxy_assets.plugins.contracts import check_cutter, check_reader
+    from galaxy_assets.plugins.contracts import check_cutter, check_learner, check_reader
 
     def test_my_reader(tmp_path):
         (tmp_path / "a.txt").write_text("1 2 3")
@@ -9,26 +9,31 @@
     def test_my_cutter():
         check_cutter("my_cutter", {"options": {"side": 40}})
 
+    def test_my_learner():
+        check_learner("my_learner")
+
 The plug-in is found by its registered name, so its package must be installed. A broken promise is an AssertionError
 that says which one; our own plug-ins are tested by the same functions.
 
-Belongs here: one `check_` for each kind. Does not belong here: the promises in words (`protocols`). The rooms are
-imported inside the functions, since this package is imported by all of them.
+Belongs here: one `check_` for each kind. Does not belong here: the promises in words (`protocols`), and tests of what a
+plug-in is good for. The rooms are imported inside the functions, since this package is imported by all of them.
 """
 
+from __future__ import annotations
+
+import io
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from galaxy_assets import plugins
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from galaxy_assets.plugins.protocols import Reader
+    from galaxy_assets.plugins.protocols import Learner, Reader, ScoreModel
     from galaxy_assets.science.cutouts import Cutout
     from galaxy_assets.settings.survey import CutoutSettings
 
@@ -66,7 +71,7 @@ def check_reader(name: str, source_settings: dict[str, Any], folder: Path) -> No
     assert again.catalogue(batches[0]).equals(catalogues[0]), "a second reader makes another catalogue of a delivery"
 
 
-def _check_deliveries(reader: "Reader") -> list[str]:
+def _check_deliveries(reader: Reader) -> list[str]:
     found = reader.deliveries()
     names = [delivery.name for delivery in found]
     assert names == sorted(names), f"`deliveries` is not sorted by name: {names}"
@@ -81,7 +86,7 @@ def _check_deliveries(reader: "Reader") -> list[str]:
     return batches
 
 
-def _check_catalogue(reader: "Reader", batch: str) -> "pa.Table":
+def _check_catalogue(reader: Reader, batch: str) -> pa.Table:
     from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA
 
     table = reader.catalogue(batch)
@@ -101,7 +106,7 @@ def _check_catalogue(reader: "Reader", batch: str) -> "pa.Table":
     return table
 
 
-def _check_taken_ids(reader: "Reader", batch: str, ids: list[str]) -> None:
+def _check_taken_ids(reader: Reader, batch: str, ids: list[str]) -> None:
     taken = {one for one in ids if "#" not in one}
     elsewhere = reader.catalogue(batch, taken).to_pylist()
     kept = [row["galaxy_id"] for row in elsewhere if row["galaxy_id"] in taken]
@@ -110,7 +115,7 @@ def _check_taken_ids(reader: "Reader", batch: str, ids: list[str]) -> None:
     assert all(row["problem"] for row in elsewhere), "an id that is taken is no problem of the row"
 
 
-def _check_unknown_delivery(reader: "Reader", batches: list[str]) -> None:
+def _check_unknown_delivery(reader: Reader, batches: list[str]) -> None:
     from galaxy_assets.settings.survey import SurveyError
 
     unknown = "".join(batches) + "-unknown"
@@ -121,10 +126,10 @@ def _check_unknown_delivery(reader: "Reader", batches: list[str]) -> None:
     raise AssertionError(f"the catalogue of a delivery {unknown!r}, which is not there, is no SurveyError")
 
 
-def _check_images(reader: "Reader", rows: list[dict[str, Any]]) -> None:
+def _check_images(reader: Reader, rows: list[dict[str, Any]]) -> None:
     from galaxy_assets.deliveries.images import UnreadableImage
 
-    def decoded(row: dict[str, Any]) -> "np.ndarray | None":
+    def decoded(row: dict[str, Any]) -> np.ndarray | None:
         try:
             return reader.image(row["file"])
         except UnreadableImage:
@@ -145,7 +150,7 @@ def _check_images(reader: "Reader", rows: list[dict[str, Any]]) -> None:
             assert same, f"{row['file']} is read differently from two threads"
 
 
-def _check_tables(reader: "Reader") -> None:
+def _check_tables(reader: Reader) -> None:
     from galaxy_assets.deliveries.readers.catalogue import LABELLED_SCHEMA
 
     labelled, votes, tables = reader.labelled(), reader.votes(), reader.tables()
@@ -178,20 +183,20 @@ def check_cutter(name: str, settings: dict[str, Any] | None = None) -> None:
         _check_constant(chosen)
 
 
-def _check_one_image(image: np.ndarray, settings: "CutoutSettings", what: str) -> None:
+def _check_one_image(image: np.ndarray, settings: CutoutSettings, what: str) -> None:
     from galaxy_assets.science.cutouts import cut
 
     before = image.copy()
     made = plugins.load("cutters", settings.method)(image, settings)
     _check_cutout(made, image, settings, what)
     assert np.array_equal(image, before), f"{what}: the image is changed"
-    assert _same(made, cut(image, settings)), f"{what}: it is cut differently the second time"
+    assert _same_cutout(made, cut(image, settings)), f"{what}: it is cut differently the second time"
     with ThreadPoolExecutor(2) as pool:
         beside = list(pool.map(cut, [image, image], [settings, settings]))
-    assert all(_same(made, one) for one in beside), f"{what}: it is cut differently from two threads"
+    assert all(_same_cutout(made, one) for one in beside), f"{what}: it is cut differently from two threads"
 
 
-def _check_constant(settings: "CutoutSettings") -> None:
+def _check_constant(settings: CutoutSettings) -> None:
     from galaxy_assets.science.cutouts import cut
 
     for value in (0, 255):
@@ -219,7 +224,7 @@ def _images() -> dict[str, np.ndarray]:
     }
 
 
-def _check_cutout(made: "Cutout", image: np.ndarray, settings: "CutoutSettings", what: str) -> None:
+def _check_cutout(made: Cutout, image: np.ndarray, settings: CutoutSettings, what: str) -> None:
     from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS
 
     own = made.outcome.startswith(settings.method)
@@ -237,9 +242,119 @@ def _check_cutout(made: "Cutout", image: np.ndarray, settings: "CutoutSettings",
     assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height, f"{what}: the box {made.box} leaves {width} x {height}"
 
 
-def _same(one: "Cutout", other: "Cutout") -> bool:
+def _same_cutout(one: Cutout, other: Cutout) -> bool:
     numbers = [(c.noise_std, c.threshold, c.contour_area, c.angle) for c in (one, other)]
     said = (one.outcome, one.box) == (other.outcome, other.box) and np.array_equal(*numbers, equal_nan=True)
     if one.pixels is None or other.pixels is None:
         return said and one.pixels is other.pixels
     return said and np.array_equal(one.pixels, other.pixels)
+
+
+def check_learner(name: str) -> None:
+    """Test the learner of the anomaly search that is registered under a name, on small made-up features.
+
+    Parameters
+    ----------
+    name : str
+        As in `[project.entry-points."galaxy_assets.learners"]`.
+
+    Raises
+    ------
+    PluginError
+        Where it is not registered or cannot be imported.
+    AssertionError
+        Where it breaks the promise of `protocols.Learner`, with the reason.
+    """
+    learner: Learner = plugins.load("learners", name)()
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(60, 5)) * [20, 5, 2, 1, 0.5]).astype(np.float32)
+    scores = rng.integers(0, 6, 60).astype(float)
+    scores[:2] = 0, 5  # differ from the second on
+    assert isinstance(learner.keeps_scores_given, bool), "keeps_scores_given must be True or False"
+    _check_columns(learner)
+    assert learner.can_fit(scores), "can_fit must be true of many scores that differ"
+    for world in (features, np.ones_like(features)):  # the second has constant components
+        std = world.std(axis=0, dtype=np.float64)
+        for count in (1, 2, 40):
+            _check_fit(learner, world, scores[:count], std)
+            _check_fit(learner, world, np.full(count, 3.0), std)  # flat scores
+    _check_what_is_asked(learner, features, scores)
+
+
+def _check_columns(learner: Learner) -> None:
+    assert isinstance(learner.columns, pa.Schema), "columns must be a pyarrow Schema"
+    taken = {"role", "galaxy_id", "score", "vector"} & set(learner.columns.names)
+    assert not taken, f"columns may not hold {', '.join(sorted(taken))}: these are the platform's"
+
+
+def _check_fit(learner: Learner, features: np.ndarray, scores: np.ndarray, std: np.ndarray) -> None:
+    ready = learner.can_fit(scores)
+    assert ready == learner.can_fit(scores.copy()), "can_fit must be the same for the same scores"
+    if not ready:
+        return
+    given = features[: len(scores)].astype(np.float64), scores, std
+    kept = [part.copy() for part in given]
+    model = learner.fit(*given)
+    mean, spread = _predicted(model, features)
+    assert all(np.array_equal(a, b) for a, b in zip(given, kept, strict=True)), "fit may not change what it is given"
+    again = _predicted(learner.fit(*kept), features)
+    assert _same_prediction((mean, spread), again), (
+        "fit must be deterministic: two fits to the same scores predict differently"
+    )
+    assert isinstance(model.kernel, str) and isinstance(model.at_bounds, tuple), "kernel is text, at_bounds a tuple"
+    _predicted(model, features[:0])
+    back = learner.table_to_model(_stored(model, learner, features.shape[1]), given[0], scores)
+    assert _same_prediction((mean, spread), _predicted(back, features)), (
+        "the model read back from its table predicts differently"
+    )
+
+
+def _predicted(model: ScoreModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, std = model.predict(features)
+    for what, values in (("mean", mean), ("standard deviation", std)):
+        expected = f"the {what} of predict must be (N,) float64"
+        assert values.shape == (len(features),) and values.dtype == np.float64, f"{expected}, not {values.shape}"
+        assert np.isfinite(values).all(), f"the {what} of predict must be finite"
+    assert (std >= 0).all(), "a standard deviation may not be negative"
+    return mean, std
+
+
+def _same_prediction(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _stored(model: ScoreModel, learner: Learner, size: int) -> pa.Table:
+    """The model's table after a round through Parquet, with all columns that the lake has for it."""
+    import pyarrow.parquet as pq
+
+    table = model.to_table()
+    expected = pa.schema(
+        [pa.field("role", pa.string()), *learner.columns, pa.field("vector", pa.list_(pa.float64(), size))]
+    )
+    unknown = set(table.column_names) - set(expected.names)
+    assert not unknown, f"to_table has columns that `columns` does not name: {', '.join(sorted(unknown))}"
+    assert "role" in table.column_names, "to_table must have a column `role`"
+    taken = {"labelled", "reference"} & set(table["role"].to_pylist())
+    assert not taken, f"rows of role {', '.join(sorted(taken))} are the platform's; choose another word"
+    table = pa.concat_tables([expected.empty_table(), table], promote_options="default").select(expected.names)
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return pq.read_table(file)
+
+
+def _check_what_is_asked(learner: Learner, features: np.ndarray, scores: np.ndarray) -> None:
+    """Ask in rounds of 7, each by the acquisition on all earlier scores, until every galaxy was asked once."""
+    std, asked = features.std(axis=0, dtype=np.float64), np.arange(3)
+    while len(asked) < len(features):
+        value = np.arange(len(features), dtype=float)
+        if learner.can_fit(scores[asked]):
+            model = learner.fit(features[asked].astype(np.float64), scores[asked], std)
+            mean, spread = model.predict(features)
+            best = float(scores[asked].max())
+            value = learner.acquisition(mean, spread, best, 0.5)
+            assert value.shape == (len(features),) and np.isfinite(value).all(), "acquisition must be (N,) and finite"
+            one_by_one = learner.acquisition(mean[asked], spread[asked], best, 0.5)
+            assert np.array_equal(one_by_one, value[asked]), "acquisition must value each galaxy by itself"
+        order = np.argsort(-value, kind="stable")
+        asked = np.concatenate([asked, order[~np.isin(order, asked)][:7]])
+    assert len(np.unique(asked)) == len(features), "every galaxy must be asked once"

@@ -4,6 +4,8 @@ Belongs here: one class for each kind, with every method's arguments, answers an
 plug-in, or anything that runs. The rooms are imported for their types alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -27,7 +29,7 @@ class Reader(Protocol):
     nothing where they are there already. It raises SurveyError.
     """
 
-    def __init__(self, source: "Source", path: Path) -> None:
+    def __init__(self, source: Source, path: Path) -> None:
         """Open the deliveries of a survey; no image is read for it.
 
         Parameters
@@ -44,7 +46,7 @@ class Reader(Protocol):
         """
         ...
 
-    def deliveries(self, quiet: float = 0) -> "list[Delivery]":
+    def deliveries(self, quiet: float = 0) -> list[Delivery]:
         """Every delivery present, whole or not, sorted by name; no image is read for it.
 
         Parameters
@@ -65,7 +67,7 @@ class Reader(Protocol):
         """
         ...
 
-    def catalogue(self, batch: str, taken: Collection[str] = ()) -> "pa.Table":
+    def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
         """One row per image of a delivery, in `deliveries.readers.catalogue.CATALOGUE_SCHEMA`, sorted by galaxy_id.
 
         Nothing is lost: images that cannot be used are rows with a problem, and of images that share an id the first
@@ -87,7 +89,7 @@ class Reader(Protocol):
         """
         ...
 
-    def labelled(self) -> "pa.Table | None":
+    def labelled(self) -> pa.Table | None:
         """The rows of the table of labels in `deliveries.readers.catalogue.LABELLED_SCHEMA`, all of them; None if the
         survey has none.
 
@@ -98,7 +100,7 @@ class Reader(Protocol):
         """
         ...
 
-    def image(self, file: str) -> "np.ndarray":
+    def image(self, file: str) -> np.ndarray:
         """Decoded pixels of a catalogue row's `file`: (H, W) or (H, W, 3), uint8, or float32 for more than 8 bits.
 
         Raises
@@ -114,7 +116,7 @@ class Reader(Protocol):
         """Tables of labels and votes that it reads beside the images; they need not be there."""
         ...
 
-    def votes(self) -> "pa.Table | None":
+    def votes(self) -> pa.Table | None:
         """The volunteer table in the normal form of `science.votes.normalise`, or None if the survey has none.
 
         Raises
@@ -131,7 +133,7 @@ class Cutter(Protocol):
     Registered in `galaxy_assets.cutters`. The same image and settings always give the same pixels.
     """
 
-    def __call__(self, image: "np.ndarray", settings: "CutoutSettings") -> "Cutout":
+    def __call__(self, image: np.ndarray, settings: CutoutSettings) -> Cutout:
         """Cut one image.
 
         Parameters
@@ -153,5 +155,122 @@ class Cutter(Protocol):
         ------
         ValueError
             Where a setting is missing; it names the setting.
+        """
+        ...
+
+
+class ScoreModel(Protocol):
+    """What a learner makes of the scores given: it predicts the score of any galaxy."""
+
+    @property
+    def kernel(self) -> str:
+        """How it predicts, in words, for the asset's page: a kernel with its numbers, or the like."""
+        ...
+
+    @property
+    def at_bounds(self) -> tuple[str, ...]:
+        """The hyper-parameters that ended at their bound, in words; a warning of the asset names them."""
+        ...
+
+    def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score of every galaxy and its standard deviation.
+
+        Parameters
+        ----------
+        features : ndarray of shape (N, D)
+            Principal components, N may be 0.
+
+        Returns
+        -------
+        mean, std : ndarray of shape (N,), float64
+            Finite, and the same whenever they are asked for. The larger the score the more interesting the galaxy.
+        """
+        ...
+
+    def to_table(self) -> pa.Table:
+        """What it takes to predict again, as rows of the asset `anomaly_model`.
+
+        Returns
+        -------
+        table : pyarrow.Table
+            Column `role` (str; `labelled` and `reference` are taken by the platform), those of `Learner.columns`, and
+            `vector` (FixedSizeList of D float64) where the model has vectors. It may have no rows. The features and
+            the scores of the galaxies that the model was fitted to are kept by the platform, in rows of their own.
+        """
+        ...
+
+
+class Learner(Protocol):
+    """Learner of the anomaly search: it decides what scores say of other galaxies, and what is asked next.
+
+    What is registered is a class that is made without arguments. Our own are in `science.learners`.
+    """
+
+    @property
+    def keeps_scores_given(self) -> bool:
+        """Whether a score given stands in place of the predicted one in the ranking."""
+        ...
+
+    @property
+    def columns(self) -> pa.Schema:
+        """Columns of `anomaly_model` that are the learner's own, beside role, galaxy_id, score and vector."""
+        ...
+
+    def can_fit(self, scores: np.ndarray) -> bool:
+        """Whether these scores are enough to fit.
+
+        Until they are, an isolation forest ranks the galaxies and the search asks for the strangest.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (L,)
+            0-5, at least one.
+        """
+        ...
+
+    def fit(self, labelled: np.ndarray, scores: np.ndarray, std: np.ndarray) -> ScoreModel:
+        """The model of the scores given.
+
+        Parameters
+        ----------
+        labelled : ndarray of shape (L, D)
+            Principal components of the galaxies that have a score, unscaled.
+        scores : ndarray of shape (L,)
+            0-5, at least one, and such that `can_fit` is true.
+        std : ndarray of shape (D,), float64
+            Standard deviation of each component over the survey; 0 where it is constant.
+        """
+        ...
+
+    def acquisition(self, mean: np.ndarray, std: np.ndarray, best: float, trade_off: float) -> np.ndarray:
+        """By which value the search asks next; the largest are asked first.
+
+        Parameters
+        ----------
+        mean, std : ndarray of shape (N,), float64
+            The predicted scores and their standard deviations.
+        best : float
+            The highest score given.
+        trade_off : float
+            `anomaly.trade_off` of the survey.
+
+        Returns
+        -------
+        value : ndarray of shape (N,), float64
+            Without NaN.
+        """
+        ...
+
+    def table_to_model(self, table: pa.Table, labelled: np.ndarray, scores: np.ndarray) -> ScoreModel:
+        """The model that `ScoreModel.to_table` kept; it predicts the same to the last bit.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            The model's rows: role, the learner's columns, and `vector`.
+        labelled : ndarray of shape (L, D), float64
+            Features of the galaxies that the model was fitted to, in the order of the fit.
+        scores : ndarray of shape (L,), float64
+            Their scores.
         """
         ...

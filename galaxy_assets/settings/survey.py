@@ -367,11 +367,18 @@ class Anomaly(Settings):
     per_round: int = 10
     budget: int = 200
     trade_off: float = Field(default=0.5, description="of expected improvement, which the published learner asks by")
-    learner: Literal["published", "corrected"] = Field(
+    learner: Annotated[str, PluginName("learners")] = Field(
         default="corrected",
         description="`published`; or `corrected`: half-standardised components, a fixed kernel, the strangest until "
-        "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md)",
+        "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md); or "
+        "another package's",
     )
+
+    @field_validator("learner")
+    @classmethod
+    def _registered_learner(cls, value: str) -> str:
+        plugins.find("learners", value)
+        return value
 
 
 class Similarity(Settings):

@@ -3,7 +3,7 @@
     <path>/simulation.json   the settings it was made with
     <path>/...               `optical`: laid out like `galaxy_zoo_decals`; `radio`: like `image_folder`, with labels.csv
 
-Belongs here: when a simulation is made, and who reads it. Does not belong here: what is drawn (`simulation.galaxies`).
+Belongs here: when a simulation is made, and who reads it. Does not belong here: what is drawn (`simulation`).
 """
 
 import logging
@@ -55,7 +55,7 @@ class Simulated:
             return
         if source.simulate is None or not source.batches or not source.n_images:
             raise SurveyError("a simulated survey needs `source.simulate`, `source.batches` and `source.n_images`")
-        from galaxy_assets.simulation import galaxies as simulate
+        from galaxy_assets.simulation import surveys as simulate
 
         make = {"optical": simulate.simulate_optical, "radio": simulate.simulate_radio}[source.simulate]
         log.info("simulating %d %s images in %s", source.n_images, source.simulate, path)
