@@ -152,7 +152,6 @@ KNOWN = {
     ("science/byol.py", "storage"),
     ("science/encoders/network.py", "storage"),
     ("figures/save.py", "storage"),
-    ("storage/label_events.py", "deliveries"),
 }
 """Imports against the table that are still to be mended. What is mended leaves the list; nothing joins it."""
 
@@ -169,8 +168,6 @@ KNOWN_LONG_FUNCTIONS = {
     ("orchestration/assets/structure.py", "build"),
 }
 KNOWN_LONG_MODULES = {
-    "deliveries/download.py",
-    "deliveries/drop.py",
     "orchestration/assets/structure.py",
     "science/encoders/network.py",
     "settings/survey.py",
