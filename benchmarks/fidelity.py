@@ -19,8 +19,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from galaxy_assets.deliveries.readers import Reader, open_reader
+from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.evaluation import balanced
+from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import byol, votes
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.encoders.network import LITE0, Encoder, build_encoder, choose_devices, embed

@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from galaxy_assets import plugins
-from galaxy_assets.settings.base import PluginName, Settings
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
 STARTS = ("random", "imagenet", "rgz")
 RESERVED = {*STARTS, "benchmarks", "galaxy", "main", "temp", "system", "information_schema", "pg_catalog"}
@@ -23,7 +23,10 @@ SHIPPED = Path(__file__).parent / "shipped"
 class Source(Settings):
     """Where a survey's deliveries lie and which reader understands them."""
 
-    reader: Literal["galaxy_zoo_decals", "mirabest", "image_folder", "fits_folder", "simulated"]
+    reader: Annotated[str, PluginName("readers")] = Field(
+        description="a reader plug-in: galaxy_zoo_decals, mirabest, image_folder, fits_folder, simulated, or one of "
+        "another package"
+    )
     path: str = Field(
         description="folder or archive, relative to data/raw or absolute; or an address that fsspec knows, such as "
         "s3://bucket/folder, whose files are copied to data/raw/<mirror>"
@@ -64,6 +67,20 @@ class Source(Settings):
     n_images: int = Field(default=0, ge=0, description="number of simulated images, over all batches")
     seed: int = Field(default=0, description="seed of the simulation")
     batches: tuple[str, ...] = Field(default=(), description="names of the simulated deliveries, of equal size")
+    options: Annotated[dict[str, Any], AddedLater()] = Field(
+        default={}, description="settings of a reader of another package"
+    )
+
+    @field_validator("reader")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        return plugins.find("readers", value).name
+
+    @model_validator(mode="after")
+    def _options_of_another_package(self) -> "Source":
+        if self.options and plugins.provenance("readers", self.reader) is None:
+            raise ValueError(f"reader {self.reader!r} has no options: write its settings beside it")
+        return self
 
     @property
     def is_elsewhere(self) -> bool:
@@ -82,7 +99,10 @@ class Source(Settings):
 class CutoutSettings(Settings):
     """How the central source is found and cut out (paper 2.1; the readings differ, see docs/fidelity.md)."""
 
-    method: Literal["sigma_clip", "flux_radius", "central", "whole"] = "sigma_clip"
+    method: Annotated[str, PluginName("cutters")] = Field(
+        default="sigma_clip",
+        description="a cutter plug-in: sigma_clip, flux_radius, central, whole, or one of another package",
+    )
     sigma: float = Field(default=4.0, gt=0, description="clipping limit, and the threshold in the paper's reading")
     threshold: Literal["paper_text", "astronomaly"] = Field(
         default="paper_text",
@@ -119,6 +139,20 @@ class CutoutSettings(Settings):
         default="area_cubic", description="area where an axis shrinks and cubic where it grows, or linear for both"
     )
     grey: bool = Field(default=False, description="store one channel (radio) instead of three")
+    options: Annotated[dict[str, Any], AddedLater()] = Field(
+        default={}, description="settings of a cutter of another package"
+    )
+
+    @field_validator("method")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        return plugins.find("cutters", value).name
+
+    @model_validator(mode="after")
+    def _options_of_another_package(self) -> "CutoutSettings":
+        if self.options and plugins.provenance("cutters", self.method) is None:
+            raise ValueError(f"cutout method {self.method!r} has no options: write its settings beside it")
+        return self
 
     @model_validator(mode="after")
     def _aligned_by_its_flux(self) -> "CutoutSettings":

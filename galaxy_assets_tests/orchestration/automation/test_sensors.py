@@ -109,7 +109,7 @@ def test_a_survey_without_a_delivery_is_skipped_with_the_reason(tiny):
 
 def test_a_tick_simulates_nothing(tiny):
     root, _, instance = tiny
-    assert tick(root, load_surveys(root)["demo_optical"], instance) == "simulated by its first run"
+    assert tick(root, load_surveys(root)["demo_optical"], instance) == "made by its first run"
     assert not (root / "raw/demo_optical").exists()
 
 
