@@ -237,7 +237,8 @@ def check(name: str, passed: bool, description: str, *, warn: bool = False, **me
 
 def picture(lake: Lake, survey: Survey, image: "Figure | Image", *name: str) -> dict[str, dg.MetadataValue]:
     """Save a figure as PNG in the survey's figures and return metadata that shows it small in the UI."""
-    from galaxy_assets.figures.save import preview, save
+    from galaxy_assets.figures.preview import preview
+    from galaxy_assets.storage.figures import save
 
     path = save(image, lake.layout.figure(survey.name, *name))
     return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}

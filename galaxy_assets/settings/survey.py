@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
 STARTS = ("random", "imagenet", "rgz")
 RESERVED = {*STARTS, "benchmarks", "galaxy", "main", "temp", "system", "information_schema", "pg_catalog"}
@@ -214,6 +214,10 @@ class Recipe(Settings):
         default="last", description="which epoch is used: the last, or the healthiest; labels have no part in it"
     )
     seed: int = Field(default=0, ge=0)
+    trainer: Annotated[str, AddedLater(), PluginName("trainers")] = Field(
+        default="byol",
+        description="`byol`; `byol_pytorch`, the package the paper used; or a trainer that another package registers",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -35,7 +35,8 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
     def pretrained_features(lake: Lake, cutouts: pa.Table):
         """Features of every cutout from the network as ImageNet left it: the last hidden layer, pooled (512 floats for
         a ResNet-18, 1280 for an EfficientNet-Lite0)."""
-        from galaxy_assets.science.encoders.network import build_encoder, choose_devices, embed
+        from galaxy_assets.science.encoders.embedding import choose_devices, embed
+        from galaxy_assets.science.encoders.weights import build_encoder
 
         encoder = build_encoder(recipe.backbone, "imagenet", seed=recipe.seed, weights=lake.layout.weights)
         rows = with_pixels(cutouts)

@@ -14,6 +14,7 @@ from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.orchestration.declaration import EVERY_BATCH, TRAINED_ON, Lake, check, picture, result, survey_asset
 from galaxy_assets.science import figure_tables, votes
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.checkpoints import load_encoder
 
 log = logging.getLogger(__name__)
 
@@ -105,14 +106,9 @@ def build(survey: Survey) -> list[dg.AssetsDefinition]:
         pixels (128 px at most), and the untrained and the ImageNet network embedded alike (size, orientations). Without
         two classes of ten galaxies there is nothing to judge by, and the table is empty."""
         from galaxy_assets.figures.curves import epoch_accuracy as draw
-        from galaxy_assets.science.encoders.network import (
-            Encoder,
-            MissingWeights,
-            build_encoder,
-            choose_devices,
-            embed,
-            load_encoder,
-        )
+        from galaxy_assets.science.encoders.embedding import choose_devices, embed
+        from galaxy_assets.science.encoders.network import Encoder
+        from galaxy_assets.science.encoders.weights import MissingWeights, build_encoder
         from galaxy_assets.science.neighbours import knn_accuracies
 
         init, device = context.partition_key, choose_devices()[0]

@@ -144,7 +144,7 @@ def _asset(survey: Survey, figure: PaperFigure) -> dg.AssetsDefinition:
 def _publish(view: View, figure: PaperFigure, shown: Shown) -> dict[str, Any]:
     """Write the picture as PNG and PDF, or remove an older one, and what the page says of it as JSON; return the
     asset's metadata."""
-    from galaxy_assets.figures.save import save_for_print
+    from galaxy_assets.storage.figures import save_for_print
 
     png = view.lake.layout.figure(view.survey.name, figure.name)
     metadata: dict[str, Any] = {"title": figure.title, **shown.numbers}

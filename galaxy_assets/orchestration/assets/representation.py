@@ -12,6 +12,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets import plugins
 from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
@@ -25,7 +26,14 @@ from galaxy_assets.orchestration.declaration import (
     survey_asset,
 )
 from galaxy_assets.settings.survey import Recipe, Survey
-from galaxy_assets.storage.checkpoints import Training, chosen_checkpoint, file_sha256
+from galaxy_assets.storage.checkpoints import (
+    Training,
+    chosen_checkpoint,
+    file_sha256,
+    load_encoder,
+    load_start,
+    save_encoder,
+)
 from galaxy_assets.storage.pixels import PixelStack
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, vectors_to_column
 
@@ -60,7 +68,7 @@ def start_checkpoint(other: Survey | None, lake: Lake) -> Path | None:
 
     Raises MissingWeights where that survey was not trained yet.
     """
-    from galaxy_assets.science.encoders.network import MissingWeights
+    from galaxy_assets.science.encoders.weights import MissingWeights
 
     if other is None:
         return None
@@ -117,29 +125,21 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         its health or is the recipe's last; the reason stands beside it, and no label takes part. Killed, it resumes
         after the last whole epoch."""
         from galaxy_assets.figures.curves import training as draw
-        from galaxy_assets.science import byol, health
-        from galaxy_assets.science.encoders.network import (
-            Encoder,
-            MissingWeights,
-            build_encoder,
-            choose_devices,
-            save_encoder,
-            state_sha256,
-        )
+        from galaxy_assets.science import health
+        from galaxy_assets.science.encoders.embedding import choose_devices
+        from galaxy_assets.science.encoders.network import Encoder, state_sha256
+        from galaxy_assets.science.encoders.weights import MissingWeights, build_encoder
 
         init, devices = context.partition_key, choose_devices()
         try:
-            start = start_checkpoint(surveys.get(init), lake)
-            encoder = build_encoder(
-                recipe.backbone,
-                init,
-                seed=recipe.seed,
-                weights=lake.layout.weights,
-                checkpoint=start,
-                rgz=lake.layout.root / survey.rgz_checkpoint if survey.rgz_checkpoint else None,
-            )
-        except MissingWeights as error:
-            raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings no weights
+            train = plugins.load("trainers", recipe.trainer)
+            rgz = lake.layout.root / survey.rgz_checkpoint if survey.rgz_checkpoint else None
+            if start := start_checkpoint(surveys.get(init), lake):
+                encoder = load_start(start, survey=init, backbone=recipe.backbone)
+            else:
+                encoder = build_encoder(recipe.backbone, init, seed=recipe.seed, weights=lake.layout.weights, rgz=rgz)
+        except (MissingWeights, plugins.PluginError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings neither weights nor plug-ins
         pixels, rows, content = training_set(survey, lake, cutouts, clean_galaxies)
         identity = json.dumps([_VERSION, recipe.deciding(), init, state_sha256(encoder), content])
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -170,7 +170,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
         if not files.weights(0).exists() or not files.rows():
             keep(0, encoder)
         if len(files.rows()) <= recipe.epochs:
-            byol.train(
+            train(
                 encoder,
                 pixels,
                 rows,
@@ -181,7 +181,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
                 on_epoch=lambda result, trained: keep(encoder=trained, **result.asdict()),
             )
         # nothing is left to resume, and the state is larger than all checkpoints together
-        files.state.unlink(missing_ok=True)
+        files.state.remove()
         table = ledger(files, recipe)
         row = next(r for r in table.to_pylist() if r["chosen"])
         return result(
@@ -226,7 +226,7 @@ def build(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinitio
     ):
         """Features of the batch's clean galaxies from the chosen checkpoint of these start weights, averaged over the
         recipe's orientations. The checkpoint's sha256 is compared with its ledger before use."""
-        from galaxy_assets.science.encoders.network import choose_devices, embed, load_encoder
+        from galaxy_assets.science.encoders.embedding import choose_devices, embed
 
         key = context.partition_key.keys_by_dimension
         row, path = chosen_checkpoint(byol_checkpoints, lake.layout.root)
