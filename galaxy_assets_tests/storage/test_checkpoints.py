@@ -110,7 +110,7 @@ def test_a_state_is_whole_or_refused_and_travels_between_processes(tmp_path):
     whole = state.path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"not a state"):
         state.path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"(?s)state.pt is not a whole training state .* delete .*state.pt to train"):
+        with pytest.raises(ValueError, match=r"(?s)state.pt is not a whole training state .* delete .*state.pt"):
             state.read()
     state.remove()
     state.remove()
