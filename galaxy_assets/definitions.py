@@ -1,6 +1,6 @@
-"""The whole platform on one page: surveys, assets, jobs, sensors and resources gathered into one code location.
+"""The whole platform on one page: the surveys that are enabled, the resources, and what runs by itself.
 
-Belongs here: the assembly. Does not belong here: any asset, resource or rule.
+Put here: the assembly. Do not put here: any asset, resource or rule.
 """
 
 import functools
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from galaxy_assets.orchestration.automation import conditions, sensors
+from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.declaration import Lake
-from galaxy_assets.orchestration.graph import survey_assets
 from galaxy_assets.orchestration.io_manager import ParquetLake
+from galaxy_assets.orchestration.survey import survey_definitions
 from galaxy_assets.settings.survey import data_root, load_surveys
 
 
@@ -20,26 +20,15 @@ def build_defs(root: Path | None = None) -> dg.Definitions:
     pass their own."""
     root = root or data_root()
     surveys = load_surveys(root)
-    jobs = {survey.name: sensors.jobs(survey) for survey in surveys.values()}
-    return dg.Definitions(
-        assets=[
-            asset
-            for survey in surveys.values()
-            for asset in conditions.with_conditions(survey, survey_assets(survey, surveys), root)
-        ],
-        jobs=[*(job for of_survey in jobs.values() for job in of_survey.values()), sensors.nightly_upkeep],
-        schedules=[
-            *(sensors.refit_schedule(survey, jobs[survey.name]["refit"]) for survey in surveys.values()),
-            sensors.nightly,
-        ],
-        sensors=[
-            *(sensors.delivery_sensor(survey) for survey in surveys.values()),
-            *(sensors.automation_sensor(survey) for survey in surveys.values()),
-            sensors.read_model_sensor,
-        ],
-        resources={"io_manager": ParquetLake(root=str(root)), "lake": Lake(root=str(root))},
-        # the many short steps of a delivery share one process: each further one would load everything again
-        executor=dg.in_process_executor,
+    return dg.Definitions.merge(
+        *(survey_definitions(survey, surveys, root) for survey in surveys.values()),
+        dg.Definitions(
+            schedules=[sensors.nightly_upkeep(root, list(surveys))],
+            sensors=[sensors.read_model_sensor(root)],
+            resources={"io_manager": ParquetLake(root=str(root)), "lake": Lake(root=str(root))},
+            # the many short steps of a delivery share one process: each further one would load everything again
+            executor=dg.in_process_executor,
+        ),
     )
 
 

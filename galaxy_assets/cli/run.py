@@ -29,7 +29,7 @@ log = logging.getLogger("galaxy_assets")
 
 # what of `results` is printed at the end of a run: images, accuracies, clusters, the ranking; the rest is in the table
 _FOUND = re.compile(r"D1|D3|E7:\w+|(C2|C3|C8):\w+|A3|A7:\d+(:\w+)?|A8:\d+")
-_MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-", "held": "!", "arriving": "?"}
+_MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-", "blocked": "!", "held": "!", "arriving": "?"}
 
 
 def _start_logging() -> None:
@@ -118,11 +118,12 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
     from galaxy_assets.orchestration.engines.in_process import run_survey
 
     _set_dagster_home()
-    defs, failed, start = build_defs(), 0, time.perf_counter()
+    root = data_root()
+    defs, known, failed, start = build_defs(root), load_surveys(root), 0, time.perf_counter()
     with dg.DagsterInstance.get() as instance:
         for survey in surveys:
             typer.echo(f"\n{survey.title} ({survey.name})")
-            for outcome in _outcomes(run_survey(defs, survey, instance, follow=follow)):
+            for outcome in _outcomes(run_survey(defs, survey, known, instance, root, follow)):
                 if isinstance(outcome, Exception):
                     failed += 1
                     typer.echo(f"        {outcome}")
@@ -130,7 +131,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
                 minutes, seconds = divmod(int(time.perf_counter() - start), 60)
                 what = ", ".join(outcome.assets) + (f" [{outcome.partition}]" if outcome.partition else "")
                 typer.echo(f" {minutes:3d}:{seconds:02d} {_MARK[outcome.status]} {outcome.status:7s} {what}")
-                failed += outcome.status in ("failed", "held")
+                failed += outcome.status in ("failed", "blocked", "held")
                 if outcome.error and outcome.status != "skipped":
                     typer.echo(f"        {outcome.error}")
     return failed
