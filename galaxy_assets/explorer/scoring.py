@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.explorer.view import View
-from galaxy_assets.science.active_learning import expected_improvement
+from galaxy_assets.science.active_learning import find_learner
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
@@ -215,7 +215,8 @@ def queue_rows(
     """Rows of a view in the order of a queue, int32. Raises QueryError where the order needs what the lake lacks.
 
     `acquisition` is what the survey's learner would ask for next, on the ranking as it stands and without those asked
-    before: the highest predicted score, or for `published` the largest expected improvement.
+    before: the largest value of the learner's acquisition, equal ones by rank; by rank alone where no score has a
+    standard deviation, which an isolation forest does not give.
     """
     every = np.arange(len(view), dtype=np.int32)
     match order:
@@ -231,9 +232,11 @@ def queue_rows(
         case "acquisition":
             new = every[view.column("queried_round").is_null().to_numpy(zero_copy_only=False)]
             mean, std = (view.column(c).to_numpy(zero_copy_only=False).astype(float) for c in ("score", "score_std"))
-            if survey.anomaly.learner != "published" or not np.isfinite(std).any():
+            if not np.isfinite(std).any():
                 return view.ordered(new, "rank", descending=False)
             asked = np.delete(every, new)
             best = float(np.nanmax(mean[asked] if len(asked) else mean))
-            gain = expected_improvement(mean[new], std[new], best, survey.anomaly.trade_off)
-            return new[np.lexsort((new, -np.nan_to_num(gain, nan=-np.inf)))]
+            anomaly = survey.anomaly
+            gain = find_learner(anomaly.learner).acquisition(mean[new], std[new], best, anomaly.trade_off)
+            rank = view.column("rank").to_numpy(zero_copy_only=False)
+            return new[np.lexsort((rank[new], -np.nan_to_num(gain, nan=-np.inf)))]

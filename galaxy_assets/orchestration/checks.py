@@ -319,18 +319,20 @@ def oracle_labelled(stored: Stored) -> Verdict:
 def posterior_informed(stored: Stored) -> Verdict:
     """The scores given tell galaxies apart: the posterior is not flat."""
     model = _anomaly_model(stored)
-    if model.process is None:
+    if model.predictor is None:
         return Verdict(not model.labelled_ids, "kernel: none")
-    flat = bool(np.ptp(model.process.predict(model.process.labelled)[0]) < 1e-6)
-    return Verdict(not flat, f"kernel: {model.process.kernel}")
+    flat = bool(np.ptp(model.predictor.predict(model.labelled)[0]) < 1e-6)
+    return Verdict(not flat, f"kernel: {model.predictor.kernel}")
 
 
 @survey_check("anomaly_model")
 def hyper_parameters_inside(stored: Stored) -> Verdict:
     """No hyper-parameter of the Gaussian process ended at its bound."""
-    process = _anomaly_model(stored).process
-    if process is None:
-        return Verdict(True, "none")
+    from galaxy_assets.science.gaussian_process import GaussianProcess
+
+    process = _anomaly_model(stored).predictor
+    if not isinstance(process, GaussianProcess):
+        return Verdict(True, "no Gaussian process")
     chosen = {"length_scale": process.length_scale, "noise_level": process.noise}
     at = [f"{n} = {v:.3g}" for n, v in chosen.items() if np.isclose(np.log(v), np.log(_AT_BOUND)).any()]
     return Verdict(not at, ", ".join(at) or process.kernel)
@@ -339,7 +341,7 @@ def hyper_parameters_inside(stored: Stored) -> Verdict:
 def _anomaly_model(stored: Stored) -> Any:
     from galaxy_assets.science.anomaly_model import table_to_model
 
-    return table_to_model(stored("anomaly_model"), stored.survey.recipe.seed)
+    return table_to_model(stored("anomaly_model"), stored.survey.anomaly.learner, stored.survey.recipe.seed)
 
 
 @survey_check("anomaly_recall")

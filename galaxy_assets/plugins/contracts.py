@@ -1,9 +1,9 @@
 """What each kind of plug-in promises, as tests that its author can import and run.
 
-    from galaxy_assets.plugins.contracts import check_trainer
+    from galaxy_assets.plugins.contracts import check_learner
 
-    def test_my_trainer():
-        check_trainer("my_trainer")
+    def test_my_learner():
+        check_learner("my_learner")
 
 Belongs here: one function per kind, which raises AssertionError with what is broken. Does not belong here: the promises
 in words (`protocols`), and tests of what a plug-in is good for.
@@ -12,222 +12,118 @@ in words (`protocols`), and tests of what a plug-in is good for.
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from galaxy_assets import plugins
 
 if TYPE_CHECKING:
-    import torch
-
-    from galaxy_assets.plugins.protocols import EncoderNetwork, StartWeights, Trainer
-    from galaxy_assets.science.encoders.network import Encoder
-    from galaxy_assets.science.training import EpochResult
-    from galaxy_assets.settings.survey import Recipe
+    from galaxy_assets.plugins.protocols import Learner, ScoreModel
 
 
-def check_start_weights(
-    name: str, *, backbone: str = "resnet18", weights: Path = Path("data/weights"), rgz: Path | None = None
-) -> None:
-    """Check start weights: equal for equal seeds, usable, and loaded again from what a checkpoint holds.
+def check_learner(name: str) -> None:
+    """Test the learner of the anomaly search that is registered under a name, on small made-up features.
 
     Parameters
     ----------
     name : str
-        Registered under kind `start_weights`.
-    backbone : str
-        One it has weights for.
-    weights : Path
-        Folder of downloaded weights.
-    rgz : Path, optional
-        Radio Galaxy Zoo checkpoint.
+        As in `[project.entry-points."galaxy_assets.learners"]`.
 
     Raises
     ------
-    AssertionError
-        With what is broken.
     PluginError
-        Where no such plug-in is registered.
-    """
-    import torch
-
-    from galaxy_assets.science.encoders.network import Encoder, encoder_from_tensors, encoder_to_tensors, state_sha256
-    from galaxy_assets.science.encoders.weights import WeightFiles
-
-    make: StartWeights = plugins.load("start_weights", name)
-    before = torch.random.get_rng_state()
-    first, again = (make(backbone, seed=1, files=WeightFiles(weights, rgz)) for _ in range(2))
-    assert torch.equal(torch.random.get_rng_state(), before), f"{name} changes the global random state: use `seeded`"
-    assert isinstance(first, Encoder), f"{name} returns a {type(first).__name__}, not an Encoder"
-    assert state_sha256(first) == state_sha256(again), f"{name} gives other weights for the same seed"
-    assert first.backbone == backbone, f"{name} says backbone {first.backbone!r} for {backbone!r}"
-    features = _features(first)
-    assert np.isfinite(features).all(), f"{name}: features that are not finite"
-    loaded = _features(encoder_from_tensors(*encoder_to_tensors(first)))
-    assert np.array_equal(loaded, features), f"{name}: loaded from its checkpoint it gives other features"
-
-
-def check_encoder(name: str, *, backbone: str = "resnet18", channels: int = 3, side: int = 64) -> None:
-    """Check an architecture: it maps images to vectors one by one, and takes the weights of another of its kind.
-
-    Parameters
-    ----------
-    name : str
-        Registered under kind `encoders`.
-    backbone : str
-        One it has.
-    channels, side : int
-        Of the images it takes; side in pixels.
-
-    Raises
-    ------
+        Where it is not registered or cannot be imported.
     AssertionError
-        With what is broken.
-    PluginError
-        Where no such plug-in is registered.
+        Where it breaks the promise of `protocols.Learner`, with the reason.
     """
-    import torch
-
-    from galaxy_assets.science.encoders.network import seeded
-
-    make: EncoderNetwork = plugins.load("encoders", name)
-    networks = []
-    for seed in (1, 1, 2):
-        with seeded(seed):
-            networks.append(make(backbone).eval())
-    first, again, other = networks
-    images = torch.rand((3, channels, side, side), generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        features = first(images)
-        assert features.ndim == 2 and len(features) == 3, f"{name}: features {tuple(features.shape)}, not (3, F)"
-        assert torch.equal(again(images), features), f"{name} draws its weights from more than the global seed"
-        alone = torch.cat([first(image[None]) for image in images])
-        assert torch.allclose(alone, features, atol=1e-4), f"{name}: features depend on the rest of the batch"
-        other.load_state_dict(first.state_dict())
-        assert torch.equal(other(images), features), f"{name}: its state_dict does not hold all that decides features"
+    learner: Learner = plugins.load("learners", name)()
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(60, 5)) * [20, 5, 2, 1, 0.5]).astype(np.float32)
+    scores = rng.integers(0, 6, 60).astype(float)
+    scores[:2] = 0, 5  # differ from the second on
+    assert isinstance(learner.keeps_scores_given, bool), "keeps_scores_given must be True or False"
+    _check_columns(learner)
+    assert learner.can_fit(scores), "can_fit must be true of many scores that differ"
+    for world in (features, np.ones_like(features)):  # the second has constant components
+        std = world.std(axis=0, dtype=np.float64)
+        for count in (1, 2, 40):
+            _check_fit(learner, world, scores[:count], std)
+            _check_fit(learner, world, np.full(count, 3.0), std)  # flat scores
+    _check_what_is_asked(learner, features, scores)
 
 
-def check_trainer(name: str, *, recipe: Recipe | None = None) -> None:
-    """Check a trainer on eleven noise images: epochs, resuming, equal results and refusals.
-
-    Parameters
-    ----------
-    name : str
-        Registered under kind `trainers`.
-    recipe : Recipe, optional
-        What the trainer can do, where the default does not suit it. Small sizes, two epochs and batches of four are
-        set in it.
-
-    Raises
-    ------
-    AssertionError
-        With what is broken.
-    PluginError
-        Where no such plug-in is registered.
-    """
-    training = _Training(name, recipe)
-    straight, losses = training.run(_Memory())
-    assert list(losses) == [1, 2], f"{name} calls on_epoch for {list(losses)}, not for 1, 2"
-    assert all(np.isfinite(loss) for loss in losses.values()), f"{name}: losses {losses}"
-    assert not _equal(straight, training.start()), f"{name} leaves the weights as they were"
-    repeated, same = training.run(_Memory())
-    assert _equal(straight, repeated) and same == losses, f"{name} gives other weights when called again"
-    state = _check_resuming(training, straight, losses)
-    _check_refusal(training, _Memory(), 3, f"{name} takes a batch larger than the set")
-    _check_refusal(training, state, 8, f"{name} resumes from the state of another training set")
+def _check_columns(learner: Learner) -> None:
+    assert isinstance(learner.columns, pa.Schema), "columns must be a pyarrow Schema"
+    taken = {"role", "galaxy_id", "score", "vector"} & set(learner.columns.names)
+    assert not taken, f"columns may not hold {', '.join(sorted(taken))}: these are the platform's"
 
 
-def _check_resuming(training: _Training, straight: Encoder, losses: dict[int, float]) -> _Memory:
-    """Kill the training in its second epoch and call it again, twice; its state afterwards."""
-    name, state = training.recipe.trainer, _Memory()
-    try:
-        training.run(state, kill_at=2)
-    except InterruptedError:
-        pass
-    else:
-        raise AssertionError(f"{name} swallows what on_epoch raises")
-    resumed, rest = training.run(state)
-    assert list(rest) == [2], f"{name}, killed in epoch 2, goes on with {list(rest)}: it must repeat 2 and nothing else"
-    assert rest == {2: losses[2]} and _equal(straight, resumed), f"{name} resumed gives other weights than in one go"
-    finished, none = training.run(state)
-    assert not none and _equal(straight, finished), f"{name}, called when all is done, trains again"
-    return state
-
-
-def _check_refusal(training: _Training, state: _Memory, rows: int, what: str) -> None:
-    try:
-        training.run(state, rows=rows)
-    except ValueError:
+def _check_fit(learner: Learner, features: np.ndarray, scores: np.ndarray, std: np.ndarray) -> None:
+    ready = learner.can_fit(scores)
+    assert ready == learner.can_fit(scores.copy()), "can_fit must be the same for the same scores"
+    if not ready:
         return
-    raise AssertionError(f"{what}; raise ValueError with the remedy")
+    given = features[: len(scores)].astype(np.float64), scores, std
+    kept = [part.copy() for part in given]
+    model = learner.fit(*given)
+    mean, spread = _predicted(model, features)
+    assert all(np.array_equal(a, b) for a, b in zip(given, kept, strict=True)), "fit may not change what it is given"
+    again = _predicted(learner.fit(*kept), features)
+    assert _same((mean, spread), again), "fit must be deterministic: two fits to the same scores predict differently"
+    assert isinstance(model.kernel, str) and isinstance(model.at_bounds, tuple), "kernel is text, at_bounds a tuple"
+    _predicted(model, features[:0])
+    back = learner.table_to_model(_stored(model, learner, features.shape[1]), given[0], scores)
+    assert _same((mean, spread), _predicted(back, features)), "the model read back from its table predicts differently"
 
 
-class _Memory:
-    """A `TrainingState` in memory. As a file's, what is read is tensors and plain values, and no pickled object."""
-
-    def __init__(self) -> None:
-        self.written: bytes | None = None
-
-    def read(self) -> dict[str, Any] | None:
-        import torch
-
-        return None if self.written is None else torch.load(io.BytesIO(self.written), weights_only=True)
-
-    def write(self, saved: dict[str, Any]) -> None:
-        import torch
-
-        buffer = io.BytesIO()
-        torch.save(saved, buffer)
-        self.written = buffer.getvalue()
+def _predicted(model: ScoreModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, std = model.predict(features)
+    for what, values in (("mean", mean), ("standard deviation", std)):
+        expected = f"the {what} of predict must be (N,) float64"
+        assert values.shape == (len(features),) and values.dtype == np.float64, f"{expected}, not {values.shape}"
+        assert np.isfinite(values).all(), f"the {what} of predict must be finite"
+    assert (std >= 0).all(), "a standard deviation may not be negative"
+    return mean, std
 
 
-class _Training:
-    """One small training, to be run several times."""
-
-    def __init__(self, name: str, recipe: Recipe | None):
-        from galaxy_assets.settings.survey import Recipe
-
-        small = {"image_size": 16, "epochs": 2, "batch_size": 4, "projection_size": 8, "projection_hidden_size": 16}
-        recipe = recipe or Recipe(preset="paper", backbone="test_resnet", batch_norm="concat", learning_rate=1e-3)
-        self.recipe = recipe.model_copy(update={**small, "trainer": name})
-        self.train: Trainer = plugins.load("trainers", name)
-        self.pixels = np.random.default_rng(0).integers(0, 256, (11, 20, 20, 3), np.uint8)
-
-    def start(self) -> Encoder:
-        from galaxy_assets.science.encoders.weights import build_encoder
-
-        return build_encoder(self.recipe.backbone, "random", seed=0, weights=Path())
-
-    def run(self, state: _Memory, *, rows: int = 11, kill_at: int = 0) -> tuple[Encoder, dict[int, float]]:
-        """The trained encoder and its losses by epoch; InterruptedError out of the epoch to kill at."""
-        import torch
-
-        losses: dict[int, float] = {}
-
-        def on_epoch(result: EpochResult, _: Encoder) -> None:
-            losses[result.epoch] = result.loss
-            if result.epoch == kill_at:
-                raise InterruptedError
-
-        given = self.start(), self.pixels, np.arange(rows), self.recipe
-        devices = [torch.device("cpu")]
-        return self.train(*given, freeze=False, devices=devices, state=state, on_epoch=on_epoch), losses
+def _same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def _features(encoder: Encoder) -> np.ndarray:
-    """Features of four noise images, 64 pixels a side."""
-    import torch
+def _stored(model: ScoreModel, learner: Learner, size: int) -> pa.Table:
+    """The model's table after a round through Parquet, with all columns that the lake has for it."""
+    import pyarrow.parquet as pq
 
-    from galaxy_assets.science.encoders.embedding import embed
+    table = model.to_table()
+    expected = pa.schema(
+        [pa.field("role", pa.string()), *learner.columns, pa.field("vector", pa.list_(pa.float64(), size))]
+    )
+    unknown = set(table.column_names) - set(expected.names)
+    assert not unknown, f"to_table has columns that `columns` does not name: {', '.join(sorted(unknown))}"
+    assert "role" in table.column_names, "to_table must have a column `role`"
+    taken = {"labelled", "reference"} & set(table["role"].to_pylist())
+    assert not taken, f"rows of role {', '.join(sorted(taken))} are the platform's; choose another word"
+    table = pa.concat_tables([expected.empty_table(), table], promote_options="default").select(expected.names)
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return pq.read_table(file)
 
-    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
-    return embed(encoder, images, device=torch.device("cpu"))
 
-
-def _equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
-    import torch
-
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(a.cpu(), b.cpu()) for a, b in pairs)
+def _check_what_is_asked(learner: Learner, features: np.ndarray, scores: np.ndarray) -> None:
+    """Ask in rounds of 7, each by the acquisition on all earlier scores, until every galaxy was asked once."""
+    std, asked = features.std(axis=0, dtype=np.float64), np.arange(3)
+    while len(asked) < len(features):
+        value = np.arange(len(features), dtype=float)
+        if learner.can_fit(scores[asked]):
+            model = learner.fit(features[asked].astype(np.float64), scores[asked], std)
+            mean, spread = model.predict(features)
+            best = float(scores[asked].max())
+            value = learner.acquisition(mean, spread, best, 0.5)
+            assert value.shape == (len(features),) and np.isfinite(value).all(), "acquisition must be (N,) and finite"
+            one_by_one = learner.acquisition(mean[asked], spread[asked], best, 0.5)
+            assert np.array_equal(one_by_one, value[asked]), "acquisition must value each galaxy by itself"
+        order = np.argsort(-value, kind="stable")
+        asked = np.concatenate([asked, order[~np.isin(order, asked)][:7]])
+    assert len(np.unique(asked)) == len(features), "every galaxy must be asked once"

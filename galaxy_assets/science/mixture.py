@@ -59,14 +59,37 @@ class MixtureModel:
 def fit(features: np.ndarray, settings: Mixture, *, single: bool = True) -> MixtureModel:
     """Fit by variational inference with a Dirichlet-process prior on the weights and full covariances (`variational`).
 
+    The number of components is an upper limit, and no more than the number of galaxies. The start with the highest
+    lower bound is kept. A fit that does not converge is logged and recorded, not hidden.
+
     Parameters
     ----------
-    features : (N, D) float.
-    single : begin in float32, see `variational.fit_starts`; what has converged, and the labels, are those of float64.
+    features : ndarray of shape (N, D)
+        Principal components.
+    settings : Mixture
+        Of the survey.
+    single : bool
+        Begin in float32, see `variational.fit_starts`; what has converged, and the labels, are those of float64.
 
-    The number of components is an upper limit, and no more than the number of galaxies. The start with the highest
-    lower bound is kept. A fit that does not converge is logged and recorded, not hidden. Raises ValueError for fewer
-    than two galaxies.
+    Returns
+    -------
+    model : MixtureModel
+
+    Raises
+    ------
+    ValueError
+        For fewer than two galaxies.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.mixture import fit
+    >>> from galaxy_assets.settings.survey import Mixture
+    >>> features = np.random.default_rng(0).normal(size=(200, 2))
+    >>> features[150:] += 20
+    >>> model = fit(features, Mixture(components=2, n_init=1))
+    >>> np.bincount(model.probabilities(features).argmax(axis=1)).tolist()
+    [150, 50]
     """
     if len(features) < 2:
         raise ValueError(f"a mixture needs at least two galaxies, got {len(features)}; is the clean set empty?")

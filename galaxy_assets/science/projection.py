@@ -87,8 +87,31 @@ class FittedMap:
 
 
 def fit_map(features: np.ndarray, keys: np.ndarray, settings: Umap) -> FittedMap:
-    """Fit a map to features (N, D) of galaxies with keys (N,); the reference is all of them, or a seeded sample of
-    20,000."""
+    """Fit a map to a survey's features.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+        Embeddings.
+    keys : ndarray of shape (N,)
+        `feature_keys` of the features, by which a galaxy that was fitted keeps its place.
+    settings : Umap
+        Of the survey.
+
+    Returns
+    -------
+    fitted : FittedMap
+        Its reference is all galaxies, or a seeded sample of 20,000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.projection import feature_keys, fit_map
+    >>> from galaxy_assets.settings.survey import Umap
+    >>> features = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    >>> fit_map(features, feature_keys(features), Umap(n_neighbors=5)).xy.shape
+    (40, 2)
+    """
     n = len(features)
     reference = np.arange(n)
     if n > _REFERENCE:

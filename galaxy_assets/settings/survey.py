@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from galaxy_assets import plugins
 from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
 STARTS = ("random", "imagenet", "rgz")
@@ -226,6 +227,12 @@ class Recipe(Settings):
             return PRESETS.get(values.get("preset", "small"), {}) | values
         return values
 
+    @field_validator("trainer")
+    @classmethod
+    def _registered_trainer(cls, value: str) -> str:
+        plugins.find("trainers", value)
+        return value
+
 
 class Cut(Settings):
     """One condition on a vote fraction: `answer` fraction above `above` (or below `below`) with at least
@@ -336,11 +343,18 @@ class Anomaly(Settings):
     per_round: int = 10
     budget: int = 200
     trade_off: float = Field(default=0.5, description="of expected improvement, which the published learner asks by")
-    learner: Literal["published", "corrected"] = Field(
+    learner: Annotated[str, PluginName("learners")] = Field(
         default="corrected",
         description="`published`; or `corrected`: half-standardised components, a fixed kernel, the strangest until "
-        "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md)",
+        "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md); or "
+        "another package's",
     )
+
+    @field_validator("learner")
+    @classmethod
+    def _registered_learner(cls, value: str) -> str:
+        plugins.find("learners", value)
+        return value
 
 
 class Similarity(Settings):

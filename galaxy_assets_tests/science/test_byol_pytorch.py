@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from galaxy_assets import plugins
-from galaxy_assets.plugins.contracts import check_trainer
+from galaxy_assets.plugins.training_contracts import check_trainer
 from galaxy_assets.science import byol, byol_pytorch
 from galaxy_assets.science.byol import Byol
 from galaxy_assets.science.byol_pytorch import PackageByol

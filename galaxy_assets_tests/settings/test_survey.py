@@ -43,6 +43,10 @@ def test_a_users_file_is_a_survey_and_can_replace_or_extend_a_shipped_one(tmp_pa
     ("text", "says"),
     [
         (MINE + "recipe: {epoch: 3}\n", "recipe.epoch: Extra inputs are not permitted"),
+        (
+            MINE + "recipe: {trainer: moco}\n",
+            "recipe.trainer: .*no trainers plug-in 'moco'; registered are byol, byol_py",
+        ),
         (MINE + "main_start_weights: rgz\n", "main_start_weights 'rgz' is not among"),
         (MINE + "start_weights: [random, random]\n", "without repeats"),
         (MINE.replace("image_folder", "tape"), "source.reader"),

@@ -10,6 +10,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets import plugins
 from galaxy_assets.orchestration.assets.artefacts import rows_of
 from galaxy_assets.orchestration.declaration import (
     FITTED_ON,
@@ -27,6 +28,11 @@ from galaxy_assets.storage.label_events import EVENTS, LabelLog
 from galaxy_assets.storage.tables import column_to_vectors, digest
 
 ORACLE = "volunteer_oracle"
+
+
+def _package(survey: Survey) -> list[str]:
+    """The package of a learner that is not ours, for assets of which not all of `anomaly` decides the content."""
+    return [package] if (package := plugins.provenance("learners", survey.anomaly.learner)) else []
 
 
 def oracle_scores(
@@ -51,7 +57,7 @@ def oracle_scores(
 
 
 def simulated_search(
-    survey: Survey, learner: active_learning.Learner, features: np.ndarray, ids: np.ndarray, score: np.ndarray
+    survey: Survey, learner: str, features: np.ndarray, ids: np.ndarray, score: np.ndarray
 ) -> tuple[list[active_learning.Query], np.ndarray]:
     """The search over the galaxies that have a score (-1 is none), and its queries' rows in `features`."""
     pool, anomaly = np.flatnonzero(score >= 0), survey.anomaly
@@ -169,9 +175,9 @@ def label_events(context: SurveyContext, oracle_events: pa.Table) -> Result:
 def anomaly_model(
     context: SurveyContext, label_events: pa.Table, pca_model: pa.Table, pca_features: pa.Table
 ) -> Result:
-    """The Gaussian process on the scores that stand: its kernel and the features of the galaxies scored, by which
-    any delivery can be scored. Before any score is given, and for the corrected learner until scores differ, a
-    sample for an isolation forest instead."""
+    """What the survey's learner makes of the scores that stand (of our own two, a Gaussian process: its kernel) and
+    the features of the galaxies scored, by which any delivery can be scored. Before any score is given, and for the
+    corrected learner until scores differ, a sample for an isolation forest instead."""
     from galaxy_assets.science import anomaly_model as models
     from galaxy_assets.science.pca import table_to_model
 
@@ -180,14 +186,14 @@ def anomaly_model(
     ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
     deviations = table_to_model(pca_model).deviations
     model = models.fit(features, ids, said, deviations, learner, context.survey.recipe.seed)
-    at_bounds = model.process.at_bounds if model.process is not None else ()
+    at_bounds = model.predictor.at_bounds if model.predictor is not None else ()
     return Result(
         models.model_to_table(model),
         {
             "scores given": len(model.labelled_ids),
             "by people": said["by"].to_pylist().count("people"),
             "learner": learner,
-            "kernel": model.process.kernel if model.process is not None else "none",
+            "kernel": model.predictor.kernel if model.predictor is not None else "none",
             "at bounds": ", ".join(at_bounds) or "none",
         },
     )
@@ -198,22 +204,23 @@ def anomaly_model(
     paper="7.1",
     by="batch",
     reads={"pca_features": MAIN_START, "anomaly_model": {}},
-    settings=lambda survey: [survey.main_start_weights, str(survey.recipe.seed)],
+    settings=lambda survey: [survey.main_start_weights, str(survey.recipe.seed), *_package(survey)],
     kinds=("scikitlearn", "parquet"),
     columns={},
 )
 def anomaly_scores(context: SurveyContext, pca_features: pa.Table, anomaly_model: pa.Table) -> Result:
     """The predicted score of each galaxy of the batch and its uncertainty, null where no score tells galaxies
     apart yet; and by which model, as the digest of `anomaly_model`."""
-    return Result(scored(pca_features, anomaly_model, context.survey.recipe.seed))
+    return Result(scored(context.survey, pca_features, anomaly_model))
 
 
-def scored(pca_features: pa.Table, anomaly_model: pa.Table, seed: int) -> pa.Table:
+def scored(survey: Survey, pca_features: pa.Table, anomaly_model: pa.Table) -> pa.Table:
     """`anomaly_scores` of galaxies by the model that the table holds."""
     from galaxy_assets.science.anomaly_model import scores_to_table, table_to_model
 
     features = column_to_vectors(pca_features["vector"])
-    table = scores_to_table(pca_features, *table_to_model(anomaly_model, seed).score(features))
+    model = table_to_model(anomaly_model, survey.anomaly.learner, survey.recipe.seed)
+    table = scores_to_table(pca_features, *model.score(features))
     return table.append_column("model", pa.array([digest(anomaly_model)] * table.num_rows, pa.string()))
 
 
@@ -227,7 +234,7 @@ def scored(pca_features: pa.Table, anomaly_model: pa.Table, seed: int) -> pa.Tab
         "pca_features": MAIN_START,
         "label_events": {},
     },
-    settings=lambda survey: [survey.anomaly.learner, survey.main_start_weights],
+    settings=lambda survey: [survey.anomaly.learner, survey.main_start_weights, *_package(survey)],
     freshness=dg.FreshnessPolicy.time_window(warn_window=timedelta(days=8), fail_window=timedelta(days=31)),
     trigger="at_once",
     explorer=2,
@@ -253,7 +260,7 @@ def anomaly_ranking(
     present = pc.is_in(anomaly_scores["galaxy_id"], pca_features["galaxy_id"].combine_chunks())
     now = anomaly_scores.filter(pc.and_(present, pc.equal(anomaly_scores["model"], digest(anomaly_model))))
     known = pc.is_in(pca_features["galaxy_id"], now["galaxy_id"].combine_chunks())
-    others = scored(pca_features.filter(pc.invert(known)), anomaly_model, context.survey.recipe.seed)
+    others = scored(context.survey, pca_features.filter(pc.invert(known)), anomaly_model)
     scores = pa.concat_tables([now, others]).drop_columns("model")
     table = ranked(scores, standing(label_events), context.survey.anomaly.learner)
     top = context.pixels.of(cutouts)[rows_of(cutouts, table.slice(0, 40))]

@@ -5,7 +5,7 @@ import torch
 
 from galaxy_assets import plugins
 from galaxy_assets.plugins import PluginError
-from galaxy_assets.plugins.contracts import check_encoder
+from galaxy_assets.plugins.training_contracts import check_encoder
 from galaxy_assets.science.encoders.network import (
     encoder_from_tensors,
     encoder_to_tensors,

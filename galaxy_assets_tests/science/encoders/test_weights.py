@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from galaxy_assets.plugins import PluginError
-from galaxy_assets.plugins.contracts import check_start_weights
+from galaxy_assets.plugins.training_contracts import check_start_weights
 from galaxy_assets.science.encoders import weights as encoders
 from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.network import encoder_from_tensors, encoder_to_tensors
