@@ -1,13 +1,14 @@
 """The Bayesian Gaussian mixture that finds the clusters (paper 6.1).
 
-Belongs here: fitting it, keeping it as arrays and applying it to new galaxies. Does not belong here: what the clusters
-mean (`clusters`).
+Belongs here: fitting it, applying it to new galaxies, and keeping it as a table. Does not belong here: what the
+clusters mean (`clusters`).
 """
 
 import logging
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from galaxy_assets.science.variational import fit_starts
 from galaxy_assets.settings.survey import Mixture
@@ -112,4 +113,57 @@ def fit(features: np.ndarray, settings: Mixture, *, single: bool = True) -> Mixt
         lower_bound=best.lower_bound,
         converged=best.converged,
         iterations=best.iterations,
+    )
+
+
+def model_to_table(model: MixtureModel, init: str, unsure: float) -> pa.Table:
+    """`cluster_model`: a row per component.
+
+    Parameters
+    ----------
+    model : MixtureModel
+        What was fitted.
+    init : str
+        Start weights of the features that it was fitted to.
+    unsure : float
+        Share of the fitted galaxies of which no membership probability reaches one half.
+
+    Returns
+    -------
+    pyarrow.Table
+        init, cluster, weight, log_weight, mean (list of D), precision_cholesky (list of D x D), degrees_of_freedom,
+        mean_precision; and the same in every row: lower_bound, unsure, converged, iterations.
+    """
+    k = len(model.weights)
+    return pa.table(
+        {
+            "init": [init] * k,
+            "cluster": pa.array(range(k), pa.int32()),
+            "weight": model.weights,
+            "log_weight": model.log_weights,
+            "mean": list(model.means),
+            "precision_cholesky": list(model.precisions_cholesky.reshape(k, -1)),
+            "degrees_of_freedom": model.degrees_of_freedom,
+            "mean_precision": model.mean_precision,
+            "lower_bound": [model.lower_bound] * k,
+            "unsure": [unsure] * k,
+            "converged": [model.converged] * k,
+            "iterations": pa.array([model.iterations] * k, pa.int32()),
+        }
+    )
+
+
+def table_to_model(table: pa.Table) -> MixtureModel:
+    """The model that the rows of `cluster_model` hold."""
+    means, cholesky = (np.stack(table[n].to_numpy(zero_copy_only=False)) for n in ("mean", "precision_cholesky"))
+    return MixtureModel(
+        weights=table["weight"].to_numpy(),
+        log_weights=table["log_weight"].to_numpy(),
+        means=means,
+        precisions_cholesky=cholesky.reshape(len(means), means.shape[1], means.shape[1]),
+        degrees_of_freedom=table["degrees_of_freedom"].to_numpy(),
+        mean_precision=table["mean_precision"].to_numpy(),
+        lower_bound=table["lower_bound"][0].as_py(),
+        converged=table["converged"][0].as_py(),
+        iterations=table["iterations"][0].as_py(),
     )

@@ -3,7 +3,7 @@
 Belongs here: Euclidean neighbours and what is read off them. Does not belong here: choosing classes or queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -213,6 +213,45 @@ def most_similar(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One search of features (N, D) with ids (N,): see `SimilaritySearch.most_similar`, which serves many faster."""
     return SimilaritySearch(features, ids).most_similar(examples, neighbours, leave_out)
+
+
+def most_similar_in_turn(
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
+    examples: np.ndarray,
+    neighbours: int,
+    leave_out: Collection[str] = (),
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`most_similar` of galaxies that come block by block, such as batches read from disk: memory is that of one.
+
+    Parameters
+    ----------
+    blocks : iterable of (ids, features)
+        Ids (n,) str, and features (n, D) float of the same galaxies.
+    examples : numpy.ndarray
+        (Q, D) float; between examples at the same distance the first counts.
+    neighbours : int
+        How many to return.
+    leave_out : collection of str
+        Ids that are no answer.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Ids (K,) str, distances (K,) float64 and, for each, which example it is nearest to (K,) int64, nearest first.
+
+    Raises
+    ------
+    ValueError
+        Without examples, or where they have another D than the features.
+    """
+    best: list[tuple[float, str, int]] = []
+    for ids, features in blocks:
+        own = np.flatnonzero(np.isin(ids, list(leave_out)))
+        rows, distances, nearest = most_similar(features, ids, examples, neighbours, own)
+        best += zip(distances.tolist(), ids[rows].tolist(), nearest.tolist(), strict=True)
+        best = sorted(best)[:neighbours]
+    distances, ids, nearest = ([answer[i] for answer in best] for i in range(3))
+    return np.array(ids, object), np.array(distances, float), np.array(nearest, np.int64)
 
 
 def _distances(features: np.ndarray, examples: np.ndarray) -> np.ndarray:

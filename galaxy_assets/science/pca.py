@@ -1,6 +1,7 @@
 """Principal components of the representations (paper 4.2).
 
-Belongs here: fitting, and applying a model kept as arrays. Does not belong here: the mixture or the map made from them.
+Belongs here: fitting, applying a model, and keeping it as a table. Does not belong here: the mixture or the map made
+from them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -107,8 +108,36 @@ def _blocks(features: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]
             yield part[begin : begin + _BLOCK]
 
 
+def model_to_table(model: PcaModel, init: str) -> pa.Table:
+    """`pca_model`: a row for the mean and then one for each component.
+
+    Parameters
+    ----------
+    model : PcaModel
+        What was fitted.
+    init : str
+        Start weights of the features that it was fitted to.
+
+    Returns
+    -------
+    pyarrow.Table
+        init, component (null for the mean), explained_variance, explained_variance_ratio, vector (float32[D]).
+    """
+    k = len(model.components)
+    vectors = np.vstack([model.mean, model.components]).astype(np.float32)
+    return pa.table(
+        {
+            "init": [init] * (k + 1),
+            "component": pa.array([None, *range(k)], pa.int32()),
+            "explained_variance": pa.array([None, *model.explained_variance.tolist()], pa.float32()),
+            "explained_variance_ratio": pa.array([None, *model.explained_variance_ratio.tolist()], pa.float32()),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
+        }
+    )
+
+
 def table_to_model(table: pa.Table) -> PcaModel:
-    """The model that the rows of `pca_model` hold: the mean, then each component."""
+    """The model that the rows of `pca_model` hold."""
     vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
     explained = (table[name].to_numpy()[1:] for name in ("explained_variance", "explained_variance_ratio"))
     return PcaModel(vectors[0], vectors[1:], *explained)

@@ -12,7 +12,8 @@ from galaxy_assets.orchestration.declaration import FITTED_ON, Result, SurveyCon
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
-from galaxy_assets.storage.tables import beside, column_to_vectors, digest, vectors_to_column
+from galaxy_assets.storage.artefact_review import map_digest
+from galaxy_assets.storage.tables import beside, column_to_vectors, rows_of, vectors_to_column
 
 _BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
 
@@ -74,11 +75,11 @@ def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
 def artefact_umap_model(context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table) -> Result:
     """UMAP of the pretrained features of every image there was when it was fitted, with which of them are suspect:
     what regions are proposed from, and what later deliveries are placed on."""
-    from galaxy_assets.science.projection import feature_keys, fit_map, map_to_table
+    from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
 
     features = column_to_vectors(pretrained_features["vector"])
-    fitted = map_to_table(fit_map(features, feature_keys(features), context.survey.umap))
-    evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
+    fitted = model_to_table(fit_map(features, feature_keys(features), context.survey.umap))
+    evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
     table = beside(pretrained_features.select(["galaxy_id", "batch"]), fitted)
     return Result(beside(table, evidence, ["suspect", "reason"]))
 
@@ -98,13 +99,13 @@ def artefact_map(
 ) -> Result:
     """Where the batch's images lie on the map of pretrained features, beside the evidence that they are
     artefacts."""
-    from galaxy_assets.science.projection import feature_keys, table_to_map
+    from galaxy_assets.science.projection import feature_keys, table_to_model
 
     features = column_to_vectors(pretrained_features["vector"])
-    xy = table_to_map(artefact_umap_model).place(features, feature_keys(features), context.survey.umap)
+    xy = table_to_model(artefact_umap_model).place(features, feature_keys(features), context.survey.umap)
     table = pretrained_features.select(["galaxy_id", "batch"])
     table = table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
-    evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
+    evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
     return Result(beside(table, evidence, evidence.column_names[2:]))
 
 
@@ -175,24 +176,6 @@ def _removed(context: SurveyContext, cutouts: pa.Table, clean: pa.Table) -> dict
     return picture(context, sheet, "removed", context.batch)
 
 
-def map_digest(artefact_umap_model: pa.Table) -> str:
-    """What a box on the map refers to: the galaxies and where they lie."""
-    return digest(artefact_umap_model.select(["galaxy_id", "x", "y"]))
-
-
 def with_pixels(cutouts: pa.Table) -> np.ndarray:
     """Rows of the ledger that have pixels, (N,) int64."""
     return np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS)))
-
-
-def rows_of(cutouts: pa.Table, table: pa.Table) -> np.ndarray:
-    """Rows of the ledger, and so of the stacked pixels, of a table's galaxies, (N,) int64."""
-    row = {galaxy: i for i, galaxy in enumerate(cutouts["galaxy_id"].to_pylist())}
-    galaxies = table["galaxy_id"].to_pylist()
-    unknown = [galaxy for galaxy in galaxies if galaxy not in row]
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} galaxies, such as {unknown[0]}, are not in the table `cutouts`, which is newer; "
-            "run the survey, or materialise clean_galaxies and what follows it"
-        )
-    return np.array([row[galaxy] for galaxy in galaxies], dtype=np.int64)

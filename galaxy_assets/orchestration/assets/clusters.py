@@ -11,11 +11,11 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import rows_of
 from galaxy_assets.orchestration.declaration import EVERY_BATCH, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import CLUSTER_REVIEW
 from galaxy_assets.science import clusters, worksheet
 from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.tables import rows_of
 
 _EXAMPLES = 8
 # all columns named: without evaluation classes some hold nothing that would tell their type

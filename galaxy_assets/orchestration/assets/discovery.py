@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
-from galaxy_assets.orchestration.assets.artefacts import rows_of
 from galaxy_assets.orchestration.declaration import (
     FITTED_ON,
     MAIN_START,
@@ -25,7 +24,7 @@ from galaxy_assets.science import active_learning, votes
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.survey import Anomaly, Survey
 from galaxy_assets.storage.label_events import EVENTS, LabelLog
-from galaxy_assets.storage.tables import column_to_vectors, digest
+from galaxy_assets.storage.tables import column_to_vectors, digest, rows_of
 
 ORACLE = "volunteer_oracle"
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import rows_of
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
     TRAINED_ON,
@@ -24,6 +23,7 @@ from galaxy_assets.orchestration.declaration import (
 from galaxy_assets.science import figure_tables, votes
 from galaxy_assets.settings.survey import Evaluation
 from galaxy_assets.storage.checkpoints import load_encoder
+from galaxy_assets.storage.tables import rows_of
 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder

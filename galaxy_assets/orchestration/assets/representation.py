@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
-from galaxy_assets.orchestration.assets.artefacts import rows_of
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
     FITTED_ON,
@@ -39,7 +38,7 @@ from galaxy_assets.storage.checkpoints import (
 )
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack
-from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, vectors_to_column
+from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, rows_of, vectors_to_column
 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder
@@ -297,16 +296,7 @@ def pca_model(context: SurveyContext, embeddings: TablesInTurn, byol_checkpoints
     from galaxy_assets.science import pca
 
     model = pca.fit(embeddings.vectors(), context.survey.variance)
-    k = len(model.components)
-    table = pa.table(
-        {
-            "init": [context.init] * (k + 1),
-            "component": pa.array([None, *range(k)], pa.int32()),
-            "explained_variance": pa.array([None, *model.explained_variance.tolist()], pa.float32()),
-            "explained_variance_ratio": pa.array([None, *model.explained_variance_ratio.tolist()], pa.float32()),
-            "vector": vectors_to_column(np.vstack([model.mean, model.components])),
-        }
-    )
+    k, table = len(model.components), pca.model_to_table(model, context.init)
     ratio = model.explained_variance_ratio
     shown = {"components": k, "explained": float(ratio.sum())}
     return Result(table, shown | picture(context, variance(ratio, k), "variance", context.init))

@@ -7,9 +7,8 @@ Put here: the asset. Do not put here: the search (`science.neighbours`), a searc
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import rows_of
 from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
-from galaxy_assets.storage.tables import column_to_vectors
+from galaxy_assets.storage.tables import column_to_vectors, rows_of
 
 
 @survey_asset(

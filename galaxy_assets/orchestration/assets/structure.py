@@ -55,10 +55,10 @@ def components(embeddings: TablesInTurn, pca_model: pa.Table) -> np.ndarray:
 def umap_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.Table) -> Result:
     """A map of the representation in two dimensions, for looking only: where every galaxy lies that there was when
     it was fitted, and what later deliveries are placed by."""
-    from galaxy_assets.science.projection import feature_keys, fit_map, map_to_table
+    from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
 
     keys = np.concatenate([feature_keys(vectors) for vectors in embeddings.vectors()])
-    fitted = map_to_table(fit_map(components(embeddings, pca_model), keys, context.survey.umap))
+    fitted = model_to_table(fit_map(components(embeddings, pca_model), keys, context.survey.umap))
     return Result(beside(embeddings.select(["galaxy_id", "batch", "init"]), fitted))
 
 
@@ -74,11 +74,11 @@ def umap_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.T
 )
 def umap(context: SurveyContext, embeddings: pa.Table, pca_features: pa.Table, umap_model: pa.Table) -> Result:
     """Where the batch's galaxies lie on the map."""
-    from galaxy_assets.science.projection import feature_keys, table_to_map
+    from galaxy_assets.science.projection import feature_keys, table_to_model
 
     keys = feature_keys(column_to_vectors(embeddings["vector"]))
     features = column_to_vectors(pca_features["vector"])
-    xy = table_to_map(umap_model).place(features, keys, context.survey.umap)
+    xy = table_to_model(umap_model).place(features, keys, context.survey.umap)
     table = pca_features.select(["galaxy_id", "batch", "init"])
     return Result(table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1])))
 
@@ -102,22 +102,7 @@ def cluster_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: p
     features = components(embeddings, pca_model)
     model = mixture.fit(features, context.survey.mixture)
     k, unsure = len(model.weights), float((model.probabilities(features).max(axis=1) < 0.5).mean())
-    table = pa.table(
-        {
-            "init": [context.init] * k,
-            "cluster": pa.array(range(k), pa.int32()),
-            "weight": model.weights,
-            "log_weight": model.log_weights,
-            "mean": list(model.means),
-            "precision_cholesky": list(model.precisions_cholesky.reshape(k, -1)),
-            "degrees_of_freedom": model.degrees_of_freedom,
-            "mean_precision": model.mean_precision,
-            "lower_bound": [model.lower_bound] * k,
-            "unsure": [unsure] * k,
-            "converged": [model.converged] * k,
-            "iterations": pa.array([model.iterations] * k, pa.int32()),
-        }
-    )
+    table = mixture.model_to_table(model, context.init, unsure)
     return Result(
         table,
         {
@@ -141,23 +126,9 @@ def cluster_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: p
 def cluster_labels(context: SurveyContext, pca_features: pa.Table, cluster_model: pa.Table) -> Result:
     """The batch's galaxies with their cluster, its membership probability, and the probabilities of all
     clusters."""
-    from galaxy_assets.science.mixture import MixtureModel
+    from galaxy_assets.science.mixture import table_to_model
 
-    k = cluster_model.num_rows
-    means = np.stack(cluster_model["mean"].to_numpy(zero_copy_only=False))
-    model = MixtureModel(
-        weights=cluster_model["weight"].to_numpy(),
-        log_weights=cluster_model["log_weight"].to_numpy(),
-        means=means,
-        precisions_cholesky=np.stack(cluster_model["precision_cholesky"].to_numpy(zero_copy_only=False)).reshape(
-            k, means.shape[1], means.shape[1]
-        ),
-        degrees_of_freedom=cluster_model["degrees_of_freedom"].to_numpy(),
-        mean_precision=cluster_model["mean_precision"].to_numpy(),
-        lower_bound=cluster_model["lower_bound"][0].as_py(),
-        converged=cluster_model["converged"][0].as_py(),
-        iterations=cluster_model["iterations"][0].as_py(),
-    )
+    model = table_to_model(cluster_model)
     probabilities = model.probabilities(column_to_vectors(pca_features["vector"]))
     table = pca_features.select(["galaxy_id", "batch", "init"])
     table = table.append_column("cluster", pa.array(probabilities.argmax(axis=1), pa.int32()))

@@ -12,7 +12,6 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import rows_of
 from galaxy_assets.orchestration.declaration import (
     IF_THERE,
     MAIN_START,
@@ -25,6 +24,7 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.tables import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ class View:
         assert self.cutouts is not None, "a figure with cutouts reads `cutouts`"
         if not len(ids):
             return []
-        rows = rows_of(self.cutouts, pa.table({"galaxy_id": pa.array(ids, TEXT)}))
+        rows = rows_of(self.cutouts, ids)
         return list(self.context.pixels.of(self.cutouts)[rows])
 
 
