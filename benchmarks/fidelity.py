@@ -24,9 +24,12 @@ from galaxy_assets.orchestration.assets.evaluation import balanced
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import byol, votes
 from galaxy_assets.science.cutouts import cut
-from galaxy_assets.science.encoders.network import LITE0, Encoder, build_encoder, choose_devices, embed
+from galaxy_assets.science.encoders.embedding import choose_devices, embed
+from galaxy_assets.science.encoders.network import Encoder
+from galaxy_assets.science.encoders.weights import LITE0, build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
 from galaxy_assets.settings.survey import CutoutSettings, Recipe, Survey, load_surveys
+from galaxy_assets.storage.checkpoints import StateFile
 
 SIZE, TRAINED_SIZE, SEEDS = 96, 64, 2
 READINGS: dict[str, dict] = {
@@ -183,7 +186,7 @@ def training_rows(survey: Survey, seed: int, done: set[tuple[str, int | None]]) 
                 recipe,
                 freeze=recipe.freeze_statistics,
                 devices=devices,
-                state=Path(scratch) / "state.pt",
+                state=StateFile(Path(scratch) / "state.pt"),
                 on_epoch=lambda *_: None,
             )
         trained = embed(network, stack, indices=judged, device=device)

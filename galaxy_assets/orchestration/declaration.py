@@ -385,7 +385,8 @@ INTERRUPTED = "interrupted; run it again to go on from here"
 
 def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict[str, dg.MetadataValue]:
     """Save a figure as PNG in the survey's figures and return metadata that shows it small in the UI."""
-    from galaxy_assets.figures.save import preview, save
+    from galaxy_assets.figures.preview import preview
+    from galaxy_assets.storage.figures import save
 
     path = save(image, context.layout.figure(context.survey.name, *name))
     return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}

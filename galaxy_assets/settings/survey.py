@@ -249,6 +249,10 @@ class Recipe(Settings):
         default="last", description="which epoch is used: the last, or the healthiest; labels have no part in it"
     )
     seed: int = Field(default=0, ge=0)
+    trainer: Annotated[str, AddedLater(), PluginName("trainers")] = Field(
+        default="byol",
+        description="`byol`; `byol_pytorch`, the package the paper used; or a trainer that another package registers",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -256,6 +260,12 @@ class Recipe(Settings):
         if isinstance(values, dict):
             return PRESETS.get(values.get("preset", "small"), {}) | values
         return values
+
+    @field_validator("trainer")
+    @classmethod
+    def _registered_trainer(cls, value: str) -> str:
+        plugins.find("trainers", value)
+        return value
 
 
 class Cut(Settings):

@@ -31,7 +31,7 @@ from galaxy_assets.deliveries.download.progress import Pace, progress_line
 from galaxy_assets.deliveries.download.unpacking import unpack
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.mirabest import KNOWN_MD5
-from galaxy_assets.science.encoders.network import RESNET18
+from galaxy_assets.science.encoders.weights import RESNET18
 from galaxy_assets.settings.survey import Source, load_surveys
 from galaxy_assets_tests.conftest import draw
 

@@ -43,6 +43,10 @@ def test_a_users_file_is_a_survey_and_can_replace_or_extend_a_shipped_one(tmp_pa
     ("text", "says"),
     [
         (MINE + "recipe: {epoch: 3}\n", "recipe.epoch: Extra inputs are not permitted"),
+        (
+            MINE + "recipe: {trainer: moco}\n",
+            "recipe.trainer: .*no trainers plug-in 'moco'; registered are byol, byol_py",
+        ),
         (MINE + "main_start_weights: rgz\n", "main_start_weights 'rgz' is not among"),
         (MINE + "start_weights: [random, random]\n", "without repeats"),
         (MINE.replace("image_folder", "tape"), "source.reader"),
@@ -107,3 +111,12 @@ def test_a_recipe_is_named_and_changed_and_the_name_alone_will_do(tmp_path):
     assert (mixed.preset, mixed.epochs, mixed.noise) == ("small", 50, small.noise)
     with pytest.raises(SurveyError, match="recipe.preset: Input should be 'paper' or 'small'"):
         read_survey(write(tmp_path, MINE + "recipe: tiny\n"))
+
+
+def test_the_trainer_is_named_and_changes_no_fingerprint_of_older_lakes():
+    """The fingerprints below were taken before a recipe could name its trainer."""
+    assert (Recipe().fingerprint(), Recipe(preset="paper").fingerprint()) == ("8de252b880a1", "f04529c7c4c2")
+    assert read_survey(SHIPPED / "sdss_gz1.yaml").recipe.fingerprint() == "a83cc7c1b07a"
+    assert Recipe(trainer="byol") == Recipe() and "trainer" not in Recipe().deciding()
+    other = Recipe(trainer="byol_pytorch")
+    assert other.deciding()["trainer"] == "byol_pytorch" and other.fingerprint() != Recipe().fingerprint()

@@ -154,7 +154,8 @@ def test_every_asset_is_tested(world):
 
 
 def test_embeddings_are_the_chosen_checkpoints_features(world):
-    from galaxy_assets.science.encoders.network import choose_devices, embed, load_encoder
+    from galaxy_assets.science.encoders.embedding import choose_devices, embed
+    from galaxy_assets.storage.checkpoints import load_encoder
     from galaxy_assets.storage.pixels import PixelStore
 
     table, _ = materialise(world, "embeddings")

@@ -77,13 +77,6 @@ def test_a_figure_no_longer_applicable_leaves_no_stale_picture(world, tmp_path):
     assert json.loads(png.with_suffix(".json").read_text())["reason"] == "no votes"
 
 
-def test_the_same_figure_gives_the_same_print(tmp_path):
-    from galaxy_assets.figures.save import save_for_print
-
-    first, second = (save_for_print(variance(np.array([0.9]), 1), tmp_path / f"{i}.pdf") for i in (1, 2))
-    assert first.read_bytes() == second.read_bytes()
-
-
 def voted(rows: list[dict[str, tuple[int, ...]]]) -> pa.Table:
     """A volunteer table of campaign 1 and 2 in normal form, from the votes for each answer of some questions."""
     table = []
