@@ -25,7 +25,10 @@ from galaxy_assets.science import byol, votes
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.encoders.network import LITE0, Encoder, build_encoder, choose_devices, embed
 from galaxy_assets.science.neighbours import knn_accuracies
-from galaxy_assets.settings.survey import CutoutSettings, Recipe, Survey, load_surveys
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.survey import Survey
 
 SIZE, TRAINED_SIZE, SEEDS = 96, 64, 2
 READINGS: dict[str, dict] = {
@@ -51,7 +54,7 @@ TRAININGS: dict[str, dict] = {
 
 def surveys(data: Path) -> dict[str, Survey]:
     """The shipped surveys, reading from `data`."""
-    shipped = load_surveys(data / "none")
+    shipped = survey_files(data / "none").known
     places = {"sdss_gz1": "sdss_gz1", "mirabest": "mirabest", "gz_decals_sample": "gz_decals"}
     found = {}
     for folder, name in places.items():

@@ -27,7 +27,7 @@ from torchvision import transforms as T
 from galaxy_assets.science.augmentation import augment
 from galaxy_assets.science.byol import Byol, adam, step
 from galaxy_assets.science.encoders.network import Encoder, build_encoder, embed, keep_freed_memory
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 
 CPU = torch.device("cpu")
 Precision = Literal["bfloat16", "float32"]

@@ -11,11 +11,12 @@ import pytest
 import yaml
 
 from galaxy_assets.definitions import build_defs
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import enable, survey_files
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "galaxy_assets"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SURVEYS = sorted(survey_files(Path("/nonexistent")).known)
 
 GRAPH = {
     "catalogue": [],
@@ -167,10 +168,18 @@ def test_no_room_is_a_drawer():
 
 @pytest.fixture(scope="module")
 def defs(tmp_path_factory) -> dg.Definitions:
-    return build_defs(tmp_path_factory.mktemp("data"))
+    root = tmp_path_factory.mktemp("data")
+    for name in SURVEYS:
+        enable(name, root)
+    return build_defs(root)
 
 
-@pytest.mark.parametrize("survey", sorted(load_surveys(Path("/nonexistent"))))
+def test_with_no_survey_enabled_the_two_demo_surveys_are_built(tmp_path):
+    keys = build_defs(tmp_path).resolve_asset_graph().get_all_asset_keys()
+    assert {key.path[0] for key in keys} == {"demo_optical", "demo_radio"}
+
+
+@pytest.mark.parametrize("survey", SURVEYS)
 def test_every_survey_has_the_same_graph(defs, survey):
     graph = defs.resolve_asset_graph()
     nodes = {k.path[-1]: graph.get(k) for k in graph.get_all_asset_keys() if k.path[0] == survey}

@@ -7,7 +7,8 @@ belong here: reading them.
 from pathlib import Path
 
 from galaxy_assets.deliveries.readers import reader_in_place
-from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys
+from galaxy_assets.settings.files import SurveyError, survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version, fingerprint
@@ -27,7 +28,7 @@ def outside(survey: Survey, asset: str, partition: str | None, layout: Layout) -
             return {"worksheet": fingerprint([layout.cluster_worksheet(survey.name)])}
         case "label_events":
             return {"labels": fingerprint(LabelLog(layout.labels(survey.name)).files())}
-        case "byol_checkpoints" if partition in (surveys := load_surveys(layout.root)):
+        case "byol_checkpoints" if partition in (surveys := survey_files(layout.root).known):
             start = layout.table(partition, "byol_checkpoints", surveys[partition].main_start_weights)
             return {f"{partition}/byol_checkpoints": data_version(start) or ""}
     return {}

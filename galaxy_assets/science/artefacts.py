@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
-from galaxy_assets.settings.survey import ArtefactRules
+from galaxy_assets.settings.artefacts import ArtefactRules
 
 SATURATED = 250
 """8-bit value from which a channel counts as saturated; JPEG moves a clipped 255 by a few."""

@@ -33,7 +33,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from galaxy_assets.science.augmentation import augment
 from galaxy_assets.science.distributed import Share, processes, synchronise
 from galaxy_assets.science.encoders.network import Encoder, Images, seeded
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from galaxy_assets.settings.survey import CutoutSettings
+from galaxy_assets.settings.cutouts import CutoutSettings
 
 OUTCOMES: dict[str, str] = {
     "cropped": "the enlarged box around the source",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from galaxy_assets.science.pca import PcaModel
-from galaxy_assets.settings.survey import DriftLimits
+from galaxy_assets.settings.structure import DriftLimits
 
 
 @dataclass(frozen=True)

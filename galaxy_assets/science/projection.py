@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.settings.survey import Umap
+from galaxy_assets.settings.structure import Umap
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.settings.survey import Anomaly, Cut, Evaluation
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.evaluation import Cut, Evaluation
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids, open_reader
 from galaxy_assets.deliveries.readers.galaxy_zoo_decals import position_of
 from galaxy_assets.science.votes import VotesError, delivered_columns
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 REAL = os.environ.get("GALAXY_ASSETS_REAL_DATA")
 real_data = pytest.mark.skipif(not REAL, reason="GALAXY_ASSETS_REAL_DATA is not set")

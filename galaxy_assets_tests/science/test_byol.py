@@ -15,7 +15,7 @@ from torch import nn
 from galaxy_assets.science import byol
 from galaxy_assets.science.byol import Byol, EpochResult, adam, step, train
 from galaxy_assets.science.encoders.network import Encoder, build_encoder, embed, seeded
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 
 CPU = torch.device("cpu")
 SMALL = Recipe(

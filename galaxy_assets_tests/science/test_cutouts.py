@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from galaxy_assets.deliveries.images import decode
 from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS, cut, sigma_clipped_noise, source_contour
-from galaxy_assets.settings.survey import CutoutSettings
+from galaxy_assets.settings.cutouts import CutoutSettings
 
 SMALL = CutoutSettings(size=32)
 READINGS = ("paper_text", "astronomaly")

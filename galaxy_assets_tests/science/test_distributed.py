@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from galaxy_assets.science.byol import Byol, adam, step, train
 from galaxy_assets.science.distributed import Share, processes, synchronise
 from galaxy_assets.science.encoders.network import build_encoder
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets_tests.science.test_byol import small_encoder
 

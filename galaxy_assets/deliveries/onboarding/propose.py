@@ -14,16 +14,12 @@ import yaml
 from pydantic import ValidationError
 
 from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, Labels, commonest_level, framing
-from galaxy_assets.settings.survey import (
-    ArtefactRules,
-    CutoutSettings,
-    Mixture,
-    Recipe,
-    Survey,
-    SurveyError,
-    load_surveys,
-    read_survey,
-)
+from galaxy_assets.settings.artefacts import ArtefactRules
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import SurveyError, read_survey, survey_files
+from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.structure import Mixture
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 
 _FALLBACK = 0.2  # share of original frames above which the check of `cutouts` warns
@@ -360,7 +356,7 @@ def refuse_name(name: str, root: Path) -> None:
             "letter first"
         ) from error
     _refuse_existing(root / "surveys" / f"{name}.yaml")
-    if name in load_surveys(root):
+    if name in survey_files(root).files:
         raise SurveyError(f"there is a survey {name!r} already, see `galaxy-assets survey list`; choose another name")
 
 

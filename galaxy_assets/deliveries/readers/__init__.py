@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.drop import Delivery
 from galaxy_assets.deliveries.images import UnreadableImage, decode, read_file
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 log = logging.getLogger(__name__)
 

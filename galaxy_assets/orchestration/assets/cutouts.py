@@ -15,7 +15,8 @@ from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import Reader, open_reader
 from galaxy_assets.orchestration.declaration import Lake, check, picture, result, survey_asset
 from galaxy_assets.science.cutouts import Cutout, cut
-from galaxy_assets.settings.survey import CutoutSettings, Survey
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.tables import digest
 
 _VERSION = "1"  # of the cutting; raise it when a change of code changes the pixels

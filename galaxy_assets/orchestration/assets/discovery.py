@@ -14,7 +14,8 @@ from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
 from galaxy_assets.orchestration.declaration import FITTED_ON, Lake, check, picture, result, survey_asset
 from galaxy_assets.science import active_learning, votes
 from galaxy_assets.science.labels import standing
-from galaxy_assets.settings.survey import Anomaly, Survey
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import EVENTS, LabelLog
 from galaxy_assets.storage.tables import column_to_vectors, digest
 

@@ -24,7 +24,8 @@ from galaxy_assets.orchestration.declaration import (
     result,
     survey_asset,
 )
-from galaxy_assets.settings.survey import Recipe, Survey
+from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import Training, chosen_checkpoint, file_sha256
 from galaxy_assets.storage.pixels import PixelStack
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, vectors_to_column

@@ -13,7 +13,8 @@ from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.conditions import NIGHTLY
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.engines.in_process import RUN_TAGS
-from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys
+from galaxy_assets.settings.files import SurveyError, survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 
@@ -111,7 +112,7 @@ def refit_schedule(survey: Survey, job) -> dg.ScheduleDefinition:
 def upkeep() -> None:
     """Merge the files of label events and publish the read model."""
     layout = Layout.default()
-    for survey in load_surveys(layout.root):
+    for survey in survey_files(layout.root).known:
         LabelLog(layout.labels(survey)).compact()
     read_model.publish(layout)
 

@@ -19,7 +19,8 @@ from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions
 from galaxy_assets.orchestration.declaration import INTERRUPTED
-from galaxy_assets.settings.survey import Survey, data_root
+from galaxy_assets.settings.files import data_root
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
 log = logging.getLogger(__name__)

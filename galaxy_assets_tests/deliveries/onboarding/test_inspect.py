@@ -20,7 +20,9 @@ from galaxy_assets.deliveries.onboarding.propose import (
 )
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science.cutouts import cut
-from galaxy_assets.settings.survey import CutoutSettings, Survey, SurveyError
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.survey import Survey
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ import pytest
 from galaxy_assets.orchestration.assets import results
 from galaxy_assets.orchestration.declaration import Lake
 from galaxy_assets.orchestration.graph import survey_assets
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table
 
@@ -95,7 +95,7 @@ def materialise(world, name: str) -> tuple[pa.Table, dg.ExecuteInProcessResult]:
     The fan-in of partitions is the I/O manager's work and has its own tests: here an input is handed over whole, or as
     the world's files where the asset reads them in turn.
     """
-    surveys = load_surveys(world.root)
+    surveys = survey_files(world.root).known
     asset = {a.key.path[-1]: a for a in survey_assets(surveys["tiny"], surveys)}[name]
     match asset.partitions_def:
         case dg.MultiPartitionsDefinition():
@@ -181,7 +181,7 @@ def test_checks_are_reported_with_their_evidence(world):
 
 
 def test_results_show_what_differs_first_and_name_it_in_their_check(world):
-    survey = load_surveys(world.root)["tiny"].model_copy(update={"name": "mirabest"})
+    survey = survey_files(world.root).named("tiny").model_copy(update={"name": "mirabest"})
     inputs = [k.path[-1] for k in results.build(survey)[0].keys_by_input_name.values()]
 
     def source(name: str) -> dg.AssetsDefinition:

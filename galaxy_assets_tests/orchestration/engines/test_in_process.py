@@ -13,7 +13,7 @@ from galaxy_assets.lake import connect
 from galaxy_assets.orchestration.assets.artefacts import map_digest, pixels_of
 from galaxy_assets.orchestration.declaration import Lake
 from galaxy_assets.orchestration.engines import in_process
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.checkpoints import file_sha256
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table, write_table
@@ -149,7 +149,7 @@ def small(untrained, tmp_path):
 
 
 def run(root, instance):
-    return list(in_process.run_survey(build_defs(root), load_surveys(root)["tiny"], instance, root))
+    return list(in_process.run_survey(build_defs(root), survey_files(root).named("tiny"), instance, root))
 
 
 def made(outcomes) -> set[str]:
@@ -226,7 +226,7 @@ def test_pixels_without_their_ledger_are_not_read(small):
     run(root, instance)
     ledger.write_bytes(old)
     Layout(root).table("tiny", "embeddings", "first", "imagenet").unlink()
-    surveys = load_surveys(root)
+    surveys = survey_files(root).known
     with pytest.raises(FileNotFoundError, match="newer than the table `cutouts`"):
         pixels_of(Lake(root=str(root)), surveys["tiny"], read_table(ledger))
 
@@ -348,5 +348,5 @@ def test_a_second_main_job_of_a_survey_is_told_in_words_and_the_next_survey_runs
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     with main_job_of("tiny", Layout(tmp_path)):
-        assert _materialise([load_surveys(tmp_path)["tiny"]], None) == 1
+        assert _materialise([survey_files(tmp_path).named("tiny")], None) == 1
     assert "another main job of it is at work" in capsys.readouterr().out
