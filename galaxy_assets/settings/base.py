@@ -54,7 +54,7 @@ def _deciding(settings: Settings, dumped: dict[str, Any]) -> dict[str, Any]:
             parts = zip(value, dumped[name], strict=True)
             dumped[name] = [_deciding(one, part) if isinstance(one, Settings) else part for one, part in parts]
         if named := _mark(field, PluginName):
-            given: list[str] = [value] if isinstance(value, str) else list(value)
+            given = [value] if isinstance(value, str) else [str(one) for one in value]
             if others := [other for one in given if (other := plugins.provenance(named.kind, one))]:
                 dumped[f"{name} from"] = " ".join(others)
     return dumped

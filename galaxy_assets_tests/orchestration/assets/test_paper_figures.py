@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from galaxy_assets.cli import app
 from galaxy_assets.cli.figures import write_figures_page
 from galaxy_assets.figures.curves import variance
-from galaxy_assets.orchestration.assets.paper_figures import FIGURES, NotApplicable, PaperFigure, Shown, View, _publish
+from galaxy_assets.orchestration.assets.paper_figures import FIGURES
+from galaxy_assets.orchestration.assets.paper_figures.declaring import NotApplicable, PaperFigure, Shown, View, publish
 from galaxy_assets.orchestration.declaration import Lake
 from galaxy_assets.science import votes
 from galaxy_assets.storage.layout import Layout
@@ -57,12 +58,12 @@ def test_a_figure_no_longer_applicable_leaves_no_stale_picture(world, tmp_path):
     figure = PaperFigure("figure_99", "A figure", "0", {}, pa.schema([]), (), lambda view: None)
     png = view.lake.layout.figure("tiny", "figure_99")
     drawn = Shown([], variance(np.array([0.9]), 1), "A caption.", {"n": 3, "unknown": float("nan")})
-    metadata = _publish(view, figure, drawn)
+    metadata = publish(view, figure, drawn)
     assert metadata["preview"].value.startswith("![") and metadata["n"] == 3
     assert png.exists() and png.with_suffix(".pdf").exists()
     note = json.loads(png.with_suffix(".json").read_text())
     assert note["numbers"] == {"n": 3, "unknown": None} and note["reason"] is None
-    _publish(view, figure, Shown([], None, "", {"not applicable": "no votes"}))
+    publish(view, figure, Shown([], None, "", {"not applicable": "no votes"}))
     assert [path.name for path in png.parent.iterdir()] == ["figure_99.json"]
     assert json.loads(png.with_suffix(".json").read_text())["reason"] == "no votes"
 

@@ -1,0 +1,202 @@
+"""How a figure of the paper is declared and published as an asset.
+
+Belongs here: what is the same for every figure. Does not belong here: any figure.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
+from galaxy_assets.orchestration.declaration import Lake, markdown, picture, result, survey_asset
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEXT, WHOLE, REAL, YES = pa.string(), pa.int32(), pa.float64(), pa.bool_()
+"""Types of the columns of a figure's table"""
+
+
+class NotApplicable(Exception):
+    """Why a figure cannot be made of this survey."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a figure may look at beside its tables: the survey, and the cutouts of galaxies."""
+
+    survey: Survey
+    lake: Lake
+    cutouts: pa.Table | None
+
+    def images(self, ids: Sequence[str]) -> list[np.ndarray]:
+        """Cutouts of the galaxies in that order, uint8 (size, size, channels) each."""
+        assert self.cutouts is not None, "a figure with cutouts reads `cutouts`"
+        if not len(ids):
+            return []
+        rows = rows_of(self.cutouts, pa.table({"galaxy_id": pa.array(ids, TEXT)}))
+        return list(pixels_of(self.lake, self.survey, self.cutouts)[rows])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure: rows of its table, its picture (None where the table is the figure), its caption, its key numbers."""
+
+    table: pa.Table | list[dict[str, Any]]
+    picture: "Figure | None"
+    caption: str
+    numbers: Mapping[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """One figure or table: asset name, title, section of the paper, what it reads, its columns, its function."""
+
+    name: str
+    title: str
+    section: str
+    reads: Mapping[str, str]
+    columns: pa.Schema
+    settings: Sequence[str]
+    show: Callable[..., Shown]
+
+
+def paper_figure(
+    name: str,
+    title: str,
+    section: str,
+    columns: Mapping[str, pa.DataType],
+    *,
+    reads: Iterable[str] = (),
+    main: Iterable[str] = (),
+    starts: Iterable[str] = (),
+    settings: Sequence[str] = (),
+) -> Callable[[Callable[..., Shown]], PaperFigure]:
+    """Declare the decorated function as a figure; `paper_figures.FIGURES` lists them.
+
+    Parameters
+    ----------
+    name : str
+        Name of the asset.
+    title, section : str
+        Its heading, and the section and number in the paper.
+    columns : mapping of str to pyarrow.DataType
+        Columns of the table behind the figure.
+    reads, main, starts : iterable of str
+        Tables that the function is called with by name, after a View: whole, of the main start weights, and of all
+        start weights that are there. `cutouts` goes to the View.
+    settings : sequence of str
+        Fields of the survey that decide the content, beside the main start weights.
+
+    Returns
+    -------
+    callable
+        What makes a PaperFigure of a function.
+    """
+    by = dict.fromkeys(reads, "whole") | dict.fromkeys(main, "main") | dict.fromkeys(starts, "starts")
+
+    def declare(show: Callable[..., Shown]) -> PaperFigure:
+        return PaperFigure(name, title, section, by, pa.schema(list(columns.items())), settings, show)
+
+    return declare
+
+
+def figure_asset(survey: Survey, figure: PaperFigure) -> dg.AssetsDefinition:
+    """The asset of a figure of one survey.
+
+    Parameters
+    ----------
+    survey : Survey
+    figure : PaperFigure
+
+    Returns
+    -------
+    dagster.AssetsDefinition
+        Named as the figure; its table has the figure's columns, and no row where the figure is not applicable.
+    """
+    metadata = {"whole": {}, "main": {"init": survey.main_start_weights}, "starts": {"allow_missing": True}}
+
+    def asset(lake: Lake, **tables: pa.Table) -> dg.MaterializeResult[pa.Table]:
+        view = View(survey, lake, tables.pop("cutouts", None))
+        try:
+            shown = figure.show(view, **tables)
+        except NotApplicable as reason:
+            shown = Shown([], None, "", {"not applicable": str(reason)})
+        table = shown.table
+        if isinstance(table, list):
+            table = pa.Table.from_pylist(table, schema=figure.columns)
+        table = table.select(figure.columns.names).cast(figure.columns)
+        metadata = publish(view, figure, shown)
+        if table.num_rows and shown.picture is None:
+            metadata["table"] = dg.MetadataValue.md(markdown(table))
+        return result(table, metadata=metadata)
+
+    asset.__name__ = figure.name
+    asset.__doc__ = f"{figure.title}. {(figure.show.__doc__ or '').strip()}"
+    return survey_asset(
+        survey,
+        "9_figures",
+        paper=figure.section,
+        reads={name: metadata[by] for name, by in figure.reads.items()},
+        settings=[survey.main_start_weights, *(getattr(survey, name) for name in figure.settings)],
+        kinds=("matplotlib", "parquet"),
+    )(asset)
+
+
+def publish(view: View, figure: PaperFigure, shown: Shown) -> dict[str, Any]:
+    """Write the picture as PNG and PDF, or remove an older one, and what the page says of it as JSON.
+
+    Parameters
+    ----------
+    view : View
+    figure : PaperFigure
+    shown : Shown
+        What the figure's function returned; without a picture, the reason is its number `not applicable`.
+
+    Returns
+    -------
+    dict
+        Metadata of the asset: title, numbers, caption, preview and paths of the pictures.
+    """
+    from galaxy_assets.figures.save import save_for_print
+
+    png = view.lake.layout.figure(view.survey.name, figure.name)
+    metadata: dict[str, Any] = {"title": figure.title, **shown.numbers}
+    if shown.caption:
+        metadata["caption"] = dg.MetadataValue.md(shown.caption)
+    if shown.picture is None:
+        for path in (png, png.with_suffix(".pdf")):
+            path.unlink(missing_ok=True)
+    else:
+        metadata |= picture(view.lake, view.survey, shown.picture, figure.name)
+        metadata["print"] = dg.MetadataValue.path(str(save_for_print(shown.picture, png.with_suffix(".pdf"))))
+    numbers = dict(shown.numbers)
+    note = {
+        "name": figure.name,
+        "title": figure.title,
+        "section": figure.section,
+        "reason": numbers.pop("not applicable", None),
+        "caption": shown.caption,
+        "numbers": {k: v if isinstance(v, str) or np.isfinite(v) else None for k, v in numbers.items()},
+        "drawn": shown.picture is not None,
+    }
+    with replacing(png.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(note, indent=1, allow_nan=False), encoding="utf-8")
+    return metadata
+
+
+def lookup(table: pa.Table, value: str, key: str = "galaxy_id") -> dict[Any, Any]:
+    """Values of a column by those of the column `key`."""
+    return dict(zip(table[key].to_pylist(), table[value].to_pylist(), strict=True))
+
+
+def named(name: str) -> str:
+    """A name from a settings file as words of a caption."""
+    return name.replace("_", " ")

@@ -1,0 +1,189 @@
+"""Figures 8 to 12, the search for anomalies and for similar galaxies (paper 7).
+
+Belongs here: what these figures read, show and say. Does not belong here: drawing (`figures`), the searches
+(`science.active_learning`, `science.neighbours`).
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.orchestration.assets.discovery import oracle_scores
+from galaxy_assets.orchestration.assets.paper_figures.declaring import (
+    REAL,
+    TEXT,
+    WHOLE,
+    YES,
+    NotApplicable,
+    Shown,
+    View,
+    lookup,
+    named,
+    paper_figure,
+)
+from galaxy_assets.science import figure_tables
+
+_EXAMPLES = 5  # galaxies drawn of each query
+_RANKED = ("found", "published", "isolation_forest", "local_outlier_factor", "random")
+_NEIGHBOURS = {"query_id": TEXT, "position": WHOLE, "galaxy_id": TEXT, "rank": WHOLE, "distance": REAL}
+
+
+@paper_figure(
+    "figure_08",
+    "True anomalies found down the ranked list",
+    "7.1, Figure 8",
+    {"rank": pa.int64(), "perfect": pa.int64()} | dict.fromkeys(_RANKED, REAL),
+    reads=["anomaly_recall"],
+    settings=("anomaly",),
+)
+def figure_08(view: View, anomaly_recall: pa.Table) -> Shown:
+    """One row per place in the list: anomalies found up to it in the order of each search, in a random order (as
+    expected) and in a perfect one. A search that was not run is null."""
+    from galaxy_assets.figures.curves import recall
+
+    found = anomaly_recall["found"].to_pylist()
+    if not found or not found[-1]:
+        raise NotApplicable("no true anomaly is known among the ranked galaxies")
+    table = anomaly_recall.select(["rank", "perfect"])
+    for name in _RANKED:
+        there = name in anomaly_recall.column_names
+        values = anomaly_recall[name].cast(REAL) if there else pa.nulls(table.num_rows, REAL)
+        table = table.append_column(name, values)
+    anomaly, depth = view.survey.anomaly, min(view.survey.anomaly.budget, len(found))  # as many as there were labels
+    at = {name: table[name][depth - 1].as_py() for name in _RANKED}
+    words = {"published": "the learner as published", "isolation_forest": "an isolation forest"}
+    words |= {"local_outlier_factor": "local outlier factors", "random": "a random order"}
+    others = ", ".join(f"{words[k]} {v:,.1f}".removesuffix(".0") for k, v in at.items() if k in words and v is not None)
+    return Shown(
+        table,
+        recall(table),
+        f"True {named(anomaly.name)} found down the list of {len(found):,} labelled galaxies, ordered by the score "
+        f"that active learning predicts from {anomaly.budget} labels. Of {found[-1]:,} in all, {at['found']:,.0f} "
+        f"stand in the first {depth}; by comparison: {others}.",
+        {
+            "true anomalies": found[-1],
+            **{f"in the first {depth}, {named(k)}": v for k, v in at.items() if v is not None},
+        },
+    )
+
+
+@paper_figure(
+    "figure_09",
+    "True anomalies and the anomaly score on the map",
+    "7.1, Figure 9",
+    {"galaxy_id": TEXT, "x": REAL, "y": REAL, "is_true": YES, "score": REAL},
+    reads=["catalogue", "volunteer_votes", "anomaly_ranking"],
+    main=["umap"],
+    settings=("anomaly",),
+)
+def figure_09(
+    view: View, catalogue: pa.Table, volunteer_votes: pa.Table, anomaly_ranking: pa.Table, umap: pa.Table
+) -> Shown:
+    """One row per galaxy: where it lies, whether it truly is an anomaly, and the score predicted for it."""
+    from galaxy_assets.figures.maps import anomaly_maps
+
+    ids = umap["galaxy_id"].to_pylist()
+    _, true = oracle_scores(ids, catalogue, volunteer_votes, view.survey.anomaly)
+    if not true.any():
+        raise NotApplicable("no true anomaly is known among the galaxies on the map")
+    predicted = lookup(anomaly_ranking, "score")
+    score = np.array([predicted[galaxy] for galaxy in ids], float)
+    table = umap.select(["galaxy_id", "x", "y"])
+    table = table.append_column("is_true", pa.array(true)).append_column("score", pa.array(score))
+    name = named(view.survey.anomaly.name)
+    return Shown(
+        table,
+        anomaly_maps(umap["x"].to_numpy(), umap["y"].to_numpy(), true, score),
+        f"The UMAP of {len(ids):,} galaxies twice: at the left the {int(true.sum()):,} true {name}, at the right the "
+        f"score, 0 to 5, that active learning predicts. True {name} score {score[true].mean():.2f} on average, all "
+        f"others {score[~true].mean():.2f}.",
+        {
+            "true anomalies": int(true.sum()),
+            "mean score of true anomalies": float(score[true].mean()),
+            "mean score of others": float(score[~true].mean()) if (~true).any() else float("nan"),
+        },
+    )
+
+
+@paper_figure(
+    "figure_10",
+    "What the oracle was shown, query by query",
+    "7.1, Figure 10",
+    {"round": WHOLE, "position": WHOLE, "galaxy_id": TEXT, "score": WHOLE, "acquisition": REAL},
+    reads=["cutouts", "oracle_events"],
+    settings=("anomaly",),
+)
+def figure_10(view: View, oracle_events: pa.Table) -> Shown:
+    """The first five galaxies of each query by falling acquisition, and the score they were given; round 0 is the seed
+    sample."""
+    from galaxy_assets.figures.plates import query_history
+
+    if not oracle_events.num_rows:
+        raise NotApplicable("nobody was asked: the survey has no labels or votes for the simulated oracle")
+    rows = figure_tables.queries_shown(oracle_events, _EXAMPLES)
+    images = view.images([row["galaxy_id"] for row in rows])
+    high = {r: [row["score"] for row in rows if row["round"] == r].count(5) for r in {row["round"] for row in rows}}
+    scores = [row["score"] for row in rows]
+    mean = float(np.mean(oracle_events["score"].to_numpy()))
+    return Shown(
+        rows,
+        query_history(images, scores, [row["round"] for row in rows]),
+        f"Active learning at work: the seed sample, then {max(high)} queries of up to {view.survey.anomaly.per_round} "
+        f"galaxies, of which the first {_EXAMPLES} by acquisition are drawn. The box under each holds the score that "
+        f"the oracle gave, 0 to 5; of the {oracle_events.num_rows:,} scores given, the mean is {mean:.2f}.",
+        {
+            "labels": oracle_events.num_rows,
+            "queries": max(high),
+            "mean score": mean,
+            "shown with score 5": scores.count(5),
+        },
+    )
+
+
+@paper_figure(
+    "figure_11",
+    "A galaxy and its nearest neighbours",
+    "7.2, Figure 11",
+    _NEIGHBOURS,
+    reads=["cutouts", "similar_galaxies"],
+    settings=("similarity",),
+)
+def figure_11(view: View, similar_galaxies: pa.Table) -> Shown:
+    """The survey's first query galaxy among its neighbours in the order drawn; rank 0 is the query itself."""
+    return _neighbours(view, similar_galaxies, 0)
+
+
+@paper_figure(
+    "figure_12",
+    "Another galaxy and its nearest neighbours",
+    "7.2, Figure 12",
+    _NEIGHBOURS,
+    reads=["cutouts", "similar_galaxies"],
+    settings=("similarity",),
+)
+def figure_12(view: View, similar_galaxies: pa.Table) -> Shown:
+    """As Figure 11, for the second query galaxy."""
+    return _neighbours(view, similar_galaxies, 1)
+
+
+def _neighbours(view: View, similar_galaxies: pa.Table, which: int) -> Shown:
+    import pyarrow.compute as pc
+
+    from galaxy_assets.figures.plates import neighbours
+
+    queries = list(dict.fromkeys(similar_galaxies["query_id"].to_pylist()))
+    if which >= len(queries):
+        raise NotApplicable(f"{len(queries)} galaxies were searched for; this figure shows number {which + 1}")
+    query = queries[which]
+    near = similar_galaxies.filter(pc.equal(similar_galaxies["query_id"], query)).sort_by("rank").to_pylist()[:8]
+    rows = [{"galaxy_id": n["neighbour_id"], "rank": n["rank"], "distance": n["distance"]} for n in near]
+    centre = len(rows) // 2
+    rows.insert(centre, {"galaxy_id": query, "rank": 0, "distance": 0.0})
+    captions = ["query" if i == centre else f"{row['rank']}: {row['distance']:.3g}" for i, row in enumerate(rows)]
+    return Shown(
+        [row | {"query_id": query, "position": i} for i, row in enumerate(rows, 1)],
+        neighbours(view.images([row["galaxy_id"] for row in rows]), captions, centre),
+        f"Galaxy {query} (framed) among its {len(near)} nearest neighbours by Euclidean distance in the principal "
+        f"components of the representation; under each its rank and distance, from {near[0]['distance']:.3g} to "
+        f"{near[-1]['distance']:.3g}.",
+        {"query": query, "nearest": near[0]["distance"], "furthest shown": near[-1]["distance"]},
+    )
