@@ -133,9 +133,10 @@ def _extended(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if parent is None:
         return _spelled_out(settings)
     shipped = sorted(one.stem for one in SHIPPED.glob("*.yaml"))
-    if not isinstance(parent, str) or parent not in shipped:
-        named = repr(parent) if isinstance(parent, str) else "what"
-        raise _unusable(path, f"extends {named}, which is not shipped; shipped surveys are {', '.join(shipped)}")
+    if not isinstance(parent, str):
+        raise _unusable(path, f"extends: expected the name of a shipped survey; those are {', '.join(shipped)}")
+    if parent not in shipped:
+        raise _unusable(path, f"extends {parent!r}, which is not shipped; shipped surveys are {', '.join(shipped)}")
     return _merge(_spelled_out(_mapping_in(SHIPPED / f"{parent}.yaml")), _spelled_out(settings))
 
 
@@ -298,10 +299,10 @@ def _write_new(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         try:
             os.link(partial, path)  # unlike a rename, it never replaces a file
-        except PermissionError:  # a file system without links
+        except OSError:
             if os.path.lexists(path):
-                raise FileExistsError(path) from None
-            partial.replace(path)
+                raise
+            partial.replace(path)  # a file system without links
     finally:
         partial.unlink(missing_ok=True)
 
@@ -350,11 +351,12 @@ def _read_all(paths: list[Path], broken: dict[Path, str]) -> tuple[dict[str, Sur
 def _refuse_starts(found: dict[str, Survey], broken: dict[Path, str], files: dict[str, Path]) -> None:
     """Move to the broken each survey whose start weights come from itself, a broken survey or none."""
     wrong = {name: why for name in found if (why := _circle(name, found))}
-    while wrong := wrong or {name: why for name in found if (why := _no_start(found[name], found, files))}:
+    wrong |= {name: why for name in found if name not in wrong and (why := _no_start(found[name], found, files))}
+    while wrong:
         for name, why in wrong.items():
             broken[files[name]] = str(_unusable(files[name], why))
             del found[name]
-        wrong = {}
+        wrong = {name: why for name in found if (why := _no_start(found[name], found, files))}
 
 
 def _circle(name: str, surveys: dict[str, Survey]) -> str | None:

@@ -68,7 +68,7 @@ BAD = {
     "an unknown reader": (bad(MINE.replace("image_folder", "tape")), "source.reader"),
     "extends no shipped one": (bad("extends: nosuch\n"), "extends 'nosuch', which is not shipped"),
     "extends a path": (bad("extends: ../offline/mirabest\n"), "which is not shipped"),
-    "extends a bomb": (bad(bomb() + "\nextends: *a19\n"), "extends what, which is not shipped"),
+    "extends a bomb": (bad(bomb() + "\nextends: *a19\n"), "extends: expected the name of a shipped survey"),
     "a bomb for a path": (bad(bomb() + "\nsource: {reader: image_folder, path: *a19}\n"), "source.path"),
     "itself": (bad(MINE + "start_weights: [imagenet, mine]\n"), "in a circle: mine <- mine"),
     "no survey": (bad(MINE + "start_weights: [imagenet, gz_decal]\n"), "'gz_decal' are not random, imagenet, rgz or"),
