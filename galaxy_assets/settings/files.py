@@ -325,7 +325,7 @@ def _read_all(paths: list[Path], broken: dict[Path, str]) -> tuple[dict[str, Sur
     Of two files that describe one survey, the one that bears its name counts, else the first; the other is broken.
     """
     read: dict[Path, Survey] = {}
-    claimed = [(path.stem, path) for path in sorted(paths)]
+    claimed: list[tuple[Any, Path]] = [(path.stem, path) for path in sorted(paths)]
     for path in sorted(paths):
         try:
             settings = _mapping_in(path)

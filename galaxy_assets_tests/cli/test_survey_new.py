@@ -47,6 +47,7 @@ def test_a_folder_nobody_prepared_becomes_a_survey(tmp_path, monkeypatch):
     assert len(yaml.safe_load(path.read_text())) > 8 and path.read_text().count("\n  # ") > 10
     again = runner.invoke(app, command)
     assert again.exit_code == 2 and "is not overwritten" in " ".join(again.output.replace("│", " ").split())
+    assert runner.invoke(app, ["survey", "add", "demo_optical", "gz_decals"]).exit_code == 0
     listed = runner.invoke(app, ["survey", "list"]).output
     assert f"{tmp_path / 'my images'}: 3 deliveries" in listed
     assert "simulated by its first run" in listed and "no delivery there" in listed
