@@ -216,8 +216,8 @@ def test_folders_and_hidden_files_in_the_lake_are_no_tables(tmp_path):
 
 def test_enabling_writes_a_file_that_extends_the_shipped_one_once(tmp_path):
     before = survey_files(tmp_path).named("mirabest")
-    path = enable("mirabest", tmp_path)
-    assert path == tmp_path / "surveys" / "mirabest.yaml"
+    path = tmp_path / "surveys" / "mirabest.yaml"
+    assert enable("mirabest", tmp_path) == path
     text = path.read_text()
     assert text.count("#") == 1 and text.count("\n") == 2 and yaml.safe_load(text) == {"extends": "mirabest"}
     files = survey_files(tmp_path)
