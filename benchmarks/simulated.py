@@ -1,6 +1,6 @@
 """Features of a simulated survey: overlapping clusters with long tails, drawn block by block.
 
-Belongs here: what several benchmarks work on. Does not belong here: pixels, which `simulation.galaxies` draws.
+Belongs here: what several benchmarks work on. Does not belong here: pixels, which `simulation` draws.
 
 The same galaxy has the same features whatever block it is drawn in and however many others there are.
 """

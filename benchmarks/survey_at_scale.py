@@ -81,14 +81,7 @@ def whole(layout: Layout, asset: str) -> pa.Table:
 def pca_model(layout: Layout) -> None:
     """Fit the components on all galaxies."""
     model = pca.fit(in_turn(layout, "embeddings").vectors(), 0.95)
-    table = pa.table(
-        {
-            "explained_variance": pa.array([None, *model.explained_variance.tolist()], pa.float32()),
-            "explained_variance_ratio": pa.array([None, *model.explained_variance_ratio.tolist()], pa.float32()),
-            "vector": vectors_to_column(np.vstack([model.mean, model.components])),
-        }
-    )
-    write_table(table, layout.table(SURVEY, "pca_model", INIT))
+    write_table(pca.model_to_table(model, INIT), layout.table(SURVEY, "pca_model", INIT))
 
 
 def pca_features(layout: Layout) -> None:
@@ -106,13 +99,13 @@ def cluster_model(layout: Layout) -> None:
     components = pca.table_to_model(read_table(layout.table(SURVEY, "pca_model", INIT)))
     features = np.vstack([components.transform(vectors) for vectors in in_turn(layout, "embeddings").vectors()])
     model = mixture.fit(features, Mixture(n_init=STARTS, max_iter=ITERATIONS, tol=0.0))
-    np.savez(layout.root / "cluster_model.npz", **vars(model))
+    # how many galaxies are unsure is no part of the fit, which is timed
+    write_table(mixture.model_to_table(model, INIT, math.nan), layout.table(SURVEY, "cluster_model", INIT))
 
 
 def cluster_labels(layout: Layout) -> None:
     """Label batch by batch."""
-    with np.load(layout.root / "cluster_model.npz") as arrays:
-        model = mixture.MixtureModel(**{name: arrays[name] for name in arrays.files})
+    model = mixture.table_to_model(read_table(layout.table(SURVEY, "cluster_model", INIT)))
     for batch in batches(layout, "pca_features"):
         table = read_table(layout.table(SURVEY, "pca_features", batch, INIT))
         probabilities = model.probabilities(column_to_vectors(table["vector"]))

@@ -17,11 +17,9 @@ from pydantic import ValidationError
 from galaxy_assets.cli.arguments import chosen_surveys, moment
 from galaxy_assets.deliveries.label_files import ZooniverseAnswers
 from galaxy_assets.science.labels import standing
-from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
-from galaxy_assets.storage.label_events import Imported, LabelLog, known_galaxies
+from galaxy_assets.storage.label_events import Imported, LabelLog, known_galaxies, seen
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import data_version
 
 app = typer.Typer(no_args_is_help=True, help="What people say of galaxies: give, import, list and take back labels.")
 
@@ -64,7 +62,7 @@ def add(
         "label": label,
         "note": note,
         "source": "cli",
-        **_seen(layout, known),
+        **seen(layout, known),
     }
     try:
         (event,) = LabelLog(layout.labels(survey)).append([row])
@@ -136,7 +134,7 @@ def undo(
     log = LabelLog(layout.labels(survey))
     try:
         for event in events:
-            typer.echo(log.undo(event, who or getpass.getuser(), note))
+            typer.echo(log.undo(event, who or getpass.getuser(), note)["event"])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -161,15 +159,6 @@ def show_standing(
     for row in table.to_pylist():
         score = "-" if row["score"] is None else f"{row['score']:.2f}"
         typer.echo(f"{row['galaxy_id']}  {score}  {row['n_people']}  {row['label'] or '-'}  {row['by']}")
-
-
-def _seen(layout: Layout, survey: Survey) -> dict[str, str | None]:
-    """Versions of the ranking and of the features behind it that people have before them now."""
-    model = layout.table(survey.name, "pca_model", survey.main_start_weights)
-    return {
-        "ranking_seen": data_version(layout.table(survey.name, "anomaly_ranking")),
-        "model_seen": data_version(model),
-    }
 
 
 def _meaning(task: str, answers: list[str], id_key: str | None) -> ZooniverseAnswers:

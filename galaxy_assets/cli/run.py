@@ -31,7 +31,7 @@ log = logging.getLogger("galaxy_assets")
 
 # what of `results` is printed at the end of a run: images, accuracies, clusters, the ranking; the rest is in the table
 _FOUND = re.compile(r"D1|D3|E7:\w+|(C2|C3|C8):\w+|A3|A7:\d+(:\w+)?|A8:\d+")
-_MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-", "held": "!", "arriving": "?"}
+_MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-", "blocked": "!", "held": "!", "arriving": "?"}
 
 
 def _start_logging() -> None:
@@ -125,11 +125,11 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
 
     _set_dagster_home()
     root = data_root()
-    defs, failed, start = build_defs(root), 0, time.perf_counter()
+    defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
     with dg.DagsterInstance.get() as instance:
         for survey in surveys:
             typer.echo(f"\n{survey.title} ({survey.name})")
-            for outcome in _outcomes(run_survey(defs, survey, instance, root, follow)):
+            for outcome in _outcomes(run_survey(defs, survey, known, instance, root, follow)):
                 if isinstance(outcome, Exception):
                     failed += 1
                     typer.echo(f"        {outcome}")
@@ -137,7 +137,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
                 minutes, seconds = divmod(int(time.perf_counter() - start), 60)
                 what = ", ".join(outcome.assets) + (f" [{outcome.partition}]" if outcome.partition else "")
                 typer.echo(f" {minutes:3d}:{seconds:02d} {_MARK[outcome.status]} {outcome.status:7s} {what}")
-                failed += outcome.status in ("failed", "held")
+                failed += outcome.status in ("failed", "blocked", "held")
                 if outcome.error and outcome.status != "skipped":
                     typer.echo(f"        {outcome.error}")
     return failed

@@ -70,11 +70,12 @@ def _say_deliveries(rows: list[dict[str, Any]]) -> None:
 
 def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]) -> None:
     from galaxy_assets.orchestration.automation.outdated import Outdated
+    from galaxy_assets.orchestration.graph import keys_of
 
-    rule = Outdated(graph, survey, layout, batches)
-    keys = [key for key in graph.toposorted_asset_keys if key.path[0] == survey.name]
+    rule = Outdated(graph, survey, survey_files(layout.root).known, layout, batches)
+    keys = keys_of(graph, survey.name)
     tables = [(key, partition) for key in keys for partition in rule.partitions(key)]
-    outdated = [(key, partition, why) for key, partition in tables if (why := rule.known(key, partition))]
+    outdated = [(key, partition, why) for key, partition in tables if (why := rule.why(key, partition))]
     typer.echo(f"  tables      {len(tables) - len(outdated)} of {len(tables)} are up to date")
     for key, partition, why in outdated[:_SHOWN]:
         typer.echo(f"      {'/'.join([key.path[-1], *partition])}: {why}")

@@ -1,7 +1,7 @@
 """The gallery panel: which galaxies are shown, in which order, and what can be done with them.
 
 Belongs here: filter, order, count, export and "more like these". Does not belong here: the pictures' element
-(`components`), the searches themselves (`view`, `neighbours`, `export_page`).
+(`components`), the searches themselves (`view`, `lake.similar`, `export_page`).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from galaxy_assets.explorer.export_page import KINDS, write
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.explorer.view import quoted, word
 from galaxy_assets.lake.query import QueryError
+from galaxy_assets.lake.similar import Near, nearest
 from galaxy_assets.settings.files import SurveyError
 
 PAGE = 60
@@ -183,14 +184,14 @@ class GalleryPanel:
         tab = self.tab
         start = tab.view.weights or tab.survey.main_start_weights
         try:
-            near = await asyncio.to_thread(neighbours.like, tab.shared.layout, tab.survey.name, start, ids, _LIKE)
+            near = await asyncio.to_thread(nearest, tab.shared.layout, tab.survey, start, ids, _LIKE)
         except (ValueError, FileNotFoundError) as error:
             self._complain(str(error))
             return
         names = ids[0] if len(ids) == 1 else f"{len(ids)} galaxies"
         await self._show_near(near, ids, f"most like {names}")
 
-    async def _show_near(self, near: neighbours.Near, ids: list[str], words: str) -> None:
+    async def _show_near(self, near: Near, ids: list[str], words: str) -> None:
         tab = self.tab
         rows = tab.view.rows_of([*ids, *near.ids])
         distance = dict(zip(near.ids, near.distances, strict=True))

@@ -1,6 +1,6 @@
 """One galaxy: cutout and original, what the lake and people say of it, what is like it, and where to look further.
 
-Belongs here: the dialog. Does not belong here: where its parts come from (`routes`, `rankings`, `neighbours`).
+Belongs here: the dialog. Does not belong here: where its parts come from (`routes`, `rankings`, `lake.similar`).
 """
 
 import asyncio
@@ -12,10 +12,11 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
-from galaxy_assets.explorer import neighbours, rankings
+from galaxy_assets.explorer import rankings
 from galaxy_assets.explorer.components import Gallery
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.explorer.view import word
+from galaxy_assets.lake.similar import nearest
 
 _NEAR = 12
 _ROW_ASSETS = ("catalogue", "cutouts", "cluster_labels", "anomaly_ranking", "artefact_map", "clean_galaxies")
@@ -130,7 +131,7 @@ class ObjectDialog:
         _rows("Score, ranking by ranking", rows, "No ranking yet.")
         said = [
             (
-                f"{e['time']:%Y-%m-%d %H:%M}" if e.get("time") else "just now",
+                f"{e['time']:%Y-%m-%d %H:%M}",
                 e["who"],
                 _said(e) + (" (taken back)" if e["undone"] else "") + (f": {e['note']}" if e.get("note") else ""),
             )
@@ -142,7 +143,7 @@ class ObjectDialog:
         tab = self.tab
         start = tab.view.weights or tab.survey.main_start_weights
         try:
-            found = await asyncio.to_thread(neighbours.like, tab.shared.layout, tab.survey.name, start, [galaxy], _NEAR)
+            found = await asyncio.to_thread(nearest, tab.shared.layout, tab.survey, start, [galaxy], _NEAR)
         except (ValueError, FileNotFoundError) as error:
             state.text = str(error)
             near.set_visibility(False)

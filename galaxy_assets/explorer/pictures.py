@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -19,6 +18,7 @@ from galaxy_assets.deliveries.readers import Reader, open_reader
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack, PixelStore
+from galaxy_assets.storage.tables import places
 
 SIDES = (64, 96, 128, 192, 256, 320, 512)
 """Sides of the pictures that are made, pixels: a browser asks for these, so that it can keep them."""
@@ -57,10 +57,9 @@ class Pictures:
         found = np.full(len(ids), -1, np.int32)
         start = 0
         for file in self._files:  # a batch at a time: a table of all ids would be held beside that of the map
-            own = pq.ParquetFile(file).read(columns=["galaxy_id"])["galaxy_id"].combine_chunks()
-            at = pc.index_in(ids, value_set=own)
-            held = at.is_valid().to_numpy(zero_copy_only=False)
-            found[held] = start + at.drop_null().to_numpy()
+            own = pq.ParquetFile(file).read(columns=["galaxy_id"])["galaxy_id"]
+            at = places(own, ids)
+            found[at >= 0] = start + at[at >= 0]
             start += len(own)
         return found
 

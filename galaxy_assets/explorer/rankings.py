@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import places
 
 _KEPT = 50
 _TIME = "%Y%m%dT%H%M%S%f"
@@ -94,5 +94,5 @@ def previous_ranks(layout: Layout, survey: str, ids: pa.Array) -> np.ndarray | N
         return None
     last = before[-1][0]
     table = pa.concat_tables(pq.read_table(f, columns=["galaxy_id", "rank"]) for m, f in before if m == last)
-    at = pc.index_in(ids, value_set=table["galaxy_id"].combine_chunks())
-    return table["rank"].combine_chunks().take(at).to_numpy(zero_copy_only=False).astype(float)
+    at = places(table["galaxy_id"], ids)
+    return np.where(at >= 0, table["rank"].to_numpy().astype(float)[at], np.nan)

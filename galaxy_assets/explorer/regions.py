@@ -18,23 +18,9 @@ from pyarrow import csv as arrow_csv
 
 from galaxy_assets.explorer.view import View
 from galaxy_assets.science.artefacts import Region, read_review, regions_to_table, table_to_regions
+from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import digest
-
-COLUMNS = ["galaxy_id", "x", "y"]
-
-
-def map_files(layout: Layout, survey: str) -> list[Path]:
-    """Files of the map of pretrained features."""
-    home = layout.lake / survey
-    files = [home / "artefact_map.parquet", *sorted(home.glob("artefact_map/**/[!.]*.parquet"))]
-    return [file for file in files if file.exists()]
-
-
-def map_digest(layout: Layout, survey: str) -> str:
-    """What the boxes are drawn on, as `artefact_regions` tells maps apart: the places of the fitted galaxies."""
-    return digest(pq.ParquetFile(layout.table(survey, "artefact_umap_model")).read(COLUMNS))
 
 
 def read_regions(layout: Layout, survey: str) -> list[Region]:
@@ -42,7 +28,7 @@ def read_regions(layout: Layout, survey: str) -> list[Region]:
     another map."""
     review = layout.artefact_review(survey)
     if review.exists():
-        return read_review(review, map_digest(layout, survey))
+        return read_review(review, drawn_on(layout, survey))
     proposed = layout.table(survey, "artefact_regions")
     return table_to_regions(pq.read_table(proposed)) if proposed.exists() else []
 
@@ -73,7 +59,7 @@ def save(layout: Layout, survey: str, regions: list[Region]) -> Path:
     """Write the boxes as the person's review, which the next run applies in place of the proposal. Every version stays
     in surveys/versions; returns this one."""
     content = pa.BufferOutputStream()
-    arrow_csv.write_csv(regions_to_table(regions, map_digest(layout, survey)), content)
+    arrow_csv.write_csv(regions_to_table(regions, drawn_on(layout, survey)), content)
     data = content.getvalue().to_pybytes()
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{hashlib.sha256(data).hexdigest()[:8]}.csv"
     version = versions(layout, survey) / name

@@ -13,11 +13,10 @@ Belongs here: the addresses and the checks of what is in them. Does not belong h
     /download/<name>                                           a file that was prepared
 """
 
-import asyncio
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
 from galaxy_assets.deliveries.images import UnreadableImage
@@ -53,99 +52,134 @@ class Extent(NamedTuple):
         return (x - self.x0) / self.scale, (y - self.y0) / self.scale
 
 
+router = APIRouter()
+_PREFIX = "/view/{survey}/{start}/{version}"
+
+
 def add_routes(app: FastAPI, shared: Shared) -> None:
-    """Register the addresses above. Functions without `async` run in FastAPI's threads."""
+    """Register the addresses above.
 
-    def view_of(survey: str, start: str, version: str) -> View:
-        if survey not in shared.surveys():
-            raise HTTPException(404, f"no survey {survey} in this data folder")
-        try:
-            view = shared.view(survey, start)
-        except (FileNotFoundError, QueryError) as error:
-            raise HTTPException(404, str(error)) from error
-        if view.version != version:
-            raise HTTPException(410, "the map was made anew; reload the page")
-        return view
+    Parameters
+    ----------
+    app : FastAPI
+        Serves one data folder: what it shares is kept as its state.
+    shared : Shared
+    """
+    app.state.shared = shared
+    app.include_router(router)
 
-    prefix = "/view/{survey}/{start}/{version}"
 
-    def row_of(view: Annotated[View, Depends(view_of)], row: int) -> int:
-        if not 0 <= row < len(view):
-            raise HTTPException(404, f"row {row} of {len(view)}")
-        return row
+async def _shared(request: Request) -> Shared:
+    return request.app.state.shared
 
-    @app.get(prefix + "/points")
-    def points(view: Annotated[View, Depends(view_of)]) -> Response:
-        extent = Extent.of(view)
-        content = np.concatenate([(view.x - extent.x0) / extent.scale, (view.y - extent.y0) / extent.scale])
-        return Response(
-            content.astype("<f4").tobytes(), media_type="application/octet-stream", headers=_FOREVER | _AS_IT_IS
-        )
 
-    @app.get(prefix + "/colours/{stamp}")
-    def colours(view: Annotated[View, Depends(view_of)], stamp: str, column: str) -> Response:
-        try:
-            codes = shared.colours(view, column).codes
-        except QueryError as error:
-            raise HTTPException(404, str(error)) from error
-        return Response(codes.tobytes(), media_type="application/octet-stream", headers=_FOREVER | _AS_IT_IS)
+Sharing = Annotated[Shared, Depends(_shared)]
+"""What the server shares. Functions with it and without `async` run in FastAPI's threads."""
 
-    def pictures_of(view: View) -> Pictures:
-        try:
-            return shared.pictures(view.survey)
-        except FileNotFoundError as error:
-            raise HTTPException(404, str(error)) from error
 
-    @app.get(prefix + "/image/{row}/{side}")
-    def image(view: Annotated[View, Depends(view_of)], row: Annotated[int, Depends(row_of)], side: int) -> Response:
-        if side not in SIDES:
-            raise HTTPException(404, f"pictures have a side of {', '.join(map(str, SIDES))} pixels")
-        at = int(shared.picture_rows(view)[row])
-        if at < 0:
-            raise HTTPException(404, f"{view.ids[row]} has no cutout")
-        content, kind = pictures_of(view).cutout(at, side)
-        return Response(content, media_type=kind, headers=_FOREVER)
+def _view_of(shared: Sharing, survey: str, start: str, version: str) -> View:
+    if survey not in shared.surveys():
+        raise HTTPException(404, f"no survey {survey} in this data folder")
+    try:
+        view = shared.view(survey, start)
+    except (FileNotFoundError, QueryError) as error:
+        raise HTTPException(404, str(error)) from error
+    if view.version != version:
+        raise HTTPException(410, "the map was made anew; reload the page")
+    return view
 
-    @app.get(prefix + "/frame/{row}")
-    def frame(view: Annotated[View, Depends(view_of)], row: Annotated[int, Depends(row_of)]) -> Response:
-        try:
-            file = view.column("file")[row].as_py()
-            content, kind = pictures_of(view).frame(file)
-        except (UnreadableImage, SurveyError, QueryError, OSError) as error:
-            raise HTTPException(404, f"the original of {view.ids[row]} cannot be shown: {error}") from error
-        return Response(content, media_type=kind, headers=_FOREVER)
 
-    @app.get(prefix + "/about/{row}")
-    def about(
-        view: Annotated[View, Depends(view_of)], row: Annotated[int, Depends(row_of)], column: str = ""
-    ) -> dict[str, str]:
-        answer = {"id": view.ids[row].as_py()}
-        if column in view.columns:
-            value = view.column(column)[row].as_py()
-            answer["text"] = f"{column}: {word(value)}"
-        return answer
+Seen = Annotated[View, Depends(_view_of)]
+"""The view that an address names, if it is the present one."""
 
-    @app.post(prefix + "/rows")
-    async def rows(request: Request, survey: str, start: str, version: str) -> Response:
-        view = await asyncio.to_thread(view_of, survey, start, version)
-        content = await request.body()
-        if len(content) % 4 or len(content) > 4 * len(view):
-            raise HTTPException(413, f"{len(content)} bytes are no rows of {len(view)} galaxies")
-        found = np.frombuffer(content, "<i4")
-        if len(found) and not (0 <= found.min() and found.max() < len(view)):
-            raise HTTPException(400, f"rows of {len(view)} galaxies only")
-        return Response(shared.keep_rows(found.copy()), media_type="text/plain")
 
-    @app.get("/rows/{name}")
-    def kept(name: str) -> Response:
-        found = shared.rows(name)
-        if found is None:
-            raise HTTPException(404, "no such set of rows; it was of an earlier server")
-        return Response(found.astype("<i4").tobytes(), media_type="application/octet-stream", headers=_AS_IT_IS)
+def _row_of(view: Seen, row: int) -> int:
+    if not 0 <= row < len(view):
+        raise HTTPException(404, f"row {row} of {len(view)}")
+    return row
 
-    @app.get("/download/{token}")
-    def download(token: str) -> FileResponse:
-        found = shared.offered(token)
-        if found is None or not found[0].is_file():
-            raise HTTPException(404, "no such download; export again")
-        return FileResponse(found[0], filename=found[1])
+
+Row = Annotated[int, Depends(_row_of)]
+"""A row that the view has."""
+
+
+def _pictures_of(shared: Shared, view: View) -> Pictures:
+    try:
+        return shared.pictures(view.survey)
+    except FileNotFoundError as error:
+        raise HTTPException(404, str(error)) from error
+
+
+@router.get(_PREFIX + "/points")
+def _points(view: Seen) -> Response:
+    extent = Extent.of(view)
+    content = np.concatenate([(view.x - extent.x0) / extent.scale, (view.y - extent.y0) / extent.scale])
+    return Response(
+        content.astype("<f4").tobytes(), media_type="application/octet-stream", headers=_FOREVER | _AS_IT_IS
+    )
+
+
+@router.get(_PREFIX + "/colours/{stamp}")
+def _colours(shared: Sharing, view: Seen, stamp: str, column: str) -> Response:
+    try:
+        codes = shared.colours(view, column).codes
+    except QueryError as error:
+        raise HTTPException(404, str(error)) from error
+    return Response(codes.tobytes(), media_type="application/octet-stream", headers=_FOREVER | _AS_IT_IS)
+
+
+@router.get(_PREFIX + "/image/{row}/{side}")
+def _image(shared: Sharing, view: Seen, row: Row, side: int) -> Response:
+    if side not in SIDES:
+        raise HTTPException(404, f"pictures have a side of {', '.join(map(str, SIDES))} pixels")
+    at = int(shared.picture_rows(view)[row])
+    if at < 0:
+        raise HTTPException(404, f"{view.ids[row]} has no cutout")
+    content, kind = _pictures_of(shared, view).cutout(at, side)
+    return Response(content, media_type=kind, headers=_FOREVER)
+
+
+@router.get(_PREFIX + "/frame/{row}")
+def _frame(shared: Sharing, view: Seen, row: Row) -> Response:
+    try:
+        file = view.column("file")[row].as_py()
+        content, kind = _pictures_of(shared, view).frame(file)
+    except (UnreadableImage, SurveyError, QueryError, OSError) as error:
+        raise HTTPException(404, f"the original of {view.ids[row]} cannot be shown: {error}") from error
+    return Response(content, media_type=kind, headers=_FOREVER)
+
+
+@router.get(_PREFIX + "/about/{row}")
+def _about(view: Seen, row: Row, column: str = "") -> dict[str, str]:
+    answer = {"id": view.ids[row].as_py()}
+    if column in view.columns:
+        value = view.column(column)[row].as_py()
+        answer["text"] = f"{column}: {word(value)}"
+    return answer
+
+
+@router.post(_PREFIX + "/rows")
+async def _choose_rows(request: Request, shared: Sharing, view: Seen) -> Response:
+    content = await request.body()
+    if len(content) % 4 or len(content) > 4 * len(view):
+        raise HTTPException(413, f"{len(content)} bytes are no rows of {len(view)} galaxies")
+    found = np.frombuffer(content, "<i4")
+    if len(found) and not (0 <= found.min() and found.max() < len(view)):
+        raise HTTPException(400, f"rows of {len(view)} galaxies only")
+    return Response(shared.keep_rows(found.copy()), media_type="text/plain")
+
+
+@router.get("/rows/{name}")
+def _chosen_rows(shared: Sharing, name: str) -> Response:
+    found = shared.rows(name)
+    if found is None:
+        raise HTTPException(404, "no such set of rows; it was of an earlier server")
+    return Response(found.astype("<i4").tobytes(), media_type="application/octet-stream", headers=_AS_IT_IS)
+
+
+@router.get("/download/{token}")
+def _download(shared: Sharing, token: str) -> FileResponse:
+    found = shared.offered(token)
+    if found is None or not found[0].is_file():
+        raise HTTPException(404, "no such download; export again")
+    return FileResponse(found[0], filename=found[1])

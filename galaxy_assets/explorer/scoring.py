@@ -7,19 +7,18 @@ events are kept (`storage.label_events`), what they come to (`science.labels`), 
 import threading
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.explorer.view import View
-from galaxy_assets.science.active_learning import expected_improvement
-from galaxy_assets.science.labels import standing
+from galaxy_assets.science.active_learning import find_learner
+from galaxy_assets.science.labels import holding, latest_scores, standing, taken_back, when
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.label_events import LabelLog, seen
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import data_version
 
 SOURCE = "explorer"
 ORDERS = {
@@ -42,7 +41,6 @@ class Labels:
         self._lock = threading.Lock()
         self._stamp = -1
         self._appended = 0
-        self._versions: dict[Path, tuple[int, str | None]] = {}
         self._events: list[dict[str, Any]] = []
         self.generation = 0
         """Changes with every event that is known of."""
@@ -68,7 +66,8 @@ class Labels:
             "score": score,
             "note": note or None,
             "source": SOURCE,
-            **self.seen(),
+            "time": datetime.now(UTC),
+            **seen(self._layout, self._survey),
         }
         (event,) = self.log.append([row])
         self._note({**row, "event": event})
@@ -76,10 +75,9 @@ class Labels:
 
     def undo(self, who: str, event: str) -> str:
         """Take an event back by another; when it returns, that is on disk. Raises ValueError, OSError."""
-        taken = self.log.undo(event, who, source=SOURCE)
-        galaxy = next((e["galaxy_id"] for e in self._events if e["event"] == event), "")
-        self._note({"who": who, "kind": "undo", "galaxy_id": galaxy, "undoes": event, "source": SOURCE, "event": taken})
-        return taken
+        undo = self.log.undo(event, who, source=SOURCE)
+        self._note(undo)
+        return undo["event"]
 
     def _note(self, event: dict[str, Any]) -> None:
         with self._lock:
@@ -90,44 +88,21 @@ class Labels:
         if compact:  # a file per event would make the next reading slow
             threading.Thread(target=self.log.compact, daemon=True).start()
 
-    def seen(self) -> dict[str, str | None]:
-        """Data versions of the ranking and of the features behind it, as they stand. Of a large table this takes a
-        moment, once per content: ask before the first score is given."""
-        tables = {
-            "ranking_seen": self._layout.table(self._survey.name, "anomaly_ranking"),
-            "model_seen": self._layout.table(self._survey.name, "pca_model", self._survey.main_start_weights),
-        }
-        return {name: self._version(path) for name, path in tables.items()}
-
-    def _version(self, path: Path) -> str | None:
-        if not path.exists():
-            return None
-        stamp = path.stat().st_mtime_ns
-        if self._versions.get(path, (0, ""))[0] != stamp:
-            self._versions[path] = stamp, data_version(path)
-            pa.default_memory_pool().release_unused()
-        return self._versions[path][1]
-
     def scores_by(self, who: str) -> dict[str, int]:
         """The scores of one person that hold, by galaxy."""
-        undone = self._undone()
-        return {
-            e["galaxy_id"]: e["score"]
-            for e in self._events
-            if e["kind"] == "score" and e["who"] == who and e["event"] not in undone
-        }
+        return latest_scores(holding(self._events)).get(who, {})
 
     def last_by(self, who: str) -> dict[str, Any] | None:
         """The latest score that this person gave on the page and that holds."""
-        undone = self._undone()
-        mine = (e for e in reversed(self._events) if e["who"] == who and e["kind"] == "score" and e["source"] == SOURCE)
-        return next((e for e in mine if e["event"] not in undone), None)
+        mine = (e for e in self._events if e["who"] == who and e["kind"] == "score" and e["source"] == SOURCE)
+        back = taken_back(self._events)
+        return max((e for e in mine if e["event"] not in back), key=when, default=None)
 
     def of(self, galaxy: str) -> list[dict[str, Any]]:
         """All events of a galaxy, also those taken back, the latest first; `undone` says which."""
-        undone = self._undone()
-        own = [e | {"undone": e["event"] in undone} for e in self._events if e["galaxy_id"] == galaxy]
-        return own[::-1]
+        back = taken_back(self._events)
+        own = [e | {"undone": e["event"] in back} for e in self._events if e["galaxy_id"] == galaxy]
+        return sorted(own, key=when, reverse=True)
 
     def said(self) -> pa.Table:
         """What holds, for filters: `galaxy_id`, `human_score`, `human_label`, `people`."""
@@ -140,13 +115,6 @@ class Labels:
                 "people": table["n_people"],
             }
         )
-
-    def _undone(self) -> set[str]:
-        undone: set[str] = set()
-        for event in reversed(self._events):
-            if event["kind"] == "undo" and event["event"] not in undone:
-                undone.add(event["undoes"])
-        return undone
 
 
 class Queue:
@@ -215,7 +183,8 @@ def queue_rows(
     """Rows of a view in the order of a queue, int32. Raises QueryError where the order needs what the lake lacks.
 
     `acquisition` is what the survey's learner would ask for next, on the ranking as it stands and without those asked
-    before: the highest predicted score, or for `published` the largest expected improvement.
+    before: the largest value of the learner's acquisition, equal ones by rank; by rank alone where no score has a
+    standard deviation, which an isolation forest does not give.
     """
     every = np.arange(len(view), dtype=np.int32)
     match order:
@@ -231,9 +200,11 @@ def queue_rows(
         case "acquisition":
             new = every[view.column("queried_round").is_null().to_numpy(zero_copy_only=False)]
             mean, std = (view.column(c).to_numpy(zero_copy_only=False).astype(float) for c in ("score", "score_std"))
-            if survey.anomaly.learner != "published" or not np.isfinite(std).any():
+            if not np.isfinite(std).any():
                 return view.ordered(new, "rank", descending=False)
             asked = np.delete(every, new)
             best = float(np.nanmax(mean[asked] if len(asked) else mean))
-            gain = expected_improvement(mean[new], std[new], best, survey.anomaly.trade_off)
-            return new[np.lexsort((new, -np.nan_to_num(gain, nan=-np.inf)))]
+            anomaly = survey.anomaly
+            gain = find_learner(anomaly.learner).acquisition(mean[new], std[new], best, anomaly.trade_off)
+            rank = view.column("rank").to_numpy(zero_copy_only=False)
+            return new[np.lexsort((rank[new], -np.nan_to_num(gain, nan=-np.inf)))]

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from galaxy_assets.lake.query import QueryError, as_subquery, connect_to_read, within
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import places
 
 PRETRAINED = "pretrained features"
 """The map of the ImageNet network's features of every image, on which artefact regions are drawn, as a start weight."""
@@ -275,21 +276,8 @@ class View:
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """Rows of galaxies in the order given, each once, int32; those that are not on the map are left out."""
-        wanted = pa.array(list(dict.fromkeys(ids)), pa.string())
-        # looked up the other way round, since a table of all ids would be built for each call
-        place = pc.index_in(self.ids, value_set=wanted)
-        rows = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False)).astype(np.int32)
-        return rows[np.argsort(place.drop_null().to_numpy(), kind="stable")]
-
-    def inside(self, polygon: np.ndarray) -> np.ndarray:
-        """Rows inside a polygon (V, 2) on the map by the even-odd rule, int32."""
-        x, y = self.x, self.y
-        held = np.zeros(len(self), bool)
-        for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-            if y0 != y1:
-                crosses = (y0 > y) != (y1 > y)
-                held ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-        return np.flatnonzero(held).astype(np.int32)
+        rows = places(self.ids, pa.array(list(dict.fromkeys(ids)), pa.string()))
+        return rows[rows >= 0].astype(np.int32)
 
     def colours(self, name: str) -> Colours:
         """A column as colours. Raises QueryError for an unknown one."""

@@ -23,7 +23,7 @@ from galaxy_assets.storage.files import new_folder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import data_version
-from galaxy_assets.storage.tables import write_table
+from galaxy_assets.storage.tables import places, rows_of, write_table
 
 What = Literal["ranking", "candidates", "cluster"]
 
@@ -130,7 +130,8 @@ def _members(table: pa.Table, cluster: int | None, survey: str, start: str) -> p
 
 def _with_catalogue(table: pa.Table, layout: Layout, survey: Survey, columns: Sequence[str]) -> pa.Table:
     catalogue = read_survey_table(layout, survey, "catalogue/[!.]*")
-    rows = pc.index_in(table["galaxy_id"], value_set=catalogue["galaxy_id"])
+    at = places(catalogue["galaxy_id"], table["galaxy_id"])
+    rows = pa.array(at, mask=at < 0)  # nothing is known of a galaxy whose delivery was withdrawn since
     for name in columns:
         table = table.append_column(name, catalogue[name].take(rows))
     return table
@@ -141,7 +142,7 @@ def _write_images(table: pa.Table, layout: Layout, survey: Survey, folder: Path)
 
     cutouts = read_survey_table(layout, survey, "cutouts/[!.]*")
     stack = PixelStore(layout.pixels(survey.name)).of(cutouts)
-    rows = pc.index_in(table["galaxy_id"], value_set=cutouts["galaxy_id"]).to_numpy()
+    rows = rows_of(cutouts, table)
     names = table["image"].to_pylist()
     for parent in {(folder / name).parent for name in names}:
         parent.mkdir(parents=True)

@@ -4,9 +4,9 @@ Belongs here: from what a person points at to the answer, without Dagster. Does 
 (`science.neighbours`), the same in SQL (`lake.read_model`), arguments and printing (`cli`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +15,18 @@ from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import decode_file
 from galaxy_assets.science import pca
 from galaxy_assets.science.cutouts import cut
-from galaxy_assets.science.neighbours import most_similar
+from galaxy_assets.science.neighbours import most_similar_in_turn
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import chosen_checkpoint
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore, resize
-from galaxy_assets.storage.tables import column_to_vectors, read_table
+from galaxy_assets.storage.tables import column_to_vectors, places, read_table, rows_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_BLOCK = 32_768  # galaxies at once
 
 
 def similar(
@@ -53,31 +55,77 @@ def similar(
     it) or a checkpoint that is not its ledger's, UnreadableImage for a file, FileNotFoundError where the survey was not
     run that far.
     """
-    import pyarrow.compute as pc
-
     layout, known = open_survey(survey, root)
-    features = read_survey_table(layout, known, f"pca_features/[!.]*/{known.main_start_weights}")
-    rows = _rows(layout, known, features["galaxy_id"], ids)
-    vectors = column_to_vectors(features["vector"])
-    examples, names = vectors[rows], [*ids, *map(str, files)]
-    if files:
-        examples = np.vstack([examples, _features(layout, known, files)])
-    if not names:
-        raise ValueError("no example given: name a galaxy or an image file")
-    order = sorted(range(len(names)), key=lambda i: names[i])  # the first of equally near ones, as in SQL
-    galaxies = features["galaxy_id"].to_numpy(zero_copy_only=False)
-    found, distances, nearest = most_similar(vectors, galaxies, examples[order], neighbours, rows)
+    others = list(zip(map(str, files), _features(layout, known, files), strict=True)) if files else []
+    near = nearest(layout, known, known.main_start_weights, ids, neighbours, others)
     catalogue = read_survey_table(layout, known, "catalogue/[!.]*")
-    answers = features["galaxy_id"].take(found)
+    answers = pa.array(near.ids, pa.string())
+    at = places(catalogue["galaxy_id"], answers)
     return pa.table(
         {
-            "rank": pa.array(range(1, len(found) + 1), pa.int32()),
-            "query_id": pa.array([names[order[i]] for i in nearest], pa.string()),
+            "rank": pa.array(range(1, len(answers) + 1), pa.int32()),
+            "query_id": pa.array(near.examples, pa.string()),
             "neighbour_id": answers,
-            "distance": distances,
-            "file": catalogue["file"].take(pc.index_in(answers, value_set=catalogue["galaxy_id"])),
+            "distance": pa.array(near.distances, pa.float64()),
+            "file": catalogue["file"].take(pa.array(at, mask=at < 0)),
         }
     )
+
+
+class Near(NamedTuple):
+    """Answers, nearest first: their ids, distances in feature space, and the name of the example each is nearest to."""
+
+    ids: list[str]
+    distances: list[float]
+    examples: list[str]
+
+
+def nearest(
+    layout: Layout,
+    survey: Survey,
+    start: str,
+    ids: Sequence[str],
+    neighbours: int,
+    others: Sequence[tuple[str, np.ndarray]] = (),
+) -> Near:
+    """The galaxies most like any of several examples by the features of one start weight, read block by block.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : Survey
+        The survey whose galaxies are searched.
+    start : str
+        Start weights of the features.
+    ids : sequence of str
+        Examples that are galaxies of the survey; they are no answers.
+    neighbours : int
+        How many to return.
+    others : sequence of (str, numpy.ndarray)
+        Examples from elsewhere: their names and features (D,), of the same start weights.
+
+    Returns
+    -------
+    Near
+        At most `neighbours` answers; between examples at the same distance the first by name counts, as in SQL.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the survey has no features of these start weights.
+    ValueError
+        For an id that is no clean galaxy, with the rule that removed it, or without any example.
+    """
+    files = _table_files(layout, survey, f"pca_features/[!.]*/{start}")
+    own = _vectors_of(layout, survey, files, ids)
+    examples = sorted([*own.items(), *others], key=lambda example: example[0])
+    if not examples:
+        raise ValueError("no example given: name a galaxy or an image file")
+    vectors = np.stack([vector for _, vector in examples])
+    found, distances, which = most_similar_in_turn(_blocks(files), vectors, neighbours, own)
+    pa.default_memory_pool().release_unused()  # a server would hold the most that any search needed
+    return Near(found.tolist(), distances.tolist(), [examples[i][0] for i in which])
 
 
 def sheet(
@@ -89,14 +137,12 @@ def sheet(
     root: Path | str | None = None,
 ) -> "Image":
     """The cutouts of the examples and then of what `similar` found for them, with their distances, as an image."""
-    import pyarrow.compute as pc
-
     from galaxy_assets.figures.galleries import contact_sheet
 
     layout, known = open_survey(survey, root)
     cutouts = read_survey_table(layout, known, "cutouts/[!.]*")
-    shown = pa.array([*ids, *found["neighbour_id"].to_pylist()], pa.string())
-    stored = PixelStore(layout.pixels(survey)).of(cutouts)[pc.index_in(shown, value_set=cutouts["galaxy_id"])]
+    shown = rows_of(cutouts, [*ids, *found["neighbour_id"].to_pylist()])
+    stored = PixelStore(layout.pixels(survey)).of(cutouts)[shown]
     images = [*stored[: len(ids)], *(_cutout(file, known) for file in files), *stored[len(ids) :]]
     captions = ["query"] * (len(ids) + len(files)) + [f"{distance:.3g}" for distance in found["distance"].to_pylist()]
     return contact_sheet(images, captions, columns=9)
@@ -116,6 +162,12 @@ def read_survey_table(layout: Layout, survey: Survey, table: str) -> pa.Table:
 
     Raises FileNotFoundError, which says what makes it, where there is none.
     """
+    paths = _table_files(layout, survey, table)
+    return pa.concat_tables(read_table(path).replace_schema_metadata(None) for path in paths)
+
+
+def _table_files(layout: Layout, survey: Survey, table: str) -> list[Path]:
+    """Files of the table, or of all its partitions that match the pattern. Raises FileNotFoundError."""
     paths = sorted((layout.lake / survey.name).glob(f"{table}.parquet"))
     if not paths:
         name, init = table.split("/")[0], _start_weights(survey, table)
@@ -123,7 +175,7 @@ def read_survey_table(layout: Layout, survey: Survey, table: str) -> pa.Table:
             f"{survey.name} is not finished: no {name} of {init} start weights; "
             f"`galaxy-assets run {survey.name}` makes it"
         )
-    return pa.concat_tables(read_table(path).replace_schema_metadata(None) for path in paths)
+    return paths
 
 
 def _start_weights(survey: Survey, table: str) -> str:
@@ -132,17 +184,27 @@ def _start_weights(survey: Survey, table: str) -> str:
     return last if last in survey.start_weights else survey.main_start_weights
 
 
-def _rows(layout: Layout, survey: Survey, galaxies: pa.ChunkedArray, ids: Sequence[str]) -> np.ndarray:
-    """Rows of the examples among the clean galaxies, (len(ids),) int64."""
-    import pyarrow.compute as pc
+def _blocks(files: Sequence[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ids (n,) and features (n, D) of the galaxies in files of `pca_features`."""
+    import pyarrow.parquet as pq
 
-    rows = pc.index_in(pa.array(ids, pa.string()), value_set=galaxies)
-    unknown = [galaxy for galaxy, row in zip(ids, rows.to_pylist(), strict=True) if row is None]
-    if unknown:
+    for file in files:
+        for batch in pq.ParquetFile(file).iter_batches(_BLOCK, columns=["galaxy_id", "vector"]):
+            table = pa.Table.from_batches([batch])
+            yield table["galaxy_id"].to_numpy(), column_to_vectors(table["vector"])
+
+
+def _vectors_of(layout: Layout, survey: Survey, files: Sequence[Path], ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """Features (D,) of the examples, by id. Raises ValueError for one that has none."""
+    wanted, found = list(dict.fromkeys(ids)), {}
+    for names, features in _blocks(files) if wanted else ():
+        for row in np.flatnonzero(np.isin(names, wanted)):
+            found[names[row]] = features[row]
+    if unknown := [galaxy for galaxy in wanted if galaxy not in found]:
         clean = read_survey_table(layout, survey, "clean_galaxies/[!.]*")
         rules = dict(zip(clean["galaxy_id"].to_pylist(), clean["rule"].to_pylist(), strict=True))
         raise ValueError("; ".join(_why(galaxy, rules, survey) for galaxy in unknown))
-    return rows.to_numpy().astype(np.int64)
+    return found
 
 
 def _why(galaxy: str, rules: dict[str, str | None], survey: Survey) -> str:

@@ -1,10 +1,18 @@
-"""How an asset of a survey is declared: its key, group, partitions, inputs, versions, pool and metadata.
+"""How an asset of a survey is declared: everything that belongs to it, beside its function, once.
 
-Belongs here: what is the same for every asset. Does not belong here: any asset.
+    @survey_asset("6_structure", paper="6.1", by="init", reads=["embeddings"], settings=lambda s: [s.mixture])
+    def cluster_model(context: SurveyContext, embeddings: pa.Table) -> Result:
+        "The mixture, a row per component."
+
+Put here: what is the same for every asset. Do not put here: any asset (`assets`), the files people edit (`external`),
+the checks (`checks`). An asset's function knows no Dagster but for the values it shows: it reads its context and tables
+and returns a `Result`.
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +20,8 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.outside import outside
+from galaxy_assets.orchestration.columns import described, schema_of
+from galaxy_assets.orchestration.external import FILES, External, Reader, states
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import Training
@@ -37,12 +46,35 @@ Step = Literal[
     "9_figures",
 ]
 Partitioned = Literal["batch", "init", "batch_init"] | None
+Job = Literal["training", "refit"]
+Trigger = Literal["at_once", "daily"]
 
 # a launcher reads only its own key; elsewhere these tags are inert and the pool alone holds GPU work to one at a time
 GPU_TAGS = {
     "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
     "dagster-ray/config": {"num_gpus": 1},
 }
+
+EVERY_BATCH = {"every_batch": True}
+"""Of an input, for an asset per start weights that reads an asset per batch: it reads all batches."""
+
+MAIN_START = {"main_start": True}
+"""Of an input that is made per start weights: the survey's main ones alone are read."""
+
+ONE_START = {"one_start": True}
+"""Beside MAIN_START, for an asset per batch that reads an asset per start weights."""
+
+FITTED_ON = {"pinned": "refit"}
+"""Of an input of a model: what it is fitted on. New data does not make it outdated, until a refit is asked for."""
+
+TRAINED_ON = {"pinned": "retrain"}
+"""The same for what is trained, until a retraining is asked for."""
+
+IN_TURN = {"in_turn": True}
+"""Of an input that the function can read file by file: it is given `TablesInTurn`."""
+
+IF_THERE = {"allow_missing": True}
+"""Of an input of which partitions that were never made are left out."""
 
 
 class Lake(dg.ConfigurableResource):
@@ -52,29 +84,255 @@ class Lake(dg.ConfigurableResource):
 
     @property
     def layout(self) -> Layout:
+        """Paths below the data folder."""
         return Layout(Path(self.root))
 
-    def pixels(self, survey: Survey) -> PixelStore:
-        return PixelStore(self.layout.pixels(survey.name))
 
-    def training(self, survey: Survey, init: str, fingerprint: str) -> Training:
-        return Training(self.layout.checkpoints(survey.name) / init / fingerprint)
+@dataclass(frozen=True)
+class SurveyContext:
+    """What an asset's function is given beside its tables.
+
+    Attributes
+    ----------
+    survey : Survey
+        The survey that the asset is of.
+    known : mapping of str to Survey
+        All surveys by name, for start weights taken from another.
+    layout : Layout
+        Paths below the data folder.
+    batch, init : str
+        The delivery and the start weights of the partition; empty where the asset has none.
+    log : Dagster's log manager
+    """
+
+    survey: Survey
+    known: Mapping[str, Survey]
+    layout: Layout
+    batch: str
+    init: str
+    log: Any
+
+    @property
+    def pixels(self) -> PixelStore:
+        """The survey's stored cutouts."""
+        return PixelStore(self.layout.pixels(self.survey.name))
+
+    def training(self, fingerprint: str) -> Training:
+        """The files of the training of these start weights that has this fingerprint."""
+        return Training(self.layout.checkpoints(self.survey.name) / self.init / fingerprint)
 
 
-EVERY_BATCH = {"every_batch": True}
-"""Input metadata for an asset per start weights that reads an asset per batch: it reads all batches."""
+@dataclass(frozen=True)
+class Result:
+    """What an asset's function returns.
 
-ONE_START = {"one_start": True}
-"""For an asset per batch that reads an asset per start weights, beside {"init": NAME}: it reads that one alone."""
+    Attributes
+    ----------
+    table : pyarrow.Table
+    metadata : mapping
+        What the UI shows. Numbers that are not finite are left out: the UI could not plot them.
+    unversioned : sequence of str
+        Columns (wall-clock times) that do not enter the data version: a re-run that finds the same must not make
+        everything after it outdated.
+    """
 
-FITTED_ON = {"pinned": "refit"}
-"""Input metadata for a model: what it is fitted on. New data does not make it outdated, until a refit is asked for."""
+    table: pa.Table
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    unversioned: Sequence[str] = ()
 
-IN_TURN = {"in_turn": True}
-"""For an input that the function can read file by file: it is given `TablesInTurn`."""
+    @property
+    def data_version(self) -> str:
+        """Digest of the table without its unversioned columns."""
+        return digest(self.table.drop_columns(list(self.unversioned)))
 
-TRAINED_ON = {"pinned": "retrain"}
-"""The same for what is trained, until a retraining is asked for."""
+    def shown(self) -> dict[str, Any]:
+        """The metadata as Dagster takes it."""
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.metadata.items()}
+        return {k: v for k, v in plain.items() if not (isinstance(v, float) and not np.isfinite(v))}
+
+
+@dataclass(frozen=True)
+class SurveyAsset:
+    """An asset that every survey has, as `survey_asset` declares it; `of` makes it one survey's.
+
+    Attributes
+    ----------
+    function : callable
+        Takes a SurveyContext and the tables it reads by name, and returns a Result. Its name is the asset's, its
+        docstring the description.
+    step : Step
+        The step of the paper, which with the survey's name is the group in the UI.
+    paper : str
+        Section of Mohale & Lochner (2023).
+    by : Partitioned
+        What its partitions are: deliveries, start weights, or both.
+    reads : mapping of str to mapping
+        Assets of the same survey by name, and how each is read: EVERY_BATCH, MAIN_START, ONE_START, FITTED_ON,
+        TRAINED_ON, IN_TURN, IF_THERE, added up by `|`.
+    files : tuple of External
+        What it reads that is no table of its survey. A change of it makes the asset outdated.
+    settings : callable
+        What of the survey decides the content: hashed into the code version, so that the asset is outdated when the
+        survey's YAML changes in just these.
+    columns : mapping of str to str or (str, str)
+        What each column holds, and its unit.
+    version : str
+        Raise it when the function's code changes what it returns.
+    """
+
+    function: Callable[..., Result]
+    step: Step
+    paper: str
+    by: Partitioned
+    reads: Mapping[str, Mapping[str, Any]]
+    files: tuple[External, ...]
+    settings: Callable[[Survey], Sequence[Any]]
+    columns: Mapping[str, Any]
+    kinds: tuple[str, ...]
+    gpu: bool
+    retry: bool
+    freshness: dg.FreshnessPolicy | None
+    job: Job | None
+    trigger: Trigger
+    explorer: int | None
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The asset's name, the last part of its key."""
+        return self.function.__name__
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is fitted or trained: it is then made anew when asked for, and not for being absent."""
+        return any("pinned" in how for how in self.reads.values())
+
+    def code_version(self, survey: Survey) -> str:
+        """The version of the code, and the fingerprint of the settings that decide the content."""
+        decided_by = self.settings(survey)
+        fingerprint = "-".join(s.fingerprint() if isinstance(s, Settings) else str(s) for s in decided_by)
+        return f"{self.version}-{fingerprint}" if fingerprint else self.version
+
+    def of(self, survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str] = ()) -> dg.AssetsDefinition:
+        """The asset of one survey, under the key [*prefix, survey, name]."""
+        home = [*prefix, survey.name]
+        how = {name: _of_survey(meta, survey) for name, meta in self.reads.items()}
+        return dg.asset(
+            key=dg.AssetKey([*home, self.name]),
+            group_name=f"{survey.name}_{self.step}",
+            description=self._description(),
+            partitions_def=partitions(survey, self.by),
+            ins={
+                name: dg.AssetIn(key=dg.AssetKey([*home, name]), metadata=meta, partition_mapping=_mapping(meta))
+                for name, meta in how.items()
+            },
+            deps=[dep for file in self.files for dep in file.deps(survey, known, prefix)],
+            code_version=self.code_version(survey),
+            kinds={*self.kinds, *(["pytorch"] if self.gpu else [])},
+            pool="gpu" if self.gpu else None,
+            op_tags=GPU_TAGS if self.gpu else None,
+            # a step process killed by the kernel is started again and resumes from its last whole epoch
+            retry_policy=dg.RetryPolicy(max_retries=1, delay=5) if self.retry else None,
+            metadata=self._facts(),
+            tags={"survey": survey.name},
+            owners=[survey.owner or f"team:{survey.name}"],
+            freshness_policy=self.freshness,
+        )(self._compute(survey, known))
+
+    def _facts(self) -> dict[str, Any]:
+        """What the graph says of the asset whether or not it was made: its columns and the files it reads."""
+        columns = {"dagster/column_schema": schema_of(self.columns)} if self.columns else {}
+        return columns | ({FILES: ", ".join(file.name for file in self.files)} if self.files else {})
+
+    def _description(self) -> str:
+        return f"{inspect.cleandoc(self.function.__doc__ or '')}\n\nMohale & Lochner (2023), section {self.paper}."
+
+    def _compute(self, survey: Survey, known: Mapping[str, Survey]) -> Callable[..., dg.MaterializeResult]:
+        """The function as Dagster calls it: it is given its context, and its table carries what it was made from."""
+        code = self.code_version(survey)
+
+        def compute(context: dg.AssetExecutionContext, lake: Lake, **inputs: Any):
+            tables = {name: as_read(value) for name, value in inputs.items() if isinstance(value, pa.Table)}
+            in_turn = {n: (value, value.versions) for n, value in inputs.items() if isinstance(value, TablesInTurn)}
+            read = {name: (tables | in_turn)[name] for name in inputs}
+            batch, init = partition_of(context, self.by)
+            # asked before the function reads, so that what changes meanwhile shows as a change
+            files = states(self.files, Reader(survey, known, lake.layout, batch, init))
+            at = SurveyContext(survey, known, lake.layout, batch, init, context.log)
+            made = self.function(at, **{name: table for name, (table, _) in read.items()})
+            data = made.data_version
+            origin = made_by(code, {name: versions for name, (_, versions) in read.items()}, files, data)
+            table = with_origin(described(made.table, self.columns), origin)
+            schema = {"dagster/row_count": table.num_rows, "dagster/column_schema": schema_of(self.columns, table)}
+            return dg.MaterializeResult(
+                value=table, data_version=dg.DataVersion(data), metadata={**schema, **made.shown()}
+            )
+
+        compute.__name__ = self.name
+        return _stopped_for_good(compute) if self.retry else compute
+
+
+def survey_asset(
+    step: Step,
+    *,
+    paper: str,
+    by: Partitioned = None,
+    reads: Mapping[str, Mapping[str, Any]] | Iterable[str] = (),
+    files: Sequence[External] = (),
+    settings: Callable[[Survey], Sequence[Any]] = lambda survey: (),
+    columns: Mapping[str, Any] | None = None,
+    kinds: Sequence[str] = ("parquet",),
+    gpu: bool = False,
+    retry: bool = False,
+    freshness: dg.FreshnessPolicy | None = None,
+    job: Job | None = None,
+    trigger: Trigger | None = None,
+    explorer: int | None = None,
+    version: str = "1",
+) -> Callable[[Callable[..., Result]], SurveyAsset]:
+    """Declare the decorated function as an asset of its name; what is not said here is in `SurveyAsset`.
+
+    Parameters
+    ----------
+    gpu : bool
+        It runs on a GPU where there is one, one such step at a time.
+    retry : bool
+        A step whose process was killed is started once more; it resumes.
+    freshness : dagster.FreshnessPolicy, optional
+        How old the asset may become, shown in the UI.
+    job : {"training", "refit"}, optional
+        The job that a person starts in the UI to make it anew.
+    trigger : {"at_once", "daily"}, optional
+        When it is made by itself after a delivery: as soon as all it reads is there, or once a night. At once where it
+        is made per batch and where such an asset reads it, else daily, unless said.
+    explorer : int, optional
+        For a table with one row per galaxy: its columns can be shown and filtered by in the explorer. Of columns with
+        one name that of the lowest number is kept.
+    """
+    read = dict(reads) if isinstance(reads, Mapping) else {name: {} for name in reads}
+    at_once: Trigger = "at_once" if by in ("batch", "batch_init") else "daily"
+
+    def declare(function: Callable[..., Result]) -> SurveyAsset:
+        return SurveyAsset(
+            function=function,
+            step=step,
+            paper=paper,
+            by=by,
+            reads=read,
+            files=tuple(files),
+            settings=settings,
+            columns=columns or {},
+            kinds=tuple(kinds),
+            gpu=gpu,
+            retry=retry,
+            freshness=freshness,
+            job=job,
+            trigger=trigger or at_once,
+            explorer=explorer,
+            version=version,
+        )
+
+    return declare
 
 
 def partitions(survey: Survey, by: Partitioned) -> dg.PartitionsDefinition | None:
@@ -86,73 +344,20 @@ def partitions(survey: Survey, by: Partitioned) -> dg.PartitionsDefinition | Non
     return {"batch": batch, "init": init, None: None}[by]
 
 
-def survey_asset(
-    survey: Survey,
-    step: Step,
-    *,
-    paper: str,
-    by: Partitioned = None,
-    reads: Mapping[str, Mapping[str, Any]] | Iterable[str] = (),
-    after: Sequence[dg.AssetDep | dg.AssetKey] = (),
-    settings: Sequence[Settings | tuple | str | float] = (),
-    kinds: Iterable[str] = ("parquet",),
-    gpu: bool = False,
-    checks: Mapping[str, str] | None = None,
-    retry: bool = False,
-    freshness: dg.FreshnessPolicy | None = None,
-    version: str = "1",
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Declare the decorated function as the asset of its name, under the survey's key prefix.
+def partition_of(context: dg.OpExecutionContext | dg.AssetExecutionContext, by: Partitioned) -> tuple[str, str]:
+    """Batch and start weights of the partition that is made, each empty where there is none."""
+    if by is None:
+        return "", ""
+    key = context.partition_key
+    if isinstance(key, dg.MultiPartitionKey):
+        return key.keys_by_dimension["batch"], key.keys_by_dimension["init"]
+    return (key, "") if by == "batch" else ("", key)
 
-    Parameters
-    ----------
-    step : the group, shared by all surveys; groups sort in the order of the paper.
-    paper : section of Mohale & Lochner (2023), appended to the function's docstring as the description.
-    by : partitions, see `partitions`.
-    reads : inputs from the same survey by name, with metadata: {"init": NAME} and {"allow_missing": True} for the I/O
-        manager, EVERY_BATCH, ONE_START, IN_TURN, FITTED_ON, TRAINED_ON.
-    after : lineage without a table (pixels, another survey's checkpoints).
-    settings : what of the survey decides the content; hashed into the code version, so that Dagster calls the asset
-        outdated when the survey's YAML changes in just these.
-    checks : name -> description of the checks the function reports in its result. The function must then carry no
-        return annotation: Dagster 1.13 rejects a value annotated beside checks.
-    freshness : how old the asset may become, shown in the UI.
-    version : raise it when the function's code changes what it returns.
-    """
-    read = dict(reads) if isinstance(reads, Mapping) else {name: {} for name in reads}
 
-    def declare(function: Callable[..., Any]) -> dg.AssetsDefinition:
-        key = dg.AssetKey([survey.name, function.__name__])
-        fingerprint = "-".join(s.fingerprint() if isinstance(s, Settings) else str(s) for s in settings)
-        code = f"{version}-{fingerprint}" if fingerprint else version
-        recorded = _with_origin(function, survey, code)
-        return dg.asset(
-            key=key,
-            group_name=f"step_{step}",
-            description=f"{(function.__doc__ or '').strip()}\n\nMohale & Lochner (2023), section {paper}.",
-            partitions_def=partitions(survey, by),
-            ins={
-                name: dg.AssetIn(
-                    key=dg.AssetKey([survey.name, name]),
-                    metadata=meta,
-                    partition_mapping=_mapping(meta),
-                )
-                for name, meta in read.items()
-            },
-            deps=list(after),
-            code_version=code,
-            kinds=set(kinds) | ({"pytorch"} if gpu else set()),
-            pool="gpu" if gpu else None,
-            op_tags=GPU_TAGS if gpu else None,
-            check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in (checks or {}).items()],
-            # a step process killed by the kernel is started again and resumes from its last whole epoch
-            retry_policy=dg.RetryPolicy(max_retries=1, delay=5) if retry else None,
-            tags={"survey": survey.name},
-            owners=[survey.owner or f"team:{survey.name}"],
-            freshness_policy=freshness,
-        )(_stopped_for_good(recorded) if retry else recorded)
-
-    return declare
+def _of_survey(how: Mapping[str, Any], survey: Survey) -> dict[str, Any]:
+    """How an input is read, with the start weights by name."""
+    named = {name: value for name, value in how.items() if name != "main_start"}
+    return named | {"init": survey.main_start_weights} if how.get("main_start") else named
 
 
 def _mapping(how: Mapping[str, Any]) -> dg.PartitionMapping | None:
@@ -160,24 +365,6 @@ def _mapping(how: Mapping[str, Any]) -> dg.PartitionMapping | None:
     if how.get("every_batch"):
         return dg.AllPartitionMapping()
     return dg.SpecificPartitionsPartitionMapping([how["init"]]) if how.get("one_start") else None
-
-
-def _with_origin(function: Callable[..., Any], survey: Survey, code: str) -> Callable[..., Any]:
-    """Make the function's table carry what it was made from (`storage.provenance`)."""
-
-    @functools.wraps(function)
-    def asset(*arguments: Any, **inputs: Any) -> dg.MaterializeResult:
-        tables = {name: as_read(value) for name, value in inputs.items() if isinstance(value, pa.Table)}
-        tables |= {name: (value, value.versions) for name, value in inputs.items() if isinstance(value, TablesInTurn)}
-        lake, context = inputs.get("lake"), arguments[0] if arguments else None
-        # asked before the function reads, so that what changes meanwhile shows as a change
-        partition = str(context.partition_key) if context is not None and context.has_partition_key else None
-        files = outside(survey, function.__name__, partition, lake.layout) if lake is not None else {}
-        made = function(*arguments, **inputs | {name: table for name, (table, _) in tables.items()})
-        versions = {name: version for name, (_, version) in tables.items()}
-        return made._replace(value=with_origin(made.value, made_by(code, versions, files, made.data_version.value)))
-
-    return asset
 
 
 def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -196,50 +383,11 @@ def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
 INTERRUPTED = "interrupted; run it again to go on from here"
 
 
-def result(
-    table: pa.Table,
-    *,
-    checks: Sequence[dg.AssetCheckResult] = (),
-    metadata: Mapping[str, Any] | None = None,
-    unversioned: Sequence[str] = (),
-) -> dg.MaterializeResult:
-    """A table as an asset's result: content digest as data version, row count and column schema as metadata.
-
-    Columns `unversioned` (wall-clock times) do not enter the digest: a re-run that finds the same must not make
-    everything after it outdated. Numbers that are not finite are left out of the metadata: the UI could not plot them.
-    """
-    columns = [dg.TableColumn(field.name, str(field.type)) for field in table.schema]
-    shown = {
-        name: value
-        for name, value in (metadata or {}).items()
-        if not (isinstance(value, float | np.floating) and not np.isfinite(value))
-    }
-    shown = {name: value.item() if isinstance(value, np.generic) else value for name, value in shown.items()}
-    return dg.MaterializeResult(
-        value=table,
-        data_version=dg.DataVersion(digest(table.drop_columns(list(unversioned)))),
-        metadata={
-            "dagster/row_count": table.num_rows,
-            "dagster/column_schema": dg.TableSchema(columns=columns),
-            **shown,
-        },
-        check_results=list(checks),
-    )
-
-
-def check(name: str, passed: bool, description: str, *, warn: bool = False, **metadata: Any) -> dg.AssetCheckResult:
-    """The result of a check reported by the asset itself; `warn` marks what a person should look at, not a failure."""
-    severity = dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR
-    return dg.AssetCheckResult(
-        check_name=name, passed=bool(passed), description=description, severity=severity, metadata=metadata
-    )
-
-
-def picture(lake: Lake, survey: Survey, image: "Figure | Image", *name: str) -> dict[str, dg.MetadataValue]:
+def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict[str, dg.MetadataValue]:
     """Save a figure as PNG in the survey's figures and return metadata that shows it small in the UI."""
     from galaxy_assets.figures.save import preview, save
 
-    path = save(image, lake.layout.figure(survey.name, *name))
+    path = save(image, context.layout.figure(context.survey.name, *name))
     return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}
 
 

@@ -1,34 +1,74 @@
-"""The asset graph of one survey.
+"""The asset graph of a survey: all assets in the order of the paper, and how they are found in Dagster's graph.
 
-Belongs here: the order of the steps. Does not belong here: any asset.
+Put here: which assets there are, and from a key to what is declared of it. Do not put here: any asset.
 """
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
 
 import dagster as dg
 
 from galaxy_assets.orchestration.assets import (
     artefacts,
+    clusters,
     cutouts,
     delivery,
     discovery,
     evaluation,
     paper_figures,
+    recall,
     representation,
     results,
+    similarity,
     structure,
 )
+from galaxy_assets.orchestration.declaration import SurveyAsset
 from galaxy_assets.settings.survey import Survey
 
 
-def survey_assets(survey: Survey, surveys: dict[str, Survey]) -> list[dg.AssetsDefinition]:
-    """All assets of `survey`; `surveys` are all known ones, for start weights taken from another."""
-    return [
-        *delivery.build(survey),
-        *cutouts.build(survey),
-        *artefacts.build(survey),
-        *representation.build(survey, surveys),
-        *evaluation.build(survey),
-        *structure.build(survey),
-        *discovery.build(survey),
-        *results.build(survey),
-        *paper_figures.build(survey),
-    ]
+def _declared_in(module: ModuleType) -> list[SurveyAsset]:
+    return [value for value in vars(module).values() if isinstance(value, SurveyAsset)]
+
+
+_STEPS = (
+    delivery,
+    cutouts,
+    artefacts,
+    representation,
+    evaluation,
+    structure,
+    clusters,
+    discovery,
+    recall,
+    similarity,
+    results,
+)
+ASSETS: dict[str, SurveyAsset] = {
+    asset.name: asset for asset in [*(a for module in _STEPS for a in _declared_in(module)), *paper_figures.ASSETS]
+}
+"""Every asset that a survey has, by name, in the order of the paper."""
+
+
+def survey_assets(survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
+    """All assets of `survey` under its key prefix.
+
+    Parameters
+    ----------
+    survey : Survey
+    known : mapping of str to Survey
+        All surveys by name, for start weights taken from another.
+    prefix : sequence of str
+        What the keys begin with, before the survey's name.
+    """
+    return [asset.of(survey, known, prefix) for asset in ASSETS.values()]
+
+
+def keys_of(graph: Any, survey: str) -> list[dg.AssetKey]:
+    """Keys of the survey's assets, each after what it reads; the files that people edit are left out."""
+    return [key for key in graph.toposorted_asset_keys if is_of(key, survey) and graph.get(key).is_materializable]
+
+
+def is_of(key: dg.AssetKey, survey: str) -> bool:
+    """Whether a key is of an asset, or of a file, of this survey, whatever prefix it stands under."""
+    return len(key.path) > 1 and key.path[-2] == survey

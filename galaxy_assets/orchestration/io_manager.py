@@ -39,7 +39,7 @@ class ParquetLake(dg.ConfigurableIOManager):
     root: str
 
     def _path(self, key: dg.AssetKey, partition: tuple[str, ...]) -> Path:
-        survey, asset = key.path
+        survey, asset = key.path[-2:]  # whatever prefix they stand under
         return Layout(Path(self.root)).table(survey, asset, *partition)
 
     def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
@@ -49,7 +49,8 @@ class ParquetLake(dg.ConfigurableIOManager):
         partitions = context.asset_partitions_def if key is not None else None
         partition = partition_path(partitions, key)
         path = self._path(context.asset_key, partition)
-        place = {"asset": "/".join(context.asset_key.path), "partition": "/".join(partition), "run": context.run_id}
+        name = "/".join(context.asset_key.path[-2:])
+        place = {"asset": name, "partition": "/".join(partition), "run": context.run_id}
         write_table(with_origin(obj, dataclasses.replace(origin_of(obj), **place)), path)
         context.add_output_metadata({"path": dg.MetadataValue.path(str(path))})
 

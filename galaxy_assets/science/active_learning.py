@@ -1,7 +1,8 @@
 """Active-learning anomaly search: predicted scores, expected improvement, an oracle (paper 7.1).
 
-Belongs here: choosing what to show, and ranking everything from the scores given. Does not belong here: the prediction
-(`gaussian_process`), where scores come from (a person's events or simulated volunteers) and where they are kept.
+Belongs here: choosing what to show, and ranking everything from the scores given. Does not belong here: what a learner
+decides (`learners`) and how it predicts (`gaussian_process`), where scores come from (a person's events or simulated
+volunteers) and where they are kept.
 """
 
 import logging
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from galaxy_assets.science import gaussian_process
-from galaxy_assets.science.gaussian_process import Learner
+from galaxy_assets import plugins
+from galaxy_assets.plugins.protocols import Learner, ScoreModel
+from galaxy_assets.science.gaussian_process import standard_deviations
 
 log = logging.getLogger(__name__)
 
@@ -20,22 +22,93 @@ def seed_sample(features: np.ndarray, n: int) -> np.ndarray:
     """Rows that span the first principal component: n galaxies equally spaced in its sorted order, both ends included.
 
     Paper 7.1 ("every tenth percentile"), as Astronomaly's `pca_based_initial_selection` reads it. Equal values keep
-    their row order. Returns (min(n, N),) int64.
+    their row order.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+        Principal components, the first in column 0.
+    n : int
+        How many are wanted.
+
+    Returns
+    -------
+    rows : ndarray of shape (min(n, N),), int64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.active_learning import seed_sample
+    >>> seed_sample(np.array([[3.0], [0.0], [4.0], [1.0], [2.0]]), 3).tolist()
+    [1, 4, 2]
     """
     order = np.argsort(features[:, 0], kind="stable")
     return order[np.linspace(0, len(order) - 1, min(n, len(order)), dtype=int)]
 
 
 def expected_improvement(mean: np.ndarray, std: np.ndarray, best: float, trade_off: float) -> np.ndarray:
-    """Expected improvement over the best score seen, (N,) float64: modAL's `EI` and Astronomaly's.
+    """Expected improvement over the best score seen: modAL's `EI` and Astronomaly's.
 
     With d = mean - best - trade_off and z = d / std it is d * Phi(z) + std * phi(z).
+
+    Parameters
+    ----------
+    mean, std : ndarray of shape (N,)
+        Predicted scores and their standard deviations.
+    best : float
+        The highest score given.
+    trade_off : float
+        What a score must exceed `best` by.
+
+    Returns
+    -------
+    gain : ndarray of shape (N,), float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.active_learning import expected_improvement
+    >>> expected_improvement(np.array([3.0, 3.0, 5.0]), np.array([0.5, 2.0, 0.5]), 4.0, 0.5).round(3)
+    array([0.   , 0.262, 0.542])
     """
     from scipy.stats import norm
 
     difference = mean - best - trade_off
     z = difference / std
     return difference * norm.cdf(z) + std * norm.pdf(z)
+
+
+def find_learner(name: str) -> Learner:
+    """The learner registered under a name.
+
+    Raises
+    ------
+    PluginError
+        Where there is none, or its module cannot be imported.
+    """
+    return plugins.load("learners", name)()
+
+
+def predict(model: ScoreModel, features: np.ndarray, learner: str) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted score and standard deviation of each of N galaxies (N, D), (N,) each, as the learner's model says.
+
+    Raises
+    ------
+    PluginError
+        Where they are not finite or not one a galaxy; the message names the learner.
+    """
+    mean, std = model.predict(features)
+    _refuse_unusable(mean, len(features), learner, "mean of `predict`")
+    _refuse_unusable(std, len(features), learner, "standard deviation of `predict`")
+    return mean, std
+
+
+def _refuse_unusable(values: np.ndarray, n: int, learner: str, what: str) -> None:
+    if np.shape(values) != (n,) or not np.isfinite(values).all():
+        raise plugins.PluginError(
+            f"learners plug-in {learner!r}: the {what} is not one finite number for each of {n} galaxies; "
+            "galaxy_assets.plugins.contracts.check_learner shows its author what it must return"
+        )
 
 
 @dataclass(frozen=True)
@@ -51,19 +124,19 @@ class Posterior:
     at_bounds: tuple[str, ...]
 
 
-def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learner: Learner) -> Posterior:
-    """Fit a Gaussian process to the scores and predict every galaxy.
+def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learner: str) -> Posterior:
+    """Fit a learner's model to the scores and predict every galaxy.
 
     Parameters
     ----------
     features : (N, D) float, principal components, unscaled. Constant features give a flat posterior.
     rows : (L,) int, the labelled rows.
     scores : (L,) float, 0-5.
-    learner : see `gaussian_process.fit`.
+    learner : name of a learner, such as `published` (`science.learners`).
     """
-    process = gaussian_process.fit(features[rows], scores, gaussian_process.standard_deviations(features), learner)
-    mean, std = process.predict(features)
-    return Posterior(mean, std, bool(np.ptp(mean) < 1e-6), process.kernel, process.at_bounds)
+    model = find_learner(learner).fit(features[rows], scores, standard_deviations(features))
+    mean, std = predict(model, features, learner)
+    return Posterior(mean, std, bool(np.ptp(mean) < 1e-6), model.kernel, model.at_bounds)
 
 
 def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> np.ndarray:
@@ -105,37 +178,70 @@ def search(
     per_round: int,
     budget: int,
     trade_off: float,
-    learner: Learner,
+    learner: str,
     seed: int,
 ) -> list[Query]:
     """Run the search with an oracle that scores rows 0-5, and return every query in the order it was asked.
 
     Parameters
     ----------
-    features : (N, D) float, principal components with the first in column 0.
-    ids : (N,) str, decide ties.
-    oracle : called with rows (M,) int, returns integer scores (M,).
-    seeds, per_round, budget, trade_off : 10, 10, 200 and .5 in the paper; seeds and budget are capped at N.
-    learner : see `posterior`. `published` asks for the largest expected improvement; where all scores given are equal
-        and none differs, it asks in the order of the ids. `corrected` asks for the highest predicted score, since
-        nothing improves over a 5 and the first anomaly has one, and the strangest while all scores given are equal.
-    seed : of the isolation forest that finds the strangest.
+    features : ndarray of shape (N, D)
+        Principal components with the first in column 0.
+    ids : ndarray of shape (N,), str
+        Decide ties.
+    oracle : callable
+        Called with rows (M,) int, returns integer scores (M,).
+    seeds, per_round, budget : int
+        10, 10 and 200 in the paper; seeds and budget are capped at N.
+    trade_off : float
+        .5 in the paper, see `expected_improvement`.
+    learner : str
+        See `posterior`. While it cannot fit the scores given, the strangest are asked for; then the largest value of
+        its acquisition. `published` asks for the largest expected improvement; where all scores given are equal and
+        none differs, it asks in the order of the ids. `corrected` asks for the highest predicted score, since nothing
+        improves over a 5 and the first anomaly has one, and the strangest while all scores given are equal.
+    seed : int
+        Of the isolation forest that finds the strangest.
+
+    Returns
+    -------
+    queries : list of Query
+
+    Raises
+    ------
+    PluginError
+        Where the learner cannot be used, or predicts or values what is not a number.
+
+    Examples
+    --------
+    Ten rare galaxies lie apart from ninety others; the oracle gives them a 5:
+
+    >>> import numpy as np
+    >>> from galaxy_assets.science.active_learning import search
+    >>> features = np.random.default_rng(0).normal(size=(100, 3))
+    >>> features[:10] += 4
+    >>> ids = np.array([f"galaxy_{i:03d}" for i in range(100)])
+    >>> queries = search(
+    ...     features, ids, lambda rows: np.where(rows < 10, 5, 0),
+    ...     seeds=5, per_round=5, budget=25, trade_off=0.5, learner="corrected", seed=0,
+    ... )
+    >>> len(queries), queries[-1].round, sum(query.score == 5 for query in queries)
+    (25, 4, 10)
     """
     budget = min(budget, len(features))
     rows = seed_sample(features, min(seeds, budget))
     queries = [Query(int(r), 0, None, int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
-    strange = unsupervised_score(features, seed) if learner == "corrected" and len(queries) < budget else None
+    asking, strange = find_learner(learner), None
     while len(queries) < budget:
         asked = np.array([q.row for q in queries])
         scores = np.array([q.score for q in queries])
-        if strange is not None and np.ptp(scores) == 0:
-            gain, value = None, strange
-        else:
+        if asking.can_fit(scores):
             state = posterior(features, asked, scores, learner)
-            gain = state.mean
-            if learner == "published":
-                gain = expected_improvement(state.mean, state.std, float(scores.max()), trade_off)
-            value = gain
+            value = gain = asking.acquisition(state.mean, state.std, float(scores.max()), trade_off)
+            _refuse_unusable(gain, len(features), learner, "value of `acquisition`")
+        else:
+            strange = unsupervised_score(features, seed) if strange is None else strange
+            gain, value = None, strange
         wanted = min(per_round, budget - len(queries))
         order = best_first(value, ids, wanted + len(asked))
         rows = order[~np.isin(order, asked)][:wanted]
@@ -149,10 +255,32 @@ def search(
 
 
 def unsupervised_score(features: np.ndarray, seed: int, among: np.ndarray | None = None) -> np.ndarray:
-    """How isolated each galaxy is among all, or `among` others (M, D), (N,) float64, larger is stranger: an isolation
-    forest, for a survey without scores.
+    """How isolated each galaxy is among all, or among others: an isolation forest, for a survey without scores.
 
     The ranking before anybody has scored anything (Lochner & Bassett 2021 start from the same algorithm).
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+        Principal components.
+    seed : int
+        Of the forest.
+    among : ndarray of shape (M, D), optional
+        The galaxies that it is grown of, all unless given.
+
+    Returns
+    -------
+    score : ndarray of shape (N,), float64
+        Larger is stranger.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.active_learning import unsupervised_score
+    >>> features = np.random.default_rng(0).normal(size=(50, 3))
+    >>> features[17] = 9
+    >>> int(unsupervised_score(features, seed=0).argmax())
+    17
     """
     from sklearn.ensemble import IsolationForest
 
@@ -174,11 +302,26 @@ def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray
 
     Parameters
     ----------
-    is_true, shown : (N,) bool in ranked order; whether a galaxy truly is an anomaly, and whether the oracle scored it.
+    is_true : ndarray of shape (N,), bool
+        In ranked order, whether a galaxy truly is an anomaly.
+    shown : ndarray of shape (N,), bool
+        Likewise, whether the oracle scored it.
 
-    Returns columns rank (int64, from 1), found (int64), random (float64) and perfect (int64), each (N,); and
-    found_unshown, the same count down the list of galaxies that the oracle never saw, None past its end: what the
-    ranking found by itself.
+    Returns
+    -------
+    columns : dict
+        rank (int64, from 1), found (int64), random (float64) and perfect (int64), each (N,); and found_unshown, the
+        same count down the list of galaxies that the oracle never saw, None past its end: what the ranking found by
+        itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.active_learning import recall_curve
+    >>> true = np.array([True, False, True, False])
+    >>> curve = recall_curve(true, shown=np.array([True, False, False, False]))
+    >>> curve["found"].tolist(), curve["perfect"].tolist(), curve["found_unshown"]
+    ([1, 1, 2, 2], [1, 2, 2, 2], [0, 1, 1, None])
     """
     rank = np.arange(1, len(is_true) + 1)
     total = int(is_true.sum())

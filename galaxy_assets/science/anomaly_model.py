@@ -1,7 +1,7 @@
-"""What the scores given say of any galaxy: the Gaussian process behind the ranking, kept as a table (paper 7.1).
+"""What the scores given say of any galaxy: the model behind the ranking, kept as a table (paper 7.1).
 
 Belongs here: fitting it to what stands of people's and the oracle's scores, and scoring a delivery by it. Does not
-belong here: the process itself (`gaussian_process`), choosing what to ask (`active_learning`).
+belong here: how a learner predicts (`learners`, `gaussian_process`), choosing what to ask (`active_learning`).
 """
 
 from dataclasses import dataclass
@@ -9,20 +9,26 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.science import gaussian_process
-from galaxy_assets.science.active_learning import best_first, unsupervised_score
-from galaxy_assets.science.gaussian_process import GaussianProcess, Learner
+from galaxy_assets.plugins.protocols import ScoreModel
+from galaxy_assets.science.active_learning import best_first, find_learner, predict, unsupervised_score
 
 _REFERENCE = 10_000  # galaxies of which an isolation forest is grown; each of its trees sees 256
 
 
 @dataclass(frozen=True)
 class AnomalyModel:
-    """Scores galaxies by the process, or, while no score tells galaxies apart, by an isolation forest grown of the
-    `reference` (M, D) float32 under `seed`. `labelled_ids` are the galaxies that the process was conditioned on."""
+    """Scores galaxies by the learner's `predictor`, or, while the learner cannot fit the scores given, by an isolation
+    forest grown of the `reference` (M, D) float32 under `seed`.
 
-    process: GaussianProcess | None
+    `labelled_ids` are the galaxies that have a score; `labelled` (L, D) float64 and `scores` (L,) float64 are what the
+    predictor was fitted to, empty where there is none.
+    """
+
+    learner: str
+    predictor: ScoreModel | None
     labelled_ids: tuple[str, ...]
+    labelled: np.ndarray
+    scores: np.ndarray
     reference: np.ndarray
     seed: int
 
@@ -31,30 +37,63 @@ class AnomalyModel:
         where an isolation forest speaks."""
         if not len(features):
             return np.empty(0), None
-        if self.process is None:
+        if self.predictor is None:
             return unsupervised_score(features, self.seed, self.reference), None
-        return self.process.predict(features)
+        return predict(self.predictor, features, self.learner)
 
 
 def fit(
-    features: np.ndarray, ids: np.ndarray, said: pa.Table, std: np.ndarray, learner: Learner, seed: int
+    features: np.ndarray, ids: np.ndarray, said: pa.Table, std: np.ndarray, learner: str, seed: int
 ) -> AnomalyModel:
-    """The model of a survey's features (N, D) of galaxies `ids` (N,), and of what is `said` of them (`STANDING`).
+    """The model of a survey's features and of what is said of its galaxies.
 
-    `std` (D,) is the standard deviation of each component. The corrected learner needs scores that differ; without,
-    and without any score, it is the isolation forest.
+    Where the learner cannot fit the scores, and without any score, it is the isolation forest; the corrected learner
+    needs scores that differ.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+        Principal components.
+    ids : ndarray of shape (N,), str
+        Names of the galaxies.
+    said : pyarrow.Table
+        What stands of the labels (`labels.STANDING`); rows without a score and unknown galaxies do no harm.
+    std : ndarray of shape (D,), float64
+        Standard deviation of each component.
+    learner : str
+        Name of a learner, such as `corrected`.
+    seed : int
+        Of the isolation forest.
+
+    Returns
+    -------
+    model : AnomalyModel
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.anomaly_model import fit
+    >>> features, ids = np.array([[0.0], [1.0], [8.0], [9.0]]), np.array(["a", "b", "c", "d"])
+    >>> said = pa.table({"galaxy_id": ["a", "d"], "score": [0.0, 5.0]})
+    >>> model = fit(features, ids, said, features.std(axis=0), "corrected", seed=0)
+    >>> score, std = model.score(features)
+    >>> [str(galaxy) for galaxy in ids[np.argsort(-score)]]
+    ['d', 'c', 'b', 'a']
     """
     row = {galaxy: i for i, galaxy in enumerate(ids)}
     scored = [s for s in said.to_pylist() if s["score"] is not None and s["galaxy_id"] in row]
-    labelled = tuple(s["galaxy_id"] for s in scored)
+    names = tuple(s["galaxy_id"] for s in scored)
     scores = np.array([s["score"] for s in scored], float)
-    if len(scores) and not (learner == "corrected" and np.ptp(scores) == 0):
-        process = gaussian_process.fit(features[[row[galaxy] for galaxy in labelled]], scores, std, learner)
-        return AnomalyModel(process, labelled, np.empty((0, features.shape[1]), np.float32), seed)
+    nothing, known = np.empty((0, features.shape[1])), find_learner(learner)
+    if len(scores) and known.can_fit(scores):
+        labelled = features[[row[galaxy] for galaxy in names]].astype(np.float64)
+        predictor = known.fit(labelled, scores, std)
+        return AnomalyModel(learner, predictor, names, labelled, scores, nothing.astype(np.float32), seed)
     sample = np.arange(len(features))
     if len(features) > _REFERENCE:
         sample = np.sort(np.random.default_rng(seed).choice(len(features), _REFERENCE, replace=False))
-    return AnomalyModel(None, labelled, features[sample].astype(np.float32), seed)
+    return AnomalyModel(learner, None, names, nothing, np.empty(0), features[sample].astype(np.float32), seed)
 
 
 def scores_to_table(galaxies: pa.Table, score: np.ndarray, std: np.ndarray | None) -> pa.Table:
@@ -63,17 +102,42 @@ def scores_to_table(galaxies: pa.Table, score: np.ndarray, std: np.ndarray | Non
     return table.append_column("score_std", pa.nulls(len(score), pa.float64()) if std is None else pa.array(std))
 
 
-def ranked(scores: pa.Table, said: pa.Table, learner: Learner) -> pa.Table:
-    """`anomaly_ranking` from the predicted scores of all galaxies (`anomaly_scores`) and what is said of them.
+def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
+    """`anomaly_ranking` from the predicted scores of all galaxies and what is said of them.
 
-    The corrected learner keeps a score given in place of the predicted one: what a person said outranks a prediction
-    (Walmsley et al. 2022).
+    The corrected learner keeps a score given in place of the predicted one, and so does any whose `keeps_scores_given`
+    is true: what a person said outranks a prediction (Walmsley et al. 2022).
+
+    Parameters
+    ----------
+    scores : pyarrow.Table
+        `anomaly_scores`: galaxy_id, batch, score, score_std.
+    said : pyarrow.Table
+        What stands of the labels (`labels.STANDING`).
+    learner : str
+        Name of a learner.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        The scores by falling score, with rank, queried_round and scored_by.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.anomaly_model import ranked
+    >>> scores = pa.table({"galaxy_id": ["a", "b"], "score": [1.0, 2.0]})
+    >>> said = pa.table({"galaxy_id": ["a"], "score": [5.0], "by": ["people"], "round": pa.nulls(1, pa.int32())})
+    >>> ranked(scores, said, "corrected").select(["galaxy_id", "score", "rank"]).to_pylist()
+    [{'galaxy_id': 'a', 'score': 5.0, 'rank': 1}, {'galaxy_id': 'b', 'score': 2.0, 'rank': 2}]
+    >>> ranked(scores, said, "published")["galaxy_id"].to_pylist()
+    ['b', 'a']
     """
     ids = scores["galaxy_id"].to_numpy(zero_copy_only=False)
     holds = {s["galaxy_id"]: s for s in said.to_pylist() if s["score"] is not None}
     own = [holds.get(galaxy) for galaxy in ids]
     score = scores["score"].to_numpy()
-    if learner == "corrected":
+    if find_learner(learner).keeps_scores_given:
         given = [(row, s["score"]) for row, s in enumerate(own) if s is not None]
         score = score.copy()
         score[[row for row, _ in given]] = [value for _, value in given]
@@ -87,50 +151,70 @@ def ranked(scores: pa.Table, said: pa.Table, learner: Learner) -> pa.Table:
     return table.take(order)
 
 
-SCHEMA = [
-    ("role", pa.string()),
-    ("galaxy_id", pa.string()),
-    ("score", pa.float64()),
-    ("amplitude", pa.float64()),
-    ("length_scale", pa.float64()),
-    ("noise", pa.float64()),
-    ("kernel", pa.string()),
-]
-
-
 def model_to_table(model: AnomalyModel) -> pa.Table:
-    """A row `scale` with the kernel, a row per `labelled` galaxy with its score, or the rows of the `reference`; the
-    features are in `vector`, float64 as the process needs them."""
-    process = model.process
-    if process is None:
-        n = len(model.reference)
-        table = pa.table({"role": ["reference"] * n}).cast(pa.schema(SCHEMA[:1]))
-        for name, kind in SCHEMA[1:]:
-            table = table.append_column(name, pa.nulls(n, kind))
-        vectors = model.reference
+    """The table of `anomaly_model`: columns role, galaxy_id, score, those of the learner, vector (D float64).
+
+    A model that predicts has the rows of its learner (a Gaussian process has one, `scale`, with the kernel) and a row
+    per `labelled` galaxy with its score and features; an isolation forest has the rows of its `reference`.
+    """
+    if model.predictor is None:
+        parts = [_rows("reference", model.reference)]
     else:
-        kernel = {n: getattr(process, n) for n in ("amplitude", "length_scale", "noise", "kernel")}
-        scores = process.scores.tolist()
-        rows = [{"role": "scale", **kernel}]
-        rows += [
-            {"role": "labelled", "galaxy_id": g, "score": s} for g, s in zip(model.labelled_ids, scores, strict=True)
-        ]
-        table = pa.Table.from_pylist(rows, schema=pa.schema(SCHEMA))
-        vectors = np.vstack([process.scale[None], process.labelled])
-    flat = pa.array(np.ascontiguousarray(vectors, np.float64).reshape(-1))
-    return table.append_column("vector", pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
+        labelled = _rows("labelled", model.labelled)
+        labelled = labelled.append_column("galaxy_id", pa.array(model.labelled_ids, pa.string()))
+        parts = [model.predictor.to_table(), labelled.append_column("score", pa.array(model.scores))]
+    schema = _schema(model.learner, model.labelled.shape[1])
+    table = pa.concat_tables([schema.empty_table(), *parts], promote_options="default")
+    return table.select(schema.names).combine_chunks()
 
 
-def table_to_model(table: pa.Table, seed: int) -> AnomalyModel:
-    """The model that the rows of `anomaly_model` hold."""
-    vectors = table["vector"].combine_chunks()
-    features = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
+def table_to_model(table: pa.Table, learner: str, seed: int) -> AnomalyModel:
+    """The model that the rows of `anomaly_model` hold.
+
+    Raises
+    ------
+    ValueError
+        Where the table has other columns than the learner keeps.
+    """
+    size = table.schema.field("vector").type.list_size
+    expected = _schema(learner, size).names
+    if table.column_names != expected:
+        raise ValueError(
+            f"anomaly_model has the columns {', '.join(table.column_names)}, and the learner {learner!r} keeps "
+            f"{', '.join(expected)}: another learner made it; materialise anomaly_model again"
+        )
     role = table["role"].to_numpy(zero_copy_only=False)
-    if "scale" not in role:
-        return AnomalyModel(None, (), features.astype(np.float32), seed)
-    first, labelled = table.slice(0, 1).to_pylist()[0], role == "labelled"
-    kernel = {name: first[name] for name in ("amplitude", "length_scale", "noise", "kernel")}
-    scores = table["score"].to_numpy()[labelled]
-    process = GaussianProcess(scale=features[0], labelled=features[labelled], scores=scores, at_bounds=(), **kernel)
-    ids = tuple(table.filter(pa.array(labelled))["galaxy_id"].to_pylist())
-    return AnomalyModel(process, ids, np.empty((0, features.shape[1]), np.float32), seed)
+    given, reference = (table.filter(pa.array(role == part)) for part in ("labelled", "reference"))
+    nothing = np.empty((0, size))
+    if not given.num_rows:
+        return AnomalyModel(learner, None, (), nothing, np.empty(0), _vectors(reference).astype(np.float32), seed)
+    labelled, scores = _vectors(given), given["score"].to_numpy()
+    own = table.filter(pa.array(~np.isin(role, ["labelled", "reference"]))).drop_columns(["galaxy_id", "score"])
+    predictor = find_learner(learner).table_to_model(own, labelled, scores)
+    ids = tuple(given["galaxy_id"].to_pylist())
+    return AnomalyModel(learner, predictor, ids, labelled, scores, nothing.astype(np.float32), seed)
+
+
+def _schema(learner: str, size: int) -> pa.Schema:
+    first = [("role", pa.string()), ("galaxy_id", pa.string()), ("score", pa.float64())]
+    own = find_learner(learner).columns
+    return pa.schema(
+        [*map(pa.field, *zip(*first, strict=True)), *own, pa.field("vector", pa.list_(pa.float64(), size))]
+    )
+
+
+def _rows(role: str, vectors: np.ndarray) -> pa.Table:
+    """Rows of one role and their vectors (N, D)."""
+    flat = pa.array(np.ascontiguousarray(vectors, np.float64).reshape(-1))
+    return pa.table(
+        {
+            "role": pa.array([role] * len(vectors), pa.string()),
+            "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+        }
+    )
+
+
+def _vectors(table: pa.Table) -> np.ndarray:
+    """Column `vector`, (N, D) float64."""
+    column = table["vector"].combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)

@@ -95,6 +95,17 @@ def evidence(pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules) 
     Raises
     ------
     ValueError : the numbers of pixels and outcomes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.artefacts import evidence
+    >>> from galaxy_assets.settings.artefacts import ArtefactRules
+    >>> galaxy = np.random.default_rng(0).integers(20, 60, (64, 64, 3), dtype=np.uint8)
+    >>> galaxy[24:40, 24:40] += 120
+    >>> pixels = np.stack([galaxy, np.zeros_like(galaxy)])
+    >>> evidence(pixels, ["cut", "cut"], ArtefactRules()).select(["suspect", "reason"]).to_pylist()
+    [{'suspect': False, 'reason': ''}, {'suspect': True, 'reason': 'blank'}]
     """
     if len(pixels) != len(outcomes):
         raise ValueError(f"{len(pixels)} cutouts but {len(outcomes)} outcomes")
@@ -196,6 +207,18 @@ def propose_regions(
     a core. Cores that are both among each other's 3 `region_minimum` nearest form a group; the box around a group is
     proposed if the same purity holds inside it, all images counted, and it holds `region_minimum` images. Neighbours
     rather than a grid or a radius, because UMAP packs a small island far more tightly than the galaxies around it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.artefacts import propose_regions
+    >>> from galaxy_assets.settings.artefacts import ArtefactRules
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 60))
+    >>> x[:10] += 20  # an island of ten; the box is around its eight suspects
+    >>> suspect = np.arange(60) < 8
+    >>> [box] = propose_regions(x, y, suspect, ["blank" if s else "" for s in suspect], ArtefactRules())
+    >>> box.n, box.n_suspect, box.reasons
+    (8, 8, 'blank 8')
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -234,6 +234,15 @@ def summarise(
 
     A cluster's label is the person's, else the majority class if it is more than `labelling.majority_share` of the
     labelled members (paper 8.3); artefacts have none, as in 6.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.clusters import summarise
+    >>> cluster, labels = np.array([0, 0, 0, 1]), ["spiral", "spiral", "smooth", None]
+    >>> rows = summarise(cluster, labels, suspect=np.zeros(4, bool), components=2)
+    >>> [(row.cluster, row.n, row.majority_class) for row in rows]
+    [(0, 3, 'spiral'), (1, 1, None)]
     """
     names = np.array([label or "" for label in labels], dtype=object)
     rows = []

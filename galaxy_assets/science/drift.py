@@ -35,18 +35,44 @@ def drift(
     fallback: float,
     limits: DriftLimits,
 ) -> list[Measure]:
-    """Measures of a delivery of N galaxies.
+    """Measures of a delivery.
+
+    In units of what they are for the fitted galaxies: the variance outside the components, the squared Mahalanobis
+    distance within them, and the root mean square over components of the shift of the mean, in standard deviations, of
+    which the part expected of N galaxies by chance is taken off.
 
     Parameters
     ----------
-    features : (N, D) float, as the components were fitted to (`embeddings`).
-    unsure, unsure_fitted : share of galaxies whose most probable cluster has less than one half, of the delivery and of
-        those that the mixture was fitted to.
-    fallback : share of images that keep their original frame.
+    features : ndarray of shape (N, D)
+        As the components were fitted to (`embeddings`).
+    model : PcaModel
+        The components.
+    unsure, unsure_fitted : float
+        Share of galaxies whose most probable cluster has less than one half, of the delivery and of those that the
+        mixture was fitted to.
+    fallback : float
+        Share of images that keep their original frame.
+    limits : DriftLimits
+        Of the survey.
 
-    Returns, in units of what they are for the fitted galaxies: the variance outside the components, the squared
-    Mahalanobis distance within them, and the root mean square over components of the shift of the mean, in standard
-    deviations, of which the part expected of N galaxies by chance is taken off.
+    Returns
+    -------
+    measures : list of Measure
+        residual, distance, shift, unsure and fallback.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.drift import drift
+    >>> from galaxy_assets.science.pca import fit
+    >>> from galaxy_assets.settings.structure import DriftLimits
+    >>> features = np.random.default_rng(0).normal(size=(500, 4)) * [5, 3, 1, 0.1]
+    >>> model = fit(features[:400], variance=0.95)
+    >>> shares = {"unsure": 0.1, "unsure_fitted": 0.1, "fallback": 0.0, "limits": DriftLimits()}
+    >>> [measure.name for measure in drift(features[400:], model, **shares) if measure.exceeded]
+    []
+    >>> [measure.name for measure in drift(features[400:] + 9, model, **shares) if measure.exceeded]
+    ['residual', 'distance', 'shift']
     """
     n, k = len(features), len(model.components)
     centred = (features - model.mean).astype(np.float64)

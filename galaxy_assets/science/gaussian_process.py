@@ -1,24 +1,27 @@
 """The Gaussian process that predicts a score for every galaxy from the few that have one (paper 7.1).
 
-Belongs here: fitting it, keeping it as plain arrays, and predicting from these in blocks. Does not belong here: what is
-done with a prediction (`active_learning`).
+Belongs here: fitting it, keeping it as plain arrays and as a table, and predicting from these in blocks. Does not
+belong here: what is done with a prediction (`active_learning`).
 """
 
 import logging
 import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
 log = logging.getLogger(__name__)
-
-Learner = Literal["published", "corrected"]
 
 _PRIOR_STD = 2.5  # half the scale of scores
 _BLOCK = 1024  # galaxies predicted at once: their covariances stay in the processor's cache
 _ROWS = 64  # of the triangular inverse at once: what lies beyond its diagonal is not multiplied
 _JITTER = 1e-10  # scikit-learn's alpha
+
+COLUMNS = pa.schema(
+    [("amplitude", pa.float64()), ("length_scale", pa.float64()), ("noise", pa.float64()), ("kernel", pa.string())]
+)
+"""Columns of a process kept as a table."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,16 @@ class GaussianProcess:
                 variance[part] -= np.einsum("ij,ij->i", explained, explained)
         return mean, np.sqrt(np.maximum(variance, 0))
 
+    def to_table(self) -> pa.Table:
+        """One row of role `scale` with the kernel (`COLUMNS`), and the scale as its `vector`, float64."""
+        kept = {
+            name: pa.array([getattr(self, name)], kind) for name, kind in zip(COLUMNS.names, COLUMNS.types, strict=True)
+        }
+        scale = pa.array(np.ascontiguousarray(self.scale, np.float64))
+        return pa.table(
+            {"role": ["scale"], **kept, "vector": pa.FixedSizeListArray.from_arrays(scale, len(self.scale))}
+        )
+
 
 def _correlation(galaxies: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Matern correlation with nu = 1.5, (N, L), of features in units of the length scale over the root of 3."""
@@ -97,33 +110,32 @@ def standard_deviations(features: np.ndarray) -> np.ndarray:
     return np.sqrt(squares / len(features))
 
 
-def fit(labelled: np.ndarray, scores: np.ndarray, std: np.ndarray, learner: Learner) -> GaussianProcess:
-    """Choose the hyper-parameters for the scores.
+def table_to_process(table: pa.Table, labelled: np.ndarray, scores: np.ndarray) -> GaussianProcess:
+    """The process that `GaussianProcess.to_table` kept, of the features (L, D) and the scores (L,) that it was
+    conditioned on."""
+    kernel = {name: table[name][0].as_py() for name in COLUMNS.names}
+    scale = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return GaussianProcess(scale=scale, labelled=labelled, scores=scores, at_bounds=(), **kernel)
+
+
+def fit_by_likelihood(labelled: np.ndarray, scores: np.ndarray) -> GaussianProcess:
+    """The process as Astronomaly's `protege.GaussianProcess` has it.
+
+    The kernel is Matern(nu=1.5) + white noise, both from 1 and without an amplitude, on the features as they are.
+    Hyper-parameters are scikit-learn's optimum, and one that ends at its bound is warned of.
 
     Parameters
     ----------
-    labelled : (L, D) float, principal components of the scored galaxies, unscaled.
-    scores : (L,) float, 0-5.
-    std : (D,) float, standard deviation of each component over the survey; 0 where it is constant.
-    learner : `published`: kernel Matern(nu=1.5) + white noise, both from 1 and without an amplitude, on the features as
-        they are, as Astronomaly's `protege.GaussianProcess`; hyper-parameters are scikit-learn's optimum, and one that
-        ends at its bound is warned of. `corrected`: every component is divided by the square root of its standard
-        deviation, half way to standardised ones; the length scale is the median distance between labelled galaxies, a
-        priori the score is 0 +- 2.5, and the noise has half that variance. Nothing is optimised: among few anomalies
-        the likelihood can be highest where all of them are noise (docs/anomaly-search.md).
+    labelled : ndarray of shape (L, D)
+        Principal components of the scored galaxies, unscaled.
+    scores : ndarray of shape (L,)
+        0-5.
     """
-    from scipy.spatial.distance import pdist
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+    from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 
     labelled, scores = np.asarray(labelled, np.float64), np.asarray(scores, np.float64)
-    if learner == "corrected":
-        scale = np.sqrt(np.where(std > 0, std, 1.0))
-        distance = float(np.median(pdist(labelled / scale))) if len(labelled) > 1 else 0.0
-        amplitude, length_scale, noise = _PRIOR_STD**2, distance or 1.0, _PRIOR_STD**2 / 2
-        kernel = ConstantKernel(amplitude) * Matern(length_scale, nu=1.5) + WhiteKernel(noise)
-        return GaussianProcess(scale, labelled, scores, amplitude, length_scale, noise, str(kernel), ())
     process = GaussianProcessRegressor(Matern(nu=1.5) + WhiteKernel())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of bounds, which are told below
@@ -137,4 +149,34 @@ def fit(labelled: np.ndarray, scores: np.ndarray, std: np.ndarray, learner: Lear
     if at_bounds:
         log.warning("Gaussian process on %d scores: at its bound: %s", len(scores), ", ".join(at_bounds))
     length_scale, noise = float(kernel.k1.length_scale), float(kernel.k2.noise_level)
-    return GaussianProcess(np.ones(len(std)), labelled, scores, 1.0, length_scale, noise, str(kernel), at_bounds)
+    return GaussianProcess(
+        np.ones(labelled.shape[1]), labelled, scores, 1.0, length_scale, noise, str(kernel), at_bounds
+    )
+
+
+def fit_with_fixed_kernel(labelled: np.ndarray, scores: np.ndarray, std: np.ndarray) -> GaussianProcess:
+    """The process with a kernel that the scores have no part in.
+
+    Every component is divided by the square root of its standard deviation, half way to standardised ones. The length
+    scale is the median distance between labelled galaxies, a priori the score is 0 +- 2.5, and the noise has half that
+    variance. Nothing is optimised: among few anomalies the likelihood can be highest where all of them are noise
+    (docs/anomaly-search.md).
+
+    Parameters
+    ----------
+    labelled : ndarray of shape (L, D)
+        Principal components of the scored galaxies, unscaled.
+    scores : ndarray of shape (L,)
+        0-5.
+    std : ndarray of shape (D,)
+        Standard deviation of each component over the survey; 0 where it is constant.
+    """
+    from scipy.spatial.distance import pdist
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    labelled, scores = np.asarray(labelled, np.float64), np.asarray(scores, np.float64)
+    scale = np.sqrt(np.where(std > 0, std, 1.0))
+    distance = float(np.median(pdist(labelled / scale))) if len(labelled) > 1 else 0.0
+    amplitude, length_scale, noise = _PRIOR_STD**2, distance or 1.0, _PRIOR_STD**2 / 2
+    kernel = ConstantKernel(amplitude) * Matern(length_scale, nu=1.5) + WhiteKernel(noise)
+    return GaussianProcess(scale, labelled, scores, amplitude, length_scale, noise, str(kernel), ())

@@ -97,6 +97,13 @@ def choose_epoch(rows: Sequence[Mapping[str, Any]], choice: Literal["last", "hea
     choice : `last`, as the paper, or `healthy`: the most stable epoch of those that kept at least LEAST_COMPONENTS
         components, or half of the start's where it had fewer than twice as many. Where none did, or none is stabler
         than the start by a fifth, the start: some hundred galaxies do not tell smaller differences from chance.
+
+    Examples
+    --------
+    >>> from galaxy_assets.science.health import choose_epoch
+    >>> rows = [{"epoch": e, "pcs_95": 30, "stability": s} for e, s in enumerate([0.30, 0.55, 0.41])]
+    >>> choose_epoch(rows, "healthy")[0], choose_epoch(rows, "last")
+    (1, (2, 'the recipe takes the last epoch, 2'))
     """
     last = rows[-1]["epoch"]
     if choice == "last" or not last:

@@ -4,12 +4,16 @@ Belongs here: from events to what stands, as a pure function. Does not belong he
 (`storage.label_events`), what the search does with a score (`active_learning`).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+Event = Mapping[str, Any]
+"""A row of `storage.label_events.EVENTS`."""
 ORACLE = "oracle"
 """`source` of the events of a simulated person; real people outrank it."""
 
@@ -29,34 +33,36 @@ STANDING = pa.schema(
 def standing(events: pa.Table) -> pa.Table:
     """What holds of each galaxy after all undos, a row per galaxy of which anything holds, by galaxy id.
 
-    `events` has the columns of `storage.label_events.EVENTS`; neither their order nor events given twice matter. An
-    undo concerns an event before it in the order of (time, event), and may itself be undone, which restores that event.
+    Parameters
+    ----------
+    events : pyarrow.Table
+        Columns of `storage.label_events.EVENTS`, in any order; an event may be given twice.
 
-    Returns STANDING: `score`, the mean over people of each person's latest score, or the oracle's where no person gave
-    one, null where nobody did; `n_people`, how many people's scores it is the mean of; `label`, the latest class that
-    a person gave; `by`, `people` or `oracle`, whose word it is; `round` of the oracle's event, null where there is
-    none; `first_event`, the earliest event that holds.
+    Returns
+    -------
+    pyarrow.Table
+        STANDING: `score`, the mean over people of each person's latest score, or the oracle's where no person gave
+        one, null where nobody did; `n_people`, how many people's scores it is the mean of; `label`, the latest class
+        that a person gave; `by`, `people` or `oracle`, whose word it is; `round` of the oracle's event, null where
+        there is none; `first_event`, the earliest event that holds.
     """
-    scores: dict[str, dict[str, int]] = defaultdict(dict)
-    labels: dict[str, str] = {}
-    oracle: dict[str, dict[str, Any]] = {}
+    held = holding(events.to_pylist())
+    scores: dict[str, list[int]] = defaultdict(list)
+    for own in latest_scores(held).values():
+        for galaxy, score in own.items():
+            scores[galaxy].append(score)
+    labels = {e["galaxy_id"]: e["label"] for e in held if e["source"] != ORACLE and e["kind"] == "class"}
+    oracle = {e["galaxy_id"]: e for e in held if e["source"] == ORACLE}
     first: dict[str, str] = {}
-    for event in _after_undos(events):
-        galaxy = event["galaxy_id"]
-        first.setdefault(galaxy, event["event"])
-        if event["source"] == ORACLE:
-            oracle[galaxy] = event
-        elif event["kind"] == "score":
-            scores[galaxy][event["who"]] = event["score"]
-        else:
-            labels[galaxy] = event["label"]
+    for event in held:
+        first.setdefault(event["galaxy_id"], event["event"])
     rows = []
     for galaxy in sorted(first):
-        given, simulated = scores.get(galaxy, {}), oracle.get(galaxy, {})
+        given, simulated = scores.get(galaxy, []), oracle.get(galaxy, {})
         rows.append(
             {
                 "galaxy_id": galaxy,
-                "score": float(np.mean(sorted(given.values()))) if given else simulated.get("score"),
+                "score": float(np.mean(sorted(given))) if given else simulated.get("score"),
                 "n_people": len(given),
                 "label": labels.get(galaxy),
                 "by": "people" if given or galaxy in labels else "oracle",
@@ -67,16 +73,64 @@ def standing(events: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=STANDING)
 
 
-def _after_undos(events: pa.Table) -> list[dict[str, Any]]:
-    """Score and class events that hold, by (time, event)."""
-    once = {event["event"]: event for event in events.sort_by([("time", "descending")]).to_pylist()}
-    ordered = sorted(once.values(), key=lambda event: (event["time"], event["event"]))
-    undone, held = set(), []
-    for event in reversed(ordered):
-        if event["event"] in undone:
-            continue
-        if event["kind"] == "undo":
-            undone.add(event["undoes"])
-        else:
-            held.append(event)
-    return held[::-1]
+def latest_scores(held: Iterable[Event]) -> dict[str, dict[str, int]]:
+    """Each person's scores that hold: person -> galaxy -> score.
+
+    Parameters
+    ----------
+    held : iterable of dict
+        Events as `holding` returns them. The oracle is no person.
+    """
+    scores: dict[str, dict[str, int]] = defaultdict(dict)
+    for event in held:
+        if event["source"] != ORACLE and event["kind"] == "score":
+            scores[event["who"]][event["galaxy_id"]] = event["score"]
+    return scores
+
+
+def holding(events: Iterable[Event]) -> list[Event]:
+    """Score and class events that no undo takes back, each once, by (time, event).
+
+    Parameters
+    ----------
+    events : iterable of dict
+        Rows of `storage.label_events.EVENTS`, in any order; of those with one id the earliest counts.
+    """
+    once: dict[str, Event] = {}
+    for event in sorted(events, key=when):
+        once.setdefault(event["event"], event)
+    back = taken_back(once.values())
+    return [event for event in once.values() if event["kind"] != "undo" and event["event"] not in back]
+
+
+def when(event: Event) -> tuple[datetime, str]:
+    """What events are ordered by: the time at which something was said, then the event's id."""
+    return event["time"], event["event"]
+
+
+def taken_back(events: Iterable[Event]) -> set[str]:
+    """Ids of the events that an undo takes back which is not taken back itself.
+
+    An undo takes back the event that it names, also where the clocks put it before that event: a person can only name
+    what is there. An undo may name another undo; what that took back then holds again. Undos that name each other in a
+    circle, which only files made by hand can hold, take nothing else back.
+
+    Parameters
+    ----------
+    events : iterable of dict
+        `event`, `kind` and `undoes` of each, in any order.
+    """
+    names = {event["event"]: event["undoes"] for event in events if event["kind"] == "undo"}
+    named_by = Counter(names.values())
+    # an undo is decided once all those that name it are
+    decided = [undo for undo in names if not named_by[undo]]
+    back: set[str] = set()
+    while decided:
+        undo = decided.pop()
+        target = names[undo]
+        if undo not in back:
+            back.add(target)
+        named_by[target] -= 1
+        if target in names and not named_by[target]:
+            decided.append(target)
+    return back

@@ -1,13 +1,14 @@
 """The Bayesian Gaussian mixture that finds the clusters (paper 6.1).
 
-Belongs here: fitting it, keeping it as arrays and applying it to new galaxies. Does not belong here: what the clusters
-mean (`clusters`).
+Belongs here: fitting it, applying it to new galaxies, and keeping it as a table. Does not belong here: what the
+clusters mean (`clusters`).
 """
 
 import logging
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from galaxy_assets.science.variational import fit_starts
 from galaxy_assets.settings.structure import Mixture
@@ -59,14 +60,37 @@ class MixtureModel:
 def fit(features: np.ndarray, settings: Mixture, *, single: bool = True) -> MixtureModel:
     """Fit by variational inference with a Dirichlet-process prior on the weights and full covariances (`variational`).
 
+    The number of components is an upper limit, and no more than the number of galaxies. The start with the highest
+    lower bound is kept. A fit that does not converge is logged and recorded, not hidden.
+
     Parameters
     ----------
-    features : (N, D) float.
-    single : begin in float32, see `variational.fit_starts`; what has converged, and the labels, are those of float64.
+    features : ndarray of shape (N, D)
+        Principal components.
+    settings : Mixture
+        Of the survey.
+    single : bool
+        Begin in float32, see `variational.fit_starts`; what has converged, and the labels, are those of float64.
 
-    The number of components is an upper limit, and no more than the number of galaxies. The start with the highest
-    lower bound is kept. A fit that does not converge is logged and recorded, not hidden. Raises ValueError for fewer
-    than two galaxies.
+    Returns
+    -------
+    model : MixtureModel
+
+    Raises
+    ------
+    ValueError
+        For fewer than two galaxies.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.mixture import fit
+    >>> from galaxy_assets.settings.structure import Mixture
+    >>> features = np.random.default_rng(0).normal(size=(200, 2))
+    >>> features[150:] += 20
+    >>> model = fit(features, Mixture(components=2, n_init=1))
+    >>> np.bincount(model.probabilities(features).argmax(axis=1)).tolist()
+    [150, 50]
     """
     if len(features) < 2:
         raise ValueError(f"a mixture needs at least two galaxies, got {len(features)}; is the clean set empty?")
@@ -89,4 +113,57 @@ def fit(features: np.ndarray, settings: Mixture, *, single: bool = True) -> Mixt
         lower_bound=best.lower_bound,
         converged=best.converged,
         iterations=best.iterations,
+    )
+
+
+def model_to_table(model: MixtureModel, init: str, unsure: float) -> pa.Table:
+    """`cluster_model`: a row per component.
+
+    Parameters
+    ----------
+    model : MixtureModel
+        What was fitted.
+    init : str
+        Start weights of the features that it was fitted to.
+    unsure : float
+        Share of the fitted galaxies of which no membership probability reaches one half.
+
+    Returns
+    -------
+    pyarrow.Table
+        init, cluster, weight, log_weight, mean (list of D), precision_cholesky (list of D x D), degrees_of_freedom,
+        mean_precision; and the same in every row: lower_bound, unsure, converged, iterations.
+    """
+    k = len(model.weights)
+    return pa.table(
+        {
+            "init": [init] * k,
+            "cluster": pa.array(range(k), pa.int32()),
+            "weight": model.weights,
+            "log_weight": model.log_weights,
+            "mean": list(model.means),
+            "precision_cholesky": list(model.precisions_cholesky.reshape(k, -1)),
+            "degrees_of_freedom": model.degrees_of_freedom,
+            "mean_precision": model.mean_precision,
+            "lower_bound": [model.lower_bound] * k,
+            "unsure": [unsure] * k,
+            "converged": [model.converged] * k,
+            "iterations": pa.array([model.iterations] * k, pa.int32()),
+        }
+    )
+
+
+def table_to_model(table: pa.Table) -> MixtureModel:
+    """The model that the rows of `cluster_model` hold."""
+    means, cholesky = (np.stack(table[n].to_numpy(zero_copy_only=False)) for n in ("mean", "precision_cholesky"))
+    return MixtureModel(
+        weights=table["weight"].to_numpy(),
+        log_weights=table["log_weight"].to_numpy(),
+        means=means,
+        precisions_cholesky=cholesky.reshape(len(means), means.shape[1], means.shape[1]),
+        degrees_of_freedom=table["degrees_of_freedom"].to_numpy(),
+        mean_precision=table["mean_precision"].to_numpy(),
+        lower_bound=table["lower_bound"][0].as_py(),
+        converged=table["converged"][0].as_py(),
+        iterations=table["iterations"][0].as_py(),
     )

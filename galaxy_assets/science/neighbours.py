@@ -3,7 +3,7 @@
 Belongs here: Euclidean neighbours and what is read off them. Does not belong here: choosing classes or queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -23,6 +23,15 @@ def knn_accuracies(
 
     Returns (splits,) float64. Raises ValueError where a class has fewer than two members, the training part fewer
     galaxies than `neighbours`, or a feature is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.neighbours import knn_accuracies
+    >>> labels = np.repeat(["spiral", "smooth"], 30)
+    >>> features = np.random.default_rng(0).normal(size=(60, 3)) + 9 * (labels == "spiral")[:, None]
+    >>> knn_accuracies(features, labels, neighbours=5, splits=3, test_fraction=0.25, seed=0).tolist()
+    [1.0, 1.0, 1.0]
     """
     from sklearn.model_selection import train_test_split
 
@@ -141,6 +150,17 @@ class SimilaritySearch:
 
         Returns rows (K,) int64, distances (K,) float64 and, for each, which example it is nearest to (K,) int64. Raises
         ValueError without examples, or where they have another D than the features.
+
+        Examples
+        --------
+        The galaxies most like the first, which is left out:
+
+        >>> import numpy as np
+        >>> from galaxy_assets.science.neighbours import SimilaritySearch
+        >>> features, ids = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [9.0, 9.0]]), np.array(["a", "b", "c", "d"])
+        >>> rows, distances, nearest_to = SimilaritySearch(features, ids).most_similar(features[:1], 2, leave_out=[0])
+        >>> [str(galaxy) for galaxy in ids[rows]], distances.tolist()
+        (['c', 'b'], [1.0, 5.0])
         """
         if neighbours < 1 or not len(examples) or examples.shape[1] != self.features.shape[1]:
             raise ValueError(
@@ -193,6 +213,45 @@ def most_similar(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One search of features (N, D) with ids (N,): see `SimilaritySearch.most_similar`, which serves many faster."""
     return SimilaritySearch(features, ids).most_similar(examples, neighbours, leave_out)
+
+
+def most_similar_in_turn(
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
+    examples: np.ndarray,
+    neighbours: int,
+    leave_out: Collection[str] = (),
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`most_similar` of galaxies that come block by block, such as batches read from disk: memory is that of one.
+
+    Parameters
+    ----------
+    blocks : iterable of (ids, features)
+        Ids (n,) str, and features (n, D) float of the same galaxies.
+    examples : numpy.ndarray
+        (Q, D) float; between examples at the same distance the first counts.
+    neighbours : int
+        How many to return.
+    leave_out : collection of str
+        Ids that are no answer.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Ids (K,) str, distances (K,) float64 and, for each, which example it is nearest to (K,) int64, nearest first.
+
+    Raises
+    ------
+    ValueError
+        Without examples, or where they have another D than the features.
+    """
+    best: list[tuple[float, str, int]] = []
+    for ids, features in blocks:
+        own = np.flatnonzero(np.isin(ids, list(leave_out)))
+        rows, distances, nearest = most_similar(features, ids, examples, neighbours, own)
+        best += zip(distances.tolist(), ids[rows].tolist(), nearest.tolist(), strict=True)
+        best = sorted(best)[:neighbours]
+    distances, ids, nearest = ([answer[i] for answer in best] for i in range(3))
+    return np.array(ids, object), np.array(distances, float), np.array(nearest, np.int64)
 
 
 def _distances(features: np.ndarray, examples: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Principal components of the representations (paper 4.2).
 
-Belongs here: fitting, and applying a model kept as arrays. Does not belong here: the mixture or the map made from them.
+Belongs here: fitting, applying a model, and keeping it as a table. Does not belong here: the mixture or the map made
+from them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,22 +28,50 @@ class PcaModel:
         return np.sqrt(self.explained_variance.astype(np.float64))
 
     def transform(self, features: np.ndarray) -> np.ndarray:
-        """Project features (N, D) to (N, K) float32."""
+        """Project features (N, D) to (N, K) float32.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from galaxy_assets.science.pca import fit
+        >>> model = fit(np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]), variance=0.95)
+        >>> abs(model.transform(np.array([[2.0, 7.0], [4.0, 0.0]]))).tolist()
+        [[0.0], [2.0]]
+        """
         return ((features - self.mean) @ self.components.T).astype(np.float32)
 
 
 def fit(features: np.ndarray | Iterable[np.ndarray], variance: float) -> PcaModel:
-    """Keep the fewest components that explain more than `variance` of the total, as scikit-learn's PCA without scaling.
-
-    Parameters
-    ----------
-    features : (N, D) float, or blocks of it that come one after the other, such as batches read from disk.
-    variance : share in (0, 1].
+    """Keep the fewest components that explain more than a share of the variance, as scikit-learn's PCA without scaling.
 
     Products of float32 features are summed in float64 over blocks of 4096, which keeps variances to 1e-6, where the one
     float32 product of scikit-learn loses the last components; less than one block is multiplied in float64. Memory
-    beyond the features is of the order of D x D. Raises ValueError for fewer than two galaxies or for features that are
-    all equal.
+    beyond the features is of the order of D x D.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D), or iterable of such blocks
+        Blocks come one after the other, such as batches read from disk.
+    variance : float
+        Share in (0, 1].
+
+    Returns
+    -------
+    model : PcaModel
+
+    Raises
+    ------
+    ValueError
+        For fewer than two galaxies, or features that are all equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.pca import fit
+    >>> features = np.random.default_rng(0).normal(size=(1000, 4)) * [10, 5, 0.1, 0.1]
+    >>> model = fit(features, variance=0.95)
+    >>> len(model.components), model.transform(features).shape
+    (2, (1000, 2))
     """
     n, collapsed = 0, True
     first, shift, total, products = np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 0))
@@ -79,8 +108,36 @@ def _blocks(features: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]
             yield part[begin : begin + _BLOCK]
 
 
+def model_to_table(model: PcaModel, init: str) -> pa.Table:
+    """`pca_model`: a row for the mean and then one for each component.
+
+    Parameters
+    ----------
+    model : PcaModel
+        What was fitted.
+    init : str
+        Start weights of the features that it was fitted to.
+
+    Returns
+    -------
+    pyarrow.Table
+        init, component (null for the mean), explained_variance, explained_variance_ratio, vector (float32[D]).
+    """
+    k = len(model.components)
+    vectors = np.vstack([model.mean, model.components]).astype(np.float32)
+    return pa.table(
+        {
+            "init": [init] * (k + 1),
+            "component": pa.array([None, *range(k)], pa.int32()),
+            "explained_variance": pa.array([None, *model.explained_variance.tolist()], pa.float32()),
+            "explained_variance_ratio": pa.array([None, *model.explained_variance_ratio.tolist()], pa.float32()),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
+        }
+    )
+
+
 def table_to_model(table: pa.Table) -> PcaModel:
-    """The model that the rows of `pca_model` hold: the mean, then each component."""
+    """The model that the rows of `pca_model` hold."""
     vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
     explained = (table[name].to_numpy()[1:] for name in ("explained_variance", "explained_variance_ratio"))
     return PcaModel(vectors[0], vectors[1:], *explained)

@@ -1,6 +1,7 @@
 """UMAP, for looking only: clusters, rankings and searches read the principal components (paper 3.2, 4.2).
 
-Belongs here: fitting a map, and placing galaxies on a fitted one. Does not belong here: what is drawn on it.
+Belongs here: fitting a map, placing galaxies on a fitted one, and keeping it as a table. Does not belong here: what is
+drawn on it.
 """
 
 import hashlib
@@ -87,8 +88,31 @@ class FittedMap:
 
 
 def fit_map(features: np.ndarray, keys: np.ndarray, settings: Umap) -> FittedMap:
-    """Fit a map to features (N, D) of galaxies with keys (N,); the reference is all of them, or a seeded sample of
-    20,000."""
+    """Fit a map to a survey's features.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+        Embeddings.
+    keys : ndarray of shape (N,)
+        `feature_keys` of the features, by which a galaxy that was fitted keeps its place.
+    settings : Umap
+        Of the survey.
+
+    Returns
+    -------
+    fitted : FittedMap
+        Its reference is all galaxies, or a seeded sample of 20,000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.projection import feature_keys, fit_map
+    >>> from galaxy_assets.settings.structure import Umap
+    >>> features = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    >>> fit_map(features, feature_keys(features), Umap(n_neighbors=5)).xy.shape
+    (40, 2)
+    """
     n = len(features)
     reference = np.arange(n)
     if n > _REFERENCE:
@@ -128,23 +152,23 @@ def feature_keys(features: np.ndarray) -> np.ndarray:
     return np.frombuffer(digests, np.int64)
 
 
-def map_to_table(fitted: FittedMap) -> pa.Table:
+def model_to_table(model: FittedMap) -> pa.Table:
     """x, y, features_key and, for the reference, vector; a row per fitted galaxy."""
-    rows = np.full(len(fitted.xy), -1)
-    rows[fitted.reference] = np.arange(len(fitted.reference))
-    flat = pa.array(np.ascontiguousarray(fitted.features, np.float32).reshape(-1))
-    vectors = pa.FixedSizeListArray.from_arrays(flat, fitted.features.shape[1])
+    rows = np.full(len(model.xy), -1)
+    rows[model.reference] = np.arange(len(model.reference))
+    flat = pa.array(np.ascontiguousarray(model.features, np.float32).reshape(-1))
+    vectors = pa.FixedSizeListArray.from_arrays(flat, model.features.shape[1])
     return pa.table(
         {
-            "x": fitted.xy[:, 0],
-            "y": fitted.xy[:, 1],
-            "features_key": fitted.keys,
+            "x": model.xy[:, 0],
+            "y": model.xy[:, 1],
+            "features_key": model.keys,
             "vector": vectors.take(pa.array(rows, mask=rows < 0)),
         }
     )
 
 
-def table_to_map(table: pa.Table) -> FittedMap:
+def table_to_model(table: pa.Table) -> FittedMap:
     """The map that the rows of a `umap_model` or `artefact_umap_model` hold."""
     kept = table["vector"].is_valid()
     reference = np.flatnonzero(kept.to_numpy(zero_copy_only=False))

@@ -196,6 +196,17 @@ def normalise(table: pa.Table, campaign: str) -> pa.Table:
     the probability of having been asked; dividing by the sum over the question's answers undoes that.
 
     Raises VotesError, which names the columns, if columns are missing or hold something else than votes.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.votes import delivered_columns, normalise
+    >>> delivered = {name: ["J1"] if i == 0 else [0] for i, name in enumerate(delivered_columns("5"))}
+    >>> delivered |= {"smooth-or-featured_total-votes": [4], "smooth-or-featured_smooth": [3]}
+    >>> delivered |= {"smooth-or-featured_smooth_fraction": [0.75]}
+    >>> table = normalise(pa.table(delivered), "5")
+    >>> table["total_votes"].to_pylist(), table["smooth-or-featured_smooth_fraction"].to_pylist()
+    ([4], [0.75])
     """
     import pandas as pd
 
@@ -304,6 +315,15 @@ def evaluation_class(table: pa.Table, evaluation: Evaluation) -> pa.Table:
     left out and counted in the log. No sampling is done here.
 
     Returns a table with `galaxy_id` and `evaluation_class` (string), members only, in the order of `table`.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.votes import evaluation_class
+    >>> from galaxy_assets.settings.evaluation import Evaluation, EvaluationClass
+    >>> wanted = Evaluation(classes=(EvaluationClass(name="radio double", labels=("FR1", "FR2")),))
+    >>> evaluation_class(pa.table({"galaxy_id": ["a", "b"], "label": ["FR2", "unsure"]}), wanted).to_pylist()
+    [{'galaxy_id': 'a', 'evaluation_class': 'radio double'}]
     """
     import pyarrow.compute as pc
 

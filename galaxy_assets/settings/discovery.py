@@ -3,11 +3,12 @@
 Belongs here: settings of the ranking and of the similarity search. Does not belong here: either search.
 """
 
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from galaxy_assets.settings.base import Settings
+from galaxy_assets import plugins
+from galaxy_assets.settings.base import PluginName, Settings
 
 
 class Anomaly(Settings):
@@ -23,11 +24,18 @@ class Anomaly(Settings):
     per_round: int = Field(default=10, description="galaxies scored between two fits")
     budget: int = Field(default=200, description="galaxies scored in all")
     trade_off: float = Field(default=0.5, description="of expected improvement, which the published learner asks by")
-    learner: Literal["published", "corrected"] = Field(
+    learner: Annotated[str, PluginName("learners")] = Field(
         default="corrected",
         description="`published`; or `corrected`: half-standardised components, a fixed kernel, the strangest until "
-        "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md)",
+        "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md); or "
+        "another package's",
     )
+
+    @field_validator("learner")
+    @classmethod
+    def _registered_learner(cls, value: str) -> str:
+        plugins.find("learners", value)
+        return value
 
 
 class Similarity(Settings):

@@ -25,7 +25,9 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.deliveries.label_files import GivenLabel, ZooniverseAnswers, read_answers, read_label_file
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import data_version
 from galaxy_assets.storage.tables import write_table
 
 EVENTS = pa.schema(
@@ -116,18 +118,41 @@ class LabelLog:
             else table.filter(pc.less_equal(table["recorded"], pa.scalar(until, EVENTS.field("recorded").type)))
         )
 
-    def undo(self, event: str, who: str, note: str | None = None, source: str = "cli") -> str:
-        """Take back an event, also an undo; returns the id of the new event. Raises ValueError for an unknown id."""
+    def undo(self, event: str, who: str, note: str | None = None, source: str = "cli") -> dict[str, Any]:
+        """Take back an event, also an undo, by another event.
+
+        Parameters
+        ----------
+        event : str
+            Id of the event to be taken back.
+        who : str
+            The person who takes it back.
+        note : str, optional
+            Why.
+        source : str
+            One of SOURCES.
+
+        Returns
+        -------
+        dict
+            The new event, `event` its id.
+
+        Raises
+        ------
+        ValueError
+            For an id that the log does not have.
+        """
         import pyarrow.compute as pc
 
         table = self.read()
         found = table.filter(pc.equal(table["event"], event)).to_pylist()
         if not found:
             raise ValueError(f"no event {event} in {self.events}; `galaxy-assets labels list` shows them")
-        # an undo holds for what comes before it, also where clocks disagree
+        # where the other clock is ahead: lists then show it after what it takes back
         time = max(datetime.now(UTC), found[0]["time"] + timedelta(microseconds=1))
         row = {"kind": "undo", "undoes": event, "galaxy_id": found[0]["galaxy_id"], "time": time}
-        return self.append([{**row, "who": who, "note": note, "source": source}])[0]
+        row |= {"who": who, "note": note, "source": source}
+        return {**row, "event": self.append([row])[0]}
 
     def import_csv(
         self,
@@ -236,6 +261,22 @@ def known_galaxies(layout: Layout, survey: str) -> set[str] | None:
     if not files:
         return None
     return {galaxy for file in files for galaxy in pq.read_table(file, columns=["galaxy_id"])["galaxy_id"].to_pylist()}
+
+
+def seen(layout: Layout, survey: Survey) -> dict[str, str | None]:
+    """What a person who scores a survey's galaxies now has before them.
+
+    Returns
+    -------
+    dict
+        `ranking_seen` and `model_seen`: the data versions of `anomaly_ranking` and of the main start weights'
+        `pca_model`, None where there is no such table.
+    """
+    model = layout.table(survey.name, "pca_model", survey.main_start_weights)
+    return {
+        "ranking_seen": data_version(layout.table(survey.name, "anomaly_ranking")),
+        "model_seen": data_version(model),
+    }
 
 
 def _validated(row: Mapping[str, Any], number: int, now: datetime) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Tables of the lake: Parquet files that are whole or absent, and what identifies their content.
 
-Belongs here: reading, writing and fingerprinting one table. Does not belong here: which table goes where
-(`layout`), how Dagster passes tables between assets (`io_manager`).
+Belongs here: reading, writing and fingerprinting one table, and finding galaxies in one. Does not belong here: which
+table goes where (`layout`), how Dagster passes tables between assets (`io_manager`).
 """
 
 import hashlib
@@ -84,6 +84,76 @@ def beside(table: pa.Table, other: pa.Table, names: Sequence[str] | None = None)
     for name in other.column_names if names is None else names:
         table = table.append_column(name, other[name])
     return table
+
+
+class UnknownGalaxies(ValueError):
+    """Galaxies that a table does not have: `galaxies`, their ids."""
+
+    def __init__(self, message: str, galaxies: Sequence[str]):
+        super().__init__(message)
+        self.galaxies = list(galaxies)
+
+
+def places(ids: pa.Array | pa.ChunkedArray, galaxies: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Where galaxies stand among ids.
+
+    Parameters
+    ----------
+    ids : pyarrow.Array or pyarrow.ChunkedArray
+        Ids (N,) to be looked through.
+    galaxies : pyarrow.Array or pyarrow.ChunkedArray
+        Ids (n,) to be found, each as often as you like.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) int64: the place of the first such id, -1 where there is none.
+    """
+    import pyarrow.compute as pc
+
+    # looked up in what is wanted: a table of all ids would be built for each call
+    galaxies = galaxies.cast(ids.type)  # none at all may have no type
+    wanted = pc.unique(galaxies)
+    which = pc.index_in(ids, value_set=wanted).fill_null(-1).to_numpy()
+    found = np.flatnonzero(which >= 0)[::-1]  # backwards: of several the first is written last
+    first = np.full(len(wanted), -1, np.int64)
+    first[which[found]] = found
+    return first[pc.index_in(galaxies, value_set=wanted).to_numpy()]
+
+
+def rows_of(table: pa.Table, galaxies: pa.Table | Sequence[str], name: str = "cutouts") -> np.ndarray:
+    """Rows of a table that hold the galaxies of another, in its order; of the ledger `cutouts` also rows of the pixels.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With a column `galaxy_id`.
+    galaxies : pyarrow.Table or sequence of str
+        A table with a column `galaxy_id`, or ids.
+    name : str
+        What `table` is called in the message of an error.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N,) int64, a row for each of the galaxies.
+
+    Raises
+    ------
+    UnknownGalaxies
+        Where the table lacks one of them.
+    """
+    asked = pa.array(galaxies, pa.string()) if isinstance(galaxies, Sequence) else galaxies["galaxy_id"]
+    rows = places(table["galaxy_id"], asked)
+    if (rows < 0).any():
+        unknown = list(dict.fromkeys(asked.filter(pa.array(rows < 0)).to_pylist()))
+        some = ", ".join(map(str, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+        raise UnknownGalaxies(
+            f"{len(unknown)} galaxies ({some}) are not in the table `{name}`, which is newer; "
+            "run the survey, or materialise clean_galaxies and what follows it",
+            unknown,
+        )
+    return rows
 
 
 @dataclass(frozen=True)

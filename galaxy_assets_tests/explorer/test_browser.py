@@ -301,7 +301,7 @@ def test_one_galaxy_shows_what_is_known_and_leads_on(page, explored):
 
 
 def test_more_like_several_is_by_the_nearest_of_them(page, explored):
-    from galaxy_assets.explorer.neighbours import like
+    from galaxy_assets.lake.similar import nearest, open_survey
 
     open_page(page, explored, by="rank")
     cards = page.locator(f"{GALLERY} .ga-card")
@@ -311,7 +311,7 @@ def test_more_like_several_is_by_the_nearest_of_them(page, explored):
     chosen = [cards.nth(i).get_attribute("data-galaxy") for i in (0, 2)]
     page.get_by_role("button", name="More like these").click()
     page.wait_for_function("document.querySelector('.ga-count').textContent.includes('most like 2 galaxies')")
-    near = like(Layout(explored.root), explored.survey, "imagenet", chosen, 3)
+    near = nearest(*open_survey(explored.survey, explored.root), "imagenet", chosen, 3)
     assert [cards.nth(i).get_attribute("data-galaxy") for i in range(5)] == [*chosen, *near.ids]
 
 
@@ -349,11 +349,12 @@ def test_a_box_is_drawn_previewed_and_saved_as_the_rule(page, explored):
     page.get_by_role("tab", name="Artefacts").click()
     page.get_by_role("button", name="Save the rule").click()
     page.wait_for_selector("text=Saved as version")
-    from galaxy_assets.explorer.regions import map_digest, read_regions
+    from galaxy_assets.explorer.regions import read_regions
+    from galaxy_assets.storage.artefact_review import drawn_on
 
     regions = read_regions(layout, explored.survey)
     view = View(OpenLake(layout), explored.survey, "pretrained features")
-    assert int(regions[-1].holds(view.x, view.y).sum()) == n and map_digest(layout, explored.survey)
+    assert int(regions[-1].holds(view.x, view.y).sum()) == n and drawn_on(layout, explored.survey)
     page.get_by_role("button", name="Back to the proposal").click()
     page.wait_for_selector("text=In force: the proposal")
     assert not layout.artefact_review(explored.survey).exists()

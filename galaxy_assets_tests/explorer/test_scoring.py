@@ -3,26 +3,32 @@ neighbours."""
 
 import os
 import time
+import uuid
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from galaxy_assets.explorer import neighbours, rankings, regions, worksheet
+from galaxy_assets.explorer import rankings, regions, worksheet
 from galaxy_assets.explorer.export_page import write
 from galaxy_assets.explorer.scoring import Labels, Queue, queue_rows
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
-from galaxy_assets.lake.similar import similar
+from galaxy_assets.lake import similar
 from galaxy_assets.science.artefacts import Region, read_review
 from galaxy_assets.science.labels import standing
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.explorer.small_lake import NAME, N, write_ranking, write_small_lake
+from galaxy_assets_tests.science.test_labels import histories
 
 
 @pytest.fixture
@@ -65,6 +71,42 @@ def test_events_of_other_processes_are_seen(layout, survey):
     )
     assert labels.refresh() and labels.generation > generation and labels.scores_by("ann") == {"g05": 2}
     assert labels.last_by("ann") is None, "the page takes back what was said on the page"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(histories().filter(bool), st.randoms())
+def test_the_page_and_the_ranking_know_the_same_scores(tmp_path, survey, events, random):
+    layout = Layout(tmp_path / uuid.uuid4().hex)
+    random.shuffle(events)
+    for start in range(0, len(events), 5):  # some files, of which each holds earlier and later events
+        rows = [{name: value for name, value in e.items() if name != "recorded"} for e in events[start : start + 5]]
+        LabelLog(layout.labels(NAME)).append(rows)
+    labels = Labels(layout, survey)
+    own = [labels.scores_by(who) for who in ("ann", "ben", "cat")]
+    for row in standing(labels.log.read()).to_pylist():
+        said = [scores[row["galaxy_id"]] for scores in own if row["galaxy_id"] in scores]
+        assert len(said) == row["n_people"] and (not said or np.mean(sorted(said)) == row["score"])
+    assert {g for scores in own for g in scores} <= set(standing(labels.log.read())["galaxy_id"].to_pylist())
+
+
+def test_an_undo_of_a_slow_clock_counts_on_the_page_and_in_the_ranking(layout, survey):
+    log = LabelLog(layout.labels(NAME))
+    (said,) = log.append([{"who": "ann", "kind": "score", "galaxy_id": "g05", "score": 2, "source": "explorer"}])
+    slow = datetime.now(UTC) - timedelta(hours=1)
+    undo = {"who": "ann", "kind": "undo", "undoes": said, "galaxy_id": "g05", "source": "explorer", "time": slow}
+    log.append([undo])
+    labels = Labels(layout, survey)
+    assert labels.scores_by("ann") == {} and labels.last_by("ann") is None and standing(log.read()).num_rows == 0
+
+
+def test_what_was_just_said_is_what_the_log_holds(layout, survey):
+    labels = Labels(layout, survey)
+    first = labels.say("ann", "g01", 4)
+    labels.say("ann", "g01", 2)
+    labels.undo("ann", first)
+    again = Labels(layout, survey)
+    assert [(e["event"], e["undone"]) for e in labels.of("g01")] == [(e["event"], e["undone"]) for e in again.of("g01")]
+    assert [e["time"] for e in labels.of("g01")] == [e["time"] for e in again.of("g01")]
 
 
 def test_many_scores_are_compacted_and_none_is_lost(layout, survey):
@@ -154,22 +196,26 @@ def test_boxes_are_previewed_and_saved_as_a_versioned_review(layout):
     first = regions.save(layout, NAME, [box])
     second = regions.save(layout, NAME, [box, Region(2, 57.5, -1, 60, 1, 0, 0, 0.0, "drawn by ann", "rejected")])
     assert first.exists() and second.exists() and first != second
-    (read,) = read_review(layout.artefact_review(NAME), regions.map_digest(layout, NAME))
+    (read,) = read_review(layout.artefact_review(NAME), drawn_on(layout, NAME))
     assert (read.x0, read.y0, read.x1, read.y1) == (-0.5, -1.0, 3.0, 1.0)
     assert [r.region for r in regions.read_regions(layout, NAME)] == [1]
     regions.withdraw(layout, NAME)
     assert regions.read_regions(layout, NAME) == [] and first.exists()
 
 
-def test_neighbours_in_blocks_are_those_of_the_search(layout, monkeypatch):
-    monkeypatch.setattr(neighbours, "_BLOCK", 7)
-    for asked in (["g20"], ["g03", "g41"]):
-        near = neighbours.like(layout, NAME, "imagenet", asked, 6)
-        table = similar(NAME, ids=asked, neighbours=6, root=layout.root)
+def test_a_search_in_blocks_is_the_search_of_all(layout, survey, monkeypatch):
+    for asked in (["g20"], ["g03", "g41"], ["g41", "g03", "g41"]):
+        monkeypatch.setattr(similar, "_BLOCK", 7)
+        near = similar.nearest(layout, survey, "imagenet", asked, 6)
+        monkeypatch.setattr(similar, "_BLOCK", 100)
+        assert near == similar.nearest(layout, survey, "imagenet", asked, 6)
+        table = similar.similar(NAME, ids=asked, neighbours=6, root=layout.root)
         assert near.ids == table["neighbour_id"].to_pylist() and near.distances == table["distance"].to_pylist()
         assert near.examples == table["query_id"].to_pylist()
-    with pytest.raises(ValueError, match="g59: no clean galaxy"):
-        neighbours.like(layout, NAME, "imagenet", ["g59"], 3)
+    with pytest.raises(ValueError, match="g59 is no clean galaxy of small: removed by the rule 'blank'"):
+        similar.nearest(layout, survey, "imagenet", ["g59"], 3)
+    with pytest.raises(FileNotFoundError, match="no pca_features of random start weights"):
+        similar.nearest(layout, survey, "random", ["g20"], 3)
 
 
 def test_exports_hold_what_is_shown_in_its_order(layout, survey, tmp_path):

@@ -3,8 +3,6 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from galaxy_assets.explorer import view as views
 from galaxy_assets.explorer.view import CATEGORIES, PRETRAINED, OpenLake, View, coloured
@@ -105,19 +103,6 @@ def test_order_has_ties_in_the_order_of_the_map_and_nothing_last(view):
     assert view.ordered(rows, "score", True).tolist() == [1, 2, 3, 40]
     assert view.ordered(rows, "cluster", False).tolist() == [3, 1, 2, 40]
     assert view.ordered(rows, "total_votes", False).tolist() == [2, 40, 3, 1]
-
-
-@given(st.lists(st.tuples(st.floats(-5, 60), st.floats(-5, 15)), min_size=3, max_size=9))
-def test_inside_is_the_even_odd_rule(view, corners):
-    polygon = np.array(corners)
-    held = set(view.inside(polygon).tolist())
-    for row in range(0, len(view), 7):
-        x, y = float(view.x[row]), float(view.y[row])
-        crossings = 0
-        for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
-            if (y0 > y) != (y1 > y) and x < (x1 - x0) * (y - y0) / (y1 - y0) + x0:
-                crossings += 1
-        assert (row in held) == (crossings % 2 == 1)
 
 
 def test_colours_are_names_or_bins_and_say_what_has_no_value():

@@ -35,7 +35,7 @@ SEEN = {"g001": 0, "g002": 1, "g050": 0, "g095": 5}
 @pytest.mark.parametrize("learner", ["corrected", "published"])
 def test_the_table_scores_as_the_model_does(learner):
     fitted = model(SEEN, learner)
-    kept = table_to_model(model_to_table(fitted), 0)
+    kept = table_to_model(model_to_table(fitted), learner, 0)
     assert kept.labelled_ids == fitted.labelled_ids == tuple(SEEN)
     for one, other in zip(kept.score(FEATURES), fitted.score(FEATURES), strict=True):
         assert one is not None and np.array_equal(one, other)
@@ -52,8 +52,8 @@ def test_what_is_like_the_anomaly_comes_first_and_unknown_galaxies_do_no_harm():
 @pytest.mark.parametrize("scores", [{}, {"g001": 3.0, "g002": 3.0}])
 def test_before_scores_differ_the_strangest_come_first(scores):
     fitted = model(scores)
-    assert fitted.process is None
-    score, std = table_to_model(model_to_table(fitted), 0).score(FEATURES)
+    assert fitted.predictor is None
+    score, std = table_to_model(model_to_table(fitted), "corrected", 0).score(FEATURES)
     assert std is None and np.array_equal(score, fitted.score(FEATURES)[0])
     assert set(np.argsort(-score)[:5]) == set(range(95, 100))
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.science.labels import STANDING, standing
+from galaxy_assets.science.labels import STANDING, standing, taken_back
 from galaxy_assets.storage.label_events import EVENTS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,20 +51,32 @@ def test_an_undo_brings_back_what_was_said_before_and_the_oracle_when_nothing_wa
     assert holds(second, undo) == [] and standing(EVENTS.empty_table()).schema == STANDING
 
 
-def test_an_undo_does_not_concern_what_was_said_after_it():
-    assert [row["score"] for row in holds(event(0, "undo", undoes="e004"), event(4, score=3))] == [3.0]
+def test_an_undo_takes_back_what_it_names_whatever_the_clocks_say():
+    undo, score, redo = event(0, "undo", undoes="e004"), event(4, score=3), event(1, "undo", undoes="e000")
+    assert holds(undo, score) == []
+    assert [row["score"] for row in holds(undo, score, redo)] == [3.0]
+    assert [row["score"] for row in holds(undo, score, event(9, "undo", undoes="e000"))] == [3.0]
+
+
+def test_undos_that_name_each_other_take_nothing_else_back():
+    circle = [event(1, "undo", undoes="e002"), event(2, "undo", undoes="e001"), event(3, "undo", undoes="e003")]
+    assert [row["score"] for row in holds(event(0, score=3), *circle)] == [3.0]
+    assert taken_back([*circle, event(4, "undo", undoes="e001")]) == {"e001"}
 
 
 @st.composite
-def histories(draw) -> list[dict]:
-    """Up to 25 events of three people and the oracle about three galaxies, in which undos point anywhere before."""
+def histories(draw, clocks_agree: bool = False) -> list[dict]:
+    """Up to 25 events of three people and the oracle about three galaxies, in which an undo names any event that was
+    there; unless the clocks agree, it may be dated before it."""
     events: list[dict] = []
     for number in range(draw(st.integers(0, 25))):
         galaxy, who = draw(st.sampled_from("ghi")), draw(st.sampled_from(["ann", "ben", "cat"]))
         kind = draw(st.sampled_from(["score", "score", "class", "undo", "oracle"]))
         if kind == "undo" and events:
             target = draw(st.sampled_from(events))
-            events.append(event(number, "undo", undoes=target["event"], galaxy_id=target["galaxy_id"], who=who))
+            undo = event(number, "undo", undoes=target["event"], galaxy_id=target["galaxy_id"], who=who)
+            early = 0 if clocks_agree else draw(st.integers(0, 30))
+            events.append(undo | {"time": undo["time"] - timedelta(seconds=early)})
         elif kind == "class":
             events.append(event(number, "class", label=draw(st.sampled_from("ab")), galaxy_id=galaxy, who=who))
         else:

@@ -91,3 +91,15 @@ def test_fewer_galaxies_than_components_and_no_convergence_are_recorded():
     hard = np.random.default_rng(0).normal(size=(200, 5))
     model = mixture.fit(hard, Mixture(components=6, n_init=1, max_iter=1))
     assert not model.converged and model.iterations == 1
+
+
+def test_the_model_comes_back_from_its_table():
+    features, _ = make_blobs(80, 3, random_state=0)
+    model = mixture.fit(features, Mixture(components=4))
+    table = mixture.model_to_table(model, "imagenet", 0.25)
+    assert table["cluster"].to_pylist() == [0, 1, 2, 3] and set(table["unsure"].to_pylist()) == {0.25}
+    again = mixture.table_to_model(table)
+    # the arrays lie otherwise in memory, which may change the last bit of a product
+    np.testing.assert_allclose(again.probabilities(features), model.probabilities(features), rtol=1e-12)
+    for name, value in vars(model).items():
+        assert np.array_equal(getattr(again, name), value), name

@@ -3,6 +3,7 @@
 import tracemalloc
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,3 +99,15 @@ def test_a_collapsed_representation_is_an_error_that_says_so():
 def test_one_galaxy_is_an_error():
     with pytest.raises(ValueError, match="at least two galaxies"):
         pca.fit(np.ones((1, 4)), 0.95)
+
+
+def test_the_model_comes_back_from_its_table():
+    features = np.random.default_rng(3).normal(size=(60, 7)).astype(np.float32)
+    model = pca.fit(features, 0.9)
+    table = pca.model_to_table(model, "imagenet")
+    assert table["component"].to_pylist() == [None, *range(len(model.components))]
+    assert table.schema.types == [pa.string(), pa.int32(), pa.float32(), pa.float32(), pa.list_(pa.float32(), 7)]
+    again = pca.table_to_model(table)
+    for name in ("mean", "components", "explained_variance", "explained_variance_ratio"):
+        assert np.array_equal(getattr(again, name), getattr(model, name)), name
+    assert np.array_equal(again.transform(features), model.transform(features))

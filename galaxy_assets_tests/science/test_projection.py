@@ -8,9 +8,9 @@ from galaxy_assets.science.projection import (
     FittedMap,
     feature_keys,
     fit_map,
-    map_to_table,
     membership_strengths,
-    table_to_map,
+    model_to_table,
+    table_to_model,
     umap_xy,
 )
 from galaxy_assets.settings.structure import Umap
@@ -48,7 +48,7 @@ def fitted() -> tuple[FittedMap, np.ndarray, np.ndarray]:
 
 def test_a_fitted_galaxy_lies_where_it_was_and_a_new_one_among_its_like(fitted):
     on_map, features, cluster = fitted
-    again = table_to_map(map_to_table(on_map))
+    again = table_to_model(model_to_table(on_map))
     assert np.array_equal(again.place(features[::-1], feature_keys(features[::-1]), Umap()), on_map.xy[::-1])
     new, of = members(80)
     xy = again.place(new, feature_keys(new), Umap())
@@ -67,7 +67,7 @@ def test_a_place_depends_on_no_other_galaxy_of_the_delivery(fitted):
 def test_the_map_keeps_features_of_a_sample_and_every_position(fitted, monkeypatch):
     _, features, cluster = fitted
     monkeypatch.setattr(projection, "_REFERENCE", 60)
-    part = table_to_map(map_to_table(fit_map(features, feature_keys(features), Umap())))
+    part = table_to_model(model_to_table(fit_map(features, feature_keys(features), Umap())))
     assert part.features.shape == (60, 10) and np.array_equal(part.features, features[part.reference])
     assert np.array_equal(part.place(features, feature_keys(features), Umap()), part.xy)
     new, of = members(40)

@@ -150,8 +150,8 @@ def test_ids_sort_by_time_and_what_is_not_an_event_is_refused_whole(log):
 def test_replay_shows_what_stood_then_and_an_undo_restores(log):
     (event,) = log.append([score("a", 1)])
     log.append([score("b", 5, source="oracle", who="volunteers", round=2, acquisition=0.5)])
-    undo = log.undo(event, "ben", "mistaken")
-    redo = log.undo(undo, "ann")
+    undo = log.undo(event, "ben", "mistaken")["event"]
+    redo = log.undo(undo, "ann")["event"]
     moments = [row["recorded"] for row in log.read().to_pylist()]
     held = [{r["galaxy_id"]: r["score"] for r in standing(log.read(moment)).to_pylist()} for moment in moments]
     assert held == [{"a": 1.0}, {"a": 1.0, "b": 5.0}, {"b": 5.0}, {"a": 1.0, "b": 5.0}]

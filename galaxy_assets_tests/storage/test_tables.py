@@ -5,13 +5,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.tables import (
     TablesInTurn,
+    UnknownGalaxies,
     column_to_vectors,
     digest,
+    places,
     read_table,
+    rows_of,
     vectors_to_column,
     write_table,
 )
@@ -84,3 +89,26 @@ def test_whatever_vectors_hold_is_stored_to_the_last_bit_and_smaller_than_a_dict
     assert (tmp_path / "t.parquet").stat().st_size < (tmp_path / "dictionary.parquet").stat().st_size
     sums = duckdb.sql(f"select sum(vector[64]) from '{tmp_path}/t.parquet'").fetchall()
     assert sums[0][0] == pytest.approx(vectors[:, 63].sum(dtype=np.float64))
+
+
+def test_galaxies_are_found_in_a_table_in_the_order_asked():
+    ids = pa.chunked_array([["a", "b"], ["c", "b", "d"]])
+    assert places(ids, pa.array(["d", "x", "b", "d"])).tolist() == [4, -1, 1, 4], "the first of several"
+    assert places(ids, pa.array([], pa.null())).tolist() == []
+    table = pa.table({"galaxy_id": ids})
+    assert rows_of(table, ["c", "a"]).tolist() == rows_of(table, table.take([2, 0])).tolist() == [2, 0]
+    assert rows_of(table, []).dtype == np.int64
+
+
+def test_galaxies_that_a_table_lacks_are_named_with_the_remedy():
+    table = pa.table({"galaxy_id": ["a", "b"]})
+    with pytest.raises(UnknownGalaxies, match=r"2 galaxies \(x, y\) are not in .* `catalogue`.*run the survey") as e:
+        rows_of(table, ["x", "a", "y", "x"], "catalogue")
+    assert e.value.galaxies == ["x", "y"]
+
+
+@given(st.lists(st.text(max_size=2), unique=True, max_size=20), st.lists(st.text(max_size=2), max_size=20))
+def test_places_are_those_of_a_dictionary(ids, asked):
+    row = {galaxy: i for i, galaxy in enumerate(ids)}
+    found = places(pa.array(ids, pa.string()), pa.array(asked, pa.string()))
+    assert found.tolist() == [row.get(galaxy, -1) for galaxy in asked]

@@ -174,7 +174,7 @@ def _simulate(source: Source, path: Path) -> None:
         return
     if source.simulate is None or not source.batches or not source.n_images:
         raise SurveyError("a simulated survey needs `source.simulate`, `source.batches` and `source.n_images`")
-    from galaxy_assets.simulation import galaxies as simulate
+    from galaxy_assets.simulation import surveys as simulate
 
     make = {"optical": simulate.simulate_optical, "radio": simulate.simulate_radio}[source.simulate]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,196 +8,173 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.declaration import FITTED_ON, Lake, check, markdown, picture, result, survey_asset
+from galaxy_assets.orchestration.declaration import FITTED_ON, Result, SurveyContext, markdown, picture, survey_asset
+from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
-from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.pixels import PixelStack
-from galaxy_assets.storage.tables import beside, column_to_vectors, digest, vectors_to_column
+from galaxy_assets.storage.artefact_review import map_digest
+from galaxy_assets.storage.tables import beside, column_to_vectors, rows_of, vectors_to_column
 
 _BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
 
 
-def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`pretrained_features`, `artefact_evidence`, `artefact_map`, `clean_galaxies` (per batch), `artefact_umap_model`
-    and `artefact_regions` of a survey."""
-    recipe = survey.recipe
+@survey_asset(
+    "3_artefacts",
+    paper="3.1",
+    by="batch",
+    reads=["cutouts"],
+    files=[WEIGHTS],
+    settings=lambda survey: [survey.recipe.backbone, survey.recipe.image_size],
+    gpu=True,
+    columns={},
+)
+def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
+    """Features of every cutout from the network as ImageNet left it: the last hidden layer, pooled (512 floats for
+    a ResNet-18, 1280 for an EfficientNet-Lite0)."""
+    from galaxy_assets.science.encoders.network import build_encoder, choose_devices, embed
 
-    @survey_asset(
-        survey,
-        "3_artefacts",
-        paper="3.1",
-        by="batch",
-        reads=["cutouts"],
-        settings=[recipe.backbone, recipe.image_size],
-        gpu=True,
+    recipe, rows = context.survey.recipe, with_pixels(cutouts)
+    encoder = build_encoder(recipe.backbone, "imagenet", seed=recipe.seed, weights=context.layout.weights)
+    pixels = context.pixels.of(cutouts, recipe.image_size)
+    features = embed(encoder, pixels, indices=rows, device=choose_devices()[0])
+    table = cutouts.select(["galaxy_id", "batch"]).take(rows).append_column("vector", vectors_to_column(features))
+    return Result(table, {"features": features.shape[1], "backbone": recipe.backbone})
+
+
+@survey_asset(
+    "3_artefacts",
+    paper="3.3",
+    by="batch",
+    reads=["cutouts"],
+    settings=lambda survey: [survey.artefacts],
+    version="2",
+    columns={},
+)
+def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
+    """Per image with pixels the evidence that it is an artefact: blank, saturated, crossed by a trail, bright at
+    the edge, uncut. No label enters."""
+    rows = with_pixels(cutouts)
+    outcomes, stack = cutouts["outcome"].take(rows).to_pylist(), context.pixels.of(cutouts)
+    evidence = pa.concat_tables(
+        artefacts.evidence(stack[rows[i : i + _BLOCK]], outcomes[i : i + _BLOCK], context.survey.artefacts)
+        for i in range(0, max(len(rows), 1), _BLOCK)
     )
-    def pretrained_features(lake: Lake, cutouts: pa.Table):
-        """Features of every cutout from the network as ImageNet left it: the last hidden layer, pooled (512 floats for
-        a ResNet-18, 1280 for an EfficientNet-Lite0)."""
-        from galaxy_assets.science.encoders.network import build_encoder, choose_devices, embed
-
-        encoder = build_encoder(recipe.backbone, "imagenet", seed=recipe.seed, weights=lake.layout.weights)
-        rows = with_pixels(cutouts)
-        pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
-        features = embed(encoder, pixels, indices=rows, device=choose_devices()[0])
-        table = cutouts.select(["galaxy_id", "batch"]).take(rows).append_column("vector", vectors_to_column(features))
-        return result(table, metadata={"features": features.shape[1], "backbone": recipe.backbone})
-
-    @survey_asset(
-        survey, "3_artefacts", paper="3.3", by="batch", reads=["cutouts"], settings=[survey.artefacts], version="2"
-    )
-    def artefact_evidence(lake: Lake, cutouts: pa.Table) -> dg.MaterializeResult[pa.Table]:
-        """Per image with pixels the evidence that it is an artefact: blank, saturated, crossed by a trail, bright at
-        the edge, uncut. No label enters."""
-        rows = with_pixels(cutouts)
-        outcomes = cutouts["outcome"].take(rows).to_pylist()
-        stack = pixels_of(lake, survey, cutouts)
-        evidence = pa.concat_tables(
-            artefacts.evidence(stack[rows[i : i + _BLOCK]], outcomes[i : i + _BLOCK], survey.artefacts)
-            for i in range(0, max(len(rows), 1), _BLOCK)
-        )
-        table = beside(cutouts.select(["galaxy_id", "batch"]).take(rows), evidence)
-        return result(table, metadata={"suspects": int(np.sum(evidence["suspect"].to_numpy(zero_copy_only=False)))})
-
-    @survey_asset(
-        survey,
-        "3_artefacts",
-        paper="3.2 and 3.3, Figure 1",
-        reads={"pretrained_features": FITTED_ON, "artefact_evidence": FITTED_ON},
-        settings=[survey.umap],
-        kinds=("umap", "parquet"),
-    )
-    def artefact_umap_model(
-        pretrained_features: pa.Table, artefact_evidence: pa.Table
-    ) -> dg.MaterializeResult[pa.Table]:
-        """UMAP of the pretrained features of every image there was when it was fitted, with which of them are suspect:
-        what regions are proposed from, and what later deliveries are placed on."""
-        from galaxy_assets.science.projection import feature_keys, fit_map, map_to_table
-
-        features = column_to_vectors(pretrained_features["vector"])
-        fitted = map_to_table(fit_map(features, feature_keys(features), survey.umap))
-        evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
-        table = beside(pretrained_features.select(["galaxy_id", "batch"]), fitted)
-        return result(beside(table, evidence, ["suspect", "reason"]))
-
-    @survey_asset(
-        survey,
-        "3_artefacts",
-        paper="3.2 and 3.3, Figure 1",
-        by="batch",
-        reads=["pretrained_features", "artefact_evidence", "artefact_umap_model"],
-        settings=[survey.umap],
-        version="3",
-    )
-    def artefact_map(
-        pretrained_features: pa.Table, artefact_evidence: pa.Table, artefact_umap_model: pa.Table
-    ) -> dg.MaterializeResult[pa.Table]:
-        """Where the batch's images lie on the map of pretrained features, beside the evidence that they are
-        artefacts."""
-        from galaxy_assets.science.projection import feature_keys, table_to_map
-
-        features = column_to_vectors(pretrained_features["vector"])
-        xy = table_to_map(artefact_umap_model).place(features, feature_keys(features), survey.umap)
-        table = pretrained_features.select(["galaxy_id", "batch"])
-        table = table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
-        evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features))
-        return result(beside(table, evidence, evidence.column_names[2:]))
-
-    @survey_asset(
-        survey, "3_artefacts", paper="3.3, Figure 1", reads=["artefact_umap_model"], settings=[survey.artefacts]
-    )
-    def artefact_regions(lake: Lake, artefact_umap_model: pa.Table) -> dg.MaterializeResult[pa.Table]:
-        """The rule: boxes on the map of pretrained features in which suspects are the majority, each with its evidence.
-        A person reviews it by writing `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes there with
-        status `accepted` then replace the proposal."""
-        review, drawn_on = lake.layout.artefact_review(survey.name), map_digest(artefact_umap_model)
-        if review.exists():
-            table = artefacts.regions_to_table(artefacts.read_review(review, drawn_on), drawn_on)
-            return result(table, metadata={"accepted by a person": table.num_rows})
-        x, y, suspect = (artefact_umap_model[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
-        regions = artefacts.propose_regions(x, y, suspect, artefact_umap_model["reason"].to_pylist(), survey.artefacts)
-        table = artefacts.regions_to_table(regions, drawn_on)
-        return result(table, metadata={"regions": table.num_rows, "rule": dg.MetadataValue.md(markdown(table))})
-
-    @survey_asset(
-        survey,
-        "3_artefacts",
-        paper="3.3",
-        by="batch",
-        reads=["cutouts", "artefact_map", "artefact_regions"],
-        settings=[survey.artefacts],
-        version="2",
-        checks={"removed_share": "At most 30 % of the images are removed (the paper removed 14 %)."},
-    )
-    def clean_galaxies(
-        context: dg.AssetExecutionContext,
-        lake: Lake,
-        cutouts: pa.Table,
-        artefact_map: pa.Table,
-        artefact_regions: pa.Table,
-    ):
-        """One row per delivered image: kept or not, and which rule removed it. Everything downstream sees the kept
-        ones."""
-        from galaxy_assets.figures.galleries import contact_sheet
-
-        regions = artefacts.table_to_regions(artefact_regions)
-        x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
-        reasons = artefact_map["reason"].to_pylist()
-        kept_mapped, rule_mapped = artefacts.apply_regions(x, y, reasons, regions, survey.artefacts)
-        outcomes = cutouts["outcome"].to_pylist()
-        rows = rows_of(cutouts, artefact_map)
-        kept = np.zeros(cutouts.num_rows, bool)
-        rule = np.array(outcomes, dtype=object)
-        kept[rows], rule[rows] = kept_mapped, rule_mapped
-        table = cutouts.select(["galaxy_id", "batch"])
-        table = table.append_column("kept", pa.array(kept)).append_column("rule", pa.array(rule, pa.string()))
-        removed = np.flatnonzero(~kept & ~np.isin(outcomes, list(WITHOUT_PIXELS)))
-        metadata = {"kept": int(kept.sum()), "removed": int((~kept).sum())}
-        if len(removed):
-            pixels = pixels_of(lake, survey, cutouts, recipe.image_size)
-            sheet = contact_sheet(list(pixels[removed[:40]]), [str(rule[i]) for i in removed[:40]], columns=8)
-            metadata |= picture(lake, survey, sheet, "removed", context.partition_key)
-        share = float((~kept).mean()) if len(kept) else 0.0
-        return result(
-            table,
-            metadata=metadata,
-            checks=[check("removed_share", share <= 0.3, f"{share:.1%} removed", warn=True, share=share)],
-        )
-
-    return [
-        pretrained_features,
-        artefact_evidence,
-        artefact_umap_model,
-        artefact_map,
-        artefact_regions,
-        clean_galaxies,
-    ]
+    table = beside(cutouts.select(["galaxy_id", "batch"]).take(rows), evidence)
+    return Result(table, {"suspects": int(np.sum(evidence["suspect"].to_numpy(zero_copy_only=False)))})
 
 
-def map_digest(artefact_umap_model: pa.Table) -> str:
-    """What a box on the map refers to: the galaxies and where they lie."""
-    return digest(artefact_umap_model.select(["galaxy_id", "x", "y"]))
+@survey_asset(
+    "3_artefacts",
+    paper="3.2 and 3.3, Figure 1",
+    reads={"pretrained_features": FITTED_ON, "artefact_evidence": FITTED_ON},
+    settings=lambda survey: [survey.umap],
+    kinds=("umap", "parquet"),
+    columns={},
+)
+def artefact_umap_model(context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table) -> Result:
+    """UMAP of the pretrained features of every image there was when it was fitted, with which of them are suspect:
+    what regions are proposed from, and what later deliveries are placed on."""
+    from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
+
+    features = column_to_vectors(pretrained_features["vector"])
+    fitted = model_to_table(fit_map(features, feature_keys(features), context.survey.umap))
+    evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
+    table = beside(pretrained_features.select(["galaxy_id", "batch"]), fitted)
+    return Result(beside(table, evidence, ["suspect", "reason"]))
 
 
-def pixels_of(lake: Lake, survey: Survey, cutouts: pa.Table, size: int | None = None) -> PixelStack:
-    """The cutouts' pixels: row i of the ledger is row i of the stack, which is checked before any pixel is read."""
-    return lake.pixels(survey).of(cutouts, size)
+@survey_asset(
+    "3_artefacts",
+    paper="3.2 and 3.3, Figure 1",
+    by="batch",
+    reads=["pretrained_features", "artefact_evidence", "artefact_umap_model"],
+    settings=lambda survey: [survey.umap],
+    version="3",
+    explorer=8,
+    columns={},
+)
+def artefact_map(
+    context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table, artefact_umap_model: pa.Table
+) -> Result:
+    """Where the batch's images lie on the map of pretrained features, beside the evidence that they are
+    artefacts."""
+    from galaxy_assets.science.projection import feature_keys, table_to_model
+
+    features = column_to_vectors(pretrained_features["vector"])
+    xy = table_to_model(artefact_umap_model).place(features, feature_keys(features), context.survey.umap)
+    table = pretrained_features.select(["galaxy_id", "batch"])
+    table = table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
+    evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
+    return Result(beside(table, evidence, evidence.column_names[2:]))
+
+
+@survey_asset(
+    "3_artefacts",
+    paper="3.3, Figure 1",
+    reads=["artefact_umap_model"],
+    files=[ARTEFACT_REVIEW],
+    settings=lambda survey: [survey.artefacts],
+    columns={},
+)
+def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> Result:
+    """The rule: boxes on the map of pretrained features in which suspects are the majority, each with its evidence.
+    A person reviews it by writing `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes there with
+    status `accepted` then replace the proposal."""
+    review, drawn_on = context.layout.artefact_review(context.survey.name), map_digest(artefact_umap_model)
+    if review.exists():
+        table = artefacts.regions_to_table(artefacts.read_review(review, drawn_on), drawn_on)
+        return Result(table, {"accepted by a person": table.num_rows})
+    x, y, suspect = (artefact_umap_model[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
+    reasons = artefact_umap_model["reason"].to_pylist()
+    regions = artefacts.propose_regions(x, y, suspect, reasons, context.survey.artefacts)
+    table = artefacts.regions_to_table(regions, drawn_on)
+    return Result(table, {"regions": table.num_rows, "rule": dg.MetadataValue.md(markdown(table))})
+
+
+@survey_asset(
+    "3_artefacts",
+    paper="3.3",
+    by="batch",
+    reads=["cutouts", "artefact_map", "artefact_regions"],
+    settings=lambda survey: [survey.artefacts],
+    version="2",
+    explorer=6,
+    columns={},
+)
+def clean_galaxies(
+    context: SurveyContext, cutouts: pa.Table, artefact_map: pa.Table, artefact_regions: pa.Table
+) -> Result:
+    """One row per delivered image: kept or not, and which rule removed it. Everything downstream sees the kept
+    ones."""
+    regions = artefacts.table_to_regions(artefact_regions)
+    x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
+    reasons = artefact_map["reason"].to_pylist()
+    kept_mapped, rule_mapped = artefacts.apply_regions(x, y, reasons, regions, context.survey.artefacts)
+    rows = rows_of(cutouts, artefact_map)
+    kept = np.zeros(cutouts.num_rows, bool)
+    rule = np.array(cutouts["outcome"].to_pylist(), dtype=object)
+    kept[rows], rule[rows] = kept_mapped, rule_mapped
+    table = cutouts.select(["galaxy_id", "batch"])
+    table = table.append_column("kept", pa.array(kept)).append_column("rule", pa.array(rule, pa.string()))
+    shown = {"kept": int(kept.sum()), "removed": int((~kept).sum())}
+    return Result(table, shown | _removed(context, cutouts, table))
+
+
+def _removed(context: SurveyContext, cutouts: pa.Table, clean: pa.Table) -> dict[str, dg.MetadataValue]:
+    """A contact sheet of the first images that were removed, for the UI."""
+    from galaxy_assets.figures.galleries import contact_sheet
+
+    with_rule = np.zeros(cutouts.num_rows, bool)
+    with_rule[with_pixels(cutouts)] = True
+    removed = np.flatnonzero(~clean["kept"].to_numpy(zero_copy_only=False) & with_rule)[:40]
+    if not len(removed):
+        return {}
+    pixels = context.pixels.of(cutouts, context.survey.recipe.image_size)
+    captions = [str(rule) for rule in clean["rule"].take(removed).to_pylist()]
+    sheet = contact_sheet(list(pixels[removed]), captions, columns=8)
+    return picture(context, sheet, "removed", context.batch)
 
 
 def with_pixels(cutouts: pa.Table) -> np.ndarray:
     """Rows of the ledger that have pixels, (N,) int64."""
     return np.flatnonzero(~np.isin(cutouts["outcome"].to_numpy(zero_copy_only=False), list(WITHOUT_PIXELS)))
-
-
-def rows_of(cutouts: pa.Table, table: pa.Table) -> np.ndarray:
-    """Rows of the ledger, and so of the stacked pixels, of a table's galaxies, (N,) int64."""
-    row = {galaxy: i for i, galaxy in enumerate(cutouts["galaxy_id"].to_pylist())}
-    galaxies = table["galaxy_id"].to_pylist()
-    unknown = [galaxy for galaxy in galaxies if galaxy not in row]
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} galaxies, such as {unknown[0]}, are not in the table `cutouts`, which is newer; "
-            "run the survey, or materialise clean_galaxies and what follows it"
-        )
-    return np.array([row[galaxy] for galaxy in galaxies], dtype=np.int64)

@@ -6,6 +6,7 @@ Belongs here: the asset that fills the pixel store. Does not belong here: how a 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
@@ -13,11 +14,13 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import Reader, open_reader
-from galaxy_assets.orchestration.declaration import Lake, check, picture, result, survey_asset
+from galaxy_assets.orchestration.declaration import Result, SurveyContext, picture, survey_asset
 from galaxy_assets.science.cutouts import Cutout, cut
 from galaxy_assets.settings.cutouts import CutoutSettings
-from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.tables import digest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _VERSION = "1"  # of the cutting; raise it when a change of code changes the pixels
 SCHEMA = pa.schema(
@@ -80,58 +83,59 @@ def cut_chunk(
     return pixels, pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
 
 
-def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`cutouts` (per batch) of a survey."""
-
-    @survey_asset(
-        survey,
-        "2_cutouts",
-        paper="2.1",
-        by="batch",
-        reads=["catalogue"],
-        settings=[survey.cutout],
-        version=_VERSION,
-        kinds=("opencv", "parquet"),
-        checks={"fallback_share": "At most a fifth of the images fall back to the original frame."},
-        retry=True,
+@survey_asset(
+    "2_cutouts",
+    paper="2.1",
+    by="batch",
+    reads=["catalogue"],
+    settings=lambda survey: [survey.cutout],
+    version=_VERSION,
+    kinds=("opencv", "parquet"),
+    retry=True,
+    explorer=7,
+    columns={},
+)
+def cutouts(context: SurveyContext, catalogue: pa.Table) -> Result:
+    """One row per delivered image: how it was cut (or why not), the box on the original, the noise and threshold.
+    The pixels go to the pixel store, row by row in the same order. Killed, it resumes after the last whole
+    chunk."""
+    settings, rows = context.survey.cutout, catalogue.to_pylist()
+    reader = open_reader(context.survey.source, context.layout.raw)
+    fingerprint = pixels_fingerprint(catalogue, settings)
+    table = context.pixels.fill(
+        context.batch,
+        n=len(rows),
+        shape=(settings.size, settings.size, 1 if settings.grey else 3),
+        fingerprint=fingerprint,
+        make=lambda r: cut_chunk(reader, [rows[i] for i in r], settings, fingerprint),
     )
-    def cutouts(context: dg.AssetExecutionContext, lake: Lake, catalogue: pa.Table):
-        """One row per delivered image: how it was cut (or why not), the box on the original, the noise and threshold.
-        The pixels go to the pixel store, row by row in the same order. Killed, it resumes after the last whole
-        chunk."""
-        import pyarrow.compute as pc
+    return Result(
+        table,
+        {
+            **{f"outcome {name}": n for name, n in outcomes(table).items()},
+            "fallback_share": fallen_back(table),
+            "pixels": dg.MetadataValue.path(str(Path(context.pixels.folder) / context.batch)),
+            **picture(context, _examples(context, table), "cutouts", context.batch),
+        },
+    )
 
-        from galaxy_assets.figures.galleries import contact_sheet
 
-        batch, settings = context.partition_key, survey.cutout
-        reader = open_reader(survey.source, lake.layout.raw)
-        rows = catalogue.to_pylist()
-        store = lake.pixels(survey)
-        fingerprint = pixels_fingerprint(catalogue, settings)
-        table = store.fill(
-            batch,
-            n=len(rows),
-            shape=(settings.size, settings.size, 1 if settings.grey else 3),
-            fingerprint=fingerprint,
-            make=lambda r: cut_chunk(reader, [rows[i] for i in r], settings, fingerprint),
-        )
-        outcomes = {o["values"]: o["counts"] for o in pc.value_counts(table["outcome"]).to_pylist()}
-        share = sum(n for o, n in outcomes.items() if o.startswith("fallback")) / max(table.num_rows, 1)
-        shown = np.random.default_rng(0).permutation(len(rows))[:24]
-        sheet = contact_sheet(
-            list(store.stack([batch])[shown]), [table["outcome"][int(i)].as_py() for i in shown], columns=8
-        )
-        return result(
-            table,
-            metadata={
-                **{f"outcome {name}": n for name, n in sorted(outcomes.items())},
-                "fallback_share": share,
-                "pixels": dg.MetadataValue.path(str(Path(store.folder) / batch)),
-                **picture(lake, survey, sheet, "cutouts", batch),
-            },
-            checks=[
-                check("fallback_share", share <= 0.2, f"{share:.1%} used the original frame", warn=True, share=share)
-            ],
-        )
+def outcomes(cutouts: pa.Table) -> dict[str, int]:
+    """How many images had each outcome, by its name."""
+    import pyarrow.compute as pc
 
-    return [cutouts]
+    return dict(sorted((o["values"], o["counts"]) for o in pc.value_counts(cutouts["outcome"]).to_pylist()))
+
+
+def fallen_back(cutouts: pa.Table) -> float:
+    """Share of the images that keep their original frame because no source was found."""
+    fallen = sum(n for outcome, n in outcomes(cutouts).items() if outcome.startswith("fallback"))
+    return fallen / max(cutouts.num_rows, 1)
+
+
+def _examples(context: SurveyContext, table: pa.Table) -> "Image":
+    from galaxy_assets.figures.galleries import contact_sheet
+
+    shown = np.random.default_rng(0).permutation(table.num_rows)[:24]
+    images = list(context.pixels.stack([context.batch])[shown])
+    return contact_sheet(images, [table["outcome"][int(i)].as_py() for i in shown], columns=8)

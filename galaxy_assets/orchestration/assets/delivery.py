@@ -5,13 +5,14 @@ Belongs here: assets that read the survey's files. Does not belong here: decodin
 
 from datetime import UTC, datetime
 
-import dagster as dg
 import pyarrow as pa
 
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.orchestration.declaration import Lake, check, result, survey_asset
+from galaxy_assets.orchestration.declaration import Result, SurveyContext, survey_asset
+from galaxy_assets.orchestration.external import DELIVERY, LABEL_TABLE, VOTE_TABLE
 from galaxy_assets.science import votes
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
 
 HISTORY = pa.schema(
@@ -27,89 +28,79 @@ HISTORY = pa.schema(
 ABSENT = pa.schema([("galaxy_id", pa.string()), ("label", pa.string()), ("reason", pa.string())])
 
 
-def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`catalogue` and `image_history` (per batch), `absent_images` and `volunteer_votes` of a survey."""
-
-    @survey_asset(
-        survey,
-        "1_delivery",
-        paper="2",
-        by="batch",
-        settings=[survey.source],
-        checks={"every_image_readable": "No delivered image is missing, unreadable or delivered twice."},
+@survey_asset(
+    "1_delivery",
+    paper="2",
+    by="batch",
+    files=[DELIVERY, LABEL_TABLE],
+    settings=lambda survey: [survey.source],
+    explorer=4,
+    columns={},
+)
+def catalogue(context: SurveyContext) -> Result:
+    """One row per delivered image: its file, sha256, size, position and label, and what is wrong with it if
+    anything is. An image that cannot be read is a row too."""
+    survey = context.survey
+    taken = ids_elsewhere(context.layout, survey, context.batch)
+    table = open_reader(survey.source, context.layout.raw).catalogue(context.batch, taken)
+    return Result(
+        table,
+        {
+            "images": table.num_rows,
+            "reference": survey.reference,
+            "problems": table.num_rows - table["problem"].null_count,
+            "labelled": table.num_rows - table["label"].null_count,
+        },
     )
-    def catalogue(context: dg.AssetExecutionContext, lake: Lake):
-        """One row per delivered image: its file, sha256, size, position and label, and what is wrong with it if
-        anything is. An image that cannot be read is a row too."""
-        import pyarrow.compute as pc
 
-        taken = ids_elsewhere(lake, survey, context.partition_key)
-        table = open_reader(survey.source, lake.layout.raw).catalogue(context.partition_key, taken)
-        problems = pc.value_counts(table["problem"].drop_null()).to_pylist()
-        n_problems = sum(p["counts"] for p in problems)
-        return result(
-            table,
-            metadata={
-                "images": table.num_rows,
-                "reference": survey.reference,
-                "problems": n_problems,
-                "labelled": table.num_rows - table["label"].null_count,
-            },
-            checks=[
-                check(
-                    "every_image_readable",
-                    n_problems == 0,
-                    ", ".join(f"{p['counts']} {p['values']}" for p in problems) or "all readable",
-                    warn=True,
-                )
-            ],
-        )
 
-    @survey_asset(survey, "1_delivery", paper="2; not in the paper", by="batch", reads=["catalogue"])
-    def image_history(
-        context: dg.AssetExecutionContext, lake: Lake, catalogue: pa.Table
-    ) -> dg.MaterializeResult[pa.Table]:
-        """Every image that was ever delivered in the batch, by its bytes: when it was first and last found there, and
-        whether it is there still, was replaced by other bytes, or was removed."""
-        import pyarrow.compute as pc
+@survey_asset("1_delivery", paper="2; not in the paper", by="batch", reads=["catalogue"], columns={})
+def image_history(context: SurveyContext, catalogue: pa.Table) -> Result:
+    """Every image that was ever delivered in the batch, by its bytes: when it was first and last found there, and
+    whether it is there still, was replaced by other bytes, or was removed."""
+    import pyarrow.compute as pc
 
-        before = lake.layout.table(survey.name, "image_history", context.partition_key)
-        table = history(read_table(before) if before.exists() else None, catalogue, datetime.now(UTC))
-        counts = {c["values"]: c["counts"] for c in pc.value_counts(table["state"]).to_pylist()}
-        return result(table, metadata={f"images {state}": n for state, n in counts.items()}, unversioned=["last_seen"])
+    before = context.layout.table(context.survey.name, "image_history", context.batch)
+    table = history(read_table(before) if before.exists() else None, catalogue, datetime.now(UTC))
+    counts = {c["values"]: c["counts"] for c in pc.value_counts(table["state"]).to_pylist()}
+    return Result(table, {f"images {state}": n for state, n in counts.items()}, unversioned=["last_seen"])
 
-    @survey_asset(
-        survey,
-        "1_delivery",
-        paper="2; not in the paper",
-        reads=["catalogue"],
-        settings=[survey.source],
-        checks={"every_label_has_an_image": "Every galaxy of the survey's table of labels was delivered."},
-    )
-    def absent_images(lake: Lake, catalogue: pa.Table):
-        """Galaxies that the survey's table of labels names and of which no image was delivered, or that it names twice,
-        with the reason."""
-        labelled = open_reader(survey.source, lake.layout.raw).labelled()
-        table = pa.table({"galaxy_id": [], "label": [], "reason": []}, schema=ABSENT)
-        if labelled is not None:
-            table = absent(labelled, catalogue)
-        n = table.num_rows
-        said = f"{n} without" if n else "all have one" if labelled is not None else "no table of labels"
-        return result(table, checks=[check("every_label_has_an_image", n == 0, said, warn=True)])
 
-    @survey_asset(survey, "1_delivery", paper="2", settings=[survey.source])
-    def volunteer_votes(lake: Lake) -> dg.MaterializeResult[pa.Table]:
-        """One row per galaxy: counts and fractions of every question of the Galaxy Zoo decision tree, a fraction being
-        null where nobody was asked. Empty for a survey without volunteers."""
-        import pyarrow.compute as pc
+@survey_asset(
+    "1_delivery",
+    paper="2; not in the paper",
+    reads=["catalogue"],
+    files=[VOTE_TABLE],
+    settings=lambda survey: [survey.source],
+    columns={},
+)
+def absent_images(context: SurveyContext, catalogue: pa.Table) -> Result:
+    """Galaxies that the survey's table of labels names and of which no image was delivered, or that it names twice,
+    with the reason."""
+    labelled = open_reader(context.survey.source, context.layout.raw).labelled()
+    if labelled is None:
+        return Result(ABSENT.empty_table(), {"labels": "the survey has no table of labels"})
+    return Result(absent(labelled, catalogue), {"labels": labelled.num_rows})
 
-        table = open_reader(survey.source, lake.layout.raw).votes()
-        if table is None:
-            table = votes.empty(survey.source.campaign)
-        asked = pc.sum(table["total_votes"]).as_py() or 0
-        return result(table, metadata={"galaxies": table.num_rows, "votes": asked})
 
-    return [catalogue, image_history, absent_images, volunteer_votes]
+@survey_asset(
+    "1_delivery",
+    paper="2",
+    files=[VOTE_TABLE],
+    settings=lambda survey: [survey.source],
+    explorer=10,
+    columns={},
+)
+def volunteer_votes(context: SurveyContext) -> Result:
+    """One row per galaxy: counts and fractions of every question of the Galaxy Zoo decision tree, a fraction being
+    null where nobody was asked. Empty for a survey without volunteers."""
+    import pyarrow.compute as pc
+
+    source = context.survey.source
+    table = open_reader(source, context.layout.raw).votes()
+    if table is None:
+        table = votes.empty(source.campaign)
+    return Result(table, {"galaxies": table.num_rows, "votes": pc.sum(table["total_votes"]).as_py() or 0})
 
 
 def history(before: pa.Table | None, catalogue: pa.Table, now: datetime) -> pa.Table:
@@ -152,11 +143,11 @@ def absent(labelled: pa.Table, catalogue: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=ABSENT)
 
 
-def ids_elsewhere(lake: Lake, survey: Survey, batch: str) -> set[str]:
+def ids_elsewhere(layout: Layout, survey: Survey, batch: str) -> set[str]:
     """Ids that the images of the survey's other batches have, as far as they are catalogued."""
     import pyarrow.compute as pc
 
-    own = lake.layout.table(survey.name, "catalogue", batch)
+    own = layout.table(survey.name, "catalogue", batch)
     ids: set[str] = set()
     for path in own.parent.glob("[!.]*.parquet"):
         if path != own:

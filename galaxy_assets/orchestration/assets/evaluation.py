@@ -5,15 +5,27 @@ feeds back; training and the choice of epoch never see what is computed here.
 """
 
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
-from galaxy_assets.orchestration.declaration import EVERY_BATCH, TRAINED_ON, Lake, check, picture, result, survey_asset
+from galaxy_assets.orchestration.declaration import (
+    EVERY_BATCH,
+    TRAINED_ON,
+    Result,
+    SurveyContext,
+    picture,
+    survey_asset,
+)
 from galaxy_assets.science import figure_tables, votes
-from galaxy_assets.settings.survey import Survey
+from galaxy_assets.settings.evaluation import Evaluation
+from galaxy_assets.storage.tables import rows_of
+
+if TYPE_CHECKING:
+    from galaxy_assets.science.encoders.network import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +41,7 @@ ACCURACY = pa.schema(
 )
 _PIXELS = 128  # largest image of the raw-pixel baseline: 13,609 galaxies of 300 px would be 15 GB of floats
 _LEAST = 10  # galaxies per class from which an accuracy means anything
+NOTHING = "fewer than two classes of ten galaxies: the representation is not judged"
 
 
 def balanced(subset: pa.Table, maximum: int | None, seed: int) -> pa.Table:
@@ -41,161 +54,160 @@ def balanced(subset: pa.Table, maximum: int | None, seed: int) -> pa.Table:
     return subset.take(np.sort(np.concatenate([np.empty(0, np.int64), *chosen])))
 
 
-def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`evaluation_subset` and `epoch_accuracy` (init) of a survey."""
-    recipe, evaluation = survey.recipe, survey.evaluation
+@survey_asset(
+    "5_evaluation",
+    paper="5.1, Figure 2",
+    reads=["catalogue", "cutouts", "volunteer_votes", "clean_galaxies"],
+    settings=lambda survey: [survey.evaluation],
+    explorer=5,
+    columns={},
+)
+def evaluation_subset(
+    context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, clean_galaxies: pa.Table
+) -> Result:
+    """The galaxies that are easy to classify, and their class: by cuts on the volunteers' votes, or by the
+    catalogue's labels. Only clean galaxies."""
+    evaluation = context.survey.evaluation
+    by_votes = any(c.cuts for c in evaluation.classes)
+    subset = votes.evaluation_class(volunteer_votes if by_votes else catalogue, evaluation)
+    kept = clean_galaxies.filter(clean_galaxies["kept"])["galaxy_id"]
+    subset = subset.filter(pa.compute.is_in(subset["galaxy_id"], kept.combine_chunks()))
+    subset = balanced(subset, evaluation.maximum_per_class, evaluation.seed)
+    shown: dict[str, Any] = {f"class {name}": n for name, n in class_sizes(subset, evaluation).items()}
+    return Result(subset, shown | _examples(context, cutouts, subset))
 
-    @survey_asset(
-        survey,
-        "5_evaluation",
-        paper="5.1, Figure 2",
-        reads=["catalogue", "cutouts", "volunteer_votes", "clean_galaxies"],
-        settings=[evaluation],
-        checks={"classes_filled": "Every evaluation class has at least ten galaxies."},
-    )
-    def evaluation_subset(
-        lake: Lake, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, clean_galaxies: pa.Table
-    ):
-        """The galaxies that are easy to classify, and their class: by cuts on the volunteers' votes, or by the
-        catalogue's labels. Only clean galaxies."""
-        from galaxy_assets.figures.galleries import contact_sheet
 
-        by_votes = any(c.cuts for c in evaluation.classes)
-        subset = votes.evaluation_class(volunteer_votes if by_votes else catalogue, evaluation)
-        kept = clean_galaxies.filter(clean_galaxies["kept"])["galaxy_id"]
-        subset = subset.filter(pa.compute.is_in(subset["galaxy_id"], kept.combine_chunks()))
-        subset = balanced(subset, evaluation.maximum_per_class, evaluation.seed)
-        classes = subset["evaluation_class"].to_numpy(zero_copy_only=False)
-        counts = {c.name: int((classes == c.name).sum()) for c in evaluation.classes}
-        metadata = {f"class {name}": n for name, n in counts.items()}
-        if subset.num_rows:
-            generator = np.random.default_rng(evaluation.seed)
-            shown = np.concatenate([generator.permutation(np.flatnonzero(classes == c))[:8] for c in counts])
-            pixels = pixels_of(lake, survey, cutouts)[rows_of(cutouts, subset.take(shown))]
-            sheet = contact_sheet(list(pixels), [classes[i] for i in shown], columns=8)
-            metadata |= picture(lake, survey, sheet, "evaluation_classes")
-        least = min(counts.values(), default=0)
-        return result(
-            subset,
-            metadata=metadata,
-            checks=[check("classes_filled", least >= 10, f"smallest class: {least}", warn=True)],
-        )
+def class_sizes(subset: pa.Table, evaluation: Evaluation) -> dict[str, int]:
+    """How many galaxies each evaluation class has, also those that have none."""
+    classes = subset["evaluation_class"].to_pylist()
+    return {c.name: classes.count(c.name) for c in evaluation.classes}
 
-    @survey_asset(
-        survey,
-        "5_evaluation",
-        paper="5, Figures 3 and 14",
-        by="init",
-        reads={"cutouts": EVERY_BATCH | TRAINED_ON, "evaluation_subset": TRAINED_ON, "byol_checkpoints": {}},
-        settings=[evaluation, recipe],
-        gpu=True,
-        checks={
-            "better_than_pixels": "The chosen epoch's mean accuracy is above that of raw pixels.",
-            "better_than_networks": "It is above that of the untrained and the ImageNet network, embedded alike.",
+
+def _examples(context: SurveyContext, cutouts: pa.Table, subset: pa.Table) -> dict[str, Any]:
+    """Eight random galaxies of each class as a contact sheet, for the UI."""
+    from galaxy_assets.figures.galleries import contact_sheet
+
+    if not subset.num_rows:
+        return {}
+    evaluation = context.survey.evaluation
+    classes = subset["evaluation_class"].to_numpy(zero_copy_only=False)
+    generator = np.random.default_rng(evaluation.seed)
+    names = [c.name for c in evaluation.classes]
+    shown = np.concatenate([generator.permutation(np.flatnonzero(classes == c))[:8] for c in names])
+    pixels = context.pixels.of(cutouts)[rows_of(cutouts, subset.take(shown))]
+    sheet = contact_sheet(list(pixels), [classes[i] for i in shown], columns=8)
+    return picture(context, sheet, "evaluation_classes")
+
+
+@survey_asset(
+    "5_evaluation",
+    paper="5, Figures 3 and 14",
+    by="init",
+    reads={"cutouts": EVERY_BATCH | TRAINED_ON, "evaluation_subset": TRAINED_ON, "byol_checkpoints": {}},
+    settings=lambda survey: [survey.evaluation, survey.recipe],
+    gpu=True,
+    job="training",
+    columns={},
+)
+def epoch_accuracy(
+    context: SurveyContext, cutouts: pa.Table, evaluation_subset: pa.Table, byol_checkpoints: pa.Table
+) -> Result:
+    """K-nearest-neighbour accuracy of every epoch on random training-test splits, beside three baselines: raw
+    pixels (128 px at most), and the untrained and the ImageNet network embedded alike (size, orientations). Without
+    two classes of ten galaxies there is nothing to judge by, and the table is empty."""
+    from galaxy_assets.figures.curves import epoch_accuracy as draw
+
+    labels = evaluation_subset["evaluation_class"].to_numpy(zero_copy_only=False)
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(counts) < 2 or counts.min() < _LEAST:
+        log.info("%s: %s", context.survey.name, NOTHING)
+        return Result(ACCURACY.empty_table(), {"judged": NOTHING})
+    judge = _Judge(context, cutouts, rows_of(cutouts, evaluation_subset), labels)
+    chosen = next(row["epoch"] for row in byol_checkpoints.to_pylist() if row["chosen"])
+    found = [*judge.baselines(), *judge.epochs(byol_checkpoints)]
+    table = pa.concat_tables(_rows(context.init, epoch, kind, a, chosen) for epoch, kind, a in found)
+    means = {kind: float(a.mean()) for _, kind, a in found if kind != "byol"}
+    curve = {epoch: float(a.mean()) for epoch, kind, a in found if kind == "byol"}
+    return Result(
+        table,
+        {
+            "galaxies": len(labels),
+            "chosen epoch": chosen,
+            "accuracy": curve[chosen],
+            "accuracy at epoch 0": curve[0],
+            **{f"baseline {kind}": mean for kind, mean in means.items()},
+            **picture(
+                context, draw(figure_tables.accuracy_by_epoch(table, [context.init])), "epoch_accuracy", context.init
+            ),
         },
     )
-    def epoch_accuracy(
-        context: dg.AssetExecutionContext,
-        lake: Lake,
-        cutouts: pa.Table,
-        evaluation_subset: pa.Table,
-        byol_checkpoints: pa.Table,
-    ):
-        """K-nearest-neighbour accuracy of every epoch on random training-test splits, beside three baselines: raw
-        pixels (128 px at most), and the untrained and the ImageNet network embedded alike (size, orientations). Without
-        two classes of ten galaxies there is nothing to judge by, and the table is empty."""
-        from galaxy_assets.figures.curves import epoch_accuracy as draw
-        from galaxy_assets.science.encoders.network import (
-            Encoder,
-            MissingWeights,
-            build_encoder,
-            choose_devices,
-            embed,
-            load_encoder,
-        )
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Judges features of the evaluation subset, rows of `cutouts`, by their classes."""
+
+    context: SurveyContext
+    cutouts: pa.Table
+    rows: np.ndarray
+    labels: np.ndarray
+
+    def accuracies(self, epoch: int, kind: str, features: np.ndarray) -> tuple[int, str, np.ndarray]:
         from galaxy_assets.science.neighbours import knn_accuracies
 
-        init, device = context.partition_key, choose_devices()[0]
-        stack = pixels_of(lake, survey, cutouts, recipe.image_size)
-        rows = rows_of(cutouts, evaluation_subset)
-        labels = evaluation_subset["evaluation_class"].to_numpy(zero_copy_only=False)
-        counts = np.unique(labels, return_counts=True)[1]
-        if len(counts) < 2 or counts.min() < _LEAST:
-            nothing = "fewer than two classes of ten galaxies: the representation is not judged"
-            log.info("%s: %s", survey.name, nothing)
-            empty = pa.Table.from_pylist([], schema=ACCURACY)
-            checks = ("better_than_pixels", "better_than_networks")
-            return result(empty, checks=[check(name, False, nothing, warn=True) for name in checks])
-        found: list[tuple[int, str, np.ndarray]] = []
+        evaluation = self.context.survey.evaluation
+        accuracies = knn_accuracies(
+            features,
+            self.labels,
+            neighbours=evaluation.neighbours,
+            splits=evaluation.splits,
+            test_fraction=evaluation.test_fraction,
+            seed=evaluation.seed,
+        )
+        log.info("%s %s epoch %d: k-NN accuracy %.3f", self.context.init, kind, epoch, accuracies.mean())
+        return epoch, kind, accuracies
 
-        def judge(epoch: int, kind: str, features: np.ndarray) -> None:
-            accuracies = knn_accuracies(
-                features,
-                labels,
-                neighbours=evaluation.neighbours,
-                splits=evaluation.splits,
-                test_fraction=evaluation.test_fraction,
-                seed=evaluation.seed,
-            )
-            found.append((epoch, kind, accuracies))
-            log.info("%s %s epoch %d: k-NN accuracy %.3f", init, kind, epoch, accuracies.mean())
+    def features(self, encoder: "Encoder") -> np.ndarray:
+        from galaxy_assets.science.encoders.network import choose_devices, embed
 
-        def features_of(encoder: Encoder) -> np.ndarray:
-            return embed(encoder, stack, indices=rows, device=device, orientations=recipe.orientations)
+        recipe = self.context.survey.recipe
+        stack = self.context.pixels.of(self.cutouts, recipe.image_size)
+        return embed(encoder, stack, indices=self.rows, device=choose_devices()[0], orientations=recipe.orientations)
 
-        small = pixels_of(lake, survey, cutouts, min(recipe.image_size, _PIXELS))
-        judge(0, "pixels", small[rows].reshape(len(rows), -1).astype(np.float32))
+    def baselines(self) -> Iterator[tuple[int, str, np.ndarray]]:
+        """Raw pixels, and the networks that were not trained here."""
+        from galaxy_assets.science.encoders.network import MissingWeights, build_encoder
+
+        recipe = self.context.survey.recipe
+        small = self.context.pixels.of(self.cutouts, min(recipe.image_size, _PIXELS))
+        yield self.accuracies(0, "pixels", small[self.rows].reshape(len(self.rows), -1).astype(np.float32))
         for kind, start in [("untrained", "random"), ("pretrained", "imagenet")]:
             try:
-                encoder = build_encoder(recipe.backbone, start, seed=recipe.seed, weights=lake.layout.weights)
+                weights = self.context.layout.weights
+                encoder = build_encoder(recipe.backbone, start, seed=recipe.seed, weights=weights)
             except MissingWeights as error:
                 log.warning("no %s baseline: %s", kind, error)
                 continue
-            judge(0, kind, features_of(encoder))
-        for row in byol_checkpoints.to_pylist():
-            judge(row["epoch"], "byol", features_of(load_encoder(lake.layout.root / row["path"])))
-        chosen = next(row["epoch"] for row in byol_checkpoints.to_pylist() if row["chosen"])
-        table = pa.concat_tables(
-            pa.table(
-                {
-                    "init": [init] * len(a),
-                    "epoch": [epoch] * len(a),
-                    "features": [kind] * len(a),
-                    "split": list(range(len(a))),
-                    "accuracy": a,
-                    "chosen": [kind == "byol" and epoch == chosen] * len(a),
-                },
-                schema=ACCURACY,
-            )
-            for epoch, kind, a in found
-        )
-        means = {kind: float(a.mean()) for _, kind, a in found if kind != "byol"}
-        curve = {epoch: float(a.mean()) for epoch, kind, a in found if kind == "byol"}
-        accuracy, networks = curve[chosen], {k: m for k, m in means.items() if k != "pixels"}
-        return result(
-            table,
-            metadata={
-                "galaxies": len(rows),
-                "chosen epoch": chosen,
-                "accuracy": accuracy,
-                "accuracy at epoch 0": curve[0],
-                **{f"baseline {kind}": mean for kind, mean in means.items()},
-                **picture(lake, survey, draw(figure_tables.accuracy_by_epoch(table, [init])), "epoch_accuracy", init),
-            },
-            checks=[
-                check(
-                    "better_than_pixels",
-                    accuracy > means["pixels"],
-                    f"{accuracy:.3f} at the chosen epoch, raw pixels {means['pixels']:.3f}",
-                    warn=True,
-                ),
-                check(
-                    "better_than_networks",
-                    accuracy > max(networks.values()),
-                    f"{accuracy:.3f} at the chosen epoch, {', '.join(f'{k} {m:.3f}' for k, m in networks.items())}",
-                    warn=True,
-                ),
-            ],
-        )
+            yield self.accuracies(0, kind, self.features(encoder))
 
-    return [evaluation_subset, epoch_accuracy]
+    def epochs(self, byol_checkpoints: pa.Table) -> Iterator[tuple[int, str, np.ndarray]]:
+        """Every epoch of a training."""
+        from galaxy_assets.science.encoders.network import load_encoder
+
+        for row in byol_checkpoints.to_pylist():
+            encoder = load_encoder(self.context.layout.root / row["path"])
+            yield self.accuracies(row["epoch"], "byol", self.features(encoder))
+
+
+def _rows(init: str, epoch: int, kind: str, accuracies: np.ndarray, chosen: int) -> pa.Table:
+    """Rows of `epoch_accuracy`, one per split."""
+    n = len(accuracies)
+    columns = {
+        "init": [init] * n,
+        "epoch": [epoch] * n,
+        "features": [kind] * n,
+        "split": list(range(n)),
+        "accuracy": accuracies,
+        "chosen": [kind == "byol" and epoch == chosen] * n,
+    }
+    return pa.table(columns, schema=ACCURACY)

@@ -11,35 +11,44 @@ Nothing of a survey starts by itself before a person has run it once. Then
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from galaxy_assets.orchestration.automation.lock import main_job_runs
-from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated, Partition, dimensions
+from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated, Partition
+from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.io_manager import partition_path
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
 NIGHTLY = "30 2 * * *"
-_AT_ONCE = {"anomaly_ranking", "similar_galaxies"}
 
 
-def with_conditions(survey: Survey, assets: list[dg.AssetsDefinition], root: Path) -> list[dg.AssetsDefinition]:
+def with_conditions(
+    survey: Survey, known: Mapping[str, Survey], assets: list[dg.AssetsDefinition], root: Path
+) -> list[dg.AssetsDefinition]:
     """A survey's assets, each with its condition."""
-    at_once = {a.key for a in assets if "batch" in dimensions(a.partitions_def) or a.key.path[-1] in _AT_ONCE}
-    read = [key for a in assets if a.key in at_once for key in a.keys_by_input_name.values()]
-    while read := [key for key in read if key not in at_once]:
-        at_once |= set(read)
-        read = [key for a in assets if a.key in set(read) for key in a.keys_by_input_name.values()]
-    fits = {a.key for a in assets if any((i.metadata or {}).get("pinned") for i in a.node_def.input_dict.values())}
+    at_once = _at_once()
 
     def conditioned(spec: dg.AssetSpec) -> dg.AssetSpec:
-        outdated = LakeOutdated(survey, root, absent=spec.key not in fits)
-        return spec.replace_attributes(automation_condition=_condition(outdated, spec.key in at_once))
+        name = spec.key.path[-1]
+        outdated = LakeOutdated(survey, known, root, absent=not ASSETS[name].fits)
+        return spec.replace_attributes(automation_condition=_condition(outdated, name in at_once))
 
     return list(dg.map_asset_specs(conditioned, assets))
+
+
+def _at_once() -> set[str]:
+    """Names of the assets that are made as soon as all they read is there: those declared so, and what they read."""
+    found: set[str] = set()
+    waiting = [asset.name for asset in ASSETS.values() if asset.trigger == "at_once"]
+    while waiting := [name for name in waiting if name not in found]:
+        found |= set(waiting)
+        waiting = [read for name in waiting for read in ASSETS[name].reads]
+    return found
 
 
 def _condition(outdated: "LakeOutdated", at_once: bool) -> dg.AutomationCondition:
@@ -61,8 +70,8 @@ class LakeOutdated(dg.AutomationCondition):
     absent : request also partitions that were never made.
     """
 
-    def __init__(self, survey: Survey, root: Path, absent: bool):
-        self.survey, self.root, self.absent = survey, root, absent
+    def __init__(self, survey: Survey, known: Mapping[str, Survey], root: Path, absent: bool):
+        self.survey, self.known, self.root, self.absent = survey, known, root, absent
 
     @property
     def name(self) -> str:
@@ -77,12 +86,14 @@ class LakeOutdated(dg.AutomationCondition):
         layout, requested = Layout(self.root), json.loads(context.cursor or "{}")
         wanted: dict[Any, str] = {}
         if _started(self.survey, layout) and not main_job_runs(self.survey.name, layout):
-            rule = _rule(self.survey, layout, context)
+            rule = _rule(self.survey, self.known, layout, context)
             for candidate in context.candidate_subset.expensively_compute_asset_partitions():
                 key = candidate.partition_key
                 partition = partition_path(context.partitions_def, key)
-                reason = rule.known(context.key, partition)
+                reason = rule.why(context.key, partition)
                 if reason is None or (reason == NEVER_MADE and not self.absent):
+                    continue
+                if rule.stopped(context.key, partition):
                     continue
                 if not all(_comes_along(context, read, key) for read in rule.waits_for(context.key, partition)):
                     continue
@@ -111,13 +122,13 @@ def _comes_along(context: dg.AutomationContext, read: tuple[dg.AssetKey, Partiti
     )
 
 
-def _rule(survey: Survey, layout: Layout, context: dg.AutomationContext) -> Outdated:
+def _rule(survey: Survey, known: Mapping[str, Survey], layout: Layout, context: dg.AutomationContext) -> Outdated:
     """The rule at this tick, shared by all assets of a survey: it reads the lake once."""
     tick = (survey.name, layout.root, context.evaluation_time)
     if _RULES.get(survey.name, (None, None))[0] != tick:
         view = context.asset_graph_view
         batches = view.instance.get_dynamic_partitions(f"{survey.name}_batch")
-        _RULES[survey.name] = tick, Outdated(context.asset_graph, survey, layout, batches)
+        _RULES[survey.name] = tick, Outdated(context.asset_graph, survey, known, layout, batches)
     return _RULES[survey.name][1]
 
 

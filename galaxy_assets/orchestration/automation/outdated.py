@@ -4,7 +4,7 @@ Belongs here: the rule, over what each table's file says it was made from (`stor
 automation conditions and `galaxy-assets status` share it. Does not belong here: running anything.
 
 A partition is outdated where its file is absent; where the asset's code or settings are others; where something that
-it reads, a table of the survey or a file (`orchestration.outside`), has other content. What a model was fitted or
+it reads, a table of the survey or a file (`external`), has other content. What a model was fitted or
 trained on is pinned: it makes the model outdated only where other code or settings made it anew, or where a refit or
 retraining was asked for.
 
@@ -14,14 +14,16 @@ up at a hundred partitions.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import dagster as dg
 
-from galaxy_assets.orchestration.outside import outside
+from galaxy_assets.orchestration.checks import Stored, stopped
+from galaxy_assets.orchestration.external import Reader, files_of, states
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, origin
@@ -33,7 +35,7 @@ Partition = tuple[str, ...]
 
 
 class Read(NamedTuple):
-    """One input of an asset: the asset read, and how (see `survey_asset`)."""
+    """One input of an asset: the asset read, and how (see `declaration`)."""
 
     asset: dg.AssetKey
     how: dict[str, Any]
@@ -46,20 +48,23 @@ class Outdated:
     Parameters
     ----------
     graph : the assets.
+    known : all surveys by name, for start weights taken from another.
     batches : the deliveries that are registered.
     follow : whose pinned inputs count: `refit`, `retrain` (which refits too), or nothing.
     """
 
     graph: Any
     survey: Survey
+    known: Mapping[str, Survey]
     layout: Layout
     batches: Sequence[str]
     follow: Follow | None = None
-    _known: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
+    _reasons: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
+    _stops: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
 
     def reason(self, asset: dg.AssetKey, partition: Partition) -> str | None:
         """Why the partition is to be made (again), in words; None where it is up to date."""
-        made = origin(self.layout.table(*asset.path, *partition))
+        made = origin(self._table(asset, partition))
         if made is None:
             return NEVER_MADE
         if made.code != self.graph.get(asset).code_version:
@@ -75,12 +80,14 @@ class Outdated:
     def waits_for(self, asset: dg.AssetKey, partition: Partition) -> list[tuple[dg.AssetKey, Partition]]:
         """What the partition reads that is absent or outdated itself; of another survey, what is absent."""
         others = self._outside(asset, partition).items()
-        elsewhere = [(dg.AssetKey(name.split("/")), ()) for name, found in others if not found]
+        elsewhere: list[tuple[dg.AssetKey, Partition]] = [
+            (dg.AssetKey([*asset.path[:-2], *name.split("/")]), ()) for name, found in others if not found
+        ]
         return elsewhere + [
             (read.asset, part)
             for read in reads(self.graph, asset)
             for part in self.read_partitions(read, asset, partition)
-            if (reason := self.known(read.asset, part)) and not (read.how.get("allow_missing") and reason == NEVER_MADE)
+            if (reason := self.why(read.asset, part)) and not (read.how.get("allow_missing") and reason == NEVER_MADE)
         ]
 
     def fingerprint(self, asset: dg.AssetKey, partition: Partition) -> str:
@@ -93,11 +100,29 @@ class Outdated:
         whole = json.dumps([self.graph.get(asset).code_version, read, self._outside(asset, partition)], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
-    def known(self, asset: dg.AssetKey, partition: Partition) -> str | None:
+    def why(self, asset: dg.AssetKey, partition: Partition) -> str | None:
         """`reason`, computed once."""
-        if (asset, partition) not in self._known:
-            self._known[asset, partition] = self.reason(asset, partition)
-        return self._known[asset, partition]
+        if (asset, partition) not in self._reasons:
+            self._reasons[asset, partition] = self.reason(asset, partition)
+        return self._reasons[asset, partition]
+
+    def stopped(self, asset: dg.AssetKey, partition: Partition) -> str | None:
+        """Why the partition is not to be made: the words of a blocking check of something that it reads; else None."""
+        for read in reads(self.graph, asset):
+            if read.how.get("allow_missing"):
+                continue
+            for part in self.read_partitions(read, asset, partition):
+                if why := self._stopped_by(read.asset, part):
+                    return why
+        return None
+
+    def _stopped_by(self, asset: dg.AssetKey, partition: Partition) -> str | None:
+        if (asset, partition) not in self._stops:
+            why = None
+            if origin(self._table(asset, partition)) is not None:
+                why = stopped(Stored(self.survey, self.layout, *self._named(asset, partition)), asset.path[-1])
+            self._stops[asset, partition] = why
+        return self._stops[asset, partition]
 
     def partitions(self, asset: dg.AssetKey, **fixed: str) -> list[Partition]:
         """All partitions that the asset should have, the main start weights first; those of the `fixed` batch or init
@@ -134,10 +159,19 @@ class Outdated:
         return None
 
     def _outside(self, asset: dg.AssetKey, partition: Partition) -> dict[str, str]:
-        return outside(self.survey, asset.path[-1], "/".join(partition) or None, self.layout)
+        reader = Reader(self.survey, self.known, self.layout, *self._named(asset, partition))
+        return states(files_of(self.graph.get(asset)), reader)
+
+    def _named(self, asset: dg.AssetKey, partition: Partition) -> tuple[str, str]:
+        """Batch and start weights of a partition, each empty where it has none."""
+        own = dict(zip(dimensions(self.graph.get(asset).partitions_def), partition, strict=True))
+        return own.get("batch", ""), own.get("init", "")
+
+    def _table(self, asset: dg.AssetKey, partition: Partition) -> Path:
+        return self.layout.table(*asset.path[-2:], *partition)
 
     def _version(self, asset: dg.AssetKey, partition: str) -> Version | None:
-        made = origin(self.layout.table(*asset.path, *filter(None, partition.split("/"))))
+        made = origin(self._table(asset, tuple(filter(None, partition.split("/")))))
         return Version(made.data, made.method) if made is not None else None
 
 
@@ -149,10 +183,9 @@ def reads(graph: Any, asset: dg.AssetKey) -> list[Read]:
     """The asset's inputs of its own survey."""
     definition = graph.get(asset).assets_def
     inputs = definition.node_def.input_dict
-    named = definition.keys_by_input_name.items()
-    # checkpoints of another survey are a dependency, too, and known by `orchestration.outside`
-    own = [(name, key) for name, key in named if name in inputs and key.path[0] == asset.path[0]]
-    return [Read(key, inputs[name].metadata or {}) for name, key in own]
+    # what is read otherwise, files and another survey's checkpoints, is a dependency without a table (`external`)
+    named = [(n, key) for n, key in definition.keys_by_input_name.items() if not inputs[n].dagster_type.is_nothing]
+    return [Read(key, inputs[name].metadata or {}) for name, key in named]
 
 
 def dimensions(partitions: dg.PartitionsDefinition | None) -> tuple[str, ...]:

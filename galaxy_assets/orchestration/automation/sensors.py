@@ -1,19 +1,25 @@
 """What Dagster starts or publishes by itself: sensors and schedules; and the jobs that a person starts in the UI.
 
-Belongs here: their declaration. Does not belong here: which partitions are requested (`conditions`), the main job
-(`main_job`).
+Put here: their declaration, over the data folder they are built with. Do not put here: which partitions are requested
+(`conditions`), the main job (`engines`).
 """
 
+import json
 import warnings
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
 
 import dagster as dg
 
 from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.conditions import NIGHTLY
 from galaxy_assets.orchestration.automation.deliveries import register
+from galaxy_assets.orchestration.declaration import Job
 from galaxy_assets.orchestration.engines.in_process import RUN_TAGS
-from galaxy_assets.settings.files import SurveyError, survey_files
+from galaxy_assets.orchestration.external import EXTERNAL
+from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
@@ -24,37 +30,47 @@ QUIET = 120
 """Seconds without a change after which a delivery without a manifest counts as whole."""
 
 
-def delivery_sensor(survey: Survey) -> dg.SensorDefinition:
-    """Registers a survey's new deliveries as batches; the automation takes it from there."""
+def delivery_sensor(survey: Survey, root: Path, prefix: Sequence[str] = ()) -> dg.SensorDefinition:
+    """Registers a survey's new deliveries as batches, and observes the files that people edit; the automation takes it
+    from there."""
 
     @dg.sensor(
         name=f"{survey.name}_deliveries",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Looks for new deliveries of {survey.title}, and for label files dropped.",
+        description=f"Looks for new deliveries of {survey.title}, for label files dropped, and for files edited.",
     )
     def deliveries(context: dg.SensorEvaluationContext):
-        layout = Layout.default()
+        layout = Layout(root)
         if survey.source.reader == "simulated" and not (layout.raw / survey.source.path).exists():
             return dg.SkipReason("simulated by its first run")
         try:
             found = register(survey, context.instance, layout, QUIET)
         except SurveyError as error:
             return dg.SkipReason(str(error))
+        seen = json.loads(context.cursor or "{}")
+        versions = {external.name: external.observe(survey, layout) for external in EXTERNAL}
+        changed = [external for external in EXTERNAL if versions[external.name] != seen.get(external.name)]
+        observed = [_observation(external.key(survey, prefix), versions[external.name]) for external in changed]
         open_ones = [row for row in found.ledger.to_pylist() if row["state"] in ("arriving", "held")]
         said = [f"{row['delivery']} {row['state']}: {row['reason']}" for row in open_ones]
-        return dg.SkipReason("; ".join([f"{len(found.batches)} batches, {len(found.new)} of them new", *said]))
+        words = "; ".join([f"{len(found.batches)} batches, {len(found.new)} of them new", *said])
+        return dg.SensorResult(skip_reason=words, asset_events=observed, cursor=json.dumps(versions))
 
     return deliveries
 
 
-def automation_sensor(survey: Survey) -> dg.AutomationConditionSensorDefinition:
+def _observation(key: dg.AssetKey, version: str) -> dg.AssetObservation:
+    return dg.AssetObservation(key, tags={"dagster/data_version": version})
+
+
+def automation_sensor(survey: Survey, prefix: Sequence[str] = ()) -> dg.AutomationConditionSensorDefinition:
     """Requests what is outdated (`conditions`) of a survey."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # of `use_user_code_server`, which a condition of our own needs
         return dg.AutomationConditionSensorDefinition(
             name=f"{survey.name}_automation",
-            target=dg.AssetSelection.key_prefixes(survey.name),
+            target=dg.AssetSelection.key_prefixes([*prefix, survey.name]),
             minimum_interval_seconds=30,
             default_status=dg.DefaultSensorStatus.RUNNING,
             run_tags={"dagster/max_runtime": str(DAY), "survey": survey.name},
@@ -63,42 +79,58 @@ def automation_sensor(survey: Survey) -> dg.AutomationConditionSensorDefinition:
         )
 
 
-@dg.run_status_sensor(
-    run_status=dg.DagsterRunStatus.SUCCESS,
-    name="read_model",
-    description="Publishes new tables to the DuckDB read model after every successful run.",
-    default_status=dg.DefaultSensorStatus.RUNNING,
-)
-def read_model_sensor(context: dg.RunStatusSensorContext) -> None:
-    """Publish the read model; the swap by rename keeps readers from waiting."""
-    read_model.publish(Layout.default())
+def read_model_sensor(root: Path) -> dg.SensorDefinition:
+    """Publishes the read model after every successful run; the swap by rename keeps readers from waiting."""
+
+    @dg.run_status_sensor(
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        name="read_model",
+        description="Publishes new tables to the DuckDB read model after every successful run.",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def read_model_published(context: dg.RunStatusSensorContext) -> None:
+        read_model.publish(Layout(root))
+
+    return read_model_published
 
 
-def jobs(survey: Survey) -> dict[str, Any]:
-    """`training` and `refit`, which a person starts in the UI by start weights; the main job is `run_survey`."""
-    steps = {
-        "training": ["byol_checkpoints", "epoch_accuracy"],
-        "refit": ["pca_model", "cluster_model", "umap_model"],
-    }
+def broken_files_sensor(broken: Mapping[Path, str]) -> dg.SensorDefinition:
+    """Fails at every tick with the reasons why survey files cannot be used, so that the UI shows them in red."""
+
+    @dg.sensor(
+        name="survey_files",
+        minimum_interval_seconds=600,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Fails while a survey file cannot be used, and says why.",
+    )
+    def survey_files(context: dg.SensorEvaluationContext):
+        raise dg.Failure("; ".join(broken.values()) + ". Reload the code location when the file is mended")
+
+    return survey_files
+
+
+def jobs(survey: Survey, prefix: Sequence[str] = ()) -> dict[Job, Any]:
+    """`training` and `refit`, which a person starts in the UI by start weights; the main job is an engine's."""
+    made: dict[Job, list[str]] = {job: [a.name for a in ASSETS.values() if a.job == job] for job in get_args(Job)}
     return {
-        name: dg.define_asset_job(
-            f"{survey.name}_{name}",
-            selection=dg.AssetSelection.assets(*(dg.AssetKey([survey.name, asset]) for asset in assets)),
+        job: dg.define_asset_job(
+            f"{survey.name}_{job}",
+            selection=dg.AssetSelection.assets(*(dg.AssetKey([*prefix, survey.name, asset]) for asset in assets)),
             tags=RUN_TAGS | {"survey": survey.name},
             description=survey.title,
             # a training's process may be ended by the system for its memory: its step is then started again
             executor_def=dg.multiprocess_executor.configured({"max_concurrent": 1}),
         )
-        for name, assets in steps.items()
+        for job, assets in made.items()
     }
 
 
-def refit_schedule(survey: Survey, job) -> dg.ScheduleDefinition:
+def refit_schedule(survey: Survey, job: Any, root: Path) -> dg.ScheduleDefinition:
     """Fits PCA, mixture and map of each start anew, once a week, to what was delivered by then."""
 
     @dg.schedule(name=f"{survey.name}_weekly_refit", job=job, cron_schedule=_WEEKLY)
     def weekly(context: dg.ScheduleEvaluationContext):
-        layout = Layout.default()
+        layout = Layout(root)
         made = [init for init in survey.start_weights if layout.table(survey.name, "pca_model", init).exists()]
         day = context.scheduled_execution_time.strftime("%Y-%m-%d")
         if not made:
@@ -108,21 +140,24 @@ def refit_schedule(survey: Survey, job) -> dg.ScheduleDefinition:
     return weekly
 
 
-@dg.op
-def upkeep() -> None:
-    """Merge the files of label events and publish the read model."""
-    layout = Layout.default()
-    for survey in survey_files(layout.root).known:
-        LabelLog(layout.labels(survey)).compact()
-    read_model.publish(layout)
+def nightly_upkeep(root: Path, surveys: Sequence[str]) -> dg.ScheduleDefinition:
+    """The nightly job that merges the files of label events and publishes the read model, and its schedule."""
 
+    @dg.op
+    def upkeep() -> None:
+        layout = Layout(root)
+        for survey in surveys:
+            LabelLog(layout.labels(survey)).compact()
+        read_model.publish(layout)
 
-@dg.job(tags={"dagster/max_runtime": "3600"}, description="Merges label events and publishes the read model.")
-def nightly_upkeep() -> None:
-    """The job of the nightly schedule."""
-    upkeep()
+    @dg.job(
+        name="nightly_upkeep",
+        tags={"dagster/max_runtime": "3600"},
+        description="Merges label events and publishes the read model.",
+    )
+    def nightly() -> None:
+        upkeep()
 
-
-nightly = dg.ScheduleDefinition(
-    name="nightly_upkeep", job=nightly_upkeep, cron_schedule=NIGHTLY, default_status=dg.DefaultScheduleStatus.RUNNING
-)
+    return dg.ScheduleDefinition(
+        name="nightly_upkeep", job=nightly, cron_schedule=NIGHTLY, default_status=dg.DefaultScheduleStatus.RUNNING
+    )

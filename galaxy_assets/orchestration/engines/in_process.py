@@ -1,14 +1,16 @@
-"""The main job: a survey from its images to its results, as a sequence of runs.
+"""The engine that runs in this process: a survey from its images to its results, as a sequence of Dagster runs.
 
 Belongs here: the order of the runs, and what becomes of failures and interruptions. Does not belong here: which
 partitions are outdated (`outdated`), what starts by itself (`conditions`, `sensors`).
 """
 
+import functools
 import logging
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +19,9 @@ import dagster as dg
 from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
-from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions
+from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions, reads
 from galaxy_assets.orchestration.declaration import INTERRUPTED
-from galaxy_assets.settings.files import data_root
+from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
@@ -39,7 +41,7 @@ class Stage(NamedTuple):
 def stages(graph: Any, survey: str) -> list[Stage]:
     """The survey's asset graph cut into stages: one Dagster run materialises one partition of assets that share their
     partitions, so the path from images to results is a sequence of runs."""
-    keys = [key for key in graph.toposorted_asset_keys if key.path[0] == survey]
+    keys = keys_of(graph, survey)
     done: set[dg.AssetKey] = set()
     found: list[Stage] = []
     while len(done) < len(keys):
@@ -56,12 +58,13 @@ def stages(graph: Any, survey: str) -> list[Stage]:
 
 def _parents(graph: Any, key: dg.AssetKey) -> set[dg.AssetKey]:
     """Assets of the same survey that the asset reads."""
-    return {parent for parent in graph.get(key).parent_keys if parent.path[0] == key.path[0] and parent != key}
+    return {read.asset for read in reads(graph, key)}
 
 
 class Outcome(NamedTuple):
-    """What became of some assets' partition in the main job: `done`, `fresh` (nothing to do), `failed`, or `skipped`
-    because what they read failed; or of a delivery that is not whole: `held` or `arriving`."""
+    """What became of some assets' partition in the main job: `done`, `fresh` (nothing to do), `failed`, `blocked` (a
+    check of what they read says that the rest would be nonsense), or `skipped` because what they read failed; or of a
+    delivery that is not whole: `held` or `arriving`."""
 
     survey: str
     assets: list[str]
@@ -74,84 +77,168 @@ class Outcome(NamedTuple):
 def run_survey(
     defs: dg.Definitions,
     survey: Survey,
+    known: Mapping[str, Survey],
     instance: dg.DagsterInstance,
-    root: Path | None = None,
+    root: Path,
     follow: Follow | None = None,
 ) -> Iterator[Outcome]:
     """Materialise a survey from its images to its results, yielding outcomes as runs end.
 
     Runs go through the given instance, so the UI over the same store shows them. A partition that is up to date (code,
     settings, inputs and files) is not run again: killed, the next call goes on where this one stopped. A failure is
-    reported and left; only what reads it is skipped, so that missing weights cost their own start weights alone.
-
-    Raises SurveyError where there is no delivery, AtWork where another main job of it is at work.
+    reported and left; only what reads it is skipped, so that missing weights cost their own start weights alone. Tables
+    that could not be made anew stay as they were, and are outdated.
 
     Parameters
     ----------
-    follow : `refit` fits PCA, mixture, maps and the oracle's session anew to all deliveries; `retrain` trains too.
+    defs : dagster.Definitions
+        What `definitions.build_defs` makes over `root`.
+    survey : Survey
+    known : mapping of str to Survey
+        All surveys by name, for start weights taken from another.
+    instance : dagster.DagsterInstance
+    root : Path
+        The data folder.
+    follow : {"refit", "retrain"}, optional
+        `refit` fits PCA, mixture, maps and the oracle's session anew to all deliveries; `retrain` trains too.
+
+    Raises
+    ------
+    SurveyError
+        Where there is no delivery.
+    AtWork
+        Where another main job of the survey is at work.
     """
-    layout = Layout(root or data_root())
+    layout = Layout(root)
     with main_job_of(survey.name, layout):
-        _bury_dead_runs(instance)
+        _fail_orphaned_runs(instance)
         found = register(survey, instance, layout)
         for row in found.ledger.to_pylist():
             if row["state"] in ("held", "arriving"):
                 yield Outcome(survey.name, ["catalogue"], row["delivery"], row["state"], error=row["reason"])
-        yield from _materialise(defs, survey, instance, layout, found.batches, follow)
+        yield from MainJob(defs, survey, known, instance, layout, found.batches, follow).outcomes()
     read_model.publish(layout)
 
 
-def _materialise(
-    defs: dg.Definitions,
-    survey: Survey,
-    instance: dg.DagsterInstance,
-    layout: Layout,
-    batches: list[str],
-    follow: Follow | None,
-) -> Iterator[Outcome]:
-    job, graph = defs.resolve_implicit_global_asset_job_def(), defs.resolve_asset_graph()
-    broken: set[tuple[dg.AssetKey, str | None, str | None]] = set()
-    main = survey.main_start_weights
-    for stage in stages(graph, survey.name):
-        for partition in Outdated(graph, survey, layout, batches).partitions(stage.assets[0]):
-            key = _partition_key(stage, partition)
-            own = dict(zip(stage.by, partition, strict=True))
-            batch, init = own.get("batch"), own.get("init")
-            blocked = _blocked(graph, stage.assets, broken, batch, init or main)
-            if blocked:
-                broken |= {(asset, batch, init) for asset in blocked}
-                _remove(survey, init, blocked, partition, layout)
-                yield Outcome(survey.name, _names(blocked), key, "skipped", error="what it reads failed before")
-            ready = [asset for asset in stage.assets if asset not in blocked]
-            tried: set[dg.AssetKey] = set()
-            # again after each run: whether what follows is outdated shows only when what it reads was made
-            while wanted := _outdated(Outdated(graph, survey, layout, batches, follow), ready, tried, partition):
-                tried |= set(wanted)
-                log.info("%s [%s]: %s", survey.name, key or "whole survey", ", ".join(_names(wanted)))
-                _say_what_is_waited_for(instance, graph, wanted)
-                start = time.perf_counter()
-                run = job.execute_in_process(
-                    asset_selection=wanted,
-                    partition_key=key,
-                    instance=instance,
-                    raise_on_error=False,
-                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                    tags={**RUN_TAGS, "survey": survey.name, _PROCESS_TAG: _process(os.getpid())},
-                )
-                seconds = time.perf_counter() - start
-                if _interrupted(run):
-                    raise KeyboardInterrupt
-                made = {event.asset_key for event in run.get_asset_materialization_events()}
-                lost = [asset for asset in wanted if asset not in made]
-                broken |= {(asset, batch, init) for asset in lost}
-                if lost:
-                    _remove(survey, init, lost, partition, layout)
-                    yield Outcome(survey.name, _names(lost), key, "failed", seconds, _reason(run))
-                    ready = [a for a in ready if a not in _blocked(graph, ready, broken, batch, init or main)]
-                if made:
-                    yield Outcome(survey.name, _names([a for a in wanted if a in made]), key, "done", seconds)
-            if fresh := [asset for asset in ready if asset not in tried]:
-                yield Outcome(survey.name, _names(fresh), key, "fresh")
+@dataclass
+class MainJob:
+    """The runs of one main job, in the order of the stages.
+
+    Attributes
+    ----------
+    broken : set of (asset, batch, init)
+        What could not be made; what reads it is skipped.
+    """
+
+    defs: dg.Definitions
+    survey: Survey
+    known: Mapping[str, Survey]
+    instance: dg.DagsterInstance
+    layout: Layout
+    batches: list[str]
+    follow: Follow | None
+    broken: set[tuple[dg.AssetKey, str | None, str | None]] = field(default_factory=set)
+
+    @functools.cached_property
+    def graph(self) -> Any:
+        """The asset graph."""
+        return self.defs.resolve_asset_graph()
+
+    @functools.cached_property
+    def job(self) -> Any:
+        """The job that can make any asset."""
+        return self.defs.resolve_implicit_global_asset_job_def()
+
+    def rule(self) -> Outdated:
+        """What is outdated now; it reads the lake anew."""
+        return Outdated(self.graph, self.survey, self.known, self.layout, self.batches, self.follow)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Make what is outdated, stage by stage."""
+        for stage in stages(self.graph, self.survey.name):
+            for partition in self.rule().partitions(stage.assets[0]):
+                yield from self._partition(stage, partition)
+
+    def _partition(self, stage: Stage, partition: Partition) -> Iterator[Outcome]:
+        """Make what is outdated of one partition of a stage."""
+        ready = list(stage.assets)
+        yield from self._skip(ready, stage, partition)
+        tried: set[dg.AssetKey] = set()
+        # again after each run: whether what follows is outdated shows only when what it reads was made
+        while wanted := _outdated(rule := self.rule(), ready, tried, partition):
+            stopped = {asset: why for asset in wanted if (why := rule.stopped(asset, partition))}
+            if stopped:
+                for why in dict.fromkeys(stopped.values()):
+                    yield self._lose([a for a in stopped if stopped[a] == why], stage, partition, "blocked", error=why)
+                ready = [asset for asset in ready if asset not in stopped]
+                yield from self._skip(ready, stage, partition)
+                continue
+            tried |= set(wanted)
+            yield from self._run(wanted, stage, partition)
+            ready = [asset for asset in ready if asset not in self._cut_off(ready, stage, partition)]
+        if fresh := [asset for asset in ready if asset not in tried]:
+            yield Outcome(self.survey.name, _names(fresh), _partition_key(stage, partition), "fresh")
+
+    def _run(self, wanted: list[dg.AssetKey], stage: Stage, partition: Partition) -> Iterator[Outcome]:
+        """Materialise assets of a stage's partition in one Dagster run."""
+        key = _partition_key(stage, partition)
+        log.info("%s [%s]: %s", self.survey.name, key or "whole survey", ", ".join(_names(wanted)))
+        _say_what_is_waited_for(self.instance, self.graph, wanted)
+        start = time.perf_counter()
+        run = self.job.execute_in_process(
+            asset_selection=wanted,
+            partition_key=key,
+            instance=self.instance,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={**RUN_TAGS, "survey": self.survey.name, _PROCESS_TAG: _process(os.getpid())},
+        )
+        seconds = time.perf_counter() - start
+        if _interrupted(run):
+            raise KeyboardInterrupt
+        made = {event.asset_key for event in run.get_asset_materialization_events()}
+        rule, lost = self.rule(), [asset for asset in wanted if asset not in made]
+        stopped = [asset for asset in lost if rule.stopped(asset, partition)]
+        if failed := [asset for asset in lost if asset not in stopped]:
+            yield self._lose(failed, stage, partition, "failed", seconds, _reason(run))
+        for asset in stopped:
+            yield self._lose([asset], stage, partition, "blocked", error=rule.stopped(asset, partition) or "")
+        if made:
+            yield Outcome(self.survey.name, _names([a for a in wanted if a in made]), key, "done", seconds)
+
+    def _lose(
+        self,
+        assets: list[dg.AssetKey],
+        stage: Stage,
+        partition: Partition,
+        status: str,
+        seconds: float = 0.0,
+        error: str = "",
+    ) -> Outcome:
+        """Note that assets could not be made. Their tables of an earlier run stay, and are outdated."""
+        own = dict(zip(stage.by, partition, strict=True))
+        self.broken |= {(asset, own.get("batch"), own.get("init")) for asset in assets}
+        return Outcome(self.survey.name, _names(assets), _partition_key(stage, partition), status, seconds, error)
+
+    def _skip(self, ready: list[dg.AssetKey], stage: Stage, partition: Partition) -> Iterator[Outcome]:
+        """Take what reads something broken out of `ready`."""
+        if cut_off := self._cut_off(ready, stage, partition):
+            yield self._lose(cut_off, stage, partition, "skipped", error="what it reads failed before")
+            ready[:] = [asset for asset in ready if asset not in cut_off]
+
+    def _cut_off(self, assets: list[dg.AssetKey], stage: Stage, partition: Partition) -> list[dg.AssetKey]:
+        """Assets that read something broken of their batch and start weights, directly or through each other. An asset
+        without batches reads all of them; one without start weights reads the main ones and can do without the
+        others."""
+        own = dict(zip(stage.by, partition, strict=True))
+        batch, starts = own.get("batch"), (None, own.get("init", self.survey.main_start_weights))
+        found: list[dg.AssetKey] = []
+        for asset in assets:
+            parents = self.graph.get(asset).parent_keys
+            broken = any(p in parents and (None in (b, batch) or b == batch) and i in starts for p, b, i in self.broken)
+            if broken or parents & set(found):
+                found.append(asset)
+        return found
 
 
 def _outdated(
@@ -163,7 +250,7 @@ def _outdated(
     perhaps: set[dg.AssetKey] = set()
     for asset in ready:  # in the order of the graph
         parents = _parents(rule.graph, asset)
-        outdated = asset not in tried and rule.known(asset, partition) is not None
+        outdated = asset not in tried and rule.why(asset, partition) is not None
         if outdated and not parents & perhaps:
             wanted.append(asset)
         elif parents & (set(wanted) | perhaps):
@@ -184,7 +271,7 @@ def _process(pid: int) -> str:
     return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.2f}"
 
 
-def _bury_dead_runs(instance: dg.DagsterInstance) -> None:
+def _fail_orphaned_runs(instance: dg.DagsterInstance) -> None:
     """End the runs of a main job that was killed: Dagster would show them as running for ever, and the pool's slot that
     such a run holds would keep every later GPU step waiting."""
     import psutil
@@ -215,29 +302,6 @@ def _say_what_is_waited_for(instance: dg.DagsterInstance, graph, assets: list[dg
 
 def _names(assets: list[dg.AssetKey]) -> list[str]:
     return [asset.path[-1] for asset in assets]
-
-
-def _blocked(graph, assets: list[dg.AssetKey], broken: set, batch: str | None, init: str) -> list[dg.AssetKey]:
-    """Assets that read something broken of their batch and start weights, directly or through each other. An asset
-    without batches reads all of them; one without start weights reads the main ones and can do without the others."""
-    blocked: list[dg.AssetKey] = []
-    for asset in assets:
-        parents = graph.get(asset).parent_keys
-        reads = any(
-            parent in parents and (None in (b, batch) or b == batch) and i in (None, init) for parent, b, i in broken
-        )
-        if reads or parents & set(blocked):
-            blocked.append(asset)
-    return blocked
-
-
-def _remove(survey: Survey, init: str | None, assets: list[dg.AssetKey], partition: Partition, layout: Layout) -> None:
-    """Remove the tables of start weights that failed: `results` does without them, and an older recipe's would stand
-    beside the new ones. Those of the main start weights stay: nothing reads on without them."""
-    if init in (None, survey.main_start_weights):
-        return
-    for asset in assets:
-        layout.table(*asset.path, *partition).unlink(missing_ok=True)
 
 
 def _interrupted(run: dg.ExecuteInProcessResult) -> bool:

@@ -10,10 +10,11 @@ import pytest
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
-from galaxy_assets.orchestration.assets.artefacts import map_digest, pixels_of
+from galaxy_assets.orchestration.assets.artefacts import pixels_of
 from galaxy_assets.orchestration.declaration import Lake
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.storage.artefact_review import map_digest
 from galaxy_assets.storage.checkpoints import file_sha256
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table, write_table

@@ -8,11 +8,8 @@ A figure is one function. It returns the table, the picture and a caption with t
 NotApplicable with the reason; the asset is then an empty table of the same columns, and an older picture is removed.
 """
 
-import dagster as dg
-
 from galaxy_assets.orchestration.assets.paper_figures import artefacts, discovery, evaluation, structure
 from galaxy_assets.orchestration.assets.paper_figures.declaring import figure_asset
-from galaxy_assets.settings.survey import Survey
 
 FIGURES = (
     artefacts.figure_01,
@@ -35,6 +32,4 @@ FIGURES = (
 )
 
 
-def build(survey: Survey) -> list[dg.AssetsDefinition]:
-    """`figure_01` to `figure_15`, `table_1` and `table_2` of a survey."""
-    return [figure_asset(survey, figure) for figure in FIGURES]
+ASSETS = [figure_asset(figure) for figure in FIGURES]

@@ -12,10 +12,19 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.artefacts import pixels_of, rows_of
-from galaxy_assets.orchestration.declaration import Lake, markdown, picture, result, survey_asset
+from galaxy_assets.orchestration.declaration import (
+    IF_THERE,
+    MAIN_START,
+    Result,
+    SurveyAsset,
+    SurveyContext,
+    markdown,
+    picture,
+    survey_asset,
+)
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.tables import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,17 +41,21 @@ class NotApplicable(Exception):
 class View:
     """What a figure may look at beside its tables: the survey, and the cutouts of galaxies."""
 
-    survey: Survey
-    lake: Lake
+    context: SurveyContext
     cutouts: pa.Table | None
+
+    @property
+    def survey(self) -> Survey:
+        """The survey that the figure is of."""
+        return self.context.survey
 
     def images(self, ids: Sequence[str]) -> list[np.ndarray]:
         """Cutouts of the galaxies in that order, uint8 (size, size, channels) each."""
         assert self.cutouts is not None, "a figure with cutouts reads `cutouts`"
         if not len(ids):
             return []
-        rows = rows_of(self.cutouts, pa.table({"galaxy_id": pa.array(ids, TEXT)}))
-        return list(pixels_of(self.lake, self.survey, self.cutouts)[rows])
+        rows = rows_of(self.cutouts, ids)
+        return list(self.context.pixels.of(self.cutouts)[rows])
 
 
 @dataclass(frozen=True)
@@ -108,23 +121,15 @@ def paper_figure(
     return declare
 
 
-def figure_asset(survey: Survey, figure: PaperFigure) -> dg.AssetsDefinition:
-    """The asset of a figure of one survey.
+def figure_asset(figure: PaperFigure) -> SurveyAsset:
+    """The asset of a figure, named as it.
 
-    Parameters
-    ----------
-    survey : Survey
-    figure : PaperFigure
-
-    Returns
-    -------
-    dagster.AssetsDefinition
-        Named as the figure; its table has the figure's columns, and no row where the figure is not applicable.
+    Its table has the figure's columns, and no row where the figure is not applicable.
     """
-    metadata = {"whole": {}, "main": {"init": survey.main_start_weights}, "starts": {"allow_missing": True}}
+    how = {"whole": {}, "main": MAIN_START, "starts": IF_THERE}
 
-    def asset(lake: Lake, **tables: pa.Table) -> dg.MaterializeResult[pa.Table]:
-        view = View(survey, lake, tables.pop("cutouts", None))
+    def asset(context: SurveyContext, **tables: pa.Table) -> Result:
+        view = View(context, tables.pop("cutouts", None))
         try:
             shown = figure.show(view, **tables)
         except NotApplicable as reason:
@@ -136,17 +141,17 @@ def figure_asset(survey: Survey, figure: PaperFigure) -> dg.AssetsDefinition:
         metadata = publish(view, figure, shown)
         if table.num_rows and shown.picture is None:
             metadata["table"] = dg.MetadataValue.md(markdown(table))
-        return result(table, metadata=metadata)
+        return Result(table, metadata)
 
     asset.__name__ = figure.name
     asset.__doc__ = f"{figure.title}. {(figure.show.__doc__ or '').strip()}"
     return survey_asset(
-        survey,
         "9_figures",
         paper=figure.section,
-        reads={name: metadata[by] for name, by in figure.reads.items()},
-        settings=[survey.main_start_weights, *(getattr(survey, name) for name in figure.settings)],
+        reads={name: how[by] for name, by in figure.reads.items()},
+        settings=lambda survey: [survey.main_start_weights, *(getattr(survey, name) for name in figure.settings)],
         kinds=("matplotlib", "parquet"),
+        columns={},
     )(asset)
 
 
@@ -167,7 +172,7 @@ def publish(view: View, figure: PaperFigure, shown: Shown) -> dict[str, Any]:
     """
     from galaxy_assets.figures.save import save_for_print
 
-    png = view.lake.layout.figure(view.survey.name, figure.name)
+    png = view.context.layout.figure(view.survey.name, figure.name)
     metadata: dict[str, Any] = {"title": figure.title, **shown.numbers}
     if shown.caption:
         metadata["caption"] = dg.MetadataValue.md(shown.caption)
@@ -175,7 +180,7 @@ def publish(view: View, figure: PaperFigure, shown: Shown) -> dict[str, Any]:
         for path in (png, png.with_suffix(".pdf")):
             path.unlink(missing_ok=True)
     else:
-        metadata |= picture(view.lake, view.survey, shown.picture, figure.name)
+        metadata |= picture(view.context, shown.picture, figure.name)
         metadata["print"] = dg.MetadataValue.path(str(save_for_print(shown.picture, png.with_suffix(".pdf"))))
     numbers = dict(shown.numbers)
     note = {

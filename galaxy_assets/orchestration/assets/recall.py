@@ -1,0 +1,136 @@
+"""How good the anomaly search is, where labels tell: baselines, and anomalies found down the list (paper 7.1).
+
+Put here: assets that look at labels to judge a ranking; nothing that ranks reads them. Do not put here: the ranking
+(`discovery`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.orchestration.assets.discovery import oracle_scores, simulated_search
+from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
+from galaxy_assets.science import active_learning
+from galaxy_assets.storage.tables import column_to_vectors
+
+BASELINES = ("isolation_forest", "local_outlier_factor", "published")
+
+
+@survey_asset(
+    "7_discovery",
+    paper="7.1; the learner as published, and what needs no labels",
+    reads={"catalogue": {}, "volunteer_votes": {}, "pca_features": MAIN_START},
+    settings=lambda survey: [survey.anomaly, survey.main_start_weights],
+    kinds=("scikitlearn", "parquet"),
+    explorer=9,
+    columns={},
+)
+def baseline_rankings(
+    context: SurveyContext, catalogue: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
+) -> Result:
+    """What the ranking is measured against, for every clean galaxy: the scores of an isolation forest and of the
+    local outlier factor (larger is stranger), and the predicted score, its uncertainty and the rounds of a search
+    of its own by the learner as published; null where the survey has nothing to search for."""
+    survey, features = context.survey, column_to_vectors(pca_features["vector"])
+    ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
+    score, _ = oracle_scores(ids.tolist(), catalogue, volunteer_votes, survey.anomaly)
+    queries, asked = simulated_search(survey, "published", features, ids, score)
+    n = len(ids)
+    mean, std, at_bounds = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), ()
+    if queries:
+        state = active_learning.posterior(features, asked, np.array([q.score for q in queries]), "published")
+        mean, std, at_bounds = pa.array(state.mean), pa.array(state.std), state.at_bounds
+    rounds = {row: q.round for row, q in zip(asked.tolist(), queries, strict=True)}
+    table = pa.table(
+        {
+            "galaxy_id": pca_features["galaxy_id"],
+            "isolation_forest": active_learning.unsupervised_score(features, survey.recipe.seed),
+            "local_outlier_factor": active_learning.outlier_factor(features),
+            "published": mean,
+            "published_std": std,
+            "published_round": pa.array([rounds.get(i) for i in range(n)], pa.int32()),
+        }
+    )
+    return Result(table, {"at bounds": ", ".join(at_bounds) or "none"})
+
+
+@survey_asset(
+    "7_discovery",
+    paper="7.1, Figures 8 and 9",
+    reads={"catalogue": {}, "volunteer_votes": {}, "anomaly_ranking": {}, "baseline_rankings": {}, "umap": MAIN_START},
+    settings=lambda survey: [survey.anomaly],
+    columns={},
+)
+def anomaly_recall(
+    context: SurveyContext,
+    catalogue: pa.Table,
+    volunteer_votes: pa.Table,
+    anomaly_ranking: pa.Table,
+    baseline_rankings: pa.Table,
+    umap: pa.Table,
+) -> Result:
+    """True anomalies found down the ranked list of the labelled galaxies, beside a random and a perfect order and
+    the lists of `baseline_rankings`; and down the list of those the oracle never saw, since a score given is no
+    discovery."""
+    from galaxy_assets.figures.curves import recall
+
+    ids = anomaly_ranking["galaxy_id"].to_pylist()
+    score, true = oracle_scores(ids, catalogue, volunteer_votes, context.survey.anomaly)
+    shown = anomaly_ranking["scored_by"].is_valid().to_numpy(zero_copy_only=False)
+    curve = active_learning.recall_curve(true[score >= 0], shown[score >= 0])
+    table = pa.table(curve | {"found_unshown": pa.array(curve["found_unshown"], pa.int64())})
+    truth = dict(zip(ids, true.tolist(), strict=True))
+    table = _with_baselines(table, baseline_rankings, np.array(ids)[score >= 0], truth)
+    return Result(
+        table,
+        {
+            "true anomalies": int(true.sum()),
+            **_found(table),
+            **picture(context, recall(table), "recall"),
+            "maps": _maps(context, umap, truth, anomaly_ranking),
+        },
+    )
+
+
+def _with_baselines(
+    table: pa.Table, baseline_rankings: pa.Table, labelled_ids: np.ndarray, truth: Mapping[str, bool]
+) -> pa.Table:
+    """`anomaly_recall` with a column per baseline: anomalies found down its list of the labelled galaxies."""
+    every = baseline_rankings["galaxy_id"].to_numpy(zero_copy_only=False)
+    labelled = baseline_rankings.filter(pa.array(np.isin(every, labelled_ids)))
+    names = labelled["galaxy_id"].to_numpy(zero_copy_only=False)
+    for name in BASELINES:
+        counts = pa.nulls(len(names), pa.int64())
+        if labelled[name].null_count == 0:
+            order = active_learning.best_first(labelled[name].to_numpy(), names)
+            counts = pa.array(np.cumsum([truth[galaxy] for galaxy in names[order]], dtype=np.int64))
+        table = table.append_column(name, counts)
+    return table
+
+
+def _found(table: pa.Table) -> dict[str, Any]:
+    """What the UI shows: anomalies found at three depths of each list."""
+    found, unshown = table["found"].to_pylist(), table["found_unshown"].drop_null().to_pylist()
+    depths = [n for n in (100, 200, 500) if n <= len(found)]
+    shown = {f"found in the first {n}": found[n - 1] for n in depths}
+    shown |= {f"found in the first {n} never shown": unshown[n - 1] for n in (100, 200, 500) if n <= len(unshown)}
+    for name in ("random", *BASELINES):
+        shown |= {f"{name} in the first {n}": table[name][n - 1].as_py() for n in depths}
+    return shown
+
+
+def _maps(context: SurveyContext, umap: pa.Table, truth: Mapping[str, bool], ranking: pa.Table) -> Any:
+    """The true anomalies and the predicted scores on the map, as a preview."""
+    from galaxy_assets.figures.maps import anomaly_maps
+
+    predicted = dict(zip(ranking["galaxy_id"].to_pylist(), ranking["score"].to_pylist(), strict=True))
+    galaxies = umap["galaxy_id"].to_pylist()
+    maps = anomaly_maps(
+        umap["x"].to_numpy(),
+        umap["y"].to_numpy(),
+        np.array([truth[g] for g in galaxies], bool),
+        np.array([predicted[g] for g in galaxies]),
+    )
+    return picture(context, maps, "anomaly_maps")["preview"]

@@ -1,0 +1,373 @@
+"""The checks of a survey's assets: each reads stored tables, so that a person can run one by itself.
+
+A check says in words what it found. Most of them warn. One that is declared `blocking` stops what reads its asset where
+the rest would be nonsense, and its words name the remedy; the main job and the automation ask the same function.
+
+Put here: what is checked, and when it blocks. Do not put here: numbers that an asset keeps (`assets`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.orchestration.assets.cutouts import fallen_back
+from galaxy_assets.orchestration.assets.discovery import oracle_scores
+from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
+from galaxy_assets.orchestration.declaration import Lake, partition_of, partitions
+from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table
+
+LEAST_COMPONENTS = 3
+"""Below it a representation has collapsed to a line or a plane, and whatever is made of it says nothing."""
+_AT_BOUND = (1e-5, 1e5)  # scikit-learn's bounds of a kernel's hyper-parameters
+_WORST = 0.3  # share removed above which a person should look; the paper removed 14 %
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found: whether it passed, in words; `stops` marks a failure after which the rest is nonsense."""
+
+    passed: bool
+    words: str
+    stops: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The stored tables of a survey, as a check of one partition reads them. `batch` and `init` are empty where the
+    check is of the whole asset."""
+
+    survey: Survey
+    layout: Layout
+    batch: str = ""
+    init: str = ""
+
+    def __call__(self, asset: str, init: str = "") -> pa.Table:
+        """The asset's table: of the check's own partition, else all partitions that are there, or those of `init`.
+
+        Raises FileNotFoundError, which names what to materialise, where there is none.
+        """
+        by = ASSETS[asset].by
+        batch = self.batch or "*" if by in ("batch", "batch_init") else None
+        start = init or self.init or "*" if by in ("init", "batch_init") else None
+        pattern = "/".join([asset, *filter(None, (batch, start))])
+        paths = sorted((self.layout.lake / self.survey.name).glob(f"{pattern}.parquet"))
+        tables = [read_table(path) for path in paths if not path.name.startswith(".")]
+        if not tables:
+            raise FileNotFoundError(f"{self.survey.name}/{asset} was never made; materialise it first")
+        return pa.concat_tables(tables, promote_options="permissive")
+
+
+@dataclass(frozen=True)
+class SurveyCheck:
+    """A check that every survey has of one asset; `of` makes it one survey's.
+
+    Attributes
+    ----------
+    function : callable
+        Takes `Stored` and returns a Verdict. Its name is the check's, its docstring says what passes.
+    asset : str
+        Name of the asset.
+    whole : bool
+        It is of all partitions together, and not of each.
+    blocking : bool
+        A verdict that `stops` stops what reads the asset.
+    """
+
+    function: Callable[[Stored], Verdict]
+    asset: str
+    whole: bool
+    blocking: bool
+
+    @property
+    def name(self) -> str:
+        """The check's name."""
+        return self.function.__name__
+
+    def of(self, survey: Survey, prefix: tuple[str, ...] = ()) -> dg.AssetChecksDefinition:
+        """The check of one survey's asset."""
+        key, by = dg.AssetKey([*prefix, survey.name, self.asset]), ASSETS[self.asset].by
+
+        @dg.asset_check(
+            asset=key,
+            name=self.name,
+            description=" ".join((self.function.__doc__ or "").split()),
+            blocking=self.blocking,
+            partitions_def=None if self.whole else partitions(survey, by),
+        )
+        def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
+            batch, init = ("", "") if self.whole else partition_of(context.op_execution_context, by)
+            found = self.function(Stored(survey, lake.layout, batch, init))
+            severity = dg.AssetCheckSeverity.ERROR if found.stops else dg.AssetCheckSeverity.WARN
+            return dg.AssetCheckResult(
+                passed=found.passed, description=found.words, severity=severity, metadata=dict(found.numbers)
+            )
+
+        return check
+
+
+CHECKS: list[SurveyCheck] = []
+"""Every check that a survey has."""
+
+
+def survey_check(asset: str, *, whole: bool = False, blocking: bool = False) -> Callable[[Any], SurveyCheck]:
+    """Declare the decorated function as a check of an asset; see `SurveyCheck`."""
+
+    def declare(function: Callable[[Stored], Verdict]) -> SurveyCheck:
+        CHECKS.append(SurveyCheck(function, asset, whole, blocking))
+        return CHECKS[-1]
+
+    return declare
+
+
+def stopped(stored: Stored, asset: str) -> str | None:
+    """Why nothing should be made of an asset's partition, in the words of the blocking check that failed; else None."""
+    for check in CHECKS:
+        if check.blocking and check.asset == asset:
+            found = check.function(stored)
+            if found.stops:
+                return f"{check.name}: {found.words}"
+    return None
+
+
+@survey_check("catalogue")
+def every_image_readable(stored: Stored) -> Verdict:
+    """No delivered image is missing, unreadable or delivered twice."""
+    import pyarrow.compute as pc
+
+    problems = pc.value_counts(stored("catalogue")["problem"].drop_null()).to_pylist()
+    return Verdict(not problems, ", ".join(f"{p['counts']} {p['values']}" for p in problems) or "all readable")
+
+
+@survey_check("absent_images")
+def every_label_has_an_image(stored: Stored) -> Verdict:
+    """Every galaxy of the survey's table of labels was delivered."""
+    n = stored("absent_images").num_rows
+    return Verdict(n == 0, f"{n} labels without an image" if n else "no label is without an image")
+
+
+@survey_check("cutouts")
+def fallback_share(stored: Stored) -> Verdict:
+    """At most a fifth of the images fall back to the original frame."""
+    share = fallen_back(stored("cutouts"))
+    return Verdict(share <= 0.2, f"{share:.1%} used the original frame", numbers={"share": share})
+
+
+@survey_check("clean_galaxies")
+def removed_share(stored: Stored) -> Verdict:
+    """At most 30 % of the images are removed (the paper removed 14 %)."""
+    kept = stored("clean_galaxies")["kept"].to_numpy(zero_copy_only=False)
+    share = float((~kept).mean()) if len(kept) else 0.0
+    return Verdict(share <= _WORST, f"{share:.1%} removed", numbers={"share": share})
+
+
+@survey_check("clean_galaxies", whole=True, blocking=True)
+def enough_left(stored: Stored) -> Verdict:
+    """Artefact removal leaves enough images to train on."""
+    import pyarrow.compute as pc
+
+    clean, recipe = stored("clean_galaxies"), stored.survey.recipe
+    left, needed = pc.sum(clean["kept"]).as_py() or 0, recipe.batch_size if recipe.epochs else 1
+    if left >= needed:
+        return Verdict(True, f"{left} of {clean.num_rows} images are left")
+    rules = pc.value_counts(clean.filter(pc.invert(clean["kept"]))["rule"]).to_pylist()
+    removed = ", ".join(f"{r['values']} {r['counts']}" for r in sorted(rules, key=lambda r: -r["counts"])[:5])
+    name = stored.survey.name
+    return Verdict(
+        False,
+        f"{left} of {clean.num_rows} images are left, training needs {needed} (recipe.batch_size); removed: "
+        f"{removed or 'none'}. Raise the limits under `artefacts` in data/surveys/{name}.yaml that name what is no "
+        f"artefact in this survey, review the regions in data/surveys/{name}_artefacts.csv, or lower "
+        "recipe.batch_size; then run it again",
+        stops=True,
+    )
+
+
+@survey_check("byol_checkpoints", blocking=True)
+def no_collapse(stored: Stored) -> Verdict:
+    """At the chosen epoch at least ten components are needed for 95 % of the variance; below three nothing follows."""
+    from galaxy_assets.science.health import LEAST_COMPONENTS as HEALTHY
+
+    row = next(r for r in stored("byol_checkpoints").to_pylist() if r["chosen"])
+    found = f"{row['pcs_95']} components hold 95 % of the variance at epoch {row['epoch']}"
+    if row["pcs_95"] >= HEALTHY:
+        return Verdict(True, found)
+    remedy = (
+        f"{found}: the representation of {row['init']} start weights has collapsed. Look whether the images differ "
+        "from each other (many copies of one image collapse anything), train longer or with more images, or take "
+        f"{row['init']} out of start_weights in data/surveys/{stored.survey.name}.yaml; then run it again"
+    )
+    stops = row["pcs_95"] < LEAST_COMPONENTS
+    return Verdict(False, remedy if stops else found, stops)
+
+
+@survey_check("byol_checkpoints")
+def better_than_start(stored: Stored) -> Verdict:
+    """An epoch of training was chosen, not the start itself."""
+    row = next(r for r in stored("byol_checkpoints").to_pylist() if r["chosen"])
+    return Verdict(row["epoch"] > 0 or not stored.survey.recipe.epochs, row["reason"])
+
+
+@survey_check("evaluation_subset")
+def classes_filled(stored: Stored) -> Verdict:
+    """Every evaluation class has at least ten galaxies."""
+    least = min(class_sizes(stored("evaluation_subset"), stored.survey.evaluation).values(), default=0)
+    return Verdict(least >= 10, f"smallest class: {least}")
+
+
+@survey_check("epoch_accuracy")
+def better_than_pixels(stored: Stored) -> Verdict:
+    """The chosen epoch's mean accuracy is above that of raw pixels."""
+    means = _accuracies(stored("epoch_accuracy"))
+    if not means:
+        return Verdict(False, NOTHING)
+    words = f"{means['chosen']:.3f} at the chosen epoch, raw pixels {means['pixels']:.3f}"
+    return Verdict(means["chosen"] > means["pixels"], words)
+
+
+@survey_check("epoch_accuracy")
+def better_than_networks(stored: Stored) -> Verdict:
+    """It is above that of the untrained and the ImageNet network, embedded alike."""
+    means = _accuracies(stored("epoch_accuracy"))
+    if not means:
+        return Verdict(False, NOTHING)
+    networks = {kind: mean for kind, mean in means.items() if kind not in ("chosen", "pixels")}
+    said = ", ".join(f"{kind} {mean:.3f}" for kind, mean in networks.items())
+    return Verdict(means["chosen"] > max(networks.values()), f"{means['chosen']:.3f} at the chosen epoch, {said}")
+
+
+def _accuracies(epoch_accuracy: pa.Table) -> dict[str, float]:
+    """Mean accuracy at the chosen epoch and of each baseline; empty where nothing was judged."""
+    rows = epoch_accuracy.to_pylist()
+    kinds: dict[str, list[float]] = {}
+    for row in rows:
+        if row["features"] != "byol" or row["chosen"]:
+            kinds.setdefault("chosen" if row["chosen"] else row["features"], []).append(row["accuracy"])
+    return {kind: float(np.mean(values)) for kind, values in kinds.items()}
+
+
+@survey_check("cluster_model")
+def converged(stored: Stored) -> Verdict:
+    """The best start of the mixture converged."""
+    row = stored("cluster_model").slice(0, 1).to_pylist()[0]
+    return Verdict(row["converged"], f"{row['iterations']} iterations")
+
+
+@survey_check("batch_drift")
+def no_drift(stored: Stored) -> Verdict:
+    """The delivery is like what the models were fitted to; otherwise retraining is advised."""
+    over = [row for row in stored("batch_drift").to_pylist() if row["exceeded"]]
+    found = "; ".join(f"{row['words']} {row['value']:.2f}, limit {row['limit']:.2f}" for row in over)
+    return Verdict(not over, f"retrain: {found}" if over else "the galaxies are like the fitted ones")
+
+
+@survey_check("cluster_worksheet")
+def rows_match(stored: Stored) -> Verdict:
+    """Every row of the worksheet is about a cluster of today."""
+    rows = stored("cluster_worksheet").to_pylist()
+    lost = [
+        f"line {row['line']} (written for cluster {row['written_for'] or '?'}; the best cluster now holds "
+        f"{row['n_held']} of {len(row['exemplars'])} exemplars)"
+        for row in rows
+        if row["cluster"] is None
+    ]
+    return Verdict(not lost, "; ".join(lost) or f"{len(rows)} rows")
+
+
+@survey_check("cluster_worksheet")
+def labels_are_classes(stored: Stored) -> Verdict:
+    """Every label in the worksheet is one of the survey's evaluation classes."""
+    classes = {c.name for c in stored.survey.evaluation.classes}
+    strange = sorted(set(stored("cluster_worksheet")["label"].drop_null().to_pylist()) - classes) if classes else []
+    return Verdict(not strange, ", ".join(strange) or "all are")
+
+
+@survey_check("cluster_summary")
+def clusters_used(stored: Stored) -> Verdict:
+    """At least half of the mixture's components have members."""
+    members = stored("cluster_summary")["n"].to_pylist()
+    used = sum(n > 0 for n in members)
+    return Verdict(2 * used >= len(members), f"{used} of {len(members)} have members")
+
+
+@survey_check("oracle_events")
+def oracle_labelled(stored: Stored) -> Verdict:
+    """The simulated oracle has labels, and there is at least one true anomaly among the clean galaxies."""
+    import pyarrow.compute as pc
+
+    anomaly, clean = stored.survey.anomaly, stored("clean_galaxies")
+    ids = clean.filter(pc.equal(clean["kept"], True))["galaxy_id"].to_pylist()
+    score, true = oracle_scores(ids, stored("catalogue"), stored("volunteer_votes"), anomaly)
+    words = f"{int((score >= 0).sum())} labelled galaxies, {int(true.sum())} true {anomaly.name}"
+    if true.any():
+        return Verdict(True, words)
+    return Verdict(
+        False,
+        f"{words}: until people score galaxies (`galaxy-assets explore`), the ranking is that of an isolation forest. "
+        f"Name what is sought under `anomaly` in data/surveys/{stored.survey.name}.yaml if the labels have it",
+    )
+
+
+@survey_check("anomaly_model")
+def posterior_informed(stored: Stored) -> Verdict:
+    """The scores given tell galaxies apart: the posterior is not flat."""
+    model = _anomaly_model(stored)
+    if model.predictor is None:
+        return Verdict(not model.labelled_ids, "kernel: none")
+    flat = bool(np.ptp(model.predictor.predict(model.labelled)[0]) < 1e-6)
+    return Verdict(not flat, f"kernel: {model.predictor.kernel}")
+
+
+@survey_check("anomaly_model")
+def hyper_parameters_inside(stored: Stored) -> Verdict:
+    """No hyper-parameter of the Gaussian process ended at its bound."""
+    from galaxy_assets.science.gaussian_process import GaussianProcess
+
+    process = _anomaly_model(stored).predictor
+    if not isinstance(process, GaussianProcess):
+        return Verdict(True, "no Gaussian process")
+    chosen = {"length_scale": process.length_scale, "noise_level": process.noise}
+    at = [f"{n} = {v:.3g}" for n, v in chosen.items() if np.isclose(np.log(v), np.log(_AT_BOUND)).any()]
+    return Verdict(not at, ", ".join(at) or process.kernel)
+
+
+def _anomaly_model(stored: Stored) -> Any:
+    from galaxy_assets.science.anomaly_model import table_to_model
+
+    return table_to_model(stored("anomaly_model"), stored.survey.anomaly.learner, stored.survey.recipe.seed)
+
+
+@survey_check("anomaly_recall")
+def better_than_random(stored: Stored) -> Verdict:
+    """More true anomalies in the first tenth of the list than a random order has."""
+    table = stored("anomaly_recall")
+    tenth = max(table.num_rows // 10, 1)
+    found, expected = (table[c][tenth - 1].as_py() if table.num_rows else 0 for c in ("found", "random"))
+    return Verdict(found > expected, f"{found} in the first {tenth}, random order {expected:.1f}")
+
+
+@survey_check("anomaly_recall")
+def better_than_isolation_forest(stored: Stored) -> Verdict:
+    """More true anomalies in the first 200 than an isolation forest has."""
+    table = stored("anomaly_recall")
+    top = min(200, table.num_rows)
+    found, forest = (table[c][top - 1].as_py() if top else 0 for c in ("found", "isolation_forest"))
+    return Verdict(found > forest, f"{found} in the first {top}, isolation forest {forest}")
+
+
+@survey_check("results")
+def agrees_with_paper(stored: Stored) -> Verdict:
+    """No number or setting differs from the one the paper reports for this survey."""
+    from galaxy_assets.science.results import AGREES, DIFFERS
+
+    rows = stored("results").to_pylist()
+    differ = [row["check_id"] for row in rows if row["verdict"] == DIFFERS]
+    agree = sum(row["verdict"] == AGREES for row in rows)
+    return Verdict(not differ, f"{agree} agree, {len(differ)} differ{': ' if differ else ''}{', '.join(differ)}")

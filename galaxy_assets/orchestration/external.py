@@ -1,0 +1,179 @@
+"""What an asset reads that no asset makes: deliveries, the files people edit, weights, another survey's checkpoint.
+
+Each is an observable source asset, so that the lineage shows what a ranking rests on; and an asset that names one in
+its declaration is outdated when that file changes.
+
+Put here: what there is of these, where it lies, and the fingerprint by which a change is seen. Do not put here: reading
+it (`assets`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import dagster as dg
+
+from galaxy_assets.deliveries.readers import reader_in_place
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import data_version, fingerprint
+from galaxy_assets.storage.tables import read_table
+
+
+class Reader(NamedTuple):
+    """Who reads: a partition of an asset of the survey, over a data folder. `known` are all surveys by name; `batch`
+    and `init` are empty where the asset has none."""
+
+    survey: Survey
+    known: Mapping[str, Survey]
+    layout: Layout
+    batch: str = ""
+    init: str = ""
+
+
+State = Callable[[Reader], Mapping[str, str]]
+"""Name in the record of what a table was made from -> fingerprint, as a reader finds it."""
+
+
+@dataclass(frozen=True)
+class External:
+    """Something outside the lake that assets read.
+
+    Attributes
+    ----------
+    name : str
+        Last part of its key, after the survey's name.
+    description : str
+        What it is and where it lies; `{survey}` is the survey's name.
+    state : callable
+        Its fingerprint as a partition reads it (`State`). Empty where a change is known in another way.
+    """
+
+    name: str
+    description: str
+    state: State
+
+    def key(self, survey: Survey, prefix: Sequence[str] = ()) -> dg.AssetKey:
+        """Its key in the asset graph."""
+        return dg.AssetKey([*prefix, survey.name, self.name])
+
+    def deps(self, survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str]) -> list[dg.AssetDep]:
+        """What an asset of the survey that reads it depends on."""
+        if self is not OTHER_CHECKPOINTS:
+            return [dg.AssetDep(self.key(survey, prefix))]
+        return [
+            dg.AssetDep(
+                dg.AssetKey([*prefix, start, self.name]),
+                partition_mapping=dg.SpecificPartitionsPartitionMapping([known[start].main_start_weights]),
+            )
+            for start in survey.start_weights
+            if start in known
+        ]
+
+    def source(self, survey: Survey, prefix: Sequence[str] = ()) -> dg.SourceAsset:
+        """It as an observable source asset of the survey: observing it records its fingerprint."""
+
+        @dg.observable_source_asset(
+            key=self.key(survey, prefix),
+            description=self.description.format(survey=survey.name),
+            group_name=f"{survey.name}_0_files",
+            required_resource_keys={"lake"},
+            tags={"survey": survey.name},
+        )
+        def observed(context) -> dg.DataVersion:
+            return dg.DataVersion(self.observe(survey, context.resources.lake.layout))
+
+        return observed
+
+    def observe(self, survey: Survey, layout: Layout) -> str:
+        """Fingerprint of all of it, whatever partition reads it."""
+        return "-".join(self.state(Reader(survey, {}, layout)).values()) or "absent"
+
+
+def files_of(node: Any) -> list[External]:
+    """Those that an asset of the graph reads, by its metadata."""
+    return [BY_NAME[name] for name in node.metadata.get(FILES, "").split(", ") if name]
+
+
+def states(files: Iterable[External], reader: Reader) -> dict[str, str]:
+    """Name -> fingerprint of all these files, as a partition reads them."""
+    return {name: value for file in files for name, value in file.state(reader).items()}
+
+
+def _tables(reader: Reader) -> str:
+    """Of the survey's tables of labels and votes; of none where its folder is not there."""
+    try:
+        paths = sorted(reader_in_place(reader.survey.source, reader.layout.raw).tables())
+    except SurveyError:
+        paths = []
+    return fingerprint(paths)
+
+
+def _delivered(reader: Reader) -> dict[str, str]:
+    """The snapshot of a delivery when it was last found whole. One that is being changed, or broken, does not make what
+    was made of it outdated before it is whole again."""
+    path = reader.layout.table(reader.survey.name, "deliveries")
+    if not path.exists():
+        return {}
+    whole = {row["delivery"]: row["snapshot"] for row in read_table(path).to_pylist() if row["state"] == "whole"}
+    if not reader.batch:
+        return whole
+    return {"delivery": whole[reader.batch]} if reader.batch in whole else {}
+
+
+def _checkpoint(reader: Reader) -> dict[str, str]:
+    """The data version of the checkpoints that another survey trained; of a start that is no survey, nothing."""
+    if (other := reader.known.get(reader.init)) is None:
+        return {}
+    start = reader.layout.table(other.name, "byol_checkpoints", other.main_start_weights)
+    return {f"{other.name}/byol_checkpoints": data_version(start) or ""}
+
+
+DELIVERY = External(
+    "delivery",
+    "The survey's deliveries: sub-folders, archives and loose images in its folder, each with the snapshot of when it "
+    "was last found whole.",
+    _delivered,
+)
+LABEL_TABLE = External(
+    "label_table",
+    "The table that gives each delivered image its class and position, as the survey delivers it.",
+    lambda r: {"labels": _tables(r)},
+)
+VOTE_TABLE = External(
+    "vote_table",
+    "The survey's tables of labels and of volunteers' votes, read whole.",
+    lambda r: {"tables": _tables(r)},
+)
+ARTEFACT_REVIEW = External(
+    "artefact_review",
+    "A person's review of the artefact regions, data/surveys/{survey}_artefacts.csv. Without it the proposed regions "
+    "are in force.",
+    lambda r: {"review": fingerprint([r.layout.artefact_review(r.survey.name)])},
+)
+CLUSTER_REVIEW = External(
+    "cluster_review",
+    "What a person says of the clusters, data/surveys/{survey}_clusters.csv. Without it the rules describe them.",
+    lambda r: {"worksheet": fingerprint([r.layout.cluster_worksheet(r.survey.name)])},
+)
+LABEL_DROPS = External(
+    "label_drops",
+    "What people said of galaxies: label files dropped in data/labels/{survey}/, and scores given in the explorer and "
+    "on the command line, as events.",
+    lambda r: {"labels": fingerprint(LabelLog(r.layout.labels(r.survey.name)).files())},
+)
+WEIGHTS = External(
+    "weights",
+    "Weights that were fetched or put into data/weights by hand. A checkpoint's path names the weights that it began "
+    "from, so that other weights are another training.",
+    lambda r: {},
+)
+OTHER_CHECKPOINTS = External("byol_checkpoints", "Another survey's checkpoints, as start weights.", _checkpoint)
+
+EXTERNAL = (DELIVERY, LABEL_TABLE, VOTE_TABLE, ARTEFACT_REVIEW, CLUSTER_REVIEW, LABEL_DROPS, WEIGHTS)
+"""Those that are source assets of every survey."""
+BY_NAME = {external.name: external for external in (*EXTERNAL, OTHER_CHECKPOINTS)}
+FILES = "reads files"
+"""Key of the metadata in which an asset names them."""

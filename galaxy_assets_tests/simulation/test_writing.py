@@ -1,0 +1,69 @@
+"""Simulated deliveries: the same bytes from a seed, each batch whole or absent, nothing written twice."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from galaxy_assets.simulation import surveys
+from galaxy_assets.simulation.surveys import simulate_optical, simulate_radio
+from galaxy_assets_tests.simulation.conftest import BATCHES
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize("make", [simulate_optical, simulate_radio])
+def test_bytes_depend_on_the_seed_alone(make, tmp_path):
+    for name, processes in (("first", 1), ("again", 1), ("parallel", 2)):
+        make(tmp_path / name, batches=BATCHES, n_images=8, seed=5, processes=processes)
+    make(tmp_path / "other", batches=BATCHES, n_images=8, seed=6)
+    first = contents(tmp_path / "first")
+    assert first == contents(tmp_path / "again") == contents(tmp_path / "parallel")
+    assert not set(first.values()) & set(contents(tmp_path / "other").values())
+
+
+def test_an_image_does_not_depend_on_how_many_follow(tmp_path):
+    simulate_optical(tmp_path / "few", batches=["one"], n_images=3, seed=5)
+    simulate_optical(tmp_path / "more", batches=["one"], n_images=5, seed=5)
+    few, more = contents(tmp_path / "few" / "one"), contents(tmp_path / "more" / "one")
+    assert len(few) == 3 and few.items() <= more.items()
+
+
+def test_a_second_call_does_nothing_and_a_third_replaces_what_was_lost(tmp_path):
+    arguments = {"batches": BATCHES, "n_images": 6, "seed": 5}
+    simulate_radio(tmp_path, **arguments)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    simulate_radio(tmp_path, **arguments)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    whole = contents(tmp_path)
+    for path in (tmp_path / "two").iterdir():
+        path.unlink()
+    (tmp_path / "two").rmdir()
+    (tmp_path / "labels.csv").unlink()
+    simulate_radio(tmp_path, **arguments)
+    assert contents(tmp_path) == whole
+
+
+def test_an_interrupted_batch_is_absent(tmp_path, monkeypatch):
+    draw, drawn = surveys.draw_radio, []
+
+    def interrupt(*arguments):
+        drawn.append(arguments)
+        if len(drawn) == 5:
+            raise KeyboardInterrupt
+        return draw(*arguments)
+
+    monkeypatch.setattr(surveys, "draw_radio", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        simulate_radio(tmp_path, batches=BATCHES, n_images=6, seed=5)
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize(("batches", "n_images"), [((), 5), (BATCHES, 1)])
+def test_fewer_images_than_batches_is_an_error(batches, n_images, tmp_path):
+    with pytest.raises(ValueError, match=f"{n_images} images over {len(batches)} batches"):
+        simulate_optical(tmp_path / "survey", batches=batches, n_images=n_images, seed=0)
+    assert not (tmp_path / "survey").exists()
