@@ -25,7 +25,7 @@ from side_by_side import Equal, Row, compare, growth, main, timed
 
 from galaxy_assets.deliveries.images import decode
 from galaxy_assets.science.cutouts import Cutout, cut
-from galaxy_assets.settings.survey import CutoutSettings
+from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.simulation.surveys import simulate_optical
 from galaxy_assets.storage.pixels import PixelStore
 

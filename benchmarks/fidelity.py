@@ -28,7 +28,10 @@ from galaxy_assets.science.encoders.embedding import choose_devices, embed
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.weights import LITE0, build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
-from galaxy_assets.settings.survey import CutoutSettings, Recipe, Survey, load_surveys
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import StateFile
 
 SIZE, TRAINED_SIZE, SEEDS = 96, 64, 2
@@ -55,7 +58,7 @@ TRAININGS: dict[str, dict] = {
 
 def surveys(data: Path) -> dict[str, Survey]:
     """The shipped surveys, reading from `data`."""
-    shipped = load_surveys(data / "none")
+    shipped = survey_files(data / "none").known
     places = {"sdss_gz1": "sdss_gz1", "mirabest": "mirabest", "gz_decals_sample": "gz_decals"}
     found = {}
     for folder, name in places.items():

@@ -23,7 +23,7 @@ import yaml
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect, read_model
 from galaxy_assets.orchestration.automation.deliveries import register
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import write_table
 
@@ -62,7 +62,7 @@ def main(batches: int, images: int) -> None:
         root = Path(temporary)
         (root / "surveys").mkdir()
         (root / "surveys" / "growing.yaml").write_text(yaml.safe_dump(SURVEY), encoding="utf-8")
-        survey, layout, defs = load_surveys(root)["growing"], Layout(root), build_defs(root)
+        survey, layout, defs = survey_files(root).named("growing"), Layout(root), build_defs(root)
         write_table(pa.table({"a": [1]}), layout.table("growing", "pca_model", "imagenet"))  # as if run before
         job = defs.resolve_implicit_global_asset_job_def()
         print("batches     rows  look s  look again s  automation tick s  catalogue s/batch  read model s")

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
 
 from galaxy_assets.science import mixture
-from galaxy_assets.settings.survey import Mixture
+from galaxy_assets.settings.structure import Mixture
 
 PRECISIONS = {"float64": {"single": False}, "float32": {"single": True}}
 """What `mixture.fit` is asked for. It begins in float32 unless told otherwise, and always ends in float64."""

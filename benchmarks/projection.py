@@ -17,7 +17,7 @@ from simulated import components
 from sklearn.manifold import trustworthiness
 
 from galaxy_assets.science.projection import umap_xy
-from galaxy_assets.settings.survey import Umap
+from galaxy_assets.settings.structure import Umap
 
 JUDGED = 3_000  # galaxies
 

@@ -30,7 +30,8 @@ from galaxy_assets.science.encoders.embedding import choose_devices, embed
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
-from galaxy_assets.settings.survey import Survey, load_surveys
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import StateFile, load_encoder, load_start, save_encoder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack, PixelStore
@@ -135,7 +136,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_real_surveys(data, Layout(folder))
-        surveys = load_surveys(folder)
+        surveys = survey_files(folder).known
         for name, start, seed in (argument.split(":") for argument in sys.argv[3:]):
             finished = map(json.loads, done.read_text().splitlines()) if done.exists() else ()
             if any((row["survey"], row["start"], str(row["seed"])) == (name, start, seed) for row in finished):

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/startup.py [--small]
 
-Both in new processes over an empty data folder, where only the shipped surveys are. Memory is the whole process's, not
+Both in new processes over an empty data folder, where only the demo surveys are. Memory is the whole process's, not
 what it grew by. A run's process, in which all its steps run, is timed from its launch to the start of the asset's
 function, which the run's events tell; `--small` leaves it out. `python -X importtime -c "import
 galaxy_assets.definitions"` shows what the seconds go to.

@@ -37,7 +37,8 @@ from galaxy_assets.lake.read_model import publish
 from galaxy_assets.science import active_learning, anomaly_model, mixture, pca
 from galaxy_assets.science.labels import STANDING
 from galaxy_assets.science.neighbours import SimilaritySearch
-from galaxy_assets.settings.survey import Anomaly, Mixture
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.structure import Mixture
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table, vectors_to_column, write_table
 

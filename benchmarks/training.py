@@ -30,7 +30,7 @@ from galaxy_assets.science.encoders.embedding import embed, keep_freed_memory
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.training import adam
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 
 CPU = torch.device("cpu")
 Precision = Literal["bfloat16", "float32"]

@@ -12,18 +12,18 @@ from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.declaration import Lake
 from galaxy_assets.orchestration.io_manager import ParquetLake
 from galaxy_assets.orchestration.survey import survey_definitions
-from galaxy_assets.settings.survey import data_root, load_surveys
+from galaxy_assets.settings.files import data_root, survey_files
 
 
 def build_defs(root: Path | None = None) -> dg.Definitions:
-    """Everything over one data folder ($GALAXY_ASSETS_DATA, else ./data, when not given); tests and the command line
-    pass their own."""
+    """Everything of the enabled surveys of one data folder ($GALAXY_ASSETS_DATA, else ./data, when not given); tests
+    and the command line pass their own."""
     root = root or data_root()
-    surveys = load_surveys(root)
+    files = survey_files(root)
     return dg.Definitions.merge(
-        *(survey_definitions(survey, surveys, root) for survey in surveys.values()),
+        *(survey_definitions(survey, files.known, root) for survey in files.enabled.values()),
         dg.Definitions(
-            schedules=[sensors.nightly_upkeep(root, list(surveys))],
+            schedules=[sensors.nightly_upkeep(root, list(files.known))],
             sensors=[sensors.read_model_sensor(root)],
             resources={"io_manager": ParquetLake(root=str(root)), "lake": Lake(root=str(root))},
             # the many short steps of a delivery share one process: each further one would load everything again

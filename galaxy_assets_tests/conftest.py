@@ -16,7 +16,8 @@ from hypothesis import settings
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.engines import in_process
-from galaxy_assets.settings.survey import Survey, load_surveys
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.survey import Survey
 
 # a machine that is busy with something else is slow, which is no failure
 settings.register_profile("any_machine", deadline=None)
@@ -107,7 +108,7 @@ def world(tmp_path_factory) -> World:
     """The tiny survey run from images to results through the real I/O manager; tests read it and do not change it."""
     root = tmp_path_factory.mktemp("world")
     write_tiny(root)
-    known = load_surveys(root)
+    known = survey_files(root).known
     defs, instance = build_defs(root), dg.DagsterInstance.ephemeral()
     outcomes = list(in_process.run_survey(defs, known["tiny"], known, instance, root))
     return World(root, known["tiny"], defs, instance, outcomes)
@@ -124,7 +125,7 @@ def untrained(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("untrained")
     write_tiny(root, UNTRAINED)
     (root / "raw/tiny/images/second").rename(root / "later")
-    known, instance = load_surveys(root), dg.DagsterInstance.ephemeral()
+    known, instance = survey_files(root).known, dg.DagsterInstance.ephemeral()
     outcomes = list(in_process.run_survey(build_defs(root), known["tiny"], known, instance, root))
     assert {o.status for o in outcomes} == {"done"}, [o for o in outcomes if o.error]
     return root

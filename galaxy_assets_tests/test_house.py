@@ -13,11 +13,12 @@ import yaml
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.graph import keys_of
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "galaxy_assets"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SURVEYS = sorted(survey_files(Path("/nonexistent")).known)
 
 GRAPH = {
     "catalogue": [],
@@ -292,7 +293,10 @@ def test_no_room_is_a_drawer():
 
 @pytest.fixture(scope="module")
 def defs(tmp_path_factory) -> dg.Definitions:
-    return build_defs(tmp_path_factory.mktemp("data"))
+    root = tmp_path_factory.mktemp("data")
+    for name in SURVEYS:
+        enable(name, root)
+    return build_defs(root)
 
 
 def parents(defs: dg.Definitions, survey: str, is_table: bool) -> dict[str, list[str]]:
@@ -306,7 +310,7 @@ def parents(defs: dg.Definitions, survey: str, is_table: bool) -> dict[str, list
     return found
 
 
-@pytest.mark.parametrize("survey", sorted(load_surveys(Path("/nonexistent"))))
+@pytest.mark.parametrize("survey", sorted(survey_files(Path("/nonexistent")).known))
 def test_every_survey_has_the_same_graph(defs, survey):
     assert parents(defs, survey, is_table=True) == GRAPH
     assert parents(defs, survey, is_table=False) == FILES

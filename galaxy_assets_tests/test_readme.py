@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
 from galaxy_assets.cli.run import write_real_surveys
-from galaxy_assets.settings.survey import SurveyError, load_surveys
+from galaxy_assets.settings.files import SurveyError, survey_files
 from galaxy_assets.storage.layout import Layout
 
 ROOT = Path(__file__).parents[1]
@@ -104,14 +104,14 @@ def test_real_surveys_are_found_written_once_and_kept(tmp_path):
     with pytest.raises(SurveyError, match="no gz_decals/, sdss_gz1/ or mirabest/"):
         write_real_surveys(tmp_path, layout)
     assert write_real_surveys(data, layout) == ["mirabest"]
-    survey = load_surveys(layout.root)["mirabest"]
+    survey = survey_files(layout.root).named("mirabest")
     assert survey.source.path == str(data / "mirabest")
     assert survey.recipe.backbone == "tf_efficientnet_lite0" and "sdss_gz1" in survey.start_weights
     path = layout.surveys / "mirabest.yaml"
     settings = yaml.safe_load(path.read_text()) | {"title": "Mine"}
     path.write_text(yaml.safe_dump(settings))
     write_real_surveys(data, layout)
-    assert load_surveys(layout.root)["mirabest"].title == "Mine"
+    assert survey_files(layout.root).named("mirabest").title == "Mine"
     (tmp_path / "other" / "mirabest").mkdir(parents=True)
     with pytest.raises(SurveyError, match="not below .*other; edit or delete"):
         write_real_surveys(tmp_path / "other", layout)

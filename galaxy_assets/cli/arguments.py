@@ -4,22 +4,24 @@ Belongs here: from what a person typed to the object meant. Does not belong here
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import typer
 
-from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys
+from galaxy_assets.settings.files import SurveyError, survey_files
+from galaxy_assets.settings.survey import Survey
 
 
-def chosen_surveys(names: list[str] | None) -> list[Survey]:
-    """The surveys of these names, all by name where none is given; an unknown one ends the command."""
+def chosen_surveys(names: list[str] | None, root: Path) -> list[Survey]:
+    """The surveys of these names, all enabled ones by name where none is given.
+
+    One that is unknown, or whose file is broken, ends the command with the reason.
+    """
+    files = survey_files(root)
     try:
-        known = load_surveys()
+        return [files.named(name) for name in names or files.enabled]
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise typer.BadParameter(f"no survey {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    return [known[name] for name in names or sorted(known)]
 
 
 def moment(text: str | None) -> datetime | None:

@@ -18,7 +18,7 @@ from galaxy_assets.storage.tables import read_table
 
 
 def figures(
-    surveys: Annotated[list[str] | None, typer.Argument(help="names of surveys; all when none")] = None,
+    surveys: Annotated[list[str] | None, typer.Argument(help="names of surveys; all enabled ones when none")] = None,
 ) -> None:
     """Write one page of every figure, table and number that surveys have: data/figures/index.html.
 
@@ -26,7 +26,8 @@ def figures(
 
     Example: galaxy-assets figures sdss_gz1 mirabest
     """
-    path = write_figures_page(chosen_surveys(surveys), Layout.default())
+    layout = Layout.default()
+    path = write_figures_page(chosen_surveys(surveys, layout.root), layout)
     if path is None:
         typer.echo("no figures yet; run a survey first, for instance `make demo`")
         raise typer.Exit(1)

@@ -44,7 +44,8 @@ def add(
 
     Example: galaxy-assets labels add sdss_gz1 587722981741363294 --score 4 --note "tidal tail"
     """
-    known, layout = chosen_surveys([survey])[0], Layout.default()
+    layout = Layout.default()
+    (known,) = chosen_surveys([survey], layout.root)
     if (score is None) == (label is None):
         raise typer.BadParameter("give either --score or --label")
     galaxies = known_galaxies(layout, survey)
@@ -89,8 +90,8 @@ def import_file(
 
     Example: galaxy-assets labels import sdss_gz1 my-classifications.csv --task T0 --answer Yes=5 --answer No=0
     """
-    chosen_surveys([survey])
     layout = Layout.default()
+    chosen_surveys([survey], layout.root)
     log = LabelLog(layout.labels(survey))
     try:
         meaning = _meaning(task, answers, id_key) if answers else None
@@ -130,8 +131,9 @@ def undo(
 
     Example: galaxy-assets labels undo sdss_gz1 20260131T120000000000-0123456789ab
     """
-    chosen_surveys([survey])
-    log = LabelLog(Layout.default().labels(survey))
+    layout = Layout.default()
+    chosen_surveys([survey], layout.root)
+    log = LabelLog(layout.labels(survey))
     try:
         for event in events:
             typer.echo(log.undo(event, who or getpass.getuser(), note)["event"])
@@ -176,8 +178,9 @@ def _meaning(task: str, answers: list[str], id_key: str | None) -> ZooniverseAns
 
 
 def _events(survey: str, until: str | None) -> pa.Table:
-    chosen_surveys([survey])
-    return LabelLog(Layout.default().labels(survey)).read(moment(until))
+    layout = Layout.default()
+    chosen_surveys([survey], layout.root)
+    return LabelLog(layout.labels(survey)).read(moment(until))
 
 
 def _said(row: dict) -> str:

@@ -18,7 +18,9 @@ import typer
 import yaml
 
 from galaxy_assets.cli.arguments import chosen_surveys
-from galaxy_assets.settings.survey import Survey, SurveyError, data_root, load_surveys
+from galaxy_assets.cli.survey import enable_all
+from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -46,14 +48,16 @@ def run(
     ] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="train on all deliveries too, and refit")] = False,
 ) -> None:
-    """Materialise surveys from their images to their results.
+    """Materialise surveys from their images to their results. A shipped survey is enabled by it (`survey add`).
 
     What is up to date is not run again, so the same command resumes a run that was stopped. New deliveries are embedded
     by the networks there are, and take their place in the models there are, until a refit or retraining is asked for.
 
     Example: galaxy-assets run demo_optical demo_radio
     """
-    chosen = chosen_surveys(surveys)
+    root = data_root()
+    chosen = chosen_surveys(surveys, root)
+    enable_all(surveys, root)
     _start_logging()
     try:
         failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None)
@@ -83,22 +87,24 @@ def real(data: Annotated[Path, typer.Argument(help="folder with sdss_gz1/, mirab
 def write_real_surveys(data: Path, layout: Layout) -> list[str]:
     """Write a survey file for each known survey found below `data`; returns their names in the order to run them.
 
-    Raises SurveyError where none is found.
+    Raises SurveyError where none is found, or a file there is broken or reads other images.
     """
     offline = Path(__file__).parents[1] / "settings" / "offline"
-    found = []
+    found, files = [], survey_files(layout.root)
     for name, folder in [("gz_decals", "gz_decals"), ("sdss_gz1", "sdss_gz1"), ("mirabest", "mirabest")]:
         if not (data / folder).is_dir():
             continue
         found.append(name)
         path = layout.surveys / f"{name}.yaml"
-        if path.exists():
-            kept = Path(load_surveys(layout.root)[name].source.path)
+        if files.is_described(name):
+            kept = Path(files.named(name).source.path)
             if not kept.is_relative_to(data):
-                raise SurveyError(f"{path} reads {kept}, which is not below {data}; edit or delete that file first")
+                where = files.files[name]
+                raise SurveyError(f"{where} reads {kept}, which is not below {data}; edit or delete that file first")
             continue
         overlay = offline / f"{name}.yaml"
-        settings = {"extends": name, "source": {"path": str(data / load_surveys(layout.root)[name].source.path)}}
+        shipped = read_survey(SHIPPED / f"{name}.yaml")
+        settings = {"extends": name, "source": {"path": str(data / shipped.source.path)}}
         if overlay.exists():
             settings |= yaml.safe_load(overlay.read_text(encoding="utf-8"))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +125,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
 
     _set_dagster_home()
     root = data_root()
-    defs, known, failed, start = build_defs(root), load_surveys(root), 0, time.perf_counter()
+    defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
     with dg.DagsterInstance.get() as instance:
         for survey in surveys:
             typer.echo(f"\n{survey.title} ({survey.name})")
@@ -169,7 +175,7 @@ def _summary(surveys: list[Survey], failed: int) -> None:
             typer.echo(f"\n{survey.title}: not finished, no results yet")
             continue
         typer.echo(f"\n{survey.title}: what was found")
-        with connect() as lake:
+        with connect(layout.root) as lake:
             query = f'select check_id, description, observed, expected, verdict from "{survey.name}".results'
             rows = lake.sql(query).fetchall()
         for check_id, description, observed, expected, verdict in rows:

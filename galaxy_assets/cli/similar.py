@@ -30,14 +30,15 @@ def similar(
     from galaxy_assets.lake import similar as search
     from galaxy_assets.storage.figures import save
 
-    (known,) = chosen_surveys([survey])
+    layout = Layout.default()
+    (known,) = chosen_surveys([survey], layout.root)
     asked = {"ids": ids or [], "files": files or []}
     try:
         found = search.similar(survey, neighbours=neighbours, **asked)
         drawn = search.sheet(survey, found, **asked) if sheet else None
     except (ValueError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
-    typer.echo(f"{known.title}; files are those in {(Layout.default().raw / known.source.path).absolute()}")
+    typer.echo(f"{known.title}; files are those in {(layout.raw / known.source.path).absolute()}")
     typer.echo("rank  distance  galaxy, file, the example it is nearest to")
     for row in found.to_pylist():
         typer.echo("{rank:4d}  {distance:8.4g}  {neighbour_id}  {file}  {query_id}".format(**row))

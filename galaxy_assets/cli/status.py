@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
-from galaxy_assets.settings.survey import Survey, load_surveys
+from galaxy_assets.cli.survey import say_broken
+from galaxy_assets.settings.files import printable, survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
 
@@ -18,28 +20,38 @@ _SHOWN = 12  # lines of what is outdated; the rest is counted
 
 def status(
     surveys: Annotated[
-        list[str] | None, typer.Argument(help="names of surveys; all with tables when not given")
+        list[str] | None, typer.Argument(help="names of surveys; all enabled ones when not given")
     ] = None,
 ) -> None:
-    """Say how far surveys are: deliveries, what is outdated and why, and which deliveries have drifted.
+    """Say how far surveys are: deliveries, what is outdated and why, and which deliveries have drifted; and which
+    survey files are broken.
 
     Example: galaxy-assets status sdss_gz1
     """
     from galaxy_assets.definitions import build_defs
 
     layout = Layout.default()
-    names = surveys or [name for name in load_surveys(layout.root) if (layout.lake / name).is_dir()]
-    if not names:
+    files, chosen = survey_files(layout.root), chosen_surveys(surveys, layout.root)
+    was_run = [survey for survey in chosen if (layout.lake / survey.name).is_dir() and survey.name in files.enabled]
+    if was_run:
+        graph = build_defs(layout.root).resolve_asset_graph()
+        for survey in was_run:
+            _say_how_far(survey, layout, graph)
+    elif not surveys:
         typer.echo("nothing was run yet; `galaxy-assets run demo_optical` makes a first survey")
-        return
-    graph = build_defs(layout.root).resolve_asset_graph()
-    for survey in chosen_surveys(names):
-        typer.echo(f"\n{survey.title} ({survey.name})")
-        rows = _ledger(survey, layout)
-        _say_deliveries(rows)
-        made = {path.stem for path in (layout.lake / survey.name / "catalogue").glob("[!.]*.parquet")}
-        _say_outdated(survey, layout, graph, sorted(made | {r["delivery"] for r in rows if r["state"] == "whole"}))
-        _say_drift(survey, layout)
+    for survey in (survey for survey in chosen if survey not in was_run):
+        typer.echo(f"\n{printable(survey.title)} ({survey.name}) was never run; `galaxy-assets run {survey.name}`")
+    if not surveys:
+        say_broken(files)
+
+
+def _say_how_far(survey: Survey, layout: Layout, graph: Any) -> None:
+    typer.echo(f"\n{printable(survey.title)} ({survey.name})")
+    rows = _ledger(survey, layout)
+    _say_deliveries(rows)
+    made = {path.stem for path in (layout.lake / survey.name / "catalogue").glob("[!.]*.parquet")}
+    _say_outdated(survey, layout, graph, sorted(made | {r["delivery"] for r in rows if r["state"] == "whole"}))
+    _say_drift(survey, layout)
 
 
 def _ledger(survey: Survey, layout: Layout) -> list[dict[str, Any]]:
@@ -60,7 +72,7 @@ def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]
     from galaxy_assets.orchestration.automation.outdated import Outdated
     from galaxy_assets.orchestration.graph import keys_of
 
-    rule = Outdated(graph, survey, load_surveys(layout.root), layout, batches)
+    rule = Outdated(graph, survey, survey_files(layout.root).known, layout, batches)
     keys = keys_of(graph, survey.name)
     tables = [(key, partition) for key in keys for partition in rule.partitions(key)]
     outdated = [(key, partition, why) for key, partition in tables if (why := rule.why(key, partition))]

@@ -1,4 +1,4 @@
-"""`survey new` and `survey list`: a survey file for a folder of images, and the surveys there are.
+"""`survey new`, `survey add` and `survey list`: a survey file for a folder of images, and the surveys there are.
 
 Belongs here: arguments and what is printed. Does not belong here: what is measured (`deliveries.onboarding.inspect`)
 and what follows from it (`deliveries.onboarding.propose`).
@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys
+from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.settings.files import SurveyError, SurveyFiles, enable, printable, survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
 app = typer.Typer(no_args_is_help=True, help="Make a survey of a folder of images, and list the surveys there are.")
@@ -74,20 +76,60 @@ def _chosen(survey: Survey) -> list[tuple[str, str]]:
     ]
 
 
+@app.command()
+def add(names: Annotated[list[str], typer.Argument(help="names of shipped surveys, see `survey list`")]) -> None:
+    """Enable shipped surveys: each gets a file data/surveys/NAME.yaml, which you may edit.
+
+    A file that exists is not overwritten.
+
+    Example: galaxy-assets survey add gz_decals mirabest
+    """
+    root = Layout.default().root
+    chosen_surveys(names, root)
+    enable_all(names, root)
+    for name in names:
+        typer.echo(f"{name} is enabled; `galaxy-assets run {name}` makes its tables")
+
+
+def enable_all(names: list[str], root: Path) -> None:
+    """Enable known surveys and say which files were written; what cannot be written ends the command."""
+    for name in names:
+        try:
+            written = enable(name, root)
+        except SurveyError as error:
+            raise typer.BadParameter(str(error)) from error
+        if written is not None:
+            typer.echo(f"{written}: written, keys that you add there override the shipped ones")
+
+
 @app.command("list")
 def known() -> None:
-    """List the surveys there are: name, title, where the images are, and how many deliveries are there.
+    """List the surveys there are: those enabled, where their images are and how many deliveries are there; the shipped
+    ones that can be added; and the files that are broken, with the reason.
 
     Example: galaxy-assets survey list
     """
     layout = Layout.default()
-    try:
-        surveys = load_surveys()
-    except SurveyError as error:
-        raise typer.BadParameter(str(error)) from error
-    for survey in surveys.values():
+    files = survey_files(layout.root)
+    typer.echo("Enabled")
+    for survey in files.enabled.values():
         path = (layout.raw / (survey.source.mirror or survey.source.path)).absolute()
-        typer.echo(f"{survey.name:16s}{survey.title}\n{'':16s}{path}: {_deliveries(survey, path, layout)}")
+        typer.echo(f"  {survey.name:16s}{printable(survey.title)}")
+        typer.echo(f"  {'':16s}{printable(f'{path}: {_deliveries(survey, path, layout)}')}")
+    if files.templates:
+        typer.echo("\nTemplates")
+    for survey in files.templates.values():
+        typer.echo(f"  {survey.name:16s}{printable(survey.title)}")
+        typer.echo(f"  {'':16s}add with: galaxy-assets survey add {survey.name}")
+    say_broken(files)
+
+
+def say_broken(files: SurveyFiles) -> None:
+    """Print the survey files that cannot be used, each with its reason and the remedy."""
+    if files.broken:
+        typer.echo("\nBroken, and left out until corrected")
+    for path, why in files.broken.items():
+        typer.echo(f"  {printable(path.stem):16s}{why}")
 
 
 def _deliveries(survey: Survey, path: Path, layout: Layout) -> str:

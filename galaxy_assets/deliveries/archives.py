@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from galaxy_assets.deliveries.images import UnreadableImage, check_bytes
-from galaxy_assets.settings.survey import SurveyError
+from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from os import stat_result
 from pathlib import Path
 from typing import Literal
 
-from galaxy_assets.settings.survey import SurveyError
+from galaxy_assets.settings.files import SurveyError
 
 Kind = Literal["folder", "zip", "tar", "parquet"]
 State = Literal["whole", "arriving", "held"]

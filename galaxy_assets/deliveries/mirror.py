@@ -24,7 +24,7 @@ import fsspec
 from pydantic import ValidationError
 
 from galaxy_assets.settings.base import Settings
-from galaxy_assets.settings.survey import SurveyError
+from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from galaxy_assets.explorer.pictures import Pictures
 from galaxy_assets.explorer.view import OpenLake, View, quoted
 from galaxy_assets.lake.export import file_name
 from galaxy_assets.science.labels import standing
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
@@ -101,7 +101,7 @@ def _write_votable(table: pa.Table, target: Path) -> None:
 
 
 def _write_zip(layout: Layout, view: View, rows: np.ndarray, table: pa.Table, target: Path) -> None:
-    pictures = Pictures(layout, load_surveys(layout.root)[view.survey])
+    pictures = Pictures(layout, survey_files(layout.root).named(view.survey))
     at = pictures.rows(view.ids.take(pa.array(rows)))
     names = [
         f"images/{i:05d}_{file_name(galaxy)}.png" if row >= 0 else None

@@ -20,7 +20,7 @@ from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.explorer.view import quoted, word
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.similar import Near, nearest
-from galaxy_assets.settings.survey import SurveyError
+from galaxy_assets.settings.files import SurveyError
 
 PAGE = 60
 _LIKE = 60  # answers to "more like these"

@@ -25,7 +25,6 @@ from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.tab import COOKIE_DARK, COOKIE_WHO, Place, Tab
 from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets.settings.survey import SurveyError
 
 STYLES = (Path(__file__).parent / "styles.css").read_text(encoding="utf-8")
 PANELS = {
@@ -71,10 +70,10 @@ class _Page:
 
     async def build(self) -> None:
         shared, place = self.shared, self.place
-        try:
-            surveys = shared.surveys()
-        except SurveyError as error:
-            _nothing("A survey file cannot be used", str(error))
+        files, surveys = shared.files(), shared.surveys()
+        broken = files.broken.get(files.files.get(place.survey, Path())) if place.survey not in surveys else None
+        if broken or (files.broken and not surveys):
+            _nothing("A survey file cannot be used", broken or " ".join(files.broken.values()))
             return
         if not surveys:
             _nothing(

@@ -24,7 +24,7 @@ from galaxy_assets.explorer.pictures import SIDES, Pictures
 from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.view import View, word
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets.settings.survey import SurveyError
+from galaxy_assets.settings.files import SurveyError
 
 # the version of what is asked for is part of every address below /view
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}

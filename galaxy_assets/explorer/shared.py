@@ -21,7 +21,8 @@ from galaxy_assets.explorer.runs import Dagster, Progress, RunError
 from galaxy_assets.explorer.scoring import Labels
 from galaxy_assets.explorer.view import PRETRAINED, TABLES, Colours, OpenLake, View, version
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys
+from galaxy_assets.settings.files import SurveyFiles, survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
 _VIEWS = 3
@@ -58,7 +59,7 @@ class Shared:
         self.folder = Path(tempfile.mkdtemp(prefix="galaxy_assets_explorer_"))
         """Of uploads and downloads; removed when the server ends."""
         self.runs: dict[str, Run] = {}
-        self._surveys: tuple[float, dict[str, Survey]] = (0.0, {})
+        self._files: tuple[float, SurveyFiles | None] = (0.0, None)
         self._views: OrderedDict[tuple[str, str], View] = OrderedDict()
         self._pictures: dict[str, Pictures] = {}
         self._rows: dict[tuple[str, str], tuple[str, np.ndarray]] = {}
@@ -68,15 +69,19 @@ class Shared:
         self._downloads: dict[str, tuple[Path, str]] = {}
         self._lock = threading.RLock()
 
-    def surveys(self) -> dict[str, Survey]:
-        """Surveys that have something to be looked at, by name; read again every _SURVEYS_FOR seconds. Raises
-        SurveyError."""
+    def files(self) -> SurveyFiles:
+        """The survey files, read again every _SURVEYS_FOR seconds."""
         with self._lock:
-            if time.monotonic() > self._surveys[0]:
-                known = load_surveys(self.layout.root)
-                found = {name: known[name] for name in sorted(known) if (self.layout.lake / name / "cutouts").exists()}
-                self._surveys = time.monotonic() + _SURVEYS_FOR, found
-            return self._surveys[1]
+            until, files = self._files
+            if files is None or time.monotonic() > until:
+                files = survey_files(self.layout.root)
+                self._files = time.monotonic() + _SURVEYS_FOR, files
+            return files
+
+    def surveys(self) -> dict[str, Survey]:
+        """Surveys that have something to be looked at, by name."""
+        enabled = self.files().enabled
+        return {name: enabled[name] for name in enabled if (self.layout.lake / name / "cutouts").exists()}
 
     def starts(self, survey: Survey) -> list[str]:
         """Start weights that have a map, the main ones first, and the map of pretrained features."""
@@ -106,7 +111,7 @@ class Shared:
                     view = self.view(survey.name, start)
                     if "cluster" in view.columns:
                         self.colours(view, "cluster")
-        except (SurveyError, QueryError, OSError):
+        except (QueryError, OSError):
             return  # the page will say it
 
     def pictures(self, survey: str) -> Pictures:

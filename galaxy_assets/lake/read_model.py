@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
 
@@ -55,7 +55,7 @@ def publish(layout: Layout) -> list[str]:
     """
     import duckdb
 
-    views, surveys = [], load_surveys(layout.root)
+    views, surveys = [], survey_files(layout.root).known
     with replacing(layout.read_model) as partial, duckdb.connect(partial) as connection:
         for survey in sorted(path for path in layout.lake.glob("[!.]*") if path.is_dir()):
             connection.execute(f"create schema {_quoted(survey.name)}")

@@ -16,7 +16,8 @@ from galaxy_assets.deliveries.readers import decode_file
 from galaxy_assets.science import pca
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.neighbours import most_similar_in_turn
-from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import chosen_checkpoint, load_encoder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore, resize
@@ -148,12 +149,12 @@ def sheet(
 
 
 def open_survey(survey: str, root: Path | str | None) -> tuple[Layout, Survey]:
-    """The data folder and the survey of this name. Raises SurveyError for an unknown one, which lists the known."""
+    """The data folder and the survey of this name.
+
+    Raises SurveyError for an unknown one, which lists the known, and for one whose file is broken, with the reason.
+    """
     layout = Layout(Path(root)) if root is not None else Layout.default()
-    surveys = load_surveys(layout.root)
-    if survey not in surveys:
-        raise SurveyError(f"no survey {survey}; known are {', '.join(sorted(surveys))}")
-    return layout, surveys[survey]
+    return layout, survey_files(layout.root).named(survey)
 
 
 def read_survey_table(layout: Layout, survey: Survey, table: str) -> pa.Table:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from galaxy_assets.deliveries.readers import reader_in_place
-from galaxy_assets.settings.survey import Survey, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version, fingerprint

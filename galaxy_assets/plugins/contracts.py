@@ -35,7 +35,7 @@ from galaxy_assets import plugins
 if TYPE_CHECKING:
     from galaxy_assets.plugins.protocols import Learner, Reader, ScoreModel
     from galaxy_assets.science.cutouts import Cutout
-    from galaxy_assets.settings.survey import CutoutSettings
+    from galaxy_assets.settings.cutouts import CutoutSettings
 
 
 def check_reader(name: str, source_settings: dict[str, Any], folder: Path) -> None:
@@ -57,7 +57,7 @@ def check_reader(name: str, source_settings: dict[str, Any], folder: Path) -> No
         It says which promise is broken.
     """
     from galaxy_assets.deliveries.readers import open_reader, reader_in_place
-    from galaxy_assets.settings.survey import Source
+    from galaxy_assets.settings.source import Source
 
     source = Source.model_validate({"reader": name, "path": str(folder)} | source_settings)
     reader = open_reader(source, folder.parent)
@@ -116,7 +116,7 @@ def _check_taken_ids(reader: Reader, batch: str, ids: list[str]) -> None:
 
 
 def _check_unknown_delivery(reader: Reader, batches: list[str]) -> None:
-    from galaxy_assets.settings.survey import SurveyError
+    from galaxy_assets.settings.files import SurveyError
 
     unknown = "".join(batches) + "-unknown"
     try:
@@ -174,7 +174,7 @@ def check_cutter(name: str, settings: dict[str, Any] | None = None) -> None:
     AssertionError
         It says which promise is broken.
     """
-    from galaxy_assets.settings.survey import CutoutSettings
+    from galaxy_assets.settings.cutouts import CutoutSettings
 
     for grey in (False, True):
         chosen = CutoutSettings.model_validate((settings or {}) | {"method": name, "size": 48, "grey": grey})

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
+    from galaxy_assets.deliveries.delivery import Delivery
+    from galaxy_assets.science.cutouts import Cutout
     from galaxy_assets.science.encoders.network import Encoder, Images
     from galaxy_assets.science.encoders.weights import WeightFiles
     from galaxy_assets.science.training import EpochResult, TrainingState
-    from galaxy_assets.settings.survey import Recipe
-
-    from galaxy_assets.deliveries.delivery import Delivery
-    from galaxy_assets.science.cutouts import Cutout
-    from galaxy_assets.settings.survey import CutoutSettings, Source
+    from galaxy_assets.settings.cutouts import CutoutSettings
+    from galaxy_assets.settings.recipe import Recipe
+    from galaxy_assets.settings.source import Source
 
 
 class Reader(Protocol):

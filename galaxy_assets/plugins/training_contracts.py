@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from galaxy_assets.plugins.protocols import EncoderNetwork, StartWeights, Trainer
     from galaxy_assets.science.encoders.network import Encoder
     from galaxy_assets.science.training import EpochResult
-    from galaxy_assets.settings.survey import Recipe
+    from galaxy_assets.settings.recipe import Recipe
 
 
 def check_start_weights(
@@ -187,7 +187,7 @@ class _Training:
     """One small training, to be run several times."""
 
     def __init__(self, name: str, recipe: Recipe | None):
-        from galaxy_assets.settings.survey import Recipe
+        from galaxy_assets.settings.recipe import Recipe
 
         small = {"image_size": 16, "epochs": 2, "batch_size": 4, "projection_size": 8, "projection_hidden_size": 16}
         recipe = recipe or Recipe(preset="paper", backbone="test_resnet", batch_norm="concat", learning_rate=1e-3)

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
-from galaxy_assets.settings.survey import ArtefactRules
+from galaxy_assets.settings.artefacts import ArtefactRules
 
 SATURATED = 250
 """8-bit value from which a channel counts as saturated; JPEG moves a clipped 255 by a few."""
@@ -100,7 +100,7 @@ def evidence(pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules) 
     --------
     >>> import numpy as np
     >>> from galaxy_assets.science.artefacts import evidence
-    >>> from galaxy_assets.settings.survey import ArtefactRules
+    >>> from galaxy_assets.settings.artefacts import ArtefactRules
     >>> galaxy = np.random.default_rng(0).integers(20, 60, (64, 64, 3), dtype=np.uint8)
     >>> galaxy[24:40, 24:40] += 120
     >>> pixels = np.stack([galaxy, np.zeros_like(galaxy)])
@@ -212,7 +212,7 @@ def propose_regions(
     --------
     >>> import numpy as np
     >>> from galaxy_assets.science.artefacts import propose_regions
-    >>> from galaxy_assets.settings.survey import ArtefactRules
+    >>> from galaxy_assets.settings.artefacts import ArtefactRules
     >>> x, y = np.random.default_rng(0).normal(size=(2, 60))
     >>> x[:10] += 20  # an island of ten; the box is around its eight suspects
     >>> suspect = np.arange(60) < 8

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 
 _BLUR_KERNEL = 5
 _BLUR_SIGMA = 0.1, 2.0

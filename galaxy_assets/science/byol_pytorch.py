@@ -31,7 +31,7 @@ from galaxy_assets.science.training import (
     check_batch,
     identity,
 )
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 
 VERSION = version("byol-pytorch")
 

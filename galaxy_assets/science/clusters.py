@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from galaxy_assets.science import votes
 from galaxy_assets.science.worksheet import Override
-from galaxy_assets.settings.survey import Labelling, VoteRules
+from galaxy_assets.settings.structure import Labelling, VoteRules
 
 VOTE_RULES, LABELLING = VoteRules(), Labelling()
 QUANTILES = tuple(np.round(np.linspace(0, 1, 21), 2).tolist())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from galaxy_assets.science.pca import PcaModel
-from galaxy_assets.settings.survey import DriftLimits
+from galaxy_assets.settings.structure import DriftLimits
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def drift(
     >>> import numpy as np
     >>> from galaxy_assets.science.drift import drift
     >>> from galaxy_assets.science.pca import fit
-    >>> from galaxy_assets.settings.survey import DriftLimits
+    >>> from galaxy_assets.settings.structure import DriftLimits
     >>> features = np.random.default_rng(0).normal(size=(500, 4)) * [5, 3, 1, 0.1]
     >>> model = fit(features[:400], variance=0.95)
     >>> shares = {"unsure": 0.1, "unsure_fitted": 0.1, "fallback": 0.0, "limits": DriftLimits()}

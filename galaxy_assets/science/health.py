@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from galaxy_assets.science.augmentation import augment
 from galaxy_assets.science.encoders.embedding import embed, for_inference
 from galaxy_assets.science.encoders.network import Encoder, Images
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 
 LEAST_COMPONENTS = 10
 """Principal components for 95 % of the variance below which a representation counts as collapsed."""

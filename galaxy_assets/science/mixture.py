@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.variational import fit_starts
-from galaxy_assets.settings.survey import Mixture
+from galaxy_assets.settings.structure import Mixture
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def fit(features: np.ndarray, settings: Mixture, *, single: bool = True) -> Mixt
     --------
     >>> import numpy as np
     >>> from galaxy_assets.science.mixture import fit
-    >>> from galaxy_assets.settings.survey import Mixture
+    >>> from galaxy_assets.settings.structure import Mixture
     >>> features = np.random.default_rng(0).normal(size=(200, 2))
     >>> features[150:] += 20
     >>> model = fit(features, Mixture(components=2, n_init=1))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.settings.survey import Umap
+from galaxy_assets.settings.structure import Umap
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def fit_map(features: np.ndarray, keys: np.ndarray, settings: Umap) -> FittedMap
     --------
     >>> import numpy as np
     >>> from galaxy_assets.science.projection import feature_keys, fit_map
-    >>> from galaxy_assets.settings.survey import Umap
+    >>> from galaxy_assets.settings.structure import Umap
     >>> features = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     >>> fit_map(features, feature_keys(features), Umap(n_neighbors=5)).xy.shape
     (40, 2)

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from galaxy_assets.science.checklist import Check, checklist, checklist_for
 from galaxy_assets.settings.base import Settings
-from galaxy_assets.settings.survey import Anomaly, Survey
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.survey import Survey
 
 if TYPE_CHECKING:
     import pandas as pd

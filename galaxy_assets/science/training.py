@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from galaxy_assets.science.augmentation import augment
 from galaxy_assets.science.distributed import Share
 from galaxy_assets.science.encoders.network import Encoder, Images
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from galaxy_assets.settings.survey import Mixture
+from galaxy_assets.settings.structure import Mixture
 
 log = logging.getLogger(__name__)
 

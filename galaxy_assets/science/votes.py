@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.settings.survey import Anomaly, Cut, Evaluation
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.evaluation import Cut, Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -319,7 +320,7 @@ def evaluation_class(table: pa.Table, evaluation: Evaluation) -> pa.Table:
     --------
     >>> import pyarrow as pa
     >>> from galaxy_assets.science.votes import evaluation_class
-    >>> from galaxy_assets.settings.survey import Evaluation, EvaluationClass
+    >>> from galaxy_assets.settings.evaluation import Evaluation, EvaluationClass
     >>> wanted = Evaluation(classes=(EvaluationClass(name="radio double", labels=("FR1", "FR2")),))
     >>> evaluation_class(pa.table({"galaxy_id": ["a", "b"], "label": ["FR2", "unsure"]}), wanted).to_pylist()
     [{'galaxy_id': 'a', 'evaluation_class': 'radio double'}]

@@ -29,7 +29,7 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
 from dataclasses import dataclass
 from pathlib import Path
 
-from galaxy_assets.settings.survey import data_root
+from galaxy_assets.settings.files import data_root
 
 
 @dataclass(frozen=True)

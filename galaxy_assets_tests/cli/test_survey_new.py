@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets_tests.conftest import draw
 
 
@@ -33,7 +33,7 @@ def test_a_folder_nobody_prepared_becomes_a_survey(tmp_path, monkeypatch):
     assert "galaxy-assets run mine" in made.output and "broken.png: neither PNG nor JPEG" in made.output
     assert "1 of 62 images have a format that image_folder does not read" in made.output
 
-    survey = load_surveys()["mine"]
+    survey = survey_files(tmp_path / "data").named("mine")
     assert survey.source.path == str(tmp_path / "my images") and survey.source.id_column == "file name"
     assert survey.anomaly.labels == ("pair",) and not survey.cutout.grey
     assert [one.name for one in survey.evaluation.classes] == ["long", "round"]
@@ -47,6 +47,7 @@ def test_a_folder_nobody_prepared_becomes_a_survey(tmp_path, monkeypatch):
     assert len(yaml.safe_load(path.read_text())) > 8 and path.read_text().count("\n  # ") > 10
     again = runner.invoke(app, command)
     assert again.exit_code == 2 and "is not overwritten" in " ".join(again.output.replace("│", " ").split())
+    assert runner.invoke(app, ["survey", "add", "demo_optical", "gz_decals"]).exit_code == 0
     listed = runner.invoke(app, ["survey", "list"]).output
     assert f"{tmp_path / 'my images'}: 3 deliveries" in listed
     assert "made by its first run" in listed and "no delivery there" in listed
@@ -64,5 +65,5 @@ def test_a_list_of_surveys_copies_nothing_from_an_address(tmp_path, monkeypatch)
     runner = CliRunner()
     assert f"copied from file://{tmp_path}/far by its first run" in runner.invoke(app, ["survey", "list"]).output
     assert not (tmp_path / "raw" / "far").exists()
-    open_reader(load_surveys(tmp_path)["far"].source, tmp_path / "raw")
+    open_reader(survey_files(tmp_path).named("far").source, tmp_path / "raw")
     assert f"{tmp_path / 'raw' / 'far'}: 1 delivery" in runner.invoke(app, ["survey", "list"]).output

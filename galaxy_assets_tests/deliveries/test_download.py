@@ -32,7 +32,8 @@ from galaxy_assets.deliveries.download.unpacking import unpack
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.mirabest import KNOWN_MD5
 from galaxy_assets.science.encoders.weights import RESNET18
-from galaxy_assets.settings.survey import Source, load_surveys
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.source import Source
 from galaxy_assets_tests.conftest import draw
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
@@ -355,7 +356,7 @@ def test_an_unusable_row_of_the_table_is_refused(site, keys, complaint):
 
 
 def test_the_table_agrees_with_what_the_readers_expect(tmp_path):
-    table, surveys = load_downloads(), load_surveys(tmp_path)
+    table, surveys = load_downloads(), survey_files(tmp_path).known
     assert set(table) == {"gz_decals", "mirabest", "weights"}
     assert {Path(d.target).parent.as_posix() for d in table["gz_decals"]} == {f"raw/{surveys['gz_decals'].source.path}"}
     assert sum(d.unpack is not None for d in table["gz_decals"]) == 4

@@ -26,7 +26,8 @@ from galaxy_assets.deliveries.archives import DamagedArchive, TarArchive, ZipArc
 from galaxy_assets.deliveries.delivery import Delivery
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 
 def png(seed: int, side: int = 24) -> bytes:

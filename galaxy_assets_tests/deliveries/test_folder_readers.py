@@ -20,7 +20,8 @@ from galaxy_assets.deliveries.readers import made_by_first_run, open_reader, rea
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
 from galaxy_assets.deliveries.readers.galaxy_zoo_decals import position_of
 from galaxy_assets.science.votes import VotesError, delivered_columns
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 REAL = os.environ.get("GALAXY_ASSETS_REAL_DATA")
 real_data = pytest.mark.skipif(not REAL, reason="GALAXY_ASSETS_REAL_DATA is not set")

@@ -15,7 +15,8 @@ from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA
 from galaxy_assets.deliveries.readers.mirabest import RestrictedUnpickler, UnsafePickle
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 REAL = os.environ.get("GALAXY_ASSETS_REAL_DATA")
 NAMES = ["100_010.451-009.284_0.0529_0080.60.png", "200_123.251+043.797_0.1281_0034.09.png"]

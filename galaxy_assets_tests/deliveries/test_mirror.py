@@ -8,7 +8,8 @@ import pytest
 
 from galaxy_assets.deliveries import mirror
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.settings.survey import Source, SurveyError, read_survey
+from galaxy_assets.settings.files import SurveyError, read_survey
+from galaxy_assets.settings.source import Source
 from galaxy_assets_tests.deliveries.test_drop import png, put_zip
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.tables import Entry, read_entries
-from galaxy_assets.settings.survey import Source, SurveyError, read_survey
+from galaxy_assets.settings.files import SurveyError, read_survey
+from galaxy_assets.settings.source import Source
 
 FORMATS = ["csv", "parquet", "fits", "vot", "ecsv"]
 WITH_TYPES = FORMATS[1:]

@@ -22,7 +22,8 @@ from galaxy_assets.lake import similar
 from galaxy_assets.science.artefacts import Region, read_review
 from galaxy_assets.science.labels import standing
 from galaxy_assets.science.worksheet import Override
-from galaxy_assets.settings.survey import Survey, load_surveys
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
@@ -37,7 +38,7 @@ def layout(tmp_path) -> Layout:
 
 @pytest.fixture
 def survey(layout) -> Survey:
-    return load_surveys(layout.root)[NAME]
+    return survey_files(layout.root).named(NAME)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from galaxy_assets.cli import app
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.lake import connect
 from galaxy_assets.lake import similar as search
-from galaxy_assets.settings.survey import SurveyError
+from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
 from galaxy_assets_tests.conftest import draw, write_tiny

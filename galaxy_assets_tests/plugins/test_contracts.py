@@ -11,7 +11,8 @@ from galaxy_assets import plugins
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.plugins.contracts import check_cutter, check_reader
 from galaxy_assets.science.cutouts import cut, cutters
-from galaxy_assets.settings.survey import CutoutSettings, Source
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.source import Source
 from galaxy_assets_tests.deliveries.test_folder_readers import put, put_fits, put_labels
 from galaxy_assets_tests.deliveries.test_mirabest import archive, members
 

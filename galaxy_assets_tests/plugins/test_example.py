@@ -22,7 +22,7 @@ import json, sys
 from pathlib import Path
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.cutouts import cut_chunk, pixels_fingerprint
-from galaxy_assets.settings.survey import read_survey
+from galaxy_assets.settings.files import read_survey
 
 root, said = Path(sys.argv[1]), {}
 for path in sorted((root / "surveys").glob("*.yaml")):

@@ -20,7 +20,8 @@ from galaxy_assets.science import active_learning
 from galaxy_assets.science.anomaly_model import fit, model_to_table, table_to_model
 from galaxy_assets.science.labels import STANDING
 from galaxy_assets.science.learners import Corrected
-from galaxy_assets.settings.survey import Anomaly, SurveyError, load_surveys, read_survey
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.files import SurveyError, read_survey, survey_files
 from galaxy_assets_tests.conftest import UNTRAINED
 
 TOY = '''
@@ -74,12 +75,12 @@ import dagster as dg
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.plugins.contracts import check_learner
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 
 if __name__ == "__main__":
     check_learner("nearest")
     root = Path(sys.argv[1])
-    survey, defs = load_surveys(root)["tiny"], build_defs(root)
+    survey, defs = survey_files(root).named("tiny"), build_defs(root)
     graph = defs.resolve_asset_graph()
     ours = [key for key in graph.get_all_asset_keys() if key.path[0] == "tiny"]
     versions = {key.path[-1]: graph.get(key).code_version for key in ours}
@@ -196,7 +197,7 @@ def test_a_model_of_another_learner_is_refused_with_the_remedy(monkeypatch):
 
 
 def test_shipped_fingerprints_are_those_of_before_learners_were_plugins():
-    surveys = load_surveys(Path("/nonexistent"))
+    surveys = survey_files(Path("/nonexistent")).known
     assert {name: survey.anomaly.fingerprint() for name, survey in surveys.items()} == {
         "demo_optical": "99241e9ebad5",
         "demo_radio": "b327416e7119",

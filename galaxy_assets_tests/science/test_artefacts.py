@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from galaxy_assets.science.artefacts import Region, apply_regions, evidence, propose_regions
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
-from galaxy_assets.settings.survey import ArtefactRules
+from galaxy_assets.settings.artefacts import ArtefactRules
 
 RULES = ArtefactRules()
 SIDE = 64

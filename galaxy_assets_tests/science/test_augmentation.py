@@ -18,7 +18,7 @@ from galaxy_assets.science.augmentation import (
     draw_contrast,
     draw_noise,
 )
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 
 SIDE = 32
 NONE = Recipe(preset="paper", blur_probability=0, flip_probability=0, crop_probability=0, rotation_probability=0)

@@ -18,7 +18,7 @@ from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.network import Encoder, seeded
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.training import EpochResult, adam
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.checkpoints import StateFile
 
 CPU = torch.device("cpu")

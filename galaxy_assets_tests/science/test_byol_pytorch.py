@@ -15,7 +15,7 @@ from galaxy_assets.science.byol_pytorch import PackageByol
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.weights import build_encoder, random_weights
 from galaxy_assets.science.training import adam
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.checkpoints import StateFile
 from galaxy_assets_tests.science.test_byol import online_state, small_encoder, statistics, target_state
 

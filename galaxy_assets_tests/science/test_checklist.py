@@ -7,9 +7,9 @@ from pydantic import ValidationError
 
 from galaxy_assets.science.checklist import IDS, Check, checklist, checklist_for
 from galaxy_assets.science.results import setting
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 
-SURVEYS = load_surveys(Path("/nonexistent"))
+SURVEYS = survey_files(Path("/nonexistent")).known
 BY_ID = {check.id: check for check in checklist()}
 
 

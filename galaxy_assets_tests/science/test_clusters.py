@@ -10,7 +10,8 @@ from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science import clusters, votes
 from galaxy_assets.science.clusters import Spread
 from galaxy_assets.science.worksheet import Override
-from galaxy_assets.settings.survey import Labelling, Source, VoteRules
+from galaxy_assets.settings.source import Source
+from galaxy_assets.settings.structure import Labelling, VoteRules
 
 CLUSTER = np.array([0] * 10 + [1] * 6 + [2] * 4)
 LABELS = ["spiral"] * 9 + ["edge_on"] + ["edge_on"] * 3 + ["spiral"] * 2 + [None] + [None] * 4

@@ -18,7 +18,7 @@ from galaxy_assets.deliveries.images import decode
 from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS, cut
 from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
 from galaxy_assets.science.cutouts.source import source_contour
-from galaxy_assets.settings.survey import CutoutSettings
+from galaxy_assets.settings.cutouts import CutoutSettings
 
 SMALL = CutoutSettings(size=32)
 READINGS = ("paper_text", "astronomaly")

@@ -13,7 +13,7 @@ from galaxy_assets.science.byol import Byol, step, train
 from galaxy_assets.science.distributed import Share, processes, synchronise
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.training import adam
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.checkpoints import StateFile
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets_tests.science.test_byol import small_encoder

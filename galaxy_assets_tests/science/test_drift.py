@@ -5,7 +5,7 @@ import pytest
 
 from galaxy_assets.science import pca
 from galaxy_assets.science.drift import drift
-from galaxy_assets.settings.survey import DriftLimits
+from galaxy_assets.settings.structure import DriftLimits
 
 RNG = np.random.default_rng(0)
 AXES = np.diag(np.r_[np.linspace(3, 1, 10), np.full(30, 0.15)])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxy_assets.science.figure_tables import accuracy_by_epoch, pick_clusters, queries_shown, recipe, sample
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 
 
 def summary(rows: list[tuple[int, int, int, float, bool]]) -> pa.Table:
@@ -72,7 +72,7 @@ def test_sample_does_not_depend_on_the_order_of_delivery(ids: list[str], n: int)
 
 
 def test_the_papers_own_survey_agrees_with_its_table_but_for_the_projection():
-    surveys = load_surveys(Path("/nonexistent"))
+    surveys = survey_files(Path("/nonexistent")).known
     rows = recipe(surveys["gz_decals"])
     assert [row["setting"] for row in rows if not row["agrees"]] == ["Neurons in projection layer"]
     assert [row["paper"] for row in rows[:7]] == ["resnet18", "20", "Adam", "0.0001", "128", "0.99", "100"]

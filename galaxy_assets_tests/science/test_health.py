@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.health import choose_epoch, components_for, effective_rank, from_features, measure
-from galaxy_assets.settings.survey import Recipe
+from galaxy_assets.settings.recipe import Recipe
 
 
 def test_effective_rank_of_known_spectra():

@@ -9,7 +9,7 @@ from sklearn.datasets import make_blobs
 from sklearn.mixture import BayesianGaussianMixture
 
 from galaxy_assets.science import mixture
-from galaxy_assets.settings.survey import Mixture
+from galaxy_assets.settings.structure import Mixture
 
 SETTINGS = Mixture(components=6, n_init=2, max_iter=300, seed=4)
 

@@ -13,7 +13,7 @@ from galaxy_assets.science.projection import (
     table_to_model,
     umap_xy,
 )
-from galaxy_assets.settings.survey import Umap
+from galaxy_assets.settings.structure import Umap
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 4])

@@ -25,9 +25,11 @@ from galaxy_assets.science.results import (
     results,
     setting,
 )
-from galaxy_assets.settings.survey import SHIPPED, Anomaly, Survey, load_surveys, read_survey
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.files import SHIPPED, read_survey, survey_files
+from galaxy_assets.settings.survey import Survey
 
-SURVEYS = load_surveys(Path("/nonexistent"))
+SURVEYS = survey_files(Path("/nonexistent")).known
 GZ = SURVEYS["gz_decals"]
 
 

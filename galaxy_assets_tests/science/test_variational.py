@@ -12,7 +12,7 @@ from sklearn.mixture import BayesianGaussianMixture
 
 from galaxy_assets.science import variational
 from galaxy_assets.science.variational import fit_starts
-from galaxy_assets.settings.survey import Mixture
+from galaxy_assets.settings.structure import Mixture
 
 
 def references(features: np.ndarray, asked: Mixture) -> list[BayesianGaussianMixture]:

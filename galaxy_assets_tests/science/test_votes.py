@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science import votes
 from galaxy_assets.science.votes import TREES, VotesError
-from galaxy_assets.settings.survey import Anomaly, Cut, Evaluation, EvaluationClass, Source, load_surveys
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.evaluation import Cut, Evaluation, EvaluationClass
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.source import Source
 
 REAL = os.environ.get("GALAXY_ASSETS_REAL_DATA")
 
@@ -315,7 +318,7 @@ def test_zero_votes_of_official_rows():
 
 @pytest.mark.skipif(not REAL, reason="GALAXY_ASSETS_REAL_DATA is not set")
 def test_evaluation_cuts_on_official_rows():
-    shipped = load_surveys(Path("/nonexistent"))["gz_decals"].evaluation
+    shipped = survey_files(Path("/nonexistent")).named("gz_decals").evaluation
     # J092608: 6 of 7 say edge-on, none of 27 a merger. J074349: smooth .80 but not round, and 12 of 50 say merger
     assert votes.evaluation_class(official("1_and_2"), shipped).to_pylist() == [
         {"galaxy_id": "J092608.45+031130.1", "evaluation_class": "edge_on"}

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_assets.settings.survey import CutoutSettings, Source, load_surveys
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.source import Source
 
 # source, cutout, recipe, survey, as of the release before plug-ins
 SHIPPED = {
@@ -18,7 +20,7 @@ SHIPPED = {
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_fingerprints_of_a_shipped_survey_stay(name):
-    survey = load_surveys(Path("/nonexistent"))[name]
+    survey = survey_files(Path("/nonexistent")).named(name)
     parts = survey.source, survey.cutout, survey.recipe, survey
     assert tuple(part.fingerprint() for part in parts) == SHIPPED[name]
 

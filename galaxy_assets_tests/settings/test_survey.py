@@ -1,12 +1,17 @@
-"""Survey files: what is valid, what is refused and how the error reads."""
+"""Settings: what is valid, what is refused, and what the shipped surveys say."""
 
+import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
-from galaxy_assets.settings.survey import SHIPPED, Recipe, SurveyError, load_surveys, read_survey
+from galaxy_assets import settings
+from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
+from galaxy_assets.settings.recipe import Recipe
 
-NOWHERE = Path("/nonexistent")
 MINE = "name: mine\ntitle: Mine\ndescription: d\nsource: {reader: image_folder, path: mine}\n"
 
 
@@ -18,7 +23,7 @@ def write(tmp_path, text, name="mine.yaml"):
 
 
 def test_the_shipped_surveys_are_the_five_and_carry_the_papers_settings():
-    surveys = load_surveys(NOWHERE)
+    surveys = survey_files(Path("/nonexistent")).known
     assert sorted(surveys) == ["demo_optical", "demo_radio", "gz_decals", "mirabest", "sdss_gz1"]
     gz, radio = surveys["gz_decals"], surveys["mirabest"]
     table_1 = {"backbone": "resnet18", "epochs": 20, "learning_rate": 1e-4, "batch_size": 128, "tau": 0.99}
@@ -29,14 +34,6 @@ def test_the_shipped_surveys_are_the_five_and_carry_the_papers_settings():
     assert (gz.anomaly.budget, gz.anomaly.per_round, gz.anomaly.trade_off) == (200, 10, 0.5)
     assert (radio.recipe.batch_size, radio.recipe.epochs, radio.cutout.method) == (32, 50, "whole")
     assert radio.start_weights == ("random", "imagenet", "gz_decals", "rgz")
-
-
-def test_a_users_file_is_a_survey_and_can_replace_or_extend_a_shipped_one(tmp_path):
-    write(tmp_path, MINE)
-    write(tmp_path, "extends: gz_decals\nrecipe: {epochs: 3}\n", "gz.yaml")
-    surveys = load_surveys(tmp_path)
-    assert surveys["mine"].recipe == Recipe()
-    assert surveys["gz_decals"].recipe.epochs == 3 and surveys["gz_decals"].recipe.batch_size == 128
 
 
 @pytest.mark.parametrize(
@@ -63,24 +60,6 @@ def test_a_wrong_file_is_named_with_the_reason(tmp_path, text, says):
     with pytest.raises(SurveyError, match=says) as caught:
         read_survey(path)
     assert str(path) in str(caught.value)
-
-
-def test_two_files_for_one_survey_and_unknown_starts_are_refused(tmp_path):
-    write(tmp_path, MINE)
-    write(tmp_path, MINE, "other.yaml")
-    with pytest.raises(SurveyError, match="already defined in .*mine.yaml"):
-        load_surveys(tmp_path)
-    (tmp_path / "surveys" / "other.yaml").unlink()
-    write(tmp_path, MINE + "start_weights: [imagenet, gz_decal]\n")
-    with pytest.raises(SurveyError, match="'gz_decal' are not random, imagenet, rgz or another survey"):
-        load_surveys(tmp_path)
-
-
-def test_start_weights_in_a_circle_are_refused(tmp_path):
-    write(tmp_path, MINE + "start_weights: [imagenet, other]\n")
-    write(tmp_path, MINE.replace("name: mine", "name: other") + "start_weights: [imagenet, mine]\n", "other.yaml")
-    with pytest.raises(SurveyError, match="circle: mine <- other <- mine"):
-        load_surveys(tmp_path)
 
 
 def test_the_fingerprint_changes_with_any_value_and_not_with_the_order_of_keys():
@@ -120,3 +99,33 @@ def test_the_trainer_is_named_and_changes_no_fingerprint_of_older_lakes():
     assert Recipe(trainer="byol") == Recipe() and "trainer" not in Recipe().deciding()
     other = Recipe(trainer="byol_pytorch")
     assert other.deciding()["trainer"] == "byol_pytorch" and other.fingerprint() != Recipe().fingerprint()
+
+
+def models() -> dict[str, type[Settings]]:
+    """Every settings model by name."""
+    rooms = [
+        importlib.import_module(f"{settings.__name__}.{one.name}") for one in pkgutil.iter_modules(settings.__path__)
+    ]
+    found = [value for room in rooms for value in vars(room).values() if isinstance(value, type)]
+    return {one.__name__: one for one in found if issubclass(one, Settings) and one is not Settings}
+
+
+def test_every_setting_is_described():
+    fields: list[tuple[str, str, FieldInfo]] = [
+        (model, name, one) for model, of in models().items() for name, one in of.model_fields.items()
+    ]
+    assert len(fields) > 90
+    assert [f"{model}.{name}" for model, name, one in fields if not one.description] == []
+    assert [name for name, model in models().items() if not model.__doc__] == []
+
+
+@pytest.mark.parametrize(
+    ("survey", "prints"),
+    [
+        ("demo_optical", ("e1ac0fe3dab7", "ff1ad5337184")),
+        ("sdss_gz1", ("53554d6a498a", "a83cc7c1b07a")),
+    ],
+)
+def test_the_fingerprints_of_existing_lakes_stay(survey, prints):
+    settings = survey_files(Path("/nonexistent")).known[survey]
+    assert (settings.fingerprint(), settings.recipe.fingerprint()) == prints

@@ -23,7 +23,10 @@ from galaxy_assets.deliveries.readers.tables import ids_of, read_entries, read_t
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.artefacts import SATURATED
 from galaxy_assets.science.cutouts import Cutout, cut
-from galaxy_assets.settings.survey import ArtefactRules, CutoutSettings, Source, SurveyError
+from galaxy_assets.settings.artefacts import ArtefactRules
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 FolderReader = Literal["image_folder", "fits_folder"]
 

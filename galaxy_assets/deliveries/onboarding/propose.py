@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, Labels, commonest_level, framing
-from galaxy_assets.settings.survey import (
-    ArtefactRules,
-    CutoutSettings,
-    Mixture,
-    Recipe,
-)
+from galaxy_assets.settings.artefacts import ArtefactRules
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.structure import Mixture
 
 _FALLBACK = 0.2  # share of original frames above which the check of `cutouts` warns
 _SMALL = 20_000  # images; Table 1 is for more

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, Labels
 from galaxy_assets.deliveries.onboarding.propose import Setting
 from galaxy_assets.deliveries.onboarding.report import cautions, printable, table_of
-from galaxy_assets.settings.survey import Survey, SurveyError, load_surveys, read_survey
+from galaxy_assets.settings.files import SurveyError, read_survey, survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 
 
@@ -28,7 +29,7 @@ def refuse_name(name: str, root: Path) -> None:
             "letter first"
         ) from error
     _refuse_existing(root / "surveys" / f"{name}.yaml")
-    if name in load_surveys(root):
+    if name in survey_files(root).known:
         raise SurveyError(f"there is a survey {name!r} already, see `galaxy-assets survey list`; choose another name")
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage, decode, read_file
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 if TYPE_CHECKING:
     from galaxy_assets.plugins.protocols import Reader

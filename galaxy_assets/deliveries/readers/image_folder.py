@@ -27,7 +27,8 @@ from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
 from galaxy_assets.deliveries.readers.tables import Entry, read_entries
 from galaxy_assets.deliveries.readers.volunteers import read_votes
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,8 @@ import pyarrow as pa
 from galaxy_assets.deliveries.delivery import Delivery, of_files
 from galaxy_assets.deliveries.images import UnreadableImage, check_size
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, distinct_ids
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 log = logging.getLogger(__name__)
 

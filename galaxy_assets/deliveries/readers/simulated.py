@@ -15,7 +15,8 @@ from pathlib import Path
 
 from galaxy_assets.deliveries.readers.galaxy_zoo_decals import GalaxyZooDecals
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 log = logging.getLogger(__name__)
 

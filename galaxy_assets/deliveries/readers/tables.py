@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.types as kinds
 import yaml
 
-from galaxy_assets.settings.survey import Source, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 log = logging.getLogger(__name__)
 

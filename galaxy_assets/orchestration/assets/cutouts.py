@@ -17,7 +17,7 @@ from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, picture, survey_asset
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.cutouts import Cutout, cut
-from galaxy_assets.settings.survey import CutoutSettings
+from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.storage.tables import digest
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from galaxy_assets.orchestration.declaration import (
 from galaxy_assets.orchestration.external import LABEL_DROPS
 from galaxy_assets.science import active_learning, votes
 from galaxy_assets.science.labels import standing
-from galaxy_assets.settings.survey import Anomaly, Survey
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import EVENTS, LabelLog
 from galaxy_assets.storage.tables import column_to_vectors, digest, rows_of
 

@@ -21,7 +21,7 @@ from galaxy_assets.orchestration.declaration import (
     survey_asset,
 )
 from galaxy_assets.science import figure_tables, votes
-from galaxy_assets.settings.survey import Evaluation
+from galaxy_assets.settings.evaluation import Evaluation
 from galaxy_assets.storage.checkpoints import load_encoder
 from galaxy_assets.storage.tables import rows_of
 

@@ -27,7 +27,8 @@ from galaxy_assets.orchestration.declaration import (
     survey_asset,
 )
 from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
-from galaxy_assets.settings.survey import Recipe, Survey
+from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import (
     Training,
     chosen_checkpoint,

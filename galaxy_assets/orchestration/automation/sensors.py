@@ -20,7 +20,8 @@ from galaxy_assets.orchestration.declaration import Job
 from galaxy_assets.orchestration.engines.in_process import RUN_TAGS
 from galaxy_assets.orchestration.external import EXTERNAL
 from galaxy_assets.orchestration.graph import ASSETS
-from galaxy_assets.settings.survey import Survey, SurveyError
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from galaxy_assets import plugins
-from galaxy_assets.settings.survey import CutoutSettings
+from galaxy_assets.settings.cutouts import CutoutSettings
 
 if TYPE_CHECKING:
     from galaxy_assets.plugins.protocols import Cutter

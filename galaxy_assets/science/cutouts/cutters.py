@@ -12,7 +12,7 @@ from galaxy_assets.science.cutouts import Cutout
 from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
 from galaxy_assets.science.cutouts.rendering import interval, render
 from galaxy_assets.science.cutouts.source import source_contour
-from galaxy_assets.settings.survey import CutoutSettings
+from galaxy_assets.settings.cutouts import CutoutSettings
 
 _SMALLEST_HALF_BOX = 8.0  # pixels
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from galaxy_assets.settings.survey import CutoutSettings
+from galaxy_assets.settings.cutouts import CutoutSettings
 
 
 def interval(centre: float, length: int, limit: int, clamp: Literal["shift", "trim"] = "shift") -> tuple[int, int]:

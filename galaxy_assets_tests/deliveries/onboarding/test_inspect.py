@@ -15,7 +15,9 @@ from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml, refuse_name, write_survey
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science.cutouts import cut
-from galaxy_assets.settings.survey import CutoutSettings, Survey, SurveyError
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.survey import Survey
 
 RNG = np.random.default_rng(0)
 

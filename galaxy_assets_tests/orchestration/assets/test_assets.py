@@ -8,7 +8,7 @@ import pytest
 
 from galaxy_assets.orchestration.declaration import Lake, SurveyContext
 from galaxy_assets.orchestration.graph import ASSETS, keys_of
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table
 
@@ -94,7 +94,7 @@ def materialise(world, name: str) -> tuple[pa.Table, dg.ExecuteInProcessResult]:
     The fan-in of partitions is the I/O manager's work and has its own tests: here an input is handed over whole, or as
     the world's files where the asset reads them in turn.
     """
-    surveys = load_surveys(world.root)
+    surveys = survey_files(world.root).known
     asset = ASSETS[name].of(surveys["tiny"], surveys)
     match asset.partitions_def:
         case dg.MultiPartitionsDefinition():
@@ -173,7 +173,7 @@ def test_embeddings_are_the_chosen_checkpoints_features(world):
 
 
 def test_results_show_what_differs_first(world):
-    survey = load_surveys(world.root)["tiny"].model_copy(update={"name": "mirabest"})
+    survey = survey_files(world.root).named("tiny").model_copy(update={"name": "mirabest"})
     tables = {name: stored(world, name, None, None) for name in ASSETS["results"].reads}
     made = ASSETS["results"].function(SurveyContext(survey, {}, Layout(world.root), "", "", None), **tables)
     lines = made.metadata["table"].value.splitlines()[2:]

@@ -16,7 +16,7 @@ from galaxy_assets.lake.replay import past_ranking
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.engines import in_process
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import digest, read_table
 
@@ -33,10 +33,12 @@ class Automated:
     def __init__(self, root):
         self.root, self.layout, self.instance = root, Layout(root), dg.DagsterInstance.ephemeral()
         self.images = root / "raw/tiny/images"
-        self.survey, self.defs, self.cursor = load_surveys(root)["tiny"], build_defs(root), None
+        self.survey, self.defs, self.cursor = survey_files(root).named("tiny"), build_defs(root), None
 
     def run(self) -> list[in_process.Outcome]:
-        return list(in_process.run_survey(self.defs, self.survey, load_surveys(self.root), self.instance, self.root))
+        return list(
+            in_process.run_survey(self.defs, self.survey, survey_files(self.root).known, self.instance, self.root)
+        )
 
     def deliver(self) -> None:
         (self.root / "later").rename(self.images / "second")

@@ -11,7 +11,8 @@ from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated
 from galaxy_assets.orchestration.declaration import FITTED_ON, TRAINED_ON, Lake, Result, SurveyContext, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, OTHER_CHECKPOINTS
 from galaxy_assets.orchestration.io_manager import ParquetLake
-from galaxy_assets.settings.survey import Source, Survey
+from galaxy_assets.settings.source import Source
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, origin, with_origin
 from galaxy_assets.storage.tables import write_table

@@ -14,7 +14,7 @@ from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.automation.deliveries import import_labels
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import keys_of
-from galaxy_assets.settings.survey import load_surveys
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table, write_table
@@ -25,7 +25,7 @@ from galaxy_assets_tests.conftest import write_tiny
 def tiny(tmp_path, monkeypatch):
     write_tiny(tmp_path)
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
-    return tmp_path, load_surveys(tmp_path)["tiny"], dg.DagsterInstance.ephemeral()
+    return tmp_path, survey_files(tmp_path).named("tiny"), dg.DagsterInstance.ephemeral()
 
 
 def tick(root, survey, instance) -> str:
@@ -109,7 +109,7 @@ def test_a_survey_without_a_delivery_is_skipped_with_the_reason(tiny):
 
 def test_a_tick_simulates_nothing(tiny):
     root, _, instance = tiny
-    assert tick(root, load_surveys(root)["demo_optical"], instance) == "made by its first run"
+    assert tick(root, survey_files(root).named("demo_optical"), instance) == "made by its first run"
     assert not (root / "raw/demo_optical").exists()
 
 

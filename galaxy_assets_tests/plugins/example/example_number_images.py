@@ -16,7 +16,9 @@ from galaxy_assets.deliveries.images import UnreadableImage, inside, read_file
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, distinct_ids
 from galaxy_assets.science.cutouts import Cutout
 from galaxy_assets.science.cutouts.rendering import interval, render
-from galaxy_assets.settings.survey import CutoutSettings, Source, SurveyError
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
 
 
 class NumberImages:

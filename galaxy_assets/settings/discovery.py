@@ -1,0 +1,46 @@
+"""What is searched for: the anomalies an oracle scores, and galaxies like given ones.
+
+Belongs here: settings of the ranking and of the similarity search. Does not belong here: either search.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from galaxy_assets import plugins
+from galaxy_assets.settings.base import PluginName, Settings
+
+
+class Anomaly(Settings):
+    """The target the simulated oracle scores, and the active-learning budget (paper 7.1)."""
+
+    name: str = Field(default="anomalies", description="what the target is called in tables and figures")
+    answers: tuple[str, ...] = Field(default=(), description="vote answers whose fractions add up to the probability")
+    question: str | None = Field(default=None, description="the volunteers' question that `answers` belong to")
+    truth_threshold: float = Field(default=0.4, description="probability from which a galaxy counts as an anomaly")
+    minimum_votes: int = Field(default=10, description="votes for `question` that an anomaly needs")
+    labels: tuple[str, ...] = Field(default=(), description="catalogue labels that score 5; all others score 0")
+    seeds: int = Field(default=10, description="galaxies scored before the first fit")
+    per_round: int = Field(default=10, description="galaxies scored between two fits")
+    budget: int = Field(default=200, description="galaxies scored in all")
+    trade_off: float = Field(default=0.5, description="of expected improvement, which the published learner asks by")
+    learner: Annotated[str, PluginName("learners")] = Field(
+        default="corrected",
+        description="`published`; or `corrected`: half-standardised components, a fixed kernel, the strangest until "
+        "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md); or "
+        "another package's",
+    )
+
+    @field_validator("learner")
+    @classmethod
+    def _registered_learner(cls, value: str) -> str:
+        plugins.find("learners", value)
+        return value
+
+
+class Similarity(Settings):
+    """Queries of the similarity search (paper 7.2)."""
+
+    queries: tuple[str, ...] = Field(default=(), description="galaxy ids; empty takes the best ranked galaxies")
+    n_queries: int = Field(default=4, description="how many best ranked galaxies, where `queries` is empty")
+    neighbours: int = Field(default=8, description="galaxies found for each query")

@@ -1,0 +1,391 @@
+"""Survey files: reading one, and which surveys a data folder has.
+
+Shipped files are templates. A survey is enabled when a file in <data>/surveys/ describes it, or when the lake has
+tables of a shipped one already; with none enabled, the two demo surveys are. A file that cannot be used is told with
+its reason and hides no other survey.
+
+Belongs here: what is read from, and written to, <data>/surveys/*.yaml. Does not belong here: what the settings mean
+(the models beside this module), and files of another kind that people put there.
+"""
+
+import os
+import stat
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from galaxy_assets.settings.survey import STARTS, Survey
+
+SHIPPED = Path(__file__).parent / "shipped"
+DEMOS = ("demo_optical", "demo_radio")
+VERSION = 1
+"""Of the keys of a survey file, as its key `version` says it; a file without that key is of version 1."""
+
+_SUFFIXES = (".yaml", ".yml")
+_SHOWN = 8  # wrong keys of a file that are named; the rest is counted
+
+
+class SurveyError(ValueError):
+    """A survey file or a delivery that cannot be used; the message names the file, the reason and the remedy."""
+
+
+def data_root() -> Path:
+    """The folder that holds raw/, lake/ and surveys/: $GALAXY_ASSETS_DATA, else ./data."""
+    return Path(os.environ.get("GALAXY_ASSETS_DATA", "data")).expanduser().resolve()
+
+
+def printable(text: str) -> str:
+    """The text on one line, with control characters and all else that a terminal would obey escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def read_survey(path: Path) -> Survey:
+    """Read one survey file; `extends: NAME` starts from the shipped survey of that name and overrides it.
+
+    Parameters
+    ----------
+    path : Path
+        The file. What its start weights name is not looked up: that takes all files (`survey_files`).
+
+    Returns
+    -------
+    Survey
+        Its settings.
+
+    Raises
+    ------
+    SurveyError
+        Where it cannot be used; names the file, every key that is wrong, and the remedy. Safe to print.
+    """
+    return _survey_of(path, _mapping_in(path))
+
+
+def _survey_of(path: Path, settings: dict[str, Any]) -> Survey:
+    _refuse_newer(path, settings.pop("version", VERSION))
+    return _validated(path, _extended(path, settings))
+
+
+def _unusable(path: Path, why: str) -> SurveyError:
+    return SurveyError(printable(f"{path}: {why}"))
+
+
+def _mapping_in(path: Path) -> dict[str, Any]:
+    """The top level of a YAML file."""
+    text = _text_in(path)
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _unusable(path, f"not valid YAML: {_said(error)}; correct the file") from error
+    except RecursionError as error:
+        raise _unusable(path, "nested too deeply; correct the file") from error
+    except Exception as error:  # what YAML makes of a date such as 2024-13-45 raises whatever the type's own code does
+        raise _unusable(
+            path, f"holds a value that cannot be read ({error}); correct it, or put it in quotes"
+        ) from error
+    if settings is None:
+        raise _unusable(path, f"empty; write a survey there ({SHIPPED} has examples), or delete the file")
+    if not isinstance(settings, dict):
+        raise _unusable(path, "not a survey; expected `name:`, `source:` and so on at the top level")
+    return settings
+
+
+def _text_in(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise _unusable(path, "a folder, where a survey file is expected; rename or remove it")
+        if not stat.S_ISREG(mode):
+            raise _unusable(path, "no regular file; remove it")
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1} is {error.object[error.start]:#04x}"
+        raise _unusable(path, f"not UTF-8 text ({where}); save it in UTF-8") from error
+    except FileNotFoundError as error:
+        why = f"a link to {path.readlink()}, which is not there" if path.is_symlink() else "not there"
+        raise _unusable(path, f"{why}; correct or remove it") from error
+    except OSError as error:
+        raise _unusable(path, f"cannot be read: {error.strerror}; correct its permissions or remove it") from error
+
+
+def _said(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the lines that PyYAML quotes."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{getattr(error, 'problem', None) or error}{where}"
+
+
+def _refuse_newer(path: Path, version: Any) -> None:
+    if type(version) is not int or version < 1:
+        raise _unusable(path, f"version: expected a whole number from 1 to {VERSION}; correct or remove that line")
+    if version > VERSION:
+        raise _unusable(
+            path, f"version: written by a newer galaxy-assets (this one reads {VERSION}); upgrade galaxy-assets"
+        )
+
+
+def _extended(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings over those of the shipped survey that they extend, if any."""
+    parent = settings.pop("extends", None)
+    if parent is None:
+        return _spelled_out(settings)
+    shipped = sorted(one.stem for one in SHIPPED.glob("*.yaml"))
+    if not isinstance(parent, str):
+        raise _unusable(path, f"extends: expected the name of a shipped survey; those are {', '.join(shipped)}")
+    if parent not in shipped:
+        raise _unusable(path, f"extends {parent!r}, which is not shipped; shipped surveys are {', '.join(shipped)}")
+    return _merge(_spelled_out(_mapping_in(SHIPPED / f"{parent}.yaml")), _spelled_out(settings))
+
+
+def _spelled_out(settings: dict[str, Any]) -> dict[str, Any]:
+    """`recipe: paper` is short for `recipe: {preset: paper}`."""
+    if isinstance(settings.get("recipe"), str):
+        return settings | {"recipe": {"preset": settings["recipe"]}}
+    return settings
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _validated(path: Path, settings: dict[str, Any]) -> Survey:
+    try:
+        return Survey.model_validate(settings)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, e['loc'])) or 'survey'}: {e['msg']}" for e in error.errors(include_input=False)]
+        more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
+        said = "; ".join(wrong[:_SHOWN] + more)
+        raise _unusable(path, f"{said}. Correct the file or compare it with {SHIPPED}") from error
+
+
+@dataclass(frozen=True)
+class SurveyFiles:
+    """The surveys of one data folder, and the files that are none.
+
+    Attributes
+    ----------
+    enabled : dict[str, Survey]
+        By name, those that the UI and `status` show.
+    templates : dict[str, Survey]
+        By name, shipped ones that are not enabled.
+    broken : dict[Path, str]
+        File -> what is wrong with it and the remedy; the text names the file and is safe to print. A shipped survey
+        whose start weights come from a broken file is here too.
+    files : dict[str, Path]
+        Name -> the file that describes it, of every survey above and of every broken file (by the name that it gives,
+        and by its stem).
+    """
+
+    enabled: dict[str, Survey]
+    templates: dict[str, Survey]
+    broken: dict[Path, str]
+    files: dict[str, Path] = field(repr=False)
+
+    @property
+    def known(self) -> dict[str, Survey]:
+        """Enabled surveys and templates by name, which start weights may name."""
+        return self.enabled | self.templates
+
+    def is_described(self, name: str) -> bool:
+        """Whether a file in <data>/surveys/, good or broken, describes the survey of this name."""
+        return name in self.files and self.files[name].parent != SHIPPED
+
+    def named(self, name: str) -> Survey:
+        """The known survey of this name.
+
+        Parameters
+        ----------
+        name : str
+            An enabled survey's or a template's.
+
+        Returns
+        -------
+        Survey
+            Its settings.
+
+        Raises
+        ------
+        SurveyError
+            Where its file is broken, with the reason and the remedy; where there is none, with the names there are.
+        """
+        if name in self.known:
+            return self.known[name]
+        if (path := self.files.get(name)) in self.broken:
+            raise SurveyError(self.broken[path])
+        raise SurveyError(f"no survey {printable(name)}; known are {', '.join(sorted(self.known))}")
+
+
+def survey_files(root: Path) -> SurveyFiles:
+    """Read the shipped surveys and those in <root>/surveys/, of which each replaces a shipped one of its name.
+
+    Parameters
+    ----------
+    root : Path
+        The data folder; it need not exist.
+
+    Returns
+    -------
+    SurveyFiles
+        What is enabled, what may be, and what is broken. A file that cannot be used raises nothing, it is in `broken`.
+    """
+    broken: dict[Path, str] = {}
+    found, files = _read_all(_listed(root / "surveys", broken), broken)
+    mine = set(found)
+    shipped, shipped_files = _read_all([path for path in SHIPPED.glob("*.yaml") if path.stem not in files], broken)
+    found |= shipped
+    files |= shipped_files
+    _refuse_starts(found, broken, files)
+    enabled = {name for name in found if name in mine or _has_tables(root / "lake" / name)}
+    enabled = enabled or {name for name in DEMOS if name in found}
+    return SurveyFiles(
+        {name: survey for name, survey in sorted(found.items()) if name in enabled},
+        {name: survey for name, survey in sorted(found.items()) if name not in enabled},
+        broken,
+        files,
+    )
+
+
+def enable(name: str, root: Path) -> Path | None:
+    """Enable a survey: write <root>/surveys/NAME.yaml, which extends the shipped one, where no file describes it yet.
+
+    Parameters
+    ----------
+    name : str
+        The survey's.
+    root : Path
+        The data folder.
+
+    Returns
+    -------
+    Path or None
+        The file written, whole or not at all; None where a file of the user's describes the survey already.
+
+    Raises
+    ------
+    SurveyError
+        As `SurveyFiles.named`, and where the file cannot be written.
+    """
+    known = survey_files(root)
+    known.named(name)
+    if known.is_described(name):
+        return None
+    path = root / "surveys" / f"{name}.yaml"
+    try:
+        _write_new(path, f"# The shipped survey; keys added here override it.\nextends: {name}\n")
+    except OSError as error:
+        if survey_files(root).is_described(name):  # another process enabled it in the meantime
+            return None
+        if os.path.lexists(path):
+            raise _unusable(path, f"exists and describes another survey than {name}; rename that file") from error
+        raise _unusable(path, f"cannot be written: {error.strerror}; correct its folder") from error
+    return path
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is whole or absent. Raises FileExistsError where there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(partial, path)  # unlike a rename, it never replaces a file
+        except OSError:
+            if os.path.lexists(path):
+                raise
+            partial.replace(path)  # a file system without links
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _listed(folder: Path, broken: dict[Path, str]) -> list[Path]:
+    """The survey files of a folder; hidden ones are none. Puts a folder that cannot be listed among the broken."""
+    try:
+        return [path for path in folder.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        why = f"cannot be listed: {error.strerror}; correct it, your survey files belong there"
+        broken[folder] = str(_unusable(folder, why))
+        return []
+
+
+def _read_all(paths: list[Path], broken: dict[Path, str]) -> tuple[dict[str, Survey], dict[str, Path]]:
+    """Surveys by name, and the file of each name, those that broken files claim included.
+
+    Of two files that describe one survey, the one that bears its name counts, else the first; the other is broken.
+    """
+    read: dict[Path, Survey] = {}
+    claimed: list[tuple[Any, Path]] = [(path.stem, path) for path in sorted(paths)]
+    for path in sorted(paths):
+        try:
+            settings = _mapping_in(path)
+            claimed.append((settings.get("name", settings.get("extends")), path))
+            read[path] = _survey_of(path, settings)
+        except SurveyError as error:
+            broken[path] = str(error)
+    found: dict[str, Survey] = {}
+    files: dict[str, Path] = {}
+    for path in sorted(read, key=lambda path: read[path].name != path.stem):
+        name = read[path].name
+        if name in found:
+            why = f"survey {name!r} is already defined in {files[name]}; rename or delete one of them"
+            broken[path] = str(_unusable(path, why))
+        else:
+            found[name], files[name] = read[path], path
+    for name, path in claimed:
+        if path in broken and isinstance(name, str):
+            files.setdefault(name, path)
+    return found, files
+
+
+def _refuse_starts(found: dict[str, Survey], broken: dict[Path, str], files: dict[str, Path]) -> None:
+    """Move to the broken each survey whose start weights come from itself, a broken survey or none."""
+    wrong = {name: why for name in found if (why := _circle(name, found))}
+    wrong |= {name: why for name in found if name not in wrong and (why := _no_start(found[name], found, files))}
+    while wrong:
+        for name, why in wrong.items():
+            broken[files[name]] = str(_unusable(files[name], why))
+            del found[name]
+        wrong = {name: why for name in found if (why := _no_start(found[name], found, files))}
+
+
+def _circle(name: str, surveys: dict[str, Survey]) -> str | None:
+    """Why not, where a survey's start weights come, through others or at once, from itself."""
+    paths: list[tuple[str, ...]] = [(name,)]
+    seen = {name}
+    while paths:
+        path = paths.pop()
+        for start in surveys[path[-1]].start_weights:
+            if start == name:
+                return f"start weights in a circle: {' <- '.join([*path, name])}; take that name out of `start_weights`"
+            if start in surveys and start not in seen:
+                seen.add(start)
+                paths.append((*path, start))
+    return None
+
+
+def _no_start(survey: Survey, known: dict[str, Survey], files: dict[str, Path]) -> str | None:
+    """Why not, where start weights are no known survey's."""
+    for start in survey.start_weights:
+        if start in STARTS or start in known:
+            continue
+        if start in files:
+            return f"start weights {start!r} come from {files[start]}, which is broken; correct that file"
+        names = ", ".join(sorted(set(known) - {survey.name}))
+        return f"start weights {start!r} are not random, imagenet, rgz or another survey; known surveys are {names}"
+    return None
+
+
+def _has_tables(home: Path) -> bool:
+    """Whether the lake holds a table of the survey."""
+    return any(next(home.glob(f"{folders}[!.]*.parquet"), None) for folders in ("", "[!.]*/", "[!.]*/[!.]*/"))

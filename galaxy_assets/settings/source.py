@@ -1,0 +1,89 @@
+"""Where a survey's deliveries lie, and which reader understands them.
+
+Belongs here: settings that a reader reads. Does not belong here: reading (`deliveries.readers`).
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from galaxy_assets import plugins
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings
+
+
+class Source(Settings):
+    """Where a survey's deliveries lie and which reader understands them."""
+
+    reader: Annotated[str, PluginName("readers")] = Field(
+        description="a reader plug-in: galaxy_zoo_decals, mirabest, image_folder, fits_folder, simulated, or one of "
+        "another package"
+    )
+    path: str = Field(
+        description="folder or archive, relative to data/raw or absolute; or an address that fsspec knows, such as "
+        "s3://bucket/folder, whose files are copied to data/raw/<mirror>"
+    )
+    mirror: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        description="folder of data/raw for the copy of an address; the survey's name unless given",
+    )
+    votes: str | None = Field(
+        default=None,
+        description="file name of the volunteer table, CSV or Parquet, inside `path` (galaxy_zoo_decals, folders)",
+    )
+    campaign: Literal["1_and_2", "5", "gz2"] = Field(
+        default="1_and_2", description="whose volunteer table it is: a Galaxy Zoo DECaLS campaign, or Galaxy Zoo 2"
+    )
+    images: str = Field(default="images", description="folder of the images inside `path` (image_folder, fits_folder)")
+    labels: str | None = Field(
+        default=None,
+        description="table with one row per image, inside `path` or absolute: CSV, Parquet, FITS, VOTable or ECSV by "
+        "its suffix (image_folder, fits_folder)",
+    )
+    id_column: str = Field(
+        default="id", description="column of `labels` that holds the image's file name, with or without suffix"
+    )
+    label_column: str | None = Field(
+        default="label", description="column of `labels` that holds the class; null where there is none"
+    )
+    ra_column: str | None = Field(
+        default=None,
+        description="column of `labels` with the right ascension of images that have no position of their own; in the "
+        "column's unit where the table has one, else degrees",
+    )
+    dec_column: str | None = Field(default=None, description="its declination likewise")
+    simulate: Literal["optical", "radio"] | None = Field(
+        default=None, description="which demo survey the project simulates"
+    )
+    n_images: int = Field(default=0, ge=0, description="number of simulated images, over all batches")
+    seed: int = Field(default=0, description="seed of the simulation")
+    batches: tuple[str, ...] = Field(default=(), description="names of the simulated deliveries, of equal size")
+
+    options: Annotated[dict[str, Any], AddedLater()] = Field(
+        default={}, description="settings of a reader of another package"
+    )
+
+    @field_validator("reader")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        return plugins.find("readers", value).name
+
+    @model_validator(mode="after")
+    def _options_of_another_package(self) -> "Source":
+        if self.options and plugins.provenance("readers", self.reader) is None:
+            raise ValueError(f"reader {self.reader!r} has no options: write its settings beside it")
+        return self
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether `path` is an address."""
+        return re.match(r"[a-z][a-z0-9+.-]*://", self.path) is not None
+
+    @model_validator(mode="after")
+    def _positions_in_a_table(self) -> "Source":
+        if (self.ra_column is None) != (self.dec_column is None):
+            raise ValueError("ra_column and dec_column go together: give both or neither")
+        if self.ra_column is not None and self.labels is None:
+            raise ValueError("ra_column and dec_column are columns of `labels`: name the table there")
+        return self
