@@ -4,6 +4,7 @@ Belongs here: the assembly. Does not belong here: any asset, resource or rule.
 """
 
 import functools
+import logging
 from pathlib import Path
 
 import dagster as dg
@@ -14,17 +15,21 @@ from galaxy_assets.orchestration.io_manager import ParquetLake
 from galaxy_assets.orchestration.survey import survey_definitions
 from galaxy_assets.settings.files import data_root, survey_files
 
+log = logging.getLogger(__name__)
+
 
 def build_defs(root: Path | None = None) -> dg.Definitions:
     """Everything of the enabled surveys of one data folder ($GALAXY_ASSETS_DATA, else ./data, when not given); tests
     and the command line pass their own."""
     root = root or data_root()
     files = survey_files(root)
+    for reason in files.broken.values():
+        log.error("survey file left out: %s", reason)
     return dg.Definitions.merge(
         *(survey_definitions(survey, files.known, root) for survey in files.enabled.values()),
         dg.Definitions(
             schedules=[sensors.nightly_upkeep(root, list(files.known))],
-            sensors=[sensors.read_model_sensor(root)],
+            sensors=[sensors.read_model_sensor(root), *sensors.broken_files_sensors(files.broken)],
             resources={"io_manager": ParquetLake(root=str(root)), "lake": Lake(root=str(root))},
             # the many short steps of a delivery share one process: each further one would load everything again
             executor=dg.in_process_executor,

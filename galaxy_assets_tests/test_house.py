@@ -13,7 +13,7 @@ import yaml
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.graph import keys_of
-from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.files import enable, survey_files
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "galaxy_assets"

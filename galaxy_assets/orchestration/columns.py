@@ -11,6 +11,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from galaxy_assets.storage.tables import with_schema
+
 Described = Mapping[str, str | tuple[str, str]]
 """Column -> what it holds, or (what it holds, unit as astropy writes it). A name may be a pattern: `*_fraction`."""
 
@@ -36,7 +38,7 @@ def described(table: pa.Table, columns: Described) -> pa.Table:
         description, unit = of_column(columns, column.name)
         told = {"description": description, "unit": unit}
         fields.append(column.with_metadata({name: text for name, text in told.items() if text} or None))
-    return table.cast(pa.schema(fields, metadata=table.schema.metadata)) if fields else table
+    return with_schema(table, pa.schema(fields, metadata=table.schema.metadata))
 
 
 def schema_of(columns: Described, table: pa.Table | None = None) -> dg.TableSchema:

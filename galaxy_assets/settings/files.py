@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from galaxy_assets.settings.survey import STARTS, Survey
+from galaxy_assets import plugins
+from galaxy_assets.settings.survey import Survey
 
 SHIPPED = Path(__file__).parent / "shipped"
 DEMOS = ("demo_optical", "demo_radio")
@@ -377,7 +378,7 @@ def _circle(name: str, surveys: dict[str, Survey]) -> str | None:
 def _no_start(survey: Survey, known: dict[str, Survey], files: dict[str, Path]) -> str | None:
     """Why not, where start weights are no known survey's."""
     for start in survey.start_weights:
-        if start in STARTS or start in known:
+        if start in plugins.names("start_weights") or start in known:
             continue
         if start in files:
             return f"start weights {start!r} come from {files[start]}, which is broken; correct that file"

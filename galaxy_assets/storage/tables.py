@@ -39,10 +39,24 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one Parquet file, or these columns of it; its folders' names are not read as partition columns."""
+    """Read one Parquet file, or these columns of it; its folders' names are not read as partition columns.
+
+    What the file says of its columns (description, unit) stays behind: it is of that table, not of what is made of it.
+    """
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(path).read(columns)
+    table = pq.ParquetFile(path).read(columns)
+    return with_schema(table, _bare(table.schema))
+
+
+def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The same columns under another schema of the same types; nothing is copied."""
+    return pa.Table.from_arrays(table.columns, schema=schema)
+
+
+def _bare(schema: pa.Schema) -> pa.Schema:
+    """A schema without what is said of its fields."""
+    return pa.schema([field.remove_metadata() for field in schema], metadata=schema.metadata)
 
 
 def digest(table: pa.Table) -> str:
@@ -60,7 +74,7 @@ def digest(table: pa.Table) -> str:
 
         def close(self) -> None: ...
 
-    whole = table.replace_schema_metadata(None).combine_chunks()
+    whole = with_schema(table, _bare(table.schema)).replace_schema_metadata(None).combine_chunks()
     with pa.ipc.new_stream(pa.PythonFile(Sink(), mode="w"), whole.schema) as stream:
         stream.write_table(whole)
     return sha.hexdigest()[:16]

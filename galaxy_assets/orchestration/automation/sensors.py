@@ -5,7 +5,9 @@ requested (`conditions`), the main job (`engines`).
 """
 
 import json
+import re
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -95,19 +97,23 @@ def read_model_sensor(root: Path) -> dg.SensorDefinition:
     return read_model_published
 
 
-def broken_files_sensor(broken: Mapping[Path, str]) -> dg.SensorDefinition:
-    """Fails at every tick with the reasons why survey files cannot be used, so that the UI shows them in red."""
+def broken_files_sensors(broken: Mapping[Path, str]) -> list[dg.SensorDefinition]:
+    """One sensor per survey file that cannot be used. It fails at every tick with the reason, so that the UI shows it
+    in red under the name of the file; reloading the code location after the file is mended removes it."""
 
-    @dg.sensor(
-        name="survey_files",
-        minimum_interval_seconds=600,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Fails while a survey file cannot be used, and says why.",
-    )
-    def survey_files(context: dg.SensorEvaluationContext):
-        raise dg.Failure("; ".join(broken.values()) + ". Reload the code location when the file is mended")
+    def failing(path: Path, reason: str) -> dg.SensorDefinition:
+        @dg.sensor(
+            name=f"broken_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}_{zlib.crc32(str(path).encode()):08x}",
+            minimum_interval_seconds=600,
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            description=f"Fails because this survey file cannot be used: {reason}",
+        )
+        def broken_file(context: dg.SensorEvaluationContext):
+            raise dg.Failure(f"{reason}. Mend the file, then reload the code location")
 
-    return survey_files
+        return broken_file
+
+    return [failing(path, reason) for path, reason in broken.items()]
 
 
 def jobs(survey: Survey, prefix: Sequence[str] = ()) -> dict[Job, Any]:
