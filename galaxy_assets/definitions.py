@@ -10,8 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from galaxy_assets.orchestration.automation import sensors
-from galaxy_assets.orchestration.declaration import Lake
-from galaxy_assets.orchestration.io_manager import ParquetLake
+from galaxy_assets.orchestration.resources import resources
 from galaxy_assets.orchestration.survey import survey_definitions
 from galaxy_assets.settings.files import data_root, survey_files
 
@@ -30,7 +29,7 @@ def build_defs(root: Path | None = None) -> dg.Definitions:
         dg.Definitions(
             schedules=[sensors.nightly_upkeep(root, list(files.known))],
             sensors=[sensors.read_model_sensor(root), *sensors.broken_files_sensors(files.broken)],
-            resources={"io_manager": ParquetLake(root=str(root)), "lake": Lake(root=str(root))},
+            resources=resources(root),
             # the many short steps of a delivery share one process: each further one would load everything again
             executor=dg.in_process_executor,
         ),

@@ -17,8 +17,9 @@ import pyarrow as pa
 from galaxy_assets.orchestration.assets.cutouts import fallen_back
 from galaxy_assets.orchestration.assets.discovery import oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
-from galaxy_assets.orchestration.declaration import Lake, partition_of, partitions
+from galaxy_assets.orchestration.declaration import partition_of, partitions
 from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
@@ -101,8 +102,10 @@ class SurveyCheck:
             description=" ".join((self.function.__doc__ or "").split()),
             blocking=self.blocking,
             partitions_def=None if self.whole else partitions(survey, by),
+            required_resource_keys={LAKE},
         )
-        def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
+        def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+            lake: Lake = getattr(context.op_execution_context.resources, LAKE)
             batch, init = ("", "") if self.whole else partition_of(context.op_execution_context, by)
             found = self.function(Stored(survey, lake.layout, batch, init))
             severity = dg.AssetCheckSeverity.ERROR if found.stops else dg.AssetCheckSeverity.WARN

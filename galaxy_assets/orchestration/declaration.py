@@ -13,7 +13,6 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
@@ -22,6 +21,7 @@ import pyarrow as pa
 
 from galaxy_assets.orchestration.columns import described, schema_of
 from galaxy_assets.orchestration.external import FILES, External, Reader, states
+from galaxy_assets.orchestration.resources import LAKE, TABLES, Lake
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import Training
@@ -75,17 +75,6 @@ IN_TURN = {"in_turn": True}
 
 IF_THERE = {"allow_missing": True}
 """Of an input of which partitions that were never made are left out."""
-
-
-class Lake(dg.ConfigurableResource):
-    """The data folder, as what assets need of it beside their tables: pixels, checkpoints, figures, deliveries."""
-
-    root: str
-
-    @property
-    def layout(self) -> Layout:
-        """Paths below the data folder."""
-        return Layout(Path(self.root))
 
 
 @dataclass(frozen=True)
@@ -228,6 +217,8 @@ class SurveyAsset:
             },
             deps=[dep for file in self.files for dep in file.deps(survey, known, prefix)],
             code_version=self.code_version(survey),
+            io_manager_key=TABLES,
+            required_resource_keys={LAKE},
             kinds={*self.kinds, *(["pytorch"] if self.gpu else [])},
             pool="gpu" if self.gpu else None,
             op_tags=GPU_TAGS if self.gpu else None,
@@ -251,7 +242,8 @@ class SurveyAsset:
         """The function as Dagster calls it: it is given its context, and its table carries what it was made from."""
         code = self.code_version(survey)
 
-        def compute(context: dg.AssetExecutionContext, lake: Lake, **inputs: Any):
+        def compute(context: dg.AssetExecutionContext, **inputs: Any):
+            lake: Lake = getattr(context.resources, LAKE)
             tables = {name: as_read(value) for name, value in inputs.items() if isinstance(value, pa.Table)}
             in_turn = {n: (value, value.versions) for n, value in inputs.items() if isinstance(value, TablesInTurn)}
             read = {name: (tables | in_turn)[name] for name in inputs}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from galaxy_assets.deliveries.readers import reader_in_place
+from galaxy_assets.orchestration.resources import LAKE
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
@@ -79,11 +80,11 @@ class External:
             key=self.key(survey, prefix),
             description=self.description.format(survey=survey.name),
             group_name=f"{survey.name}_0_files",
-            required_resource_keys={"lake"},
+            required_resource_keys={LAKE},
             tags={"survey": survey.name},
         )
         def observed(context) -> dg.DataVersion:
-            return dg.DataVersion(self.observe(survey, context.resources.lake.layout))
+            return dg.DataVersion(self.observe(survey, getattr(context.resources, LAKE).layout))
 
         return observed
 

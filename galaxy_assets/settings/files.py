@@ -62,10 +62,25 @@ def read_survey(path: Path) -> Survey:
     SurveyError
         Where it cannot be used; names the file, every key that is wrong, and the remedy. Safe to print.
     """
-    return _survey_of(path, _mapping_in(path))
+    return survey_from(_mapping_in(path), path)
 
 
-def _survey_of(path: Path, settings: dict[str, Any]) -> Survey:
+def survey_from(settings: dict[str, Any], path: Path) -> Survey:
+    """The survey that settings read from `path` describe, as `read_survey` does.
+
+    Parameters
+    ----------
+    settings : dict
+        The top level of a survey file.
+    path : Path
+        Where they stand, for messages.
+
+    Raises
+    ------
+    SurveyError
+        As `read_survey`.
+    """
+    settings = dict(settings)
     _refuse_newer(path, settings.pop("version", VERSION))
     return _validated(path, _extended(path, settings))
 
@@ -331,7 +346,7 @@ def _read_all(paths: list[Path], broken: dict[Path, str]) -> tuple[dict[str, Sur
         try:
             settings = _mapping_in(path)
             claimed.append((settings.get("name", settings.get("extends")), path))
-            read[path] = _survey_of(path, settings)
+            read[path] = survey_from(settings, path)
         except SurveyError as error:
             broken[path] = str(error)
     found: dict[str, Survey] = {}
@@ -352,12 +367,12 @@ def _read_all(paths: list[Path], broken: dict[Path, str]) -> tuple[dict[str, Sur
 def _refuse_starts(found: dict[str, Survey], broken: dict[Path, str], files: dict[str, Path]) -> None:
     """Move to the broken each survey whose start weights come from itself, a broken survey or none."""
     wrong = {name: why for name in found if (why := _circle(name, found))}
-    wrong |= {name: why for name in found if name not in wrong and (why := _no_start(found[name], found, files))}
+    wrong |= {name: why for name in found if name not in wrong and (why := missing_start(found[name], found, files))}
     while wrong:
         for name, why in wrong.items():
             broken[files[name]] = str(_unusable(files[name], why))
             del found[name]
-        wrong = {name: why for name in found if (why := _no_start(found[name], found, files))}
+        wrong = {name: why for name in found if (why := missing_start(found[name], found, files))}
 
 
 def _circle(name: str, surveys: dict[str, Survey]) -> str | None:
@@ -375,8 +390,8 @@ def _circle(name: str, surveys: dict[str, Survey]) -> str | None:
     return None
 
 
-def _no_start(survey: Survey, known: dict[str, Survey], files: dict[str, Path]) -> str | None:
-    """Why not, where start weights are no known survey's."""
+def missing_start(survey: Survey, known: dict[str, Survey], files: dict[str, Path]) -> str | None:
+    """Why a survey cannot be used, where its start weights are neither registered nor a known survey's; else None."""
     for start in survey.start_weights:
         if start in plugins.names("start_weights") or start in known:
             continue

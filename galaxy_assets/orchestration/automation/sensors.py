@@ -82,12 +82,12 @@ def automation_sensor(survey: Survey, prefix: Sequence[str] = ()) -> dg.Automati
         )
 
 
-def read_model_sensor(root: Path) -> dg.SensorDefinition:
+def read_model_sensor(root: Path, name: str = "read_model") -> dg.SensorDefinition:
     """Publishes the read model after every successful run; the swap by rename keeps readers from waiting."""
 
     @dg.run_status_sensor(
         run_status=dg.DagsterRunStatus.SUCCESS,
-        name="read_model",
+        name=name,
         description="Publishes new tables to the DuckDB read model after every successful run.",
         default_status=dg.DefaultSensorStatus.RUNNING,
     )

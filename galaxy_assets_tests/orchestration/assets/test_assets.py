@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from galaxy_assets.orchestration.declaration import Lake, SurveyContext
+from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.graph import ASSETS, keys_of
+from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table
@@ -126,7 +127,7 @@ def materialise(world, name: str) -> tuple[pa.Table, dg.ExecuteInProcessResult]:
     result = dg.materialize_to_memory(
         [asset, *map(source, sorted(parents))],
         partition_key=key,
-        resources={"lake": Lake(root=str(world.root))},
+        resources={LAKE: Lake(root=str(world.root))},
         instance=instance,
     )
     return result.asset_value(asset.key), result

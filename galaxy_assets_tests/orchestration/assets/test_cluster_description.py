@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.orchestration.checks import CHECKS, Stored
-from galaxy_assets.orchestration.declaration import Lake
 from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.science.votes import delivered_columns, normalise
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
@@ -89,7 +89,7 @@ def materialise(root: Path, cluster: list[int]) -> dg.ExecuteInProcessResult:
     return dg.materialize_to_memory(
         [*assets, *sources],
         partition_key="imagenet",
-        resources={"lake": Lake(root=str(root))},
+        resources={LAKE: Lake(root=str(root))},
         instance=dg.DagsterInstance.ephemeral(),
     )
 

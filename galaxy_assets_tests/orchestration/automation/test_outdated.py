@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated
-from galaxy_assets.orchestration.declaration import FITTED_ON, TRAINED_ON, Lake, Result, SurveyContext, survey_asset
+from galaxy_assets.orchestration.declaration import FITTED_ON, TRAINED_ON, Result, SurveyContext, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, OTHER_CHECKPOINTS
-from galaxy_assets.orchestration.io_manager import ParquetLake
+from galaxy_assets.orchestration.resources import resources
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
@@ -54,8 +54,7 @@ class Small(NamedTuple):
         return [asset.of(SURVEY, {}) for asset in (delivered, trained, fitted, applied, summed)]
 
     def defs(self) -> dg.Definitions:
-        root = str(self.root)
-        return dg.Definitions(self.assets(), resources={"io_manager": ParquetLake(root=root), "lake": Lake(root=root)})
+        return dg.Definitions(self.assets(), resources=resources(self.root))
 
     def make(self, asset: str, batch: str | None = None) -> None:
         job = self.defs().resolve_implicit_global_asset_job_def()
@@ -159,8 +158,7 @@ def test_another_surveys_checkpoint_concerns_the_start_from_it_alone(tmp_path):
 
     byol_checkpoints = checkpoints.of(survey, known)
     layout, instance = Layout(tmp_path), dg.DagsterInstance.ephemeral()
-    resources = {"io_manager": ParquetLake(root=str(tmp_path)), "lake": Lake(root=str(tmp_path))}
-    graph = dg.Definitions([byol_checkpoints], resources=resources).resolve_asset_graph()
+    graph = dg.Definitions([byol_checkpoints], resources=resources(tmp_path)).resolve_asset_graph()
 
     def told(init: str) -> tuple[str | None, list]:
         rule = Outdated(graph, survey, known, layout, BATCHES)
@@ -174,7 +172,7 @@ def test_another_surveys_checkpoint_concerns_the_start_from_it_alone(tmp_path):
     trained(1)
     assert told("demo_optical") == (NEVER_MADE, [])
     for init in survey.start_weights:
-        dg.materialize([byol_checkpoints], partition_key=init, instance=instance, resources=resources)
+        dg.materialize([byol_checkpoints], partition_key=init, instance=instance, resources=resources(tmp_path))
     assert told("imagenet") == told("demo_optical") == (None, [])
     trained(2)
     assert told("imagenet") == (None, []) and told("demo_optical")[0] == "demo_optical/byol_checkpoints changed"
