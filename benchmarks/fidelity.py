@@ -19,16 +19,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from galaxy_assets.deliveries.readers import Reader, open_reader
+from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.evaluation import balanced
+from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import byol, votes
 from galaxy_assets.science.cutouts import cut
-from galaxy_assets.science.encoders.network import LITE0, Encoder, build_encoder, choose_devices, embed
+from galaxy_assets.science.encoders.embedding import choose_devices, embed
+from galaxy_assets.science.encoders.network import Encoder
+from galaxy_assets.science.encoders.weights import LITE0, build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.checkpoints import StateFile
 
 SIZE, TRAINED_SIZE, SEEDS = 96, 64, 2
 READINGS: dict[str, dict] = {
@@ -185,7 +189,7 @@ def training_rows(survey: Survey, seed: int, done: set[tuple[str, int | None]]) 
                 recipe,
                 freeze=recipe.freeze_statistics,
                 devices=devices,
-                state=Path(scratch) / "state.pt",
+                state=StateFile(Path(scratch) / "state.pt"),
                 on_epoch=lambda *_: None,
             )
         trained = embed(network, stack, indices=judged, device=device)

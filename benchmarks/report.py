@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from side_by_side import ROOT, SURVEY, TABLE, Equal, Row
 
-from galaxy_assets.figures.save import save
 from galaxy_assets.figures.style import CONTEXT, DOUBLE, HIGHLIGHT, PALETTE, lettered, new_figure
+from galaxy_assets.storage.figures import save
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table

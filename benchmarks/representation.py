@@ -19,23 +19,20 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
+from galaxy_assets import plugins
 from galaxy_assets.cli.run import write_real_surveys
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.cutouts import cut_chunk
 from galaxy_assets.orchestration.assets.evaluation import balanced
 from galaxy_assets.science import byol, health, votes
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
-from galaxy_assets.science.encoders.network import (
-    Encoder,
-    build_encoder,
-    choose_devices,
-    embed,
-    load_encoder,
-    save_encoder,
-)
+from galaxy_assets.science.encoders.embedding import choose_devices, embed
+from galaxy_assets.science.encoders.network import Encoder
+from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.checkpoints import StateFile, load_encoder, load_start, save_encoder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack, PixelStore
 
@@ -67,7 +64,10 @@ def task(survey: Survey, start: str, seed: int, folder: Path, out: Path) -> dict
     pixels, galaxies = cutouts(survey, folder)
     rows, devices = galaxies["row"].to_numpy(), choose_devices()
     checkpoint = out / f"{start}_imagenet_{seed}.safetensors"
-    encoder = build_encoder(recipe.backbone, start, seed=seed, weights=folder / "weights", checkpoint=checkpoint)
+    if start in plugins.names("start_weights"):
+        encoder = build_encoder(recipe.backbone, start, seed=seed, weights=folder / "weights")
+    else:
+        encoder = load_start(checkpoint, survey=start, backbone=recipe.backbone)
     sample = rows[np.random.default_rng(seed).permutation(len(rows))[:SAMPLE]]
     epochs: list[dict] = []
     name = f"{survey.name}_{start}_{seed}"
@@ -87,7 +87,7 @@ def task(survey: Survey, start: str, seed: int, folder: Path, out: Path) -> dict
         recipe,
         freeze=recipe.freeze_statistics and start != "random",
         devices=devices,
-        state=folder / f"{name}.pt",
+        state=StateFile(folder / f"{name}.pt"),
         on_epoch=lambda result, trained: keep(encoder=trained, **result.asdict()),
     )
     chosen, reason = health.choose_epoch(epochs, recipe.epoch_choice)

@@ -25,8 +25,11 @@ from torch import nn
 from torchvision import transforms as T
 
 from galaxy_assets.science.augmentation import augment
-from galaxy_assets.science.byol import Byol, adam, step
-from galaxy_assets.science.encoders.network import Encoder, build_encoder, embed, keep_freed_memory
+from galaxy_assets.science.byol import Byol, step
+from galaxy_assets.science.encoders.embedding import embed, keep_freed_memory
+from galaxy_assets.science.encoders.network import Encoder
+from galaxy_assets.science.encoders.weights import build_encoder
+from galaxy_assets.science.training import adam
 from galaxy_assets.settings.recipe import Recipe
 
 CPU = torch.device("cpu")

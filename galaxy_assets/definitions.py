@@ -1,6 +1,6 @@
 """The whole platform on one page: the surveys that are enabled, the resources, and what runs by itself.
 
-Put here: the assembly. Do not put here: any asset, resource or rule.
+Belongs here: the assembly. Does not belong here: any asset, resource or rule.
 """
 
 import functools

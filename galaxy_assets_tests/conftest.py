@@ -108,9 +108,10 @@ def world(tmp_path_factory) -> World:
     """The tiny survey run from images to results through the real I/O manager; tests read it and do not change it."""
     root = tmp_path_factory.mktemp("world")
     write_tiny(root)
-    survey = survey_files(root).named("tiny")
+    known = survey_files(root).known
     defs, instance = build_defs(root), dg.DagsterInstance.ephemeral()
-    return World(root, survey, defs, instance, list(in_process.run_survey(defs, survey, instance, root)))
+    outcomes = list(in_process.run_survey(defs, known["tiny"], known, instance, root))
+    return World(root, known["tiny"], defs, instance, outcomes)
 
 
 UNTRAINED = TINY | {"start_weights": ["imagenet"], "recipe": TINY["recipe"] | {"epochs": 0}}
@@ -124,8 +125,8 @@ def untrained(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("untrained")
     write_tiny(root, UNTRAINED)
     (root / "raw/tiny/images/second").rename(root / "later")
-    survey = survey_files(root).named("tiny")
-    outcomes = list(in_process.run_survey(build_defs(root), survey, dg.DagsterInstance.ephemeral(), root))
+    known, instance = survey_files(root).known, dg.DagsterInstance.ephemeral()
+    outcomes = list(in_process.run_survey(build_defs(root), known["tiny"], known, instance, root))
     assert {o.status for o in outcomes} == {"done"}, [o for o in outcomes if o.error]
     return root
 

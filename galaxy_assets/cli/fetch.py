@@ -13,7 +13,9 @@ from typing import Annotated
 
 import typer
 
-from galaxy_assets.deliveries import download as downloading
+from galaxy_assets.deliveries.download import fetching
+from galaxy_assets.deliveries.download.offers import FetchError, load_downloads
+from galaxy_assets.deliveries.download.progress import Pace
 from galaxy_assets.storage.layout import Layout
 
 log = logging.getLogger("galaxy_assets")
@@ -35,7 +37,7 @@ def fetch(
 
     Example: galaxy-assets fetch gz_decals --delete-archives
     """
-    known, root = downloading.load_downloads(), Layout.default().root
+    known, root = load_downloads(), Layout.default().root
     if unknown := [name for name in what if name not in known]:
         raise typer.BadParameter(f"no download {', '.join(unknown)}; known are {', '.join(known)}")
     wanted = {name: [d for d in known[name] if not only or PurePosixPath(d.target).name in only] for name in what}
@@ -46,8 +48,8 @@ def fetch(
     with _telling() as pace:
         for name, downloads in wanted.items():
             try:
-                failed += len(downloading.fetch(downloads, root, delete_archives=delete_archives, pace=pace))
-            except (downloading.FetchError, OSError) as error:
+                failed += len(fetching.fetch(downloads, root, delete_archives=delete_archives, pace=pace))
+            except (FetchError, OSError) as error:
                 log.error("%s: %s", name, error)
                 failed += 1
             except KeyboardInterrupt:
@@ -60,7 +62,7 @@ def fetch(
 
 
 @contextmanager
-def _telling() -> Iterator[downloading.Pace]:
+def _telling() -> Iterator[Pace]:
     """Log lines on stderr; the progress is a line every 20 s, and on a terminal one that is written over."""
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
     handler = logging.StreamHandler(sys.stderr)
@@ -72,6 +74,6 @@ def _telling() -> Iterator[downloading.Pace]:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
-        yield downloading.Pace(show=rewrite, every=0.2) if clear else downloading.Pace()
+        yield Pace(show=rewrite, every=0.2) if clear else Pace()
     finally:
         log.removeHandler(handler)

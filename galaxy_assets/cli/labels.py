@@ -15,10 +15,12 @@ from pyarrow import csv as arrow_csv
 from pydantic import ValidationError
 
 from galaxy_assets.cli.arguments import chosen_surveys, moment
+from galaxy_assets.deliveries import label_imports
 from galaxy_assets.deliveries.label_files import ZooniverseAnswers
+from galaxy_assets.deliveries.label_imports import Imported
 from galaxy_assets.science.labels import standing
 from galaxy_assets.storage.files import replacing
-from galaxy_assets.storage.label_events import Imported, LabelLog, known_galaxies, seen
+from galaxy_assets.storage.label_events import LabelLog, known_galaxies, seen
 from galaxy_assets.storage.layout import Layout
 
 app = typer.Typer(no_args_is_help=True, help="What people say of galaxies: give, import, list and take back labels.")
@@ -93,7 +95,7 @@ def import_file(
     log = LabelLog(layout.labels(survey))
     try:
         meaning = _meaning(task, answers, id_key) if answers else None
-        report = log.import_csv(file, who, answers=meaning, known=known_galaxies(layout, survey))
+        report = label_imports.import_file(log, file, who, answers=meaning, known=known_galaxies(layout, survey))
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     _print(report)

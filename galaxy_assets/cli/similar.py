@@ -27,8 +27,8 @@ def similar(
 
     Example: galaxy-assets similar sdss_gz1 --id ID --file ring.png --sheet more_like_these.png
     """
-    from galaxy_assets.figures.save import save
     from galaxy_assets.lake import similar as search
+    from galaxy_assets.storage.figures import save
 
     layout = Layout.default()
     (known,) = chosen_surveys([survey], layout.root)

@@ -36,25 +36,27 @@ def new(
 
     Example: galaxy-assets survey new mysurvey --images ~/mysurvey --labels ~/mysurvey/classes.fits
     """
-    from galaxy_assets.deliveries.onboarding import propose
+    from galaxy_assets.deliveries.onboarding import report
     from galaxy_assets.deliveries.onboarding.inspect import inspect, inspect_labels
+    from galaxy_assets.deliveries.onboarding.propose import settings_for
+    from galaxy_assets.deliveries.onboarding.survey_file import refuse_name, write_survey
 
     layout = Layout.default()
     path = layout.surveys / f"{name}.yaml"
     try:
-        propose.refuse_name(name, layout.root)
+        refuse_name(name, layout.root)
         if labels is None and (id_column or label_column):
             raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
         found = inspect(images, sample)
         said = inspect_labels(found, labels, id_column, label_column) if labels is not None else None
         resnet18 = any(layout.weights.glob("resnet18-*.pth"))
-        survey = propose.write_survey(path, propose.settings_for(name, found, said, resnet18), found, said)
+        survey = write_survey(path, settings_for(name, found, said, resnet18), found, said)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(found.source.path)
-    for heading, text in propose.table_of(found):
+    for heading, text in report.table_of(found):
         typer.echo(f"  {heading:16s}{text}")
-    for caution in propose.cautions(found, said):
+    for caution in report.cautions(found, said):
         typer.echo(f"  ! {caution}")
     typer.echo(f"\n{path}, with the reason for each value; look at it before you run it:")
     for heading, text in _chosen(survey):
@@ -131,15 +133,19 @@ def say_broken(files: SurveyFiles) -> None:
 
 
 def _deliveries(survey: Survey, path: Path, layout: Layout) -> str:
-    from galaxy_assets.deliveries.readers import open_reader
+    from galaxy_assets.deliveries.readers import made_by_first_run, reader_in_place
 
-    if survey.source.reader == "simulated" and not path.exists():
-        return f"simulated by its first run, deliveries {', '.join(survey.source.batches)}"
-    if survey.source.is_elsewhere and not path.exists():
-        return f"copied from {survey.source.path} by its first run"
+    source = survey.source
+    if source.is_elsewhere and not path.exists():
+        return f"copied from {source.path} by its first run"
+    try:
+        if made_by_first_run(source, layout.raw):
+            return f"made by its first run, deliveries {', '.join(source.batches)}"
+    except SurveyError as error:  # its reader cannot be loaded
+        return str(error)
     try:
         # of a mirror what is there already: a list copies nothing
-        batches = open_reader(survey.source.model_copy(update={"path": str(path)}), layout.raw).batches()
+        n = len(reader_in_place(source, layout.raw).batches())
     except SurveyError:
         return "no delivery there"
-    return f"{len(batches)} deliver{'y' if len(batches) == 1 else 'ies'}"
+    return f"{n} deliver{'y' if n == 1 else 'ies'}"

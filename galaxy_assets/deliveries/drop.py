@@ -7,11 +7,11 @@
     <survey>/.spool/<name>-<snapshot>.tar       of an archive that cannot be read by seeking, its plain tar
     <survey>/.spool/<name>-<snapshot>.damaged   or why there can be none
 
-Belongs here: finding deliveries, and the verdict whole, arriving or held. Does not belong here: the inside of archives
-(`archives`), ids and catalogues (`readers`), and what becomes of a delivery (`automation`).
+Belongs here: finding deliveries, and what is in them. Does not belong here: the verdict on one (`delivery`), the files
+of a folder (`listing`), the inside of archives (`archives`), ids and catalogues (`readers`), and what becomes of a
+delivery (`automation`).
 """
 
-import hashlib
 import itertools
 import logging
 import os
@@ -19,11 +19,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from galaxy_assets.deliveries import manifests
 from galaxy_assets.deliveries.archives import (
@@ -36,53 +35,27 @@ from galaxy_assets.deliveries.archives import (
     kind_of,
     spool,
 )
+from galaxy_assets.deliveries.delivery import (
+    LOOSE,
+    Delivery,
+    Found,
+    Kind,
+    batch_name,
+    changed_at,
+    digest,
+    signature,
+    verdict,
+)
 from galaxy_assets.deliveries.images import UnreadableImage, inside, read_file
+from galaxy_assets.deliveries.listing import FOREIGN, HIDDEN, PARTIAL, is_folder, is_image, listing_of
 from galaxy_assets.deliveries.manifests import Manifest, ManifestError, Promise, composed, read_manifest
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["folder", "zip", "tar", "parquet"]
-State = Literal["whole", "arriving", "held"]
-
-LOOSE = "images"
-"""The delivery of images that lie directly in the folder."""
-
-_PARTIAL = (".part", ".partial", ".tmp", ".crdownload", ".filepart")  # names of what is still being written
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _IN_ARCHIVE = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|parquet))!/(.+)", re.IGNORECASE | re.DOTALL)
-# hidden files, and the folder of resource forks that Mac archives carry: named like images, but none
-_HIDDEN = re.compile(r"(?:^|/)(?:\.(?!\.?/)|__MACOSX(?:/|$))")
-# images of formats that some reader or tool knows, worth a warning where this reader does not take them
-_FOREIGN = (".tif", ".tiff", ".gif", ".bmp", ".webp", ".png", ".jpg", ".jpeg", ".fits", ".fit", ".fz")
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What a survey delivered together.
-
-    Attributes
-    ----------
-    name : of the batch: letters, digits and `_-.` only, unless it is held for its name.
-    path : relative to the survey's folder.
-    files : images in it that are taken; None if an archive must be decompressed, or is too damaged, to count them.
-    bytes : of these images, or of the archive.
-    modified : newest change of anything in it, UTC.
-    snapshot : 16 hex digits over the names, sizes and times of its images, or of the archive, and of its manifest.
-    state : `whole`, `arriving` (time or the rest of its files will mend it) or `held` (a person must).
-    reason : why it is not whole, and the remedy.
-    """
-
-    name: str
-    kind: Kind
-    path: str
-    files: int | None
-    bytes: int
-    modified: datetime
-    snapshot: str
-    state: State
-    reason: str | None = None
 
 
 class Image(NamedTuple):
@@ -103,30 +76,6 @@ class _Place(NamedTuple):
     @property
     def manifest(self) -> Path:
         return self.path.with_name(f"{self.path.name}.{manifests.NAME}")
-
-
-@dataclass
-class _Found:
-    """What lies at a place, as far as the verdict needs it."""
-
-    images: int | None
-    bytes: int
-    changed: float  # seconds since 1970
-    signed: list[str]
-    manifest: bool = False
-    flaw: str | None = None
-    partial: str | None = None
-
-
-@dataclass
-class _Listing:
-    """The files below a folder by name relative to it, hidden ones left out: bytes, and mtime in nanoseconds."""
-
-    sizes: dict[str, int] = field(default_factory=dict)
-    times: dict[str, int] = field(default_factory=dict)
-    changed: float = 0.0
-    partial: str | None = None
-    links: list[str] = field(default_factory=list)
 
 
 class _Contents(NamedTuple):
@@ -173,7 +122,7 @@ class Deliveries:
         self._opening = threading.Lock()
 
     def all(self, quiet: float = 0) -> list[Delivery]:
-        """Every delivery, sorted by name; see `readers.Reader.deliveries`."""
+        """Every delivery, sorted by name; see `plugins.protocols.Reader.deliveries`."""
         now, found = time.time(), []
         for name, places in itertools.groupby(self._places(), key=lambda place: place.name):
             judged = [one for place in places if (one := self._judge(place, quiet, now)) is not None]
@@ -208,7 +157,7 @@ class Deliveries:
 
     def _images(self, place: _Place, path: str) -> list[Image]:
         if place.kind == "folder":
-            listing = self._list(place, time.time())
+            listing = listing_of(place.path, place.subfolders, self.suffixes, time.time())
             for link in listing.links:
                 log.warning("%s: a link to a folder is not followed; copy the folder in", place.path / link)
             home, sizes = "" if path == "." else f"{path}/", listing.sizes
@@ -225,8 +174,8 @@ class Deliveries:
         return sorted(images, key=lambda image: image.file)
 
     def _say_what_is_passed_over(self, place: _Place, names: Collection[str], contents: _Contents) -> None:
-        images = [name for name in names if _is_image(name, self.suffixes)]
-        foreign = [name for name in names if _is_image(name, _FOREIGN) and not name.lower().endswith(self.suffixes)]
+        images = [name for name in names if is_image(name, self.suffixes)]
+        foreign = [name for name in names if is_image(name, FOREIGN) and not name.lower().endswith(self.suffixes)]
         if foreign:
             log.warning("%s: passed over %d images that are not %s", place.path, len(foreign), "/".join(self.suffixes))
         if contents.manifest is not None and (n := len(images) - len(contents.images)):
@@ -239,11 +188,11 @@ class Deliveries:
         loose, places = [], []
         try:
             with os.scandir(self.top) as entries:
-                names = sorted(e.name for e in entries if _is_folder(e) or e.name.lower().endswith(tuple(SUFFIXES)))
+                names = sorted(e.name for e in entries if is_folder(e) or e.name.lower().endswith(tuple(SUFFIXES)))
         except OSError as error:
             raise SurveyError(f"{self.top}: cannot be read: {error.strerror}; correct its permissions") from error
-        for path in (self.top / name for name in names if not _HIDDEN.search(name)):
-            if path.name.lower().endswith(_PARTIAL):
+        for path in (self.top / name for name in names if not HIDDEN.search(name)):
+            if path.name.lower().endswith(PARTIAL):
                 continue
             if (kind := kind_of(path.name)) is not None and path.is_file():
                 if path.resolve() not in self._tables:
@@ -261,15 +210,15 @@ class Deliveries:
             found = (self._in_folder if place.kind == "folder" else self._in_archive)(place, now)
         except OSError as error:
             flaw = f"cannot be read: {error.strerror}; correct its permissions"
-            found = _Found(None, 0, now, [], flaw=flaw)
+            found = Found(None, 0, now, [], flaw=flaw)
         if found is None:
             return None
         if not _NAME.fullmatch(place.name):
             found.flaw = f"rename the {place.kind} with letters, digits and _-. only"
-        return _verdict(place.name, place.kind, place.path.relative_to(self.folder).as_posix(), found, quiet, now)
+        return verdict(place.name, place.kind, place.path.relative_to(self.folder).as_posix(), found, quiet, now)
 
-    def _in_folder(self, place: _Place, now: float) -> _Found | None:
-        listing = self._list(place, now)
+    def _in_folder(self, place: _Place, now: float) -> Found | None:
+        listing = listing_of(place.path, place.subfolders, self.suffixes, now)
         contents = _contents(place, self.suffixes, listing.sizes, lambda name: read_file(place.path / name))
         beside = manifests.NAME not in listing.sizes and place.subfolders is None and place.manifest.is_file()
         promised = beside or manifests.NAME in listing.sizes
@@ -278,17 +227,17 @@ class Deliveries:
         signed = [f"{name}\0{listing.sizes[name]}\0{listing.times[name]}" for name in sorted(contents.images)]
         changed = listing.changed
         if beside:
-            changed = max(changed, _changed(place.manifest.stat(), now))
-            signed.append(_signature(place.manifest))
+            changed = max(changed, changed_at(place.manifest.stat(), now))
+            signed.append(signature(place.manifest))
         elif promised:
-            signed.append(_signature(place.path / manifests.NAME))
+            signed.append(signature(place.path / manifests.NAME))
         size = sum(listing.sizes[name] for name in contents.images)
-        return _Found(len(contents.images), size, changed, signed, promised, contents.flaw, listing.partial)
+        return Found(len(contents.images), size, changed, signed, promised, contents.flaw, listing.partial)
 
-    def _in_archive(self, place: _Place, now: float) -> _Found | None:
+    def _in_archive(self, place: _Place, now: float) -> Found | None:
         given = [path for path in (place.path, place.manifest) if path.is_file()]
-        signed = [_signature(path) for path in given]
-        found = _Found(None, place.path.stat().st_size, max(_changed(path.stat(), now) for path in given), signed)
+        signed = [signature(path) for path in given]
+        found = Found(None, place.path.stat().st_size, max(changed_at(path.stat(), now) for path in given), signed)
         # what `fetch` keeps beside its folder is no second delivery, and none at all before the folder is there
         if place.path.with_name(f".{place.path.name}.json").exists() and place.path.with_suffix("").is_dir():
             return None
@@ -302,40 +251,11 @@ class Deliveries:
             return found
         made = [spooled, _note(spooled)] if spooled is not None else []
         looked_at = given + [path for path in made if path.exists()]
-        states = tuple(f"{_signature(path)}\0{path.stat().st_ctime_ns}" for path in looked_at)
+        states = tuple(f"{signature(path)}\0{path.stat().st_ctime_ns}" for path in looked_at)
         within = _look_inside(place, self.suffixes, spooled, states)
         if within is None:
             return None
         found.images, found.manifest, found.flaw = within
-        return found
-
-    def _list(self, place: _Place, now: float) -> _Listing:
-        """The files of a folder; of the one that holds all deliveries the loose images alone."""
-        found, subfolders = _Listing(), place.subfolders or ()
-        waiting = [(place.path, "", place.subfolders is not None)]
-        waiting += [(place.path / name, f"{name}/", False) for name in subfolders]
-        while waiting:
-            folder, home, loose = waiting.pop()
-            if not loose:
-                found.changed = max(found.changed, _changed(folder.stat(), now))
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    name, lower = entry.name, entry.name.lower()
-                    if loose and not lower.endswith(self.suffixes + _FOREIGN) and name != manifests.NAME:
-                        if not _without(_PARTIAL, lower).endswith(self.suffixes):
-                            continue
-                    if _is_folder(entry):
-                        if entry.is_symlink():
-                            found.links.append(home + name)
-                        elif not loose and not _HIDDEN.search(name):
-                            waiting.append((folder / name, f"{home}{name}/", False))
-                    elif (status := _status(entry)) is not None:
-                        found.changed = max(found.changed, _changed(status, now))
-                        if lower.endswith(_PARTIAL):
-                            found.partial = home + name
-                        elif not _HIDDEN.search(name):
-                            found.sizes[home + name] = status.st_size
-                            found.times[home + name] = status.st_mtime_ns
         return found
 
     def _spooled(self, archive: Path) -> Path | None:
@@ -346,15 +266,15 @@ class Deliveries:
         stem, kind = kind_of(archive.name) or (archive.name, "tar")
         if kind == "zip" or (kind == "tar" and not is_compressed(archive)):
             return None
-        return self.folder / ".spool" / f"{batch_name(stem)}-{_digest([_signature(archive)])}.tar"
+        return self.folder / ".spool" / f"{batch_name(stem)}-{digest([signature(archive)])}.tar"
 
     def _archive(self, path: Path) -> ZipArchive | TarArchive:
         """An archive, opened once until it changes; what cannot be read by seeking is made a plain tar before."""
         with self._opening:
             try:
-                signature = _signature(path)
-                if path not in self._open or self._open[path][0] != signature:
-                    self._open[path] = signature, self._opened(path)
+                state = signature(path)
+                if path not in self._open or self._open[path][0] != state:
+                    self._open[path] = state, self._opened(path)
                 return self._open[path][1]
             except DamagedArchive as error:
                 raise SurveyError(f"{path}: {error}") from error
@@ -383,40 +303,6 @@ class Deliveries:
                     partial.write_text(str(error), encoding="utf-8")
                 raise
         return TarArchive(spooled)
-
-
-def of_files(name: str, kind: Kind, files: list[Path], quiet: float, count: Callable[[], int]) -> Delivery:
-    """The delivery that is a survey's only one, where its reader knows which `files` it has.
-
-    count : gives the number of images in them, or raises SurveyError.
-    """
-    now = time.time()
-    changed = max(_changed(path.stat(), now) for path in files)
-    found = _Found(None, sum(path.stat().st_size for path in files), changed, sorted(map(_signature, files)))
-    if not 0 < quiet > now - changed:
-        try:
-            found.images = count()
-        except SurveyError as error:
-            found.flaw = str(error)
-    return _verdict(name, kind, files[0].name if len(files) == 1 else ".", found, quiet, now)
-
-
-def _verdict(name: str, kind: Kind, path: str, found: _Found, quiet: float, now: float) -> Delivery:
-    age, state, reason = now - found.changed, "whole", None
-    if found.partial is not None:
-        state, reason = "arriving", f"{found.partial} is still being written; remove it if nobody writes it any more"
-    elif 0 < quiet > age and not (found.manifest and found.flaw is None):
-        waits = f"changed {age:.0f} s ago; it counts when nothing in it has changed for {quiet:.0f} s"
-        state, reason = "arriving", found.flaw if found.manifest else waits
-    elif found.flaw is not None:
-        state, reason = "held", found.flaw
-    modified = datetime.fromtimestamp(found.changed, UTC)
-    return Delivery(name, kind, path, found.images, found.bytes, modified, _digest(found.signed), state, reason)
-
-
-def batch_name(text: str) -> str:
-    """A delivery's name for what a folder, or an archive without its suffix, is called."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 
 @lru_cache(maxsize=1024)  # sensors ask often; the states make it look again at what has changed
@@ -448,7 +334,7 @@ def _contents(
     place: _Place, suffixes: tuple[str, ...], sizes: Mapping[str, int], read: Callable[[str], bytes]
 ) -> _Contents:
     """The images of a delivery that holds files of these sizes, as its manifest has them if there is one."""
-    images = [name for name in sizes if _is_image(name, suffixes)]
+    images = [name for name in sizes if is_image(name, suffixes)]
     try:
         manifest = _manifest(place, sizes, read)
     except (ManifestError, UnreadableImage, OSError) as error:
@@ -461,54 +347,13 @@ def _contents(
 
 def _manifest(place: _Place, names: Collection[str], read: Callable[[str], bytes]) -> Manifest | None:
     """The manifest in a delivery, also where an archive has one folder around all it holds; else the one beside it."""
-    homes = {name.partition("/")[0] for name in names if not _HIDDEN.search(name)} if place.kind != "folder" else set()
+    homes = {name.partition("/")[0] for name in names if not HIDDEN.search(name)} if place.kind != "folder" else set()
     for home in ("", *(f"{home}/" for home in homes if len(homes) == 1)):
         if home + manifests.NAME in names:
             return read_manifest(read(home + manifests.NAME), home + manifests.NAME, home)
     if place.subfolders is None and place.manifest.is_file():
         return read_manifest(read_file(place.manifest), place.manifest.name)
     return None
-
-
-def _is_image(name: str, suffixes: tuple[str, ...]) -> bool:
-    return name.lower().endswith(suffixes) and not _HIDDEN.search(name)
-
-
-def _without(endings: tuple[str, ...], name: str) -> str:
-    return next((name.removesuffix(ending) for ending in endings if name.endswith(ending)), name)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links
-        return False
-
-
-def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Of a file, or of the link itself where it leads nowhere; None if it is gone."""
-    try:
-        return entry.stat()
-    except OSError:
-        try:
-            return entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-
-
-def _changed(status: os.stat_result, now: float) -> float:
-    """When a file last changed, seconds since 1970. Copies keep the mtime of the original, and clocks elsewhere may be
-    ahead; the ctime is this machine's."""
-    return max(status.st_ctime, status.st_mtime if status.st_mtime <= now else 0.0)
-
-
-def _signature(path: Path) -> str:
-    status = path.stat()
-    return f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}"
-
-
-def _digest(lines: list[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _note(spooled: Path) -> Path:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from galaxy_assets.deliveries.readers import Reader, open_reader
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack, PixelStore

@@ -18,7 +18,7 @@ from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.neighbours import most_similar_in_turn
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.checkpoints import chosen_checkpoint
+from galaxy_assets.storage.checkpoints import chosen_checkpoint, load_encoder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore, resize
 from galaxy_assets.storage.tables import column_to_vectors, places, read_table, rows_of
@@ -225,7 +225,7 @@ def _cutout(file: Path | str, survey: Survey) -> np.ndarray:
 
 def _features(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> np.ndarray:
     """Principal components of image files, (len(files), K) float32."""
-    from galaxy_assets.science.encoders.network import choose_devices, embed, load_encoder
+    from galaxy_assets.science.encoders.embedding import choose_devices, embed
 
     pixels = np.stack([resize(_cutout(file, survey), survey.recipe.image_size) for file in files])
     main = survey.main_start_weights

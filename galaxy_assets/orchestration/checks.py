@@ -3,7 +3,7 @@
 A check says in words what it found. Most of them warn. One that is declared `blocking` stops what reads its asset where
 the rest would be nonsense, and its words name the remedy; the main job and the automation ask the same function.
 
-Put here: what is checked, and when it blocks. Do not put here: numbers that an asset keeps (`assets`).
+Belongs here: what is checked, and when it blocks. Does not belong here: numbers that an asset keeps (`assets`).
 """
 
 from collections.abc import Callable, Mapping

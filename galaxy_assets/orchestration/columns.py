@@ -1,7 +1,7 @@
 """What the columns of a table hold, and their units: in the UI, and in the Parquet file where other readers find them.
 
-Put here: the columns that many tables share, and how a description travels with a table. Do not put here: the columns
-of one asset, which stand in its declaration.
+Belongs here: the columns that many tables share, and how a description travels with a table. Does not belong here: the
+columns of one asset, which stand in its declaration.
 """
 
 from collections.abc import Mapping

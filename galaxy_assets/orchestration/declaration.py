@@ -4,9 +4,9 @@
     def cluster_model(context: SurveyContext, embeddings: pa.Table) -> Result:
         "The mixture, a row per component."
 
-Put here: what is the same for every asset. Do not put here: any asset (`assets`), the files people edit (`external`),
-the checks (`checks`). An asset's function knows no Dagster but for the values it shows: it reads its context and tables
-and returns a `Result`.
+Belongs here: what is the same for every asset. Does not belong here: any asset (`assets`), the files people edit
+(`external`), the checks (`checks`). An asset's function knows no Dagster but for the values it shows: it reads its
+context and tables and returns a `Result`.
 """
 
 import functools
@@ -385,7 +385,8 @@ INTERRUPTED = "interrupted; run it again to go on from here"
 
 def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict[str, dg.MetadataValue]:
     """Save a figure as PNG in the survey's figures and return metadata that shows it small in the UI."""
-    from galaxy_assets.figures.save import preview, save
+    from galaxy_assets.figures.preview import preview
+    from galaxy_assets.storage.figures import save
 
     path = save(image, context.layout.figure(context.survey.name, *name))
     return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}

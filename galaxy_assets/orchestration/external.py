@@ -3,8 +3,8 @@
 Each is an observable source asset, so that the lineage shows what a ranking rests on; and an asset that names one in
 its declaration is outdated when that file changes.
 
-Put here: what there is of these, where it lies, and the fingerprint by which a change is seen. Do not put here: reading
-it (`assets`).
+Belongs here: what there is of these, where it lies, and the fingerprint by which a change is seen. Does not belong
+here: reading it (`assets`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

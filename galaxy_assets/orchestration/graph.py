@@ -1,6 +1,6 @@
 """The asset graph of a survey: all assets in the order of the paper, and how they are found in Dagster's graph.
 
-Put here: which assets there are, and from a key to what is declared of it. Do not put here: any asset.
+Belongs here: which assets there are, and from a key to what is declared of it. Does not belong here: any asset.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,7 @@
 """Everything that Dagster has of one survey: its assets, checks, jobs, sensors and schedule.
 
-Put here: the assembly for one survey, which the platform and `SurveyComponent` share. Do not put here: any of them.
+Belongs here: the assembly for one survey, which the platform and `SurveyComponent` share. Does not belong here: any of
+them.
 """
 
 import warnings

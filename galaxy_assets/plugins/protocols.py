@@ -1,16 +1,170 @@
-"""What each kind of plug-in promises, as Protocols.
+"""What each kind of plug-in promises, as a Protocol; `contracts` tests the promises.
 
-Belongs here: the shape of an object that a survey may name. Does not belong here: finding one (`plugins`), testing one
-(`contracts`), or any of our own. This module imports no room but for type checkers.
+Belongs here: one class for each kind, with every method's arguments, answers and errors. Does not belong here: a
+plug-in, or anything that runs. The rooms are imported for their types alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy as np
     import pyarrow as pa
+    import torch
+
+    from galaxy_assets.deliveries.delivery import Delivery
+    from galaxy_assets.science.cutouts import Cutout
+    from galaxy_assets.science.encoders.network import Encoder, Images
+    from galaxy_assets.science.encoders.weights import WeightFiles
+    from galaxy_assets.science.training import EpochResult, TrainingState
+    from galaxy_assets.settings.cutouts import CutoutSettings
+    from galaxy_assets.settings.recipe import Recipe
+    from galaxy_assets.settings.source import Source
+
+
+class Reader(Protocol):
+    """What every survey's deliveries can be asked, whatever their layout. Safe to use from several threads.
+
+    Registered in `galaxy_assets.readers`: the class itself, or any function of the same two arguments.
+
+    A reader that makes its deliveries itself, as the simulated surveys' does, has beside these a static method
+    `make(source, path)`. It is called before the reader is opened for a run, makes all deliveries or none, and does
+    nothing where they are there already. It raises SurveyError.
+    """
+
+    def __init__(self, source: Source, path: Path) -> None:
+        """Open the deliveries of a survey; no image is read for it.
+
+        Parameters
+        ----------
+        source : Source
+            The survey's settings of that name. `source.options` holds those of a reader of another package.
+        path : Path
+            Folder or file of the deliveries, absolute: `source.path`, or the copy of what lies at an address.
+
+        Raises
+        ------
+        SurveyError
+            Where nothing is where it should be; it names the path, what is expected there, and the remedy.
+        """
+        ...
+
+    def deliveries(self, quiet: float = 0) -> list[Delivery]:
+        """Every delivery present, whole or not, sorted by name; no image is read for it.
+
+        Parameters
+        ----------
+        quiet : float
+            Seconds for which nothing in a delivery without a manifest may have changed before it counts as whole; with
+            0 what is there is taken.
+        """
+        ...
+
+    def batches(self) -> list[str]:
+        """Names of the whole deliveries, sorted; letters, digits and `_-.` only. The log says why others are not.
+
+        Raises
+        ------
+        SurveyError
+            If there is none; it lists the reasons where deliveries are not whole.
+        """
+        ...
+
+    def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
+        """One row per image of a delivery, in `deliveries.readers.catalogue.CATALOGUE_SCHEMA`, sorted by galaxy_id.
+
+        Nothing is lost: images that cannot be used are rows with a problem, and of images that share an id the first
+        by path keeps it, unless it is taken, and the others are `<id>#2`, `<id>#3`, with problem `duplicate_id`
+        (`distinct_ids` does it). An image is not decoded, so what is truncated after its header shows when `image`
+        does.
+
+        Parameters
+        ----------
+        batch : str
+            Name of a delivery.
+        taken : Collection of str
+            Ids that images of other deliveries have.
+
+        Raises
+        ------
+        SurveyError
+            If there is no such delivery or it is not whole.
+        """
+        ...
+
+    def labelled(self) -> pa.Table | None:
+        """The rows of the table of labels in `deliveries.readers.catalogue.LABELLED_SCHEMA`, all of them; None if the
+        survey has none.
+
+        Raises
+        ------
+        SurveyError
+            It names the file and what is wrong with it.
+        """
+        ...
+
+    def image(self, file: str) -> np.ndarray:
+        """Decoded pixels of a catalogue row's `file`: (H, W) or (H, W, 3), uint8, or float32 for more than 8 bits.
+
+        Raises
+        ------
+        UnreadableImage
+            Of `deliveries.images`; the image becomes a row with this reason and stops nothing.
+        SurveyError
+            If the archive that it is in was damaged since.
+        """
+        ...
+
+    def tables(self) -> list[Path]:
+        """Tables of labels and votes that it reads beside the images; they need not be there."""
+        ...
+
+    def votes(self) -> pa.Table | None:
+        """The volunteer table in the normal form of `science.votes.normalise`, or None if the survey has none.
+
+        Raises
+        ------
+        VotesError
+            Of `science.votes`; it names the file and what is wrong with it.
+        """
+        ...
+
+
+class Cutter(Protocol):
+    """How the source in an image is found and cut out. Called from several threads.
+
+    Registered in `galaxy_assets.cutters`. The same image and settings always give the same pixels.
+    """
+
+    def __call__(self, image: np.ndarray, settings: CutoutSettings) -> Cutout:
+        """Cut one image.
+
+        Parameters
+        ----------
+        image : np.ndarray
+            (H, W, 1) or (H, W, 3), RGB order, uint8 or any float type, finite, and not constant: a constant image is
+            `blank` before a cutter is asked. It is not to be changed.
+        settings : CutoutSettings
+            The survey's. `settings.options` holds those of a cutter of another package.
+
+        Returns
+        -------
+        Cutout
+            pixels uint8 (size, size, 3), or (size, size, 1) with `settings.grey` (`cutouts.rendering.render` makes them
+            of a box); an outcome of `cutouts.OUTCOMES`, or a word that begins with the plug-in's name; the box inside
+            the frame.
+
+        Raises
+        ------
+        ValueError
+            Where a setting is missing; it names the setting.
+        """
+        ...
 
 
 class ScoreModel(Protocol):
@@ -126,5 +280,118 @@ class Learner(Protocol):
             Features of the galaxies that the model was fitted to, in the order of the fit.
         scores : ndarray of shape (L,), float64
             Their scores.
+        """
+        ...
+
+
+class StartWeights(Protocol):
+    """Kind `start_weights`: makes the encoder that a training starts from.
+
+    A survey lists the name it is registered under in `start_weights`.
+    """
+
+    def __call__(self, backbone: str, *, seed: int, files: WeightFiles) -> Encoder:
+        """An encoder with its start weights.
+
+        Parameters
+        ----------
+        backbone : str
+            The recipe's; what it names is for the start weights to say.
+        seed : int
+            Of whatever is drawn. The global random state must stay as it was: `science.encoders.network.seeded`.
+        files : WeightFiles
+            Where weights that are files lie.
+
+        Returns
+        -------
+        Encoder
+            On the CPU. Its `variant` is the architecture's name among the plug-ins of kind `encoders`, by which it is
+            loaded again from its checkpoints.
+
+        Raises
+        ------
+        MissingWeights
+            Where a file is absent, with where it was sought and where to put it. No start falls back to another.
+        ValueError
+            Where the backbone is not one it has weights for, or a file is not what it should be.
+        """
+        ...
+
+
+class EncoderNetwork(Protocol):
+    """Kind `encoders`: makes the network of an encoder, which its checkpoints name as `variant`."""
+
+    def __call__(self, backbone: str) -> torch.nn.Module:
+        """A network with the layers that checkpoints of this architecture have, randomly initialised.
+
+        Parameters
+        ----------
+        backbone : str
+            The recipe's.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU. Maps normalised float32 images (B, C, H, W) to features (B, F).
+
+        Raises
+        ------
+        ValueError
+            Where there is no such backbone.
+        """
+        ...
+
+
+class Trainer(Protocol):
+    """Kind `trainers`: trains an encoder without labels. A recipe names it as `trainer`."""
+
+    def __call__(
+        self,
+        encoder: Encoder,
+        pixels: Images,
+        indices: np.ndarray,
+        recipe: Recipe,
+        *,
+        freeze: bool,
+        devices: Sequence[torch.device],
+        state: TrainingState,
+        on_epoch: Callable[[EpochResult, Encoder], None],
+    ) -> Encoder:
+        """Train `encoder` in place for the recipe's epochs and return it.
+
+        `science.training.ResumableTraining` does what this asks for around the steps of a learner.
+
+        Parameters
+        ----------
+        encoder : Encoder
+            With the start weights.
+        pixels : Images
+            uint8 (N, H, H, C).
+        indices : np.ndarray
+            Rows of `pixels` to train on.
+        recipe : Recipe
+            Everything that decides what the trained network is; equal recipes give equal weights.
+        freeze : bool
+            Keep the running statistics of the encoder's batch normalisation as they are.
+        devices : sequence of torch.device
+            What may be used; at least one.
+        state : TrainingState
+            Written after every epoch. Where it holds a state of this training, training goes on after its epoch.
+        on_epoch : callable
+            Called with what each epoch from 1 on measured and the encoder as it then is, before that epoch enters
+            `state`, so that a killed training skips none.
+
+        Returns
+        -------
+        Encoder
+            `encoder`, trained.
+
+        Raises
+        ------
+        ValueError
+            Where the recipe asks for what this trainer cannot do, a batch is larger than the set, or `state` is that
+            of another training.
+        FloatingPointError
+            Where the loss is not finite.
         """
         ...

@@ -5,6 +5,7 @@ decides (`learners`) and how it predicts (`gaussian_process`), where scores come
 volunteers) and where they are kept.
 """
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -231,21 +232,18 @@ def search(
     budget = min(budget, len(features))
     rows = seed_sample(features, min(seeds, budget))
     queries = [Query(int(r), 0, None, int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
-    asking, strange = find_learner(learner), None
+    asking, strange = find_learner(learner), functools.cache(lambda: unsupervised_score(features, seed))
     while len(queries) < budget:
-        asked = np.array([q.row for q in queries])
-        scores = np.array([q.score for q in queries])
+        asked, scores = (np.array([getattr(q, name) for q in queries]) for name in ("row", "score"))
         if asking.can_fit(scores):
             state = posterior(features, asked, scores, learner)
             value = gain = asking.acquisition(state.mean, state.std, float(scores.max()), trade_off)
             _refuse_unusable(gain, len(features), learner, "value of `acquisition`")
         else:
-            strange = unsupervised_score(features, seed) if strange is None else strange
-            gain, value = None, strange
-        wanted = min(per_round, budget - len(queries))
+            gain, value = None, strange()
+        wanted, this = min(per_round, budget - len(queries)), queries[-1].round + 1
         order = best_first(value, ids, wanted + len(asked))
         rows = order[~np.isin(order, asked)][:wanted]
-        this = queries[-1].round + 1
         queries += [
             Query(int(r), this, None if gain is None else float(gain[r]), int(s))
             for r, s in zip(rows, oracle(rows), strict=True)

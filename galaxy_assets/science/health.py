@@ -13,7 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from galaxy_assets.science.augmentation import augment
-from galaxy_assets.science.encoders.network import Encoder, Images, embed, for_inference
+from galaxy_assets.science.encoders.embedding import embed, for_inference
+from galaxy_assets.science.encoders.network import Encoder, Images
 from galaxy_assets.settings.recipe import Recipe
 
 LEAST_COMPONENTS = 10

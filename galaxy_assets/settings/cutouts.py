@@ -3,20 +3,20 @@
 Belongs here: settings that `science.cutouts` reads. Does not belong here: any pixel.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from galaxy_assets.settings.base import Settings
+from galaxy_assets import plugins
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
 
 class CutoutSettings(Settings):
     """How the central source is found and cut out (paper 2.1; the readings differ, see docs/fidelity.md)."""
 
-    method: Literal["sigma_clip", "flux_radius", "central", "whole"] = Field(
+    method: Annotated[str, PluginName("cutters")] = Field(
         default="sigma_clip",
-        description="box around the clipped contour (the paper's), around the radius of the flux, of fixed size around "
-        "the centre, or the image as it is",
+        description="a cutter plug-in: sigma_clip, flux_radius, central, whole, or one of another package",
     )
     sigma: float = Field(default=4.0, gt=0, description="clipping limit, and the threshold in the paper's reading")
     threshold: Literal["paper_text", "astronomaly"] = Field(
@@ -54,6 +54,20 @@ class CutoutSettings(Settings):
         default="area_cubic", description="area where an axis shrinks and cubic where it grows, or linear for both"
     )
     grey: bool = Field(default=False, description="store one channel (radio) instead of three")
+    options: Annotated[dict[str, Any], AddedLater()] = Field(
+        default={}, description="settings of a cutter of another package"
+    )
+
+    @field_validator("method")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        return plugins.find("cutters", value).name
+
+    @model_validator(mode="after")
+    def _options_of_another_package(self) -> "CutoutSettings":
+        if self.options and plugins.provenance("cutters", self.method) is None:
+            raise ValueError(f"cutout method {self.method!r} has no options: write its settings beside it")
+        return self
 
     @model_validator(mode="after")
     def _aligned_by_its_flux(self) -> "CutoutSettings":

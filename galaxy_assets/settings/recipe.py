@@ -4,11 +4,12 @@ Belongs here: the recipe and its presets; its fingerprint is part of a checkpoin
 (`science.byol`), or a choice that is made after training.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from galaxy_assets.settings.base import Settings
+from galaxy_assets import plugins
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -76,9 +77,19 @@ class Recipe(Settings):
         default="last", description="which epoch is used: the last, or the healthiest; labels have no part in it"
     )
     seed: int = Field(default=0, ge=0, description="of new layers, the order of images, augmentations and the ranking")
+    trainer: Annotated[str, AddedLater(), PluginName("trainers")] = Field(
+        default="byol",
+        description="`byol`; `byol_pytorch`, the package the paper used; or a trainer that another package registers",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _of_preset(cls, values: Any) -> Any:
         preset = values.get("preset", "small") if isinstance(values, dict) else None
         return PRESETS.get(preset, {}) | values if isinstance(preset, str) else values
+
+    @field_validator("trainer")
+    @classmethod
+    def _registered_trainer(cls, value: str) -> str:
+        plugins.find("trainers", value)
+        return value

@@ -4,18 +4,20 @@ Belongs here: settings that a reader reads. Does not belong here: reading (`deli
 """
 
 import re
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from galaxy_assets.settings.base import Settings
+from galaxy_assets import plugins
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
 
 class Source(Settings):
     """Where a survey's deliveries lie and which reader understands them."""
 
-    reader: Literal["galaxy_zoo_decals", "mirabest", "image_folder", "fits_folder", "simulated"] = Field(
-        description="which reader understands the files"
+    reader: Annotated[str, PluginName("readers")] = Field(
+        description="a reader plug-in: galaxy_zoo_decals, mirabest, image_folder, fits_folder, simulated, or one of "
+        "another package"
     )
     path: str = Field(
         description="folder or archive, relative to data/raw or absolute; or an address that fsspec knows, such as "
@@ -57,6 +59,20 @@ class Source(Settings):
     n_images: int = Field(default=0, ge=0, description="number of simulated images, over all batches")
     seed: int = Field(default=0, description="seed of the simulation")
     batches: tuple[str, ...] = Field(default=(), description="names of the simulated deliveries, of equal size")
+    options: Annotated[dict[str, Any], AddedLater()] = Field(
+        default={}, description="settings of a reader of another package"
+    )
+
+    @field_validator("reader")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        return plugins.find("readers", value).name
+
+    @model_validator(mode="after")
+    def _options_of_another_package(self) -> "Source":
+        if self.options and plugins.provenance("readers", self.reader) is None:
+            raise ValueError(f"reader {self.reader!r} has no options: write its settings beside it")
+        return self
 
     @property
     def is_elsewhere(self) -> bool:

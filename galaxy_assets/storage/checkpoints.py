@@ -1,18 +1,174 @@
-"""Names and ledger of the checkpoints of one training.
+"""The files of one training: weights as safetensors, the state to resume from, and the ledger of its epochs.
 
-Belongs here: which files one training has and which epochs are finished. Does not belong here: how weights are written
-(`science.encoders.network`) or trained (`science.byol`).
+Belongs here: which files one training has, reading and writing them, and which epochs are finished. Does not belong
+here: what an encoder is (`science.encoders.network`), other start weights (`science.encoders.weights`), training
+(`science.byol`).
 """
 
 import hashlib
 import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from galaxy_assets.plugins import PluginError
 from galaxy_assets.storage.files import replacing
+
+if TYPE_CHECKING:
+    from galaxy_assets.science.encoders.network import Encoder
+
+
+def save_encoder(encoder: "Encoder", path: Path, metadata: dict[str, str]) -> None:
+    """Write an encoder as safetensors, whole or not at all. Equal encoders and metadata give equal files.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Is not changed.
+    path : Path
+        File to write; its folder is made.
+    metadata : dict of str to str
+        Kept in the file beside the encoder's own entries, which `load_encoder` reads.
+    """
+    from safetensors.torch import save
+
+    from galaxy_assets.science.encoders.network import encoder_to_tensors
+
+    tensors, own = encoder_to_tensors(encoder)
+    header, content = _in_order(save(tensors, metadata=metadata | own))
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.write(header)
+        file.write(content)
+
+
+def _in_order(file: bytes) -> tuple[bytes, memoryview]:
+    """Header and content of a safetensors file, its metadata by name: the library writes them in a random order.
+
+    The header is the length of its JSON (8 bytes, little-endian) and the JSON, filled up with spaces to a multiple of 8
+    bytes; where tensors lie is counted from its end.
+    """
+    begin = 8 + int.from_bytes(file[:8], "little")
+    entries = json.loads(file[8:begin])
+    entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, memoryview(file)[begin:]
+
+
+def load_encoder(path: Path) -> "Encoder":
+    """Read a file of `save_encoder`.
+
+    Parameters
+    ----------
+    path : Path
+        Such a file.
+
+    Returns
+    -------
+    Encoder
+        On the CPU.
+
+    Raises
+    ------
+    ValueError
+        Where it is another kind of safetensors file.
+    PluginError
+        Where its architecture is not registered (any more).
+    """
+    from safetensors import safe_open
+
+    from galaxy_assets.science.encoders.network import encoder_from_tensors
+
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    try:
+        return encoder_from_tensors(tensors, metadata)
+    except PluginError as error:
+        raise PluginError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def load_start(path: Path | None, *, survey: str, backbone: str) -> "Encoder":
+    """The encoder that another survey trained, as start weights.
+
+    Parameters
+    ----------
+    path : Path or None
+        That survey's checkpoint; None where it has none.
+    survey : str
+        Its name, which becomes the encoder's `start`.
+    backbone : str
+        timm model name that it must have.
+
+    Returns
+    -------
+    Encoder
+        On the CPU.
+
+    Raises
+    ------
+    MissingWeights
+        Where the checkpoint is absent.
+    ValueError
+        Where it is no encoder or has another backbone.
+    """
+    from galaxy_assets.science.encoders.weights import MissingWeights
+
+    if path is None or not path.is_file():
+        raise MissingWeights(f"start weights {survey!r}: no checkpoint at {path}; train the survey {survey} first")
+    encoder = load_encoder(path)
+    if encoder.backbone != backbone:
+        raise ValueError(
+            f"{path} holds a {encoder.backbone}, this survey's backbone is {backbone}; "
+            f"use one backbone in both recipes or drop {survey!r} from start_weights"
+        )
+    encoder.start = survey
+    return encoder
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """A training's state in a file, as `science.training.TrainingState` asks for it.
+
+    Parameters
+    ----------
+    path : Path
+        The file; absent before the first epoch.
+    """
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def read(self) -> dict[str, Any] | None:
+        """What was written last, tensors on the CPU; None where nothing was. Raises ValueError where it is damaged."""
+        import torch
+
+        if not self.path.exists():
+            return None
+        try:
+            return torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{self} is not a whole training state ({error}); delete {self} to train from the start"
+            ) from error
+
+    def write(self, saved: dict[str, Any]) -> None:
+        """Replace what was written, whole or not at all."""
+        import torch
+
+        with replacing(self.path) as partial:
+            torch.save(saved, partial)
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        self.path.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path) -> str:
@@ -49,9 +205,9 @@ class Training:
         return self.folder / f"epoch_{epoch:03d}.safetensors"
 
     @property
-    def state(self) -> Path:
+    def state(self) -> StateFile:
         """Learner and optimiser after the last whole epoch, to resume from."""
-        return self.folder / "state.pt"
+        return StateFile(self.folder / "state.pt")
 
     def record(self, epoch: int, row: dict[str, Any]) -> None:
         """Keep one epoch's row; written after its weights, so a row's weights exist."""

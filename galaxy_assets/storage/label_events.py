@@ -1,22 +1,19 @@
 """People's labels as events: who said what of which galaxy, and when. Nothing is changed, what was wrong is undone.
 
-Belongs here: the files of events and what comes into them. Does not belong here: what the events come to
-(`science.labels`), how other programs write labels (`deliveries.label_files`).
+Belongs here: the files of events: append, read, undo, merge. Does not belong here: what the events come to
+(`science.labels`), labels that people bring in files (`deliveries.label_imports`).
 
     <folder>/events/*.parquet         EVENTS; one file per `append`, or many of them merged by `compact`
     <folder>/events/.listing.lock     shared while files are listed, exclusive while merged ones are taken away
     <folder>/events/.compacting.lock  held by the one compaction
-    <folder>/*.csv                    labels to be imported, by `import_drop`
-    <folder>/zooniverse.yaml          what the answers of a Zooniverse export mean
 """
 
 import fcntl
-import hashlib
 import os
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.deliveries.label_files import GivenLabel, ZooniverseAnswers, read_answers, read_label_file
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version
@@ -54,21 +50,8 @@ EVENTS = pa.schema(
 person looked at; `round` and `acquisition` are the oracle's."""
 
 SOURCES = ("cli", "csv", "astronomaly", "zooniverse", "explorer", "oracle")
-_SAYS = {"score": "score", "class": "label", "undo": "undoes"}
-
-
-@dataclass
-class Imported:
-    """What an import did: labels that are new, those the log had already, rows without one, and what went wrong."""
-
-    path: Path
-    source: str | None = None
-    n_added: int = 0
-    n_already: int = 0
-    n_unlabelled: int = 0
-    n_unknown: int = 0
-    """Of the new ones, how many are of galaxies that the survey does not know."""
-    problems: list[str] = field(default_factory=list)
+SAYS = {"score": "score", "class": "label", "undo": "undoes"}
+"""The column that holds what an event of each kind says."""
 
 
 @dataclass(frozen=True)
@@ -154,70 +137,6 @@ class LabelLog:
         row |= {"who": who, "note": note, "source": source}
         return {**row, "event": self.append([row])[0]}
 
-    def import_csv(
-        self,
-        path: Path,
-        who: str | None = None,
-        *,
-        answers: ZooniverseAnswers | None = None,
-        known: Collection[str] | None = None,
-    ) -> Imported:
-        """Take over the labels of a file that `deliveries.label_files` knows; doing it again adds nothing.
-
-        A row that says when it was said is known again by what it says, in whatever file it comes. A row that does not
-        is said now, unless the same rows were imported before, or it repeats the latest that this person said of this
-        galaxy in a file of this kind: exports and lists that have grown add what is new in them.
-
-        Parameters
-        ----------
-        who : the person, for rows that name none; the owner of the file when not given.
-        answers : what a Zooniverse export's answers mean; `zooniverse.yaml` in the log's folder when not given.
-        known : galaxies of the survey. Labels of others are kept all the same, and counted.
-
-        Raises ValueError, which names the file and the remedy, where the file as a whole cannot be read;
-        FileNotFoundError where it is absent.
-        """
-        import pyarrow.compute as pc
-
-        beside = self.folder / "zooniverse.yaml"
-        if answers is None and beside.exists():
-            answers = read_answers(beside)
-        content = read_label_file(path, answers)
-        now, owner = datetime.now(UTC), who or _owner(path)
-        batch = _batch(content.labels, content.source, owner)
-        before = self.read()
-        present = set(before["event"].to_pylist())
-        again = any(event.startswith(batch) for event in present)
-        latest = {
-            (e["who"], e["galaxy_id"], e["kind"]): e["score"] if e["kind"] == "score" else e["label"]
-            for e in before.filter(pc.equal(before["source"], content.source)).to_pylist()
-        }
-        report = Imported(path, content.source, n_unlabelled=content.n_unlabelled, problems=list(content.problems))
-        rows = []
-        for label in content.labels:
-            row = _imported_row(label, content.source, label.who or owner, now, batch)
-            key, says = (row["who"], row["galaxy_id"], row["kind"]), row[_SAYS[row["kind"]]]
-            if row["event"] in present or (label.time is None and (again or latest.get(key) == says)):
-                report.n_already += 1
-                continue
-            present.add(row["event"])
-            latest[key] = says
-            rows.append(row)
-            report.n_unknown += known is not None and row["galaxy_id"] not in known
-        report.n_added = len(self.append(rows))
-        return report
-
-    def import_drop(self, known: Collection[str] | None = None) -> list[Imported]:
-        """`import_csv` of every `*.csv` in the log's folder, by name; a file that cannot be read is a problem of its
-        own report. Hidden files and those still being written (`*.part`, `*.tmp`) are left alone."""
-        reports = []
-        for path in sorted(self.folder.glob("[!.]*.csv")):
-            try:
-                reports.append(self.import_csv(path, known=known))
-            except (ValueError, OSError) as error:
-                reports.append(Imported(path, problems=[str(error)]))
-        return reports
-
     def compact(self) -> int:
         """Merge the files of events into one and return how many were merged, 0 where there was nothing to do or
         another compaction is at it. Nothing is lost when it is killed, and nobody waits for it."""
@@ -283,53 +202,28 @@ def _validated(row: Mapping[str, Any], number: int, now: datetime) -> dict[str, 
     """The row with its time and id. Raises ValueError."""
     whole = {name: row.get(name) for name in EVENTS.names}
     kind, score, time = str(whole["kind"]), whole["score"], whole["time"] or now
-    says = _SAYS.get(kind)
+    says = SAYS.get(kind)
     wrong = [
         (bool(set(row) - set(whole)), f"no such column: {', '.join(sorted(set(row) - set(whole)))}"),
-        (says is None, f"kind {kind!r} is not one of {', '.join(_SAYS)}"),
+        (says is None, f"kind {kind!r} is not one of {', '.join(SAYS)}"),
         (whole["source"] not in SOURCES, f"source {whole['source']!r} is not one of {', '.join(SOURCES)}"),
         (not whole["galaxy_id"], "no galaxy_id"),
         (not whole["who"], "no who"),
         (says is not None and whole[says] in (None, ""), f"a {kind} without {says}"),
-        (any(whole[n] is not None for n in _SAYS.values() if n != says), f"a {kind} has {says} and none of the others"),
+        (any(whole[n] is not None for n in SAYS.values() if n != says), f"a {kind} has {says} and none of the others"),
         (score is not None and score not in range(6), f"score {score} is not one of 0, 1, 2, 3, 4, 5"),
         (time.tzinfo is None, f"time {time} has no time zone"),
     ]
     problems = [text for found, text in wrong if found]
     if problems:
         raise ValueError(f"row {number} of the label events: {'; '.join(problems)}")
-    event = whole["event"] or f"{_prefix(time)}-{uuid.uuid4().hex[:12]}"
+    event = whole["event"] or f"{time_prefix(time)}-{uuid.uuid4().hex[:12]}"
     return whole | {"time": time, "recorded": now, "event": event}
 
 
-def _prefix(time: datetime) -> str:
+def time_prefix(time: datetime) -> str:
+    """What the ids of events that have a time of their own begin with."""
     return f"{time.astimezone(UTC):%Y%m%dT%H%M%S%f}"
-
-
-def _batch(labels: list[GivenLabel], source: str, owner: str) -> str:
-    """What the ids of rows without a time begin with: by what the file's labels say, not by numbers beside them, which
-    Astronomaly changes with each training."""
-    said = [(g.line, g.galaxy_id, g.score, g.label, g.note, g.who) for g in labels if g.time is None]
-    return f"import-{hashlib.sha256(repr((source, owner, said)).encode()).hexdigest()[:16]}"
-
-
-def _imported_row(given: GivenLabel, source: str, who: str, now: datetime, batch: str) -> dict[str, Any]:
-    """The event of a row, whose id is the same whenever the same row is imported."""
-    kind = "class" if given.score is None else "score"
-    says = (who, given.galaxy_id, kind, given.score, given.label, given.note, given.key)
-    if given.time is not None:
-        event = f"{_prefix(given.time)}-{hashlib.sha256(repr((source, says)).encode()).hexdigest()[:12]}"
-    else:
-        event = f"{batch}-{given.line:07d}-{kind}"
-    row = {"event": event, "time": given.time or now, "who": who, "kind": kind, "galaxy_id": given.galaxy_id}
-    return row | {"score": given.score, "label": given.label, "note": given.note, "source": source}
-
-
-def _owner(path: Path) -> str:
-    try:
-        return path.owner()
-    except KeyError:  # a user of another machine or outside the container
-        return f"user {path.stat().st_uid}"
 
 
 def _concatenated(files: list[Path]) -> pa.Table:

@@ -50,7 +50,7 @@ def test_a_folder_nobody_prepared_becomes_a_survey(tmp_path, monkeypatch):
     assert runner.invoke(app, ["survey", "add", "demo_optical", "gz_decals"]).exit_code == 0
     listed = runner.invoke(app, ["survey", "list"]).output
     assert f"{tmp_path / 'my images'}: 3 deliveries" in listed
-    assert "simulated by its first run" in listed and "no delivery there" in listed
+    assert "made by its first run" in listed and "no delivery there" in listed
     assert not (tmp_path / "data" / "raw").exists()
 
 

@@ -23,19 +23,15 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
-from galaxy_assets.deliveries import download as fetching
-from galaxy_assets.deliveries.download import (
-    Download,
-    FetchError,
-    Pace,
-    fetch,
-    load_downloads,
-    progress_line,
-    space_needed,
-)
+from galaxy_assets.deliveries.download import offers
+from galaxy_assets.deliveries.download.fetching import alone_in, fetch
+from galaxy_assets.deliveries.download.offers import Download, FetchError, load_downloads
+from galaxy_assets.deliveries.download.pending import space_needed
+from galaxy_assets.deliveries.download.progress import Pace, progress_line
+from galaxy_assets.deliveries.download.unpacking import unpack
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.mirabest import KNOWN_MD5
-from galaxy_assets.science.encoders.network import RESNET18
+from galaxy_assets.science.encoders.weights import RESNET18
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.source import Source
 from galaxy_assets_tests.conftest import draw
@@ -381,7 +377,9 @@ def test_the_table_agrees_with_what_the_readers_expect(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from galaxy_assets.deliveries.download import Pace, fetch, load_downloads
+from galaxy_assets.deliveries.download.fetching import fetch
+from galaxy_assets.deliveries.download.offers import load_downloads
+from galaxy_assets.deliveries.download.progress import Pace
 
 def show(line):
     if sys.argv[3] in line:
@@ -572,7 +570,7 @@ def test_a_zip_whose_content_does_not_fit_is_not_begun(tmp_path):
     struct.pack_into("<I", end, 12, len(changed) + len(extra))
     archive.write_bytes(content[: at - 24] + changed[: 46 + len(name)] + extra + changed[46 + len(name) :] + end)
     with pytest.raises(FetchError, match=r"1000000000\.0 GB are needed"):
-        fetching.unpack(archive, "J???/*.png")
+        unpack(archive, "J???/*.png")
     assert sorted(tmp_path.iterdir()) == [archive]
 
 
@@ -604,7 +602,7 @@ def test_the_size_is_asked_for_where_the_table_has_none(site, tmp_path, caplog):
 
 
 def test_two_fetches_to_one_folder_do_not_mix(site, tmp_path):
-    with fetching._alone_in(tmp_path / "raw" / "sky"):
+    with alone_in(tmp_path / "raw" / "sky"):
         with pytest.raises(FetchError, match="another fetch is at work there"):
             fetch([offered(site)], tmp_path, pace=QUICK)
     assert site.requests == []
@@ -622,7 +620,7 @@ def table(site, tmp_path, monkeypatch) -> Path:
     path = tmp_path / "table.yaml"
     rows = [offered(site, md5="0" * 32, target="raw/sky/bad.bin"), offered(site)]
     path.write_text(yaml.safe_dump({"sky": [row.model_dump(exclude_none=True) for row in rows]}))
-    monkeypatch.setattr(fetching, "TABLE", path)
+    monkeypatch.setattr(offers, "TABLE", path)
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     return path
 

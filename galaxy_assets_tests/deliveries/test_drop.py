@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxy_assets.deliveries.archives import DamagedArchive, TarArchive, ZipArchive
-from galaxy_assets.deliveries.drop import Delivery
+from galaxy_assets.deliveries.delivery import Delivery
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.settings.files import SurveyError

@@ -16,7 +16,8 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.deliveries.readers import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids, open_reader
+from galaxy_assets.deliveries.readers import made_by_first_run, open_reader, reader_in_place
+from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
 from galaxy_assets.deliveries.readers.galaxy_zoo_decals import position_of
 from galaxy_assets.science.votes import VotesError, delivered_columns
 from galaxy_assets.settings.files import SurveyError
@@ -488,6 +489,17 @@ def test_a_simulated_optical_survey_has_votes_for_every_image(tmp_path):
     found = {name: row for batch in reader.batches() for name, row in rows(reader, batch).items()}
     assert len(found) == 6 and set(found) == set(reader.votes()["galaxy_id"].to_pylist())
     assert all(row["ra"] is not None and row["problem"] is None for row in found.values())
+
+
+def test_a_simulated_survey_that_is_read_in_place_is_not_made(tmp_path):
+    source = Source(reader="simulated", simulate="radio", path="demo", n_images=4, batches=("one", "two"))
+    assert made_by_first_run(source, tmp_path)
+    with pytest.raises(SurveyError, match="no such folder"):
+        reader_in_place(source, tmp_path)
+    assert not list(tmp_path.iterdir())
+    open_reader(source, tmp_path)
+    assert reader_in_place(source, tmp_path).batches() == ["one", "two"] and not made_by_first_run(source, tmp_path)
+    assert not made_by_first_run(Source(reader="image_folder", path="absent"), tmp_path)
 
 
 def test_a_simulated_survey_without_settings_is_an_error(tmp_path):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.deliveries.readers import CATALOGUE_SCHEMA, open_reader
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA
 from galaxy_assets.deliveries.readers.mirabest import RestrictedUnpickler, UnsafePickle
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source

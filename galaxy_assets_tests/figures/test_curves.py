@@ -11,9 +11,9 @@ from PIL import Image
 
 from galaxy_assets.figures import curves
 from galaxy_assets.figures.curves import epoch_accuracy, recall, training, variance, votes_violin
-from galaxy_assets.figures.save import save
 from galaxy_assets.science.active_learning import recall_curve
 from galaxy_assets.science.figure_tables import accuracy_by_epoch
+from galaxy_assets.storage.figures import save
 
 
 def assert_drawn(figure: Figure, folder: Path, colours: int = 20) -> None:

@@ -17,7 +17,7 @@ from galaxy_assets.figures.maps import (
     cluster_map,
     start_weight_panel,
 )
-from galaxy_assets.figures.save import save
+from galaxy_assets.storage.figures import save
 
 NOTHING = np.empty(0)
 

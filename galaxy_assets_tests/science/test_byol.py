@@ -12,10 +12,14 @@ import torch
 from byol_pytorch import BYOL
 from torch import nn
 
-from galaxy_assets.science import byol
-from galaxy_assets.science.byol import Byol, EpochResult, adam, step, train
-from galaxy_assets.science.encoders.network import Encoder, build_encoder, embed, seeded
+from galaxy_assets.science import training
+from galaxy_assets.science.byol import Byol, step, train
+from galaxy_assets.science.encoders.embedding import embed
+from galaxy_assets.science.encoders.network import Encoder, seeded
+from galaxy_assets.science.encoders.weights import build_encoder
+from galaxy_assets.science.training import EpochResult, adam
 from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.storage.checkpoints import StateFile
 
 CPU = torch.device("cpu")
 SMALL = Recipe(
@@ -193,7 +197,9 @@ def pixels() -> np.ndarray:
 def run(pixels, tmp_path, name="state.pt", recipe=SMALL, on_epoch=lambda result, encoder: None, rows=None):
     encoder = build_encoder(recipe.backbone, "random", seed=0, weights=tmp_path)
     rows = np.arange(11) if rows is None else rows
-    return train(encoder, pixels, rows, recipe, freeze=False, devices=[CPU], state=tmp_path / name, on_epoch=on_epoch)
+    return train(
+        encoder, pixels, rows, recipe, freeze=False, devices=[CPU], state=StateFile(tmp_path / name), on_epoch=on_epoch
+    )
 
 
 def same_weights(a: nn.Module, b: nn.Module) -> bool:
@@ -230,9 +236,9 @@ def test_a_killed_training_resumes_bit_for_bit_and_skips_no_epoch(pixels, tmp_pa
 
 
 def test_results_and_log_say_what_happened(pixels, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(byol, "_PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_PROGRESS_SECONDS", 0.0)
     results: list[EpochResult] = []
-    with caplog.at_level(logging.INFO, logger=byol.__name__):
+    with caplog.at_level(logging.INFO, logger=training.__name__):
         run(pixels, tmp_path, on_epoch=lambda result, _: results.append(result))
     assert [r.epoch for r in results] == [1, 2, 3, 4]
     assert all(0 < r.loss < 8 and r.learning_rate == SMALL.learning_rate for r in results)

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from galaxy_assets.deliveries.images import decode
-from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS, cut, sigma_clipped_noise, source_contour
+from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS, cut
+from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
+from galaxy_assets.science.cutouts.source import source_contour
 from galaxy_assets.settings.cutouts import CutoutSettings
 
 SMALL = CutoutSettings(size=32)

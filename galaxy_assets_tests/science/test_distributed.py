@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from galaxy_assets.science.byol import Byol, adam, step, train
+from galaxy_assets.science.byol import Byol, step, train
 from galaxy_assets.science.distributed import Share, processes, synchronise
-from galaxy_assets.science.encoders.network import build_encoder
+from galaxy_assets.science.encoders.weights import build_encoder
+from galaxy_assets.science.training import adam
 from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.storage.checkpoints import StateFile
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets_tests.science.test_byol import small_encoder
 
@@ -71,7 +73,7 @@ def test_two_devices_train_a_timm_network_as_one(tmp_path):
             recipe,
             freeze=False,
             devices=devices,
-            state=tmp_path / f"state_{len(devices)}.pt",
+            state=StateFile(tmp_path / f"state_{len(devices)}.pt"),
             on_epoch=lambda result, _, history=history: history.append(result.loss),
         )
         losses.append(history)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galaxy_assets.science.encoders.network import build_encoder
+from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.health import choose_epoch, components_for, effective_rank, from_features, measure
 from galaxy_assets.settings.recipe import Recipe
 

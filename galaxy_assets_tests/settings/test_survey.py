@@ -40,6 +40,10 @@ def test_the_shipped_surveys_are_the_five_and_carry_the_papers_settings():
     ("text", "says"),
     [
         (MINE + "recipe: {epoch: 3}\n", "recipe.epoch: Extra inputs are not permitted"),
+        (
+            MINE + "recipe: {trainer: moco}\n",
+            "recipe.trainer: .*no trainers plug-in 'moco'; registered are byol, byol_py",
+        ),
         (MINE + "main_start_weights: rgz\n", "main_start_weights 'rgz' is not among"),
         (MINE + "start_weights: [random, random]\n", "without repeats"),
         (MINE.replace("image_folder", "tape"), "source.reader"),
@@ -116,3 +120,12 @@ def test_every_setting_is_described():
 def test_the_fingerprints_of_existing_lakes_stay(survey, prints):
     settings = survey_files(Path("/nonexistent")).known[survey]
     assert (settings.fingerprint(), settings.recipe.fingerprint()) == prints
+
+
+def test_the_trainer_is_named_and_changes_no_fingerprint_of_older_lakes():
+    """The fingerprints below were taken before a recipe could name its trainer."""
+    assert (Recipe().fingerprint(), Recipe(preset="paper").fingerprint()) == ("8de252b880a1", "f04529c7c4c2")
+    assert read_survey(SHIPPED / "sdss_gz1.yaml").recipe.fingerprint() == "a83cc7c1b07a"
+    assert Recipe(trainer="byol") == Recipe() and "trainer" not in Recipe().deciding()
+    other = Recipe(trainer="byol_pytorch")
+    assert other.deciding()["trainer"] == "byol_pytorch" and other.fingerprint() != Recipe().fingerprint()

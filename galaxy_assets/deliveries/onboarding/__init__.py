@@ -1,1 +1,5 @@
-"""The front door: look at a folder nobody prepared (`inspect`) and propose a survey file for it (`propose`)."""
+"""The front door: look at a folder nobody prepared (`inspect`), propose settings (`propose`), say what was found
+(`report`), write the file (`survey_file`).
+
+Belongs here: from a folder of images to a survey file. Does not belong here: reading deliveries (`readers`).
+"""

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 
 from galaxy_assets.deliveries.images import UnreadableImage, inside
-from galaxy_assets.deliveries.readers import Reader, open_reader
+from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.deliveries.readers.tables import ids_of, read_entries, read_table
+from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.artefacts import SATURATED
 from galaxy_assets.science.cutouts import Cutout, cut
 from galaxy_assets.settings.artefacts import ArtefactRules

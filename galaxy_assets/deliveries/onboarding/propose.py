@@ -1,26 +1,19 @@
-"""A survey file for images that nobody prepared: every setting with the measurement behind it.
+"""The settings of a survey of images that nobody prepared, each with the measurement behind it.
 
-Belongs here: which settings follow from what was measured, and the commented YAML. Does not belong here: the
-measurements (`inspect`).
+Belongs here: which settings follow from what was measured. Does not belong here: the measurements (`inspect`), the file
+(`survey_file`).
 """
 
 import re
-import textwrap
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
-from pydantic import ValidationError
 
 from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, Labels, commonest_level, framing
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
-from galaxy_assets.settings.files import SurveyError, read_survey, survey_files
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.structure import Mixture
-from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import replacing
 
 _FALLBACK = 0.2  # share of original frames above which the check of `cutouts` warns
 _SMALL = 20_000  # images; Table 1 is for more
@@ -28,7 +21,6 @@ _RARE = 0.2  # largest share of the labelled images that an anomaly may have
 _CLASSES = 5
 _LEAST = 10  # images of a class from which an accuracy means anything
 _SIZES = 64, 300  # least and greatest side of a stored cutout, pixels; networks trained on ImageNet see little in less
-_IMAGES = {".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz", ".fz", ".tif", ".tiff", ".gif", ".bmp"}
 # classes that say that nobody knew, or that it is no galaxy: neither judged nor searched for
 _NO_KIND = re.compile(
     r"((dont|do not|not) ?(know|sure)|un(known|certain|sure|classified|classifiable)|(star or )?art[ei]facts?|star|"
@@ -258,157 +250,3 @@ def _words(label: str) -> str:
 def _counts(classes: dict[str, int]) -> str:
     shown = ", ".join(f"{name} {n:,}" for name, n in list(classes.items())[:12])
     return f"Images of each class: {shown}{', ...' if len(classes) > 12 else ''}." if classes else ""
-
-
-def table_of(found: Inspection) -> list[tuple[str, str]]:
-    """What was found, as pairs of a heading and a text."""
-
-    def spread(values: list[int]) -> str:
-        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
-        return f"{middle:.0f}" if low == high else f"{middle:.0f} ({low:.0f} to {high:.0f} in nine of ten)"
-
-    def several(counts: dict[Any, int]) -> str:
-        return ", ".join(f"{n:,} {what}" for what, n in counts.items())
-
-    n = len(found.widths)
-    lowest, middle, highest = np.median(found.levels, axis=0)
-    rows = [
-        ("files", several(dict(found.suffixes.most_common(6)))),
-        ("images", f"{len(found.files):,}, of which {found.sample:,} at random were looked at (seed {found.seed})"),
-        ("deliveries", f"{len(found.deliveries)}: {', '.join(found.deliveries[:5])}"),
-        ("width, height", f"{spread(found.widths)}, {spread(found.heights)} pixels"),
-        ("bands", several(found.kinds)),
-        (
-            "levels",
-            f"{several(found.types)}; a median image from {lowest:.4g} to {highest:.4g}, half of it below {middle:.4g}",
-        ),
-        ("saturated", f"{found.saturated} of {n} images"),
-        ("constant", f"{found.framing.outcomes['blank']} of {n} images"),
-        ("unreadable", f"{len(found.unreadable)} of {found.sample:,}"),
-        *(("", f"{file}: {reason}") for file, reason in found.unreadable[:5]),
-    ]
-    if found.peaks:
-        middle, high = np.quantile(found.peaks, [0.5, 0.95])
-        rows.insert(6, ("peak over noise", f"{middle:.0f}, 95 % of the images below {high:.0f}"))
-    if (headers := found.headers) is not None:
-        planes = ", ".join(f"{planes} in {count}" for planes, count in headers.planes.items())
-        rows += [
-            ("FITS planes", f"{planes}; {several(headers.types)}; bands: {several(headers.bands)}"),
-            ("FITS unit", several(headers.units)),
-            ("FITS position", several(headers.positions)),
-            ("pixel scale", _scales(headers.scales)),
-        ]
-    return [(heading, _printable(text)) for heading, text in rows]
-
-
-def _printable(text: str) -> str:
-    """A line break of any kind in a file's or a class's name would end a comment, and an escape steer the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def _scales(scales: list[float]) -> str:
-    if not scales:
-        return "not in the headers"
-    low, middle, high = np.quantile(scales, [0, 0.5, 1])
-    return f"{middle:.3g} arcsec" + ("" if high - low < 0.01 * middle else f" ({low:.3g} to {high:.3g})")
-
-
-def cautions(found: Inspection, labels: Labels | None) -> list[str]:
-    """What a person should know of the folder and the table before they run the survey."""
-    said = []
-    if len(found.widths) < 30:
-        said.append(f"Only {len(found.widths)} images were measured: shares and quantiles are weak evidence.")
-    if labels is not None and labels.missing > len(found.files):
-        said.append(
-            f"{labels.missing:,} rows of {labels.source.labels} name no image that is here: they wait for later "
-            "deliveries, or another column has the names (--id-column)."
-        )
-    images = {suffix: n for suffix, n in found.suffixes.items() if suffix in _IMAGES}
-    if len(found.files) < (total := sum(images.values())):
-        said.append(
-            f"{total - len(found.files):,} of {total:,} images have a format that {found.source.reader} does not read "
-            f"(there are {', '.join(f'{n:,} {suffix}' for suffix, n in images.items())}): convert them, or make them a "
-            "survey of their own."
-        )
-    if len(found.unreadable) > 0.2 * found.sample:
-        said.append(f"{len(found.unreadable) / found.sample:.0%} of the images looked at cannot be read, see above.")
-    if found.peaks and "float32" in found.types and np.median(found.peaks) > 2 * 255:
-        said.append(
-            "Cutouts have 256 linear levels from their lowest to their highest value, and the noise of most images is "
-            "less than half a level: faint structure is lost. Deliver stretched images (arcsinh) to keep it."
-        )
-    if len(found.deliveries) > 50:
-        said.append(
-            f"{len(found.deliveries)} sub-folders are as many deliveries, each with its own runs; join them where "
-            "they were not delivered one by one."
-        )
-    return said
-
-
-def refuse_name(name: str, root: Path) -> None:
-    """Raise SurveyError where a new survey below the data folder `root` cannot have this name."""
-    probe = {"name": name, "title": "", "description": "", "source": {"reader": "image_folder", "path": "."}}
-    try:
-        Survey.model_validate(probe)
-    except ValidationError as error:
-        raise SurveyError(
-            f"{name!r} cannot name a survey: {error.errors()[0]['msg']}; take lower-case letters, digits and _, a "
-            "letter first"
-        ) from error
-    _refuse_existing(root / "surveys" / f"{name}.yaml")
-    if name in survey_files(root).files:
-        raise SurveyError(f"there is a survey {name!r} already, see `galaxy-assets survey list`; choose another name")
-
-
-def _refuse_existing(path: Path) -> None:
-    if path.exists():
-        raise SurveyError(f"{path} exists and is not overwritten; choose another name, or edit or delete that file")
-
-
-def write_survey(path: Path, settings: list[Setting], found: Inspection, labels: Labels | None) -> Survey:
-    """Write a survey file in which every value has its reason as a comment, whole or not at all.
-
-    Raises SurveyError where the file exists or what was proposed is no survey.
-    """
-    _refuse_existing(path)
-    with replacing(path) as partial:
-        partial.write_text(as_yaml(settings, found, labels), encoding="utf-8")
-        return read_survey(partial)
-
-
-def as_yaml(settings: list[Setting], found: Inspection, labels: Labels | None) -> str:
-    """The settings as YAML, a comment above each that says why."""
-    lines = ["# Proposed by `galaxy-assets survey new` from what is in the folder; edit what you know better.", "#"]
-    for heading, text in table_of(found):
-        lines += _comment(f"{heading:16s}{text}", indent="", hanging=16)
-    for caution in cautions(found, labels):
-        lines += ["#", *_comment(caution, indent="")]
-    section = ""
-    for key, value, reason in settings:
-        head, _, tail = key.rpartition(".")
-        if head != section and head:
-            lines.append(f"{head}:")
-        section = head
-        indent = "  " if head else ""
-        lines += _comment(reason, indent)
-        lines += _value(tail, value, indent)
-    return "\n".join(lines) + "\n"
-
-
-def _comment(text: str, indent: str, hanging: int = 0) -> list[str]:
-    prefix = f"{indent}# "
-    return textwrap.wrap(_printable(text), 116, initial_indent=prefix, subsequent_indent=prefix + " " * hanging)
-
-
-def _value(key: str, value: Any, indent: str) -> list[str]:
-    def flow(one: Any) -> str:
-        for unicode in (True, False):  # what cannot be printed, line breaks of Unicode among it, is escaped
-            text = yaml.safe_dump(one, default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=unicode)
-            text = text.removesuffix("\n...\n").strip()
-            if text.isprintable():
-                break
-        return text
-
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [f"{indent}{key}:", *(f"{indent}  - {flow(one)}" for one in value)]
-    return [f"{indent}{key}: {flow(value)}"]

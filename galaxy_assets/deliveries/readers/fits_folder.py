@@ -38,7 +38,7 @@ _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.
 
 
 class FitsFolder(ImageFolder):
-    """Reader of `fits_folder`; see the module and `readers.Reader`."""
+    """Reader of `fits_folder`; see the module and `plugins.protocols.Reader`."""
 
     suffixes = (".fits.gz", ".fits", ".fit")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from galaxy_assets.deliveries.drop import LOOSE
+from galaxy_assets.deliveries.delivery import LOOSE
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.deliveries.readers.volunteers import read_columns, read_votes
 
@@ -37,7 +37,7 @@ def position_of(iauname: str) -> tuple[float | None, float | None]:
 
 
 class GalaxyZooDecals(ImageFolder):
-    """Reader of `galaxy_zoo_decals`; see the module and `readers.Reader`."""
+    """Reader of `galaxy_zoo_decals`; see the module and `plugins.protocols.Reader`."""
 
     def expected(self) -> str:
         return "folders gz_decals_dr5_png_part*/J???/ with PNG or JPEG images, or their zips"

@@ -20,10 +20,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.deliveries.drop import Deliveries, Delivery, Image, batch_name
+from galaxy_assets.deliveries.delivery import Delivery, batch_name
+from galaxy_assets.deliveries.drop import Deliveries, Image
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header
 from galaxy_assets.deliveries.manifests import composed
-from galaxy_assets.deliveries.readers import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
+from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
 from galaxy_assets.deliveries.readers.tables import Entry, read_entries
 from galaxy_assets.deliveries.readers.volunteers import read_votes
 from galaxy_assets.settings.files import SurveyError
@@ -35,7 +36,7 @@ _PROGRESS = 5000  # files between two lines in the log
 
 
 class ImageFolder:
-    """Reader of `image_folder`; see the module and `readers.Reader`."""
+    """Reader of `image_folder`; see the module and `plugins.protocols.Reader`."""
 
     suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg")
 

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.deliveries.drop import Delivery, of_files
+from galaxy_assets.deliveries.delivery import Delivery, of_files
 from galaxy_assets.deliveries.images import UnreadableImage, check_size
-from galaxy_assets.deliveries.readers import CATALOGUE_SCHEMA, distinct_ids
+from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, distinct_ids
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 
@@ -105,7 +105,7 @@ class RadioSource:
 
 
 class MiraBest:
-    """Reader of `mirabest`; see the module and `readers.Reader`. The archive (28 MB of pixels) is held in memory."""
+    """Reader of `mirabest`; see the module and `plugins.protocols.Reader`. The archive, 28 MB, is held in memory."""
 
     def __init__(self, source: Source, path: Path):
         metas = sorted(path.rglob("batches.meta")) if path.is_dir() else []

@@ -1,7 +1,7 @@
 """What the clusters hold: examples, votes, a description, a label, and candidates for a training set (paper 6, 8.3).
 
-Put here: assets that read the clusters of each start weight. Do not put here: the mixture (`structure`), the rules that
-describe and label (`science.clusters`, `science.worksheet`).
+Belongs here: assets that read the clusters of each start weight. Does not belong here: the mixture (`structure`), the
+rules that describe and label (`science.clusters`, `science.worksheet`).
 """
 
 from pathlib import Path

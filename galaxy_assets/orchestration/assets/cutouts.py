@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.deliveries.readers import Reader, open_reader
+from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, picture, survey_asset
+from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.cutouts import Cutout, cut
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.storage.tables import digest

@@ -1,7 +1,8 @@
 """The anomaly search: what was said of galaxies, the model of it, and the ranking (paper 7.1).
 
-Put here: the simulated oracle, label events, the model, the scores, the ranking. Do not put here: the Gaussian process
-(`science.anomaly_model`), people's events (`storage.label_events`), how good the ranking is (`recall`).
+Belongs here: the simulated oracle, label events, the model, the scores, the ranking. Does not belong here: the
+Gaussian process (`science.anomaly_model`), people's events (`storage.label_events`), how good the ranking is
+(`recall`).
 """
 
 from datetime import UTC, datetime, timedelta

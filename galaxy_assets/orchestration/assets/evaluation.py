@@ -22,6 +22,7 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.science import figure_tables, votes
 from galaxy_assets.settings.evaluation import Evaluation
+from galaxy_assets.storage.checkpoints import load_encoder
 from galaxy_assets.storage.tables import rows_of
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class _Judge:
         return epoch, kind, accuracies
 
     def features(self, encoder: "Encoder") -> np.ndarray:
-        from galaxy_assets.science.encoders.network import choose_devices, embed
+        from galaxy_assets.science.encoders.embedding import choose_devices, embed
 
         recipe = self.context.survey.recipe
         stack = self.context.pixels.of(self.cutouts, recipe.image_size)
@@ -176,7 +177,7 @@ class _Judge:
 
     def baselines(self) -> Iterator[tuple[int, str, np.ndarray]]:
         """Raw pixels, and the networks that were not trained here."""
-        from galaxy_assets.science.encoders.network import MissingWeights, build_encoder
+        from galaxy_assets.science.encoders.weights import MissingWeights, build_encoder
 
         recipe = self.context.survey.recipe
         small = self.context.pixels.of(self.cutouts, min(recipe.image_size, _PIXELS))
@@ -192,8 +193,6 @@ class _Judge:
 
     def epochs(self, byol_checkpoints: pa.Table) -> Iterator[tuple[int, str, np.ndarray]]:
         """Every epoch of a training."""
-        from galaxy_assets.science.encoders.network import load_encoder
-
         for row in byol_checkpoints.to_pylist():
             encoder = load_encoder(self.context.layout.root / row["path"])
             yield self.accuracies(row["epoch"], "byol", self.features(encoder))

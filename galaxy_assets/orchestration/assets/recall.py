@@ -1,7 +1,7 @@
 """How good the anomaly search is, where labels tell: baselines, and anomalies found down the list (paper 7.1).
 
-Put here: assets that look at labels to judge a ranking; nothing that ranks reads them. Do not put here: the ranking
-(`discovery`).
+Belongs here: assets that look at labels to judge a ranking; nothing that ranks reads them. Does not belong here: the
+ranking (`discovery`).
 """
 
 from collections.abc import Mapping

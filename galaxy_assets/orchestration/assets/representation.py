@@ -15,6 +15,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets import plugins
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
     FITTED_ON,
@@ -28,7 +29,14 @@ from galaxy_assets.orchestration.declaration import (
 from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.checkpoints import Training, chosen_checkpoint, file_sha256
+from galaxy_assets.storage.checkpoints import (
+    Training,
+    chosen_checkpoint,
+    file_sha256,
+    load_encoder,
+    load_start,
+    save_encoder,
+)
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, rows_of, vectors_to_column
@@ -81,7 +89,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     uniformity, spread, stability of neighbours), speed, memory. Epoch 0 is the start itself. The epoch is chosen by
     its health or is the recipe's last; the reason stands beside it, and no label takes part. Killed, it resumes
     after the last whole epoch."""
-    from galaxy_assets.science.encoders.network import choose_devices
+    from galaxy_assets.science.encoders.embedding import choose_devices
 
     recipe, devices = context.survey.recipe, choose_devices()
     encoder = _start(context)
@@ -97,7 +105,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     if len(files.rows()) <= recipe.epochs:
         _train(context, encoder, pixels, rows, devices, files, keep)
     # nothing is left to resume, and the state is larger than all checkpoints together
-    files.state.unlink(missing_ok=True)
+    files.state.remove()
     table = ledger(files, recipe)
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
     return Result(table, shown, unversioned=["seconds", "images_per_second", "memory_gb"])
@@ -105,20 +113,21 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
 
 def _start(context: SurveyContext) -> "Encoder":
     """The encoder with its start weights. Raises dagster.Failure without a retry where they are missing."""
-    from galaxy_assets.science.encoders.network import MissingWeights, build_encoder
+    from galaxy_assets.science.encoders.weights import MissingWeights, build_encoder
 
     survey, layout = context.survey, context.layout
     try:
+        if checkpoint := start_checkpoint(context.known.get(context.init), layout):
+            return load_start(checkpoint, survey=context.init, backbone=survey.recipe.backbone)
         return build_encoder(
             survey.recipe.backbone,
             context.init,
             seed=survey.recipe.seed,
             weights=layout.weights,
-            checkpoint=start_checkpoint(context.known.get(context.init), layout),
             rgz=layout.root / survey.rgz_checkpoint if survey.rgz_checkpoint else None,
         )
-    except MissingWeights as error:
-        raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings no weights
+    except (MissingWeights, plugins.PluginError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings neither weights nor plug-ins
 
 
 def start_checkpoint(other: Survey | None, layout: Layout) -> Path | None:
@@ -126,7 +135,7 @@ def start_checkpoint(other: Survey | None, layout: Layout) -> Path | None:
 
     Raises MissingWeights where that survey was not trained yet.
     """
-    from galaxy_assets.science.encoders.network import MissingWeights
+    from galaxy_assets.science.encoders.weights import MissingWeights
 
     if other is None:
         return None
@@ -169,7 +178,6 @@ class _Keeper:
 
     def __call__(self, epoch: int, encoder: "Encoder", **measured: float | None) -> None:
         from galaxy_assets.science import health
-        from galaxy_assets.science.encoders.network import save_encoder
 
         recipe, weights = self.context.survey.recipe, self.files.weights(epoch)
         save_encoder(encoder, weights, {"survey": self.context.survey.name, "recipe": self.fingerprint})
@@ -199,10 +207,12 @@ def _train(
     files: Training,
     keep: _Keeper,
 ) -> None:
-    from galaxy_assets.science import byol
-
     recipe = context.survey.recipe
-    byol.train(
+    try:
+        train = plugins.load("trainers", recipe.trainer)
+    except plugins.PluginError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    train(
         encoder,
         pixels,
         rows,
@@ -255,7 +265,7 @@ def embeddings(
 ) -> Result:
     """Features of the batch's clean galaxies from the chosen checkpoint of these start weights, averaged over the
     recipe's orientations. The checkpoint's sha256 is compared with its ledger before use."""
-    from galaxy_assets.science.encoders.network import choose_devices, embed, load_encoder
+    from galaxy_assets.science.encoders.embedding import choose_devices, embed
 
     recipe = context.survey.recipe
     row, path = chosen_checkpoint(byol_checkpoints, context.layout.root)

@@ -1,6 +1,6 @@
 """More like this one: the nearest galaxies to a few queries (paper 7.2).
 
-Put here: the asset. Do not put here: the search (`science.neighbours`), a search by a person's own image
+Belongs here: the asset. Does not belong here: the search (`science.neighbours`), a search by a person's own image
 (`lake.similar`).
 """
 

@@ -1,8 +1,8 @@
 """Structure found without labels: the map, the mixture, and whether a delivery is like what they were fitted to (paper
 6).
 
-Put here: models over the principal components of each start weight, and what they say of each batch. Do not put here:
-the mixture itself (`science`), what clusters hold (`clusters`).
+Belongs here: models over the principal components of each start weight, and what they say of each batch. Does not
+belong here: the mixture itself (`science`), what clusters hold (`clusters`).
 """
 
 import dagster as dg

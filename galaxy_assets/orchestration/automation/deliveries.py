@@ -1,7 +1,7 @@
 """Deliveries as Dagster's partitions: what is new becomes a batch, what is gone is set aside, what is broken is held.
 
 Belongs here: the registration that the main job and the sensor share, and its ledger. Does not belong here: what makes
-a delivery whole (`deliveries.drop`).
+a delivery whole (`deliveries.delivery`).
 """
 
 import logging
@@ -13,7 +13,8 @@ from typing import NamedTuple
 import dagster as dg
 import pyarrow as pa
 
-from galaxy_assets.deliveries.drop import Delivery
+from galaxy_assets.deliveries.delivery import Delivery
+from galaxy_assets.deliveries.label_imports import import_drop
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.delivery import all_gone
 from galaxy_assets.settings.survey import Survey
@@ -80,7 +81,7 @@ def import_labels(survey: Survey, layout: Layout) -> None:
     labels = LabelLog(layout.labels(survey.name))
     if not any(labels.folder.glob("[!.]*.csv")):
         return
-    for report in labels.import_drop(known_galaxies(layout, survey.name)):
+    for report in import_drop(labels, known_galaxies(layout, survey.name)):
         if report.source is None:
             log.error("%s: %s", survey.name, "; ".join(report.problems))
             continue

@@ -1,7 +1,7 @@
 """What Dagster starts or publishes by itself: sensors and schedules; and the jobs that a person starts in the UI.
 
-Put here: their declaration, over the data folder they are built with. Do not put here: which partitions are requested
-(`conditions`), the main job (`engines`).
+Belongs here: their declaration, over the data folder they are built with. Does not belong here: which partitions are
+requested (`conditions`), the main job (`engines`).
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import dagster as dg
 
+from galaxy_assets.deliveries.readers import made_by_first_run
 from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.conditions import NIGHTLY
 from galaxy_assets.orchestration.automation.deliveries import register
@@ -42,9 +43,9 @@ def delivery_sensor(survey: Survey, root: Path, prefix: Sequence[str] = ()) -> d
     )
     def deliveries(context: dg.SensorEvaluationContext):
         layout = Layout(root)
-        if survey.source.reader == "simulated" and not (layout.raw / survey.source.path).exists():
-            return dg.SkipReason("simulated by its first run")
         try:
+            if made_by_first_run(survey.source, layout.raw):
+                return dg.SkipReason("made by its first run")
             found = register(survey, context.instance, layout, QUIET)
         except SurveyError as error:
             return dg.SkipReason(str(error))

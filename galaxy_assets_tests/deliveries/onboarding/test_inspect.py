@@ -10,14 +10,9 @@ from astropy.io import fits
 from PIL import Image
 
 from galaxy_assets.deliveries.onboarding.inspect import inspect, inspect_labels
-from galaxy_assets.deliveries.onboarding.propose import (
-    as_yaml,
-    cautions,
-    refuse_name,
-    settings_for,
-    table_of,
-    write_survey,
-)
+from galaxy_assets.deliveries.onboarding.propose import settings_for
+from galaxy_assets.deliveries.onboarding.report import cautions, table_of
+from galaxy_assets.deliveries.onboarding.survey_file import as_yaml, refuse_name, write_survey
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.settings.cutouts import CutoutSettings

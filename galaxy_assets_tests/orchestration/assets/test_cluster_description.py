@@ -6,11 +6,13 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from galaxy_assets.orchestration.assets import structure
+from galaxy_assets.orchestration.checks import CHECKS, Stored
 from galaxy_assets.orchestration.declaration import Lake
+from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science.votes import delivered_columns, normalise
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import write_table
 
 SURVEY = Survey.model_validate(
     {
@@ -74,7 +76,7 @@ def tables(cluster: list[int]) -> dict[str, pa.Table]:
 
 def materialise(root: Path, cluster: list[int]) -> dg.ExecuteInProcessResult:
     names = ("vote_fractions", "cluster_worksheet", "cluster_summary", "class_membership")
-    assets = [a for a in structure.build(SURVEY) if a.key.path[-1] in names]
+    assets = [ASSETS[name].of(SURVEY, {}) for name in names]
 
     def source(name: str, table: pa.Table) -> dg.AssetsDefinition:
         @dg.asset(key=dg.AssetKey(["voted", name]), partitions_def=assets[0].partitions_def)
@@ -96,8 +98,12 @@ def rows(result: dg.ExecuteInProcessResult, name: str) -> list[dict]:
     return result.asset_value(dg.AssetKey(["voted", name])).to_pylist()
 
 
-def checks(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
-    return {e.check_name: (e.passed, e.description or "") for e in result.get_asset_check_evaluations()}
+def checks(root: Path, result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
+    """Verdicts of the checks of the worksheet, on its table as the lake would keep it."""
+    worksheet = result.asset_value(dg.AssetKey(["voted", "cluster_worksheet"]))
+    write_table(worksheet, Layout(root).table("voted", "cluster_worksheet", "imagenet"))
+    found = {c.name: c.function(Stored(SURVEY, Layout(root))) for c in CHECKS if c.asset == "cluster_worksheet"}
+    return {name: (verdict.passed, verdict.words) for name, verdict in found.items()}
 
 
 def test_votes_describe_and_label_the_clusters(tmp_path):
@@ -116,7 +122,7 @@ def test_votes_describe_and_label_the_clusters(tmp_path):
         ("round_elliptical", 1, 1.0),
         ("spiral", 0, 1.0),
     ]
-    assert checks(result)["rows_match"] == (True, "0 rows")
+    assert checks(tmp_path, result)["rows_match"] == (True, "0 rows")
 
 
 def test_a_person_overrides_the_rule_and_the_row_follows_a_refit(tmp_path):
@@ -133,9 +139,9 @@ def test_a_person_overrides_the_rule_and_the_row_follows_a_refit(tmp_path):
     assert two["evidence"].startswith("the rule says: Almost entirely spiral galaxies; ")
     assert (zero["description"], zero["described_by"]) == ("Almost entirely ellipticals", "rule")
     assert zero["accuracy_overall"] == 0.5  # "spirals" is no class of the survey, which is warned of
-    assert checks(result)["labels_are_classes"] == (False, "spirals")
+    assert checks(tmp_path, result)["labels_are_classes"] == (False, "spirals")
     assert {r["labelled_as"] for r in rows(result, "class_membership")} == {"spirals", "round_elliptical"}
     scattered = materialise(tmp_path, [i % 2 for i in range(2 * N)])
-    passed, why = checks(scattered)["rows_match"]
+    passed, why = checks(tmp_path, scattered)["rows_match"]
     assert not passed and why.startswith("line 2 (written for cluster 0; the best cluster now holds 4 of 8")
     assert {r["described_by"] for r in rows(scattered, "cluster_summary")} == {"rule"}

@@ -5,25 +5,25 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.delivery import absent, all_gone, history, ids_elsewhere
-from galaxy_assets.orchestration.declaration import Lake
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import write_table
 
 
 def test_ids_elsewhere_are_those_of_other_batches_but_of_duplicates(tmp_path):
-    lake = Lake(root=str(tmp_path))
+    layout = Layout(tmp_path)
     source = {"reader": "image_folder", "path": "s"}
     survey = Survey.model_validate({"name": "s", "title": "t", "description": "d", "source": source})
-    assert ids_elsewhere(lake, survey, "b1") == set()
+    assert ids_elsewhere(layout, survey, "b1") == set()
     for batch, ids, problems in (
         ("b1", ["a", "b"], [None, "unreadable"]),
         ("b2", ["a#2", "c"], ["duplicate_id", None]),
         ("b3", [], []),
     ):
         table = pa.table({"galaxy_id": pa.array(ids, pa.string()), "problem": pa.array(problems, pa.string())})
-        write_table(table, lake.layout.table("s", "catalogue", batch))
-    assert ids_elsewhere(lake, survey, "b1") == {"c"}
-    assert ids_elsewhere(lake, survey, "b4") == {"a", "b", "c"}
+        write_table(table, layout.table("s", "catalogue", batch))
+    assert ids_elsewhere(layout, survey, "b1") == {"c"}
+    assert ids_elsewhere(layout, survey, "b4") == {"a", "b", "c"}
 
 
 def catalogue(**sha256: str | None) -> pa.Table:

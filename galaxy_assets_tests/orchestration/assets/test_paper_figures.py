@@ -1,6 +1,7 @@
 """The paper's figures as assets: what they show, what they say where they cannot be made, and the page of them all."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +14,21 @@ from galaxy_assets.cli.figures import write_figures_page
 from galaxy_assets.figures.curves import variance
 from galaxy_assets.orchestration.assets.paper_figures import FIGURES
 from galaxy_assets.orchestration.assets.paper_figures.declaring import NotApplicable, PaperFigure, Shown, View, publish
-from galaxy_assets.orchestration.declaration import Lake
+from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.science import votes
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
 from galaxy_assets_tests.conftest import TINY
 
 SHOW = {figure.name: figure.show for figure in FIGURES}
+
+
+def at(survey: Survey, root: Path) -> SurveyContext:
+    """Where a figure of the survey is made, over a data folder."""
+    return SurveyContext(survey, {}, Layout(root), "", "", None)
+
+
 DRAWN = {f"figure_{n:02d}" for n in (1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15)}
 
 
@@ -54,7 +63,7 @@ def test_where_a_figure_cannot_be_made_its_table_is_empty_with_the_same_columns(
 
 
 def test_a_figure_no_longer_applicable_leaves_no_stale_picture(world, tmp_path):
-    view = View(world.survey, Lake(root=str(tmp_path)), None)
+    view = View(at(world.survey, tmp_path), None)
     figure = PaperFigure("figure_99", "A figure", "0", {}, pa.schema([]), (), lambda view: None)
     png = view.lake.layout.figure("tiny", "figure_99")
     drawn = Shown([], variance(np.array([0.9]), 1), "A caption.", {"n": 3, "unknown": float("nan")})
@@ -66,13 +75,6 @@ def test_a_figure_no_longer_applicable_leaves_no_stale_picture(world, tmp_path):
     publish(view, figure, Shown([], None, "", {"not applicable": "no votes"}))
     assert [path.name for path in png.parent.iterdir()] == ["figure_99.json"]
     assert json.loads(png.with_suffix(".json").read_text())["reason"] == "no votes"
-
-
-def test_the_same_figure_gives_the_same_print(tmp_path):
-    from galaxy_assets.figures.save import save_for_print
-
-    first, second = (save_for_print(variance(np.array([0.9]), 1), tmp_path / f"{i}.pdf") for i in (1, 2))
-    assert first.read_bytes() == second.read_bytes()
 
 
 def voted(rows: list[dict[str, tuple[int, ...]]]) -> pa.Table:
@@ -103,7 +105,7 @@ def test_violins_hold_galaxies_above_the_papers_thresholds_and_no_artefact_clust
     ]
     labels = pa.table({"galaxy_id": [f"g{i}" for i in range(6)], "cluster": [0, 0, 1, 1, 0, 2]})
     summary = pa.table({"cluster": [0, 1, 2], "artefact": [False, False, True]})
-    shown = SHOW["figure_07"](View(world.survey, Lake(root="/nonexistent"), None), voted(rows), labels, summary)
+    shown = SHOW["figure_07"](View(at(world.survey, Path("/nonexistent")), None), voted(rows), labels, summary)
     found: dict[tuple[str, str], list[float]] = {}
     for row in shown.table.to_pylist():
         found.setdefault((row["panel"].split(":")[0], row["cluster"]), []).append(round(row["fraction"], 3))
@@ -125,11 +127,11 @@ def test_violins_hold_galaxies_above_the_papers_thresholds_and_no_artefact_clust
 def test_recall_without_baselines_leaves_them_null(world):
     table = read_table(Layout(world.root).table("tiny", "anomaly_recall"))
     kept = table.select(["rank", "found", "random", "perfect"])
-    shown = SHOW["figure_08"](View(world.survey, Lake(root=str(world.root)), None), kept)
+    shown = SHOW["figure_08"](View(at(world.survey, world.root), None), kept)
     assert shown.table["isolation_forest"].null_count == table.num_rows
     assert shown.table["found"].to_pylist() == table["found"].to_pylist()
     with pytest.raises(NotApplicable, match="no true anomaly"):
-        SHOW["figure_08"](View(world.survey, Lake(root=str(world.root)), None), kept.slice(0, 0))
+        SHOW["figure_08"](View(at(world.survey, world.root), None), kept.slice(0, 0))
 
 
 def test_comparison_of_starts_holds_only_evaluated_galaxies_and_the_clusters_accuracy(world):

@@ -36,7 +36,9 @@ class Automated:
         self.survey, self.defs, self.cursor = survey_files(root).named("tiny"), build_defs(root), None
 
     def run(self) -> list[in_process.Outcome]:
-        return list(in_process.run_survey(self.defs, self.survey, self.instance, self.root))
+        return list(
+            in_process.run_survey(self.defs, self.survey, survey_files(self.root).known, self.instance, self.root)
+        )
 
     def deliver(self) -> None:
         (self.root / "later").rename(self.images / "second")

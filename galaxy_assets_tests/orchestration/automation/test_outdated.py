@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated
-from galaxy_assets.orchestration.declaration import FITTED_ON, TRAINED_ON, Lake, result, survey_asset
+from galaxy_assets.orchestration.declaration import FITTED_ON, TRAINED_ON, Lake, Result, SurveyContext, survey_asset
+from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, OTHER_CHECKPOINTS
 from galaxy_assets.orchestration.io_manager import ParquetLake
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.survey import Survey
@@ -29,28 +30,28 @@ class Small(NamedTuple):
     code: str = "1"
 
     def assets(self) -> list[dg.AssetsDefinition]:
-        @survey_asset(SURVEY, "1_delivery", paper="0", by="batch", version=self.code)
-        def delivered(context: dg.AssetExecutionContext) -> dg.MaterializeResult[pa.Table]:
-            n = self.numbers[context.partition_key] * (1 if self.code == "1" else -1)
-            return result(pa.table({"batch": [context.partition_key], "n": [n]}))
+        @survey_asset("1_delivery", paper="0", by="batch", version=self.code)
+        def delivered(context: SurveyContext) -> Result:
+            n = self.numbers[context.batch] * (1 if self.code == "1" else -1)
+            return Result(pa.table({"batch": [context.batch], "n": [n]}))
 
-        @survey_asset(SURVEY, "4_representation", paper="0", reads={"delivered": TRAINED_ON})
-        def trained(delivered: pa.Table) -> dg.MaterializeResult[pa.Table]:
-            return result(pa.table({"n": [max(delivered["n"].to_pylist())]}))
+        @survey_asset("4_representation", paper="0", reads={"delivered": TRAINED_ON})
+        def trained(context: SurveyContext, delivered: pa.Table) -> Result:
+            return Result(pa.table({"n": [max(delivered["n"].to_pylist())]}))
 
-        @survey_asset(SURVEY, "6_structure", paper="0", reads={"delivered": FITTED_ON, "trained": {}})
-        def fitted(delivered: pa.Table, trained: pa.Table) -> dg.MaterializeResult[pa.Table]:
-            return result(pa.table({"n": [sum(delivered["n"].to_pylist())]}))
+        @survey_asset("6_structure", paper="0", reads={"delivered": FITTED_ON, "trained": {}})
+        def fitted(context: SurveyContext, delivered: pa.Table, trained: pa.Table) -> Result:
+            return Result(pa.table({"n": [sum(delivered["n"].to_pylist())]}))
 
-        @survey_asset(SURVEY, "6_structure", paper="0", by="batch", reads=["delivered", "fitted"])
-        def applied(delivered: pa.Table, fitted: pa.Table) -> dg.MaterializeResult[pa.Table]:
-            return result(pa.table({"n": [delivered["n"][0].as_py() + fitted["n"][0].as_py()]}))
+        @survey_asset("6_structure", paper="0", by="batch", reads=["delivered", "fitted"])
+        def applied(context: SurveyContext, delivered: pa.Table, fitted: pa.Table) -> Result:
+            return Result(pa.table({"n": [delivered["n"][0].as_py() + fitted["n"][0].as_py()]}))
 
-        @survey_asset(SURVEY, "8_results", paper="0", reads=["applied"])
-        def artefact_regions(lake: Lake, applied: pa.Table) -> dg.MaterializeResult[pa.Table]:  # reads a file, too
-            return result(pa.table({"n": [sum(applied["n"].to_pylist())]}))
+        @survey_asset("8_results", paper="0", reads=["applied"], files=[ARTEFACT_REVIEW])
+        def summed(context: SurveyContext, applied: pa.Table) -> Result:
+            return Result(pa.table({"n": [sum(applied["n"].to_pylist())]}))
 
-        return [delivered, trained, fitted, applied, artefact_regions]
+        return [asset.of(SURVEY, {}) for asset in (delivered, trained, fitted, applied, summed)]
 
     def defs(self) -> dg.Definitions:
         root = str(self.root)
@@ -63,16 +64,16 @@ class Small(NamedTuple):
 
     def reasons(self, follow=None, batches=BATCHES) -> dict[str, str]:
         graph = self.defs().resolve_asset_graph()
-        rule = Outdated(graph, SURVEY, Layout(self.root), batches, follow)
+        rule = Outdated(graph, SURVEY, {}, Layout(self.root), batches, follow)
         found = {}
         for key in graph.toposorted_asset_keys:
             for partition in rule.partitions(key):
-                if reason := rule.known(key, partition):
+                if reason := rule.why(key, partition):
                     found["/".join([key.path[-1], *partition])] = reason
         return found
 
     def waits_for(self, asset: str, *partition: str) -> list[str]:
-        rule = Outdated(self.defs().resolve_asset_graph(), SURVEY, Layout(self.root), BATCHES)
+        rule = Outdated(self.defs().resolve_asset_graph(), SURVEY, {}, Layout(self.root), BATCHES)
         waiting = rule.waits_for(dg.AssetKey(["small", asset]), partition)
         return ["/".join([key.path[-1], *part]) for key, part in waiting]
 
@@ -83,7 +84,7 @@ def small(tmp_path) -> Small:
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions("small_batch", BATCHES)
     graph = Small(tmp_path, instance, {"b1": 1, "b2": 2, "b3": 3})
-    for asset in ("delivered", "trained", "fitted", "applied", "artefact_regions"):
+    for asset in ("delivered", "trained", "fitted", "applied", "summed"):
         for batch in BATCHES if asset in ("delivered", "applied") else [None]:
             graph.make(asset, batch)
     return graph
@@ -100,13 +101,13 @@ def test_what_was_made_is_up_to_date_and_its_file_says_of_what(small):
 def test_a_new_batch_outdates_no_model_and_what_it_reads_is_waited_for(small):
     assert small.reasons(batches=[*BATCHES, "b3"]) == {"delivered/b3": "never made", "applied/b3": "never made"}
     small.instance.add_dynamic_partitions("small_batch", ["b3"])
-    rule_waits = Outdated(small.defs().resolve_asset_graph(), SURVEY, Layout(small.root), [*BATCHES, "b3"]).waits_for(
-        dg.AssetKey(["small", "applied"]), ("b3",)
-    )
+    graph = small.defs().resolve_asset_graph()
+    rule = Outdated(graph, SURVEY, {}, Layout(small.root), [*BATCHES, "b3"])
+    rule_waits = rule.waits_for(dg.AssetKey(["small", "applied"]), ("b3",))
     assert rule_waits == [(dg.AssetKey(["small", "delivered"]), ("b3",))]
     small.make("delivered", "b3")
     small.make("applied", "b3")
-    assert small.reasons(batches=[*BATCHES, "b3"]) == {"artefact_regions": "applied changed"}
+    assert small.reasons(batches=[*BATCHES, "b3"]) == {"summed": "applied changed"}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_model_follows_its_data_only_when_asked(small, follow, expected):
     small.instance.add_dynamic_partitions("small_batch", ["b3"])
     for asset in ("delivered", "applied"):
         small.make(asset, "b3")
-    small.make("artefact_regions")
+    small.make("summed")
     assert set(small.reasons(follow, batches)) == set(expected)
 
 
@@ -125,7 +126,7 @@ def test_a_corrected_batch_is_made_anew_alone(small):
     small.numbers["b2"] = 7
     small.make("delivered", "b2")
     assert small.reasons() == {"applied/b2": "delivered changed"}
-    assert small.waits_for("artefact_regions") == ["applied/b2"]
+    assert small.waits_for("summed") == ["applied/b2"]
 
 
 def test_other_code_that_makes_other_data_reaches_the_model(small):
@@ -150,19 +151,20 @@ def test_a_table_made_again_alike_outdates_nothing(small):
 def test_another_surveys_checkpoint_concerns_the_start_from_it_alone(tmp_path):
     survey = SURVEY.model_copy(update={"start_weights": ("imagenet", "demo_optical")})
     theirs = dg.AssetKey(["demo_optical", "byol_checkpoints"])
-    main = dg.SpecificPartitionsPartitionMapping(["imagenet"])
+    known = {"demo_optical": SURVEY.model_copy(update={"name": "demo_optical"})}
 
-    @survey_asset(survey, "4_representation", paper="0", by="init", after=[dg.AssetDep(theirs, partition_mapping=main)])
-    def byol_checkpoints(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult[pa.Table]:
-        return result(pa.table({"init": [context.partition_key]}))
+    @survey_asset("4_representation", paper="0", by="init", files=[OTHER_CHECKPOINTS])
+    def checkpoints(context: SurveyContext) -> Result:
+        return Result(pa.table({"init": [context.init]}))
 
+    byol_checkpoints = checkpoints.of(survey, known)
     layout, instance = Layout(tmp_path), dg.DagsterInstance.ephemeral()
     resources = {"io_manager": ParquetLake(root=str(tmp_path)), "lake": Lake(root=str(tmp_path))}
     graph = dg.Definitions([byol_checkpoints], resources=resources).resolve_asset_graph()
 
     def told(init: str) -> tuple[str | None, list]:
-        rule = Outdated(graph, survey, layout, BATCHES)
-        return rule.known(byol_checkpoints.key, (init,)), rule.waits_for(byol_checkpoints.key, (init,))
+        rule = Outdated(graph, survey, known, layout, BATCHES)
+        return rule.why(byol_checkpoints.key, (init,)), rule.waits_for(byol_checkpoints.key, (init,))
 
     def trained(n: int) -> None:
         table = with_origin(pa.table({"n": [n]}), Origin(data=str(n)))
@@ -182,8 +184,8 @@ def test_a_persons_file_is_seen(small):
     review = Layout(small.root).artefact_review("small")
     review.parent.mkdir()
     review.write_text("x0,y0\n")
-    assert small.reasons() == {"artefact_regions": "review changed"}
-    small.make("artefact_regions")
+    assert small.reasons() == {"summed": "review changed"}
+    small.make("summed")
     assert small.reasons() == {}
     review.unlink()
-    assert small.reasons() == {"artefact_regions": "review changed"}
+    assert small.reasons() == {"summed": "review changed"}

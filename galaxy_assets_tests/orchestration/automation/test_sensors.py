@@ -13,6 +13,7 @@ from galaxy_assets.lake import connect
 from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.automation.deliveries import import_labels
 from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
@@ -27,10 +28,11 @@ def tiny(tmp_path, monkeypatch):
     return tmp_path, survey_files(tmp_path).named("tiny"), dg.DagsterInstance.ephemeral()
 
 
-def tick(survey, instance) -> str:
-    answer = sensors.delivery_sensor(survey)(dg.build_sensor_context(instance=instance))
-    assert isinstance(answer, dg.SkipReason) and answer.skip_message
-    return answer.skip_message
+def tick(root, survey, instance) -> str:
+    answer = sensors.delivery_sensor(survey, root)(dg.build_sensor_context(instance=instance))
+    said = answer.skip_reason if isinstance(answer, dg.SensorResult) else answer
+    assert isinstance(said, dg.SkipReason) and said.skip_message
+    return said.skip_message
 
 
 def batches(instance) -> list[str]:
@@ -38,12 +40,13 @@ def batches(instance) -> list[str]:
 
 
 def test_a_delivery_is_a_batch_once_it_is_quiet(tiny, monkeypatch):
-    _, survey, instance = tiny
+    root, survey, instance = tiny
     monkeypatch.setattr(sensors, "QUIET", 3600)
-    assert "first arriving: changed" in tick(survey, instance) and batches(instance) == []
+    assert "first arriving: changed" in tick(root, survey, instance) and batches(instance) == []
     monkeypatch.setattr(sensors, "QUIET", 0)
-    assert tick(survey, instance).startswith("2 batches, 2 of them new") and batches(instance) == ["first", "second"]
-    assert tick(survey, instance).startswith("2 batches, 0 of them new")
+    assert tick(root, survey, instance).startswith("2 batches, 2 of them new")
+    assert batches(instance) == ["first", "second"]
+    assert tick(root, survey, instance).startswith("2 batches, 0 of them new")
 
 
 def test_of_twenty_deliveries_two_broken_ones_are_held_until_mended(tiny, monkeypatch):
@@ -60,14 +63,14 @@ def test_of_twenty_deliveries_two_broken_ones_are_held_until_mended(tiny, monkey
     promised.mkdir()
     (promised / "p1.png").write_bytes(files[0].read_bytes())
     (promised / "manifest.csv").write_text("file\np1.png\np2.png\n")
-    said = tick(survey, instance)
+    said = tick(root, survey, instance)
     assert said.startswith("18 batches") and len(batches(instance)) == 18
     assert "zip_16 held" in said and "promised held" in said and "p2.png" in said
     ledger = {row["delivery"]: row for row in read_table(Layout(root).table("tiny", "deliveries")).to_pylist()}
     assert [d for d, row in ledger.items() if row["state"] == "held"] == ["promised", "zip_16"]
     (promised / "p2.png").write_bytes(files[1].read_bytes())
     truncated.write_bytes((images / "zip_00.zip").read_bytes())
-    assert tick(survey, instance) == "20 batches, 2 of them new"
+    assert tick(root, survey, instance) == "20 batches, 2 of them new"
     after = {row["delivery"]: row for row in read_table(Layout(root).table("tiny", "deliveries")).to_pylist()}
     assert after["promised"]["first_seen"] == ledger["promised"]["first_seen"] < after["promised"]["changed"]
     assert after["first"] == ledger["first"], "what is as it was keeps its time"
@@ -76,11 +79,11 @@ def test_of_twenty_deliveries_two_broken_ones_are_held_until_mended(tiny, monkey
 def test_a_broken_change_of_a_known_delivery_leaves_what_was_made_of_it(tiny, monkeypatch):
     root, survey, instance = tiny
     monkeypatch.setattr(sensors, "QUIET", 0)
-    tick(survey, instance)
+    tick(root, survey, instance)
     (root / "raw/tiny/images/first/manifest.csv").write_text("file\nnone.png\n")
-    assert "first held" in tick(survey, instance) and batches(instance) == ["first", "second"]
+    assert "first held" in tick(root, survey, instance) and batches(instance) == ["first", "second"]
     shutil.rmtree(root / "raw/tiny/images/first")
-    tick(survey, instance)
+    tick(root, survey, instance)
     states = {row["delivery"]: row["state"] for row in read_table(Layout(root).table("tiny", "deliveries")).to_pylist()}
     assert batches(instance) == ["second"] and states == {"first": "gone", "second": "whole"}
 
@@ -101,18 +104,18 @@ def test_labels_dropped_are_imported_once_and_what_was_wrong_is_kept(tiny):
 def test_a_survey_without_a_delivery_is_skipped_with_the_reason(tiny):
     root, survey, instance = tiny
     (root / "raw" / "tiny").rename(root / "raw" / "elsewhere")
-    assert str(root / "raw" / "tiny") in tick(survey, instance)
+    assert str(root / "raw" / "tiny") in tick(root, survey, instance)
 
 
 def test_a_tick_simulates_nothing(tiny):
     root, _, instance = tiny
-    assert tick(survey_files(root).named("demo_optical"), instance) == "simulated by its first run"
+    assert tick(root, survey_files(root).named("demo_optical"), instance) == "made by its first run"
     assert not (root / "raw/demo_optical").exists()
 
 
 def test_the_weekly_refit_is_of_the_starts_that_were_fitted(tiny):
     root, survey, instance = tiny
-    schedule = sensors.refit_schedule(survey, sensors.jobs(survey)["refit"])
+    schedule = sensors.refit_schedule(survey, sensors.jobs(survey)["refit"], root)
     context = dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 3, 1, 3, tzinfo=UTC))
     assert isinstance(schedule(context), dg.SkipReason)
     write_table(pa.table({"a": [1]}), Layout(root).table("tiny", "pca_model", "imagenet"))
@@ -138,7 +141,7 @@ def test_a_successful_run_publishes_the_read_model(tiny):
         dagster_run=run.dagster_run,
         dagster_event=run.get_run_success_event(),
     )
-    sensors.read_model_sensor(context)
+    sensors.read_model_sensor(root)(context)
     with connect(root) as lake:
         assert lake.sql("select a from tiny.observed").fetchall() == [(1,)]
 
@@ -149,7 +152,7 @@ def test_stages_run_each_asset_once_after_all_it_reads(tiny):
     graph = defs.resolve_asset_graph()
     stages = in_process.stages(graph, "tiny")
     order = [key for stage in stages for key in stage.assets]
-    assert sorted(order) == sorted(k for k in graph.get_all_asset_keys() if k.path[0] == "tiny")
+    assert sorted(order) == sorted(keys_of(graph, "tiny"))
     for i, key in enumerate(order):
-        assert {p for p in graph.get(key).parent_keys if p.path[0] == "tiny"} <= set(order[:i])
+        assert {p for p in graph.get(key).parent_keys if p in order} <= set(order[:i])
     assert all(len({graph.get(key).partitions_def for key in stage.assets}) == 1 for stage in stages)

@@ -10,13 +10,13 @@ import pytest
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
-from galaxy_assets.orchestration.assets.artefacts import pixels_of
-from galaxy_assets.orchestration.declaration import Lake
 from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.artefact_review import map_digest
 from galaxy_assets.storage.checkpoints import file_sha256
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.tables import read_table, write_table
 from galaxy_assets_tests.conftest import write_tiny
 
@@ -103,7 +103,7 @@ def test_epoch_accuracy_has_every_epoch_and_the_baselines(world):
 
 def test_every_asset_says_how_many_rows_and_what_columns_it_has(world):
     graph = world.defs.resolve_asset_graph()
-    for key in (k for k in graph.get_all_asset_keys() if k.path[0] == "tiny"):
+    for key in keys_of(graph, "tiny"):
         event = world.instance.get_latest_materialization_event(key)
         metadata = event.asset_materialization.metadata
         assert metadata["dagster/row_count"].value >= 0
@@ -136,7 +136,9 @@ def test_assets_with_a_picture_show_it(world, name):
 
 
 def test_a_second_run_finds_everything_up_to_date(world):
-    again = list(in_process.run_survey(world.defs, world.survey, world.instance, world.root))
+    again = list(
+        in_process.run_survey(world.defs, world.survey, survey_files(world.root).known, world.instance, world.root)
+    )
     assert {o.status for o in again} == {"fresh", "failed", "skipped"}
     assert {o.partition for o in again if o.status == "failed"} == {"demo_optical"}, "its weights are missing"
 
@@ -151,7 +153,8 @@ def small(untrained, tmp_path):
 
 
 def run(root, instance):
-    return list(in_process.run_survey(build_defs(root), survey_files(root).named("tiny"), instance, root))
+    known = survey_files(root).known
+    return list(in_process.run_survey(build_defs(root), known["tiny"], known, instance, root))
 
 
 def made(outcomes) -> set[str]:
@@ -228,9 +231,8 @@ def test_pixels_without_their_ledger_are_not_read(small):
     run(root, instance)
     ledger.write_bytes(old)
     Layout(root).table("tiny", "embeddings", "first", "imagenet").unlink()
-    surveys = survey_files(root).known
     with pytest.raises(FileNotFoundError, match="newer than the table `cutouts`"):
-        pixels_of(Lake(root=str(root)), surveys["tiny"], read_table(ledger))
+        PixelStore(Layout(root).pixels("tiny")).of(read_table(ledger))
 
 
 def test_a_corrected_label_cuts_and_trains_nothing(small):
@@ -329,11 +331,11 @@ def test_a_killed_run_gives_its_pools_slot_back(tmp_path):
         storage = instance.event_log_storage
         storage.initialize_concurrency_limit_to_default("gpu")
         assert storage.claim_concurrency_slot("gpu", run.run_id, "step").is_claimed
-        in_process._bury_dead_runs(instance)
+        in_process._fail_orphaned_runs(instance)
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED, "its process lives"
         killed.kill()
         killed.wait()
-        in_process._bury_dead_runs(instance)
+        in_process._fail_orphaned_runs(instance)
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
         assert not storage.get_concurrency_info("gpu").claimed_slots
 

@@ -170,7 +170,7 @@ def publish(view: View, figure: PaperFigure, shown: Shown) -> dict[str, Any]:
     dict
         Metadata of the asset: title, numbers, caption, preview and paths of the pictures.
     """
-    from galaxy_assets.figures.save import save_for_print
+    from galaxy_assets.storage.figures import save_for_print
 
     png = view.context.layout.figure(view.survey.name, figure.name)
     metadata: dict[str, Any] = {"title": figure.title, **shown.numbers}

@@ -1,4 +1,4 @@
-"""Start weights, files and features of the encoders; ResNet-18 and Radio Galaxy Zoo on generated weights."""
+"""Start weights: drawn, published and of the Radio Galaxy Zoo, the last two on generated weights."""
 
 import hashlib
 from pathlib import Path
@@ -11,22 +11,20 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from galaxy_assets.science.encoders.network import (
+from galaxy_assets.plugins import PluginError
+from galaxy_assets.plugins.training_contracts import check_start_weights
+from galaxy_assets.science.encoders import weights as encoders
+from galaxy_assets.science.encoders.embedding import embed
+from galaxy_assets.science.encoders.network import encoder_from_tensors, encoder_to_tensors
+from galaxy_assets.science.encoders.weights import (
     LITE0,
-    Encoder,
     MissingWeights,
     PublishedWeights,
     build_encoder,
     check_sha256,
-    embed,
-    for_inference,
     imagenet_network,
-    load_encoder,
     rename_by_order,
-    save_encoder,
-    state_sha256,
 )
-from galaxy_assets.science.encoders.network import network as encoders
 
 CPU = torch.device("cpu")
 TINY = "test_resnet"
@@ -50,6 +48,26 @@ def randomised(network: nn.Module) -> nn.Module:
         if tensor.is_floating_point():
             tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.1 + 0.01)
     return network.eval()
+
+
+def test_start_weights_that_nobody_registered_are_refused_with_those_that_are(tmp_path):
+    with pytest.raises(PluginError, match="no start_weights plug-in 'gz_decals'; registered are imagenet, random, rgz"):
+        build_encoder(TINY, "gz_decals", seed=0, weights=tmp_path)
+
+
+@pytest.mark.parametrize(("name", "backbone"), [("random", TINY), ("imagenet", LITE0)])
+def test_our_start_weights_keep_the_contract(name, backbone, tmp_path):
+    check_start_weights(name, backbone=backbone, weights=tmp_path)
+
+
+def test_the_contract_catches_start_weights_that_are_drawn_from_the_global_state(tmp_path, monkeypatch):
+    def careless(backbone: str, *, seed: int, files: encoders.WeightFiles):
+        torch.rand(1)
+        return encoders.random_weights(backbone, seed=seed, files=files)
+
+    monkeypatch.setattr("galaxy_assets.plugins.load", lambda kind, name: careless)
+    with pytest.raises(AssertionError, match="mine changes the global random state"):
+        check_start_weights("mine", backbone=TINY, weights=tmp_path)
 
 
 # random
@@ -214,13 +232,17 @@ def test_rgz_encoder_computes_what_its_tensors_say_in_both_layouts(tmp_path, lay
     colour = grey * torch.tensor([0.5, 1.0, 1.5]).view(1, 3, 1, 1)
     torch.testing.assert_close(encoder.eval()(colour), encoder(grey))
 
-    save_encoder(encoder, tmp_path / "saved.safetensors", {})
-    again = load_encoder(tmp_path / "saved.safetensors")
+    again = encoder_from_tensors(*encoder_to_tensors(encoder))
     np.testing.assert_array_equal(embed(again, pixels, device=CPU), embed(encoder, pixels, device=CPU))
 
 
 class Config:
     """Stands for what a Lightning checkpoint carries beside its tensors."""
+
+
+def test_rgz_weights_keep_the_contract(tmp_path):
+    torch.save(rgz_names(rgz_reference()), tmp_path / "byol.ckpt")
+    check_start_weights("rgz", rgz=tmp_path / "byol.ckpt")
 
 
 def test_rgz_refusals_name_the_remedy(tmp_path):
@@ -235,110 +257,3 @@ def test_rgz_refusals_name_the_remedy(tmp_path):
         build_encoder("resnet18", "rgz", seed=0, weights=tmp_path, rgz=path)
     with pytest.raises(ValueError, match="resnet18"):
         build_encoder(LITE0, "rgz", seed=0, weights=tmp_path, rgz=path)
-
-
-# another survey's weights
-
-
-def test_saved_encoder_starts_another_survey(tmp_path):
-    path = tmp_path / "folder" / "epoch_002.safetensors"
-    encoder = build_encoder(TINY, "random", seed=1, weights=tmp_path)
-    save_encoder(encoder, path, {"survey": "gz_decals"})
-    started = build_encoder(TINY, "gz_decals", seed=9, weights=tmp_path, checkpoint=path)
-    assert (started.start, load_encoder(path).start) == ("gz_decals", "random")
-    np.testing.assert_array_equal(embed(started, images(), device=CPU), embed(encoder, images(), device=CPU))
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-    with pytest.raises(ValueError, match=f"holds a {TINY}, this survey's backbone is resnet18"):
-        build_encoder("resnet18", "gz_decals", seed=0, weights=tmp_path, checkpoint=path)
-    for absent in (None, tmp_path / "none.safetensors"):
-        with pytest.raises(MissingWeights, match="train the survey gz_decals first"):
-            build_encoder(TINY, "gz_decals", seed=0, weights=tmp_path, checkpoint=absent)
-
-
-def test_foreign_safetensors_are_refused(tmp_path):
-    path = tmp_path / "w.safetensors"
-    save_file({"w": torch.ones(1)}, path)
-    with pytest.raises(ValueError, match="not an encoder of galaxy-assets"):
-        load_encoder(path)
-
-
-# features
-
-
-def test_features_do_not_depend_on_batches_order_or_storage(tmp_path):
-    encoder = build_encoder("resnet18", "random", seed=0, weights=tmp_path).train()
-    stored = np.lib.format.open_memmap(tmp_path / "p.npy", "w+", np.uint8, (7, 32, 32, 3))
-    stored[:] = images(7)
-    at_once = embed(encoder, images(7), device=CPU, batch_size=3)
-    one_by_one = embed(encoder, stored, device=CPU, batch_size=1, indices=np.array([6, 0, 3]))
-    np.testing.assert_allclose(one_by_one, at_once[[6, 0, 3]], atol=1e-5)
-    assert at_once.dtype == np.float32
-    assert encoder.training
-    assert int(encoder.network.bn1.num_batches_tracked) == 0
-
-
-def unfolded(encoder, pixels):
-    """Features as the network computes them, without `for_inference`."""
-    with torch.inference_mode():
-        return encoder.eval()(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255).numpy()
-
-
-@pytest.mark.parametrize("backbone", ["resnet18", "tf_efficientnet_lite0", "densenet121", "test_vit"])
-def test_folded_normalisations_change_features_by_rounding_alone(tmp_path, backbone):
-    side = 160 if backbone == "test_vit" else 32  # a transformer takes one size
-    encoder = build_encoder(backbone, "random", seed=0, weights=tmp_path).train()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for _ in range(3):  # statistics other than 0 and 1
-            encoder(torch.rand(8, 3, side, side, generator=generator))
-    before = state_sha256(encoder)
-    pixels = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), np.uint8)
-    found = embed(encoder, pixels, device=CPU)
-    assert encoder.training and state_sha256(encoder) == before
-    expected = unfolded(encoder, pixels)
-    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
-    left = [m for m in for_inference(encoder, CPU, side).modules() if isinstance(m, nn.BatchNorm2d)]
-    # in a densenet half of them come before their convolution
-    assert len(left) == (62 if backbone == "densenet121" else 0)
-
-
-def test_a_convolution_whose_output_is_used_twice_keeps_its_normalisation():
-    class Twice(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.convolution, self.normalisation = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
-
-        def forward(self, images):
-            convolved = self.convolution(images)
-            return (convolved + self.normalisation(convolved)).mean((2, 3))
-
-    network = Twice()
-    network.normalisation.running_mean += 1
-    encoder = Encoder(network, backbone="twice", start="random", feature_size=4, mean=(0.5,) * 3, std=(0.2,) * 3)
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
-    np.testing.assert_allclose(embed(encoder, pixels, device=CPU), unfolded(encoder, pixels), atol=1e-5)
-
-
-def test_grey_images_are_grey_colour_images_and_bfloat16_is_close(tmp_path):
-    encoder = build_encoder("resnet18", "random", seed=0, weights=tmp_path)
-    grey = images(4, channels=1)
-    exact = embed(encoder, grey, device=CPU)
-    np.testing.assert_allclose(exact, embed(encoder, grey.repeat(3, 3), device=CPU), atol=1e-5)
-    rounded = embed(encoder, grey, device=CPU, precision="bfloat16")
-    cosine = (exact * rounded).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rounded, axis=1)
-    assert rounded.dtype == np.float32
-    assert cosine.min() > 0.999
-    assert not np.array_equal(exact, rounded)
-
-
-@pytest.mark.parametrize(("orientations", "group"), [(1, 1), (4, 4), (8, 8)])
-def test_features_over_all_orientations_do_not_depend_on_the_image_s(tmp_path, orientations, group):
-    encoder = build_encoder("test_efficientnet", "random", seed=0, weights=tmp_path)
-    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
-    turned = np.concatenate([np.rot90(side, k, (1, 2)) for side in (image, image[:, :, ::-1]) for k in range(4)])
-    features = embed(encoder, np.ascontiguousarray(turned), device=CPU, orientations=orientations)
-    same = np.abs(features - features[0]).max(1) < 1e-4
-    assert same.sum() == group
-    with torch.inference_mode():
-        one = encoder.eval()(torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255)
-    assert (orientations == 1) == np.allclose(features[0], one[0].numpy(), atol=1e-5)

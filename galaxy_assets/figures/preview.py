@@ -1,57 +1,43 @@
-"""Figures as files, and as previews small enough for an event log.
+"""Figures as previews small enough for an event log.
 
-Belongs here: encoding what is already drawn. Does not belong here: drawing.
+Belongs here: encoding what is already drawn. Does not belong here: drawing, and files (`storage.figures`).
 """
 
 import base64
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from galaxy_assets.storage.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-_DPI = 200
-_PRINT_DPI = 300
 _PREVIEW_DPI = 160
 _PREVIEW_WIDTH = 900  # pixels, at most
 _SMALLEST = 16  # pixels: a preview below this shows nothing
-
-
-def save(figure: "Figure | Image", path: Path) -> Path:
-    """Write a figure or image to `path` as PNG at 200 dots per inch, whole or not at all, and return `path`."""
-    from PIL import Image
-
-    with replacing(path) as partial:
-        if isinstance(figure, Image.Image):
-            figure.save(partial, format="PNG", dpi=(_DPI, _DPI))
-        else:
-            figure.savefig(partial, format="png", dpi=_DPI)
-    return path
-
-
-def save_for_print(figure: "Figure", path: Path) -> Path:
-    """Write a figure to `path` as PDF, whole or not at all, and return `path`.
-
-    Lines and letters are vectors, in fonts that journals take (TrueType); points and cutouts are rasters of 300 dots
-    per inch. The same figure gives the same file.
-    """
-    import matplotlib
-
-    with replacing(path) as partial, matplotlib.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(partial, format="pdf", dpi=_PRINT_DPI, metadata={"CreationDate": None})
-    return path
 
 
 def preview(figure: "Figure | Image", limit: int = 48_000) -> str:
     """A figure or image as Markdown with the picture inside, for metadata that a browser shows.
 
     Charts become a PNG of 64 colours, what holds cutouts a JPEG; either is made smaller until the whole string has
-    at most `limit` characters, because the event log keeps several copies of it. Raises ValueError where no preview
-    of at least 16 pixels a side fits.
+    at most `limit` characters, because the event log keeps several copies of it.
+
+    Parameters
+    ----------
+    figure : Figure or Image
+        Of matplotlib or Pillow.
+    limit : int
+        Characters.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Raises
+    ------
+    ValueError
+        Where no preview of at least 16 pixels a side fits.
     """
     from PIL import Image
 

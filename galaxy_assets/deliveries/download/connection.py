@@ -1,0 +1,38 @@
+"""Connections to servers: https, or http within this machine.
+
+Belongs here: opening an address, and what can go wrong with it. Does not belong here: what is done with the bytes
+(`transfer`).
+"""
+
+import http.client
+import logging
+import urllib.error
+import urllib.request
+from typing import Any
+
+from galaxy_assets.deliveries.download.offers import FetchError, is_https, is_loopback
+
+log = logging.getLogger(__name__)
+
+# what a connection may fail of; URLError and TimeoutError are OSErrors
+BROKEN = (OSError, http.client.HTTPException)
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not is_https(newurl) and not (is_loopback(newurl) and is_loopback(req.full_url)):
+            raise FetchError(f"{req.full_url}: redirects to {newurl}, which is not https; refused")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def opener() -> urllib.request.OpenerDirector:
+    """Opens addresses, and follows redirects to https alone."""
+    return urllib.request.build_opener(_SafeRedirects)
+
+
+def why(error: BaseException) -> str:
+    """The reason of a failed connection, in words."""
+    wrapped = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
+    return str(error.reason if wrapped else error)

@@ -1,0 +1,98 @@
+"""What was found in a folder of images, in words for a person.
+
+Belongs here: the table of findings, and what to know before the survey is run. Does not belong here: the measurements
+(`inspect`), which settings follow from them (`propose`).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from galaxy_assets.deliveries.onboarding.inspect import Inspection, Labels
+
+_IMAGES = {".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz", ".fz", ".tif", ".tiff", ".gif", ".bmp"}
+
+
+def table_of(found: Inspection) -> list[tuple[str, str]]:
+    """What was found, as pairs of a heading and a text."""
+
+    def spread(values: list[int]) -> str:
+        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+        return f"{middle:.0f}" if low == high else f"{middle:.0f} ({low:.0f} to {high:.0f} in nine of ten)"
+
+    def several(counts: dict[Any, int]) -> str:
+        return ", ".join(f"{n:,} {what}" for what, n in counts.items())
+
+    n = len(found.widths)
+    lowest, middle, highest = np.median(found.levels, axis=0)
+    rows = [
+        ("files", several(dict(found.suffixes.most_common(6)))),
+        ("images", f"{len(found.files):,}, of which {found.sample:,} at random were looked at (seed {found.seed})"),
+        ("deliveries", f"{len(found.deliveries)}: {', '.join(found.deliveries[:5])}"),
+        ("width, height", f"{spread(found.widths)}, {spread(found.heights)} pixels"),
+        ("bands", several(found.kinds)),
+        (
+            "levels",
+            f"{several(found.types)}; a median image from {lowest:.4g} to {highest:.4g}, half of it below {middle:.4g}",
+        ),
+        ("saturated", f"{found.saturated} of {n} images"),
+        ("constant", f"{found.framing.outcomes['blank']} of {n} images"),
+        ("unreadable", f"{len(found.unreadable)} of {found.sample:,}"),
+        *(("", f"{file}: {reason}") for file, reason in found.unreadable[:5]),
+    ]
+    if found.peaks:
+        middle, high = np.quantile(found.peaks, [0.5, 0.95])
+        rows.insert(6, ("peak over noise", f"{middle:.0f}, 95 % of the images below {high:.0f}"))
+    if (headers := found.headers) is not None:
+        planes = ", ".join(f"{planes} in {count}" for planes, count in headers.planes.items())
+        rows += [
+            ("FITS planes", f"{planes}; {several(headers.types)}; bands: {several(headers.bands)}"),
+            ("FITS unit", several(headers.units)),
+            ("FITS position", several(headers.positions)),
+            ("pixel scale", _scales(headers.scales)),
+        ]
+    return [(heading, printable(text)) for heading, text in rows]
+
+
+def printable(text: str) -> str:
+    """A line break of any kind in a file's or a class's name would end a comment, and an escape steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _scales(scales: list[float]) -> str:
+    if not scales:
+        return "not in the headers"
+    low, middle, high = np.quantile(scales, [0, 0.5, 1])
+    return f"{middle:.3g} arcsec" + ("" if high - low < 0.01 * middle else f" ({low:.3g} to {high:.3g})")
+
+
+def cautions(found: Inspection, labels: Labels | None) -> list[str]:
+    """What a person should know of the folder and the table before they run the survey."""
+    said = []
+    if len(found.widths) < 30:
+        said.append(f"Only {len(found.widths)} images were measured: shares and quantiles are weak evidence.")
+    if labels is not None and labels.missing > len(found.files):
+        said.append(
+            f"{labels.missing:,} rows of {labels.source.labels} name no image that is here: they wait for later "
+            "deliveries, or another column has the names (--id-column)."
+        )
+    images = {suffix: n for suffix, n in found.suffixes.items() if suffix in _IMAGES}
+    if len(found.files) < (total := sum(images.values())):
+        said.append(
+            f"{total - len(found.files):,} of {total:,} images have a format that {found.source.reader} does not read "
+            f"(there are {', '.join(f'{n:,} {suffix}' for suffix, n in images.items())}): convert them, or make them a "
+            "survey of their own."
+        )
+    if len(found.unreadable) > 0.2 * found.sample:
+        said.append(f"{len(found.unreadable) / found.sample:.0%} of the images looked at cannot be read, see above.")
+    if found.peaks and "float32" in found.types and np.median(found.peaks) > 2 * 255:
+        said.append(
+            "Cutouts have 256 linear levels from their lowest to their highest value, and the noise of most images is "
+            "less than half a level: faint structure is lost. Deliver stretched images (arcsinh) to keep it."
+        )
+    if len(found.deliveries) > 50:
+        said.append(
+            f"{len(found.deliveries)} sub-folders are as many deliveries, each with its own runs; join them where "
+            "they were not delivered one by one."
+        )
+    return said

@@ -1,0 +1,118 @@
+"""The central source of an image, cut out and resized (Mohale & Lochner 2023, section 2.1).
+
+Belongs here: one image in, one cutout out: what becomes of an image, and `cut`, which asks the cutter that the survey
+names. Does not belong here: the cutters and their parts (`cutters`, `noise`, `source`, `rendering`), reading image
+files (`deliveries.readers`), storing pixels (`storage.pixels`), judging whether a cutout is an artefact (`artefacts`).
+
+The paper starts from Astronomaly's sigma clipping and adds a box that was not published. Where that function differs
+from what is meant, it is followed only if `contour: astronomaly` asks for it (`source`). One thing is never done: its
+later versions turn infinities into the largest float, which makes the noise infinite.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from galaxy_assets import plugins
+from galaxy_assets.settings.cutouts import CutoutSettings
+
+if TYPE_CHECKING:
+    from galaxy_assets.plugins.protocols import Cutter
+
+OUTCOMES: dict[str, str] = {
+    "cropped": "the enlarged box around the source",
+    "fallback_no_contour": "original image: no contour above the threshold holds the centre",
+    "fallback_edge": "original image: the enlarged box covers the whole frame",
+    "whole": "original image, as the survey asks (method `whole`)",
+    "central": "box of fixed side at the centre, as the survey asks (method `central`)",
+    "blank": "no cutout: every channel of the image is constant",
+    "unreadable": "no cutout: the file cannot be decoded",
+    "too_small": "no cutout: the image is smaller than the catalogue admits",
+    "too_large": "no cutout: the image is larger than the catalogue admits",
+    "duplicate_id": "no cutout: another image carries this id",
+}
+"""What can become of an image. `cut` gives the first six; the others are found while reading the catalogue. A cutter of
+another package may give words of its own, which begin with its name."""
+
+WITHOUT_PIXELS = frozenset(name for name, meaning in OUTCOMES.items() if meaning.startswith("no cutout"))
+"""Outcomes of which nothing can be shown."""
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One image after `cut`.
+
+    pixels : uint8 (size, size, 3), or (size, size, 1) with `settings.grey`; None where the outcome is
+        one of WITHOUT_PIXELS.
+    outcome : one of `OUTCOMES`, or a word that begins with the name of another package's cutter.
+    box : (x0, y0, x1, y1) of what the pixels show, half-open, in pixels of the original; None where pixels is None.
+    angle : degrees by which that box was turned about its centre, from x to y; 0 unless `settings.align`.
+    noise_std, threshold : in units of the image; NaN where no source was looked for.
+    contour_area : area inside the source's contour, in square pixels of the original; NaN where there is none.
+    """
+
+    pixels: np.ndarray | None
+    outcome: str
+    box: tuple[int, int, int, int] | None
+    noise_std: float = math.nan
+    threshold: float = math.nan
+    contour_area: float = math.nan
+    angle: float = 0.0
+
+
+def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
+    """Cut an image as its survey asks (paper 2.1): the cutter that `settings.method` names finds the box.
+
+    Parameters
+    ----------
+    image : np.ndarray
+        (H, W), (H, W, 1) or (H, W, 3), RGB order. uint8 is kept as it is; any other type is measured as float64, with
+        values that are not finite taken as 0, and stretched to 8 bits once the box is known.
+    settings : CutoutSettings
+        The survey's choices.
+
+    Returns
+    -------
+    Cutout
+        `blank` where every channel is constant, which no cutter is asked about; else what the cutter says.
+
+    Raises
+    ------
+    ValueError
+        Another shape, an empty image, or what the cutter refuses.
+    plugins.PluginError
+        Where the cutter cannot be loaded, or what it gives is no cutout of these settings.
+    """
+    if image.ndim == 2:
+        image = image[..., np.newaxis]
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
+        raise ValueError(f"an image is (H, W), (H, W, 1) or (H, W, 3), not {image.shape}")
+    if image.dtype != np.uint8 and not np.isfinite(image).all():
+        image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
+    if all((row == image[0, 0]).all() for row in image):  # a real image is settled by its first row
+        return Cutout(None, "blank", None)
+    made = _cutter(settings.method)(image, settings)
+    if wrong := _wrong(made, settings):
+        raise plugins.PluginError(f"cutters plug-in {settings.method!r} gives {wrong}; mend or uninstall its package")
+    return made
+
+
+@functools.cache  # asked for every image
+def _cutter(method: str) -> "Cutter":
+    return plugins.load("cutters", method)
+
+
+def _wrong(made: Cutout, settings: CutoutSettings) -> str | None:
+    """What is wrong with a cutter's answer, which would spoil the pixel store without a word; None if nothing."""
+    if made.outcome not in OUTCOMES and not made.outcome.startswith(settings.method):
+        return f"the outcome {made.outcome!r}, which is none of {', '.join(OUTCOMES)} and does not begin with its name"
+    if made.outcome in WITHOUT_PIXELS:
+        return None if made.pixels is None else f"pixels with the outcome {made.outcome!r}"
+    shape = settings.size, settings.size, 1 if settings.grey else 3
+    if made.pixels is None or made.pixels.shape != shape or made.pixels.dtype != np.uint8:
+        found = "no pixels" if made.pixels is None else f"pixels {made.pixels.dtype} {made.pixels.shape}"
+        return f"{found} where uint8 {shape} is expected"
+    return None

@@ -1,0 +1,78 @@
+"""The sky of an image and its noise, by sigma clipping (Mohale & Lochner 2023, section 2.1).
+
+Belongs here: statistics of an image's values. Does not belong here: what lies above them (`source`, `cutters`).
+"""
+
+import math
+
+import numpy as np
+
+
+def sigma_clipped_noise(values: np.ndarray, sigma: float, maxiters: int = 5) -> tuple[float, float, float]:
+    """Mean, median and standard deviation after clipping at `sigma` standard deviations about the median.
+
+    Parameters
+    ----------
+    values : uint8 or float array of any shape; values that are not finite are left out.
+    sigma : clipping limit, in standard deviations.
+    maxiters : largest number of clipping rounds, at least 1.
+
+    Returns
+    -------
+    (mean, median, std), each NaN where nothing survives.
+
+    Equal to `astropy.stats.sigma_clipped_stats`. What survives is always a contiguous range of the sorted values: 8-bit
+    values are therefore clipped as a histogram, in exact integer sums, and others are sorted once.
+    """
+    if values.dtype == np.uint8:
+        return _clip_histogram(_histogram(values), sigma, maxiters)
+    ordered = np.sort(values, axis=None)  # what is not finite comes first, or last
+    ordered = ordered[ordered.searchsorted(-np.inf, side="right") : ordered.searchsorted(np.inf)].astype(np.float64)
+    for _ in range(maxiters):
+        if not ordered.size:
+            break
+        median, reach = _middle(ordered), sigma * ordered.std()
+        survivors = ordered[ordered.searchsorted(median - reach) : ordered.searchsorted(median + reach, side="right")]
+        if survivors.size == ordered.size:
+            break
+        ordered = survivors
+    if not ordered.size:
+        return math.nan, math.nan, math.nan
+    return float(ordered.mean()), _middle(ordered), float(ordered.std())
+
+
+def _middle(ordered: np.ndarray) -> float:
+    return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
+
+
+def _histogram(values: np.ndarray) -> np.ndarray:
+    """How often each of 0..255 occurs among uint8 values, (256,) int64."""
+    import cv2
+
+    counts = np.zeros(256, np.int64)
+    flat = np.ascontiguousarray(values).reshape(1, -1)
+    step = 1 << 24  # OpenCV counts in float32
+    for begin in range(0, flat.size, step):
+        counts += cv2.calcHist([flat[:, begin : begin + step]], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return counts
+
+
+def _clip_histogram(counts: np.ndarray, sigma: float, maxiters: int) -> tuple[float, float, float]:
+    """`sigma_clipped_noise` of the values 0..255 that occur `counts` times."""
+    levels = np.arange(256)
+    below = np.zeros((3, 257), dtype=np.int64)  # sums of 1, v and v^2 over all values below a level
+    np.cumsum([counts, counts * levels, counts * levels**2], axis=1, out=below[:, 1:])
+    first, last = 0, 256
+    while True:
+        n, total, squares = (int(s) for s in below[:, last] - below[:, first])
+        if n == 0:
+            return math.nan, math.nan, math.nan
+        ranks = below[0, first] + np.array([(n - 1) // 2, n // 2])
+        median = float((below[0].searchsorted(ranks, side="right") - 1).sum()) / 2
+        # in integers: the difference of float squares loses the variance of a nearly constant image
+        std = math.sqrt(n * squares - total * total) / n
+        narrowed = max(first, math.ceil(median - sigma * std)), min(last, math.floor(median + sigma * std) + 1)
+        if maxiters == 0 or narrowed == (first, last):
+            return total / n, median, std
+        first, last = narrowed[0], max(narrowed)
+        maxiters -= 1

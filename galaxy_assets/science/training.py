@@ -1,0 +1,247 @@
+"""What every trainer does around its steps: the order of the images, their views, and resuming after a whole epoch.
+
+Belongs here: the loop over epochs and what it keeps and reports. Does not belong here: the learner, its loss and its
+step (`byol`, `byol_pytorch`), drawing the views (`augmentation`), files (`storage.checkpoints`).
+"""
+
+import hashlib
+import json
+import logging
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from galaxy_assets.science.augmentation import augment
+from galaxy_assets.science.distributed import Share
+from galaxy_assets.science.encoders.network import Encoder, Images
+from galaxy_assets.settings.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch measured: mean loss per image (0 to 8), learning rate, wall seconds, images per second, and the
+    peak memory so far in GB (1e9 bytes) of the GPU, or of this process where there is none."""
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+    memory_gb: float
+
+    asdict = asdict
+
+
+OnEpoch = Callable[[EpochResult, Encoder], None]
+
+
+class TrainingState(Protocol):
+    """Where a training keeps what it resumes from. `str` of it names it in messages; it can be pickled."""
+
+    def read(self) -> dict[str, Any] | None:
+        """What was written last, tensors on the CPU; None where nothing was.
+
+        Raises
+        ------
+        ValueError
+            Where what is there cannot be read.
+        """
+        ...
+
+    def write(self, saved: dict[str, Any]) -> None:
+        """Replace what was written, whole or not at all. `saved` holds tensors, numbers, text, lists and dicts."""
+        ...
+
+
+def check_batch(indices: np.ndarray, recipe: Recipe) -> None:
+    """Raise ValueError where the recipe's batch is larger than the training set."""
+    if len(indices) < recipe.batch_size:
+        raise ValueError(
+            f"batch_size {recipe.batch_size} is larger than the training set of {len(indices)} images; lower it"
+        )
+
+
+def adam(learner: nn.Module, recipe: Recipe) -> torch.optim.Adam:
+    """The paper's optimiser (Table 1), over the online network."""
+    online = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    return torch.optim.Adam(online, lr=recipe.learning_rate, fused=True)
+
+
+def identity(encoder: Encoder, indices: np.ndarray, recipe: Recipe, freeze: bool) -> dict[str, Any]:
+    """What a training is, as JSON values: the state of another one is not resumed from."""
+    return {
+        "recipe": recipe.deciding(),
+        "freeze": freeze,
+        "backbone": encoder.backbone,
+        "start": encoder.start,
+        "indices": hashlib.sha256(indices.tobytes()).hexdigest(),
+    }
+
+
+@dataclass(frozen=True)
+class ResumableTraining:
+    """A learner in one of the processes that train it.
+
+    Parameters
+    ----------
+    learner : nn.Module
+        What `state` keeps beside the optimiser; `train()` puts it into training mode.
+    encoder : Encoder
+        The part of the learner that is trained for its features.
+    optimiser : torch.optim.Optimizer
+    recipe : Recipe
+        Epochs, batch, views and seed.
+    state : TrainingState
+    identity : dict
+        See `identity`.
+    device : torch.device
+    share : Share
+        This process's part of every batch.
+    """
+
+    learner: nn.Module
+    encoder: Encoder
+    optimiser: torch.optim.Optimizer
+    recipe: Recipe
+    state: TrainingState
+    identity: dict[str, Any]
+    device: torch.device
+    share: Share = Share()
+
+    def resume(self) -> int:
+        """Load the state, if there is one.
+
+        Returns
+        -------
+        int
+            Its epoch, else 0.
+
+        Raises
+        ------
+        ValueError
+            Where the state is damaged or that of another training, with the remedy.
+        """
+        saved = self.state.read()
+        if saved is None:
+            return 0
+        remedy = f"delete {self.state} to train from the start"
+        try:
+            found = json.loads(saved["identity"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{self.state} is not a whole training state ({error}); {remedy}") from error
+        if differs := [name for name in self.identity if found.get(name) != self.identity[name]]:
+            raise ValueError(
+                f"{self.state} is the state of another training (it differs in {', '.join(differs)}); {remedy}"
+            )
+        self.learner.load_state_dict(saved["learner"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        log.info("resuming after epoch %d from %s", saved["epoch"], self.state)
+        return saved["epoch"]
+
+    def run(
+        self,
+        done: int,
+        pixels: Images,
+        indices: np.ndarray,
+        step: Callable[[Tensor, Tensor], Tensor],
+        on_epoch: OnEpoch | None,
+    ) -> None:
+        """Train from the epoch after `done` to the recipe's last.
+
+        Parameters
+        ----------
+        done : int
+            Epochs already trained.
+        pixels : Images
+            uint8 (N, H, H, C).
+        indices : np.ndarray
+            Rows of `pixels` to train on, int64.
+        step : callable
+            One training step on two views (B, C, H, H) of this process's images; returns its loss, detached.
+        on_epoch : callable or None
+            Called after every epoch, before it enters the state; None in the processes that only compute.
+
+        Raises
+        ------
+        FloatingPointError
+            Where the loss is not finite.
+        """
+        for epoch in range(done + 1, self.recipe.epochs + 1):
+            result = self._epoch(epoch, pixels, indices, step)
+            if on_epoch is None:
+                continue
+            left = (self.recipe.epochs - epoch) * result.seconds
+            speed = result.images_per_second
+            log.info(
+                "epoch %d of %d: loss %.4f, %.0f images/s, %.0f s left",
+                *(epoch, self.recipe.epochs, result.loss, speed, left),
+            )
+            on_epoch(result, self.encoder)
+            self.state.write(
+                {
+                    "identity": json.dumps(self.identity),
+                    "epoch": epoch,
+                    "learner": self.learner.state_dict(),
+                    "optimiser": self.optimiser.state_dict(),
+                }
+            )
+
+    def _epoch(
+        self, epoch: int, pixels: Images, indices: np.ndarray, step: Callable[[Tensor, Tensor], Tensor]
+    ) -> EpochResult:
+        """One epoch. Its order and views follow from the recipe's seed and its number alone."""
+        recipe, steps = self.recipe, len(indices) // self.recipe.batch_size
+        generator = torch.Generator()
+        generator.manual_seed(int(np.random.SeedSequence((recipe.seed, epoch)).generate_state(1)[0]))
+        order = indices[torch.randperm(len(indices), generator=generator).numpy()]
+        self.learner.train()
+        total = torch.zeros((), device=self.device)
+        began = reported = time.monotonic()
+        for i in range(steps):
+            batch = torch.from_numpy(pixels[order[i * recipe.batch_size : (i + 1) * recipe.batch_size]])
+            total += step(*self._views(batch, generator))
+            now = time.monotonic()
+            if now - reported > _PROGRESS_SECONDS and i < steps - 1:
+                reported = now
+                _check_finite(float(total), epoch)
+                speed = (i + 1) * recipe.batch_size / (now - began)
+                left = ((recipe.epochs - epoch + 1) * steps - i - 1) * recipe.batch_size / speed
+                log.info("epoch %d, step %d of %d: %.0f images/s, %.0f s left in all", epoch, i + 1, steps, speed, left)
+        loss = float(self.share.mean(total)) / steps
+        _check_finite(loss, epoch)
+        seconds = time.monotonic() - began
+        speed = steps * recipe.batch_size / seconds
+        return EpochResult(epoch, loss, recipe.learning_rate, seconds, speed, _memory(self.device))
+
+    def _views(self, batch: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """This process's part of two random views of a batch, uint8 (B, H, H, C).
+
+        Every process draws the views of the whole batch: the draws do not depend on how it is shared.
+        """
+        recipe, images = self.recipe, batch.to(self.device).permute(0, 3, 1, 2)
+        views = [self.share.of(augment(images, recipe, generator, recipe.image_size)) for _ in range(2)]
+        return [view.contiguous(memory_format=torch.channels_last) for view in views]
+
+
+def _memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def _check_finite(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"loss of epoch {epoch} is {loss}; lower learning_rate or check the pixels for NaN")

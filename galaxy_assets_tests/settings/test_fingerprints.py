@@ -1,0 +1,32 @@
+"""Fingerprints of the shipped surveys: a lake that was made with them stays up to date when settings are added."""
+
+from pathlib import Path
+
+import pytest
+
+from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.source import Source
+
+# source, cutout, recipe, survey, as of the release before plug-ins
+SHIPPED = {
+    "demo_optical": ("74171075ede2", "8d937ab4c077", "ff1ad5337184", "e1ac0fe3dab7"),
+    "demo_radio": ("8a07d4e1cde0", "7b38c3591ca7", "ce0273b17225", "00436a1ca100"),
+    "gz_decals": ("90a623aa12ee", "8d937ab4c077", "f04529c7c4c2", "67e6f56d16f3"),
+    "mirabest": ("c8974f0392a9", "3f968cd69e12", "cf0e635d6ff7", "256f5e8335d9"),
+    "sdss_gz1": ("b8c830885e59", "37b233c56d0f", "a83cc7c1b07a", "53554d6a498a"),
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_fingerprints_of_a_shipped_survey_stay(name):
+    survey = survey_files(Path("/nonexistent")).named(name)
+    parts = survey.source, survey.cutout, survey.recipe, survey
+    assert tuple(part.fingerprint() for part in parts) == SHIPPED[name]
+
+
+def test_options_enter_the_fingerprint_once_they_are_given():
+    source = Source(reader="image_folder", path="x")
+    assert "options" not in source.deciding() and "options" not in CutoutSettings().deciding()
+    given = source.model_copy(update={"options": {"a": 1}})
+    assert given.deciding()["options"] == {"a": 1} and given.fingerprint() != source.fingerprint()
