@@ -79,6 +79,9 @@ def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]
     typer.echo(f"  tables      {len(tables) - len(outdated)} of {len(tables)} are up to date")
     for key, partition, why in outdated[:_SHOWN]:
         typer.echo(f"      {'/'.join([key.path[-1], *partition])}: {why}")
+    stopped = {reason: None for key, partition, _ in outdated if (reason := rule.stopped(key, partition))}
+    for reason in stopped:
+        typer.echo(f"  blocked     {reason}")
     if len(outdated) > _SHOWN:
         typer.echo(f"      and {len(outdated) - _SHOWN} more; `galaxy-assets run {survey.name}` makes them")
 

@@ -73,6 +73,10 @@ TRAINED_ON = {"pinned": "retrain"}
 IN_TURN = {"in_turn": True}
 """Of an input that the function can read file by file: it is given `TablesInTurn`."""
 
+SHOWN = {"shown": True}
+"""Of an input that is only looked at: a blocking check of it stops nothing here, since a person should see what is
+wrong."""
+
 IF_THERE = {"allow_missing": True}
 """Of an input of which partitions that were never made are left out."""
 

@@ -104,3 +104,11 @@ def provenance(kind: Kind, name: str) -> str | None:
     plugins = registered(kind).get(name, ())
     others = sorted(f"{p.distribution}=={p.version}" for p in plugins if p.distribution != OURS)
     return " ".join(others) or None
+
+
+def packages(kind: Kind, *names: str) -> list[str]:
+    """Distribution and version behind each name that another package registered; nothing for our own.
+
+    For the settings that decide an asset's content, where they are not a settings model that holds the name.
+    """
+    return [package for name in names if (package := provenance(kind, name))]

@@ -12,6 +12,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, picture, survey_asset
@@ -54,11 +55,12 @@ def _one(reader: Reader, row: dict, settings: CutoutSettings) -> tuple[Cutout | 
     return made, made.outcome, None
 
 
-def pixels_fingerprint(catalogue: pa.Table, settings: CutoutSettings) -> str:
+def pixels_fingerprint(catalogue: pa.Table, settings: CutoutSettings, reader: str) -> str:
     """What decides a batch's pixels: the files' content and the settings. Labels do not, so a corrected label cuts and
     trains nothing anew."""
     files = catalogue.select(["galaxy_id", "file", "sha256", "problem"])
-    return hashlib.sha256(f"{_VERSION} {settings.fingerprint()} {digest(files)}".encode()).hexdigest()[:16]
+    decided_by = " ".join([_VERSION, settings.fingerprint(), digest(files), *plugins.packages("readers", reader)])
+    return hashlib.sha256(decided_by.encode()).hexdigest()[:16]
 
 
 def cut_chunk(
@@ -89,7 +91,8 @@ def cut_chunk(
     paper="2.1",
     by="batch",
     reads=["catalogue"],
-    settings=lambda survey: [survey.cutout],
+    # a reader decodes the pixels
+    settings=lambda survey: [survey.cutout, *plugins.packages("readers", survey.source.reader)],
     version=_VERSION,
     kinds=("opencv", "parquet"),
     retry=True,
@@ -102,7 +105,7 @@ def cutouts(context: SurveyContext, catalogue: pa.Table) -> Result:
     chunk."""
     settings, rows = context.survey.cutout, catalogue.to_pylist()
     reader = open_reader(context.survey.source, context.layout.raw)
-    fingerprint = pixels_fingerprint(catalogue, settings)
+    fingerprint = pixels_fingerprint(catalogue, settings, context.survey.source.reader)
     table = context.pixels.fill(
         context.batch,
         n=len(rows),

@@ -33,7 +33,7 @@ ORACLE = "volunteer_oracle"
 
 def _package(survey: Survey) -> list[str]:
     """The package of a learner that is not ours, for assets of which not all of `anomaly` decides the content."""
-    return [package] if (package := plugins.provenance("learners", survey.anomaly.learner)) else []
+    return plugins.packages("learners", survey.anomaly.learner)
 
 
 def oracle_scores(

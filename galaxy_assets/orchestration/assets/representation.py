@@ -76,7 +76,11 @@ _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's secon
     by="init",
     reads={"cutouts": EVERY_BATCH | TRAINED_ON, "clean_galaxies": EVERY_BATCH | TRAINED_ON},
     files=[WEIGHTS, OTHER_CHECKPOINTS],
-    settings=lambda survey: [survey.recipe, survey.rgz_checkpoint or ""],
+    settings=lambda survey: [
+        survey.recipe,
+        survey.rgz_checkpoint or "",
+        *plugins.packages("start_weights", *survey.start_weights),
+    ],
     version="3",
     kinds=("safetensors", "parquet"),
     gpu=True,

@@ -109,7 +109,7 @@ class Outdated:
     def stopped(self, asset: dg.AssetKey, partition: Partition) -> str | None:
         """Why the partition is not to be made: the words of a blocking check of something that it reads; else None."""
         for read in reads(self.graph, asset):
-            if read.how.get("allow_missing"):
+            if read.how.get("allow_missing") or read.how.get("shown"):
                 continue
             for part in self.read_partitions(read, asset, partition):
                 if why := self._stopped_by(read.asset, part):

@@ -15,6 +15,7 @@ import pyarrow as pa
 from galaxy_assets.orchestration.declaration import (
     IF_THERE,
     MAIN_START,
+    SHOWN,
     Result,
     SurveyAsset,
     SurveyContext,
@@ -126,7 +127,7 @@ def figure_asset(figure: PaperFigure) -> SurveyAsset:
 
     Its table has the figure's columns, and no row where the figure is not applicable.
     """
-    how = {"whole": {}, "main": MAIN_START, "starts": IF_THERE}
+    how = {"whole": SHOWN, "main": MAIN_START | SHOWN, "starts": IF_THERE}
 
     def asset(context: SurveyContext, **tables: pa.Table) -> Result:
         view = View(context, tables.pop("cutouts", None))
