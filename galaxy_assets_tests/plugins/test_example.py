@@ -30,7 +30,7 @@ for path in sorted((root / "surveys").glob("*.yaml")):
         survey = read_survey(path)
         reader = open_reader(survey.source, root / "raw")
         catalogue = reader.catalogue(reader.batches()[0])
-        made = pixels_fingerprint(catalogue, survey.cutout)
+        made = pixels_fingerprint(catalogue, survey)
         pixels, ledger = cut_chunk(reader, catalogue.to_pylist(), survey.cutout, made)
         said[path.stem] = {
             "ids": catalogue["galaxy_id"].to_pylist(),

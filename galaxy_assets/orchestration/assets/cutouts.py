@@ -19,6 +19,7 @@ from galaxy_assets.orchestration.declaration import Result, SurveyContext, pictu
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.cutouts import Cutout, cut
 from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.tables import digest
 
 if TYPE_CHECKING:
@@ -55,11 +56,16 @@ def _one(reader: Reader, row: dict, settings: CutoutSettings) -> tuple[Cutout | 
     return made, made.outcome, None
 
 
-def pixels_fingerprint(catalogue: pa.Table, settings: CutoutSettings, reader: str) -> str:
+def _reader_package(survey: Survey) -> list[str]:
+    """The package of a reader that is not ours: it decodes the pixels."""
+    return plugins.packages("readers", survey.source.reader)
+
+
+def pixels_fingerprint(catalogue: pa.Table, survey: Survey) -> str:
     """What decides a batch's pixels: the files' content and the settings. Labels do not, so a corrected label cuts and
     trains nothing anew."""
     files = catalogue.select(["galaxy_id", "file", "sha256", "problem"])
-    decided_by = " ".join([_VERSION, settings.fingerprint(), digest(files), *plugins.packages("readers", reader)])
+    decided_by = " ".join([_VERSION, survey.cutout.fingerprint(), digest(files), *_reader_package(survey)])
     return hashlib.sha256(decided_by.encode()).hexdigest()[:16]
 
 
@@ -91,8 +97,7 @@ def cut_chunk(
     paper="2.1",
     by="batch",
     reads=["catalogue"],
-    # a reader decodes the pixels
-    settings=lambda survey: [survey.cutout, *plugins.packages("readers", survey.source.reader)],
+    settings=lambda survey: [survey.cutout, *_reader_package(survey)],
     version=_VERSION,
     kinds=("opencv", "parquet"),
     retry=True,
@@ -105,7 +110,7 @@ def cutouts(context: SurveyContext, catalogue: pa.Table) -> Result:
     chunk."""
     settings, rows = context.survey.cutout, catalogue.to_pylist()
     reader = open_reader(context.survey.source, context.layout.raw)
-    fingerprint = pixels_fingerprint(catalogue, settings, context.survey.source.reader)
+    fingerprint = pixels_fingerprint(catalogue, context.survey)
     table = context.pixels.fill(
         context.batch,
         n=len(rows),
