@@ -81,7 +81,7 @@ def publish(layout: Layout) -> list[str]:
 def _files(survey: Path, name: str) -> list[Path]:
     """The Parquet files of a table, one or one per partition."""
     whole = survey / f"{name}.parquet"
-    return [whole] if whole.exists() else list((survey / name).rglob("[!.]*.parquet"))
+    return list((survey / name).rglob("[!.]*.parquet")) or [path for path in [whole] if path.exists()]
 
 
 def _comment(connection: "duckdb.DuckDBPyConnection", view: str, files: list[Path]) -> None:

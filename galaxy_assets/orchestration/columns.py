@@ -30,7 +30,7 @@ SHARED: Mapping[str, str] = {
 """What columns of these names hold where they hold this: a declaration takes them with `shared`."""
 
 
-def shared(*names: str) -> dict[str, str | tuple[str, str]]:
+def shared(*names: str) -> dict[str, str]:
     """What SHARED says of these columns."""
     return {name: SHARED[name] for name in names}
 

@@ -18,7 +18,7 @@ from galaxy_assets.storage.label_events import EVENTS, LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import digest, read_table, said_of, write_table
 
-DECLARED = {asset.name: asset.columns for asset in ASSETS}
+DECLARED = {asset.name: asset.columns for asset in ASSETS.values()}
 DESCRIBED = {"x": ("how far it is", "pix"), "*_fraction": "a share, 0 to 1"}
 
 

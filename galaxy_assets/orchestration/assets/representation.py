@@ -83,7 +83,7 @@ _CHECKPOINTS = shared("init") | {
     "stability": "share of a galaxy's ten nearest neighbours that another view of it keeps, 0 to 1",
     "seconds": ("wall-clock time of the epoch; null at epoch 0", "s"),
     "images_per_second": ("speed of the training; null at epoch 0", "1 / s"),
-    "memory_gb": ("most memory in use up to then; null at epoch 0", "GB"),
+    "memory_gb": ("most memory in use up to then; null at epoch 0", "Gbyte"),
     "chosen": "whether these are the weights that are used",
     "reason": "why the epoch was chosen; null for the others",
     "recipe": "fingerprint of what decides the weights: code, recipe, start weights and galaxies, 12 hex digits",
