@@ -1,6 +1,7 @@
 """What is said of the columns of tables: every column of the small world, where it is found, and that it changes
 nothing that is compared."""
 
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -56,6 +57,17 @@ def test_units_are_where_pyarrow_finds_them(world):
     assert schema.field("box_x0").metadata[b"unit"] == b"pix"
     assert schema.field("box_x0").metadata[b"description"].startswith(b"left edge of the box")
     assert b"unit" not in schema.field("outcome").metadata
+
+
+def test_astropy_takes_units_as_the_documentation_says(world):
+    page = (Path(__file__).parents[2] / "docs/lineage.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for name, column, unit in [("cutouts/first", "contour_area", "pix2"), ("catalogue/first", "ra", "deg")]:
+        path, space = Layout(world.root).lake / "tiny" / f"{name}.parquet", {}
+        exec(block.replace("data/lake/demo_optical/anomaly_ranking.parquet", str(path)), space)
+        sky = space["sky"]
+        assert str(sky[column].unit) == unit and sky["galaxy_id"].unit is None
+        assert sky[column].description == said_of(pq.read_schema(path).field(column))[0]
 
 
 def test_a_column_is_described_by_its_name_before_any_pattern():
