@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import said_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,7 +51,8 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
     """Rebuild the read model beside the live file and swap it in by rename; returns the views' names.
 
     Beside its views a survey has the table macro `similar_to(examples, neighbours := 8, start_weights := <the main>)`:
-    the columns of `similar_galaxies` for a list of galaxy ids, see docs/similarity.md.
+    the columns of `similar_galaxies` for a list of galaxy ids, see docs/similarity.md. What a column holds, and its
+    unit, is its comment, as far as the newest file of its table says it.
 
     Parameters
     ----------
@@ -73,11 +75,12 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
             assets = {p.stem: p for p in survey.glob("[!.]*.parquet")}
             assets |= {p.name: p / "**" / "[!.]*.parquet" for p in survey.glob("[!.]*") if p.is_dir()}
             for name, files in sorted(assets.items()):
-                if name in _NOT_TABLES or (files.suffix != ".parquet") or not _any_file(survey, name):
+                if name in _NOT_TABLES or (files.suffix != ".parquet") or not (there := _files(survey, name)):
                     continue
                 view = f"{_quoted(survey.name)}.{_quoted(name)}"
                 source = f"read_parquet({_quoted(str(files), chr(39))}, union_by_name=true, hive_partitioning=false)"
                 connection.execute(f"create view {view} as select * from {source}")
+                _comment(connection, view, there)
                 views.append(f"{survey.name}.{name}")
                 if name == "pca_features" and survey.name in surveys:
                     main = _quoted(surveys[survey.name].main_start_weights, "'")
@@ -86,8 +89,22 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
     return views
 
 
-def _any_file(survey: Path, name: str) -> bool:
-    return (survey / f"{name}.parquet").exists() or any((survey / name).rglob("[!.]*.parquet"))
+def _files(survey: Path, name: str) -> list[Path]:
+    """The Parquet files of a table, one or one per partition."""
+    whole = survey / f"{name}.parquet"
+    return list((survey / name).rglob("[!.]*.parquet")) or [path for path in [whole] if path.exists()]
+
+
+def _comment(connection: "duckdb.DuckDBPyConnection", view: str, files: list[Path]) -> None:
+    """Say in the comments of a view's columns what the newest of its files says of them; older ones may say nothing."""
+    import pyarrow.parquet as pq
+
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+    for field in pq.read_schema(newest):
+        description, unit = said_of(field)
+        if description:
+            text = f"{description} [{unit}]" if unit else description
+            connection.execute(f"comment on column {view}.{_quoted(field.name)} is {_quoted(text, chr(39))}")
 
 
 def connect(root: Path | str | None = None) -> "duckdb.DuckDBPyConnection":

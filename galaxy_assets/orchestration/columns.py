@@ -11,33 +11,45 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from galaxy_assets.storage.tables import with_schema
+from galaxy_assets.storage.tables import said_of, with_said, with_schema
 
 Described = Mapping[str, str | tuple[str, str]]
 """Column -> what it holds, or (what it holds, unit as astropy writes it). A name may be a pattern: `*_fraction`."""
 
-SHARED: Described = {
+SHARED: Mapping[str, str] = {
     "galaxy_id": "id of the galaxy: the name of its image without suffix",
     "batch": "delivery that the image came with",
     "init": "start weights: random, imagenet, rgz or the survey whose checkpoint training began from",
+    "x": "first coordinate on the UMAP of the representation, in arbitrary units: for looking only",
+    "y": "second coordinate on the UMAP of the representation, in arbitrary units: for looking only",
+    "features_key": "digest of the features, by which what the map was fitted to keeps its place",
+    "cluster": "number of the cluster, from 0 by falling weight in the mixture; a refit numbers them anew",
+    "probability": "probability that the galaxy belongs to its cluster, 0 to 1",
+    "evaluation_class": "class in the evaluation subset, as the survey's YAML names it",
 }
+"""What columns of these names hold where they hold this: a declaration takes them with `shared`."""
+
+
+def shared(*names: str) -> dict[str, str]:
+    """What SHARED says of these columns."""
+    return {name: SHARED[name] for name in names}
+
+
+def of_schema(schema: pa.Schema) -> Described:
+    """What a schema says of its columns."""
+    return {column.name: said_of(column) for column in schema}
 
 
 def of_column(columns: Described, name: str) -> tuple[str, str]:
     """What a column holds and its unit, both empty where nothing is said of it."""
-    everything = {**SHARED, **columns}
-    pattern = name if name in everything else next((p for p in columns if fnmatchcase(name, p)), None)
-    said = everything[pattern] if pattern is not None else ""
+    pattern = name if name in columns else next((p for p in columns if fnmatchcase(name, p)), None)
+    said = columns[pattern] if pattern is not None else ""
     return said if isinstance(said, tuple) else (said, "")
 
 
 def described(table: pa.Table, columns: Described) -> pa.Table:
     """The table with `description` and `unit` in the metadata of its fields; its values and digest stay."""
-    fields = []
-    for column in table.schema:
-        description, unit = of_column(columns, column.name)
-        told = {"description": description, "unit": unit}
-        fields.append(column.with_metadata({name: text for name, text in told.items() if text} or None))
+    fields = [with_said(column, *of_column(columns, column.name)) for column in table.schema]
     return with_schema(table, pa.schema(fields, metadata=table.schema.metadata))
 
 

@@ -24,25 +24,25 @@ import pyarrow as pa
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version
-from galaxy_assets.storage.tables import write_table
+from galaxy_assets.storage.tables import column, write_table
 
 EVENTS = pa.schema(
     [
-        ("event", pa.string()),
-        ("time", pa.timestamp("us", "UTC")),
-        ("recorded", pa.timestamp("us", "UTC")),
-        ("who", pa.string()),
-        ("kind", pa.string()),
-        ("galaxy_id", pa.string()),
-        ("score", pa.int8()),
-        ("label", pa.string()),
-        ("note", pa.string()),
-        ("ranking_seen", pa.string()),
-        ("model_seen", pa.string()),
-        ("undoes", pa.string()),
-        ("source", pa.string()),
-        ("round", pa.int32()),
-        ("acquisition", pa.float64()),
+        column("event", pa.string(), "id of the event; none is given twice"),
+        column("time", pa.timestamp("us", "UTC"), "when it was said"),
+        column("recorded", pa.timestamp("us", "UTC"), "when it was taken down: later than `time` for imported labels"),
+        column("who", pa.string(), "the person who said it, or volunteer_oracle, the simulated one"),
+        column("kind", pa.string(), "score, class or undo: what the event says"),
+        column("galaxy_id", pa.string(), "id of the galaxy of which it was said"),
+        column("score", pa.int8(), "how interesting the galaxy is, 0 to 5; null unless the kind is score"),
+        column("label", pa.string(), "class of the galaxy; null unless the kind is class"),
+        column("note", pa.string(), "remark of the person; null where there is none"),
+        column("ranking_seen", pa.string(), "data version of the anomaly_ranking looked at; null where there was none"),
+        column("model_seen", pa.string(), "data version of the pca_model (the oracle: pca_features) in use; or null"),
+        column("undoes", pa.string(), "id of the event that is taken back; null unless the kind is undo"),
+        column("source", pa.string(), "how it came: cli, csv, astronomaly, zooniverse, explorer or oracle"),
+        column("round", pa.int32(), "of the oracle: query in which the galaxy was shown, 0 the seeds; null for people"),
+        column("acquisition", pa.float64(), "of the oracle: what it was chosen by, larger first; null for others"),
     ]
 )
 """`time` is when it was said, `recorded` when the log took it down, later for imported labels. `kind` is `score` (0-5),

@@ -54,6 +54,23 @@ def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(table.columns, schema=schema)
 
 
+def column(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.Field:
+    """A column of a schema, with what it holds and its unit as astropy writes it."""
+    return with_said(pa.field(name, kind), description, unit)
+
+
+def with_said(field: pa.Field, description: str, unit: str) -> pa.Field:
+    """The field with `description` and `unit` in its metadata, as far as they are not empty."""
+    told = {"description": description, "unit": unit}
+    return field.with_metadata({name: text for name, text in told.items() if text})
+
+
+def said_of(field: pa.Field) -> tuple[str, str]:
+    """Description and unit in the metadata of a field, each empty where there is none."""
+    told = field.metadata or {}
+    return told.get(b"description", b"").decode(), told.get(b"unit", b"").decode()
+
+
 def _bare(schema: pa.Schema) -> pa.Schema:
     """A schema without what is said of its fields."""
     return pa.schema([field.remove_metadata() for field in schema], metadata=schema.metadata)

@@ -1,5 +1,7 @@
 """The DuckDB read model: views over the lake, swapped in whole, read-only to users."""
 
+import os
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,7 @@ from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.science.neighbours import most_similar
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import vectors_to_column, write_table
+from galaxy_assets.storage.tables import column, vectors_to_column, with_schema, write_table
 
 
 def test_views_cover_plain_and_partitioned_tables_and_nothing_else(tmp_path):
@@ -42,6 +44,26 @@ def test_names_are_quoted(tmp_path):
     publish(layout)
     with connect(tmp_path) as lake:
         assert lake.sql('select a from "it\'s"."odd ""name"').fetchall() == [(1,)]
+
+
+def test_columns_carry_what_the_newest_file_says_of_them(tmp_path):
+    layout = Layout(tmp_path)
+    fields = [column("it's x", pa.float64(), "how far it's gone", "pix"), column("other", pa.int64(), "")]
+    old = pa.table({"it's x": [1.0], "other": [1]})
+    write_table(old, layout.table("s", "walks", "b2"))
+    write_table(old, layout.table("s", "older"))  # made before columns were described
+    write_table(with_schema(old, pa.schema(fields)), layout.table("s", "walks", "b1"))
+    os.utime(layout.table("s", "walks", "b2"), (0, 0))
+    assert publish(layout) == ["s.older", "s.walks"]
+    with connect(tmp_path) as lake:
+        found = lake.sql("select table_name, column_name, comment from duckdb_columns() where schema_name = 's'")
+        assert set(found.fetchall()) == {
+            ("older", "it's x", None),
+            ("older", "other", None),
+            ("walks", "it's x", "how far it's gone [pix]"),
+            ("walks", "other", None),
+        }
+        assert lake.sql("select count(*) from s.walks").fetchall() == [(2,)]
 
 
 def test_without_a_run_the_error_says_what_to_do(tmp_path):

@@ -8,6 +8,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import FITTED_ON, Result, SurveyContext, markdown, picture, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
@@ -16,6 +17,24 @@ from galaxy_assets.storage.artefact_review import map_digest
 from galaxy_assets.storage.tables import beside, column_to_vectors, rows_of, vectors_to_column
 
 _BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
+ON_THE_MAP = {
+    "x": "first coordinate on the UMAP of the pretrained features, in arbitrary units",
+    "y": "second coordinate on the UMAP of the pretrained features, in arbitrary units",
+}
+_EVIDENCE = {
+    "blank_fraction": "share of the pixels at the commonest grey value, 0 to 1",
+    "saturated_fraction": "share of the pixels of which any channel has a level of 250 to 255, 0 to 1",
+    "edge_flux_ratio": "mean grey value of the border, an eighth of the side wide, over that of the central half; the "
+    "sky is not subtracted; infinite where only the border has light",
+    "band_mismatch": "1 - the least correlation between two bands, 0 to 2; 0 for grey images",
+    "trail_length": "length of the longest straight line that stands out in one band alone, over the image's side; 0 "
+    "for grey images",
+    "fallback": "whether the original frame was kept because no source was cut out",
+    "blank": "whether there is nothing to be seen, by blank_fraction",
+    "suspect": "whether any reason speaks for an artefact",
+    "reason": "the reasons, with a comma between them: blank, saturated, edge_flux, trail, fallback_no_contour; empty "
+    "where there is none",
+}
 
 
 @survey_asset(
@@ -26,7 +45,8 @@ _BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
     files=[WEIGHTS],
     settings=lambda survey: [survey.recipe.backbone, survey.recipe.image_size],
     gpu=True,
-    columns={},
+    columns=shared("galaxy_id", "batch")
+    | {"vector": "features of the ImageNet network: its last hidden layer, pooled"},
 )
 def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     """Features of every cutout from the network as ImageNet left it: the last hidden layer, pooled (512 floats for
@@ -49,7 +69,7 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     reads=["cutouts"],
     settings=lambda survey: [survey.artefacts],
     version="2",
-    columns={},
+    columns=shared("galaxy_id", "batch") | _EVIDENCE,
 )
 def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
     """Per image with pixels the evidence that it is an artefact: blank, saturated, crossed by a trail, bright at
@@ -70,7 +90,10 @@ def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
     reads={"pretrained_features": FITTED_ON, "artefact_evidence": FITTED_ON},
     settings=lambda survey: [survey.umap],
     kinds=("umap", "parquet"),
-    columns={},
+    columns=shared("galaxy_id", "batch", "features_key")
+    | ON_THE_MAP
+    | {"vector": "pretrained features of up to 20,000 images, by which others are placed; null for the rest"}
+    | {name: _EVIDENCE[name] for name in ("suspect", "reason")},
 )
 def artefact_umap_model(context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table) -> Result:
     """UMAP of the pretrained features of every image there was when it was fitted, with which of them are suspect:
@@ -92,7 +115,7 @@ def artefact_umap_model(context: SurveyContext, pretrained_features: pa.Table, a
     settings=lambda survey: [survey.umap],
     version="3",
     explorer=8,
-    columns={},
+    columns=shared("galaxy_id", "batch") | ON_THE_MAP | _EVIDENCE,
 )
 def artefact_map(
     context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table, artefact_umap_model: pa.Table
@@ -115,7 +138,19 @@ def artefact_map(
     reads=["artefact_umap_model"],
     files=[ARTEFACT_REVIEW],
     settings=lambda survey: [survey.artefacts],
-    columns={},
+    columns={
+        "region": "number of the box, from 1, the largest group of suspects first",
+        "x0": "left edge of the box on the map of pretrained features, inclusive",
+        "y0": "lower edge of the box, inclusive",
+        "x1": "right edge of the box, inclusive",
+        "y1": "upper edge of the box, inclusive",
+        "n": "images inside when it was proposed; 0 for a person's box",
+        "n_suspect": "suspects among them; 0 for a person's box",
+        "purity": "share of suspects among the images inside, 0 to 1; 0 for a person's box",
+        "reasons": "how often each reason occurs among the suspects inside; `review` for a person's box",
+        "status": "proposed, or accepted by a person",
+        "map": "digest of the artefact_umap_model that the box is drawn on",
+    },
 )
 def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> Result:
     """The rule: boxes on the map of pretrained features in which suspects are the majority, each with its evidence.
@@ -140,7 +175,12 @@ def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> R
     settings=lambda survey: [survey.artefacts],
     version="2",
     explorer=6,
-    columns={},
+    columns=shared("galaxy_id", "batch")
+    | {
+        "kept": "whether the image is taken as a galaxy and goes on",
+        "rule": "what removed it: a reason of artefact_evidence, a region such as `region 2`, or the outcome of an "
+        "image without pixels; null where it is kept",
+    },
 )
 def clean_galaxies(
     context: SurveyContext, cutouts: pa.Table, artefact_map: pa.Table, artefact_regions: pa.Table

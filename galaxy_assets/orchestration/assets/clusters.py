@@ -11,6 +11,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import EVERY_BATCH, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import CLUSTER_REVIEW
 from galaxy_assets.science import clusters, worksheet
@@ -47,6 +48,20 @@ VOTES = pa.schema(
         ("quantiles", pa.list_(pa.float64())),
     ]
 )
+SUMMARY_COLUMNS = shared("init", "cluster") | {
+    "n": "members",
+    "n_labelled": "members that have an evaluation class",
+    "majority_class": "commonest class among them; null where there are none",
+    "purity": "its share of them, 0 to 1; null where there are none",
+    "suspect_fraction": "share of the members that are suspected artefacts, 0 to 1",
+    "artefact": "whether the cluster is taken for artefacts",
+    "label": "class that the cluster stands for; null for a mixture of classes and for artefacts",
+    "description": "what the members are, in words",
+    "evidence": "what the description rests on, in words and numbers",
+    "described_by": "rule, or person where the worksheet says something of the cluster",
+    "accuracy_overall": "share of the evaluation subset whose class is its cluster's label, 0 to 1, the same in every "
+    "row; NaN without such galaxies",
+}
 
 
 @survey_asset(
@@ -54,7 +69,7 @@ VOTES = pa.schema(
     paper="6.1, Figures 4-6",
     by="init",
     reads={"cutouts": EVERY_BATCH, "cluster_labels": {}, "umap": {}},
-    columns={},
+    columns=shared("init", "cluster", "galaxy_id") | {"position": "place among the examples of its cluster, from 0"},
 )
 def cluster_gallery(context: SurveyContext, cutouts: pa.Table, cluster_labels: pa.Table, umap: pa.Table) -> Result:
     """Random examples of every cluster, as rows and as a contact sheet, and the clusters on the map."""
@@ -91,7 +106,15 @@ def _images(
     by="init",
     reads={"cluster_labels": {}, "volunteer_votes": {}, "catalogue": EVERY_BATCH},
     settings=lambda survey: [survey.source, survey.votes],
-    columns={},
+    columns=shared("init")
+    | {
+        "cluster": "number of the cluster, or `all` for the whole sample",
+        "question": "question of the decision tree; `label` for a survey without volunteers",
+        "answer": "the answer, or the label",
+        "n": "galaxies that the survey's rules admit",
+        "mean": "mean fraction of votes for the answer, or share of the label, 0 to 1",
+        "quantiles": "quantiles 0, .05, .1, ..., 1 of the fractions: 21 numbers from 0 to 1",
+    },
 )
 def vote_fractions(
     context: SurveyContext, cluster_labels: pa.Table, volunteer_votes: pa.Table, catalogue: pa.Table
@@ -133,7 +156,17 @@ def vote_fractions(
     by="init",
     reads=["cluster_labels"],
     files=[CLUSTER_REVIEW],
-    columns={},
+    columns=shared("init")
+    | {
+        "line": "line of the person's file",
+        "cluster": "cluster that the row is about now; null where none holds more than half of its exemplars",
+        "written_for": "number that the cluster had when the row was written",
+        "description": "the person's description; null where it is left to the rule",
+        "label": "the person's class; null where it is left to the rule",
+        "artefact": "whether the person takes it for artefacts; null where it is left to the rule",
+        "exemplars": "ids of the galaxies by which the cluster is found again",
+        "n_held": "how many of them the cluster with most of them holds",
+    },
 )
 def cluster_worksheet(context: SurveyContext, cluster_labels: pa.Table) -> Result:
     """What a person says of the clusters in `data/surveys/<survey>_clusters.csv`, each row with the cluster that it
@@ -162,7 +195,7 @@ def cluster_worksheet(context: SurveyContext, cluster_labels: pa.Table) -> Resul
         "umap": {},
     },
     settings=lambda survey: [survey.labelling],
-    columns={},
+    columns=SUMMARY_COLUMNS,
 )
 def cluster_summary(
     context: SurveyContext,
@@ -235,7 +268,12 @@ def _shown(summaries: list[clusters.Summary], accuracy: float) -> dict[str, Any]
     paper="6.3",
     by="init",
     reads=["cluster_labels", "evaluation_subset", "cluster_summary"],
-    columns={},
+    columns=shared("init", "evaluation_class", "cluster")
+    | {
+        "n": "galaxies of the class in the cluster",
+        "share": "their share of the class, 0 to 1",
+        "labelled_as": "class that the cluster is labelled with; null where it has none",
+    },
 )
 def class_membership(
     context: SurveyContext, cluster_labels: pa.Table, evaluation_subset: pa.Table, cluster_summary: pa.Table
@@ -265,7 +303,12 @@ def class_membership(
     by="init",
     reads={"cluster_labels": {}, "cluster_summary": {}, "cutouts": EVERY_BATCH},
     settings=lambda survey: [survey.labelling],
-    columns={},
+    columns=shared("init", "cluster", "galaxy_id", "batch", "probability")
+    | {
+        "rank": "place in the cluster by falling probability, from 1",
+        "description": SUMMARY_COLUMNS["description"],
+        "label": SUMMARY_COLUMNS["label"],
+    },
 )
 def training_candidates(
     context: SurveyContext, cluster_labels: pa.Table, cluster_summary: pa.Table, cutouts: pa.Table

@@ -15,6 +15,7 @@ import pyarrow as pa
 from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, picture, survey_asset
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.cutouts import Cutout, cut
@@ -102,7 +103,22 @@ def cut_chunk(
     kinds=("opencv", "parquet"),
     retry=True,
     explorer=7,
-    columns={},
+    columns=shared("galaxy_id", "batch")
+    | {
+        "outcome": "what became of the image: cropped; a fallback, whole or central; without pixels blank, unreadable, "
+        "too_small, too_large or duplicate_id; or a word of another package's cutter",
+        "box_x0": ("left edge of the box that the pixels show, on the original; null without pixels", "pix"),
+        "box_y0": ("upper edge of the box; null without pixels", "pix"),
+        "box_x1": ("right edge of the box, exclusive; null without pixels", "pix"),
+        "box_y1": ("lower edge of the box, exclusive; null without pixels", "pix"),
+        "angle": ("turn of the box about its centre, from x to y: 0 unless the survey aligns; null if unread", "deg"),
+        "noise_std": "standard deviation of the sky, in units of the image (levels of 0 to 255 where it has 8 bits); "
+        "NaN where no source was looked for, null where the image was not read",
+        "threshold": "value above which a pixel belongs to a source, in units of the image; NaN and null as noise_std",
+        "contour_area": ("area inside the source's contour on the original; NaN without one, null if unread", "pix2"),
+        "reason": "why the image could not be used, in words; null where it could",
+        "pixels": "fingerprint of the files and settings that the batch's pixels were made from, 16 hex digits",
+    },
 )
 def cutouts(context: SurveyContext, catalogue: pa.Table) -> Result:
     """One row per delivered image: how it was cut (or why not), the box on the original, the noise and threshold.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, survey_asset
 from galaxy_assets.orchestration.external import DELIVERY, LABEL_TABLE, VOTE_TABLE
 from galaxy_assets.science import votes
@@ -35,7 +36,18 @@ ABSENT = pa.schema([("galaxy_id", pa.string()), ("label", pa.string()), ("reason
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
     explorer=4,
-    columns={},
+    columns=shared("galaxy_id", "batch")
+    | {
+        "file": "where the reader finds the image: its path below the survey's folder, or a name of the reader's own",
+        "sha256": "sha256 of the file's bytes (MiraBest: of its pixels); null where they could not be read",
+        "width": ("width of the delivered image; null where it could not be read", "pix"),
+        "height": ("height of the delivered image; null where it could not be read", "pix"),
+        "ra": ("right ascension; null where the survey does not say", "deg"),
+        "dec": ("declination; null where the survey does not say", "deg"),
+        "label": "class by the survey's own labels; null where it has none",
+        "problem": "unreadable, too_small, too_large or duplicate_id; null where nothing is wrong",
+        "reason": "the problem in words; null where there is none",
+    },
 )
 def catalogue(context: SurveyContext) -> Result:
     """One row per delivered image: its file, sha256, size, position and label, and what is wrong with it if
@@ -54,7 +66,20 @@ def catalogue(context: SurveyContext) -> Result:
     )
 
 
-@survey_asset("1_delivery", paper="2; not in the paper", by="batch", reads=["catalogue"], columns={})
+@survey_asset(
+    "1_delivery",
+    paper="2; not in the paper",
+    by="batch",
+    reads=["catalogue"],
+    columns=shared("galaxy_id")
+    | {
+        "file": "where the image was when it was last found",
+        "sha256": "sha256 of the file's bytes (MiraBest: of its pixels)",
+        "state": "present, replaced (other bytes have its id now) or removed",
+        "first_seen": "when these bytes were first found under this id",
+        "last_seen": "when they were last found",
+    },
+)
 def image_history(context: SurveyContext, catalogue: pa.Table) -> Result:
     """Every image that was ever delivered in the batch, by its bytes: when it was first and last found there, and
     whether it is there still, was replaced by other bytes, or was removed."""
@@ -72,7 +97,11 @@ def image_history(context: SurveyContext, catalogue: pa.Table) -> Result:
     reads=["catalogue"],
     files=[VOTE_TABLE],
     settings=lambda survey: [survey.source],
-    columns={},
+    columns={
+        "galaxy_id": "id of the galaxy by the survey's table of labels",
+        "label": "its class there; null where it has none",
+        "reason": "no image of that name was delivered, or the table names it more than once",
+    },
 )
 def absent_images(context: SurveyContext, catalogue: pa.Table) -> Result:
     """Galaxies that the survey's table of labels names and of which no image was delivered, or that it names twice,
@@ -89,7 +118,14 @@ def absent_images(context: SurveyContext, catalogue: pa.Table) -> Result:
     files=[VOTE_TABLE],
     settings=lambda survey: [survey.source],
     explorer=10,
-    columns={},
+    columns=shared("galaxy_id")
+    | {
+        "total_votes": "volunteers who answered the first question; null where the survey gives no counts",
+        "*_total-votes": "volunteers who answered the question; null where the survey gives no counts",
+        "*_fraction": "share of the question's votes for the answer, 0 to 1, in Galaxy Zoo 2 weighted by the "
+        "volunteers' consistency; null where nobody was asked",
+        "*_*": "votes for the answer to the question; null where the survey gives no counts",
+    },
 )
 def volunteer_votes(context: SurveyContext) -> Result:
     """One row per galaxy: counts and fractions of every question of the Galaxy Zoo decision tree, a fraction being

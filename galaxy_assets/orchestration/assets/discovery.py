@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
+from galaxy_assets.orchestration.columns import of_schema, shared
 from galaxy_assets.orchestration.declaration import (
     FITTED_ON,
     MAIN_START,
@@ -89,7 +90,7 @@ def simulated_search(
     },
     settings=lambda survey: [survey.anomaly, survey.main_start_weights],
     kinds=("scikitlearn", "parquet"),
-    columns={},
+    columns=of_schema(EVENTS),
 )
 def oracle_events(
     context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
@@ -153,7 +154,7 @@ def _history(
     return picture(context, sheet, "query_history")
 
 
-@survey_asset("7_discovery", paper="7.1", reads=["oracle_events"], files=[LABEL_DROPS], columns={})
+@survey_asset("7_discovery", paper="7.1", reads=["oracle_events"], files=[LABEL_DROPS], columns=of_schema(EVENTS))
 def label_events(context: SurveyContext, oracle_events: pa.Table) -> Result:
     """Everything said of any galaxy, in the order of time: the simulated person's events and those of people, who
     outrank it (docs/labels.md)."""
@@ -171,7 +172,18 @@ def label_events(context: SurveyContext, oracle_events: pa.Table) -> Result:
     reads={"label_events": {}, "pca_model": MAIN_START, "pca_features": MAIN_START | FITTED_ON},
     settings=lambda survey: [survey.anomaly, survey.main_start_weights],
     kinds=("scikitlearn", "parquet"),
-    columns={},
+    columns={
+        "role": "what the row holds: labelled, a galaxy with a score; scale, the kernel; reference, a galaxy that the "
+        "isolation forest grows of; or a word of another learner",
+        "galaxy_id": "id of the galaxy with a score; null in other rows",
+        "score": "score that the galaxy was given, 0 to 5, the mean over people; null in other rows",
+        "amplitude": "variance of the Gaussian process; null in rows that are no kernel",
+        "length_scale": "length over which scores are alike, in scaled features; null in rows that are no kernel",
+        "noise": "variance of the noise of scores; null in rows that are no kernel",
+        "kernel": "the kernel in words; null in rows that are no kernel",
+        "vector": "principal components of the galaxy, or by what each component is divided",
+        "*": "what the survey's learner keeps; null in rows of other roles",
+    },
 )
 def anomaly_model(
     context: SurveyContext, label_events: pa.Table, pca_model: pa.Table, pca_features: pa.Table
@@ -207,7 +219,13 @@ def anomaly_model(
     reads={"pca_features": MAIN_START, "anomaly_model": {}},
     settings=lambda survey: [survey.main_start_weights, str(survey.recipe.seed), *_package(survey)],
     kinds=("scikitlearn", "parquet"),
-    columns={},
+    columns=shared("galaxy_id", "batch")
+    | {
+        "score": "predicted score on the scale of those given, 0 to 5, which it may exceed; while scores tell no "
+        "galaxies apart, how isolated the galaxy is; larger is more interesting",
+        "score_std": "standard deviation of the predicted score; null where an isolation forest speaks",
+        "model": "digest of the anomaly_model that scored it, 16 hex digits",
+    },
 )
 def anomaly_scores(context: SurveyContext, pca_features: pa.Table, anomaly_model: pa.Table) -> Result:
     """The predicted score of each galaxy of the batch and its uncertainty, null where no score tells galaxies
@@ -239,7 +257,14 @@ def scored(survey: Survey, pca_features: pa.Table, anomaly_model: pa.Table) -> p
     freshness=dg.FreshnessPolicy.time_window(warn_window=timedelta(days=8), fail_window=timedelta(days=31)),
     trigger="at_once",
     explorer=2,
-    columns={},
+    columns=shared("galaxy_id", "batch")
+    | {
+        "score": "predicted score, or the score given where the learner keeps it, 0 to 5; larger is more interesting",
+        "score_std": "standard deviation of the predicted score; null where an isolation forest speaks",
+        "rank": "place in the list by falling score, from 1",
+        "queried_round": "query in which the oracle was shown it, 0 the seeds; null where it was not",
+        "scored_by": "who gave it a score: people or oracle; null where nobody did",
+    },
 )
 def anomaly_ranking(
     context: SurveyContext,

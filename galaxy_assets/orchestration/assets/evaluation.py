@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
     TRAINED_ON,
@@ -61,7 +62,7 @@ def balanced(subset: pa.Table, maximum: int | None, seed: int) -> pa.Table:
     reads=["catalogue", "cutouts", "volunteer_votes", "clean_galaxies"],
     settings=lambda survey: [survey.evaluation],
     explorer=5,
-    columns={},
+    columns=shared("galaxy_id", "evaluation_class"),
 )
 def evaluation_subset(
     context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, clean_galaxies: pa.Table
@@ -108,7 +109,14 @@ def _examples(context: SurveyContext, cutouts: pa.Table, subset: pa.Table) -> di
     settings=lambda survey: [survey.evaluation, survey.recipe],
     gpu=True,
     job="training",
-    columns={},
+    columns=shared("init")
+    | {
+        "epoch": "epoch of the training, 0 the start itself; 0 for the baselines",
+        "features": "what was judged: byol, the training; or a baseline: pixels, untrained, pretrained",
+        "split": "number of the random split into training and test galaxies, from 0",
+        "accuracy": "share of the test galaxies whose class their nearest neighbours give, 0 to 1",
+        "chosen": "whether it is of the epoch whose weights are used",
+    },
 )
 def epoch_accuracy(
     context: SurveyContext, cutouts: pa.Table, evaluation_subset: pa.Table, byol_checkpoints: pa.Table

@@ -11,11 +11,22 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.discovery import oracle_scores, simulated_search
+from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.science import active_learning
 from galaxy_assets.storage.tables import column_to_vectors
 
 BASELINES = ("isolation_forest", "local_outlier_factor", "published")
+RECALL_COLUMNS = {
+    "rank": "place in the list of the labelled galaxies, from 1",
+    "found": "true anomalies up to this place by the survey's ranking",
+    "random": "true anomalies expected up to this place in a random order",
+    "perfect": "true anomalies up to this place if all came first",
+    "found_unshown": "true anomalies up to this place among the galaxies that nobody scored; null past their end",
+    "isolation_forest": "true anomalies up to this place by the isolation forest",
+    "local_outlier_factor": "true anomalies up to this place by the local outlier factor",
+    "published": "true anomalies up to this place by the learner as published; null where it was not run",
+}
 
 
 @survey_asset(
@@ -25,7 +36,14 @@ BASELINES = ("isolation_forest", "local_outlier_factor", "published")
     settings=lambda survey: [survey.anomaly, survey.main_start_weights],
     kinds=("scikitlearn", "parquet"),
     explorer=9,
-    columns={},
+    columns=shared("galaxy_id")
+    | {
+        "isolation_forest": "score by an isolation forest over all galaxies, larger is stranger",
+        "local_outlier_factor": "local outlier factor among 20 neighbours, about 1 for usual ones, larger is stranger",
+        "published": "score that the learner as published predicts; null where there is nothing to search for",
+        "published_std": "its standard deviation; null where there is nothing to search for",
+        "published_round": "query in which that search was shown the galaxy, 0 the seeds; null where it was not",
+    },
 )
 def baseline_rankings(
     context: SurveyContext, catalogue: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
@@ -61,7 +79,7 @@ def baseline_rankings(
     paper="7.1, Figures 8 and 9",
     reads={"catalogue": {}, "volunteer_votes": {}, "anomaly_ranking": {}, "baseline_rankings": {}, "umap": MAIN_START},
     settings=lambda survey: [survey.anomaly],
-    columns={},
+    columns=RECALL_COLUMNS,
 )
 def anomaly_recall(
     context: SurveyContext,

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
+from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
     FITTED_ON,
@@ -68,6 +69,25 @@ SCHEMA = pa.schema(
 )
 _VERSION = "2"  # of the training; raise it when a change of code changes the weights
 _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's second digit, little beside an epoch
+_CHECKPOINTS = shared("init") | {
+    "epoch": "epoch of the training, 0 the start itself",
+    "path": "file of the weights, below the data folder",
+    "sha256": "sha256 of that file",
+    "loss": "mean BYOL loss per image, 0 to 8; null at epoch 0",
+    "learning_rate": "learning rate of the optimiser; null at epoch 0",
+    "effective_rank": "dimensions that the features fill, by the entropy of their singular values; 0 if collapsed",
+    "pcs_95": "principal components that hold 95 % of the variance",
+    "alignment": "mean squared distance of two views of a galaxy on the unit sphere, 0 (alike) to 4",
+    "uniformity": "log of the mean of exp(-2 d^2) over pairs on the unit sphere: 0 for one point, lower where spread",
+    "feature_std": "spread of the features on the unit sphere: near 1 where they spread, 0 for one point",
+    "stability": "share of a galaxy's ten nearest neighbours that another view of it keeps, 0 to 1",
+    "seconds": ("wall-clock time of the epoch; null at epoch 0", "s"),
+    "images_per_second": ("speed of the training; null at epoch 0", "1 / s"),
+    "memory_gb": ("most memory in use up to then; null at epoch 0", "Gbyte"),
+    "chosen": "whether these are the weights that are used",
+    "reason": "why the epoch was chosen; null for the others",
+    "recipe": "fingerprint of what decides the weights: code, recipe, start weights and galaxies, 12 hex digits",
+}
 
 
 @survey_asset(
@@ -86,7 +106,7 @@ _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's secon
     gpu=True,
     retry=True,
     job="training",
-    columns={},
+    columns=_CHECKPOINTS,
 )
 def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: pa.Table) -> Result:
     """One row per epoch of BYOL from these start weights: checkpoint, loss, learning rate, health (rank, alignment,
@@ -262,7 +282,8 @@ def _shown(context: SurveyContext, files: Training, table: pa.Table) -> dict[str
     by="batch_init",
     reads=["cutouts", "clean_galaxies", "byol_checkpoints"],
     gpu=True,
-    columns={},
+    columns=shared("galaxy_id", "batch", "init")
+    | {"vector": "features by the chosen checkpoint, mean over the recipe's orientations"},
 )
 def embeddings(
     context: SurveyContext, cutouts: pa.Table, clean_galaxies: pa.Table, byol_checkpoints: pa.Table
@@ -292,7 +313,13 @@ def embeddings(
     reads={"embeddings": FITTED_ON | IN_TURN, "byol_checkpoints": {}},
     settings=lambda survey: [survey.variance],
     job="refit",
-    columns={},
+    columns=shared("init")
+    | {
+        "component": "number of the principal component, from 0 by falling variance; null in the row of the mean",
+        "explained_variance": "variance of the fitted galaxies along the component; null in the row of the mean",
+        "explained_variance_ratio": "its share of the whole variance, 0 to 1; null in the row of the mean",
+        "vector": "the component as a unit vector among the embeddings, or the mean of the embeddings",
+    },
 )
 def pca_model(context: SurveyContext, embeddings: TablesInTurn, byol_checkpoints: pa.Table) -> Result:
     """The principal components that hold the survey's share of the variance (95 % in the paper), as rows: the mean
@@ -307,7 +334,14 @@ def pca_model(context: SurveyContext, embeddings: TablesInTurn, byol_checkpoints
     return Result(table, shown | picture(context, variance(ratio, k), "variance", context.init))
 
 
-@survey_asset("4_representation", paper="4.2", by="batch_init", reads=["embeddings", "pca_model"], columns={})
+@survey_asset(
+    "4_representation",
+    paper="4.2",
+    by="batch_init",
+    reads=["embeddings", "pca_model"],
+    columns=shared("galaxy_id", "batch", "init")
+    | {"vector": "the galaxy in principal components, that of the largest variance first"},
+)
 def pca_features(context: SurveyContext, embeddings: pa.Table, pca_model: pa.Table) -> Result:
     """The batch's galaxies in principal components: what clustering, ranking and similarity search read."""
     from galaxy_assets.science.pca import table_to_model

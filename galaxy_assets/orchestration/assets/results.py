@@ -35,7 +35,15 @@ from galaxy_assets.storage.provenance import origin
     },
     settings=lambda survey: [survey, fingerprint()],
     version="2",
-    columns={},
+    columns={
+        "check_id": "id of the number in the paper's checklist, or of one that only this survey has",
+        "description": "what the number is",
+        "expected": "the paper's number; 1 where a setting of words should be the paper's; null where it has none",
+        "observed": "the survey's number; 1 for the paper's words and 0 for others; null where it is not known",
+        "tolerance": "largest difference that still agrees; null where the paper has no number",
+        "verdict": "agrees, differs, not observed, or not applicable to this survey",
+        "note": "the reason of the verdict, and what else is to be said",
+    },
 )
 def results(context: SurveyContext, **tables: pa.Table) -> Result:
     """One row per number of the paper and per number that only this survey has: expected, observed, tolerance, and

@@ -10,6 +10,13 @@ import pyarrow as pa
 from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.storage.tables import column_to_vectors, rows_of
 
+NEIGHBOURS = {
+    "query_id": "id of the galaxy to which others are similar",
+    "neighbour_id": "id of the similar galaxy",
+    "distance": "Euclidean distance of the two in principal components",
+    "rank": "place among the neighbours, from 1 the nearest",
+}
+
 
 @survey_asset(
     "7_discovery",
@@ -17,7 +24,7 @@ from galaxy_assets.storage.tables import column_to_vectors, rows_of
     reads={"cutouts": {}, "pca_features": MAIN_START, "anomaly_ranking": {}},
     settings=lambda survey: [survey.similarity, survey.main_start_weights],
     trigger="at_once",
-    columns={},
+    columns=NEIGHBOURS,
 )
 def similar_galaxies(
     context: SurveyContext, cutouts: pa.Table, pca_features: pa.Table, anomaly_ranking: pa.Table

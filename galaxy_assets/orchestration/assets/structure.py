@@ -9,6 +9,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import (
     FITTED_ON,
     IN_TURN,
@@ -50,7 +51,8 @@ def components(embeddings: TablesInTurn, pca_model: pa.Table) -> np.ndarray:
     settings=lambda survey: [survey.umap],
     kinds=("umap", "parquet"),
     job="refit",
-    columns={},
+    columns=shared("galaxy_id", "batch", "init", "x", "y", "features_key")
+    | {"vector": "principal components of up to 20,000 galaxies, by which others are placed; null for the rest"},
 )
 def umap_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.Table) -> Result:
     """A map of the representation in two dimensions, for looking only: where every galaxy lies that there was when
@@ -70,7 +72,7 @@ def umap_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.T
     settings=lambda survey: [survey.umap],
     version="2",
     explorer=1,
-    columns={},
+    columns=shared("galaxy_id", "batch", "init", "x", "y"),
 )
 def umap(context: SurveyContext, embeddings: pa.Table, pca_features: pa.Table, umap_model: pa.Table) -> Result:
     """Where the batch's galaxies lie on the map."""
@@ -91,7 +93,19 @@ def umap(context: SurveyContext, embeddings: pa.Table, pca_features: pa.Table, u
     settings=lambda survey: [survey.mixture],
     kinds=("scikitlearn", "parquet"),
     job="refit",
-    columns={},
+    columns=shared("init", "cluster")
+    | {
+        "weight": "weight of the component in the mixture, 0 to 1; all weights add up to 1",
+        "log_weight": "expected natural logarithm of the weight",
+        "mean": "centre of the component, in principal components",
+        "precision_cholesky": "Cholesky factor of the component's precision (inverse covariance), D x D, row by row",
+        "degrees_of_freedom": "degrees of freedom of the Wishart posterior of the precision",
+        "mean_precision": "how many galaxies the posterior of the centre is worth",
+        "lower_bound": "lower bound of the log evidence that the fit reached; the same in every row",
+        "unsure": "share of the fitted galaxies that no cluster has with one half or more; the same in every row",
+        "converged": "whether the fit converged; the same in every row",
+        "iterations": "iterations of the fit; the same in every row",
+    },
 )
 def cluster_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.Table) -> Result:
     """The Bayesian Gaussian mixture, a row per component: weight, mean, Cholesky factor of the precision and the
@@ -121,7 +135,8 @@ def cluster_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: p
     reads=["pca_features", "cluster_model"],
     kinds=("scikitlearn", "parquet"),
     explorer=3,
-    columns={},
+    columns=shared("galaxy_id", "batch", "init", "cluster", "probability")
+    | {"probabilities": "probability of each cluster, by its number; they add up to 1"},
 )
 def cluster_labels(context: SurveyContext, pca_features: pa.Table, cluster_model: pa.Table) -> Result:
     """The batch's galaxies with their cluster, its membership probability, and the probabilities of all
@@ -150,7 +165,14 @@ def cluster_labels(context: SurveyContext, pca_features: pa.Table, cluster_model
         "cluster_model": MAIN_START | ONE_START,
     },
     settings=lambda survey: [survey.drift, survey.main_start_weights],
-    columns={},
+    columns={
+        "name": "the measure: residual, distance, shift, unsure or fallback",
+        "value": "what it is for the delivery",
+        "fitted": "what it is for the galaxies that the models were fitted to",
+        "limit": "value above which the delivery counts as unlike them",
+        "exceeded": "whether the value is above the limit",
+        "words": "what is measured",
+    },
 )
 def batch_drift(
     context: SurveyContext,

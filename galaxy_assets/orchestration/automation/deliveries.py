@@ -16,27 +16,28 @@ import pyarrow as pa
 from galaxy_assets.deliveries.delivery import Delivery
 from galaxy_assets.deliveries.label_imports import import_drop
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.orchestration.assets.delivery import all_gone
+from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
+from galaxy_assets.orchestration.columns import described
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets.storage.tables import column, read_table, write_table
 
 log = logging.getLogger(__name__)
 
 LEDGER = pa.schema(
     [
-        ("delivery", pa.string()),
-        ("kind", pa.string()),
-        ("path", pa.string()),
-        ("state", pa.string()),
-        ("reason", pa.string()),
-        ("files", pa.int64()),
-        ("bytes", pa.int64()),
-        ("modified", pa.timestamp("us", "UTC")),
-        ("snapshot", pa.string()),
-        ("first_seen", pa.timestamp("us", "UTC")),
-        ("changed", pa.timestamp("us", "UTC")),
+        column("delivery", pa.string(), "name of the delivery, and of its batch once it is whole"),
+        column("kind", pa.string(), "folder, zip, tar or parquet"),
+        column("path", pa.string(), "where it lies, below the survey's folder"),
+        column("state", pa.string(), "whole, arriving (time will mend it), held (a person must) or gone"),
+        column("reason", pa.string(), "why it is not whole, and the remedy; null where it is"),
+        column("files", pa.int64(), "images in it; null where an archive must be decompressed to count them"),
+        column("bytes", pa.int64(), "size of its images, or of the archive", "byte"),
+        column("modified", pa.timestamp("us", "UTC"), "newest change of anything in it"),
+        column("snapshot", pa.string(), "digest of its files' names, sizes and times, 16 hex digits"),
+        column("first_seen", pa.timestamp("us", "UTC"), "when a look first found it"),
+        column("changed", pa.timestamp("us", "UTC"), "when a look first found it as it is now"),
     ]
 )
 """`state` is `whole`, `arriving`, `held` or `gone`; `changed` is when a look first found it as it is."""
@@ -104,7 +105,7 @@ def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, bat
     instance.delete_dynamic_partition(f"{survey.name}_batch", batch)
     for path in [*home.glob(f"[!.]*/{batch}.parquet"), *home.glob(f"[!.]*/{batch}")]:
         if path.parent.name == "image_history":
-            write_table(all_gone(read_table(path)), path)
+            write_table(described(all_gone(read_table(path)), image_history.columns), path)
             continue
         aside = home / ".withdrawn" / path.relative_to(home)
         aside.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,9 @@ Belongs here: what the figure reads, shows and says. Does not belong here: drawi
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.assets.artefacts import ON_THE_MAP
 from galaxy_assets.orchestration.assets.paper_figures.declaring import (
+    GALAXY,
     REAL,
     TEXT,
     WHOLE,
@@ -25,7 +27,14 @@ from galaxy_assets.science import artefacts, figure_tables
     "figure_01",
     "Map of all images, and the artefacts removed",
     "3.3, Figure 1",
-    {"galaxy_id": TEXT, "x": REAL, "y": REAL, "kept": YES, "rule": TEXT, "example": WHOLE},
+    {
+        **GALAXY,
+        "x": (REAL, ON_THE_MAP["x"]),
+        "y": (REAL, ON_THE_MAP["y"]),
+        "kept": (YES, "whether the image is taken as a galaxy"),
+        "rule": (TEXT, "what removed it; null where it is kept"),
+        "example": (WHOLE, "place among the removed images drawn, from 1; null for the others"),
+    },
     reads=["cutouts", "artefact_map", "artefact_regions", "clean_galaxies"],
     settings=("umap",),
 )

@@ -12,6 +12,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.columns import SHARED, of_schema
 from galaxy_assets.orchestration.declaration import (
     IF_THERE,
     MAIN_START,
@@ -25,13 +26,19 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
-from galaxy_assets.storage.tables import rows_of
+from galaxy_assets.storage.tables import column, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEXT, WHOLE, REAL, YES = pa.string(), pa.int32(), pa.float64(), pa.bool_()
 """Types of the columns of a figure's table"""
+
+Columns = Mapping[str, tuple[pa.DataType, str] | tuple[pa.DataType, str, str]]
+"""Column of a figure's table -> its type, what it holds, and its unit where it has one"""
+
+GALAXY: Columns = {"galaxy_id": (TEXT, SHARED["galaxy_id"])}
+PLACE: Columns = {"x": (REAL, SHARED["x"]), "y": (REAL, SHARED["y"])}
 
 
 class NotApplicable(Exception):
@@ -86,7 +93,7 @@ def paper_figure(
     name: str,
     title: str,
     section: str,
-    columns: Mapping[str, pa.DataType],
+    columns: Columns,
     *,
     reads: Iterable[str] = (),
     main: Iterable[str] = (),
@@ -101,8 +108,8 @@ def paper_figure(
         Name of the asset.
     title, section : str
         Its heading, and the section and number in the paper.
-    columns : mapping of str to pyarrow.DataType
-        Columns of the table behind the figure.
+    columns : mapping of str to (pyarrow.DataType, str) or (pyarrow.DataType, str, str)
+        Columns of the table behind the figure: type, what it holds, and its unit as astropy writes it.
     reads, main, starts : iterable of str
         Tables that the function is called with by name, after a View: whole, of the main start weights, and of all
         start weights that are there. `cutouts` goes to the View.
@@ -114,10 +121,11 @@ def paper_figure(
     callable
         What makes a PaperFigure of a function.
     """
+    schema = pa.schema([column(called, *said) for called, said in columns.items()])
     by = dict.fromkeys(reads, "whole") | dict.fromkeys(main, "main") | dict.fromkeys(starts, "starts")
 
     def declare(show: Callable[..., Shown]) -> PaperFigure:
-        return PaperFigure(name, title, section, by, pa.schema(list(columns.items())), settings, show)
+        return PaperFigure(name, title, section, by, schema, settings, show)
 
     return declare
 
@@ -152,7 +160,7 @@ def figure_asset(figure: PaperFigure) -> SurveyAsset:
         reads={name: how[by] for name, by in figure.reads.items()},
         settings=lambda survey: [survey.main_start_weights, *(getattr(survey, name) for name in figure.settings)],
         kinds=("matplotlib", "parquet"),
-        columns={},
+        columns=of_schema(figure.columns),
     )(asset)
 
 

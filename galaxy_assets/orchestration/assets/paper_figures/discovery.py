@@ -9,10 +9,13 @@ import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.discovery import oracle_scores
 from galaxy_assets.orchestration.assets.paper_figures.declaring import (
+    GALAXY,
+    PLACE,
     REAL,
     TEXT,
     WHOLE,
     YES,
+    Columns,
     NotApplicable,
     Shown,
     View,
@@ -20,18 +23,27 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     named,
     paper_figure,
 )
+from galaxy_assets.orchestration.assets.recall import RECALL_COLUMNS
+from galaxy_assets.orchestration.assets.similarity import NEIGHBOURS
 from galaxy_assets.science import figure_tables
 
 _EXAMPLES = 5  # galaxies drawn of each query
 _RANKED = ("found", "published", "isolation_forest", "local_outlier_factor", "random")
-_NEIGHBOURS = {"query_id": TEXT, "position": WHOLE, "galaxy_id": TEXT, "rank": WHOLE, "distance": REAL}
+_NEIGHBOURS: Columns = {
+    "query_id": (TEXT, NEIGHBOURS["query_id"]),
+    "position": (WHOLE, "place in the row of cutouts, from 1"),
+    "galaxy_id": (TEXT, "id of the galaxy in that place"),
+    "rank": (WHOLE, "place among the neighbours, from 1 the nearest; 0 for the query itself"),
+    "distance": (REAL, "Euclidean distance from the query in principal components"),
+}
 
 
 @paper_figure(
     "figure_08",
     "True anomalies found down the ranked list",
     "7.1, Figure 8",
-    {"rank": pa.int64(), "perfect": pa.int64()} | dict.fromkeys(_RANKED, REAL),
+    {name: (pa.int64(), RECALL_COLUMNS[name]) for name in ("rank", "perfect")}
+    | {name: (REAL, f"{RECALL_COLUMNS[name].split(';')[0]}; null where it was not run") for name in _RANKED},
     reads=["anomaly_recall"],
     settings=("anomaly",),
 )
@@ -70,7 +82,12 @@ def figure_08(view: View, anomaly_recall: pa.Table) -> Shown:
     "figure_09",
     "True anomalies and the anomaly score on the map",
     "7.1, Figure 9",
-    {"galaxy_id": TEXT, "x": REAL, "y": REAL, "is_true": YES, "score": REAL},
+    {
+        **GALAXY,
+        **PLACE,
+        "is_true": (YES, "whether it truly is an anomaly, by the volunteers' votes or the labels"),
+        "score": (REAL, "score in the anomaly_ranking, larger is more interesting"),
+    },
     reads=["catalogue", "volunteer_votes", "anomaly_ranking"],
     main=["umap"],
     settings=("anomaly",),
@@ -108,7 +125,13 @@ def figure_09(
     "figure_10",
     "What the oracle was shown, query by query",
     "7.1, Figure 10",
-    {"round": WHOLE, "position": WHOLE, "galaxy_id": TEXT, "score": WHOLE, "acquisition": REAL},
+    {
+        "round": (WHOLE, "query, from 1; 0 for the seeds"),
+        "position": (WHOLE, "place among the galaxies of its query, from 1, by falling acquisition"),
+        **GALAXY,
+        "score": (WHOLE, "score that the oracle gave, 0 to 5"),
+        "acquisition": (REAL, "what it was chosen by, larger first; null for seeds and where scores were all alike"),
+    },
     reads=["cutouts", "oracle_events"],
     settings=("anomaly",),
 )

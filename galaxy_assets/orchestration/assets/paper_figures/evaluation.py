@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.paper_figures.declaring import (
+    GALAXY,
     REAL,
     TEXT,
     WHOLE,
+    Columns,
     NotApplicable,
     Shown,
     View,
@@ -20,17 +22,29 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     named,
     paper_figure,
 )
+from galaxy_assets.orchestration.columns import SHARED
 from galaxy_assets.science import figure_tables
 
 _FIGURE_3 = ("random", "imagenet")  # start weights the paper compares on the optical survey
-_ACCURACY = {"init": TEXT, "epoch": WHOLE, "features": TEXT, "mean": REAL, "std": REAL, "n": WHOLE}
+_ACCURACY: Columns = {
+    "init": (TEXT, SHARED["init"]),
+    "epoch": (WHOLE, "epoch of the training, 0 the start itself; 0 for the baselines"),
+    "features": (TEXT, "what was judged: byol, the training; or a baseline: pixels, untrained, pretrained"),
+    "mean": (REAL, "mean accuracy over the random splits, 0 to 1"),
+    "std": (REAL, "standard deviation of the accuracy over the splits"),
+    "n": (WHOLE, "number of splits"),
+}
 
 
 @paper_figure(
     "figure_02",
     "Examples of the evaluation classes",
     "5.1, Figure 2",
-    {"evaluation_class": TEXT, "position": WHOLE, "galaxy_id": TEXT},
+    {
+        "evaluation_class": (TEXT, SHARED["evaluation_class"]),
+        "position": (WHOLE, "place among the examples of its class, from 1"),
+        **GALAXY,
+    },
     reads=["cutouts", "evaluation_subset"],
     settings=("evaluation",),
 )
@@ -133,7 +147,11 @@ def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Sh
     "figure_13",
     "Labelled galaxies at random",
     "8.1, Figure 13",
-    {"position": WHOLE, "galaxy_id": TEXT, "label": TEXT},
+    {
+        "position": (WHOLE, "place in the figure, from 1, row by row"),
+        **GALAXY,
+        "label": (TEXT, SHARED["evaluation_class"]),
+    },
     reads=["cutouts", "evaluation_subset"],
     settings=("evaluation",),
 )

@@ -10,11 +10,15 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.assets.clusters import SUMMARY_COLUMNS
 from galaxy_assets.orchestration.assets.paper_figures.declaring import (
+    GALAXY,
+    PLACE,
     REAL,
     TEXT,
     WHOLE,
     YES,
+    Columns,
     NotApplicable,
     Shown,
     View,
@@ -23,20 +27,32 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     paper_figure,
 )
 from galaxy_assets.orchestration.assets.paper_figures.evaluation import members_by_class
+from galaxy_assets.orchestration.columns import SHARED
 from galaxy_assets.science import clusters, figure_tables
 
 _ARTEFACT_CLUSTERS = 8  # rows of cutouts that fit beside a map
 _EXAMPLES = 5  # members drawn of each cluster
-_CLUSTERS = {
-    "galaxy_id": TEXT,
-    "x": REAL,
-    "y": REAL,
-    "cluster": WHOLE,
-    "probability": REAL,
-    "picked": YES,
-    "example": WHOLE,
+_CLUSTERS: Columns = {
+    **GALAXY,
+    **PLACE,
+    "cluster": (WHOLE, SHARED["cluster"]),
+    "probability": (REAL, SHARED["probability"]),
+    "picked": (YES, "whether its cluster is one of those drawn"),
+    "example": (WHOLE, "place among the members of its cluster whose cutouts are drawn, from 1; null for the others"),
 }
 _CLUSTER_READS: dict[str, list[str]] = {"reads": ["cutouts"], "main": ["umap", "cluster_labels", "cluster_summary"]}
+_TABLE_2 = {
+    "cluster": WHOLE,
+    "description": TEXT,
+    "n": WHOLE,
+    "n_labelled": WHOLE,
+    "majority_class": TEXT,
+    "purity": REAL,
+    "suspect_fraction": REAL,
+    "artefact": YES,
+    "evidence": TEXT,
+    "described_by": TEXT,
+}
 
 
 @paper_figure(
@@ -147,7 +163,11 @@ def _picked_clusters(
     "figure_07",
     "Volunteers' vote fractions by cluster",
     "6.2, Figure 7",
-    {"panel": TEXT, "cluster": TEXT, "fraction": REAL},
+    {
+        "panel": (TEXT, "question and answer of the panel"),
+        "cluster": (TEXT, "number of the cluster, or `all` for the whole sample"),
+        "fraction": (REAL, "share of the galaxy's votes on the question for that answer, 0 to 1"),
+    },
     reads=["volunteer_votes"],
     main=["cluster_labels", "cluster_summary"],
     settings=("votes",),
@@ -187,7 +207,13 @@ def figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, c
     "figure_15",
     "Maps from each of the start weights",
     "8.3, Figure 15",
-    {"init": TEXT, "galaxy_id": TEXT, "x": REAL, "y": REAL, "evaluation_class": TEXT, "cluster_accuracy": REAL},
+    {
+        "init": (TEXT, SHARED["init"]),
+        **GALAXY,
+        **PLACE,
+        "evaluation_class": (TEXT, SHARED["evaluation_class"]),
+        "cluster_accuracy": (REAL, "share of the subset that the clusters' labels get right, the same for each start"),
+    },
     reads=["evaluation_subset"],
     starts=["umap", "cluster_summary"],
 )
@@ -238,7 +264,13 @@ def _start(table: pa.Table, init: str) -> pa.Table:
     "table_1",
     "The recipe",
     "4.1, Table 1",
-    {"setting": TEXT, "section": TEXT, "paper": TEXT, "survey": TEXT, "agrees": YES},
+    {
+        "setting": (TEXT, "what is set"),
+        "section": (TEXT, "section or table of the paper that says it"),
+        "paper": (TEXT, "the paper's value"),
+        "survey": (TEXT, "this survey's value"),
+        "agrees": (YES, "whether the two are equal"),
+    },
     settings=("recipe", "cutout", "variance", "umap", "evaluation", "mixture", "anomaly", "similarity"),
 )
 def table_1(view: View) -> Shown:
@@ -258,18 +290,7 @@ def table_1(view: View) -> Shown:
     "table_2",
     "The clusters in words",
     "6.2, Table 2",
-    {
-        "cluster": WHOLE,
-        "description": TEXT,
-        "n": WHOLE,
-        "n_labelled": WHOLE,
-        "majority_class": TEXT,
-        "purity": REAL,
-        "suspect_fraction": REAL,
-        "artefact": YES,
-        "evidence": TEXT,
-        "described_by": TEXT,
-    },
+    {name: (kind, SUMMARY_COLUMNS[name]) for name, kind in _TABLE_2.items()},
     main=["cluster_summary"],
 )
 def table_2(view: View, cluster_summary: pa.Table) -> Shown:
