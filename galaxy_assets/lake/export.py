@@ -51,21 +51,42 @@ def export(
 
     Parameters
     ----------
-    what : `ranking`, the rows of `anomaly_ranking` with ra, dec, file and label of the catalogue;
-        `candidates`, `training_candidates` as a training set: always with images, in a folder per label, or per cluster
-        where it has none; `cluster`, the members of a cluster by falling probability, equal ones by id.
-    survey : its name.
-    folder : must not exist, or be empty.
-    first : rows at most, all when not given; of `candidates`, of each cluster.
-    cluster : its number, for `cluster`.
-    init : start weights, for `candidates` and `cluster`; the survey's main ones when not given.
-    images : write the cutouts too.
-    until : for `ranking`, as the label events recorded by then rank the galaxies (`replay.past_ranking`).
-    root : the data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
+    what : {'ranking', 'candidates', 'cluster'}
+        `ranking`, the rows of `anomaly_ranking` with ra, dec, file and label of the catalogue; `candidates`,
+        `training_candidates` as a training set: always with images, in a folder per label, or per cluster where it has
+        none; `cluster`, the members of a cluster by falling probability, equal ones by id.
+    survey : str
+        Its name.
+    folder : Path
+        Must be absent or empty.
+    first : int, optional
+        Rows at most, all when not given; of `candidates`, of each cluster.
+    cluster : int, optional
+        Its number, for `cluster`.
+    init : str, optional
+        Start weights, for `candidates` and `cluster`; the survey's main ones when not given.
+    images : bool
+        Write the cutouts too.
+    until : datetime, optional
+        With a time zone. For `ranking`, as the label events recorded by then rank the galaxies (`replay.past_ranking`).
+    root : Path or str, optional
+        The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
 
-    Raises SurveyError for an unknown survey; ValueError for unknown start weights, a cluster without members, or one
-    of the last parameters with a `what` that it does not concern; FileExistsError for a folder with something in it;
-    FileNotFoundError where the survey was not run that far.
+    Returns
+    -------
+    pyarrow.Table
+        The rows written.
+
+    Raises
+    ------
+    SurveyError
+        For an unknown survey.
+    ValueError
+        For unknown start weights, a cluster without members, or an argument that does not concern `what`.
+    FileExistsError
+        For a folder with something in it.
+    FileNotFoundError
+        Where the survey was not run that far.
     """
     layout, known = open_survey(survey, root)
     if (cluster is None) == (what == "cluster"):
@@ -112,8 +133,23 @@ def export(
 
 
 def file_name(text: str) -> str:
-    """`text` as part of a file name: letters, digits and `_-.+`, no leading dot, at most 80 characters. What had to be
-    changed carries a hash, so that different texts have different names."""
+    """A text as part of a file name: letters, digits and `_-.+`, no leading dot, at most 80 characters.
+
+    Parameters
+    ----------
+    text : str
+        An id or a label.
+
+    Returns
+    -------
+    str
+        `text` where it is one already; else it ends in a hash, so that different texts have different names.
+
+    Examples
+    --------
+    >>> file_name("FRI_uncertain")
+    'FRI_uncertain'
+    """
     safe = re.sub(r"[^A-Za-z0-9_.+-]|^\.", "_", text)[:80]
     return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
