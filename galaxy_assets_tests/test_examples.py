@@ -10,6 +10,7 @@ MODULES = {
     "figures.preview": 1,
     "lake.export": 1,
     "lake.read_model": 1,
+    "lake.similar": 1,
     "plugins": 2,
     "science.active_learning": 5,
     "science.anomaly_model": 2,

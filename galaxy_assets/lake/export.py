@@ -90,11 +90,12 @@ def export(
     """
     layout, known = open_survey(survey, root)
     if (cluster is None) == (what == "cluster"):
-        raise ValueError("say which cluster" if what == "cluster" else f"a {what} is not of one cluster")
+        which = "say which cluster: give its number as `cluster`"
+        raise ValueError(which if what == "cluster" else f"{what}: not of one cluster; leave out `cluster`")
     if until is not None and what != "ranking":
-        raise ValueError(f"a {what} has no past; only the ranking can be made as it was")
+        raise ValueError(f"{what}: only the ranking can be made as it was; leave out `until`")
     if init is not None and what == "ranking":
-        raise ValueError(f"the ranking is of the main start weights, {known.main_start_weights}")
+        raise ValueError(f"ranking: made of the main start weights, {known.main_start_weights}; leave out `init`")
     start = init or known.main_start_weights
     if start not in known.start_weights:
         raise ValueError(f"no start weights {start} in {survey}; it has {', '.join(known.start_weights)}")

@@ -69,6 +69,22 @@ def similar(
         For a file.
     FileNotFoundError
         Where the survey was not run that far.
+
+    Examples
+    --------
+    Three galaxies of a lake that `galaxy-assets run` would have made:
+
+    >>> import tempfile
+    >>> from galaxy_assets.storage.tables import vectors_to_column, write_table
+    >>> layout, galaxies = Layout(Path(tempfile.mkdtemp())), pa.array(["a", "b", "c"])
+    >>> vectors = vectors_to_column(np.array([[0.0, 0.0], [5.0, 0.0], [3.0, 0.0]], np.float32))
+    >>> features = pa.table({"galaxy_id": galaxies, "vector": vectors})
+    >>> write_table(features, layout.table("demo_radio", "pca_features", "2026_01", "imagenet"))
+    >>> catalogue = pa.table({"galaxy_id": galaxies, "file": ["a.png", "b.png", "c.png"]})
+    >>> write_table(catalogue, layout.table("demo_radio", "catalogue", "2026_01"))
+    >>> found = similar("demo_radio", ids=["a"], root=layout.root)
+    >>> found.select(["neighbour_id", "distance"]).to_pydict()
+    {'neighbour_id': ['c', 'b'], 'distance': [3.0, 5.0]}
     """
     layout, known = open_survey(survey, root)
     others = list(zip(map(str, files), _features(layout, known, files), strict=True)) if files else []
@@ -284,7 +300,7 @@ def _vectors_of(layout: Layout, survey: Survey, files: Sequence[Path], ids: Sequ
 def _why(galaxy: str, rules: dict[str, str | None], survey: Survey) -> str:
     """Why a galaxy has no features, by the rules of `clean_galaxies`."""
     if galaxy not in rules:
-        return f"no galaxy {galaxy} in {survey.name}"
+        return f"no galaxy {galaxy} in {survey.name}; its table `catalogue` lists the ids"
     if rules[galaxy] is not None:
         return f"{galaxy} is no clean galaxy of {survey.name}: removed by the rule {rules[galaxy]!r} of clean_galaxies"
     return f"{galaxy} is not embedded yet: `galaxy-assets run {survey.name}`"
@@ -293,7 +309,7 @@ def _why(galaxy: str, rules: dict[str, str | None], survey: Survey) -> str:
 def _cutout(file: Path | str, survey: Survey) -> np.ndarray:
     made = cut(decode_file(Path(file)), survey.cutout)
     if made.pixels is None:
-        raise UnreadableImage(f"{file}: every channel is constant, there is nothing to look for")
+        raise UnreadableImage(f"{file}: every channel is constant, there is nothing to look for; give another image")
     return made.pixels
 
 
