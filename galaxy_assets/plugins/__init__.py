@@ -71,8 +71,9 @@ class Plugin(NamedTuple):
 
 @functools.cache
 def registered(kind: Kind) -> dict[str, tuple[Plugin, ...]]:
-    """What is registered for one kind. It is read once per process; a package installed meanwhile is found by the next
-    one.
+    """What is registered for one kind.
+
+    It is read once per process; a package installed meanwhile is found by the next one.
 
     Parameters
     ----------
