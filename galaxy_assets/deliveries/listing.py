@@ -20,7 +20,21 @@ FOREIGN = (".tif", ".tiff", ".gif", ".bmp", ".webp", ".png", ".jpg", ".jpeg", ".
 
 @dataclass
 class Listing:
-    """The files below a folder by name relative to it, hidden ones left out: bytes, and mtime in nanoseconds."""
+    """The files below a folder, hidden ones left out.
+
+    Attributes
+    ----------
+    sizes : dict of str to int
+        Bytes, by name relative to the folder.
+    times : dict of str to int
+        mtime in nanoseconds, by name.
+    changed : float
+        Newest change, seconds since 1970.
+    partial : str or None
+        A file that is still being written.
+    links : list of str
+        Links that are not followed.
+    """
 
     sizes: dict[str, int] = field(default_factory=dict)
     times: dict[str, int] = field(default_factory=dict)
@@ -42,6 +56,10 @@ def listing_of(path: Path, with_loose: tuple[str, ...] | None, suffixes: tuple[s
         Of images.
     now : float
         Seconds since 1970.
+
+    Returns
+    -------
+    Listing
     """
     found = Listing()
     waiting = [(path, "", with_loose is not None)]

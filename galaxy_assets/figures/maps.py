@@ -394,7 +394,7 @@ def _numbers(axes: "Axes", x: np.ndarray, y: np.ndarray, cluster: np.ndarray, nu
 
 
 def _legend(home: "Figure | Axes") -> None:
-    """One legend under a figure's panels or under one map: each name once, with a symbol that is large enough to see."""
+    """One legend under a figure's panels or under one map: each name once, with a symbol of legible size."""
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
 

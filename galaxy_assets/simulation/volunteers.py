@@ -28,7 +28,20 @@ def volunteer_columns() -> list[str]:
 
 
 def volunteer_row(galaxy: Galaxy, rng: np.random.Generator) -> dict[str, object]:
-    """One row of the volunteer table but for name and position: 20 to 45 volunteers walk down the tree."""
+    """One row of the volunteer table but for name and position: 20 to 45 volunteers walk down the tree.
+
+    Parameters
+    ----------
+    galaxy : Galaxy
+        What they look at.
+    rng : numpy.random.Generator
+        Of the image's votes.
+
+    Returns
+    -------
+    dict of str to object
+        Column -> votes, fraction or value.
+    """
     redshift = float(np.clip(rng.gamma(4, 0.02), 0.003, 0.25))
     theta = 0.262 * galaxy.radius  # arcsec
     flux = 2 * math.pi * galaxy.radius**2 * galaxy.axis_ratio * galaxy.brightness * 0.03

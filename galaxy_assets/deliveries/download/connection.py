@@ -28,7 +28,12 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def opener() -> urllib.request.OpenerDirector:
-    """Opens addresses, and follows redirects to https alone."""
+    """An opener of addresses that follows redirects to https alone.
+
+    Returns
+    -------
+    urllib.request.OpenerDirector
+    """
     return urllib.request.build_opener(_SafeRedirects)
 
 
