@@ -145,7 +145,9 @@ def find(kind: Kind, name: str) -> Plugin:
         return plugins[0]
     if not plugins:
         known = ", ".join(names(kind)) or "none; install galaxy-assets again"
-        raise PluginError(f"no {kind} plug-in {name!r}; registered are {known}")
+        raise PluginError(
+            f"no {kind} plug-in {name!r}; registered are {known}; name one of these or install its package"
+        )
     packages = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in plugins)
     raise PluginError(f"{kind} plug-in {name!r} is registered by {packages}; uninstall one of them")
 

@@ -144,6 +144,7 @@ class StateFile:
     path: Path
 
     def __str__(self) -> str:
+        """The file's path, for messages."""
         return str(self.path)
 
     def read(self) -> dict[str, Any] | None:

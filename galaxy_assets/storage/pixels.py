@@ -271,10 +271,11 @@ class PixelStack:
     parts: tuple[np.memmap, ...]
 
     def __reduce__(self) -> tuple:
-        # another process maps the same files instead of being sent the pixels
+        """Name the files, so that another process maps the same ones instead of being sent the pixels."""
         return _map, ([str(part.filename) for part in self.parts],)
 
     def __len__(self) -> int:
+        """Cutouts in all parts together."""
         return sum(map(len, self.parts))
 
     @property
@@ -283,6 +284,7 @@ class PixelStack:
         return (len(self), *self.parts[0].shape[1:])
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """Gather rows: uint8 (len(indices), size, size, channels)."""
         indices = np.asarray(indices)
         starts = np.cumsum([0, *map(len, self.parts)])
         part = np.searchsorted(starts, indices, side="right") - 1

@@ -23,7 +23,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if not is_https(newurl) and not (is_loopback(newurl) and is_loopback(req.full_url)):
-            raise FetchError(f"{req.full_url}: redirects to {newurl}, which is not https; refused")
+            raise FetchError(f"{req.full_url}: redirects to {newurl}, which is not https; download it by hand")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -153,7 +153,9 @@ def _append(file: Any, data: bytes) -> None:
         file.write(data)
     except OSError as error:
         # no matter of the connection: trying again would not help
-        raise FetchError(f"{file.name}: cannot be written: {error.strerror}; what arrived is kept") from error
+        raise FetchError(
+            f"{file.name}: cannot be written: {error.strerror}; correct that and run again, what arrived is kept"
+        ) from error
 
 
 def _validator(answer: http.client.HTTPResponse) -> str | None:

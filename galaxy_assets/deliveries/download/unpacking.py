@@ -138,10 +138,12 @@ def members_of(opened: zipfile.ZipFile, pattern: str) -> dict[PurePosixPath, zip
             continue
         place = PurePosixPath(*name.parts[-depth:])
         if place in members:
-            raise FetchError(f"{opened.filename}: two of its members are {place}; nothing of it was unpacked")
+            raise FetchError(
+                f"{opened.filename}: two of its members are {place}; nothing of it was unpacked. Do not use this file"
+            )
         members[place] = member
     if not members:
-        raise FetchError(f"{opened.filename}: none of its members is {pattern}; is this the right file?")
+        raise FetchError(f"{opened.filename}: none of its members is {pattern}; delete it and fetch again")
     return members
 
 
