@@ -282,12 +282,38 @@ def _starts(path: Path) -> bytes:
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a tar is compressed, by its content: servers and browsers decompress without renaming."""
+    """Whether a tar is compressed, by its content: servers and browsers decompress without renaming.
+
+    Parameters
+    ----------
+    path : Path
+        The tar.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    DamagedArchive
+        Where it cannot be opened.
+    """
     return _starts(path).startswith(tuple(_COMPRESSED))
 
 
 def image_column(schema: pa.Schema) -> str | None:
-    """The column of a Parquet file that holds images as bytes, or as a struct with `bytes` in it."""
+    """The column of a Parquet file that holds images as bytes, or as a struct with `bytes` in it.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Of the file.
+
+    Returns
+    -------
+    str or None
+        None where there is no such column.
+    """
     for name in IMAGE_COLUMNS:
         if name in schema.names:
             kind = schema.field(name).type

@@ -151,7 +151,18 @@ def verdict(name: str, kind: Kind, path: str, found: Found, quiet: float, now: f
 
 
 def batch_name(text: str) -> str:
-    """A delivery's name for what a folder, or an archive without its suffix, is called."""
+    """A delivery's name for what a folder, or an archive without its suffix, is called.
+
+    Parameters
+    ----------
+    text : str
+        What it is called.
+
+    Returns
+    -------
+    str
+        With `_` for all but letters, digits and `_-.`.
+    """
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 
@@ -175,11 +186,31 @@ def changed_at(status: stat_result, now: float) -> float:
 
 
 def signature(path: Path) -> str:
-    """Name, size and mtime of a file."""
+    """Name, size and mtime of a file, as a line of a delivery's snapshot.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+    """
     status = path.stat()
     return f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}"
 
 
 def digest(lines: list[str]) -> str:
-    """16 hex digits over the lines."""
+    """16 hex digits over lines.
+
+    Parameters
+    ----------
+    lines : list of str
+        In this order.
+
+    Returns
+    -------
+    str
+    """
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -90,7 +90,19 @@ def listing_of(path: Path, with_loose: tuple[str, ...] | None, suffixes: tuple[s
 
 
 def is_image(name: str, suffixes: tuple[str, ...]) -> bool:
-    """Whether a file is an image by its name, and not hidden."""
+    """Whether a file is an image by its name, and not hidden.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, relative to the folder.
+    suffixes : tuple of str
+        Of images, in lower case.
+
+    Returns
+    -------
+    bool
+    """
     return name.lower().endswith(suffixes) and not HIDDEN.search(name)
 
 
@@ -99,7 +111,17 @@ def _without(endings: tuple[str, ...], name: str) -> str:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one."""
+    """Whether an entry is a folder or a link to one.
+
+    Parameters
+    ----------
+    entry : os.DirEntry
+        As `os.scandir` gives it.
+
+    Returns
+    -------
+    bool
+    """
     try:
         return entry.is_dir()
     except OSError:  # a loop of links

@@ -149,7 +149,7 @@ class Reader(Protocol):
         ...
 
     def tables(self) -> list[Path]:
-        """Tables of labels and votes that it reads beside the images; they need not be there."""
+        """Files of labels and votes that it reads beside the images, absolute; they need not exist."""
         ...
 
     def votes(self) -> pa.Table | None:

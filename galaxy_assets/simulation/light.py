@@ -9,7 +9,12 @@ import numpy as np
 
 
 def precision() -> Any:
-    """`galsim.GSParams` of all profiles: as precise as an image of 8 bits shows."""
+    """How precise all profiles are: as precise as an image of 8 bits shows.
+
+    Returns
+    -------
+    galsim.GSParams
+    """
     import galsim
 
     # the defaults pad a de Vaucouleurs profile to four times the frame for light far below the noise

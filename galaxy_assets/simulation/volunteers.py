@@ -14,7 +14,13 @@ from galaxy_assets.simulation.streams import normalised
 
 
 def volunteer_columns() -> list[str]:
-    """The 115 columns of the official table of campaign 1_and_2, in order."""
+    """The 115 columns of the official table of campaign 1_and_2.
+
+    Returns
+    -------
+    list of str
+        In the table's order.
+    """
     columns = [
         *("iauname", "ra", "dec", "redshift", "elpetro_absmag_r", "sersic_nmgy_r", "petro_th50", "petro_th90"),
         *("petro_theta", "upload_group", "active_learning_on", "in_gzd_c", "data_release"),

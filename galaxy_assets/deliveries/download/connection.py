@@ -38,6 +38,16 @@ def opener() -> urllib.request.OpenerDirector:
 
 
 def why(error: BaseException) -> str:
-    """The reason of a failed connection, in words."""
+    """The reason of a failed connection, in words.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    str
+    """
     wrapped = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
     return str(error.reason if wrapped else error)

@@ -95,7 +95,18 @@ def progress_line(what: str, done: int, size: int | None, gained: int, seconds: 
 
 
 def amount(count: float) -> str:
-    """A number of bytes in words."""
+    """A number of bytes in words.
+
+    Parameters
+    ----------
+    count : float
+        Bytes.
+
+    Returns
+    -------
+    str
+        Such as `1.2 MB`.
+    """
     for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= size:
             return f"{count / size:.1f} {unit}"

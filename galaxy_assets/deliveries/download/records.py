@@ -77,13 +77,32 @@ def read_note(path: Path, kind: type[_Note]) -> _Note | None:
 
 
 def write_note(path: Path, note: Settings) -> None:
-    """Keep a note, whole or not at all."""
+    """Keep a note in a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    note : Settings
+        A `Served` or a `Record`.
+    """
     with replacing(path) as partial:
         partial.write_text(note.model_dump_json(), encoding="utf-8")
 
 
 def bytes_in(path: Path) -> int:
-    """Size of a file, 0 where there is none."""
+    """Size of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    int
+        Bytes; 0 where there is no file.
+    """
     return path.stat().st_size if path.is_file() else 0
 
 
