@@ -8,7 +8,7 @@ import pytest
 MODULES = {
     "deliveries.readers": 1,
     "figures.preview": 1,
-    "lake.export": 1,
+    "lake.export": 2,
     "lake.read_model": 1,
     "lake.similar": 1,
     "plugins": 2,

@@ -159,7 +159,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
 
 
 def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
-    """The outcomes of a survey, and last what stopped it (a bad delivery, another main job): the next one still runs."""
+    """The outcomes of a survey; the last may be what stopped it (a bad delivery, another main job of it)."""
     from galaxy_assets.orchestration.automation.lock import AtWork
 
     try:

@@ -80,17 +80,7 @@ def _damaged(error: Exception) -> DamagedArchive:
 
 
 def kind_of(name: str) -> tuple[str, Kind] | None:
-    """A file's name without the archive's suffix, and the kind of archive; None for any other file.
-
-    Parameters
-    ----------
-    name : str
-        Of a file.
-
-    Returns
-    -------
-    (str, str) or None
-    """
+    """A file's name without the archive's suffix, and the kind of archive; None for any other file."""
     suffix = max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len, default=None)
     return (name[: -len(suffix)], SUFFIXES[suffix]) if suffix else None
 
@@ -282,22 +272,7 @@ def _starts(path: Path) -> bytes:
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a tar is compressed, by its content: servers and browsers decompress without renaming.
-
-    Parameters
-    ----------
-    path : Path
-        The tar.
-
-    Returns
-    -------
-    bool
-
-    Raises
-    ------
-    DamagedArchive
-        Where it cannot be opened.
-    """
+    """Whether a tar is compressed, by its content: servers and browsers decompress without renaming."""
     return _starts(path).startswith(tuple(_COMPRESSED))
 
 

@@ -87,6 +87,22 @@ def export(
         For a folder with something in it.
     FileNotFoundError
         Where the survey was not run that far.
+
+    Examples
+    --------
+    A ranking of one galaxy, in a lake that `galaxy-assets run` would have made:
+
+    >>> import tempfile
+    >>> layout = Layout(Path(tempfile.mkdtemp()))
+    >>> known = {"galaxy_id": ["a"], "ra": [180.0], "dec": [12.5], "file": ["a.png"], "label": [None]}
+    >>> write_table(pa.table(known), layout.table("demo_radio", "catalogue", "2026_01"))
+    >>> ranking = {"rank": [1], "galaxy_id": ["a"], "score": [4.2]}
+    >>> write_table(pa.table(ranking), layout.table("demo_radio", "anomaly_ranking"))
+    >>> ledger = pa.table({"epoch": [0], "chosen": [True], "sha256": ["9f86"]})
+    >>> write_table(ledger, layout.table("demo_radio", "byol_checkpoints", "imagenet"))
+    >>> table = export("ranking", "demo_radio", layout.root / "top", first=10, root=layout.root)
+    >>> sorted(path.name for path in (layout.root / "top").iterdir())
+    ['about.json', 'ranking.csv', 'ranking.parquet']
     """
     layout, known = open_survey(survey, root)
     if (cluster is None) == (what == "cluster"):
