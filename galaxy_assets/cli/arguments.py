@@ -15,7 +15,21 @@ from galaxy_assets.settings.survey import Survey
 def chosen_surveys(names: list[str] | None, root: Path) -> list[Survey]:
     """The surveys of these names, all enabled ones by name where none is given.
 
-    One that is unknown, or whose file is broken, ends the command with the reason.
+    Parameters
+    ----------
+    names : list of str or None
+        As a person typed them.
+    root : Path
+        The data folder.
+
+    Returns
+    -------
+    list of Survey
+
+    Raises
+    ------
+    typer.BadParameter
+        For one that is unknown or whose file is broken, with the reason; it ends the command.
     """
     files = survey_files(root)
     try:
@@ -25,7 +39,23 @@ def chosen_surveys(names: list[str] | None, root: Path) -> list[Survey]:
 
 
 def moment(text: str | None) -> datetime | None:
-    """A time in ISO 8601, in UTC where it names no zone. Raises typer.BadParameter for any other text."""
+    """A time that a person typed.
+
+    Parameters
+    ----------
+    text : str or None
+        In ISO 8601, in UTC where it names no zone.
+
+    Returns
+    -------
+    datetime or None
+        None where no text is given.
+
+    Raises
+    ------
+    typer.BadParameter
+        For any other text.
+    """
     if text is None:
         return None
     try:

@@ -35,7 +35,20 @@ def figures(
 
 
 def write_figures_page(surveys: list[Survey], layout: Layout) -> Path | None:
-    """Write the page of the surveys that have figures, whole or not at all; None where none of them has."""
+    """Write the page of the surveys that have figures, whole or not at all.
+
+    Parameters
+    ----------
+    surveys : list of Survey
+        In the order of the page.
+    layout : Layout
+        The data folder.
+
+    Returns
+    -------
+    Path or None
+        The page; None where no survey has a figure.
+    """
     from galaxy_assets.figures.page import FigureEntry, SurveyEntry, page
 
     target = layout.figures_page

@@ -32,7 +32,7 @@ def query(
     Example: galaxy-assets query "select galaxy_id, score from sdss_gz1.anomaly_ranking order by rank" --limit 20
     """
     if to is not None and to.suffix.lower() not in (".csv", ".parquet"):
-        raise typer.BadParameter(f"{to} ends neither in .csv nor in .parquet", param_hint="--to")
+        raise typer.BadParameter(f"{to} ends neither in .csv nor in .parquet; name such a file", param_hint="--to")
     try:
         with connect_to_read(Layout.default()) as lake:
             answer = ask(lake, sql, limit)

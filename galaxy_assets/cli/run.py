@@ -85,9 +85,24 @@ def real(data: Annotated[Path, typer.Argument(help="folder with sdss_gz1/, mirab
 
 
 def write_real_surveys(data: Path, layout: Layout) -> list[str]:
-    """Write a survey file for each known survey found below `data`; returns their names in the order to run them.
+    """Write a survey file for each known survey found below a folder.
 
-    Raises SurveyError where none is found, or a file there is broken or reads other images.
+    Parameters
+    ----------
+    data : Path
+        The folder.
+    layout : Layout
+        The data folder, where the files are written.
+
+    Returns
+    -------
+    list of str
+        Names of the surveys, in the order to run them.
+
+    Raises
+    ------
+    SurveyError
+        Where none is found, or a survey file there is broken or reads other images.
     """
     offline = Path(__file__).parents[1] / "settings" / "offline"
     found, files = [], survey_files(layout.root)
@@ -144,8 +159,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
 
 
 def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
-    """The outcomes of a survey, with an unusable delivery, or another main job of it, as the last of them: the next
-    survey still runs."""
+    """The outcomes of a survey; the last may be what stopped it (a bad delivery, another main job of it)."""
     from galaxy_assets.orchestration.automation.lock import AtWork
 
     try:

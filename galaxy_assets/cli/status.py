@@ -23,8 +23,10 @@ def status(
         list[str] | None, typer.Argument(help="names of surveys; all enabled ones when not given")
     ] = None,
 ) -> None:
-    """Say how far surveys are: deliveries, what is outdated and why, and which deliveries have drifted; and which
-    survey files are broken.
+    """Say how far surveys are.
+
+    It prints the deliveries, what is outdated and why, which deliveries have drifted, and which survey files are
+    broken.
 
     Example: galaxy-assets status sdss_gz1
     """

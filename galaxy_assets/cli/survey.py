@@ -92,7 +92,20 @@ def add(names: Annotated[list[str], typer.Argument(help="names of shipped survey
 
 
 def enable_all(names: list[str], root: Path) -> None:
-    """Enable known surveys and say which files were written; what cannot be written ends the command."""
+    """Enable known surveys and say which files were written.
+
+    Parameters
+    ----------
+    names : list of str
+        Of surveys.
+    root : Path
+        The data folder.
+
+    Raises
+    ------
+    typer.BadParameter
+        For what cannot be written; it ends the command.
+    """
     for name in names:
         try:
             written = enable(name, root)
@@ -104,8 +117,9 @@ def enable_all(names: list[str], root: Path) -> None:
 
 @app.command("list")
 def known() -> None:
-    """List the surveys there are: those enabled, where their images are and how many deliveries are there; the shipped
-    ones that can be added; and the files that are broken, with the reason.
+    """List the surveys there are: enabled ones, those that can be added, and broken files.
+
+    Of an enabled one it says where its images are and how many deliveries are there; of a broken file, the reason.
 
     Example: galaxy-assets survey list
     """

@@ -100,9 +100,22 @@ def _check_name(name: str) -> None:
 
 
 class ZipArchive:
-    """The files in a zip, by name. Safe to read from several threads. Raises DamagedArchive.
+    """The files in a zip, by name. Safe to read from several threads.
 
-    sizes : bytes of each file, by its name in the archive.
+    Parameters
+    ----------
+    path : Path
+        The zip.
+
+    Attributes
+    ----------
+    sizes : dict of str to int
+        Bytes of each file, by its name in the archive.
+
+    Raises
+    ------
+    DamagedArchive
+        Where it is not whole.
     """
 
     def __init__(self, path: Path):
@@ -132,7 +145,22 @@ class ZipArchive:
             raise _damaged(error) from error
 
     def read(self, name: str) -> bytes:
-        """The content of a file. Raises UnreadableImage if it is absent, damaged, too large, or unsafe to open."""
+        """The content of a file.
+
+        Parameters
+        ----------
+        name : str
+            In the archive.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        UnreadableImage
+            If it is absent, damaged, too large, or unsafe to open.
+        """
         info = self._members.get(name)
         if info is None:
             raise UnreadableImage("not in the archive")
@@ -156,9 +184,22 @@ class ZipArchive:
 
 
 class TarArchive:
-    """The files in a plain tar, by name. Safe to read from several threads. Raises DamagedArchive.
+    """The files in a plain tar, by name. Safe to read from several threads.
 
-    sizes : bytes of each file, by its name in the archive.
+    Parameters
+    ----------
+    path : Path
+        The tar.
+
+    Attributes
+    ----------
+    sizes : dict of str to int
+        Bytes of each file, by its name in the archive.
+
+    Raises
+    ------
+    DamagedArchive
+        Where it is not whole.
     """
 
     def __init__(self, path: Path):
@@ -183,7 +224,22 @@ class TarArchive:
         self.sizes = {name: info.size for name, info in self._members.items()}
 
     def read(self, name: str) -> bytes:
-        """The content of a file. Raises UnreadableImage if it is absent, cut short, too large, or unsafe to open."""
+        """The content of a file.
+
+        Parameters
+        ----------
+        name : str
+            In the archive.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        UnreadableImage
+            If it is absent, cut short, too large, or unsafe to open.
+        """
         info = self._members.get(name)
         if info is None:
             raise UnreadableImage("not in the archive")
@@ -221,7 +277,18 @@ def is_compressed(path: Path) -> bool:
 
 
 def image_column(schema: pa.Schema) -> str | None:
-    """The column of a Parquet file that holds images as bytes, or as a struct with `bytes` in it."""
+    """The column of a Parquet file that holds images as bytes, or as a struct with `bytes` in it.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Of the file.
+
+    Returns
+    -------
+    str or None
+        None where there is no such column.
+    """
     for name in IMAGE_COLUMNS:
         if name in schema.names:
             kind = schema.field(name).type
@@ -233,9 +300,22 @@ def image_column(schema: pa.Schema) -> str | None:
 
 
 def count_images(path: Path) -> int | None:
-    """How many images a Parquet file holds, by its footer; None if it has no column of images.
+    """How many images a Parquet file holds, by its footer.
 
-    Raises DamagedArchive if there is no whole footer, or nothing to name the images by.
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    int or None
+        None if it has no column of images.
+
+    Raises
+    ------
+    DamagedArchive
+        If there is no whole footer, or no column that names the images.
     """
     import pyarrow.parquet as pq
 
@@ -260,11 +340,25 @@ def _id_column(schema: pa.Schema, column: str) -> str | None:
 
 
 def spool(path: Path, kind: Kind, to: Path, suffixes: tuple[str, ...]) -> None:
-    """Turn a compressed tar, or a Parquet file of images, into the plain tar `to`, whole or not at all.
+    """Turn a compressed tar, or a Parquet file of images, into a plain tar, whole or not at all.
 
-    suffixes : of images; an id that has none of them gets the one that its bytes ask for.
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    kind : str
+        As `kind_of` gives it.
+    to : Path
+        The tar to write.
+    suffixes : tuple of str
+        Of images; an id that has none of them gets the one that its bytes ask for.
 
-    Raises DamagedArchive; SurveyError, which names the file and the remedy, where `to` cannot be written.
+    Raises
+    ------
+    DamagedArchive
+        Where the archive is not whole.
+    SurveyError
+        Where `to` cannot be written; names the file and the remedy.
     """
     try:
         with replacing(to) as partial:

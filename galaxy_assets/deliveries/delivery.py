@@ -29,14 +29,24 @@ class Delivery:
 
     Attributes
     ----------
-    name : of the batch: letters, digits and `_-.` only, unless it is held for its name.
-    path : relative to the survey's folder.
-    files : images in it that are taken; None if an archive must be decompressed, or is too damaged, to count them.
-    bytes : of these images, or of the archive.
-    modified : newest change of anything in it, UTC.
-    snapshot : 16 hex digits over the names, sizes and times of its images, or of the archive, and of its manifest.
-    state : `whole`, `arriving` (time or the rest of its files will mend it) or `held` (a person must).
-    reason : why it is not whole, and the remedy.
+    name : str
+        Of the batch: letters, digits and `_-.` only, unless it is held for its name.
+    kind : str
+        Folder or kind of archive.
+    path : str
+        Relative to the survey's folder.
+    files : int or None
+        Images in it that are taken; None if an archive must be decompressed, or is too damaged, to count them.
+    bytes : int
+        Of these images, or of the archive.
+    modified : datetime
+        Newest change of anything in it, UTC.
+    snapshot : str
+        16 hex digits over the names, sizes and times of its images, or of the archive, and of its manifest.
+    state : {'whole', 'arriving', 'held'}
+        `arriving` becomes `whole` with time or the rest of its files; `held` needs a person.
+    reason : str or None
+        Why it is not whole, and the remedy.
     """
 
     name: str
@@ -52,7 +62,25 @@ class Delivery:
 
 @dataclass
 class Found:
-    """What lies at a place, as far as the verdict needs it."""
+    """What lies at a place, as far as the verdict needs it.
+
+    Attributes
+    ----------
+    images : int or None
+        As `Delivery.files`.
+    bytes : int
+        Of these images, or of the archive.
+    changed : float
+        Newest change, seconds since 1970.
+    signed : list of str
+        The lines that the snapshot is made of.
+    manifest : bool
+        Whether there is one.
+    flaw : str or None
+        What a person must mend.
+    partial : str or None
+        A file that is still being written.
+    """
 
     images: int | None
     bytes: int
@@ -64,9 +92,22 @@ class Found:
 
 
 def of_files(name: str, kind: Kind, files: list[Path], quiet: float, count: Callable[[], int]) -> Delivery:
-    """The delivery that is a survey's only one, where its reader knows which `files` it has.
+    """The delivery of a survey that has only one and whose reader knows its files.
 
-    count : gives the number of images in them, or raises SurveyError.
+    Parameters
+    ----------
+    name, kind : str
+        Of the delivery.
+    files : list of Path
+        What it consists of.
+    quiet : float
+        Seconds for which nothing in it may have changed before it counts as whole.
+    count : callable
+        Gives the number of images in the files, or raises SurveyError.
+
+    Returns
+    -------
+    Delivery
     """
     now = time.time()
     changed = max(changed_at(path.stat(), now) for path in files)
@@ -80,7 +121,23 @@ def of_files(name: str, kind: Kind, files: list[Path], quiet: float, count: Call
 
 
 def verdict(name: str, kind: Kind, path: str, found: Found, quiet: float, now: float) -> Delivery:
-    """Whether what was found at a place is whole, arriving or held, and why."""
+    """Whether what was found at a place is whole, arriving or held, and why.
+
+    Parameters
+    ----------
+    name, kind, path : str
+        Of the delivery.
+    found : Found
+        What lies there.
+    quiet : float
+        Seconds for which nothing in it may have changed before it counts as whole.
+    now : float
+        Seconds since 1970.
+
+    Returns
+    -------
+    Delivery
+    """
     age, state, reason = now - found.changed, "whole", None
     if found.partial is not None:
         state, reason = "arriving", f"{found.partial} is still being written; remove it if nobody writes it any more"
@@ -94,22 +151,66 @@ def verdict(name: str, kind: Kind, path: str, found: Found, quiet: float, now: f
 
 
 def batch_name(text: str) -> str:
-    """A delivery's name for what a folder, or an archive without its suffix, is called."""
+    """A delivery's name for what a folder, or an archive without its suffix, is called.
+
+    Parameters
+    ----------
+    text : str
+        What it is called.
+
+    Returns
+    -------
+    str
+        With `_` for all but letters, digits and `_-.`.
+    """
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 
 def changed_at(status: stat_result, now: float) -> float:
-    """When a file last changed, seconds since 1970. Copies keep the mtime of the original, and clocks elsewhere may be
-    ahead; the ctime is this machine's."""
+    """When a file last changed, seconds since 1970.
+
+    Copies keep the mtime of the original, and clocks elsewhere may be ahead; the ctime is this machine's.
+
+    Parameters
+    ----------
+    status : os.stat_result
+        Of the file.
+    now : float
+        Seconds since 1970; a later mtime is not believed.
+
+    Returns
+    -------
+    float
+    """
     return max(status.st_ctime, status.st_mtime if status.st_mtime <= now else 0.0)
 
 
 def signature(path: Path) -> str:
-    """Name, size and mtime of a file."""
+    """Name, size and mtime of a file, as a line of a delivery's snapshot.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+    """
     status = path.stat()
     return f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}"
 
 
 def digest(lines: list[str]) -> str:
-    """16 hex digits over the lines."""
+    """16 hex digits over lines.
+
+    Parameters
+    ----------
+    lines : list of str
+        In this order.
+
+    Returns
+    -------
+    str
+    """
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -59,7 +59,7 @@ _IN_ARCHIVE = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|parquet
 
 
 class Image(NamedTuple):
-    """One image of a delivery: `file` as in the catalogue, and what a manifest says of it."""
+    """One image of a delivery: `file` as in the catalogue, and what a manifest says of it (`promise`)."""
 
     file: str
     promise: Promise
@@ -99,12 +99,17 @@ class Deliveries:
 
     Parameters
     ----------
-    folder : the survey's; catalogues name files relative to it.
-    top : the folder in which the deliveries lie.
-    suffixes : of images.
-    batch_of : the name of the delivery that a subfolder of `top` is: LOOSE if it goes with the loose images, None if it
+    folder : Path
+        The survey's; catalogues name files relative to it.
+    top : Path
+        The folder in which the deliveries lie.
+    suffixes : tuple of str
+        Of images.
+    batch_of : callable
+        Gives the name of the delivery that a subfolder of `top` is: LOOSE if it goes with the loose images, None if it
         is no delivery.
-    tables : files that the survey reads as tables.
+    tables : Collection of Path
+        Files that the survey reads as tables.
     """
 
     def __init__(
@@ -122,7 +127,17 @@ class Deliveries:
         self._opening = threading.Lock()
 
     def all(self, quiet: float = 0) -> list[Delivery]:
-        """Every delivery, sorted by name; see `plugins.protocols.Reader.deliveries`."""
+        """Every delivery, sorted by name; see `plugins.protocols.Reader.deliveries`.
+
+        Parameters
+        ----------
+        quiet : float
+            Seconds for which nothing in a delivery without a manifest may have changed before it counts as whole.
+
+        Returns
+        -------
+        list of Delivery
+        """
         now, found = time.time(), []
         for name, places in itertools.groupby(self._places(), key=lambda place: place.name):
             judged = [one for place in places if (one := self._judge(place, quiet, now)) is not None]
@@ -133,9 +148,21 @@ class Deliveries:
         return found
 
     def images(self, name: str) -> list[Image]:
-        """The images of a delivery, sorted by file; what is passed over is said in the log.
+        """The images of a delivery, sorted by file; the log says what is passed over.
 
-        Raises SurveyError, which says why, if there is no such delivery or it is not whole.
+        Parameters
+        ----------
+        name : str
+            Of the delivery.
+
+        Returns
+        -------
+        list of Image
+
+        Raises
+        ------
+        SurveyError
+            If there is no such delivery or it is not whole; says why.
         """
         now = time.time()
         for place in self._places():
@@ -147,9 +174,23 @@ class Deliveries:
         raise SurveyError(f"{self.folder}: no delivery {name!r}; there are {known or 'none'}")
 
     def read(self, file: str) -> bytes:
-        """The bytes of an image, by the catalogue's `file`.
+        """The bytes of an image.
 
-        Raises UnreadableImage; SurveyError if it is in an archive that was damaged since.
+        Parameters
+        ----------
+        file : str
+            As the catalogue has it.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        UnreadableImage
+            If it cannot be read.
+        SurveyError
+            If it is in an archive that was damaged since.
         """
         if (match := _IN_ARCHIVE.fullmatch(file)) and inside(self.folder, match[1]).is_file():
             return self._archive(self.folder / match[1]).read(match[2])

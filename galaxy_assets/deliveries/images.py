@@ -48,7 +48,24 @@ class UnreadableImage(ValueError):
 
 
 def inside(folder: Path, file: str) -> Path:
-    """Resolve `file` relative to `folder`; raise UnreadableImage if it, or a link on its way, leads out of `folder`."""
+    """The path of a file that must lie in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The survey's.
+    file : str
+        Relative to it.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UnreadableImage
+        If the file, or a link on its way, leads out of the folder.
+    """
     try:
         path = (folder / file).resolve()
     except (OSError, ValueError, RuntimeError) as error:  # ValueError: null byte; RuntimeError: loop of links
@@ -59,7 +76,22 @@ def inside(folder: Path, file: str) -> Path:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file. Raises UnreadableImage if it cannot be opened or is larger than MAXIMUM_BYTES."""
+    """The content of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    UnreadableImage
+        If it cannot be opened or is larger than MAXIMUM_BYTES.
+    """
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -71,13 +103,35 @@ def read_file(path: Path) -> bytes:
 
 
 def check_bytes(size: int) -> None:
-    """Raise UnreadableImage with problem `too_large` if a file of `size` bytes is not read."""
+    """Refuse a file that is too large to be read.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+
+    Raises
+    ------
+    UnreadableImage
+        With problem `too_large`.
+    """
     if size > MAXIMUM_BYTES:
         raise UnreadableImage(f"{size} bytes; the largest file that is read has {MAXIMUM_BYTES}", "too_large")
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise UnreadableImage with problem `too_small` or `too_large` if an image of this size is not decoded."""
+    """Refuse an image that is too small or too large to be decoded.
+
+    Parameters
+    ----------
+    width, height : int
+        Pixels.
+
+    Raises
+    ------
+    UnreadableImage
+        With problem `too_small` or `too_large`.
+    """
     if min(width, height) < MINIMUM_SIDE:
         raise UnreadableImage(f"{width} x {height} pixels; the smallest side is {MINIMUM_SIDE}", "too_small")
     if max(width, height) > MAXIMUM_SIDE or width * height > MAXIMUM_PIXELS:
@@ -104,9 +158,22 @@ def _open(stream: IO[bytes]) -> "Image":
 
 
 def read_header(data: bytes) -> tuple[int, int]:
-    """Width and height of a PNG or JPEG in pixels, from its header; no size limit is applied.
+    """Size of a PNG or JPEG from its header; no limit is applied.
 
-    Raises UnreadableImage if it is neither, or its header is damaged.
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+
+    Returns
+    -------
+    width, height : int
+        Pixels.
+
+    Raises
+    ------
+    UnreadableImage
+        If it is neither, or its header is damaged.
     """
     try:
         return _open(io.BytesIO(data)).size
@@ -122,12 +189,21 @@ def decode(data: bytes) -> np.ndarray:
     Grey images stay (H, W); 16-bit grey images become float32 with their values unchanged; palettes become RGB;
     transparency is composited on black, the colour of empty sky.
 
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+
     Returns
     -------
-    ndarray of shape (H, W) or (H, W, 3), uint8, or float32 for more than 8 bits
+    numpy.ndarray of shape (H, W) or (H, W, 3)
+        uint8, or float32 for more than 8 bits.
 
-    Raises UnreadableImage if it is damaged, truncated, or its header gives a size that `check_size` refuses; the size
-    is checked before any pixel is decoded, so a small file cannot claim gigabytes of memory.
+    Raises
+    ------
+    UnreadableImage
+        If it is damaged, truncated, or its header gives a size that `check_size` refuses. The size is checked before
+        any pixel is decoded, so a small file cannot claim gigabytes of memory.
     """
     try:
         image = _open(io.BytesIO(data))
@@ -144,8 +220,10 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def _plain_png(data: bytes, image: "Image") -> np.ndarray | None:
-    """The pixels of an 8-bit grey or colour PNG by kornia-rs: Pillow's, in less than half the time. None for any other
-    image, and for a damaged one, of which Pillow tells the damage or what can be read all the same."""
+    """The pixels of an 8-bit grey or colour PNG by kornia-rs: Pillow's, in less than half the time.
+
+    None for any other image, and for a damaged one: Pillow says what is damaged or reads what can be read.
+    """
     import kornia_rs
 
     bits = data[24:25]  # per channel, as the header says

@@ -48,7 +48,19 @@ class GivenLabel:
 
 @dataclass
 class LabelFile:
-    """The labels of a file, how many rows give none, and what is wrong with the others, by line."""
+    """The labels of a file.
+
+    Attributes
+    ----------
+    source : str
+        Which kind of file it is.
+    labels : list of GivenLabel
+        In the order of the rows.
+    n_unlabelled : int
+        Rows that give no label.
+    problems : list of str
+        What is wrong with the other rows, by line.
+    """
 
     source: Source
     labels: list[GivenLabel] = field(default_factory=list)
@@ -77,7 +89,22 @@ class ZooniverseAnswers(Settings):
 
 
 def read_answers(path: Path) -> ZooniverseAnswers:
-    """The YAML file of a ZooniverseAnswers. Raises ValueError, which names the file and what is wrong with it."""
+    """Read the YAML file of a ZooniverseAnswers.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    ZooniverseAnswers
+
+    Raises
+    ------
+    ValueError
+        Names the file and what is wrong with it.
+    """
     try:
         return ZooniverseAnswers.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
@@ -87,13 +114,29 @@ def read_answers(path: Path) -> ZooniverseAnswers:
 
 
 def read_label_file(path: Path, answers: ZooniverseAnswers | None = None) -> LabelFile:
-    """The labels in a file; a bad row is a problem with its line number and stops nothing.
+    """The labels in a file; a bad row is a problem with its line number, and the other rows are read.
 
-    `answers` is needed for a Zooniverse export. Hashes of addresses (`user_ip`, and those in the names of volunteers
-    that were not logged in) are not taken over: such a volunteer becomes `anonymous-` and a hash of the name.
+    Hashes of addresses (`user_ip`, and those in the names of volunteers that were not logged in) are not taken over:
+    such a volunteer becomes `anonymous-` and a hash of the name.
 
-    Raises ValueError, which names the file and the remedy, where it is no CSV or none of the three, or a Zooniverse
-    export comes without `answers`; FileNotFoundError where it is absent.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    answers : ZooniverseAnswers, optional
+        Needed for a Zooniverse export.
+
+    Returns
+    -------
+    LabelFile
+
+    Raises
+    ------
+    ValueError
+        Where it is no CSV or none of the three layouts, or a Zooniverse export comes without `answers`; names the file
+        and the remedy.
+    FileNotFoundError
+        Where it is absent.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:

@@ -20,7 +20,20 @@ from galaxy_assets.storage.label_events import SAYS, LabelLog, time_prefix
 
 @dataclass
 class Imported:
-    """What an import did: labels that are new, those the log had already, rows without one, and what went wrong."""
+    """What an import did.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    source : str or None
+        Which kind of file it is; None where it could not be read.
+    n_added, n_already, n_unlabelled, n_unknown : int
+        Labels that are new, those the log had already, rows without a label, and labels of galaxies that the survey
+        does not have.
+    problems : list of str
+        What is wrong with the file or its rows.
+    """
 
     path: Path
     source: str | None = None
@@ -42,9 +55,9 @@ def import_file(
 ) -> Imported:
     """Take over the labels of a file that `deliveries.label_files` knows; doing it again adds nothing.
 
-    A row that says when it was said is known again by what it says, in whatever file it comes. A row that does not
-    is said now, unless the same rows were imported before, or it repeats the latest that this person said of this
-    galaxy in a file of this kind: exports and lists that have grown add what is new in them.
+    A row with a time is the same label in whatever file it comes. A row without a time is said now, unless the same
+    rows were imported before, or it repeats the latest that this person said of this galaxy in a file of this kind. So
+    of an export or list that has grown only what is new is added.
 
     Parameters
     ----------
@@ -95,8 +108,22 @@ def import_file(
 
 
 def import_drop(log: LabelLog, known: Collection[str] | None = None) -> list[Imported]:
-    """`import_file` of every `*.csv` in the log's folder, by name; a file that cannot be read is a problem of its
-    own report. Hidden files and those still being written (`*.part`, `*.tmp`) are left alone."""
+    """`import_file` of every `*.csv` in the log's folder, by name.
+
+    Hidden files and those still being written (`*.part`, `*.tmp`) are left alone.
+
+    Parameters
+    ----------
+    log : LabelLog
+        Of the survey.
+    known : Collection of str, optional
+        Galaxies of the survey.
+
+    Returns
+    -------
+    list of Imported
+        One per file; a file that cannot be read is a problem of its own report.
+    """
     reports = []
     for path in sorted(log.folder.glob("[!.]*.csv")):
         try:
@@ -119,8 +146,10 @@ def _said_before(log: LabelLog, source: str) -> tuple[set[str], dict[tuple[str, 
 
 
 def _batch(labels: list[GivenLabel], source: str, owner: str) -> str:
-    """What the ids of rows without a time begin with: by what the file's labels say, not by numbers beside them, which
-    Astronomaly changes with each training."""
+    """What the ids of rows without a time begin with.
+
+    It is made of what the file's labels say, not of numbers beside them, which Astronomaly changes with each training.
+    """
     said = [(g.line, g.galaxy_id, g.score, g.label, g.note, g.who) for g in labels if g.time is None]
     return f"import-{hashlib.sha256(repr((source, owner, said)).encode()).hexdigest()[:16]}"
 

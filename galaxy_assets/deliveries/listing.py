@@ -20,7 +20,21 @@ FOREIGN = (".tif", ".tiff", ".gif", ".bmp", ".webp", ".png", ".jpg", ".jpeg", ".
 
 @dataclass
 class Listing:
-    """The files below a folder by name relative to it, hidden ones left out: bytes, and mtime in nanoseconds."""
+    """The files below a folder, hidden ones left out.
+
+    Attributes
+    ----------
+    sizes : dict of str to int
+        Bytes, by name relative to the folder.
+    times : dict of str to int
+        mtime in nanoseconds, by name.
+    changed : float
+        Newest change, seconds since 1970.
+    partial : str or None
+        A file that is still being written.
+    links : list of str
+        Links that are not followed.
+    """
 
     sizes: dict[str, int] = field(default_factory=dict)
     times: dict[str, int] = field(default_factory=dict)
@@ -42,6 +56,10 @@ def listing_of(path: Path, with_loose: tuple[str, ...] | None, suffixes: tuple[s
         Of images.
     now : float
         Seconds since 1970.
+
+    Returns
+    -------
+    Listing
     """
     found = Listing()
     waiting = [(path, "", with_loose is not None)]
@@ -72,7 +90,19 @@ def listing_of(path: Path, with_loose: tuple[str, ...] | None, suffixes: tuple[s
 
 
 def is_image(name: str, suffixes: tuple[str, ...]) -> bool:
-    """Whether a file is an image by its name, and not hidden."""
+    """Whether a file is an image by its name, and not hidden.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, relative to the folder.
+    suffixes : tuple of str
+        Of images, in lower case.
+
+    Returns
+    -------
+    bool
+    """
     return name.lower().endswith(suffixes) and not HIDDEN.search(name)
 
 
@@ -81,7 +111,17 @@ def _without(endings: tuple[str, ...], name: str) -> str:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one."""
+    """Whether an entry is a folder or a link to one.
+
+    Parameters
+    ----------
+    entry : os.DirEntry
+        As `os.scandir` gives it.
+
+    Returns
+    -------
+    bool
+    """
     try:
         return entry.is_dir()
     except OSError:  # a loop of links

@@ -24,14 +24,32 @@ class ManifestError(ValueError):
 
 
 class Promise(NamedTuple):
-    """What a manifest says of one file: bytes, checksums in hexadecimal; None where it does not say."""
+    """What a manifest says of one file.
+
+    Attributes
+    ----------
+    size : int or None
+        Bytes.
+    sha256, md5 : str or None
+        Checksums in hexadecimal; None where the manifest has none.
+    """
 
     size: int | None = None
     sha256: str | None = None
     md5: str | None = None
 
     def broken_by(self, data: bytes) -> str | None:
-        """Why `data` are not the content that was promised; None if they may be."""
+        """Why `data` are not the content that was promised; None if they may be.
+
+        Parameters
+        ----------
+        data : bytes
+            The file's content.
+
+        Returns
+        -------
+        str or None
+        """
         for algorithm in ("sha256", "md5"):
             promised = getattr(self, algorithm)
             if promised and (found := hashlib.new(algorithm, data).hexdigest()) != promised:
@@ -40,19 +58,48 @@ class Promise(NamedTuple):
 
 
 def composed(name: str) -> str:
-    """A name as manifests and labels are compared with files: archives made on a Mac decompose accents."""
+    """A name as manifests and labels are compared with files: archives made on a Mac decompose accents.
+
+    Parameters
+    ----------
+    name : str
+        Of a file.
+
+    Returns
+    -------
+    str
+    """
     return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files that a delivery must have, by `composed` name relative to it; `where` names it in messages."""
+    """The files that a delivery must have.
+
+    Attributes
+    ----------
+    where : str
+        Its name in messages.
+    files : mapping of str to Promise
+        By `composed` name relative to the delivery.
+    """
 
     where: str
     files: Mapping[str, Promise]
 
     def flaw(self, sizes: Mapping[str, int]) -> str | None:
-        """What is wrong with the files that are there, given their sizes in bytes by name; None if nothing is."""
+        """What is wrong with the files that are there; None if nothing is.
+
+        Parameters
+        ----------
+        sizes : mapping of str to int
+            Bytes, by name.
+
+        Returns
+        -------
+        str or None
+            The reason and the remedy.
+        """
         there = {composed(name): size for name, size in sizes.items()}
         wrong = [n for n, said in self.files.items() if n not in there or said.size not in (None, there[n])]
         if not wrong:
@@ -66,9 +113,23 @@ class Manifest:
 def read_manifest(data: bytes, where: str, home: str = "") -> Manifest:
     """Read a CSV in UTF-8 with a column `file`, and where it has them `bytes`, `sha256` and `md5`.
 
-    home : what the names are relative to, in the delivery: "" or a folder with its final /.
+    Parameters
+    ----------
+    data : bytes
+        The manifest's content.
+    where : str
+        Its name in messages.
+    home : str
+        What the names are relative to, in the delivery: "" or a folder with its final /.
 
-    Raises ManifestError.
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    ManifestError
+        Where it is no such CSV, or names what is no file of the delivery.
     """
     files: dict[str, Promise] = {}
     try:

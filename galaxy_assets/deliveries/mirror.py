@@ -38,10 +38,16 @@ _VERSIONS = ("ETag", "etag", "md5Hash", "md5", "mtime", "LastModified", "last_mo
 
 
 class Record(Settings):
-    """What a mirror is of.
+    """What a mirror is a copy of.
 
-    files : what each file was like when it was copied, by its name.
-    looked : when all was last as it is there, seconds since 1970; 0 while something is left to copy.
+    Attributes
+    ----------
+    address : str
+        Where the originals lie.
+    files : dict of str to str
+        What each file was like when it was copied, by its name.
+    looked : float
+        When all files were last compared with the address, seconds since 1970; 0 while something is left to copy.
     """
 
     address: str
@@ -56,12 +62,27 @@ class _Remote(NamedTuple):
 
 
 def mirror(address: str, folder: Path) -> Path:
-    """Make `folder` hold what is at `address`, and return it. What was copied before and is the same is left alone.
+    """Copy what is at an address to a folder; what was copied before and is the same is left alone.
 
-    Each file is whole or absent. What is no longer there is moved to `.gone`, and the log says so. An address that
-    cannot be reached is no error where all was copied before; nothing is asked within a minute of the last time.
+    Each file is whole or absent. What is no longer at the address is moved to `.gone`, and the log says so. An address
+    that cannot be reached is no error where all was copied before. Within a minute of the last time nothing is asked.
 
-    Raises SurveyError, which names the address, the reason and the remedy.
+    Parameters
+    ----------
+    address : str
+        A file or folder that fsspec knows.
+    folder : Path
+        Where the copy goes.
+
+    Returns
+    -------
+    Path
+        `folder`.
+
+    Raises
+    ------
+    SurveyError
+        Names the address, the reason and the remedy.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):

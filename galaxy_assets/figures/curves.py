@@ -1,5 +1,4 @@
-"""Curves and distributions: accuracy and training against epoch, recall, vote fractions, variance (paper Figures 3, 7,
-8 and 14).
+"""Curves and distributions against epoch, rank, cluster or component (paper Figures 3, 7, 8 and 14).
 
 Belongs here: drawing tables of the lake. Does not belong here: computing them. Rows whose number is missing or not
 finite are not drawn; a table without any number gives a figure that says so.
@@ -54,11 +53,19 @@ _TRAINING = {
 
 
 def epoch_accuracy(table: pa.Table) -> "Figure":
-    """k-NN accuracy against epoch: mean over the splits with a band of one standard deviation, a line per start weight,
-    and each baseline as a horizontal line (paper Figures 3 and 14).
+    """k-NN accuracy against epoch, a line per start weight (paper Figures 3 and 14).
 
-    `table` has columns `init`, `epoch`, `features` (`byol`, `pretrained`, `untrained`, `pixels`), `mean` and `std`, as
-    `science.figure_tables.accuracy_by_epoch` makes them.
+    The line is the mean over the splits, the band one standard deviation. Each baseline is a horizontal line.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Columns `init`, `epoch`, `features` (`byol`, `pretrained`, `untrained`, `pixels`), `mean` and `std`, as
+        `science.figure_tables.accuracy_by_epoch` makes them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     figure = new_figure("k-NN accuracy against epoch", SINGLE, 3.3)
     axes = figure.subplots()
@@ -89,7 +96,14 @@ def epoch_accuracy(table: pa.Table) -> "Figure":
 def training(table: pa.Table) -> "Figure":
     """Loss, health and speed of a training against epoch, a line per start weight; a ring marks the chosen epoch.
 
-    `table` has the columns of `byol_checkpoints`; epoch 0 is the start and has neither loss nor speed.
+    Parameters
+    ----------
+    table : pyarrow.Table
+        The columns of `byol_checkpoints`; epoch 0 is the start and has neither loss nor speed.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     figure = new_figure("Training: loss and health of the representation against epoch", 13, 6.4)
     panels = figure.subplots(2, len(_TRAINING) // 2, sharex=True).flat
@@ -119,8 +133,15 @@ def training(table: pa.Table) -> "Figure":
 def recall(table: pa.Table) -> "Figure":
     """True anomalies found down the ranked list, beside a random order's expectation and a perfect one (Figure 8).
 
-    `table` has columns `rank` (from 1), `found`, `random` and `perfect`, one row per galaxy of the list; and any of
-    `published`, `isolation_forest` and `local_outlier_factor`, which are drawn where they hold numbers.
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Columns `rank` (from 1), `found`, `random` and `perfect`, one row per galaxy of the list; and any of
+        `published`, `isolation_forest` and `local_outlier_factor`, which are drawn where they hold numbers.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     figure = new_figure("True anomalies found against rank", SINGLE, 2.8)
     axes = figure.subplots()
@@ -146,9 +167,18 @@ def recall(table: pa.Table) -> "Figure":
 def votes_violin(table: pa.Table) -> "Figure":
     """Distribution of volunteers' vote fractions in every cluster and in all, a panel per answer (paper Figure 7).
 
-    `table` has one row per galaxy, cluster and panel: `cluster` (string, `all` for every cluster together), `panel`
-    (question and answer, in words) and `fraction` (0 to 1). All violins have equal width and end at the extremes; the
-    box spans the quartiles and the point in it is the median. A cluster without a galaxy in a panel has a gap there.
+    All violins have equal width and end at the extremes; the box spans the quartiles and the point in it is the median.
+    A cluster without a galaxy in a panel has a gap there.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        One row per galaxy, cluster and panel: `cluster` (string, `all` for every cluster together), `panel` (question
+        and answer, in words) and `fraction` (0 to 1).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     import seaborn
 
@@ -193,9 +223,18 @@ def votes_violin(table: pa.Table) -> "Figure":
 
 
 def variance(explained: np.ndarray, n: int) -> "Figure":
-    """Cumulative explained variance of the principal components, with the `n` that are kept marked (paper 4.2).
+    """Cumulative explained variance of the principal components, with those that are kept marked (paper 4.2).
 
-    `explained` is each component's share of the variance, falling, (K,) float in 0 to 1 with K >= n.
+    Parameters
+    ----------
+    explained : numpy.ndarray of shape (K,), float
+        Each component's share of the variance, 0 to 1, falling.
+    n : int
+        Components kept, at most K.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     figure = new_figure("Variance explained by the principal components", SINGLE, 2.5)
     axes = figure.subplots()

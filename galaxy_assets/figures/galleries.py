@@ -39,13 +39,24 @@ def contact_sheet(
 
     Parameters
     ----------
-    pixels : uint8 arrays (H, W), (H, W, 1) or (H, W, 3); sizes may differ, their aspect is kept.
-    captions : one per cutout, or None for none. Long ones are set smaller, then cut short.
-    columns : cutouts per row.
-    tile : side of a drawn cutout, pixels.
+    pixels : sequence of numpy.ndarray
+        uint8 (H, W), (H, W, 1) or (H, W, 3); sizes may differ, their aspect is kept.
+    captions : sequence of str or None
+        One per cutout, or None for none. Long ones are set smaller, then cut short.
+    columns : int
+        Cutouts per row.
+    tile : int
+        Side of a drawn cutout, pixels.
 
-    Returns an RGB image; without cutouts, one that says so. Raises ValueError for other arrays, or for another number
-    of captions than of cutouts.
+    Returns
+    -------
+    PIL.Image.Image
+        RGB; without cutouts, one that says so.
+
+    Raises
+    ------
+    ValueError
+        For other arrays, or for another number of captions than of cutouts.
     """
     if captions is not None and len(captions) != len(pixels):
         raise ValueError(f"{len(captions)} captions for {len(pixels)} cutouts")
@@ -55,9 +66,20 @@ def contact_sheet(
 
 
 def cluster_gallery(clusters: Mapping[int, Sequence[np.ndarray]], titles: Mapping[int, str]) -> "Image":
-    """One row of example cutouts per cluster, in the mapping's order, its title at the left (paper Figures 4-6).
+    """One row of example cutouts per cluster, its title at the left (paper Figures 4-6).
 
-    `clusters` holds cutouts as `contact_sheet` takes them; a cluster without any keeps its row, which says so.
+    Parameters
+    ----------
+    clusters : mapping of int to sequence of numpy.ndarray
+        Cluster -> cutouts as `contact_sheet` takes them, in the order of the rows. A cluster without any keeps its row,
+        which says so.
+    titles : mapping of int to str
+        Cluster -> title.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
     """
     return _blocks([_Row(pixels, title=titles[k]) for k, pixels in clusters.items()])
 

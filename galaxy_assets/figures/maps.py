@@ -35,7 +35,17 @@ _BESIDE = 3.75  # inches from the left of a plate, where cutouts beside a map be
 
 
 class ClusterExamples(NamedTuple):
-    """A cluster picked out on the map of Figures 4-6: its number, what it is in words, cutouts of some members."""
+    """A cluster picked out on the map of Figures 4-6.
+
+    Attributes
+    ----------
+    cluster : int
+        Its number.
+    title : str
+        What it is, in words.
+    pixels : sequence of numpy.ndarray
+        Cutouts of some members, uint8 (S, S), (S, S, 1) or (S, S, 3).
+    """
 
     cluster: int
     title: str
@@ -43,8 +53,19 @@ class ClusterExamples(NamedTuple):
 
 
 class StartWeightMap(TypedDict):
-    """One panel of Figure 15: the map from one start, the galaxies' classes (None: not judged) and the share of them
-    that the clusters' majority labels get right (NaN: unknown)."""
+    """One panel of Figure 15: the map of one start weight.
+
+    Attributes
+    ----------
+    title : str
+        Of the panel.
+    x, y : numpy.ndarray of shape (N,), float
+        Coordinates of the galaxies.
+    label : sequence of str or None
+        Their classes; None where a galaxy was not judged.
+    accuracy : float
+        Share of them that the clusters' majority labels get right; NaN where it is unknown.
+    """
 
     title: str
     x: np.ndarray
@@ -60,15 +81,24 @@ def artefact_map(
     regions: Sequence[tuple[float, float, float, float]],
     examples: Sequence[tuple[np.ndarray, str]],
 ) -> "Figure":
-    """All images on the map, those removed as artefacts, the boxes that removed them, and beside it some of the removed
-    (paper Figure 1).
+    """All images on the map, those removed as artefacts, and the boxes that removed them (paper Figure 1).
+
+    Beside the map stand some of the removed.
 
     Parameters
     ----------
-    x, y : (N,) float.
-    removed : (N,) bool.
-    regions : (x0, y0, x1, y1) of each box, in the map's coordinates.
-    examples : cutouts that were removed, each with the rule that did it; the first sixteen are drawn.
+    x, y : numpy.ndarray of shape (N,), float
+        Coordinates of all images.
+    removed : numpy.ndarray of shape (N,), bool
+        Whether an image was removed.
+    regions : sequence of (float, float, float, float)
+        (x0, y0, x1, y1) of each box, in the map's coordinates.
+    examples : sequence of (numpy.ndarray, str)
+        Cutouts that were removed, each with the rule that did it; the first sixteen are drawn.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     from matplotlib.patches import Rectangle
 
@@ -109,9 +139,16 @@ def cluster_examples(x: np.ndarray, y: np.ndarray, cluster: np.ndarray, chosen: 
 
     Parameters
     ----------
-    x, y : (N,) float.
-    cluster : (N,) int.
-    chosen : the clusters picked out; the others lie behind in grey. Five cutouts of each fit, eight rows at most.
+    x, y : numpy.ndarray of shape (N,), float
+        Coordinates of the galaxies.
+    cluster : numpy.ndarray of shape (N,), int
+        Their clusters.
+    chosen : sequence of ClusterExamples
+        The clusters picked out; the others lie behind in grey. Five cutouts of each fit, eight rows at most.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     side = 0.61 if len(chosen) <= 5 else 0.42
     pitch = side + CAPTION + 0.09
@@ -139,12 +176,18 @@ def cluster_examples(x: np.ndarray, y: np.ndarray, cluster: np.ndarray, chosen: 
 def cluster_map(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> "Figure":
     """Galaxies coloured by cluster, the cluster's number written on its members (paper Figures 4-6).
 
+    Colours of more than seven clusters recur darker and lighter, so the numbers, not the colours, tell clusters apart.
+
     Parameters
     ----------
-    x, y : (N,) float.
-    cluster : (N,) int; a negative number draws the galaxy in grey, as surroundings of the clusters of interest.
+    x, y : numpy.ndarray of shape (N,), float
+        Coordinates of the galaxies.
+    cluster : numpy.ndarray of shape (N,), int
+        Their clusters; a negative number draws the galaxy in grey, as surroundings of the clusters of interest.
 
-    Colours of more than seven clusters recur darker and lighter, so the numbers, not the colours, tell clusters apart.
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     figure, axes = _one_map("Map of the clusters")
     (x, y), (cluster,) = _finite(x, y, cluster)
@@ -163,7 +206,18 @@ def cluster_map(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> "Figure":
 def class_map(x: np.ndarray, y: np.ndarray, label: Sequence[str | None], title: str) -> "Figure":
     """Galaxies with a marker and colour for each class; those without a class lie behind in grey.
 
-    `x`, `y` are (N,) float, `label` has N class names or None.
+    Parameters
+    ----------
+    x, y : numpy.ndarray of shape (N,), float
+        Coordinates of the galaxies.
+    label : sequence of str or None
+        N class names, None for no class.
+    title : str
+        Above the map.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     figure, axes = _one_map("Map of the classes")
     axes.set_title(words(title))
@@ -175,7 +229,14 @@ def class_map(x: np.ndarray, y: np.ndarray, label: Sequence[str | None], title: 
 def start_weight_panel(panels: Sequence[StartWeightMap]) -> "Figure":
     """The maps from several start weights, two in a row, with the clusters' accuracy in each (paper Figure 15).
 
-    A class has the same marker and colour in every panel.
+    Parameters
+    ----------
+    panels : sequence of StartWeightMap
+        A class has the same marker and colour in every panel.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     rows = max((len(panels) + 1) // 2, 1)
     figure = new_figure("Maps from each of the start weights", DOUBLE, 0.5 + 3.1 * rows)
@@ -205,9 +266,16 @@ def anomaly_maps(x: np.ndarray, y: np.ndarray, is_true: np.ndarray, score: np.nd
 
     Parameters
     ----------
-    x, y : (N,) float.
-    is_true : (N,) bool.
-    score : (N,) float; high scores are drawn on top, NaN in grey behind. Colours span the middle 98 % of the scores.
+    x, y : numpy.ndarray of shape (N,), float
+        Coordinates of the galaxies.
+    is_true : numpy.ndarray of shape (N,), bool
+        Whether a galaxy is an anomaly in truth.
+    score : numpy.ndarray of shape (N,), float
+        High scores are drawn on top, NaN in grey behind. Colours span the middle 98 % of the scores.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     figure = new_figure("Maps of the true anomalies and of the anomaly score", DOUBLE, 3.1)
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -326,8 +394,7 @@ def _numbers(axes: "Axes", x: np.ndarray, y: np.ndarray, cluster: np.ndarray, nu
 
 
 def _legend(home: "Figure | Axes") -> None:
-    """One legend under the panels of a figure or under one map, each name once, with symbols that are legible whatever
-    the size on the map."""
+    """One legend under a figure's panels or under one map: each name once, with a symbol of legible size."""
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
 

@@ -17,8 +17,17 @@ if TYPE_CHECKING:
 def class_membership(table: pa.Table) -> "Figure":
     """Share of each evaluation class in each cluster, a row per class and a column per cluster.
 
-    `table` has columns `evaluation_class`, `cluster`, `share` and `labelled_as`. Clusters of one label stand together,
-    in the order of the classes, the fullest first; the label is written above them, and those without one stand last.
+    Clusters of one label stand together, in the order of the classes, the fullest first. The label is written above
+    them; those without one stand last.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Columns `evaluation_class`, `cluster`, `share` and `labelled_as`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     rows = table.to_pylist()
     classes = sorted({row["evaluation_class"] for row in rows})

@@ -13,8 +13,21 @@ from urllib.parse import quote
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """A figure or table on the page: links are relative to the page and None where there is nothing to link to;
-    `reason` says why it cannot be made; `rows` are a table's own."""
+    """A figure or table on the page.
+
+    Attributes
+    ----------
+    name, title, section, caption : str
+        Of its asset, and what is written above and below it.
+    numbers : mapping
+        What is said of it in numbers: name -> value.
+    reason : str or None
+        Why it cannot be made; None where it can.
+    picture, print : str or None
+        Links to the PNG and the PDF, relative to the page; None where there is none.
+    rows : sequence of mapping
+        The rows of a table; none for a figure.
+    """
 
     name: str
     title: str
@@ -70,7 +83,20 @@ _RESULTS = ("check_id", "description", "expected", "observed", "tolerance", "ver
 
 
 def page(surveys: Sequence[SurveyEntry], dagster: str = "http://127.0.0.1:3000") -> str:
-    """The whole page as HTML. `dagster` is the address of the UI to which every asset is linked."""
+    """The whole page as HTML.
+
+    Parameters
+    ----------
+    surveys : sequence of SurveyEntry
+        In the order of the page.
+    dagster : str
+        Address of the UI to which every asset is linked.
+
+    Returns
+    -------
+    str
+        HTML without scripts; all text in it is escaped.
+    """
     contents = "".join(f'<li><a href="#{_mark(s.name)}">{escape(s.title)}</a></li>' for s in surveys)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -24,7 +24,20 @@ _PER_BLOCK = 10  # queries below each other
 
 
 def new_plate(label: str, width: float, height: float) -> "tuple[Figure, Axes]":
-    """A figure of `width` x `height` inches and axes over all of it, whose coordinates are inches from the top left."""
+    """A figure and axes over all of it, whose coordinates are inches from the top left.
+
+    Parameters
+    ----------
+    label : str
+        What the figure shows.
+    width, height : float
+        Inches.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    axes : matplotlib.axes.Axes
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
@@ -46,9 +59,27 @@ def put(
     corner: str | None = None,
     frame: str | None = None,
 ) -> None:
-    """Draw a cutout with its top left corner at (x, y): a caption in a box below it, a label in its corner, a frame.
+    """Draw a cutout with its top left corner at (x, y). All lengths are inches.
 
-    `pixels` is uint8 (S, S), (S, S, 1) or (S, S, 3); ValueError otherwise. Lengths are inches.
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Of `new_plate`.
+    pixels : numpy.ndarray of shape (S, S), (S, S, 1) or (S, S, 3), uint8
+        The cutout.
+    x, y, side : float
+        Place of the corner and side of the drawn cutout.
+    caption : str, optional
+        In a box below it.
+    corner : str, optional
+        Label in its corner.
+    frame : str, optional
+        Colour of a frame around it.
+
+    Raises
+    ------
+    ValueError
+        For pixels of another shape or type.
     """
     from matplotlib.patches import Rectangle
     from PIL import Image
@@ -78,13 +109,35 @@ def put(
 
 
 def fit(text: str, width: float) -> str:
-    """The text as lettering of 7 points, cut short where it would be wider than `width` inches."""
+    """The text as lettering of 7 points, cut short where it would be wider than `width` inches.
+
+    Parameters
+    ----------
+    text : str
+        A name from a table.
+    width : float
+        Inches.
+
+    Returns
+    -------
+    str
+    """
     room = max(int(width / _LETTER), 4)
     return words(text if len(text) <= room else text[: room - 1].rstrip() + "…")
 
 
 def class_examples(blocks: Mapping[str, Sequence[np.ndarray]]) -> "Figure":
-    """Up to nine examples of each class, three by three under the class's name, three classes in a row (Figure 2)."""
+    """Up to nine examples of each class, three by three under the class's name, three classes in a row (Figure 2).
+
+    Parameters
+    ----------
+    blocks : mapping of str to sequence of numpy.ndarray
+        Class -> cutouts as `put` takes them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     across = min(len(blocks), 3)
     side = min(0.72, (DOUBLE - 0.15 * (across - 1)) / (3 * across) - GAP)
     wide, high = 3 * (side + GAP), 3 * (side + GAP) + CAPTION + 0.1
@@ -99,7 +152,19 @@ def class_examples(blocks: Mapping[str, Sequence[np.ndarray]]) -> "Figure":
 
 
 def labelled_grid(pixels: Sequence[np.ndarray], labels: Sequence[str]) -> "Figure":
-    """Cutouts row by row in the order given, each with its label in the corner (paper Figure 13)."""
+    """Cutouts row by row in the order given, each with its label in the corner (paper Figure 13).
+
+    Parameters
+    ----------
+    pixels : sequence of numpy.ndarray
+        Cutouts as `put` takes them.
+    labels : sequence of str
+        One per cutout.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     longest = max((len(word) for label in labels for word in words(label).split()), default=0)
     columns = next((c for c in (4, 3, 2) if longest <= (SINGLE / c - 0.14) / _LETTER), 2)
     side = (SINGLE + GAP) / columns - GAP
@@ -112,13 +177,20 @@ def labelled_grid(pixels: Sequence[np.ndarray], labels: Sequence[str]) -> "Figur
 def query_history(pixels: Sequence[np.ndarray], scores: Sequence[int], rounds: Sequence[int]) -> "Figure":
     """What the oracle was shown: a row per round, its score in a box under each cutout (paper Figure 10).
 
+    More than ten rounds stand in two blocks side by side.
+
     Parameters
     ----------
-    pixels : cutouts as `put` takes them, in the order shown.
-    scores : 0-5, one per cutout.
-    rounds : round of each cutout; 0 is the seed sample, before any query.
+    pixels : sequence of numpy.ndarray
+        Cutouts as `put` takes them, in the order shown.
+    scores : sequence of int
+        0-5, one per cutout.
+    rounds : sequence of int
+        Round of each cutout; 0 is the seed sample, before any query.
 
-    More than ten rounds stand in two blocks side by side.
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     shown = {r: [i for i, found in enumerate(rounds) if found == r] for r in sorted(set(rounds))}
     margin, columns = 0.52, max(5, *map(len, shown.values()), 0)
@@ -136,7 +208,21 @@ def query_history(pixels: Sequence[np.ndarray], scores: Sequence[int], rounds: S
 
 
 def neighbours(pixels: Sequence[np.ndarray], captions: Sequence[str], centre: int) -> "Figure":
-    """A galaxy, framed, among its nearest neighbours: the `centre`-th cutout of a square grid (Figures 11 and 12)."""
+    """A galaxy, framed, among its nearest neighbours in a square grid (Figures 11 and 12).
+
+    Parameters
+    ----------
+    pixels : sequence of numpy.ndarray
+        Cutouts as `put` takes them, row by row.
+    captions : sequence of str
+        One per cutout.
+    centre : int
+        Which of the cutouts is the galaxy.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     columns = int(np.ceil(np.sqrt(len(pixels))))
     side = (SINGLE + GAP) / columns - GAP
     pitch = side + CAPTION + GAP

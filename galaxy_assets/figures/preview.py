@@ -38,6 +38,14 @@ def preview(figure: "Figure | Image", limit: int = 48_000) -> str:
     ------
     ValueError
         Where no preview of at least 16 pixels a side fits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.figures.galleries import contact_sheet
+    >>> text = preview(contact_sheet([np.zeros((64, 64), np.uint8)] * 3, ["a", "b", "c"], columns=3))
+    >>> text.startswith("!["), len(text) < 48_000
+    (True, True)
     """
     from PIL import Image
 

@@ -20,7 +20,19 @@ LETTERS, SMALL_LETTERS = 8, 7  # points, at the size printed
 
 
 def new_figure(label: str, width: float, height: float) -> "Figure":
-    """An empty figure of `width` x `height` inches that arranges its own margins; `label` says what it shows."""
+    """An empty figure that arranges its own margins.
+
+    Parameters
+    ----------
+    label : str
+        What it shows, in words.
+    width, height : float
+        Inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -29,9 +41,19 @@ def new_figure(label: str, width: float, height: float) -> "Figure":
 
 
 def lettered(figure: "Figure") -> "Figure":
-    """The figure with letters of printed size: 8 points for titles and labels, 7 for ticks and what stands in a panel.
+    """Give a figure letters of printed size: 8 points for titles and labels, 7 for ticks and what stands in a panel.
 
-    Not by matplotlib's settings: those are shared by all threads, and steps draw in several.
+    Not by matplotlib's settings: those are shared by all threads, and assets are drawn in several.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Is changed.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        `figure`.
     """
     from matplotlib.legend import Legend
     from matplotlib.text import Text
@@ -48,11 +70,29 @@ def lettered(figure: "Figure") -> "Figure":
 
 
 def words(name: object) -> str:
-    """A name from a table as lettering: spaces for underscores, and no `$`, which would begin mathematics."""
+    """A name from a table as lettering: spaces for underscores, and no `$`, which would begin mathematics.
+
+    Parameters
+    ----------
+    name : object
+        Its text is taken.
+
+    Returns
+    -------
+    str
+    """
     return str(name).replace("_", " ").replace("$", r"\$")
 
 
 def say(axes: "Axes", text: str) -> None:
-    """Say in an empty panel why nothing is drawn; ticks, which would count nothing, go."""
+    """Say in an empty panel why nothing is drawn, and take away its ticks.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        The panel.
+    text : str
+        The reason.
+    """
     axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555", wrap=True)

@@ -51,29 +51,67 @@ def export(
 
     Parameters
     ----------
-    what : `ranking`, the rows of `anomaly_ranking` with ra, dec, file and label of the catalogue;
-        `candidates`, `training_candidates` as a training set: always with images, in a folder per label, or per cluster
-        where it has none; `cluster`, the members of a cluster by falling probability, equal ones by id.
-    survey : its name.
-    folder : must not exist, or be empty.
-    first : rows at most, all when not given; of `candidates`, of each cluster.
-    cluster : its number, for `cluster`.
-    init : start weights, for `candidates` and `cluster`; the survey's main ones when not given.
-    images : write the cutouts too.
-    until : for `ranking`, as the label events recorded by then rank the galaxies (`replay.past_ranking`).
-    root : the data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
+    what : {'ranking', 'candidates', 'cluster'}
+        `ranking`, the rows of `anomaly_ranking` with ra, dec, file and label of the catalogue; `candidates`,
+        `training_candidates` as a training set: always with images, in a folder per label, or per cluster where it has
+        none; `cluster`, the members of a cluster by falling probability, equal ones by id.
+    survey : str
+        Its name.
+    folder : Path
+        Must be absent or empty.
+    first : int, optional
+        Rows at most, all when not given; of `candidates`, of each cluster.
+    cluster : int, optional
+        Its number, for `cluster`.
+    init : str, optional
+        Start weights, for `candidates` and `cluster`; the survey's main ones when not given.
+    images : bool
+        Write the cutouts too.
+    until : datetime, optional
+        With a time zone. For `ranking`, as the label events recorded by then rank the galaxies (`replay.past_ranking`).
+    root : Path or str, optional
+        The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
 
-    Raises SurveyError for an unknown survey; ValueError for unknown start weights, a cluster without members, or one
-    of the last parameters with a `what` that it does not concern; FileExistsError for a folder with something in it;
-    FileNotFoundError where the survey was not run that far.
+    Returns
+    -------
+    pyarrow.Table
+        The rows written.
+
+    Raises
+    ------
+    SurveyError
+        For an unknown survey.
+    ValueError
+        For unknown start weights, a cluster without members, or an argument that does not concern `what`.
+    FileExistsError
+        For a folder with something in it.
+    FileNotFoundError
+        Where the survey was not run that far.
+
+    Examples
+    --------
+    A ranking of one galaxy, in a lake that `galaxy-assets run` would have made:
+
+    >>> import tempfile
+    >>> layout = Layout(Path(tempfile.mkdtemp()))
+    >>> known = {"galaxy_id": ["a"], "ra": [180.0], "dec": [12.5], "file": ["a.png"], "label": [None]}
+    >>> write_table(pa.table(known), layout.table("demo_radio", "catalogue", "2026_01"))
+    >>> ranking = {"rank": [1], "galaxy_id": ["a"], "score": [4.2]}
+    >>> write_table(pa.table(ranking), layout.table("demo_radio", "anomaly_ranking"))
+    >>> ledger = pa.table({"epoch": [0], "chosen": [True], "sha256": ["9f86"]})
+    >>> write_table(ledger, layout.table("demo_radio", "byol_checkpoints", "imagenet"))
+    >>> table = export("ranking", "demo_radio", layout.root / "top", first=10, root=layout.root)
+    >>> sorted(path.name for path in (layout.root / "top").iterdir())
+    ['about.json', 'ranking.csv', 'ranking.parquet']
     """
     layout, known = open_survey(survey, root)
     if (cluster is None) == (what == "cluster"):
-        raise ValueError("say which cluster" if what == "cluster" else f"a {what} is not of one cluster")
+        which = "say which cluster: give its number as `cluster`"
+        raise ValueError(which if what == "cluster" else f"{what}: not of one cluster; leave out `cluster`")
     if until is not None and what != "ranking":
-        raise ValueError(f"a {what} has no past; only the ranking can be made as it was")
+        raise ValueError(f"{what}: only the ranking can be made as it was; leave out `until`")
     if init is not None and what == "ranking":
-        raise ValueError(f"the ranking is of the main start weights, {known.main_start_weights}")
+        raise ValueError(f"ranking: made of the main start weights, {known.main_start_weights}; leave out `init`")
     start = init or known.main_start_weights
     if start not in known.start_weights:
         raise ValueError(f"no start weights {start} in {survey}; it has {', '.join(known.start_weights)}")
@@ -112,8 +150,23 @@ def export(
 
 
 def file_name(text: str) -> str:
-    """`text` as part of a file name: letters, digits and `_-.+`, no leading dot, at most 80 characters. What had to be
-    changed carries a hash, so that different texts have different names."""
+    """A text as part of a file name: letters, digits and `_-.+`, no leading dot, at most 80 characters.
+
+    Parameters
+    ----------
+    text : str
+        An id or a label.
+
+    Returns
+    -------
+    str
+        `text` where it is one already; else it ends in a hash, so that different texts have different names.
+
+    Examples
+    --------
+    >>> file_name("FRI_uncertain")
+    'FRI_uncertain'
+    """
     safe = re.sub(r"[^A-Za-z0-9_.+-]|^\.", "_", text)[:80]
     return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -20,10 +20,25 @@ class QueryError(ValueError):
 
 
 def connect_to_read(layout: Layout, memory: str | None = None) -> duckdb.DuckDBPyConnection:
-    """The read model, opened so that SQL reaches no file but the lake's, nor variables of this process, nor settings.
+    """Open the read model so that SQL reaches the lake's files alone, and no variables of this process and no settings.
 
-    `memory` bounds what the database may hold (`512MB`); its own default, four fifths of the machine's, when not given.
-    What needs more fails, and is not written to disk. Raises FileNotFoundError where nothing was published yet.
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    memory : str, optional
+        What the database may hold, such as `512MB`; four fifths of the machine's when not given. A query that needs
+        more fails and is not written to disk.
+
+    Returns
+    -------
+    duckdb.DuckDBPyConnection
+        Read-only.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where nothing was published yet.
     """
     if not layout.read_model.exists():
         raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`make demo`)")
@@ -47,8 +62,24 @@ def connect_to_read(layout: Layout, memory: str | None = None) -> duckdb.DuckDBP
 def as_subquery(lake: duckdb.DuckDBPyConnection, sql: str) -> str:
     """One query of a person as `(...)`, to stand after `from` or `in`.
 
-    As a subquery, because at the top level the `with` of a query may hold a `copy ... to` a file of the lake. Raises
-    QueryError for anything that is not one query.
+    It is a subquery because at the top level the `with` of a query may hold a `copy ... to` a file of the lake.
+
+    Parameters
+    ----------
+    lake : duckdb.DuckDBPyConnection
+        Of `connect_to_read`.
+    sql : str
+        What the person wrote.
+
+    Returns
+    -------
+    str
+        SQL in parentheses.
+
+    Raises
+    ------
+    QueryError
+        For anything that is not one query.
     """
     try:
         statements = lake.extract_statements(sql)
@@ -69,9 +100,29 @@ def ask(
     seconds: float | None = None,
     values: Sequence[Any] = (),
 ) -> pa.Table:
-    """The answer to one query, of `limit` rows at most and within `seconds`, if given.
+    """The answer to one query.
 
-    Raises QueryError with the database's message, and with the tables there are where it names one that is not there.
+    Parameters
+    ----------
+    lake : duckdb.DuckDBPyConnection
+        Of `connect_to_read`.
+    sql : str
+        One query.
+    limit : int, optional
+        Rows at most.
+    seconds : float, optional
+        Time after which it is interrupted.
+    values : sequence
+        In place of the query's `?`.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    QueryError
+        With the database's message, and with the tables there are where the query names one that does not exist.
     """
     text = f"from {as_subquery(lake, sql)}" + (f" limit {limit:d}" if limit is not None else "")
     try:
@@ -83,7 +134,20 @@ def ask(
 
 @contextmanager
 def within(lake: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
-    """Interrupt what the connection does after `seconds`. Raises QueryError then."""
+    """Interrupt what the connection does after some time.
+
+    Parameters
+    ----------
+    lake : duckdb.DuckDBPyConnection
+        The connection used inside the block.
+    seconds : float
+        Time for the block.
+
+    Raises
+    ------
+    QueryError
+        Where the time was over.
+    """
     clock = threading.Timer(seconds, lake.interrupt)
     clock.start()
     try:

@@ -48,20 +48,26 @@ def _quoted(name: str, mark: str = '"') -> str:
 
 
 def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
-    """Rebuild the read model beside the live file and swap it in by rename; returns the views' names.
+    """Rebuild the read model beside the live file and rename it into its place.
 
     Beside its views a survey has the table macro `similar_to(examples, neighbours := 8, start_weights := <the main>)`:
     the columns of `similar_galaxies` for a list of galaxy ids, see docs/similarity.md. What a column holds, and its
     unit, is its comment, as far as the newest file of its table says it.
 
+    Readers that have the old file open keep their snapshot and never wait.
+
     Parameters
     ----------
     layout : Layout
+        The data folder.
     explorer : sequence of str
         Names of the tables with one row per galaxy that the explorer offers, as the assets declare it, first the one
         whose columns keep their names. They are the table `main.explorer_tables`.
 
-    Readers that have the old file open keep their snapshot and never wait.
+    Returns
+    -------
+    list of str
+        The views, as `<survey>.<asset>`.
     """
     import duckdb
 
@@ -108,13 +114,36 @@ def _comment(connection: "duckdb.DuckDBPyConnection", view: str, files: list[Pat
 
 
 def connect(root: Path | str | None = None) -> "duckdb.DuckDBPyConnection":
-    """Open the read model read-only: `connect().sql("select * from demo_optical.anomaly_ranking order by rank")`.
+    """Open the read model read-only: a schema per survey, a view per asset.
 
     Parameters
     ----------
-    root : the data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
+    root : Path or str, optional
+        The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
 
-    Raises FileNotFoundError where nothing was published there yet.
+    Returns
+    -------
+    duckdb.DuckDBPyConnection
+        To be closed when done.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where nothing was published there yet.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.storage.tables import write_table
+    >>> layout = Layout(Path(tempfile.mkdtemp()))
+    >>> ranking = pa.table({"galaxy_id": ["b", "a"], "rank": [1, 2]})
+    >>> write_table(ranking, layout.table("demo_optical", "anomaly_ranking"))
+    >>> publish(layout)
+    ['demo_optical.anomaly_ranking']
+    >>> with connect(layout.root) as lake:
+    ...     lake.sql("select galaxy_id from demo_optical.anomaly_ranking order by rank").fetchall()
+    [('b',), ('a',)]
     """
     import duckdb
 

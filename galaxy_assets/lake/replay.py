@@ -20,11 +20,31 @@ from galaxy_assets.storage.tables import column_to_vectors
 def past_ranking(survey: str, until: datetime, root: Path | str | None = None) -> pa.Table:
     """`anomaly_ranking` by the label events recorded up to and including `until`, those of the oracle among them.
 
-    The galaxies and their principal components are today's: before a refit, a retraining or a delivery there were
+    The galaxies and their principal components are today's: before a refit, a retraining or a new batch there were
     others.
 
-    Raises SurveyError for an unknown survey, FileNotFoundError where it was not run that far, ValueError where `until`
-    has no time zone.
+    Parameters
+    ----------
+    survey : str
+        Its name.
+    until : datetime
+        With a time zone.
+    root : Path or str, optional
+        The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
+
+    Returns
+    -------
+    pyarrow.Table
+        The columns of `anomaly_ranking`, by rank.
+
+    Raises
+    ------
+    SurveyError
+        For an unknown survey.
+    FileNotFoundError
+        Where the survey was not run that far.
+    ValueError
+        Where `until` has no time zone.
     """
     layout, known = open_survey(survey, root)
     main, learner = known.main_start_weights, known.anomaly.learner

@@ -41,19 +41,50 @@ def similar(
 
     Parameters
     ----------
-    survey : its name.
-    ids : examples that are galaxies of the survey; they are no answers.
-    files : examples as PNG, JPEG or FITS files from anywhere. They are cut, embedded by the chosen checkpoint of the
-        main start weights and projected like the survey's own; their pixel scale should be the survey's too.
-    neighbours : how many to return.
-    root : the data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
+    survey : str
+        Its name.
+    ids : sequence of str
+        Examples that are galaxies of the survey; they are no answers.
+    files : sequence of Path or str
+        Examples as PNG, JPEG or FITS files from anywhere. They are cut, embedded by the chosen checkpoint of the main
+        start weights and projected like the survey's own; their pixel scale should be the survey's too.
+    neighbours : int
+        How many to return.
+    root : Path or str, optional
+        The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
 
-    Returns rank (int32, from 1), query_id (the example it is nearest to: an id, or a file as given), neighbour_id,
-    distance (float64) and file (of the original, as in `catalogue`), nearest first.
+    Returns
+    -------
+    pyarrow.Table
+        Nearest first: rank (int32, from 1), query_id (the example it is nearest to: an id, or a file as given),
+        neighbour_id, distance (float64) and file (of the original, as in `catalogue`).
 
-    Raises SurveyError for an unknown survey, ValueError for an id that is no clean galaxy (with the rule that removed
-    it) or a checkpoint that is not its ledger's, UnreadableImage for a file, FileNotFoundError where the survey was not
-    run that far.
+    Raises
+    ------
+    SurveyError
+        For an unknown survey.
+    ValueError
+        For an id that is no clean galaxy, with the rule that removed it; for a checkpoint that is not its ledger's.
+    UnreadableImage
+        For a file.
+    FileNotFoundError
+        Where the survey was not run that far.
+
+    Examples
+    --------
+    Three galaxies of a lake that `galaxy-assets run` would have made:
+
+    >>> import tempfile
+    >>> from galaxy_assets.storage.tables import vectors_to_column, write_table
+    >>> layout, galaxies = Layout(Path(tempfile.mkdtemp())), pa.array(["a", "b", "c"])
+    >>> vectors = vectors_to_column(np.array([[0.0, 0.0], [5.0, 0.0], [3.0, 0.0]], np.float32))
+    >>> features = pa.table({"galaxy_id": galaxies, "vector": vectors})
+    >>> write_table(features, layout.table("demo_radio", "pca_features", "2026_01", "imagenet"))
+    >>> catalogue = pa.table({"galaxy_id": galaxies, "file": ["a.png", "b.png", "c.png"]})
+    >>> write_table(catalogue, layout.table("demo_radio", "catalogue", "2026_01"))
+    >>> found = similar("demo_radio", ids=["a"], root=layout.root)
+    >>> found.select(["neighbour_id", "distance"]).to_pydict()
+    {'neighbour_id': ['c', 'b'], 'distance': [3.0, 5.0]}
     """
     layout, known = open_survey(survey, root)
     others = list(zip(map(str, files), _features(layout, known, files), strict=True)) if files else []
@@ -73,7 +104,17 @@ def similar(
 
 
 class Near(NamedTuple):
-    """Answers, nearest first: their ids, distances in feature space, and the name of the example each is nearest to."""
+    """Answers, nearest first.
+
+    Attributes
+    ----------
+    ids : list of str
+        Galaxies found.
+    distances : list of float
+        In feature space.
+    examples : list of str
+        The name of the example that each is nearest to.
+    """
 
     ids: list[str]
     distances: list[float]
@@ -136,7 +177,24 @@ def sheet(
     files: Sequence[Path | str] = (),
     root: Path | str | None = None,
 ) -> "Image":
-    """The cutouts of the examples and then of what `similar` found for them, with their distances, as an image."""
+    """The cutouts of the examples and then of what `similar` found for them, with their distances.
+
+    Parameters
+    ----------
+    survey : str
+        Its name.
+    found : pyarrow.Table
+        As `similar` returned it.
+    ids, files : sequence
+        The examples that `similar` was given.
+    root : Path or str, optional
+        The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB, nine cutouts in a row.
+    """
     from galaxy_assets.figures.galleries import contact_sheet
 
     layout, known = open_survey(survey, root)
@@ -151,7 +209,22 @@ def sheet(
 def open_survey(survey: str, root: Path | str | None) -> tuple[Layout, Survey]:
     """The data folder and the survey of this name.
 
-    Raises SurveyError for an unknown one, which lists the known, and for one whose file is broken, with the reason.
+    Parameters
+    ----------
+    survey : str
+        Its name.
+    root : Path, str or None
+        The data folder; None for $GALAXY_ASSETS_DATA, else ./data.
+
+    Returns
+    -------
+    layout : Layout
+    survey : Survey
+
+    Raises
+    ------
+    SurveyError
+        For an unknown survey, with the known ones; for one whose file is broken, with the reason.
     """
     layout = Layout(Path(root)) if root is not None else Layout.default()
     return layout, survey_files(layout.root).named(survey)
@@ -160,7 +233,24 @@ def open_survey(survey: str, root: Path | str | None) -> tuple[Layout, Survey]:
 def read_survey_table(layout: Layout, survey: Survey, table: str) -> pa.Table:
     """A table of the survey, or all its partitions that match the pattern, in the order of their names.
 
-    Raises FileNotFoundError, which says what makes it, where there is none.
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : Survey
+        The survey.
+    table : str
+        Path below the survey's folder of the lake without `.parquet`, such as `pca_features/[!.]*/imagenet`.
+
+    Returns
+    -------
+    pyarrow.Table
+        Without metadata.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is none; says what makes it.
     """
     paths = _table_files(layout, survey, table)
     return pa.concat_tables(read_table(path).replace_schema_metadata(None) for path in paths)
@@ -210,7 +300,7 @@ def _vectors_of(layout: Layout, survey: Survey, files: Sequence[Path], ids: Sequ
 def _why(galaxy: str, rules: dict[str, str | None], survey: Survey) -> str:
     """Why a galaxy has no features, by the rules of `clean_galaxies`."""
     if galaxy not in rules:
-        return f"no galaxy {galaxy} in {survey.name}"
+        return f"no galaxy {galaxy} in {survey.name}; its table `catalogue` lists the ids"
     if rules[galaxy] is not None:
         return f"{galaxy} is no clean galaxy of {survey.name}: removed by the rule {rules[galaxy]!r} of clean_galaxies"
     return f"{galaxy} is not embedded yet: `galaxy-assets run {survey.name}`"
@@ -219,7 +309,7 @@ def _why(galaxy: str, rules: dict[str, str | None], survey: Survey) -> str:
 def _cutout(file: Path | str, survey: Survey) -> np.ndarray:
     made = cut(decode_file(Path(file)), survey.cutout)
     if made.pixels is None:
-        raise UnreadableImage(f"{file}: every channel is constant, there is nothing to look for")
+        raise UnreadableImage(f"{file}: every channel is constant, there is nothing to look for; give another image")
     return made.pixels
 
 

@@ -27,7 +27,19 @@ class PluginError(ValueError):
 
 
 class Plugin(NamedTuple):
-    """One registered name: its entry point, and the distribution and version that registered it."""
+    """One registered name: its entry point, and the distribution and version that registered it.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of plug-in, such as `readers`.
+    name : str
+        The registered name.
+    distribution, version : str
+        Of the package that registered it.
+    entry_point : importlib.metadata.EntryPoint
+        Where the object is; not imported yet.
+    """
 
     kind: Kind
     name: str
@@ -36,7 +48,12 @@ class Plugin(NamedTuple):
     entry_point: EntryPoint
 
     def load(self) -> Any:
-        """The object registered.
+        """Import the object registered.
+
+        Returns
+        -------
+        Any
+            A class or function, as the kind's Protocol in `protocols` says.
 
         Raises
         ------
@@ -54,9 +71,19 @@ class Plugin(NamedTuple):
 
 @functools.cache
 def registered(kind: Kind) -> dict[str, tuple[Plugin, ...]]:
-    """Name -> what is registered under it, for one kind; more than one plug-in under a name is an error when asked for.
+    """What is registered for one kind.
 
-    Read once per process: a package installed meanwhile is found by the next one.
+    It is read once per process; a package installed meanwhile is found by the next one.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of plug-in, such as `readers`.
+
+    Returns
+    -------
+    dict of str to tuple of Plugin
+        Name -> the plug-ins of that name. Two of one name are an error only when `find` is asked for it.
     """
     found: dict[str, list[Plugin]] = {}
     for point in entry_points(group=f"galaxy_assets.{kind}"):
@@ -69,37 +96,100 @@ def registered(kind: Kind) -> dict[str, tuple[Plugin, ...]]:
 
 
 def names(kind: Kind) -> list[str]:
-    """Names registered for a kind, sorted."""
+    """Names registered for a kind.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of plug-in, such as `readers`.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+
+    Examples
+    --------
+    >>> [name for name in names("cutters") if find("cutters", name).distribution == "galaxy-assets"]
+    ['central', 'flux_radius', 'sigma_clip', 'whole']
+    """
     return list(registered(kind))
 
 
 def find(kind: Kind, name: str) -> Plugin:
     """What is registered under a name, without loading it.
 
+    Parameters
+    ----------
+    kind : str
+        Kind of plug-in, such as `readers`.
+    name : str
+        As a survey file has it.
+
+    Returns
+    -------
+    Plugin
+
     Raises
     ------
     PluginError
         Where nothing is, which lists what is, or where two packages claim the name.
+
+    Examples
+    --------
+    >>> find("readers", "mirabest").entry_point.value
+    'galaxy_assets.deliveries.readers.mirabest:MiraBest'
     """
     plugins = registered(kind).get(name, ())
     if len(plugins) == 1:
         return plugins[0]
     if not plugins:
         known = ", ".join(names(kind)) or "none; install galaxy-assets again"
-        raise PluginError(f"no {kind} plug-in {name!r}; registered are {known}")
+        raise PluginError(
+            f"no {kind} plug-in {name!r}; registered are {known}; name one of these or install its package"
+        )
     packages = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in plugins)
     raise PluginError(f"{kind} plug-in {name!r} is registered by {packages}; uninstall one of them")
 
 
 def load(kind: Kind, name: str) -> Any:
-    """The object registered under a name. Raises PluginError as `find` and `Plugin.load` do."""
+    """Import what is registered under a name.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of plug-in, such as `readers`.
+    name : str
+        As a survey file has it.
+
+    Returns
+    -------
+    Any
+        A class or function, as the kind's Protocol in `protocols` says.
+
+    Raises
+    ------
+    PluginError
+        As `find` and `Plugin.load` raise it.
+    """
     return find(kind, name).load()
 
 
 def provenance(kind: Kind, name: str) -> str | None:
-    """Distribution and version behind a name, for fingerprints; None for our own, whose assets carry code versions.
+    """Distribution and version behind a name, for fingerprints.
 
-    A name that is not registered has none either: what uses it fails with the reason.
+    Parameters
+    ----------
+    kind : str
+        Kind of plug-in, such as `readers`.
+    name : str
+        As a survey file has it.
+
+    Returns
+    -------
+    str or None
+        None for our own, whose assets carry code versions, and for a name that is not registered: what uses that name
+        fails with the reason.
     """
     plugins = registered(kind).get(name, ())
     others = sorted(f"{p.distribution}=={p.version}" for p in plugins if p.distribution != OURS)

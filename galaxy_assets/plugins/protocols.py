@@ -60,13 +60,22 @@ class Reader(Protocol):
         Parameters
         ----------
         quiet : float
-            Seconds for which nothing in a delivery without a manifest may have changed before it counts as whole; with
-            0 what is there is taken.
+            Seconds for which nothing in a delivery without a manifest may have changed before it counts as whole. With
+            0 it counts as whole at once.
+
+        Returns
+        -------
+        list of Delivery
         """
         ...
 
     def batches(self) -> list[str]:
-        """Names of the whole deliveries, sorted; letters, digits and `_-.` only. The log says why others are not.
+        """Names of the whole deliveries; the log says why others are not.
+
+        Returns
+        -------
+        list of str
+            Sorted; letters, digits and `_-.` only.
 
         Raises
         ------
@@ -76,10 +85,10 @@ class Reader(Protocol):
         ...
 
     def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
-        """One row per image of a delivery, in `deliveries.readers.catalogue.CATALOGUE_SCHEMA`, sorted by galaxy_id.
+        """One row per image of a delivery.
 
-        Nothing is lost: images that cannot be used are rows with a problem, and of images that share an id the first
-        by path keeps it, unless it is taken, and the others are `<id>#2`, `<id>#3`, with problem `duplicate_id`
+        No image is left out. One that cannot be used is a row with a problem. Of images that share an id the first by
+        path keeps it, unless it is taken; the others are `<id>#2`, `<id>#3`, with problem `duplicate_id`
         (`distinct_ids` does it). An image is not decoded, so what is truncated after its header shows when `image`
         does.
 
@@ -90,6 +99,11 @@ class Reader(Protocol):
         taken : Collection of str
             Ids that images of other deliveries have.
 
+        Returns
+        -------
+        pyarrow.Table
+            In `deliveries.readers.catalogue.CATALOGUE_SCHEMA`, sorted by galaxy_id.
+
         Raises
         ------
         SurveyError
@@ -98,8 +112,12 @@ class Reader(Protocol):
         ...
 
     def labelled(self) -> pa.Table | None:
-        """The rows of the table of labels in `deliveries.readers.catalogue.LABELLED_SCHEMA`, all of them; None if the
-        survey has none.
+        """All rows of the table of labels.
+
+        Returns
+        -------
+        pyarrow.Table or None
+            In `deliveries.readers.catalogue.LABELLED_SCHEMA`; None if the survey has no such table.
 
         Raises
         ------
@@ -109,23 +127,38 @@ class Reader(Protocol):
         ...
 
     def image(self, file: str) -> np.ndarray:
-        """Decoded pixels of a catalogue row's `file`: (H, W) or (H, W, 3), uint8, or float32 for more than 8 bits.
+        """Decode an image.
+
+        Parameters
+        ----------
+        file : str
+            Of a row of the catalogue.
+
+        Returns
+        -------
+        numpy.ndarray of shape (H, W) or (H, W, 3)
+            uint8, or float32 for more than 8 bits.
 
         Raises
         ------
         UnreadableImage
-            Of `deliveries.images`; the image becomes a row with this reason and stops nothing.
+            Of `deliveries.images`; the image becomes a row with this reason and the run goes on.
         SurveyError
             If the archive that it is in was damaged since.
         """
         ...
 
     def tables(self) -> list[Path]:
-        """Tables of labels and votes that it reads beside the images; they need not be there."""
+        """Files of labels and votes that it reads beside the images, absolute; they need not exist."""
         ...
 
     def votes(self) -> pa.Table | None:
-        """The volunteer table in the normal form of `science.votes.normalise`, or None if the survey has none.
+        """Read the volunteer table.
+
+        Returns
+        -------
+        pyarrow.Table or None
+            In the normal form of `science.votes.normalise`; None if the survey has no such table.
 
         Raises
         ------
@@ -146,9 +179,9 @@ class Cutter(Protocol):
 
         Parameters
         ----------
-        image : np.ndarray
-            (H, W, 1) or (H, W, 3), RGB order, uint8 or any float type, finite, and not constant: a constant image is
-            `blank` before a cutter is asked. It is not to be changed.
+        image : numpy.ndarray of shape (H, W, 1) or (H, W, 3)
+            RGB order, uint8 or any float type, finite, and not constant: a constant image is `blank` before a cutter is
+            asked. It must not be changed.
         settings : CutoutSettings
             The survey's. `settings.options` holds those of a cutter of another package.
 
@@ -168,7 +201,7 @@ class Cutter(Protocol):
 
 
 class ScoreModel(Protocol):
-    """What a learner makes of the scores given: it predicts the score of any galaxy."""
+    """What a learner fits to the scores given: it predicts the score of any galaxy."""
 
     @property
     def kernel(self) -> str:
@@ -200,7 +233,7 @@ class ScoreModel(Protocol):
 
         Returns
         -------
-        table : pyarrow.Table
+        pyarrow.Table
             Column `role` (str; `labelled` and `reference` are taken by the platform), those of `Learner.columns`, and
             `vector` (FixedSizeList of D float64) where the model has vectors. It may have no rows. The features and
             the scores of the galaxies that the model was fitted to are kept by the platform, in rows of their own.
@@ -227,17 +260,21 @@ class Learner(Protocol):
     def can_fit(self, scores: np.ndarray) -> bool:
         """Whether these scores are enough to fit.
 
-        Until they are, an isolation forest ranks the galaxies and the search asks for the strangest.
+        Until they are, an isolation forest ranks the galaxies and the search asks for the most anomalous.
 
         Parameters
         ----------
         scores : ndarray of shape (L,)
             0-5, at least one.
+
+        Returns
+        -------
+        bool
         """
         ...
 
     def fit(self, labelled: np.ndarray, scores: np.ndarray, std: np.ndarray) -> ScoreModel:
-        """The model of the scores given.
+        """Fit a model to the scores given.
 
         Parameters
         ----------
@@ -247,11 +284,15 @@ class Learner(Protocol):
             0-5, at least one, and such that `can_fit` is true.
         std : ndarray of shape (D,), float64
             Standard deviation of each component over the survey; 0 where it is constant.
+
+        Returns
+        -------
+        ScoreModel
         """
         ...
 
     def acquisition(self, mean: np.ndarray, std: np.ndarray, best: float, trade_off: float) -> np.ndarray:
-        """By which value the search asks next; the largest are asked first.
+        """How much is gained by asking for each galaxy; the search asks for the largest first.
 
         Parameters
         ----------
@@ -280,6 +321,10 @@ class Learner(Protocol):
             Features of the galaxies that the model was fitted to, in the order of the fit.
         scores : ndarray of shape (L,), float64
             Their scores.
+
+        Returns
+        -------
+        ScoreModel
         """
         ...
 

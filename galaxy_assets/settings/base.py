@@ -18,7 +18,15 @@ class AddedLater:
 
 
 class PluginName:
-    """Mark of a field that names a plug-in: who else than this project registered it enters the fingerprint."""
+    """Mark of a field that names a plug-in.
+
+    Where another package registered that plug-in, the package's name and version enter the fingerprint.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of plug-in, such as `readers`.
+    """
 
     def __init__(self, kind: plugins.Kind):
         self.kind: plugins.Kind = kind
@@ -32,13 +40,24 @@ class Settings(BaseModel):
     def deciding(self) -> dict[str, Any]:
         """These settings as JSON values, as far as they decide a result.
 
-        Fields marked `AddedLater` are left out at their default, and beside a field marked `PluginName` stands
-        the distribution and version of another package's plug-in.
+        Fields marked `AddedLater` are left out at their default. A field marked `PluginName` is followed by the
+        distribution and version of another package's plug-in.
+
+        Returns
+        -------
+        dict of str to Any
+            Field name -> JSON value; settings inside settings are dicts again.
         """
         return _deciding(self, self.model_dump(mode="json"))
 
     def fingerprint(self) -> str:
-        """First 12 hex digits of the sha256 of `deciding` as canonical JSON."""
+        """First 12 hex digits of the sha256 of `deciding` as canonical JSON.
+
+        Returns
+        -------
+        str
+            Equal for settings that decide the same results.
+        """
         canonical = json.dumps(self.deciding(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -9,8 +9,11 @@ from galaxy_assets.settings.base import Settings
 
 
 class Cut(Settings):
-    """One condition on a vote fraction: `answer` fraction above `above` (or below `below`) with at least
-    `minimum_votes` votes for `question`."""
+    """One condition on a vote fraction.
+
+    A galaxy passes where the fraction of `answer` is above `above` and below `below`, as far as they are given, and at
+    least `minimum_votes` people answered `question`.
+    """
 
     question: str = Field(description="a question of the volunteers' tree, for instance `smooth-or-featured`")
     answer: str = Field(description="one of its answers, whose vote fraction is judged")

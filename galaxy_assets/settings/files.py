@@ -35,7 +35,13 @@ class SurveyError(ValueError):
 
 
 def data_root() -> Path:
-    """The folder that holds raw/, lake/ and surveys/: $GALAXY_ASSETS_DATA, else ./data."""
+    """The data folder, which holds raw/, lake/ and surveys/.
+
+    Returns
+    -------
+    Path
+        $GALAXY_ASSETS_DATA, else ./data; absolute, and perhaps not there yet.
+    """
     return Path(os.environ.get("GALAXY_ASSETS_DATA", "data")).expanduser().resolve()
 
 
@@ -50,7 +56,7 @@ def read_survey(path: Path) -> Survey:
     Parameters
     ----------
     path : Path
-        The file. What its start weights name is not looked up: that takes all files (`survey_files`).
+        The file. Whether the surveys among its start weights exist is not checked here, but by `survey_files`.
 
     Returns
     -------
@@ -61,19 +67,30 @@ def read_survey(path: Path) -> Survey:
     ------
     SurveyError
         Where it cannot be used; names the file, every key that is wrong, and the remedy. Safe to print.
+
+    Examples
+    --------
+    >>> survey = read_survey(SHIPPED / "demo_radio.yaml")
+    >>> survey.name, survey.source.reader, survey.cutout.grey
+    ('demo_radio', 'simulated', True)
     """
     return survey_from(_mapping_in(path), path)
 
 
 def survey_from(settings: dict[str, Any], path: Path) -> Survey:
-    """The survey that settings read from `path` describe, as `read_survey` does.
+    """Make a survey of settings that were read from `path`, as `read_survey` does.
 
     Parameters
     ----------
     settings : dict
         The top level of a survey file.
     path : Path
-        Where they stand, for messages.
+        The file they come from, for messages.
+
+    Returns
+    -------
+    Survey
+        Its settings.
 
     Raises
     ------
@@ -183,18 +200,18 @@ def _validated(path: Path, settings: dict[str, Any]) -> Survey:
 
 @dataclass(frozen=True)
 class SurveyFiles:
-    """The surveys of one data folder, and the files that are none.
+    """The surveys of one data folder, and the survey files that cannot be used.
 
     Attributes
     ----------
-    enabled : dict[str, Survey]
+    enabled : dict of str to Survey
         By name, those that the UI and `status` show.
-    templates : dict[str, Survey]
+    templates : dict of str to Survey
         By name, shipped ones that are not enabled.
-    broken : dict[Path, str]
+    broken : dict of Path to str
         File -> what is wrong with it and the remedy; the text names the file and is safe to print. A shipped survey
         whose start weights come from a broken file is here too.
-    files : dict[str, Path]
+    files : dict of str to Path
         Name -> the file that describes it, of every survey above and of every broken file (by the name that it gives,
         and by its stem).
     """
@@ -206,7 +223,7 @@ class SurveyFiles:
 
     @property
     def known(self) -> dict[str, Survey]:
-        """Enabled surveys and templates by name, which start weights may name."""
+        """Enabled surveys and templates by name; any of them may be named as start weights."""
         return self.enabled | self.templates
 
     def is_described(self, name: str) -> bool:
@@ -249,7 +266,12 @@ def survey_files(root: Path) -> SurveyFiles:
     Returns
     -------
     SurveyFiles
-        What is enabled, what may be, and what is broken. A file that cannot be used raises nothing, it is in `broken`.
+        What is enabled, what may be, and what is broken. A file that cannot be used raises nothing; it is in `broken`.
+
+    Examples
+    --------
+    >>> list(survey_files(Path("a_new_folder")).enabled)
+    ['demo_optical', 'demo_radio']
     """
     broken: dict[Path, str] = {}
     found, files = _read_all(_listed(root / "surveys", broken), broken)
@@ -274,7 +296,7 @@ def enable(name: str, root: Path) -> Path | None:
     Parameters
     ----------
     name : str
-        The survey's.
+        Of the survey.
     root : Path
         The data folder.
 
@@ -391,7 +413,20 @@ def _circle(name: str, surveys: dict[str, Survey]) -> str | None:
 
 
 def missing_start(survey: Survey, known: dict[str, Survey], files: dict[str, Path]) -> str | None:
-    """Why a survey cannot be used, where its start weights are neither registered nor a known survey's; else None."""
+    """Say why, and the remedy, where a survey's start weights are neither registered nor a known survey's; else None.
+
+    Parameters
+    ----------
+    survey : Survey
+    known : dict of str to Survey
+        Surveys by name, whose networks may be start weights.
+    files : dict of str to Path
+        Survey name -> file, broken ones included.
+
+    Returns
+    -------
+    str or None
+    """
     for start in survey.start_weights:
         if start in plugins.names("start_weights") or start in known:
             continue

@@ -77,7 +77,7 @@ class Source(Settings):
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether `path` is an address."""
+        """Whether `path` is an address, such as `s3://...`."""
         return re.match(r"[a-z][a-z0-9+.-]*://", self.path) is not None
 
     @model_validator(mode="after")

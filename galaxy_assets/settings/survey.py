@@ -97,5 +97,7 @@ class Survey(Settings):
     @model_validator(mode="after")
     def _main_is_listed(self) -> "Survey":
         if self.main_start_weights not in self.start_weights:
-            raise ValueError(f"main_start_weights {self.main_start_weights!r} is not among {list(self.start_weights)}")
+            raise ValueError(
+                f"main_start_weights {self.main_start_weights!r} is not among {list(self.start_weights)}; add it"
+            )
         return self

@@ -14,7 +14,20 @@ ARTEFACTS = {"saturated_star": 0.02, "satellite_trail": 0.015, "blank": 0.01, "m
 
 
 def saturated_star(side: int, rng: np.random.Generator) -> np.ndarray:
-    """A star beyond the detector's range: halo, diffraction spikes, and charge bled along the columns."""
+    """A star beyond the detector's range: halo, diffraction spikes, and charge bled along the columns.
+
+    Parameters
+    ----------
+    side : int
+        Of the frame, survey pixels.
+    rng : numpy.random.Generator
+        Of the image's pixels.
+
+    Returns
+    -------
+    numpy.ndarray of shape (3, side, side), float64
+        Light in z, r, g, in units of the sky noise.
+    """
     y, x = np.indices((side, side)) - rng.uniform(0.15, 0.85, 2)[:, None, None] * side
     peak = 10 ** rng.uniform(3, 5.3)
     r = np.hypot(x, y)
@@ -31,7 +44,22 @@ def saturated_star(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def satellite_trail(side: int, seeing: float, rng: np.random.Generator) -> np.ndarray:
-    """A straight trail, in the one band whose exposure it crossed or, now and then, in all."""
+    """A straight trail, in the one band whose exposure it crossed or, now and then, in all.
+
+    Parameters
+    ----------
+    side : int
+        Of the frame, survey pixels.
+    seeing : float
+        Full width at half maximum, survey pixels.
+    rng : numpy.random.Generator
+        Of the image's pixels.
+
+    Returns
+    -------
+    numpy.ndarray of shape (3, side, side), float64
+        Light in z, r, g, in units of the sky noise.
+    """
     y, x = np.indices((side, side)) - side / 2
     angle = rng.uniform(0, math.pi)
     across = y * math.cos(angle) - x * math.sin(angle) - rng.uniform(-0.3, 0.3) * side
@@ -43,7 +71,20 @@ def satellite_trail(side: int, seeing: float, rng: np.random.Generator) -> np.nd
 
 
 def beyond_edge(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Where a detector, a little rotated, has ended: bool (side, side), about half of it true."""
+    """Where a detector, a little rotated, has ended.
+
+    Parameters
+    ----------
+    side : int
+        Of the frame, survey pixels.
+    rng : numpy.random.Generator
+        Of the image's pixels.
+
+    Returns
+    -------
+    numpy.ndarray of shape (side, side), bool
+        About half of it true.
+    """
     y, x = np.indices((side, side)) - side / 2
     angle = rng.choice(4) * math.pi / 2 + rng.normal(0, 0.04)
     return x * math.cos(angle) + y * math.sin(angle) > rng.uniform(-0.15, 0.2) * side

@@ -18,7 +18,20 @@ from galaxy_assets.simulation.light import colours_of, precision
 
 
 def draw_optical(galaxy: Galaxy, rng: np.random.Generator) -> np.ndarray:
-    """The delivered image of `galaxy`, uint8 (delivered, delivered, 3)."""
+    """The delivered image of a galaxy.
+
+    Parameters
+    ----------
+    galaxy : Galaxy
+        As `describe_galaxy` makes it.
+    rng : numpy.random.Generator
+        Of the image's pixels.
+
+    Returns
+    -------
+    numpy.ndarray of shape (delivered, delivered, 3), uint8
+        RGB; the side is `galaxy.delivered`.
+    """
     import cv2
     from astropy.visualization import make_lupton_rgb
 

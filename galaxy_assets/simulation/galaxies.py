@@ -60,7 +60,17 @@ class Galaxy:
 
 
 def describe_galaxy(rng: np.random.Generator) -> Galaxy:
-    """A galaxy at random, in the shares of BODIES, with an artefact in the shares of ARTEFACTS."""
+    """A galaxy at random, in the shares of BODIES, with an artefact in the shares of ARTEFACTS.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Of the image's parameters.
+
+    Returns
+    -------
+    Galaxy
+    """
     bodies, artefacts = list(BODIES), list(ARTEFACTS)
     kind = rng.choice([*bodies, *artefacts], p=normalised([*BODIES.values(), *ARTEFACTS.values()]))
     body = kind if kind in BODIES else rng.choice(bodies, p=normalised(BODIES.values()))
@@ -106,6 +116,7 @@ def components_of(galaxy: Galaxy, rng: np.random.Generator) -> list[tuple[Any, f
     Parameters
     ----------
     galaxy : Galaxy
+        As `describe_galaxy` makes it.
     rng : numpy.random.Generator
         Of the image's pixels.
 

@@ -34,7 +34,17 @@ class RadioSource:
 
 
 def describe_radio(rng: np.random.Generator) -> RadioSource:
-    """A double source at random, of the classes in the shares of RADIO_KINDS."""
+    """A double source at random, of the classes in the shares of RADIO_KINDS.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Of the image's parameters.
+
+    Returns
+    -------
+    RadioSource
+    """
     kind = str(rng.choice(list(RADIO_KINDS), p=list(RADIO_KINDS.values())))
     uncertain = kind != "hybrid" and rng.random() < 1 / 3
     sides = {"FRI": ("FRI", "FRI"), "FRII": ("FRII", "FRII"), "hybrid": ("FRI", "FRII")}[kind]
@@ -56,7 +66,19 @@ def describe_radio(rng: np.random.Generator) -> RadioSource:
 
 
 def draw_radio(source: RadioSource, rng: np.random.Generator) -> np.ndarray:
-    """The image of `source`, uint8 (150, 150), prepared as MiraBest is: see `surveys.simulate_radio`."""
+    """The image of a source, prepared as MiraBest is: see `surveys.simulate_radio`.
+
+    Parameters
+    ----------
+    source : RadioSource
+        As `describe_radio` makes it.
+    rng : numpy.random.Generator
+        Of the image's pixels.
+
+    Returns
+    -------
+    numpy.ndarray of shape (150, 150), uint8
+    """
     from astropy.stats import sigma_clipped_stats
     from scipy.ndimage import gaussian_filter
 

@@ -14,7 +14,13 @@ from galaxy_assets.simulation.streams import normalised
 
 
 def volunteer_columns() -> list[str]:
-    """The 115 columns of the official table of campaign 1_and_2, in order."""
+    """The 115 columns of the official table of campaign 1_and_2.
+
+    Returns
+    -------
+    list of str
+        In the table's order.
+    """
     columns = [
         *("iauname", "ra", "dec", "redshift", "elpetro_absmag_r", "sersic_nmgy_r", "petro_th50", "petro_th90"),
         *("petro_theta", "upload_group", "active_learning_on", "in_gzd_c", "data_release"),
@@ -28,7 +34,20 @@ def volunteer_columns() -> list[str]:
 
 
 def volunteer_row(galaxy: Galaxy, rng: np.random.Generator) -> dict[str, object]:
-    """One row of the volunteer table but for name and position: 20 to 45 volunteers walk down the tree."""
+    """One row of the volunteer table but for name and position: 20 to 45 volunteers walk down the tree.
+
+    Parameters
+    ----------
+    galaxy : Galaxy
+        What they look at.
+    rng : numpy.random.Generator
+        Of the image's votes.
+
+    Returns
+    -------
+    dict of str to object
+        Column -> votes, fraction or value.
+    """
     redshift = float(np.clip(rng.gamma(4, 0.02), 0.003, 0.25))
     theta = 0.262 * galaxy.radius  # arcsec
     flux = 2 * math.pi * galaxy.radius**2 * galaxy.axis_ratio * galaxy.brightness * 0.03

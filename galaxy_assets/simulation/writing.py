@@ -25,9 +25,27 @@ _CHUNK = 32  # images drawn at a time; fewer than two chunks are not worth the s
 
 
 def split(n_images: int, batches: Sequence[str]) -> list[str]:
-    """The batch of every image, in order; sizes differ by one at most."""
+    """The batch of every image, in order; sizes differ by one at most.
+
+    Parameters
+    ----------
+    n_images : int
+        Images in all.
+    batches : sequence of str
+        Names of the batches.
+
+    Returns
+    -------
+    list of str
+        A batch for each image.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer images than batches, or no batches.
+    """
     if not 0 < len(batches) <= n_images:
-        raise ValueError(f"cannot spread {n_images} images over {len(batches)} batches")
+        raise ValueError(f"cannot spread {n_images} images over {len(batches)} batches; each batch needs one or more")
     sizes = [len(part) for part in np.array_split(np.arange(n_images), len(batches))]
     return [batch for batch, size in zip(batches, sizes, strict=True) for _ in range(size)]
 
@@ -41,9 +59,27 @@ def deliver(
     seed: int,
     processes: int | None,
 ) -> None:
-    """Draw the images of every batch that is absent: image i of `objects[i]` into `<folder>/<delivery[i]>/<files[i]>`.
+    """Draw the images of every batch that is absent.
 
-    A batch is drawn in a hidden folder beside its place and renamed when it is whole.
+    Image i, of `objects[i]`, is the file `<folder>/<delivery[i]>/<files[i]>`. A batch is drawn in a hidden folder
+    beside its place and renamed when it is whole.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the survey.
+    delivery : sequence of str
+        The batch of each image, as `split` makes them.
+    files : sequence of str
+        The file of each image, relative to its batch.
+    draw : callable
+        Called with an object and the random numbers of its pixels; returns uint8 pixels.
+    objects : sequence
+        What is drawn, for each image.
+    seed : int
+        Of the survey.
+    processes : int or None
+        How many draw; None takes as many as cores where there are enough images to gain by it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [batch for batch in dict.fromkeys(delivery) if not (folder / batch).exists()]
@@ -81,7 +117,17 @@ def _draw_chunk(
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a CSV unless it is there; cells without a value stay empty."""
+    """Write a CSV unless the file exists; cells without a value stay empty.
+
+    Parameters
+    ----------
+    path : Path
+        File to write, whole or not at all.
+    columns : sequence of str
+        The header.
+    rows : iterable of mapping
+        Column -> value.
+    """
     if path.exists():
         return
     beside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -29,5 +29,23 @@ def map_digest(artefact_umap_model: pa.Table) -> str:
 
 
 def drawn_on(layout: Layout, survey: str) -> str:
-    """`map_digest` of a survey's map as the lake has it. Raises FileNotFoundError where it has none."""
+    """`map_digest` of a survey's map as the lake has it.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : str
+        Name of the survey.
+
+    Returns
+    -------
+    str
+        16 hex digits.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the lake has no map of the survey.
+    """
     return map_digest(read_table(layout.table(survey, "artefact_umap_model"), _PLACES))

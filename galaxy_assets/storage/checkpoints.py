@@ -144,10 +144,22 @@ class StateFile:
     path: Path
 
     def __str__(self) -> str:
+        """The file's path, for messages."""
         return str(self.path)
 
     def read(self) -> dict[str, Any] | None:
-        """What was written last, tensors on the CPU; None where nothing was. Raises ValueError where it is damaged."""
+        """What was written last.
+
+        Returns
+        -------
+        dict or None
+            Tensors on the CPU, and plain values; None where nothing was written.
+
+        Raises
+        ------
+        ValueError
+            Where the file is damaged; names the file and the remedy.
+        """
         import torch
 
         if not self.path.exists():
@@ -172,15 +184,43 @@ class StateFile:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file, as 64 hex digits."""
+    """sha256 of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def chosen_checkpoint(ledger: pa.Table, root: Path) -> tuple[dict[str, Any], Path]:
-    """The chosen epoch's row of `byol_checkpoints` and its weights below the data folder `root`.
+    """The chosen epoch's row of `byol_checkpoints` and the file of its weights.
 
-    Raises ValueError unless the weights are there and are those that the row records.
+    Parameters
+    ----------
+    ledger : pyarrow.Table
+        `byol_checkpoints` of one start weight.
+    root : Path
+        The data folder, which the paths in the ledger are relative to.
+
+    Returns
+    -------
+    row : dict
+        The ledger's row.
+    path : Path
+        Its weights.
+
+    Raises
+    ------
+    ValueError
+        Where the weights are absent or are not those that the row records.
     """
     row = next(row for row in ledger.to_pylist() if row["chosen"])
     path = root / row["path"]
@@ -197,20 +237,34 @@ class Training:
     """The files of one training: `checkpoints/<init>/<recipe fingerprint>/`.
 
     The fingerprint is part of the path, so that a changed recipe never resumes from another one's weights.
+
+    Parameters
+    ----------
+    folder : Path
+        That folder; it need not exist.
     """
 
     folder: Path
 
     def weights(self, epoch: int) -> Path:
+        """File of the weights after an epoch; epoch 0 is the start."""
         return self.folder / f"epoch_{epoch:03d}.safetensors"
 
     @property
     def state(self) -> StateFile:
-        """Learner and optimiser after the last whole epoch, to resume from."""
+        """The file of the state after the last whole epoch (learner and optimiser), to resume from."""
         return StateFile(self.folder / "state.pt")
 
     def record(self, epoch: int, row: dict[str, Any]) -> None:
-        """Keep one epoch's row; written after its weights, so a row's weights exist."""
+        """Keep one epoch's row; it is written after its weights, so a row's weights exist.
+
+        Parameters
+        ----------
+        epoch : int
+            From 0 on.
+        row : dict of str to Any
+            Values that JSON can hold, `epoch` and `sha256` among them.
+        """
         with replacing(self.folder / f"epoch_{epoch:03d}.json") as partial:
             partial.write_text(json.dumps(row), encoding="utf-8")
 
@@ -222,5 +276,5 @@ class Training:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of the finished epochs, in order."""
+        """Rows of the finished epochs, in order of the epoch."""
         return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("epoch_*.json"))]

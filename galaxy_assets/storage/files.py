@@ -17,6 +17,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a hidden file name beside `path`; when the block ends well, flush it to disk and rename it to `path`.
 
     A process killed inside the block leaves `path` as it was.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; its folder is made.
+
+    Yields
+    ------
+    Path
+        The hidden file, to be written inside the block.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
@@ -33,7 +43,20 @@ def replacing(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `path`; when the block ends well, rename it to `path`.
 
-    Raises FileExistsError where `path` is there already and is no empty folder.
+    Parameters
+    ----------
+    path : Path
+        The folder to make; the folder it lies in is made too.
+
+    Yields
+    ------
+    Path
+        The hidden folder, to be filled inside the block.
+
+    Raises
+    ------
+    FileExistsError
+        Where `path` exists already and is no empty folder.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path}: there already and not empty; name a folder that is new or empty")

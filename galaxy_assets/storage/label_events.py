@@ -56,21 +56,39 @@ SAYS = {"score": "score", "class": "label", "undo": "undoes"}
 
 @dataclass(frozen=True)
 class LabelLog:
-    """The label events of one survey. Any number of processes may append, read and compact at the same time."""
+    """The label events of one survey. Any number of processes may append, read and compact at the same time.
+
+    Parameters
+    ----------
+    folder : Path
+        The survey's folder of labels; it need not exist.
+    """
 
     folder: Path
 
     @property
     def events(self) -> Path:
+        """The folder of the files of events."""
         return self.folder / "events"
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Keep events, all or none, and return their ids; when it returns they survive the process.
+        """Keep events, all or none; when it returns they are on disk.
 
-        A row has `who`, `kind`, `galaxy_id`, `source` and what its kind says (`score`, `label` or `undoes`), and may
-        have the other columns of EVENTS; `time` is now and `event` a new id where not given. `recorded` is now.
+        Parameters
+        ----------
+        rows : iterable of mapping
+            Each has `who`, `kind`, `galaxy_id`, `source` and what its kind says (`score`, `label` or `undoes`), and may
+            have the other columns of EVENTS. `time` is now and `event` a new id where not given. `recorded` is now.
 
-        Raises ValueError, which names the row and what is wrong with it.
+        Returns
+        -------
+        list of str
+            The events' ids, in the order of the rows.
+
+        Raises
+        ------
+        ValueError
+            Names the row and what is wrong with it.
         """
         now = datetime.now(UTC)
         whole = [_validated(row, i, now) for i, row in enumerate(rows)]
@@ -80,10 +98,23 @@ class LabelLog:
         return [row["event"] for row in whole]
 
     def read(self, until: datetime | None = None) -> pa.Table:
-        """The events in EVENTS, by (time, event), each once; those recorded up to and including `until`, if given: what
-        a ranking made then could know.
+        """The events, each once, in the order of (time, event).
 
-        `until` must have a time zone. Raises ValueError if it has none.
+        Parameters
+        ----------
+        until : datetime, optional
+            With a time zone. Events recorded later are left out, so that what remains is what a ranking made then could
+            know.
+
+        Returns
+        -------
+        pyarrow.Table
+            In the schema EVENTS.
+
+        Raises
+        ------
+        ValueError
+            Where `until` has no time zone.
         """
         import pyarrow.compute as pc
 
@@ -138,8 +169,13 @@ class LabelLog:
         return {**row, "event": self.append([row])[0]}
 
     def compact(self) -> int:
-        """Merge the files of events into one and return how many were merged, 0 where there was nothing to do or
-        another compaction is at it. Nothing is lost when it is killed, and nobody waits for it."""
+        """Merge the files of events into one. Killed in between, it loses nothing; no other process waits for it.
+
+        Returns
+        -------
+        int
+            Files merged; 0 where there was nothing to merge or another process is merging.
+        """
         if not self.events.exists():
             return 0
         with (self.events / ".compacting.lock").open("w") as lock:
@@ -159,6 +195,7 @@ class LabelLog:
             return len(files)
 
     def files(self) -> list[Path]:
+        """The files of events, by name."""
         if not self.events.exists():
             return []
         with self._listing(fcntl.LOCK_SH):
@@ -173,7 +210,20 @@ class LabelLog:
 
 
 def known_galaxies(layout: Layout, survey: str) -> set[str] | None:
-    """Ids in the survey's catalogue, None where it was not made yet."""
+    """Ids in the survey's catalogue.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : str
+        Name of the survey.
+
+    Returns
+    -------
+    set of str or None
+        None where the catalogue was not made yet.
+    """
     import pyarrow.parquet as pq
 
     files = sorted((layout.lake / survey / "catalogue").glob("[!.]*.parquet"))
@@ -183,7 +233,14 @@ def known_galaxies(layout: Layout, survey: str) -> set[str] | None:
 
 
 def seen(layout: Layout, survey: Survey) -> dict[str, str | None]:
-    """What a person who scores a survey's galaxies now has before them.
+    """What a person who scores a survey's galaxies now looks at.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : Survey
+        The survey.
 
     Returns
     -------
@@ -222,7 +279,18 @@ def _validated(row: Mapping[str, Any], number: int, now: datetime) -> dict[str, 
 
 
 def time_prefix(time: datetime) -> str:
-    """What the ids of events that have a time of their own begin with."""
+    """What the ids of events that have a time of their own begin with.
+
+    Parameters
+    ----------
+    time : datetime
+        With a time zone.
+
+    Returns
+    -------
+    str
+        UTC, to the microsecond: `20260131T120000000000`.
+    """
     return f"{time.astimezone(UTC):%Y%m%dT%H%M%S%f}"
 
 

@@ -34,40 +34,72 @@ from galaxy_assets.settings.files import data_root
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below one data folder."""
+    """Paths below one data folder.
+
+    Parameters
+    ----------
+    root : Path
+        The data folder.
+    """
 
     root: Path
 
     @classmethod
     def default(cls) -> "Layout":
-        """Below $GALAXY_ASSETS_DATA, else ./data."""
+        """The layout of $GALAXY_ASSETS_DATA, else of ./data."""
         return cls(data_root())
 
     @property
     def raw(self) -> Path:
+        """Folder of what surveys deliver."""
         return self.root / "raw"
 
     @property
     def weights(self) -> Path:
+        """Folder of weights that were fetched or put there by hand."""
         return self.root / "weights"
 
     @property
     def surveys(self) -> Path:
+        """Folder of a user's survey files and reviews."""
         return self.root / "surveys"
 
     def labels(self, survey: str) -> Path:
+        """Folder of people's labels of a survey."""
         return self.root / "labels" / survey
 
     @property
     def lake(self) -> Path:
+        """Folder of all tables, pixels and checkpoints."""
         return self.root / "lake"
 
     @property
     def read_model(self) -> Path:
+        """File of the DuckDB read model."""
         return self.root / "galaxy.duckdb"
 
     def table(self, survey: str, asset: str, *partition: str) -> Path:
-        """File of one table; `partition` is empty, (batch,), (init,) or (batch, init)."""
+        """File of one table.
+
+        Parameters
+        ----------
+        survey : str
+            Name of the survey.
+        asset : str
+            Name of the asset.
+        *partition : str
+            Nothing, (batch,), (init,) or (batch, init).
+
+        Returns
+        -------
+        Path
+            It need not exist.
+
+        Examples
+        --------
+        >>> Layout(Path("data")).table("demo_radio", "pca_features", "2026_01", "imagenet").as_posix()
+        'data/lake/demo_radio/pca_features/2026_01/imagenet.parquet'
+        """
         return (
             self.lake.joinpath(survey, asset, *partition[:-1], f"{partition[-1]}.parquet")
             if partition
@@ -75,23 +107,30 @@ class Layout:
         )
 
     def pixels(self, survey: str) -> Path:
+        """Folder of a survey's decoded cutouts."""
         return self.lake / survey / "pixels"
 
     def checkpoints(self, survey: str) -> Path:
+        """Folder of a survey's checkpoints."""
         return self.lake / survey / "checkpoints"
 
     def figure(self, survey: str, *name: str) -> Path:
+        """File of a figure as PNG; the parts of its name are joined by `_`."""
         return self.lake / survey / "figures" / f"{'_'.join(name)}.png"
 
     @property
     def figures_page(self) -> Path:
+        """File of the page of all figures."""
         return self.root / "figures" / "index.html"
 
     def artefact_review(self, survey: str) -> Path:
+        """File of a person's review of the proposed artefact regions."""
         return self.surveys / f"{survey}_artefacts.csv"
 
     def cluster_worksheet(self, survey: str) -> Path:
+        """File of what a person says of the clusters."""
         return self.surveys / f"{survey}_clusters.csv"
 
     def worksheet_template(self, survey: str, init: str) -> Path:
+        """File of the template of a cluster worksheet, for one of the start weights."""
         return self.lake / survey / "worksheets" / f"{init}.csv"

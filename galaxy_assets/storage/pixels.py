@@ -28,7 +28,20 @@ Chunk = Callable[[range], tuple[np.ndarray, pa.Table]]
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """A cutout (H, H, C) at a network's input size, uint8 (size, size, C)."""
+    """A cutout at a network's input size.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (H, H, C), uint8
+        The cutout.
+    size : int
+        Side wanted, pixels.
+
+    Returns
+    -------
+    numpy.ndarray of shape (size, size, C), uint8
+        `image` itself where it has that size.
+    """
     import cv2
 
     if size == len(image):
@@ -40,7 +53,13 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PixelStore:
-    """The cutouts of one survey, a folder per batch."""
+    """The cutouts of one survey, a folder per batch.
+
+    Parameters
+    ----------
+    folder : Path
+        The survey's folder of pixels; it need not exist.
+    """
 
     folder: Path
 
@@ -51,11 +70,24 @@ class PixelStore:
 
         Parameters
         ----------
-        n : number of cutouts.
-        shape : (size, size, channels) of one cutout.
-        fingerprint : of all that decides the pixels. A filling that was interrupted is taken up after its last whole
-            chunk if the fingerprint is the same, else begun anew; a finished one of that fingerprint is not redone.
-        make : called with a range of rows; returns uint8 (len(rows), *shape) and a table of len(rows) rows.
+        batch : str
+            Name of the batch.
+        n : int
+            Number of cutouts.
+        shape : (int, int, int)
+            (size, size, channels) of one cutout.
+        fingerprint : str
+            Of all that decides the pixels. A filling that was interrupted goes on after its last whole chunk where the
+            fingerprint is the same, else it begins anew; a finished one of that fingerprint is not redone.
+        make : callable
+            Called with a range of rows; returns uint8 (len(rows), *shape) and a table of len(rows) rows.
+        chunk : int
+            Rows of one call.
+
+        Returns
+        -------
+        pyarrow.Table
+            N rows, those of the chunks in order.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         # two processes filling one batch (the main job and a click in the UI) would swap each other's files away
@@ -104,7 +136,23 @@ class PixelStore:
         return pa.concat_tables([read_table(path) for path in sorted((folder / "rows").glob("*.parquet"))])
 
     def fingerprint(self, batches: Sequence[str]) -> str:
-        """What the pixels of these batches were made from, as one string. Raises FileNotFoundError, see `read`."""
+        """What the pixels of these batches were made from.
+
+        Parameters
+        ----------
+        batches : sequence of str
+            Names of batches.
+
+        Returns
+        -------
+        str
+            The fingerprints that `fill` was given, joined by commas.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where the cutouts of a batch were not made.
+        """
         contents = []
         for batch in batches:
             content = self._content(self.folder / batch)
@@ -114,9 +162,20 @@ class PixelStore:
         return ",".join(contents)
 
     def check(self, fingerprints: Mapping[str, str]) -> None:
-        """Raise FileNotFoundError unless the pixels of each batch are those that its ledger names.
+        """Check that the pixels of each batch are those that its ledger names.
 
-        Rows of the ledger are rows of the pixels; between a new filling and its ledger they are not.
+        A row number of the ledger is a row number of the pixels, except between a new filling and the ledger made of
+        it.
+
+        Parameters
+        ----------
+        fingerprints : mapping of str to str
+            Batch -> fingerprint, as the table `cutouts` has it.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where the pixels of a batch are absent or of another fingerprint.
         """
         for batch, expected in fingerprints.items():
             if self.fingerprint([batch]) != f"{batch}:{expected}":
@@ -129,9 +188,23 @@ class PixelStore:
         return FileNotFoundError(f"no pixels of batch {batch!r} in {self.folder}; materialise `cutouts` for that batch")
 
     def read(self, batch: str, size: int | None = None) -> np.memmap:
-        """Memory map, uint8 (N, size, size, channels); at another size than stored it is resized once and kept.
+        """The pixels of a batch as a memory map.
 
-        Raises FileNotFoundError where the batch's cutouts were not made.
+        Parameters
+        ----------
+        batch : str
+            Name of the batch.
+        size : int, optional
+            Side wanted, pixels; the stored one when not given. Another size is made once and kept.
+
+        Returns
+        -------
+        numpy.memmap of shape (N, size, size, channels), uint8
+
+        Raises
+        ------
+        FileNotFoundError
+            Where the batch's cutouts were not made.
         """
         stored = self.folder / batch / "cutouts.npy"
         if not stored.exists():
@@ -154,14 +227,40 @@ class PixelStore:
     def of(self, cutouts: pa.Table, size: int | None = None) -> "PixelStack":
         """The pixels of a ledger's batches: row i of the table is row i of the stack.
 
-        Raises FileNotFoundError, see `check` and `read`.
+        Parameters
+        ----------
+        cutouts : pyarrow.Table
+            The ledger `cutouts`.
+        size : int, optional
+            Side wanted, pixels; the stored one when not given.
+
+        Returns
+        -------
+        PixelStack
+
+        Raises
+        ------
+        FileNotFoundError
+            As `check` and `read`.
         """
         fingerprints = dict(zip(cutouts["batch"].to_pylist(), cutouts["pixels"].to_pylist(), strict=True))
         self.check(fingerprints)
         return self.stack(list(fingerprints), size)
 
     def stack(self, batches: Sequence[str], size: int | None = None) -> "PixelStack":
-        """Several batches as one array-like, in the order given."""
+        """Several batches as one array-like, in the order given.
+
+        Parameters
+        ----------
+        batches : sequence of str
+            Names of batches.
+        size : int, optional
+            Side wanted, pixels; the stored one when not given.
+
+        Returns
+        -------
+        PixelStack
+        """
         return PixelStack(tuple(self.read(batch, size) for batch in batches))
 
 
@@ -172,17 +271,20 @@ class PixelStack:
     parts: tuple[np.memmap, ...]
 
     def __reduce__(self) -> tuple:
-        # another process maps the same files instead of being sent the pixels
+        """Name the files, so that another process maps the same ones instead of being sent the pixels."""
         return _map, ([str(part.filename) for part in self.parts],)
 
     def __len__(self) -> int:
+        """Cutouts in all parts together."""
         return sum(map(len, self.parts))
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(N, size, size, channels) of all parts together."""
         return (len(self), *self.parts[0].shape[1:])
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """Gather rows: uint8 (len(indices), size, size, channels)."""
         indices = np.asarray(indices)
         starts = np.cumsum([0, *map(len, self.parts)])
         part = np.searchsorted(starts, indices, side="right") - 1

@@ -19,7 +19,15 @@ _KEY = b"galaxy_assets"
 
 @dataclass(frozen=True)
 class Version:
-    """A partition of a table as it was read: its content (`data`) and all code and settings behind it (`method`)."""
+    """A partition of a table as it was read.
+
+    Attributes
+    ----------
+    data : str
+        Digest of its content.
+    method : str
+        Digest of all code and settings behind it.
+    """
 
     data: str
     method: str
@@ -31,13 +39,19 @@ class Origin:
 
     Attributes
     ----------
-    code : code version of the asset.
-    data : data version, the digest of the content.
-    method : of the asset's code version and the methods of all it read: equal for two partitions that the same code
-        and settings made, whatever the data.
-    inputs : asset name -> partition, as `batch/init`, empty where there is none -> what was read.
-    outside : what was read that is no table of this survey: name -> fingerprint.
-    asset, partition, run : which table it is and which Dagster run made it.
+    code : str
+        Code version of the asset.
+    data : str
+        Data version, the digest of the content.
+    method : str
+        Of the asset's code version and the methods of all it read: equal for two partitions that the same code and
+        settings made, whatever the data.
+    inputs : dict of str to dict
+        Asset name -> partition (`batch/init`, empty where there is none) -> the `Version` that was read.
+    outside : dict of str to str
+        What was read that is no table of this survey: name -> fingerprint.
+    asset, partition, run : str
+        Which table it is and which Dagster run made it.
     """
 
     code: str = ""
@@ -51,19 +65,59 @@ class Origin:
 
 
 def made_by(code: str, inputs: Mapping[str, Mapping[str, Version]], outside: Mapping[str, str], data: str) -> Origin:
-    """The origin of what an asset made of its inputs."""
+    """The origin of what an asset made of its inputs.
+
+    Parameters
+    ----------
+    code : str
+        Code version of the asset.
+    inputs : mapping
+        Asset name -> partition -> version read.
+    outside : mapping of str to str
+        What was read that is no table of this survey: name -> fingerprint.
+    data : str
+        Digest of the table made.
+
+    Returns
+    -------
+    Origin
+        Without asset, partition and run.
+    """
     behind = sorted({version.method for versions in inputs.values() for version in versions.values()})
     method = hashlib.sha256(json.dumps([code, behind]).encode()).hexdigest()[:16]
     return Origin(code, data, method, {name: dict(versions) for name, versions in inputs.items()}, dict(outside))
 
 
 def with_origin(table: pa.Table, origin: Origin) -> pa.Table:
-    """The table with its origin in its metadata, in place of any other metadata."""
+    """The table with its origin in its metadata, in place of any other metadata.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Is not changed.
+    origin : Origin
+        What it was made from.
+
+    Returns
+    -------
+    pyarrow.Table
+    """
     return table.replace_schema_metadata({_KEY: json.dumps(asdict(origin))})
 
 
 def origin_of(table: pa.Table | pa.Schema) -> Origin:
-    """The origin in a table's metadata; an empty one where it has none."""
+    """The origin in the metadata of a table or schema.
+
+    Parameters
+    ----------
+    table : pyarrow.Table or pyarrow.Schema
+        As read from a file of the lake.
+
+    Returns
+    -------
+    Origin
+        An empty one where the metadata has none.
+    """
     schema = table.schema if isinstance(table, pa.Table) else table
     told: dict[str, Any] = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
     record = {name: value for name, value in told.items() if name in Origin.__dataclass_fields__}
@@ -75,7 +129,18 @@ def origin_of(table: pa.Table | pa.Schema) -> Origin:
 
 
 def origin(path: Path) -> Origin | None:
-    """The origin of a table of the lake, None where there is no such file."""
+    """The origin of a table of the lake.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file.
+
+    Returns
+    -------
+    Origin or None
+        None where there is no such file.
+    """
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -84,7 +149,18 @@ def origin(path: Path) -> Origin | None:
 
 
 def data_version(path: Path) -> str | None:
-    """The digest of a table's content, as Dagster shows it; None where there is no such table."""
+    """The digest of a table's content, as Dagster shows it.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file.
+
+    Returns
+    -------
+    str or None
+        16 hex digits; None where there is no such file.
+    """
     made = origin(path)
     return made.data if made is not None else None
 
@@ -98,17 +174,54 @@ def _read(path: Path, *status: int) -> Origin:
 
 
 def as_input(table: pa.Table, versions: Mapping[str, Version]) -> pa.Table:
-    """A table read from the lake, carrying which versions of which partitions it is made up of."""
+    """A table read from the lake, with the versions of the partitions that it consists of.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Is not changed.
+    versions : mapping of str to Version
+        Partition -> version.
+
+    Returns
+    -------
+    pyarrow.Table
+        The versions are in its metadata, from where `as_read` takes them.
+    """
     return with_origin(table, Origin(inputs={"": dict(versions)}))
 
 
 def as_read(table: pa.Table) -> tuple[pa.Table, dict[str, Version]]:
-    """An input without its metadata, and the versions it carried."""
+    """An input without its metadata, and the versions it carried.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        As `as_input` returns it.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        The same columns.
+    versions : dict of str to Version
+        Partition -> version; empty where it carried none.
+    """
     return table.replace_schema_metadata(None), origin_of(table).inputs.get("", {})
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """Which files these are, by name, size and time of change; files that are not there are part of it."""
+    """Which files these are, by name, size and time of change.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files; one that is absent changes the fingerprint too.
+
+    Returns
+    -------
+    str
+        16 hex digits.
+    """
     sha = hashlib.sha256()
     for path in paths:
         status = path.stat() if path.exists() else None

@@ -22,6 +22,13 @@ def write_table(table: pa.Table, path: Path) -> None:
 
     Vectors are stored as streams of their bytes, which are read faster and take less room than a dictionary of floats
     that are all different.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Is not changed.
+    path : Path
+        File to write; its folder is made.
     """
     import pyarrow.parquet as pq
 
@@ -41,7 +48,25 @@ def write_table(table: pa.Table, path: Path) -> None:
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one Parquet file, or these columns of it; its folders' names are not read as partition columns.
 
-    What the file says of its columns (description, unit) stays behind: it is of that table, not of what is made of it.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : sequence of str, optional
+        Columns wanted; all when not given.
+
+    Returns
+    -------
+    pyarrow.Table
+        Without the descriptions and units of its columns, which are of that table and not of what is made of it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "ranking.parquet"
+    >>> write_table(pa.table({"galaxy_id": ["a", "b"], "rank": [1, 2]}), path)
+    >>> read_table(path, ["galaxy_id"]).to_pydict()
+    {'galaxy_id': ['a', 'b']}
     """
     import pyarrow.parquet as pq
 
@@ -50,7 +75,19 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The same columns under another schema of the same types; nothing is copied."""
+    """The same columns under another schema of the same types; nothing is copied.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Is not changed.
+    schema : pyarrow.Schema
+        As many fields, of the same types.
+
+    Returns
+    -------
+    pyarrow.Table
+    """
     return pa.Table.from_arrays(table.columns, schema=schema)
 
 
@@ -77,7 +114,26 @@ def _bare(schema: pa.Schema) -> pa.Schema:
 
 
 def digest(table: pa.Table) -> str:
-    """First 16 hex digits of the sha256 of a table's schema and values; independent of chunking and of metadata."""
+    """First 16 hex digits of the sha256 of a table's schema and values.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Its chunks and its metadata make no difference.
+
+    Returns
+    -------
+    str
+        Equal for tables of equal columns and values.
+
+    Examples
+    --------
+    >>> one = pa.table({"rank": [1, 2]})
+    >>> digest(one) == digest(pa.concat_tables([one[:1], one[1:]]))
+    True
+    >>> digest(one) == digest(one[:1])
+    False
+    """
     sha = hashlib.sha256()
 
     class Sink:
@@ -98,27 +154,66 @@ def digest(table: pa.Table) -> str:
 
 
 def vectors_to_column(vectors: np.ndarray) -> pa.FixedSizeListArray:
-    """(N, D) floats as a FixedSizeList<float32>[D] column of N rows."""
+    """Vectors as a column of a table.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray of shape (N, D)
+        Floats.
+
+    Returns
+    -------
+    pyarrow.FixedSizeListArray
+        FixedSizeList<float32>[D] of N rows.
+    """
     flat = np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
 
 
 def column_to_vectors(column: pa.ChunkedArray) -> np.ndarray:
-    """A FixedSizeList<float32>[D] column of N rows as a (N, D) float32 array."""
+    """A column of vectors as an array.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        FixedSizeList<float32>[D] of N rows.
+
+    Returns
+    -------
+    numpy.ndarray of shape (N, D), float32
+    """
     width = column.type.list_size
     values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return values.reshape(-1, width)
 
 
 def beside(table: pa.Table, other: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
-    """The columns of `table` and then those of `other`, or the named ones of them; row for row."""
+    """The columns of `table` and then those of `other`, row for row.
+
+    Parameters
+    ----------
+    table, other : pyarrow.Table
+        Of equally many rows.
+    names : sequence of str, optional
+        Columns of `other` wanted; all when not given.
+
+    Returns
+    -------
+    pyarrow.Table
+    """
     for name in other.column_names if names is None else names:
         table = table.append_column(name, other[name])
     return table
 
 
 class UnknownGalaxies(ValueError):
-    """Galaxies that a table does not have: `galaxies`, their ids."""
+    """Galaxies that a table does not have.
+
+    Attributes
+    ----------
+    galaxies : sequence of str
+        Their ids.
+    """
 
     def __init__(self, message: str, galaxies: Sequence[str]):
         super().__init__(message)
@@ -153,7 +248,9 @@ def places(ids: pa.Array | pa.ChunkedArray, galaxies: pa.Array | pa.ChunkedArray
 
 
 def rows_of(table: pa.Table, galaxies: pa.Table | Sequence[str], name: str = "cutouts") -> np.ndarray:
-    """Rows of a table that hold the galaxies of another, in its order; of the ledger `cutouts` also rows of the pixels.
+    """Rows of a table that hold the galaxies of another, in its order.
+
+    In the ledger `cutouts` they are also rows of the pixels.
 
     Parameters
     ----------
@@ -166,13 +263,18 @@ def rows_of(table: pa.Table, galaxies: pa.Table | Sequence[str], name: str = "cu
 
     Returns
     -------
-    numpy.ndarray
-        (N,) int64, a row for each of the galaxies.
+    numpy.ndarray of shape (N,), int64
+        A row for each of the galaxies.
 
     Raises
     ------
     UnknownGalaxies
         Where the table lacks one of them.
+
+    Examples
+    --------
+    >>> rows_of(pa.table({"galaxy_id": ["a", "b", "c"]}), ["c", "a"])
+    array([2, 0])
     """
     asked = pa.array(galaxies, pa.string()) if isinstance(galaxies, Sequence) else galaxies["galaxy_id"]
     rows = places(table["galaxy_id"], asked)
@@ -189,17 +291,40 @@ def rows_of(table: pa.Table, galaxies: pa.Table | Sequence[str], name: str = "cu
 
 @dataclass(frozen=True)
 class TablesInTurn:
-    """The partitions of a table as files that are read one after the other: memory is that of the largest; with their
-    versions, as of other inputs."""
+    """The partitions of a table as files that are read one after the other, so that memory is that of the largest.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        Their files.
+    versions : mapping of str to Version
+        Partition -> version, as other inputs carry them.
+    """
 
     paths: tuple[Path, ...]
     versions: Mapping[str, Version]
 
     def vectors(self) -> Iterator[np.ndarray]:
-        """The column `vector` of each file, (n, D) float32."""
+        """The column `vector` of each file.
+
+        Yields
+        ------
+        numpy.ndarray of shape (n, D), float32
+        """
         for path in self.paths:
             yield column_to_vectors(read_table(path, ["vector"])["vector"])
 
     def select(self, names: Sequence[str]) -> pa.Table:
-        """These columns of all files, as one table."""
+        """These columns of all files, as one table.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Columns wanted.
+
+        Returns
+        -------
+        pyarrow.Table
+            Rows in the order of the files.
+        """
         return pa.concat_tables([read_table(path, names) for path in self.paths], promote_options="permissive")

@@ -96,7 +96,7 @@ def test_what_cannot_be_searched_is_said_in_words(world, kept, tmp_path):
 
     assert "no survey nosuch; known are demo_optical" in why(SurveyError, "nosuch", ids=["a"])
     assert "`galaxy-assets run mirabest` makes it" in why(FileNotFoundError, "mirabest", ids=["a"])
-    assert why(ValueError, ids=["nosuch", kept[0]]) == "no galaxy nosuch in tiny"
+    assert why(ValueError, ids=["nosuch", kept[0]]) == "no galaxy nosuch in tiny; its table `catalogue` lists the ids"
     assert "removed by the rule 'unreadable'" in why(ValueError, ids=["broken"])
     assert "no example given" in why(ValueError)
     assert "absent.png" in why(UnreadableImage, files=[tmp_path / "absent.png"])

@@ -23,16 +23,31 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if not is_https(newurl) and not (is_loopback(newurl) and is_loopback(req.full_url)):
-            raise FetchError(f"{req.full_url}: redirects to {newurl}, which is not https; refused")
+            raise FetchError(f"{req.full_url}: redirects to {newurl}, which is not https; download it by hand")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def opener() -> urllib.request.OpenerDirector:
-    """Opens addresses, and follows redirects to https alone."""
+    """An opener of addresses that follows redirects to https alone.
+
+    Returns
+    -------
+    urllib.request.OpenerDirector
+    """
     return urllib.request.build_opener(_SafeRedirects)
 
 
 def why(error: BaseException) -> str:
-    """The reason of a failed connection, in words."""
+    """The reason of a failed connection, in words.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    str
+    """
     wrapped = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
     return str(error.reason if wrapped else error)

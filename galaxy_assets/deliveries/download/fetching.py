@@ -24,17 +24,31 @@ log = logging.getLogger(__name__)
 def fetch(
     downloads: Iterable[Download], root: Path, *, delete_archives: bool = False, pace: Pace | None = None
 ) -> list[str]:
-    """Bring files to the data folder `root`, whole and checked, and unpack those that are to be unpacked.
+    """Bring files to the data folder, whole and checked, and unpack those that are to be unpacked.
 
     What is there already is not fetched again, and what was interrupted goes on. One file's failure does not stop the
     others.
 
     Parameters
     ----------
-    delete_archives : remove each zip once all of it is unpacked.
+    downloads : iterable of Download
+        What is fetched, one after the other.
+    root : Path
+        The data folder.
+    delete_archives : bool
+        Remove each zip once all of it is unpacked.
+    pace : Pace, optional
+        How patient it is and where it tells its progress.
 
-    Returns the messages of what failed. Raises FetchError, before anything is downloaded, if the disk is too small or
-    another process fetches to the same folder.
+    Returns
+    -------
+    list of str
+        The messages of what failed.
+
+    Raises
+    ------
+    FetchError
+        Before anything is downloaded, if the disk is too small or another process fetches to the same folder.
     """
     pace, failures, pending = pace or Pace(), [], []
     downloads = list(downloads)
@@ -65,7 +79,20 @@ def _noting(failures: list[str]) -> Iterator[None]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Two processes that append to one partial file would make a wrong one, which no checksum may reveal."""
+    """Hold a folder, so that no other process fetches to it inside the block.
+
+    Two processes that append to one partial file would make a wrong one, and no checksum might reveal it.
+
+    Parameters
+    ----------
+    folder : Path
+        Is made.
+
+    Raises
+    ------
+    FetchError
+        Where another process holds it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".fetch.lock").open("w") as lock:
         try:

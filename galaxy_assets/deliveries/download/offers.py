@@ -64,6 +64,16 @@ class Download(Settings):
 
 
 def load_downloads(path: Path | None = None) -> dict[str, tuple[Download, ...]]:
-    """What can be fetched, by the names `galaxy-assets fetch` takes; from the table at `path`, else the shipped one."""
+    """What can be fetched, by the names that `galaxy-assets fetch` takes.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The table; the shipped one when not given.
+
+    Returns
+    -------
+    dict of str to tuple of Download
+    """
     table = yaml.safe_load((path or TABLE).read_text(encoding="utf-8"))
     return TypeAdapter(dict[str, tuple[Download, ...]]).validate_python(table)

@@ -21,7 +21,26 @@ _UNPACKED = 1.05  # PNGs do not shrink in a zip; the rest is the last block of e
 
 
 def is_finished(download: Download, root: Path, delete_archives: bool) -> bool:
-    """Whether nothing is left to do; raises FetchError if another file is in the place of the one to fetch."""
+    """Whether nothing is left to do for a file.
+
+    Parameters
+    ----------
+    download : Download
+        The file.
+    root : Path
+        The data folder.
+    delete_archives : bool
+        Whether its zip is removed once it is unpacked.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    FetchError
+        If another file is in the place of the one to fetch.
+    """
     target = root / download.target
     record = read_note(beside(target, ".json"), Record)
     if target.is_file():
@@ -40,7 +59,23 @@ def is_finished(download: Download, root: Path, delete_archives: bool) -> bool:
 
 
 def space_needed(downloads: Iterable[Download], root: Path, *, delete_archives: bool, pace: Pace | None = None) -> int:
-    """The most bytes that fetching one file after the other takes at any time, beside what is already there."""
+    """The most bytes that fetching takes at any time, beside what is already there.
+
+    Parameters
+    ----------
+    downloads : iterable of Download
+        Fetched one after the other.
+    root : Path
+        The data folder.
+    delete_archives : bool
+        Whether each zip is removed once it is unpacked.
+    pace : Pace, optional
+        How patient it is in asking a server for a size.
+
+    Returns
+    -------
+    int
+    """
     kept = peak = 0
     for download in downloads:
         target = root / download.target

@@ -18,10 +18,16 @@ class Pace:
 
     Parameters
     ----------
-    timeout : seconds without a byte after which a connection counts as stalled.
-    attempts : failures without any progress between them after which a file is given up.
-    pause : seconds before the second attempt, doubled before each further one.
-    show : is given a line of progress, at most once in `every` seconds.
+    timeout : float
+        Seconds without a byte after which a connection counts as stalled.
+    attempts : int
+        Failures without any progress between them after which a file is given up.
+    pause : float
+        Seconds before the second attempt, doubled before each further one.
+    show : callable
+        Is given a line of progress, at most once in `every` seconds.
+    every : float
+        Seconds.
     """
 
     timeout: float = 30.0
@@ -32,7 +38,19 @@ class Pace:
 
 
 class Meter:
-    """Counts the bytes of a transfer or an unpacking and tells how far it is."""
+    """Counts the bytes of a transfer or an unpacking and tells how far it is.
+
+    Parameters
+    ----------
+    what : str
+        Its name in the lines of progress.
+    size : int or None
+        Bytes in all; None where nobody knows.
+    done : int
+        Bytes that were there before.
+    pace : Pace or None
+        Where and how often it tells; None for the default.
+    """
 
     def __init__(self, what: str, size: int | None, done: int, pace: Pace | None):
         self.what, self.size, self.done, self.pace = what, size, done, pace or Pace()
@@ -40,6 +58,7 @@ class Meter:
         self.told = self.begun
 
     def add(self, count: int) -> None:
+        """Count further bytes."""
         self.done += count
         now = time.monotonic()
         if now - self.told >= self.pace.every:
@@ -48,7 +67,25 @@ class Meter:
 
 
 def progress_line(what: str, done: int, size: int | None, gained: int, seconds: float) -> str:
-    """One line on a transfer of `size` bytes that has `done`, `gained` of them in the last `seconds`."""
+    """One line on a transfer.
+
+    Parameters
+    ----------
+    what : str
+        Its name.
+    done : int
+        Bytes that are there.
+    size : int or None
+        Bytes in all; None where nobody knows.
+    gained : int
+        Bytes that arrived in the last `seconds`.
+    seconds : float
+        Time for the speed.
+
+    Returns
+    -------
+    str
+    """
     speed = gained / max(seconds, 1e-6)
     if size is None:
         return f"{what}: {amount(done)}, {speed / 1e6:.1f} MB/s"
@@ -58,7 +95,18 @@ def progress_line(what: str, done: int, size: int | None, gained: int, seconds: 
 
 
 def amount(count: float) -> str:
-    """A number of bytes in words."""
+    """A number of bytes in words.
+
+    Parameters
+    ----------
+    count : float
+        Bytes.
+
+    Returns
+    -------
+    str
+        Such as `1.2 MB`.
+    """
     for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= size:
             return f"{count / size:.1f} {unit}"

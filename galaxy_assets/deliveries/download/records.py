@@ -36,7 +36,19 @@ class Record(Settings):
 
 
 def beside(target: Path, suffix: str) -> Path:
-    """The hidden file that goes with a target."""
+    """The hidden file that goes with a target.
+
+    Parameters
+    ----------
+    target : Path
+        A file or folder.
+    suffix : str
+        Such as `.partial`.
+
+    Returns
+    -------
+    Path
+    """
     return target.with_name(f".{target.name}{suffix}")
 
 
@@ -44,7 +56,20 @@ _Note = TypeVar("_Note", Served, Record)
 
 
 def read_note(path: Path, kind: type[_Note]) -> _Note | None:
-    """A note of this kind, None where there is none or it cannot be read."""
+    """A note kept in a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : type
+        `Served` or `Record`.
+
+    Returns
+    -------
+    Served or Record or None
+        None where there is none or it cannot be read.
+    """
     try:
         return kind.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
@@ -52,18 +77,51 @@ def read_note(path: Path, kind: type[_Note]) -> _Note | None:
 
 
 def write_note(path: Path, note: Settings) -> None:
-    """Keep a note, whole or not at all."""
+    """Keep a note in a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    note : Settings
+        A `Served` or a `Record`.
+    """
     with replacing(path) as partial:
         partial.write_text(note.model_dump_json(), encoding="utf-8")
 
 
 def bytes_in(path: Path) -> int:
-    """Size of a file, 0 where there is none."""
+    """Size of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    int
+        Bytes; 0 where there is no file.
+    """
     return path.stat().st_size if path.is_file() else 0
 
 
 def known(download: Download, target: Path, record: Record | None) -> Record:
-    """The record of a file that is there, whose digest is computed unless the file is unchanged since it was."""
+    """The record of a file that is there; its digest is computed anew where the file has changed.
+
+    Parameters
+    ----------
+    download : Download
+        What it is.
+    target : Path
+        The file.
+    record : Record or None
+        What was known of it before.
+
+    Returns
+    -------
+    Record
+    """
     found = target.stat()
     algorithm, expected = expected_digest(download, record.digest if record else None)
     unchanged = record is not None and (record.size, record.mtime_ns) == (found.st_size, found.st_mtime_ns)
@@ -76,7 +134,21 @@ def known(download: Download, target: Path, record: Record | None) -> Record:
 
 
 def recorded(target: Path, digest: str, unpacked: int | None = None) -> Record:
-    """Keep what is known about a file that is there, and return it."""
+    """Keep what is known about a file that is there.
+
+    Parameters
+    ----------
+    target : Path
+        The file.
+    digest : str
+        md5:<hex> or sha256:<hex> of the whole file.
+    unpacked : int, optional
+        Files unpacked from it, once all are.
+
+    Returns
+    -------
+    Record
+    """
     found = target.stat()
     record = Record(size=found.st_size, mtime_ns=found.st_mtime_ns, digest=digest, unpacked=unpacked)
     write_note(beside(target, ".json"), record)
@@ -84,7 +156,22 @@ def recorded(target: Path, digest: str, unpacked: int | None = None) -> Record:
 
 
 def expected_digest(download: Download, otherwise: str | None) -> tuple[str, str]:
-    """Algorithm and digest (or its beginning) to expect; the digest is empty where nobody knows it."""
+    """Which checksum a file should have.
+
+    Parameters
+    ----------
+    download : Download
+        The file.
+    otherwise : str or None
+        Digest as of a record, for a file that the table has no checksum of.
+
+    Returns
+    -------
+    algorithm : str
+        `md5` or `sha256`.
+    digest : str
+        In hexadecimal, or its beginning; empty where nobody knows it.
+    """
     if download.sha256 is not None:
         return "sha256", download.sha256
     if download.md5 is not None:
@@ -94,7 +181,29 @@ def expected_digest(download: Download, otherwise: str | None) -> tuple[str, str
 
 
 def checked(download: Download, path: Path, algorithm: str, expected: str, remedy: str) -> str:
-    """The digest of the whole file. Raises FetchError, with the remedy, if it is not the expected one."""
+    """The digest of the whole file, where it is the expected one.
+
+    Parameters
+    ----------
+    download : Download
+        What it is.
+    path : Path
+        The file.
+    algorithm, expected : str
+        As `expected_digest` gives them.
+    remedy : str
+        A sentence for the message of the error.
+
+    Returns
+    -------
+    str
+        md5:<hex> or sha256:<hex>.
+
+    Raises
+    ------
+    FetchError
+        Where it is another.
+    """
     name = PurePosixPath(download.target).name
     log.info("%s: computing the %s of %s", name, algorithm, amount(path.stat().st_size))
     with path.open("rb") as file:

@@ -15,12 +15,36 @@ _BLOCK = 4096  # bytes in which most file systems give out their space
 
 
 def bytes_on_disk(members: Iterable[zipfile.ZipInfo]) -> int:
-    """What the members of a zip take when they are unpacked."""
+    """What the members of a zip take when they are unpacked.
+
+    Parameters
+    ----------
+    members : iterable of zipfile.ZipInfo
+        To be unpacked.
+
+    Returns
+    -------
+    int
+        Bytes, in whole blocks.
+    """
     return sum(-(-member.file_size // _BLOCK) * _BLOCK for member in members)
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Raise FetchError, with what to do, where the disk has less room than this many bytes."""
+    """Check that the disk has room.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder on the disk.
+    needed : int
+        Bytes.
+
+    Raises
+    ------
+    FetchError
+        Where it has less, with what to do.
+    """
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

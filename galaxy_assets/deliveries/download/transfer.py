@@ -39,7 +39,22 @@ _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 def download_file(download: Download, target: Path, pace: Pace) -> None:
-    """Bring the file to `target`, in as many attempts as it takes. Raises FetchError if it cannot be had whole."""
+    """Bring a file to its place, in as many attempts as it takes.
+
+    Parameters
+    ----------
+    download : Download
+        The file.
+    target : Path
+        Its place.
+    pace : Pace
+        How patient it is and where it tells its progress.
+
+    Raises
+    ------
+    FetchError
+        If it cannot be had whole; says what is kept and how to go on.
+    """
     partial, note = beside(target, ".partial"), beside(target, ".partial.json")
     failures, furthest = 0, bytes_in(partial)
     while True:
@@ -138,7 +153,9 @@ def _append(file: Any, data: bytes) -> None:
         file.write(data)
     except OSError as error:
         # no matter of the connection: trying again would not help
-        raise FetchError(f"{file.name}: cannot be written: {error.strerror}; what arrived is kept") from error
+        raise FetchError(
+            f"{file.name}: cannot be written: {error.strerror}; correct that and run again, what arrived is kept"
+        ) from error
 
 
 def _validator(answer: http.client.HTTPResponse) -> str | None:

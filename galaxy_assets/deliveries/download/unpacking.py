@@ -22,12 +22,30 @@ _CHUNK = 2**20  # bytes
 
 
 def unpack(archive: Path, pattern: str, pace: Pace | None = None) -> int:
-    """Unpack the members of a zip whose last components match `pattern` below a folder with the zip's name.
+    """Unpack the members of a zip whose last components match a pattern, below a folder with the zip's name.
 
     Components before those are left out, so that `J???/*.png` gives <zip's name>/J074/<image>.png whether or not the
     zip has a folder of its own around them. Members that are there with their size are kept; the folder is hidden until
-    all are. Returns the number of files. Raises FetchError for a damaged zip, and before anything is written for an
-    unsafe one or a disk too small.
+    all are.
+
+    Parameters
+    ----------
+    archive : Path
+        The zip.
+    pattern : str
+        Such as `J???/*.png`.
+    pace : Pace, optional
+        Where and how often it tells its progress.
+
+    Returns
+    -------
+    int
+        Files unpacked.
+
+    Raises
+    ------
+    FetchError
+        For a damaged zip; for an unsafe one or a disk too small, before anything is written.
     """
     work = workplace(archive)
     with opened_zip(archive) as opened:
@@ -46,14 +64,39 @@ def unpack(archive: Path, pattern: str, pace: Pace | None = None) -> int:
 
 
 def workplace(archive: Path) -> Path:
-    """The folder with the zip's name where it exists, else its hidden predecessor: half a delivery is not seen."""
+    """The folder with the zip's name where it exists, else the hidden one that is renamed to it once it is whole.
+
+    Parameters
+    ----------
+    archive : Path
+        The zip.
+
+    Returns
+    -------
+    Path
+    """
     folder = archive.with_suffix("")
     return folder if folder.is_dir() else beside(folder, ".partial")
 
 
 @contextmanager
 def opened_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip, open for reading. Raises FetchError where it is damaged."""
+    """A zip, open for reading.
+
+    Parameters
+    ----------
+    archive : Path
+        The zip.
+
+    Yields
+    ------
+    zipfile.ZipFile
+
+    Raises
+    ------
+    FetchError
+        Where it is damaged.
+    """
     try:
         with zipfile.ZipFile(archive) as opened:
             yield opened
@@ -62,7 +105,24 @@ def opened_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def members_of(opened: zipfile.ZipFile, pattern: str) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """Members by their place below the folder. Raises FetchError if a name or a kind of member is unsafe."""
+    """Members of a zip by their place below the folder.
+
+    Parameters
+    ----------
+    opened : zipfile.ZipFile
+        The zip.
+    pattern : str
+        Of their last components.
+
+    Returns
+    -------
+    dict of PurePosixPath to zipfile.ZipInfo
+
+    Raises
+    ------
+    FetchError
+        If there is none, or the name or the kind of one is unsafe.
+    """
     members: dict[PurePosixPath, zipfile.ZipInfo] = {}
     depth = len(PurePosixPath(pattern).parts)
     for member in opened.infolist():
@@ -78,17 +138,31 @@ def members_of(opened: zipfile.ZipFile, pattern: str) -> dict[PurePosixPath, zip
             continue
         place = PurePosixPath(*name.parts[-depth:])
         if place in members:
-            raise FetchError(f"{opened.filename}: two of its members are {place}; nothing of it was unpacked")
+            raise FetchError(
+                f"{opened.filename}: two of its members are {place}; nothing of it was unpacked. Do not use this file"
+            )
         members[place] = member
     if not members:
-        raise FetchError(f"{opened.filename}: none of its members is {pattern}; is this the right file?")
+        raise FetchError(f"{opened.filename}: none of its members is {pattern}; delete it and fetch again")
     return members
 
 
 def missing_members(
     members: dict[PurePosixPath, zipfile.ZipInfo], folder: Path
 ) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """Those that are not in the folder with their whole size."""
+    """Those members that are not in the folder with their whole size.
+
+    Parameters
+    ----------
+    members : dict of PurePosixPath to zipfile.ZipInfo
+        As `members_of` gives them.
+    folder : Path
+        Where they go.
+
+    Returns
+    -------
+    dict of PurePosixPath to zipfile.ZipInfo
+    """
 
     def is_whole(path: Path, size: int) -> bool:
         return path.is_file() and path.stat().st_size == size

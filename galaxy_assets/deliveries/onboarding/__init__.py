@@ -1,5 +1,6 @@
-"""The front door: look at a folder nobody prepared (`inspect`), propose settings (`propose`), say what was found
-(`report`), write the file (`survey_file`).
+"""From a folder of images that nobody prepared to a survey file.
 
-Belongs here: from a folder of images to a survey file. Does not belong here: reading deliveries (`readers`).
+`inspect` measures the images, `propose` chooses settings, `report` says what was found, `survey_file` writes the file.
+
+Belongs here: what `galaxy-assets survey new` does. Does not belong here: reading deliveries (`readers`).
 """

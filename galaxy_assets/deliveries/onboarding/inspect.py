@@ -46,10 +46,13 @@ class Framing:
 
     Attributes
     ----------
-    outcomes : how many images had each outcome of `science.cutouts.cut`.
-    sides : longer side of the box of each `cropped` image, pixels.
-    shares : area of that box over that of the frame.
-    beyond : share of the flux above the threshold that lies outside the box, of each `cropped` image.
+    settings : CutoutSettings
+        That way.
+    outcomes : Counter of str
+        How many images had each outcome of `science.cutouts.cut`.
+    sides, shares, beyond : list of float
+        Of each `cropped` image: the longer side of its box in pixels, the area of the box over that of the frame, and
+        the share of the flux above the threshold that lies outside the box.
     """
 
     settings: CutoutSettings
@@ -59,7 +62,7 @@ class Framing:
     beyond: list[float] = field(default_factory=list)
 
     def add(self, image: np.ndarray) -> Cutout:
-        """Cut one image and take it into account."""
+        """Cut one image (H, W) or (H, W, 3), as a reader decodes it, and count its outcome."""
         made = cut(image, self.settings)
         self.outcomes[made.outcome] += 1
         if made.outcome == "cropped" and made.box is not None:
@@ -73,7 +76,7 @@ class Framing:
         return made
 
     def share(self, *outcomes: str) -> float:
-        """Share of the images with pixels that had one of these outcomes."""
+        """Share, 0 to 1, of the images with pixels that had one of these outcomes."""
         n = self.outcomes.total() - self.outcomes["blank"]
         return sum(self.outcomes[outcome] for outcome in outcomes) / n if n else 0.0
 
@@ -85,8 +88,15 @@ class Framing:
 
 @dataclass
 class Headers:
-    """What the FITS headers of a sample say: how many files have which planes, type, bands, unit and keywords for a
-    position, and the pixel scales in arcseconds of those that have one."""
+    """What the FITS headers of a sample say.
+
+    Attributes
+    ----------
+    planes, types, bands, units, positions : Counter
+        How many files have which number of planes, type, bands, unit and keywords for a position.
+    scales : list of float
+        Side of a pixel in arcseconds, of the files that say it.
+    """
 
     planes: Counter[int] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
@@ -102,18 +112,34 @@ class Inspection:
 
     Attributes
     ----------
-    source : reader, absolute path and `images`, as the survey needs them to find every image.
-    suffixes : files of each suffix, whatever they are.
-    files : images that the reader takes, relative to the folder.
-    sample : how many of them were looked at, chosen with `seed`.
-    unreadable : (file, reason) of those that cannot be decoded.
-    widths, heights : of the decoded images, pixels.
-    kinds : images of `one band`, of `three equal channels` and in `colour`.
-    types : of the decoded pixels; FITS files' own type is in `headers`.
-    levels : (lowest, median, highest) value of each decoded image.
-    peaks : highest value above the sky over the noise, of each image that has noise.
-    saturated : images of which a share of `ArtefactRules.saturated_fraction` or more is at the highest level.
-    framing : the paper's sigma clipping on the sample.
+    source : Source
+        Reader, absolute path and `images`, as the survey needs them to find every image.
+    suffixes : Counter of str
+        Files of each suffix, whatever they are.
+    files : list of str
+        Images that the reader takes, relative to the folder.
+    deliveries : list of str
+        Names of the deliveries.
+    seed, sample : int
+        How many images were looked at, and the seed that chose them.
+    unreadable : list of (str, str)
+        (file, reason) of those that cannot be decoded.
+    widths, heights : list of int
+        Of the decoded images, pixels.
+    kinds : Counter of str
+        Images of `one band`, of `three equal channels` and in `colour`.
+    types : Counter of str
+        Of the decoded pixels; FITS files' own type is in `headers`.
+    levels : list of (float, float, float)
+        Lowest, median and highest value of each decoded image.
+    peaks : list of float
+        Highest value above the sky over the noise, of each image that has noise.
+    saturated : int
+        Images of which a share of `ArtefactRules.saturated_fraction` or more is at the highest level.
+    framing : Framing
+        The paper's sigma clipping on the sample.
+    headers : Headers or None
+        None where no image is FITS.
     """
 
     source: Source
@@ -134,7 +160,7 @@ class Inspection:
     headers: Headers | None = None
 
     def sampled(self) -> list[str]:
-        """The files of the sample."""
+        """The files of the sample, relative to the folder."""
         order = np.random.default_rng(self.seed).permutation(len(self.files))
         return [self.files[i] for i in order[: self.sample]]
 
@@ -144,11 +170,21 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
 
     Parameters
     ----------
-    folder : may be relative, and may begin with `~`.
-    sample : most images that are decoded; fewer where they are large.
-    seed : of the sample.
+    folder : Path
+        May be relative, and may begin with `~`.
+    sample : int
+        Most images that are decoded; fewer where they are large.
+    seed : int
+        Of the sample.
 
-    Raises SurveyError where there is no folder, no image in it, or none that can be read and shows anything.
+    Returns
+    -------
+    Inspection
+
+    Raises
+    ------
+    SurveyError
+        Where there is no folder, no image in it, or none that can be read and shows anything.
     """
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
@@ -276,7 +312,7 @@ def _pixel_scale(header: Any) -> float | None:
 
 
 def framing(inspection: Inspection, settings: CutoutSettings) -> Framing:
-    """Another way of cutting on the same sample."""
+    """Cut the sample of an inspection in another way."""
     measured = Framing(settings)
     for image in _decoded(inspection):
         measured.add(image)
@@ -284,7 +320,18 @@ def framing(inspection: Inspection, settings: CutoutSettings) -> Framing:
 
 
 def commonest_level(inspection: Inspection, settings: CutoutSettings) -> list[float]:
-    """Share of the commonest grey level in each cutout of the sample, as `science.artefacts.evidence` measures it."""
+    """Share of the commonest grey level in each cutout of the sample, as `science.artefacts.evidence` measures it.
+
+    Parameters
+    ----------
+    inspection : Inspection
+    settings : CutoutSettings
+        How the sample is cut.
+
+    Returns
+    -------
+    list of float
+    """
     from galaxy_assets.science.artefacts import evidence
 
     made = [cut(image, settings) for image in _decoded(inspection)]
@@ -305,9 +352,14 @@ def _decoded(inspection: Inspection) -> Iterator[np.ndarray]:
 class Labels:
     """What a table says of the images of a folder.
 
-    source : the table and its columns, beside what the inspection's source has.
-    classes : images of each class, the commonest first.
-    named : images with a row. missing : rows without an image.
+    Attributes
+    ----------
+    source : Source
+        The table and its columns, beside what the inspection's source has.
+    classes : dict of str to int
+        Images of each class, the commonest first.
+    named, missing : int
+        Images with a row, and rows without an image.
     """
 
     source: Source
@@ -319,13 +371,28 @@ class Labels:
 def inspect_labels(
     inspection: Inspection, table: Path, id_column: str | None = None, label_column: str | None = None
 ) -> Labels:
-    """Match a table of labels with the images.
+    """Match a table of labels with the images. Columns called `ra` and `dec` give positions.
 
-    An `id_column` that is not given is the one that names most images; a `label_column`, the one called `label` or the
-    only one left. Columns called `ra` and `dec` give positions.
+    Parameters
+    ----------
+    inspection : Inspection
+        Of the folder.
+    table : Path
+        CSV, Parquet, FITS, VOTable or ECSV.
+    id_column : str, optional
+        The one that names most images, when not given.
+    label_column : str, optional
+        The one called `label` or the only one left, when not given.
 
-    Raises SurveyError, which lists the columns, where the file cannot be read, no column names an image, or it is not
-    clear which holds the classes.
+    Returns
+    -------
+    Labels
+
+    Raises
+    ------
+    SurveyError
+        Where the file cannot be read, no column names an image, or it is not clear which holds the classes; lists the
+        columns.
     """
     path = table.expanduser().resolve()
     columns = read_table(path)

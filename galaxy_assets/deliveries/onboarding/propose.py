@@ -41,8 +41,18 @@ def settings_for(name: str, found: Inspection, labels: Labels | None, resnet18: 
 
     Parameters
     ----------
-    labels : what a table says of the images, if there is one.
-    resnet18 : whether ImageNet's ResNet-18, the paper's network, is at hand; else EfficientNet-Lite0 is proposed.
+    name : str
+        Of the survey.
+    found : Inspection
+        What was measured.
+    labels : Labels or None
+        What a table says of the images, if there is one.
+    resnet18 : bool
+        Whether ImageNet's ResNet-18, the paper's network, is at hand; else EfficientNet-Lite0 is proposed.
+
+    Returns
+    -------
+    list of Setting
     """
     cutout, cut_settings = _cutout(found)
     return [

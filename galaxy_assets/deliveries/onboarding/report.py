@@ -14,7 +14,18 @@ _IMAGES = {".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz", ".f
 
 
 def table_of(found: Inspection) -> list[tuple[str, str]]:
-    """What was found, as pairs of a heading and a text."""
+    """What was found, in words.
+
+    Parameters
+    ----------
+    found : Inspection
+        What was measured.
+
+    Returns
+    -------
+    list of (str, str)
+        A heading and a text each; safe to print.
+    """
 
     def spread(values: list[int]) -> str:
         low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
@@ -55,7 +66,19 @@ def table_of(found: Inspection) -> list[tuple[str, str]]:
 
 
 def printable(text: str) -> str:
-    """A line break of any kind in a file's or a class's name would end a comment, and an escape steer the terminal."""
+    """The text with `?` for what cannot be printed.
+
+    A line break in a file's or a class's name would end a comment, and an escape would steer the terminal.
+
+    Parameters
+    ----------
+    text : str
+        From a file's name or a table.
+
+    Returns
+    -------
+    str
+    """
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -67,7 +90,20 @@ def _scales(scales: list[float]) -> str:
 
 
 def cautions(found: Inspection, labels: Labels | None) -> list[str]:
-    """What a person should know of the folder and the table before they run the survey."""
+    """What a person should know of the folder and the table before they run the survey.
+
+    Parameters
+    ----------
+    found : Inspection
+        What was measured.
+    labels : Labels or None
+        What a table says of the images, if there is one.
+
+    Returns
+    -------
+    list of str
+        A sentence or more each; may be empty.
+    """
     said = []
     if len(found.widths) < 30:
         said.append(f"Only {len(found.widths)} images were measured: shares and quantiles are weak evidence.")

@@ -19,7 +19,20 @@ from galaxy_assets.storage.files import replacing
 
 
 def refuse_name(name: str, root: Path) -> None:
-    """Raise SurveyError where a new survey below the data folder `root` cannot have this name."""
+    """Check that a new survey can have a name.
+
+    Parameters
+    ----------
+    name : str
+        The name wanted.
+    root : Path
+        The data folder.
+
+    Raises
+    ------
+    SurveyError
+        Where it is taken or not allowed.
+    """
     probe = {"name": name, "title": "", "description": "", "source": {"reader": "image_folder", "path": "."}}
     try:
         Survey.model_validate(probe)
@@ -41,7 +54,26 @@ def _refuse_existing(path: Path) -> None:
 def write_survey(path: Path, settings: list[Setting], found: Inspection, labels: Labels | None) -> Survey:
     """Write a survey file in which every value has its reason as a comment, whole or not at all.
 
-    Raises SurveyError where the file exists or what was proposed is no survey.
+    Parameters
+    ----------
+    path : Path
+        File to write; must be absent.
+    settings : list of Setting
+        As `propose.settings_for` makes them.
+    found : Inspection
+        What was measured.
+    labels : Labels or None
+        What a table says of the images, if there is one.
+
+    Returns
+    -------
+    Survey
+        As it is read from the file.
+
+    Raises
+    ------
+    SurveyError
+        Where the file exists or what was proposed is no survey.
     """
     _refuse_existing(path)
     with replacing(path) as partial:
@@ -50,7 +82,21 @@ def write_survey(path: Path, settings: list[Setting], found: Inspection, labels:
 
 
 def as_yaml(settings: list[Setting], found: Inspection, labels: Labels | None) -> str:
-    """The settings as YAML, a comment above each that says why."""
+    """The settings as YAML, a comment above each that says why.
+
+    Parameters
+    ----------
+    settings : list of Setting
+        As `propose.settings_for` makes them.
+    found : Inspection
+        What was measured.
+    labels : Labels or None
+        What a table says of the images, if there is one.
+
+    Returns
+    -------
+    str
+    """
     lines = ["# Proposed by `galaxy-assets survey new` from what is in the folder; edit what you know better.", "#"]
     for heading, text in table_of(found):
         lines += _comment(f"{heading:16s}{text}", indent="", hanging=16)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def open_reader(source: Source, raw: Path) -> "Reader":
-    """The reader of a survey's deliveries, for a run.
+    """Open the reader of a survey's deliveries, for a run.
 
-    A survey at an address is copied first (`mirror`); one whose reader makes its deliveries itself, as the simulated
-    ones' does, is made if it is absent. It is then read like any other.
+    A survey at an address is copied first (`mirror`). One whose reader makes its deliveries itself, as that of the
+    simulated surveys does, is made if it is absent. It is then read like any other.
 
     Parameters
     ----------
@@ -42,6 +42,20 @@ def open_reader(source: Source, raw: Path) -> "Reader":
     ------
     SurveyError
         If nothing is where it should be, or the reader is a plug-in that cannot be loaded.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> raw = Path(tempfile.mkdtemp())
+    >>> (raw / "mine").mkdir()
+    >>> Image.fromarray(np.zeros((40, 40), np.uint8)).save(raw / "mine" / "galaxy_1.png")
+    >>> reader = open_reader(Source(reader="image_folder", path="mine"), raw)
+    >>> reader.batches()
+    ['images']
+    >>> reader.catalogue("images")["galaxy_id"].to_pylist()
+    ['galaxy_1']
     """
     path, registered = _folder(source, raw), _registered(source)
     if source.is_elsewhere:
@@ -54,14 +68,45 @@ def open_reader(source: Source, raw: Path) -> "Reader":
 
 
 def reader_in_place(source: Source, raw: Path) -> "Reader":
-    """The reader of what is there already: as `open_reader`, but nothing is made or copied for it."""
+    """Open the reader of what is there already: as `open_reader`, but nothing is made or copied for it.
+
+    Parameters
+    ----------
+    source : Source
+        Its `path` is relative to `raw` or absolute.
+    raw : Path
+        The folder data/raw.
+
+    Returns
+    -------
+    Reader
+
+    Raises
+    ------
+    SurveyError
+        As `open_reader`.
+    """
     return _registered(source)(source, _folder(source, raw))
 
 
 def made_by_first_run(source: Source, raw: Path) -> bool:
     """Whether a survey's deliveries are absent because its reader makes them itself when it is first run.
 
-    Raises SurveyError if the reader is a plug-in that cannot be loaded.
+    Parameters
+    ----------
+    source : Source
+        Of the survey.
+    raw : Path
+        The folder data/raw.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    SurveyError
+        If the reader is a plug-in that cannot be loaded.
     """
     makes = not source.is_elsewhere and hasattr(_registered(source), "make")
     return makes and not _folder(source, raw).exists()
@@ -84,9 +129,24 @@ def _folder(source: Source, raw: Path) -> Path:
 
 
 def decode_file(path: Path) -> np.ndarray:
-    """Decoded pixels of a person's own PNG, JPEG or FITS file, as the readers decode a survey's (`Reader.image`).
+    """Decode a person's own PNG, JPEG or FITS file, as the readers decode a survey's (`Reader.image`).
 
-    FITS is known by its suffix, the others by their content. Raises UnreadableImage, which names the file.
+    FITS is known by its suffix, the others by their content.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    numpy.ndarray of shape (H, W) or (H, W, 3)
+        uint8, or float32 for more than 8 bits.
+
+    Raises
+    ------
+    UnreadableImage
+        Names the file and the reason.
     """
     from galaxy_assets.deliveries.readers import fits_folder
 

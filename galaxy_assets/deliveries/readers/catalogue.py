@@ -33,8 +33,21 @@ LABELLED_SCHEMA = pa.schema(
 
 
 def distinct_ids(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
-    """Ids in the order of `names`: the first of equal names keeps it unless it is `taken`, the others get `#2`, `#3`,
-    if no other has that."""
+    """Make ids of names that may be equal.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the images.
+    taken : Collection of str
+        Ids that images of other deliveries have.
+
+    Returns
+    -------
+    list of str
+        In the order of `names`. The first of equal names keeps it unless it is `taken`; the others get `#2`, `#3`, if
+        no other has that.
+    """
     used, seen, ids = {*names, *taken}, Counter(set(taken)), []
     for name in names:
         seen[name] += 1

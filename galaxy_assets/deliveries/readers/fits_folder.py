@@ -43,6 +43,7 @@ class FitsFolder(ImageFolder):
     suffixes = (".fits.gz", ".fits", ".fit")
 
     def size(self, data: bytes) -> tuple[int, int]:
+        """Width and height in pixels from the header."""
         with _first_image(data) as hdu:
             return hdu.shape[-1], hdu.shape[-2]
 
@@ -62,14 +63,28 @@ class FitsFolder(ImageFolder):
         return (ra % 360, dec) if np.isfinite([ra, dec]).all() else (None, None)
 
     def decode(self, data: bytes) -> np.ndarray:
+        """Pixels of an image's bytes."""
         return decode(data)
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Decode a FITS file, gzipped or not: float32 (H, W) of one plane, uint8 (H, W, 3) of the three of grz.
+    """Decode a FITS file, gzipped or not.
 
-    Raises UnreadableImage if it holds neither, is damaged, or has a size that `check_size` refuses; the size is checked
-    before any pixel is read.
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (H, W) of one plane; uint8 (H, W, 3) of the three planes of grz.
+
+    Raises
+    ------
+    UnreadableImage
+        If it holds neither, is damaged, or has a size that `check_size` refuses; the size is checked before any pixel
+        is read.
     """
     with _first_image(data) as hdu:
         check_size(hdu.shape[-1], hdu.shape[-2])

@@ -24,7 +24,18 @@ _IAUNAME = re.compile(r"J(\d\d)(\d\d)(\d\d(?:\.\d+)?)([+-])(\d\d)(\d\d)(\d\d(?:\
 
 
 def position_of(iauname: str) -> tuple[float | None, float | None]:
-    """Right ascension and declination in degrees from JHHMMSS.ss+DDMMSS.s; None, None for any other name."""
+    """Position on the sky that a name says.
+
+    Parameters
+    ----------
+    iauname : str
+        JHHMMSS.ss+DDMMSS.s
+
+    Returns
+    -------
+    ra, dec : float or None
+        Right ascension and declination in degrees; None for any other name.
+    """
     match = _IAUNAME.fullmatch(iauname)
     if match is None:
         return None, None
@@ -40,23 +51,29 @@ class GalaxyZooDecals(ImageFolder):
     """Reader of `galaxy_zoo_decals`; see the module and `plugins.protocols.Reader`."""
 
     def expected(self) -> str:
+        """What the folder should hold, for error messages."""
         return "folders gz_decals_dr5_png_part*/J???/ with PNG or JPEG images, or their zips"
 
     def top(self) -> Path:
+        """The folder whose subfolders and archives are the deliveries: the survey's own."""
         return self.folder
 
     def batch_of(self, subfolder: Path) -> str | None:
+        """The delivery of a subfolder: its own where it has J??? folders, LOOSE where it is one of these."""
         if fnmatchcase(subfolder.name, "J???"):
             return LOOSE
         return subfolder.name if any(path.is_dir() for path in subfolder.glob("J???")) else None
 
     def tables(self) -> list[Path]:
+        """Files that are no deliveries, whatever they hold: the volunteer tables of every campaign too."""
         return [*super().tables(), *self.folder.glob("gz_decals_volunteers_*")]
 
     def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
+        """Right ascension and declination in degrees, of the volunteer table, else of the name."""
         return self._positions.get(name) or position_of(name)
 
     def votes(self) -> pa.Table | None:
+        """The volunteer table; None if the survey has none."""
         path = self._volunteers()
         return None if path is None else read_votes(path, self.source.campaign)
 

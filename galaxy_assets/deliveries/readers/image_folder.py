@@ -69,29 +69,76 @@ class ImageFolder:
         return [self.folder / name for name in (self.source.labels, self.source.votes) if name is not None]
 
     def size(self, data: bytes) -> tuple[int, int]:
-        """Width and height in pixels from the header. Raises UnreadableImage."""
+        """Width and height in pixels from the header.
+
+        Parameters
+        ----------
+        data : bytes
+            The file's content.
+
+        Returns
+        -------
+        width, height : int
+
+        Raises
+        ------
+        UnreadableImage
+            If it is no image.
+        """
         return read_header(data)
 
     def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
-        """Right ascension and declination in degrees, None where unknown."""
+        """Position on the sky of an image.
+
+        Parameters
+        ----------
+        name : str
+            The file's name without suffix.
+        data : bytes
+            The file's content.
+
+        Returns
+        -------
+        ra, dec : float or None
+            Right ascension and declination in degrees, None where unknown.
+        """
         return None, None
 
     def decode(self, data: bytes) -> np.ndarray:
-        """Pixels of an image's bytes. Raises UnreadableImage."""
+        """Pixels of an image's bytes.
+
+        Parameters
+        ----------
+        data : bytes
+            The file's content.
+
+        Returns
+        -------
+        numpy.ndarray of shape (H, W) or (H, W, 3)
+
+        Raises
+        ------
+        UnreadableImage
+            If it cannot be decoded.
+        """
         return decode(data)
 
     def image(self, file: str) -> np.ndarray:
+        """Decode an image, by the catalogue's `file`."""
         return self.decode(self._found.read(file))
 
     def votes(self) -> pa.Table | None:
+        """The volunteer table; None if the survey has none."""
         if self.source.votes is None:
             return None
         return read_votes(self.folder / self.source.votes, self.source.campaign)
 
     def deliveries(self, quiet: float = 0) -> list[Delivery]:
+        """Every delivery, whole or not, sorted by name."""
         return self._found.all(quiet)
 
     def batches(self) -> list[str]:
+        """Names of the whole deliveries, sorted; SurveyError if there is none."""
         found = self.deliveries()
         if not found:
             raise SurveyError(f"{self.folder}: no images found; expected {self.expected()}. Put a delivery there")
@@ -103,6 +150,7 @@ class ImageFolder:
         return sorted(one.name for one in found if one.state == "whole")
 
     def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
+        """One row per image of a delivery, sorted by galaxy_id."""
         images, entry_of = self._found.images(batch), {}
         for entry in self._labels():
             entry_of.setdefault(entry.name, entry)
@@ -141,6 +189,7 @@ class ImageFolder:
         return row
 
     def labelled(self) -> pa.Table | None:
+        """The rows of the table of labels; None if the survey has none."""
         if self.source.labels is None:
             return None
         rows = [dict(zip(LABELLED_SCHEMA.names, entry, strict=True)) for entry in self._labels()]

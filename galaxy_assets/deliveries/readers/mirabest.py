@@ -68,12 +68,26 @@ class _Array:
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Unpickler of MiraBest's batches: dicts, lists, numbers, strings, and `_Array` in the place of NumPy's arrays.
-
-    Raises UnsafePickle for every other global, before it is imported.
-    """
+    """Unpickler of MiraBest's batches: dicts, lists, numbers, strings, and `_Array` in the place of NumPy's arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a global that a batch names.
+
+        Parameters
+        ----------
+        module, name : str
+            As the pickle has them.
+
+        Returns
+        -------
+        Any
+            One of this module's own; nothing is imported.
+
+        Raises
+        ------
+        UnsafePickle
+            For every other global.
+        """
         match module.replace("numpy._core", "numpy.core"), name:
             case "numpy", "ndarray":
                 return _Array
@@ -96,7 +110,18 @@ class RestrictedUnpickler(pickle.Unpickler):
 
 @dataclass(frozen=True)
 class RadioSource:
-    """One image of the archive: its place (`data_batch_1#17`), name, class code and uint8 pixels."""
+    """One image of the archive.
+
+    Attributes
+    ----------
+    file : str
+        Its place, such as `data_batch_1#17`.
+    name : str
+        As the archive has it.
+    label : str
+        Code of its class.
+    pixels : numpy.ndarray of shape (150, 150), uint8
+    """
 
     file: str
     name: str
@@ -121,18 +146,22 @@ class MiraBest:
             )
 
     def deliveries(self, quiet: float = 0) -> list[Delivery]:
+        """The one delivery there is, whole or not."""
         files = [self.path] if self.path.is_file() else [p for p in self.path.iterdir() if _MEMBER.fullmatch(p.name)]
         return [
             of_files(DELIVERY, "tar" if self.path.is_file() else "folder", files, quiet, lambda: len(self._sources))
         ]
 
     def batches(self) -> list[str]:
+        """The name of the one delivery."""
         return [DELIVERY]
 
     def labelled(self) -> None:
+        """None: the classes are in the catalogue."""
         return None
 
     def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
+        """One row per source, sorted by galaxy_id; SurveyError for any other delivery."""
         if batch != DELIVERY:
             raise SurveyError(f"{self.path}: no delivery {batch!r}; there is {DELIVERY}")
         sources = sorted(self._sources.values(), key=lambda source: (source.name, source.file))
@@ -155,6 +184,7 @@ class MiraBest:
         return pa.Table.from_pylist(sorted(rows, key=lambda row: row["galaxy_id"]), schema=CATALOGUE_SCHEMA)
 
     def image(self, file: str) -> np.ndarray:
+        """Pixels of a source, (150, 150) uint8, by the catalogue's `file`."""
         if file not in self._sources:
             raise UnreadableImage(f"{self.path} has no image {file}")
         pixels = self._sources[file].pixels
@@ -162,9 +192,11 @@ class MiraBest:
         return pixels.copy()
 
     def tables(self) -> list[Path]:
+        """Empty: the archive holds the classes itself."""
         return []
 
     def votes(self) -> None:
+        """None: nobody voted."""
         return None
 
     @cached_property

@@ -55,7 +55,8 @@ class Simulated:
                 )
             return
         if source.simulate is None or not source.batches or not source.n_images:
-            raise SurveyError("a simulated survey needs `source.simulate`, `source.batches` and `source.n_images`")
+            wanted = "`source.simulate`, `source.batches` and `source.n_images`"
+            raise SurveyError(f"{path}: cannot be simulated without {wanted}; set them in the survey file")
         from galaxy_assets.simulation import surveys as simulate
 
         make = {"optical": simulate.simulate_optical, "radio": simulate.simulate_radio}[source.simulate]

@@ -60,7 +60,17 @@ _ROUNDED = re.compile(r"\d{16,}\.0|\d\.\d+[eE]\+\d+")
 
 
 class Entry(NamedTuple):
-    """What a table says of one galaxy: its id, its class, its right ascension and declination in degrees."""
+    """What a table says of one galaxy.
+
+    Attributes
+    ----------
+    name : str
+        Its id.
+    label : str or None
+        Its class.
+    ra, dec : float or None
+        Right ascension and declination in degrees.
+    """
 
     name: str
     label: str | None
@@ -74,8 +84,22 @@ def read_entries(path: Path, source: Source) -> list[Entry]:
     Whole numbers become text digit by digit, masked and empty values None. A position is None unless both coordinates
     are there and on the sphere.
 
-    Raises SurveyError, which names the file, the reason and the setting to correct, where the file cannot be read or a
-    column is missing or does not hold what its setting says.
+    Parameters
+    ----------
+    path : Path
+        The table's file.
+    source : Source
+        Its `id_column`, `label_column`, `ra_column` and `dec_column`.
+
+    Returns
+    -------
+    list of Entry
+
+    Raises
+    ------
+    SurveyError
+        Where the file cannot be read or a column is missing or does not hold what its setting says; names the file, the
+        reason and the setting to correct.
     """
     named = {name: getattr(source, name) for name in _READS if getattr(source, name) is not None}
     table = read_table(path, set(named.values()))
@@ -105,11 +129,24 @@ def read_entries(path: Path, source: Source) -> list[Entry]:
 
 
 def read_table(path: Path, wanted: Collection[str] | None = None) -> pa.Table:
-    """The columns of a table file that hold one value per row, those `wanted` alone if given; absent ones are left out.
+    """The columns of a table file that hold one value per row.
 
-    The columns of a CSV are text. A unit, where the file has one, is `unit` in the field's metadata.
+    Parameters
+    ----------
+    path : Path
+        CSV, Parquet, FITS, VOTable or ECSV, by its suffix.
+    wanted : Collection of str, optional
+        Columns wanted, all when not given; absent ones are left out.
 
-    Raises SurveyError where the file is not what its suffix says.
+    Returns
+    -------
+    pyarrow.Table
+        The columns of a CSV are text. A unit, where the file has one, is `unit` in the field's metadata.
+
+    Raises
+    ------
+    SurveyError
+        Where the file is not what its suffix says.
     """
     known = {".parquet": "parquet"} | _ASTROPY
     form = next((known[suffix] for suffix in known if path.name.lower().endswith(suffix)), "csv")
@@ -201,7 +238,21 @@ def _text(column: pa.ChunkedArray) -> list[str | None] | None:
 def ids_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | None]:
     """The ids that a column of `read_table` holds, as text.
 
-    Raises ValueError, which says why, where the column holds decimal numbers or anything else that is no exact id.
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Text or whole numbers.
+    unit : str, optional
+        Taken as of any column; ids have none.
+
+    Returns
+    -------
+    list of str or None
+
+    Raises
+    ------
+    ValueError
+        Where the column holds decimal numbers or anything else that is no exact id; says why.
     """
     ids = _text(column)
     if ids is None:

@@ -25,7 +25,21 @@ _TEXT = ("iauname", "dr7objid", "GalaxyID", "objid", "sample", "asset_id")  # 18
 def read_votes(path: Path, campaign: str) -> pa.Table:
     """The volunteer table in the normal form of `science.votes.normalise`.
 
-    Raises VotesError, which names the file, where it is missing, cut short, or not a table of `campaign`.
+    Parameters
+    ----------
+    path : Path
+        CSV or Parquet.
+    campaign : str
+        `source.campaign` of the survey.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    VotesError
+        Where it is missing, cut short, or not a table of `campaign`; names the file.
     """
     wanted = delivered_columns(campaign) + (kaggle_columns() if campaign == "gz2" else [])
     table = read_columns(path, wanted)
@@ -50,7 +64,24 @@ def _by_image(table: pa.Table, mapping: Path) -> pa.Table:
 
 
 def read_columns(path: Path, wanted: Iterable[str]) -> pa.Table:
-    """Those of the `wanted` columns that the CSV or Parquet file has, by name: files may carry an index column."""
+    """Those of the wanted columns that a CSV or Parquet file has, by name: files may carry an index column.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    wanted : iterable of str
+        Columns.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    VotesError
+        Where the file is absent or cannot be read.
+    """
     if not path.is_file():
         raise VotesError(f"{path}: no such file; put the volunteer table there or correct `source.votes`")
     try:
