@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 def build_defs(root: Path | None = None) -> dg.Definitions:
     """Everything of the enabled surveys of one data folder ($GALAXY_ASSETS_DATA, else ./data, when not given); tests
-    and the command line pass their own."""
+    and the command line pass their own.
+    """
     root = root or data_root()
     files = survey_files(root)
     for reason in files.broken.values():

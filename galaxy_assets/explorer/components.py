@@ -54,7 +54,8 @@ class Gallery(Element, component=_HERE / "gallery.js"):
 
 class Keys(Element, component=_HERE / "keys.js"):
     """Keys of the whole page: `on_key` gets {"key", "shown"}, where `shown` is the attribute data-shown at that
-    moment."""
+    moment.
+    """
 
     def __init__(self, keys: list[str], on_key: Callable[[events.GenericEventArguments], Any]):
         super().__init__()

@@ -31,7 +31,8 @@ MAXIMUM_UPLOAD = 20_000_000
 
 class GalleryPanel:
     """`refresh` after anything that decides what is shown; `on_open` is called with a row, `on_rows` with the address
-    of the rows to mark on the map, or None."""
+    of the rows to mark on the map, or None.
+    """
 
     def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_rows: Callable[[str | None], Any]):
         self.tab, self.on_rows = tab, on_rows

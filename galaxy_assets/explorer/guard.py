@@ -44,7 +44,8 @@ def is_loopback(host: str) -> bool:
 
 class Guard:
     """An ASGI application around another one. With `token`, requests must carry it; without, they must name
-    loopback."""
+    loopback.
+    """
 
     def __init__(self, app: ASGIApp, token: str | None = None):
         self.app, self.token = app, token

@@ -52,7 +52,8 @@ def folder(layout: Layout, survey: str) -> Path:
 
 def keep(layout: Layout, survey: str) -> None:
     """Keep the survey's ranking as it stands, unless that was done. Tables are replaced by rename, so a hard link costs
-    nothing and stays what it was; where the file system has none it is copied."""
+    nothing and stays what it was; where the file system has none it is copied.
+    """
     for i, file in enumerate(ranking_files(layout, survey)):
         made = datetime.fromtimestamp(file.stat().st_mtime, UTC)
         kept = folder(layout, survey) / f"{made:{_TIME}}-{i}.parquet"
@@ -86,7 +87,8 @@ def history(layout: Layout, survey: str, galaxy: str) -> list[Scored]:
 
 def previous_ranks(layout: Layout, survey: str, ids: pa.Array) -> np.ndarray | None:
     """Ranks in the ranking before the one that stands, float (len(ids),), NaN where it was not in it; None where no
-    other was kept."""
+    other was kept.
+    """
     current = {f.stat().st_ino for f in ranking_files(layout, survey)}
     now = max((f.stat().st_mtime for f in ranking_files(layout, survey)), default=0.0)
     before = [(m, f) for m, f in _kept(layout, survey) if f.stat().st_ino not in current and m.timestamp() < now - 1e-3]

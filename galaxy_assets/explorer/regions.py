@@ -25,7 +25,8 @@ from galaxy_assets.storage.layout import Layout
 
 def read_regions(layout: Layout, survey: str) -> list[Region]:
     """The boxes in force: a person's review where there is one, else the proposal. Raises ValueError for a review of
-    another map."""
+    another map.
+    """
     review = layout.artefact_review(survey)
     if review.exists():
         return read_review(review, drawn_on(layout, survey))
@@ -57,7 +58,8 @@ def preview(view: View, regions: list[Region]) -> Preview:
 
 def save(layout: Layout, survey: str, regions: list[Region]) -> Path:
     """Write the boxes as the person's review, which the next run applies in place of the proposal. Every version stays
-    in surveys/versions; returns this one."""
+    in surveys/versions; returns this one.
+    """
     content = pa.BufferOutputStream()
     arrow_csv.write_csv(regions_to_table(regions, drawn_on(layout, survey)), content)
     data = content.getvalue().to_pybytes()

@@ -73,7 +73,8 @@ class RunError(RuntimeError):
 @dataclass
 class Progress:
     """A run as it stands: its status as Dagster names it, steps in order with theirs (`WAITING` where there is none
-    yet), and what failed in words."""
+    yet), and what failed in words.
+    """
 
     status: str = "QUEUED"
     steps: list[tuple[str, str]] = field(default_factory=list)
@@ -94,7 +95,8 @@ class Progress:
 @dataclass(frozen=True)
 class Dagster:
     """A Dagster webserver by its address, such as http://127.0.0.1:3000. Its methods wait for answers: call them in a
-    thread."""
+    thread.
+    """
 
     address: str
 

@@ -79,7 +79,8 @@ class ScorePanel:
 
     async def load(self) -> None:
         """Make the queue and show its first galaxy, or the one in the page's address: when the panel is first shown,
-        and of a selection whenever it is."""
+        and of a selection whenever it is.
+        """
         if self.queue is None:
             await self.reload()
         elif self.order.value == "selection":
@@ -152,7 +153,8 @@ class ScorePanel:
 
     async def score(self, score: int, shown: str) -> None:
         """Keep a score of the galaxy that was on the screen. A key that comes before the next galaxy is shown is
-        dropped: it would score a galaxy that nobody saw."""
+        dropped: it would score a galaxy that nobody saw.
+        """
         row = self.queue.current() if self.queue is not None else None
         if self._busy or self.queue is None or row is None or shown != self._shown():
             return

@@ -124,7 +124,8 @@ class Shared:
 
     def picture_rows(self, view: View) -> np.ndarray:
         """Row of the pixels of each row of a map, int32, -1 where there is none: looked up with the first picture, the
-        map does not wait for it."""
+        map does not wait for it.
+        """
         key = view.survey, view.start
         with self._lock:
             known = self._rows.get(key)

@@ -43,7 +43,8 @@ class Verdict:
 @dataclass(frozen=True)
 class Stored:
     """The stored tables of a survey, as a check of one partition reads them. `batch` and `init` are empty where the
-    check is of the whole asset."""
+    check is of the whole asset.
+    """
 
     survey: Survey
     layout: Layout

@@ -25,7 +25,8 @@ from galaxy_assets.storage.tables import read_table
 
 class Reader(NamedTuple):
     """Who reads: a partition of an asset of the survey, over a data folder. `known` are all surveys by name; `batch`
-    and `init` are empty where the asset has none."""
+    and `init` are empty where the asset has none.
+    """
 
     survey: Survey
     known: Mapping[str, Survey]
@@ -114,7 +115,8 @@ def _tables(reader: Reader) -> str:
 
 def _delivered(reader: Reader) -> dict[str, str]:
     """The snapshot of a delivery when it was last found whole. One that is being changed, or broken, does not make what
-    was made of it outdated before it is whole again."""
+    was made of it outdated before it is whole again.
+    """
     path = reader.layout.table(reader.survey.name, "deliveries")
     if not path.exists():
         return {}

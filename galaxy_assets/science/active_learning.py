@@ -116,7 +116,8 @@ def _refuse_unusable(values: np.ndarray, n: int, learner: str, what: str) -> Non
 class Posterior:
     """Mean and standard deviation of the score of every galaxy, (N,) float64; whether the fit is `flat` (the scores
     given do not yet tell galaxies apart), the fitted kernel in words, and the hyper-parameters that ended `at_bounds`:
-    the likelihood has no optimum in them."""
+    the likelihood has no optimum in them.
+    """
 
     mean: np.ndarray
     std: np.ndarray
@@ -162,7 +163,8 @@ def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> 
 @dataclass(frozen=True)
 class Query:
     """One galaxy shown to the oracle: row, round (0 is the seed sample), the value it was chosen by (None in the seed
-    sample and where the strangest were asked), score given."""
+    sample and where the strangest were asked), score given.
+    """
 
     row: int
     round: int

@@ -34,7 +34,8 @@ class AnomalyModel:
 
     def score(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Score (N,) float64 of features (N, D), larger is more interesting, and its standard deviation (N,), None
-        where an isolation forest speaks."""
+        where an isolation forest speaks.
+        """
         if not len(features):
             return np.empty(0), None
         if self.predictor is None:

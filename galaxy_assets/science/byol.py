@@ -77,7 +77,7 @@ class Byol(nn.Module):
 
     @torch.no_grad()
     def update_target(self) -> None:
-        """target <- tau target + (1 - tau) online (paper Eq. 1), for parameters.
+        """Target <- tau target + (1 - tau) online (paper Eq. 1), for parameters.
 
         Running statistics are not averaged: the target gathers its own, as in byol-pytorch.
         """

@@ -103,7 +103,8 @@ _ROOT = "smooth-or-featured"
 
 def degree(share: float) -> str:
     """Table 2's words for how much of a cluster its commonest kind is: "Almost entirely" from 90 %, "Predominantly"
-    from 75 %, "Mostly" above 50 %."""
+    from 75 %, "Mostly" above 50 %.
+    """
     return "Almost entirely" if share >= _ALMOST_ALL else "Predominantly" if share >= _PREDOMINANT else "Mostly"
 
 
@@ -308,7 +309,8 @@ def membership(cluster: np.ndarray, labels: Sequence[str | None], given: Sequenc
 
 def most_certain(cluster: np.ndarray, probability: np.ndarray, ids: Sequence[str], n: int) -> dict[int, np.ndarray]:
     """Up to n rows of each cluster with members, by falling membership probability, ties by id (paper 9: which sources
-    a training set could take without asking)."""
+    a training set could take without asking).
+    """
     order = np.lexsort((np.array(ids, dtype=str), -probability))
     return {int(k): order[cluster[order] == k][:n] for k in np.unique(cluster)}
 
@@ -378,7 +380,8 @@ def vote_distributions(
 
 def label_shares(labels: dict[str, str], cluster_of: dict[str, int]) -> list[Distribution]:
     """What `vote_distributions` gives, for a survey whose galaxies carry one label each: 1 where a galaxy has the label
-    and 0 where it has another, so that the mean is the label's share."""
+    and 0 where it has another, so that the mean is the label's share.
+    """
     both = [(k, labels[galaxy]) for galaxy, k in cluster_of.items() if galaxy in labels]
     cluster, label = (np.array([pair[i] for pair in both], dtype=object) for i in (0, 1))
     found = []

@@ -50,7 +50,8 @@ def sample(ids: Sequence[str], n: int, seed: int) -> list[str]:
 
 class Picked(NamedTuple):
     """Clusters by how clear they are: the clearest first, the hardest first, and the measure that ordered them
-    (`purity` or `membership probability`) by cluster."""
+    (`purity` or `membership probability`) by cluster.
+    """
 
     clearest: list[int]
     hardest: list[int]

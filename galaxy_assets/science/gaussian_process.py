@@ -46,7 +46,8 @@ class GaussianProcess:
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the score, noise included, of features (N, D): (N,) float64 each, as
         scikit-learn's `GaussianProcessRegressor.predict`: the mean to 1e-12, the deviation, from products in
-        float32, to 1e-6. Memory beyond them does not grow with N."""
+        float32, to 1e-6. Memory beyond them does not grow with N.
+        """
         from scipy.linalg import cho_solve, cholesky, solve_triangular
 
         stretch = np.sqrt(3) / (self.scale * self.length_scale)
@@ -112,7 +113,8 @@ def standard_deviations(features: np.ndarray) -> np.ndarray:
 
 def table_to_process(table: pa.Table, labelled: np.ndarray, scores: np.ndarray) -> GaussianProcess:
     """The process that `GaussianProcess.to_table` kept, of the features (L, D) and the scores (L,) that it was
-    conditioned on."""
+    conditioned on.
+    """
     kernel = {name: table[name][0].as_py() for name in COLUMNS.names}
     scale = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return GaussianProcess(scale=scale, labelled=labelled, scores=scores, at_bounds=(), **kernel)

@@ -38,7 +38,8 @@ class MixtureModel:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Membership probabilities (N, K) float64 of features (N, D): Bishop (2006) equations 10.46 and 10.64-10.67,
-        as scikit-learn's `predict_proba`. Memory beyond them does not grow with N."""
+        as scikit-learn's `predict_proba`. Memory beyond them does not grow with N.
+        """
         from scipy.special import digamma, logsumexp
 
         d = self.means.shape[1]

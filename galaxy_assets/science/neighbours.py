@@ -117,7 +117,7 @@ class SimilaritySearch:
     """
 
     def __init__(self, features: np.ndarray, ids: np.ndarray):
-        """features (N, D) float; ids (N,) str, which order galaxies at the same distance."""
+        """Features (N, D) float; ids (N,) str, which order galaxies at the same distance."""
         self.features, self.ids = features, ids
         n, d = features.shape
         self._origin = features.mean(axis=0, dtype=np.float64) if n else np.zeros(d)

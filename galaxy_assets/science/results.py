@@ -43,7 +43,8 @@ _CLASSES = {"round_elliptical": "2", "spiral": "3", "edge_on": "4"}  # the paper
 
 class Observed(NamedTuple):
     """One measured number. The description is for numbers that the checklist does not have; a number per start weight
-    carries its name behind a colon."""
+    carries its name behind a colon.
+    """
 
     check_id: str
     value: float
@@ -77,7 +78,8 @@ def setting(survey: Survey, path: str) -> list[Any]:
 
 def _of_setting(check: Check, survey: Survey) -> Observed | None:
     """A setting as a number: its value, or 1 if a text is the paper's and 0 if not; of several the one that is furthest
-    from the paper's. None where it is not set."""
+    from the paper's. None where it is not set.
+    """
     values = setting(survey, check.setting or "")
     if not values:
         return None

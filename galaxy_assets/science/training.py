@@ -32,7 +32,8 @@ _PROGRESS_SECONDS = 20.0
 @dataclass(frozen=True)
 class EpochResult:
     """What one epoch measured: mean loss per image (0 to 8), learning rate, wall seconds, images per second, and the
-    peak memory so far in GB (1e9 bytes) of the GPU, or of this process where there is none."""
+    peak memory so far in GB (1e9 bytes) of the GPU, or of this process where there is none.
+    """
 
     epoch: int
     loss: float

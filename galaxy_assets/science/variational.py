@@ -64,7 +64,8 @@ class Components:
 
     def log_constants(self) -> np.ndarray:
         """What the expected logarithm of weight and density holds beside the distance to the mean, (..., K): Bishop
-        (2006) equations 10.46 and 10.64-10.66, with precisions already multiplied by their degrees of freedom."""
+        (2006) equations 10.46 and 10.64-10.66, with precisions already multiplied by their degrees of freedom.
+        """
         from scipy.special import digamma
 
         d, degrees = self.means.shape[-1], self.degrees_of_freedom
@@ -196,7 +197,8 @@ class _Survey:
 
     def expectation(self, components: Components, dtype: type) -> tuple[np.ndarray, np.ndarray]:
         """Responsibilities of the components of S starts, as what is needed of them: the sums of the terms weighted by
-        them, (S, K, terms), and their entropy, (S,), both float64 whatever the products' dtype."""
+        them, (S, K, terms), and their entropy, (S,), both float64 whatever the products' dtype.
+        """
         shape = components.mean_precision.shape
         coefficients = self._coefficients(components).reshape(-1, self.width)
         rounded = coefficients.astype(dtype)
@@ -232,7 +234,8 @@ class _Survey:
 
     def components(self, sums: np.ndarray) -> Components:
         """The posterior from the sums of the terms (..., K, terms): Bishop (2006) equations 10.58-10.63, with the mean
-        and the covariance of all features as priors, of the weight of one galaxy and of D galaxies."""
+        and the covariance of all features as priors, of the weight of one galaxy and of D galaxies.
+        """
         d = len(self.mean)
         i, j = self.pairs
         second = np.empty((*sums.shape[:-1], d, d))

@@ -77,7 +77,8 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
 
 def import_labels(survey: Survey, layout: Layout) -> None:
     """Import the CSVs in the survey's drop of labels; each goes to `imported/` when it was read, with what was wrong
-    with its rows beside it. One that cannot be read stays, and the log says why."""
+    with its rows beside it. One that cannot be read stays, and the log says why.
+    """
     labels = LabelLog(layout.labels(survey.name))
     if not any(labels.folder.glob("[!.]*.csv")):
         return
@@ -98,7 +99,8 @@ def import_labels(survey: Survey, layout: Layout) -> None:
 
 def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, batch: str) -> None:
     """Move what was made of a delivery that is gone to lake/<survey>/.withdrawn: its galaxies would stay in every
-    ranking, twice where a delivery was only renamed. Its history stays (`image_history`)."""
+    ranking, twice where a delivery was only renamed. Its history stays (`image_history`).
+    """
     home = layout.lake / survey.name
     log.warning("%s: delivery %s is gone; what was made of it goes to %s", survey.name, batch, home / ".withdrawn")
     instance.delete_dynamic_partition(f"{survey.name}_batch", batch)

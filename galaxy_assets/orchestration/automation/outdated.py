@@ -126,7 +126,8 @@ class Outdated:
 
     def partitions(self, asset: dg.AssetKey, **fixed: str) -> list[Partition]:
         """All partitions that the asset should have, the main start weights first; those of the `fixed` batch or init
-        alone."""
+        alone.
+        """
         values = {"batch": self.batches, "init": self.survey.starts_main_first}
         values |= {dimension: [value] for dimension, value in fixed.items()}
         by = dimensions(self.graph.get(asset).partitions_def)

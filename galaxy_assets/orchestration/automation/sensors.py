@@ -35,7 +35,8 @@ QUIET = 120
 
 def delivery_sensor(survey: Survey, root: Path, prefix: Sequence[str] = ()) -> dg.SensorDefinition:
     """Registers a survey's new deliveries as batches, and observes the files that people edit; the automation takes it
-    from there."""
+    from there.
+    """
 
     @dg.sensor(
         name=f"{survey.name}_deliveries",
@@ -99,7 +100,8 @@ def read_model_sensor(root: Path, name: str = "read_model") -> dg.SensorDefiniti
 
 def broken_files_sensors(broken: Mapping[Path, str]) -> list[dg.SensorDefinition]:
     """One sensor per survey file that cannot be used. It fails at every tick with the reason, so that the UI shows it
-    in red under the name of the file; reloading the code location after the file is mended removes it."""
+    in red under the name of the file; reloading the code location after the file is mended removes it.
+    """
 
     def failing(path: Path, reason: str) -> dg.SensorDefinition:
         @dg.sensor(

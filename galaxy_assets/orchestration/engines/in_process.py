@@ -40,7 +40,8 @@ class Stage(NamedTuple):
 
 def stages(graph: Any, survey: str) -> list[Stage]:
     """The survey's asset graph cut into stages: one Dagster run materialises one partition of assets that share their
-    partitions, so the path from images to results is a sequence of runs."""
+    partitions, so the path from images to results is a sequence of runs.
+    """
     keys = keys_of(graph, survey)
     done: set[dg.AssetKey] = set()
     found: list[Stage] = []
@@ -64,7 +65,8 @@ def _parents(graph: Any, key: dg.AssetKey) -> set[dg.AssetKey]:
 class Outcome(NamedTuple):
     """What became of some assets' partition in the main job: `done`, `fresh` (nothing to do), `failed`, `blocked` (a
     check of what they read says that the rest would be nonsense), or `skipped` because what they read failed; or of a
-    delivery that is not whole: `held` or `arriving`."""
+    delivery that is not whole: `held` or `arriving`.
+    """
 
     survey: str
     assets: list[str]
@@ -229,7 +231,8 @@ class MainJob:
     def _cut_off(self, assets: list[dg.AssetKey], stage: Stage, partition: Partition) -> list[dg.AssetKey]:
         """Assets that read something broken of their batch and start weights, directly or through each other. An asset
         without batches reads all of them; one without start weights reads the main ones and can do without the
-        others."""
+        others.
+        """
         own = dict(zip(stage.by, partition, strict=True))
         batch, starts = own.get("batch"), (None, own.get("init", self.survey.main_start_weights))
         found: list[dg.AssetKey] = []
@@ -245,7 +248,8 @@ def _outdated(
     rule: Outdated, ready: list[dg.AssetKey], tried: set[dg.AssetKey], partition: Partition
 ) -> list[dg.AssetKey]:
     """Assets to run together now: the outdated ones, but for those that read through an up-to-date asset something that
-    is made anew, since that asset may turn out outdated too."""
+    is made anew, since that asset may turn out outdated too.
+    """
     wanted: list[dg.AssetKey] = []
     perhaps: set[dg.AssetKey] = set()
     for asset in ready:  # in the order of the graph
@@ -273,7 +277,8 @@ def _process(pid: int) -> str:
 
 def _fail_orphaned_runs(instance: dg.DagsterInstance) -> None:
     """End the runs of a main job that was killed: Dagster would show them as running for ever, and the pool's slot that
-    such a run holds would keep every later GPU step waiting."""
+    such a run holds would keep every later GPU step waiting.
+    """
     import psutil
 
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])

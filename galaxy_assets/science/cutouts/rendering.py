@@ -13,7 +13,8 @@ from galaxy_assets.settings.cutouts import CutoutSettings
 
 def interval(centre: float, length: int, limit: int, clamp: Literal["shift", "trim"] = "shift") -> tuple[int, int]:
     """The whole pixels [start, stop) of `length` about `centre` in [0, limit): moved inside and trimmed where longer,
-    or trimmed alone."""
+    or trimmed alone.
+    """
     if clamp == "trim":
         start = math.floor(centre - length / 2 + 0.5)
         return max(start, 0), min(start + length, limit)

@@ -92,7 +92,8 @@ def embed(
 def for_inference(encoder: Encoder, device: torch.device, side: int) -> Encoder:
     """A copy of the encoder on `device`, for images of `side` pixels, without dropout or batch statistics. Its batch
     normalisations are folded into the convolutions before them: the same features but for rounding, of an
-    EfficientNet-Lite0 in three quarters of the time."""
+    EfficientNet-Lite0 in three quarters of the time.
+    """
     folded = copy.deepcopy(encoder).eval()
     sample = torch.rand(1, folded.in_channels, side, side, generator=torch.Generator().manual_seed(0))
     sample = sample.to(folded.mean.device)
@@ -106,7 +107,8 @@ def for_inference(encoder: Encoder, device: torch.device, side: int) -> Encoder:
 
 def _fold(encoder: Encoder, sample: Tensor) -> Tensor:
     """Fold every batch normalisation into the convolution whose output it is given; `sample` is sent through to see,
-    and its features as they were are returned."""
+    and its features as they were are returned.
+    """
     made: dict[int, nn.Conv2d] = {}
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     kept: list[Tensor] = []  # as long as a tensor lives no other has its number
