@@ -32,13 +32,16 @@ from galaxy_assets.settings.recipe import Recipe
 
 
 class Byol(nn.Module):
-    """Online and target network. The constructor sends nothing through them.
+    """Online and target network (Grill et al. 2020). The constructor sends nothing through them.
 
     Parameters
     ----------
-    encoder : becomes the online encoder, not copied.
-    recipe : sizes of the heads, `tau`, `batch_norm` and the seed of the heads.
-    freeze : keep the running statistics of both encoders' batch normalisation as they are; the heads' always train.
+    encoder : Encoder
+        Becomes the online encoder, not copied.
+    recipe : Recipe
+        Sizes of the heads, `tau`, `batch_norm` and the seed of the heads.
+    freeze : bool
+        Keep the running statistics of both encoders' batch normalisation as they are; the heads' always train.
     """
 
     def __init__(self, encoder: Encoder, recipe: Recipe, *, freeze: bool):
@@ -53,6 +56,18 @@ class Byol(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> Self:
+        """Set training mode, except for the encoders' batch normalisation where that is frozen.
+
+        Parameters
+        ----------
+        mode : bool
+            As in `torch.nn.Module.train`.
+
+        Returns
+        -------
+        Byol
+            Itself.
+        """
         super().train(mode)
         if self.freeze:
             for module in [*self.encoder.modules(), *self.target_encoder.modules()]:
@@ -61,11 +76,20 @@ class Byol(nn.Module):
         return self
 
     def forward(self, view1: Tensor, view2: Tensor) -> Tensor:
-        """Mean over the batch of [2 - 2 cos(p1, z2)] + [2 - 2 cos(p2, z1)], between 0 and 8 (Grill et al. 2020, Eq. 2).
+        """Loss of two views: the mean of [2 - 2 cos(p1, z2)] + [2 - 2 cos(p2, z1)] (Grill et al. 2020, Eq. 2).
 
-        Views are float (B, C, H, W) in [0, 1]. They pass through the networks one after the other, each normalised by
-        its own batch statistics, or concatenated (byol-pytorch before and from 0.8). At least float32, also where the
-        networks run in bfloat16.
+        The views pass through the networks one after the other, each normalised by its own batch statistics
+        (byol-pytorch before 0.8), or concatenated (from 0.8 on).
+
+        Parameters
+        ----------
+        view1, view2 : Tensor of shape (B, C, H, W), float
+            In [0, 1].
+
+        Returns
+        -------
+        Tensor, scalar
+            Between 0 and 8; at least float32, also where the networks run in bfloat16.
         """
         passes = [torch.cat([view1, view2])] if self.concat else [view1, view2]
         predictions = torch.cat([self.predictor(self.projector(self.encoder(images))) for images in passes])
@@ -123,7 +147,22 @@ def step(
     *,
     bfloat16: bool,
 ) -> Tensor:
-    """One training step; returns its loss (of this process's views), detached."""
+    """One training step.
+
+    Parameters
+    ----------
+    learner : Byol or DistributedDataParallel
+    optimiser : torch.optim.Optimizer
+    view1, view2 : Tensor of shape (B, C, H, W), float
+        In [0, 1].
+    bfloat16 : bool
+        Run the networks in bfloat16.
+
+    Returns
+    -------
+    Tensor, scalar
+        The loss of this process's views, detached.
+    """
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(view1.device.type, torch.bfloat16, enabled=bfloat16):
         loss = learner(view1, view2)
