@@ -62,7 +62,13 @@ class ArtefactPanel:
         await self._refresh()
 
     async def region(self, box: list[float]) -> None:
-        """Add a box that was drawn, in positions of the page."""
+        """Add a box that was drawn.
+
+        Parameters
+        ----------
+        box : list of float
+            x0, y0, x1, y1, in positions of the page.
+        """
         extent = Extent.of(self.tab.view)
         (x0, y0), (x1, y1) = extent.to_map(box[0], box[1]), extent.to_map(box[2], box[3])
         number = max((r.region for r in self.drawn), default=0) + 1

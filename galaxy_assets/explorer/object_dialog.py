@@ -32,7 +32,13 @@ class ObjectDialog:
             self.content = ui.column().classes("ga-object-content")
 
     async def show(self, row: int) -> None:
-        """Open with what is known at once; history and neighbours follow."""
+        """Open with what is known at once; history and neighbours follow.
+
+        Parameters
+        ----------
+        row : int
+            Of the map.
+        """
         tab, galaxy = self.tab, self.tab.galaxy(row)
         about = await asyncio.to_thread(self._about, row)
         self.content.clear()

@@ -50,7 +50,15 @@ _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 class Column(NamedTuple):
-    """A column of the lake as a filter names it: the table it is from, its name there, and its type in SQL."""
+    """A column of the lake as a filter names it.
+
+    Attributes
+    ----------
+    table, name : str
+        The table it is from, and its name there.
+    type : str
+        In SQL.
+    """
 
     table: str
     name: str
@@ -58,6 +66,7 @@ class Column(NamedTuple):
 
     @property
     def numeric(self) -> bool:
+        """Whether it holds numbers."""
         return self.type in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "UTINYINT", "UINTEGER")
 
 
@@ -65,10 +74,15 @@ class Column(NamedTuple):
 class Colours:
     """A column as colours: a code per row, and what the codes mean.
 
-    codes : uint8 (N,). Of a categorical column the number of its name in `names`; of a numeric one the bin from 0 to
-        BINS - 1 between `low` and `high`. 255 where there is no value.
-    names, counts : of the categories, empty for a numeric column.
-    low, high : the 0.5 and 99.5 % quantiles; values beyond have the first and last colour.
+    Attributes
+    ----------
+    codes : ndarray of shape (N,), uint8
+        Of a categorical column the number of its name in `names`; of a numeric one the bin from 0 to BINS - 1 between
+        `low` and `high`. 255 where there is no value.
+    names, counts : list of str, list of int
+        Of the categories, empty for a numeric column.
+    low, high : float or None
+        The 0.5 and 99.5 % quantiles; values beyond have the first and last colour. None for a categorical column.
     """
 
     codes: np.ndarray
@@ -79,7 +93,16 @@ class Colours:
 
 
 def quoted(name: str) -> str:
-    """A column's name as a person writes it in SQL."""
+    """A column's name as a person writes it in SQL.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
     return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 
@@ -92,7 +115,17 @@ class OpenLake:
         self._open: tuple[int, duckdb.DuckDBPyConnection] | None = None
 
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """A connection of the caller's own, for one thread. Raises FileNotFoundError where nothing was published."""
+        """A connection of the caller's own, for one thread.
+
+        Returns
+        -------
+        duckdb.DuckDBPyConnection
+
+        Raises
+        ------
+        FileNotFoundError
+            Where nothing was published.
+        """
         with self._lock:
             path = self.layout.read_model
             stamp = path.stat().st_mtime_ns if path.exists() else 0
@@ -105,7 +138,22 @@ class OpenLake:
     def ask(self, sql: str, values: Sequence[Any] = (), tables: Mapping[str, pa.Table] | None = None) -> pa.Table:
         """The answer to a query of the explorer's own, or to one with a person's condition in it, within SECONDS.
 
-        `tables` can be named in the query. Raises QueryError.
+        Parameters
+        ----------
+        sql : str
+        values : sequence
+            Of the query's parameters.
+        tables : mapping of str to pyarrow.Table, optional
+            Can be named in the query.
+
+        Returns
+        -------
+        pyarrow.Table
+
+        Raises
+        ------
+        QueryError
+            Where the query is wrong, takes too long or needs too much memory.
         """
         with self.connection() as lake:
             try:
@@ -155,7 +203,12 @@ class View:
 
     @property
     def weights(self) -> str:
-        """The start weights whose clusters and ranking belong to the map."""
+        """The start weights whose clusters and ranking belong to the map.
+
+        Returns
+        -------
+        str
+        """
         return "" if self.start == PRETRAINED else self.start
 
     def _found_columns(self) -> dict[str, Column]:
@@ -179,7 +232,17 @@ class View:
         return names
 
     def relation(self, tables: Iterable[str]) -> str:
-        """A query of `row` and the columns of these tables under their names, a row per galaxy of the map."""
+        """A query of `row` and the columns of tables under their names, a row per galaxy of the map.
+
+        Parameters
+        ----------
+        tables : iterable of str
+
+        Returns
+        -------
+        str
+            SQL.
+        """
         present = {column.table for column in self.columns.values()}
         wanted = [t for t in TABLES if t in present and t in tables]
         joined = "".join(
@@ -207,7 +270,21 @@ class View:
         return f" where init = '{literal}'" if table in ("cluster_labels", "umap") and literal else ""
 
     def column(self, name: str) -> pa.Array:
-        """A column aligned with the rows. Raises QueryError for an unknown one."""
+        """A column aligned with the rows.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        pyarrow.Array
+
+        Raises
+        ------
+        QueryError
+            For an unknown column, and where the tables changed while it was read.
+        """
         with self._lock:
             if name in self._kept:
                 self._kept.move_to_end(name)
@@ -233,11 +310,24 @@ class View:
         self.columns = self._found_columns()
 
     def matching(self, condition: str, said: pa.Table | None = None) -> np.ndarray:
-        """Rows that a person's condition or query names, int32, in the order of the map.
+        """Rows that a person's condition or query names, in the order of the map.
 
-        A condition is what stands after `where`: names of `columns`, and of `said` where given (a table with
-        `galaxy_id`). A text that begins with select, from or with is a query that returns a column `galaxy_id`. Raises
-        QueryError.
+        Parameters
+        ----------
+        condition : str
+            What stands after `where`: names of `columns`, and of `said`. A text that begins with select, from or with
+            is a query that returns a column `galaxy_id`.
+        said : pyarrow.Table, optional
+            With `galaxy_id`.
+
+        Returns
+        -------
+        ndarray of int32
+
+        Raises
+        ------
+        QueryError
+            Where the condition is no SQL or names no column.
         """
         text = condition.strip().rstrip(";")
         extra = {"said": said} if said is not None else None
@@ -269,23 +359,70 @@ class View:
         return {column.table for key, column in self.columns.items() if key.lower() in lower}
 
     def ordered(self, rows: np.ndarray, by: str, descending: bool) -> np.ndarray:
-        """The rows by a column, ties in the order of the map, rows without a value last."""
+        """The rows by a column, ties in the order of the map, rows without a value last.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+        by : str
+            Name of the column.
+        descending : bool
+
+        Returns
+        -------
+        ndarray of int
+        """
         values = self.column(by).take(pa.array(rows))
         order = "descending" if descending else "ascending"
         return rows[pc.array_sort_indices(values, order=order, null_placement="at_end").to_numpy()]
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
-        """Rows of galaxies in the order given, each once, int32; those that are not on the map are left out."""
+        """Rows of galaxies in the order given, each once.
+
+        Parameters
+        ----------
+        ids : sequence of str
+
+        Returns
+        -------
+        ndarray of int32
+            Without galaxies that are not on the map.
+        """
         rows = places(self.ids, pa.array(list(dict.fromkeys(ids)), pa.string()))
         return rows[rows >= 0].astype(np.int32)
 
     def colours(self, name: str) -> Colours:
-        """A column as colours. Raises QueryError for an unknown one."""
+        """A column as colours.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Colours
+
+        Raises
+        ------
+        QueryError
+            For an unknown column.
+        """
         return coloured(self.column(name), numeric=self.columns[name].numeric)
 
 
 def coloured(values: pa.Array, numeric: bool) -> Colours:
-    """Values as colours: numbers with more than CATEGORIES different values in BINS, everything else by name."""
+    """Values as colours: numbers with more than CATEGORIES different values in BINS, everything else by name.
+
+    Parameters
+    ----------
+    values : pyarrow.Array of length N
+    numeric : bool
+        Whether they are numbers.
+
+    Returns
+    -------
+    Colours
+    """
     codes = np.full(len(values), 255, np.uint8)
     if numeric and pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, None)
@@ -314,7 +451,16 @@ def coloured(values: pa.Array, numeric: bool) -> Colours:
 
 
 def word(value: Any) -> str:
-    """A value of a column for a person."""
+    """A value of a column for a person.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+    """
     if value is None:
         return "no value"
     if isinstance(value, bool):
@@ -323,7 +469,18 @@ def word(value: Any) -> str:
 
 
 def version(layout: Layout, survey: str, start: str) -> str:
-    """What the files of a map are, as 12 hex digits: names, sizes and times."""
+    """What the files of a map are: changes when one of them does.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey, start : str
+
+    Returns
+    -------
+    str
+        12 hex digits, of names, sizes and times.
+    """
     home = layout.lake / survey
     names = ["artefact_map"] if start == PRETRAINED else ["umap"]
     files: list[Path] = []

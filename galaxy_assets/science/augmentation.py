@@ -1,5 +1,6 @@
-"""The random views BYOL compares, drawn per image: flips, rotation, resized crop and blur (paper 4.1, Table 1), and
-contrast and noise, which the paper does without.
+"""The random views BYOL compares, drawn per image (paper 4.1, Table 1).
+
+They are flips, rotation, resized crop and blur, as in the paper, and contrast and noise, which the paper does without.
 
 Belongs here: drawing the parameters and applying them to a batch. Does not belong here: normalisation (the encoder's)
 and anything that is not random.

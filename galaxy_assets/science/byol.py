@@ -194,7 +194,7 @@ def train(
         With the start weights.
     pixels : Images
         uint8 (N, H, H, C).
-    indices : np.ndarray
+    indices : ndarray of int
         Rows of `pixels` to train on. Each epoch leaves out those that do not fill a last batch.
     recipe : Recipe
         Everything that decides what the trained network is.
@@ -221,6 +221,33 @@ def train(
         Where a batch is larger than the set, or `state` is damaged or of another training.
     FloatingPointError
         Where the loss is not finite.
+
+    Examples
+    --------
+    A network of one convolution and random weights, trained for an epoch of two batches:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from galaxy_assets.science.byol import train
+    >>> from galaxy_assets.science.encoders.network import Encoder
+    >>> from galaxy_assets.settings.recipe import Recipe
+    >>> class Nowhere:
+    ...     def read(self):
+    ...         return None
+    ...     def write(self, saved):
+    ...         pass
+    >>> layers = torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    >>> network = torch.nn.Sequential(*layers)
+    >>> encoder = Encoder(network, backbone="tiny", start="random", feature_size=4, mean=(0.5,) * 3, std=(0.2,) * 3)
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (8, 24, 24, 3), dtype=np.uint8)
+    >>> sizes = {"image_size": 16, "projection_size": 4, "projection_hidden_size": 8}
+    >>> recipe, epochs, before = Recipe(epochs=1, batch_size=4, **sizes), [], network[0].weight.clone()
+    >>> trained = train(
+    ...     encoder, pixels, np.arange(8), recipe, freeze=False, devices=[torch.device("cpu")], state=Nowhere(),
+    ...     on_epoch=lambda result, encoder: epochs.append(result.epoch),
+    ... )
+    >>> epochs, bool((network[0].weight != before).any())
+    ([1], True)
     """
     check_batch(indices, recipe)
     used = devices[: max(n for n in range(1, len(devices) + 1) if recipe.batch_size % n == 0)]

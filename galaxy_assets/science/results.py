@@ -109,8 +109,9 @@ def setting(survey: Survey, path: str) -> list[Any]:
 
 
 def _of_setting(check: Check, survey: Survey) -> Observed | None:
-    """A setting as a number: its value, or 1 if a text is the paper's and 0 if not; of several the one that is furthest
-    from the paper's. None where it is not set.
+    """A setting as a number: its value, or for a text 1 if it is the paper's and 0 if not; None where it is not set.
+
+    Of several values it is the one that is furthest from the paper's.
     """
     values = setting(survey, check.setting or "")
     if not values:

@@ -263,9 +263,7 @@ class _Survey:
         return sums
 
     def expectation(self, components: Components, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-        """Responsibilities of the components of S starts, as what is needed of them: the sums of the terms weighted by
-        them, (S, K, terms), and their entropy, (S,), both float64 whatever the products' dtype.
-        """
+        """Sums of the terms weighted by responsibilities, (S, K, terms) float64, and their entropy, (S,) float64."""
         shape = components.mean_precision.shape
         coefficients = self._coefficients(components).reshape(-1, self.width)
         rounded = coefficients.astype(dtype)
@@ -300,8 +298,9 @@ class _Survey:
         return np.concatenate([quadratic, linear, constant[..., None]], axis=-1)
 
     def components(self, sums: np.ndarray) -> Components:
-        """The posterior from the sums of the terms (..., K, terms): Bishop (2006) equations 10.58-10.63, with the mean
-        and the covariance of all features as priors, of the weight of one galaxy and of D galaxies.
+        """The posterior from the sums of the terms (..., K, terms): Bishop (2006) equations 10.58-10.63.
+
+        The priors are the mean and the covariance of all features, with the weight of one galaxy and of D galaxies.
         """
         d = len(self.mean)
         i, j = self.pairs
