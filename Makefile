@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env demo real figures explore dev test test-browser check bench representation fidelity lock clean
+.PHONY: env demo real figures explore dev test test-browser smoke golden check bench representation fidelity lock clean
 
 # the stamp is newer than the lock only when the whole environment was installed
 env: $(VENV)/installed
@@ -51,6 +51,10 @@ test: env
 test-browser: env
 	$(BIN)/python -m pytest -m browser galaxy_assets_tests/explorer
 
+# a few of them
+smoke: env
+	$(BIN)/python -m pytest -m "browser and smoke" galaxy_assets_tests/explorer
+
 check: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,6 +76,11 @@ representation: env
 fidelity: env
 	@test -n "$(DATA)" || { echo 'say where the surveys are: make fidelity DATA=<folder>'; exit 2; }
 	$(BIN)/python benchmarks/fidelity.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
+
+# a small real world of the surveys below DATA, and the digest of every table, into OUT; compare two commits by SAME_AS
+golden: env
+	@test -n "$(DATA)" -a -n "$(OUT)" || { echo 'say where the surveys are and where to write: make golden DATA=<folder> OUT=<file>.json'; exit 2; }
+	$(BIN)/python benchmarks/golden.py "$(DATA)" "$(OUT).world" "$(OUT)" $(if $(SAME_AS),--same-as "$(SAME_AS)")
 
 # after changing dependencies in pyproject.toml; needs uv
 lock:

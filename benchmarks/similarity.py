@@ -17,6 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.science.neighbours import SimilaritySearch
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import vectors_to_column, write_table
@@ -85,7 +86,7 @@ def by_sql(root: Path, features: np.ndarray, ids: np.ndarray, rows: range) -> Ca
     layout = Layout(root)
     columns = {"galaxy_id": ids, "init": ["imagenet"] * len(ids), "vector": vectors_to_column(features)}
     write_table(pa.table(columns), layout.table("sdss_gz1", "pca_features", "all", "imagenet"))
-    publish(layout)
+    publish(layout, EXPLORER)
 
     def search() -> list[list[str]]:
         question = "select neighbour_id from sdss_gz1.similar_to(?, ?) order by rank"

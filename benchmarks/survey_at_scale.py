@@ -34,6 +34,7 @@ from side_by_side import Row, exponent, keep, line, resident
 
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.science import active_learning, anomaly_model, mixture, pca
 from galaxy_assets.science.labels import STANDING
 from galaxy_assets.science.neighbours import SimilaritySearch
@@ -180,7 +181,7 @@ def similar_galaxies(layout: Layout) -> None:
 
 def read_model(layout: Layout) -> None:
     """Publish all tables and ask what a person asks: the best ranked with their clusters, sizes, similar galaxies."""
-    publish(layout)
+    publish(layout, EXPLORER)
     with connect(layout.root) as lake:
         best = lake.sql(
             f"select galaxy_id, score, cluster from {SURVEY}.anomaly_ranking join {SURVEY}.cluster_labels "

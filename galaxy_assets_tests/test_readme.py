@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
 from galaxy_assets.cli.run import write_real_surveys
+from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import SurveyError, survey_files
 from galaxy_assets.storage.layout import Layout
 
@@ -78,8 +79,7 @@ def test_the_assets_listed_are_all_there_are(defs_of_world):
 
 @pytest.fixture
 def defs_of_world(world) -> set[str]:
-    graph = world.defs.resolve_asset_graph()
-    return {k.path[-1] for k in graph.get_all_asset_keys() if k.path[0] == "tiny"}
+    return {key.path[-1] for key in keys_of(world.defs.resolve_asset_graph(), "tiny")}
 
 
 def test_the_command_line_names_what_is_wrong(tmp_path, monkeypatch):

@@ -29,6 +29,7 @@ def explore(
     Example: galaxy-assets explore --port 8500
     """
     from galaxy_assets.explorer.server import serve
+    from galaxy_assets.orchestration.graph import EXPLORER
 
     layout = Layout.default()
     if not layout.lake.exists():
@@ -39,5 +40,5 @@ def explore(
             probe.bind((host, port))
         except OSError as error:
             raise typer.BadParameter(f"{host}:{port} cannot be used ({error.strerror}); name another --port") from error
-    publish(layout)
+    publish(layout, EXPLORER)
     serve(layout, host=host, port=port, dagster=dagster, open_browser=browser)

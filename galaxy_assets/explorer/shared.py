@@ -19,7 +19,7 @@ import numpy as np
 from galaxy_assets.explorer.pictures import Pictures
 from galaxy_assets.explorer.runs import Dagster, Progress, RunError
 from galaxy_assets.explorer.scoring import Labels
-from galaxy_assets.explorer.view import PRETRAINED, TABLES, Colours, OpenLake, View, version
+from galaxy_assets.explorer.view import PRETRAINED, Colours, OpenLake, View, version
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.settings.files import SurveyFiles, survey_files
 from galaxy_assets.settings.survey import Survey
@@ -266,7 +266,7 @@ class Shared:
         str
         """
         home = self.layout.lake / survey
-        names = [*TABLES, "cluster_summary", "artefact_regions"]
+        names = [*self.lake.tables(), "cluster_summary", "artefact_regions"]
         files = [f for n in names for f in (home / f"{n}.parquet", *sorted((home / n).rglob("[!.]*.parquet")))]
         stats = [(str(f), s.st_mtime_ns) for f in files if f.exists() for s in [f.stat()]]
         return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]

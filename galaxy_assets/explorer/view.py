@@ -25,19 +25,6 @@ from galaxy_assets.storage.tables import places
 PRETRAINED = "pretrained features"
 """The map of the ImageNet network's features of every image, on which artefact regions are drawn, as a start weight."""
 
-# one row per galaxy each; of columns with one name the first table's keeps it
-TABLES = (
-    "umap",
-    "anomaly_ranking",
-    "cluster_labels",
-    "catalogue",
-    "evaluation_subset",
-    "clean_galaxies",
-    "cutouts",
-    "artefact_map",
-    "baseline_rankings",
-    "volunteer_votes",
-)
 SECONDS = 20.0
 """A person's query that has no answer by then is ended."""
 MEMORY = "400MB"
@@ -113,6 +100,7 @@ class OpenLake:
         self.layout, self._memory = layout, memory
         self._lock = threading.Lock()
         self._open: tuple[int, duckdb.DuckDBPyConnection] | None = None
+        self._tables: tuple[int, list[str]] = -1, []
 
     def connection(self) -> duckdb.DuckDBPyConnection:
         """A connection of the caller's own, for one thread.
@@ -127,13 +115,25 @@ class OpenLake:
             Where nothing was published.
         """
         with self._lock:
-            path = self.layout.read_model
-            stamp = path.stat().st_mtime_ns if path.exists() else 0
+            stamp = self._stamp()
             if self._open is None or self._open[0] != stamp:
                 self._open = stamp, connect_to_read(self.layout, self._memory)
             mine = self._open[1].cursor()
         mine.execute("use galaxy")
         return mine
+
+    def tables(self) -> list[str]:
+        """The tables with one row per galaxy that a run published for the explorer, in the order of their columns."""
+        stamp = self._stamp()
+        if self._tables[0] != stamp:
+            names = self.ask("select name from main.explorer_tables order by place")["name"].to_pylist()
+            self._tables = stamp, names
+        return self._tables[1]
+
+    def _stamp(self) -> int:
+        """Changes when a run published another read model; 0 where nothing was published."""
+        path = self.layout.read_model
+        return path.stat().st_mtime_ns if path.exists() else 0
 
     def ask(self, sql: str, values: Sequence[Any] = (), tables: Mapping[str, pa.Table] | None = None) -> pa.Table:
         """The answer to a query of the explorer's own, or to one with a person's condition in it, within SECONDS.
@@ -186,6 +186,7 @@ class View:
             raise FileNotFoundError(f"{survey} has no map of {start} yet: `galaxy-assets run {survey}`")
         self.ids = base["galaxy_id"].combine_chunks()
         self.x, self.y = (base[c].to_numpy().astype(np.float32) for c in ("x", "y"))
+        self.tables = lake.tables()
         self.columns = self._found_columns()
         self._kept: OrderedDict[str, pa.Array] = OrderedDict()
         self._lock = threading.Lock()
@@ -217,9 +218,9 @@ class View:
             [self.survey],
         ).to_pylist()
         names: dict[str, Column] = {}
-        tables = TABLES if self.start != PRETRAINED else ("artefact_map", *(t for t in TABLES if "cluster" not in t))
+        tables = self.tables
         if self.start == PRETRAINED:
-            tables = tuple(dict.fromkeys(t for t in tables if t != "umap"))
+            tables = list(dict.fromkeys(["artefact_map", *(t for t in tables if t not in ("umap", "cluster_labels"))]))
         for table in tables:
             for row in found:
                 if row["table_name"] != table or row["data_type"].endswith("]"):
@@ -244,7 +245,7 @@ class View:
             SQL.
         """
         present = {column.table for column in self.columns.values()}
-        wanted = [t for t in TABLES if t in present and t in tables]
+        wanted = [t for t in self.tables if t in present and t in tables]
         joined = "".join(
             f' left join (from "{self.survey}".{t}{self._of_start(t)}) {t} on {t}.galaxy_id = base.galaxy_id'
             for t in wanted
@@ -355,7 +356,7 @@ class View:
         """Tables whose columns a condition may name: joins that it cannot need are left out."""
         lower = text.lower()
         if "*" in lower or "columns" in lower:
-            return set(TABLES)
+            return set(self.tables)
         return {column.table for key, column in self.columns.items() if key.lower() in lower}
 
     def ordered(self, rows: np.ndarray, by: str, descending: bool) -> np.ndarray:

@@ -4,6 +4,7 @@ Belongs here: publishing and opening it. Does not belong here: any data of its o
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,11 +46,18 @@ def _quoted(name: str, mark: str = '"') -> str:
     return mark + name.replace(mark, 2 * mark) + mark
 
 
-def publish(layout: Layout) -> list[str]:
+def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
     """Rebuild the read model beside the live file and swap it in by rename; returns the views' names.
 
     Beside its views a survey has the table macro `similar_to(examples, neighbours := 8, start_weights := <the main>)`:
     the columns of `similar_galaxies` for a list of galaxy ids, see docs/similarity.md.
+
+    Parameters
+    ----------
+    layout : Layout
+    explorer : sequence of str
+        Names of the tables with one row per galaxy that the explorer offers, as the assets declare it, first the one
+        whose columns keep their names. They are the table `main.explorer_tables`.
 
     Readers that have the old file open keep their snapshot and never wait.
     """
@@ -57,6 +65,9 @@ def publish(layout: Layout) -> list[str]:
 
     views, surveys = [], survey_files(layout.root).known
     with replacing(layout.read_model) as partial, duckdb.connect(partial) as connection:
+        connection.execute("create table main.explorer_tables (place integer, name varchar)")
+        for place, name in enumerate(explorer):
+            connection.execute("insert into main.explorer_tables values (?, ?)", [place, name])
         for survey in sorted(path for path in layout.lake.glob("[!.]*") if path.is_dir()):
             connection.execute(f"create schema {_quoted(survey.name)}")
             assets = {p.stem: p for p in survey.glob("[!.]*.parquet")}

@@ -7,7 +7,7 @@ Belongs here: what is checked, and when it blocks. Does not belong here: numbers
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
@@ -135,7 +135,7 @@ def stopped(stored: Stored, asset: str) -> str | None:
     """Why nothing should be made of an asset's partition, in the words of the blocking check that failed; else None."""
     for check in CHECKS:
         if check.blocking and check.asset == asset:
-            found = check.function(stored)
+            found = check.function(replace(stored, batch="", init="") if check.whole else stored)
             if found.stops:
                 return f"{check.name}: {found.words}"
     return None
@@ -186,7 +186,8 @@ def enough_left(stored: Stored) -> Verdict:
     name = stored.survey.name
     return Verdict(
         False,
-        f"{left} of {clean.num_rows} images are left, training needs {needed} (recipe.batch_size); removed: "
+        f"{left} of {clean.num_rows} images are left, and at least {needed} are needed"
+        f"{' (recipe.batch_size)' if recipe.epochs else ''}; removed: "
         f"{removed or 'none'}. Raise the limits under `artefacts` in data/surveys/{name}.yaml that name what is no "
         f"artefact in this survey, review the regions in data/surveys/{name}_artefacts.csv, or lower "
         "recipe.batch_size; then run it again",

@@ -28,7 +28,9 @@ from galaxy_assets.settings.survey import Survey
 
 
 def _declared_in(module: ModuleType) -> list[SurveyAsset]:
-    return [value for value in vars(module).values() if isinstance(value, SurveyAsset)]
+    """The assets that the module declares, in its order."""
+    found = [value for value in vars(module).values() if isinstance(value, SurveyAsset)]
+    return [asset for asset in found if asset.function.__module__ == module.__name__]
 
 
 _STEPS = (
@@ -48,6 +50,9 @@ ASSETS: dict[str, SurveyAsset] = {
     asset.name: asset for asset in [*(a for module in _STEPS for a in _declared_in(module)), *paper_figures.ASSETS]
 }
 """Every asset that a survey has, by name, in the order of the paper."""
+_SHOWN = [(asset.explorer, asset.name) for asset in ASSETS.values() if asset.explorer is not None]
+EXPLORER = tuple(name for _, name in sorted(_SHOWN))
+"""Tables whose columns the explorer shows and filters by, in the order in which they keep the names of columns."""
 
 
 def survey_assets(survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str] = ()) -> list[dg.AssetsDefinition]:

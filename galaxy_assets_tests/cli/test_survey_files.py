@@ -86,7 +86,7 @@ def test_a_good_survey_runs_beside_a_broken_file(ask, tmp_path):
     write(tmp_path, "good", GOOD)
     bad = write(tmp_path, "bad", GOOD.replace("name: good", "name: bad").replace("image_folder", "tape"))
     code, said = ask("run", "good")
-    assert code == 1 and "raw/good: no such folder" in said and "source.reader" not in said
+    assert code == 1 and "raw/good: no such folder" in said and f"survey file left out: {bad}" in said
     code, said = ask("run", "bad")
     assert code == 2 and f"{bad}: source.reader" in said
     code, said = ask("status", "bad")

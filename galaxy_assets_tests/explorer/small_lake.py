@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, with_origin
 from galaxy_assets.storage.tables import digest, vectors_to_column, write_table
@@ -157,5 +158,5 @@ def write_small_lake(root: Path) -> Layout:
     originals.mkdir(parents=True)
     for name, image in zip(names, pixels, strict=True):
         Image.fromarray(np.ascontiguousarray(image)).save(originals / f"{name}.png")
-    publish(layout)
+    publish(layout, EXPLORER)
     return layout

@@ -75,6 +75,7 @@ def drag(page, corners: list[tuple[float, float]]) -> None:
 AROUND_HALF = [(0.004, 0.02), (0.5, 0.02), (0.5, 0.98), (0.004, 0.98), (0.004, 0.05)]
 
 
+@pytest.mark.smoke
 def test_the_map_has_every_galaxy_and_hovering_shows_its_cutout(page, explored):
     open_page(page, explored)
     view = view_of(explored)
@@ -139,6 +140,7 @@ def test_a_lasso_selects_exactly_what_it_holds_and_reload_keeps_it(page, explore
     until_total(page, len(view))
 
 
+@pytest.mark.smoke
 def test_a_filter_shows_what_it_names_and_an_error_in_words_changes_nothing(page, explored):
     open_page(page, explored)
     view = view_of(explored)
@@ -184,6 +186,7 @@ def test_the_gallery_scrolls_without_end_is_sorted_and_needs_no_mouse(page, expl
     page.wait_for_selector(".ga-object", state="hidden")
 
 
+@pytest.mark.smoke
 def test_scores_are_on_disk_before_the_next_galaxy_shows_and_undo_takes_back(page, explored):
     open_page(page, explored, panel="score", order="rank")
     before = len(events(explored))
@@ -273,6 +276,7 @@ def test_two_tabs_have_their_own_place_and_share_what_is_said(page, explored, br
     context.close()
 
 
+@pytest.mark.smoke
 def test_one_galaxy_shows_what_is_known_and_leads_on(page, explored):
     open_page(page, explored)
     page.locator(f"{GALLERY} .ga-card").nth(2).click()

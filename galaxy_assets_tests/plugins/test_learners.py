@@ -86,7 +86,7 @@ if __name__ == "__main__":
     versions = {key.path[-1]: graph.get(key).code_version for key in ours}
     wrong = []
     if sys.argv[2:] == ["run"]:
-        outcomes = in_process.run_survey(defs, survey, dg.DagsterInstance.ephemeral(), root)
+        outcomes = in_process.run_survey(defs, survey, survey_files(root).known, dg.DagsterInstance.ephemeral(), root)
         wrong = [str(o.error) for o in outcomes if o.status not in ("done", "fresh")]
     print(json.dumps({"anomaly": survey.anomaly.fingerprint(), "versions": versions, "wrong": wrong}))
 """

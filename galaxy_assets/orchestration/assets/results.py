@@ -7,10 +7,12 @@ numbers (`science.checklist`).
 import dagster as dg
 import pyarrow as pa
 
+from galaxy_assets.orchestration.assets.representation import byol_checkpoints as byol_checkpoints_asset
 from galaxy_assets.orchestration.declaration import IF_THERE, Result, SurveyContext, survey_asset
 from galaxy_assets.science.checklist import fingerprint
 from galaxy_assets.science.results import VERDICTS
 from galaxy_assets.science.results import results as compute
+from galaxy_assets.storage.provenance import origin
 
 
 @survey_asset(
@@ -39,10 +41,28 @@ def results(context: SurveyContext, **tables: pa.Table) -> Result:
     """One row per number of the paper and per number that only this survey has: expected, observed, tolerance, and
     the verdict with its reason (docs/results.md says how to read it). A start whose weights are missing is left out
     here and nowhere hides the others."""
-    table = compute(context.survey, tables)
+    table = _with_recipes(context, compute(context.survey, tables), tables["byol_checkpoints"])
     verdicts = table["verdict"].to_pylist()
     counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
     return Result(table, {"table": dg.MetadataValue.md(_markdown(table)), **counts})
+
+
+def _with_recipes(context: SurveyContext, table: pa.Table, byol_checkpoints: pa.Table) -> pa.Table:
+    """The table, with a note where a number is of start weights that could not be trained anew: of which recipe."""
+    old = {}
+    for row in byol_checkpoints.filter(byol_checkpoints["chosen"]).to_pylist():
+        made = origin(context.layout.table(context.survey.name, "byol_checkpoints", row["init"]))
+        if made is not None and made.code != byol_checkpoints_asset.code_version(context.survey):
+            old[row["init"]] = f"of an earlier recipe ({row['recipe']}), since training anew failed"
+    notes = [
+        "; ".join(filter(None, [row["note"], *(said for init, said in old.items() if _is_of(row["check_id"], init))]))
+        for row in table.to_pylist()
+    ]
+    return table.set_column(table.column_names.index("note"), table.schema.field("note"), pa.array(notes, pa.string()))
+
+
+def _is_of(check_id: str, init: str) -> bool:
+    return init in check_id.split(":")[1:]
 
 
 def _markdown(table: pa.Table) -> str:

@@ -21,7 +21,7 @@ from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.declaration import Job
 from galaxy_assets.orchestration.engines.in_process import RUN_TAGS
 from galaxy_assets.orchestration.external import EXTERNAL
-from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.orchestration.graph import ASSETS, EXPLORER
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
@@ -93,7 +93,7 @@ def read_model_sensor(root: Path, name: str = "read_model") -> dg.SensorDefiniti
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def read_model_published(context: dg.RunStatusSensorContext) -> None:
-        read_model.publish(Layout(root))
+        read_model.publish(Layout(root), EXPLORER)
 
     return read_model_published
 
@@ -157,7 +157,7 @@ def nightly_upkeep(root: Path, surveys: Sequence[str]) -> dg.ScheduleDefinition:
         layout = Layout(root)
         for survey in surveys:
             LabelLog(layout.labels(survey)).compact()
-        read_model.publish(layout)
+        read_model.publish(layout, EXPLORER)
 
     @dg.job(
         name="nightly_upkeep",

@@ -21,7 +21,7 @@ from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions, reads
 from galaxy_assets.orchestration.declaration import INTERRUPTED
-from galaxy_assets.orchestration.graph import keys_of
+from galaxy_assets.orchestration.graph import EXPLORER, keys_of
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
@@ -119,7 +119,7 @@ def run_survey(
             if row["state"] in ("held", "arriving"):
                 yield Outcome(survey.name, ["catalogue"], row["delivery"], row["state"], error=row["reason"])
         yield from MainJob(defs, survey, known, instance, layout, found.batches, follow).outcomes()
-    read_model.publish(layout)
+    read_model.publish(layout, EXPLORER)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from galaxy_assets.lake.replay import past_ranking
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import digest, read_table
@@ -111,7 +112,7 @@ def test_a_second_delivery_flows_and_the_first_is_left_alone(automated):
 def connect_to(automated: Automated):
     from galaxy_assets.lake import read_model
 
-    read_model.publish(automated.layout)
+    read_model.publish(automated.layout, EXPLORER)
     return connect(automated.root)
 
 

@@ -65,7 +65,7 @@ class Small(NamedTuple):
         graph = self.defs().resolve_asset_graph()
         rule = Outdated(graph, SURVEY, {}, Layout(self.root), batches, follow)
         found = {}
-        for key in graph.toposorted_asset_keys:
+        for key in (key for key in graph.toposorted_asset_keys if graph.get(key).is_materializable):
             for partition in rule.partitions(key):
                 if reason := rule.why(key, partition):
                     found["/".join([key.path[-1], *partition])] = reason

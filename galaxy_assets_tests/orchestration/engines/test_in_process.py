@@ -7,9 +7,11 @@ import sys
 import dagster as dg
 import pyarrow as pa
 import pytest
+import yaml
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
+from galaxy_assets.orchestration.automation.outdated import Outdated
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import survey_files
@@ -18,7 +20,7 @@ from galaxy_assets.storage.checkpoints import file_sha256
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.tables import read_table, write_table
-from galaxy_assets_tests.conftest import write_tiny
+from galaxy_assets_tests.conftest import UNTRAINED, write_tiny
 
 
 def status(outcomes, asset, partition=None):
@@ -354,3 +356,55 @@ def test_a_second_main_job_of_a_survey_is_told_in_words_and_the_next_survey_runs
     with main_job_of("tiny", Layout(tmp_path)):
         assert _materialise([survey_files(tmp_path).named("tiny")], None) == 1
     assert "another main job of it is at work" in capsys.readouterr().out
+
+
+def write_settings(root, **changed) -> None:
+    (root / "surveys/tiny.yaml").write_text(yaml.safe_dump(UNTRAINED | changed))
+
+
+def test_a_start_that_cannot_be_made_anew_keeps_its_tables_and_results_say_of_which_recipe(tmp_path):
+    write_tiny(tmp_path)
+    write_settings(tmp_path, start_weights=["imagenet"])
+    instance, layout = dg.DagsterInstance.ephemeral(), Layout(tmp_path)
+    run(tmp_path, instance)
+    theirs = layout.table("demo_optical", "byol_checkpoints", "imagenet")
+    write_table(read_table(layout.table("tiny", "byol_checkpoints", "imagenet")), theirs)
+    write_settings(tmp_path, start_weights=["imagenet", "demo_optical"])
+    assert {o.status for o in run(tmp_path, instance)} <= {"done", "fresh"}
+    made = sorted(layout.lake.glob("tiny/**/demo_optical.parquet"))
+    before = {path: path.read_bytes() for path in made}
+    assert len(before) > 10
+    recipe = UNTRAINED["recipe"] | {"projection_size": 8}
+    write_settings(tmp_path, start_weights=["imagenet", "demo_optical"], recipe=recipe)
+    theirs.unlink()
+    failed = [o for o in run(tmp_path, instance) if o.status == "failed"]
+    assert [o.partition for o in failed] == ["demo_optical"]
+    assert {path: path.read_bytes() for path in made} == before
+    known = survey_files(tmp_path).known
+    graph = build_defs(tmp_path).resolve_asset_graph()
+    rule = Outdated(graph, known["tiny"], known, layout, ["first", "second"])
+    assert rule.why(dg.AssetKey(["tiny", "byol_checkpoints"]), ("demo_optical",)) == "code or settings changed"
+    notes = {r["check_id"]: r["note"] for r in read_table(layout.table("tiny", "results")).to_pylist()}
+    of_start = [note for check, note in notes.items() if check.endswith(":demo_optical") and check.startswith("C8")]
+    assert of_start and all("of an earlier recipe (" in note for note in of_start)
+    assert not any("earlier recipe" in note for check, note in notes.items() if "demo_optical" not in check)
+
+
+def test_an_emptied_clean_set_blocks_what_follows_with_the_numbers_and_the_remedy(tmp_path):
+    write_tiny(tmp_path)
+    write_settings(tmp_path, artefacts={"blank_fraction": 0.0})
+    instance = dg.DagsterInstance.ephemeral()
+    outcomes = run(tmp_path, instance)
+    blocked = [o for o in outcomes if o.status == "blocked"]
+    assert blocked and "byol_checkpoints" in blocked[0].assets
+    assert "0 of 73 images are left, and at least 1 are needed" in blocked[0].error and "blank 72" in blocked[0].error
+    assert "`artefacts` in data/surveys/tiny.yaml" in blocked[0].error
+    assert {"failed"} & {o.status for o in outcomes} == set()
+    assert not Layout(tmp_path).table("tiny", "byol_checkpoints", "imagenet").exists()
+    key = dg.AssetCheckKey(dg.AssetKey(["tiny", "clean_galaxies"]), "enough_left")
+    (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    evaluation = record.event.dagster_event.asset_check_evaluation_data
+    assert not evaluation.passed and evaluation.blocking
+    # the remedy the words name
+    write_settings(tmp_path)
+    assert {o.status for o in run(tmp_path, instance)} <= {"done", "fresh"}
