@@ -14,10 +14,11 @@ from nicegui import events, ui
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.explorer import neighbours
+from galaxy_assets.explorer.colours import word
 from galaxy_assets.explorer.components import Gallery
 from galaxy_assets.explorer.export_page import KINDS, write
 from galaxy_assets.explorer.tab import Tab
-from galaxy_assets.explorer.view import quoted, word
+from galaxy_assets.explorer.view import quoted
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.similar import Near, nearest
 from galaxy_assets.settings.files import SurveyError

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from galaxy_assets.explorer import rankings
+from galaxy_assets.explorer.colours import word
 from galaxy_assets.explorer.components import Gallery
 from galaxy_assets.explorer.tab import Tab
-from galaxy_assets.explorer.view import word
 from galaxy_assets.lake.similar import nearest
 
 _NEAR = 12

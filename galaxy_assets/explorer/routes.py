@@ -4,7 +4,7 @@ Belongs here: the addresses and the checks of what is in them. Does not belong h
 (`guard`).
 
     /view/<survey>/<start weights>/<version>/points            float32: x of every galaxy, then y, both in [-1, 1]
-    /view/.../colours/<stamp>?column=                          uint8, see `view.Colours`
+    /view/.../colours/<stamp>?column=                          uint8, see `colours.Colours`
     /view/.../image/<row>/<side>                               a cutout
     /view/.../frame/<row>                                      the original frame
     /view/.../about/<row>?column=                              id and value, as JSON
@@ -20,9 +20,10 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import FileResponse
 
 from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.explorer.colours import word
 from galaxy_assets.explorer.pictures import SIDES, Pictures
 from galaxy_assets.explorer.shared import Shared
-from galaxy_assets.explorer.view import View, word
+from galaxy_assets.explorer.view import View
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.settings.files import SurveyError
 

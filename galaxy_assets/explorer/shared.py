@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxy_assets.explorer.colours import Colours
 from galaxy_assets.explorer.pictures import Pictures
 from galaxy_assets.explorer.runs import Dagster, Progress, RunError
 from galaxy_assets.explorer.scoring import Labels
-from galaxy_assets.explorer.view import PRETRAINED, Colours, OpenLake, View, version
+from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View, version
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.settings.files import SurveyFiles, survey_files
 from galaxy_assets.settings.survey import Survey

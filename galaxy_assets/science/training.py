@@ -289,7 +289,7 @@ class ResumableTraining:
         return EpochResult(epoch, loss, recipe.learning_rate, seconds, speed, _memory(self.device))
 
     def _views(self, batch: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """Two random views of a batch (B, H, H, C), the part of this process: the draws do not depend on the sharing."""
+        """Two random views of a batch (B, H, H, C), the part of this process: draws do not depend on the sharing."""
         recipe, images = self.recipe, batch.to(self.device).permute(0, 3, 1, 2)
         views = [self.share.of(augment(images, recipe, generator, recipe.image_size)) for _ in range(2)]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
