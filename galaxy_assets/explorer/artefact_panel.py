@@ -21,7 +21,17 @@ from galaxy_assets.science.artefacts import Region
 
 
 class ArtefactPanel:
-    """`on_map` leads to the map of pretrained features; `on_rows` shows rows in the gallery."""
+    """The boxes of the artefact review: drawn, previewed and saved.
+
+    Parameters
+    ----------
+    tab : Tab
+    map_ : Map
+    on_map : callable
+        Leads to the map of pretrained features.
+    on_rows : callable
+        Shows rows in the gallery.
+    """
 
     def __init__(self, tab: Tab, map_: Map, on_map: Callable[[], Any], on_rows: Callable[..., Awaitable[Any]]):
         self.tab, self.map, self.on_rows = tab, map_, on_rows

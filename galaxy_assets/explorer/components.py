@@ -18,6 +18,13 @@ class Map(Element, component=_HERE / "map.js", esm={"regl-scatterplot": str(_HER
 
     Events: `open` (row), `selected` (name of a set of rows), `clear`, and with `box` in place of a lasso `region`
     ([x0, y0, x1, y1] in positions of the page).
+
+    Parameters
+    ----------
+    label : str
+        For screen readers.
+    box : bool
+        Draw boxes and not a lasso.
     """
 
     def __init__(self, label: str, *, box: bool = False):
@@ -61,7 +68,15 @@ class Map(Element, component=_HERE / "map.js", esm={"regl-scatterplot": str(_HER
 
 
 class Gallery(Element, component=_HERE / "gallery.js"):
-    """Galaxies as pictures in a given order. Events: `open` (row), `more` (from which place), `choose` (rows)."""
+    """Galaxies as pictures in a given order. Events: `open` (row), `more` (from which place), `choose` (rows).
+
+    Parameters
+    ----------
+    label : str
+        For screen readers.
+    empty : str
+        What is said where there are none.
+    """
 
     def __init__(self, label: str, empty: str):
         super().__init__()
@@ -90,7 +105,11 @@ class Gallery(Element, component=_HERE / "gallery.js"):
 class Keys(Element, component=_HERE / "keys.js"):
     """Keys of the whole page.
 
-    `on_key` gets {"key", "shown"}, where `shown` is the attribute data-shown at that moment.
+    Parameters
+    ----------
+    keys : list of str
+    on_key : callable
+        Gets {"key", "shown"}, where `shown` is the attribute data-shown at that moment.
     """
 
     def __init__(self, keys: list[str], on_key: Callable[[events.GenericEventArguments], Any]):

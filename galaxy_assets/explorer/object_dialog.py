@@ -23,7 +23,14 @@ _ROW_ASSETS = ("catalogue", "cutouts", "cluster_labels", "anomaly_ranking", "art
 
 
 class ObjectDialog:
-    """`show` a row; `on_more_like` is called with galaxy ids."""
+    """All that is known of one galaxy, in a dialog.
+
+    Parameters
+    ----------
+    tab : Tab
+    on_more_like : callable
+        Called with galaxy ids.
+    """
 
     def __init__(self, tab: Tab, on_more_like: Callable[[list[str]], Awaitable[Any]]):
         self.tab, self.on_more_like = tab, on_more_like

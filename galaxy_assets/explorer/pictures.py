@@ -27,7 +27,19 @@ _FRAME = 1024  # longest side of a shown original
 
 
 class Pictures:
-    """The cutouts of one survey, by the row of its ledger (`rows`), memory-mapped."""
+    """The cutouts of one survey, by the row of its ledger (`rows`), memory-mapped.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : Survey
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there are no cutouts.
+    """
 
     def __init__(self, layout: Layout, survey: Survey):
         self.survey = survey

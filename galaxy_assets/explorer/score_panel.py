@@ -20,7 +20,17 @@ _WORDS = {0: "dull", 1: "", 2: "", 3: "", 4: "", 5: "an anomaly"}
 
 
 class ScorePanel:
-    """`on_scored` is called with a row and its score, None where it was taken back; `on_open` with a row."""
+    """Galaxies one after the other, for a person to score.
+
+    Parameters
+    ----------
+    tab : Tab
+    keys : Keys
+    on_open : callable
+        Called with a row.
+    on_scored : callable
+        Called with a row and its score, None where it was taken back.
+    """
 
     def __init__(
         self, tab: Tab, keys: Keys, on_open: Callable[[int], Any], on_scored: Callable[[int, int | None], Any]

@@ -33,7 +33,16 @@ _COMPACT_EVERY = 100
 
 
 class Labels:
-    """The label events of a survey, shared by every tab; what other processes append is seen by `refresh`."""
+    """The label events of a survey, shared by every tab.
+
+    `refresh` reads what other processes append.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : Survey
+    """
 
     def __init__(self, layout: Layout, survey: Survey):
         self.log = LabelLog(layout.labels(survey.name))
@@ -204,9 +213,15 @@ class Labels:
 
 
 class Queue:
-    """Galaxies in the order in which one person is shown them; those that they scored are passed over.
+    """Galaxies in the order in which one person is shown them; those that the person scored are passed over.
 
-    `rows` are rows of a view, int32. `at` is the place of the one that is shown, len(rows) at the end.
+    Parameters
+    ----------
+    view : View
+    rows : ndarray of int32
+        Of the view, in order.
+    scored : dict of str to int
+        Scores by galaxy.
     """
 
     def __init__(self, view: View, rows: np.ndarray, scored: dict[str, int]):

@@ -66,7 +66,15 @@ class Run:
 
 
 class Shared:
-    """Everything the server of one data folder holds."""
+    """What all tabs of one server share: the read model, the maps, the pictures, the labels and the runs.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    dagster : str
+        Address of Dagster's webserver.
+    """
 
     def __init__(self, layout: Layout, dagster: str):
         self.layout = layout

@@ -34,7 +34,7 @@ _DEFAULTS = {
 
 @dataclass
 class Place:
-    """Where a tab is, as it stands in its address."""
+    """What the address of a tab says: the map, its colours, the filter and the order, the panel and what it shows."""
 
     survey: str = ""
     start: str = ""

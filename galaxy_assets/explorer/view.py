@@ -69,7 +69,15 @@ def quoted(name: str) -> str:
 
 
 class OpenLake:
-    """The read model as the explorer asks it: locked (`lake.query`), reopened when a run published another."""
+    """The read model as the explorer asks it: locked (`lake.query`), reopened when a run published another.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    memory : str
+        What a query may use, such as `400MB`.
+    """
 
     def __init__(self, layout: Layout, memory: str = MEMORY):
         self.layout, self._memory = layout, memory
@@ -154,6 +162,18 @@ class View:
     """The galaxies of one map of a survey. Row i is galaxy `ids[i]` at `x[i]`, `y[i]`; columns are read when asked for.
 
     `version` changes with the files it was read from: what a browser keeps is of one version.
+
+    Parameters
+    ----------
+    lake : OpenLake
+    survey : str
+    start : str
+        Start weights, or PRETRAINED.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the survey has no such map.
     """
 
     def __init__(self, lake: OpenLake, survey: str, start: str):

@@ -1,7 +1,7 @@
 """What the scores given say of any galaxy: the model behind the ranking, kept as a table (paper 7.1).
 
-Belongs here: fitting it to what stands of people's and the oracle's scores, and scoring a delivery by it. Does not
-belong here: how a learner predicts (`learners`, `gaussian_process`), choosing what to ask (`active_learning`).
+Belongs here: fitting it to the scores of people and the oracle that hold, and scoring a delivery by it. Does not belong
+here: how a learner predicts (`learners`, `gaussian_process`), choosing what to ask (`active_learning`).
 """
 
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class AnomalyModel:
 def fit(
     features: np.ndarray, ids: np.ndarray, said: pa.Table, std: np.ndarray, learner: str, seed: int
 ) -> AnomalyModel:
-    """The model of a survey's features and of what is said of its galaxies.
+    """Fit the model to a survey's features and the scores given to its galaxies.
 
     Where the learner cannot fit the scores, and without any score, it is the isolation forest; the corrected learner
     needs scores that differ.
@@ -82,7 +82,7 @@ def fit(
     ids : ndarray of shape (N,), str
         Names of the galaxies.
     said : pyarrow.Table
-        What stands of the labels (`labels.STANDING`); rows without a score and unknown galaxies do no harm.
+        The labels that hold (`labels.STANDING`); rows without a score and unknown galaxies do no harm.
     std : ndarray of shape (D,), float64
         Standard deviation of each component.
     learner : str
@@ -151,7 +151,7 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     scores : pyarrow.Table
         `anomaly_scores`: galaxy_id, batch, score, score_std.
     said : pyarrow.Table
-        What stands of the labels (`labels.STANDING`).
+        The labels that hold (`labels.STANDING`).
     learner : str
         Name of a learner.
 

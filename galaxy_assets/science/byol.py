@@ -207,7 +207,7 @@ def train(
         Learner and optimiser, replaced after every epoch.
     on_epoch : callable
         Called with epochs 1, 2, ... and the encoder, *before* that epoch enters `state`: a kill between the two repeats
-        the epoch and the call, and never skips one. It must therefore bear to be called twice for an epoch. It may
+        the epoch and the call, and never skips one. It must allow two calls for one epoch. It may
         embed with the encoder and must not change its weights.
 
     Returns

@@ -1,6 +1,6 @@
 """What people's labels come to: the scores and classes that hold after corrections.
 
-Belongs here: from events to what stands, as a pure function. Does not belong here: where events are kept
+Belongs here: from events to what holds, as a pure function. Does not belong here: where events are kept
 (`storage.label_events`), what the search does with a score (`active_learning`).
 """
 

@@ -116,8 +116,9 @@ def adam(learner: nn.Module, recipe: Recipe) -> torch.optim.Adam:
     Parameters
     ----------
     learner : nn.Module
+        Parameters without a gradient (the target network's) are left out.
     recipe : Recipe
-        `learning_rate` and weight decay.
+        `learning_rate` is used.
 
     Returns
     -------

@@ -157,6 +157,17 @@ class MainJob:
 
     Attributes
     ----------
+    defs : dagster.Definitions
+    survey : Survey
+    known : mapping of str to Survey
+        All surveys by name.
+    instance : dagster.DagsterInstance
+    layout : Layout
+        The data folder.
+    batches : list of str
+        The deliveries that are registered.
+    follow : {"refit", "retrain"} or None
+        What is made anew, see `run_survey`.
     broken : set of (asset, batch, init)
         What could not be made; what reads it is skipped.
     """

@@ -124,7 +124,7 @@ def _cutter(method: str) -> "Cutter":
 
 
 def _wrong(made: Cutout, settings: CutoutSettings) -> str | None:
-    """What is wrong with a cutter's answer, which would spoil the pixel store without a word; None if nothing."""
+    """What is wrong with a cutter's answer; None if nothing. The pixel store would take it without an error."""
     if made.outcome not in OUTCOMES and not made.outcome.startswith(settings.method):
         return f"the outcome {made.outcome!r}, which is none of {', '.join(OUTCOMES)} and does not begin with its name"
     if made.outcome in WITHOUT_PIXELS:

@@ -226,7 +226,7 @@ def imagenet_network(backbone: str, weights: Path) -> Any:
     Returns
     -------
     nn.Module
-        Maps (B, 3, H, W) to (B, 1000).
+        Maps (B, 3, H, W) to (B, classes).
 
     Raises
     ------
