@@ -18,8 +18,17 @@ log = logging.getLogger(__name__)
 
 
 def build_defs(root: Path | None = None) -> dg.Definitions:
-    """Everything of the enabled surveys of one data folder ($GALAXY_ASSETS_DATA, else ./data, when not given); tests
-    and the command line pass their own."""
+    """Everything of the enabled surveys of one data folder.
+
+    Parameters
+    ----------
+    root : Path, optional
+        The data folder; $GALAXY_ASSETS_DATA, else ./data, unless given.
+
+    Returns
+    -------
+    dagster.Definitions
+    """
     root = root or data_root()
     files = survey_files(root)
     for reason in files.broken.values():
@@ -39,5 +48,10 @@ def build_defs(root: Path | None = None) -> dg.Definitions:
 @dg.definitions
 @functools.cache  # Dagster asks five times on its way to a step
 def defs() -> dg.Definitions:
-    """The code location that `workspace.yaml` and `pyproject.toml` name."""
+    """The code location that `workspace.yaml` and `pyproject.toml` name.
+
+    Returns
+    -------
+    dagster.Definitions
+    """
     return build_defs()

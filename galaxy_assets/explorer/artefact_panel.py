@@ -21,7 +21,17 @@ from galaxy_assets.science.artefacts import Region
 
 
 class ArtefactPanel:
-    """`on_map` leads to the map of pretrained features; `on_rows` shows rows in the gallery."""
+    """The boxes of the artefact review: drawn, previewed and saved.
+
+    Parameters
+    ----------
+    tab : Tab
+    map_ : Map
+    on_map : callable
+        Leads to the map of pretrained features.
+    on_rows : callable
+        Shows rows in the gallery.
+    """
 
     def __init__(self, tab: Tab, map_: Map, on_map: Callable[[], Any], on_rows: Callable[..., Awaitable[Any]]):
         self.tab, self.map, self.on_rows = tab, map_, on_rows
@@ -62,7 +72,13 @@ class ArtefactPanel:
         await self._refresh()
 
     async def region(self, box: list[float]) -> None:
-        """Add a box that was drawn, in positions of the page."""
+        """Add a box that was drawn.
+
+        Parameters
+        ----------
+        box : list of float
+            x0, y0, x1, y1, in positions of the page.
+        """
         extent = Extent.of(self.tab.view)
         (x0, y0), (x1, y1) = extent.to_map(box[0], box[1]), extent.to_map(box[2], box[3])
         number = max((r.region for r in self.drawn), default=0) + 1

@@ -20,7 +20,16 @@ _WORDS = {"rule": "by rule", "person": "by a person"}
 
 
 class ClusterPanel:
-    """`on_cluster` is called with a cluster's number, to show its members; `on_open` with a row."""
+    """The clusters of a map, with what a person says of them.
+
+    Parameters
+    ----------
+    tab : Tab
+    on_open : callable
+        Called with a row.
+    on_cluster : callable
+        Called with a cluster's number, to show its members.
+    """
 
     def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_cluster: Callable[[int], Awaitable[Any]]):
         self.tab, self.on_open, self.on_cluster = tab, on_open, on_cluster

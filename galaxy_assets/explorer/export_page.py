@@ -38,9 +38,30 @@ _LEFT_OUT = ("init", "sha256", "problem", "catalogue_reason")
 
 
 def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, folder: Path) -> Path:
-    """Write rows of a map, in their order, to a new file in `folder`; what people say of them is in the last columns.
+    """Write rows of a map to a new file; what people say of them is in the last columns.
 
-    Raises ValueError for more than MAXIMUM_CUTOUTS cutouts.
+    Parameters
+    ----------
+    root : Path
+        The data folder.
+    survey, start : str
+        Name the map.
+    rows : ndarray of int
+        In the order of the file.
+    kind : str
+        Of file.
+    folder : Path
+        Takes the file.
+
+    Returns
+    -------
+    Path
+        Of the file.
+
+    Raises
+    ------
+    ValueError
+        For more than MAXIMUM_CUTOUTS cutouts.
     """
     if kind == "zip" and len(rows) > MAXIMUM_CUTOUTS:
         raise ValueError(f"{len(rows):,} cutouts are more than {MAXIMUM_CUTOUTS:,}; filter or select fewer")
@@ -62,7 +83,18 @@ def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, fold
 
 
 def page_table(view: View, rows: np.ndarray) -> pa.Table:
-    """Rows of a map as a table: position on it, ranking, cluster, catalogue and what people say."""
+    """Rows of a map as a table.
+
+    Parameters
+    ----------
+    view : View
+    rows : ndarray of int
+
+    Returns
+    -------
+    pyarrow.Table
+        Position on the map, ranking, cluster, catalogue and what people say.
+    """
     names = [k for k, c in view.columns.items() if c.table in _TABLES and k not in _LEFT_OUT]
     wanted = pa.table({"row": pa.array(rows, pa.int64()), "place": pa.array(np.arange(len(rows)))})
     said = standing(LabelLog(view.lake.layout.labels(view.survey)).read())

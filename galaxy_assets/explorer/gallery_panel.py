@@ -14,10 +14,11 @@ from nicegui import events, ui
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.explorer import neighbours
+from galaxy_assets.explorer.colours import word
 from galaxy_assets.explorer.components import Gallery
 from galaxy_assets.explorer.export_page import KINDS, write
 from galaxy_assets.explorer.tab import Tab
-from galaxy_assets.explorer.view import quoted, word
+from galaxy_assets.explorer.view import quoted
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.similar import Near, nearest
 from galaxy_assets.settings.files import SurveyError
@@ -30,8 +31,16 @@ MAXIMUM_UPLOAD = 20_000_000
 
 
 class GalleryPanel:
-    """`refresh` after anything that decides what is shown; `on_open` is called with a row, `on_rows` with the address
-    of the rows to mark on the map, or None."""
+    """The gallery of a tab. Call `refresh` after anything that decides what is shown.
+
+    Parameters
+    ----------
+    tab : Tab
+    on_open : callable
+        Called with a row.
+    on_rows : callable
+        Called with the address of the rows to mark on the map, or None.
+    """
 
     def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_rows: Callable[[str | None], Any]):
         self.tab, self.on_rows = tab, on_rows
@@ -83,7 +92,15 @@ class GalleryPanel:
         await self.refresh(mark=True)
 
     async def refresh(self, *, mark: bool = False, keep: bool = False) -> None:
-        """Ask for the rows anew and show them; with `mark` also on the map."""
+        """Ask for the rows anew and show them.
+
+        Parameters
+        ----------
+        mark : bool
+            Mark them on the map too.
+        keep : bool
+            Stay at the place that one scrolled to.
+        """
         tab, condition = self.tab, self.tab.place.where
         try:
             rows = await asyncio.to_thread(self._rows, condition)
@@ -154,12 +171,25 @@ class GalleryPanel:
         await self.refresh()
 
     async def select(self, rows: np.ndarray, words: str, name: str = "", found: dict[int, float] | None = None) -> None:
-        """Show a selection: rows of the map, what it is in words, and distances where it has an order of its own."""
+        """Show a selection.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Rows of the map.
+        words : str
+            What the selection is.
+        name : str
+            Name of the set in the page's address.
+        found : dict of int to float, optional
+            Distances by row, where the selection has an order of its own.
+        """
         self.tab.selection, self.tab.words, self.tab.found = rows, words, found
         self.tab.moved(of=name or self.tab.shared.keep_rows(rows))
         await self.refresh(mark=found is not None)
 
     async def deselect(self) -> None:
+        """Show the whole map again."""
         if self.tab.selection is not None:
             self.tab.selection, self.tab.words, self.tab.found = None, "", None
             self.tab.moved(of="")
@@ -173,6 +203,7 @@ class GalleryPanel:
         await self.refresh(mark=True)
 
     async def more_like_chosen(self) -> None:
+        """Show the nearest galaxies of those that are chosen in the gallery."""
         rows = self.chosen
         if not rows:
             ui.notify("Choose galaxies first: focus one in the gallery and press x.", type="info")
@@ -180,7 +211,13 @@ class GalleryPanel:
         await self.more_like([self.tab.galaxy(row) for row in rows])
 
     async def more_like(self, ids: list[str]) -> None:
-        """Show the nearest galaxies in feature space, the examples first."""
+        """Show the nearest galaxies in feature space, the examples first.
+
+        Parameters
+        ----------
+        ids : list of str
+            The examples.
+        """
         tab = self.tab
         start = tab.view.weights or tab.survey.main_start_weights
         try:

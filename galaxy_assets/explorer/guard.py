@@ -35,7 +35,17 @@ _HEADERS = [
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to bind to is reached from this machine alone."""
+    """Whether an address to bind to is reached from this machine alone.
+
+    Parameters
+    ----------
+    host : str
+        Name or IP address.
+
+    Returns
+    -------
+    bool
+    """
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -43,13 +53,20 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """An ASGI application around another one. With `token`, requests must carry it; without, they must name
-    loopback."""
+    """An ASGI application around another one, which refuses some requests.
+
+    Parameters
+    ----------
+    app : ASGIApp
+    token : str, optional
+        Where given, requests must carry it; else they must name loopback.
+    """
 
     def __init__(self, app: ASGIApp, token: str | None = None):
         self.app, self.token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from galaxy_assets.explorer import rankings
+from galaxy_assets.explorer.colours import word
 from galaxy_assets.explorer.components import Gallery
 from galaxy_assets.explorer.tab import Tab
-from galaxy_assets.explorer.view import word
 from galaxy_assets.lake.similar import nearest
 
 _NEAR = 12
@@ -23,7 +23,14 @@ _ROW_ASSETS = ("catalogue", "cutouts", "cluster_labels", "anomaly_ranking", "art
 
 
 class ObjectDialog:
-    """`show` a row; `on_more_like` is called with galaxy ids."""
+    """All that is known of one galaxy, in a dialog.
+
+    Parameters
+    ----------
+    tab : Tab
+    on_more_like : callable
+        Called with galaxy ids.
+    """
 
     def __init__(self, tab: Tab, on_more_like: Callable[[list[str]], Awaitable[Any]]):
         self.tab, self.on_more_like = tab, on_more_like
@@ -32,7 +39,13 @@ class ObjectDialog:
             self.content = ui.column().classes("ga-object-content")
 
     async def show(self, row: int) -> None:
-        """Open with what is known at once; history and neighbours follow."""
+        """Open with what is known at once; history and neighbours follow.
+
+        Parameters
+        ----------
+        row : int
+            Of the map.
+        """
         tab, galaxy = self.tab, self.tab.galaxy(row)
         about = await asyncio.to_thread(self._about, row)
         self.content.clear()

@@ -49,7 +49,12 @@ _HELP = [
 
 
 def add_page(shared: Shared) -> None:
-    """Register the page of all surveys, at /."""
+    """Register the page of all surveys, at /.
+
+    Parameters
+    ----------
+    shared : Shared
+    """
 
     @ui.page("/", title="galaxy-assets explorer")
     async def explorer(request: Request) -> None:

@@ -27,7 +27,19 @@ _FRAME = 1024  # longest side of a shown original
 
 
 class Pictures:
-    """The cutouts of one survey, by the row of its ledger (`rows`), memory-mapped."""
+    """The cutouts of one survey, by the row of its ledger (`rows`), memory-mapped.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : Survey
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there are no cutouts.
+    """
 
     def __init__(self, layout: Layout, survey: Survey):
         self.survey = survey
@@ -50,11 +62,26 @@ class Pictures:
         return len(self._stack)
 
     def stale(self) -> bool:
-        """Whether the cutouts were made anew since."""
+        """Whether the cutouts were made anew since.
+
+        Returns
+        -------
+        bool
+        """
         return self._made != _made(self._layout, self.survey.name)
 
     def rows(self, ids: pa.Array) -> np.ndarray:
-        """Rows of the ledger, and so of the pixels, of these galaxies: int32 (len(ids),), -1 where there is none."""
+        """Rows of the ledger, and so of the pixels, of galaxies.
+
+        Parameters
+        ----------
+        ids : pyarrow.Array of length N
+
+        Returns
+        -------
+        ndarray of shape (N,), int32
+            -1 where there is none.
+        """
         found = np.full(len(ids), -1, np.int32)
         start = 0
         for file in self._files:  # a batch at a time: a table of all ids would be held beside that of the map
@@ -65,9 +92,21 @@ class Pictures:
         return found
 
     def cutout(self, row: int, side: int) -> tuple[bytes, str]:
-        """A cutout as an image file and its media type, at most `side` pixels wide; it is never enlarged.
+        """A cutout as an image file. It is never enlarged.
 
         Small ones are JPEG; from 192 pixels they are PNG, whose pixels are those of the store when not shrunk.
+
+        Parameters
+        ----------
+        row : int
+            Of the pixels.
+        side : int
+            Largest side, pixels.
+
+        Returns
+        -------
+        content : bytes
+        media_type : str
         """
         image = _image(self._stack[np.array([row])][0])
         if side < image.width:
@@ -77,10 +116,26 @@ class Pictures:
         return _encoded(image, lossless=side >= 192)
 
     def frame(self, file: str) -> tuple[bytes, str]:
-        """The original frame of a row of the catalogue as an image file and its media type, shrunk to 1024 pixels.
+        """The original frame of a row of the catalogue as an image file, shrunk to 1024 pixels.
 
-        Frames of more than 8 bits are stretched from their 1 % to their 99.5 % quantile. Raises UnreadableImage,
-        SurveyError where the delivery is gone.
+        Frames of more than 8 bits are stretched from their 1 % to their 99.5 % quantile.
+
+        Parameters
+        ----------
+        file : str
+            As the catalogue names it.
+
+        Returns
+        -------
+        content : bytes
+        media_type : str
+
+        Raises
+        ------
+        UnreadableImage
+            Where the file cannot be decoded.
+        SurveyError
+            Where the delivery is gone.
         """
         with self._decoding:  # one at a time: a frame may be 64 million pixels
             if self._reader is None:
@@ -95,7 +150,18 @@ class Pictures:
             return _encoded(image, lossless=False)
 
     def png(self, row: int) -> bytes:
-        """A cutout as it is stored, PNG."""
+        """A cutout as it is stored.
+
+        Parameters
+        ----------
+        row : int
+            Of the pixels.
+
+        Returns
+        -------
+        bytes
+            PNG.
+        """
         return _encoded(_image(self._stack[np.array([row])][0]), lossless=True)[0]
 
 

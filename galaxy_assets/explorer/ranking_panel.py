@@ -25,7 +25,16 @@ _MARKS = {"SUCCESS": "✓", "FAILURE": "✗", "SKIPPED": "–", "IN_PROGRESS": "
 
 
 class RankingPanel:
-    """`on_new` is called when a run has made a new ranking; `on_open` with a row."""
+    """The ranking of a survey, and the run that makes a new one.
+
+    Parameters
+    ----------
+    tab : Tab
+    on_open : callable
+        Called with a row.
+    on_new : callable
+        Called when a run has made a new ranking.
+    """
 
     def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_new: Callable[[], Awaitable[Any]]):
         self.tab, self.on_new = tab, on_new
@@ -71,7 +80,7 @@ class RankingPanel:
         await self.follow()
 
     async def follow(self) -> None:
-        """Show the survey's run as it stands; called by the page's clock."""
+        """Show the survey's run as it is now; called by the page's clock."""
         run = self.tab.shared.runs.get(self.tab.survey.name)
         if run is None or (run.over and self._told is run):
             return

@@ -1,5 +1,4 @@
-"""Rankings that people saw: kept when a page shows one, so that a galaxy's score has a history and a new one can be
-compared.
+"""Rankings that people saw: a galaxy's score has a history, and a new ranking can be compared.
 
 Belongs here: keeping, comparing and reading them back. Does not belong here: making one (`orchestration.assets`).
 
@@ -27,7 +26,18 @@ COLUMNS = ["galaxy_id", "score", "score_std", "rank"]
 
 
 class Scored(NamedTuple):
-    """What a ranking says of one galaxy; `std` None where the ranking has no uncertainty."""
+    """What a ranking says of one galaxy.
+
+    Attributes
+    ----------
+    made : datetime
+        Of the ranking.
+    rank : int
+        From 1.
+    score : float
+    std : float or None
+        None where the ranking has no uncertainty.
+    """
 
     made: datetime
     rank: int
@@ -36,7 +46,17 @@ class Scored(NamedTuple):
 
 
 def ranking_files(layout: Layout, survey: str) -> list[Path]:
-    """Files of the ranking that stands."""
+    """Files of the ranking of now.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+
+    Returns
+    -------
+    list of Path
+    """
     home = layout.lake / survey
     return [
         f
@@ -46,13 +66,31 @@ def ranking_files(layout: Layout, survey: str) -> list[Path]:
 
 
 def folder(layout: Layout, survey: str) -> Path:
-    """Where a survey's rankings are kept."""
+    """Where a survey's rankings are kept.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+
+    Returns
+    -------
+    Path
+    """
     return layout.labels(survey) / "rankings"
 
 
 def keep(layout: Layout, survey: str) -> None:
-    """Keep the survey's ranking as it stands, unless that was done. Tables are replaced by rename, so a hard link costs
-    nothing and stays what it was; where the file system has none it is copied."""
+    """Keep the survey's ranking as it is now, unless that was done.
+
+    Tables are replaced by rename, so a hard link costs nothing and stays what it was; where the file system has none it
+    is copied.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+    """
     for i, file in enumerate(ranking_files(layout, survey)):
         made = datetime.fromtimestamp(file.stat().st_mtime, UTC)
         kept = folder(layout, survey) / f"{made:{_TIME}}-{i}.parquet"
@@ -76,7 +114,20 @@ def _kept(layout: Layout, survey: str) -> Iterator[tuple[datetime, Path]]:
 
 
 def history(layout: Layout, survey: str, galaxy: str) -> list[Scored]:
-    """What the kept rankings said of a galaxy, the oldest first."""
+    """What the kept rankings said of a galaxy.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+    galaxy : str
+        Its id.
+
+    Returns
+    -------
+    list of Scored
+        The oldest first.
+    """
     found = []
     for made, file in _kept(layout, survey):
         for row in pq.read_table(file, columns=COLUMNS, filters=[("galaxy_id", "=", galaxy)]).to_pylist():
@@ -85,8 +136,19 @@ def history(layout: Layout, survey: str, galaxy: str) -> list[Scored]:
 
 
 def previous_ranks(layout: Layout, survey: str, ids: pa.Array) -> np.ndarray | None:
-    """Ranks in the ranking before the one that stands, float (len(ids),), NaN where it was not in it; None where no
-    other was kept."""
+    """Ranks in the ranking before the one of now.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+    ids : pyarrow.Array of length N
+
+    Returns
+    -------
+    ndarray of shape (N,), float; or None
+        NaN where a galaxy was not in it; None where no other was kept.
+    """
     current = {f.stat().st_ino for f in ranking_files(layout, survey)}
     now = max((f.stat().st_mtime for f in ranking_files(layout, survey)), default=0.0)
     before = [(m, f) for m, f in _kept(layout, survey) if f.stat().st_ino not in current and m.timestamp() < now - 1e-3]

@@ -1,8 +1,7 @@
-"""The artefact rule as the page draws it: boxes on the map of pretrained features, what they would remove, and saving
-them.
+"""The artefact rule as the page draws it: boxes on the map of pretrained features.
 
-Belongs here: the boxes of a review, their preview and their file. Does not belong here: proposing regions and applying
-them (`science.artefacts`), drawing (`map.js`).
+Belongs here: the boxes of a review, what they would remove, and their file. Does not belong here: proposing regions and
+applying them (`science.artefacts`), drawing (`map.js`).
 """
 
 import hashlib
@@ -24,8 +23,22 @@ from galaxy_assets.storage.layout import Layout
 
 
 def read_regions(layout: Layout, survey: str) -> list[Region]:
-    """The boxes in force: a person's review where there is one, else the proposal. Raises ValueError for a review of
-    another map."""
+    """The boxes in force: a person's review where there is one, else the proposal.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+
+    Returns
+    -------
+    list of Region
+
+    Raises
+    ------
+    ValueError
+        For a review of another map.
+    """
     review = layout.artefact_review(survey)
     if review.exists():
         return read_review(review, drawn_on(layout, survey))
@@ -35,7 +48,17 @@ def read_regions(layout: Layout, survey: str) -> list[Region]:
 
 @dataclass(frozen=True)
 class Preview:
-    """What boxes would remove: rows of the map, how many of them are suspects, and why."""
+    """What boxes would remove.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+        Of the map.
+    suspects : int
+        How many of them are suspects.
+    reasons : list of (str, int)
+        Why, and how often.
+    """
 
     rows: np.ndarray
     suspects: int
@@ -43,7 +66,18 @@ class Preview:
 
 
 def preview(view: View, regions: list[Region]) -> Preview:
-    """What these boxes hold on the map of pretrained features, beside what evidence removes wherever it lies."""
+    """What boxes hold on the map of pretrained features, without what evidence removes wherever it lies.
+
+    Parameters
+    ----------
+    view : View
+        Of that map.
+    regions : list of Region
+
+    Returns
+    -------
+    Preview
+    """
     held = np.zeros(len(view), bool)
     for region in regions:
         if region.status != "rejected":
@@ -56,8 +90,21 @@ def preview(view: View, regions: list[Region]) -> Preview:
 
 
 def save(layout: Layout, survey: str, regions: list[Region]) -> Path:
-    """Write the boxes as the person's review, which the next run applies in place of the proposal. Every version stays
-    in surveys/versions; returns this one."""
+    """Write boxes as the person's review, which the next run applies in place of the proposal.
+
+    Every version stays in surveys/versions.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+    regions : list of Region
+
+    Returns
+    -------
+    Path
+        Of this version.
+    """
     content = pa.BufferOutputStream()
     arrow_csv.write_csv(regions_to_table(regions, drawn_on(layout, survey)), content)
     data = content.getvalue().to_pybytes()
@@ -70,10 +117,26 @@ def save(layout: Layout, survey: str, regions: list[Region]) -> Path:
 
 
 def versions(layout: Layout, survey: str) -> Path:
-    """Where the versions of a survey's review are."""
+    """Where the versions of a survey's review are.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+
+    Returns
+    -------
+    Path
+    """
     return layout.surveys / "versions" / f"{survey}_artefacts"
 
 
 def withdraw(layout: Layout, survey: str) -> None:
-    """Take the review away: the next run proposes regions again. Its versions stay."""
+    """Take the review away: the next run proposes regions again. Its versions stay.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+    """
     layout.artefact_review(survey).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ Belongs here: the addresses and the checks of what is in them. Does not belong h
 (`guard`).
 
     /view/<survey>/<start weights>/<version>/points            float32: x of every galaxy, then y, both in [-1, 1]
-    /view/.../colours/<stamp>?column=                          uint8, see `view.Colours`
+    /view/.../colours/<stamp>?column=                          uint8, see `colours.Colours`
     /view/.../image/<row>/<side>                               a cutout
     /view/.../frame/<row>                                      the original frame
     /view/.../about/<row>?column=                              id and value, as JSON
@@ -20,9 +20,10 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import FileResponse
 
 from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.explorer.colours import word
 from galaxy_assets.explorer.pictures import SIDES, Pictures
 from galaxy_assets.explorer.shared import Shared
-from galaxy_assets.explorer.view import View, word
+from galaxy_assets.explorer.view import View
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.settings.files import SurveyError
 
@@ -33,7 +34,17 @@ _AS_IT_IS = {"content-encoding": "identity"}
 
 
 class Extent(NamedTuple):
-    """How positions of a map become those of the page: (x - x0) / scale, which keeps the aspect, is in [-1, 1]."""
+    """How positions of a map become those of the page.
+
+    (x - x0) / scale is in [-1, 1] and keeps the aspect.
+
+    Attributes
+    ----------
+    x0, y0 : float
+        Centre of the map.
+    scale : float
+        Half its longer side.
+    """
 
     x0: float
     y0: float
@@ -41,14 +52,44 @@ class Extent(NamedTuple):
 
     @classmethod
     def of(cls, view: View) -> "Extent":
+        """The extent of a map, with a margin of 4 %.
+
+        Parameters
+        ----------
+        view : View
+
+        Returns
+        -------
+        Extent
+        """
         low_x, high_x, low_y, high_y = (float(f(v)) for v in (view.x, view.y) for f in (np.nanmin, np.nanmax))
         half = max(high_x - low_x, high_y - low_y) / 2 * 1.04
         return cls((low_x + high_x) / 2, (low_y + high_y) / 2, half or 1.0)
 
     def to_map(self, x: float, y: float) -> tuple[float, float]:
+        """A position of the page as one of the map.
+
+        Parameters
+        ----------
+        x, y : float
+
+        Returns
+        -------
+        x, y : float
+        """
         return x * self.scale + self.x0, y * self.scale + self.y0
 
     def to_page(self, x: float, y: float) -> tuple[float, float]:
+        """A position of the map as one of the page.
+
+        Parameters
+        ----------
+        x, y : float
+
+        Returns
+        -------
+        x, y : float
+        """
         return (x - self.x0) / self.scale, (y - self.y0) / self.scale
 
 

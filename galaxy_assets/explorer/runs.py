@@ -1,5 +1,4 @@
-"""Runs of Dagster, asked for over its GraphQL address: start one for a few assets, follow its steps, say what went
-wrong.
+"""Runs of Dagster over its GraphQL address: start one, follow its steps, say what went wrong.
 
 Belongs here: the requests and their answers in words. Does not belong here: what the page shows of a run, and the
 module `dagster` itself, which this process does not load.
@@ -72,8 +71,19 @@ class RunError(RuntimeError):
 
 @dataclass
 class Progress:
-    """A run as it stands: its status as Dagster names it, steps in order with theirs (`WAITING` where there is none
-    yet), and what failed in words."""
+    """A run at one moment.
+
+    Attributes
+    ----------
+    status : str
+        As Dagster names it.
+    steps : list of (str, str)
+        Steps in order with their status, `WAITING` where there is none yet.
+    failures : list of str
+        What failed, in words.
+    cursor : str or None
+        Of the run's events read so far.
+    """
 
     status: str = "QUEUED"
     steps: list[tuple[str, str]] = field(default_factory=list)
@@ -82,32 +92,75 @@ class Progress:
 
     @property
     def ended(self) -> bool:
+        """Whether nothing more will happen."""
         return self.status in ENDED
 
     @property
     def share(self) -> float:
-        """Of the steps, how many ended, 0 to 1."""
+        """Share of the steps that ended, 0 to 1."""
         done = sum(status in ("SUCCESS", "FAILURE", "SKIPPED") for _, status in self.steps)
         return done / len(self.steps) if self.steps else 0.0
 
 
 @dataclass(frozen=True)
 class Dagster:
-    """A Dagster webserver by its address, such as http://127.0.0.1:3000. Its methods wait for answers: call them in a
-    thread."""
+    """A Dagster webserver. Its methods wait for answers: call them in a thread.
+
+    Attributes
+    ----------
+    address : str
+        Such as http://127.0.0.1:3000.
+    """
 
     address: str
 
     def run_page(self, run: str) -> str:
+        """Address of a run's page.
+
+        Parameters
+        ----------
+        run : str
+            Its id.
+
+        Returns
+        -------
+        str
+        """
         return f"{self.address}/runs/{run}"
 
     def asset_page(self, survey: str, asset: str) -> str:
+        """Address of an asset's page.
+
+        Parameters
+        ----------
+        survey, asset : str
+
+        Returns
+        -------
+        str
+        """
         return f"{self.address}/assets/{survey}/{asset}"
 
     def launch(self, survey: str, assets: Sequence[str], partition: str | None = None) -> str:
-        """Start a run that materialises assets of a survey, of one partition where they have any; returns its id.
+        """Start a run that materialises assets of a survey.
 
-        Raises RunError.
+        Parameters
+        ----------
+        survey : str
+        assets : sequence of str
+            Their names.
+        partition : str, optional
+            Of the assets that have partitions.
+
+        Returns
+        -------
+        str
+            The run's id.
+
+        Raises
+        ------
+        RunError
+            Where Dagster does not answer, knows no such asset, or does not start the run.
         """
         keys = [{"path": [survey, asset]} for asset in assets]
         nodes = self._ask(_LOCATION, {"keys": keys})["assetNodes"]
@@ -137,7 +190,24 @@ class Dagster:
         return answer["run"]["runId"]
 
     def follow(self, run: str, before: Progress) -> Progress:
-        """The run as it stands now. Raises RunError."""
+        """The run as it is now.
+
+        Parameters
+        ----------
+        run : str
+            Its id.
+        before : Progress
+            What was known of it.
+
+        Returns
+        -------
+        Progress
+
+        Raises
+        ------
+        RunError
+            Where Dagster does not answer or does not know the run.
+        """
         answer = self._ask(_STATUS, {"id": run, "after": before.cursor})["runOrError"]
         if answer["__typename"] != "Run":
             raise RunError(f"Dagster does not know run {run} any more: {answer.get('message', answer['__typename'])}")

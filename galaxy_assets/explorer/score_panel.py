@@ -20,7 +20,17 @@ _WORDS = {0: "dull", 1: "", 2: "", 3: "", 4: "", 5: "an anomaly"}
 
 
 class ScorePanel:
-    """`on_scored` is called with a row and its score, None where it was taken back; `on_open` with a row."""
+    """Galaxies one after the other, for a person to score.
+
+    Parameters
+    ----------
+    tab : Tab
+    keys : Keys
+    on_open : callable
+        Called with a row.
+    on_scored : callable
+        Called with a row and its score, None where it was taken back.
+    """
 
     def __init__(
         self, tab: Tab, keys: Keys, on_open: Callable[[int], Any], on_scored: Callable[[int, int | None], Any]
@@ -78,8 +88,10 @@ class ScorePanel:
             ui.label("Keys: 0 to 5 score, u undo, s skip, n note, o open.").classes("ga-note")
 
     async def load(self) -> None:
-        """Make the queue and show its first galaxy, or the one in the page's address: when the panel is first shown,
-        and of a selection whenever it is."""
+        """Make the queue when the panel is first shown, and of a selection whenever the panel is shown.
+
+        The first galaxy is the one in the page's address, if there is one.
+        """
         if self.queue is None:
             await self.reload()
         elif self.order.value == "selection":
@@ -98,6 +110,7 @@ class ScorePanel:
         await self._queue(at=tab.place.at)
 
     async def requeue(self) -> None:
+        """Make the queue anew after another order was chosen."""
         self.cluster.set_visibility(self.order.value == "cluster")
         self.tab.moved(
             order=self.order.value, cluster=str(self.cluster.value or "") if self.order.value == "cluster" else ""
@@ -135,6 +148,13 @@ class ScorePanel:
         self._show()
 
     async def key(self, event: events.GenericEventArguments) -> None:
+        """Do what a key says: 0 to 5 score, u takes back, and so on.
+
+        Parameters
+        ----------
+        event : GenericEventArguments
+            From `Keys`.
+        """
         key, shown = event.args["key"], event.args["shown"]
         if key in "012345":
             await self.score(int(key), shown)
@@ -151,8 +171,17 @@ class ScorePanel:
         await self.score(score, self._shown())
 
     async def score(self, score: int, shown: str) -> None:
-        """Keep a score of the galaxy that was on the screen. A key that comes before the next galaxy is shown is
-        dropped: it would score a galaxy that nobody saw."""
+        """Keep a score of the galaxy that was on the screen.
+
+        A key that comes before the next galaxy is shown is dropped: it would score a galaxy that nobody saw.
+
+        Parameters
+        ----------
+        score : int
+            0 to 5.
+        shown : str
+            Id of the galaxy that was on the screen.
+        """
         row = self.queue.current() if self.queue is not None else None
         if self._busy or self.queue is None or row is None or shown != self._shown():
             return
@@ -194,11 +223,13 @@ class ScorePanel:
         self._show()
 
     def skip(self) -> None:
+        """Go on without a score."""
         if self.queue is not None and not self._busy:
             self.queue.skip()
             self._show()
 
     def open(self) -> None:
+        """Open the galaxy that is shown."""
         if self.queue is not None and (row := self.queue.current()) is not None:
             self.on_open(row)
 

@@ -33,7 +33,16 @@ _COMPACT_EVERY = 100
 
 
 class Labels:
-    """The label events of a survey, shared by every tab; what other processes append is seen by `refresh`."""
+    """The label events of a survey, shared by every tab.
+
+    `refresh` reads what other processes append.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : Survey
+    """
 
     def __init__(self, layout: Layout, survey: Survey):
         self.log = LabelLog(layout.labels(survey.name))
@@ -48,7 +57,13 @@ class Labels:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read the events anew where the folder changed; returns whether it did."""
+        """Read the events anew where the folder changed.
+
+        Returns
+        -------
+        bool
+            Whether it did.
+        """
         with self._lock:
             stamp = self.log.events.stat().st_mtime_ns if self.log.events.exists() else 0
             if stamp == self._stamp:
@@ -58,7 +73,30 @@ class Labels:
             return True
 
     def say(self, who: str, galaxy: str, score: int, note: str | None = None) -> str:
-        """Append a score; when it returns, it is on disk. Returns the event's id. Raises ValueError, OSError."""
+        """Append a score; when it returns, it is on disk.
+
+        Parameters
+        ----------
+        who : str
+            The person.
+        galaxy : str
+            Its id.
+        score : int
+            0 to 5.
+        note : str, optional
+
+        Returns
+        -------
+        str
+            The event's id.
+
+        Raises
+        ------
+        ValueError
+            Where the event is no event.
+        OSError
+            Where it cannot be written.
+        """
         row = {
             "who": who,
             "kind": "score",
@@ -74,7 +112,27 @@ class Labels:
         return event
 
     def undo(self, who: str, event: str) -> str:
-        """Take an event back by another; when it returns, that is on disk. Raises ValueError, OSError."""
+        """Take an event back by another; when it returns, that is on disk.
+
+        Parameters
+        ----------
+        who : str
+            The person.
+        event : str
+            Id of the event that is taken back.
+
+        Returns
+        -------
+        str
+            The new event's id.
+
+        Raises
+        ------
+        ValueError
+            Where the event is no event.
+        OSError
+            Where it cannot be written.
+        """
         undo = self.log.undo(event, who, source=SOURCE)
         self._note(undo)
         return undo["event"]
@@ -89,23 +147,60 @@ class Labels:
             threading.Thread(target=self.log.compact, daemon=True).start()
 
     def scores_by(self, who: str) -> dict[str, int]:
-        """The scores of one person that hold, by galaxy."""
+        """The scores of one person that hold.
+
+        Parameters
+        ----------
+        who : str
+
+        Returns
+        -------
+        dict of str to int
+            By galaxy.
+        """
         return latest_scores(holding(self._events)).get(who, {})
 
     def last_by(self, who: str) -> dict[str, Any] | None:
-        """The latest score that this person gave on the page and that holds."""
+        """The latest score that a person gave on the page and that holds.
+
+        Parameters
+        ----------
+        who : str
+
+        Returns
+        -------
+        dict or None
+            The event.
+        """
         mine = (e for e in self._events if e["who"] == who and e["kind"] == "score" and e["source"] == SOURCE)
         back = taken_back(self._events)
         return max((e for e in mine if e["event"] not in back), key=when, default=None)
 
     def of(self, galaxy: str) -> list[dict[str, Any]]:
-        """All events of a galaxy, also those taken back, the latest first; `undone` says which."""
+        """All events of a galaxy, also those taken back.
+
+        Parameters
+        ----------
+        galaxy : str
+            Its id.
+
+        Returns
+        -------
+        list of dict
+            The latest first; `undone` says whether it was taken back.
+        """
         back = taken_back(self._events)
         own = [e | {"undone": e["event"] in back} for e in self._events if e["galaxy_id"] == galaxy]
         return sorted(own, key=when, reverse=True)
 
     def said(self) -> pa.Table:
-        """What holds, for filters: `galaxy_id`, `human_score`, `human_label`, `people`."""
+        """What holds, for filters.
+
+        Returns
+        -------
+        pyarrow.Table
+            galaxy_id, human_score, human_label, people.
+        """
         table = standing(self.log.read())
         return pa.table(
             {
@@ -118,9 +213,15 @@ class Labels:
 
 
 class Queue:
-    """Galaxies in the order in which one person is shown them; those that they scored are passed over.
+    """Galaxies in the order in which one person is shown them; those that the person scored are passed over.
 
-    `rows` are rows of a view, int32. `at` is the place of the one that is shown, len(rows) at the end.
+    Parameters
+    ----------
+    view : View
+    rows : ndarray of int32
+        Of the view, in order.
+    scored : dict of str to int
+        Scores by galaxy.
     """
 
     def __init__(self, view: View, rows: np.ndarray, scored: dict[str, int]):
@@ -131,11 +232,26 @@ class Queue:
         self._forward()
 
     def current(self) -> int | None:
-        """The row that is shown, None at the end."""
+        """The row that is shown.
+
+        Returns
+        -------
+        int or None
+            None at the end.
+        """
         return int(self.rows[self.at]) if self.at < len(self.rows) else None
 
     def ahead(self, n: int) -> list[int]:
-        """The next rows after the one that is shown."""
+        """The next rows after the one that is shown.
+
+        Parameters
+        ----------
+        n : int
+
+        Returns
+        -------
+        list of int
+        """
         found: deque[int] = deque()
         for row in self.rows[self.at + 1 :]:
             if len(found) == n:
@@ -145,16 +261,28 @@ class Queue:
         return list(found)
 
     def scored(self, row: int) -> None:
-        """Go on after a score."""
+        """Go on after a score.
+
+        Parameters
+        ----------
+        row : int
+            That was scored.
+        """
         self._scored.add(row)
         self._forward()
 
     def skip(self) -> None:
+        """Go on without a score."""
         self.at = min(self.at + 1, len(self.rows))
         self._forward()
 
     def back_to(self, row: int) -> None:
-        """Show a row again whose score was taken back."""
+        """Show a row again whose score was taken back.
+
+        Parameters
+        ----------
+        row : int
+        """
         self._scored.discard(row)
         found = np.flatnonzero(self.rows == row)
         if len(found):
@@ -164,12 +292,23 @@ class Queue:
             self._member[row] = True
 
     def pass_over(self, scored: dict[str, int]) -> None:
-        """Take over what is scored by now, also elsewhere."""
+        """Pass over what is scored by now, also elsewhere.
+
+        Parameters
+        ----------
+        scored : dict of str to int
+            Scores by galaxy.
+        """
         self._scored = set(self.view.rows_of(list(scored)).tolist())
         self._forward()
 
     def done(self) -> int:
-        """How many of the queue are scored."""
+        """How many of the queue are scored.
+
+        Returns
+        -------
+        int
+        """
         return sum(bool(self._member[row]) for row in self._scored)
 
     def _forward(self) -> None:
@@ -180,11 +319,30 @@ class Queue:
 def queue_rows(
     view: View, survey: Survey, order: Order, *, cluster: int | None = None, selection: Sequence[int] | np.ndarray = ()
 ) -> np.ndarray:
-    """Rows of a view in the order of a queue, int32. Raises QueryError where the order needs what the lake lacks.
+    """Rows of a view in the order of a queue.
 
-    `acquisition` is what the survey's learner would ask for next, on the ranking as it stands and without those asked
-    before: the largest value of the learner's acquisition, equal ones by rank; by rank alone where no score has a
-    standard deviation, which an isolation forest does not give.
+    `acquisition` is what the survey's learner would ask for next, on the ranking of now and without those asked before:
+    the largest value of the learner's acquisition, equal ones by rank; by rank alone where no score has a standard
+    deviation, which an isolation forest does not give.
+
+    Parameters
+    ----------
+    view : View
+    survey : Survey
+    order : Order
+    cluster : int, optional
+        For the order by cluster.
+    selection : sequence of int
+        For the order of a selection.
+
+    Returns
+    -------
+    ndarray of int32
+
+    Raises
+    ------
+    QueryError
+        Where the order needs a table that the lake lacks.
     """
     every = np.arange(len(view), dtype=np.int32)
     match order:

@@ -22,8 +22,23 @@ log = logging.getLogger(__name__)
 def serve(layout: Layout, *, host: str, port: int, dagster: str, open_browser: bool) -> None:
     """Serve the explorer of a data folder until it is stopped.
 
-    On an address that other machines reach, every request needs the token in the address that is printed. Raises
-    OSError where the address cannot be bound.
+    On an address that other machines reach, every request needs the token in the address that is printed.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    host : str
+        Address to bind to.
+    port : int
+    dagster : str
+        Address of Dagster's webserver.
+    open_browser : bool
+
+    Raises
+    ------
+    OSError
+        Where the address cannot be bound.
     """
     # NiceGUI would write its own storage into the working directory; nothing of ours goes there
     storage = Path(tempfile.mkdtemp(prefix="galaxy_assets_page_"))

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxy_assets.explorer.colours import Colours
 from galaxy_assets.explorer.pictures import Pictures
 from galaxy_assets.explorer.runs import Dagster, Progress, RunError
 from galaxy_assets.explorer.scoring import Labels
-from galaxy_assets.explorer.view import PRETRAINED, Colours, OpenLake, View, version
+from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View, version
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.settings.files import SurveyFiles, survey_files
 from galaxy_assets.settings.survey import Survey
@@ -33,7 +34,22 @@ _POLL = 1.0  # seconds between two questions about a run
 
 @dataclass
 class Run:
-    """A run that the page started, and what became of it."""
+    """A run that the page started, and what became of it.
+
+    Attributes
+    ----------
+    survey : str
+    assets : list of str
+    run : str
+        Its id.
+    progress : Progress
+    error : str
+        Empty where nothing went wrong.
+    started : float
+        Seconds.
+    ended : float or None
+        Seconds; None while it runs.
+    """
 
     survey: str
     assets: list[str]
@@ -45,11 +61,20 @@ class Run:
 
     @property
     def over(self) -> bool:
+        """Whether it ended."""
         return self.ended is not None
 
 
 class Shared:
-    """Everything the server of one data folder holds."""
+    """What all tabs of one server share: the read model, the maps, the pictures, the labels and the runs.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    dagster : str
+        Address of Dagster's webserver.
+    """
 
     def __init__(self, layout: Layout, dagster: str):
         self.layout = layout
@@ -70,7 +95,12 @@ class Shared:
         self._lock = threading.RLock()
 
     def files(self) -> SurveyFiles:
-        """The survey files, read again every _SURVEYS_FOR seconds."""
+        """The survey files, read again every _SURVEYS_FOR seconds.
+
+        Returns
+        -------
+        SurveyFiles
+        """
         with self._lock:
             until, files = self._files
             if files is None or time.monotonic() > until:
@@ -79,19 +109,50 @@ class Shared:
             return files
 
     def surveys(self) -> dict[str, Survey]:
-        """Surveys that have something to be looked at, by name."""
+        """Surveys of which the lake has something to show.
+
+        Returns
+        -------
+        dict of str to Survey
+            By name.
+        """
         enabled = self.files().enabled
         return {name: enabled[name] for name in enabled if (self.layout.lake / name / "cutouts").exists()}
 
     def starts(self, survey: Survey) -> list[str]:
-        """Start weights that have a map, the main ones first, and the map of pretrained features."""
+        """Start weights that have a map, the main ones first, and the map of pretrained features.
+
+        Parameters
+        ----------
+        survey : Survey
+
+        Returns
+        -------
+        list of str
+        """
         home = self.layout.lake / survey.name
         made = {file.stem for file in (home / "umap").rglob("[!.]*.parquet")}
         mapped = (home / "artefact_map").is_dir() or (home / "artefact_map.parquet").exists()
         return [s for s in survey.starts_main_first if s in made] + ([PRETRAINED] if mapped else [])
 
     def view(self, survey: str, start: str) -> View:
-        """A map, read when first asked for and when its files changed. Raises FileNotFoundError, QueryError."""
+        """A map, read when first asked for and when its files changed.
+
+        Parameters
+        ----------
+        survey, start : str
+
+        Returns
+        -------
+        View
+
+        Raises
+        ------
+        FileNotFoundError
+            Where there is no such map.
+        QueryError
+            Where its tables cannot be read.
+        """
         with self._lock:
             view = self._views.get((survey, start))
             if view is None or view.version != version(self.layout, survey, start):
@@ -115,7 +176,21 @@ class Shared:
             return  # the page will say it
 
     def pictures(self, survey: str) -> Pictures:
-        """Raises FileNotFoundError where there are none, or they are newer than their ledger."""
+        """The cutouts of a survey.
+
+        Parameters
+        ----------
+        survey : str
+
+        Returns
+        -------
+        Pictures
+
+        Raises
+        ------
+        FileNotFoundError
+            Where there are none, or they are newer than their ledger.
+        """
         with self._lock:
             found = self._pictures.get(survey)
             if found is None or found.stale():
@@ -123,8 +198,20 @@ class Shared:
             return found
 
     def picture_rows(self, view: View) -> np.ndarray:
-        """Row of the pixels of each row of a map, int32, -1 where there is none: looked up with the first picture, the
-        map does not wait for it."""
+        """Row of the pixels of each row of a map.
+
+        They are looked up with the first picture: the map does not wait for it.
+
+        Parameters
+        ----------
+        view : View
+            Of N rows.
+
+        Returns
+        -------
+        ndarray of shape (N,), int32
+            -1 where there is none.
+        """
         key = view.survey, view.start
         with self._lock:
             known = self._rows.get(key)
@@ -133,13 +220,41 @@ class Shared:
             return known[1]
 
     def labels(self, survey: Survey) -> Labels:
+        """What people say of a survey's galaxies.
+
+        Parameters
+        ----------
+        survey : Survey
+
+        Returns
+        -------
+        Labels
+            One for all tabs.
+        """
         with self._lock:
             if survey.name not in self._labels:
                 self._labels[survey.name] = Labels(self.layout, survey)
             return self._labels[survey.name]
 
     def colours(self, view: View, column: str) -> Colours:
-        """Kept for the few columns that tabs look at: the legend and the map ask for the same. Raises QueryError."""
+        """A column of a map as colours.
+
+        The last few are kept: the legend and the map ask for the same.
+
+        Parameters
+        ----------
+        view : View
+        column : str
+
+        Returns
+        -------
+        Colours
+
+        Raises
+        ------
+        QueryError
+            For an unknown column.
+        """
         key = (view.survey, view.start, view.version, self.stamp(view.survey), column)
         with self._lock:
             if key not in self._colours:
@@ -149,7 +264,16 @@ class Shared:
             return self._colours[key]
 
     def stamp(self, survey: str) -> str:
-        """What the survey's tables are now: changes when a run replaced one."""
+        """What the survey's tables are now: changes when a run replaced one.
+
+        Parameters
+        ----------
+        survey : str
+
+        Returns
+        -------
+        str
+        """
         home = self.layout.lake / survey
         names = [*self.lake.tables(), "cluster_summary", "artefact_regions"]
         files = [f for n in names for f in (home / f"{n}.parquet", *sorted((home / n).rglob("[!.]*.parquet")))]
@@ -157,7 +281,16 @@ class Shared:
         return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
 
     def keep_rows(self, rows: np.ndarray) -> str:
-        """A name for a set of rows, by which a browser and a page's address call it."""
+        """Name a set of rows, for a browser and a page's address.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+
+        Returns
+        -------
+        str
+        """
         name = hashlib.sha256(np.ascontiguousarray(rows, np.int32).tobytes()).hexdigest()[:16]
         with self._lock:
             self._sets[name] = rows
@@ -167,22 +300,70 @@ class Shared:
         return name
 
     def rows(self, name: str) -> np.ndarray | None:
+        """The rows that `keep_rows` named.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        ndarray of int, or None
+            None for an unknown name.
+        """
         with self._lock:
             return self._sets.get(name)
 
     def offer(self, file: Path, name: str) -> str:
-        """A path from which a browser gets a file of `folder` under this name."""
+        """A path from which a browser gets a file.
+
+        Parameters
+        ----------
+        file : Path
+            In `folder`.
+        name : str
+            Of the file that the browser saves.
+
+        Returns
+        -------
+        str
+        """
         token = secrets.token_urlsafe(16)
         with self._lock:
             self._downloads[token] = (file, name)
         return f"/download/{token}"
 
     def offered(self, token: str) -> tuple[Path, str] | None:
+        """The file that `offer` gave a path.
+
+        Parameters
+        ----------
+        token : str
+            The last part of the path.
+
+        Returns
+        -------
+        (Path, str) or None
+            The file and the name it is saved under; None for an unknown token.
+        """
         with self._lock:
             return self._downloads.get(token)
 
     async def start_run(self, survey: str, assets: list[str], partition: str | None = None) -> Run:
-        """Start a run and follow it until it ended, also when no page is open. What goes wrong is the run's `error`."""
+        """Start a run and follow it until it ended, also when no page is open.
+
+        Parameters
+        ----------
+        survey : str
+        assets : list of str
+            Their names.
+        partition : str, optional
+
+        Returns
+        -------
+        Run
+            Its `error` says what went wrong.
+        """
         run = self.runs[survey] = Run(survey, assets)
         try:
             run.run = await asyncio.to_thread(self.dagster.launch, survey, assets, partition)

@@ -1,5 +1,6 @@
-"""What one browser tab looks at: a map, a set of galaxies and their order, who is looking. Its place is in its address,
-so that reloading keeps it.
+"""What one browser tab looks at: a map, a set of galaxies and their order, and who is looking.
+
+The tab's place is in its address, so that reloading keeps it.
 
 Belongs here: that state and its way into the address and back. Does not belong here: elements of the page (the panels).
 """
@@ -33,7 +34,7 @@ _DEFAULTS = {
 
 @dataclass
 class Place:
-    """Where a tab is, as it stands in its address."""
+    """What the address of a tab says: the map, its colours, the filter and the order, the panel and what it shows."""
 
     survey: str = ""
     start: str = ""
@@ -50,6 +51,12 @@ class Place:
     """Galaxy that is shown for scoring."""
 
     def address(self) -> str:
+        """The page's address that leads to this place.
+
+        Returns
+        -------
+        str
+        """
         given = {k: v for k, v in vars(self).items() if v and v != _DEFAULTS.get(k, "")}
         return "/?" + urlencode(given, quote_via=quote)
 
@@ -74,13 +81,40 @@ class Tab:
 
     @property
     def base(self) -> str:
-        """Address of the map's pictures and points."""
+        """Address of the map's pictures and points.
+
+        Returns
+        -------
+        str
+        """
         return f"/view/{quote(self.survey.name)}/{quote(self.view.start)}/{self.view.version}"
 
     def picture(self, row: int, side: int) -> str:
+        """Address of a galaxy's picture.
+
+        Parameters
+        ----------
+        row : int
+        side : int
+            Pixels.
+
+        Returns
+        -------
+        str
+        """
         return f"{self.base}/image/{row}/{side}"
 
     def galaxy(self, row: int) -> str:
+        """Id of the galaxy in a row of the map.
+
+        Parameters
+        ----------
+        row : int
+
+        Returns
+        -------
+        str
+        """
         return self.view.ids[row].as_py()
 
     def moved(self, **changes: str) -> None:
@@ -90,4 +124,14 @@ class Tab:
         self.on_place(self.place.address())
 
     def has(self, *columns: str) -> bool:
+        """Whether the map has all of these columns.
+
+        Parameters
+        ----------
+        *columns : str
+
+        Returns
+        -------
+        bool
+        """
         return all(column in self.view.columns for column in columns)

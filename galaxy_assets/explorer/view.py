@@ -1,7 +1,7 @@
-"""The galaxies of one map as rows: their ids, positions, columns, colours, and which of them a person's filter names.
+"""The galaxies of one map as rows: their ids, positions, columns, and which of them a person's filter names.
 
-Belongs here: from the lake to arrays that are aligned with the map. Does not belong here: pictures (`pictures`), what
-people say (`scoring`), anything a browser sees (`routes`, `page`).
+Belongs here: from the lake to arrays that are aligned with the map. Does not belong here: colours (`colours`), pictures
+(`pictures`), what people say (`scoring`), anything a browser sees (`routes`, `page`).
 """
 
 import hashlib
@@ -9,7 +9,6 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from galaxy_assets.explorer.colours import Colours, coloured
 from galaxy_assets.lake.query import QueryError, as_subquery, connect_to_read, within
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import places
@@ -29,15 +29,20 @@ SECONDS = 20.0
 """A person's query that has no answer by then is ended."""
 MEMORY = "400MB"
 """What a query may hold."""
-CATEGORIES = 40
-"""Columns with more values are numbers, or show the commonest ones and `other`."""
-BINS = 64
 _KEPT_BYTES = 48_000_000
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 class Column(NamedTuple):
-    """A column of the lake as a filter names it: the table it is from, its name there, and its type in SQL."""
+    """A column of the lake as a filter names it.
+
+    Attributes
+    ----------
+    table, name : str
+        The table it is from, and its name there.
+    type : str
+        In SQL.
+    """
 
     table: str
     name: str
@@ -45,33 +50,34 @@ class Column(NamedTuple):
 
     @property
     def numeric(self) -> bool:
+        """Whether it holds numbers."""
         return self.type in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "UTINYINT", "UINTEGER")
 
 
-@dataclass(frozen=True)
-class Colours:
-    """A column as colours: a code per row, and what the codes mean.
-
-    codes : uint8 (N,). Of a categorical column the number of its name in `names`; of a numeric one the bin from 0 to
-        BINS - 1 between `low` and `high`. 255 where there is no value.
-    names, counts : of the categories, empty for a numeric column.
-    low, high : the 0.5 and 99.5 % quantiles; values beyond have the first and last colour.
-    """
-
-    codes: np.ndarray
-    names: list[str]
-    counts: list[int]
-    low: float | None = None
-    high: float | None = None
-
-
 def quoted(name: str) -> str:
-    """A column's name as a person writes it in SQL."""
+    """A column's name as a person writes it in SQL.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
     return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 
 class OpenLake:
-    """The read model as the explorer asks it: locked (`lake.query`), reopened when a run published another."""
+    """The read model as the explorer asks it: locked (`lake.query`), reopened when a run published another.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    memory : str
+        What a query may use, such as `400MB`.
+    """
 
     def __init__(self, layout: Layout, memory: str = MEMORY):
         self.layout, self._memory = layout, memory
@@ -80,7 +86,17 @@ class OpenLake:
         self._tables: tuple[int, list[str]] = -1, []
 
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """A connection of the caller's own, for one thread. Raises FileNotFoundError where nothing was published."""
+        """A connection of the caller's own, for one thread.
+
+        Returns
+        -------
+        duckdb.DuckDBPyConnection
+
+        Raises
+        ------
+        FileNotFoundError
+            Where nothing was published.
+        """
         with self._lock:
             stamp = self._stamp()
             if self._open is None or self._open[0] != stamp:
@@ -90,7 +106,13 @@ class OpenLake:
         return mine
 
     def tables(self) -> list[str]:
-        """The tables with one row per galaxy that a run published for the explorer, in the order of their columns."""
+        """The tables with one row per galaxy that a run published for the explorer.
+
+        Returns
+        -------
+        list of str
+            In the order of their columns.
+        """
         stamp = self._stamp()
         if self._tables[0] != stamp:
             names = self.ask("select name from main.explorer_tables order by place")["name"].to_pylist()
@@ -105,7 +127,22 @@ class OpenLake:
     def ask(self, sql: str, values: Sequence[Any] = (), tables: Mapping[str, pa.Table] | None = None) -> pa.Table:
         """The answer to a query of the explorer's own, or to one with a person's condition in it, within SECONDS.
 
-        `tables` can be named in the query. Raises QueryError.
+        Parameters
+        ----------
+        sql : str
+        values : sequence
+            Of the query's parameters.
+        tables : mapping of str to pyarrow.Table, optional
+            Can be named in the query.
+
+        Returns
+        -------
+        pyarrow.Table
+
+        Raises
+        ------
+        QueryError
+            Where the query is wrong, takes too long or needs too much memory.
         """
         with self.connection() as lake:
             try:
@@ -125,6 +162,18 @@ class View:
     """The galaxies of one map of a survey. Row i is galaxy `ids[i]` at `x[i]`, `y[i]`; columns are read when asked for.
 
     `version` changes with the files it was read from: what a browser keeps is of one version.
+
+    Parameters
+    ----------
+    lake : OpenLake
+    survey : str
+    start : str
+        Start weights, or PRETRAINED.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the survey has no such map.
     """
 
     def __init__(self, lake: OpenLake, survey: str, start: str):
@@ -156,7 +205,12 @@ class View:
 
     @property
     def weights(self) -> str:
-        """The start weights whose clusters and ranking belong to the map."""
+        """The start weights whose clusters and ranking belong to the map.
+
+        Returns
+        -------
+        str
+        """
         return "" if self.start == PRETRAINED else self.start
 
     def _found_columns(self) -> dict[str, Column]:
@@ -180,7 +234,17 @@ class View:
         return names
 
     def relation(self, tables: Iterable[str]) -> str:
-        """A query of `row` and the columns of these tables under their names, a row per galaxy of the map."""
+        """A query of `row` and the columns of tables under their names, a row per galaxy of the map.
+
+        Parameters
+        ----------
+        tables : iterable of str
+
+        Returns
+        -------
+        str
+            SQL.
+        """
         present = {column.table for column in self.columns.values()}
         wanted = [t for t in self.tables if t in present and t in tables]
         joined = "".join(
@@ -208,7 +272,21 @@ class View:
         return f" where init = '{literal}'" if table in ("cluster_labels", "umap") and literal else ""
 
     def column(self, name: str) -> pa.Array:
-        """A column aligned with the rows. Raises QueryError for an unknown one."""
+        """A column aligned with the rows.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        pyarrow.Array
+
+        Raises
+        ------
+        QueryError
+            For an unknown column, and where the tables changed while it was read.
+        """
         with self._lock:
             if name in self._kept:
                 self._kept.move_to_end(name)
@@ -234,11 +312,24 @@ class View:
         self.columns = self._found_columns()
 
     def matching(self, condition: str, said: pa.Table | None = None) -> np.ndarray:
-        """Rows that a person's condition or query names, int32, in the order of the map.
+        """Rows that a person's condition or query names, in the order of the map.
 
-        A condition is what stands after `where`: names of `columns`, and of `said` where given (a table with
-        `galaxy_id`). A text that begins with select, from or with is a query that returns a column `galaxy_id`. Raises
-        QueryError.
+        Parameters
+        ----------
+        condition : str
+            What stands after `where`: names of `columns`, and of `said`. A text that begins with select, from or with
+            is a query that returns a column `galaxy_id`.
+        said : pyarrow.Table, optional
+            With `galaxy_id`.
+
+        Returns
+        -------
+        ndarray of int32
+
+        Raises
+        ------
+        QueryError
+            Where the condition is no SQL or names no column.
         """
         text = condition.strip().rstrip(";")
         extra = {"said": said} if said is not None else None
@@ -270,61 +361,70 @@ class View:
         return {column.table for key, column in self.columns.items() if key.lower() in lower}
 
     def ordered(self, rows: np.ndarray, by: str, descending: bool) -> np.ndarray:
-        """The rows by a column, ties in the order of the map, rows without a value last."""
+        """The rows by a column, ties in the order of the map, rows without a value last.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+        by : str
+            Name of the column.
+        descending : bool
+
+        Returns
+        -------
+        ndarray of int
+        """
         values = self.column(by).take(pa.array(rows))
         order = "descending" if descending else "ascending"
         return rows[pc.array_sort_indices(values, order=order, null_placement="at_end").to_numpy()]
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
-        """Rows of galaxies in the order given, each once, int32; those that are not on the map are left out."""
+        """Rows of galaxies in the order given, each once.
+
+        Parameters
+        ----------
+        ids : sequence of str
+
+        Returns
+        -------
+        ndarray of int32
+            Without galaxies that are not on the map.
+        """
         rows = places(self.ids, pa.array(list(dict.fromkeys(ids)), pa.string()))
         return rows[rows >= 0].astype(np.int32)
 
     def colours(self, name: str) -> Colours:
-        """A column as colours. Raises QueryError for an unknown one."""
+        """A column as colours.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Colours
+
+        Raises
+        ------
+        QueryError
+            For an unknown column.
+        """
         return coloured(self.column(name), numeric=self.columns[name].numeric)
 
 
-def coloured(values: pa.Array, numeric: bool) -> Colours:
-    """Values as colours: numbers with more than CATEGORIES different values in BINS, everything else by name."""
-    codes = np.full(len(values), 255, np.uint8)
-    if numeric and pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_finite(values), values, None)
-    counted = pc.value_counts(values.drop_null())
-    if numeric and len(counted) > CATEGORIES:
-        numbers = values.cast(pa.float32()).to_numpy(zero_copy_only=False)
-        valid = np.isfinite(numbers)
-        low, high = (float(q) for q in np.quantile(numbers[valid], [0.005, 0.995]))
-        if low == high:
-            low, high = float(numbers[valid].min()), float(numbers[valid].max())
-        scale = BINS / (high - low) if high > low else 0.0
-        codes[valid] = np.clip((numbers[valid] - low) * scale, 0, BINS - 1).astype(np.uint8)
-        return Colours(codes, [], [], low, high)
-    names, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
-    order = sorted(range(len(names)), key=(lambda i: names[i]) if numeric else (lambda i: (-counts[i], str(names[i]))))
-    shown = order[: CATEGORIES - 1] if len(order) > CATEGORIES else order
-    index = pc.index_in(values, value_set=pa.array([names[i] for i in shown], values.type))
-    known, given = index.is_valid().to_numpy(zero_copy_only=False), values.is_valid().to_numpy(zero_copy_only=False)
-    codes[given] = len(shown)
-    codes[known] = index.drop_null().to_numpy().astype(np.uint8)
-    labels, sizes = [word(names[i]) for i in shown], [counts[i] for i in shown]
-    if len(shown) < len(order):
-        labels.append("other")
-        sizes.append(sum(counts[i] for i in order[len(shown) :]))
-    return Colours(codes, labels, sizes)
-
-
-def word(value: Any) -> str:
-    """A value of a column for a person."""
-    if value is None:
-        return "no value"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def version(layout: Layout, survey: str, start: str) -> str:
-    """What the files of a map are, as 12 hex digits: names, sizes and times."""
+    """What the files of a map are: changes when one of them does.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey, start : str
+
+    Returns
+    -------
+    str
+        12 hex digits, of names, sizes and times.
+    """
     home = layout.lake / survey
     names = ["artefact_map"] if start == PRETRAINED else ["umap"]
     files: list[Path] = []

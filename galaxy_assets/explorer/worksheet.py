@@ -25,11 +25,17 @@ _ANSWERS = 8
 class Cluster:
     """A cluster with its evidence.
 
-    number, n : as in `cluster_summary`, which has `description`, `evidence`, `described_by`, `label` and `artefact`
-    too. exemplars : its most certain members. votes : (question: answer, its mean fraction among the members, that
-    among all, members with such votes), the
+    Attributes
+    ----------
+    number, n : int
+        As in `cluster_summary`, like `description`, `evidence`, `described_by`, `label` and `artefact`.
+    exemplars : list of str
+        Its most certain members.
+    votes : list of (str, float, float, int)
+        Question and answer, its mean fraction among the members, that among all, and the members with such votes; the
         most telling first.
-    said : what the worksheet says of it now.
+    said : Override
+        What the worksheet says of it now.
     """
 
     number: int
@@ -45,7 +51,22 @@ class Cluster:
 
 
 def read_clusters(view: View, survey: Survey) -> list[Cluster]:
-    """The clusters of a map with members, by number. Raises QueryError where the survey has none yet."""
+    """The clusters of a map with members, by number.
+
+    Parameters
+    ----------
+    view : View
+    survey : Survey
+
+    Returns
+    -------
+    list of Cluster
+
+    Raises
+    ------
+    QueryError
+        Where the survey has none yet.
+    """
     schema, start = f'"{survey.name}"', [view.start]
     summary = view.lake.ask(
         f"select * from {schema}.cluster_summary where init = ? order by cluster", start
@@ -109,10 +130,27 @@ def _said(view: View, survey: Survey) -> dict[int, Override]:
 
 
 def save(view: View, survey: Survey, cluster: Cluster, says: Override) -> Path:
-    """Write what a person says of a cluster into the survey's worksheet, in place of what it said of it before; the
-    next run reads it. What is left to the rule is None. Rows about other clusters stay as they are.
+    """Write what a person says of a cluster into the survey's worksheet, in place of what it said before.
 
-    Raises ValueError where the worksheet as it stands cannot be read, which names the line.
+    The next run reads it. Rows about other clusters stay as they are.
+
+    Parameters
+    ----------
+    view : View
+    survey : Survey
+    cluster : Cluster
+    says : Override
+        None in it leaves a cell to the rule.
+
+    Returns
+    -------
+    Path
+        Of the worksheet.
+
+    Raises
+    ------
+    ValueError
+        Where the worksheet of now cannot be read; the message names the line.
     """
     path = view.lake.layout.cluster_worksheet(survey.name)
     rows = _rows(view.lake.layout, survey)

@@ -32,7 +32,18 @@ _WORST = 0.3  # share removed above which a person should look; the paper remove
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found: whether it passed, in words; `stops` marks a failure after which the rest is nonsense."""
+    """What a check found.
+
+    Attributes
+    ----------
+    passed : bool
+    words : str
+        What was found, and the remedy.
+    stops : bool
+        A failure after which the rest is nonsense.
+    numbers : mapping of str to float
+        Shown in the UI.
+    """
 
     passed: bool
     words: str
@@ -42,8 +53,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Stored:
-    """The stored tables of a survey, as a check of one partition reads them. `batch` and `init` are empty where the
-    check is of the whole asset."""
+    """The stored tables of a survey, as a check of one partition reads them.
+
+    Attributes
+    ----------
+    survey : Survey
+    layout : Layout
+        The data folder.
+    batch, init : str
+        Empty where the check is of the whole asset.
+    """
 
     survey: Survey
     layout: Layout
@@ -93,7 +112,18 @@ class SurveyCheck:
         return self.function.__name__
 
     def of(self, survey: Survey, prefix: tuple[str, ...] = ()) -> dg.AssetChecksDefinition:
-        """The check of one survey's asset."""
+        """Make the check of one survey's asset.
+
+        Parameters
+        ----------
+        survey : Survey
+        prefix : tuple of str
+            What the asset's key begins with, before the survey's name.
+
+        Returns
+        -------
+        dagster.AssetChecksDefinition
+        """
         key, by = dg.AssetKey([*prefix, survey.name, self.asset]), ASSETS[self.asset].by
 
         @dg.asset_check(
@@ -121,7 +151,22 @@ CHECKS: list[SurveyCheck] = []
 
 
 def survey_check(asset: str, *, whole: bool = False, blocking: bool = False) -> Callable[[Any], SurveyCheck]:
-    """Declare the decorated function as a check of an asset; see `SurveyCheck`."""
+    """Declare the decorated function as a check of an asset; its docstring is the description in the UI.
+
+    Parameters
+    ----------
+    asset : str
+        Its name.
+    whole : bool
+        Check all partitions together.
+    blocking : bool
+        What follows waits for the check.
+
+    Returns
+    -------
+    callable
+        Takes the function and returns its `SurveyCheck`.
+    """
 
     def declare(function: Callable[[Stored], Verdict]) -> SurveyCheck:
         CHECKS.append(SurveyCheck(function, asset, whole, blocking))
@@ -131,7 +176,20 @@ def survey_check(asset: str, *, whole: bool = False, blocking: bool = False) -> 
 
 
 def stopped(stored: Stored, asset: str) -> str | None:
-    """Why nothing should be made of an asset's partition, in the words of the blocking check that failed; else None."""
+    """Why nothing should be made of an asset's partition.
+
+    Parameters
+    ----------
+    stored : Stored
+        The partition.
+    asset : str
+        Its name.
+
+    Returns
+    -------
+    str or None
+        The words of the blocking check that failed; None where none did.
+    """
     for check in CHECKS:
         if check.blocking and check.asset == asset:
             found = check.function(replace(stored, batch="", init="") if check.whole else stored)

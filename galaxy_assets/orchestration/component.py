@@ -67,6 +67,14 @@ class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The definitions of the survey, with the resources they use.
 
+        Parameters
+        ----------
+        context : dagster.ComponentLoadContext
+
+        Returns
+        -------
+        dagster.Definitions
+
         Raises
         ------
         SurveyError

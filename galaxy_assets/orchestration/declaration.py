@@ -201,13 +201,26 @@ class SurveyAsset:
         return any("pinned" in how for how in self.reads.values())
 
     def code_version(self, survey: Survey) -> str:
-        """The version of the code, and the fingerprint of the settings that decide the content."""
+        """The version of the code, and the fingerprint of the survey's settings that decide the content."""
         decided_by = self.settings(survey)
         fingerprint = "-".join(s.fingerprint() if isinstance(s, Settings) else str(s) for s in decided_by)
         return f"{self.version}-{fingerprint}" if fingerprint else self.version
 
     def of(self, survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str] = ()) -> dg.AssetsDefinition:
-        """The asset of one survey, under the key [*prefix, survey, name]."""
+        """Make the asset of one survey.
+
+        Parameters
+        ----------
+        survey : Survey
+        known : mapping of str to Survey
+            All surveys by name, for start weights taken from another.
+        prefix : sequence of str
+            What the key begins with: it is [*prefix, survey, name].
+
+        Returns
+        -------
+        dagster.AssetsDefinition
+        """
         home = [*prefix, survey.name]
         how = {name: _of_survey(meta, survey) for name, meta in self.reads.items()}
         return dg.asset(
@@ -332,7 +345,18 @@ def survey_asset(
 
 
 def partitions(survey: Survey, by: Partitioned) -> dg.PartitionsDefinition | None:
-    """`batch`: what was delivered together (dynamic); `init`: the start weights (static)."""
+    """What an asset of a survey is partitioned by.
+
+    Parameters
+    ----------
+    survey : Survey
+    by : {"batch", "init", "batch_init"} or None
+        `batch`: what was delivered together (dynamic); `init`: the start weights (static).
+
+    Returns
+    -------
+    dagster.PartitionsDefinition or None
+    """
     batch = dg.DynamicPartitionsDefinition(name=f"{survey.name}_batch")
     init = dg.StaticPartitionsDefinition(list(survey.start_weights))
     if by == "batch_init":
@@ -341,7 +365,18 @@ def partitions(survey: Survey, by: Partitioned) -> dg.PartitionsDefinition | Non
 
 
 def partition_of(context: dg.OpExecutionContext | dg.AssetExecutionContext, by: Partitioned) -> tuple[str, str]:
-    """Batch and start weights of the partition that is made, each empty where there is none."""
+    """Batch and start weights of the partition that is made.
+
+    Parameters
+    ----------
+    context : dagster context of an op or asset
+    by : {"batch", "init", "batch_init"} or None
+
+    Returns
+    -------
+    batch, init : str
+        Empty where there is none.
+    """
     if by is None:
         return "", ""
     key = context.partition_key
@@ -380,7 +415,20 @@ INTERRUPTED = "interrupted; run it again to go on from here"
 
 
 def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict[str, dg.MetadataValue]:
-    """Save a figure as PNG in the survey's figures and return metadata that shows it small in the UI."""
+    """Save a figure as PNG in the survey's figures.
+
+    Parameters
+    ----------
+    context : SurveyContext
+    image : matplotlib Figure or PIL Image
+    *name : str
+        Folders and the file's name.
+
+    Returns
+    -------
+    dict of str to dagster.MetadataValue
+        Shows it small in the UI.
+    """
     from galaxy_assets.figures.preview import preview
     from galaxy_assets.storage.figures import save
 
@@ -389,7 +437,7 @@ def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict
 
 
 def markdown(table: pa.Table) -> str:
-    """A small table as Markdown, for metadata."""
+    """A small table as Markdown text, for metadata."""
     rows = ["| " + " | ".join(table.column_names) + " |", "|" + "---|" * table.num_columns]
     for row in table.to_pylist():
         cells = [f"{v:.2f}" if isinstance(v, float) else "" if v is None else str(v) for v in row.values()]

@@ -24,8 +24,18 @@ from galaxy_assets.storage.tables import read_table
 
 
 class Reader(NamedTuple):
-    """Who reads: a partition of an asset of the survey, over a data folder. `known` are all surveys by name; `batch`
-    and `init` are empty where the asset has none."""
+    """Who reads: a partition of an asset of the survey, over a data folder.
+
+    Attributes
+    ----------
+    survey : Survey
+    known : mapping of str to Survey
+        All surveys by name.
+    layout : Layout
+        The data folder.
+    batch, init : str
+        Empty where the asset has none.
+    """
 
     survey: Survey
     known: Mapping[str, Survey]
@@ -57,11 +67,35 @@ class External:
     state: State
 
     def key(self, survey: Survey, prefix: Sequence[str] = ()) -> dg.AssetKey:
-        """Its key in the asset graph."""
+        """Its key in the asset graph.
+
+        Parameters
+        ----------
+        survey : Survey
+        prefix : sequence of str
+            What the key begins with, before the survey's name.
+
+        Returns
+        -------
+        dagster.AssetKey
+        """
         return dg.AssetKey([*prefix, survey.name, self.name])
 
     def deps(self, survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str]) -> list[dg.AssetDep]:
-        """What an asset of the survey that reads it depends on."""
+        """What an asset of the survey that reads it depends on.
+
+        Parameters
+        ----------
+        survey : Survey
+        known : mapping of str to Survey
+            All surveys by name.
+        prefix : sequence of str
+            What the keys begin with, before the survey's name.
+
+        Returns
+        -------
+        list of dagster.AssetDep
+        """
         if self is not OTHER_CHECKPOINTS:
             return [dg.AssetDep(self.key(survey, prefix))]
         return [
@@ -74,7 +108,18 @@ class External:
         ]
 
     def source(self, survey: Survey, prefix: Sequence[str] = ()) -> dg.SourceAsset:
-        """It as an observable source asset of the survey: observing it records its fingerprint."""
+        """Make an observable source asset of the survey: observing it records its fingerprint.
+
+        Parameters
+        ----------
+        survey : Survey
+        prefix : sequence of str
+            What the key begins with, before the survey's name.
+
+        Returns
+        -------
+        dagster.SourceAsset
+        """
 
         @dg.observable_source_asset(
             key=self.key(survey, prefix),
@@ -89,17 +134,49 @@ class External:
         return observed
 
     def observe(self, survey: Survey, layout: Layout) -> str:
-        """Fingerprint of all of it, whatever partition reads it."""
+        """Fingerprint of all of it, whatever partition reads it.
+
+        Parameters
+        ----------
+        survey : Survey
+        layout : Layout
+            The data folder.
+
+        Returns
+        -------
+        str
+        """
         return "-".join(self.state(Reader(survey, {}, layout)).values()) or "absent"
 
 
 def files_of(node: Any) -> list[External]:
-    """Those that an asset of the graph reads, by its metadata."""
+    """The files that an asset of the graph reads, by its metadata.
+
+    Parameters
+    ----------
+    node : node of Dagster's asset graph
+
+    Returns
+    -------
+    list of External
+    """
     return [BY_NAME[name] for name in node.metadata.get(FILES, "").split(", ") if name]
 
 
 def states(files: Iterable[External], reader: Reader) -> dict[str, str]:
-    """Name -> fingerprint of all these files, as a partition reads them."""
+    """Fingerprints of files, as a partition reads them.
+
+    Parameters
+    ----------
+    files : iterable of External
+    reader : Reader
+        The partition.
+
+    Returns
+    -------
+    dict of str to str
+        By name of the file.
+    """
     return {name: value for file in files for name, value in file.state(reader).items()}
 
 
@@ -113,8 +190,10 @@ def _tables(reader: Reader) -> str:
 
 
 def _delivered(reader: Reader) -> dict[str, str]:
-    """The snapshot of a delivery when it was last found whole. One that is being changed, or broken, does not make what
-    was made of it outdated before it is whole again."""
+    """The snapshot of a delivery when it was last found whole.
+
+    A delivery that is being changed, or broken, does not make its tables outdated before it is whole again.
+    """
     path = reader.layout.table(reader.survey.name, "deliveries")
     if not path.exists():
         return {}

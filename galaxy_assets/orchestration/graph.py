@@ -56,7 +56,7 @@ EXPLORER = tuple(name for _, name in sorted(_SHOWN))
 
 
 def survey_assets(survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
-    """All assets of `survey` under its key prefix.
+    """All assets of a survey under its key prefix.
 
     Parameters
     ----------
@@ -65,15 +65,39 @@ def survey_assets(survey: Survey, known: Mapping[str, Survey], prefix: Sequence[
         All surveys by name, for start weights taken from another.
     prefix : sequence of str
         What the keys begin with, before the survey's name.
+
+    Returns
+    -------
+    list of dagster.AssetsDefinition
     """
     return [asset.of(survey, known, prefix) for asset in ASSETS.values()]
 
 
 def keys_of(graph: Any, survey: str) -> list[dg.AssetKey]:
-    """Keys of the survey's assets, each after what it reads; the files that people edit are left out."""
+    """Keys of the survey's assets, each after what it reads; the files that people edit are left out.
+
+    Parameters
+    ----------
+    graph : asset graph of Dagster
+    survey : str
+
+    Returns
+    -------
+    list of dagster.AssetKey
+    """
     return [key for key in graph.toposorted_asset_keys if is_of(key, survey) and graph.get(key).is_materializable]
 
 
 def is_of(key: dg.AssetKey, survey: str) -> bool:
-    """Whether a key is of an asset, or of a file, of this survey, whatever prefix it stands under."""
+    """Whether a key is of an asset, or of a file, of this survey, under any prefix.
+
+    Parameters
+    ----------
+    key : dagster.AssetKey
+    survey : str
+
+    Returns
+    -------
+    bool
+    """
     return len(key.path) > 1 and key.path[-2] == survey

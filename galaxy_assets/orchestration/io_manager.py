@@ -17,7 +17,18 @@ from galaxy_assets.storage.tables import TablesInTurn, digest, read_table, write
 
 
 def partition_path(partitions: dg.PartitionsDefinition | None, key: str | None) -> tuple[str, ...]:
-    """A partition key as path segments: (), (batch,), (init,) or (batch, init)."""
+    """A partition key as path segments.
+
+    Parameters
+    ----------
+    partitions : dagster.PartitionsDefinition or None
+    key : str or None
+
+    Returns
+    -------
+    tuple of str
+        (), (batch,), (init,) or (batch, init).
+    """
     if key is None:
         return ()
     if isinstance(partitions, dg.MultiPartitionsDefinition):
@@ -43,6 +54,13 @@ class ParquetLake(dg.ConfigurableIOManager):
         return Layout(Path(self.root)).table(survey, asset, *partition)
 
     def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
+        """Write an asset's table, with its origin in the file's footer.
+
+        Parameters
+        ----------
+        context : dagster.OutputContext
+        obj : pyarrow.Table
+        """
         if obj is None:
             return
         key = context.partition_key if context.has_partition_key else None
@@ -55,6 +73,21 @@ class ParquetLake(dg.ConfigurableIOManager):
         context.add_output_metadata({"path": dg.MetadataValue.path(str(path))})
 
     def load_input(self, context: dg.InputContext) -> pa.Table | TablesInTurn:
+        """Read the tables of an asset.
+
+        Parameters
+        ----------
+        context : dagster.InputContext
+
+        Returns
+        -------
+        pyarrow.Table or TablesInTurn
+
+        Raises
+        ------
+        FileNotFoundError
+            Where a partition was not materialised; the message names it.
+        """
         partitions = context.asset_partitions_def if context.has_asset_partitions else None
         keys: Sequence[str | None] = context.asset_partition_keys if context.has_asset_partitions else [None]
         wanted = context.definition_metadata or {}

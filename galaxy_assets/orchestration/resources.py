@@ -17,7 +17,13 @@ TABLES, LAKE = "galaxy_assets_tables", "galaxy_assets_lake"
 
 
 class Lake(dg.ConfigurableResource):
-    """The data folder, as what assets need of it beside their tables: pixels, checkpoints, figures, deliveries."""
+    """The data folder, as what assets need of it beside their tables: pixels, checkpoints, figures, deliveries.
+
+    Attributes
+    ----------
+    root : str
+        Its path.
+    """
 
     root: str
 
@@ -29,5 +35,16 @@ class Lake(dg.ConfigurableResource):
 
 @functools.cache  # definitions that share a folder can be merged where they share the objects
 def resources(root: Path) -> dict[str, Any]:
-    """The resources of one data folder by their keys."""
+    """The resources of one data folder.
+
+    Parameters
+    ----------
+    root : Path
+        The data folder.
+
+    Returns
+    -------
+    dict of str to resource
+        By key.
+    """
     return {TABLES: ParquetLake(root=str(root)), LAKE: Lake(root=str(root))}

@@ -20,7 +20,7 @@ from galaxy_assets.settings.survey import Survey
 def survey_definitions(
     survey: Survey, known: Mapping[str, Survey], root: Path, prefix: Sequence[str] = ()
 ) -> dg.Definitions:
-    """The definitions of one survey over the data folder `root`; resources are not among them.
+    """The definitions of one survey over a data folder; resources are not among them.
 
     Parameters
     ----------
@@ -31,6 +31,10 @@ def survey_definitions(
         The data folder.
     prefix : sequence of str
         What the asset keys begin with, before the survey's name.
+
+    Returns
+    -------
+    dagster.Definitions
     """
     jobs = sensors.jobs(survey, prefix)
     with warnings.catch_warnings():

@@ -82,6 +82,15 @@ def expected_improvement(mean: np.ndarray, std: np.ndarray, best: float, trade_o
 def find_learner(name: str) -> Learner:
     """The learner registered under a name.
 
+    Parameters
+    ----------
+    name : str
+        Such as `published` or `corrected`.
+
+    Returns
+    -------
+    Learner
+
     Raises
     ------
     PluginError
@@ -91,12 +100,25 @@ def find_learner(name: str) -> Learner:
 
 
 def predict(model: ScoreModel, features: np.ndarray, learner: str) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted score and standard deviation of each of N galaxies (N, D), (N,) each, as the learner's model says.
+    """Predicted score and standard deviation of each galaxy, as the learner's model says.
+
+    Parameters
+    ----------
+    model : ScoreModel
+        Fitted by the learner.
+    features : ndarray of shape (N, D)
+        Principal components, unscaled.
+    learner : str
+        Name of the learner, for messages.
+
+    Returns
+    -------
+    mean, std : ndarray of shape (N,)
 
     Raises
     ------
     PluginError
-        Where they are not finite or not one a galaxy; the message names the learner.
+        Where they are not finite or not one per galaxy; the message names the learner.
     """
     mean, std = model.predict(features)
     _refuse_unusable(mean, len(features), learner, "mean of `predict`")
@@ -114,9 +136,19 @@ def _refuse_unusable(values: np.ndarray, n: int, learner: str, what: str) -> Non
 
 @dataclass(frozen=True)
 class Posterior:
-    """Mean and standard deviation of the score of every galaxy, (N,) float64; whether the fit is `flat` (the scores
-    given do not yet tell galaxies apart), the fitted kernel in words, and the hyper-parameters that ended `at_bounds`:
-    the likelihood has no optimum in them."""
+    """What a learner's model says of every galaxy.
+
+    Attributes
+    ----------
+    mean, std : ndarray of shape (N,), float64
+        Of the score.
+    flat : bool
+        The scores given do not yet tell galaxies apart.
+    kernel : str
+        The fitted kernel in words.
+    at_bounds : tuple of str
+        Hyper-parameters that ended at a bound of their range: the likelihood has no optimum in them.
+    """
 
     mean: np.ndarray
     std: np.ndarray
@@ -130,10 +162,18 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
 
     Parameters
     ----------
-    features : (N, D) float, principal components, unscaled. Constant features give a flat posterior.
-    rows : (L,) int, the labelled rows.
-    scores : (L,) float, 0-5.
-    learner : name of a learner, such as `published` (`science.learners`).
+    features : ndarray of shape (N, D), float
+        Principal components, unscaled. Constant features give a flat posterior.
+    rows : ndarray of shape (L,), int
+        The labelled rows.
+    scores : ndarray of shape (L,), float
+        0 to 5.
+    learner : str
+        Name of a learner, such as `published` (`science.learners`).
+
+    Returns
+    -------
+    Posterior
     """
     model = find_learner(learner).fit(features[rows], scores, standard_deviations(features))
     mean, std = predict(model, features, learner)
@@ -141,9 +181,26 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
 
 
 def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> np.ndarray:
-    """The first `count` rows, or all, by falling value, ties by id, so that rounding and row order never decide.
+    """Rows by falling value, ties by id, so that rounding and row order never decide.
 
-    value (N,) float without NaN, equal where it agrees to 9 decimals; ids (N,) str. Returns (min(count, N),) int64.
+    Parameters
+    ----------
+    value : ndarray of shape (N,), float
+        Without NaN; values that agree to 9 decimals are equal.
+    ids : ndarray of shape (N,), str
+    count : int, optional
+        How many to return; all unless given.
+
+    Returns
+    -------
+    ndarray of shape (min(count, N),), int64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.active_learning import best_first
+    >>> best_first(np.array([1.0, 3.0, 3.0]), np.array(["a", "c", "b"])).tolist()
+    [2, 1, 0]
     """
     falling = -np.round(value, 9)
     rows = np.arange(len(falling))
@@ -161,8 +218,19 @@ def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> 
 
 @dataclass(frozen=True)
 class Query:
-    """One galaxy shown to the oracle: row, round (0 is the seed sample), the value it was chosen by (None in the seed
-    sample and where the strangest were asked), score given."""
+    """One galaxy shown to the oracle.
+
+    Attributes
+    ----------
+    row : int
+        Of the features.
+    round : int
+        0 is the seed sample.
+    acquisition : float or None
+        The value it was chosen by; None in the seed sample and where the strangest were asked.
+    score : int
+        The score given, 0 to 5.
+    """
 
     row: int
     round: int
@@ -287,7 +355,18 @@ def unsupervised_score(features: np.ndarray, seed: int, among: np.ndarray | None
 
 
 def outlier_factor(features: np.ndarray) -> np.ndarray:
-    """Local outlier factor of each galaxy among its 20 neighbours, (N,) float64, larger is stranger: a baseline."""
+    """Local outlier factor of each galaxy among its 20 neighbours: a baseline.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+        Principal components.
+
+    Returns
+    -------
+    ndarray of shape (N,), float64
+        Larger is stranger.
+    """
     from sklearn.neighbors import LocalOutlierFactor
 
     if len(features) < 2:

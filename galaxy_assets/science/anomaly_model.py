@@ -1,7 +1,7 @@
 """What the scores given say of any galaxy: the model behind the ranking, kept as a table (paper 7.1).
 
-Belongs here: fitting it to what stands of people's and the oracle's scores, and scoring a delivery by it. Does not
-belong here: how a learner predicts (`learners`, `gaussian_process`), choosing what to ask (`active_learning`).
+Belongs here: fitting it to the scores of people and the oracle that hold, and scoring a delivery by it. Does not belong
+here: how a learner predicts (`learners`, `gaussian_process`), choosing what to ask (`active_learning`).
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,24 @@ _REFERENCE = 10_000  # galaxies of which an isolation forest is grown; each of i
 
 @dataclass(frozen=True)
 class AnomalyModel:
-    """Scores galaxies by the learner's `predictor`, or, while the learner cannot fit the scores given, by an isolation
-    forest grown of the `reference` (M, D) float32 under `seed`.
+    """What scores galaxies: the learner's predictor, or an isolation forest where the learner cannot fit the scores.
 
-    `labelled_ids` are the galaxies that have a score; `labelled` (L, D) float64 and `scores` (L,) float64 are what the
-    predictor was fitted to, empty where there is none.
+    Attributes
+    ----------
+    learner : str
+        Name of the learner.
+    predictor : ScoreModel or None
+        None where the isolation forest is used.
+    labelled_ids : tuple of str, length L
+        Galaxies that have a score.
+    labelled : ndarray of shape (L, D), float64
+        Features the predictor was fitted to; empty without a predictor.
+    scores : ndarray of shape (L,), float64
+        Their scores, 0 to 5; empty without a predictor.
+    reference : ndarray of shape (M, D), float32
+        Features the isolation forest is grown of.
+    seed : int
+        Of the isolation forest.
     """
 
     learner: str
@@ -33,8 +46,20 @@ class AnomalyModel:
     seed: int
 
     def score(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Score (N,) float64 of features (N, D), larger is more interesting, and its standard deviation (N,), None
-        where an isolation forest speaks."""
+        """Score galaxies.
+
+        Parameters
+        ----------
+        features : ndarray of shape (N, D)
+            Principal components, unscaled.
+
+        Returns
+        -------
+        score : ndarray of shape (N,), float64
+            Larger is more interesting.
+        std : ndarray of shape (N,) or None
+            Standard deviation of the score; None from an isolation forest.
+        """
         if not len(features):
             return np.empty(0), None
         if self.predictor is None:
@@ -45,7 +70,7 @@ class AnomalyModel:
 def fit(
     features: np.ndarray, ids: np.ndarray, said: pa.Table, std: np.ndarray, learner: str, seed: int
 ) -> AnomalyModel:
-    """The model of a survey's features and of what is said of its galaxies.
+    """Fit the model to a survey's features and the scores given to its galaxies.
 
     Where the learner cannot fit the scores, and without any score, it is the isolation forest; the corrected learner
     needs scores that differ.
@@ -57,7 +82,7 @@ def fit(
     ids : ndarray of shape (N,), str
         Names of the galaxies.
     said : pyarrow.Table
-        What stands of the labels (`labels.STANDING`); rows without a score and unknown galaxies do no harm.
+        The labels that hold (`labels.STANDING`); rows without a score and unknown galaxies do no harm.
     std : ndarray of shape (D,), float64
         Standard deviation of each component.
     learner : str
@@ -97,7 +122,20 @@ def fit(
 
 
 def scores_to_table(galaxies: pa.Table, score: np.ndarray, std: np.ndarray | None) -> pa.Table:
-    """`anomaly_scores`: galaxy_id, batch, score, score_std."""
+    """Make the table `anomaly_scores`.
+
+    Parameters
+    ----------
+    galaxies : pyarrow.Table
+        N rows with galaxy_id and batch.
+    score : ndarray of shape (N,)
+    std : ndarray of shape (N,) or None
+
+    Returns
+    -------
+    pyarrow.Table
+        galaxy_id, batch, score, score_std.
+    """
     table = galaxies.select(["galaxy_id", "batch"]).append_column("score", pa.array(score))
     return table.append_column("score_std", pa.nulls(len(score), pa.float64()) if std is None else pa.array(std))
 
@@ -113,7 +151,7 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     scores : pyarrow.Table
         `anomaly_scores`: galaxy_id, batch, score, score_std.
     said : pyarrow.Table
-        What stands of the labels (`labels.STANDING`).
+        The labels that hold (`labels.STANDING`).
     learner : str
         Name of a learner.
 
@@ -152,10 +190,18 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
 
 
 def model_to_table(model: AnomalyModel) -> pa.Table:
-    """The table of `anomaly_model`: columns role, galaxy_id, score, those of the learner, vector (D float64).
+    """Make the table `anomaly_model`.
 
-    A model that predicts has the rows of its learner (a Gaussian process has one, `scale`, with the kernel) and a row
-    per `labelled` galaxy with its score and features; an isolation forest has the rows of its `reference`.
+    Parameters
+    ----------
+    model : AnomalyModel
+
+    Returns
+    -------
+    pyarrow.Table
+        role, galaxy_id, score, the columns of the learner, vector (D float64). A model that predicts has the rows of
+        its learner (a Gaussian process has one, `scale`, with the kernel) and a row per `labelled` galaxy with its
+        score and features. An isolation forest has the rows of its `reference`.
     """
     if model.predictor is None:
         parts = [_rows("reference", model.reference)]
@@ -169,7 +215,20 @@ def model_to_table(model: AnomalyModel) -> pa.Table:
 
 
 def table_to_model(table: pa.Table, learner: str, seed: int) -> AnomalyModel:
-    """The model that the rows of `anomaly_model` hold.
+    """Read the model from the rows of `anomaly_model`.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        As `model_to_table` makes it.
+    learner : str
+        Name of the survey's learner.
+    seed : int
+        Of the isolation forest.
+
+    Returns
+    -------
+    AnomalyModel
 
     Raises
     ------

@@ -43,11 +43,18 @@ EVIDENCE = pa.schema(
 class Region:
     """A box on the map proposed for removal, edges included: one row of the stored rule.
 
-    region : number from 1, the largest group of suspects first.
-    x0, y0, x1, y1 : in units of the map.
-    n, n_suspect, purity : images inside, suspects among them, and their share.
-    reasons : how often each reason occurs among the suspects inside, such as "edge_flux 12, saturated 3".
-    status : a person's verdict; a rejected region removes nothing.
+    Attributes
+    ----------
+    region : int
+        Number from 1, the largest group of suspects first.
+    x0, y0, x1, y1 : float
+        In units of the map.
+    n, n_suspect, purity : int, int, float
+        Images inside, suspects among them, and their share.
+    reasons : str
+        How often each reason occurs among the suspects inside, such as "edge_flux 12, saturated 3".
+    status : {"proposed", "accepted", "rejected"}
+        A person's verdict; a rejected region removes nothing.
     """
 
     region: int
@@ -62,39 +69,56 @@ class Region:
     status: Literal["proposed", "accepted", "rejected"] = "proposed"
 
     def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Whether each of the points (N,) lies inside; never one without coordinates (NaN)."""
+        """Whether each of N points lies inside.
+
+        Parameters
+        ----------
+        x, y : ndarray of shape (N,), float
+            In units of the map.
+
+        Returns
+        -------
+        ndarray of shape (N,), bool
+            False for points without coordinates (NaN).
+        """
         return (x >= self.x0) & (x <= self.x1) & (y >= self.y0) & (y <= self.y1)
 
 
 def evidence(pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules) -> pa.Table:
-    """What speaks against each cutout.
+    """Measure what speaks against each cutout.
 
     Parameters
     ----------
-    pixels : uint8 (N, S, S, 3) or (N, S, S, 1), may be memory-mapped: one cutout is read at a time.
-    outcomes : N outcomes of `cutouts.cut` or of the catalogue. Of those without pixels nothing is measured.
-    rules : limits from which a measure makes an image suspect.
+    pixels : ndarray of shape (N, S, S, 3) or (N, S, S, 1), uint8
+        May be memory-mapped: one cutout is read at a time.
+    outcomes : sequence of str, length N
+        Outcomes of `cutouts.cut` or of the catalogue. Images whose outcome has no pixels are not measured.
+    rules : ArtefactRules
+        Limits from which a measure makes an image suspect.
 
     Returns
     -------
-    Table of N rows (schema `EVIDENCE`):
+    pyarrow.Table
+        N rows in the schema `EVIDENCE`:
 
-    - blank_fraction: share of pixels at the commonest grey value;
-    - saturated_fraction: share of pixels of which any channel is saturated, since a trail may be in one band;
-    - edge_flux_ratio: mean grey value of the border (outer eighth) over that of the central half. The sky is not
-      subtracted, so that the halo of a star below a galaxy counts;
-    - band_mismatch: 1 - the least correlation between two bands; high for trails, ghosts and shifted bands, but also
-      for a blue galaxy beside a red star, so no rule rests on it. 0 for grey images;
-    - trail_length: length over the image's side of the longest straight line that stands out in one band alone, as what
-      crossed the sky during one exposure does. 0 for grey images;
-    - fallback: the original image was used;
-    - blank: nothing to be seen, by outcome or by blank_fraction;
-    - suspect, reason: any of the rules fires, and which do, joined by ", ": an outcome without pixels, `blank`,
-      `saturated`, `edge_flux`, `trail`, `fallback_no_contour`. `fallback_edge` is not suspect: large galaxies give it.
+        - blank_fraction: share of pixels at the commonest grey value;
+        - saturated_fraction: share of pixels of which any channel is saturated, since a trail may be in one band;
+        - edge_flux_ratio: mean grey value of the border (outer eighth) over that of the central half. The sky is not
+          subtracted, so that the halo of a star below a galaxy counts;
+        - band_mismatch: 1 - the least correlation between two bands. It is high for trails, ghosts and shifted bands,
+          but also for a blue galaxy beside a red star, so no rule uses it. 0 for grey images;
+        - trail_length: length over the image's side of the longest straight line that stands out in one band alone, as
+          what crossed the sky during one exposure does. 0 for grey images;
+        - fallback: the original image was used;
+        - blank: nothing to be seen, by outcome or by blank_fraction;
+        - suspect, reason: any of the rules fires, and which do, joined by ", ": an outcome without pixels, `blank`,
+          `saturated`, `edge_flux`, `trail`, `fallback_no_contour`. `fallback_edge` is not suspect: large galaxies give
+          it.
 
     Raises
     ------
-    ValueError : the numbers of pixels and outcomes differ.
+    ValueError
+        Where the numbers of pixels and outcomes differ.
 
     Examples
     --------
@@ -197,16 +221,27 @@ def propose_regions(
 ) -> list[Region]:
     """Boxes on the map in which suspects prevail (the box of paper Fig. 1, drawn by evidence).
 
+    A suspect is a core where at least `region_purity` of the `region_minimum` nearest images (itself included) are
+    suspects. Two cores are in one group where each is among the 3 `region_minimum` nearest of the other. The box around
+    a group is proposed if the same purity holds among all images inside it, and it holds `region_minimum` images.
+    Neighbours are used and not a grid or a radius, because UMAP packs a small island far more tightly than the galaxies
+    around it.
+
     Parameters
     ----------
-    x, y : float (N,), the map; images without coordinates (NaN) are left out.
-    suspect, reason : bool (N,) and N texts, the columns of `evidence`.
-    rules : `region_purity` and `region_minimum`.
+    x, y : ndarray of shape (N,), float
+        The map; images without coordinates (NaN) are left out.
+    suspect : ndarray of shape (N,), bool
+        Column of `evidence`.
+    reason : sequence of str, length N
+        Column of `evidence`.
+    rules : ArtefactRules
+        `region_purity` and `region_minimum` are used.
 
-    A suspect of which at least `region_purity` of the `region_minimum` nearest images (itself included) are suspects is
-    a core. Cores that are both among each other's 3 `region_minimum` nearest form a group; the box around a group is
-    proposed if the same purity holds inside it, all images counted, and it holds `region_minimum` images. Neighbours
-    rather than a grid or a radius, because UMAP packs a small island far more tightly than the galaxies around it.
+    Returns
+    -------
+    list of Region
+        The largest group of suspects first.
 
     Examples
     --------
@@ -267,14 +302,20 @@ def apply_regions(
 
     Parameters
     ----------
-    x, y : float (N,), the map.
-    reason : N texts, the column of `evidence`; an image with a reason of `rules.decisive` is removed wherever it lies.
-    regions : boxes; the rejected ones are passed over.
+    x, y : ndarray of shape (N,), float
+        The map.
+    reason : sequence of str, length N
+        Column of `evidence`; an image with a reason of `rules.decisive` is removed wherever it lies.
+    regions : sequence of Region
+        Rejected ones are passed over.
+    rules : ArtefactRules
+        `decisive` is used.
 
     Returns
     -------
-    kept : bool (N,).
-    rule : for each image None, its decisive reason, or "region 2": the first region that holds it.
+    kept : ndarray of shape (N,), bool
+    rule : list of str or None, length N
+        None where the image stays, else its decisive reason, or "region 2": the first region that holds it.
     """
     rule = np.full(len(x), None, dtype=object)
     for region in reversed(regions):
@@ -301,21 +342,57 @@ REGIONS = pa.schema(
 
 
 def regions_to_table(regions: Sequence[Region], map_digest: str) -> pa.Table:
-    """The rule as a table in the schema `REGIONS`, a row per region; `map` names the map its boxes are drawn on."""
+    """Make the table of the rule.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+    map_digest : str
+        Names the map on which the boxes are drawn.
+
+    Returns
+    -------
+    pyarrow.Table
+        A row per region, in the schema `REGIONS`.
+    """
     return pa.Table.from_pylist([asdict(region) | {"map": map_digest} for region in regions], schema=REGIONS)
 
 
 def table_to_regions(table: pa.Table) -> list[Region]:
-    """The inverse of `regions_to_table`."""
+    """Read the regions from the table that `regions_to_table` makes.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        In the schema `REGIONS`.
+
+    Returns
+    -------
+    list of Region
+    """
     return [Region(**row) for row in table.drop_columns(["map"]).to_pylist()]
 
 
 def read_review(path: Path, map_digest: str) -> list[Region]:
-    """A person's review of the rule: a CSV with the columns of `REGIONS`, of which the accepted rows count.
+    """A person's review of the rule: its accepted regions.
 
-    Columns other than x0, y0, x1, y1, status and map may be left out. Raises ValueError, which names the file, where
-    one of those is missing or not a number, a status is unknown, or a box was drawn on another map: a new delivery or a
-    changed setting moves every point, and the box would remove other galaxies.
+    Parameters
+    ----------
+    path : Path
+        CSV with the columns of `REGIONS`. Columns other than x0, y0, x1, y1, status and map may be left out.
+    map_digest : str
+        Names the map of now.
+
+    Returns
+    -------
+    list of Region
+
+    Raises
+    ------
+    ValueError
+        Where a column is missing or not a number, a status is unknown, or a box was drawn on another map: a new
+        delivery or a changed setting moves every point, and the box would remove other galaxies. The message names the
+        file.
     """
     import pandas as pd
 

@@ -1,5 +1,6 @@
-"""The random views BYOL compares, drawn per image: flips, rotation, resized crop and blur (paper 4.1, Table 1), and
-contrast and noise, which the paper does without.
+"""The random views BYOL compares, drawn per image (paper 4.1, Table 1).
+
+They are flips, rotation, resized crop and blur, as in the paper, and contrast and noise, which the paper does without.
 
 Belongs here: drawing the parameters and applying them to a batch. Does not belong here: normalisation (the encoder's)
 and anything that is not random.
@@ -27,11 +28,14 @@ _ASPECT = 4 / 3
 class Affine:
     """Geometry of B views, in the order it acts on the image: flips, rotation about the centre, resized crop.
 
-    Parameters
+    Attributes
     ----------
-    flip_x, flip_y : (B,) bool; left-right and top-bottom.
-    angle : (B,) degrees, counterclockwise.
-    crop : (B, 4) left, top, width and height of the kept box, as shares of the image's side.
+    flip_x, flip_y : Tensor of shape (B,), bool
+        Left-right and top-bottom.
+    angle : Tensor of shape (B,)
+        Degrees, counterclockwise.
+    crop : Tensor of shape (B, 4)
+        Left, top, width and height of the kept box, as shares of the image's side.
     """
 
     flip_x: Tensor
@@ -40,7 +44,13 @@ class Affine:
     crop: Tensor
 
     def matrices(self) -> Tensor:
-        """(B, 2, 3) maps from output to input coordinates, both in [-1, 1], as `affine_grid` takes them."""
+        """Maps from output to input coordinates, as `torch.nn.functional.affine_grid` takes them.
+
+        Returns
+        -------
+        Tensor of shape (B, 2, 3)
+            For coordinates in [-1, 1].
+        """
         left, top, width, height = self.crop.unbind(1)
         cos, sin = torch.cos(torch.deg2rad(self.angle)), torch.sin(torch.deg2rad(self.angle))
         x, y = 2 * left + width - 1, 2 * top + height - 1
@@ -52,10 +62,23 @@ class Affine:
 
 
 def draw_affine(n: int, recipe: Recipe, generator: torch.Generator) -> Affine:
-    """Draw the geometry of `n` views; every image has its own draw of every part.
+    """Draw the geometry of views; every image has its own draw of every part.
 
     The kept area is uniform in [crop_minimum, 1] and the logarithm of its aspect ratio uniform in
     [log 3/4, log 4/3], as far as a box of that area fits the image.
+
+    Parameters
+    ----------
+    n : int
+        Number of views.
+    recipe : Recipe
+        Its augmentation settings.
+    generator : torch.Generator
+        Of the CPU.
+
+    Returns
+    -------
+    Affine
     """
     flip_x, flip_y, rotate, turn, crop, area, aspect, left, top = torch.rand((9, n), generator=generator)
     area = recipe.crop_minimum + (1 - recipe.crop_minimum) * area
@@ -73,9 +96,26 @@ def draw_affine(n: int, recipe: Recipe, generator: torch.Generator) -> Affine:
 
 
 def apply_affine(images: Tensor, affine: Affine, size: int) -> Tensor:
-    """Resample square float images (B, C, H, H) to (B, C, size, size): bilinear, mirrored beyond the border.
+    """Resample images: bilinear, mirrored beyond the border.
 
     There is no low-pass filter: store cutouts at little more than `size`.
+
+    Parameters
+    ----------
+    images : Tensor of shape (B, C, H, H), float
+    affine : Affine
+        Of B views.
+    size : int
+        Side of the result, pixels.
+
+    Returns
+    -------
+    Tensor of shape (B, C, size, size)
+
+    Raises
+    ------
+    ValueError
+        Where the images are not square.
     """
     if images.shape[-1] != images.shape[-2]:
         raise ValueError(f"cutouts must be square to be rotated, got {tuple(images.shape[-2:])} pixels")
@@ -90,14 +130,40 @@ def apply_affine(images: Tensor, affine: Affine, size: int) -> Tensor:
 
 
 def draw_blur(n: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """(n,) Gaussian widths in pixels: uniform in 0.1-2.0 with the recipe's probability, else 0 (no blur)."""
+    """Draw the widths of Gaussian blurs.
+
+    Parameters
+    ----------
+    n : int
+        Number of views.
+    recipe : Recipe
+        Its augmentation settings.
+    generator : torch.Generator
+        Of the CPU.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        Pixels: uniform in 0.1-2.0 with the recipe's probability, else 0 (no blur).
+    """
     blurred, sigma = torch.rand((2, n), generator=generator)
     low, high = _BLUR_SIGMA
     return torch.where(blurred < recipe.blur_probability, low + (high - low) * sigma, 0.0)
 
 
 def apply_blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur each of the float images (B, C, H, W) by its own `sigma` (B,), pixels; 5x5 kernel, mirrored border."""
+    """Blur each image by its own width, with a 5x5 kernel and a mirrored border.
+
+    Parameters
+    ----------
+    images : Tensor of shape (B, C, H, W), float
+    sigma : Tensor of shape (B,)
+        Pixels; 0 leaves an image as it is.
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W)
+    """
     chosen = torch.nonzero(sigma > 0).flatten().to(images.device)
     if not len(chosen):
         return images
@@ -116,12 +182,42 @@ def apply_blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def draw_contrast(n: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """(n,) exponents of the pixels: their logarithm is uniform in +-`contrast`."""
+    """Draw exponents of the pixels.
+
+    Parameters
+    ----------
+    n : int
+        Number of views.
+    recipe : Recipe
+        Its augmentation settings.
+    generator : torch.Generator
+        Of the CPU.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        Their logarithm is uniform in +-`contrast`.
+    """
     return torch.exp(recipe.contrast * (2 * torch.rand(n, generator=generator) - 1))
 
 
 def draw_noise(shape: torch.Size, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """(B, C, H, W) Gaussian noise; each image's standard deviation is uniform in [0, `noise`] of full scale."""
+    """Draw Gaussian noise.
+
+    Parameters
+    ----------
+    shape : torch.Size
+        (B, C, H, W).
+    recipe : Recipe
+        Its augmentation settings.
+    generator : torch.Generator
+        Of the CPU.
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W)
+        Each image's standard deviation is uniform in [0, `noise`] of full scale.
+    """
     deviation = recipe.noise * torch.rand(shape[0], generator=generator)
     return deviation[:, None, None, None] * torch.randn(shape, generator=generator)
 
@@ -131,11 +227,24 @@ def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator, size: in
 
     Parameters
     ----------
-    pixels : (B, C, H, H) uint8, or float in [0, 1].
-    generator : of the CPU, whatever the device of `pixels`, so that the draws do not depend on the device.
-    size : side of the views, pixels.
+    pixels : Tensor of shape (B, C, H, H)
+        uint8, or float in [0, 1].
+    recipe : Recipe
+        Its augmentation settings.
+    generator : torch.Generator
+        Of the CPU, whatever the device of `pixels`, so that the draws do not depend on the device.
+    size : int
+        Side of the views, pixels.
 
-    Returns float (B, C, size, size) in [0, 1]. Raises ValueError where the images are not square.
+    Returns
+    -------
+    Tensor of shape (B, C, size, size), float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        Where the images are not square.
     """
     images = pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
     views = apply_affine(images, draw_affine(len(images), recipe, generator), size)

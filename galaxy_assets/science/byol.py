@@ -32,13 +32,16 @@ from galaxy_assets.settings.recipe import Recipe
 
 
 class Byol(nn.Module):
-    """Online and target network. The constructor sends nothing through them.
+    """Online and target network (Grill et al. 2020). The constructor sends nothing through them.
 
     Parameters
     ----------
-    encoder : becomes the online encoder, not copied.
-    recipe : sizes of the heads, `tau`, `batch_norm` and the seed of the heads.
-    freeze : keep the running statistics of both encoders' batch normalisation as they are; the heads' always train.
+    encoder : Encoder
+        Becomes the online encoder, not copied.
+    recipe : Recipe
+        Sizes of the heads, `tau`, `batch_norm` and the seed of the heads.
+    freeze : bool
+        Keep the running statistics of both encoders' batch normalisation as they are; the heads' always train.
     """
 
     def __init__(self, encoder: Encoder, recipe: Recipe, *, freeze: bool):
@@ -53,6 +56,18 @@ class Byol(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> Self:
+        """Set training mode, except for the encoders' batch normalisation where that is frozen.
+
+        Parameters
+        ----------
+        mode : bool
+            As in `torch.nn.Module.train`.
+
+        Returns
+        -------
+        Byol
+            Itself.
+        """
         super().train(mode)
         if self.freeze:
             for module in [*self.encoder.modules(), *self.target_encoder.modules()]:
@@ -61,11 +76,20 @@ class Byol(nn.Module):
         return self
 
     def forward(self, view1: Tensor, view2: Tensor) -> Tensor:
-        """Mean over the batch of [2 - 2 cos(p1, z2)] + [2 - 2 cos(p2, z1)], between 0 and 8 (Grill et al. 2020, Eq. 2).
+        """Loss of two views: the mean of [2 - 2 cos(p1, z2)] + [2 - 2 cos(p2, z1)] (Grill et al. 2020, Eq. 2).
 
-        Views are float (B, C, H, W) in [0, 1]. They pass through the networks one after the other, each normalised by
-        its own batch statistics, or concatenated (byol-pytorch before and from 0.8). At least float32, also where the
-        networks run in bfloat16.
+        The views pass through the networks one after the other, each normalised by its own batch statistics
+        (byol-pytorch before 0.8), or concatenated (from 0.8 on).
+
+        Parameters
+        ----------
+        view1, view2 : Tensor of shape (B, C, H, W), float
+            In [0, 1].
+
+        Returns
+        -------
+        Tensor, scalar
+            Between 0 and 8; at least float32, also where the networks run in bfloat16.
         """
         passes = [torch.cat([view1, view2])] if self.concat else [view1, view2]
         predictions = torch.cat([self.predictor(self.projector(self.encoder(images))) for images in passes])
@@ -77,7 +101,7 @@ class Byol(nn.Module):
 
     @torch.no_grad()
     def update_target(self) -> None:
-        """target <- tau target + (1 - tau) online (paper Eq. 1), for parameters.
+        """Target <- tau target + (1 - tau) online (paper Eq. 1), for parameters.
 
         Running statistics are not averaged: the target gathers its own, as in byol-pytorch.
         """
@@ -123,7 +147,22 @@ def step(
     *,
     bfloat16: bool,
 ) -> Tensor:
-    """One training step; returns its loss (of this process's views), detached."""
+    """One training step.
+
+    Parameters
+    ----------
+    learner : Byol or DistributedDataParallel
+    optimiser : torch.optim.Optimizer
+    view1, view2 : Tensor of shape (B, C, H, W), float
+        In [0, 1].
+    bfloat16 : bool
+        Run the networks in bfloat16.
+
+    Returns
+    -------
+    Tensor, scalar
+        The loss of this process's views, detached.
+    """
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(view1.device.type, torch.bfloat16, enabled=bfloat16):
         loss = learner(view1, view2)
@@ -155,7 +194,7 @@ def train(
         With the start weights.
     pixels : Images
         uint8 (N, H, H, C).
-    indices : np.ndarray
+    indices : ndarray of int
         Rows of `pixels` to train on. Each epoch leaves out those that do not fill a last batch.
     recipe : Recipe
         Everything that decides what the trained network is.
@@ -168,7 +207,7 @@ def train(
         Learner and optimiser, replaced after every epoch.
     on_epoch : callable
         Called with epochs 1, 2, ... and the encoder, *before* that epoch enters `state`: a kill between the two repeats
-        the epoch and the call, and never skips one. It must therefore bear to be called twice for an epoch. It may
+        the epoch and the call, and never skips one. It must allow two calls for one epoch. It may
         embed with the encoder and must not change its weights.
 
     Returns
@@ -182,6 +221,33 @@ def train(
         Where a batch is larger than the set, or `state` is damaged or of another training.
     FloatingPointError
         Where the loss is not finite.
+
+    Examples
+    --------
+    A network of one convolution and random weights, trained for an epoch of two batches:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from galaxy_assets.science.byol import train
+    >>> from galaxy_assets.science.encoders.network import Encoder
+    >>> from galaxy_assets.settings.recipe import Recipe
+    >>> class Nowhere:
+    ...     def read(self):
+    ...         return None
+    ...     def write(self, saved):
+    ...         pass
+    >>> layers = torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    >>> network = torch.nn.Sequential(*layers)
+    >>> encoder = Encoder(network, backbone="tiny", start="random", feature_size=4, mean=(0.5,) * 3, std=(0.2,) * 3)
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (8, 24, 24, 3), dtype=np.uint8)
+    >>> sizes = {"image_size": 16, "projection_size": 4, "projection_hidden_size": 8}
+    >>> recipe, epochs, before = Recipe(epochs=1, batch_size=4, **sizes), [], network[0].weight.clone()
+    >>> trained = train(
+    ...     encoder, pixels, np.arange(8), recipe, freeze=False, devices=[torch.device("cpu")], state=Nowhere(),
+    ...     on_epoch=lambda result, encoder: epochs.append(result.epoch),
+    ... )
+    >>> epochs, bool((network[0].weight != before).any())
+    ([1], True)
     """
     check_batch(indices, recipe)
     used = devices[: max(n for n in range(1, len(devices) + 1) if recipe.batch_size % n == 0)]

@@ -73,6 +73,18 @@ class PackageByol(BYOL):
         self.train()
 
     def train(self, mode: bool = True) -> Self:
+        """Set training mode, except for the encoders' batch normalisation where that is frozen.
+
+        Parameters
+        ----------
+        mode : bool
+            As in `torch.nn.Module.train`.
+
+        Returns
+        -------
+        PackageByol
+            Itself.
+        """
         super().train(mode)
         if self.freeze:
             for module in [*self.online_encoder.net.modules(), *self._get_target_encoder().net.modules()]:
@@ -90,7 +102,20 @@ def _second_half(views: Tensor) -> Tensor:
 
 
 def step(learner: PackageByol, optimiser: torch.optim.Optimizer, view1: Tensor, view2: Tensor) -> Tensor:
-    """One training step as the package's README has it; returns its loss, detached."""
+    """One training step, as in the package's README.
+
+    Parameters
+    ----------
+    learner : PackageByol
+    optimiser : torch.optim.Optimizer
+    view1, view2 : Tensor of shape (B, C, H, W), float
+        In [0, 1].
+
+    Returns
+    -------
+    Tensor, scalar
+        The loss, detached.
+    """
     loss = learner(torch.cat([view1, view2]))
     optimiser.zero_grad()
     loss.backward()

@@ -53,17 +53,38 @@ class Check(Settings):
 
 @functools.cache
 def checklist() -> tuple[Check, ...]:
-    """Every number of the paper, in its order."""
+    """Every number of the paper, in its order.
+
+    Returns
+    -------
+    tuple of Check
+    """
     return tuple(map(Check.model_validate, yaml.safe_load(FILE.read_text(encoding="utf-8"))))
 
 
 def fingerprint() -> str:
-    """First 12 hex digits of the sha256 of the checklist: what `results` holds changes with any number of it."""
+    """What changes with any number of the checklist; `results` are made anew when it does.
+
+    Returns
+    -------
+    str
+        First 12 hex digits of the sha256 of the checklist.
+    """
     return hashlib.sha256(FILE.read_bytes()).hexdigest()[:12]
 
 
 def checklist_for(start_weights: tuple[str, ...]) -> list[Check]:
-    """The checklist of a survey with these start weights: a number for `{start}` is one row for each of them."""
+    """The checklist of a survey: a number for `{start}` is one row for each of its start weights.
+
+    Parameters
+    ----------
+    start_weights : tuple of str
+        Of the survey.
+
+    Returns
+    -------
+    list of Check
+    """
     rows = []
     for check in checklist():
         for start in start_weights if check.start == "{start}" else (check.start or "",):

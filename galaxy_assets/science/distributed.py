@@ -27,17 +27,45 @@ _PATIENCE = timedelta(minutes=30)  # that the others wait while the first proces
 
 @dataclass(frozen=True)
 class Share:
-    """What one process has of a batch: part `rank` of `processes` equal ones. The first process keeps the books."""
+    """The part of each batch that one process has. The first process writes and reports.
+
+    Attributes
+    ----------
+    rank : int
+        Number of the process, from 0.
+    processes : int
+        Into how many equal parts a batch is cut.
+    """
 
     rank: int = 0
     processes: int = 1
 
     def of(self, batch: Tensor) -> Tensor:
-        """This process's rows of a batch that all processes hold; its length must be a multiple of `processes`."""
+        """Rows of a batch that belong to this process.
+
+        Parameters
+        ----------
+        batch : Tensor of shape (B, ...)
+            All processes hold it; B must be a multiple of `processes`.
+
+        Returns
+        -------
+        Tensor of shape (B / processes, ...)
+        """
         return batch.chunk(self.processes)[self.rank]
 
     def mean(self, value: Tensor) -> Tensor:
-        """Mean of a number over the processes."""
+        """Mean of a number over the processes.
+
+        Parameters
+        ----------
+        value : Tensor
+            This process's number.
+
+        Returns
+        -------
+        Tensor
+        """
         if self.processes > 1:
             value = value.clone()
             dist.all_reduce(value)
@@ -47,11 +75,23 @@ class Share:
 
 @contextmanager
 def processes(devices: Sequence[torch.device], work: Callable[..., Any], arguments: tuple) -> Iterator[Share]:
-    """Join this process, on the first device, with a new one on each other, which calls `work(share, device,
-    *arguments)`; the arguments are pickled, tensors in them must be on the CPU. Yields this process's share.
+    """Join this process, on the first device, with a new process on each other device.
 
     On leaving, the others are waited for, or ended where this process failed. They meet through a file and talk over
     the loopback interface. One device starts nothing.
+
+    Parameters
+    ----------
+    devices : sequence of torch.device
+    work : callable
+        Each new process calls `work(share, device, *arguments)`.
+    arguments : tuple
+        Are pickled; tensors in them must be on the CPU.
+
+    Yields
+    ------
+    Share
+        This process's.
     """
     if len(devices) == 1:
         yield Share()
@@ -111,6 +151,11 @@ def synchronise(module: nn.Module) -> None:
 
     The modules, their parameters and the names in their state stay as they are, and without a process group (when the
     training is over) they normalise as before.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place.
     """
     for part in module.modules():
         if isinstance(part, _BatchNorm):

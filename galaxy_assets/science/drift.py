@@ -13,7 +13,18 @@ from galaxy_assets.settings.structure import DriftLimits
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure of a delivery, its value on what the models were fitted to, and the limit; `words` say what it is."""
+    """One measure of a delivery.
+
+    Attributes
+    ----------
+    name : str
+    value, fitted : float
+        Of the delivery, and of what the models were fitted to.
+    limit : float
+        Above it the delivery differs.
+    words : str
+        What is measured.
+    """
 
     name: str
     value: float
@@ -23,6 +34,7 @@ class Measure:
 
     @property
     def exceeded(self) -> bool:
+        """Whether the value is above the limit."""
         return self.value > self.limit
 
 

@@ -21,9 +21,17 @@ PICKED = 5  # clusters in each of Figures 4 and 5
 def accuracy_by_epoch(accuracies: pa.Table, starts: Sequence[str]) -> pa.Table:
     """Mean and standard deviation of the accuracy over the splits, by start weights, features and epoch (paper 5).
 
-    `accuracies` has columns `init`, `epoch`, `features`, `split`, `accuracy`; starts that are not in `starts` are left
-    out, and rows come in the order of `starts`. Returns `init`, `epoch` (int32), `features`, `mean`, `std` (float64,
-    of the splits themselves: no n - 1), `n` (int32, splits). Accuracies that are null or NaN are no splits.
+    Parameters
+    ----------
+    accuracies : pyarrow.Table
+        init, epoch, features, split, accuracy. Accuracies that are null or NaN are left out.
+    starts : sequence of str
+        Start weights to keep, in the order of the result.
+
+    Returns
+    -------
+    pyarrow.Table
+        init, epoch (int32), features, mean and std (float64; of the splits themselves: no n - 1), n (int32, splits).
     """
     groups: dict[tuple[str, str, int], list[float]] = {}
     columns = (accuracies[c].to_pylist() for c in ("init", "features", "epoch", "accuracy"))
@@ -44,13 +52,33 @@ def accuracy_by_epoch(accuracies: pa.Table, starts: Sequence[str]) -> pa.Table:
 
 
 def sample(ids: Sequence[str], n: int, seed: int) -> list[str]:
-    """Up to n of the ids at random, the same ones in whatever order they are given."""
+    """Up to n of the ids at random, the same ones in whatever order they are given.
+
+    Parameters
+    ----------
+    ids : sequence of str
+    n : int
+    seed : int
+
+    Returns
+    -------
+    list of str
+    """
     return np.random.default_rng(seed).permutation(np.array(sorted(ids), dtype=object))[:n].tolist()
 
 
 class Picked(NamedTuple):
-    """Clusters by how clear they are: the clearest first, the hardest first, and the measure that ordered them
-    (`purity` or `membership probability`) by cluster."""
+    """Clusters by how clear they are.
+
+    Attributes
+    ----------
+    clearest, hardest : list of int
+        Numbers of clusters, the clearest and the hardest first.
+    measure : str
+        What ordered them: `purity` or `membership probability`.
+    value : dict of int to float
+        That measure of each cluster.
+    """
 
     clearest: list[int]
     hardest: list[int]
@@ -68,8 +96,16 @@ def pick_clusters(summary: pa.Table, cluster: np.ndarray, probability: np.ndarra
 
     Parameters
     ----------
-    summary : `cluster_summary` of one start.
-    cluster, probability : (N,) int and float, of each galaxy.
+    summary : pyarrow.Table
+        `cluster_summary` of one start.
+    cluster : ndarray of shape (N,), int
+        Of each galaxy.
+    probability : ndarray of shape (N,), float
+        Of membership in that cluster.
+
+    Returns
+    -------
+    Picked
     """
     rows = [row for row in summary.to_pylist() if row["n"] and not row["artefact"]]
     judged = [row for row in rows if row["n_labelled"] >= LEAST_LABELLED]
@@ -86,7 +122,17 @@ def pick_clusters(summary: pa.Table, cluster: np.ndarray, probability: np.ndarra
 def queries_shown(events: pa.Table, per_round: int) -> list[dict]:
     """The first galaxies of each round by falling acquisition, seeds in the order they were shown (paper Figure 10).
 
-    `events` is `oracle_events`; returns rows with `round`, `position` (from 1), `galaxy_id`, `score`, `acquisition`.
+    Parameters
+    ----------
+    events : pyarrow.Table
+        `oracle_events`.
+    per_round : int
+        Galaxies of each round.
+
+    Returns
+    -------
+    list of dict
+        round, position (from 1), galaxy_id, score, acquisition.
     """
     rounds: dict[int, list[dict]] = {}
     for row in events.sort_by("event").to_pylist():
@@ -100,10 +146,19 @@ def queries_shown(events: pa.Table, per_round: int) -> list[dict]:
 
 
 def recipe(survey: Survey) -> list[dict]:
-    """Table 1 and the paper's other settings beside this survey's: `setting`, `section`, `paper`, `survey`, `agrees`.
+    """Table 1 and the paper's other settings beside this survey's.
 
-    The paper's values are the checklist's. It trains MiraBest otherwise (section 8); other surveys are held against
+    The paper's values are the checklist's. It trains MiraBest otherwise (section 8); other surveys are compared with
     Table 1.
+
+    Parameters
+    ----------
+    survey : Survey
+
+    Returns
+    -------
+    list of dict
+        setting, section, paper, survey, agrees.
     """
     radio = survey.source.reader == "mirabest"
     rows = [

@@ -26,12 +26,26 @@ COLUMNS = pa.schema(
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A Gaussian process of mean 0 with kernel amplitude * Matern(length_scale, nu=1.5) + white noise, conditioned on L
-    scores, as what it takes to predict.
+    """A Gaussian process conditioned on L scores, as the arrays that predict.
 
-    scale (D,) float64, by which features are divided; labelled (L, D) float64, the features of the scored galaxies
-    before that; scores (L,) float64; amplitude, length_scale, noise (amplitude and noise are variances); the kernel in
-    words; the hyper-parameters that ended `at_bounds`: the likelihood has no optimum in them.
+    Its mean is 0 and its kernel amplitude * Matern(length_scale, nu=1.5) + white noise.
+
+    Attributes
+    ----------
+    scale : ndarray of shape (D,), float64
+        Features are divided by it.
+    labelled : ndarray of shape (L, D), float64
+        Features of the scored galaxies before that.
+    scores : ndarray of shape (L,), float64
+        0 to 5.
+    amplitude, noise : float
+        Variances.
+    length_scale : float
+        In units of the divided features.
+    kernel : str
+        In words.
+    at_bounds : tuple of str
+        Hyper-parameters that ended at a bound of their range: the likelihood has no optimum in them.
     """
 
     scale: np.ndarray
@@ -44,9 +58,20 @@ class GaussianProcess:
     at_bounds: tuple[str, ...]
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the score, noise included, of features (N, D): (N,) float64 each, as
-        scikit-learn's `GaussianProcessRegressor.predict`: the mean to 1e-12, the deviation, from products in
-        float32, to 1e-6. Memory beyond them does not grow with N."""
+        """Predict scores, noise included.
+
+        As scikit-learn's `GaussianProcessRegressor.predict`: the mean to 1e-12, the deviation, from products in
+        float32, to 1e-6. Memory beyond the result does not grow with N.
+
+        Parameters
+        ----------
+        features : ndarray of shape (N, D)
+            Unscaled.
+
+        Returns
+        -------
+        mean, std : ndarray of shape (N,), float64
+        """
         from scipy.linalg import cho_solve, cholesky, solve_triangular
 
         stretch = np.sqrt(3) / (self.scale * self.length_scale)
@@ -74,7 +99,13 @@ class GaussianProcess:
         return mean, np.sqrt(np.maximum(variance, 0))
 
     def to_table(self) -> pa.Table:
-        """One row of role `scale` with the kernel (`COLUMNS`), and the scale as its `vector`, float64."""
+        """Keep the process as a table.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row of role `scale` with the kernel (`COLUMNS`), and the scale as its `vector`, float64.
+        """
         kept = {
             name: pa.array([getattr(self, name)], kind) for name, kind in zip(COLUMNS.names, COLUMNS.types, strict=True)
         }
@@ -102,7 +133,16 @@ def _correlation(galaxies: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def standard_deviations(features: np.ndarray) -> np.ndarray:
-    """Of each feature of (N, D) over all galaxies, (D,) float64. Memory does not grow with N."""
+    """Standard deviation of each feature over all galaxies. Memory does not grow with N.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+
+    Returns
+    -------
+    ndarray of shape (D,), float64
+    """
     mean, squares = features.mean(axis=0, dtype=np.float64), np.zeros(features.shape[1])
     for begin in range(0, len(features), _BLOCK):
         centred = features[begin : begin + _BLOCK] - mean
@@ -111,18 +151,30 @@ def standard_deviations(features: np.ndarray) -> np.ndarray:
 
 
 def table_to_process(table: pa.Table, labelled: np.ndarray, scores: np.ndarray) -> GaussianProcess:
-    """The process that `GaussianProcess.to_table` kept, of the features (L, D) and the scores (L,) that it was
-    conditioned on."""
+    """Read the process that `GaussianProcess.to_table` kept.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    labelled : ndarray of shape (L, D)
+        Features that the process was conditioned on.
+    scores : ndarray of shape (L,)
+        Their scores.
+
+    Returns
+    -------
+    GaussianProcess
+    """
     kernel = {name: table[name][0].as_py() for name in COLUMNS.names}
     scale = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return GaussianProcess(scale=scale, labelled=labelled, scores=scores, at_bounds=(), **kernel)
 
 
 def fit_by_likelihood(labelled: np.ndarray, scores: np.ndarray) -> GaussianProcess:
-    """The process as Astronomaly's `protege.GaussianProcess` has it.
+    """Fit the process as Astronomaly's `protege.GaussianProcess` does.
 
     The kernel is Matern(nu=1.5) + white noise, both from 1 and without an amplitude, on the features as they are.
-    Hyper-parameters are scikit-learn's optimum, and one that ends at its bound is warned of.
+    Hyper-parameters are scikit-learn's optimum, and the log names one that ends at its bound.
 
     Parameters
     ----------
@@ -130,6 +182,10 @@ def fit_by_likelihood(labelled: np.ndarray, scores: np.ndarray) -> GaussianProce
         Principal components of the scored galaxies, unscaled.
     scores : ndarray of shape (L,)
         0-5.
+
+    Returns
+    -------
+    GaussianProcess
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -155,7 +211,7 @@ def fit_by_likelihood(labelled: np.ndarray, scores: np.ndarray) -> GaussianProce
 
 
 def fit_with_fixed_kernel(labelled: np.ndarray, scores: np.ndarray, std: np.ndarray) -> GaussianProcess:
-    """The process with a kernel that the scores have no part in.
+    """Fit the process with a kernel that does not depend on the scores.
 
     Every component is divided by the square root of its standard deviation, half way to standardised ones. The length
     scale is the median distance between labelled galaxies, a priori the score is 0 +- 2.5, and the noise has half that
@@ -170,6 +226,10 @@ def fit_with_fixed_kernel(labelled: np.ndarray, scores: np.ndarray, std: np.ndar
         0-5.
     std : ndarray of shape (D,)
         Standard deviation of each component over the survey; 0 where it is constant.
+
+    Returns
+    -------
+    GaussianProcess
     """
     from scipy.spatial.distance import pdist
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel

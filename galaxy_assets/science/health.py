@@ -28,17 +28,25 @@ _CLEARLY = 1.2  # of two stabilities; at .03 of a thousand galaxies one standard
 class Health:
     """Measures of one epoch's features on a sample of N galaxies, D features.
 
-    effective_rank : see `effective_rank`; of the features averaged over the recipe's orientations, as `embeddings` are,
-        like `pcs_95`, `uniformity` and `feature_std`.
-    pcs_95 : principal components that hold 95 % of the variance (paper 4.2).
-    alignment : mean squared distance of two random views of a galaxy on the unit sphere, 0 to 4; 0 where augmentation
-        changes nothing (Wang & Isola 2020).
-    uniformity : logarithm of the mean of exp(-2 d^2) over pairs of galaxies on the unit sphere, -4 or less where they
-        spread evenly over many dimensions, 0 where all are one point (Wang & Isola 2020).
-    feature_std : mean over features of their standard deviation on the unit sphere, times sqrt(D): near 1 where
-        they spread, 0 where all galaxies are one point (Chen & He 2021).
-    stability : share of a view's ten nearest galaxies that are also among the ten nearest of the other view, averaged;
-        about 10 / N by chance.
+    Attributes
+    ----------
+    effective_rank : float
+        See `effective_rank`. It, `pcs_95`, `uniformity` and `feature_std` are of the features averaged over the
+        recipe's orientations, as `embeddings` are.
+    pcs_95 : int
+        Principal components that hold 95 % of the variance (paper 4.2).
+    alignment : float
+        Mean squared distance of two random views of a galaxy on the unit sphere, 0 to 4; 0 where augmentation changes
+        nothing (Wang & Isola 2020).
+    uniformity : float
+        Logarithm of the mean of exp(-2 d^2) over pairs of galaxies on the unit sphere, -4 or less where they spread
+        evenly over many dimensions, 0 where all are one point (Wang & Isola 2020).
+    feature_std : float
+        Mean over features of their standard deviation on the unit sphere, times sqrt(D): near 1 where they spread, 0
+        where all galaxies are one point (Chen & He 2021).
+    stability : float
+        Share of a view's ten nearest galaxies that are also among the ten nearest of the other view, averaged; about
+        10 / N by chance.
     """
 
     effective_rank: float
@@ -52,10 +60,30 @@ class Health:
 
 
 def measure(encoder: Encoder, pixels: Images, indices: np.ndarray, recipe: Recipe, device: torch.device) -> Health:
-    """Health on the galaxies `indices` of `pixels` (uint8 (N, H, H, C)), with views as in training; the views are the
-    same at every call. The encoder stays as it is.
+    """Measure the health of an encoder's features, with views as in training.
 
-    Raises ValueError where features are not finite.
+    The views are the same at every call.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Stays as it is.
+    pixels : Images
+        uint8 (N, H, H, C).
+    indices : ndarray of int
+        Galaxies to measure on.
+    recipe : Recipe
+        Its augmentation, orientations and seed.
+    device : torch.device
+
+    Returns
+    -------
+    Health
+
+    Raises
+    ------
+    ValueError
+        Where features are not finite.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     plain = embed(encoder, pixels, indices=indices, device=device, orientations=recipe.orientations)
@@ -72,7 +100,24 @@ def measure(encoder: Encoder, pixels: Images, indices: np.ndarray, recipe: Recip
 
 
 def from_features(plain: np.ndarray, one: np.ndarray, two: np.ndarray) -> Health:
-    """Health of features (N, D) of the images themselves and of two views of each. Needs two galaxies."""
+    """Measure the health of features that are computed already.
+
+    Parameters
+    ----------
+    plain : ndarray of shape (N, D)
+        Features of the images themselves; N is at least 2.
+    one, two : ndarray of shape (N, D)
+        Features of two random views of each.
+
+    Returns
+    -------
+    Health
+
+    Raises
+    ------
+    ValueError
+        Where features are not finite.
+    """
     rank, components = effective_rank(plain), components_for(plain)
     sphere, first, second = (F.normalize(torch.from_numpy(f).double()) for f in (plain, one, two))
     pairs = torch.pdist(sphere.float()).double()
@@ -94,10 +139,17 @@ def choose_epoch(rows: Sequence[Mapping[str, Any]], choice: Literal["last", "hea
 
     Parameters
     ----------
-    rows : one per epoch from 0, the start, with `epoch`, `pcs_95` and `stability`.
-    choice : `last`, as the paper, or `healthy`: the most stable epoch of those that kept at least LEAST_COMPONENTS
+    rows : sequence of mapping
+        One per epoch from 0, the start, with `epoch`, `pcs_95` and `stability`.
+    choice : {"last", "healthy"}
+        `last`, as the paper, or `healthy`: the most stable epoch of those that kept at least LEAST_COMPONENTS
         components, or half of the start's where it had fewer than twice as many. Where none did, or none is stabler
-        than the start by a fifth, the start: some hundred galaxies do not tell smaller differences from chance.
+        than the start by a fifth, it is the start: some hundred galaxies do not tell smaller differences from chance.
+
+    Returns
+    -------
+    epoch : int
+    reason : str
 
     Examples
     --------
@@ -126,9 +178,21 @@ def choose_epoch(rows: Sequence[Mapping[str, Any]], choice: Literal["last", "hea
 
 
 def effective_rank(features: np.ndarray) -> float:
-    """Exponential of the entropy of the normalised singular values (Roy & Vetterli 2007) of centred features (N, D).
+    """Exponential of the entropy of the normalised singular values (Roy & Vetterli 2007) of centred features.
 
-    Between 1 and min(N - 1, D); 0 where all features are equal, i.e. the representation has collapsed.
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+
+    Returns
+    -------
+    float
+        Between 1 and min(N - 1, D); 0 where all features are equal: the representation has collapsed.
+
+    Raises
+    ------
+    ValueError
+        Where features are not finite.
     """
     singular = np.sqrt(_spectrum(features))
     if singular.sum() == 0:
@@ -138,7 +202,24 @@ def effective_rank(features: np.ndarray) -> float:
 
 
 def components_for(features: np.ndarray, variance: float = 0.95) -> int:
-    """Fewest principal components of features (N, D) with more than `variance` of it (paper 4.2); 0 if all equal."""
+    """Fewest principal components with more than a share of the variance (paper 4.2).
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+    variance : float
+        Share, below 1.
+
+    Returns
+    -------
+    int
+        0 where all features are equal.
+
+    Raises
+    ------
+    ValueError
+        Where features are not finite.
+    """
     spectrum = _spectrum(features)
     if spectrum.sum() == 0:
         return 0

@@ -1,6 +1,6 @@
 """What people's labels come to: the scores and classes that hold after corrections.
 
-Belongs here: from events to what stands, as a pure function. Does not belong here: where events are kept
+Belongs here: from events to what holds, as a pure function. Does not belong here: where events are kept
 (`storage.label_events`), what the search does with a score (`active_learning`).
 """
 
@@ -45,6 +45,22 @@ def standing(events: pa.Table) -> pa.Table:
         one, null where nobody did; `n_people`, how many people's scores it is the mean of; `label`, the latest class
         that a person gave; `by`, `people` or `oracle`, whose word it is; `round` of the oracle's event, null where
         there is none; `first_event`, the earliest event that holds.
+
+    Examples
+    --------
+    Two people score a galaxy, and one of them takes it back:
+
+    >>> from datetime import datetime
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.labels import standing
+    >>> first = {"event": "1", "time": datetime(2026, 1, 1), "who": "ada", "source": "explorer", "kind": "score"}
+    >>> first |= {"galaxy_id": "J1", "score": 5, "label": None, "undoes": None, "round": None}
+    >>> second = first | {"event": "2", "time": datetime(2026, 1, 2), "who": "bo", "score": 2}
+    >>> undo = second | {"event": "3", "time": datetime(2026, 1, 3), "kind": "undo", "score": None, "undoes": "2"}
+    >>> standing(pa.Table.from_pylist([first, second])).select(["score", "n_people", "by"]).to_pylist()
+    [{'score': 3.5, 'n_people': 2, 'by': 'people'}]
+    >>> standing(pa.Table.from_pylist([first, second, undo])).select(["score", "n_people"]).to_pylist()
+    [{'score': 5.0, 'n_people': 1}]
     """
     held = holding(events.to_pylist())
     scores: dict[str, list[int]] = defaultdict(list)
@@ -74,12 +90,17 @@ def standing(events: pa.Table) -> pa.Table:
 
 
 def latest_scores(held: Iterable[Event]) -> dict[str, dict[str, int]]:
-    """Each person's scores that hold: person -> galaxy -> score.
+    """Each person's scores that hold.
 
     Parameters
     ----------
     held : iterable of dict
         Events as `holding` returns them. The oracle is no person.
+
+    Returns
+    -------
+    dict
+        Person to galaxy to score.
     """
     scores: dict[str, dict[str, int]] = defaultdict(dict)
     for event in held:
@@ -89,12 +110,17 @@ def latest_scores(held: Iterable[Event]) -> dict[str, dict[str, int]]:
 
 
 def holding(events: Iterable[Event]) -> list[Event]:
-    """Score and class events that no undo takes back, each once, by (time, event).
+    """Score and class events that no undo takes back, each once.
 
     Parameters
     ----------
     events : iterable of dict
         Rows of `storage.label_events.EVENTS`, in any order; of those with one id the earliest counts.
+
+    Returns
+    -------
+    list of dict
+        In order of time, then id.
     """
     once: dict[str, Event] = {}
     for event in sorted(events, key=when):
@@ -104,7 +130,20 @@ def holding(events: Iterable[Event]) -> list[Event]:
 
 
 def when(event: Event) -> tuple[datetime, str]:
-    """What events are ordered by: the time at which something was said, then the event's id."""
+    """What events are ordered by.
+
+    Parameters
+    ----------
+    event : dict
+        A row of `storage.label_events.EVENTS`.
+
+    Returns
+    -------
+    time : datetime
+        When it was said.
+    event : str
+        Its id.
+    """
     return event["time"], event["event"]
 
 
@@ -112,13 +151,17 @@ def taken_back(events: Iterable[Event]) -> set[str]:
     """Ids of the events that an undo takes back which is not taken back itself.
 
     An undo takes back the event that it names, also where the clocks put it before that event: a person can only name
-    what is there. An undo may name another undo; what that took back then holds again. Undos that name each other in a
-    circle, which only files made by hand can hold, take nothing else back.
+    an event that exists. An undo may name another undo; what that took back then holds again. Undos that name each
+    other in a circle, which only files made by hand can hold, take nothing else back.
 
     Parameters
     ----------
     events : iterable of dict
         `event`, `kind` and `undoes` of each, in any order.
+
+    Returns
+    -------
+    set of str
     """
     names = {event["event"]: event["undoes"] for event in events if event["kind"] == "undo"}
     named_by = Counter(names.values())

@@ -22,8 +22,20 @@ _BLOCK = 4096  # galaxies at once
 class MixtureModel:
     """A fitted mixture of K components in D dimensions, as the arrays that predict (float64), by falling weight.
 
-    weights (K,) and their expected logarithms log_weights (K,); means (K, D); precisions_cholesky (K, D, D);
-    degrees_of_freedom and mean_precision (K,) of the Wishart and Gaussian posteriors.
+    Attributes
+    ----------
+    weights, log_weights : ndarray of shape (K,)
+        Expected weights, and their expected logarithms.
+    means : ndarray of shape (K, D)
+    precisions_cholesky : ndarray of shape (K, D, D)
+    degrees_of_freedom, mean_precision : ndarray of shape (K,)
+        Of the Wishart and Gaussian posteriors.
+    lower_bound : float
+        Of the evidence, up to a constant.
+    converged : bool
+        Whether the best start's bound had stopped changing.
+    iterations : int
+        Of the best start.
     """
 
     weights: np.ndarray
@@ -37,8 +49,19 @@ class MixtureModel:
     iterations: int
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Membership probabilities (N, K) float64 of features (N, D): Bishop (2006) equations 10.46 and 10.64-10.67,
-        as scikit-learn's `predict_proba`. Memory beyond them does not grow with N."""
+        """Membership probabilities: Bishop (2006) equations 10.46 and 10.64-10.67, as scikit-learn's `predict_proba`.
+
+        Memory beyond them does not grow with N.
+
+        Parameters
+        ----------
+        features : ndarray of shape (N, D)
+            Principal components.
+
+        Returns
+        -------
+        ndarray of shape (N, K), float64
+        """
         from scipy.special import digamma, logsumexp
 
         d = self.means.shape[1]
@@ -154,7 +177,16 @@ def model_to_table(model: MixtureModel, init: str, unsure: float) -> pa.Table:
 
 
 def table_to_model(table: pa.Table) -> MixtureModel:
-    """The model that the rows of `cluster_model` hold."""
+    """Read the model from the rows of `cluster_model`.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+
+    Returns
+    -------
+    MixtureModel
+    """
     means, cholesky = (np.stack(table[n].to_numpy(zero_copy_only=False)) for n in ("mean", "precision_cholesky"))
     return MixtureModel(
         weights=table["weight"].to_numpy(),

@@ -11,18 +11,33 @@ import numpy as np
 def knn_accuracies(
     features: np.ndarray, labels: np.ndarray, *, neighbours: int, splits: int, test_fraction: float, seed: int
 ) -> np.ndarray:
-    """Accuracy of a k-nearest-neighbour classifier on random training-test splits, as in paper 5.1: what scikit-learn's
-    `KNeighborsClassifier` scores on each split, from one list of neighbours.
+    """Accuracy of a k-nearest-neighbour classifier on random training-test splits (paper 5.1).
+
+    What scikit-learn's `KNeighborsClassifier` scores on each split, from one list of neighbours.
 
     Parameters
     ----------
-    features : (N, D) float.
-    labels : (N,) any comparable dtype.
-    neighbours, splits, test_fraction, seed : 5, 50 and .25 in the paper; split i is seeded by `seed` + i, so that every
-        epoch and every start weight is judged on the same splits.
+    features : ndarray of shape (N, D), float
+    labels : ndarray of shape (N,)
+        Any comparable dtype.
+    neighbours : int
+        5 in the paper.
+    splits : int
+        50 in the paper.
+    test_fraction : float
+        0.25 in the paper.
+    seed : int
+        Split i is seeded by `seed` + i, so that every epoch and every start weight is judged on the same splits.
 
-    Returns (splits,) float64. Raises ValueError where a class has fewer than two members, the training part fewer
-    galaxies than `neighbours`, or a feature is not finite.
+    Returns
+    -------
+    ndarray of shape (splits,), float64
+
+    Raises
+    ------
+    ValueError
+        Where a class has fewer than two members, the training part fewer galaxies than `neighbours`, or a feature is
+        not finite.
 
     Examples
     --------
@@ -117,7 +132,7 @@ class SimilaritySearch:
     """
 
     def __init__(self, features: np.ndarray, ids: np.ndarray):
-        """features (N, D) float; ids (N,) str, which order galaxies at the same distance."""
+        """Features (N, D) float; ids (N,) str, which order galaxies at the same distance."""
         self.features, self.ids = features, ids
         n, d = features.shape
         self._origin = features.mean(axis=0, dtype=np.float64) if n else np.zeros(d)
@@ -139,17 +154,29 @@ class SimilaritySearch:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The galaxies most like an example, or like any of several: nearest first in Euclidean distance.
 
-        Of several examples the nearest one counts. Rings of many colours are then each a reason to be found, where a
-        mean over the examples would look for a galaxy between them, of which there may be none.
+        Of several examples the nearest one counts. Galaxies like any of them are found, where a mean over the examples
+        would look for a galaxy between them, of which there may be none.
 
         Parameters
         ----------
-        examples : (Q, D) float, galaxies of the set or not; between examples at the same distance the first counts.
-        neighbours : at least 1, 8 in the paper; fewer are returned where there are fewer galaxies.
-        leave_out : rows that are no answer: those of the examples that are galaxies of the set.
+        examples : ndarray of shape (Q, D), float
+            Galaxies of the set or not; between examples at the same distance the first counts.
+        neighbours : int
+            At least 1, 8 in the paper; fewer are returned where there are fewer galaxies.
+        leave_out : sequence of int
+            Rows that are no answer: those of the examples that are galaxies of the set.
 
-        Returns rows (K,) int64, distances (K,) float64 and, for each, which example it is nearest to (K,) int64. Raises
-        ValueError without examples, or where they have another D than the features.
+        Returns
+        -------
+        rows : ndarray of shape (K,), int64
+        distances : ndarray of shape (K,), float64
+        nearest_to : ndarray of shape (K,), int64
+            Which example each is nearest to.
+
+        Raises
+        ------
+        ValueError
+            Without examples, or where they have another D than the features.
 
         Examples
         --------
@@ -211,7 +238,21 @@ def most_similar(
     neighbours: int,
     leave_out: np.ndarray | Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One search of features (N, D) with ids (N,): see `SimilaritySearch.most_similar`, which serves many faster."""
+    """One search: see `SimilaritySearch.most_similar`, which serves many faster.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D), float
+    ids : ndarray of shape (N,), str
+        Order galaxies at the same distance.
+    examples, neighbours, leave_out
+        As `SimilaritySearch.most_similar` takes them.
+
+    Returns
+    -------
+    rows, distances, nearest_to : ndarray of shape (K,)
+        As `SimilaritySearch.most_similar` returns them.
+    """
     return SimilaritySearch(features, ids).most_similar(examples, neighbours, leave_out)
 
 

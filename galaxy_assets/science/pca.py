@@ -15,7 +15,16 @@ _BLOCK = 4096  # galaxies at once
 
 @dataclass(frozen=True)
 class PcaModel:
-    """Mean (D,), components (K, D) and their explained variance (K,) with its ratio to the total, float32."""
+    """A fitted set of K principal components of D features, float32.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (D,)
+    components : ndarray of shape (K, D)
+    explained_variance : ndarray of shape (K,)
+    explained_variance_ratio : ndarray of shape (K,)
+        Of the variance to the total.
+    """
 
     mean: np.ndarray
     components: np.ndarray
@@ -28,7 +37,15 @@ class PcaModel:
         return np.sqrt(self.explained_variance.astype(np.float64))
 
     def transform(self, features: np.ndarray) -> np.ndarray:
-        """Project features (N, D) to (N, K) float32.
+        """Project features on the components.
+
+        Parameters
+        ----------
+        features : ndarray of shape (N, D)
+
+        Returns
+        -------
+        ndarray of shape (N, K), float32
 
         Examples
         --------
@@ -137,7 +154,16 @@ def model_to_table(model: PcaModel, init: str) -> pa.Table:
 
 
 def table_to_model(table: pa.Table) -> PcaModel:
-    """The model that the rows of `pca_model` hold."""
+    """Read the model from the rows of `pca_model`.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+
+    Returns
+    -------
+    PcaModel
+    """
     vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
     explained = (table[name].to_numpy()[1:] for name in ("explained_variance", "explained_variance_ratio"))
     return PcaModel(vectors[0], vectors[1:], *explained)

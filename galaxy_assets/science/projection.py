@@ -21,10 +21,20 @@ _BLOCK = 4096  # galaxies placed at once
 
 
 def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
-    """Two-dimensional UMAP of features (N, D) as (N, 2) float32; deterministic under the settings' seed.
+    """Two-dimensional UMAP (McInnes et al. 2018), deterministic under the settings' seed.
 
-    With four galaxies or fewer there is no neighbourhood graph to draw; the first two columns, from the first galaxy,
-    are returned and said so in the log.
+    With four galaxies or fewer there is no neighbourhood graph: the result is their first two features less those of
+    the first galaxy, and the log says so.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+    settings : Umap
+        Of the survey.
+
+    Returns
+    -------
+    ndarray of shape (N, 2), float32
     """
     n = len(features)
     if n <= 4:
@@ -49,14 +59,18 @@ def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FittedMap:
-    """A UMAP that others can be placed on: where the fitted galaxies lie and the features of up to 20,000 of them.
+    """A UMAP that other galaxies can be placed on.
 
     Attributes
     ----------
-    xy : (N, 2) float32.
-    keys : (N,) int64, see `feature_keys`.
-    reference : (M,) int64, rows of the galaxies that the map keeps features of.
-    features : (M, D) float32.
+    xy : ndarray of shape (N, 2), float32
+        Positions of the fitted galaxies.
+    keys : ndarray of shape (N,), int64
+        See `feature_keys`.
+    reference : ndarray of shape (M,), int64
+        Rows of the galaxies that the map keeps features of, up to 20,000.
+    features : ndarray of shape (M, D), float32
+        Of the reference.
     """
 
     xy: np.ndarray
@@ -65,11 +79,23 @@ class FittedMap:
     features: np.ndarray
 
     def place(self, features: np.ndarray, keys: np.ndarray, settings: Umap) -> np.ndarray:
-        """Positions of galaxies with features (n, D) and keys (n,), (n, 2) float32.
+        """Positions of galaxies on the map.
 
         A galaxy that the map was fitted to, known by its key, lies where it was. Another one lies at the mean of its
         nearest fitted neighbours, weighted by UMAP's membership strengths: where umap-learn's `transform` begins,
         without the optimisation that follows there, so that a galaxy's place depends on no other of its delivery.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n, D)
+        keys : ndarray of shape (n,), int64
+            `feature_keys` of the features.
+        settings : Umap
+            `n_neighbors` is used.
+
+        Returns
+        -------
+        ndarray of shape (n, 2), float32
         """
         from sklearn.neighbors import NearestNeighbors
 
@@ -121,11 +147,20 @@ def fit_map(features: np.ndarray, keys: np.ndarray, settings: Umap) -> FittedMap
 
 
 def membership_strengths(distances: np.ndarray) -> np.ndarray:
-    """Weights (n, k) float64, adding up to one per galaxy, of neighbours at `distances` (n, k), nearest first.
+    """Weights of neighbours, adding up to one per galaxy.
 
     UMAP's smooth kernel (McInnes et al. 2018, section 3.1) as umap-learn sets it for new points: exp(-d / sigma), with
     sigma such that the sum over all but the nearest is log2(k). Where a neighbour is at distance zero, it has all the
     weight.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n, k)
+        Nearest first.
+
+    Returns
+    -------
+    ndarray of shape (n, k), float64
     """
     k = distances.shape[1]
     low, high = np.zeros(len(distances)), np.full(len(distances), np.inf)
@@ -142,10 +177,19 @@ def membership_strengths(distances: np.ndarray) -> np.ndarray:
 
 
 def feature_keys(features: np.ndarray) -> np.ndarray:
-    """What a galaxy is known by on a map: a digest of its features (N, D) as stored, float32; (N,) int64.
+    """A number by which the map knows each galaxy: a digest of its features as stored, float32.
 
-    Of the embeddings, not of their principal components: the same product of matrices over another number of rows may
-    differ in its last bit.
+    Keys are of the embeddings, not of their principal components: the same product of matrices over another number of
+    rows may differ in its last bit.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, D)
+        Embeddings.
+
+    Returns
+    -------
+    ndarray of shape (N,), int64
     """
     rows = np.ascontiguousarray(features, np.float32)
     digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
@@ -153,7 +197,17 @@ def feature_keys(features: np.ndarray) -> np.ndarray:
 
 
 def model_to_table(model: FittedMap) -> pa.Table:
-    """x, y, features_key and, for the reference, vector; a row per fitted galaxy."""
+    """Make the table of a map.
+
+    Parameters
+    ----------
+    model : FittedMap
+
+    Returns
+    -------
+    pyarrow.Table
+        x, y, features_key and, for the reference, vector; a row per fitted galaxy.
+    """
     rows = np.full(len(model.xy), -1)
     rows[model.reference] = np.arange(len(model.reference))
     flat = pa.array(np.ascontiguousarray(model.features, np.float32).reshape(-1))
@@ -169,7 +223,16 @@ def model_to_table(model: FittedMap) -> pa.Table:
 
 
 def table_to_model(table: pa.Table) -> FittedMap:
-    """The map that the rows of a `umap_model` or `artefact_umap_model` hold."""
+    """Read the map from the rows of a `umap_model` or `artefact_umap_model`.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+
+    Returns
+    -------
+    FittedMap
+    """
     kept = table["vector"].is_valid()
     reference = np.flatnonzero(kept.to_numpy(zero_copy_only=False))
     xy = np.column_stack([table[name].to_numpy() for name in ("x", "y")])

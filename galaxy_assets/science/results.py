@@ -42,8 +42,18 @@ _CLASSES = {"round_elliptical": "2", "spiral": "3", "edge_on": "4"}  # the paper
 
 
 class Observed(NamedTuple):
-    """One measured number. The description is for numbers that the checklist does not have; a number per start weight
-    carries its name behind a colon."""
+    """One measured number.
+
+    Attributes
+    ----------
+    check_id : str
+        Its name; a number per start weight carries the name of the start behind a colon.
+    value : float
+    description : str
+        For numbers that the checklist does not have.
+    note : str
+        Added to the reason of the verdict.
+    """
 
     check_id: str
     value: float
@@ -52,7 +62,18 @@ class Observed(NamedTuple):
 
 
 def observe(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed]:
-    """Read every number off the survey's settings and its tables (by asset name)."""
+    """Read every number off the survey's settings and its tables.
+
+    Parameters
+    ----------
+    survey : Survey
+    tables : mapping of str to pyarrow.Table
+        By asset name.
+
+    Yields
+    ------
+    Observed
+    """
     for check in checklist():
         if check.setting and (found := _of_setting(check, survey)):
             yield found
@@ -66,7 +87,19 @@ def observe(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed
 
 
 def setting(survey: Survey, path: str) -> list[Any]:
-    """The distinct values of a setting by its dotted path; several where the path leads through a list."""
+    """The distinct values of a setting.
+
+    Parameters
+    ----------
+    survey : Survey
+    path : str
+        Dotted, such as `recipe.epochs`.
+
+    Returns
+    -------
+    list
+        Several where the path leads through a list.
+    """
     values: list[Any] = [survey]
     for name in path.split("."):
         values = [getattr(value, name) for value in values]
@@ -76,8 +109,10 @@ def setting(survey: Survey, path: str) -> list[Any]:
 
 
 def _of_setting(check: Check, survey: Survey) -> Observed | None:
-    """A setting as a number: its value, or 1 if a text is the paper's and 0 if not; of several the one that is furthest
-    from the paper's. None where it is not set."""
+    """A setting as a number: its value, or for a text 1 if it is the paper's and 0 if not; None where it is not set.
+
+    Of several values it is the one that is furthest from the paper's.
+    """
     values = setting(survey, check.setting or "")
     if not values:
         return None
@@ -170,9 +205,23 @@ def _accuracies(survey: Survey, table: pa.Table, summary: pa.Table) -> Iterator[
 
 
 def order_agreement(accuracy: Mapping[str, float]) -> float:
-    """Share of the pairs of the paper's start weights that are in its order, nan with fewer than two of them.
+    """Share of the pairs of the paper's start weights that are in its order (paper 8.2, Figure 14).
 
-    `accuracy` by start weights; others are left out, equal accuracies are no order (paper 8.2, Figure 14).
+    Parameters
+    ----------
+    accuracy : mapping of str to float
+        By start weights; others than the paper's are left out. Equal accuracies are no order.
+
+    Returns
+    -------
+    float
+        NaN with fewer than two of the paper's start weights.
+
+    Examples
+    --------
+    >>> from galaxy_assets.science.results import order_agreement
+    >>> order_agreement({"random": 0.6, "imagenet": 0.9})
+    1.0
     """
     known = [accuracy[start] for start in _ORDER if start in accuracy]
     pairs = list(itertools.combinations(known, 2))
@@ -233,10 +282,19 @@ def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Obser
 
 
 def first_majority(events: "pd.DataFrame", anomaly: Anomaly) -> float:
-    """The first query most of whose galaxies the oracle scored as true anomalies do; inf if there is none.
+    """The first query most of whose galaxies the oracle scored as true anomalies (paper 7.1, Figure 10).
 
-    Counted from 1, the seeds. `events` holds round (from 0) and score; a true anomaly scores at least five times the
-    threshold of its vote fraction, 2 in the paper (7.1, Figure 10).
+    Parameters
+    ----------
+    events : pandas.DataFrame
+        `round` (from 0) and `score`.
+    anomaly : Anomaly
+        A true anomaly scores at least five times `truth_threshold`, 2 in the paper.
+
+    Returns
+    -------
+    float
+        Counted from 1, the seeds; inf if there is none.
     """
     share = (events["score"] >= np.rint(5 * anomaly.truth_threshold)).groupby(events["round"]).mean()
     return 1.0 + min(share.index[share > 0.5], default=np.inf)
@@ -254,7 +312,20 @@ def _count(matches: pa.ChunkedArray | pa.Array) -> int:
 
 
 def compare(check: Check, observed: Observed | None, survey: Survey) -> dict[str, Any]:
-    """One row of `results`: a number of the checklist and its verdict on this survey, with the reason."""
+    """One row of `results`: a number of the checklist and its verdict on this survey, with the reason.
+
+    Parameters
+    ----------
+    check : Check
+    observed : Observed or None
+        None where the survey has no such number.
+    survey : Survey
+
+    Returns
+    -------
+    dict
+        The columns of SCHEMA.
+    """
     value = _number(observed)
     expected, unit = (check.expected, "") if isinstance(check.expected, float) else (1.0, " (1 yes, 0 no)")
     said = [observed.note if observed else "", check.note]
@@ -298,7 +369,19 @@ def _remedy(check: Check, survey: Survey) -> str:
 
 
 def results(survey: Survey, tables: Mapping[str, pa.Table]) -> pa.Table:
-    """The `results` table, in SCHEMA: every number of the checklist in its order, then what else was measured."""
+    """Make the table `results`: every number of the checklist in its order, then what else was measured.
+
+    Parameters
+    ----------
+    survey : Survey
+    tables : mapping of str to pyarrow.Table
+        By asset name; absent ones leave numbers without a verdict.
+
+    Returns
+    -------
+    pyarrow.Table
+        In SCHEMA.
+    """
     observed = {o.check_id: o for o in observe(survey, tables)}
     checks = checklist_for(survey.start_weights)
     rows = [compare(check, observed.get(check.same_as or check.id), survey) for check in checks]

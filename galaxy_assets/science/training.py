@@ -31,8 +31,21 @@ _PROGRESS_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch measured: mean loss per image (0 to 8), learning rate, wall seconds, images per second, and the
-    peak memory so far in GB (1e9 bytes) of the GPU, or of this process where there is none."""
+    """What one epoch measured.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    loss : float
+        Mean per image, 0 to 8.
+    learning_rate : float
+    seconds : float
+        Wall time.
+    images_per_second : float
+    memory_gb : float
+        Peak so far, in GB (1e9 bytes), of the GPU, or of this process where there is none.
+    """
 
     epoch: int
     loss: float
@@ -51,22 +64,46 @@ class TrainingState(Protocol):
     """Where a training keeps what it resumes from. `str` of it names it in messages; it can be pickled."""
 
     def read(self) -> dict[str, Any] | None:
-        """What was written last, tensors on the CPU; None where nothing was.
+        """Read what was written last.
+
+        Returns
+        -------
+        dict or None
+            Tensors are on the CPU; None where nothing was written.
 
         Raises
         ------
         ValueError
-            Where what is there cannot be read.
+            Where the file cannot be read.
         """
         ...
 
     def write(self, saved: dict[str, Any]) -> None:
-        """Replace what was written, whole or not at all. `saved` holds tensors, numbers, text, lists and dicts."""
+        """Replace what was written, whole or not at all.
+
+        Parameters
+        ----------
+        saved : dict
+            Tensors, numbers, text, lists and dicts.
+        """
         ...
 
 
 def check_batch(indices: np.ndarray, recipe: Recipe) -> None:
-    """Raise ValueError where the recipe's batch is larger than the training set."""
+    """Check that a training set fills a batch.
+
+    Parameters
+    ----------
+    indices : ndarray of int
+        The training set.
+    recipe : Recipe
+        `batch_size` is used.
+
+    Raises
+    ------
+    ValueError
+        Where the batch is larger than the set.
+    """
     if len(indices) < recipe.batch_size:
         raise ValueError(
             f"batch_size {recipe.batch_size} is larger than the training set of {len(indices)} images; lower it"
@@ -74,13 +111,40 @@ def check_batch(indices: np.ndarray, recipe: Recipe) -> None:
 
 
 def adam(learner: nn.Module, recipe: Recipe) -> torch.optim.Adam:
-    """The paper's optimiser (Table 1), over the online network."""
+    """The paper's optimiser (Table 1), over the online network.
+
+    Parameters
+    ----------
+    learner : nn.Module
+        Parameters without a gradient (the target network's) are left out.
+    recipe : Recipe
+        `learning_rate` is used.
+
+    Returns
+    -------
+    torch.optim.Adam
+    """
     online = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     return torch.optim.Adam(online, lr=recipe.learning_rate, fused=True)
 
 
 def identity(encoder: Encoder, indices: np.ndarray, recipe: Recipe, freeze: bool) -> dict[str, Any]:
-    """What a training is, as JSON values: the state of another one is not resumed from."""
+    """What a training is, as JSON values: the state of another one is not resumed from.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        With the start weights.
+    indices : ndarray of int
+        The training set.
+    recipe : Recipe
+    freeze : bool
+        Whether the encoder's batch normalisation keeps its statistics.
+
+    Returns
+    -------
+    dict
+    """
     return {
         "recipe": recipe.deciding(),
         "freeze": freeze,
@@ -226,10 +290,7 @@ class ResumableTraining:
         return EpochResult(epoch, loss, recipe.learning_rate, seconds, speed, _memory(self.device))
 
     def _views(self, batch: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """This process's part of two random views of a batch, uint8 (B, H, H, C).
-
-        Every process draws the views of the whole batch: the draws do not depend on how it is shared.
-        """
+        """Two random views of a batch (B, H, H, C), the part of this process: draws do not depend on the sharing."""
         recipe, images = self.recipe, batch.to(self.device).permute(0, 3, 1, 2)
         views = [self.share.of(augment(images, recipe, generator, recipe.image_size)) for _ in range(2)]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]

@@ -28,8 +28,14 @@ _COARSE = 1e-5  # rise of the bound per galaxy that float32 still tells from its
 class Components:
     """Posterior of K components in D dimensions, float64; the arrays of S starts have a leading axis S.
 
-    weight_concentration (K, 2), the two parameters of each stick; mean_precision and degrees_of_freedom (K,); means
-    (K, D), from the mean of all features; precisions_cholesky (K, D, D).
+    Attributes
+    ----------
+    weight_concentration : ndarray of shape (K, 2)
+        The two parameters of each stick.
+    mean_precision, degrees_of_freedom : ndarray of shape (K,)
+    means : ndarray of shape (K, D)
+        From the mean of all features.
+    precisions_cholesky : ndarray of shape (K, D, D)
     """
 
     weight_concentration: np.ndarray
@@ -39,11 +45,26 @@ class Components:
     precisions_cholesky: np.ndarray
 
     def of(self, start: int) -> "Components":
-        """The posterior of one start."""
+        """The posterior of one start.
+
+        Parameters
+        ----------
+        start : int
+            Number of the start.
+
+        Returns
+        -------
+        Components
+        """
         return Components(*(values[start] for values in _arrays(self)))
 
     def log_weights(self) -> np.ndarray:
-        """Expected logarithms of the weights, (..., K): Bishop (2006) equation 10.66 for sticks."""
+        """Expected logarithms of the weights: Bishop (2006) equation 10.66 for sticks.
+
+        Returns
+        -------
+        ndarray of shape (..., K)
+        """
         from scipy.special import digamma
 
         a, b = np.moveaxis(self.weight_concentration, -1, 0)
@@ -52,19 +73,35 @@ class Components:
         return digamma(a) - total + np.concatenate([np.zeros((*a.shape[:-1], 1)), broken], axis=-1)
 
     def weights(self) -> np.ndarray:
-        """Expected weights (..., K), which add up to 1."""
+        """Expected weights, which add up to 1.
+
+        Returns
+        -------
+        ndarray of shape (..., K)
+        """
         a, b = np.moveaxis(self.weight_concentration, -1, 0)
         rest = np.cumprod(b / (a + b), axis=-1)[..., :-1]
         weights = a / (a + b) * np.concatenate([np.ones((*a.shape[:-1], 1)), rest], axis=-1)
         return weights / weights.sum(axis=-1, keepdims=True)
 
     def log_determinants(self) -> np.ndarray:
-        """Of the Cholesky factors of the precisions, (..., K)."""
+        """Logarithms of the determinants of the precisions' Cholesky factors.
+
+        Returns
+        -------
+        ndarray of shape (..., K)
+        """
         return np.log(np.diagonal(self.precisions_cholesky, axis1=-2, axis2=-1)).sum(axis=-1)
 
     def log_constants(self) -> np.ndarray:
-        """What the expected logarithm of weight and density holds beside the distance to the mean, (..., K): Bishop
-        (2006) equations 10.46 and 10.64-10.66, with precisions already multiplied by their degrees of freedom."""
+        """The expected logarithm of weight times density, without the term of the distance to the mean.
+
+        Bishop (2006) equations 10.46 and 10.64-10.66, with precisions already multiplied by their degrees of freedom.
+
+        Returns
+        -------
+        ndarray of shape (..., K)
+        """
         from scipy.special import digamma
 
         d, degrees = self.means.shape[-1], self.degrees_of_freedom
@@ -73,7 +110,17 @@ class Components:
         return self.log_weights() + gaussian + 0.5 * (spread - d / self.mean_precision)
 
     def lower_bound(self, entropy: np.ndarray) -> np.ndarray:
-        """Of the evidence, up to a constant, from the entropy of the responsibilities (...,): scikit-learn's."""
+        """Lower bound of the evidence, up to a constant, as scikit-learn has it.
+
+        Parameters
+        ----------
+        entropy : ndarray of shape (...,)
+            Of the responsibilities.
+
+        Returns
+        -------
+        ndarray of shape (...,)
+        """
         from scipy.special import betaln, gammaln
 
         d, degrees = self.means.shape[-1], self.degrees_of_freedom
@@ -89,7 +136,17 @@ def _arrays(components: Components) -> tuple[np.ndarray, ...]:
 
 @dataclass(frozen=True)
 class Start:
-    """Where one start ended: components, lower bound, whether that had stopped changing, after how many iterations."""
+    """Where one start ended.
+
+    Attributes
+    ----------
+    components : Components
+    lower_bound : float
+        Of the evidence, up to a constant.
+    converged : bool
+        Whether the bound had stopped changing.
+    iterations : int
+    """
 
     components: Components
     lower_bound: float
@@ -100,16 +157,27 @@ class Start:
 def fit_starts(features: np.ndarray, settings: Mixture, *, single: bool) -> list[Start]:
     """Fit from `settings.n_init` k-means starts, each until its lower bound changes by less than `settings.tol`.
 
+    Memory beyond the features and scikit-learn's k-means does not grow with N.
+
     Parameters
     ----------
-    features : (N, D) float64; N at least 2 and at least `settings.components`.
-    settings : `tol` is of the bound of all galaxies together, as in scikit-learn.
-    single : iterate in float32, with float64 sums over the blocks, while the bound changes by more than 1e-5 per
-        galaxy, and in float64 from there on. Whether a start has converged is decided in float64 either way: rounding
-        to float32 moves the bound by more than `tol`.
+    features : ndarray of shape (N, D), float64
+        N is at least 2 and at least `settings.components`.
+    settings : Mixture
+        `tol` is of the bound of all galaxies together, as in scikit-learn.
+    single : bool
+        Iterate in float32, with float64 sums over the blocks, while the bound changes by more than 1e-5 per galaxy, and
+        in float64 from there on. Whether a start has converged is decided in float64 either way: rounding to float32
+        moves the bound by more than `tol`.
 
-    Memory beyond the features and scikit-learn's k-means does not grow with N. Raises ValueError where the covariance
-    of a component is singular.
+    Returns
+    -------
+    list of Start
+
+    Raises
+    ------
+    ValueError
+        Where the covariance of a component is singular.
     """
     survey = _Survey(features, settings.weight_concentration_prior)
     ends = [Start(components, -np.inf, False, 0) for components in _initial(survey, settings)]
@@ -195,8 +263,7 @@ class _Survey:
         return sums
 
     def expectation(self, components: Components, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-        """Responsibilities of the components of S starts, as what is needed of them: the sums of the terms weighted by
-        them, (S, K, terms), and their entropy, (S,), both float64 whatever the products' dtype."""
+        """Sums of the terms weighted by responsibilities, (S, K, terms) float64, and their entropy, (S,) float64."""
         shape = components.mean_precision.shape
         coefficients = self._coefficients(components).reshape(-1, self.width)
         rounded = coefficients.astype(dtype)
@@ -231,8 +298,10 @@ class _Survey:
         return np.concatenate([quadratic, linear, constant[..., None]], axis=-1)
 
     def components(self, sums: np.ndarray) -> Components:
-        """The posterior from the sums of the terms (..., K, terms): Bishop (2006) equations 10.58-10.63, with the mean
-        and the covariance of all features as priors, of the weight of one galaxy and of D galaxies."""
+        """The posterior from the sums of the terms (..., K, terms): Bishop (2006) equations 10.58-10.63.
+
+        The priors are the mean and the covariance of all features, with the weight of one galaxy and of D galaxies.
+        """
         d = len(self.mean)
         i, j = self.pairs
         second = np.empty((*sums.shape[:-1], d, d))

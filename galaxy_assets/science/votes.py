@@ -1,7 +1,7 @@
-"""The decision trees of Galaxy Zoo DECaLS and Galaxy Zoo 2, and what is derived from volunteers' votes.
+"""What is derived from volunteers' votes.
 
-Belongs here: the questions of each campaign, the normal form of a volunteer table, cuts on vote fractions, evaluation
-classes and the probability of an anomaly. Does not belong here: reading the delivered files (`deliveries.readers`) and
+Belongs here: the normal form of a volunteer table, cuts on vote fractions, evaluation classes and the probability of an
+anomaly. Does not belong here: the questions (`galaxy_zoo`), reading the delivered files (`deliveries.readers`) and
 choosing the cuts (each survey's YAML).
 
 A vote fraction says nothing where nobody was asked, and the campaigns code that differently: 1_and_2 and Galaxy Zoo 2
@@ -10,11 +10,11 @@ asked".
 """
 
 import logging
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.science.galaxy_zoo import TREES, Question
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.evaluation import Cut, Evaluation
 
@@ -25,128 +25,17 @@ class VotesError(ValueError):
     """A volunteer table, or a question to it, that cannot be used; the message names the columns and the remedy."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """One question of the decision tree.
-
-    `parents` are the (question, answer) pairs that lead here, several where branches meet again, the one that section
-    6.2 of the paper asks for last; the root has none. `delivered` are the answers as Galaxy Zoo 2's table names them.
-    """
-
-    name: str
-    answers: tuple[str, ...]
-    parents: tuple[tuple[str, str], ...] = ()
-    delivered: tuple[str, ...] = ()
-
-    @property
-    def total_column(self) -> str:
-        return f"{self.name}_total-votes"
-
-
-_SMOOTH = ("smooth-or-featured", "smooth")
-_FEATURED = ("smooth-or-featured", "featured-or-disk")
-_FACE_ON = ("disk-edge-on", "no")
-_SPIRAL = ("has-spiral-arms", "yes")
-
-TREES: dict[str, tuple[Question, ...]] = {
-    "1_and_2": (
-        Question("smooth-or-featured", ("smooth", "featured-or-disk", "artifact")),
-        Question("how-rounded", ("completely", "in-between", "cigar-shaped"), (_SMOOTH,)),
-        Question("disk-edge-on", ("yes", "no"), (_FEATURED,)),
-        Question("edge-on-bulge", ("rounded", "boxy", "none"), (("disk-edge-on", "yes"),)),
-        Question("bar", ("yes", "no"), (_FACE_ON,)),
-        Question("has-spiral-arms", ("yes", "no"), (_FACE_ON,)),
-        Question("spiral-winding", ("tight", "medium", "loose"), (_SPIRAL,)),
-        Question("spiral-arm-count", ("1", "2", "3", "4", "more-than-4"), (_SPIRAL,)),
-        Question("bulge-size", ("none", "obvious", "dominant"), (_FACE_ON,)),
-        Question("merging", ("merger", "tidal-debris", "both", "neither"), (_SMOOTH, _FEATURED)),
-    ),
-    "5": (
-        Question("smooth-or-featured", ("smooth", "featured-or-disk", "artifact")),
-        Question("disk-edge-on", ("yes", "no"), (_FEATURED,)),
-        Question("has-spiral-arms", ("yes", "no"), (_FACE_ON,)),
-        Question("bar", ("strong", "weak", "no"), (_FACE_ON,)),
-        Question("bulge-size", ("dominant", "large", "moderate", "small", "none"), (_FACE_ON,)),
-        Question("how-rounded", ("round", "in-between", "cigar-shaped"), (_SMOOTH,)),
-        Question("edge-on-bulge", ("boxy", "none", "rounded"), (("disk-edge-on", "yes"),)),
-        Question("spiral-winding", ("tight", "medium", "loose"), (_SPIRAL,)),
-        Question("spiral-arm-count", ("1", "2", "3", "4", "more-than-4", "cant-tell"), (_SPIRAL,)),
-        Question("merging", ("none", "minor-disturbance", "major-disturbance", "merger"), (_SMOOTH, _FEATURED)),
-    ),
-    "gz2": (
-        Question(
-            "smooth-or-featured",
-            ("smooth", "featured-or-disk", "artifact"),
-            delivered=tuple(
-                f"t01_smooth_or_features_{a}" for a in ("a01_smooth", "a02_features_or_disk", "a03_star_or_artifact")
-            ),
-        ),
-        Question("disk-edge-on", ("yes", "no"), (_FEATURED,), ("t02_edgeon_a04_yes", "t02_edgeon_a05_no")),
-        Question("bar", ("yes", "no"), (_FACE_ON,), ("t03_bar_a06_bar", "t03_bar_a07_no_bar")),
-        Question("has-spiral-arms", ("yes", "no"), (_FACE_ON,), ("t04_spiral_a08_spiral", "t04_spiral_a09_no_spiral")),
-        Question(
-            "bulge-size",
-            ("none", "just-noticeable", "obvious", "dominant"),
-            (_FACE_ON,),
-            tuple(
-                f"t05_bulge_prominence_{a}"
-                for a in ("a10_no_bulge", "a11_just_noticeable", "a12_obvious", "a13_dominant")
-            ),
-        ),
-        Question("something-odd", ("yes", "no"), (_SMOOTH, _FEATURED), ("t06_odd_a14_yes", "t06_odd_a15_no")),
-        Question(
-            "how-rounded",
-            ("completely", "in-between", "cigar-shaped"),
-            (_SMOOTH,),
-            tuple(f"t07_rounded_{a}" for a in ("a16_completely_round", "a17_in_between", "a18_cigar_shaped")),
-        ),
-        Question(
-            "odd-feature",
-            ("ring", "lens-or-arc", "disturbed", "irregular", "other", "merger", "dust-lane"),
-            (("something-odd", "yes"),),
-            tuple(
-                f"t08_odd_feature_{a}"
-                for a in (
-                    "a19_ring",
-                    "a20_lens_or_arc",
-                    "a21_disturbed",
-                    "a22_irregular",
-                    "a23_other",
-                    "a24_merger",
-                    "a38_dust_lane",
-                )
-            ),
-        ),
-        Question(
-            "edge-on-bulge",
-            ("rounded", "boxy", "none"),
-            (("disk-edge-on", "yes"),),
-            tuple(f"t09_bulge_shape_{a}" for a in ("a25_rounded", "a26_boxy", "a27_no_bulge")),
-        ),
-        Question(
-            "spiral-winding",
-            ("tight", "medium", "loose"),
-            (_SPIRAL,),
-            tuple(f"t10_arms_winding_{a}" for a in ("a28_tight", "a29_medium", "a30_loose")),
-        ),
-        Question(
-            "spiral-arm-count",
-            ("1", "2", "3", "4", "more-than-4", "cant-tell"),
-            (_SPIRAL,),
-            tuple(
-                f"t11_arms_number_{a}" for a in ("a31_1", "a32_2", "a33_3", "a34_4", "a36_more_than_4", "a37_cant_tell")
-            ),
-        ),
-    ),
-}
-"""The decision trees by campaign; questions and answers in the order of the delivered columns (Walmsley et al. 2022;
-Willett et al. 2013). Galaxy Zoo 2 has DECaLS's names where it asks the same, in the order of Kaggle's classes."""
-
-
 def delivered_columns(campaign: str) -> list[str]:
-    """Names of the columns a volunteer table of `campaign` must have: the galaxy's id, then counts and fractions.
+    """Names of the columns a volunteer table must have: the galaxy's id, then counts and fractions.
 
-    For `gz2` those of Hart et al. (2016), `gz2_hart16.csv`, which SDSS's tables zoo2Main share.
+    Parameters
+    ----------
+    campaign : str
+        For `gz2` the columns are those of Hart et al. (2016), `gz2_hart16.csv`, which SDSS's tables zoo2Main share.
+
+    Returns
+    -------
+    list of str
     """
     if campaign == "gz2":
         stems = [stem for question in TREES["gz2"] for stem in question.delivered]
@@ -160,7 +49,12 @@ def delivered_columns(campaign: str) -> list[str]:
 
 
 def kaggle_columns() -> list[str]:
-    """Names of the columns of Galaxy Zoo 2 as Kaggle has it (`training_solutions_rev1.csv`): id, Class1.1-Class11.6."""
+    """Names of the columns of Galaxy Zoo 2 as Kaggle has it (`training_solutions_rev1.csv`): id, Class1.1-Class11.6.
+
+    Returns
+    -------
+    list of str
+    """
     questions = enumerate(TREES["gz2"], start=1)
     return ["GalaxyID", *(f"Class{k}.{j + 1}" for k, question in questions for j in range(len(question.answers)))]
 
@@ -186,16 +80,28 @@ def _counts(table: pa.Table, name: str) -> np.ndarray:
 def normalise(table: pa.Table, campaign: str) -> pa.Table:
     """The volunteer table in normal form, one row per galaxy in delivered order.
 
-    Columns: `galaxy_id` (string), `total_votes` (int32, of the root question), and for each question
-    `{question}_total-votes` (int32), `{question}_{answer}` (int32) and `{question}_{answer}_fraction` (float64, taken
-    from the file, null wherever the question has no votes). Of repeated galaxies the first row is kept; they and rows
-    without an id are counted in the log.
+    Of repeated galaxies the first row is kept; they and rows without an id are counted in the log. Galaxy Zoo 2's
+    fractions are those weighted by the volunteers' consistency (`_weighted_fraction`), its counts are not. Kaggle's
+    form of it gives no counts, which are null then (unknown), and multiplies every answer's fraction by the probability
+    of having been asked; dividing by the sum over the question's answers undoes that.
 
-    Galaxy Zoo 2's fractions are those weighted by the volunteers' consistency (`_weighted_fraction`), its counts are
-    not. Kaggle's form of it gives no counts, which are null then (unknown), and multiplies every answer's fraction by
-    the probability of having been asked; dividing by the sum over the question's answers undoes that.
+    Parameters
+    ----------
+    table : pyarrow.Table
+        As delivered.
+    campaign : str
 
-    Raises VotesError, which names the columns, if columns are missing or hold something else than votes.
+    Returns
+    -------
+    pyarrow.Table
+        `galaxy_id` (string), `total_votes` (int32, of the root question), and for each question
+        `{question}_total-votes` (int32), `{question}_{answer}` (int32) and `{question}_{answer}_fraction` (float64,
+        from the file, null where the question has no votes).
+
+    Raises
+    ------
+    VotesError
+        Where columns are missing or hold something else than votes; the message names them.
 
     Examples
     --------
@@ -269,17 +175,41 @@ def _of_kaggle(table: pa.Table, question: Question, number: int) -> tuple[pa.Arr
 
 
 def empty(campaign: str) -> pa.Table:
-    """The normal form of a volunteer table without rows, for surveys without volunteers."""
+    """The normal form of a volunteer table without rows, for surveys without volunteers.
+
+    Parameters
+    ----------
+    campaign : str
+
+    Returns
+    -------
+    pyarrow.Table
+    """
     galaxy, *numbers = delivered_columns(campaign)
     columns = {name: pa.array([], pa.float64()) for name in numbers}
     return normalise(pa.table(columns | {galaxy: pa.array([], pa.string())}), campaign)
 
 
 def fraction(table: pa.Table, question: str, answer: str, minimum_votes: int) -> np.ndarray:
-    """Vote fraction of `answer` among those who answered `question`, float64 (N,) in 0 to 1.
+    """Vote fraction of an answer among those who answered the question.
 
-    NaN where the question has fewer than `minimum_votes` votes; a table without counts (Kaggle's) cannot tell, and no
-    galaxy is left out. `table` is in normal form. Raises VotesError if the campaign has no such question or answer.
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Volunteer table in normal form, N rows.
+    question, answer : str
+    minimum_votes : int
+        A table without counts (Kaggle's) cannot tell, and no galaxy is left out.
+
+    Returns
+    -------
+    ndarray of shape (N,), float64
+        0 to 1; NaN where the question has fewer votes.
+
+    Raises
+    ------
+    VotesError
+        Where the campaign has no such question or answer.
     """
     total, share = f"{question}_total-votes", f"{question}_{answer}_fraction"
     for column in (total, share):
@@ -296,7 +226,19 @@ def _enough(table: pa.Table, total: str, minimum_votes: int) -> np.ndarray:
 
 
 def passes(table: pa.Table, cut: Cut) -> np.ndarray:
-    """Which galaxies satisfy `cut`, bool (N,); never one whose question has fewer than `cut.minimum_votes` votes."""
+    """Which galaxies satisfy a cut.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Volunteer table in normal form, N rows.
+    cut : Cut
+
+    Returns
+    -------
+    ndarray of shape (N,), bool
+        False where the question has fewer than `cut.minimum_votes` votes.
+    """
     values = fraction(table, cut.question, cut.answer, cut.minimum_votes)
     kept = np.isfinite(values)
     if cut.above is not None:
@@ -309,12 +251,20 @@ def passes(table: pa.Table, cut: Cut) -> np.ndarray:
 def evaluation_class(table: pa.Table, evaluation: Evaluation) -> pa.Table:
     """Galaxies of the evaluation subset and their class (paper 5.1).
 
-    `table` is a volunteer table in normal form, or, where the classes are defined by labels, any table with `galaxy_id`
-    and `label`. A member passes all cuts of one class and all of `evaluation.reject`. The paper does not say what
-    happens to a galaxy that satisfies two classes; a contrived problem that should be easy has no use for it, so it is
-    left out and counted in the log. No sampling is done here.
+    A member passes all cuts of one class and all of `evaluation.reject`. The paper does not say what happens to a
+    galaxy that satisfies two classes; it is left out and counted in the log. No sampling is done here.
 
-    Returns a table with `galaxy_id` and `evaluation_class` (string), members only, in the order of `table`.
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Volunteer table in normal form; where the classes are defined by labels, any table with `galaxy_id` and `label`.
+    evaluation : Evaluation
+        Of the survey.
+
+    Returns
+    -------
+    pyarrow.Table
+        `galaxy_id` and `evaluation_class` (string), members only, in the order of `table`.
 
     Examples
     --------
@@ -351,11 +301,24 @@ def evaluation_class(table: pa.Table, evaluation: Evaluation) -> pa.Table:
 def anomaly_probability(table: pa.Table, anomaly: Anomaly) -> tuple[np.ndarray, np.ndarray]:
     """Probability of the anomaly by the volunteers, and whether a galaxy counts as a true one (paper 7.1).
 
-    The probability is the sum of the fractions of `anomaly.answers`; a true anomaly has at least
-    `anomaly.truth_threshold` of at least `anomaly.minimum_votes` votes.
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Volunteer table in normal form, N rows.
+    anomaly : Anomaly
+        The probability is the sum of the fractions of `answers`; a true anomaly has at least `truth_threshold` of at
+        least `minimum_votes` votes.
 
-    Returns (probability, is_true): float64 (N,), NaN where nobody was asked, and bool (N,). Raises VotesError if
-    `anomaly` names no question and answers of this table.
+    Returns
+    -------
+    probability : ndarray of shape (N,), float64
+        NaN where nobody was asked.
+    is_true : ndarray of shape (N,), bool
+
+    Raises
+    ------
+    VotesError
+        Where `anomaly` names no question and answers of this table.
     """
     if anomaly.question is None or not anomaly.answers:
         raise VotesError(f"anomaly {anomaly.name!r} names no question and answers; set both in the survey's YAML")
@@ -367,10 +330,28 @@ def anomaly_probability(table: pa.Table, anomaly: Anomaly) -> tuple[np.ndarray, 
 
 
 def score(probability: np.ndarray | float) -> np.ndarray:
-    """Score 0 to 5 that the simulated volunteer gives: five times the probability, halves to even (paper 7.1).
+    """Score that the simulated volunteer gives: five times the probability, halves to even (paper 7.1).
 
-    int64, the shape of `probability`. Raises ValueError outside 0 to 1 and for NaN: the caller decides what a galaxy
-    that nobody was asked about is worth.
+    Parameters
+    ----------
+    probability : float or ndarray
+        0 to 1.
+
+    Returns
+    -------
+    ndarray of the same shape, int64
+        0 to 5.
+
+    Raises
+    ------
+    ValueError
+        Outside 0 to 1 and for NaN: the caller chooses a value for a galaxy that nobody was asked about.
+
+    Examples
+    --------
+    >>> from galaxy_assets.science.votes import score
+    >>> score([0.0, 0.1, 0.4, 1.0]).tolist()
+    [0, 0, 2, 5]
     """
     values = np.asarray(probability, dtype=np.float64)
     if not np.all((values >= 0) & (values <= 1)):

@@ -35,7 +35,15 @@ _YES, _NO = {"yes", "true", "1"}, {"no", "false", "0"}
 
 
 class Override(NamedTuple):
-    """What a person says of a cluster; None where they leave it to the rule."""
+    """What a person says of a cluster; None where they leave it to the rule.
+
+    Attributes
+    ----------
+    description : str or None
+    label : str or None
+        A class.
+    artefact : bool or None
+    """
 
     description: str | None = None
     label: str | None = None
@@ -44,7 +52,20 @@ class Override(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the worksheet: its line in the file, the number its cluster had (for the reader), what it says."""
+    """One row of the worksheet.
+
+    Attributes
+    ----------
+    line : int
+        In the file.
+    init : str
+        Start weights.
+    written_for : str
+        The number its cluster had, for the reader.
+    exemplars : tuple of str
+        Galaxies that name the cluster.
+    says : Override
+    """
 
     line: int
     init: str
@@ -56,12 +77,24 @@ class Row:
 def read_worksheet(path: Path, inits: Sequence[str]) -> list[Row]:
     """The rows of a worksheet in which something is said.
 
-    A CSV with columns `init` (start weights), `exemplars` (galaxy ids with `;` between them) and any of `description`,
-    `label` (a class) and `artefact` (yes or no); `cluster` and others are for the reader. Rows without a description,
-    label or artefact leave the cluster to the rule.
+    Parameters
+    ----------
+    path : Path
+        CSV with columns `init` (start weights), `exemplars` (galaxy ids with `;` between them) and any of
+        `description`, `label` (a class) and `artefact` (yes or no); `cluster` and others are for the reader.
+    inits : sequence of str
+        Start weights of the survey.
 
-    Raises ValueError, which names the file, the line and the remedy, where a column is missing, start weights are not
-    among `inits`, a row has no exemplars or `artefact` is neither yes nor no.
+    Returns
+    -------
+    list of Row
+        Without the rows that have no description, label or artefact: they leave the cluster to the rule.
+
+    Raises
+    ------
+    ValueError
+        Where a column is missing, start weights are not among `inits`, a row has no exemplars or `artefact` is neither
+        yes nor no. The message names the file, the line and the remedy.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -100,13 +133,35 @@ def read_worksheet(path: Path, inits: Sequence[str]) -> list[Row]:
 
 
 def match(rows: Sequence[Row], cluster_of: Mapping[str, int], path: Path) -> pa.Table:
-    """Each row with the cluster it is about now, in WORKSHEET.
+    """Each row with the cluster it is about now.
 
-    `cluster_of` is the cluster of each galaxy id under the rows' start weights. `cluster` is the one that holds more
-    than half of the row's exemplars, null if none does (members scattered, or no longer in the survey); `n_held` is how
-    many the best one holds.
+    Parameters
+    ----------
+    rows : sequence of Row
+        Of one start.
+    cluster_of : mapping of str to int
+        Cluster of each galaxy id under the rows' start weights.
+    path : Path
+        The worksheet, for messages.
 
-    Raises ValueError, which names `path` and both lines, where two rows are about one cluster.
+    Returns
+    -------
+    pyarrow.Table
+        WORKSHEET. `cluster` is the one that holds more than half of the row's exemplars, null if none does (members
+        scattered, or no longer in the survey); `n_held` is how many the best one holds.
+
+    Raises
+    ------
+    ValueError
+        Where two rows are about one cluster; the message names `path` and both lines.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from galaxy_assets.science.worksheet import Override, Row, match
+    >>> row = Row(2, "imagenet", "7", ("a", "b", "c"), Override(label="spiral"))
+    >>> match([row], {"a": 4, "b": 4, "c": 0}, Path("clusters.csv")).select(["cluster", "n_held", "label"]).to_pylist()
+    [{'cluster': 4, 'n_held': 2, 'label': 'spiral'}]
     """
     table, line_of = [], {}
     for row in rows:
@@ -134,7 +189,18 @@ def match(rows: Sequence[Row], cluster_of: Mapping[str, int], path: Path) -> pa.
 
 
 def overrides(worksheet: pa.Table) -> dict[int, Override]:
-    """What a person says by cluster; rows that are about no cluster are left out (the asset warns of them)."""
+    """What a person says, by cluster.
+
+    Parameters
+    ----------
+    worksheet : pyarrow.Table
+        WORKSHEET.
+
+    Returns
+    -------
+    dict of int to Override
+        Without rows that are about no cluster (the asset warns of them).
+    """
     rows = (row for row in worksheet.to_pylist() if row["cluster"] is not None)
     return {row["cluster"]: Override(row["description"], row["label"], row["artefact"]) for row in rows}
 
@@ -145,10 +211,26 @@ def template(
     summary: Mapping[int, tuple[str, str]],
     said: Mapping[int, Override],
 ) -> str:
-    """A worksheet to edit, as CSV: a row per cluster that has exemplars.
+    """A worksheet to edit: a row per cluster that has exemplars.
 
-    `summary` has each cluster's description and its evidence, `said` what a person has said already. The cells to fill
-    hold that and are else empty: a template that is copied as it is changes nothing.
+    Cells that a person fills are empty unless the person has filled them before: a template that is copied as it is
+    changes nothing.
+
+    Parameters
+    ----------
+    init : str
+        Start weights.
+    exemplars : mapping of int to sequence of str
+        Galaxies that name each cluster.
+    summary : mapping of int to (str, str)
+        Description and evidence of each cluster.
+    said : mapping of int to Override
+        What a person has said already.
+
+    Returns
+    -------
+    str
+        CSV.
     """
     lines = [["init", "cluster", "description", "label", "artefact", "exemplars", "now_described_as", "evidence"]]
     for k, ids in exemplars.items():

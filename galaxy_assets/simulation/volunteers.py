@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from galaxy_assets.science.votes import TREES
+from galaxy_assets.science.galaxy_zoo import TREES
 from galaxy_assets.simulation.galaxies import Galaxy
 from galaxy_assets.simulation.streams import normalised
 

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.explorer import view as views
-from galaxy_assets.explorer.view import CATEGORIES, PRETRAINED, OpenLake, View, coloured
+from galaxy_assets.explorer.colours import CATEGORIES, coloured
+from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets_tests.explorer.small_lake import NAME, N, ids, write_small_lake
 

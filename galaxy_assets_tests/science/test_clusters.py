@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.science import clusters, votes
-from galaxy_assets.science.clusters import Spread
+from galaxy_assets.science import clusters, descriptions, votes
+from galaxy_assets.science.descriptions import Spread
+from galaxy_assets.science.galaxy_zoo import TREES
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.structure import Labelling, VoteRules
@@ -137,7 +138,7 @@ def test_vote_distributions_ask_for_ten_votes_and_a_parent_above_one_half():
 
 
 def conditions_of(campaign: str, rules: VoteRules) -> dict[str, list[tuple[str, str]]]:
-    return {q.name: clusters.conditions(q, campaign, rules) for q in votes.TREES[campaign]}
+    return {q.name: clusters.conditions(q, campaign, rules) for q in TREES[campaign]}
 
 
 def test_the_paper_asks_the_root_and_another_reading_every_answer_on_the_way():
@@ -170,7 +171,7 @@ def test_vote_rules_decide_which_galaxies_count():
 
 
 def spread_of(*fractions: float) -> Spread:
-    return Spread(len(fractions), float(np.mean(fractions)), np.quantile(fractions, clusters.QUANTILES).tolist())
+    return Spread(len(fractions), float(np.mean(fractions)), np.quantile(fractions, descriptions.QUANTILES).tolist())
 
 
 @settings(deadline=None)
@@ -221,11 +222,11 @@ def asked(smooth: float, featured: float, artifact: float = 0.02, **below: float
     ],
 )
 def test_clusters_are_described_in_the_words_of_table_2(votes_of, expected):
-    assert clusters.describe(votes_of, np.array([]), 0.05, 0.5).says == expected
+    assert descriptions.describe(votes_of, np.array([]), 0.05, 0.5).says == expected
 
 
 def test_the_evidence_gives_the_numbers_the_words_rest_on():
-    reason = clusters.describe_votes(asked(0.02, 0.98, edge_on=0.02, arms=0.97, calm=1.0), 0.1).reason
+    reason = descriptions.describe_votes(asked(0.02, 0.98, edge_on=0.02, arms=0.97, calm=1.0), 0.1).reason
     assert reason.startswith("spiral galaxies 93%, ") and "% of 1000 with votes; smooth-or-featured smooth" in reason
     assert "smooth-or-featured featured-or-disk median 0.90 of 1000; " in reason
     assert reason.endswith("merging neither median 0.90 of 1000; artifact mean 0.02; 10% suspects")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science import votes
-from galaxy_assets.science.votes import TREES, VotesError
+from galaxy_assets.science.galaxy_zoo import TREES
+from galaxy_assets.science.votes import VotesError
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.evaluation import Cut, Evaluation, EvaluationClass
 from galaxy_assets.settings.files import survey_files

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.science import votes
-from galaxy_assets.science.votes import TREES
+from galaxy_assets.science.galaxy_zoo import TREES
 from galaxy_assets.simulation.artefacts import ARTEFACTS
 from galaxy_assets.simulation.galaxies import BODIES, describe_galaxy
 from galaxy_assets.simulation.streams import PARAMETERS, VOTES, generator

@@ -14,7 +14,7 @@ import pyarrow as pa
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import EVERY_BATCH, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import CLUSTER_REVIEW
-from galaxy_assets.science import clusters, worksheet
+from galaxy_assets.science import clusters, descriptions, worksheet
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.tables import rows_of
 
@@ -140,7 +140,7 @@ def vote_fractions(
             "answer": d.answer,
             "n": len(d.fractions),
             "mean": float(np.mean(d.fractions)),
-            "quantiles": np.quantile(d.fractions, clusters.QUANTILES).tolist(),
+            "quantiles": np.quantile(d.fractions, descriptions.QUANTILES).tolist(),
         }
         for d in distributions
     ]
@@ -222,7 +222,7 @@ def cluster_summary(
         np.array([suspect[g] for g in ids], bool),
         cluster_model.num_rows,
         context.survey.labelling,
-        clusters.spreads(vote_fractions),
+        descriptions.spreads(vote_fractions),
         said,
     )
     accuracy = clusters.label_accuracy(cluster, labels, [s.label for s in summaries])

@@ -30,7 +30,21 @@ NIGHTLY = "30 2 * * *"
 def with_conditions(
     survey: Survey, known: Mapping[str, Survey], assets: list[dg.AssetsDefinition], root: Path
 ) -> list[dg.AssetsDefinition]:
-    """A survey's assets, each with its condition."""
+    """A survey's assets, each with its condition.
+
+    Parameters
+    ----------
+    survey : Survey
+    known : mapping of str to Survey
+        All surveys by name, for start weights taken from another.
+    assets : list of dagster.AssetsDefinition
+    root : Path
+        The data folder.
+
+    Returns
+    -------
+    list of dagster.AssetsDefinition
+    """
     at_once = _at_once()
 
     def conditioned(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -67,7 +81,13 @@ class LakeOutdated(dg.AutomationCondition):
 
     Parameters
     ----------
-    absent : request also partitions that were never made.
+    survey : Survey
+    known : mapping of str to Survey
+        All surveys by name, for start weights taken from another.
+    root : Path
+        The data folder.
+    absent : bool
+        Request also partitions that were never made.
     """
 
     def __init__(self, survey: Survey, known: Mapping[str, Survey], root: Path, absent: bool):
@@ -75,14 +95,25 @@ class LakeOutdated(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
+        """The condition's name in the UI."""
         return "lake_outdated"
 
     @property
     def description(self) -> str:
+        """The condition in words, for the UI."""
         return "Its table in the lake is absent or made from something else than there is now"
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        """The candidates to request now."""
+        """Choose the candidates to request now.
+
+        Parameters
+        ----------
+        context : dagster.AutomationContext
+
+        Returns
+        -------
+        dagster.AutomationResult
+        """
         layout, requested = Layout(self.root), json.loads(context.cursor or "{}")
         wanted: dict[Any, str] = {}
         if _started(self.survey, layout) and not main_job_runs(self.survey.name, layout):

@@ -44,7 +44,15 @@ LEDGER = pa.schema(
 
 
 class Registered(NamedTuple):
-    """What a look at a survey's drop found: the batches there are now, which of them are new, and the ledger."""
+    """What a look at a survey's drop found.
+
+    Attributes
+    ----------
+    batches, new : list of str
+        The batches of now, and which of them are new.
+    ledger : pyarrow.Table
+        `deliveries`.
+    """
 
     batches: list[str]
     new: list[str]
@@ -52,14 +60,29 @@ class Registered(NamedTuple):
 
 
 def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet: float = 0) -> Registered:
-    """Look at a survey's drop, make its whole deliveries batches, set aside what was made of those that are gone,
-    import the label files dropped, and keep the ledger.
+    """Look at a survey's drop and make its whole deliveries batches.
+
+    What was made of deliveries that are gone is set aside, the label files dropped are imported, and the ledger is
+    kept.
 
     Parameters
     ----------
-    quiet : seconds without a change after which a delivery without manifest counts as whole.
+    survey : Survey
+    instance : dagster.DagsterInstance
+        Holds the batches, as dynamic partitions.
+    layout : Layout
+        The data folder.
+    quiet : float
+        Seconds without a change after which a delivery without manifest counts as whole.
 
-    Raises SurveyError where there is no delivery at all.
+    Returns
+    -------
+    Registered
+
+    Raises
+    ------
+    SurveyError
+        Where there is no delivery at all.
     """
     found = open_reader(survey.source, layout.raw).deliveries(quiet)
     import_labels(survey, layout)
@@ -77,8 +100,17 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
 
 
 def import_labels(survey: Survey, layout: Layout) -> None:
-    """Import the CSVs in the survey's drop of labels; each goes to `imported/` when it was read, with what was wrong
-    with its rows beside it. One that cannot be read stays, and the log says why."""
+    """Import the CSVs in the survey's drop of labels.
+
+    Each goes to `imported/` when it was read, with what was wrong with its rows beside it. One that cannot be read
+    stays, and the log says why.
+
+    Parameters
+    ----------
+    survey : Survey
+    layout : Layout
+        The data folder.
+    """
     labels = LabelLog(layout.labels(survey.name))
     if not any(labels.folder.glob("[!.]*.csv")):
         return
@@ -98,8 +130,10 @@ def import_labels(survey: Survey, layout: Layout) -> None:
 
 
 def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, batch: str) -> None:
-    """Move what was made of a delivery that is gone to lake/<survey>/.withdrawn: its galaxies would stay in every
-    ranking, twice where a delivery was only renamed. Its history stays (`image_history`)."""
+    """Move what was made of a delivery that is gone to lake/<survey>/.withdrawn; its `image_history` stays.
+
+    Its galaxies would else stay in every ranking, twice where a delivery was only renamed.
+    """
     home = layout.lake / survey.name
     log.warning("%s: delivery %s is gone; what was made of it goes to %s", survey.name, batch, home / ".withdrawn")
     instance.delete_dynamic_partition(f"{survey.name}_batch", batch)

@@ -1,7 +1,8 @@
-"""The main job and the automation do not both make the same tables: while one survey's main job runs, nothing of that
-survey starts by itself.
+"""The lock of a survey's main job: while it runs, nothing of that survey starts by itself.
 
-Belongs here: the lock, which ends with its process however that ends. Does not belong here: what runs (`main_job`,
+The main job and the automation would otherwise make the same tables at the same time.
+
+Belongs here: the lock, which ends with its process however that ends. Does not belong here: what runs (`engines`,
 `conditions`).
 """
 
@@ -23,7 +24,19 @@ class AtWork(RuntimeError):
 
 @contextmanager
 def main_job_of(survey: str, layout: Layout) -> Iterator[None]:
-    """Hold the lock of a survey. Raises AtWork where another process holds it."""
+    """Hold the lock of a survey while the block runs.
+
+    Parameters
+    ----------
+    survey : str
+    layout : Layout
+        The data folder.
+
+    Raises
+    ------
+    AtWork
+        Where another process holds it.
+    """
     path = _path(layout, survey)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
@@ -35,7 +48,18 @@ def main_job_of(survey: str, layout: Layout) -> Iterator[None]:
 
 
 def main_job_runs(survey: str, layout: Layout) -> bool:
-    """Whether some process holds the lock of a survey."""
+    """Whether some process holds the lock of a survey.
+
+    Parameters
+    ----------
+    survey : str
+    layout : Layout
+        The data folder.
+
+    Returns
+    -------
+    bool
+    """
     try:
         with _path(layout, survey).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

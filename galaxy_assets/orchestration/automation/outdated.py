@@ -35,7 +35,15 @@ Partition = tuple[str, ...]
 
 
 class Read(NamedTuple):
-    """One input of an asset: the asset read, and how (see `declaration`)."""
+    """One input of an asset.
+
+    Attributes
+    ----------
+    asset : dagster.AssetKey
+        The asset read.
+    how : dict
+        Metadata of the input, see `declaration`.
+    """
 
     asset: dg.AssetKey
     how: dict[str, Any]
@@ -45,12 +53,18 @@ class Read(NamedTuple):
 class Outdated:
     """The rule over one survey at one moment.
 
-    Parameters
+    Attributes
     ----------
-    graph : the assets.
-    known : all surveys by name, for start weights taken from another.
-    batches : the deliveries that are registered.
-    follow : whose pinned inputs count: `refit`, `retrain` (which refits too), or nothing.
+    graph : asset graph of Dagster
+    survey : Survey
+    known : mapping of str to Survey
+        All surveys by name, for start weights taken from another.
+    layout : Layout
+        The data folder.
+    batches : sequence of str
+        The deliveries that are registered.
+    follow : {"refit", "retrain"} or None
+        Whose pinned inputs count: `retrain` refits too.
     """
 
     graph: Any
@@ -63,7 +77,18 @@ class Outdated:
     _stops: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
 
     def reason(self, asset: dg.AssetKey, partition: Partition) -> str | None:
-        """Why the partition is to be made (again), in words; None where it is up to date."""
+        """Why a partition is to be made (again).
+
+        Parameters
+        ----------
+        asset : dagster.AssetKey
+        partition : tuple of str
+
+        Returns
+        -------
+        str or None
+            In words; None where it is up to date.
+        """
         made = origin(self._table(asset, partition))
         if made is None:
             return NEVER_MADE
@@ -78,7 +103,17 @@ class Outdated:
         return None
 
     def waits_for(self, asset: dg.AssetKey, partition: Partition) -> list[tuple[dg.AssetKey, Partition]]:
-        """What the partition reads that is absent or outdated itself; of another survey, what is absent."""
+        """What a partition reads that is absent or outdated itself; of another survey, what is absent.
+
+        Parameters
+        ----------
+        asset : dagster.AssetKey
+        partition : tuple of str
+
+        Returns
+        -------
+        list of (dagster.AssetKey, tuple of str)
+        """
         others = self._outside(asset, partition).items()
         elsewhere: list[tuple[dg.AssetKey, Partition]] = [
             (dg.AssetKey([*asset.path[:-2], *name.split("/")]), ()) for name, found in others if not found
@@ -91,7 +126,17 @@ class Outdated:
         ]
 
     def fingerprint(self, asset: dg.AssetKey, partition: Partition) -> str:
-        """Of all that the partition would be made from now."""
+        """Digest of all that a partition would be made from now.
+
+        Parameters
+        ----------
+        asset : dagster.AssetKey
+        partition : tuple of str
+
+        Returns
+        -------
+        str
+        """
         read = {
             read.asset.path[-1]: {"/".join(p): str(self._version(read.asset, "/".join(p))) for p in parts}
             for read in reads(self.graph, asset)
@@ -101,13 +146,34 @@ class Outdated:
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     def why(self, asset: dg.AssetKey, partition: Partition) -> str | None:
-        """`reason`, computed once."""
+        """The answer of `reason`, computed once.
+
+        Parameters
+        ----------
+        asset : dagster.AssetKey
+        partition : tuple of str
+
+        Returns
+        -------
+        str or None
+        """
         if (asset, partition) not in self._reasons:
             self._reasons[asset, partition] = self.reason(asset, partition)
         return self._reasons[asset, partition]
 
     def stopped(self, asset: dg.AssetKey, partition: Partition) -> str | None:
-        """Why the partition is not to be made: the words of a blocking check of something that it reads; else None."""
+        """Why a partition is not to be made: a blocking check of something that it reads failed.
+
+        Parameters
+        ----------
+        asset : dagster.AssetKey
+        partition : tuple of str
+
+        Returns
+        -------
+        str or None
+            The words of the check; None where none failed.
+        """
         for read in reads(self.graph, asset):
             if read.how.get("allow_missing") or read.how.get("shown"):
                 continue
@@ -125,8 +191,18 @@ class Outdated:
         return self._stops[asset, partition]
 
     def partitions(self, asset: dg.AssetKey, **fixed: str) -> list[Partition]:
-        """All partitions that the asset should have, the main start weights first; those of the `fixed` batch or init
-        alone."""
+        """All partitions that an asset should have, the main start weights first.
+
+        Parameters
+        ----------
+        asset : dagster.AssetKey
+        **fixed : str
+            `batch` or `init`: only partitions of these.
+
+        Returns
+        -------
+        list of tuple of str
+        """
         values = {"batch": self.batches, "init": self.survey.starts_main_first}
         values |= {dimension: [value] for dimension, value in fixed.items()}
         by = dimensions(self.graph.get(asset).partitions_def)
@@ -134,7 +210,20 @@ class Outdated:
         return [part[::-1] for part in product(*(values[dimension] for dimension in reversed(by)))]
 
     def read_partitions(self, read: Read, asset: dg.AssetKey, partition: Partition) -> list[Partition]:
-        """The partitions of what is read that belong to a partition of the reader."""
+        """The partitions of what is read that belong to a partition of the reader.
+
+        Parameters
+        ----------
+        read : Read
+        asset : dagster.AssetKey
+            The reader.
+        partition : tuple of str
+            Of the reader.
+
+        Returns
+        -------
+        list of tuple of str
+        """
         own = dict(zip(dimensions(self.graph.get(asset).partitions_def), partition, strict=True))
         if read.how.get("every_batch"):
             own.pop("batch", None)
@@ -180,7 +269,17 @@ def _is_other(now: Version, before: Version) -> bool:
 
 
 def reads(graph: Any, asset: dg.AssetKey) -> list[Read]:
-    """The asset's inputs of its own survey."""
+    """The asset's inputs of its own survey.
+
+    Parameters
+    ----------
+    graph : asset graph of Dagster
+    asset : dagster.AssetKey
+
+    Returns
+    -------
+    list of Read
+    """
     definition = graph.get(asset).assets_def
     inputs = definition.node_def.input_dict
     # what is read otherwise, files and another survey's checkpoints, is a dependency without a table (`external`)
@@ -189,7 +288,17 @@ def reads(graph: Any, asset: dg.AssetKey) -> list[Read]:
 
 
 def dimensions(partitions: dg.PartitionsDefinition | None) -> tuple[str, ...]:
-    """What an asset is partitioned by: (), (batch,), (init,) or (batch, init)."""
+    """What an asset is partitioned by.
+
+    Parameters
+    ----------
+    partitions : dagster.PartitionsDefinition or None
+
+    Returns
+    -------
+    tuple of str
+        (), (batch,), (init,) or (batch, init).
+    """
     match partitions:
         case dg.MultiPartitionsDefinition():
             return ("batch", "init")

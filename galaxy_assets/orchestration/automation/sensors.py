@@ -34,8 +34,22 @@ QUIET = 120
 
 
 def delivery_sensor(survey: Survey, root: Path, prefix: Sequence[str] = ()) -> dg.SensorDefinition:
-    """Registers a survey's new deliveries as batches, and observes the files that people edit; the automation takes it
-    from there."""
+    """Make the sensor of a survey's deliveries.
+
+    It registers new deliveries as batches and observes the files that people edit; the automation does the rest.
+
+    Parameters
+    ----------
+    survey : Survey
+    root : Path
+        The data folder.
+    prefix : sequence of str
+        What the asset keys begin with, before the survey's name.
+
+    Returns
+    -------
+    dagster.SensorDefinition
+    """
 
     @dg.sensor(
         name=f"{survey.name}_deliveries",
@@ -68,7 +82,18 @@ def _observation(key: dg.AssetKey, version: str) -> dg.AssetObservation:
 
 
 def automation_sensor(survey: Survey, prefix: Sequence[str] = ()) -> dg.AutomationConditionSensorDefinition:
-    """Requests what is outdated (`conditions`) of a survey."""
+    """Make the sensor that requests what is outdated of a survey (`conditions`).
+
+    Parameters
+    ----------
+    survey : Survey
+    prefix : sequence of str
+        What the asset keys begin with, before the survey's name.
+
+    Returns
+    -------
+    dagster.AutomationConditionSensorDefinition
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # of `use_user_code_server`, which a condition of our own needs
         return dg.AutomationConditionSensorDefinition(
@@ -83,7 +108,21 @@ def automation_sensor(survey: Survey, prefix: Sequence[str] = ()) -> dg.Automati
 
 
 def read_model_sensor(root: Path, name: str = "read_model") -> dg.SensorDefinition:
-    """Publishes the read model after every successful run; the swap by rename keeps readers from waiting."""
+    """Make the sensor that publishes the read model after every successful run.
+
+    The read model is replaced by rename, so that readers do not wait.
+
+    Parameters
+    ----------
+    root : Path
+        The data folder.
+    name : str
+        Of the sensor.
+
+    Returns
+    -------
+    dagster.SensorDefinition
+    """
 
     @dg.run_status_sensor(
         run_status=dg.DagsterRunStatus.SUCCESS,
@@ -98,8 +137,20 @@ def read_model_sensor(root: Path, name: str = "read_model") -> dg.SensorDefiniti
 
 
 def broken_files_sensors(broken: Mapping[Path, str]) -> list[dg.SensorDefinition]:
-    """One sensor per survey file that cannot be used. It fails at every tick with the reason, so that the UI shows it
-    in red under the name of the file; reloading the code location after the file is mended removes it."""
+    """Make one sensor per survey file that cannot be used.
+
+    It fails at every tick with the reason, so that the UI shows it in red under the name of the file; reloading the
+    code location after the file is mended removes it.
+
+    Parameters
+    ----------
+    broken : mapping of Path to str
+        The reason by file.
+
+    Returns
+    -------
+    list of dagster.SensorDefinition
+    """
 
     def failing(path: Path, reason: str) -> dg.SensorDefinition:
         @dg.sensor(
@@ -117,7 +168,18 @@ def broken_files_sensors(broken: Mapping[Path, str]) -> list[dg.SensorDefinition
 
 
 def jobs(survey: Survey, prefix: Sequence[str] = ()) -> dict[Job, Any]:
-    """`training` and `refit`, which a person starts in the UI by start weights; the main job is an engine's."""
+    """Make `training` and `refit`, which a person starts in the UI by start weights; the main job is an engine's.
+
+    Parameters
+    ----------
+    survey : Survey
+    prefix : sequence of str
+        What the asset keys begin with, before the survey's name.
+
+    Returns
+    -------
+    dict of str to job
+    """
     made: dict[Job, list[str]] = {job: [a.name for a in ASSETS.values() if a.job == job] for job in get_args(Job)}
     return {
         job: dg.define_asset_job(
@@ -133,7 +195,20 @@ def jobs(survey: Survey, prefix: Sequence[str] = ()) -> dict[Job, Any]:
 
 
 def refit_schedule(survey: Survey, job: Any, root: Path) -> dg.ScheduleDefinition:
-    """Fits PCA, mixture and map of each start anew, once a week, to what was delivered by then."""
+    """Make the weekly schedule that fits PCA, mixture and map of each start anew to all deliveries.
+
+    Parameters
+    ----------
+    survey : Survey
+    job : dagster job
+        `refit` of `jobs`.
+    root : Path
+        The data folder.
+
+    Returns
+    -------
+    dagster.ScheduleDefinition
+    """
 
     @dg.schedule(name=f"{survey.name}_weekly_refit", job=job, cron_schedule=_WEEKLY)
     def weekly(context: dg.ScheduleEvaluationContext):
@@ -148,7 +223,19 @@ def refit_schedule(survey: Survey, job: Any, root: Path) -> dg.ScheduleDefinitio
 
 
 def nightly_upkeep(root: Path, surveys: Sequence[str]) -> dg.ScheduleDefinition:
-    """The nightly job that merges the files of label events and publishes the read model, and its schedule."""
+    """Make the nightly schedule of a job that merges the files of label events and publishes the read model.
+
+    Parameters
+    ----------
+    root : Path
+        The data folder.
+    surveys : sequence of str
+
+    Returns
+    -------
+    dagster.ScheduleDefinition
+        With its job.
+    """
 
     @dg.op
     def upkeep() -> None:

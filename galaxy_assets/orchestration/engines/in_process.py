@@ -32,15 +32,35 @@ RUN_TAGS = {"dagster/max_runtime": str(7 * 24 * 3600)}
 
 
 class Stage(NamedTuple):
-    """Assets of a survey that share their partitions and can run together once the stages before have."""
+    """Assets of a survey that share their partitions and can run together once the stages before have.
+
+    Attributes
+    ----------
+    assets : list of dagster.AssetKey
+    by : tuple of str
+        What they are partitioned by.
+    """
 
     assets: list[dg.AssetKey]
     by: tuple[str, ...]
 
 
 def stages(graph: Any, survey: str) -> list[Stage]:
-    """The survey's asset graph cut into stages: one Dagster run materialises one partition of assets that share their
-    partitions, so the path from images to results is a sequence of runs."""
+    """The survey's asset graph cut into stages.
+
+    One Dagster run materialises one partition of assets that share their partitions, so the path from images to results
+    is a sequence of runs.
+
+    Parameters
+    ----------
+    graph : asset graph of Dagster
+    survey : str
+
+    Returns
+    -------
+    list of Stage
+        In the order in which they run.
+    """
     keys = keys_of(graph, survey)
     done: set[dg.AssetKey] = set()
     found: list[Stage] = []
@@ -62,9 +82,20 @@ def _parents(graph: Any, key: dg.AssetKey) -> set[dg.AssetKey]:
 
 
 class Outcome(NamedTuple):
-    """What became of some assets' partition in the main job: `done`, `fresh` (nothing to do), `failed`, `blocked` (a
-    check of what they read says that the rest would be nonsense), or `skipped` because what they read failed; or of a
-    delivery that is not whole: `held` or `arriving`."""
+    """What became of some assets' partition in the main job.
+
+    Attributes
+    ----------
+    survey : str
+    assets : list of str
+    partition : str or None
+    status : str
+        `done`, `fresh` (nothing to do), `failed`, `blocked` (a check of what they read says that the rest would be
+        nonsense), or `skipped` because what they read failed; of a delivery that is not whole: `held` or `arriving`.
+    seconds : float
+    error : str
+        Empty where nothing went wrong.
+    """
 
     survey: str
     assets: list[str]
@@ -126,6 +157,17 @@ class MainJob:
 
     Attributes
     ----------
+    defs : dagster.Definitions
+    survey : Survey
+    known : mapping of str to Survey
+        All surveys by name.
+    instance : dagster.DagsterInstance
+    layout : Layout
+        The data folder.
+    batches : list of str
+        The deliveries that are registered.
+    follow : {"refit", "retrain"} or None
+        What is made anew, see `run_survey`.
     broken : set of (asset, batch, init)
         What could not be made; what reads it is skipped.
     """
@@ -227,9 +269,11 @@ class MainJob:
             ready[:] = [asset for asset in ready if asset not in cut_off]
 
     def _cut_off(self, assets: list[dg.AssetKey], stage: Stage, partition: Partition) -> list[dg.AssetKey]:
-        """Assets that read something broken of their batch and start weights, directly or through each other. An asset
-        without batches reads all of them; one without start weights reads the main ones and can do without the
-        others."""
+        """Assets that read something broken of their batch and start weights, directly or through each other.
+
+        An asset without batches reads all of them; one without start weights reads the main ones and can do without the
+        others.
+        """
         own = dict(zip(stage.by, partition, strict=True))
         batch, starts = own.get("batch"), (None, own.get("init", self.survey.main_start_weights))
         found: list[dg.AssetKey] = []
@@ -244,8 +288,10 @@ class MainJob:
 def _outdated(
     rule: Outdated, ready: list[dg.AssetKey], tried: set[dg.AssetKey], partition: Partition
 ) -> list[dg.AssetKey]:
-    """Assets to run together now: the outdated ones, but for those that read through an up-to-date asset something that
-    is made anew, since that asset may turn out outdated too."""
+    """Assets to run together now: the outdated ones, less those that may turn out outdated again.
+
+    They read, through an up-to-date asset, something that is made anew.
+    """
     wanted: list[dg.AssetKey] = []
     perhaps: set[dg.AssetKey] = set()
     for asset in ready:  # in the order of the graph
@@ -272,8 +318,11 @@ def _process(pid: int) -> str:
 
 
 def _fail_orphaned_runs(instance: dg.DagsterInstance) -> None:
-    """End the runs of a main job that was killed: Dagster would show them as running for ever, and the pool's slot that
-    such a run holds would keep every later GPU step waiting."""
+    """End the runs of a main job that was killed.
+
+    Dagster would show them as running for ever, and the pool's slot that such a run holds would keep every later GPU
+    step waiting.
+    """
     import psutil
 
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])

@@ -45,13 +45,20 @@ WITHOUT_PIXELS = frozenset(name for name, meaning in OUTCOMES.items() if meaning
 class Cutout:
     """One image after `cut`.
 
-    pixels : uint8 (size, size, 3), or (size, size, 1) with `settings.grey`; None where the outcome is
-        one of WITHOUT_PIXELS.
-    outcome : one of `OUTCOMES`, or a word that begins with the name of another package's cutter.
-    box : (x0, y0, x1, y1) of what the pixels show, half-open, in pixels of the original; None where pixels is None.
-    angle : degrees by which that box was turned about its centre, from x to y; 0 unless `settings.align`.
-    noise_std, threshold : in units of the image; NaN where no source was looked for.
-    contour_area : area inside the source's contour, in square pixels of the original; NaN where there is none.
+    Attributes
+    ----------
+    pixels : ndarray of shape (size, size, 3) or, with `settings.grey`, (size, size, 1), uint8; or None
+        None where the outcome is one of WITHOUT_PIXELS.
+    outcome : str
+        One of `OUTCOMES`, or a word that begins with the name of another package's cutter.
+    box : tuple of int or None
+        (x0, y0, x1, y1) of what the pixels show, half-open, in pixels of the original; None without pixels.
+    noise_std, threshold : float
+        In units of the image; NaN where no source was looked for.
+    contour_area : float
+        Area inside the source's contour, in square pixels of the original; NaN without a contour.
+    angle : float
+        Degrees by which the box was turned about its centre, from x to y; 0 unless `settings.align`.
     """
 
     pixels: np.ndarray | None
@@ -68,9 +75,9 @@ def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
 
     Parameters
     ----------
-    image : np.ndarray
-        (H, W), (H, W, 1) or (H, W, 3), RGB order. uint8 is kept as it is; any other type is measured as float64, with
-        values that are not finite taken as 0, and stretched to 8 bits once the box is known.
+    image : ndarray of shape (H, W), (H, W, 1) or (H, W, 3)
+        RGB order. uint8 is kept as it is; any other type is measured as float64, with values that are not finite taken
+        as 0, and stretched to 8 bits once the box is known.
     settings : CutoutSettings
         The survey's choices.
 
@@ -85,6 +92,17 @@ def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
         Another shape, an empty image, or what the cutter refuses.
     plugins.PluginError
         Where the cutter cannot be loaded, or what it gives is no cutout of these settings.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.cutouts import cut
+    >>> from galaxy_assets.settings.cutouts import CutoutSettings
+    >>> y, x = np.mgrid[:200, :200] - 100
+    >>> image = np.random.default_rng(0).normal(10, 1, (200, 200)) + 300 * np.exp(-(x**2 + y**2) / 50)
+    >>> made = cut(image, CutoutSettings(size=64))
+    >>> made.outcome, made.pixels.shape, round(made.noise_std)
+    ('cropped', (64, 64, 3), 1)
     """
     if image.ndim == 2:
         image = image[..., np.newaxis]
@@ -106,7 +124,7 @@ def _cutter(method: str) -> "Cutter":
 
 
 def _wrong(made: Cutout, settings: CutoutSettings) -> str | None:
-    """What is wrong with a cutter's answer, which would spoil the pixel store without a word; None if nothing."""
+    """What is wrong with a cutter's answer; None if nothing. The pixel store would take it without an error."""
     if made.outcome not in OUTCOMES and not made.outcome.startswith(settings.method):
         return f"the outcome {made.outcome!r}, which is none of {', '.join(OUTCOMES)} and does not begin with its name"
     if made.outcome in WITHOUT_PIXELS:

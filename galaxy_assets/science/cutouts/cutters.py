@@ -18,13 +18,34 @@ _SMALLEST_HALF_BOX = 8.0  # pixels
 
 
 def cut_nothing(image: np.ndarray, settings: CutoutSettings) -> Cutout:
-    """Method `whole`: the original frame, resized. See `plugins.protocols.Cutter`."""
+    """Method `whole`: the original frame, resized.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C)
+    settings : CutoutSettings
+        See `plugins.protocols.Cutter`.
+
+    Returns
+    -------
+    Cutout
+    """
     frame = _frame(image)
     return Cutout(render(image, frame, settings), "whole", frame)
 
 
 def cut_central(image: np.ndarray, settings: CutoutSettings) -> Cutout:
-    """Method `central`: a box of `central_pixels` about the frame's centre. See `plugins.protocols.Cutter`.
+    """Method `central`: a box of `central_pixels` about the frame's centre.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C)
+    settings : CutoutSettings
+        See `plugins.protocols.Cutter`.
+
+    Returns
+    -------
+    Cutout
 
     Raises
     ------
@@ -39,7 +60,7 @@ def cut_central(image: np.ndarray, settings: CutoutSettings) -> Cutout:
 
 
 def cut_by_contour(image: np.ndarray, settings: CutoutSettings) -> Cutout:
-    """Method `sigma_clip`, the paper's. See `plugins.protocols.Cutter`.
+    """Method `sigma_clip`, the paper's (2.1).
 
     Pixels of the chosen channel strictly above the threshold are outlined by their outer contours; `source_contour`
     says which of them is the source. Its bounding rectangle is enlarged about its centre. A box that leaves the frame
@@ -47,6 +68,16 @@ def cut_by_contour(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     moved. Where it then is the frame, or where there is no such contour, the original is used, as in the paper. A
     source can outgrow its own threshold: from about 7 % of the frame at uniform brightness it is not clipped at 4 sigma
     but counted as noise, and a bright neighbour does the same to a faint source.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C)
+    settings : CutoutSettings
+        See `plugins.protocols.Cutter`.
+
+    Returns
+    -------
+    Cutout
     """
     import cv2
 
@@ -67,12 +98,22 @@ def cut_by_contour(image: np.ndarray, settings: CutoutSettings) -> Cutout:
 
 
 def cut_by_flux_radius(image: np.ndarray, settings: CutoutSettings) -> Cutout:
-    """Method `flux_radius`, not in the paper. See `plugins.protocols.Cutter`.
+    """Method `flux_radius`, not in the paper.
 
-    The square box about the frame's centre whose half side is `enlarge` times the radius that holds `flux_fraction` of
-    the source's flux above the sky (median) level, 8 pixels at least. Every source then fills the same part of its
+    The square box is about the frame's centre. Its half side is `enlarge` times the radius that holds `flux_fraction`
+    of the source's flux above the sky (median) level, 8 pixels at least. Every source then fills the same part of its
     cutout whatever its distance. With `align` the box is turned so that the major axis of the flux's second moments
     inside that radius is horizontal; what lies beyond the frame is sky.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C)
+    settings : CutoutSettings
+        See `plugins.protocols.Cutter`.
+
+    Returns
+    -------
+    Cutout
     """
     height, width, _ = image.shape
     plane, sky, noise, threshold = _measured(image, settings)

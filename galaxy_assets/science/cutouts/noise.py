@@ -11,18 +11,31 @@ import numpy as np
 def sigma_clipped_noise(values: np.ndarray, sigma: float, maxiters: int = 5) -> tuple[float, float, float]:
     """Mean, median and standard deviation after clipping at `sigma` standard deviations about the median.
 
+    Equal to `astropy.stats.sigma_clipped_stats`. What survives is always a contiguous range of the sorted values: 8-bit
+    values are therefore clipped as a histogram, in exact integer sums, and others are sorted once.
+
     Parameters
     ----------
-    values : uint8 or float array of any shape; values that are not finite are left out.
-    sigma : clipping limit, in standard deviations.
-    maxiters : largest number of clipping rounds, at least 1.
+    values : ndarray of any shape, uint8 or float
+        Values that are not finite are left out.
+    sigma : float
+        Clipping limit, in standard deviations.
+    maxiters : int
+        Largest number of clipping rounds, at least 1.
 
     Returns
     -------
-    (mean, median, std), each NaN where nothing survives.
+    mean, median, std : float
+        In units of `values`; NaN where nothing survives.
 
-    Equal to `astropy.stats.sigma_clipped_stats`. What survives is always a contiguous range of the sorted values: 8-bit
-    values are therefore clipped as a histogram, in exact integer sums, and others are sorted once.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
+    >>> sky = np.random.default_rng(0).normal(100, 2, size=(64, 64))
+    >>> sky[30:34, 30:34] = 5000  # a star
+    >>> [round(value) for value in sigma_clipped_noise(sky, sigma=4)]
+    [100, 100, 2]
     """
     if values.dtype == np.uint8:
         return _clip_histogram(_histogram(values), sigma, maxiters)

@@ -12,8 +12,24 @@ from galaxy_assets.settings.cutouts import CutoutSettings
 
 
 def interval(centre: float, length: int, limit: int, clamp: Literal["shift", "trim"] = "shift") -> tuple[int, int]:
-    """The whole pixels [start, stop) of `length` about `centre` in [0, limit): moved inside and trimmed where longer,
-    or trimmed alone."""
+    """Whole pixels of an interval about a centre, inside [0, limit).
+
+    Parameters
+    ----------
+    centre : float
+        Pixels.
+    length : int
+        Pixels.
+    limit : int
+        Size of the frame, pixels.
+    clamp : {"shift", "trim"}
+        `shift` moves the interval inside and trims it where it is longer than the frame; `trim` only trims.
+
+    Returns
+    -------
+    start, stop : int
+        Half-open.
+    """
     if clamp == "trim":
         start = math.floor(centre - length / 2 + 0.5)
         return max(start, 0), min(start + length, limit)
@@ -25,7 +41,22 @@ def interval(centre: float, length: int, limit: int, clamp: Literal["shift", "tr
 def render(
     image: np.ndarray, box: tuple[int, int, int, int], settings: CutoutSettings, angle: float = 0.0
 ) -> np.ndarray:
-    """The part of (H, W, C) inside `box`, turned by `angle` degrees, as uint8 (size, size, 3 or 1)."""
+    """Resize the part of an image inside a box.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C)
+    box : tuple of int
+        (x0, y0, x1, y1), half-open, pixels.
+    settings : CutoutSettings
+        Size, stretch and colour of the result.
+    angle : float
+        Degrees by which the box is turned about its centre, from x to y.
+
+    Returns
+    -------
+    ndarray of shape (size, size, 3) or (size, size, 1), uint8
+    """
     import cv2
 
     x0, y0, x1, y1 = box

@@ -14,16 +14,21 @@ import numpy as np
 
 
 def source_contour(mask: np.ndarray, reading: Literal["central", "astronomaly"]) -> np.ndarray | None:
-    """The outer contour of `mask` taken for the source; None where there is none.
+    """The outer contour of a mask that is taken for the source.
 
     Parameters
     ----------
-    mask : (H, W) bool, True above the threshold.
-    reading : `central` takes the contour that strictly contains pixel (W // 2, H // 2). `astronomaly` does what
-        Astronomaly's sigma clipping does: the contour that strictly contains (H // 2, W // 2), else the last one
-        OpenCV lists, whatever that is; the two readings differ on a square frame in the second step alone.
+    mask : ndarray of shape (H, W), bool
+        True above the threshold.
+    reading : {"central", "astronomaly"}
+        `central` takes the contour that strictly contains pixel (W // 2, H // 2). `astronomaly` does what Astronomaly's
+        sigma clipping does: the contour that strictly contains (H // 2, W // 2), else the last one OpenCV lists,
+        whatever that is. On a square frame they differ only where no contour holds the centre.
 
-    Returns (N, 1, 2) int32, x and y of the corners.
+    Returns
+    -------
+    ndarray of shape (N, 1, 2), int32; or None
+        x and y of the corners; None where there is no such contour.
     """
     import cv2
 

@@ -25,7 +25,13 @@ _PROGRESS_SECONDS = 20.0
 
 
 def choose_devices() -> list[torch.device]:
-    """All CUDA devices this process may see, else Apple's MPS, else the CPU; the first embeds, all train."""
+    """Devices to compute on: all CUDA devices this process may see, else Apple's MPS, else the CPU.
+
+    Returns
+    -------
+    list of torch.device
+        The first embeds, all train.
+    """
     if torch.cuda.is_available():
         devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
         log.info("computing on %s", ", ".join(map(torch.cuda.get_device_name, devices)))
@@ -64,15 +70,41 @@ def embed(
 ) -> np.ndarray:
     """Features of images, independent of how they are batched; the log tells how far it is.
 
+    Dropout and batch statistics are off.
+
     Parameters
     ----------
-    pixels : uint8 (N, H, W, C), possibly memory-mapped; C is 1 or the encoder's.
-    indices : rows to embed, in that order; all when None.
-    device : where to compute, with a copy: the encoder stays where and as it is.
-    orientations : features are the mean over the image as it is (1), its mirror images (4, for galaxies whose major
-        axis lies level) or all flips and quarter turns (8); the time grows by the same factor.
+    encoder : Encoder
+        Stays where and as it is.
+    pixels : Images
+        uint8 (N, H, W, C), possibly memory-mapped; C is 1 or the encoder's.
+    indices : ndarray of int, optional
+        Rows to embed, in that order; all unless given.
+    device : torch.device
+        Where a copy of the encoder computes.
+    batch_size : int
+        Images at once.
+    orientations : {1, 4, 8}
+        Features are the mean over the image as it is (1), its mirror images (4, for galaxies whose major axis lies
+        level) or all flips and quarter turns (8); the time grows by the same factor.
+    precision : {"float32", "bfloat16"}
+        Of the network's products.
 
-    Returns float32 (len(indices), feature_size). Dropout and batch statistics are off.
+    Returns
+    -------
+    ndarray of shape (len(indices), feature_size), float32
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from galaxy_assets.science.encoders.embedding import embed
+    >>> from galaxy_assets.science.encoders.network import Encoder
+    >>> network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())  # mean of each channel
+    >>> encoder = Encoder(network, backbone="", start="", feature_size=3, mean=(0.0,) * 3, std=(1.0,) * 3)
+    >>> pixels = np.full((2, 8, 8, 3), [0, 51, 255], np.uint8)
+    >>> embed(encoder, pixels, device=torch.device("cpu")).round(1).tolist()[0]
+    [0.0, 0.20000000298023224, 1.0]
     """
     rows = np.arange(len(pixels)) if indices is None else np.asarray(indices)
     features, reported = np.empty((len(rows), encoder.feature_size), np.float32), time.monotonic()
@@ -90,9 +122,24 @@ def embed(
 
 
 def for_inference(encoder: Encoder, device: torch.device, side: int) -> Encoder:
-    """A copy of the encoder on `device`, for images of `side` pixels, without dropout or batch statistics. Its batch
-    normalisations are folded into the convolutions before them: the same features but for rounding, of an
-    EfficientNet-Lite0 in three quarters of the time."""
+    """A copy of the encoder that embeds: without dropout or batch statistics.
+
+    Its batch normalisations are folded into the convolutions before them. Features are the same but for rounding, and
+    an EfficientNet-Lite0 takes three quarters of the time.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Is not changed.
+    device : torch.device
+        Of the copy.
+    side : int
+        Of the images, pixels.
+
+    Returns
+    -------
+    Encoder
+    """
     folded = copy.deepcopy(encoder).eval()
     sample = torch.rand(1, folded.in_channels, side, side, generator=torch.Generator().manual_seed(0))
     sample = sample.to(folded.mean.device)
@@ -105,8 +152,7 @@ def for_inference(encoder: Encoder, device: torch.device, side: int) -> Encoder:
 
 
 def _fold(encoder: Encoder, sample: Tensor) -> Tensor:
-    """Fold every batch normalisation into the convolution whose output it is given; `sample` is sent through to see,
-    and its features as they were are returned."""
+    """Fold batch normalisations into the convolutions that feed them; return the features of `sample` before that."""
     made: dict[int, nn.Conv2d] = {}
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     kept: list[Tensor] = []  # as long as a tensor lives no other has its number
@@ -133,7 +179,18 @@ def _fold(encoder: Encoder, sample: Tensor) -> Tensor:
 
 
 def oriented(images: Tensor, orientations: Literal[1, 4, 8]) -> Iterator[Tensor]:
-    """The images (B, C, H, H) as they are, and mirrored, and quarter-turned: 1, 4 or 8 tensors of that shape."""
+    """The images as they are, mirrored, and quarter-turned.
+
+    Parameters
+    ----------
+    images : Tensor of shape (B, C, H, H)
+    orientations : {1, 4, 8}
+        How many; see `embed`.
+
+    Yields
+    ------
+    Tensor of shape (B, C, H, H)
+    """
     mirrors = [[], [3], [2], [2, 3]] if orientations > 1 else [[]]
     for turned in [images, images.transpose(2, 3)] if orientations == 8 else [images]:
         for axes in mirrors:

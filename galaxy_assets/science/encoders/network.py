@@ -34,11 +34,18 @@ class Encoder(nn.Module):
 
     Parameters
     ----------
-    network : maps (B, in_channels, H, W) to (B, feature_size).
-    backbone : timm model name.
-    start : what the weights began as: `random`, `imagenet`, `rgz` or the name of a survey.
-    mean, std : per channel of the network, for pixels in [0, 1]; the length decides `in_channels`.
-    variant : name of the architecture among the plug-ins of kind `encoders`: `timm`, or `rgz` for the stem of the Radio
+    network : nn.Module
+        Maps (B, in_channels, H, W) to (B, feature_size).
+    backbone : str
+        timm model name.
+    start : str
+        What the weights began as: `random`, `imagenet`, `rgz` or the name of a survey.
+    feature_size : int
+        Number of features.
+    mean, std : tuple of float
+        Per channel of the network, for pixels in [0, 1]; the length decides `in_channels`.
+    variant : str
+        Name of the architecture among the plug-ins of kind `encoders`: `timm`, or `rgz` for the stem of the Radio
         Galaxy Zoo encoder.
     """
 
@@ -67,8 +74,17 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features (B, feature_size) of float pixels (B, C, H, W) in [0, 1], C 1 or 3. A grey image fills all channels;
-        a network of one channel sees the mean of a colour image's.
+        """Features of images.
+
+        Parameters
+        ----------
+        pixels : Tensor of shape (B, C, H, W), float
+            In [0, 1]; C is 1 or 3. A grey image fills all channels; a network of one channel sees the mean of a colour
+            image's.
+
+        Returns
+        -------
+        Tensor of shape (B, feature_size)
         """
         if self.in_channels == 1:
             pixels = pixels.mean(1, keepdim=True)
@@ -125,14 +141,30 @@ def rgz_network(backbone: str) -> Any:
 
 
 def require_timm(backbone: str) -> None:
-    """Raise ValueError unless timm knows a model of that name."""
+    """Check that timm knows a model.
+
+    Parameters
+    ----------
+    backbone : str
+        timm model name.
+
+    Raises
+    ------
+    ValueError
+        Where it does not.
+    """
     if not timm.is_model(backbone):
         raise ValueError(f"backbone {backbone!r} is not a timm model; timm.list_models() names them")
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Initialise layers on the CPU from `seed`; the global random state is put back afterwards."""
+    """Initialise layers on the CPU from a seed; the global random state is put back afterwards.
+
+    Parameters
+    ----------
+    seed : int
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -206,7 +238,17 @@ def encoder_from_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -
 
 
 def state_sha256(encoder: Encoder) -> str:
-    """sha256 of an encoder's weights and statistics, as 64 hex digits: what it starts from, wherever that came from."""
+    """Digest of an encoder's weights and statistics: what it starts from, wherever that came from.
+
+    Parameters
+    ----------
+    encoder : Encoder
+
+    Returns
+    -------
+    str
+        sha256, 64 hex digits.
+    """
     sha = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -99,21 +99,82 @@ def build_encoder(backbone: str, start: str, *, seed: int, weights: Path, rgz: P
 
 
 def random_weights(backbone: str, *, seed: int, files: WeightFiles) -> Encoder:
-    """A timm network with random weights (see `plugins.protocols.StartWeights`)."""
+    """A timm network with random weights.
+
+    Parameters
+    ----------
+    backbone : str
+        timm model name.
+    seed : int
+        Of the weights.
+    files : WeightFiles
+        Is not used; see `plugins.protocols.StartWeights`.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    ValueError
+        Where timm knows no model of that name.
+    """
     with seeded(seed):
         network = timm_network(backbone)
     return _of_timm(network, backbone, "random")
 
 
 def imagenet_weights(backbone: str, *, seed: int, files: WeightFiles) -> Encoder:
-    """A timm network with its published ImageNet weights (see `plugins.protocols.StartWeights`)."""
+    """A timm network with its published ImageNet weights.
+
+    Parameters
+    ----------
+    backbone : str
+        timm model name.
+    seed : int
+        Is not used; see `plugins.protocols.StartWeights`.
+    files : WeightFiles
+        Where downloaded weights are.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    ValueError
+        Where timm knows no such weights.
+    MissingWeights
+        Where the file is absent.
+    """
     network = imagenet_network(backbone, files.folder)
     network.reset_classifier(0)
     return _of_timm(network, backbone, "imagenet")
 
 
 def rgz_weights(backbone: str, *, seed: int, files: WeightFiles) -> Encoder:
-    """ResNet-18 from the BYOL checkpoint of Slijepcevic et al. (2023; see `plugins.protocols.StartWeights`)."""
+    """ResNet-18 from the BYOL checkpoint of Slijepcevic et al. (2023).
+
+    Parameters
+    ----------
+    backbone : str
+        `resnet18`.
+    seed : int
+        Is not used; see `plugins.protocols.StartWeights`.
+    files : WeightFiles
+        Names the checkpoint.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    ValueError
+        For another backbone, or a file that does not hold this encoder.
+    MissingWeights
+        Where the file is absent.
+    """
     if backbone != "resnet18":
         raise ValueError(f"the Radio Galaxy Zoo weights are those of a resnet18, this survey's backbone is {backbone}")
     path = files.rgz
@@ -154,6 +215,25 @@ def imagenet_network(backbone: str, weights: Path) -> Any:
 
     `tf_efficientnet_lite0` comes with an installed distribution. `resnet18` has torchvision's weights, as the paper,
     and not timm's own. Any other model is read from `<weights>/<backbone>.safetensors` or `.pth`, in timm's layout.
+
+    Parameters
+    ----------
+    backbone : str
+        timm model name.
+    weights : Path
+        Folder of downloaded weights.
+
+    Returns
+    -------
+    nn.Module
+        Maps (B, 3, H, W) to (B, classes).
+
+    Raises
+    ------
+    ValueError
+        Where timm knows no such weights.
+    MissingWeights
+        Where the file is absent.
     """
     require_timm(backbone)
     if backbone == LITE0:
@@ -189,16 +269,38 @@ def imagenet_network(backbone: str, weights: Path) -> Any:
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A file its authors publish; `sha256` is the whole hash or the beginning they print in its name."""
+    """A file of weights that its authors publish.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    url : str
+    sha256 : str
+        The whole hash, or the beginning that the authors print in the name.
+    """
 
     name: str
     url: str
     sha256: str
 
     def find(self, folder: Path) -> Path:
-        """The checked file in `folder`, in torch's own cache, or downloaded to `folder`.
+        """The checked file: in `folder`, in torch's own cache, or downloaded to `folder`.
 
-        Raises MissingWeights if it is nowhere, ValueError if the file found is another one.
+        Parameters
+        ----------
+        folder : Path
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        MissingWeights
+            Where it is nowhere.
+        ValueError
+            Where the file found is another one.
         """
         places = [folder / self.name, Path(torch.hub.get_dir()) / "checkpoints" / self.name]
         for place in places:
@@ -225,7 +327,19 @@ RESNET18 = PublishedWeights(
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Raise ValueError unless the sha256 of `path` begins with `expected`."""
+    """Check the digest of a file.
+
+    Parameters
+    ----------
+    path : Path
+    expected : str
+        The whole sha256 or its beginning, hex digits.
+
+    Raises
+    ------
+    ValueError
+        Where the file has another.
+    """
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(expected):
@@ -258,7 +372,25 @@ def _lite0_file() -> Path:
 
 
 def rename_by_order(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename tensors that lie in the same order under other names; shapes and last names must agree."""
+    """Rename tensors that lie in the same order under other names.
+
+    Parameters
+    ----------
+    source : dict of str to Tensor
+        The weights.
+    target : dict of str to Tensor
+        State of the network that takes them.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The weights under the network's names.
+
+    Raises
+    ------
+    ValueError
+        Where numbers, shapes or last parts of the names differ.
+    """
     if len(source) != len(target):
         raise ValueError(f"the weights have {len(source)} tensors, the network {len(target)}: another architecture")
     for (a, x), (b, y) in zip(source.items(), target.items(), strict=True):
@@ -289,8 +421,17 @@ def _read_rgz(path: Path) -> dict[str, Any]:
 def rgz_to_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of the Radio Galaxy Zoo encoder to torchvision's ResNet-18 names.
 
-    Accepts the whole learner (`encoder.layers.*`; its momentum copy, heads and duplicates are left out) or the encoder
-    alone (`layers.*`): 0.0 is the stem's convolution, 0.1 its normalisation, 1 to 8 the blocks.
+    In the encoder 0.0 is the stem's convolution, 0.1 its normalisation, 1 to 8 the blocks.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+        The whole learner (`encoder.layers.*`; its momentum copy, heads and duplicates are left out) or the encoder
+        alone (`layers.*`).
+
+    Returns
+    -------
+    dict of str to Tensor
     """
     renamed: dict[str, Tensor] = {}
     prefix = "encoder.layers." if any(name.startswith("encoder.layers.") for name in state) else "layers."
