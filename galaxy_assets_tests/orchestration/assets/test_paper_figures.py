@@ -65,7 +65,7 @@ def test_where_a_figure_cannot_be_made_its_table_is_empty_with_the_same_columns(
 def test_a_figure_no_longer_applicable_leaves_no_stale_picture(world, tmp_path):
     view = View(at(world.survey, tmp_path), None)
     figure = PaperFigure("figure_99", "A figure", "0", {}, pa.schema([]), (), lambda view: None)
-    png = view.lake.layout.figure("tiny", "figure_99")
+    png = view.context.layout.figure("tiny", "figure_99")
     drawn = Shown([], variance(np.array([0.9]), 1), "A caption.", {"n": 3, "unknown": float("nan")})
     metadata = publish(view, figure, drawn)
     assert metadata["preview"].value.startswith("![") and metadata["n"] == 3
