@@ -93,8 +93,8 @@ class ParquetLake(dg.ConfigurableIOManager):
         wanted = context.definition_metadata or {}
         paths: dict[str, Path] = {}
         missing = []
-        for key in keys:
-            partition = partition_path(partitions, key)
+        # in the order of their names: Dagster's own order differs between processes
+        for partition in sorted(partition_path(partitions, key) for key in keys):
             if wanted.get("init") is not None and partition[-1] != wanted["init"]:
                 continue
             path = self._path(context.asset_key, partition)

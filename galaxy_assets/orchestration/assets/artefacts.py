@@ -50,7 +50,8 @@ _EVIDENCE = {
 )
 def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     """Features of every cutout from the network as ImageNet left it: the last hidden layer, pooled (512 floats for
-    a ResNet-18, 1280 for an EfficientNet-Lite0)."""
+    a ResNet-18, 1280 for an EfficientNet-Lite0).
+    """
     from galaxy_assets.science.encoders.embedding import choose_devices, embed
     from galaxy_assets.science.encoders.weights import build_encoder
 
@@ -73,7 +74,8 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
 )
 def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
     """Per image with pixels the evidence that it is an artefact: blank, saturated, crossed by a trail, bright at
-    the edge, uncut. No label enters."""
+    the edge, uncut. No label enters.
+    """
     rows = with_pixels(cutouts)
     outcomes, stack = cutouts["outcome"].take(rows).to_pylist(), context.pixels.of(cutouts)
     evidence = pa.concat_tables(
@@ -97,7 +99,8 @@ def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
 )
 def artefact_umap_model(context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table) -> Result:
     """UMAP of the pretrained features of every image there was when it was fitted, with which of them are suspect:
-    what regions are proposed from, and what later deliveries are placed on."""
+    what regions are proposed from, and what later deliveries are placed on.
+    """
     from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
 
     features = column_to_vectors(pretrained_features["vector"])
@@ -121,7 +124,8 @@ def artefact_map(
     context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table, artefact_umap_model: pa.Table
 ) -> Result:
     """Where the batch's images lie on the map of pretrained features, beside the evidence that they are
-    artefacts."""
+    artefacts.
+    """
     from galaxy_assets.science.projection import feature_keys, table_to_model
 
     features = column_to_vectors(pretrained_features["vector"])
@@ -155,7 +159,8 @@ def artefact_map(
 def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> Result:
     """The rule: boxes on the map of pretrained features in which suspects are the majority, each with its evidence.
     A person reviews it by writing `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes there with
-    status `accepted` then replace the proposal."""
+    status `accepted` then replace the proposal.
+    """
     review, drawn_on = context.layout.artefact_review(context.survey.name), map_digest(artefact_umap_model)
     if review.exists():
         table = artefacts.regions_to_table(artefacts.read_review(review, drawn_on), drawn_on)
@@ -186,7 +191,8 @@ def clean_galaxies(
     context: SurveyContext, cutouts: pa.Table, artefact_map: pa.Table, artefact_regions: pa.Table
 ) -> Result:
     """One row per delivered image: kept or not, and which rule removed it. Everything downstream sees the kept
-    ones."""
+    ones.
+    """
     regions = artefacts.table_to_regions(artefact_regions)
     x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
     reasons = artefact_map["reason"].to_pylist()

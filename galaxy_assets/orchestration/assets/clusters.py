@@ -122,7 +122,8 @@ def vote_fractions(
     """Per cluster (and for `all`) and answer of the decision tree: how the vote fractions are distributed, as
     quantiles from 0 to 1 in steps of .05, over the galaxies that the survey's `votes` rules admit (in the paper ten
     votes for the question and a parent fraction above one half). A survey without volunteers has instead the share
-    of each catalogue label."""
+    of each catalogue label.
+    """
     from galaxy_assets.figures.curves import votes_violin
 
     survey, cluster_of = context.survey, _lookup(cluster_labels, "cluster")
@@ -171,7 +172,8 @@ def vote_fractions(
 def cluster_worksheet(context: SurveyContext, cluster_labels: pa.Table) -> Result:
     """What a person says of the clusters in `data/surveys/<survey>_clusters.csv`, each row with the cluster that it
     is about now: the one that holds more than half of its exemplars, since a refit numbers clusters anew. Empty
-    without that file; `cluster_summary` writes a template for it."""
+    without that file; `cluster_summary` writes a template for it.
+    """
     init, path = context.init, context.layout.cluster_worksheet(context.survey.name)
     said = worksheet.read_worksheet(path, context.survey.start_weights) if path.exists() else []
     rows = worksheet.match([row for row in said if row.init == init], _lookup(cluster_labels, "cluster"), path)
@@ -209,7 +211,8 @@ def cluster_summary(
 ) -> Result:
     """One row per cluster: members, what they are in words with the evidence, by rule from the volunteers' votes
     (or the evaluation classes) or by a person; the class it is labelled with; and how many of the evaluation subset
-    these labels get right."""
+    these labels get right.
+    """
     from galaxy_assets.figures.maps import class_map
 
     ids, cluster = cluster_labels["galaxy_id"].to_pylist(), cluster_labels["cluster"].to_numpy()
@@ -279,7 +282,8 @@ def class_membership(
     context: SurveyContext, cluster_labels: pa.Table, evaluation_subset: pa.Table, cluster_summary: pa.Table
 ) -> Result:
     """In which clusters the galaxies of each evaluation class are: number, share of the class, and what the cluster
-    is labelled as."""
+    is labelled as.
+    """
     import pyarrow.compute as pc
 
     from galaxy_assets.figures.memberships import class_membership as draw
@@ -314,7 +318,8 @@ def training_candidates(
     context: SurveyContext, cluster_labels: pa.Table, cluster_summary: pa.Table, cutouts: pa.Table
 ) -> Result:
     """The most certain members of each cluster by the mixture's membership probability, ties by id: what a training
-    set could take without asking anyone. Clusters of artefacts are left out."""
+    set could take without asking anyone. Clusters of artefacts are left out.
+    """
     from galaxy_assets.figures.galleries import cluster_gallery as sheet
 
     ids = cluster_labels["galaxy_id"].to_pylist()

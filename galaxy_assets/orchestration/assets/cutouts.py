@@ -64,7 +64,8 @@ def _reader_package(survey: Survey) -> list[str]:
 
 def pixels_fingerprint(catalogue: pa.Table, survey: Survey) -> str:
     """What decides a batch's pixels: the files' content and the settings. Labels do not, so a corrected label cuts and
-    trains nothing anew."""
+    trains nothing anew.
+    """
     files = catalogue.select(["galaxy_id", "file", "sha256", "problem"])
     decided_by = " ".join([_VERSION, survey.cutout.fingerprint(), digest(files), *_reader_package(survey)])
     return hashlib.sha256(decided_by.encode()).hexdigest()[:16]
@@ -74,7 +75,8 @@ def cut_chunk(
     reader: Reader, rows: list[dict], settings: CutoutSettings, fingerprint: str
 ) -> tuple[np.ndarray, pa.Table]:
     """Cut catalogue rows on two threads: pixels uint8 (N, size, size, channels), zero where there is no image, and
-    the ledger in SCHEMA, whose column `pixels` names the pixels its rows belong to."""
+    the ledger in SCHEMA, whose column `pixels` names the pixels its rows belong to.
+    """
     pixels = np.zeros((len(rows), settings.size, settings.size, 1 if settings.grey else 3), np.uint8)
     ledger = []
     with ThreadPoolExecutor(2) as pool:
@@ -123,7 +125,8 @@ def cut_chunk(
 def cutouts(context: SurveyContext, catalogue: pa.Table) -> Result:
     """One row per delivered image: how it was cut (or why not), the box on the original, the noise and threshold.
     The pixels go to the pixel store, row by row in the same order. Killed, it resumes after the last whole
-    chunk."""
+    chunk.
+    """
     settings, rows = context.survey.cutout, catalogue.to_pylist()
     reader = open_reader(context.survey.source, context.layout.raw)
     fingerprint = pixels_fingerprint(catalogue, context.survey)

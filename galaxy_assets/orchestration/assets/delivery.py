@@ -51,7 +51,8 @@ ABSENT = pa.schema([("galaxy_id", pa.string()), ("label", pa.string()), ("reason
 )
 def catalogue(context: SurveyContext) -> Result:
     """One row per delivered image: its file, sha256, size, position and label, and what is wrong with it if
-    anything is. An image that cannot be read is a row too."""
+    anything is. An image that cannot be read is a row too.
+    """
     survey = context.survey
     taken = ids_elsewhere(context.layout, survey, context.batch)
     table = open_reader(survey.source, context.layout.raw).catalogue(context.batch, taken)
@@ -82,7 +83,8 @@ def catalogue(context: SurveyContext) -> Result:
 )
 def image_history(context: SurveyContext, catalogue: pa.Table) -> Result:
     """Every image that was ever delivered in the batch, by its bytes: when it was first and last found there, and
-    whether it is there still, was replaced by other bytes, or was removed."""
+    whether it is there still, was replaced by other bytes, or was removed.
+    """
     import pyarrow.compute as pc
 
     before = context.layout.table(context.survey.name, "image_history", context.batch)
@@ -105,7 +107,8 @@ def image_history(context: SurveyContext, catalogue: pa.Table) -> Result:
 )
 def absent_images(context: SurveyContext, catalogue: pa.Table) -> Result:
     """Galaxies that the survey's table of labels names and of which no image was delivered, or that it names twice,
-    with the reason."""
+    with the reason.
+    """
     labelled = open_reader(context.survey.source, context.layout.raw).labelled()
     if labelled is None:
         return Result(ABSENT.empty_table(), {"labels": "the survey has no table of labels"})
@@ -129,7 +132,8 @@ def absent_images(context: SurveyContext, catalogue: pa.Table) -> Result:
 )
 def volunteer_votes(context: SurveyContext) -> Result:
     """One row per galaxy: counts and fractions of every question of the Galaxy Zoo decision tree, a fraction being
-    null where nobody was asked. Empty for a survey without volunteers."""
+    null where nobody was asked. Empty for a survey without volunteers.
+    """
     import pyarrow.compute as pc
 
     source = context.survey.source

@@ -41,7 +41,8 @@ def oracle_scores(
     ids: list[str], catalogue: pa.Table, volunteer_votes: pa.Table, anomaly: Anomaly
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the simulated oracle knows of each galaxy: score 0-5 (-1 where it has no label) and whether it truly is an
-    anomaly, (N,) int and (N,) bool (paper 7.1)."""
+    anomaly, (N,) int and (N,) bool (paper 7.1).
+    """
     known: dict[str, tuple[int, bool]] = {}
     if anomaly.labels:
         for galaxy, label in zip(catalogue["galaxy_id"].to_pylist(), catalogue["label"].to_pylist(), strict=True):
@@ -97,7 +98,8 @@ def oracle_events(
 ) -> Result:
     """The session of a simulated person, as label events: scores 0-5 by the volunteers' votes or the labels in the
     active-learning search over the labelled galaxies: seeds along the first principal component, then what the
-    survey's learner asks for, round by round until the budget is spent. It is simulated once per refit."""
+    survey's learner asks for, round by round until the budget is spent. It is simulated once per refit.
+    """
     anomaly = context.survey.anomaly
     ids = np.array(pca_features["galaxy_id"].to_pylist())
     score, true = oracle_scores(ids.tolist(), catalogue, volunteer_votes, anomaly)
@@ -157,7 +159,8 @@ def _history(
 @survey_asset("7_discovery", paper="7.1", reads=["oracle_events"], files=[LABEL_DROPS], columns=of_schema(EVENTS))
 def label_events(context: SurveyContext, oracle_events: pa.Table) -> Result:
     """Everything said of any galaxy, in the order of time: the simulated person's events and those of people, who
-    outrank it (docs/labels.md)."""
+    outrank it (docs/labels.md).
+    """
     import pyarrow.compute as pc
 
     people = LabelLog(context.layout.labels(context.survey.name)).read()
@@ -190,7 +193,8 @@ def anomaly_model(
 ) -> Result:
     """What the survey's learner makes of the scores that stand (of our own two, a Gaussian process: its kernel) and
     the features of the galaxies scored, by which any delivery can be scored. Before any score is given, and for the
-    corrected learner until scores differ, a sample for an isolation forest instead."""
+    corrected learner until scores differ, a sample for an isolation forest instead.
+    """
     from galaxy_assets.science import anomaly_model as models
     from galaxy_assets.science.pca import table_to_model
 
@@ -229,7 +233,8 @@ def anomaly_model(
 )
 def anomaly_scores(context: SurveyContext, pca_features: pa.Table, anomaly_model: pa.Table) -> Result:
     """The predicted score of each galaxy of the batch and its uncertainty, null where no score tells galaxies
-    apart yet; and by which model, as the digest of `anomaly_model`."""
+    apart yet; and by which model, as the digest of `anomaly_model`.
+    """
     return Result(scored(context.survey, pca_features, anomaly_model))
 
 
@@ -277,7 +282,8 @@ def anomaly_ranking(
     """Every clean galaxy by falling predicted score, with its uncertainty, who scored it (people or the oracle) and
     the round in which the oracle was shown it. The corrected learner keeps a score given in place of the predicted
     one. Batches that the present model has not scored yet are scored here, so that one run ranks anew after a
-    person's labels."""
+    person's labels.
+    """
     import pyarrow.compute as pc
 
     from galaxy_assets.figures.galleries import contact_sheet

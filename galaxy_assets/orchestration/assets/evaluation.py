@@ -68,7 +68,8 @@ def evaluation_subset(
     context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, clean_galaxies: pa.Table
 ) -> Result:
     """The galaxies that are easy to classify, and their class: by cuts on the volunteers' votes, or by the
-    catalogue's labels. Only clean galaxies."""
+    catalogue's labels. Only clean galaxies.
+    """
     evaluation = context.survey.evaluation
     by_votes = any(c.cuts for c in evaluation.classes)
     subset = votes.evaluation_class(volunteer_votes if by_votes else catalogue, evaluation)
@@ -123,7 +124,8 @@ def epoch_accuracy(
 ) -> Result:
     """K-nearest-neighbour accuracy of every epoch on random training-test splits, beside three baselines: raw
     pixels (128 px at most), and the untrained and the ImageNet network embedded alike (size, orientations). Without
-    two classes of ten galaxies there is nothing to judge by, and the table is empty."""
+    two classes of ten galaxies there is nothing to judge by, and the table is empty.
+    """
     from galaxy_assets.figures.curves import epoch_accuracy as draw
 
     labels = evaluation_subset["evaluation_class"].to_numpy(zero_copy_only=False)

@@ -50,7 +50,8 @@ def baseline_rankings(
 ) -> Result:
     """What the ranking is measured against, for every clean galaxy: the scores of an isolation forest and of the
     local outlier factor (larger is stranger), and the predicted score, its uncertainty and the rounds of a search
-    of its own by the learner as published; null where the survey has nothing to search for."""
+    of its own by the learner as published; null where the survey has nothing to search for.
+    """
     survey, features = context.survey, column_to_vectors(pca_features["vector"])
     ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
     score, _ = oracle_scores(ids.tolist(), catalogue, volunteer_votes, survey.anomaly)
@@ -91,7 +92,8 @@ def anomaly_recall(
 ) -> Result:
     """True anomalies found down the ranked list of the labelled galaxies, beside a random and a perfect order and
     the lists of `baseline_rankings`; and down the list of those the oracle never saw, since a score given is no
-    discovery."""
+    discovery.
+    """
     from galaxy_assets.figures.curves import recall
 
     ids = anomaly_ranking["galaxy_id"].to_pylist()

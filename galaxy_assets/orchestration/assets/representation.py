@@ -112,7 +112,8 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     """One row per epoch of BYOL from these start weights: checkpoint, loss, learning rate, health (rank, alignment,
     uniformity, spread, stability of neighbours), speed, memory. Epoch 0 is the start itself. The epoch is chosen by
     its health or is the recipe's last; the reason stands beside it, and no label takes part. Killed, it resumes
-    after the last whole epoch."""
+    after the last whole epoch.
+    """
     from galaxy_assets.science.encoders.embedding import choose_devices
 
     recipe, devices = context.survey.recipe, choose_devices()
@@ -289,7 +290,8 @@ def embeddings(
     context: SurveyContext, cutouts: pa.Table, clean_galaxies: pa.Table, byol_checkpoints: pa.Table
 ) -> Result:
     """Features of the batch's clean galaxies from the chosen checkpoint of these start weights, averaged over the
-    recipe's orientations. The checkpoint's sha256 is compared with its ledger before use."""
+    recipe's orientations. The checkpoint's sha256 is compared with its ledger before use.
+    """
     from galaxy_assets.science.encoders.embedding import choose_devices, embed
 
     recipe = context.survey.recipe
@@ -323,7 +325,8 @@ def embeddings(
 )
 def pca_model(context: SurveyContext, embeddings: TablesInTurn, byol_checkpoints: pa.Table) -> Result:
     """The principal components that hold the survey's share of the variance (95 % in the paper), as rows: the mean
-    and then each component with its explained variance. Fitted to the embeddings of the chosen checkpoint."""
+    and then each component with its explained variance. Fitted to the embeddings of the chosen checkpoint.
+    """
     from galaxy_assets.figures.curves import variance
     from galaxy_assets.science import pca
 

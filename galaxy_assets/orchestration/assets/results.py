@@ -48,7 +48,8 @@ from galaxy_assets.storage.provenance import origin
 def results(context: SurveyContext, **tables: pa.Table) -> Result:
     """One row per number of the paper and per number that only this survey has: expected, observed, tolerance, and
     the verdict with its reason (docs/results.md says how to read it). A start whose weights are missing is left out
-    here and nowhere hides the others."""
+    here and nowhere hides the others.
+    """
     table = _with_recipes(context, compute(context.survey, tables), tables["byol_checkpoints"])
     verdicts = table["verdict"].to_pylist()
     counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}

@@ -30,7 +30,8 @@ def similar_galaxies(
     context: SurveyContext, cutouts: pa.Table, pca_features: pa.Table, anomaly_ranking: pa.Table
 ) -> Result:
     """The nearest galaxies in principal components to the survey's query galaxies, or to the best ranked ones
-    where the survey names none."""
+    where the survey names none.
+    """
     from galaxy_assets.science.neighbours import SimilaritySearch
 
     settings, ids = context.survey.similarity, pca_features["galaxy_id"].to_numpy(zero_copy_only=False)

@@ -56,7 +56,8 @@ def components(embeddings: TablesInTurn, pca_model: pa.Table) -> np.ndarray:
 )
 def umap_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.Table) -> Result:
     """A map of the representation in two dimensions, for looking only: where every galaxy lies that there was when
-    it was fitted, and what later deliveries are placed by."""
+    it was fitted, and what later deliveries are placed by.
+    """
     from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
 
     keys = np.concatenate([feature_keys(vectors) for vectors in embeddings.vectors()])
@@ -110,7 +111,8 @@ def umap(context: SurveyContext, embeddings: pa.Table, pca_features: pa.Table, u
 def cluster_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.Table) -> Result:
     """The Bayesian Gaussian mixture, a row per component: weight, mean, Cholesky factor of the precision and the
     parameters of its posterior, and which share of all fitted galaxies is unsure (below probability one half).
-    Components are numbered by falling weight."""
+    Components are numbered by falling weight.
+    """
     from galaxy_assets.science import mixture
 
     features = components(embeddings, pca_model)
@@ -140,7 +142,8 @@ def cluster_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: p
 )
 def cluster_labels(context: SurveyContext, pca_features: pa.Table, cluster_model: pa.Table) -> Result:
     """The batch's galaxies with their cluster, its membership probability, and the probabilities of all
-    clusters."""
+    clusters.
+    """
     from galaxy_assets.science.mixture import table_to_model
 
     model = table_to_model(cluster_model)
@@ -183,7 +186,8 @@ def batch_drift(
     cluster_model: pa.Table,
 ) -> Result:
     """How far the delivery is from what the models of the main start weights were fitted to: variance outside the
-    components, distance and shift within them, members without a clear cluster, images that keep their frame."""
+    components, distance and shift within them, members without a clear cluster, images that keep their frame.
+    """
     from galaxy_assets.science.drift import drift
     from galaxy_assets.science.pca import table_to_model
 

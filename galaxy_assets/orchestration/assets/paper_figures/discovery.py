@@ -49,7 +49,8 @@ _NEIGHBOURS: Columns = {
 )
 def figure_08(view: View, anomaly_recall: pa.Table) -> Shown:
     """One row per place in the list: anomalies found up to it in the order of each search, in a random order (as
-    expected) and in a perfect one. A search that was not run is null."""
+    expected) and in a perfect one. A search that was not run is null.
+    """
     from galaxy_assets.figures.curves import recall
 
     found = anomaly_recall["found"].to_pylist()
@@ -137,7 +138,8 @@ def figure_09(
 )
 def figure_10(view: View, oracle_events: pa.Table) -> Shown:
     """The first five galaxies of each query by falling acquisition, and the score they were given; round 0 is the seed
-    sample."""
+    sample.
+    """
     from galaxy_assets.figures.plates import query_history
 
     if not oracle_events.num_rows:

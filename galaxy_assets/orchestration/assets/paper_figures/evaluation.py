@@ -88,7 +88,8 @@ def members_by_class(evaluation_subset: pa.Table) -> dict[str, list[str]]:
 )
 def figure_03(view: View, epoch_accuracy: pa.Table) -> Shown:
     """Mean and standard deviation of the accuracy over random splits for every epoch; the features `untrained`,
-    `pretrained` and `pixels` are baselines that were not trained here."""
+    `pretrained` and `pixels` are baselines that were not trained here.
+    """
     return _accuracy(view, epoch_accuracy, [name for name in view.survey.start_weights if name in _FIGURE_3])
 
 
@@ -157,7 +158,8 @@ def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Sh
 )
 def figure_13(view: View, evaluation_subset: pa.Table) -> Shown:
     """Galaxies of the evaluation subset and their class, four of each class (three from four classes on), in random
-    order."""
+    order.
+    """
     from galaxy_assets.figures.plates import labelled_grid
 
     members, seed = (

@@ -60,7 +60,8 @@ _TABLE_2 = {
 )
 def figure_04(view: View, umap: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per galaxy; `picked` are the clusters drawn: up to five that are no artefacts, of the highest purity
-    where at least two clusters have ten labelled members, else of the highest mean membership probability."""
+    where at least two clusters have ten labelled members, else of the highest mean membership probability.
+    """
     return _clear_or_hard(view, umap, cluster_labels, cluster_summary, "clearest")
 
 
@@ -98,7 +99,8 @@ def _clear_or_hard(
 )
 def figure_06(view: View, umap: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
     """As Figure 4, for the clusters whose members are mostly suspected artefacts that the removal left; at most eight,
-    those with the largest share of suspects."""
+    those with the largest share of suspects.
+    """
     rows = [row for row in cluster_summary.to_pylist() if row["artefact"]]
     if not rows:
         raise NotApplicable("no cluster consists of artefacts: none has a majority of suspected images")
@@ -174,7 +176,8 @@ def _picked_clusters(
 )
 def figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per galaxy, panel and violin (its cluster and `all`): the fraction of votes for the panel's answer, where
-    the survey's `votes` rules admit it. Artefact clusters have no violin of their own."""
+    the survey's `votes` rules admit it. Artefact clusters have no violin of their own.
+    """
     import pyarrow.compute as pc
 
     from galaxy_assets.figures.curves import votes_violin
@@ -219,7 +222,8 @@ def figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, c
 )
 def figure_15(view: View, evaluation_subset: pa.Table, umap: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per start and galaxy of the evaluation subset: where it lies on that start's map, its class, and the
-    share of the subset that the majority classes of that start's clusters get right."""
+    share of the subset that the majority classes of that start's clusters get right.
+    """
     import pyarrow.compute as pc
 
     from galaxy_assets.figures.maps import start_weight_panel
@@ -275,7 +279,8 @@ def _start(table: pa.Table, init: str) -> pa.Table:
 )
 def table_1(view: View) -> Shown:
     """One row per setting: what the paper used and what this survey uses. The rows of Table 1 come first, then what the
-    other sections say."""
+    other sections say.
+    """
     rows = figure_tables.recipe(view.survey)
     same = sum(row["agrees"] for row in rows)
     return Shown(
@@ -295,7 +300,8 @@ def table_1(view: View) -> Shown:
 )
 def table_2(view: View, cluster_summary: pa.Table) -> Shown:
     """One row per cluster: its description and what it rests on. `purity` is the majority class's share of the labelled
-    members."""
+    members.
+    """
     rows = cluster_summary.to_pylist()
     used, bad = sum(row["n"] > 0 for row in rows), sum(row["artefact"] for row in rows)
     return Shown(
