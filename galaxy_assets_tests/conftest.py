@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
 
@@ -54,7 +55,7 @@ class World(NamedTuple):
     survey: Survey
     defs: dg.Definitions
     instance: dg.DagsterInstance
-    outcomes: list[in_process.Outcome]
+    outcomes: list[Outcome]
 
 
 def draw(kind: str, rng: np.random.Generator, side: int = 120) -> np.ndarray:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import yaml
 
+from galaxy_assets import plugins
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.survey import enable_all
 from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
@@ -25,7 +26,7 @@ from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
     from galaxy_assets.orchestration.automation.outdated import Follow
-    from galaxy_assets.orchestration.engines.in_process import Outcome
+    from galaxy_assets.orchestration.outcome import Outcome
 
 log = logging.getLogger("galaxy_assets")
 
@@ -47,6 +48,7 @@ def run(
         bool, typer.Option("--refit", help="fit PCA, mixture and map, and the oracle's session, to all deliveries")
     ] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="train on all deliveries too, and refit")] = False,
+    engine: Annotated[str, typer.Option(help="what makes the tables, a plug-in (docs/plugins.md)")] = "in_process",
 ) -> None:
     """Materialise surveys from their images to their results. A shipped survey is enabled by it (`survey add`).
 
@@ -56,11 +58,13 @@ def run(
     Example: galaxy-assets run demo_optical demo_radio
     """
     root = data_root()
+    if engine not in plugins.names("engines"):
+        raise typer.BadParameter(f"no engine {engine!r}; registered are {', '.join(plugins.names('engines'))}")
     chosen = chosen_surveys(surveys, root)
     enable_all(surveys, root)
     _start_logging()
     try:
-        failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None)
+        failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, engine)
     except KeyboardInterrupt:
         typer.echo("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
@@ -132,19 +136,18 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
     return found
 
 
-def _materialise(surveys: list[Survey], follow: "Follow | None") -> int:
+def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "in_process") -> int:
     import dagster as dg
 
     from galaxy_assets.definitions import build_defs
-    from galaxy_assets.orchestration.engines.in_process import run_survey
 
     _set_dagster_home()
-    root = data_root()
+    root, make = data_root(), plugins.load("engines", engine)
     defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
     with dg.DagsterInstance.get() as instance:
         for survey in surveys:
             typer.echo(f"\n{survey.title} ({survey.name})")
-            for outcome in _outcomes(run_survey(defs, survey, known, instance, root, follow)):
+            for outcome in _outcomes(make(defs, survey, known, instance, root, follow)):
                 if isinstance(outcome, Exception):
                     failed += 1
                     typer.echo(f"        {outcome}")

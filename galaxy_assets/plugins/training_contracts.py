@@ -22,7 +22,7 @@ from galaxy_assets import plugins
 if TYPE_CHECKING:
     import torch
 
-    from galaxy_assets.plugins.protocols import EncoderNetwork, StartWeights, Trainer
+    from galaxy_assets.plugins.training_protocols import EncoderNetwork, StartWeights, Trainer
     from galaxy_assets.science.encoders.network import Encoder
     from galaxy_assets.science.training import EpochResult
     from galaxy_assets.settings.recipe import Recipe

@@ -22,6 +22,7 @@ from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions, reads
 from galaxy_assets.orchestration.declaration import INTERRUPTED
 from galaxy_assets.orchestration.graph import EXPLORER, keys_of
+from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
@@ -79,30 +80,6 @@ def stages(graph: Any, survey: str) -> list[Stage]:
 def _parents(graph: Any, key: dg.AssetKey) -> set[dg.AssetKey]:
     """Assets of the same survey that the asset reads."""
     return {read.asset for read in reads(graph, key)}
-
-
-class Outcome(NamedTuple):
-    """What became of some assets' partition in the main job.
-
-    Attributes
-    ----------
-    survey : str
-    assets : list of str
-    partition : str or None
-    status : str
-        `done`, `fresh` (nothing to do), `failed`, `blocked` (a check of what they read says that the rest would be
-        nonsense), or `skipped` because what they read failed; of a delivery that is not whole: `held` or `arriving`.
-    seconds : float
-    error : str
-        Empty where nothing went wrong.
-    """
-
-    survey: str
-    assets: list[str]
-    partition: str | None
-    status: str
-    seconds: float = 0.0
-    error: str = ""
 
 
 def run_survey(

@@ -17,6 +17,7 @@ from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import EXPLORER
+from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import digest, read_table
@@ -36,7 +37,7 @@ class Automated:
         self.images = root / "raw/tiny/images"
         self.survey, self.defs, self.cursor = survey_files(root).named("tiny"), build_defs(root), None
 
-    def run(self) -> list[in_process.Outcome]:
+    def run(self) -> list[Outcome]:
         return list(
             in_process.run_survey(self.defs, self.survey, survey_files(self.root).known, self.instance, self.root)
         )
