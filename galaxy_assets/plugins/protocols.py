@@ -1,8 +1,8 @@
 """What readers, cutters and learners promise, as a Protocol each; `contracts` tests the promises.
 
-Belongs here: one class for each kind, with every method's arguments, answers and errors. Does not belong here: a
-plug-in, or anything that runs; what trains networks (`training_protocols`), engines (`orchestration.engines.contract`). The rooms are imported for their types
-alone.
+Belongs here: one class for each kind, with every method's arguments, answers and errors. Does not belong here: a plug-
+in, or anything that runs; what trains networks (`training_protocols`), engines (`orchestration.engines.contract`). The
+rooms are imported for their types alone.
 """
 
 from __future__ import annotations

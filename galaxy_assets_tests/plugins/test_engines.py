@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from galaxy_assets import plugins
 from galaxy_assets.cli import app
+from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.engines.contract import check_engine
 
@@ -20,7 +21,7 @@ def unrun(untrained, tmp_path):
 
 
 def test_ours_makes_the_same_tables_twice_and_then_finds_them(unrun, tmp_path):
-    check_engine("in_process", unrun, "tiny", tmp_path / "made")
+    check_engine("in_process", build_defs, unrun, "tiny", tmp_path / "made")
 
 
 def test_an_engine_that_leaves_tables_out_is_found(unrun, tmp_path, monkeypatch):
@@ -33,7 +34,7 @@ def test_an_engine_that_leaves_tables_out_is_found(unrun, tmp_path, monkeypatch)
     load = plugins.load
     monkeypatch.setattr(plugins, "load", lambda kind, name: lazy if name == "lazy" else load(kind, name))
     with pytest.raises(AssertionError, match="lazy makes other tables than in_process"):
-        check_engine("lazy", unrun, "tiny", tmp_path / "made")
+        check_engine("lazy", build_defs, unrun, "tiny", tmp_path / "made")
 
 
 def test_an_unknown_engine_is_told_with_those_that_are_registered(tmp_path, monkeypatch):

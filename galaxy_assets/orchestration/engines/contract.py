@@ -3,15 +3,14 @@
     from galaxy_assets.orchestration.engines.contract import check_engine
 
     def test_my_engine(tmp_path, small_survey):
-        check_engine("my_engine", small_survey, "tiny", tmp_path)
+        check_engine("my_engine", build_defs, small_survey, "tiny", tmp_path)
 
 Belongs here: the Protocol of the kind `engines`, and the test that such a plug-in must pass. Does not belong here: an
 engine.
 """
 
-import importlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -23,6 +22,7 @@ from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.provenance import data_version
 
+Build = Callable[[Path], dg.Definitions]
 _WALL_CLOCK = ("image_history", "label_events", "oracle_events")
 
 
@@ -73,13 +73,15 @@ class Engine(Protocol):
         ...
 
 
-def check_engine(name: str, data: Path, survey: str, folder: Path) -> None:
+def check_engine(name: str, build: Build, data: Path, survey: str, folder: Path) -> None:
     """Run a survey by the engine and by `in_process`, and compare every table.
 
     Parameters
     ----------
     name : str
         The engine's registered name.
+    build : callable
+        Makes the definitions over a data folder: `galaxy_assets.definitions.build_defs`.
     data : Path
         A data folder with the survey's file, images and weights, and no lake. It is copied, and stays as it is.
     survey : str
@@ -92,18 +94,18 @@ def check_engine(name: str, data: Path, survey: str, folder: Path) -> None:
     AssertionError
         Where the engine fails, makes other tables, or does not find everything up to date the second time.
     """
-    reference = _run("in_process", shutil.copytree(data, folder / "reference"), survey)
+    reference = _run("in_process", build, shutil.copytree(data, folder / "reference"), survey)
     copy = shutil.copytree(data, folder / "by_engine")
-    assert _run(name, copy, survey) == reference, f"{name} makes other tables than in_process"
-    again = {outcome.status for outcome in _outcomes(name, copy, survey)}
+    assert _run(name, build, copy, survey) == reference, f"{name} makes other tables than in_process"
+    again = {outcome.status for outcome in _outcomes(name, build, copy, survey)}
     assert again == {"fresh"}, f"run a second time, {name} does not find everything up to date: {sorted(again)}"
 
 
-def _run(engine: str, root: Path, survey: str) -> dict[str, Any]:
+def _run(engine: str, build: Build, root: Path, survey: str) -> dict[str, Any]:
     """Table -> its data version, or its number of rows where it holds wall-clock times."""
     import pyarrow.parquet as pq
 
-    wrong = [o for o in _outcomes(engine, root, survey) if o.status not in ("done", "fresh")]
+    wrong = [o for o in _outcomes(engine, build, root, survey) if o.status not in ("done", "fresh")]
     assert not wrong, f"{engine}: {wrong[0].status} {wrong[0].assets}: {wrong[0].error}"
     home = root / "lake" / survey
     files = [file for file in sorted(home.rglob("[!.]*.parquet")) if "pixels" not in file.parts]
@@ -114,10 +116,8 @@ def _run(engine: str, root: Path, survey: str) -> dict[str, Any]:
     }
 
 
-def _outcomes(engine: str, root: Path, survey: str) -> list[Any]:
-    # the definitions stand above this room: what is tested is the platform as a whole
-    build_defs = importlib.import_module("galaxy_assets.definitions").build_defs
+def _outcomes(engine: str, build: Build, root: Path, survey: str) -> list[Any]:
     known = survey_files(root).known
     with dg.DagsterInstance.ephemeral() as instance:
         make = plugins.load("engines", engine)
-        return list(make(build_defs(root), known[survey], known, instance, root))
+        return list(make(build(root), known[survey], known, instance, root))
