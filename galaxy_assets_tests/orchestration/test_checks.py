@@ -1,0 +1,130 @@
+"""Each check on stored tables: what passes, what warns, what stops; and one that a person runs alone."""
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.orchestration.checks import CHECKS, Stored, stopped
+from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets_tests.conftest import TINY
+
+CHECK = {check.name: check for check in CHECKS}
+SURVEY = Survey.model_validate(TINY)
+
+
+def epochs(components: int, chosen: int = 1) -> pa.Table:
+    rows = [{"init": "imagenet", "epoch": e, "pcs_95": components, "chosen": e == chosen} for e in (0, 1)]
+    return pa.Table.from_pylist([row | {"reason": "it is the last"} for row in rows])
+
+
+def clean(kept: int, removed: int) -> pa.Table:
+    flags = [True] * kept + [False] * removed
+    ids, rule = [str(i) for i in range(len(flags))], [None if flag else "blank" for flag in flags]
+    return pa.table({"galaxy_id": ids, "kept": pa.array(flags, pa.bool_()), "rule": pa.array(rule, pa.string())})
+
+
+def accuracies(chosen: float, pixels: float, pretrained: float) -> pa.Table:
+    rows = [("byol", True, chosen), ("byol", False, 1.0), ("pixels", False, pixels), ("pretrained", False, pretrained)]
+    return pa.Table.from_pylist([{"features": f, "chosen": c, "accuracy": a} for f, c, a in rows])
+
+
+def recall(found: list[int], forest: list[int]) -> pa.Table:
+    n = len(found)
+    return pa.table({"found": found, "random": np.arange(1, n + 1) / 4, "isolation_forest": forest})
+
+
+PASS, WARN, STOP = (True, False), (False, False), (False, True)
+CASES = [
+    ("every_image_readable", {"catalogue": pa.table({"problem": pa.array([None], pa.string())})}, PASS, "all readable"),
+    ("every_image_readable", {"catalogue": pa.table({"problem": ["too_small"]})}, WARN, "1 too_small"),
+    ("every_label_has_an_image", {"absent_images": pa.table({"galaxy_id": ["a"]})}, WARN, "1 labels without"),
+    ("fallback_share", {"cutouts": pa.table({"outcome": ["cropped"] * 5})}, PASS, "0.0%"),
+    ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", "cropped"]})}, WARN, "50.0%"),
+    ("removed_share", {"clean_galaxies": clean(70, 30)}, PASS, "30.0% removed"),
+    ("removed_share", {"clean_galaxies": clean(60, 40)}, WARN, "40.0% removed"),
+    ("enough_left", {"clean_galaxies": clean(16, 4)}, PASS, "16 of 20 images are left"),
+    (
+        "enough_left",
+        {"clean_galaxies": clean(15, 5)},
+        STOP,
+        "at least 16 are needed (recipe.batch_size); removed: blank 5",
+    ),
+    ("no_collapse", {"byol_checkpoints": epochs(10)}, PASS, "10 components"),
+    ("no_collapse", {"byol_checkpoints": epochs(9)}, WARN, "9 components"),
+    ("no_collapse", {"byol_checkpoints": epochs(2)}, STOP, "take imagenet out of start_weights"),
+    ("better_than_start", {"byol_checkpoints": epochs(10)}, PASS, "it is the last"),
+    ("better_than_start", {"byol_checkpoints": epochs(10, chosen=0)}, WARN, "it is the last"),
+    ("better_than_pixels", {"epoch_accuracy": accuracies(0.8, 0.7, 0.9)}, PASS, "0.800 at the chosen epoch"),
+    ("better_than_pixels", {"epoch_accuracy": accuracies(0.7, 0.8, 0.6)}, WARN, "raw pixels 0.800"),
+    ("better_than_networks", {"epoch_accuracy": accuracies(0.8, 0.9, 0.7)}, PASS, "pretrained 0.700"),
+    ("better_than_networks", {"epoch_accuracy": accuracies(0.8, 0.7, 0.9)}, WARN, "pretrained 0.900"),
+    ("converged", {"cluster_model": pa.table({"converged": [False], "iterations": [50]})}, WARN, "50 iterations"),
+    ("clusters_used", {"cluster_summary": pa.table({"n": [3, 0, 0]})}, WARN, "1 of 3"),
+    ("better_than_random", {"anomaly_recall": recall([1, 2, 2, 2], [0, 1, 1, 2])}, PASS, "1 in the first 1"),
+    ("better_than_random", {"anomaly_recall": recall([0, 1, 2, 2], [0, 1, 1, 2])}, WARN, "0 in the first 1"),
+    ("better_than_isolation_forest", {"anomaly_recall": recall([1, 2], [0, 1])}, PASS, "isolation forest 1"),
+    ("better_than_isolation_forest", {"anomaly_recall": recall([1, 1], [0, 1])}, WARN, "isolation forest 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "tables", "expected", "words"), CASES)
+def test_a_check_finds_what_it_is_for(tmp_path, name, tables, expected, words):
+    layout = Layout(tmp_path)
+    for asset, table in tables.items():
+        partition = {"batch": ("first",), "init": ("imagenet",), None: ()}[ASSETS[asset].by]
+        write_table(table, layout.table("tiny", asset, *partition))
+    found = CHECK[name].function(Stored(SURVEY, layout))
+    assert (found.passed, found.stops) == expected and words in found.words
+    assert bool(stopped(Stored(SURVEY, layout), CHECK[name].asset)) == (expected == STOP)
+
+
+def test_checks_that_can_stop_are_declared_blocking_and_no_others():
+    assert {check.name for check in CHECKS if check.blocking} == {"enough_left", "no_collapse"}
+    assert {name for name, _, expected, _ in CASES if expected == STOP} == {"enough_left", "no_collapse"}
+
+
+def test_an_emptied_delivery_stops_nothing_while_the_survey_has_enough(tmp_path):
+    layout = Layout(tmp_path)
+    write_table(clean(40, 0), layout.table("tiny", "clean_galaxies", "first"))
+    write_table(clean(0, 9), layout.table("tiny", "clean_galaxies", "second"))
+    assert stopped(Stored(SURVEY, layout, batch="second"), "clean_galaxies") is None
+
+
+def test_every_check_runs_alone_on_what_is_stored(world):
+    by = {"batch": "first", "init": "imagenet", None: None}
+    for check in CHECKS:
+        key = dg.AssetCheckKey(dg.AssetKey(["tiny", check.asset]), check.name)
+        job = dg.define_asset_job("alone", selection=dg.AssetSelection.checks(key))
+        defs = dg.Definitions.merge(world.defs, dg.Definitions(jobs=[job]))
+        instance = dg.DagsterInstance.ephemeral()
+        instance.add_dynamic_partitions("tiny_batch", ["first", "second"])
+        partition = None if check.whole else by[ASSETS[check.asset].by]
+        # as the UI starts it: a run of checks alone has no asset whose partitions it could be asked for
+        tags = {"dagster/partition": partition} if partition else {}
+        ran = defs.resolve_job_def("alone").execute_in_process(instance=instance, tags=tags)
+        (evaluation,) = ran.get_asset_check_evaluations()
+        assert evaluation.check_name == check.name and evaluation.description
+        assert not ran.get_asset_materialization_events()
+
+
+def test_a_check_of_a_table_that_was_never_made_says_what_to_make(tmp_path):
+    with pytest.raises(FileNotFoundError, match="tiny/results was never made; materialise it first"):
+        CHECK["agrees_with_paper"].function(Stored(SURVEY, Layout(tmp_path)))
+
+
+def test_the_oracle_without_labels_is_told_what_to_do(world, tmp_path):
+    layout = Layout(tmp_path)
+    for name in ("clean_galaxies", "catalogue"):
+        for batch in ("first", "second"):
+            write_table(read_table(Layout(world.root).table("tiny", name, batch)), layout.table("tiny", name, batch))
+    votes = read_table(Layout(world.root).table("tiny", "volunteer_votes"))
+    write_table(votes, layout.table("tiny", "volunteer_votes"))
+    write_table(pa.table({"event": pa.array([], pa.string())}), layout.table("tiny", "oracle_events"))
+    assert CHECK["oracle_labelled"].function(Stored(SURVEY, layout)).passed
+    unlabelled = SURVEY.model_copy(update={"anomaly": SURVEY.anomaly.model_copy(update={"labels": ("ring",)})})
+    found = CHECK["oracle_labelled"].function(Stored(unlabelled, layout))
+    assert not found.passed and not found.stops and "under `anomaly` in data/surveys/tiny.yaml" in found.words
