@@ -28,6 +28,7 @@ def test_every_make_target_quoted_is_one():
         "dev",
         "explore",
         "figures",
+        "golden",
         "test",
         "test-browser",
         "real",
