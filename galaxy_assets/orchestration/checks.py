@@ -6,7 +6,7 @@ the rest would be nonsense, and its words name the remedy; the main job and the 
 Belongs here: what is checked, and when it blocks. Does not belong here: numbers that an asset keeps (`assets`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,17 +69,17 @@ class Stored:
     batch: str = ""
     init: str = ""
 
-    def __call__(self, asset: str, init: str = "") -> pa.Table:
-        """The asset's table: of the check's own partition, else all partitions that are there, or those of `init`.
+    def __call__(self, asset: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The asset's table, or these columns of it: of the check's own partition, else all partitions that are there.
 
         Raises FileNotFoundError, which names what to materialise, where there is none.
         """
         by = ASSETS[asset].by
         batch = self.batch or "*" if by in ("batch", "batch_init") else None
-        start = init or self.init or "*" if by in ("init", "batch_init") else None
+        start = self.init or "*" if by in ("init", "batch_init") else None
         pattern = "/".join([asset, *filter(None, (batch, start))])
         paths = sorted((self.layout.lake / self.survey.name).glob(f"{pattern}.parquet"))
-        tables = [read_table(path) for path in paths if not path.name.startswith(".")]
+        tables = [read_table(path, columns) for path in paths if not path.name.startswith(".")]
         if not tables:
             raise FileNotFoundError(f"{self.survey.name}/{asset} was never made; materialise it first")
         return pa.concat_tables(tables, promote_options="permissive")
@@ -175,7 +175,7 @@ def survey_check(asset: str, *, whole: bool = False, blocking: bool = False) -> 
     return declare
 
 
-def stopped(stored: Stored, asset: str) -> str | None:
+def stopped(stored: Stored, asset: str, verdicts: dict[tuple[str, str, str], Verdict] | None = None) -> str | None:
     """Why nothing should be made of an asset's partition.
 
     Parameters
@@ -184,17 +184,23 @@ def stopped(stored: Stored, asset: str) -> str | None:
         The partition.
     asset : str
         Its name.
+    verdicts : dict, optional
+        (check, batch, init) -> what it found, to be kept while the tables stay: a check of a whole asset is asked for
+        each of its partitions.
 
     Returns
     -------
     str or None
         The words of the blocking check that failed; None where none did.
     """
-    for check in CHECKS:
-        if check.blocking and check.asset == asset:
-            found = check.function(replace(stored, batch="", init="") if check.whole else stored)
-            if found.stops:
-                return f"{check.name}: {found.words}"
+    verdicts = {} if verdicts is None else verdicts
+    for check in (check for check in CHECKS if check.blocking and check.asset == asset):
+        read = replace(stored, batch="", init="") if check.whole else stored
+        key = check.name, read.batch, read.init
+        if key not in verdicts:
+            verdicts[key] = check.function(read)
+        if verdicts[key].stops:
+            return f"{check.name}: {verdicts[key].words}"
     return None
 
 
@@ -234,7 +240,7 @@ def enough_left(stored: Stored) -> Verdict:
     """Artefact removal leaves enough images to train on."""
     import pyarrow.compute as pc
 
-    clean, recipe = stored("clean_galaxies"), stored.survey.recipe
+    clean, recipe = stored("clean_galaxies", ["kept", "rule"]), stored.survey.recipe
     left, needed = pc.sum(clean["kept"]).as_py() or 0, recipe.batch_size if recipe.epochs else 1
     if left >= needed:
         return Verdict(True, f"{left} of {clean.num_rows} images are left")

@@ -261,9 +261,10 @@ class SurveyAsset:
 
         def compute(context: dg.AssetExecutionContext, **inputs: Any):
             lake: Lake = getattr(context.resources, LAKE)
-            tables = {name: as_read(value) for name, value in inputs.items() if isinstance(value, pa.Table)}
-            in_turn = {n: (value, value.versions) for n, value in inputs.items() if isinstance(value, TablesInTurn)}
-            read = {name: (tables | in_turn)[name] for name in inputs}
+            read = {
+                name: (value, value.versions) if isinstance(value, TablesInTurn) else as_read(value)
+                for name, value in inputs.items()
+            }
             batch, init = partition_of(context, self.by)
             # asked before the function reads, so that what changes meanwhile shows as a change
             files = states(self.files, Reader(survey, known, lake.layout, batch, init))

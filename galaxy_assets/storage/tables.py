@@ -187,6 +187,11 @@ def column_to_vectors(column: pa.ChunkedArray) -> np.ndarray:
     return values.reshape(-1, width)
 
 
+def lookup(table: pa.Table, value: str, key: str = "galaxy_id") -> dict[Any, Any]:
+    """Values of a column by those of the column `key`."""
+    return dict(zip(table[key].to_pylist(), table[value].to_pylist(), strict=True))
+
+
 def beside(table: pa.Table, other: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
     """The columns of `table` and then those of `other`, row for row.
 

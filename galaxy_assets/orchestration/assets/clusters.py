@@ -16,7 +16,7 @@ from galaxy_assets.orchestration.declaration import EVERY_BATCH, Result, SurveyC
 from galaxy_assets.orchestration.external import CLUSTER_REVIEW
 from galaxy_assets.science import clusters, descriptions, worksheet
 from galaxy_assets.storage.files import replacing
-from galaxy_assets.storage.tables import rows_of
+from galaxy_assets.storage.tables import lookup, rows_of
 
 _EXAMPLES = 8
 # all columns named: without evaluation classes some hold nothing that would tell their type
@@ -126,12 +126,12 @@ def vote_fractions(
     """
     from galaxy_assets.figures.curves import votes_violin
 
-    survey, cluster_of = context.survey, _lookup(cluster_labels, "cluster")
+    survey, cluster_of = context.survey, lookup(cluster_labels, "cluster")
     if volunteer_votes.num_rows:
         campaign = survey.source.campaign
         distributions = clusters.vote_distributions(volunteer_votes, cluster_of, campaign, survey.votes)
     else:
-        labels = _lookup(catalogue.filter(catalogue["label"].is_valid()), "label")
+        labels = lookup(catalogue.filter(catalogue["label"].is_valid()), "label")
         distributions = clusters.label_shares(labels, cluster_of)
     rows = [
         {
@@ -176,7 +176,7 @@ def cluster_worksheet(context: SurveyContext, cluster_labels: pa.Table) -> Resul
     """
     init, path = context.init, context.layout.cluster_worksheet(context.survey.name)
     said = worksheet.read_worksheet(path, context.survey.start_weights) if path.exists() else []
-    rows = worksheet.match([row for row in said if row.init == init], _lookup(cluster_labels, "cluster"), path)
+    rows = worksheet.match([row for row in said if row.init == init], lookup(cluster_labels, "cluster"), path)
     return Result(
         rows.add_column(0, "init", pa.array([init] * rows.num_rows, pa.string())),
         {"worksheet": dg.MetadataValue.path(str(path)), "rows in force": rows.num_rows - rows["cluster"].null_count},
@@ -216,7 +216,7 @@ def cluster_summary(
     from galaxy_assets.figures.maps import class_map
 
     ids, cluster = cluster_labels["galaxy_id"].to_pylist(), cluster_labels["cluster"].to_numpy()
-    label, suspect = classes_of(evaluation_subset), _lookup(artefact_map, "suspect")
+    label, suspect = classes_of(evaluation_subset), lookup(artefact_map, "suspect")
     labels = [label.get(galaxy) for galaxy in ids]
     said = worksheet.overrides(cluster_worksheet)
     summaries = clusters.summarise(
@@ -341,8 +341,4 @@ def training_candidates(
 
 def classes_of(evaluation_subset: pa.Table) -> dict[str, str]:
     """Evaluation class by galaxy id."""
-    return _lookup(evaluation_subset, "evaluation_class")
-
-
-def _lookup(table: pa.Table, value: str) -> dict[str, Any]:
-    return dict(zip(table["galaxy_id"].to_pylist(), table[value].to_pylist(), strict=True))
+    return lookup(evaluation_subset, "evaluation_class")

@@ -14,7 +14,7 @@ from galaxy_assets.orchestration.assets.discovery import oracle_scores, simulate
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.science import active_learning
-from galaxy_assets.storage.tables import column_to_vectors
+from galaxy_assets.storage.tables import column_to_vectors, lookup
 
 BASELINES = ("isolation_forest", "local_outlier_factor", "published")
 RECALL_COLUMNS = {
@@ -145,7 +145,7 @@ def _maps(context: SurveyContext, umap: pa.Table, truth: Mapping[str, bool], ran
     """The true anomalies and the predicted scores on the map, as a preview."""
     from galaxy_assets.figures.maps import anomaly_maps
 
-    predicted = dict(zip(ranking["galaxy_id"].to_pylist(), ranking["score"].to_pylist(), strict=True))
+    predicted = lookup(ranking, "score")
     galaxies = umap["galaxy_id"].to_pylist()
     maps = anomaly_maps(
         umap["x"].to_numpy(),

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import dagster as dg
 
-from galaxy_assets.orchestration.checks import Stored, stopped
+from galaxy_assets.orchestration.checks import Stored, Verdict, stopped
 from galaxy_assets.orchestration.external import Reader, files_of, states
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
@@ -74,7 +74,7 @@ class Outdated:
     batches: Sequence[str]
     follow: Follow | None = None
     _reasons: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
-    _stops: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
+    _verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict, init=False, repr=False)
 
     def reason(self, asset: dg.AssetKey, partition: Partition) -> str | None:
         """Why a partition is to be made (again).
@@ -183,12 +183,10 @@ class Outdated:
         return None
 
     def _stopped_by(self, asset: dg.AssetKey, partition: Partition) -> str | None:
-        if (asset, partition) not in self._stops:
-            why = None
-            if origin(self._table(asset, partition)) is not None:
-                why = stopped(Stored(self.survey, self.layout, *self._named(asset, partition)), asset.path[-1])
-            self._stops[asset, partition] = why
-        return self._stops[asset, partition]
+        if origin(self._table(asset, partition)) is None:
+            return None
+        stored = Stored(self.survey, self.layout, *self._named(asset, partition))
+        return stopped(stored, asset.path[-1], self._verdicts)
 
     def partitions(self, asset: dg.AssetKey, **fixed: str) -> list[Partition]:
         """All partitions that an asset should have, the main start weights first.

@@ -194,7 +194,8 @@ class MainJob:
                 continue
             tried |= set(wanted)
             yield from self._run(wanted, stage, partition)
-            ready = [asset for asset in ready if asset not in self._cut_off(ready, stage, partition)]
+            cut_off = self._cut_off(ready, stage, partition)
+            ready = [asset for asset in ready if asset not in cut_off]
         if fresh := [asset for asset in ready if asset not in tried]:
             yield Outcome(self.survey.name, _names(fresh), _partition_key(stage, partition), "fresh")
 

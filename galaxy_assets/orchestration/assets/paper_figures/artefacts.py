@@ -17,10 +17,10 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     NotApplicable,
     Shown,
     View,
-    lookup,
     paper_figure,
 )
 from galaxy_assets.science import artefacts, figure_tables
+from galaxy_assets.storage.tables import lookup
 
 
 @paper_figure(

@@ -206,11 +206,6 @@ def publish(view: View, figure: PaperFigure, shown: Shown) -> dict[str, Any]:
     return metadata
 
 
-def lookup(table: pa.Table, value: str, key: str = "galaxy_id") -> dict[Any, Any]:
-    """Values of a column by those of the column `key`."""
-    return dict(zip(table[key].to_pylist(), table[value].to_pylist(), strict=True))
-
-
 def named(name: str) -> str:
     """A name from a settings file as words of a caption."""
     return name.replace("_", " ")

@@ -19,13 +19,13 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     NotApplicable,
     Shown,
     View,
-    lookup,
     named,
     paper_figure,
 )
 from galaxy_assets.orchestration.assets.recall import RECALL_COLUMNS
 from galaxy_assets.orchestration.assets.similarity import NEIGHBOURS
 from galaxy_assets.science import figure_tables
+from galaxy_assets.storage.tables import lookup
 
 _EXAMPLES = 5  # galaxies drawn of each query
 _RANKED = ("found", "published", "isolation_forest", "local_outlier_factor", "random")

@@ -18,12 +18,12 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     NotApplicable,
     Shown,
     View,
-    lookup,
     named,
     paper_figure,
 )
 from galaxy_assets.orchestration.columns import SHARED
 from galaxy_assets.science import figure_tables
+from galaxy_assets.storage.tables import lookup
 
 _FIGURE_3 = ("random", "imagenet")  # start weights the paper compares on the optical survey
 _ACCURACY: Columns = {

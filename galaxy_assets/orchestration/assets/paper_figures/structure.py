@@ -22,13 +22,13 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     NotApplicable,
     Shown,
     View,
-    lookup,
     named,
     paper_figure,
 )
 from galaxy_assets.orchestration.assets.paper_figures.evaluation import members_by_class
 from galaxy_assets.orchestration.columns import SHARED
 from galaxy_assets.science import clusters, figure_tables
+from galaxy_assets.storage.tables import lookup
 
 _ARTEFACT_CLUSTERS = 8  # rows of cutouts that fit beside a map
 _EXAMPLES = 5  # members drawn of each cluster
