@@ -26,7 +26,8 @@ from torchvision import transforms as T
 
 from galaxy_assets.science.augmentation import augment
 from galaxy_assets.science.byol import Byol, step
-from galaxy_assets.science.encoders.embedding import embed, keep_freed_memory
+from galaxy_assets.science.devices import keep_freed_memory
+from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.training import adam
