@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
+T = TypeVar("T")
 
 
 def choose_devices() -> "list[torch.device]":
@@ -235,7 +236,7 @@ _FULL = (
 )
 
 
-def fits(work: "Callable[[], Tensor]", device: "torch.device") -> "Tensor | None":
+def fits(work: Callable[[], T], device: "torch.device") -> T | None:
     """What `work` returns, or None where it ran out of memory, which is then given back.
 
     Parameters
@@ -245,7 +246,7 @@ def fits(work: "Callable[[], Tensor]", device: "torch.device") -> "Tensor | None
 
     Returns
     -------
-    Tensor or None
+    T or None
 
     Raises
     ------
@@ -260,6 +261,28 @@ def fits(work: "Callable[[], Tensor]", device: "torch.device") -> "Tensor | None
     # after the error, whose traceback holds the tensors
     free_memory(device)
     return None
+
+
+def on_a_gpu(work: "Callable[[torch.device], T]", galaxies: int, least: int) -> T | None:
+    """What `work` returns on the first CUDA device; None where there is none, it is full, or galaxies are too few.
+
+    Parameters
+    ----------
+    work : callable
+    galaxies, least : int
+        How many there are, and from how many on the way to a GPU pays.
+
+    Returns
+    -------
+    T or None
+    """
+    device = accelerator() if galaxies >= least else None
+    if device is None:
+        return None
+    found = fits(lambda: work(device), device)
+    if found is None:
+        log.warning("the memory of %s is full: %d galaxies are computed on the CPU", device, galaxies)
+    return found
 
 
 def free_memory(device: "torch.device") -> None:
