@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from galaxy_assets.science.checked_settings import setting
 from galaxy_assets.science.checklist import IDS, Check, checklist, checklist_for
-from galaxy_assets.science.results import setting
 from galaxy_assets.settings.files import survey_files
 
 SURVEYS = survey_files(Path("/nonexistent")).known
