@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.checklist import checklist
-from galaxy_assets.science.votes import anomaly_probability
+from galaxy_assets.science.votes import VotesError, anomaly_probability
 from galaxy_assets.settings.survey import Survey
 
 START_WEIGHTS = ("rgz", "imagenet", "gz_decals", "random")
@@ -284,9 +284,12 @@ def true_anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> set[str]:
     if table is None or not (anomaly.labels or anomaly.answers):
         return set()
     if anomaly.labels:
-        true = pc.is_in(table["label"], pa.array(anomaly.labels, pa.string()))
+        true = pc.is_in(table["label"].cast(pa.string()), pa.array(anomaly.labels, pa.string()))
     else:
-        true = pa.array(anomaly_probability(table, anomaly)[1])
+        try:
+            true = pa.array(anomaly_probability(table, anomaly)[1])
+        except VotesError:  # the volunteers were not asked what the survey asks by now
+            return set()
     return set(table.filter(true)["galaxy_id"].to_pylist())
 
 
