@@ -432,10 +432,18 @@ def better_than_isolation_forest(stored: Stored) -> Verdict:
 
 @survey_check("results")
 def agrees_with_paper(stored: Stored) -> Verdict:
-    """No number or setting differs from the one the paper reports for this survey."""
-    from galaxy_assets.science.results import AGREES, DIFFERS
+    """No number or setting differs from the one the paper reports for this survey, and some number was observed."""
+    from galaxy_assets.science.checklist import checklist_for
+    from galaxy_assets.science.results import AGREES, DIFFERS, NOT_APPLICABLE, NOT_COMPARABLE, NOT_OBSERVED
 
-    rows = stored("results").to_pylist()
-    differ = [row["check_id"] for row in rows if row["verdict"] == DIFFERS]
-    agree = sum(row["verdict"] == AGREES for row in rows)
-    return Verdict(not differ, f"{agree} agree, {len(differ)} differ{': ' if differ else ''}{', '.join(differ)}")
+    verdicts = {row["check_id"]: row["verdict"] for row in stored("results").to_pylist()}
+    ids = {one: [i for i, verdict in verdicts.items() if verdict == one] for one in set(verdicts.values())}
+    agree, differ, unlike, absent = (ids.get(v, []) for v in (AGREES, DIFFERS, NOT_COMPARABLE, NOT_OBSERVED))
+    if not ids.keys() - {NOT_APPLICABLE}:
+        return Verdict(True, "the paper has no number for this survey")
+    words = f"{len(agree)} agree, {len(differ)} differ{': ' if differ else ''}{', '.join(differ)}"
+    words += f", {len(unlike)} {NOT_COMPARABLE}, {len(absent)} {NOT_OBSERVED}"
+    measured = {check.id for check in checklist_for(stored.survey.start_weights) if check.asset}
+    if not measured & {*agree, *differ, *unlike}:
+        return Verdict(False, f"{words}: nothing but settings, since no number was observed; materialise the survey")
+    return Verdict(not differ, words)
