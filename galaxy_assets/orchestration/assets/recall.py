@@ -44,6 +44,7 @@ RECALL_COLUMNS = {
         "published_std": "its standard deviation; null where there is nothing to search for",
         "published_round": "query in which that search was shown the galaxy, 0 the seeds; null where it was not",
     },
+    version="2",
 )
 def baseline_rankings(
     context: SurveyContext, catalogue: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
@@ -59,7 +60,9 @@ def baseline_rankings(
     n = len(ids)
     mean, std, at_bounds = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), ()
     if queries:
-        state = active_learning.posterior(features, asked, np.array([q.score for q in queries]), "published")
+        by_id = np.argsort(ids[asked])  # as the search itself fits
+        scores = np.array([q.score for q in queries])
+        state = active_learning.posterior(features, asked[by_id], scores[by_id], "published")
         mean, std, at_bounds = pa.array(state.mean), pa.array(state.std), state.at_bounds
     rounds = {row: q.round for row, q in zip(asked.tolist(), queries, strict=True)}
     table = pa.table(
@@ -81,6 +84,7 @@ def baseline_rankings(
     reads={"catalogue": {}, "volunteer_votes": {}, "anomaly_ranking": {}, "baseline_rankings": {}, "umap": MAIN_START},
     settings=lambda survey: [survey.anomaly],
     columns=RECALL_COLUMNS,
+    version="2",
 )
 def anomaly_recall(
     context: SurveyContext,
