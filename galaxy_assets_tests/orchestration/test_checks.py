@@ -7,6 +7,7 @@ import pytest
 
 from galaxy_assets.orchestration.checks import CHECKS, Stored, stopped
 from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.science import active_learning, anomaly_model
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table, write_table
@@ -30,11 +31,6 @@ def clean(kept: int, removed: int) -> pa.Table:
 def accuracies(chosen: float, pixels: float, pretrained: float) -> pa.Table:
     rows = [("byol", True, chosen), ("byol", False, 1.0), ("pixels", False, pixels), ("pretrained", False, pretrained)]
     return pa.Table.from_pylist([{"features": f, "chosen": c, "accuracy": a} for f, c, a in rows])
-
-
-def recall(found: list[int], forest: list[int]) -> pa.Table:
-    n = len(found)
-    return pa.table({"found": found, "random": np.arange(1, n + 1) / 4, "isolation_forest": forest})
 
 
 PASS, WARN, STOP = (True, False), (False, False), (False, True)
@@ -64,10 +60,6 @@ CASES = [
     ("better_than_networks", {"epoch_accuracy": accuracies(0.8, 0.7, 0.9)}, WARN, "pretrained 0.900"),
     ("converged", {"cluster_model": pa.table({"converged": [False], "iterations": [50]})}, WARN, "50 iterations"),
     ("clusters_used", {"cluster_summary": pa.table({"n": [3, 0, 0]})}, WARN, "1 of 3"),
-    ("better_than_random", {"anomaly_recall": recall([1, 2, 2, 2], [0, 1, 1, 2])}, PASS, "1 in the first 1"),
-    ("better_than_random", {"anomaly_recall": recall([0, 1, 2, 2], [0, 1, 1, 2])}, WARN, "0 in the first 1"),
-    ("better_than_isolation_forest", {"anomaly_recall": recall([1, 2], [0, 1])}, PASS, "isolation forest 1"),
-    ("better_than_isolation_forest", {"anomaly_recall": recall([1, 1], [0, 1])}, WARN, "isolation forest 1"),
 ]
 
 
@@ -92,6 +84,60 @@ def test_an_emptied_delivery_stops_nothing_while_the_survey_has_enough(tmp_path)
     write_table(clean(40, 0), layout.table("tiny", "clean_galaxies", "first"))
     write_table(clean(0, 9), layout.table("tiny", "clean_galaxies", "second"))
     assert stopped(Stored(SURVEY, layout, batch="second"), "clean_galaxies") is None
+
+
+def searched(layout: Layout, features: np.ndarray, strange: np.ndarray, learner: str, seed: int) -> list[bool]:
+    """Search a world, store what the asset would, and ask both checks of its recall."""
+    ids = np.array([f"g{i:03d}" for i in range(len(features))], dtype=object)
+    anomaly = {"labels": ["rare"], "learner": learner}
+    queries = active_learning.search(
+        features, ids, lambda rows: 5 * strange[rows],
+        seeds=10, per_round=10, budget=60, trade_off=0.5, learner=learner, seed=seed,
+    )  # fmt: skip
+    said = pa.table({"galaxy_id": [ids[q.row] for q in queries], "score": [float(q.score) for q in queries]})
+    said = said.append_column("by", pa.array(["oracle"] * 60)).append_column("round", pa.array([0] * 60))
+    model = anomaly_model.fit(features, ids, said, features.std(axis=0), learner, seed)
+    galaxies = pa.table({"galaxy_id": ids, "batch": ["first"] * len(ids)})
+    scores = anomaly_model.scores_to_table(galaxies, *model.score(features))
+    tables = {
+        "anomaly_ranking": anomaly_model.ranked(scores, said, learner),
+        "baseline_rankings": pa.table(
+            {"galaxy_id": ids, "isolation_forest": active_learning.unsupervised_score(features, seed)}
+        ),
+        "volunteer_votes": pa.table({"galaxy_id": pa.array([], pa.string())}),
+        "catalogue": pa.table({"galaxy_id": ids, "label": np.where(strange, "rare", "usual")}),
+    }
+    for name, table in tables.items():
+        write_table(table, layout.table("tiny", name, *("first",) if ASSETS[name].by == "batch" else ()))
+    stored = Stored(Survey.model_validate(TINY | {"anomaly": anomaly}), layout)
+    return [CHECK[name].function(stored).passed for name in ("better_than_random", "better_than_isolation_forest")]
+
+
+@pytest.mark.parametrize("learner", ["published", "corrected"])
+def test_on_features_that_say_nothing_the_search_fails_its_checks_nine_times_in_ten(tmp_path, learner):
+    passed = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        features, strange = rng.normal(size=(400, 4)).astype(np.float32), rng.permutation(400) < 40
+        passed.append(searched(Layout(tmp_path), features, strange, learner, seed))
+    assert (np.sum(passed, axis=0) <= 3).all(), np.sum(passed, axis=0)
+
+
+@pytest.mark.parametrize("learner", ["published", "corrected"])
+def test_a_search_that_finds_what_nobody_scored_passes_its_checks(tmp_path, learner):
+    rng = np.random.default_rng(0)
+    features, strange = rng.normal(size=(600, 4)), np.arange(600) % 4 == 0
+    features[strange] = rng.normal(size=(150, 4)) * 0.4 + [0.5, 2.2, 0, 0]  # a clump, which no forest isolates
+    assert searched(Layout(tmp_path), features.astype(np.float32), strange, learner, 0) == [True, True]
+
+
+def test_a_survey_without_an_anomaly_left_says_so(tmp_path):
+    layout = Layout(tmp_path)
+    nothing = np.zeros(600, bool)
+    features = np.random.default_rng(0).normal(size=(600, 4)).astype(np.float32)
+    assert searched(layout, features, nothing, "corrected", 0) == [False, False]
+    found = CHECK["better_than_random"].function(Stored(SURVEY, layout))
+    assert "0 true anomalies among 540 labelled galaxies that nobody scored: nothing to judge" in found.words
 
 
 def test_every_check_runs_alone_on_what_is_stored(world):

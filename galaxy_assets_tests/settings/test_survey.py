@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from galaxy_assets import settings
 from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
 from galaxy_assets.settings.recipe import Recipe
 
@@ -31,9 +32,17 @@ def test_the_shipped_surveys_are_the_five_and_carry_the_papers_settings():
     assert (gz.cutout.sigma, gz.cutout.enlarge, gz.cutout.size, gz.variance) == (4, 2, 300, 0.95)
     assert (gz.mixture.components, gz.mixture.weight_concentration_prior, gz.mixture.n_init) == (20, 0.5, 10)
     assert (gz.umap.n_neighbors, gz.umap.min_dist) == (15, 0.01)
-    assert (gz.anomaly.budget, gz.anomaly.per_round, gz.anomaly.trade_off) == (200, 10, 0.5)
     assert (radio.recipe.batch_size, radio.recipe.epochs, radio.cutout.method) == (32, 50, "whole")
     assert radio.start_weights == ("random", "imagenet", "gz_decals", "rgz")
+
+
+def test_gz_decals_is_searched_as_the_paper_says_and_what_defines_a_merger_is_the_default():
+    anomaly = survey_files(Path("/nonexistent")).known["gz_decals"].anomaly
+    assert anomaly.learner == "published"
+    assert (anomaly.question, anomaly.answers, anomaly.labels) == ("merging", ("merger", "both"), ())
+    assert (anomaly.seeds, anomaly.per_round, anomaly.budget, anomaly.trade_off) == (10, 10, 200, 0.5)
+    for settings_ in (anomaly, Anomaly()):
+        assert (settings_.truth_threshold, settings_.minimum_votes) == (0.4, 10)
 
 
 @pytest.mark.parametrize(
