@@ -1,4 +1,4 @@
-"""The table of planted faults fits the tree, and what plants them tells killed from survived. `make mutants` plants all."""
+"""The table of planted faults fits the tree, and what plants them tells what became of each. `make mutants` runs it."""
 
 import ast
 from pathlib import Path

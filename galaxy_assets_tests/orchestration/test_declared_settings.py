@@ -9,7 +9,10 @@ from galaxy_assets_tests.conftest import TINY
 EVERY_FIGURE = {name for name in ASSETS if name.startswith(("figure_", "table_"))}
 # a change of the survey -> the assets that read it, beside `results`, which reads all settings
 CHANGES = {
-    "source": ({"source": TINY["source"] | {"campaign": "5"}}, "catalogue absent_images volunteer_votes vote_fractions"),
+    "source": (
+        {"source": TINY["source"] | {"campaign": "5"}},
+        "catalogue absent_images volunteer_votes vote_fractions",
+    ),
     "cutout": ({"cutout": {"size": 64}}, "cutouts table_1"),
     "artefacts": ({"artefacts": {"trail_length": 0.3}}, "artefact_evidence artefact_regions clean_galaxies"),
     "artefacts.pretrained_frame": (

@@ -35,6 +35,9 @@ def test_a_class_names_a_cluster_only_above_the_majority_share():
     (mixed,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1, Labelling(majority_share=0.5))
     assert (mixed.majority_class, mixed.purity, mixed.label) == ("a", 0.4, None)
     assert mixed.description == "A mix of b, a, c"
+    two_of_four = np.zeros(4, int), ["a", "a", "b", "c"], np.zeros(4, bool), 1
+    assert clusters.summarise(*two_of_four, Labelling(majority_share=0.5))[0].label is None
+    assert clusters.summarise(*two_of_four, Labelling(majority_share=0.49))[0].label == "a"
     (plural,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1)
     assert plural.label == "a"
     assert clusters.label_accuracy(cluster, labels, [mixed.label]) == 0

@@ -43,5 +43,15 @@ def test_each_way_of_being_unlike_has_its_measure():
     moved[:, :10] += 0.8 * np.diag(AXES)[:10]
     found = measured(moved)
     assert found["shift"] == (pytest.approx(0.8, abs=0.1), True)
-    assert exceeded(measured(galaxies(500), unsure=0.31)) == {"unsure"}
+    # .2 beyond what the fitted galaxies have
+    assert exceeded(measured(galaxies(500), unsure=0.31)) == {"unsure"} and not exceeded(
+        measured(galaxies(500), unsure=0.3)
+    )
     assert exceeded(measured(galaxies(500), fallback=0.21)) == {"fallback"}
+    assert not exceeded(measured(galaxies(500), fallback=0.2))
+
+
+def test_the_shift_of_few_galaxies_by_chance_is_taken_off():
+    shifts = [measured(galaxies(20))["shift"][0] for _ in range(100)]
+    # twenty galaxies shift a mean by 1 / sqrt(20) = .22 standard deviations
+    assert np.mean(shifts) < 0.12
