@@ -24,7 +24,8 @@ from galaxy_assets.orchestration.assets.evaluation import balanced
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import byol, votes
 from galaxy_assets.science.cutouts import cut
-from galaxy_assets.science.encoders.embedding import choose_devices, embed
+from galaxy_assets.science.devices import choose_devices
+from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.weights import LITE0, build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies

@@ -26,7 +26,8 @@ from galaxy_assets.orchestration.assets.cutouts import cut_chunk
 from galaxy_assets.orchestration.assets.evaluation import balanced
 from galaxy_assets.science import byol, health, votes
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
-from galaxy_assets.science.encoders.embedding import choose_devices, embed
+from galaxy_assets.science.devices import choose_devices
+from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies

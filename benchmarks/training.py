@@ -5,8 +5,8 @@
 Peers: byol-pytorch's learner (without simplicial embeddings, which the paper does not have), torchvision's transforms
 on one image at a time, kornia's on a batch, and inference in batches without gradients. Both sides have the same pixels
 and the same memory allocator, which keeps freed memory (`keep_freed_memory`); each turn comes after a call that is not
-timed. Rows "as its users run it" are what the peer's users have: glibc's own allocator, cutouts of 300 px instead of stored
-ones, and inference of one image at a time with gradients on, as Astronomaly's `CNN_Features` does it.
+timed. Rows "as its users run it" are what the peer's users have: glibc's own allocator, cutouts of 300 px instead of
+stored ones, and inference of one image at a time with gradients on, as Astronomaly's `CNN_Features` does it.
 
 The paper's preset normalises each view by itself, `per view`; byol-pytorch from 0.8 on only concatenates them, so that
 row compares two readings. Weights are random: speed does not depend on them.
@@ -30,7 +30,8 @@ from torchvision import transforms as T
 
 from galaxy_assets.science.augmentation import augment
 from galaxy_assets.science.byol import Byol, step
-from galaxy_assets.science.encoders.embedding import embed, keep_freed_memory
+from galaxy_assets.science.devices import keep_freed_memory
+from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.training import adam

@@ -315,7 +315,8 @@ def _cutout(file: Path | str, survey: Survey) -> np.ndarray:
 
 def _features(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> np.ndarray:
     """Principal components of image files, (len(files), K) float32."""
-    from galaxy_assets.science.encoders.embedding import choose_devices, embed
+    from galaxy_assets.science.devices import choose_devices
+    from galaxy_assets.science.encoders.embedding import embed
 
     pixels = np.stack([resize(_cutout(file, survey), survey.recipe.image_size) for file in files])
     main = survey.main_start_weights

@@ -12,16 +12,22 @@ mirror image, so a rotation leaves no black corners that the network could recog
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.science.devices import send
+from galaxy_assets.science.distributed import ALONE, Share
+
+if TYPE_CHECKING:
+    from galaxy_assets.settings.recipe import Recipe
 
 _BLUR_KERNEL = 5
 _BLUR_SIGMA = 0.1, 2.0
 _ASPECT = 4 / 3
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Affine:
         return torch.stack(rows, 1)
 
 
-def draw_affine(n: int, recipe: Recipe, generator: torch.Generator) -> Affine:
+def draw_affine(n: int, recipe: "Recipe", generator: torch.Generator) -> Affine:
     """Draw the geometry of views; every image has its own draw of every part.
 
     The kept area is uniform in [crop_minimum, 1] and the logarithm of its aspect ratio uniform in
@@ -119,7 +125,7 @@ def apply_affine(images: Tensor, affine: Affine, size: int) -> Tensor:
     """
     if images.shape[-1] != images.shape[-2]:
         raise ValueError(f"cutouts must be square to be rotated, got {tuple(images.shape[-2:])} pixels")
-    matrices = affine.matrices().to(images)
+    matrices = send(affine.matrices(), images.device).to(images.dtype)
     # the sum of a row's and a column's part: affine_grid multiplies matrices for it and takes as long as the sampling
     centres = (2 * torch.arange(size, device=images.device, dtype=images.dtype) + 1) / size - 1
     across, down = matrices[:, :, 0, None] * centres, matrices[:, :, 1, None] * centres + matrices[:, :, 2, None]
@@ -129,7 +135,7 @@ def apply_affine(images: Tensor, affine: Affine, size: int) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def draw_blur(n: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def draw_blur(n: int, recipe: "Recipe", generator: torch.Generator) -> Tensor:
     """Draw the widths of Gaussian blurs.
 
     Parameters
@@ -158,17 +164,18 @@ def apply_blur(images: Tensor, sigma: Tensor) -> Tensor:
     ----------
     images : Tensor of shape (B, C, H, W), float
     sigma : Tensor of shape (B,)
-        Pixels; 0 leaves an image as it is.
+        Pixels, on the CPU, which then knows how many images are blurred; 0 leaves an image as it is.
 
     Returns
     -------
     Tensor of shape (B, C, H, W)
     """
-    chosen = torch.nonzero(sigma > 0).flatten().to(images.device)
-    if not len(chosen):
+    blurred = torch.nonzero(sigma > 0).flatten()
+    if not len(blurred):
         return images
+    chosen, sigma = send(blurred, images.device), send(sigma[blurred], images.device).to(images.dtype)
     offset = torch.arange(_BLUR_KERNEL, device=images.device) - _BLUR_KERNEL // 2
-    kernel = torch.exp(-0.5 * (offset / sigma.to(images)[chosen, None]) ** 2)
+    kernel = torch.exp(-0.5 * (offset / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).to(images.dtype)
     channels, height, width = images.shape[1:]
     groups = len(chosen) * channels
@@ -181,7 +188,7 @@ def apply_blur(images: Tensor, sigma: Tensor) -> Tensor:
     return images.index_copy(0, chosen, picked.reshape(len(chosen), channels, height, width))
 
 
-def draw_contrast(n: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def draw_contrast(n: int, recipe: "Recipe", generator: torch.Generator) -> Tensor:
     """Draw exponents of the pixels.
 
     Parameters
@@ -201,7 +208,7 @@ def draw_contrast(n: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
     return torch.exp(recipe.contrast * (2 * torch.rand(n, generator=generator) - 1))
 
 
-def draw_noise(shape: torch.Size, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def draw_noise(shape: torch.Size, recipe: "Recipe", generator: torch.Generator, device: torch.device = _CPU) -> Tensor:
     """Draw Gaussian noise.
 
     Parameters
@@ -212,29 +219,40 @@ def draw_noise(shape: torch.Size, recipe: Recipe, generator: torch.Generator) ->
         Its augmentation settings.
     generator : torch.Generator
         Of the CPU.
+    device : torch.device
+        Where the noise is needed. A GPU draws it itself, from a seed: the CPU would take longer than a training step.
+        So it is another noise there, and what `generator` draws afterwards is not what it draws on a CPU.
 
     Returns
     -------
     Tensor of shape (B, C, H, W)
-        Each image's standard deviation is uniform in [0, `noise`] of full scale.
+        On the device. Each image's standard deviation is uniform in [0, `noise`] of full scale.
     """
     deviation = recipe.noise * torch.rand(shape[0], generator=generator)
-    return deviation[:, None, None, None] * torch.randn(shape, generator=generator)
+    if device.type == "cpu":
+        normal = torch.randn(shape, generator=generator)
+    else:
+        own = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        normal = torch.randn(shape, generator=own, device=device)
+    return send(deviation, device)[:, None, None, None] * normal
 
 
-def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator, size: int) -> Tensor:
+def augment(pixels: Tensor, recipe: "Recipe", generator: torch.Generator, size: int, share: Share = ALONE) -> Tensor:
     """One random view of every image.
 
     Parameters
     ----------
     pixels : Tensor of shape (B, C, H, H)
-        uint8, or float in [0, 1].
+        uint8, or float in [0, 1]: this process's share of a batch.
     recipe : Recipe
         Its augmentation settings.
     generator : torch.Generator
-        Of the CPU, whatever the device of `pixels`, so that the draws do not depend on the device.
+        Of the CPU, whatever the device of `pixels`. Every process draws for the whole batch, so that the draws depend
+        neither on the sharing nor, noise apart, on the device.
     size : int
         Side of the views, pixels.
+    share : Share
+        Which share of the batch it is.
 
     Returns
     -------
@@ -247,10 +265,15 @@ def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator, size: in
         Where the images are not square.
     """
     images = pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
-    views = apply_affine(images, draw_affine(len(images), recipe, generator), size)
-    views = apply_blur(views, draw_blur(len(images), recipe, generator))
+    batch, device = len(images) * share.processes, images.device
+    affine = draw_affine(batch, recipe, generator)
+    own = Affine(*(share.of(drawn) for drawn in (affine.flip_x, affine.flip_y, affine.angle, affine.crop)))
+    views = apply_affine(images, own, size)
+    views = apply_blur(views, share.of(draw_blur(batch, recipe, generator)))
     if recipe.contrast:
-        views = views ** draw_contrast(len(views), recipe, generator).to(views.device)[:, None, None, None]
+        contrast = share.of(draw_contrast(batch, recipe, generator))
+        views = views ** send(contrast, device)[:, None, None, None]
     if recipe.noise:
-        views = (views + draw_noise(views.shape, recipe, generator).to(views.device)).clamp(0, 1)
+        shape = torch.Size((batch, *views.shape[1:]))
+        views = (views + share.of(draw_noise(shape, recipe, generator, device))).clamp(0, 1)
     return views

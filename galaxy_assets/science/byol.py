@@ -7,18 +7,29 @@ against.
 """
 
 import copy
-from collections.abc import Sequence
-from typing import Self
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from galaxy_assets.science.distributed import Share, processes, synchronise
+from galaxy_assets.science.batches import Batches
+from galaxy_assets.science.byol_gradients import (
+    Economy,
+    ThriftyBackward,
+    backward,
+    compiled_where_faster,
+    economies,
+)
+from galaxy_assets.science.devices import autocast, is_out_of_memory
+from galaxy_assets.science.distributed import ALONE, Share, processes, synchronise
 from galaxy_assets.science.encoders.network import Encoder, Images, seeded
 from galaxy_assets.science.training import (
     OnEpoch,
@@ -28,7 +39,16 @@ from galaxy_assets.science.training import (
     check_batch,
     identity,
 )
-from galaxy_assets.settings.recipe import Recipe
+
+if TYPE_CHECKING:
+    from galaxy_assets.settings.recipe import Recipe
+
+
+log = logging.getLogger(__name__)
+
+Gradients = Callable[["Byol", Tensor, Tensor, torch.autocast], Tensor]
+
+_COMPILED_FROM = 2000  # steps that a training must have left for compiling to pay
 
 
 class Byol(nn.Module):
@@ -44,7 +64,7 @@ class Byol(nn.Module):
         Keep the running statistics of both encoders' batch normalisation as they are; the heads' always train.
     """
 
-    def __init__(self, encoder: Encoder, recipe: Recipe, *, freeze: bool):
+    def __init__(self, encoder: Encoder, recipe: "Recipe", *, freeze: bool):
         super().__init__()
         self.encoder = encoder
         self.projector, self.predictor = heads(encoder.feature_size, recipe)
@@ -92,12 +112,42 @@ class Byol(nn.Module):
             Between 0 and 8; at least float32, also where the networks run in bfloat16.
         """
         passes = [torch.cat([view1, view2])] if self.concat else [view1, view2]
-        predictions = torch.cat([self.predictor(self.projector(self.encoder(images))) for images in passes])
+        features = torch.cat([self.encoder(images) for images in passes])
         with torch.no_grad():
-            targets = torch.cat([self.target_projector(self.target_encoder(images)) for images in passes])
-        predictions, targets = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (predictions, targets))
-        (p1, p2), (z1, z2) = predictions.chunk(2), targets.chunk(2)
+            targets = torch.cat([self.target_encoder(images) for images in passes])
+        return self.loss(features, targets)
+
+    def loss(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Loss from the features of both views.
+
+        Parameters
+        ----------
+        features, targets : Tensor of shape (2 B, F)
+            Of the online and of the target encoder: those of the first view, then those of the second.
+
+        Returns
+        -------
+        Tensor, scalar
+        """
+        together = (lambda x: [x]) if self.concat else (lambda x: x.chunk(2))
+        predictions = torch.cat([self.predictor(self.projector(part)) for part in together(features)])
+        with torch.no_grad():
+            projections = torch.cat([self.target_projector(part) for part in together(targets)])
+        (p1, p2), (z1, z2) = (_at_least_float32(x).chunk(2) for x in (predictions, projections))
         return (4 - 2 * F.cosine_similarity(p1, z2) - 2 * F.cosine_similarity(p2, z1)).mean()
+
+    def online(self, view: Tensor) -> Tensor:
+        """Predictions (B, P) of the online network for a view (B, C, H, W)."""
+        return self.predictor(self.projector(self.encoder(view)))
+
+    def target(self, view: Tensor) -> Tensor:
+        """Projections (B, P) of the target network for a view (B, C, H, W)."""
+        return self.target_projector(self.target_encoder(view))
+
+    @staticmethod
+    def half_loss(predictions: Tensor, projections: Tensor) -> Tensor:
+        """The half of the loss of one view's predictions (B, P) and the other view's projections (B, P)."""
+        return (2 - 2 * F.cosine_similarity(_at_least_float32(predictions), _at_least_float32(projections))).mean()
 
     @torch.no_grad()
     def update_target(self) -> None:
@@ -110,7 +160,11 @@ class Byol(nn.Module):
         self._average(target, online, None)
 
 
-def heads(feature_size: int, recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential]:
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def heads(feature_size: int, recipe: "Recipe") -> tuple[nn.Sequential, nn.Sequential]:
     """The projector and the predictor, with the weights that the recipe's seed gives them.
 
     Parameters
@@ -129,7 +183,7 @@ def heads(feature_size: int, recipe: Recipe) -> tuple[nn.Sequential, nn.Sequenti
         return _head(feature_size, recipe), _head(recipe.projection_size, recipe)
 
 
-def _head(inputs: int, recipe: Recipe) -> nn.Sequential:
+def _head(inputs: int, recipe: "Recipe") -> nn.Sequential:
     hidden = recipe.projection_hidden_size
     return nn.Sequential(
         nn.Linear(inputs, hidden),
@@ -140,23 +194,29 @@ def _head(inputs: int, recipe: Recipe) -> nn.Sequential:
 
 
 def step(
-    learner: Byol | DistributedDataParallel,
+    learner: Byol,
     optimiser: torch.optim.Optimizer,
     view1: Tensor,
     view2: Tensor,
     *,
     bfloat16: bool,
+    share: Share = ALONE,
+    gradients: Gradients = backward,
 ) -> Tensor:
     """One training step.
 
     Parameters
     ----------
-    learner : Byol or DistributedDataParallel
+    learner : Byol
     optimiser : torch.optim.Optimizer
     view1, view2 : Tensor of shape (B, C, H, W), float
         In [0, 1].
     bfloat16 : bool
         Run the networks in bfloat16.
+    share : Share
+        Which part of the batch the views are of.
+    gradients : callable
+        What adds the gradients of the loss to those of the parameters and returns the loss.
 
     Returns
     -------
@@ -164,19 +224,18 @@ def step(
         The loss of this process's views, detached.
     """
     optimiser.zero_grad(set_to_none=True)
-    with torch.autocast(view1.device.type, torch.bfloat16, enabled=bfloat16):
-        loss = learner(view1, view2)
-    loss.backward()
+    loss = gradients(learner, view1, view2, autocast(view1.device, "bfloat16" if bfloat16 else "float32"))
+    share.mean_gradients(learner)
     optimiser.step()
-    (learner if isinstance(learner, Byol) else learner.module).update_target()
-    return loss.detach()
+    learner.update_target()
+    return loss
 
 
 def train(
     encoder: Encoder,
     pixels: Images,
     indices: np.ndarray,
-    recipe: Recipe,
+    recipe: "Recipe",
     *,
     freeze: bool,
     devices: Sequence[torch.device],
@@ -202,7 +261,8 @@ def train(
         Keep the running statistics of the encoder's batch normalisation (see `Byol`).
     devices : sequence of torch.device
         One process each; every batch is shared among them, so that their number changes the result by rounding alone.
-        As many of them are used as divide the batch size.
+        As many of them are used as divide the batch size. Where the memory of one is full, steps are taken in parts,
+        with the same result but for rounding (`byol_gradients.economies`); the log tells.
     state : TrainingState
         Learner and optimiser, replaced after every epoch.
     on_epoch : callable
@@ -221,6 +281,8 @@ def train(
         Where a batch is larger than the set, or `state` is damaged or of another training.
     FloatingPointError
         Where the loss is not finite.
+    MemoryError
+        Where a step fits into the memory in no way, with the remedy.
 
     Examples
     --------
@@ -251,9 +313,20 @@ def train(
     """
     check_batch(indices, recipe)
     used = devices[: max(n for n in range(1, len(devices) + 1) if recipe.batch_size % n == 0)]
-    arguments = encoder.cpu(), pixels, np.asarray(indices, np.int64), recipe, freeze, state
-    with processes(used, _train, arguments) as share:
-        return _train(share, used[0], *arguments, on_epoch)
+    rows, ways = np.asarray(indices, np.int64), economies(recipe, freeze, 2 * recipe.batch_size // len(used))
+    start = copy.deepcopy(encoder.cpu().state_dict())
+    while True:
+        arguments = encoder, pixels, rows, recipe, freeze, state, ways
+        try:
+            with processes(used, _train, arguments) as share:
+                return _train(share, used[0], *arguments, on_epoch)
+        except (RuntimeError, ProcessRaisedException) as error:
+            # one of several processes cannot take its part of a step again: all go back to the last whole epoch
+            if len(used) == 1 or len(ways) == 1 or not is_out_of_memory(error):
+                raise
+        ways = ways[1:]
+        encoder.cpu().load_state_dict(start)
+        log.warning("the memory of a device is full: from the last whole epoch on, %s", ways[0])
 
 
 def _train(
@@ -262,9 +335,10 @@ def _train(
     encoder: Encoder,
     pixels: Images,
     indices: np.ndarray,
-    recipe: Recipe,
+    recipe: "Recipe",
     freeze: bool,
     state: TrainingState,
+    ways: list[Economy],
     on_epoch: OnEpoch | None = None,
 ) -> Encoder:
     """`train` in one of its processes; the first one writes and reports."""
@@ -273,14 +347,18 @@ def _train(
     learner = Byol(encoder, recipe, freeze=freeze).to(device)
     optimiser, this = adam(learner, recipe), identity(encoder, indices, recipe, freeze)
     training = ResumableTraining(learner, encoder, optimiser, recipe, state, this, device, share)
-    done = training.resume()
-    model = learner
+    done, bfloat16 = training.resume(), recipe.precision == "bfloat16"
+    batches = Batches(pixels, indices, device, keep=True)
+    thrifty = ThriftyBackward(ways, batches)
+    gradients: Gradients = thrifty if share.processes == 1 else partial(backward, economy=ways[0])
     if share.processes > 1:
         synchronise(learner)
-        model = DistributedDataParallel(learner, forward_sync_buffers=False)
+    elif device.type == "cuda" and (recipe.epochs - done) * len(indices) >= _COMPILED_FROM * recipe.batch_size:
+        view1, view2 = training.first_views(batches)
+        thrifty.forward = compiled_where_faster(learner, view1, view2, autocast(device, recipe.precision))
 
     def one_step(view1: Tensor, view2: Tensor) -> Tensor:
-        return step(model, optimiser, view1, view2, bfloat16=recipe.precision == "bfloat16")
+        return step(learner, optimiser, view1, view2, bfloat16=bfloat16, share=share, gradients=gradients)
 
-    training.run(done, pixels, indices, one_step, on_epoch)
+    training.run(done, batches, one_step, on_epoch)
     return encoder

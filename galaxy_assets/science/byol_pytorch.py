@@ -13,7 +13,7 @@ the two trainers can be compared.
 import copy
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from byol_pytorch import BYOL
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from galaxy_assets.science.batches import Batches
 from galaxy_assets.science.byol import heads
+from galaxy_assets.science.devices import describe, is_out_of_memory
 from galaxy_assets.science.encoders.network import Encoder, Images, seeded
 from galaxy_assets.science.training import (
     OnEpoch,
@@ -31,7 +33,9 @@ from galaxy_assets.science.training import (
     check_batch,
     identity,
 )
-from galaxy_assets.settings.recipe import Recipe
+
+if TYPE_CHECKING:
+    from galaxy_assets.settings.recipe import Recipe
 
 VERSION = version("byol-pytorch")
 
@@ -49,7 +53,7 @@ class PackageByol(BYOL):
         Keep the running statistics of both encoders' batch normalisation as they are; the heads' always train.
     """
 
-    def __init__(self, encoder: Encoder, recipe: Recipe, *, freeze: bool):
+    def __init__(self, encoder: Encoder, recipe: "Recipe", *, freeze: bool):
         before = copy.deepcopy(encoder.state_dict())
         with seeded(recipe.seed):
             super().__init__(
@@ -128,7 +132,7 @@ def train(
     encoder: Encoder,
     pixels: Images,
     indices: np.ndarray,
-    recipe: Recipe,
+    recipe: "Recipe",
     *,
     freeze: bool,
     devices: Sequence[torch.device],
@@ -156,6 +160,8 @@ def train(
         another training or version of the package.
     FloatingPointError
         Where the loss is not finite.
+    MemoryError
+        Where a step does not fit into the device's memory, with the remedy.
     """
     _check(recipe)
     check_batch(indices, recipe)
@@ -166,11 +172,20 @@ def train(
     optimiser = adam(learner, recipe)
     this = identity(encoder, rows, recipe, freeze) | {"byol-pytorch": VERSION}
     training = ResumableTraining(learner, encoder, optimiser, recipe, state, this, device)
-    training.run(training.resume(), pixels, rows, lambda *views: step(learner, optimiser, *views), on_epoch)
+    batches = Batches(pixels, rows, device, keep=True)
+    try:
+        training.run(training.resume(), batches, lambda *views: step(learner, optimiser, *views), on_epoch)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"the memory of {describe(device).name} is full, and byol-pytorch takes a batch of {recipe.batch_size} in "
+            "one piece; lower batch_size or image_size, or set trainer: byol, which takes it in parts"
+        ) from error
     return encoder
 
 
-def _check(recipe: Recipe) -> None:
+def _check(recipe: "Recipe") -> None:
     """Raise ValueError where the package cannot do what the recipe asks."""
     if recipe.batch_norm != "concat":
         raise ValueError(

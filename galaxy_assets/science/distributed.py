@@ -1,8 +1,9 @@
 """One training on several devices of one machine, a process each, with the same result as on one.
 
 Belongs here: the processes, and batch normalisation over the whole batch. Does not belong here: what they compute
-(`byol`). torch averages the gradients (`DistributedDataParallel`); its own synchronised batch normalisation runs on
-GPUs alone and could not be tested on a CPU.
+(`byol`). Gradients are averaged once a step, since a step may add them up in parts, which torch's own
+`DistributedDataParallel` would average one by one; torch's synchronised batch normalisation runs on GPUs alone and
+could not be tested on a CPU.
 """
 
 import copy
@@ -12,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch.multiprocessing.spawn import start_processes
 from torch.nn.modules.batchnorm import _BatchNorm
 
 _PATIENCE = timedelta(minutes=30)  # that the others wait while the first process writes an epoch
+_LAST_WORDS = 2.0  # seconds in which a process says why it failed
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,44 @@ class Share:
         """
         return batch.chunk(self.processes)[self.rank]
 
+    def of_each(self, order: Tensor, batch_size: int) -> Tensor:
+        """Rows of this process in every batch that `order` fills, one batch after the other.
+
+        Parameters
+        ----------
+        order : Tensor of shape (N,)
+            All processes hold it.
+        batch_size : int
+            A multiple of `processes`.
+
+        Returns
+        -------
+        Tensor of shape (N // batch_size * batch_size / processes,)
+        """
+        whole = order[: len(order) // batch_size * batch_size]
+        return whole.reshape(-1, self.processes, batch_size // self.processes)[:, self.rank].flatten()
+
+    def mean_gradients(self, module: nn.Module) -> None:
+        """Replace each gradient by its mean over the processes.
+
+        Parameters
+        ----------
+        module : nn.Module
+            Each process has gradients of the same parameters.
+        """
+        if self.processes > 1:
+            gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+            together = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+            for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(mean.view_as(gradient))
+
     def mean(self, value: Tensor) -> Tensor:
-        """Mean of a number over the processes.
+        """Mean of numbers over the processes.
 
         Parameters
         ----------
         value : Tensor
-            This process's number.
+            This process's numbers.
 
         Returns
         -------
@@ -73,12 +106,16 @@ class Share:
         return value
 
 
+ALONE = Share()
+"""The share of a process that has whole batches."""
+
+
 @contextmanager
 def processes(devices: Sequence[torch.device], work: Callable[..., Any], arguments: tuple) -> Iterator[Share]:
     """Join this process, on the first device, with a new process on each other device.
 
-    On leaving, the others are waited for, or ended where this process failed. They meet through a file and talk over
-    the loopback interface. One device starts nothing.
+    On leaving, the others are waited for, or ended where one of them or this process failed. They meet through a file
+    and talk over the loopback interface. One device starts nothing.
 
     Parameters
     ----------
@@ -103,14 +140,20 @@ def processes(devices: Sequence[torch.device], work: Callable[..., Any], argumen
         )
         assert others is not None
         try:
+            # one that fails before they meet would be waited for in vain
+            while len(list(Path(folder).glob("ready_*"))) < len(devices) - 1:
+                others.join(timeout=0.05)
             _meet(meeting, 0, devices)
             yield Share(0, len(devices))
             while not others.join():
                 pass
         except BaseException:
-            for process in others.processes:
-                process.kill()  # one that waits for a partner hears no gentler signal; none of them writes anything
-                process.join()
+            try:
+                others.join(timeout=_LAST_WORDS)  # raises what another one failed with, which this one only felt
+            finally:
+                for process in others.processes:
+                    process.kill()  # one that waits for a partner hears no gentler signal; none writes anything
+                    process.join()
             raise
         finally:
             if dist.is_initialized():
@@ -124,6 +167,7 @@ def _begin(
     torch.set_num_threads(max(1, torch.get_num_threads() // len(devices)))
     # torch sends tensors as shared memory: without a copy both processes would train the same weights in place
     arguments = copy.deepcopy(arguments)
+    meeting.with_name(f"ready_{rank}").touch()
     _meet(meeting, rank, devices)
     try:
         work(Share(rank, len(devices)), devices[rank], *arguments)
@@ -159,7 +203,7 @@ def synchronise(module: nn.Module) -> None:
     """
     for part in module.modules():
         if isinstance(part, _BatchNorm):
-            part.forward = MethodType(_normalise, part)
+            part.forward = partial(_normalise, part)  # a method would be looked for in the class by pickle
 
 
 class _Sum(torch.autograd.Function):

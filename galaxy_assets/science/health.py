@@ -6,7 +6,7 @@ anything that knows a label (`neighbours.knn_accuracies`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from galaxy_assets.science.augmentation import augment
 from galaxy_assets.science.encoders.embedding import embed, for_inference
 from galaxy_assets.science.encoders.network import Encoder, Images
-from galaxy_assets.settings.recipe import Recipe
+
+if TYPE_CHECKING:
+    from galaxy_assets.settings.recipe import Recipe
 
 LEAST_COMPONENTS = 10
 """Principal components for 95 % of the variance below which a representation counts as collapsed."""
@@ -59,7 +61,7 @@ class Health:
     asdict = asdict
 
 
-def measure(encoder: Encoder, pixels: Images, indices: np.ndarray, recipe: Recipe, device: torch.device) -> Health:
+def measure(encoder: Encoder, pixels: Images, indices: np.ndarray, recipe: "Recipe", device: torch.device) -> Health:
     """Measure the health of an encoder's features, with views as in training.
 
     The views are the same at every call.

@@ -7,6 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
+from galaxy_assets.science.devices import accelerator
+
+_ON_A_GPU = 5000  # galaxies from which the way to a GPU pays
+
 
 def knn_accuracies(
     features: np.ndarray, labels: np.ndarray, *, neighbours: int, splits: int, test_fraction: float, seed: int
@@ -92,6 +96,10 @@ def _neighbour_lists(features: np.ndarray, length: int) -> np.ndarray:
     """
     features = np.asarray(features, np.float64)
     n = len(features)
+    if n >= _ON_A_GPU and (device := accelerator()):
+        from galaxy_assets.science.accelerated import neighbour_lists
+
+        return neighbour_lists(features, length, device)
     length = min(length, n - 1)
     norms = np.einsum("ij,ij->i", features, features)
     rows, squares = np.zeros((n, length), np.int64), np.full((n, length), np.inf)

@@ -13,16 +13,20 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from galaxy_assets.science.augmentation import augment
+from galaxy_assets.science.batches import Batches
+from galaxy_assets.science.devices import fastest_convolutions
 from galaxy_assets.science.distributed import Share
-from galaxy_assets.science.encoders.network import Encoder, Images
-from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.science.encoders.network import Encoder
+
+if TYPE_CHECKING:
+    from galaxy_assets.settings.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ class EpochResult:
 
 
 OnEpoch = Callable[[EpochResult, Encoder], None]
+Step = Callable[[Tensor, Tensor], Tensor]
 
 
 class TrainingState(Protocol):
@@ -89,7 +94,7 @@ class TrainingState(Protocol):
         ...
 
 
-def check_batch(indices: np.ndarray, recipe: Recipe) -> None:
+def check_batch(indices: np.ndarray, recipe: "Recipe") -> None:
     """Check that a training set fills a batch.
 
     Parameters
@@ -110,7 +115,7 @@ def check_batch(indices: np.ndarray, recipe: Recipe) -> None:
         )
 
 
-def adam(learner: nn.Module, recipe: Recipe) -> torch.optim.Adam:
+def adam(learner: nn.Module, recipe: "Recipe") -> torch.optim.Adam:
     """The paper's optimiser (Table 1), over the online network.
 
     Parameters
@@ -128,7 +133,7 @@ def adam(learner: nn.Module, recipe: Recipe) -> torch.optim.Adam:
     return torch.optim.Adam(online, lr=recipe.learning_rate, fused=True)
 
 
-def identity(encoder: Encoder, indices: np.ndarray, recipe: Recipe, freeze: bool) -> dict[str, Any]:
+def identity(encoder: Encoder, indices: np.ndarray, recipe: "Recipe", freeze: bool) -> dict[str, Any]:
     """What a training is, as JSON values: the state of another one is not resumed from.
 
     Parameters
@@ -178,7 +183,7 @@ class ResumableTraining:
     learner: nn.Module
     encoder: Encoder
     optimiser: torch.optim.Optimizer
-    recipe: Recipe
+    recipe: "Recipe"
     state: TrainingState
     identity: dict[str, Any]
     device: torch.device
@@ -214,24 +219,32 @@ class ResumableTraining:
         log.info("resuming after epoch %d from %s", saved["epoch"], self.state)
         return saved["epoch"]
 
-    def run(
-        self,
-        done: int,
-        pixels: Images,
-        indices: np.ndarray,
-        step: Callable[[Tensor, Tensor], Tensor],
-        on_epoch: OnEpoch | None,
-    ) -> None:
+    def first_views(self, batches: Batches) -> list[Tensor]:
+        """Two views of the first images, to try a step on.
+
+        Parameters
+        ----------
+        batches : Batches
+            The pixels of the training set.
+
+        Returns
+        -------
+        list of Tensor
+            Two of shape (B, C, H, W).
+        """
+        size = self.recipe.batch_size // self.share.processes
+        batch = next(batches(np.arange(size), size))
+        return self._views(batch, torch.Generator().manual_seed(self.recipe.seed))
+
+    def run(self, done: int, batches: Batches, step: Step, on_epoch: OnEpoch | None) -> None:
         """Train from the epoch after `done` to the recipe's last.
 
         Parameters
         ----------
         done : int
             Epochs already trained.
-        pixels : Images
-            uint8 (N, H, H, C).
-        indices : np.ndarray
-            Rows of `pixels` to train on, int64.
+        batches : Batches
+            The pixels of the training set.
         step : callable
             One training step on two views (B, C, H, H) of this process's images; returns its loss, detached.
         on_epoch : callable or None
@@ -243,7 +256,8 @@ class ResumableTraining:
             Where the loss is not finite.
         """
         for epoch in range(done + 1, self.recipe.epochs + 1):
-            result = self._epoch(epoch, pixels, indices, step)
+            with fastest_convolutions(self.device):
+                result = self._epoch(epoch, batches, step)
             if on_epoch is None:
                 continue
             left = (self.recipe.epochs - epoch) * result.seconds
@@ -262,19 +276,19 @@ class ResumableTraining:
                 }
             )
 
-    def _epoch(
-        self, epoch: int, pixels: Images, indices: np.ndarray, step: Callable[[Tensor, Tensor], Tensor]
-    ) -> EpochResult:
-        """One epoch. Its order and views follow from the recipe's seed and its number alone."""
-        recipe, steps = self.recipe, len(indices) // self.recipe.batch_size
+    def _epoch(self, epoch: int, batches: Batches, step: Step) -> EpochResult:
+        """One epoch. Its order and views follow from the recipe's seed and its number alone.
+
+        A GPU is waited for at the end, and where progress is told.
+        """
+        recipe, steps = self.recipe, len(batches.rows) // self.recipe.batch_size
         generator = torch.Generator()
         generator.manual_seed(int(np.random.SeedSequence((recipe.seed, epoch)).generate_state(1)[0]))
-        order = indices[torch.randperm(len(indices), generator=generator).numpy()]
+        order = self.share.of_each(torch.randperm(len(batches.rows), generator=generator), recipe.batch_size).numpy()
         self.learner.train()
         total = torch.zeros((), device=self.device)
         began = reported = time.monotonic()
-        for i in range(steps):
-            batch = torch.from_numpy(pixels[order[i * recipe.batch_size : (i + 1) * recipe.batch_size]])
+        for i, batch in enumerate(batches(order, recipe.batch_size // self.share.processes)):
             total += step(*self._views(batch, generator))
             now = time.monotonic()
             if now - reported > _PROGRESS_SECONDS and i < steps - 1:
@@ -290,9 +304,9 @@ class ResumableTraining:
         return EpochResult(epoch, loss, recipe.learning_rate, seconds, speed, _memory(self.device))
 
     def _views(self, batch: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """Two random views of a batch (B, H, H, C), the part of this process: draws do not depend on the sharing."""
-        recipe, images = self.recipe, batch.to(self.device).permute(0, 3, 1, 2)
-        views = [self.share.of(augment(images, recipe, generator, recipe.image_size)) for _ in range(2)]
+        """Two random views of this process's share of a batch (B, H, H, C)."""
+        images, recipe = batch.permute(0, 3, 1, 2), self.recipe
+        views = [augment(images, recipe, generator, recipe.image_size, self.share) for _ in range(2)]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
 

@@ -12,13 +12,21 @@ responsibilities. Both steps are thus matrix products that all components of all
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galaxy_assets.settings.structure import Mixture
+from galaxy_assets.science.devices import accelerator, describe
+
+if TYPE_CHECKING:
+    import torch
+
+    from galaxy_assets.science.accelerated import MixtureTerms
+    from galaxy_assets.settings.structure import Mixture
 
 log = logging.getLogger(__name__)
 
+_ON_A_GPU = 20_000  # galaxies from which the way to a GPU pays
 _BLOCK = 1024  # galaxies at once: their terms and responsibilities stay in the processor's cache
 _REGULARISATION = 1e-6  # scikit-learn's reg_covar
 _COARSE = 1e-5  # rise of the bound per galaxy that float32 still tells from its own rounding
@@ -154,7 +162,7 @@ class Start:
     iterations: int
 
 
-def fit_starts(features: np.ndarray, settings: Mixture, *, single: bool) -> list[Start]:
+def fit_starts(features: np.ndarray, settings: "Mixture", *, single: bool) -> list[Start]:
     """Fit from `settings.n_init` k-means starts, each until its lower bound changes by less than `settings.tol`.
 
     Memory beyond the features and scikit-learn's k-means does not grow with N.
@@ -187,7 +195,7 @@ def fit_starts(features: np.ndarray, settings: Mixture, *, single: bool) -> list
     return _iterate(survey, ends, settings, np.float64, settings.tol)
 
 
-def _iterate(survey: "_Survey", ends: list[Start], settings: Mixture, dtype: type, tol: float) -> list[Start]:
+def _iterate(survey: "_Survey", ends: list[Start], settings: "Mixture", dtype: type, tol: float) -> list[Start]:
     """Carry on from `ends` with products in `dtype` until each bound changes by less than `tol`."""
     ends = list(ends)
     running = [i for i, end in enumerate(ends) if end.iterations < settings.max_iter]
@@ -208,7 +216,7 @@ def _iterate(survey: "_Survey", ends: list[Start], settings: Mixture, dtype: typ
     return ends
 
 
-def _initial(survey: "_Survey", settings: Mixture) -> Iterator[Components]:
+def _initial(survey: "_Survey", settings: "Mixture") -> Iterator[Components]:
     """The components of each start, from the clusters that scikit-learn would take: k-means from one random state."""
     from sklearn.cluster import KMeans
 
@@ -234,6 +242,15 @@ class _Survey:
         self.basis, self.inverse = axes * scale, axes / scale
         self.pairs = np.triu_indices(d)
         self.width = len(self.pairs[0]) + d + 1
+        self.on_device = self._on_device(accelerator()) if n >= _ON_A_GPU else None
+
+    def _on_device(self, device: "torch.device | None") -> "MixtureTerms | None":
+        """The galaxies on a GPU; None without one, or where they take more than half of its memory."""
+        if device is None or 2 * self.features.size * 8 > describe(device).free:
+            return None
+        from galaxy_assets.science.accelerated import MixtureTerms
+
+        return MixtureTerms((self.features - self.mean) @ self.inverse, device)
 
     def _blocks(self) -> Iterator[np.ndarray]:
         for begin in range(0, len(self.features), _BLOCK):
@@ -266,6 +283,16 @@ class _Survey:
         """Sums of the terms weighted by responsibilities, (S, K, terms) float64, and their entropy, (S,) float64."""
         shape = components.mean_precision.shape
         coefficients = self._coefficients(components).reshape(-1, self.width)
+        if self.on_device:
+            sums, evidence = self.on_device.expectation(coefficients, shape[1], dtype)
+        else:
+            sums, evidence = self._sums(coefficients, shape, dtype)
+        # the entropy is the evidence less the mean of the logarithms, which are linear in the terms
+        entropy = evidence - (coefficients * sums).reshape(shape[0], -1).sum(axis=1)
+        return sums.reshape(*shape, -1), entropy
+
+    def _sums(self, coefficients: np.ndarray, shape: tuple[int, ...], dtype: type) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of the terms weighted by responsibilities, (S * K, terms) float64, and the evidence, (S,) float64."""
         rounded = coefficients.astype(dtype)
         sums, evidence = np.zeros(coefficients.shape), np.zeros(shape[0])
         buffer = np.empty((len(coefficients), _BLOCK), dtype)
@@ -282,9 +309,7 @@ class _Survey:
             by_start *= 1 / total
             evidence += (highest + np.log(total)).sum(axis=(1, 2), dtype=np.float64)
             sums += weighted @ terms.T
-        # the entropy is the evidence less the mean of the logarithms, which are linear in the terms
-        entropy = evidence - (coefficients * sums).reshape(shape[0], -1).sum(axis=1)
-        return sums.reshape(*shape, -1), entropy
+        return sums, evidence
 
     def _coefficients(self, components: Components) -> np.ndarray:
         """Of the terms, in the logarithm of weight times density of each component, (S, K, terms)."""

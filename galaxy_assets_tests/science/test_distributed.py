@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from galaxy_assets.science.byol import Byol, step, train
 from galaxy_assets.science.distributed import Share, processes, synchronise
@@ -29,15 +28,14 @@ def steps(share: Share, device: torch.device, file: Path, batch_norm: str, freez
     """Four steps in float64 on this process's share of the batches; the first process writes the learner."""
     recipe = RECIPE.model_copy(update={"batch_norm": batch_norm})
     learner = Byol(small_encoder().double(), recipe, freeze=freeze).double()
-    optimiser, model = adam(learner, recipe), learner
+    optimiser = adam(learner, recipe)
     if share.processes > 1:
         synchronise(learner)
-        model = DistributedDataParallel(learner, forward_sync_buffers=False)
     generator = torch.Generator().manual_seed(1)
     losses = []
     for _ in range(4):
         views = [torch.rand((8, 3, 16, 16), generator=generator, dtype=torch.float64) for _ in range(2)]
-        losses.append(share.mean(step(model, optimiser, *map(share.of, views), bfloat16=False)))
+        losses.append(share.mean(step(learner, optimiser, *map(share.of, views), bfloat16=False, share=share)))
     if share.rank == 0:
         torch.save({"losses": torch.stack(losses), **learner.state_dict()}, file)
 

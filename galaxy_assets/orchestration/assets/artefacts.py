@@ -59,7 +59,8 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     """Features of every cutout from the network as ImageNet left it: the last hidden layer, pooled (512 floats for
     a ResNet-18, 1280 for an EfficientNet-Lite0).
     """
-    from galaxy_assets.science.encoders.embedding import choose_devices, embed
+    from galaxy_assets.science.devices import choose_devices
+    from galaxy_assets.science.encoders.embedding import embed
     from galaxy_assets.science.encoders.framing import AstronomalyFrame
     from galaxy_assets.science.encoders.weights import build_encoder
 

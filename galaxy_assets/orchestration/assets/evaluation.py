@@ -179,7 +179,8 @@ class _Judge:
         return epoch, kind, accuracies
 
     def features(self, encoder: "Encoder") -> np.ndarray:
-        from galaxy_assets.science.encoders.embedding import choose_devices, embed
+        from galaxy_assets.science.devices import choose_devices
+        from galaxy_assets.science.encoders.embedding import embed
 
         recipe = self.context.survey.recipe
         stack = self.context.pixels.of(self.cutouts, recipe.image_size)

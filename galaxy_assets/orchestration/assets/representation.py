@@ -114,7 +114,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     its health or is the recipe's last; the reason stands beside it, and no label takes part. Killed, it resumes
     after the last whole epoch.
     """
-    from galaxy_assets.science.encoders.embedding import choose_devices
+    from galaxy_assets.science.devices import choose_devices
 
     recipe, devices = context.survey.recipe, choose_devices()
     encoder = _start(context)
@@ -292,7 +292,8 @@ def embeddings(
     """Features of the batch's clean galaxies from the chosen checkpoint of these start weights, averaged over the
     recipe's orientations. The checkpoint's sha256 is compared with its ledger before use.
     """
-    from galaxy_assets.science.encoders.embedding import choose_devices, embed
+    from galaxy_assets.science.devices import choose_devices
+    from galaxy_assets.science.encoders.embedding import embed
 
     recipe = context.survey.recipe
     row, path = chosen_checkpoint(byol_checkpoints, context.layout.root)

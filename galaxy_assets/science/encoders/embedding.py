@@ -1,13 +1,11 @@
 """Features of images from an encoder: the same however they are batched, and fast (paper 3.1, 4.1).
 
-Belongs here: applying an encoder, and the devices it is applied on. Does not belong here: the network itself
-(`network`), its weights (`weights`) and what is made of the features (`pca`, `health`).
+Belongs here: applying an encoder. Does not belong here: the network itself (`network`), its weights (`weights`), the
+devices (`devices`) and what is made of the features (`pca`, `health`).
 """
 
 import copy
-import ctypes
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from typing import Literal, cast
@@ -17,45 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from galaxy_assets.science.batches import Batches
+from galaxy_assets.science.devices import Precision, autocast, in_parts_that_fit
 from galaxy_assets.science.encoders.network import Encoder, Images
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 20.0
-
-
-def choose_devices() -> list[torch.device]:
-    """Devices to compute on: all CUDA devices this process may see, else Apple's MPS, else the CPU.
-
-    Returns
-    -------
-    list of torch.device
-        The first embeds, all train.
-    """
-    if torch.cuda.is_available():
-        devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
-        log.info("computing on %s", ", ".join(map(torch.cuda.get_device_name, devices)))
-        return devices
-    name = "mps" if torch.backends.mps.is_available() else "cpu"
-    log.info("computing on %s", name)
-    if name == "cpu":
-        keep_freed_memory()
-    return [torch.device(name)]
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory of freed tensors for the next ones.
-
-    glibc hands blocks of a megabyte back to the system, so that every activation of a network is made of new pages that
-    the kernel must first clear: a third of the processor time of embedding on the machine it was measured on.
-    """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt"):  # not in musl
-        for parameter, value in _MALLOPT.items():
-            libc.mallopt(parameter, value)
-
-
-_MALLOPT = {-3: 2**25, -1: 2**31 - 1, -2: 2**28}  # M_MMAP_THRESHOLD (its largest), M_TRIM_THRESHOLD, M_TOP_PAD; bytes
+_ON_A_GPU, _ELSEWHERE = 512, 64  # images at once
 
 
 def embed(
@@ -64,9 +31,9 @@ def embed(
     *,
     indices: np.ndarray | None = None,
     device: torch.device,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     orientations: Literal[1, 4, 8] = 1,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
 ) -> np.ndarray:
     """Features of images, independent of how they are batched; the log tells how far it is.
 
@@ -82,8 +49,8 @@ def embed(
         Rows to embed, in that order; all unless given.
     device : torch.device
         Where a copy of the encoder computes.
-    batch_size : int
-        Images at once.
+    batch_size : int, optional
+        Images at once; unless given 64, or 512 on a GPU. Where memory is full they become fewer, and the log tells.
     orientations : {1, 4, 8}
         Features are the mean over the image as it is (1), its mirror images (4, for galaxies whose major axis lies
         level) or all flips and quarter turns (8); the time grows by the same factor.
@@ -109,15 +76,24 @@ def embed(
     rows = np.arange(len(pixels)) if indices is None else np.asarray(indices)
     features, reported = np.empty((len(rows), encoder.feature_size), np.float32), time.monotonic()
     network = for_inference(encoder, device, pixels[rows[:1]].shape[1])
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        for begin in range(0, len(rows), batch_size):
-            batch = torch.from_numpy(pixels[rows[begin : begin + batch_size]]).to(device)
-            images = batch.permute(0, 3, 1, 2).float() / 255
-            mean = torch.stack([network(view).float() for view in oriented(images, orientations)]).mean(0)
-            features[begin : begin + len(batch)] = mean.cpu().numpy()
+    size = fitting = batch_size or (_ON_A_GPU if device.type == "cuda" else _ELSEWHERE)
+
+    def mean_features(batch: Tensor) -> Tensor:
+        images = batch.permute(0, 3, 1, 2).float() / 255
+        return torch.stack([network(view).float() for view in oriented(images, orientations)]).mean(0)
+
+    begin, computed = 0, torch.empty(0, encoder.feature_size, device=device)
+    with torch.inference_mode(), autocast(device, precision):
+        for batch in Batches(pixels, rows, device, keep=False)(np.arange(len(rows)), size):
+            last = computed
+            computed, fitting = in_parts_that_fit(mean_features, batch, fitting)
+            # the last batch is fetched when this one is on its way, so that a GPU has always something to do
+            features[begin : begin + len(last)] = last.cpu().numpy()
+            begin += len(last)
             if time.monotonic() - reported > _PROGRESS_SECONDS:
                 reported = time.monotonic()
-                log.info("embedded %d of %d images", begin + len(batch), len(rows))
+                log.info("embedded %d of %d images", begin, len(rows))
+    features[begin:] = computed.cpu().numpy()
     return features
 
 

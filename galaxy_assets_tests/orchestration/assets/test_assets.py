@@ -155,7 +155,8 @@ def test_every_asset_is_tested(world):
 
 
 def test_embeddings_are_the_chosen_checkpoints_features(world):
-    from galaxy_assets.science.encoders.embedding import choose_devices, embed
+    from galaxy_assets.science.devices import choose_devices
+    from galaxy_assets.science.encoders.embedding import embed
     from galaxy_assets.storage.checkpoints import load_encoder
     from galaxy_assets.storage.pixels import PixelStore
 

@@ -1,0 +1,63 @@
+"""The sums written for a GPU are those of the methods, and the methods use them where there is one."""
+
+import numpy as np
+import pytest
+import torch
+
+from galaxy_assets.science import accelerated, devices, gaussian_process, neighbours, variational
+from galaxy_assets.settings.structure import Mixture
+
+CPU = torch.device("cpu")
+FEATURES = np.random.default_rng(0).normal(size=(700, 6)) * [9, 4, 2, 1, 0.5, 0.1] + 5
+
+
+@pytest.fixture
+def a_gpu(monkeypatch) -> None:
+    """A GPU that is the CPU, and few galaxies enough for it."""
+    for module in (neighbours, variational, gaussian_process):
+        monkeypatch.setattr(module, "accelerator", lambda: CPU)
+        monkeypatch.setattr(module, "_ON_A_GPU", 100)
+    monkeypatch.setattr(accelerated, "_BLOCK", 256)
+    monkeypatch.setattr(accelerated, "_DISTANCES", 256 * 700)
+
+
+def test_the_same_neighbours(a_gpu):
+    expected = np.argsort(
+        np.where(np.eye(700, dtype=bool), np.inf, ((FEATURES[:, None] - FEATURES) ** 2).sum(2)), axis=1
+    )
+    assert np.array_equal(neighbours._neighbour_lists(FEATURES, 40), expected[:, :40])
+    assert neighbours._neighbour_lists(FEATURES[:150], 200).shape == (150, 149)
+
+
+@pytest.mark.parametrize(("single", "tolerance"), [(False, 1e-9), (True, 1e-6)])
+def test_the_same_mixture(a_gpu, monkeypatch, single, tolerance):
+    settings = Mixture(components=4, n_init=2, max_iter=60)
+    found = variational.fit_starts(FEATURES, settings, single=single)
+    monkeypatch.setattr(variational, "accelerator", lambda: None)
+    for ours, theirs in zip(found, variational.fit_starts(FEATURES, settings, single=single), strict=True):
+        assert ours.lower_bound == pytest.approx(theirs.lower_bound, rel=tolerance)
+        for name, values in vars(theirs.components).items():
+            scale = np.abs(values).max()
+            np.testing.assert_allclose(
+                getattr(ours.components, name), values, atol=1e4 * tolerance * scale, err_msg=name
+            )
+
+
+def test_the_same_scores(a_gpu, monkeypatch):
+    scored = np.random.default_rng(1).choice(700, 60, replace=False)
+    scores = (FEATURES[scored, 1] > 5) * 5.0
+    for process in (
+        gaussian_process.fit_by_likelihood(FEATURES[scored], scores),
+        gaussian_process.fit_with_fixed_kernel(FEATURES[scored], scores, FEATURES.std(0)),
+    ):
+        monkeypatch.setattr(gaussian_process, "accelerator", lambda: CPU)
+        mean, std = process.predict(FEATURES)
+        monkeypatch.setattr(gaussian_process, "accelerator", lambda: None)
+        expected_mean, expected_std = process.predict(FEATURES)
+        np.testing.assert_allclose(mean, expected_mean, atol=1e-9)
+        np.testing.assert_allclose(std, expected_std, atol=1e-5)  # the method's own deviation is from float32 products
+
+
+def test_galaxies_that_do_not_fit_stay_on_the_host(a_gpu, monkeypatch):
+    monkeypatch.setattr(variational, "describe", lambda device: devices.Device("small", 99, 99, True))
+    assert variational._Survey(FEATURES, 1.0).on_device is None
