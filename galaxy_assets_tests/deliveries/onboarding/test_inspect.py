@@ -198,6 +198,12 @@ def test_common_classes_judge_and_the_rarest_is_sought(hundred):
     assert settings["anomaly.labels"] == ["ring"]
 
 
+@pytest.mark.parametrize(("rings", "sought"), [(20, ["ring"]), (21, None)])
+def test_what_is_sought_has_at_most_a_fifth_of_the_labelled_images(hundred, rings, sought):
+    table = labelled(hundred, ["round"] * (100 - rings) + ["ring"] * rings)
+    assert proposed(hundred, labels=inspect_labels(inspect(hundred), table)).get("anomaly.labels") == sought
+
+
 def test_two_classes_of_one_size_hold_no_anomaly(hundred):
     settings = proposed(
         hundred, labels=inspect_labels(inspect(hundred), labelled(hundred, ["FRI"] * 49 + ["FRII"] * 51))
