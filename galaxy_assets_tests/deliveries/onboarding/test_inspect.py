@@ -167,6 +167,10 @@ def test_the_recipe_follows_the_number_of_images(tmp_path):
     assert few["start_weights"] == ["imagenet"] and few["mixture.components"] == 10
     assert (many["recipe.preset"], many["recipe.backbone"], many["recipe.image_size"]) == ("paper", "resnet18", 300)
     assert many["start_weights"] == ["random", "imagenet"] and "mixture.components" not in many
+    presets = {n: recipe(n, False)["recipe.preset"] for n in (19_996, 20_000)}
+    assert presets == {19_996: "small", 20_000: "paper"}
+    batches = {n: recipe(n, False).get("recipe.batch_size") for n in (124, 128)}
+    assert batches == {124: 31, 128: None}
 
 
 @pytest.fixture
