@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env demo real figures explore dev test test-browser smoke mutants golden check bench representation fidelity lock clean
+.PHONY: env demo real figures explore dev test test-browser smoke mutants golden check bench gpu-check representation fidelity \
+	lock clean
 
 # the stamp is newer than the lock only when the whole environment was installed
 env: $(VENV)/installed
@@ -68,6 +69,10 @@ check: env $(DAGSTER_HOME)/dagster.yaml
 # every stage beside its peer, a simulated survey, and docs/performance.md from them; half an hour, resumes
 bench: env
 	$(BIN)/python benchmarks/run.py
+
+# whether a GPU computes what the CPU does, and how fast, docs/gpu.json and docs/gpu.md; six minutes on one GPU
+gpu-check: env
+	$(BIN)/python benchmarks/gpu.py --json docs/gpu.json --page docs/gpu.md
 
 # the accuracies of docs/representation.md, three seeds, on the surveys below DATA; hours on a CPU, resumes
 representation: env

@@ -1,14 +1,17 @@
 """The benchmarks run, their answers are equal, and the page shows the numbers committed with it. No time is judged."""
 
 import importlib
+import json
 import math
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
@@ -68,6 +71,78 @@ def test_training_compares_steps_views_and_embeddings_like_for_like_and_as_users
         ),
     ]
     assert all(equal.holds for row in rows for equal in row.equal)
+
+
+def test_the_check_of_a_gpu_runs_on_a_cpu_and_says_so():
+    gpu = importlib.import_module("gpu")
+    result = gpu.measure(gpu.CPU, True, gpu.random_pixels(32, 32))
+    assert not result["gpu"] and result["targets"] == []
+    assert len(result["equality"]) == 9 and all(row["holds"] for row in result["equality"])
+    assert [row["device"] for row in result["health"]] == ["cpu", "cpu"]
+    assert result["health"][0] == result["health"][1]
+    assert {(row["what"], row["precision"]) for row in result["speed"]} == {
+        (what, precision) for what in ("training", "embedding") for precision in ("bfloat16", "float32")
+    }
+    assert all(row["images_per_second"] > 0 and row["share"] > 0 for row in result["speed"])
+    page = gpu.page(json.loads(json.dumps(result)))
+    assert "**No GPU was seen.**" in page and all(line in page for line in gpu.UNSEEN)
+    seen = gpu.page(result | {"gpu": True, "targets": [{"what": "x", "target": 3.0, "found": 2.0, "met": False}]})
+    assert "| x | 3 | 2 | **no** |" in seen and "No GPU" not in seen
+
+
+def test_the_page_of_the_gpu_is_of_the_numbers_beside_it():
+    gpu, docs = importlib.import_module("gpu"), ROOT / "docs"
+    assert gpu.page(json.loads((docs / "gpu.json").read_text())) == (docs / "gpu.md").read_text()
+
+
+def test_the_check_of_a_gpu_uses_the_papers_recipe_and_the_papers_tool():
+    """It restates both, for machines that have neither pydantic nor byol-pytorch."""
+    from byol_pytorch import BYOL
+
+    from galaxy_assets.settings.recipe import Recipe
+
+    gpu = importlib.import_module("gpu")
+    shipped = Recipe(preset="paper").model_dump()
+    assert {name: shipped[name] for name in gpu.PAPER} == gpu.PAPER
+    assert set(shipped) - set(gpu.PAPER) == {"preset", "epoch_choice", "trainer", "embedding_precision"}
+    ours = gpu.Published(gpu.random_encoder(), 512, 32, 0.9).double()
+    halves = [lambda images, i=i: images.chunk(2)[i] for i in range(2)]
+    theirs = BYOL(
+        gpu.random_encoder(),
+        32,
+        hidden_layer=-1,
+        projection_size=256,
+        projection_hidden_size=32,
+        augment_fn=halves[0],
+        augment_fn2=halves[1],
+        moving_average_decay=0.9,
+        use_simplicial_embeddings=False,
+    ).double()
+    theirs.online_encoder.net.load_state_dict(ours.online[0].state_dict())
+    theirs.online_encoder.projector.load_state_dict(ours.online[1].state_dict())
+    theirs.target_encoder.load_state_dict(theirs.online_encoder.state_dict())
+    theirs.online_predictor.load_state_dict(ours.predictor.state_dict())
+    optimisers = [torch.optim.SGD(learner.parameters(), lr=0.1) for learner in (ours, theirs)]
+    for _ in range(3):
+        images, losses = torch.rand(8, 3, 32, 32, dtype=torch.float64), []
+        for learner, optimiser in zip((ours, theirs), optimisers, strict=True):
+            loss = learner(images)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            learner.update_moving_average()
+            losses.append(loss.item())
+        assert losses[0] == pytest.approx(losses[1], abs=1e-10)
+
+
+def test_the_check_of_a_gpu_needs_four_packages_alone():
+    """What a machine with a GPU may lack is hidden."""
+    hidden = "pydantic dagster pyarrow pandas duckdb cv2 astropy byol_pytorch yaml typer torchvision umap"
+    code = f"import sys; sys.modules.update(dict.fromkeys('{hidden}'.split())); import gpu; gpu.Published"
+    # timm itself needs torchvision and yaml
+    code = code.replace(" yaml", "").replace(" torchvision", "")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "benchmarks", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_simulated_survey_goes_all_the_way_to_the_read_model():

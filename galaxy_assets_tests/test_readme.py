@@ -35,6 +35,7 @@ def test_every_make_target_quoted_is_one():
         "real",
         "check",
         "bench",
+        "gpu-check",
         "representation",
         "fidelity",
     }

@@ -322,6 +322,10 @@ def _features(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> np
     main = survey.main_start_weights
     _, checkpoint = chosen_checkpoint(read_survey_table(layout, survey, f"byol_checkpoints/{main}"), layout.root)
     features = embed(
-        load_encoder(checkpoint), pixels, device=choose_devices()[0], orientations=survey.recipe.orientations
+        load_encoder(checkpoint),
+        pixels,
+        device=choose_devices()[0],
+        orientations=survey.recipe.orientations,
+        precision=survey.recipe.embedding_precision,
     )
     return pca.table_to_model(read_survey_table(layout, survey, f"pca_model/{main}")).transform(features)

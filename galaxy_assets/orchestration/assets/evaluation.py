@@ -184,7 +184,14 @@ class _Judge:
 
         recipe = self.context.survey.recipe
         stack = self.context.pixels.of(self.cutouts, recipe.image_size)
-        return embed(encoder, stack, indices=self.rows, device=choose_devices()[0], orientations=recipe.orientations)
+        return embed(
+            encoder,
+            stack,
+            indices=self.rows,
+            device=choose_devices()[0],
+            orientations=recipe.orientations,
+            precision=recipe.embedding_precision,
+        )
 
     def baselines(self) -> Iterator[tuple[int, str, np.ndarray]]:
         """Raw pixels, and the networks that were not trained here."""

@@ -304,6 +304,7 @@ def embeddings(
         indices=rows_of(cutouts, kept),
         device=choose_devices()[0],
         orientations=recipe.orientations,
+        precision=recipe.embedding_precision,
     )
     table = with_vectors(kept, context.init, features)
     return Result(table, {"epoch": row["epoch"], "recipe": row["recipe"], "features": features.shape[1]})
