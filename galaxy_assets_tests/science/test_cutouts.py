@@ -167,6 +167,11 @@ class TestFluxRadius:
             expected = 2 * 1.5 * width * np.sqrt(-2 * np.log(1 - fraction))  # of a whole Gaussian; its faint rim is sky
             assert made.box[2] - made.box[0] == pytest.approx(expected, rel=0.06)
 
+    def test_a_point_has_a_box_of_sixteen_pixels(self):
+        image = np.zeros((101, 101), np.uint8)
+        image[49:52, 49:52] = 200
+        assert cut(image, self.choice.model_copy(update={"enlarge": 1.0})).box == (43, 43, 59, 59)
+
     @given(st.floats(-89, 89))
     def test_the_major_axis_becomes_horizontal_whatever_it_was(self, degrees):
         level = cut(ellipse(201, 16, 6, 0, np.uint8), self.choice)
