@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env demo real figures explore dev test test-browser smoke golden check bench gpu-check representation fidelity lock clean
+.PHONY: env demo real figures explore dev test test-browser smoke mutants golden check bench gpu-check representation fidelity \
+	lock clean
 
 # the stamp is newer than the lock only when the whole environment was installed
 env: $(VENV)/installed
@@ -54,6 +55,10 @@ test-browser: env
 # a few of them
 smoke: env
 	$(BIN)/python -m pytest -m "browser and smoke" galaxy_assets_tests/explorer
+
+# planted faults, one by one in a copy of the tree: the test named for each must fail; ONLY=<part of a name> plants some
+mutants: env
+	$(BIN)/python -m galaxy_assets_tests.mutants $(if $(ONLY),"$(ONLY)")
 
 check: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/ruff check .

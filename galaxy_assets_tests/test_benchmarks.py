@@ -30,7 +30,7 @@ COMPARED = {
     "similarity": ["one similarity search", "one similarity search, beside SQL"],
     "pca": ["PCA, 95 % of the variance, 2,000 x 512"],
     "projection": ["UMAP"],
-    "feature_tables": ["reading features, 2,000 x 29"],
+    "feature_tables": ["reading features, 2,000 x 29"] * 2,
 }
 
 
@@ -53,14 +53,23 @@ def test_a_stage_compares_what_the_issue_asks_for_and_its_answers_are_equal(stag
     assert any(row.exponent is not None and len(row.sizes) == 3 for row in rows)
 
 
-def test_training_compares_steps_views_and_embeddings():
+def test_training_compares_steps_views_and_embeddings_like_for_like_and_as_users_run_them():
     rows = list(importlib.import_module("training").measure(small=True))
-    assert {row.peer for row in rows} == {
-        "byol-pytorch in float32",
-        "torchvision, one by one on 300 px",
-        "kornia",
-        "one at a time, gradients on",
-    }
+    step, views = "BYOL step, 32 px, batch 4, float32", "one view of each of 2, 32 px"
+    assert [(row.case, row.peer) for row in rows] == [
+        ("BYOL step, 32 px, batch 4, bfloat16", "byol-pytorch in float32"),
+        (step, "byol-pytorch in float32"),
+        (step, "byol-pytorch in float32, as its users run it"),
+        (step.replace("step", "step per view"), "byol-pytorch in float32"),
+        (views, "torchvision on the same pixels, one by one"),
+        (views, "torchvision on 300 px, one by one, as its users run it"),
+        (views, "kornia on the same pixels"),
+        *(
+            (f"embedding, 32 px, {precision}", peer)
+            for precision in ("bfloat16", "float32")
+            for peer in ("batches of 32, no gradients", "one at a time with gradients, as Astronomaly runs it")
+        ),
+    ]
     assert all(equal.holds for row in rows for equal in row.equal)
 
 

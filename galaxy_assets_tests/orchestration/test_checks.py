@@ -33,13 +33,29 @@ def accuracies(chosen: float, pixels: float, pretrained: float) -> pa.Table:
     return pa.Table.from_pylist([{"features": f, "chosen": c, "accuracy": a} for f, c, a in rows])
 
 
+def classes(*sizes: int) -> pa.Table:
+    names = [c.name for c in SURVEY.evaluation.classes]
+    return pa.table({"evaluation_class": [n for n, size in zip(names, sizes, strict=True) for _ in range(size)]})
+
+
+def drifted(*values: float) -> pa.Table:
+    rows = [{"words": "shift", "value": v, "limit": 0.5, "exceeded": v > 0.5} for v in values]
+    return pa.Table.from_pylist(rows)
+
+
+def worksheet(cluster: int | None, label: str | None) -> pa.Table:
+    said = {"cluster": pa.array([cluster], pa.int32()), "label": pa.array([label], pa.string())}
+    return pa.table({"line": [2], "written_for": [3], "exemplars": [["a", "b"]], "n_held": [1], **said})
+
+
 PASS, WARN, STOP = (True, False), (False, False), (False, True)
 CASES = [
     ("every_image_readable", {"catalogue": pa.table({"problem": pa.array([None], pa.string())})}, PASS, "all readable"),
     ("every_image_readable", {"catalogue": pa.table({"problem": ["too_small"]})}, WARN, "1 too_small"),
     ("every_label_has_an_image", {"absent_images": pa.table({"galaxy_id": ["a"]})}, WARN, "1 labels without"),
     ("fallback_share", {"cutouts": pa.table({"outcome": ["cropped"] * 5})}, PASS, "0.0%"),
-    ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", "cropped"]})}, WARN, "50.0%"),
+    ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", *["cropped"] * 4]})}, PASS, "20.0%"),
+    ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", *["cropped"] * 3]})}, WARN, "25.0%"),
     ("removed_share", {"clean_galaxies": clean(70, 30)}, PASS, "30.0% removed"),
     ("removed_share", {"clean_galaxies": clean(60, 40)}, WARN, "40.0% removed"),
     ("enough_left", {"clean_galaxies": clean(16, 4)}, PASS, "16 of 20 images are left"),
@@ -59,6 +75,16 @@ CASES = [
     ("better_than_networks", {"epoch_accuracy": accuracies(0.8, 0.9, 0.7)}, PASS, "pretrained 0.700"),
     ("better_than_networks", {"epoch_accuracy": accuracies(0.8, 0.7, 0.9)}, WARN, "pretrained 0.900"),
     ("converged", {"cluster_model": pa.table({"converged": [False], "iterations": [50]})}, WARN, "50 iterations"),
+    ("converged", {"cluster_model": pa.table({"converged": [True], "iterations": [50]})}, PASS, "50 iterations"),
+    ("classes_filled", {"evaluation_subset": classes(10, 12)}, PASS, "smallest class: 10"),
+    ("classes_filled", {"evaluation_subset": classes(9, 12)}, WARN, "smallest class: 9"),
+    ("no_drift", {"batch_drift": drifted(0.5, 0.1)}, PASS, "like the fitted ones"),
+    ("no_drift", {"batch_drift": drifted(0.1, 0.6)}, WARN, "retrain: shift 0.60, limit 0.50"),
+    ("rows_match", {"cluster_worksheet": worksheet(1, None)}, PASS, "1 rows"),
+    ("rows_match", {"cluster_worksheet": worksheet(None, None)}, WARN, "line 2 (written for cluster 3; the best"),
+    ("labels_are_classes", {"cluster_worksheet": worksheet(1, "long")}, PASS, "all are"),
+    ("labels_are_classes", {"cluster_worksheet": worksheet(1, "ring")}, WARN, "ring"),
+    ("clusters_used", {"cluster_summary": pa.table({"n": [3, 2, 0, 0]})}, PASS, "2 of 4"),
     ("clusters_used", {"cluster_summary": pa.table({"n": [3, 0, 0]})}, WARN, "1 of 3"),
 ]
 
@@ -72,6 +98,28 @@ def test_a_check_finds_what_it_is_for(tmp_path, name, tables, expected, words):
     found = CHECK[name].function(Stored(SURVEY, layout))
     assert (found.passed, found.stops) == expected and words in found.words
     assert bool(stopped(Stored(SURVEY, layout), CHECK[name].asset)) == (expected == STOP)
+
+
+def test_a_posterior_that_tells_nothing_apart_and_a_bound_are_told(tmp_path):
+    layout, ids = Layout(tmp_path), np.array([f"g{i}" for i in range(8)])
+    published = SURVEY.model_copy(update={"anomaly": SURVEY.anomaly.model_copy(update={"learner": "published"})})
+    apart, one_place = np.linspace(-3, 3, 16).reshape(8, 2), np.ones((8, 2))
+    rare, exact = [5.0, *[0.0] * 7], [0.0, 0.1, 0.4, 0.9, 1.6, 2.5, 3.6, 4.9]
+    for survey, features, scores, *expected in (
+        (SURVEY, apart, rare, True, True),
+        (published, one_place, rare, False, True),
+        (published, apart, exact, True, False),  # without noise
+    ):
+        said = pa.table({"galaxy_id": ids, "score": scores})
+        model = anomaly_model.fit(features, ids, said, features.std(axis=0), survey.anomaly.learner, 0)
+        write_table(anomaly_model.model_to_table(model), layout.table("tiny", "anomaly_model"))
+        names = "posterior_informed", "hyper_parameters_inside"
+        found = [CHECK[name].function(Stored(survey, layout)) for name in names]
+        assert [one.passed for one in found] == expected and not any(one.stops for one in found)
+    assert "noise_level = 1e-05" in found[1].words
+    forest = anomaly_model.fit(apart, ids, said.slice(0, 0), apart.std(axis=0), "corrected", 0)
+    write_table(anomaly_model.model_to_table(forest), layout.table("tiny", "anomaly_model"))
+    assert CHECK["posterior_informed"].function(Stored(SURVEY, layout)).passed
 
 
 def test_checks_that_can_stop_are_declared_blocking_and_no_others():
