@@ -117,7 +117,8 @@ def load_world(name: str, data: Path, out: Path) -> World:
             encoder, device = build_encoder(LITE0, "imagenet", seed=0, weights=Path()), choose_devices()[0]
             rows = galaxies["row"].to_numpy()
             features = embed(encoder, pixels, indices=rows, device=device, orientations=orientations)
-        np.savez(kept, features=features, **{c: np.array(galaxies[c].to_pylist()) for c in ("galaxy_id", "label")})
+        ids, labels = (np.array(galaxies[column].to_pylist()) for column in ("galaxy_id", "label"))
+        np.savez(kept, features=features, galaxy_id=ids, label=labels)
     arrays = np.load(kept)
     features = arrays["features"]
     return World(
@@ -406,19 +407,19 @@ def main() -> None:
     """Do what is not done yet, and write the page."""
     data, out = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
-    tried_learners.register()
     file = out / "anomaly_search.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {tuple(row[key] for key in ("section", "target", "learner", "number")) for row in rows}
     world = functools.cache(lambda name: load_world(name, data, out))
-    for task in tasks(data):
-        if task in done:
-            continue
-        row = dict(zip(("section", "target", "learner", "number"), task, strict=True)) | do(task, world)
-        with file.open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
-        rows.append(row)
-        print(json.dumps(row), flush=True)
+    with tried_learners.registered(tried_learners.NEARBY | tried_learners.OTHERS):
+        for task in tasks(data):
+            if task in done:
+                continue
+            row = dict(zip(("section", "target", "learner", "number"), task, strict=True)) | do(task, world)
+            with file.open("a") as stream:
+                stream.write(json.dumps(row) + "\n")
+            rows.append(row)
+            print(json.dumps(row), flush=True)
     write_page(rows + trained())
 
 

@@ -4,7 +4,8 @@ Belongs here: the choices a learner may differ in. Does not belong here: how a s
 (`anomaly_search.py`), the learners that are shipped (`galaxy_assets.science.learners`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -26,9 +27,13 @@ from galaxy_assets.science.gaussian_process import GaussianProcess, fit_by_likel
 class Forecast:
     """Any function of features as a learner's model."""
 
-    predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     kernel: str = ""
     at_bounds: tuple[str, ...] = ()
+
+    def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score of every galaxy and its standard deviation."""
+        return self.function(features)
 
     def to_table(self) -> pa.Table:
         """Nothing is kept."""
@@ -154,8 +159,14 @@ OTHERS = {
 """What leaves out one correction, or optimises."""
 
 
-def register() -> None:
-    """Let the platform's search find these learners by their names."""
+@contextmanager
+def registered(learners: Mapping[str, Variant]) -> Iterator[None]:
+    """Let the platform's search find learners by these names meanwhile."""
     known: Any = plugins.registered("learners")
-    for name, variant in (NEARBY | OTHERS).items():
-        known[name] = (SimpleNamespace(load=lambda variant=variant: lambda: variant),)
+    for name, learner in learners.items():
+        known[name] = (SimpleNamespace(load=lambda learner=learner: lambda: learner),)
+    try:
+        yield
+    finally:
+        for name in learners:
+            del known[name]

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from galaxy_assets import plugins
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.storage.layout import Layout
@@ -51,6 +52,28 @@ def test_a_stage_compares_what_the_issue_asks_for_and_its_answers_are_equal(stag
         assert row.equal and all(equal.holds for equal in row.equal), row
         assert row.ratio_min <= row.ratio <= row.ratio_max
     assert any(row.exponent is not None and len(row.sizes) == 3 for row in rows)
+
+
+def test_learners_tried_beside_the_shipped_ones_begin_as_these_and_differ_by_their_choice():
+    tried = importlib.import_module("tried_learners")
+    anomaly_search = importlib.import_module("anomaly_search")
+    plain = tried.PublishedKernel(ask="improvement", cold_start=False, keeps_scores_given=False)
+    learners = tried.NEARBY | tried.OTHERS | {"shipped": tried.Variant(), "plain": plain}
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(300, 6)).astype(np.float32) * np.geomspace(3, 1, 6)
+    features[:30, 2:] += 2
+    world = anomaly_search.World(features, np.array([f"g{i:03d}" for i in range(300)], object), np.zeros(300))
+    true = np.arange(300) < 30
+
+    def found(name: str) -> str:
+        return str(anomaly_search.searched(world, true, name, budget=60))
+
+    with tried.registered(learners):
+        assert found("shipped") == found("corrected") and found("plain") == found("published")
+        others = {name: found(name) for name in learners}
+    assert len(set(others.values())) >= len(others) - 3  # some choices are alike on a world so small
+    with pytest.raises(plugins.PluginError):
+        plugins.find("learners", "plain")
 
 
 def test_training_compares_steps_views_and_embeddings_like_for_like_and_as_users_run_them():

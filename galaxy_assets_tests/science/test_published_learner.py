@@ -7,13 +7,14 @@ the order of the table, and modAL's expected improvement. Neither side rounds or
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import Kernel, Matern, WhiteKernel
+from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science import active_learning, anomaly_model, pca
@@ -30,15 +31,15 @@ def seeds(features: np.ndarray) -> np.ndarray:
 
 
 def predicted(
-    features: np.ndarray, rows: np.ndarray, scores: np.ndarray, kernel: Kernel | None = None
-) -> tuple[np.ndarray, np.ndarray, Kernel]:
+    features: np.ndarray, rows: np.ndarray, scores: np.ndarray, kernel: Any = None
+) -> tuple[np.ndarray, np.ndarray, Any]:
     """Mean and expected improvement of every galaxy, and the fitted kernel; a kernel that is given is not fitted."""
     if kernel is None:
         process = GaussianProcessRegressor(Matern(nu=1.5) + WhiteKernel())
     else:
         process = GaussianProcessRegressor(kernel, optimizer=None)  # pyright: ignore[reportArgumentType]
     process.fit(features[rows], scores)
-    mean, std = (np.asarray(a) for a in process.predict(features, return_std=True))
+    mean, std = (np.asarray(a, float) for a in process.predict(features, return_std=True))
     better = mean - scores.max() - TRADE_OFF
     return mean, better * norm.cdf(better / std) + std * norm.pdf(better / std), process.kernel_
 
@@ -147,7 +148,7 @@ def compared(features: np.ndarray, scores: np.ndarray) -> int:
         asked = row[round_ == this]
         others = np.setdiff1d(np.arange(len(features)), np.concatenate([known, asked]))
         told_apart += check_order(gain, asked, others, own_spread(gain, gain_again))
-        found = [q.acquisition for q in queries if q.round == this]
+        found = np.array([q.acquisition for q in queries if q.round == this], float)
         np.testing.assert_allclose(found, gain[asked], rtol=1e-11)
     return told_apart
 
