@@ -40,16 +40,23 @@ def choose_devices() -> "list[torch.device]":
     """
     import torch
 
+    exact_float32()
     if torch.cuda.is_available():
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
     elif torch.backends.mps.is_available():
         devices = [torch.device("mps")]
     else:
         keep_freed_memory()
         devices = [torch.device("cpu")]
-    log.info("computing on %s", ", ".join(describe(device).name for device in devices))
+    log.info("computing on %s", ", ".join(map(str, devices)))  # asking a GPU more would take some of its memory
     return devices
+
+
+def exact_float32() -> None:
+    """Let GPUs multiply float32 numbers as such, in this process."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
 def accelerator() -> "torch.device | None":
@@ -65,7 +72,16 @@ def accelerator() -> "torch.device | None":
         return None
     import torch
 
-    return torch.device("cuda", 0) if torch.cuda.is_available() else None
+    if not torch.cuda.is_available():
+        return None
+    exact_float32()
+    device = torch.device("cuda", 0)
+    try:
+        torch.ones(1, device=device).add_(1)
+    except RuntimeError as error:  # too old for this PyTorch, or another process has it for itself
+        log.warning("%s cannot be used: %s", device, str(error).splitlines()[0])
+        return None
+    return device
 
 
 @functools.cache
@@ -231,8 +247,12 @@ _FULL = (
     "out of memory",
     "OutOfMemoryError",
     "can't allocate memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    # what is left when cuDNN found no memory to try its convolutions in
+    "unable to find an engine",
+    "Unable to find a valid cuDNN",
 )
 
 

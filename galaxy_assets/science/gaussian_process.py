@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PRIOR_STD = 2.5  # half the scale of scores
-_ON_A_GPU = 50_000  # galaxies from which the way to a GPU pays
+_ON_A_GPU = 50_000  # galaxies from which the way to a GPU is thought to pay
 _BLOCK = 1024  # galaxies predicted at once: their covariances stay in the processor's cache
 _ROWS = 64  # of the triangular inverse at once: what lies beyond its diagonal is not multiplied
 _JITTER = 1e-10  # scikit-learn's alpha

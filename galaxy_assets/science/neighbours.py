@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galaxy_assets.science.devices import on_a_gpu
+from galaxy_assets.science.devices import fits, on_a_gpu
 
 if TYPE_CHECKING:
     import torch
 
     from galaxy_assets.science.accelerated import Scan
 
-_ON_A_GPU, _SCANNED_ON_A_GPU = 5000, 1_000_000  # galaxies from which the way to a GPU pays
+_ON_A_GPU, _SCANNED_ON_A_GPU = 50_000, 1_000_000  # galaxies from which the way to a GPU is thought to pay
 
 
 def knn_accuracies(
@@ -246,7 +246,10 @@ class SimilaritySearch:
             return np.arange(n)
         # |x - e|^2 - |e|^2, and at most that by more than rounding
         coefficients = np.append(-2 * centred, 1).astype(np.float32)
-        below = self._scan(coefficients) if self._scan else coefficients @ self._terms
+        scan = self._scan
+        below = None if scan is None else fits(lambda: scan(coefficients), scan.device)
+        if below is None:
+            below = coefficients @ self._terms
         # the least of each group: the `count` least of these are so many galaxies, no nearer than the nearest
         groups = below[: _GROUPS * width].reshape(_GROUPS, width)
         least = np.argpartition(groups.min(axis=0), count - 1)[:count]

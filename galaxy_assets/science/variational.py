@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ON_A_GPU = 20_000  # galaxies from which the way to a GPU pays
+_ON_A_GPU = 20_000  # galaxies from which the way to a GPU is thought to pay
 _BLOCK = 1024  # galaxies at once: their terms and responsibilities stay in the processor's cache
 _REGULARISATION = 1e-6  # scikit-learn's reg_covar
 _COARSE = 1e-5  # rise of the bound per galaxy that float32 still tells from its own rounding
