@@ -232,8 +232,7 @@ def fit_with_fixed_kernel(labelled: np.ndarray, scores: np.ndarray, std: np.ndar
 
     Every component is divided by the square root of its standard deviation, half way to standardised ones. The length
     scale is the median distance between labelled galaxies, a priori the score is 0 +- 2.5, and the noise has half that
-    variance. Nothing is optimised: among few anomalies the likelihood can be highest where all of them are noise
-    (docs/anomaly-search.md).
+    variance. Nothing is optimised; docs/anomaly-search.md measures what that changes.
 
     Parameters
     ----------
