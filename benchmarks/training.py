@@ -121,7 +121,7 @@ def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> I
         copy.deepcopy(network()),
         size,
         hidden_layer=-1,
-        projection_size=256,
+        projection_size=100,
         projection_hidden_size=4096,
         augment_fn=view,
         augment_fn2=view,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.science.checked_settings import found as of_setting
 from galaxy_assets.science.checked_settings import setting
 from galaxy_assets.science.checklist import checklist
 from galaxy_assets.settings.survey import Survey
@@ -206,7 +207,8 @@ def recipe(survey: Survey) -> list[dict]:
         else:
             (value,) = setting(survey, check.setting or "")
         found.append((name, section, check.expected, value))
-    found.insert(2, ("Optimiser", "Table 1", "Adam", "Adam"))
+    by_adam = of_setting(checks["B1:trainer"], survey).is_papers
+    found.insert(2, ("Optimiser", "Table 1", "Adam", "Adam" if by_adam else f"of {survey.recipe.trainer}"))
     return [
         {
             "setting": name,

@@ -1,13 +1,20 @@
 """Each check on stored tables: what passes, what warns, what stops; and one that a person runs alone."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from galaxy_assets.orchestration.checks import CHECKS, Stored, stopped
+from galaxy_assets.orchestration.checks import CHECKS, Stored, Verdict, stopped
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science import active_learning, anomaly_model
+from galaxy_assets.science.checklist import checklist_for
+from galaxy_assets.science.observations import Observed
+from galaxy_assets.science.results import SCHEMA, compare
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table, write_table
@@ -208,6 +215,41 @@ def test_every_check_runs_alone_on_what_is_stored(world):
 def test_a_check_of_a_table_that_was_never_made_says_what_to_make(tmp_path):
     with pytest.raises(FileNotFoundError, match="tiny/results was never made; materialise it first"):
         CHECK["agrees_with_paper"].function(Stored(SURVEY, Layout(tmp_path)))
+
+
+PAPERS = survey_files(Path("/nonexistent")).known
+
+
+def against_the_paper(survey: Survey, layout: Layout, numbers: Mapping[str, float] | None) -> Verdict:
+    """The check, where every number that was measured is the paper's but for those given; None: nothing was."""
+    measured = {
+        check.id: None if numbers is None else Observed(check.id, numbers.get(check.id, float(check.expected)))
+        for check in checklist_for(survey.start_weights)
+        if check.asset
+    }
+    rows = [compare(check, measured.get(check.id), survey) for check in checklist_for(survey.start_weights)]
+    write_table(pa.Table.from_pylist(rows, schema=SCHEMA), layout.table(survey.name, "results"))
+    return CHECK["agrees_with_paper"].function(Stored(survey, layout))
+
+
+@pytest.mark.parametrize("name", ["gz_decals", "mirabest"])
+def test_the_shipped_surveys_agree_with_the_paper_where_they_find_what_it_found(tmp_path, name):
+    survey, layout = PAPERS[name], Layout(tmp_path)
+    found = against_the_paper(survey, layout, {})
+    assert found.passed and not found.stops, found.words
+    assert found.words.endswith("agree, 0 differ, 1 not comparable, 0 not observed"), "the speed of the machine"
+    some = against_the_paper(survey, layout, {"P3:features": np.nan})
+    assert some.passed and some.words.endswith("1 not observed")
+    features = against_the_paper(survey, layout, {"P3:features": 1280})
+    assert not features.passed and "1 differ: P3:features," in features.words
+    nothing = against_the_paper(survey, layout, None)
+    assert not nothing.passed and "0 differ" in nothing.words
+    assert "no number was observed; materialise the survey" in nothing.words
+
+
+def test_a_survey_that_the_paper_does_not_have_has_nothing_to_disagree_with(tmp_path):
+    found = against_the_paper(SURVEY, Layout(tmp_path), {})
+    assert found.passed and found.words == "the paper has no number for this survey"
 
 
 def test_the_oracle_without_labels_is_told_what_to_do(world, tmp_path):

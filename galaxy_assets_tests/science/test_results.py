@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxy_assets.science.checklist import IDS, Check, checklist, checklist_for
-from galaxy_assets.science.observations import Observed, first_majority, order_agreement
+from galaxy_assets.science.observations import Observed, first_majority, order_agreement, true_anomalies
 from galaxy_assets.science.results import (
     AGREES,
     DIFFERS,
@@ -24,6 +24,7 @@ from galaxy_assets.science.results import (
 )
 from galaxy_assets.settings.files import SHIPPED, read_survey, survey_files
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets_tests.science.test_checked_settings import changed, leaves
 
 SURVEYS = survey_files(Path("/nonexistent")).known
 GZ = SURVEYS["gz_decals"]
@@ -360,6 +361,112 @@ def test_the_verdicts_of_those_numbers(tables):
     assert {i: found[i]["verdict"] for i in verdicts} == verdicts
     assert "recipe.projection_size: 100" in found["B1:projection"]["note"]
     assert found["B5:random"]["note"] == "the paper has no number for it"
+
+
+TABLE_2 = {  # the paper's descriptions, as they stand there
+    "Predominantly spiral galaxies": 2,
+    "Mostly ellipticals and some spirals with prominent bulges": 1,
+    "Edge-on disks and some cigar-shaped ellipticals": 2,
+    "Predominantly ellipticals but does contain some spirals": 1,
+    "A large mix of morphologies, including some apparent mergers and some artefacts": 2,
+    "Almost entirely spiral galaxies": 1,
+    "Mixed morphology, dominated by galaxies that have a (sometimes coincident) companion": 1,
+    "Artefacts": 8,
+    "Predominantly ellipticals": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("instead", "clusters", "verdict"),
+    [
+        ({}, 20, AGREES),
+        ({"Artefacts": "Mostly artefacts"}, 20, AGREES),
+        ({"Predominantly ellipticals": "Mostly ellipticals and some spirals"}, 20, AGREES),
+        (
+            {"Edge-on disks and some cigar-shaped ellipticals": "Cigar-shaped ellipticals and some edge-on disks"},
+            20,
+            AGREES,
+        ),
+        ({"Predominantly spiral galaxies": "Mostly disks without spiral arms"}, 18, AGREES),
+        ({"Artefacts": "A large mix of morphologies"}, 12, DIFFERS),
+        (dict.fromkeys(TABLE_2, "A large mix of morphologies"), 3, DIFFERS),
+        (dict.fromkeys(TABLE_2, "Predominantly ellipticals"), 4, DIFFERS),
+        (dict.fromkeys(TABLE_2, "No labelled members"), 0, DIFFERS),
+    ],
+)
+def test_descriptions_are_of_the_kinds_of_table_2_apart_from_how_many_clusters_there_are(instead, clusters, verdict):
+    words = [instead.get(text, text) for text, n in TABLE_2.items() for _ in range(n)]
+    table = rows(
+        "init cluster n artefact description accuracy_overall",
+        *(("imagenet", k, 5, text == "Artefacts", text, 0.77) for k, text in enumerate(words)),
+    )
+    found = of(GZ, {"cluster_summary": table})
+    assert (found["C2:imagenet"]["observed"], found["C2:imagenet"]["verdict"]) == (20, AGREES)
+    assert (found["T2"]["observed"], found["T2"]["verdict"]) == (clusters, verdict)
+
+
+def test_a_query_of_galaxies_that_score_two_is_no_majority_of_mergers(tables):
+    """3 of 10 volunteers are a score of 2, and no true merger; 4 of 10 are one."""
+    tables["oracle_events"] = rows("round galaxy_id", (0, "g6"), (0, "g6"), (1, "g5"), (1, "g6"), (1, "g9"))
+    assert of(GZ, tables)["A6"]["observed"] == 2
+    tables["oracle_events"] = tables["oracle_events"].slice(0, 2)
+    assert of(GZ, tables)["A6"]["observed"] == np.inf
+
+
+def test_true_anomalies_are_those_of_the_survey(tables):
+    sdss = SURVEYS["sdss_gz1"]
+    tables["catalogue"] = rows("galaxy_id label", ("a", "merger"), ("b", "spiral"), ("c", None))
+    assert true_anomalies(sdss, tables) == {"a"}
+    assert true_anomalies(GZ, tables) == {"g5", "g9", "elsewhere"}
+    assert true_anomalies(GZ, {}) == true_anomalies(SURVEYS["mirabest"], {}) == set()
+    other = GZ.model_copy(update={"anomaly": GZ.anomaly.model_copy(update={"question": "bar"})})
+    assert true_anomalies(other, tables) == set(), "nobody was asked"
+
+
+def test_no_number_of_another_experiment_agrees(tables, tmp_path):
+    """Everything that the paper has is found, under settings that are not its own."""
+    text = "extends: gz_decals\nname: gz_decals\nsource: {campaign: '5'}\ncutout: {clamp: trim}\n"
+    text += "main_start_weights: random\n"
+    for section, change in {
+        "recipe": "image_size: 64",
+        "evaluation": "maximum_per_class: 9",
+        "mixture": "tol: 1000",
+        "votes": "parents: path",
+        "labelling": "majority_share: 0.9",
+        "anomaly": "{question: bar, seeds: 11}",
+    }.items():
+        text += f"{section}: {change if change[0] == '{' else '{' + change + '}'}\n"
+    (tmp_path / "gz_decals.yaml").write_text(text)
+    survey = read_survey(tmp_path / "gz_decals.yaml")
+    for c in checklist_for(survey.start_weights):
+        if c.asset and survey.name in c.surveys:
+            row = compare(c, Observed(c.id, float(c.expected)), survey)
+            assert row["verdict"] == (AGREES if c.id in ("D1", "P3:features") else NOT_COMPARABLE), c.id
+            assert row["verdict"] == AGREES or "settings than the paper's" in row["note"] or c.decided_by
+            assert compare(c, Observed(c.id, float(c.expected)), GZ)["verdict"] in (AGREES, NOT_COMPARABLE)
+    assert {
+        row["verdict"] for i, row in of(survey, tables).items() if i in ("E6:peak", "C6:imagenet", "M4:random")
+    } == {
+        NOT_COMPARABLE,
+        NOT_APPLICABLE,
+    }
+
+
+def test_each_setting_that_a_number_rests_on_makes_it_incomparable():
+    """Whatever one setting under `rests_on` is changed, and no other."""
+    for name in ("gz_decals", "mirabest"):
+        shipped = SURVEYS[name]
+        settings = [c for c in checklist() if c.setting and name in c.surveys]
+        for path in leaves(shipped):
+            survey = changed(shipped, path)
+            if survey.name != name:
+                continue
+            turned = {c.setting for c in settings if compare(c, None, survey)["verdict"] == DIFFERS}
+            for c in checklist_for(shipped.start_weights):
+                if c.asset and name in c.surveys and not c.decided_by:
+                    row = compare(c, Observed(c.id, float(c.expected)), survey)
+                    touched = any(f"{one}.".startswith(f"{section}.") for one in turned for section in c.rests_on)
+                    assert row["verdict"] == (NOT_COMPARABLE if touched else AGREES), (c.id, path)
 
 
 def test_shares_of_the_classes_weighted_by_their_counts_are_the_accuracy_over_all(tables):
