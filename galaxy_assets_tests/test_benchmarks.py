@@ -134,7 +134,7 @@ def test_the_check_of_a_gpu_uses_the_papers_recipe_and_the_papers_tool():
         gpu.random_encoder(),
         32,
         hidden_layer=-1,
-        projection_size=256,
+        projection_size=100,
         projection_hidden_size=32,
         augment_fn=halves[0],
         augment_fn2=halves[1],
