@@ -24,6 +24,7 @@ COMMANDS = [line.strip().split("#")[0].strip() for line in README.splitlines() i
 def test_every_make_target_quoted_is_one():
     targets = [shlex.split(c) for c in COMMANDS if c.startswith("make ")]
     assert {t[1] for t in targets} == {
+        "anomaly-search",
         "demo",
         "dev",
         "explore",
