@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env demo real figures explore dev test test-browser smoke golden check bench gpu-check representation fidelity lock clean
+.PHONY: env demo real figures explore dev test test-browser smoke mutants golden check bench gpu-check representation fidelity \
+	anomaly-search lock clean
 
 # the stamp is newer than the lock only when the whole environment was installed
 env: $(VENV)/installed
@@ -55,6 +56,10 @@ test-browser: env
 smoke: env
 	$(BIN)/python -m pytest -m "browser and smoke" galaxy_assets_tests/explorer
 
+# planted faults, one by one in a copy of the tree: the test named for each must fail; ONLY=<part of a name> plants some
+mutants: env
+	$(BIN)/python -m galaxy_assets_tests.mutants $(if $(ONLY),"$(ONLY)")
+
 check: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -80,6 +85,11 @@ representation: env
 fidelity: env
 	@test -n "$(DATA)" || { echo 'say where the surveys are: make fidelity DATA=<folder>'; exit 2; }
 	$(BIN)/python benchmarks/fidelity.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
+
+# what the anomaly search finds on the real sets below DATA, the tables of docs/anomaly-search.md; half an hour, resumes
+anomaly-search: env
+	@test -n "$(DATA)" || { echo 'say where the surveys are: make anomaly-search DATA=<folder>'; exit 2; }
+	$(BIN)/python benchmarks/anomaly_search.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
 
 # a small real world of the surveys below DATA, and the digest of every table, into OUT; compare two commits by SAME_AS
 golden: env

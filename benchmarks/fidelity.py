@@ -1,10 +1,12 @@
 """What each reading of the paper changes on real data: outcomes, boxes, pixels and accuracy, against one base.
 
-    python benchmarks/fidelity.py DATA OUT [sdss_gz1 mirabest gz_decals_sample training]
+    python benchmarks/fidelity.py DATA OUT [sdss_gz1 mirabest gz_decals_sample training frames artefacts maps borders]
 
 DATA holds the folders named, those that are absent are left out. Every row is appended to OUT/fidelity.jsonl and not
 computed again. The numbers of docs/fidelity.md are from here. An accuracy is that of the pretrained EfficientNet-Lite0
-at 96 pixels and one orientation, by the survey's own evaluation; `training` trains MiraBest at 64 pixels, two epochs.
+at 96 pixels and one orientation, by the survey's own evaluation; `training` and `borders` train at 64 pixels for two
+epochs, `frames` and `artefacts` show the pretrained network what Astronomaly shows it, `maps` leaves the principal
+components out.
 
 The base cuts as the paper does on Galaxy Zoo DECaLS, also the surveys that are shipped with another framing.
 """
@@ -14,21 +16,27 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
+from sklearn.manifold import trustworthiness
+from sklearn.neighbors import NearestNeighbors
 
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.evaluation import balanced
 from galaxy_assets.plugins.protocols import Reader
-from galaxy_assets.science import byol, votes
+from galaxy_assets.science import artefacts, augmentation, byol, pca, votes
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.devices import choose_devices
 from galaxy_assets.science.encoders.embedding import embed
+from galaxy_assets.science.encoders.framing import AstronomalyFrame
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.weights import LITE0, build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
+from galaxy_assets.science.projection import umap_xy
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.recipe import Recipe
@@ -163,39 +171,158 @@ def encoder() -> Encoder:
     return build_encoder(LITE0, "imagenet", seed=0, weights=Path())
 
 
-def training_rows(survey: Survey, seed: int, done: set[tuple[str, int | None]]) -> Iterator[dict]:
-    """One row per reading of the training that is not in `done`, in the framing that needs no download."""
-    reader, rows, classes = images(survey)
+def training_rows(data: dict[str, Survey], seed: int, done: set[tuple[str, int | None]]) -> Iterator[dict]:
+    """One row per reading of the training of MiraBest, in the framing that needs no download."""
+    if "mirabest" not in data:
+        return
     settings = CutoutSettings(method="flux_radius", source="all", enlarge=1.6, align=True, size=150, grey=True)
-    cutouts = [cut(reader.image(row["file"]), settings).pixels for row in rows]
-    usable = [i for i, pixels in enumerate(cutouts) if pixels is not None]
-    stack = np.stack([resized(cutouts[i], TRAINED_SIZE) for i in usable])
-    judged = np.array([k for k, i in enumerate(usable) if rows[i]["galaxy_id"] in classes])
-    labels = np.array([classes[rows[usable[k]]["galaxy_id"]] for k in judged])
+    stack, judged, labels = stored(data["mirabest"], settings, TRAINED_SIZE)
     base = Recipe(
         backbone=LITE0, image_size=TRAINED_SIZE, epochs=2, rotation_maximum=15, contrast=0.5, noise=0.1, seed=seed
     )
-    (device, *_) = devices = choose_devices()
     for name, change in TRAININGS.items():
         if (name, seed) in done:
             continue
-        recipe = base.model_copy(update=change)
-        network = encoder()
-        start = embed(network, stack, indices=judged, device=device)
-        with tempfile.TemporaryDirectory() as scratch:
-            byol.train(
-                network,
-                stack,
-                np.arange(len(stack)),
-                recipe,
-                freeze=recipe.freeze_statistics,
-                devices=devices,
-                state=StateFile(Path(scratch) / "state.pt"),
-                on_epoch=lambda *_: None,
-            )
-        trained = embed(network, stack, indices=judged, device=device)
-        before, after = (accuracy(features, labels, survey) for features in (start, trained))
+        before, after = trained(stack, judged, labels, base.model_copy(update=change), data["mirabest"])
         yield {"reading": name, "seed": seed, "images": len(stack), "before": before, "accuracy": after}
+
+
+def borders(data: dict[str, Survey], seed: int, done: set[tuple[str, int | None]]) -> Iterator[dict]:
+    """Training with views that are mirrored beyond their border, and with black corners as torchvision leaves them."""
+    for folder, settings in {
+        "mirabest": CutoutSettings(method="flux_radius", source="all", enlarge=1.6, align=True, size=150, grey=True),
+        "sdss_gz1": CutoutSettings(method="central", central_pixels=143, size=143),
+    }.items():
+        for border in ("mirrored", "black"):
+            reading = f"{folder}, {border} border"
+            if folder not in data or (reading, seed) in done:
+                continue
+            stack, judged, labels = stored(data[folder], settings, TRAINED_SIZE)
+            angle = 15 if settings.align else 180
+            recipe = Recipe(
+                backbone=LITE0,
+                image_size=TRAINED_SIZE,
+                epochs=2,
+                rotation_maximum=angle,
+                contrast=0.5,
+                noise=0.1,
+                seed=seed,
+            )
+            with black_beyond_the_border() if border == "black" else nullcontext():
+                before, after = trained(stack, judged, labels, recipe, data[folder])
+            yield {"reading": reading, "seed": seed, "images": len(stack), "before": before, "accuracy": after}
+
+
+@contextmanager
+def black_beyond_the_border() -> Iterator[None]:
+    """Views are 0 beyond the border of their image, for the time of the block."""
+    plain = augmentation.F.grid_sample
+
+    def black(*arguments, **settings):
+        return plain(*arguments, **settings | {"padding_mode": "zeros"})
+
+    with mock.patch.object(augmentation.F, "grid_sample", black):
+        yield
+
+
+def stored(survey: Survey, settings: CutoutSettings, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cutouts as the network gets them, the rows that are judged, and their classes."""
+    reader, rows, classes = images(survey)
+    cutouts = [cut(reader.image(row["file"]), settings).pixels for row in rows]
+    usable = [i for i, pixels in enumerate(cutouts) if pixels is not None]
+    judged = np.array([k for k, i in enumerate(usable) if rows[i]["galaxy_id"] in classes])
+    labels = np.array([classes[rows[usable[k]]["galaxy_id"]] for k in judged])
+    return np.stack([resized(cutouts[i], size) for i in usable]), judged, labels
+
+
+def trained(
+    stack: np.ndarray, judged: np.ndarray, labels: np.ndarray, recipe: Recipe, survey: Survey
+) -> tuple[float, float]:
+    """Accuracy of the pretrained network before and after training."""
+    (device, *_) = devices = choose_devices()
+    network = encoder()
+    start = embed(network, stack, indices=judged, device=device)
+    with tempfile.TemporaryDirectory() as scratch:
+        byol.train(
+            network,
+            stack,
+            np.arange(len(stack)),
+            recipe,
+            freeze=recipe.freeze_statistics,
+            devices=devices,
+            state=StateFile(Path(scratch) / "state.pt"),
+            on_epoch=lambda *_: None,
+        )
+    after = embed(network, stack, indices=judged, device=device)
+    return accuracy(start, labels, survey), accuracy(after, labels, survey)
+
+
+def frames(data: dict[str, Survey], done: set[tuple[str, int | None]]) -> Iterator[dict]:
+    """Pretrained features of the paper's cutout: whole at the size that it is stored in, and in Astronomaly's frame."""
+    for folder in ("sdss_gz1", "mirabest"):
+        if folder not in data or (f"{folder}, astronomaly", None) in done:
+            continue
+        cutout = data[folder].cutout
+        side = cutout.size if cutout.grey else 300
+        stack, judged, labels = stored(data[folder], CutoutSettings(size=side, grey=cutout.grey), side)
+        shown = {"whole": stack, "astronomaly": AstronomalyFrame(stack)}
+        for frame, pixels in shown.items():
+            features = embed(encoder(), pixels, indices=judged, device=choose_devices()[0])
+            yield {
+                "reading": f"{folder}, {frame}",
+                "judged": len(judged),
+                "accuracy": accuracy(features, labels, data[folder]),
+            }
+
+
+def unclassified(data: dict[str, Survey], done: set[tuple[str, int | None]]) -> Iterator[dict]:
+    """The artefact step of the SDSS survey as shipped, on the features of either frame."""
+    survey = data.get("sdss_gz1")
+    if survey is None or ("astronomaly", None) in done:
+        return
+    reader, rows, _ = images(survey)
+    made = [cut(reader.image(row["file"]), survey.cutout) for row in rows]
+    usable = [i for i, one in enumerate(made) if one.pixels is not None]
+    stack = np.stack([made[i].pixels for i in usable])
+    nobody_knew = np.array([rows[i]["label"] == "dont_know" for i in usable])
+    evidence = artefacts.evidence(stack, [made[i].outcome for i in usable], survey.artefacts)
+    suspect, reasons = evidence["suspect"].to_numpy(zero_copy_only=False), evidence["reason"].to_pylist()
+    small = np.stack([resized(image, survey.recipe.image_size) for image in stack])
+    for frame, pixels in {"whole": small, "astronomaly": AstronomalyFrame(stack)}.items():
+        x, y = umap_xy(embed(encoder(), pixels, device=choose_devices()[0]), survey.umap).T
+        regions = artefacts.propose_regions(x, y, suspect, reasons, survey.artefacts)
+        kept, _ = artefacts.apply_regions(x, y, reasons, regions, survey.artefacts)
+        near = NearestNeighbors(n_neighbors=10).fit(np.column_stack([x, y])).kneighbors()[1]
+        yield {
+            "reading": frame,
+            "images": len(stack),
+            "regions": len(regions),
+            "removed": int((~kept).sum()),
+            "removed of dont_know": int((~kept & nobody_knew).sum()),
+            "dont_know among the neighbours of dont_know": float(nobody_knew[near[nobody_knew]].mean()),
+        }
+
+
+def maps(data: dict[str, Survey], done: set[tuple[str, int | None]]) -> Iterator[dict]:
+    """UMAP of principal components, as here, and of the features themselves, as the paper may have it."""
+    for folder in ("sdss_gz1", "mirabest"):
+        if folder not in data or (f"{folder}, features", None) in done:
+            continue
+        survey = data[folder]
+        cutout = survey.cutout
+        side = cutout.size if cutout.grey else 300
+        stack, judged, labels = stored(survey, CutoutSettings(size=side, grey=cutout.grey), SIZE)
+        features = embed(encoder(), stack, device=choose_devices()[0])
+        components = pca.fit(features, survey.variance).transform(features)
+        for seen, given in {"components": components, "features": features}.items():
+            xy = umap_xy(given, survey.umap)
+            yield {
+                "reading": f"{folder}, {seen}",
+                "images": len(stack),
+                "dimensions": given.shape[1],
+                "trustworthiness": float(trustworthiness(features, xy, n_neighbors=15)),
+                "accuracy on the map": accuracy(xy[judged], labels, survey),
+            }
 
 
 def main() -> None:
@@ -204,12 +331,16 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     file = out / "fidelity.jsonl"
     found = surveys(data)
-    for part in sys.argv[3:] or [*found, "training"]:
+    once = {"frames": frames, "artefacts": unclassified, "maps": maps}
+    seeded = {"training": training_rows, "borders": borders}
+    for part in sys.argv[3:] or [*found, *seeded, *once]:
         lines = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
         done = {(row["reading"], row.get("seed")) for row in lines if row["part"] == part}
-        if part == "training" and "mirabest" in found:
+        if part in seeded:
             for seed in range(SEEDS):
-                record(file, part, training_rows(found["mirabest"], seed, done))
+                record(file, part, seeded[part](found, seed, done))
+        elif part in once:
+            record(file, part, (row for row in once[part](found, done) if (row["reading"], None) not in done))
         elif part in found and not {(name, None) for name in READINGS} <= done:
             rows = cutout_rows(found[part])
             record(file, part, (row for row in rows if (row["reading"], None) not in done))

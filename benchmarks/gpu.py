@@ -56,7 +56,7 @@ PAPER = {
     "batch_size": 128,
     "learning_rate": 1e-4,
     "tau": 0.99,
-    "projection_size": 256,
+    "projection_size": 100,
     "projection_hidden_size": 4096,
     "batch_norm": "per_view",
     "freeze_statistics": False,
@@ -99,13 +99,15 @@ class Published(nn.Module):
     def __init__(self, encoder: nn.Module, features: int, hidden: int, tau: float):
         super().__init__()
 
+        size = PAPER["projection_size"]
+
         def head(inputs: int) -> nn.Sequential:
             return nn.Sequential(
-                nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 256)
+                nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, size)
             )
 
         self.online = nn.Sequential(encoder, head(features))
-        self.predictor = head(256)
+        self.predictor = head(size)
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.tau = tau
 
@@ -136,7 +138,7 @@ def peer_step(size: int, batch: int, hidden: int, device: torch.device) -> Calla
             encoder,
             size,
             hidden_layer=-1,
-            projection_size=256,
+            projection_size=PAPER["projection_size"],
             projection_hidden_size=hidden,
             augment_fn=lambda images: images.chunk(2)[0],
             augment_fn2=lambda images: images.chunk(2)[1],

@@ -2,10 +2,14 @@
 
     OMP_NUM_THREADS=1 python benchmarks/training.py [--small]
 
-Peers: byol-pytorch's learner as shipped (without simplicial embeddings, which the paper does not have), torchvision's
-transforms on one image at a time, kornia's on a batch, and inference one image at a time as Astronomaly does it. Each
-turn comes after a call that is not timed, with the memory allocator as it runs in practice: ours keeps freed memory
-(`keep_freed_memory`), the peer's has glibc's defaults. Weights are random: speed does not depend on them.
+Peers: byol-pytorch's learner (without simplicial embeddings, which the paper does not have), torchvision's transforms
+on one image at a time, kornia's on a batch, and inference in batches without gradients. Both sides have the same pixels
+and the same memory allocator, which keeps freed memory (`keep_freed_memory`); each turn comes after a call that is not
+timed. Rows "as its users run it" are what the peer's users have: glibc's own allocator, cutouts of 300 px instead of
+stored ones, and inference of one image at a time with gradients on, as Astronomaly's `CNN_Features` does it.
+
+The paper's preset normalises each view by itself, `per view`; byol-pytorch from 0.8 on only concatenates them, so that
+row compares two readings. Weights are random: speed does not depend on them.
 """
 
 import copy
@@ -35,6 +39,7 @@ from galaxy_assets.settings.recipe import Recipe
 
 CPU = torch.device("cpu")
 Precision = Literal["bfloat16", "float32"]
+BATCH = 32
 FORWARD_GFLOP = 3.64  # ResNet-18 at 224 px, multiplications and additions; a BYOL step is worth eight forward passes
 
 
@@ -55,12 +60,19 @@ def with_memory_of(setting: Callable[[], None], function: Callable[[], object]) 
     return call
 
 
-def compared(ours: Callable[[], object], peer: Callable[[], object], *, rounds: int, repeats: int = 1) -> Compared:
-    """Both sides, each after a call that is not timed and with the allocator as it runs in practice; one round is a
-    trial without either."""
+def compared(
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    *,
+    rounds: int,
+    repeats: int = 1,
+    peer_memory: Callable[[], None] = keep_freed_memory,
+) -> Compared:
+    """Both sides, each after a call that is not timed, with the memory allocator that is named for the peer; one round
+    is a trial without either."""
     return compare(
         with_memory_of(keep_freed_memory, ours),
-        with_memory_of(glibc_defaults, peer),
+        with_memory_of(peer_memory, peer),
         rounds=rounds,
         repeats=repeats,
         warm=rounds > 1,
@@ -86,6 +98,16 @@ def network() -> Encoder:
     return build_encoder("resnet18", "random", seed=0, weights=Path())
 
 
+AS_RUN = ", as its users run it"
+STEPS: list[tuple[bool, Literal["concat", "per_view"], Callable[[], None]]] = [
+    (True, "concat", keep_freed_memory),
+    (False, "concat", keep_freed_memory),
+    (False, "concat", glibc_defaults),
+    (False, "per_view", keep_freed_memory),
+]
+"""In bfloat16 or not, the reading of batch normalisation, and the peer's memory allocator."""
+
+
 def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> Iterator[Row]:
     """One step on ready views, ours in both precisions against byol-pytorch in float32."""
     views = [torch.rand(batch, 3, size, size) for _ in range(2)]
@@ -99,7 +121,7 @@ def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> I
         copy.deepcopy(network()),
         size,
         hidden_layer=-1,
-        projection_size=256,
+        projection_size=100,
         projection_hidden_size=4096,
         augment_fn=view,
         augment_fn2=view,
@@ -114,45 +136,63 @@ def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> I
         optimiser.step()
         theirs.update_moving_average()
 
-    recipe = Recipe(preset="paper", batch_norm="concat")
     laid_out = [v.contiguous(memory_format=torch.channels_last) for v in views]
-    for bfloat16 in (True, False):
-        encoder = network()
+    gflop = 8 * batch * FORWARD_GFLOP * (size / 224) ** 2
+    for bfloat16, batch_norm, peer_memory in STEPS:
+        recipe, encoder = Recipe(preset="paper", batch_norm=batch_norm), network()
         encoder.to(memory_format=torch.channels_last)
         learner = Byol(encoder, recipe, freeze=False)
         own = adam(learner, recipe)
-        found = compared(lambda: step(learner, own, *laid_out, bfloat16=bfloat16), peer, rounds=rounds)  # noqa: B023
-        columns = found.columns()
-        gflop = 8 * batch * FORWARD_GFLOP * (size / 224) ** 2
+        found = compared(
+            lambda: step(learner, own, *laid_out, bfloat16=bfloat16),  # noqa: B023
+            peer,
+            rounds=rounds,
+            peer_memory=peer_memory,
+        )
+        columns, alone = found.columns(), batch_norm == "per_view"
+        name = "BYOL step per view" if alone else "BYOL step"
         yield Row(
             "training",
-            f"BYOL step, {size} px, batch {batch}, {'bfloat16' if bfloat16 else 'float32'}",
+            f"{name}, {size} px, batch {batch}, {'bfloat16' if bfloat16 else 'float32'}",
             batch,
-            "byol-pytorch in float32",
+            "byol-pytorch in float32" + (AS_RUN if peer_memory is glibc_defaults else ""),
             **columns,
             limit="3x3 convolutions",
             share=gflop / columns["seconds"] / peaks[bfloat16],
-            note="equal step by step in float64: galaxy_assets_tests/science/test_byol.py",
+            note="as the paper's preset has it; byol-pytorch concatenates the views"
+            if alone
+            else "equal step by step in float64: galaxy_assets_tests/science/test_byol.py",
         )
 
 
 def views(size: int, batch: int, rounds: int) -> Iterator[Row]:
-    """One view of each of a batch: ours from the stored pixels, torchvision's from the cutout, kornia's from pixels."""
+    """One view of each of a batch of stored cutouts; torchvision's also of the cutouts of 300 px."""
     recipe = Recipe(preset="paper")
     stored = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (batch, 3, size, size), np.uint8))
-    pictures = [Image.fromarray(a) for a in np.random.default_rng(0).integers(0, 256, (batch, 300, 300, 3), np.uint8)]
+    whole = np.random.default_rng(0).integers(0, 256, (batch, 300, 300, 3), np.uint8)
+    same = [Image.fromarray(a) for a in stored.permute(0, 2, 3, 1).numpy()]
     generator = torch.Generator().manual_seed(0)
-    single = T.Compose(
-        [
-            T.RandomApply([T.GaussianBlur(5, (0.1, 2.0))], 0.5),
-            T.RandomHorizontalFlip(),
-            T.RandomVerticalFlip(),
-            T.RandomApply([T.RandomRotation(180, T.InterpolationMode.BILINEAR)], 0.7),
-            T.RandomApply([T.RandomResizedCrop(300, (0.7, 1.0))], 0.7),
-            T.Resize(size),
-            T.ToTensor(),
-        ]
-    )
+
+    def one_by_one(pictures: list[Image.Image]) -> Callable[[], None]:
+        side = pictures[0].width
+        single = T.Compose(
+            [
+                T.RandomApply([T.GaussianBlur(5, (0.1, 2.0))], 0.5),
+                T.RandomHorizontalFlip(),
+                T.RandomVerticalFlip(),
+                T.RandomApply([T.RandomRotation(180, T.InterpolationMode.BILINEAR)], 0.7),
+                T.RandomApply([T.RandomResizedCrop(side, (0.7, 1.0))], 0.7),
+                *([T.Resize(size)] if side != size else []),
+                T.ToTensor(),
+            ]
+        )
+
+        def peer() -> None:
+            for picture in pictures:
+                single(picture)
+
+        return peer
+
     together = nn.Sequential(
         K.RandomHorizontalFlip(),
         K.RandomVerticalFlip(),
@@ -164,46 +204,58 @@ def views(size: int, batch: int, rounds: int) -> Iterator[Row]:
     def ours() -> None:
         augment(stored, recipe, generator, size)
 
-    def one_by_one() -> None:
-        for picture in pictures:
-            single(picture)
-
-    peers = {"torchvision, one by one on 300 px": one_by_one, "kornia": lambda: together(stored.float() / 255)}
-    for name, peer in peers.items():
-        found = compared(ours, peer, rounds=rounds, repeats=3)
+    peers = {
+        "torchvision on the same pixels, one by one": (one_by_one(same), keep_freed_memory),
+        f"torchvision on 300 px, one by one{AS_RUN}": (one_by_one([*map(Image.fromarray, whole)]), glibc_defaults),
+        "kornia on the same pixels": (lambda: together(stored.float() / 255), keep_freed_memory),
+    }
+    for name, (peer, peer_memory) in peers.items():
+        found = compared(ours, peer, rounds=rounds, repeats=3, peer_memory=peer_memory)
         note = "the same transforms and probabilities by another interpolation: nothing to compare"
         yield Row("training", f"one view of each of {batch}, {size} px", batch, name, **found.columns(), note=note)
 
 
 def embedding(size: int, count: int, peaks: dict[bool, float], rounds: int) -> Iterator[Row]:
-    """Features of images, ours in both precisions against one at a time with gradients on."""
+    """Features of images, ours in both precisions against batches, and against one at a time with gradients on."""
     encoder = network().eval().requires_grad_(True)
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
-    alone = copy.deepcopy(encoder)
+    other = copy.deepcopy(encoder)
 
-    def peer() -> np.ndarray:
-        images = (torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255 for image in pixels)
-        return np.stack([alone(image).detach().numpy()[0] for image in images])
+    def images(begin: int, end: int) -> torch.Tensor:
+        return torch.from_numpy(pixels[begin:end]).permute(0, 3, 1, 2).float() / 255
 
+    def batched() -> np.ndarray:
+        with torch.inference_mode():
+            return np.concatenate([other(images(i, i + BATCH)).numpy() for i in range(0, count, BATCH)])
+
+    def one_at_a_time() -> np.ndarray:
+        return np.stack([other(images(i, i + 1)).detach().numpy()[0] for i in range(count)])
+
+    peers = {
+        f"batches of {BATCH}, no gradients": (batched, keep_freed_memory),
+        "one at a time with gradients, as Astronomaly runs it": (one_at_a_time, glibc_defaults),
+    }
     for precision in get_args(Precision):
-        found = compared(
-            lambda: embed(encoder, pixels, device=CPU, batch_size=32, precision=precision),  # noqa: B023
-            peer,
-            rounds=rounds,
-        )
-        columns, a, b = found.columns(), found.our_answer, found.peer_answer
-        cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-        gflop = count * FORWARD_GFLOP * (size / 224) ** 2
-        yield Row(
-            "training",
-            f"embedding, {size} px, {precision}",
-            count,
-            "one at a time, gradients on",
-            **columns,
-            limit="3x3 convolutions",
-            share=gflop / columns["seconds"] / peaks[precision == "bfloat16"],
-            equal=[Equal("cosine short of 1", float(1 - cosine.min()), 1e-4 if precision == "bfloat16" else 1e-6)],
-        )
+        for name, (peer, peer_memory) in peers.items():
+            found = compared(
+                lambda: embed(encoder, pixels, device=CPU, batch_size=BATCH, precision=precision),  # noqa: B023
+                peer,
+                rounds=rounds,
+                peer_memory=peer_memory,
+            )
+            columns, a, b = found.columns(), found.our_answer, found.peer_answer
+            cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+            gflop = count * FORWARD_GFLOP * (size / 224) ** 2
+            yield Row(
+                "training",
+                f"embedding, {size} px, {precision}",
+                count,
+                name,
+                **columns,
+                limit="3x3 convolutions",
+                share=gflop / columns["seconds"] / peaks[precision == "bfloat16"],
+                equal=[Equal("cosine short of 1", float(1 - cosine.min()), 1e-4 if precision == "bfloat16" else 1e-6)],
+            )
 
 
 def measure(small: bool) -> Iterator[Row]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from galaxy_assets import plugins
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.storage.layout import Layout
@@ -30,7 +31,7 @@ COMPARED = {
     "similarity": ["one similarity search", "one similarity search, beside SQL"],
     "pca": ["PCA, 95 % of the variance, 2,000 x 512"],
     "projection": ["UMAP"],
-    "feature_tables": ["reading features, 2,000 x 29"],
+    "feature_tables": ["reading features, 2,000 x 29"] * 2,
 }
 
 
@@ -53,14 +54,45 @@ def test_a_stage_compares_what_the_issue_asks_for_and_its_answers_are_equal(stag
     assert any(row.exponent is not None and len(row.sizes) == 3 for row in rows)
 
 
-def test_training_compares_steps_views_and_embeddings():
+def test_learners_tried_beside_the_shipped_ones_begin_as_these_and_differ_by_their_choice():
+    tried = importlib.import_module("tried_learners")
+    anomaly_search = importlib.import_module("anomaly_search")
+    plain = tried.PublishedKernel(ask="improvement", cold_start=False, keeps_scores_given=False)
+    learners = tried.NEARBY | tried.OTHERS | {"shipped": tried.Variant(), "plain": plain}
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(300, 6)).astype(np.float32) * np.geomspace(3, 1, 6)
+    features[:30, 2:] += 2
+    world = anomaly_search.World(features, np.array([f"g{i:03d}" for i in range(300)], object), np.zeros(300))
+    true = np.arange(300) < 30
+
+    def found(name: str) -> str:
+        return str(anomaly_search.searched(world, true, name, budget=60))
+
+    with tried.registered(learners):
+        assert found("shipped") == found("corrected") and found("plain") == found("published")
+        others = {name: found(name) for name in learners}
+    assert len(set(others.values())) >= len(others) - 3  # some choices are alike on a world so small
+    with pytest.raises(plugins.PluginError):
+        plugins.find("learners", "plain")
+
+
+def test_training_compares_steps_views_and_embeddings_like_for_like_and_as_users_run_them():
     rows = list(importlib.import_module("training").measure(small=True))
-    assert {row.peer for row in rows} == {
-        "byol-pytorch in float32",
-        "torchvision, one by one on 300 px",
-        "kornia",
-        "one at a time, gradients on",
-    }
+    step, views = "BYOL step, 32 px, batch 4, float32", "one view of each of 2, 32 px"
+    assert [(row.case, row.peer) for row in rows] == [
+        ("BYOL step, 32 px, batch 4, bfloat16", "byol-pytorch in float32"),
+        (step, "byol-pytorch in float32"),
+        (step, "byol-pytorch in float32, as its users run it"),
+        (step.replace("step", "step per view"), "byol-pytorch in float32"),
+        (views, "torchvision on the same pixels, one by one"),
+        (views, "torchvision on 300 px, one by one, as its users run it"),
+        (views, "kornia on the same pixels"),
+        *(
+            (f"embedding, 32 px, {precision}", peer)
+            for precision in ("bfloat16", "float32")
+            for peer in ("batches of 32, no gradients", "one at a time with gradients, as Astronomaly runs it")
+        ),
+    ]
     assert all(equal.holds for row in rows for equal in row.equal)
 
 
@@ -102,7 +134,7 @@ def test_the_check_of_a_gpu_uses_the_papers_recipe_and_the_papers_tool():
         gpu.random_encoder(),
         32,
         hidden_layer=-1,
-        projection_size=256,
+        projection_size=100,
         projection_hidden_size=32,
         augment_fn=halves[0],
         augment_fn2=halves[1],

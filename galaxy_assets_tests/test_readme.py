@@ -24,11 +24,13 @@ COMMANDS = [line.strip().split("#")[0].strip() for line in README.splitlines() i
 def test_every_make_target_quoted_is_one():
     targets = [shlex.split(c) for c in COMMANDS if c.startswith("make ")]
     assert {t[1] for t in targets} == {
+        "anomaly-search",
         "demo",
         "dev",
         "explore",
         "figures",
         "golden",
+        "mutants",
         "test",
         "test-browser",
         "real",
@@ -36,6 +38,7 @@ def test_every_make_target_quoted_is_one():
         "bench",
         "gpu-check",
         "representation",
+        "anomaly-search",
         "fidelity",
     }
     for _, target, *variables in targets:
@@ -117,3 +120,14 @@ def test_real_surveys_are_found_written_once_and_kept(tmp_path):
     (tmp_path / "other" / "mirabest").mkdir(parents=True)
     with pytest.raises(SurveyError, match="not below .*other; edit or delete"):
         write_real_surveys(tmp_path / "other", layout)
+
+
+def test_every_page_linked_is_there_and_the_readme_leads_to_what_defaults_rest_on():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    links = {
+        (page, target)
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    }
+    assert [(page.name, target) for page, target in links if not (page.parent / target).exists()] == []
+    assert (ROOT / "README.md", "docs/honesty.md") in links and len(links) > 30

@@ -3,176 +3,27 @@
 A check says in words what it found. Most of them warn. One that is declared `blocking` stops what reads its asset where
 the rest would be nonsense, and its words name the remedy; the main job and the automation ask the same function.
 
-Belongs here: what is checked, and when it blocks. Does not belong here: numbers that an asset keeps (`assets`).
+Belongs here: what is checked, and when it blocks. Does not belong here: how a check is declared and reads its tables
+(`verdicts`), numbers that an asset keeps (`assets`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.cutouts import fallen_back
 from galaxy_assets.orchestration.assets.discovery import oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
-from galaxy_assets.orchestration.declaration import partition_of, partitions
-from galaxy_assets.orchestration.graph import ASSETS
-from galaxy_assets.orchestration.resources import LAKE, Lake
-from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import read_table
+from galaxy_assets.orchestration.assets.recall import never_scored
+from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
+from galaxy_assets.science import recall
 
 LEAST_COMPONENTS = 3
 """Below it a representation has collapsed to a line or a plane, and whatever is made of it says nothing."""
 _AT_BOUND = (1e-5, 1e5)  # scikit-learn's bounds of a kernel's hyper-parameters
 _WORST = 0.3  # share removed above which a person should look; the paper removed 14 %
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found.
-
-    Attributes
-    ----------
-    passed : bool
-    words : str
-        What was found, and the remedy.
-    stops : bool
-        A failure after which the rest is nonsense.
-    numbers : mapping of str to float
-        Shown in the UI.
-    """
-
-    passed: bool
-    words: str
-    stops: bool = False
-    numbers: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The stored tables of a survey, as a check of one partition reads them.
-
-    Attributes
-    ----------
-    survey : Survey
-    layout : Layout
-        The data folder.
-    batch, init : str
-        Empty where the check is of the whole asset.
-    """
-
-    survey: Survey
-    layout: Layout
-    batch: str = ""
-    init: str = ""
-
-    def __call__(self, asset: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The asset's table, or these columns of it: of the check's own partition, else all partitions that are there.
-
-        Raises FileNotFoundError, which names what to materialise, where there is none.
-        """
-        by = ASSETS[asset].by
-        batch = self.batch or "*" if by in ("batch", "batch_init") else None
-        start = self.init or "*" if by in ("init", "batch_init") else None
-        pattern = "/".join([asset, *filter(None, (batch, start))])
-        paths = sorted((self.layout.lake / self.survey.name).glob(f"{pattern}.parquet"))
-        tables = [read_table(path, columns) for path in paths if not path.name.startswith(".")]
-        if not tables:
-            raise FileNotFoundError(f"{self.survey.name}/{asset} was never made; materialise it first")
-        return pa.concat_tables(tables, promote_options="permissive")
-
-
-@dataclass(frozen=True)
-class SurveyCheck:
-    """A check that every survey has of one asset; `of` makes it one survey's.
-
-    Attributes
-    ----------
-    function : callable
-        Takes `Stored` and returns a Verdict. Its name is the check's, its docstring says what passes.
-    asset : str
-        Name of the asset.
-    whole : bool
-        It is of all partitions together, and not of each.
-    blocking : bool
-        A verdict that `stops` stops what reads the asset.
-    """
-
-    function: Callable[[Stored], Verdict]
-    asset: str
-    whole: bool
-    blocking: bool
-
-    @property
-    def name(self) -> str:
-        """The check's name."""
-        return self.function.__name__
-
-    def of(self, survey: Survey, prefix: tuple[str, ...] = ()) -> dg.AssetChecksDefinition:
-        """Make the check of one survey's asset.
-
-        Parameters
-        ----------
-        survey : Survey
-        prefix : tuple of str
-            What the asset's key begins with, before the survey's name.
-
-        Returns
-        -------
-        dagster.AssetChecksDefinition
-        """
-        key, by = dg.AssetKey([*prefix, survey.name, self.asset]), ASSETS[self.asset].by
-
-        @dg.asset_check(
-            asset=key,
-            name=self.name,
-            description=" ".join((self.function.__doc__ or "").split()),
-            blocking=self.blocking,
-            partitions_def=None if self.whole else partitions(survey, by),
-            required_resource_keys={LAKE},
-        )
-        def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-            lake: Lake = getattr(context.op_execution_context.resources, LAKE)
-            batch, init = ("", "") if self.whole else partition_of(context.op_execution_context, by)
-            found = self.function(Stored(survey, lake.layout, batch, init))
-            severity = dg.AssetCheckSeverity.ERROR if found.stops else dg.AssetCheckSeverity.WARN
-            return dg.AssetCheckResult(
-                passed=found.passed, description=found.words, severity=severity, metadata=dict(found.numbers)
-            )
-
-        return check
-
-
-CHECKS: list[SurveyCheck] = []
-"""Every check that a survey has."""
-
-
-def survey_check(asset: str, *, whole: bool = False, blocking: bool = False) -> Callable[[Any], SurveyCheck]:
-    """Declare the decorated function as a check of an asset; its docstring is the description in the UI.
-
-    Parameters
-    ----------
-    asset : str
-        Its name.
-    whole : bool
-        Check all partitions together.
-    blocking : bool
-        What follows waits for the check.
-
-    Returns
-    -------
-    callable
-        Takes the function and returns its `SurveyCheck`.
-    """
-
-    def declare(function: Callable[[Stored], Verdict]) -> SurveyCheck:
-        CHECKS.append(SurveyCheck(function, asset, whole, blocking))
-        return CHECKS[-1]
-
-    return declare
 
 
 def stopped(stored: Stored, asset: str, verdicts: dict[tuple[str, str, str], Verdict] | None = None) -> str | None:
@@ -414,28 +265,40 @@ def _anomaly_model(stored: Stored) -> Any:
 
 @survey_check("anomaly_recall")
 def better_than_random(stored: Stored) -> Verdict:
-    """More true anomalies in the first tenth of the list than a random order has."""
-    table = stored("anomaly_recall")
-    tenth = max(table.num_rows // 10, 1)
-    found, expected = (table[c][tenth - 1].as_py() if table.num_rows else 0 for c in ("found", "random"))
-    return Verdict(found > expected, f"{found} in the first {tenth}, random order {expected:.1f}")
+    """Of the galaxies that nobody scored, the first hold more true anomalies than chance explains.
+
+    The first are 200, at most a tenth. The share of anomalies among them exceeds that among all, by the lower end of
+    its one-sided 95 % binomial interval (Clopper-Pearson).
+    """
+    found = recall.against_random(never_scored(stored, stored.survey.anomaly)[0])
+    return Verdict(found.better, found.words)
 
 
 @survey_check("anomaly_recall")
 def better_than_isolation_forest(stored: Stored) -> Verdict:
-    """More true anomalies in the first 200 than an isolation forest has."""
-    table = stored("anomaly_recall")
-    top = min(200, table.num_rows)
-    found, forest = (table[c][top - 1].as_py() if top else 0 for c in ("found", "isolation_forest"))
-    return Verdict(found > forest, f"{found} in the first {top}, isolation forest {forest}")
+    """Of the galaxies that nobody scored, the first hold more true anomalies than the isolation forest's first.
+
+    Of the anomalies that only one of the two lists has among its first 200 (at most a tenth), more than half are the
+    ranking's, by the lower end of the one-sided 95 % binomial interval.
+    """
+    found = recall.against_list(*never_scored(stored, stored.survey.anomaly))
+    return Verdict(found.better, found.words)
 
 
 @survey_check("results")
 def agrees_with_paper(stored: Stored) -> Verdict:
-    """No number or setting differs from the one the paper reports for this survey."""
-    from galaxy_assets.science.results import AGREES, DIFFERS
+    """No number or setting differs from the one the paper reports for this survey, and some number was observed."""
+    from galaxy_assets.science.checklist import checklist_for
+    from galaxy_assets.science.results import AGREES, DIFFERS, NOT_APPLICABLE, NOT_COMPARABLE, NOT_OBSERVED
 
-    rows = stored("results").to_pylist()
-    differ = [row["check_id"] for row in rows if row["verdict"] == DIFFERS]
-    agree = sum(row["verdict"] == AGREES for row in rows)
-    return Verdict(not differ, f"{agree} agree, {len(differ)} differ{': ' if differ else ''}{', '.join(differ)}")
+    verdicts = {row["check_id"]: row["verdict"] for row in stored("results").to_pylist()}
+    ids = {one: [i for i, verdict in verdicts.items() if verdict == one] for one in set(verdicts.values())}
+    agree, differ, unlike, absent = (ids.get(v, []) for v in (AGREES, DIFFERS, NOT_COMPARABLE, NOT_OBSERVED))
+    if not ids.keys() - {NOT_APPLICABLE}:
+        return Verdict(True, "the paper has no number for this survey")
+    words = f"{len(agree)} agree, {len(differ)} differ{': ' if differ else ''}{', '.join(differ)}"
+    words += f", {len(unlike)} {NOT_COMPARABLE}, {len(absent)} {NOT_OBSERVED}"
+    measured = {check.id for check in checklist_for(stored.survey.start_weights) if check.asset}
+    if not measured & {*agree, *differ, *unlike}:
+        return Verdict(False, f"{words}: nothing but settings, since no number was observed; materialise the survey")
+    return Verdict(not differ, words)

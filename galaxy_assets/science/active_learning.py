@@ -165,7 +165,7 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
     features : ndarray of shape (N, D), float
         Principal components, unscaled. Constant features give a flat posterior.
     rows : ndarray of shape (L,), int
-        The labelled rows.
+        The labelled rows. Their order counts as rounding does: the search and `anomaly_model` have them by id.
     scores : ndarray of shape (L,), float
         0 to 5.
     learner : str
@@ -181,12 +181,15 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
 
 
 def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> np.ndarray:
-    """Rows by falling value, ties by id, so that rounding and row order never decide.
+    """Rows by falling value; of exactly equal values the smaller id comes first, and nothing else is a tie.
+
+    Values are not rounded: where scores hardly tell galaxies apart, expected improvements differ by 1e-12 and less, and
+    Astronomaly asks by these differences. Among equal values its order is that of its sort, which is not defined.
 
     Parameters
     ----------
     value : ndarray of shape (N,), float
-        Without NaN; values that agree to 9 decimals are equal.
+        Without NaN.
     ids : ndarray of shape (N,), str
     count : int, optional
         How many to return; all unless given.
@@ -202,7 +205,7 @@ def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> 
     >>> best_first(np.array([1.0, 3.0, 3.0]), np.array(["a", "c", "b"])).tolist()
     [2, 1, 0]
     """
-    falling = -np.round(value, 9)
+    falling = -value
     rows = np.arange(len(falling))
     if count is not None and count < len(rows):
         rows = np.flatnonzero(falling <= np.partition(falling, count)[count])
@@ -257,7 +260,7 @@ def search(
     features : ndarray of shape (N, D)
         Principal components with the first in column 0.
     ids : ndarray of shape (N,), str
-        Decide ties.
+        Decide between exactly equal values, see `best_first`.
     oracle : callable
         Called with rows (M,) int, returns integer scores (M,).
     seeds, per_round, budget : int
@@ -266,9 +269,9 @@ def search(
         .5 in the paper, see `expected_improvement`.
     learner : str
         See `posterior`. While it cannot fit the scores given, the strangest are asked for; then the largest value of
-        its acquisition. `published` asks for the largest expected improvement; where all scores given are equal and
-        none differs, it asks in the order of the ids. `corrected` asks for the highest predicted score, since nothing
-        improves over a 5 and the first anomaly has one, and the strangest while all scores given are equal.
+        its acquisition. `published` asks for the largest expected improvement. `corrected` asks for the highest
+        predicted score, since nothing improves over a 5 and the first anomaly has one, and for the strangest while all
+        scores given are equal.
     seed : int
         Of the isolation forest that finds the strangest.
 
@@ -302,7 +305,8 @@ def search(
     queries = [Query(int(r), 0, None, int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
     asking, strange = find_learner(learner), functools.cache(lambda: unsupervised_score(features, seed))
     while len(queries) < budget:
-        asked, scores = (np.array([getattr(q, name) for q in queries]) for name in ("row", "score"))
+        by_id = sorted(queries, key=lambda query: ids[query.row])  # as `anomaly_model` is fitted
+        asked, scores = (np.array([getattr(q, name) for q in by_id]) for name in ("row", "score"))
         if asking.can_fit(scores):
             state = posterior(features, asked, scores, learner)
             value = gain = asking.acquisition(state.mean, state.std, float(scores.max()), trade_off)

@@ -1,7 +1,7 @@
 """The paper's numbers as a checklist.
 
 Belongs here: reading `checklist.yaml`, which holds every number of Mohale & Lochner (2023). Does not belong here:
-observing numbers, verdicts (`science.results`), numbers that the paper does not have.
+observing numbers (`observations`), verdicts (`results`), numbers that the paper does not have.
 """
 
 import functools
@@ -24,28 +24,39 @@ IDS = tuple(
 
 
 class Check(Settings):
-    """One number of the paper, and where a survey's own number comes from: a setting, or a table."""
+    """One number of the paper, and where a survey's own number comes from: a setting, a table, or other rows."""
 
     id: str
     section: str
     surveys: tuple[str, ...] = Field(min_length=1, description="surveys the paper has this number for")
     description: str
-    expected: float | str | tuple[str, ...] = Field(description="text is for settings that are no numbers")
+    expected: float | str | tuple[str, ...] = Field(
+        description="text is for settings that are no numbers, a list for those that are several words, in any order"
+    )
+    also: tuple[str, ...] = Field(default=(), description="other words of the setting that are the paper's too")
     tolerance: float = Field(default=0.0, ge=0, description="largest absolute difference that still agrees")
     reason: str = Field(default="", description="of the tolerance; counts and settings are exact and need none")
-    setting: str | None = Field(default=None, description="dotted path in the survey's YAML, through lists too")
+    setting: str | None = Field(
+        default=None,
+        description="dotted path in the survey's YAML; through a list to all its parts, or to the part of that name",
+    )
     asset: str | None = Field(default=None, description="table to materialise where the number is missing")
+    rows: tuple[str, ...] = Field(default=(), description="ids of settings, of which it is the number that agree")
+    rests_on: tuple[str, ...] = Field(
+        default=(), description="settings, or sections of them, that must be the paper's for the number to be compared"
+    )
+    parts: dict[str, int] = Field(default={}, description="what the number adds up")
     start: str | None = Field(default=None, description="start weights the number is for; {start} stands for each")
     same_as: str | None = Field(default=None, description="id under which the number is observed, where not `id`")
-    decided_by: Literal["network", "machine"] | None = Field(
-        default=None, description="`network`: compared for the paper's network alone; `machine`: never compared"
-    )
+    decided_by: Literal["machine"] | None = Field(default=None, description="`machine`: never compared")
     note: str = Field(default="", description="what else the paper says, and where it contradicts itself")
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Check":
-        if (self.setting is None) == (self.asset is None):
-            raise ValueError(f"{self.id} needs either a setting or an asset, and not both")
+        if sum(map(bool, (self.setting, self.asset, self.rows))) != 1:
+            raise ValueError(f"{self.id} needs one of a setting, an asset and rows")
+        if self.parts and sum(self.parts.values()) != self.expected:
+            raise ValueError(f"{self.id}: its parts do not add up to {self.expected}")
         if bool(self.tolerance) != bool(self.reason):
             raise ValueError(f"{self.id}: a tolerance needs a reason, and a reason a tolerance")
         return self

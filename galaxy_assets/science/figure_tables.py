@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.science.checked_settings import found as of_setting
+from galaxy_assets.science.checked_settings import setting
 from galaxy_assets.science.checklist import checklist
-from galaxy_assets.science.results import setting
 from galaxy_assets.settings.survey import Survey
 
 LEAST_LABELLED = 10  # labelled members from which a cluster's purity means anything
@@ -190,7 +191,7 @@ def recipe(survey: Survey) -> list[dict]:
         ("Mixture iterations, at most", "6.1", "C1:iterations"),
         ("Seed sample of the search", "7.1", "A4"),
         ("Labels per query", "7.1", "A5:per_round"),
-        ("Labels in all", "7.1", "A5"),
+        ("Labels in all", "7.1", "A5:budget"),
         ("Trade-off of expected improvement", "7.1", "A5:trade_off"),
         ("Neighbours of a similarity search", "7.2", "S1"),
     ]
@@ -201,14 +202,13 @@ def recipe(survey: Survey) -> list[dict]:
         check = checks[check_id]
         if check_id in without:
             continue
-        if check_id == "A5":  # the checklist counts the scores given
-            value = survey.anomaly.budget
-        elif check_id == "P1" and survey.cutout.threshold == "astronomaly":
+        if check_id == "P1" and survey.cutout.threshold == "astronomaly":
             value = 1
         else:
             (value,) = setting(survey, check.setting or "")
         found.append((name, section, check.expected, value))
-    found.insert(2, ("Optimiser", "Table 1", "Adam", "Adam"))
+    by_adam = of_setting(checks["B1:trainer"], survey).is_papers
+    found.insert(2, ("Optimiser", "Table 1", "Adam", "Adam" if by_adam else f"of {survey.recipe.trainer}"))
     return [
         {
             "setting": name,

@@ -67,8 +67,9 @@ class GaussianProcess:
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predict scores, noise included.
 
-        As scikit-learn's `GaussianProcessRegressor.predict`: the mean to 1e-12, the deviation, from products in
-        float32, to 1e-6. Memory beyond the result does not grow with N.
+        As scikit-learn's `GaussianProcessRegressor.predict` to the rounding of float64. What is said of a galaxy does
+        not depend on the others it comes with or on its place among them. Memory beyond the result does not grow
+        with N.
 
         Parameters
         ----------
@@ -89,8 +90,7 @@ class GaussianProcess:
         covariance[np.diag_indices(size)] += self.noise + _JITTER
         factor = cholesky(covariance, lower=True)
         weights = self.amplitude * cho_solve((factor, True), self.scores)
-        # as a product, which a triangular solver takes twice as long for; float32 moves a variance by some 1e-6 of the
-        # amplitude, times the root of amplitude / noise
+        # as a product, which a triangular solver takes twice as long for
         inverse = self.amplitude * solve_triangular(factor, np.eye(size), lower=True)
 
         def on(device: "torch.device") -> tuple[np.ndarray, np.ndarray]:
@@ -101,17 +101,18 @@ class GaussianProcess:
 
         if found := on_a_gpu(on, len(features), _ON_A_GPU):
             return found[0], np.sqrt(np.maximum(found[1], 0))
-        inverse = inverse.astype(np.float32 if self.noise > self.amplitude / 100 else np.float64)
         mean, variance = np.empty(len(features)), np.full(len(features), self.amplitude + self.noise)
+        block = np.zeros((_BLOCK, len(origin)))  # always a whole one: a product of fewer rows is rounded differently
         for begin in range(0, len(features), _BLOCK):
             part = slice(begin, begin + _BLOCK)
-            correlation = _correlation((features[part] - origin) * stretch, known)
-            mean[part] = correlation @ weights
-            correlation = correlation.astype(inverse.dtype)
+            galaxies = len(features[part])
+            block[:galaxies] = (features[part] - origin) * stretch
+            correlation = _correlation(block, known)
+            mean[part] = (correlation @ weights)[:galaxies]
             for row in range(0, size, _ROWS):
                 end = min(row + _ROWS, size)  # beyond it the rows are 0
                 explained = correlation[:, :end] @ inverse[row:end, :end].T
-                variance[part] -= np.einsum("ij,ij->i", explained, explained)
+                variance[part] -= np.einsum("ij,ij->i", explained, explained)[:galaxies]
         return mean, np.sqrt(np.maximum(variance, 0))
 
     def to_table(self) -> pa.Table:
@@ -231,8 +232,7 @@ def fit_with_fixed_kernel(labelled: np.ndarray, scores: np.ndarray, std: np.ndar
 
     Every component is divided by the square root of its standard deviation, half way to standardised ones. The length
     scale is the median distance between labelled galaxies, a priori the score is 0 +- 2.5, and the noise has half that
-    variance. Nothing is optimised: among few anomalies the likelihood can be highest where all of them are noise
-    (docs/anomaly-search.md).
+    variance. Nothing is optimised; docs/anomaly-search.md measures what that changes.
 
     Parameters
     ----------

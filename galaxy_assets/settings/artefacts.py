@@ -1,17 +1,18 @@
 """Which evidence proposes that a cutout is an artefact.
 
-Belongs here: settings that `science.artefacts` reads. Does not belong here: the measurements of the evidence.
+Belongs here: settings that the artefact step reads. Does not belong here: the measurements of the evidence
+(`science.artefacts`).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.base import AddedLater, Settings
 
 
 class ArtefactRules(Settings):
-    """Which evidence proposes that a cutout is an artefact (paper 3.2-3.3)."""
+    """Which evidence proposes that a cutout is an artefact (paper 3.1-3.3)."""
 
     blank_fraction: float = Field(
         default=0.98, description="share of pixels at the modal value from which an image is blank"
@@ -32,3 +33,9 @@ class ArtefactRules(Settings):
         default=0.5, description="share of suspects from which a UMAP region is proposed for removal"
     )
     region_minimum: int = Field(default=5, description="smallest number of images in a proposed region")
+
+    pretrained_frame: Annotated[Literal["whole", "astronomaly"], AddedLater()] = Field(
+        default="whole",
+        description="what the pretrained network sees of a cutout for the artefact map: all of it, at "
+        "`recipe.image_size`; or, as in Astronomaly's code, the central 224 of 256 pixels",
+    )

@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "image_size": 96,
         "epochs": 8,
         "batch_size": 32,
+        "projection_size": 256,
         "batch_norm": "concat",
         "freeze_statistics": True,
         "crop_probability": 1.0,
@@ -45,7 +46,11 @@ class Recipe(Settings):
     batch_size: int = Field(default=128, ge=2, description="images per step of training")
     learning_rate: float = Field(default=1e-4, gt=0, description="of Adam")
     tau: float = Field(default=0.99, ge=0, le=1, description="target decay (paper Eq. 1)")
-    projection_size: int = Field(default=256, ge=2, description="256 as byol-pytorch runs, 100 as the text says")
+    projection_size: int = Field(
+        default=100,
+        ge=2,
+        description="neurons in the projection layer: 100 in Table 1; 256 is byol-pytorch's default",
+    )
     projection_hidden_size: int = Field(
         default=4096, ge=2, description="width of the hidden layer of projector and predictor"
     )

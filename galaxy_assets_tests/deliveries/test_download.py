@@ -363,6 +363,10 @@ def test_the_table_agrees_with_what_the_readers_expect(tmp_path):
     assert [Path(d.url.split("?")[0]).name for d in table["gz_decals"]] == [
         Path(d.target).name for d in table["gz_decals"]
     ]
+    assert [d.md5 for d in table["gz_decals"][:2]] == [
+        "e9de511cbd5977e02c81cbdb5d21b7c2",
+        "364d0b598b7d2958553350c5ce0ffc14",
+    ]
     (mirabest,) = table["mirabest"]
     assert mirabest.md5 in KNOWN_MD5 and mirabest.unpack is None
     assert Path(mirabest.target).parent.as_posix() == f"raw/{surveys['mirabest'].source.path}"

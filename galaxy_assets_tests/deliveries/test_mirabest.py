@@ -69,6 +69,7 @@ def test_repeated_sources_are_kept(tmp_path):
     rows = reader(path).catalogue("mirabest").to_pylist()
     assert [row["galaxy_id"] for row in rows] == [NAMES[0][:-4], f"{NAMES[0][:-4]}#2"]
     assert [row["problem"] for row in rows] == [None, "duplicate_id"]
+    assert [row["file"] for row in rows] == ["data_batch_1#0", "data_batch_1#1"]
 
 
 def test_the_one_delivery_is_the_archive_or_its_folder(tmp_path):

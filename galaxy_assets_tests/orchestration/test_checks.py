@@ -1,12 +1,20 @@
 """Each check on stored tables: what passes, what warns, what stops; and one that a person runs alone."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from galaxy_assets.orchestration.checks import CHECKS, Stored, stopped
+from galaxy_assets.orchestration.checks import CHECKS, Stored, Verdict, stopped
 from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.science import active_learning, anomaly_model
+from galaxy_assets.science.checklist import checklist_for
+from galaxy_assets.science.observations import Observed
+from galaxy_assets.science.results import SCHEMA, compare
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table, write_table
@@ -32,9 +40,19 @@ def accuracies(chosen: float, pixels: float, pretrained: float) -> pa.Table:
     return pa.Table.from_pylist([{"features": f, "chosen": c, "accuracy": a} for f, c, a in rows])
 
 
-def recall(found: list[int], forest: list[int]) -> pa.Table:
-    n = len(found)
-    return pa.table({"found": found, "random": np.arange(1, n + 1) / 4, "isolation_forest": forest})
+def classes(*sizes: int) -> pa.Table:
+    names = [c.name for c in SURVEY.evaluation.classes]
+    return pa.table({"evaluation_class": [n for n, size in zip(names, sizes, strict=True) for _ in range(size)]})
+
+
+def drifted(*values: float) -> pa.Table:
+    rows = [{"words": "shift", "value": v, "limit": 0.5, "exceeded": v > 0.5} for v in values]
+    return pa.Table.from_pylist(rows)
+
+
+def worksheet(cluster: int | None, label: str | None) -> pa.Table:
+    said = {"cluster": pa.array([cluster], pa.int32()), "label": pa.array([label], pa.string())}
+    return pa.table({"line": [2], "written_for": [3], "exemplars": [["a", "b"]], "n_held": [1], **said})
 
 
 PASS, WARN, STOP = (True, False), (False, False), (False, True)
@@ -43,7 +61,8 @@ CASES = [
     ("every_image_readable", {"catalogue": pa.table({"problem": ["too_small"]})}, WARN, "1 too_small"),
     ("every_label_has_an_image", {"absent_images": pa.table({"galaxy_id": ["a"]})}, WARN, "1 labels without"),
     ("fallback_share", {"cutouts": pa.table({"outcome": ["cropped"] * 5})}, PASS, "0.0%"),
-    ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", "cropped"]})}, WARN, "50.0%"),
+    ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", *["cropped"] * 4]})}, PASS, "20.0%"),
+    ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", *["cropped"] * 3]})}, WARN, "25.0%"),
     ("removed_share", {"clean_galaxies": clean(70, 30)}, PASS, "30.0% removed"),
     ("removed_share", {"clean_galaxies": clean(60, 40)}, WARN, "40.0% removed"),
     ("enough_left", {"clean_galaxies": clean(16, 4)}, PASS, "16 of 20 images are left"),
@@ -63,11 +82,17 @@ CASES = [
     ("better_than_networks", {"epoch_accuracy": accuracies(0.8, 0.9, 0.7)}, PASS, "pretrained 0.700"),
     ("better_than_networks", {"epoch_accuracy": accuracies(0.8, 0.7, 0.9)}, WARN, "pretrained 0.900"),
     ("converged", {"cluster_model": pa.table({"converged": [False], "iterations": [50]})}, WARN, "50 iterations"),
+    ("converged", {"cluster_model": pa.table({"converged": [True], "iterations": [50]})}, PASS, "50 iterations"),
+    ("classes_filled", {"evaluation_subset": classes(10, 12)}, PASS, "smallest class: 10"),
+    ("classes_filled", {"evaluation_subset": classes(9, 12)}, WARN, "smallest class: 9"),
+    ("no_drift", {"batch_drift": drifted(0.5, 0.1)}, PASS, "like the fitted ones"),
+    ("no_drift", {"batch_drift": drifted(0.1, 0.6)}, WARN, "retrain: shift 0.60, limit 0.50"),
+    ("rows_match", {"cluster_worksheet": worksheet(1, None)}, PASS, "1 rows"),
+    ("rows_match", {"cluster_worksheet": worksheet(None, None)}, WARN, "line 2 (written for cluster 3; the best"),
+    ("labels_are_classes", {"cluster_worksheet": worksheet(1, "long")}, PASS, "all are"),
+    ("labels_are_classes", {"cluster_worksheet": worksheet(1, "ring")}, WARN, "ring"),
+    ("clusters_used", {"cluster_summary": pa.table({"n": [3, 2, 0, 0]})}, PASS, "2 of 4"),
     ("clusters_used", {"cluster_summary": pa.table({"n": [3, 0, 0]})}, WARN, "1 of 3"),
-    ("better_than_random", {"anomaly_recall": recall([1, 2, 2, 2], [0, 1, 1, 2])}, PASS, "1 in the first 1"),
-    ("better_than_random", {"anomaly_recall": recall([0, 1, 2, 2], [0, 1, 1, 2])}, WARN, "0 in the first 1"),
-    ("better_than_isolation_forest", {"anomaly_recall": recall([1, 2], [0, 1])}, PASS, "isolation forest 1"),
-    ("better_than_isolation_forest", {"anomaly_recall": recall([1, 1], [0, 1])}, WARN, "isolation forest 1"),
 ]
 
 
@@ -82,6 +107,28 @@ def test_a_check_finds_what_it_is_for(tmp_path, name, tables, expected, words):
     assert bool(stopped(Stored(SURVEY, layout), CHECK[name].asset)) == (expected == STOP)
 
 
+def test_a_posterior_that_tells_nothing_apart_and_a_bound_are_told(tmp_path):
+    layout, ids = Layout(tmp_path), np.array([f"g{i}" for i in range(8)])
+    published = SURVEY.model_copy(update={"anomaly": SURVEY.anomaly.model_copy(update={"learner": "published"})})
+    apart, one_place = np.linspace(-3, 3, 16).reshape(8, 2), np.ones((8, 2))
+    rare, exact = [5.0, *[0.0] * 7], [0.0, 0.1, 0.4, 0.9, 1.6, 2.5, 3.6, 4.9]
+    for survey, features, scores, *expected in (
+        (SURVEY, apart, rare, True, True),
+        (published, one_place, rare, False, True),
+        (published, apart, exact, True, False),  # without noise
+    ):
+        said = pa.table({"galaxy_id": ids, "score": scores})
+        model = anomaly_model.fit(features, ids, said, features.std(axis=0), survey.anomaly.learner, 0)
+        write_table(anomaly_model.model_to_table(model), layout.table("tiny", "anomaly_model"))
+        names = "posterior_informed", "hyper_parameters_inside"
+        found = [CHECK[name].function(Stored(survey, layout)) for name in names]
+        assert [one.passed for one in found] == expected and not any(one.stops for one in found)
+    assert "noise_level = 1e-05" in found[1].words
+    forest = anomaly_model.fit(apart, ids, said.slice(0, 0), apart.std(axis=0), "corrected", 0)
+    write_table(anomaly_model.model_to_table(forest), layout.table("tiny", "anomaly_model"))
+    assert CHECK["posterior_informed"].function(Stored(SURVEY, layout)).passed
+
+
 def test_checks_that_can_stop_are_declared_blocking_and_no_others():
     assert {check.name for check in CHECKS if check.blocking} == {"enough_left", "no_collapse"}
     assert {name for name, _, expected, _ in CASES if expected == STOP} == {"enough_left", "no_collapse"}
@@ -92,6 +139,60 @@ def test_an_emptied_delivery_stops_nothing_while_the_survey_has_enough(tmp_path)
     write_table(clean(40, 0), layout.table("tiny", "clean_galaxies", "first"))
     write_table(clean(0, 9), layout.table("tiny", "clean_galaxies", "second"))
     assert stopped(Stored(SURVEY, layout, batch="second"), "clean_galaxies") is None
+
+
+def searched(layout: Layout, features: np.ndarray, strange: np.ndarray, learner: str, seed: int) -> list[bool]:
+    """Search a world, store what the asset would, and ask both checks of its recall."""
+    ids = np.array([f"g{i:03d}" for i in range(len(features))], dtype=object)
+    anomaly = {"labels": ["rare"], "learner": learner}
+    queries = active_learning.search(
+        features, ids, lambda rows: 5 * strange[rows],
+        seeds=10, per_round=10, budget=60, trade_off=0.5, learner=learner, seed=seed,
+    )  # fmt: skip
+    said = pa.table({"galaxy_id": [ids[q.row] for q in queries], "score": [float(q.score) for q in queries]})
+    said = said.append_column("by", pa.array(["oracle"] * 60)).append_column("round", pa.array([0] * 60))
+    model = anomaly_model.fit(features, ids, said, features.std(axis=0), learner, seed)
+    galaxies = pa.table({"galaxy_id": ids, "batch": ["first"] * len(ids)})
+    scores = anomaly_model.scores_to_table(galaxies, *model.score(features))
+    tables = {
+        "anomaly_ranking": anomaly_model.ranked(scores, said, learner),
+        "baseline_rankings": pa.table(
+            {"galaxy_id": ids, "isolation_forest": active_learning.unsupervised_score(features, seed)}
+        ),
+        "volunteer_votes": pa.table({"galaxy_id": pa.array([], pa.string())}),
+        "catalogue": pa.table({"galaxy_id": ids, "label": np.where(strange, "rare", "usual")}),
+    }
+    for name, table in tables.items():
+        write_table(table, layout.table("tiny", name, *("first",) if ASSETS[name].by == "batch" else ()))
+    stored = Stored(Survey.model_validate(TINY | {"anomaly": anomaly}), layout)
+    return [CHECK[name].function(stored).passed for name in ("better_than_random", "better_than_isolation_forest")]
+
+
+@pytest.mark.parametrize("learner", ["published", "corrected"])
+def test_on_features_that_say_nothing_the_search_fails_its_checks_nine_times_in_ten(tmp_path, learner):
+    passed = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        features, strange = rng.normal(size=(400, 4)).astype(np.float32), rng.permutation(400) < 40
+        passed.append(searched(Layout(tmp_path), features, strange, learner, seed))
+    assert (np.sum(passed, axis=0) <= 3).all(), np.sum(passed, axis=0)
+
+
+@pytest.mark.parametrize("learner", ["published", "corrected"])
+def test_a_search_that_finds_what_nobody_scored_passes_its_checks(tmp_path, learner):
+    rng = np.random.default_rng(0)
+    features, strange = rng.normal(size=(600, 4)), np.arange(600) % 4 == 0
+    features[strange] = rng.normal(size=(150, 4)) * 0.4 + [0.5, 2.2, 0, 0]  # a clump, which no forest isolates
+    assert searched(Layout(tmp_path), features.astype(np.float32), strange, learner, 0) == [True, True]
+
+
+def test_a_survey_without_an_anomaly_left_says_so(tmp_path):
+    layout = Layout(tmp_path)
+    nothing = np.zeros(600, bool)
+    features = np.random.default_rng(0).normal(size=(600, 4)).astype(np.float32)
+    assert searched(layout, features, nothing, "corrected", 0) == [False, False]
+    found = CHECK["better_than_random"].function(Stored(SURVEY, layout))
+    assert "0 true anomalies among 540 labelled galaxies that nobody scored: nothing to judge" in found.words
 
 
 def test_every_check_runs_alone_on_what_is_stored(world):
@@ -114,6 +215,41 @@ def test_every_check_runs_alone_on_what_is_stored(world):
 def test_a_check_of_a_table_that_was_never_made_says_what_to_make(tmp_path):
     with pytest.raises(FileNotFoundError, match="tiny/results was never made; materialise it first"):
         CHECK["agrees_with_paper"].function(Stored(SURVEY, Layout(tmp_path)))
+
+
+PAPERS = survey_files(Path("/nonexistent")).known
+
+
+def against_the_paper(survey: Survey, layout: Layout, numbers: Mapping[str, float] | None) -> Verdict:
+    """The check, where every number that was measured is the paper's but for those given; None: nothing was."""
+    measured = {
+        check.id: None if numbers is None else Observed(check.id, numbers.get(check.id, float(check.expected)))
+        for check in checklist_for(survey.start_weights)
+        if check.asset
+    }
+    rows = [compare(check, measured.get(check.id), survey) for check in checklist_for(survey.start_weights)]
+    write_table(pa.Table.from_pylist(rows, schema=SCHEMA), layout.table(survey.name, "results"))
+    return CHECK["agrees_with_paper"].function(Stored(survey, layout))
+
+
+@pytest.mark.parametrize("name", ["gz_decals", "mirabest"])
+def test_the_shipped_surveys_agree_with_the_paper_where_they_find_what_it_found(tmp_path, name):
+    survey, layout = PAPERS[name], Layout(tmp_path)
+    found = against_the_paper(survey, layout, {})
+    assert found.passed and not found.stops, found.words
+    assert found.words.endswith("agree, 0 differ, 1 not comparable, 0 not observed"), "the speed of the machine"
+    some = against_the_paper(survey, layout, {"P3:features": np.nan})
+    assert some.passed and some.words.endswith("1 not observed")
+    features = against_the_paper(survey, layout, {"P3:features": 1280})
+    assert not features.passed and "1 differ: P3:features," in features.words
+    nothing = against_the_paper(survey, layout, None)
+    assert not nothing.passed and "0 differ" in nothing.words
+    assert "no number was observed; materialise the survey" in nothing.words
+
+
+def test_a_survey_that_the_paper_does_not_have_has_nothing_to_disagree_with(tmp_path):
+    found = against_the_paper(SURVEY, Layout(tmp_path), {})
+    assert found.passed and found.words == "the paper has no number for this survey"
 
 
 def test_the_oracle_without_labels_is_told_what_to_do(world, tmp_path):

@@ -65,3 +65,11 @@ def test_scores_given_replace_predicted_ones_for_the_corrected_learner_alone():
     assert corrected["galaxy_id"].to_pylist()[:3] == ["g000", "g001", "g099"]
     assert corrected["scored_by"].to_pylist()[:3] == ["people", "people", None]
     assert published["galaxy_id"].to_pylist()[:2] == ["g099", "g098"] and scores["score"][0].as_py() == 0
+
+
+@pytest.mark.parametrize("learner", ["published", "corrected"])
+def test_the_ranking_rounds_no_score_and_only_equal_ones_go_by_id(learner):
+    galaxies = pa.table({"galaxy_id": ["d", "c", "b", "a"], "batch": ["b"] * 4})
+    scores = scores_to_table(galaxies, np.array([1.0, 1.0 + 1e-13, 1.0, 0.5]), None)
+    table = ranked(scores, said({}), learner)
+    assert table["galaxy_id"].to_pylist() == ["c", "b", "d", "a"]

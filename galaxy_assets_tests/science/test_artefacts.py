@@ -84,7 +84,7 @@ class TestEvidence:
     def test_without_pixels_nothing_is_measured(self, outcome):
         row = judge(np.zeros((SIDE, SIDE, 3), np.uint8), outcome)
         assert row["blank"] and row["suspect"] and row["reason"] == outcome
-        assert row["blank_fraction"] is None and row["edge_flux_ratio"] is None
+        assert row["blank_fraction"] is None and row["edge_flux_ratio"] is None and row["fallback"] is False
 
     def test_several_reasons_and_the_order_of_rows(self, tmp_path):
         white = np.full((SIDE, SIDE, 3), 255, np.uint8)
@@ -111,6 +111,27 @@ class TestEvidence:
         disc[26:36, 4:60, 2] = 240  # a blue edge-on disc, six times as long as wide
         assert judge(line)["trail_length"] == judge(disc)["trail_length"] == 0
         assert judge(line[..., :1])["trail_length"] == 0
+
+    @pytest.mark.parametrize(("width", "is_trail"), [(4, True), (5, False)])
+    def test_a_trail_is_ten_times_as_long_as_it_is_wide(self, width, is_trail):
+        image = galaxy()
+        image[26 : 26 + width, 6:58, 2] = 240  # 52 pixels; a pixel is added to the width
+        assert (judge(image)["trail_length"] > 0) == is_trail
+
+    def test_a_measure_at_its_limit_makes_an_image_suspect(self):
+        image, bright = galaxy(), galaxy()
+        bright[:16, :16] = 255
+        measured = judge(bright)
+        for name in ("saturated_fraction", "edge_flux_ratio", "blank_fraction"):
+            reason = name.removesuffix("_fraction").removesuffix("_ratio")
+            for limit, fires in ((measured[name], True), (measured[name] * 1.001, False)):
+                rules = ArtefactRules(**{"saturated_fraction": 1, "edge_flux_ratio": 9, name: limit})
+                (row,) = evidence(bright[None], ["cropped"], rules).to_pylist()
+                assert (row["suspect"], row["reason"]) == (fires, reason if fires else "")
+        image[20, 8:56, 1] = 240
+        for limit, fires in ((judge(image)["trail_length"], True), (0.8, False)):
+            (row,) = evidence(image[None], ["cropped"], ArtefactRules(trail_length=limit)).to_pylist()
+            assert row["reason"] == ("trail" if fires else "")
 
     def test_no_image(self):
         assert evidence(np.zeros((0, SIDE, SIDE, 3), np.uint8), [], RULES).num_rows == 0

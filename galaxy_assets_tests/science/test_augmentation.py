@@ -132,15 +132,15 @@ def test_probabilities_and_ranges_are_the_recipes():
     both = (drawn.flip_x & drawn.flip_y).float().mean()
     assert both == pytest.approx(0.09, abs=5 * math.sqrt(0.09 / n))
     turned = drawn.angle[drawn.angle != 0]
-    assert turned.abs().max() <= 180
+    assert 179 < turned.abs().max() <= 180
     assert turned.mean() == pytest.approx(0, abs=5 * 104 / math.sqrt(len(turned)))
     little = draw_affine(n, recipe.model_copy(update={"rotation_maximum": 15}), generator).angle
     assert 14.9 < little.abs().max() <= 15
     area = drawn.crop[cropped, 2:].prod(1)
     assert area.mean() == pytest.approx(0.85, abs=5 * 0.0866 / math.sqrt(len(area)))
     widths = sigma[sigma > 0]
-    assert widths.min() >= 0.1
-    assert widths.max() <= 2.0
+    assert 0.1 <= widths.min() < 0.11
+    assert 1.99 < widths.max() <= 2.0
     assert widths.mean() == pytest.approx(1.05, abs=5 * 0.55 / math.sqrt(len(widths)))
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from galaxy_assets.science.checked_settings import setting
 from galaxy_assets.science.checklist import IDS, Check, checklist, checklist_for
-from galaxy_assets.science.results import setting
 from galaxy_assets.settings.files import survey_files
 
 SURVEYS = survey_files(Path("/nonexistent")).known
@@ -34,7 +34,7 @@ def test_rows_name_assets_surveys_and_settings_that_exist():
     [
         ("D2", "before and after"),
         ("P1:threshold", "text and code disagree"),
-        ("B1:projection", "text and code disagree"),
+        ("B1:projection", "projects to 256"),
         ("A2:votes", "can only mean votes"),
         ("A3:share", "7.64 %"),
         ("C8:imagenet", "78.6 %"),
@@ -66,8 +66,10 @@ def test_a_number_for_each_start_is_a_row_for_each():
     [
         ({"tolerance": 1}, "needs a reason"),
         ({"reason": "seeds"}, "needs a reason"),
-        ({"setting": "variance"}, "either a setting or an asset"),
-        ({"asset": None}, "either a setting or an asset"),
+        ({"setting": "variance"}, "one of a setting, an asset and rows"),
+        ({"rows": ["B3"]}, "one of a setting, an asset and rows"),
+        ({"asset": None}, "one of a setting, an asset and rows"),
+        ({"parts": {"a": 1, "b": 1}}, "do not add up to 1"),
         ({"surveys": []}, "surveys"),
     ],
 )

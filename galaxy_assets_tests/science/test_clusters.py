@@ -35,6 +35,9 @@ def test_a_class_names_a_cluster_only_above_the_majority_share():
     (mixed,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1, Labelling(majority_share=0.5))
     assert (mixed.majority_class, mixed.purity, mixed.label) == ("a", 0.4, None)
     assert mixed.description == "A mix of b, a, c"
+    two_of_four = np.zeros(4, int), ["a", "a", "b", "c"], np.zeros(4, bool), 1
+    assert clusters.summarise(*two_of_four, Labelling(majority_share=0.5))[0].label is None
+    assert clusters.summarise(*two_of_four, Labelling(majority_share=0.49))[0].label == "a"
     (plural,) = clusters.summarise(cluster, labels, np.zeros(5, bool), 1)
     assert plural.label == "a"
     assert clusters.label_accuracy(cluster, labels, [mixed.label]) == 0
@@ -218,11 +221,32 @@ def asked(smooth: float, featured: float, artifact: float = 0.02, **below: float
             asked(0.4, 0.4, artifact=0.2, cigar=0.1, edge_on=0.3, arms=0.5, calm=0.7),
             "A large mix of morphologies, including some apparent mergers and some artefacts",
         ),
+        (asked(0.1, 0.9, edge_on=0.05, arms=0.1), "Predominantly disks without spiral arms"),
         (asked(0.1, 0.1, artifact=0.7), "Artefacts"),
     ],
 )
 def test_clusters_are_described_in_the_words_of_table_2(votes_of, expected):
     assert descriptions.describe(votes_of, np.array([]), 0.05, 0.5).says == expected
+
+
+def test_the_words_change_at_their_shares():
+    words = {0.51: "Mostly", 0.749: "Mostly", 0.75: "Predominantly", 0.899: "Predominantly", 0.9: "Almost entirely"}
+    assert {share: descriptions.degree(share) for share in words} == words
+    # a second kind is named from 15 %, mergers and artefacts too
+    for share, named in ((0.14, False), (0.16, True)):
+        second = descriptions.describe_votes(asked(1 - share, share, cigar=0, edge_on=0, arms=1.0), 0.0)
+        assert second.says == f"Predominantly ellipticals{' and some spiral galaxies' if named else ''}"
+        merging = descriptions.describe_votes(asked(1.0, 0.0, cigar=0, calm=1 - share), 0.0).says
+        assert merging == f"Almost entirely ellipticals{', including some apparent mergers' if named else ''}"
+        suspects = descriptions.describe_votes(asked(1.0, 0.0, cigar=0), share).says
+        assert suspects == f"Almost entirely ellipticals{', including some artefacts' if named else ''}"
+
+
+def test_spreads_are_of_the_volunteers_questions_alone():
+    row = {"cluster": "0", "answer": "x", "n": 3, "mean": 0.5, "quantiles": [0.0, 0.5, 1.0]}
+    table = pa.Table.from_pylist([row | {"question": "label"}, row | {"question": "merging"}])
+    assert descriptions.spreads(table) == {"0": {("merging", "x"): Spread(3, 0.5, [0.0, 0.5, 1.0])}}
+    assert descriptions.spreads(table.slice(0, 1)) == {}
 
 
 def test_the_evidence_gives_the_numbers_the_words_rest_on():

@@ -158,12 +158,19 @@ def ellipse(side: int, sx: float, sy: float, degrees: float, dtype: type = np.fl
 class TestFluxRadius:
     choice = CutoutSettings(method="flux_radius", size=64, align=True, grey=True)
 
-    def test_the_box_follows_the_radius_that_holds_the_flux(self):
+    @pytest.mark.parametrize("fraction", [0.5, 0.85])
+    def test_the_box_follows_the_radius_that_holds_the_flux(self, fraction):
         for width in (6.0, 12.0):
-            made = cut(ellipse(201, width, width, 0), self.choice.model_copy(update={"enlarge": 1.5}))
+            choice = self.choice.model_copy(update={"enlarge": 1.5, "flux_fraction": fraction})
+            made = cut(ellipse(201, width, width, 0), choice)
             assert made.box is not None
-            expected = 2 * 1.5 * width * np.sqrt(-2 * np.log(1 - 0.85))  # of a whole Gaussian; its faint rim is sky
+            expected = 2 * 1.5 * width * np.sqrt(-2 * np.log(1 - fraction))  # of a whole Gaussian; its faint rim is sky
             assert made.box[2] - made.box[0] == pytest.approx(expected, rel=0.06)
+
+    def test_a_point_has_a_box_of_sixteen_pixels(self):
+        image = np.zeros((101, 101), np.uint8)
+        image[49:52, 49:52] = 200
+        assert cut(image, self.choice.model_copy(update={"enlarge": 1.0})).box == (43, 43, 59, 59)
 
     @given(st.floats(-89, 89))
     def test_the_major_axis_becomes_horizontal_whatever_it_was(self, degrees):
@@ -335,8 +342,9 @@ class TestBox:
         large[30:71, 20:81] = 90  # a quarter of the frame is its own noise
         assert cut(large, SMALL).outcome == "fallback_no_contour"
 
-    def test_the_channel_that_is_thresholded(self):
-        image = np.full((61, 61, 3), 10, np.uint8)
+    @pytest.mark.parametrize("kind", [np.uint8, np.float32])
+    def test_the_channel_that_is_thresholded(self, kind):
+        image = np.full((61, 61, 3), 10, kind)
         image[25:36, 25:36, 2] = 100
         assert cut(image, SMALL).outcome == "fallback_no_contour"
         assert cut(image, CutoutSettings(size=32, channel="mean")).box == (20, 20, 42, 42)

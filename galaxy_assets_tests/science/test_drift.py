@@ -43,5 +43,27 @@ def test_each_way_of_being_unlike_has_its_measure():
     moved[:, :10] += 0.8 * np.diag(AXES)[:10]
     found = measured(moved)
     assert found["shift"] == (pytest.approx(0.8, abs=0.1), True)
-    assert exceeded(measured(galaxies(500), unsure=0.31)) == {"unsure"}
+    # .2 beyond what the fitted galaxies have
+    assert exceeded(measured(galaxies(500), unsure=0.31)) == {"unsure"} and not exceeded(
+        measured(galaxies(500), unsure=0.3)
+    )
     assert exceeded(measured(galaxies(500), fallback=0.21)) == {"fallback"}
+    assert not exceeded(measured(galaxies(500), fallback=0.2))
+
+
+def test_a_measure_stands_beside_what_it_is_for_the_fitted_galaxies_and_its_limit():
+    limits = DriftLimits(spread=2.0, shift=0.7, unsure=0.3, fallback=0.4)
+    found = drift(galaxies(50), MODEL, unsure=0.2, unsure_fitted=0.1, fallback=0.0, limits=limits)
+    assert {m.name: (m.fitted, m.limit) for m in found} == {
+        "residual": (1.0, 2.0),
+        "distance": (1.0, 2.0),
+        "shift": (0.0, 0.7),
+        "unsure": (0.1, 0.4),
+        "fallback": (0.0, 0.4),
+    }
+
+
+def test_the_shift_of_few_galaxies_by_chance_is_taken_off():
+    shifts = [measured(galaxies(20))["shift"][0] for _ in range(100)]
+    # twenty galaxies shift a mean by 1 / sqrt(20) = .22 standard deviations
+    assert np.mean(shifts) < 0.12

@@ -71,11 +71,14 @@ def test_sample_does_not_depend_on_the_order_of_delivery(ids: list[str], n: int)
     assert len(chosen) == len(set(chosen)) == min(n, 8)
 
 
-def test_the_papers_own_survey_agrees_with_its_table_but_for_the_projection():
+def test_the_papers_own_survey_agrees_with_its_table():
     surveys = survey_files(Path("/nonexistent")).known
     rows = recipe(surveys["gz_decals"])
-    assert [row["setting"] for row in rows if not row["agrees"]] == ["Neurons in projection layer"]
+    assert [row["setting"] for row in rows if not row["agrees"]] == []
     assert [row["paper"] for row in rows[:7]] == ["resnet18", "20", "Adam", "0.0001", "128", "0.99", "100"]
+    other = surveys["gz_decals"].recipe.model_copy(update={"trainer": "theirs"})
+    rows = recipe(surveys["gz_decals"].model_copy(update={"recipe": other}))
+    assert [row["survey"] for row in rows if not row["agrees"]] == ["of theirs"], "its optimiser is not known"
     radio = {row["setting"]: row for row in recipe(surveys["mirabest"])}
     assert (radio["Epochs"]["paper"], radio["Batch size"]["paper"]) == ("50", "32")
     assert radio["Epochs"]["agrees"] and radio["Cutout"]["agrees"]

@@ -9,6 +9,7 @@ from sklearn.datasets import make_blobs
 from sklearn.mixture import BayesianGaussianMixture
 
 from galaxy_assets.science import mixture
+from galaxy_assets.science.variational import fit_starts
 from galaxy_assets.settings.structure import Mixture
 
 SETTINGS = Mixture(components=6, n_init=2, max_iter=300, seed=4)
@@ -70,6 +71,14 @@ def test_blobs_are_found():
     found = mixture.fit(features, SETTINGS).probabilities(features).argmax(axis=1)
     for blob in range(3):
         assert len(set(found[truth == blob])) == 1
+
+
+def test_of_several_starts_that_with_the_highest_bound_is_kept():
+    features, _ = make_blobs(300, n_features=4, centers=6, cluster_std=3.0, random_state=1)
+    asked = Mixture(components=8, n_init=5, max_iter=300, seed=2)
+    bounds = [start.lower_bound for start in fit_starts(features, asked, single=False)]
+    assert max(bounds) - sorted(bounds)[-2] > 0.1, "the world's starts must end apart"
+    assert mixture.fit(features, asked, single=False).lower_bound == max(bounds)
 
 
 def test_the_papers_twenty_components_are_labelled_alike_from_float32(papers):

@@ -177,6 +177,10 @@ def test_cuts_need_their_votes():
     table = normal({"merging_neither": 4}, {"merging_neither": 5}, {})
     below = Cut(question="merging", answer="merger", below=0.2)
     assert votes.passes(table, below).tolist() == [False, True, False]
+    at_the_cuts = normal({"merging_merger": 1, "merging_neither": 4}, {"merging_merger": 4, "merging_neither": 1})
+    assert votes.passes(at_the_cuts, below).tolist() == [False, False]
+    assert votes.passes(at_the_cuts, Cut(question="merging", answer="merger", above=0.8)).tolist() == [False, False]
+    assert votes.passes(at_the_cuts, Cut(question="merging", answer="merger", above=0.79)).tolist() == [False, True]
     np.testing.assert_array_equal(votes.fraction(table, "merging", "neither", 1), [1.0, 1.0, np.nan])
 
 

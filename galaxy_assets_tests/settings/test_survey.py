@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from galaxy_assets import settings
 from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
 from galaxy_assets.settings.recipe import Recipe
 
@@ -31,9 +32,17 @@ def test_the_shipped_surveys_are_the_five_and_carry_the_papers_settings():
     assert (gz.cutout.sigma, gz.cutout.enlarge, gz.cutout.size, gz.variance) == (4, 2, 300, 0.95)
     assert (gz.mixture.components, gz.mixture.weight_concentration_prior, gz.mixture.n_init) == (20, 0.5, 10)
     assert (gz.umap.n_neighbors, gz.umap.min_dist) == (15, 0.01)
-    assert (gz.anomaly.budget, gz.anomaly.per_round, gz.anomaly.trade_off) == (200, 10, 0.5)
     assert (radio.recipe.batch_size, radio.recipe.epochs, radio.cutout.method) == (32, 50, "whole")
     assert radio.start_weights == ("random", "imagenet", "gz_decals", "rgz")
+
+
+def test_gz_decals_is_searched_as_the_paper_says_and_what_defines_a_merger_is_the_default():
+    anomaly = survey_files(Path("/nonexistent")).known["gz_decals"].anomaly
+    assert anomaly.learner == "published"
+    assert (anomaly.question, anomaly.answers, anomaly.labels) == ("merging", ("merger", "both"), ())
+    assert (anomaly.seeds, anomaly.per_round, anomaly.budget, anomaly.trade_off) == (10, 10, 200, 0.5)
+    for settings_ in (anomaly, Anomaly()):
+        assert (settings_.truth_threshold, settings_.minimum_votes) == (0.4, 10)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +91,9 @@ def test_a_recipe_is_named_and_changed_and_the_name_alone_will_do(tmp_path):
         "last",
         0,
     )
+    assert (paper.batch_norm, paper.freeze_statistics, paper.projection_size) == ("per_view", False, 100)
     assert small.preset == "small" and small.freeze_statistics and small.epoch_choice == "healthy"
+    assert (small.batch_norm, small.projection_size) == ("concat", 256)
     assert Recipe(preset="small", noise=0.2).noise == 0.2
     assert read_survey(write(tmp_path, MINE + "recipe: paper\n")).recipe == paper
     over = "extends: mirabest\nname: mine\nrecipe: {preset: small, backbone: tf_efficientnet_lite0}\n"
@@ -93,8 +104,8 @@ def test_a_recipe_is_named_and_changed_and_the_name_alone_will_do(tmp_path):
 
 
 def test_the_trainer_is_named_and_changes_no_fingerprint_of_older_lakes():
-    """The fingerprints below were taken before a recipe could name its trainer."""
-    assert (Recipe().fingerprint(), Recipe(preset="paper").fingerprint()) == ("8de252b880a1", "f04529c7c4c2")
+    """The fingerprints below were taken before a recipe could name its trainer, `paper`'s with Table 1's projection."""
+    assert (Recipe().fingerprint(), Recipe(preset="paper").fingerprint()) == ("8de252b880a1", "d348747b6c0a")
     assert read_survey(SHIPPED / "sdss_gz1.yaml").recipe.fingerprint() == "a83cc7c1b07a"
     assert Recipe(trainer="byol") == Recipe() and "trainer" not in Recipe().deciding()
     other = Recipe(trainer="byol_pytorch")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors import safe_open
@@ -16,7 +17,14 @@ from galaxy_assets.plugins import PluginError
 from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.network import encoder_to_tensors, state_sha256
 from galaxy_assets.science.encoders.weights import MissingWeights, build_encoder
-from galaxy_assets.storage.checkpoints import StateFile, file_sha256, load_encoder, load_start, save_encoder
+from galaxy_assets.storage.checkpoints import (
+    StateFile,
+    chosen_checkpoint,
+    file_sha256,
+    load_encoder,
+    load_start,
+    save_encoder,
+)
 
 CPU = torch.device("cpu")
 TINY = "test_resnet"
@@ -126,3 +134,19 @@ def test_a_state_with_a_pickled_object_is_not_run(tmp_path):
     with pytest.raises(ValueError, match="not a whole training state"):
         StateFile(tmp_path / "state.pt").read()
     assert not (tmp_path / "run").exists()
+
+
+def test_the_chosen_checkpoint_is_the_one_that_its_ledger_records(tmp_path):
+    rows = [{"init": "imagenet", "epoch": e, "path": f"epoch_{e}", "chosen": e == 1} for e in range(3)]
+    for row in rows:
+        (tmp_path / row["path"]).write_bytes(row["path"].encode())
+        row["sha256"] = file_sha256(tmp_path / row["path"])
+    ledger = pa.Table.from_pylist(rows)
+    row, path = chosen_checkpoint(ledger, tmp_path)
+    assert (row["epoch"], path) == (1, tmp_path / "epoch_1")
+    path.write_bytes(b"epoch_9")  # another training's, of the same size
+    with pytest.raises(ValueError, match="not the checkpoint its ledger records .* byol_checkpoints for imagenet"):
+        chosen_checkpoint(ledger, tmp_path)
+    path.unlink()
+    with pytest.raises(ValueError, match="not the checkpoint its ledger records"):
+        chosen_checkpoint(ledger, tmp_path)

@@ -153,11 +153,14 @@ def test_replay_shows_what_stood_then_and_an_undo_restores(log):
     held = [{r["galaxy_id"]: r["score"] for r in standing(log.read(moment)).to_pylist()} for moment in moments]
     assert held == [{"a": 1.0}, {"a": 1.0, "b": 5.0}, {"b": 5.0}, {"a": 1.0, "b": 5.0}]
     assert log.read().to_pylist()[-1]["undoes"] == undo and ids(log.read())[-1] == redo
+    log.append([score("c", 3, time=datetime(2020, 1, 1, tzinfo=UTC))])  # said long ago, imported now
+    assert standing(log.read(moments[-1]))["galaxy_id"].to_pylist() == ["a", "b"]
+    assert standing(log.read())["galaxy_id"].to_pylist() == ["a", "b", "c"]
     with pytest.raises(ValueError, match="no event nosuch in .*labels list"):
         log.undo("nosuch", "ann")
     (ahead,) = log.append([score("a", 4, time=datetime.now(UTC) + timedelta(hours=1))])
     log.undo(ahead, "ann")
-    assert standing(log.read())["score"].to_pylist() == [1.0, 5.0], "also where the other clock was ahead"
+    assert standing(log.read())["score"].to_pylist() == [1.0, 5.0, 3.0], "also where the other clock was ahead"
 
 
 def test_duplicated_files_and_any_split_into_files_are_the_same_log(log, tmp_path):

@@ -112,3 +112,8 @@ def test_places_are_those_of_a_dictionary(ids, asked):
     row = {galaxy: i for i, galaxy in enumerate(ids)}
     found = places(pa.array(ids, pa.string()), pa.array(asked, pa.string()))
     assert found.tolist() == [row.get(galaxy, -1) for galaxy in asked]
+
+
+def test_of_several_rows_of_one_galaxy_the_first_is_found():
+    ids, asked = pa.array(["b", "a", "b", "a"]), pa.array(["a", "b", "a", "c"])
+    assert places(ids, asked).tolist() == [1, 0, 1, -1]

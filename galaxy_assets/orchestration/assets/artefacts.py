@@ -13,6 +13,7 @@ from galaxy_assets.orchestration.declaration import FITTED_ON, Result, SurveyCon
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.artefact_review import map_digest
 from galaxy_assets.storage.tables import beside, column_to_vectors, rows_of, vectors_to_column
 
@@ -37,13 +38,19 @@ _EVIDENCE = {
 }
 
 
+def _frame(survey: Survey) -> list[str]:
+    """The frame of the pretrained features; nothing where it is the one that lakes were made with before."""
+    frame = survey.artefacts.pretrained_frame
+    return [] if frame == "whole" else [frame]
+
+
 @survey_asset(
     "3_artefacts",
     paper="3.1",
     by="batch",
     reads=["cutouts"],
     files=[WEIGHTS],
-    settings=lambda survey: [survey.recipe.backbone, survey.recipe.image_size],
+    settings=lambda survey: [survey.recipe.backbone, survey.recipe.image_size, *_frame(survey)],
     gpu=True,
     columns=shared("galaxy_id", "batch")
     | {"vector": "features of the ImageNet network: its last hidden layer, pooled"},
@@ -54,11 +61,15 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     """
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.embedding import embed
+    from galaxy_assets.science.encoders.framing import AstronomalyFrame
     from galaxy_assets.science.encoders.weights import build_encoder
 
     recipe, rows = context.survey.recipe, with_pixels(cutouts)
     encoder = build_encoder(recipe.backbone, "imagenet", seed=recipe.seed, weights=context.layout.weights)
-    pixels = context.pixels.of(cutouts, recipe.image_size)
+    if context.survey.artefacts.pretrained_frame == "astronomaly":
+        pixels = AstronomalyFrame(context.pixels.of(cutouts))
+    else:
+        pixels = context.pixels.of(cutouts, recipe.image_size)
     features = embed(encoder, pixels, indices=rows, device=choose_devices()[0])
     table = cutouts.select(["galaxy_id", "batch"]).take(rows).append_column("vector", vectors_to_column(features))
     return Result(table, {"features": features.shape[1], "backbone": recipe.backbone})

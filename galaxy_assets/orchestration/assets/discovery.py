@@ -92,6 +92,7 @@ def simulated_search(
     settings=lambda survey: [survey.anomaly, survey.main_start_weights],
     kinds=("scikitlearn", "parquet"),
     columns=of_schema(EVENTS),
+    version="2",
 )
 def oracle_events(
     context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
@@ -230,6 +231,7 @@ def anomaly_model(
         "score_std": "standard deviation of the predicted score; null where an isolation forest speaks",
         "model": "digest of the anomaly_model that scored it, 16 hex digits",
     },
+    version="2",
 )
 def anomaly_scores(context: SurveyContext, pca_features: pa.Table, anomaly_model: pa.Table) -> Result:
     """The predicted score of each galaxy of the batch and its uncertainty, null where no score tells galaxies
@@ -270,6 +272,7 @@ def scored(survey: Survey, pca_features: pa.Table, anomaly_model: pa.Table) -> p
         "queried_round": "query in which the oracle was shown it, 0 the seeds; null where it was not",
         "scored_by": "who gave it a score: people or oracle; null where nobody did",
     },
+    version="2",
 )
 def anomaly_ranking(
     context: SurveyContext,

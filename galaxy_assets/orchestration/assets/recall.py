@@ -4,7 +4,7 @@ Belongs here: assets that look at labels to judge a ranking; nothing that ranks 
 ranking (`discovery`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from galaxy_assets.orchestration.assets.discovery import oracle_scores, simulate
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.science import active_learning
+from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.storage.tables import column_to_vectors, lookup
 
 BASELINES = ("isolation_forest", "local_outlier_factor", "published")
@@ -44,6 +45,7 @@ RECALL_COLUMNS = {
         "published_std": "its standard deviation; null where there is nothing to search for",
         "published_round": "query in which that search was shown the galaxy, 0 the seeds; null where it was not",
     },
+    version="2",
 )
 def baseline_rankings(
     context: SurveyContext, catalogue: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
@@ -59,7 +61,9 @@ def baseline_rankings(
     n = len(ids)
     mean, std, at_bounds = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), ()
     if queries:
-        state = active_learning.posterior(features, asked, np.array([q.score for q in queries]), "published")
+        by_id = np.argsort(ids[asked])  # as the search itself fits
+        scores = np.array([q.score for q in queries])
+        state = active_learning.posterior(features, asked[by_id], scores[by_id], "published")
         mean, std, at_bounds = pa.array(state.mean), pa.array(state.std), state.at_bounds
     rounds = {row: q.round for row, q in zip(asked.tolist(), queries, strict=True)}
     table = pa.table(
@@ -81,6 +85,7 @@ def baseline_rankings(
     reads={"catalogue": {}, "volunteer_votes": {}, "anomaly_ranking": {}, "baseline_rankings": {}, "umap": MAIN_START},
     settings=lambda survey: [survey.anomaly],
     columns=RECALL_COLUMNS,
+    version="2",
 )
 def anomaly_recall(
     context: SurveyContext,
@@ -112,6 +117,22 @@ def anomaly_recall(
             "maps": _maps(context, umap, truth, anomaly_ranking),
         },
     )
+
+
+def never_scored(read: Callable[..., pa.Table], anomaly: Anomaly) -> tuple[np.ndarray, np.ndarray]:
+    """The labelled galaxies that nobody scored and the baselines know, in the order of the ranking: whether each truly
+    is an anomaly, (N,) bool, and its place among them by the isolation forest, (N,) int from 0. `read` returns a stored
+    table by its name.
+    """
+    ranking = read("anomaly_ranking", ["galaxy_id", "scored_by"])
+    ranking = ranking.filter(ranking["scored_by"].is_null())
+    forest = lookup(read("baseline_rankings", ["galaxy_id", "isolation_forest"]), "isolation_forest")
+    ids = np.array([galaxy for galaxy in ranking["galaxy_id"].to_pylist() if galaxy in forest], object)
+    score, true = oracle_scores(ids.tolist(), read("catalogue"), read("volunteer_votes"), anomaly)
+    ids, true = ids[score >= 0], true[score >= 0]
+    place = np.empty(len(ids), np.int64)
+    place[active_learning.best_first(np.array([forest[galaxy] for galaxy in ids], float), ids)] = np.arange(len(ids))
+    return true, place
 
 
 def _with_baselines(

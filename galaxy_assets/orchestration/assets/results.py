@@ -1,18 +1,24 @@
 """The survey's numbers beside the paper's.
 
-Belongs here: the asset. Does not belong here: what is measured (`science.results`), the paper's
+Belongs here: the asset. Does not belong here: what is measured and how it is judged (`science.results`), the paper's
 numbers (`science.checklist`).
 """
+
+from collections.abc import Mapping
 
 import dagster as dg
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.representation import byol_checkpoints as byol_checkpoints_asset
 from galaxy_assets.orchestration.declaration import IF_THERE, Result, SurveyContext, survey_asset
+from galaxy_assets.science.checked_settings import not_the_papers
 from galaxy_assets.science.checklist import fingerprint
 from galaxy_assets.science.results import VERDICTS
 from galaxy_assets.science.results import results as compute
 from galaxy_assets.storage.provenance import origin
+
+_OF_A_NETWORK = ("cutout", "umap", "recipe")
+"""Settings that another survey's network rests on, whose checkpoint is among the start weights."""
 
 
 @survey_asset(
@@ -34,14 +40,14 @@ from galaxy_assets.storage.provenance import origin
         "anomaly_recall": {},
     },
     settings=lambda survey: [survey, fingerprint()],
-    version="2",
+    version="3",
     columns={
         "check_id": "id of the number in the paper's checklist, or of one that only this survey has",
         "description": "what the number is",
         "expected": "the paper's number; 1 where a setting of words should be the paper's; null where it has none",
         "observed": "the survey's number; 1 for the paper's words and 0 for others; null where it is not known",
         "tolerance": "largest difference that still agrees; null where the paper has no number",
-        "verdict": "agrees, differs, not observed, or not applicable to this survey",
+        "verdict": "agrees, differs, not observed, not comparable, or not applicable to this survey",
         "note": "the reason of the verdict, and what else is to be said",
     },
 )
@@ -50,23 +56,34 @@ def results(context: SurveyContext, **tables: pa.Table) -> Result:
     the verdict with its reason (docs/results.md says how to read it). A start whose weights are missing is left out
     here and nowhere hides the others.
     """
-    table = _with_recipes(context, compute(context.survey, tables), tables["byol_checkpoints"])
+    others = _other_weights(context, tables["byol_checkpoints"])
+    table = _with_weights(compute(context.survey, tables, others), others)
     verdicts = table["verdict"].to_pylist()
     counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
     return Result(table, {"table": dg.MetadataValue.md(_markdown(table)), **counts})
 
 
-def _with_recipes(context: SurveyContext, table: pa.Table, byol_checkpoints: pa.Table) -> pa.Table:
-    """The table, with a note where a number is of start weights that could not be trained anew: of which recipe."""
-    old = {}
+def _other_weights(context: SurveyContext, byol_checkpoints: pa.Table) -> dict[str, str]:
+    """Start weights whose network was trained otherwise than the survey's settings say, and how: by an earlier recipe
+    where they could not be trained anew, or from another survey's network that is not trained as the paper has it.
+    """
+    others = {}
     for row in byol_checkpoints.filter(byol_checkpoints["chosen"]).to_pylist():
-        made = origin(context.layout.table(context.survey.name, "byol_checkpoints", row["init"]))
+        init = row["init"]
+        made = origin(context.layout.table(context.survey.name, "byol_checkpoints", init))
         if made is not None and made.code != byol_checkpoints_asset.code_version(context.survey):
-            old[row["init"]] = f"of an earlier recipe ({row['recipe']}), since training anew failed"
-    notes = [
-        "; ".join(filter(None, [row["note"], *(said for init, said in old.items() if _is_of(row["check_id"], init))]))
-        for row in table.to_pylist()
-    ]
+            others[init] = f"of an earlier recipe ({row['recipe']}), since training anew failed"
+        elif init in context.known and (changed := not_the_papers(context.known[init], _OF_A_NETWORK)):
+            others[init] = f"of {init}'s network, and there {changed[0]}"
+    return others
+
+
+def _with_weights(table: pa.Table, others: Mapping[str, str]) -> pa.Table:
+    """The table, with a note where a number is of start weights whose network is another than the settings say."""
+    notes = []
+    for row in table.to_pylist():
+        said = [why for init, why in others.items() if _is_of(row["check_id"], init) and why not in row["note"]]
+        notes.append("; ".join(filter(None, [row["note"], *said])))
     return table.set_column(table.column_names.index("note"), table.schema.field("note"), pa.array(notes, pa.string()))
 
 

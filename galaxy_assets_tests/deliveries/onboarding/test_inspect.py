@@ -167,6 +167,10 @@ def test_the_recipe_follows_the_number_of_images(tmp_path):
     assert few["start_weights"] == ["imagenet"] and few["mixture.components"] == 10
     assert (many["recipe.preset"], many["recipe.backbone"], many["recipe.image_size"]) == ("paper", "resnet18", 300)
     assert many["start_weights"] == ["random", "imagenet"] and "mixture.components" not in many
+    presets = {n: recipe(n, False)["recipe.preset"] for n in (19_996, 20_000)}
+    assert presets == {19_996: "small", 20_000: "paper"}
+    batches = {n: recipe(n, False).get("recipe.batch_size") for n in (124, 128)}
+    assert batches == {124: 31, 128: None}
 
 
 @pytest.fixture
@@ -196,6 +200,12 @@ def test_common_classes_judge_and_the_rarest_is_sought(hundred):
     assert [c["name"] for c in settings["evaluation.classes"]] == ["spiral", "round", "edge_on"]
     assert settings["evaluation.maximum_per_class"] == 11
     assert settings["anomaly.labels"] == ["ring"]
+
+
+@pytest.mark.parametrize(("rings", "sought"), [(20, ["ring"]), (21, None)])
+def test_what_is_sought_has_at_most_a_fifth_of_the_labelled_images(hundred, rings, sought):
+    table = labelled(hundred, ["round"] * (100 - rings) + ["ring"] * rings)
+    assert proposed(hundred, labels=inspect_labels(inspect(hundred), table)).get("anomaly.labels") == sought
 
 
 def test_two_classes_of_one_size_hold_no_anomaly(hundred):

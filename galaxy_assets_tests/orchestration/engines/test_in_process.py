@@ -80,7 +80,7 @@ def test_the_paper_is_checked_in_the_interface_and_the_summary_is_short(world, m
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
     _summary([world.survey], 0)
     printed = capsys.readouterr().out
-    assert f"0 differs, 0 not observed, 0 agrees, {rows} not applicable" in printed
+    assert f"0 differs, 0 not observed, 0 not comparable, 0 agrees, {rows} not applicable" in printed
     assert "imagenet: k-NN accuracy at the chosen epoch" in printed and "UMAP" not in printed
     assert len(printed.splitlines()) < 40 < rows
 

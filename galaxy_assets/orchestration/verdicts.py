@@ -1,0 +1,164 @@
+"""How a check of an asset is declared, what it reads and what it answers.
+
+Belongs here: the verdict, the stored tables a check reads, and the check as Dagster sees it. Does not belong here: any
+check (`checks`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from galaxy_assets.orchestration.declaration import partition_of, partitions
+from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.orchestration.resources import LAKE, Lake
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Attributes
+    ----------
+    passed : bool
+    words : str
+        What was found, and the remedy.
+    stops : bool
+        A failure after which the rest is nonsense.
+    numbers : mapping of str to float
+        Shown in the UI.
+    """
+
+    passed: bool
+    words: str
+    stops: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The stored tables of a survey, as a check of one partition reads them.
+
+    Attributes
+    ----------
+    survey : Survey
+    layout : Layout
+        The data folder.
+    batch, init : str
+        Empty where the check is of the whole asset.
+    """
+
+    survey: Survey
+    layout: Layout
+    batch: str = ""
+    init: str = ""
+
+    def __call__(self, asset: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The asset's table, or these columns of it: of the check's own partition, else all partitions that are there.
+
+        Raises FileNotFoundError, which names what to materialise, where there is none.
+        """
+        by = ASSETS[asset].by
+        batch = self.batch or "*" if by in ("batch", "batch_init") else None
+        start = self.init or "*" if by in ("init", "batch_init") else None
+        pattern = "/".join([asset, *filter(None, (batch, start))])
+        paths = sorted((self.layout.lake / self.survey.name).glob(f"{pattern}.parquet"))
+        tables = [read_table(path, columns) for path in paths if not path.name.startswith(".")]
+        if not tables:
+            raise FileNotFoundError(f"{self.survey.name}/{asset} was never made; materialise it first")
+        return pa.concat_tables(tables, promote_options="permissive")
+
+
+@dataclass(frozen=True)
+class SurveyCheck:
+    """A check that every survey has of one asset; `of` makes it one survey's.
+
+    Attributes
+    ----------
+    function : callable
+        Takes `Stored` and returns a Verdict. Its name is the check's, its docstring says what passes.
+    asset : str
+        Name of the asset.
+    whole : bool
+        It is of all partitions together, and not of each.
+    blocking : bool
+        A verdict that `stops` stops what reads the asset.
+    """
+
+    function: Callable[[Stored], Verdict]
+    asset: str
+    whole: bool
+    blocking: bool
+
+    @property
+    def name(self) -> str:
+        """The check's name."""
+        return self.function.__name__
+
+    def of(self, survey: Survey, prefix: tuple[str, ...] = ()) -> dg.AssetChecksDefinition:
+        """Make the check of one survey's asset.
+
+        Parameters
+        ----------
+        survey : Survey
+        prefix : tuple of str
+            What the asset's key begins with, before the survey's name.
+
+        Returns
+        -------
+        dagster.AssetChecksDefinition
+        """
+        key, by = dg.AssetKey([*prefix, survey.name, self.asset]), ASSETS[self.asset].by
+
+        @dg.asset_check(
+            asset=key,
+            name=self.name,
+            description=" ".join((self.function.__doc__ or "").split()),
+            blocking=self.blocking,
+            partitions_def=None if self.whole else partitions(survey, by),
+            required_resource_keys={LAKE},
+        )
+        def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+            lake: Lake = getattr(context.op_execution_context.resources, LAKE)
+            batch, init = ("", "") if self.whole else partition_of(context.op_execution_context, by)
+            found = self.function(Stored(survey, lake.layout, batch, init))
+            severity = dg.AssetCheckSeverity.ERROR if found.stops else dg.AssetCheckSeverity.WARN
+            return dg.AssetCheckResult(
+                passed=found.passed, description=found.words, severity=severity, metadata=dict(found.numbers)
+            )
+
+        return check
+
+
+CHECKS: list[SurveyCheck] = []
+"""Every check that a survey has."""
+
+
+def survey_check(asset: str, *, whole: bool = False, blocking: bool = False) -> Callable[[Any], SurveyCheck]:
+    """Declare the decorated function as a check of an asset; its docstring is the description in the UI.
+
+    Parameters
+    ----------
+    asset : str
+        Its name.
+    whole : bool
+        Check all partitions together.
+    blocking : bool
+        What follows waits for the check.
+
+    Returns
+    -------
+    callable
+        Takes the function and returns its `SurveyCheck`.
+    """
+
+    def declare(function: Callable[[Stored], Verdict]) -> SurveyCheck:
+        CHECKS.append(SurveyCheck(function, asset, whole, blocking))
+        return CHECKS[-1]
+
+    return declare

@@ -1,0 +1,35 @@
+"""The artefact step on stored cutouts: which frame of them the pretrained network sees."""
+
+import logging
+
+import numpy as np
+import torch
+
+from galaxy_assets.orchestration.assets.artefacts import with_pixels
+from galaxy_assets.orchestration.declaration import SurveyContext
+from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.science.encoders.embedding import embed
+from galaxy_assets.science.encoders.framing import AstronomalyFrame
+from galaxy_assets.science.encoders.weights import build_encoder
+from galaxy_assets.settings.artefacts import ArtefactRules
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import column_to_vectors, read_table
+
+
+def test_pretrained_features_are_of_the_frame_that_the_survey_names(world):
+    layout, asset = Layout(world.root), ASSETS["pretrained_features"]
+    cutouts = read_table(layout.table("tiny", "cutouts", "second"))
+    features = {}
+    for frame in ("whole", "astronomaly"):
+        survey = world.survey.model_copy(update={"artefacts": ArtefactRules(pretrained_frame=frame)})
+        context = SurveyContext(survey, {}, layout, "second", "", logging.getLogger(__name__))
+        table = asset.function(context, cutouts=cutouts).table
+        features[frame] = column_to_vectors(table["vector"])
+    stored = column_to_vectors(read_table(layout.table("tiny", "pretrained_features", "second"))["vector"])
+    np.testing.assert_array_equal(features["whole"], stored)
+    recipe, rows = world.survey.recipe, with_pixels(cutouts)
+    encoder = build_encoder(recipe.backbone, "imagenet", seed=recipe.seed, weights=layout.weights)
+    frames = AstronomalyFrame(context.pixels.of(cutouts))
+    expected = embed(encoder, frames, indices=rows, device=torch.device("cpu"))
+    np.testing.assert_array_equal(features["astronomaly"], expected)
+    assert len(rows) == len(cutouts) - 1 and np.abs(features["astronomaly"] - stored).max() > 0.5 * np.abs(stored).max()
