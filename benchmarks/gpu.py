@@ -285,7 +285,7 @@ def compiling(device: torch.device) -> str:
     encoder = random_encoder().to(device).to(memory_format=torch.channels_last)
     learner = Byol(encoder, recipe(), freeze=False).to(device)
     views = [torch.rand(128, 3, 128, 128, device=device) for _ in range(2)]
-    compiled_where_faster(learner, views[0], views[1], autocast(device, "bfloat16"))
+    compiled_where_faster(learner, views, autocast(device, "bfloat16"))
     logger.removeHandler(kept)
     return kept.words
 

@@ -1,4 +1,4 @@
-"""The large sums of the methods on a GPU: neighbours, the mixture, the Gaussian process.
+"""The large sums of the methods on a GPU: neighbours, similarity, the mixture, the Gaussian process.
 
 Belongs here: what takes most of the time with many galaxies, written in torch. Does not belong here: the methods, which
 call this where there is a CUDA device and galaxies enough to pay for the way there (`neighbours`, `variational`,
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_BLOCK = 2**16  # galaxies at once
+_BLOCK = 2**13  # galaxies at once: float32 adds up more of them with too much rounding
 _DISTANCES = 2**27  # distances held at once
 
 
@@ -42,6 +42,24 @@ def neighbour_lists(features: np.ndarray, length: int, device: torch.device) -> 
     return found.cpu().numpy()
 
 
+class Scan:
+    """Galaxies on a device, for the first look of the similarity search (`neighbours`).
+
+    Parameters
+    ----------
+    terms : ndarray of shape (D + 1, N), float32
+    device : torch.device
+    """
+
+    def __init__(self, terms: np.ndarray, device: torch.device):
+        self.device = device
+        self.terms = torch.from_numpy(terms).to(device)
+
+    def __call__(self, coefficients: np.ndarray) -> np.ndarray:
+        """Sum of the terms of each galaxy times coefficients (D + 1,) float32, (N,) float32."""
+        return (torch.from_numpy(coefficients).to(self.device) @ self.terms).cpu().numpy()
+
+
 class MixtureTerms:
     """Galaxies on a device, for the expectation step of the mixture (`variational`).
 
@@ -53,6 +71,7 @@ class MixtureTerms:
     """
 
     def __init__(self, z: np.ndarray, device: torch.device):
+        self.device = device
         self.z = torch.from_numpy(z).to(device)
         self.pairs = torch.triu_indices(z.shape[1], z.shape[1], device=device)
 

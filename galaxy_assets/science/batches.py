@@ -7,12 +7,13 @@ Belongs here: how pixels get to a device. Does not belong here: their files (`st
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from galaxy_assets.science.devices import describe, send
+from galaxy_assets.science.devices import describe, fits, send
 from galaxy_assets.science.encoders.network import Images
 
 _AHEAD = 2  # batches that are read while the device computes
@@ -37,10 +38,11 @@ class Batches:
     def __init__(self, pixels: Images, rows: np.ndarray, device: torch.device, *, keep: bool):
         self.pixels, self.rows, self.device = pixels, rows, device
         self.kept: Tensor | None = None
-        if keep and device.type != "cpu" and len(rows):
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if keep and device.type == "cuda" and len(rows):
             size = len(rows) * int(np.prod(pixels[rows[:1]].shape[1:]))
             if size <= _SHARE * describe(device).free:
-                self.kept = self._upload()
+                self.kept = fits(self._upload, device)
 
     def _upload(self) -> Tensor:
         shape = self.pixels[self.rows[:1]].shape[1:]
@@ -90,23 +92,25 @@ class Batches:
 
     def _read(self, batches: Sequence[np.ndarray]) -> Iterator[Tensor]:
         """Read batches of rows while the device computes on those before them."""
-        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        stream, on = self._stream, self.device
 
         def read(batch: np.ndarray) -> tuple[Tensor, "torch.Event | None"]:
             pixels = torch.from_numpy(self.pixels[batch])
-            if stream is None:
-                return send(pixels, self.device), None
+            if stream is None:  # Apple's MPS is for one thread alone
+                return pixels, None
             with torch.cuda.stream(stream):
-                return send(pixels, self.device), stream.record_event()
+                return send(pixels, on), stream.record_event()
 
-        with ThreadPoolExecutor(1) as reader:
+        # without it the thread would begin on the first GPU, and take some of its memory
+        begin = partial(torch.cuda.set_device, on) if stream else None
+        with ThreadPoolExecutor(1, initializer=begin) as reader:
             waiting = deque(reader.submit(read, batch) for batch in batches[:_AHEAD])
             for number in range(len(batches)):
                 pixels, copied = waiting.popleft().result()
                 if number + _AHEAD < len(batches):
                     waiting.append(reader.submit(read, batches[number + _AHEAD]))
                 if copied is not None:  # the computation waits for the copy on the device, not here
-                    computing = torch.cuda.current_stream(self.device)
+                    computing = torch.cuda.current_stream(on)
                     computing.wait_event(copied)
                     pixels.record_stream(computing)
-                yield pixels
+                yield pixels if stream else send(pixels, on)

@@ -28,7 +28,7 @@ from galaxy_assets.science.byol_gradients import (
     compiled_where_faster,
     economies,
 )
-from galaxy_assets.science.devices import autocast, is_out_of_memory
+from galaxy_assets.science.devices import autocast, fastest_convolutions, is_out_of_memory
 from galaxy_assets.science.distributed import ALONE, Share, processes, synchronise
 from galaxy_assets.science.encoders.network import Encoder, Images, seeded
 from galaxy_assets.science.training import (
@@ -326,7 +326,10 @@ def train(
                 raise
         ways = ways[1:]
         encoder.cpu().load_state_dict(start)
-        log.warning("the memory of a device is full: from the last whole epoch on, %s", ways[0])
+        log.warning(
+            "the memory of a device is full: from the last whole epoch on, %s",
+            ways[0].words(2 * recipe.batch_size // len(used)),
+        )
 
 
 def _train(
@@ -354,8 +357,10 @@ def _train(
     if share.processes > 1:
         synchronise(learner)
     elif device.type == "cuda" and (recipe.epochs - done) * len(indices) >= _COMPILED_FROM * recipe.batch_size:
-        view1, view2 = training.first_views(batches)
-        thrifty.forward = compiled_where_faster(learner, view1, view2, autocast(device, recipe.precision))
+        with fastest_convolutions(device):
+            thrifty.forward = compiled_where_faster(
+                learner, training.first_views(batches), autocast(device, recipe.precision)
+            )
 
     def one_step(view1: Tensor, view2: Tensor) -> Tensor:
         return step(learner, optimiser, view1, view2, bfloat16=bfloat16, share=share, gradients=gradients)

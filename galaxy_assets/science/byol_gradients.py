@@ -6,7 +6,7 @@ not belong here: the networks and their loss, the step around it (`byol`).
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -41,6 +41,11 @@ class Economy:
     parts: int = 1
     on_host: bool = False
 
+    def words(self, views: int) -> str:
+        """What a step on so many views does, for messages."""
+        images = f"{-(-views // self.parts)} of {views} views at once"
+        return images + (", their activations in the computer's memory" if self.on_host else "")
+
 
 WHOLE = Economy()
 """No economy: all images at once."""
@@ -66,8 +71,8 @@ def economies(recipe: "Recipe", freeze: bool, images: int) -> list[Economy]:
     list of Economy
     """
     most = images if freeze else 2 if recipe.batch_norm == "per_view" else 1
-    parts = [2**i for i in range(most.bit_length())]
-    return [*map(Economy, parts), Economy(parts[-1], on_host=True)]
+    parts = sorted({most, *(2**i for i in range(most.bit_length()))})
+    return [*map(Economy, parts), Economy(most, on_host=True)]
 
 
 def backward(
@@ -188,18 +193,12 @@ class ThriftyBackward:
                 log.warning("the memory of %s is full: pixels stay in the computer's from here on", device)
             elif len(self.ways) > 1:
                 self.ways = self.ways[1:]
-                log.warning("the memory of %s is full: %s from here on", device, _words(self.ways[0], len(view1)))
+                log.warning("the memory of %s is full: %s from here on", device, self.ways[0].words(2 * len(view1)))
             else:
                 raise MemoryError(
-                    f"the memory of {describe(device).name} is full, {_words(way, len(view1))}; lower batch_size or "
+                    f"the memory of {describe(device).name} is full, {way.words(2 * len(view1))}; lower batch_size or "
                     "image_size, or end what else uses the device"
                 )
-
-
-def _words(economy: Economy, batch: int) -> str:
-    """What a step does, for messages."""
-    images = f"{-(-2 * batch // economy.parts)} of {2 * batch} views at once"
-    return images + (", their activations in the computer's memory" if economy.on_host else "")
 
 
 class Statistics:
@@ -233,7 +232,7 @@ _ROUNDS = 5  # passes that are timed
 _DIFFERS = 0.02  # share of the loss by which rounding to bfloat16 may move it
 
 
-def compiled_where_faster(learner: "Byol", view1: Tensor, view2: Tensor, precision: torch.autocast) -> Forward:
+def compiled_where_faster(learner: "Byol", views: Sequence[Tensor], precision: torch.autocast) -> Forward:
     """The learner's forward pass, compiled where this device is faster with it; the log tells which it is.
 
     Both are tried on the same views and nothing of it is kept. Compiling takes a minute.
@@ -242,7 +241,8 @@ def compiled_where_faster(learner: "Byol", view1: Tensor, view2: Tensor, precisi
     ----------
     learner : Byol
         Has neither gradients nor other running statistics afterwards.
-    view1, view2 : Tensor of shape (B, C, H, W), float
+    views : sequence of Tensor
+        Two of shape (B, C, H, W), float.
     precision : torch.autocast
 
     Returns
@@ -256,7 +256,7 @@ def compiled_where_faster(learner: "Byol", view1: Tensor, view2: Tensor, precisi
             seconds = []
             for _ in range(1 + _ROUNDS):
                 began = time.monotonic()
-                loss = float(backward(learner, view1, view2, precision, forward=forward))
+                loss = float(backward(learner, views[0], views[1], precision, forward=forward))
                 seconds.append(time.monotonic() - began)
                 statistics.restore()
             found.append((loss, min(seconds[1:]), forward))  # the first pass compiles

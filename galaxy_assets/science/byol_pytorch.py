@@ -172,7 +172,7 @@ def train(
     optimiser = adam(learner, recipe)
     this = identity(encoder, rows, recipe, freeze) | {"byol-pytorch": VERSION}
     training = ResumableTraining(learner, encoder, optimiser, recipe, state, this, device)
-    batches = Batches(pixels, rows, device, keep=True)
+    batches = Batches(pixels, rows, device, keep=False)
     try:
         training.run(training.resume(), batches, lambda *views: step(learner, optimiser, *views), on_epoch)
     except RuntimeError as error:

@@ -283,7 +283,7 @@ def convolution_peak(device: torch.device, precision: Precision) -> float:
     dtype, images = getattr(torch, precision), 512 if device.type != "cpu" else 16
     convolution = nn.Conv2d(256, 256, 3, padding=1, bias=False).to(device, dtype).to(memory_format=torch.channels_last)
     x = torch.rand(images, 256, 28, 28, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=True, allow_tf32=False):
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
         seconds = fastest(lambda: convolution(x), device)
     return 2 * 256 * 256 * 9 * 28 * 28 * images / seconds / 1e12
 

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
+T = TypeVar("T")
 
 
 def choose_devices() -> "list[torch.device]":
@@ -39,16 +40,23 @@ def choose_devices() -> "list[torch.device]":
     """
     import torch
 
+    exact_float32()
     if torch.cuda.is_available():
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
     elif torch.backends.mps.is_available():
         devices = [torch.device("mps")]
     else:
         keep_freed_memory()
         devices = [torch.device("cpu")]
-    log.info("computing on %s", ", ".join(describe(device).name for device in devices))
+    log.info("computing on %s", ", ".join(map(str, devices)))  # asking a GPU more would take some of its memory
     return devices
+
+
+def exact_float32() -> None:
+    """Let GPUs multiply float32 numbers as such, in this process."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
 def accelerator() -> "torch.device | None":
@@ -64,7 +72,16 @@ def accelerator() -> "torch.device | None":
         return None
     import torch
 
-    return torch.device("cuda", 0) if torch.cuda.is_available() else None
+    if not torch.cuda.is_available():
+        return None
+    exact_float32()
+    device = torch.device("cuda", 0)
+    try:
+        torch.ones(1, device=device).add_(1)
+    except RuntimeError as error:  # too old for this PyTorch, or another process has it for itself
+        log.warning("%s cannot be used: %s", device, str(error).splitlines()[0])
+        return None
+    return device
 
 
 @functools.cache
@@ -230,12 +247,16 @@ _FULL = (
     "out of memory",
     "OutOfMemoryError",
     "can't allocate memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    # what is left when cuDNN found no memory to try its convolutions in
+    "unable to find an engine",
+    "Unable to find a valid cuDNN",
 )
 
 
-def fits(work: "Callable[[], Tensor]", device: "torch.device") -> "Tensor | None":
+def fits(work: Callable[[], T], device: "torch.device") -> T | None:
     """What `work` returns, or None where it ran out of memory, which is then given back.
 
     Parameters
@@ -245,7 +266,7 @@ def fits(work: "Callable[[], Tensor]", device: "torch.device") -> "Tensor | None
 
     Returns
     -------
-    Tensor or None
+    T or None
 
     Raises
     ------
@@ -260,6 +281,28 @@ def fits(work: "Callable[[], Tensor]", device: "torch.device") -> "Tensor | None
     # after the error, whose traceback holds the tensors
     free_memory(device)
     return None
+
+
+def on_a_gpu(work: "Callable[[torch.device], T]", galaxies: int, least: int) -> T | None:
+    """What `work` returns on the first CUDA device; None where there is none, it is full, or galaxies are too few.
+
+    Parameters
+    ----------
+    work : callable
+    galaxies, least : int
+        How many there are, and from how many on the way to a GPU pays.
+
+    Returns
+    -------
+    T or None
+    """
+    device = accelerator() if galaxies >= least else None
+    if device is None:
+        return None
+    found = fits(lambda: work(device), device)
+    if found is None:
+        log.warning("the memory of %s is full: %d galaxies are computed on the CPU", device, galaxies)
+    return found
 
 
 def free_memory(device: "torch.device") -> None:

@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from galaxy_assets.science.devices import exact_float32
+
 _PATIENCE = timedelta(minutes=30)  # that the others wait while the first process writes an epoch
 _LAST_WORDS = 2.0  # seconds in which a process says why it failed
 
@@ -147,9 +149,10 @@ def processes(devices: Sequence[torch.device], work: Callable[..., Any], argumen
             yield Share(0, len(devices))
             while not others.join():
                 pass
-        except BaseException:
+        except BaseException as error:
             try:
-                others.join(timeout=_LAST_WORDS)  # raises what another one failed with, which this one only felt
+                if isinstance(error, RuntimeError):
+                    others.join(timeout=_LAST_WORDS)  # raises what another one failed with, which this one only felt
             finally:
                 for process in others.processes:
                     process.kill()  # one that waits for a partner hears no gentler signal; none writes anything
@@ -167,12 +170,11 @@ def _begin(
     torch.set_num_threads(max(1, torch.get_num_threads() // len(devices)))
     # torch sends tensors as shared memory: without a copy both processes would train the same weights in place
     arguments = copy.deepcopy(arguments)
+    exact_float32()
     meeting.with_name(f"ready_{rank}").touch()
     _meet(meeting, rank, devices)
-    try:
-        work(Share(rank, len(devices)), devices[rank], *arguments)
-    finally:
-        dist.destroy_process_group()
+    work(Share(rank, len(devices)), devices[rank], *arguments)
+    dist.destroy_process_group()  # not after an error: NCCL would wait for the others
 
 
 def _meet(meeting: Path, rank: int, devices: Sequence[torch.device]) -> None:

@@ -7,16 +7,20 @@ belong here: what is done with a prediction (`active_learning`).
 import logging
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.science.devices import accelerator
+from galaxy_assets.science.devices import on_a_gpu
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
 _PRIOR_STD = 2.5  # half the scale of scores
-_ON_A_GPU = 50_000  # galaxies from which the way to a GPU pays
+_ON_A_GPU = 50_000  # galaxies from which the way to a GPU is thought to pay
 _BLOCK = 1024  # galaxies predicted at once: their covariances stay in the processor's cache
 _ROWS = 64  # of the triangular inverse at once: what lies beyond its diagonal is not multiplied
 _JITTER = 1e-10  # scikit-learn's alpha
@@ -88,12 +92,15 @@ class GaussianProcess:
         # as a product, which a triangular solver takes twice as long for; float32 moves a variance by some 1e-6 of the
         # amplitude, times the root of amplitude / noise
         inverse = self.amplitude * solve_triangular(factor, np.eye(size), lower=True)
-        if len(features) >= _ON_A_GPU and (device := accelerator()):
+
+        def on(device: "torch.device") -> tuple[np.ndarray, np.ndarray]:
             from galaxy_assets.science.accelerated import predict_scores
 
             galaxies = (features - origin) * stretch
-            mean, variance = predict_scores(galaxies, known, weights, inverse, self.amplitude + self.noise, device)
-            return mean, np.sqrt(np.maximum(variance, 0))
+            return predict_scores(galaxies, known, weights, inverse, self.amplitude + self.noise, device)
+
+        if found := on_a_gpu(on, len(features), _ON_A_GPU):
+            return found[0], np.sqrt(np.maximum(found[1], 0))
         inverse = inverse.astype(np.float32 if self.noise > self.amplitude / 100 else np.float64)
         mean, variance = np.empty(len(features)), np.full(len(features), self.amplitude + self.noise)
         for begin in range(0, len(features), _BLOCK):

@@ -4,12 +4,18 @@ Belongs here: Euclidean neighbours and what is read off them. Does not belong he
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galaxy_assets.science.devices import accelerator
+from galaxy_assets.science.devices import fits, on_a_gpu
 
-_ON_A_GPU = 5000  # galaxies from which the way to a GPU pays
+if TYPE_CHECKING:
+    import torch
+
+    from galaxy_assets.science.accelerated import Scan
+
+_ON_A_GPU, _SCANNED_ON_A_GPU = 50_000, 1_000_000  # galaxies from which the way to a GPU is thought to pay
 
 
 def knn_accuracies(
@@ -96,10 +102,8 @@ def _neighbour_lists(features: np.ndarray, length: int) -> np.ndarray:
     """
     features = np.asarray(features, np.float64)
     n = len(features)
-    if n >= _ON_A_GPU and (device := accelerator()):
-        from galaxy_assets.science.accelerated import neighbour_lists
-
-        return neighbour_lists(features, length, device)
+    if (found := on_a_gpu(lambda device: _on(device, features, length), n, _ON_A_GPU)) is not None:
+        return found
     length = min(length, n - 1)
     norms = np.einsum("ij,ij->i", features, features)
     rows, squares = np.zeros((n, length), np.int64), np.full((n, length), np.inf)
@@ -125,6 +129,12 @@ def _neighbour_lists(features: np.ndarray, length: int) -> np.ndarray:
             if i != j:
                 keep(second, i, found.T)
     return np.take_along_axis(rows, np.argsort(squares, axis=1, kind="stable"), axis=1)
+
+
+def _on(device: "torch.device", features: np.ndarray, length: int) -> np.ndarray:
+    from galaxy_assets.science.accelerated import neighbour_lists
+
+    return neighbour_lists(features, length, device)
 
 
 _BLOCK = 4096  # galaxies at once: their float64 copy stays in the processor's cache
@@ -156,6 +166,13 @@ class SimilaritySearch:
             self._largest = float(np.maximum(self._largest, norms.max()))
             with np.errstate(over="ignore"):  # `_candidates` then does without
                 self._terms[-1, begin : begin + _BLOCK] = norms * (1 - self._rounding)
+
+        self._scan = on_a_gpu(self._terms_on, n, _SCANNED_ON_A_GPU)
+
+    def _terms_on(self, device: "torch.device") -> "Scan":
+        from galaxy_assets.science.accelerated import Scan
+
+        return Scan(self._terms, device)
 
     def most_similar(
         self, examples: np.ndarray, neighbours: int, leave_out: np.ndarray | Sequence[int] = ()
@@ -228,7 +245,11 @@ class SimilaritySearch:
         if width < count or not norm + self._largest < 1e30:  # also of NaN; float32 overflows at 1e38
             return np.arange(n)
         # |x - e|^2 - |e|^2, and at most that by more than rounding
-        below = np.append(-2 * centred, 1).astype(np.float32) @ self._terms
+        coefficients = np.append(-2 * centred, 1).astype(np.float32)
+        scan = self._scan
+        below = None if scan is None else fits(lambda: scan(coefficients), scan.device)
+        if below is None:
+            below = coefficients @ self._terms
         # the least of each group: the `count` least of these are so many galaxies, no nearer than the nearest
         groups = below[: _GROUPS * width].reshape(_GROUPS, width)
         least = np.argpartition(groups.min(axis=0), count - 1)[:count]

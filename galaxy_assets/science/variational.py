@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galaxy_assets.science.devices import accelerator, describe
+from galaxy_assets.science.devices import fits, on_a_gpu
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ON_A_GPU = 20_000  # galaxies from which the way to a GPU pays
+_ON_A_GPU = 20_000  # galaxies from which the way to a GPU is thought to pay
 _BLOCK = 1024  # galaxies at once: their terms and responsibilities stay in the processor's cache
 _REGULARISATION = 1e-6  # scikit-learn's reg_covar
 _COARSE = 1e-5  # rise of the bound per galaxy that float32 still tells from its own rounding
@@ -242,12 +242,9 @@ class _Survey:
         self.basis, self.inverse = axes * scale, axes / scale
         self.pairs = np.triu_indices(d)
         self.width = len(self.pairs[0]) + d + 1
-        self.on_device = self._on_device(accelerator()) if n >= _ON_A_GPU else None
+        self._on_device = on_a_gpu(self._terms_on, n, _ON_A_GPU)
 
-    def _on_device(self, device: "torch.device | None") -> "MixtureTerms | None":
-        """The galaxies on a GPU; None without one, or where they take more than half of its memory."""
-        if device is None or 2 * self.features.size * 8 > describe(device).free:
-            return None
+    def _terms_on(self, device: "torch.device") -> "MixtureTerms":
         from galaxy_assets.science.accelerated import MixtureTerms
 
         return MixtureTerms((self.features - self.mean) @ self.inverse, device)
@@ -283,10 +280,12 @@ class _Survey:
         """Sums of the terms weighted by responsibilities, (S, K, terms) float64, and their entropy, (S,) float64."""
         shape = components.mean_precision.shape
         coefficients = self._coefficients(components).reshape(-1, self.width)
-        if self.on_device:
-            sums, evidence = self.on_device.expectation(coefficients, shape[1], dtype)
-        else:
-            sums, evidence = self._sums(coefficients, shape, dtype)
+        found = None
+        if self._on_device is not None:
+            on_device = self._on_device
+            found = fits(lambda: on_device.expectation(coefficients, shape[1], dtype), on_device.device)
+            self._on_device = on_device if found else None
+        sums, evidence = found or self._sums(coefficients, shape, dtype)
         # the entropy is the evidence less the mean of the logarithms, which are linear in the terms
         entropy = evidence - (coefficients * sums).reshape(shape[0], -1).sum(axis=1)
         return sums.reshape(*shape, -1), entropy

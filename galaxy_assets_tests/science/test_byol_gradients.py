@@ -246,7 +246,7 @@ def test_a_compiled_forward_pass_gives_the_same_gradients():
     learner = Byol(small_encoder(), recipe("per_view"), freeze=False)
     views = torch.rand(8, 3, 16, 16), torch.rand(8, 3, 16, 16)
     before = state(learner)
-    compiled_where_faster(learner, *views, FLOAT)
+    compiled_where_faster(learner, views, FLOAT)
     assert all(parameter.grad is None for parameter in learner.parameters())
     close(before, state(learner), atol=0)
     expected = copy.deepcopy(learner)
@@ -282,7 +282,7 @@ def test_compiling_is_tried_and_dropped_where_it_does_not_help(monkeypatch, capl
     learner.projector, learner.target_projector, learner.predictor = nn.Identity(), nn.Identity(), nn.Identity()
     monkeypatch.setattr(byol_gradients.torch, "compile", compiled)
     with caplog.at_level(logging.INFO, logger=byol_gradients.__name__):
-        forward = compiled_where_faster(learner, torch.rand(8, 3, 16, 16), torch.rand(8, 3, 16, 16), FLOAT)
+        forward = compiled_where_faster(learner, [torch.rand(8, 3, 16, 16) for _ in range(2)], FLOAT)
     assert told in caplog.records[-1].getMessage()
     assert (forward is learner) == (told != ": used")
 

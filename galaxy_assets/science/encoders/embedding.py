@@ -82,18 +82,15 @@ def embed(
         images = batch.permute(0, 3, 1, 2).float() / 255
         return torch.stack([network(view).float() for view in oriented(images, orientations)]).mean(0)
 
-    begin, computed = 0, torch.empty(0, encoder.feature_size, device=device)
+    begin = 0
     with torch.inference_mode(), autocast(device, precision):
         for batch in Batches(pixels, rows, device, keep=False)(np.arange(len(rows)), size):
-            last = computed
-            computed, fitting = in_parts_that_fit(mean_features, batch, fitting)
-            # the last batch is fetched when this one is on its way, so that a GPU has always something to do
-            features[begin : begin + len(last)] = last.cpu().numpy()
-            begin += len(last)
+            found, fitting = in_parts_that_fit(mean_features, batch, fitting)
+            features[begin : begin + len(batch)] = found.cpu().numpy()
+            begin += len(batch)
             if time.monotonic() - reported > _PROGRESS_SECONDS:
                 reported = time.monotonic()
                 log.info("embedded %d of %d images", begin, len(rows))
-    features[begin:] = computed.cpu().numpy()
     return features
 
 
