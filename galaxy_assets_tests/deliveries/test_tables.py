@@ -174,10 +174,10 @@ def test_a_unit_that_is_no_angle_and_text_that_is_no_number_are_refused(tmp_path
 
 
 def test_positions_off_the_sphere_are_unknown_and_said_in_the_log(tmp_path, caplog):
-    path = write(tmp_path, "csv", {"id": ["a", "b", "c"], "ra": [-999, -10, 10], "dec": [-999, 5, 91]})
+    path = write(tmp_path, "csv", {"id": [*"abcde"], "ra": [-999, -10, 10, -181, 361], "dec": [-999, 5, 91, 0, 0]})
     entries = read_entries(path, source(label_column=None, ra_column="ra", dec_column="dec"))
-    assert [(entry.ra, entry.dec) for entry in entries] == [(None, None), (350, 5), (None, None)]
-    assert "2 positions are not on the sphere" in caplog.text
+    assert [(entry.ra, entry.dec) for entry in entries] == [(None, None), (350, 5), *[(None, None)] * 3]
+    assert "4 positions are not on the sphere" in caplog.text
 
 
 def test_an_images_own_position_comes_before_the_tables(tmp_path):

@@ -74,6 +74,7 @@ CASES = [
     ),
     ("no_collapse", {"byol_checkpoints": epochs(10)}, PASS, "10 components"),
     ("no_collapse", {"byol_checkpoints": epochs(9)}, WARN, "9 components"),
+    ("no_collapse", {"byol_checkpoints": epochs(3)}, WARN, "3 components"),
     ("no_collapse", {"byol_checkpoints": epochs(2)}, STOP, "take imagenet out of start_weights"),
     ("better_than_start", {"byol_checkpoints": epochs(10)}, PASS, "it is the last"),
     ("better_than_start", {"byol_checkpoints": epochs(10, chosen=0)}, WARN, "it is the last"),

@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from galaxy_assets.deliveries.images import decode
 from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS, cut
 from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
+from galaxy_assets.science.cutouts.rendering import render
 from galaxy_assets.science.cutouts.source import source_contour
 from galaxy_assets.settings.cutouts import CutoutSettings
 
@@ -198,6 +199,17 @@ class TestFluxRadius:
         assert both.outcome == "cropped" and both.angle == 0 and both.box is not None
         assert both.box[0] <= 20 and both.box[2] >= 131
 
+    @pytest.mark.parametrize("side", [20, 21])
+    @pytest.mark.parametrize("quarters", [1, 2, 3])
+    def test_a_quarter_turn_moves_every_pixel_of_the_box_onto_another(self, side, quarters):
+        image = np.random.default_rng(0).integers(0, 256, (60, 50, 1), np.uint8)
+        x, y = 17, 23
+        choice = CutoutSettings(size=side, grey=True)
+        turned = render(image, (x, y, x + side, y + side), choice, angle=90.0 * quarters)
+        part = image[y : y + side, x : x + side]
+        # a source at 90 degrees from x to y (downwards) becomes level
+        assert np.array_equal(turned, np.rot90(part, quarters))
+
     def test_beyond_the_frame_is_sky(self):
         image = ellipse(100, 12, 3, 45, np.uint8)
         image[:3, :3] = 60  # turned away
@@ -250,6 +262,12 @@ class TestBox:
         assert cut(image, SMALL).outcome == "fallback_no_contour"
         image[31, 25:36] = 90
         assert cut(image, SMALL).outcome == "cropped"
+
+    def test_a_source_of_three_corners_is_no_speck(self):
+        rows, columns = np.mgrid[:61, :61]
+        triangle = (rows >= 20) & (rows <= 40) & (np.abs(columns - 30) <= rows - 20)
+        contour = source_contour(triangle, "central")
+        assert contour is not None and len(contour) == 3 and cv2.boundingRect(contour) == (10, 20, 41, 21)
 
     def test_rows_and_columns_are_not_swapped(self):
         image = np.full((60, 200), 10, np.uint8)

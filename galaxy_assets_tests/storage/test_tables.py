@@ -38,6 +38,7 @@ def test_digest_depends_on_values_and_names_but_not_on_chunks_or_metadata():
     assert digest(chunked) == digest(table) == digest(table.replace_schema_metadata({"run": "x"}))
     assert digest(pa.table({"a": [1, 2, 4]})) != digest(table)
     assert digest(pa.table({"b": [1, 2, 3]})) != digest(table)
+    assert len(digest(table)) == 16
 
 
 def test_vectors_survive_parquet_as_fixed_size_lists(tmp_path):
