@@ -4,7 +4,9 @@ The pixels are drawn here (round blobs, elongated blobs, pairs of blobs) and the
 generated weights in the place of ImageNet's, so that the whole path runs in seconds and offline.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +48,16 @@ TINY = {
     "mixture": {"components": 4, "n_init": 1, "max_iter": 50},
     "similarity": {"n_queries": 2, "neighbours": 3},
 }
+
+
+@pytest.fixture(autouse=True)
+def the_log_stays_as_it_was() -> Iterator[None]:
+    """`galaxy-assets run` shows its log and lowers its level; what a test reads must not depend on the tests before."""
+    log = logging.getLogger("galaxy_assets")
+    level, handlers = log.level, list(log.handlers)
+    yield
+    log.setLevel(level)
+    log.handlers[:] = handlers
 
 
 class World(NamedTuple):
