@@ -3,7 +3,8 @@
     <path>/<images>/*.png              one delivery, `images`
     <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it with _ for other than A-Za-z0-9_.-
     <path>/<images>/<batch>.zip        and each archive (`deliveries`)
-    <path>/<labels>                    one row per image: its name, with or without suffix, class, position (`tables`)
+    <path>/<labels>                    one row per image: its name, with or without suffix, class, position (`tables`);
+                                       with `file_column` the name of the file and an id beside it
     <path>/<votes>                     a table of the `campaign`, galaxies named like the images (`volunteers`)
 
 Belongs here: the ids of images and their catalogue; the readers of other folder layouts build on it. Does not belong
@@ -25,7 +26,7 @@ from galaxy_assets.deliveries.drop import Deliveries, Image
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
-from galaxy_assets.deliveries.readers.tables import Entry, read_entries
+from galaxy_assets.deliveries.readers.tables import Entry, ids_of, read_entries, read_table
 from galaxy_assets.deliveries.readers.volunteers import read_votes
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
@@ -154,7 +155,9 @@ class ImageFolder:
         images, entry_of = self._found.images(batch), {}
         for entry in self._labels():
             entry_of.setdefault(entry.name, entry)
-        names = [self._name(PurePosixPath(image.file).name) for image in images]
+        id_of = self._ids()
+        files = [self._name(PurePosixPath(image.file).name) for image in images]
+        names = [id_of.get(file, file) for file in files]
         claims = list(zip(distinct_ids(names, taken), names, images, strict=True))
         rows = []
         with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 4)) as pool:  # hashing releases the GIL, disks wait
@@ -205,4 +208,17 @@ class ImageFolder:
         if self.source.labels is None:
             return []
         entries = read_entries(self.folder / self.source.labels, self.source)
+        if self.source.file_column is not None:  # ids that are no file names stay as they are
+            return entries
         return [entry._replace(name=self._name(entry.name)) for entry in entries]
+
+    def _ids(self) -> dict[str, str]:
+        """The ids that the table of labels has for files, by the file's name without suffix."""
+        if self.source.labels is None or self.source.file_column is None:
+            return {}
+        path, columns = self.folder / self.source.labels, (self.source.file_column, self.source.id_column)
+        table = read_table(path, set(columns))
+        if missing := [column for column in columns if column not in table.column_names]:
+            raise SurveyError(f"{path}: no column {', '.join(missing)}; correct `source.file_column`")
+        files, ids = (ids_of(table[column]) for column in columns)
+        return {self._name(file): galaxy for file, galaxy in zip(files, ids, strict=True) if file and galaxy}
