@@ -7,8 +7,8 @@ kept (`positions`).
 import hashlib
 import re
 
-# what every file system and archive takes as it is; the last part of a name of a device of Windows is not
-_PLAIN = re.compile(r"[A-Za-z0-9+-][A-Za-z0-9+._-]{0,99}")
+# what every file system and archive takes as it is, and names of Windows' devices, which it does not
+_PLAIN = re.compile(r"[A-Za-z0-9+][A-Za-z0-9+._-]{0,99}")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -55,6 +55,7 @@ def file_stem(galaxy: str, taken: set[str]) -> str:
     stem = galaxy
     if not plain or galaxy.lower() in taken:
         kept = re.sub(r"[^A-Za-z0-9+.-]+", "_", galaxy).strip("._-")[:60]
-        stem = f"{kept or 'id'}_{hashlib.sha256(galaxy.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+        kept = f"id_{kept}" if _DEVICE.fullmatch(kept) else kept or "id"
+        stem = f"{kept}_{hashlib.sha256(galaxy.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
     taken.add(stem.lower())
     return stem
