@@ -20,7 +20,7 @@ from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
-from galaxy_assets_tests.conftest import TINY, write_generated_weights
+from galaxy_assets_tests.conftest import TINY, UNTRAINED, write_generated_weights
 from galaxy_assets_tests.deliveries.sky.loopback import Sky
 
 COLOUR = "CDS/P/DESI-Legacy-Surveys/DR10/color"
@@ -98,10 +98,10 @@ def test_two_hundred_positions_become_a_survey_and_a_ranking(sky, tmp_path):
     }  # fmt: skip
     assert survey["anomaly"] == {"name": "pair", "labels": ["pair"]}
 
-    # the same network and few rounds as every test, whatever the proposal
+    # the small network, untrained, and few rounds, whatever is proposed
     write_generated_weights(root / "weights")
     small = {key: TINY[key] for key in ("evaluation", "mixture", "similarity")}
-    settings = survey | small | {"recipe": TINY["recipe"] | {"epochs": 1}, "anomaly": TINY["anomaly"]}
+    settings = survey | small | {"recipe": UNTRAINED["recipe"], "anomaly": TINY["anomaly"]}
     path.write_text(yaml.safe_dump(settings | {"start_weights": ["imagenet"], "main_start_weights": "imagenet"}))
     known, instance = survey_files(root).known, dg.DagsterInstance.ephemeral()
     outcomes = list(in_process.run_survey(build_defs(root), known["mine"], known, instance, root))
@@ -139,9 +139,8 @@ def test_what_was_begun_goes_on_with_the_same_command(sky, tmp_path):
 
 
 def test_a_band_becomes_a_survey_of_fits(sky, tmp_path):
-    code, said = ask(
-        "survey", "new", "mine", "--catalogue", str(catalogue(tmp_path, 30)), "--sky", "CDS/P/NVSS", "--size", "60arcsec"
-    )  # fmt: skip
+    new = ("survey", "new", "mine", "--catalogue", str(catalogue(tmp_path, 30)))
+    code, said = ask(*new, "--sky", "CDS/P/NVSS", "--size", "60arcsec")
     assert code == 0 and "! Pixels of 0.938 arcsec are asked for and CDS/P/NVSS has 15" in said
     settings = yaml.safe_load((tmp_path / "data/surveys/mine.yaml").read_text())
     assert settings["source"]["reader"] == "fits_folder" and settings["cutout"]["grey"] is True
