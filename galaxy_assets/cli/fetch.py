@@ -25,6 +25,9 @@ def fetch(
     delete_archives: Annotated[
         bool, typer.Option("--delete-archives", help="remove each zip once it is unpacked")
     ] = False,
+    blank: Annotated[
+        bool, typer.Option("--blank", help="of a survey of positions: ask again where nothing was there")
+    ] = False,
 ) -> None:
     """Fetch official downloads to where the readers expect them, checked and unpacked.
 
@@ -42,7 +45,7 @@ def fetch(
         raise typer.BadParameter(f"no download {', '.join(unknown)}; known are {', '.join([*known, *skies])}")
     for name in dict.fromkeys(what):
         if name in skies and name not in known:
-            _fetch_sky(layout.raw / name)
+            _fetch_sky(layout.raw / name, blank)
     what = [name for name in what if name in known]
     wanted = {name: [d for d in known[name] if not only or PurePosixPath(d.target).name in only] for name in what}
     names = [PurePosixPath(download.target).name for name in what for download in known[name]]
@@ -66,8 +69,8 @@ def fetch(
         typer.echo(f"all there, in {root}")
 
 
-def _fetch_sky(folder: Path) -> None:
+def _fetch_sky(folder: Path, blank_too: bool) -> None:
     try:
-        fetched(folder)
+        fetched(folder, blank_too=blank_too)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error

@@ -50,12 +50,13 @@ def begin(
         Where something of it cannot be used.
     """
     from galaxy_assets.deliveries.sky.plan import choose, keep_plan
-    from galaxy_assets.deliveries.sky.positions import keep_positions, read_positions
+    from galaxy_assets.deliveries.sky.positions import check_classes, keep_positions, read_positions
 
     plan = choose(sky, catalogue, size, pixels, form)
     read = read_positions(catalogue, columns, f".{plan.format}")
     plan = keep_plan(folder, plan)
     kept = keep_positions(folder, read.table)
+    check_classes(folder)
     typer.echo(f"{len(kept):,} objects in {printable(str(catalogue))}: {'; '.join(read.notes)}")
     typer.echo(f"{plan.size:g} arcsec, {plan.pixels} pixels, {plan.format.upper()}, of {plan.url()}")
     if (caution := plan.caution()) is not None:
@@ -63,7 +64,7 @@ def begin(
     return plan
 
 
-def fetched(folder: Path, per_second: float | None = None) -> Counter[str]:
+def fetched(folder: Path, per_second: float | None = None, blank_too: bool = False) -> Counter[str]:
     """Fetch what is missing of a survey's cutouts, with progress, and say what became of the positions.
 
     Parameters
@@ -72,6 +73,8 @@ def fetched(folder: Path, per_second: float | None = None) -> Counter[str]:
         The survey's, of data/raw.
     per_second : float, optional
         Most requests in a second.
+    blank_too : bool
+        Ask again for positions without data too.
 
     Returns
     -------
@@ -92,7 +95,9 @@ def fetched(folder: Path, per_second: float | None = None) -> Counter[str]:
     try:
         with telling() as pace:
             manners = Manners(show=pace.show, every=pace.every)
-            counts = fetch_sky(folder, replace(manners, per_second=per_second or manners.per_second))
+            counts = fetch_sky(
+                folder, replace(manners, per_second=per_second or manners.per_second), blank_too=blank_too
+            )
     except KeyboardInterrupt:
         typer.echo("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
@@ -107,7 +112,7 @@ def fetched(folder: Path, per_second: float | None = None) -> Counter[str]:
     if not counts["done"]:
         raise SurveyError(
             f"{folder}: no position has an image. Where all are blank, the sky does not cover them or the service "
-            "fails to draw it; ledger.parquet has the reason of each"
+            f"fails to draw it (`galaxy-assets fetch {folder.name} --blank` asks again); ledger.parquet has each reason"
         )
     return counts
 

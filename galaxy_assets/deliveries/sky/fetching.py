@@ -38,7 +38,9 @@ _TOLD = 5  # failures that are told as they happen; all are in the ledger
 _PART = re.compile(r"part_(\d+)")
 
 
-def fetch_sky(folder: Path, manners: Manners | None = None, in_a_delivery: int = IN_A_DELIVERY) -> Counter[str]:
+def fetch_sky(
+    folder: Path, manners: Manners | None = None, in_a_delivery: int = IN_A_DELIVERY, *, blank_too: bool = False
+) -> Counter[str]:
     """Fetch what is missing of a survey's cutouts.
 
     What is there is not asked for again, nor is a position without data; those that failed are. Images go to a hidden
@@ -53,6 +55,8 @@ def fetch_sky(folder: Path, manners: Manners | None = None, in_a_delivery: int =
         How the service is asked, and where progress is told.
     in_a_delivery : int
         Images of a delivery.
+    blank_too : bool
+        Ask again for positions without data too: a service that fails to draw a sky may send blank images.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def fetch_sky(folder: Path, manners: Manners | None = None, in_a_delivery: int =
         held.enter_context(alone_in(folder))
         positions = kept_positions(folder)
         work = _Work(folder, plan, positions, manners, in_a_delivery)
-        pending = work.pending()
+        pending = work.pending(blank_too)
         if pending:
             held.callback(lambda: work.ledger.write(positions))
             work.fetch(pending, held.enter_context(Connection(address, manners)))
@@ -105,14 +109,14 @@ class _Work:
         there = {path.name for path in self.partial.iterdir()} if self.partial.is_dir() else set()
         self.here = there - {manifests.NAME}
 
-    def pending(self) -> list[tuple[str, str, float, float]]:
+    def pending(self, blank_too: bool) -> list[tuple[str, str, float, float]]:
         """The positions without an answer that is final, and those whose image is gone, in the table's order."""
         there: dict[str, set[str]] = {self.name: self.here}
         rows = zip(*(self.positions[c].to_pylist() for c in ("id", "file", "ra", "dec")), strict=True)
         left = []
         for galaxy, file, ra, dec in rows:
             entry = self.ledger.entries.get(galaxy)
-            if file is None or (entry is not None and entry.state == "blank"):
+            if file is None or (entry is not None and entry.state == "blank" and not blank_too):
                 continue
             if entry is not None and entry.delivery is not None:
                 if entry.delivery not in there:

@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import distinct_ids
-from galaxy_assets.deliveries.readers.tables import ids_of, read_table
+from galaxy_assets.deliveries.readers.tables import ids_of, read_entries, read_table
 from galaxy_assets.deliveries.sky.angles import degrees_of, degrees_per
 from galaxy_assets.deliveries.sky.names import file_stem, position_id
 from galaxy_assets.settings.files import SurveyError, printable
+from galaxy_assets.settings.source import Source
 from galaxy_assets.storage.files import replacing
 
 NAME = "positions.parquet"
@@ -111,6 +112,8 @@ def read_positions(path: Path, columns: Columns, suffix: str) -> Positions:
     SurveyError
         Where it cannot be read, its columns are not clear or none of its rows has a position.
     """
+    if not path.expanduser().is_file():
+        raise SurveyError(f"{path}: no such file; give the table of positions")
     table = read_table(path.expanduser().resolve())
     found = _found(path, table, columns)
     ra, dec, notes = _coordinates(path, table, found)
@@ -168,9 +171,15 @@ def _found(path: Path, table: pa.Table, said: Columns) -> Columns:
                 "--ra-column and --dec-column"
             )
         ra, dec = (by_name[name] for name in pair)
-    used = {ra, dec, said.label}
-    galaxy = said.id or next((by_name[name] for name in _IDS if name in by_name and by_name[name] not in used), None)
+    likely = [by_name[name] for name in _IDS if name in by_name and by_name[name] not in (ra, dec, said.label)]
+    galaxy = said.id or next((name for name in likely if _tells_apart(table[name])), None)
     return said._replace(id=galaxy, ra=ra, dec=dec)
+
+
+def _tells_apart(column: pa.ChunkedArray) -> bool:
+    """Whether at least half of the values differ, as ids do and kinds of objects (`source`, `object`) do not."""
+    given = [str(value) for value in column.to_pylist() if value not in (None, "")]
+    return 2 * len(set(given)) >= len(given)
 
 
 def _plain(column: str) -> str:
@@ -256,7 +265,7 @@ def _ids(path: Path, table: pa.Table, column: str | None) -> list[str]:
 
 
 def keep_positions(folder: Path, positions: pa.Table) -> pa.Table:
-    """Write `positions.parquet`, with what it had before and the new rows after that.
+    """Write `positions.parquet`: what it had before, then what is new. Classes are those of the new table.
 
     Parameters
     ----------
@@ -273,7 +282,7 @@ def keep_positions(folder: Path, positions: pa.Table) -> pa.Table:
     Raises
     ------
     SurveyError
-        Where an object that is there already has moved, or the columns have changed.
+        Where an object that is there already has moved.
     """
     path = folder / NAME
     if path.is_file():
@@ -288,6 +297,16 @@ def keep_positions(folder: Path, positions: pa.Table) -> pa.Table:
     return positions
 
 
+def check_classes(folder: Path) -> None:
+    """Raise SurveyError where the kept table has classes that a survey could not read."""
+    if "label" in kept_positions(folder).column_names:
+        source = Source(reader="image_folder", path=".", labels=NAME, id_column="id", label_column="label")
+        try:
+            read_entries(folder / NAME, source)
+        except SurveyError as error:
+            raise SurveyError(f"--label-column: {error}") from error
+
+
 def kept_positions(folder: Path) -> pa.Table:
     """`positions.parquet` of a survey's folder."""
     import pyarrow.parquet as pq
@@ -299,8 +318,6 @@ def kept_positions(folder: Path) -> pa.Table:
 
 
 def _joined(path: Path, before: pa.Table, now: pa.Table) -> pa.Table:
-    if not before.schema.equals(now.schema):
-        raise SurveyError(f"{path}: was made from a table with other columns; choose another name for this one")
     at = {galaxy: row for row, galaxy in enumerate(before["id"].to_pylist())}
     ra, dec = (before[axis].to_pylist() for axis in ("ra", "dec"))
     ids, right, up = (now[column].to_pylist() for column in ("id", "ra", "dec"))
@@ -320,4 +337,11 @@ def _joined(path: Path, before: pa.Table, now: pa.Table) -> pa.Table:
         for galaxy, file in zip(added["id"].to_pylist(), added["file"].to_pylist(), strict=True)
     ]
     added = added.set_column(added.column_names.index("file"), "file", pa.array(files, pa.string()))
-    return pa.concat_tables([before, added])
+    plain = ["id", "file", "ra", "dec"]
+    joined = pa.concat_tables([before.select(plain), added.select(plain)])
+    classes = next((table for table in (now, before) if "label" in table.column_names), None)
+    if classes is None:
+        return joined
+    row_of = {galaxy: row for row, galaxy in enumerate(classes["id"].to_pylist())}
+    rows = pa.array([row_of.get(galaxy) for galaxy in joined["id"].to_pylist()], pa.int64())
+    return joined.append_column("label", classes["label"].take(rows))

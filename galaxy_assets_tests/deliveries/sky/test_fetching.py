@@ -151,6 +151,8 @@ def test_blank_positions_are_not_asked_for_again(sky, tmp_path):
     folder = begin(tmp_path, 3)
     assert fetch_sky(folder, QUICK) == {"blank": 2, "done": 1}
     assert fetch_sky(folder, QUICK) == {"blank": 2, "done": 1} and len(sky.asked) == 3
+    sky.forever.pop(1)
+    assert fetch_sky(folder, QUICK, blank_too=True) == {"blank": 1, "done": 2} and len(sky.asked) == 5
 
 
 @pytest.mark.parametrize("which", [COLOUR, BAND, LAYER])

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from galaxy_assets.deliveries.sky.names import file_stem, position_id
-from galaxy_assets.deliveries.sky.positions import Columns, keep_positions, read_positions
+from galaxy_assets.deliveries.sky.positions import Columns, check_classes, keep_positions, read_positions
 from galaxy_assets.settings.files import SurveyError
 
 RA, DEC = [188.73625, 0.5, 359.999], [-5.5125, 89.25, 0.0]
@@ -191,5 +191,31 @@ def test_a_table_may_grow_and_nothing_in_it_may_move(tmp_path):
     assert keep_positions(tmp_path, first).equals(kept)  # nobody is dropped
     with pytest.raises(SurveyError, match="b was at 3.0, 4.0 and is now at 3.0, 4.1"):
         keep_positions(tmp_path, read(write(tmp_path, "id,ra,dec\nb,3,4.1\n")).table)
-    with pytest.raises(SurveyError, match="other columns"):
-        keep_positions(tmp_path, read(write(tmp_path, "id,ra,dec,k\nb,3,4,x\n"), label="k").table)
+
+
+def test_classes_are_those_of_the_last_table(tmp_path):
+    keep_positions(tmp_path, read(write(tmp_path, "id,ra,dec\nA,1,2\nb,3,4\n")).table)
+    with_classes = keep_positions(tmp_path, read(write(tmp_path, "id,ra,dec,k\nc,5,6,x\nb,3,4,y\n"), label="k").table)
+    assert with_classes.select(["id", "label"]).to_pylist() == [
+        {"id": "A", "label": None}, {"id": "b", "label": "y"}, {"id": "c", "label": "x"}
+    ]  # fmt: skip
+    kept = keep_positions(tmp_path, read(write(tmp_path, "id,ra,dec\nd,1,2\n")).table)
+    assert kept["label"].to_pylist() == [None, "y", "x", None]
+
+
+def test_classes_that_no_survey_could_read_are_refused(tmp_path):
+    pq.write_table(pa.table({"ra": [1.0], "dec": [2.0], "p": [0.25]}), tmp_path / "t.parquet")
+    keep_positions(tmp_path, read(tmp_path / "t.parquet", label="p").table)
+    with pytest.raises(SurveyError, match="--label-column: .*holds double values; a class is text"):
+        check_classes(tmp_path)
+    pq.write_table(pa.table({"ra": [1.0], "dec": [2.0], "p": [3]}), tmp_path / "t.parquet")
+    keep_positions(tmp_path, read(tmp_path / "t.parquet", label="p").table)
+    check_classes(tmp_path)
+
+
+def test_a_column_of_kinds_is_no_column_of_ids(tmp_path):
+    made = read(write(tmp_path, "source,object,ra,dec\n" + "".join(f"sdss,{'gs'[i % 2]},{i},{i}\n" for i in range(5))))
+    assert made.table["id"].to_pylist()[1] == "J000400.00+010000.0"
+    some = read(write(tmp_path, "name,ra,dec\n" + "".join(f"{'b' if i == 3 else ''},{i},{i}\n" for i in range(5))))
+    assert some.table["id"].to_pylist()[2:4] == ["J000800.00+020000.0", "b"]
+    assert read(write(tmp_path, "source,ra,dec\na,1,2\nb,3,4\nb,5,6\n")).table["id"].to_pylist() == ["a", "b", "b#2"]
