@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode
+from galaxy_assets.deliveries.images import UnreadableImage, decode, read_header
 from galaxy_assets.deliveries.sky.plan import Plan
 from galaxy_assets.settings.files import printable
 
@@ -48,19 +48,26 @@ def is_blank(data: bytes, plan: Plan) -> bool:
         begin = printable(data[:80].decode("utf-8", "replace"))
         raise BadAnswer(f"the service sent no {plan.format.upper()} but {begin!r}" if data else "the answer is empty")
     try:
-        image = _planes(data) if plan.format == "fits" else decode(data)
+        if plan.format == "fits":
+            return all(_is_constant(plane) for plane in _planes(data, plan.pixels))
+        _check_side(*read_header(data), plan.pixels)  # before pixels of any number are decoded
+        image = decode(data)
+        return bool((image == image[0, 0]).all())
     except UnreadableImage as error:
         raise BadAnswer(f"the image cannot be decoded: {error.reason}") from error
-    height, width = image.shape[-2:] if plan.format == "fits" else image.shape[:2]
-    if (height, width) != (plan.pixels, plan.pixels):
-        raise BadAnswer(f"the image has {width} x {height} pixels and not {plan.pixels} x {plan.pixels}")
-    if plan.format != "fits":
-        return bool((image == image[0, 0]).all())
-    seen = image[np.isfinite(image)]
-    return not seen.size or all((np.nanmin(plane) == np.nanmax(plane)) for plane in image if np.isfinite(plane).any())
 
 
-def _planes(data: bytes) -> np.ndarray:
+def _check_side(width: int, height: int, pixels: int) -> None:
+    if (width, height) != (pixels, pixels):
+        raise BadAnswer(f"the image has {width} x {height} pixels and not {pixels} x {pixels}")
+
+
+def _is_constant(plane: np.ndarray) -> bool:
+    seen = plane[np.isfinite(plane)]
+    return not seen.size or bool((seen == seen[0]).all())
+
+
+def _planes(data: bytes, pixels: int) -> np.ndarray:
     """The planes (N, H, W) of a FITS image, NaN where there is no data."""
     from astropy.io import fits
 
@@ -69,7 +76,7 @@ def _planes(data: bytes) -> np.ndarray:
             hdu = next((hdu for hdu in hdus if hdu.is_image and len(hdu.shape) >= 2), None)
             if hdu is None:
                 raise UnreadableImage("no image in this FITS file")
-            check_size(hdu.shape[-1], hdu.shape[-2])
+            _check_side(hdu.shape[-1], hdu.shape[-2], pixels)
             planes = int(np.prod(hdu.shape[:-2]))
             if planes not in (1, 3):
                 raise UnreadableImage(f"{planes} planes, as a sky in colour has; ask for --format png")

@@ -31,15 +31,13 @@ from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)
 
-IN_A_DELIVERY = 500
-"""Images of a delivery."""
-
+_LEAST, _MOST_DELIVERIES = 500, 50
 _TOLD = 5  # failures that are told as they happen; all are in the ledger
 _PART = re.compile(r"part_(\d+)")
 
 
 def fetch_sky(
-    folder: Path, manners: Manners | None = None, in_a_delivery: int = IN_A_DELIVERY, *, blank_too: bool = False
+    folder: Path, manners: Manners | None = None, in_a_delivery: int | None = None, *, blank_too: bool = False
 ) -> Counter[str]:
     """Fetch what is missing of a survey's cutouts.
 
@@ -53,8 +51,8 @@ def fetch_sky(
         The survey's, of data/raw, with its plan and positions.
     manners : Manners, optional
         How the service is asked, and where progress is told.
-    in_a_delivery : int
-        Images of a delivery.
+    in_a_delivery : int, optional
+        Images of a delivery; 500 when not given, or a fiftieth of the positions where that is more.
     blank_too : bool
         Ask again for positions without data too: a service that fails to draw a sky may send blank images.
 
@@ -78,6 +76,7 @@ def fetch_sky(
     with ExitStack() as held:
         held.enter_context(alone_in(folder))
         positions = kept_positions(folder)
+        in_a_delivery = in_a_delivery or max(_LEAST, -(-len(positions) // _MOST_DELIVERIES))
         work = _Work(folder, plan, positions, manners, in_a_delivery)
         pending = work.pending(blank_too)
         if pending:

@@ -3,12 +3,15 @@
 Belongs here: choosing and keeping it. Does not belong here: the skies (`skies`), the positions (`positions`).
 """
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 from pydantic import Field, ValidationError
 
+from galaxy_assets.deliveries.download.fetching import alone_in
+from galaxy_assets.deliveries.download.offers import FetchError
 from galaxy_assets.deliveries.sky.skies import (
     MOST_PIXELS,
     Format,
@@ -164,7 +167,7 @@ def keep_plan(folder: Path, plan: Plan) -> Plan:
     Raises
     ------
     SurveyError
-        Where other images lie in the folder, or other cutouts were begun.
+        Where other images lie in the folder, or other cutouts.
     """
     there = read_plan(folder)
     if there is None:
@@ -173,10 +176,21 @@ def keep_plan(folder: Path, plan: Plan) -> Plan:
         with replacing(folder / NAME) as partial:
             partial.write_text(yaml.safe_dump(plan.model_dump(), sort_keys=False, allow_unicode=True), encoding="utf-8")
         return plan
-    for key in ("sky", "size", "pixels", "format"):
-        if (new := getattr(plan, key)) != (old := getattr(there, key)):
-            raise SurveyError(
-                f"{folder}: cutouts with {key} {old} were begun there, and now it is {new}; choose another name, or "
-                "give what was given then"
-            )
-    return there
+    changed = [key for key in ("sky", "size", "pixels", "format") if getattr(plan, key) != getattr(there, key)]
+    if not changed:
+        return there
+    if any(path.is_file() for path in (folder / "images").rglob("*")):
+        key = changed[0]
+        raise SurveyError(
+            f"{folder}: cutouts with {key} {getattr(there, key)} were begun there, and now it is {getattr(plan, key)}; "
+            "choose another name, or give what was given then"
+        )
+    try:
+        with alone_in(folder):  # no image came: what was blank or failed says nothing of other cutouts
+            for path in folder.iterdir():
+                if path.is_file():
+                    path.unlink()
+            shutil.rmtree(folder / "images", ignore_errors=True)
+    except FetchError as error:
+        raise SurveyError(str(error)) from error
+    return keep_plan(folder, plan)

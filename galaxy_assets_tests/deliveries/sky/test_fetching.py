@@ -411,6 +411,11 @@ def test_another_sky_or_another_folder_of_images_is_not_mixed_in(tmp_path):
     folder, plan = tmp_path / "a", choose(BAND, tmp_path, "1deg", 64)
     assert keep_plan(folder, plan) == plan
     assert keep_plan(folder, plan.model_copy(update={"begun": "later"})) == plan
+    (folder / "images" / ".part_0001.partial").mkdir(parents=True)
+    other = keep_plan(folder, plan.model_copy(update={"pixels": 50}))
+    assert other.pixels == 50 and keep_plan(folder, plan) == plan, "as long as no image came"
+    (folder / "images" / ".part_0001.partial").mkdir(parents=True)
+    (folder / "images" / ".part_0001.partial" / "a.fits").touch()
     with pytest.raises(SurveyError, match="cutouts with pixels 64 were begun there, and now it is 32"):
         keep_plan(folder, plan.model_copy(update={"pixels": 32}))
     (tmp_path / "b").mkdir()
