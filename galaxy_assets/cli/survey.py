@@ -16,8 +16,6 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from galaxy_assets.deliveries.onboarding.inspect import Inspection, Labels
     from galaxy_assets.deliveries.onboarding.propose import Setting
 
@@ -91,16 +89,20 @@ def new(
                 raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
             found = inspect(images, sample)
             said = inspect_labels(found, labels, id_column, label_column) if labels is not None else None
-            _write(layout, name, found, said, lambda settings: settings)
+            _write(layout, name, _proposed(layout, name, found, said), found, said)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
 
 
 def _refuse_mixture(of_images: dict[str, Any], of_positions: dict[str, Any], catalogue: Path | None) -> None:
     wrong = of_images if catalogue is not None else of_positions
-    if given := [option for option, value in wrong.items() if value is not None]:
-        with_, without = ("--images", "--catalogue") if catalogue is None else ("--catalogue", "--images")
-        raise SurveyError(f"{', '.join(given)} go with {without}, not with {with_}")
+    if given := ", ".join(option for option, value in wrong.items() if value is not None):
+        if catalogue is None:
+            raise SurveyError(f"{given}: only for positions; name their table with --catalogue")
+        raise SurveyError(
+            f"{given}: not for positions, whose images are fetched and whose classes are --label-column; leave "
+            "it out, or leave --catalogue out"
+        )
     if catalogue is None and of_images["--images"] is None:
         raise SurveyError("give --images FOLDER, or --catalogue TABLE and --sky SKY where there are positions alone")
     if catalogue is not None and of_positions["--sky"] is None:
@@ -123,23 +125,23 @@ def _new_of_positions(layout: Layout, name: str, begun: tuple, per_second: float
         return
     found = inspect(folder, sample)
     said = labels_of(found, folder)
-    _write(layout, name, found, said, lambda settings: with_origin(settings, folder, plan, counts))
+    settings = with_origin(_proposed(layout, name, found, said), folder, plan, counts)
+    _write(layout, name, settings, found, said)
 
 
-def _write(
-    layout: Layout,
-    name: str,
-    found: "Inspection",
-    said: "Labels | None",
-    change: "Callable[[list[Setting]], list[Setting]]",
-) -> None:
+def _proposed(layout: Layout, name: str, found: "Inspection", said: "Labels | None") -> "list[Setting]":
+    from galaxy_assets.deliveries.onboarding.propose import settings_for
+
+    return settings_for(name, found, said, resnet18=any(layout.weights.glob("resnet18-*.pth")))
+
+
+def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspection", said: "Labels | None") -> None:
     """Write the survey file and print what was found and chosen."""
     from galaxy_assets.deliveries.onboarding import report
-    from galaxy_assets.deliveries.onboarding.propose import settings_for
     from galaxy_assets.deliveries.onboarding.survey_file import write_survey
 
-    path, resnet18 = layout.surveys / f"{name}.yaml", any(layout.weights.glob("resnet18-*.pth"))
-    survey = write_survey(path, change(settings_for(name, found, said, resnet18)), found, said)
+    path = layout.surveys / f"{name}.yaml"
+    survey = write_survey(path, settings, found, said)
     typer.echo(found.source.path)
     for heading, text in report.table_of(found):
         typer.echo(f"  {heading:16s}{text}")

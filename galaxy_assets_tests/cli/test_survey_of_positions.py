@@ -157,8 +157,8 @@ def test_where_everything_is_blank_it_is_said(sky, tmp_path):
     [
         ((), "give --images FOLDER, or --catalogue TABLE and --sky SKY"),
         (("--catalogue", "t.csv"), "--sky says where the cutouts come from"),
-        (("--catalogue", "t.csv", "--sky", COLOUR, "--images", "x"), "--images go with --images, not with --catalogue"),
-        (("--images", "x", "--sky", COLOUR, "--size", "1deg"), "--sky, --size go with --catalogue, not with --images"),
+        (("--catalogue", "t.csv", "--sky", COLOUR, "--images", "x"), "--images: not for positions"),
+        (("--images", "x", "--sky", COLOUR, "--size", "1deg"), "--sky, --size: only for positions"),
         (("--catalogue", "none.csv", "--sky", COLOUR), "none.csv: no such file"),
         (("--catalogue", "t.csv", "--sky", "nosky"), "is no sky"),
     ],
