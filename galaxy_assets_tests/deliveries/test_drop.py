@@ -630,13 +630,14 @@ def test_names_are_cleaned_and_the_later_of_equal_names_is_held(tmp_path):
     assert "Field 1 is the delivery Field_1 already; take one of them away" in found[1].reason
 
 
-def test_ids_are_distinct_within_a_delivery_and_against_those_taken(tmp_path):
-    put_zip(tmp_path / "survey/b1.zip", {"x/a.png": png(1), "y/a.png": png(2), "b.png": png(3)})
+def test_equal_names_in_folders_of_an_archive_are_ids_with_their_folder(tmp_path):
+    put_zip(tmp_path / "survey/b1.zip", {"x/a.png": png(1), "y/a.png": png(2), "b.png": png(3), "x/c.png": png(4)})
     found = reader(tmp_path).catalogue("b1", taken=["b", "other"]).to_pylist()
     assert [(row["galaxy_id"], row["file"][8:], row["problem"]) for row in found] == [
-        ("a", "x/a.png", None),
-        ("a#2", "y/a.png", "duplicate_id"),
         ("b#2", "b.png", "duplicate_id"),
+        ("b1/x/a", "x/a.png", None),
+        ("b1/y/a", "y/a.png", None),
+        ("c", "x/c.png", None),
     ]
 
 

@@ -3,29 +3,33 @@
     <path>/<images>/*.png              one delivery, `images`
     <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it with _ for other than A-Za-z0-9_.-
     <path>/<images>/<batch>.zip        and each archive (`deliveries`)
-    <path>/<labels>                    one row per image: its name, with or without suffix, class, position (`tables`)
+    <path>/<labels>                    one row per image: how it is called (`ids`), class, position (`tables`)
     <path>/<votes>                     a table of the `campaign`, galaxies named like the images (`volunteers`)
 
-Belongs here: the ids of images and their catalogue; the readers of other folder layouts build on it. Does not belong
-here: finding them (`deliveries.drop`) and decoding (`deliveries.images`).
+Belongs here: the catalogue of images; the readers of other folder layouts build on it. Does not belong here: finding
+them (`deliveries.drop`), what they are called (`deliveries.ids`) and decoding (`deliveries.images`).
 """
 
 import hashlib
+import json
 import logging
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.deliveries.delivery import Delivery, batch_name
 from galaxy_assets.deliveries.drop import Deliveries, Image
+from galaxy_assets.deliveries.ids import image_name, match, told_apart
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header
-from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
-from galaxy_assets.deliveries.readers.tables import Entry, read_entries
+from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, read_labels
 from galaxy_assets.deliveries.readers.volunteers import read_votes
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
@@ -33,6 +37,15 @@ from galaxy_assets.settings.source import Source
 log = logging.getLogger(__name__)
 
 _PROGRESS = 5000  # files between two lines in the log
+
+
+class Listed(NamedTuple):
+    """An image of a delivery before it is opened: its id, what it is called, its file, and the table's row about it."""
+
+    galaxy_id: str
+    name: str
+    image: Image
+    entry: Entry | None
 
 
 class ImageFolder:
@@ -149,26 +162,85 @@ class ImageFolder:
             log.warning("%s/%s", self.folder, reason)
         return sorted(one.name for one in found if one.state == "whole")
 
+    def names(self, files: Sequence[str], taken: Collection[str]) -> list[str]:
+        """What the images of a delivery are called, before equal names are told apart by numbers.
+
+        Parameters
+        ----------
+        files : sequence of str
+            As the catalogue has them.
+        taken : Collection of str
+            Ids that images of other deliveries have; of a mapping, the values are their sha256.
+
+        Returns
+        -------
+        list of str
+            In the order of `files`.
+        """
+        again = [self._inner(file) for file in files if self._is_there(file, image_name(file), taken)]
+        return told_apart([self._inner(file) for file in files], taken, again)
+
+    def listed(self, batch: str, taken: Collection[str] = ()) -> list[Listed]:
+        """The images of a delivery with their ids and labels; no image is opened for it.
+
+        Only where an id is taken the file is read, to compare it with the image that has it.
+
+        Parameters
+        ----------
+        batch : str
+            Name of a delivery.
+        taken : Collection of str
+            Ids that images of other deliveries have; of a mapping, the values are their sha256.
+
+        Returns
+        -------
+        list of Listed
+            In the order of the files.
+
+        Raises
+        ------
+        SurveyError
+            If there is no such delivery, it is not whole, or the table of labels cannot be read.
+        """
+        images = self._found.images(batch)
+        files = [image.file for image in images]
+        names = self.names(files, taken)
+        ids = distinct_ids(names, taken)
+        entries = self._labels.entries
+        matches = match(dict(zip(ids, files, strict=True)), [entry.name for entry in entries], taken)
+        of_images = [entries[rows[0]] if rows else None for rows in matches.rows]
+        return list(map(Listed, ids, names, images, of_images))
+
     def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
         """One row per image of a delivery, sorted by galaxy_id."""
-        images, entry_of = self._found.images(batch), {}
-        for entry in self._labels():
-            entry_of.setdefault(entry.name, entry)
-        names = [self._name(PurePosixPath(image.file).name) for image in images]
-        claims = list(zip(distinct_ids(names, taken), names, images, strict=True))
-        rows = []
+        listed, rows = self.listed(batch, taken), []
+        for note in self._labels.notes:
+            log.warning("%s: %s", self.source.labels, note)
         with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 4)) as pool:  # hashing releases the GIL, disks wait
-            for row in pool.map(lambda claim: self._row(batch, entry_of.get(claim[1]), *claim), claims):
+            for row in pool.map(lambda one: self._row(batch, one), listed):
                 rows.append(row)
                 if len(rows) % _PROGRESS == 0:
-                    log.info("catalogue of %s: %d of %d files", batch, len(rows), len(claims))
+                    log.info("catalogue of %s: %d of %d files", batch, len(rows), len(listed))
         rows.sort(key=lambda row: row["galaxy_id"])
         return pa.Table.from_pylist(rows, schema=CATALOGUE_SCHEMA)
 
-    def _row(self, batch: str, entry: Entry | None, galaxy_id: str, name: str, image: Image) -> dict:
+    def _is_there(self, file: str, name: str, taken: Collection[str]) -> bool:
+        """Whether another delivery has this image under this name: the same bytes, where these are known."""
+        if name not in taken:
+            return False
+        if not isinstance(taken, Mapping) or taken[name] is None:
+            return True
+        try:
+            return hashlib.sha256(self._found.read(file)).hexdigest() == taken[name]
+        except UnreadableImage:
+            return False
+
+    def _row(self, batch: str, listed: Listed) -> dict:
+        galaxy_id, name, image, entry = listed
         row = dict.fromkeys(CATALOGUE_SCHEMA.names) | {"galaxy_id": galaxy_id, "batch": batch, "file": image.file}
         if entry is not None:
             row |= {"label": entry.label, "ra": entry.ra, "dec": entry.dec}
+        row["label"] = row["label"] or self._folder_of(image.file)
         problems: list[tuple[str, str]] = []
         if galaxy_id != name:
             problems.append(("duplicate_id", f"another image is already called {name}"))
@@ -177,7 +249,7 @@ class ImageFolder:
             row["sha256"] = hashlib.sha256(data).hexdigest()
             if (broken := image.promise.broken_by(data)) is not None:
                 problems.append(("unreadable", broken))
-            if (position := self.position(name, data)) != (None, None):
+            if (position := self.position(image_name(image.file), data)) != (None, None):
                 row["ra"], row["dec"] = position
             row["width"], row["height"] = self.size(data)
             check_size(row["width"], row["height"])
@@ -189,20 +261,29 @@ class ImageFolder:
         return row
 
     def labelled(self) -> pa.Table | None:
-        """The rows of the table of labels; None if the survey has none."""
+        """The rows of the table of labels, and how it was read (`tables.notes_of`); None if the survey has none."""
         if self.source.labels is None:
             return None
-        rows = [dict(zip(LABELLED_SCHEMA.names, entry, strict=True)) for entry in self._labels()]
-        return pa.Table.from_pylist(rows, schema=LABELLED_SCHEMA)
+        rows = [dict(zip(LABELLED_SCHEMA.names, entry, strict=True)) for entry in self._labels.entries]
+        notes = {"notes": json.dumps(self._labels.notes)}
+        return pa.Table.from_pylist(rows, schema=LABELLED_SCHEMA).replace_schema_metadata(notes)
 
-    def _name(self, text: str) -> str:
-        """A file's name without suffix, composed."""
-        suffix = next((s for s in self.suffixes if text.lower().endswith(s)), "")
-        return composed(text[: len(text) - len(suffix)])
-
-    def _labels(self) -> list[Entry]:
-        """Rows of the table of labels, named as the images are."""
+    @cached_property
+    def _labels(self) -> LabelTable:
         if self.source.labels is None:
-            return []
-        entries = read_entries(self.folder / self.source.labels, self.source)
-        return [entry._replace(name=self._name(entry.name)) for entry in entries]
+            return LabelTable([], [])
+        return read_labels(self.folder / self.source.labels, self.source)
+
+    def _folder_of(self, file: str) -> str | None:
+        """The class that the folder of an image is, where the survey takes folders for classes."""
+        if not self.source.folder_labels:
+            return None
+        inner = re.split(r"[^/]*!/", self._inner(file))[-1]
+        folders = inner.split("/")[:-1]
+        return folders[-1] if folders and folders != [self.source.images] else None
+
+    def _inner(self, file: str) -> str:
+        """A file relative to the folder of all deliveries, unless it lies there loose."""
+        top = "" if self.top() == self.folder else f"{self.top().relative_to(self.folder).as_posix()}/"
+        inner = file.removeprefix(top)
+        return inner if "/" in inner else file
