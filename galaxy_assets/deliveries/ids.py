@@ -9,7 +9,7 @@ Belongs here: names alone. Does not belong here: reading a file or a table.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from galaxy_assets.deliveries.manifests import composed
@@ -127,6 +127,31 @@ def match(images: Mapping[str, str], names: Sequence[str], taken: Collection[str
         else:
             rows[found].append(row)
     return Matches(rows, unused)
+
+
+def id_of(name: str, known: Collection[str]) -> str:
+    """The id of the galaxy that a name means, by the rule of `match`.
+
+    Parameters
+    ----------
+    name : str
+        As a person or a file has it.
+    known : Collection of str
+        Ids of the survey.
+
+    Returns
+    -------
+    str
+        The name itself where it is an id, or none is meant.
+    """
+    return next((text for text in _meant(name) if text in known), name)
+
+
+def _meant(name: str) -> Iterator[str]:
+    for text in _spellings(name):
+        yield text
+    for text in _spellings(name):
+        yield _base(text)
 
 
 class _Known:

@@ -543,7 +543,10 @@ def test_a_simulated_survey_without_settings_is_an_error(tmp_path):
 def test_a_folder_of_images_takes_galaxy_zoo_2_by_the_names_of_its_images(tmp_path):
     (tmp_path / "gz2").mkdir()
     galaxy, *names = delivered_columns("gz2")
-    rows = pa.table({galaxy: ["587722981736120347", "587722981736579107"]} | {name: [3.0, 0.0] for name in names})
+    rows = pa.table(
+        {galaxy: ["587722981736120347", "587722981736579107"]}
+        | {n: [3.0 if n.endswith("count") else 1.0, 0.0] for n in names}
+    )
     arrow_csv.write_csv(rows, tmp_path / "gz2/gz2_hart16.csv")
     source = Source(reader="image_folder", path="gz2", votes="gz2_hart16.csv", campaign="gz2")
     table = open_reader(source, tmp_path).votes()

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -208,8 +208,29 @@ class ImageFolder:
         ids = distinct_ids(names, taken)
         entries = self._labels.entries
         matches = match(dict(zip(ids, files, strict=True)), [entry.name for entry in entries], taken)
-        of_images = [entries[rows[0]] if rows else None for rows in matches.rows]
-        return list(map(Listed, ids, names, images, of_images))
+        of_images = [[entries[row] for row in rows] for rows in matches.rows]
+        said = [next((one for one in rows if one.label), rows[0]) if rows else None for rows in of_images]
+        return list(map(Listed, ids, names, images, said))
+
+    def listed_all(self) -> dict[str, list[Listed]]:
+        """What the catalogues of all whole deliveries hold when one is made after the other, before images are opened.
+
+        Returns
+        -------
+        dict of str to list of Listed
+            By delivery, sorted.
+
+        Raises
+        ------
+        SurveyError
+            As `listed` and `batches`.
+        """
+        files: dict[str, str] = {}
+        found = {}
+        for batch in self.batches():
+            found[batch] = self.listed(batch, _Digests(files, self._found.read))
+            files |= {one.galaxy_id: one.image.file for one in found[batch] if one.galaxy_id == one.name}
+        return found
 
     def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
         """One row per image of a delivery, sorted by galaxy_id."""
@@ -240,7 +261,7 @@ class ImageFolder:
         row = dict.fromkeys(CATALOGUE_SCHEMA.names) | {"galaxy_id": galaxy_id, "batch": batch, "file": image.file}
         if entry is not None:
             row |= {"label": entry.label, "ra": entry.ra, "dec": entry.dec}
-        row["label"] = row["label"] or self._folder_of(image.file)
+        row["label"] = row["label"] or (self.folder_of(image.file) if self.source.folder_labels else None)
         problems: list[tuple[str, str]] = []
         if galaxy_id != name:
             problems.append(("duplicate_id", f"another image is already called {name}"))
@@ -274,10 +295,19 @@ class ImageFolder:
             return LabelTable([], [])
         return read_labels(self.folder / self.source.labels, self.source)
 
-    def _folder_of(self, file: str) -> str | None:
-        """The class that the folder of an image is, where the survey takes folders for classes."""
-        if not self.source.folder_labels:
-            return None
+    def folder_of(self, file: str) -> str | None:
+        """The name of the folder that holds an image, which may be its class.
+
+        Parameters
+        ----------
+        file : str
+            As the catalogue has it.
+
+        Returns
+        -------
+        str or None
+            None for an image that lies loose in the folder of all deliveries, or in an archive.
+        """
         inner = re.split(r"[^/]*!/", self._inner(file))[-1]
         folders = inner.split("/")[:-1]
         return folders[-1] if folders and folders != [self.source.images] else None
@@ -287,3 +317,25 @@ class ImageFolder:
         top = "" if self.top() == self.folder else f"{self.top().relative_to(self.folder).as_posix()}/"
         inner = file.removeprefix(top)
         return inner if "/" in inner else file
+
+
+class _Digests(Mapping[str, str | None]):
+    """The sha256 of images by id, each read when it is asked for; None where it cannot be read."""
+
+    def __init__(self, files: Mapping[str, str], read: Callable[[str], bytes]):
+        self._files, self._read = files, read
+
+    def __getitem__(self, galaxy_id: str) -> str | None:
+        try:
+            return hashlib.sha256(self._read(self._files[galaxy_id])).hexdigest()
+        except UnreadableImage:
+            return None
+
+    def __contains__(self, galaxy_id: object) -> bool:
+        return galaxy_id in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)

@@ -52,7 +52,7 @@ class TextTable:
     rows : list of list of str
         Cells without the blanks around them, as many as there are names.
     lines : list of int
-        Of each row, the line it begins on.
+        Of each row, the line it ends on.
     notes : list of str
         How the file was read where that is not plain, and which lines gave no row.
     """
@@ -158,7 +158,7 @@ def _from_lines(text: str) -> TextTable:
         above, names = above[:-1], named
     elif _are_data(rows[0], rows[1:]):
         names = [""] * len(rows[0])
-        notes.append("no line names the columns: they are called column_1, column_2, ...")
+        notes.append("no line names the columns: they are called column_1, column_2 and so on")
     else:
         names = rows[0]
         records = records[1:]
@@ -190,7 +190,7 @@ def _cells(record: str, delimiter: str) -> list[str]:
 
 
 def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
-    """Line and cells of every record, None for cells that cannot be told.
+    """Last line and cells of every record, None for cells that cannot be told.
 
     A quote that is closed on a later line holds line breaks, unless a line between would be a record by itself: then
     the quote is astray, and its line alone is lost.
@@ -207,9 +207,9 @@ def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, 
         at = (first if astray else at) + 1
         if record.strip():
             try:
-                yield first + 1, None if astray else _cells(record, delimiter)
+                yield at, None if astray else _cells(record, delimiter)
             except csv.Error:  # a cell larger than csv takes
-                yield first + 1, None
+                yield at, None
 
 
 def _are_known(cells: list[str]) -> bool:
@@ -259,7 +259,7 @@ def _distinct(names: list[str], notes: list[str]) -> list[str]:
         distinct.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
     for name, count in seen.items():
         if count > 1:
-            notes.append(f"{count} columns are called {name}: the later ones are {name}_2, ...")
+            notes.append(f"{count} columns are called {name}: the first stays {name}, the next is {name}_2")
     return distinct
 
 

@@ -181,10 +181,11 @@ def absent(labelled: pa.Table, catalogue: pa.Table) -> pa.Table:
     named, labels = labelled["galaxy_id"].to_pylist(), labelled["label"].to_pylist()
     matches = ids.match(files, named)
     reasons = dict(matches.unused)
-    for first, *others in filter(None, matches.rows):
-        for row in others:
-            other = "" if labels[row] == labels[first] else f": {labels[first]}"
-            reasons[row] = f"named more than once; the first row counts{other}"
+    for of_one in filter(None, matches.rows):
+        counts = next((row for row in of_one if labels[row]), of_one[0])
+        for row in set(of_one) - {counts}:
+            other = "" if labels[row] == labels[counts] else f": {labels[counts]}"
+            reasons[row] = f"named more than once; the first row with a class counts{other}"
     rows = [{"galaxy_id": named[row], "label": labels[row], "reason": reasons[row]} for row in sorted(reasons)]
     return pa.Table.from_pylist(rows, schema=ABSENT)
 
