@@ -55,7 +55,6 @@ from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _IN_ARCHIVE = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|parquet))!/(.+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -255,7 +254,7 @@ class Deliveries:
             found = Found(None, 0, now, [], flaw=flaw)
         if found is None:
             return None
-        if not _NAME.fullmatch(place.name):
+        if place.name != batch_name(place.name):
             found.flaw = f"rename the {place.kind} with letters, digits and _-. only"
         return verdict(place.name, place.kind, place.path.relative_to(self.folder).as_posix(), found, quiet, now)
 

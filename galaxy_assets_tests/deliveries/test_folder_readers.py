@@ -15,6 +15,7 @@ from PIL import Image
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
+from galaxy_assets.deliveries.delivery import batch_name
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import made_by_first_run, open_reader, reader_in_place
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
@@ -109,8 +110,8 @@ def test_a_subfolder_of_any_name_is_a_delivery(tmp_path):
     put(tmp_path / "survey/März 2024/a.png")
     put(tmp_path / "survey/Field 1/b.png")
     reader = folder(tmp_path)
-    assert reader.batches() == ["Field_1", "M_rz_2024"]
-    assert rows(reader, "M_rz_2024")["a"]["file"] == "März 2024/a.png"
+    assert reader.batches() == ["Field_1", "März_2024"]
+    assert rows(reader, "März_2024")["a"]["file"] == "März 2024/a.png"
 
 
 def test_every_bad_image_is_a_row(tmp_path):
@@ -237,6 +238,16 @@ def test_unicode_and_spaces_in_names(tmp_path):
     (row,) = rows(reader).values()
     assert (row["galaxy_id"], row["label"], row["problem"]) == ("gal\u00e9xia 1.v2", "ring", None)
     assert reader.image(row["file"]).shape == (20, 24, 3)
+
+
+def test_folders_keep_their_names_in_any_script_and_are_told_apart(tmp_path):
+    names = ["星系", "恒星", "हिन्दी", "галактики", "Field 1", "🌌", "🌟", "a...b", "é" * 90, "é" * 91]
+    for name in names:
+        put(tmp_path / f"survey/{name}/x.png")
+    batches = folder(tmp_path).batches()
+    assert len(batches) == len(names) and all(batch_name(batch) == batch for batch in batches)
+    assert {"星系", "恒星", "हिन्दी", "галактики", "Field_1", "a___b"} < set(batches)
+    assert all(len(batch.encode()) <= 160 for batch in batches)
 
 
 def test_a_name_that_is_not_utf8_is_a_row(tmp_path):

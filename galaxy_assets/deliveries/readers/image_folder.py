@@ -1,7 +1,7 @@
 """Reader of a folder of PNG and JPEG images, with an optional table of labels and an optional volunteer table.
 
     <path>/<images>/*.png              one delivery, `images`
-    <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it with _ for other than A-Za-z0-9_.-
+    <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it (`delivery.batch_name`)
     <path>/<images>/<batch>.zip        and each archive (`deliveries`)
     <path>/<labels>                    one row per image: how it is called (`ids`), class, position (`tables`)
     <path>/<votes>                     a table of the `campaign`, galaxies named like the images (`volunteers`)
