@@ -37,7 +37,8 @@ def new(
     Example: galaxy-assets survey new mysurvey --images ~/mysurvey --labels ~/mysurvey/classes.fits
     """
     from galaxy_assets.deliveries.onboarding import report
-    from galaxy_assets.deliveries.onboarding.inspect import inspect, inspect_labels
+    from galaxy_assets.deliveries.onboarding.inspect import inspect
+    from galaxy_assets.deliveries.onboarding.labels import inspect_labels
     from galaxy_assets.deliveries.onboarding.propose import settings_for
     from galaxy_assets.deliveries.onboarding.survey_file import refuse_name, write_survey
 

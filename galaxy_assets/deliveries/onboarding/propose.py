@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, Labels, commonest_level, framing
+from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, commonest_level, framing
+from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.recipe import Recipe

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from galaxy_assets.deliveries.onboarding.inspect import Inspection, Labels
+from galaxy_assets.deliveries.onboarding.inspect import Inspection
+from galaxy_assets.deliveries.onboarding.labels import Labels
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz", ".fz", ".tif", ".tiff", ".gif", ".bmp"}
 

@@ -9,7 +9,8 @@ import yaml
 from astropy.io import fits
 from PIL import Image
 
-from galaxy_assets.deliveries.onboarding.inspect import inspect, inspect_labels
+from galaxy_assets.deliveries.onboarding.inspect import inspect
+from galaxy_assets.deliveries.onboarding.labels import inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml, refuse_name, write_survey
