@@ -16,6 +16,7 @@ from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage, decode, read_file
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
+from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
     from galaxy_assets.plugins.protocols import Reader
@@ -64,7 +65,7 @@ def open_reader(source: Source, raw: Path) -> "Reader":
         mirror(source.path, path)
     elif (make := getattr(registered, "make", None)) is not None:
         make(source, path)
-    return registered(source, path)
+    return _opened(registered, source, path, raw)
 
 
 def reader_in_place(source: Source, raw: Path) -> "Reader":
@@ -86,7 +87,7 @@ def reader_in_place(source: Source, raw: Path) -> "Reader":
     SurveyError
         As `open_reader`.
     """
-    return _registered(source)(source, _folder(source, raw))
+    return _opened(_registered(source), source, _folder(source, raw), raw)
 
 
 def made_by_first_run(source: Source, raw: Path) -> bool:
@@ -118,6 +119,13 @@ def _registered(source: Source) -> Any:
         return plugins.load("readers", source.reader)
     except plugins.PluginError as error:
         raise SurveyError(str(error)) from error
+
+
+def _opened(registered: Any, source: Source, path: Path, raw: Path) -> "Reader":
+    reader = registered(source, path)
+    if (spool_in := getattr(reader, "spool_in", None)) is not None:
+        spool_in(Layout(raw.parent).spools)
+    return reader
 
 
 def _folder(source: Source, raw: Path) -> Path:

@@ -123,6 +123,14 @@ class ImageFolder:
         """
         return decode(data)
 
+    def spool_in(self, data: Path) -> None:
+        """Where to write what cannot be read by seeking, if the survey's own folder may not be written."""
+        self._found.spool_in(data)
+
+    def notes(self) -> list[str]:
+        """What is not taken of the archives and containers in the folder, and why."""
+        return self._found.notes()
+
     def image(self, file: str) -> np.ndarray:
         """Decode an image, by the catalogue's `file`."""
         return self.decode(self._found.read(file))
@@ -141,7 +149,10 @@ class ImageFolder:
         """Names of the whole deliveries, sorted; SurveyError if there is none."""
         found = self.deliveries()
         if not found:
-            raise SurveyError(f"{self.folder}: no images found; expected {self.expected()}. Put a delivery there")
+            passed_over = "; ".join(["", *self.notes()])
+            raise SurveyError(
+                f"{self.folder}: no images found; expected {self.expected()}. Put a delivery there{passed_over}"
+            )
         waiting = [f"{one.path}: {one.reason}" for one in found if one.state != "whole"]
         if len(waiting) == len(found):
             raise SurveyError(f"{self.folder}: no delivery is whole. {'; '.join(waiting)}")
@@ -154,7 +165,7 @@ class ImageFolder:
         images, entry_of = self._found.images(batch), {}
         for entry in self._labels():
             entry_of.setdefault(entry.name, entry)
-        names = [self._name(PurePosixPath(image.file).name) for image in images]
+        names = [composed(image.said.name or self._name(PurePosixPath(image.file).name)) for image in images]
         claims = list(zip(distinct_ids(names, taken), names, images, strict=True))
         rows = []
         with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 4)) as pool:  # hashing releases the GIL, disks wait
@@ -167,8 +178,13 @@ class ImageFolder:
 
     def _row(self, batch: str, entry: Entry | None, galaxy_id: str, name: str, image: Image) -> dict:
         row = dict.fromkeys(CATALOGUE_SCHEMA.names) | {"galaxy_id": galaxy_id, "batch": batch, "file": image.file}
+        row |= {"ra": image.said.ra, "dec": image.said.dec}
+        if self.source.labels is None:
+            row["label"] = image.said.label
         if entry is not None:
-            row |= {"label": entry.label, "ra": entry.ra, "dec": entry.dec}
+            row["label"] = entry.label
+            if entry.ra is not None:
+                row |= {"ra": entry.ra, "dec": entry.dec}
         problems: list[tuple[str, str]] = []
         if galaxy_id != name:
             problems.append(("duplicate_id", f"another image is already called {name}"))
