@@ -19,7 +19,7 @@ from galaxy_assets.deliveries.arrays import NumpyArrays, is_stack_file
 from galaxy_assets.deliveries.delivery import Kind, signature
 from galaxy_assets.deliveries.hdf5 import Hdf5Arrays
 from galaxy_assets.deliveries.members import DamagedArchive
-from galaxy_assets.deliveries.stacks import StackArchive
+from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive
 from galaxy_assets.settings.files import SurveyError
 
 SUFFIXES: dict[str, Kind] = {
@@ -185,7 +185,12 @@ def notes_of(path: Path) -> list[str]:
             return notes(path, stem)
         if kind in ARRAYS:
             arrays = Hdf5Arrays(path) if kind == "hdf5" else NumpyArrays(path)
-            return [*arrays.notes, *StackArchive(arrays, stem).notes]
+            archive = StackArchive(arrays, stem)
+            there = ", ".join(f"{path} {one.shape}" for path, one in list(arrays.kept.items())[:20])
+            nothing = (
+                [] if archive.stacks else [f"no array holds images; it has {there or 'none'}. Expected {EXPECTED}"]
+            )
+            return [*arrays.notes, *archive.notes, *nothing]
     except DamagedArchive as error:
         return [str(error)]
     return []

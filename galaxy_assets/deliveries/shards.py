@@ -352,7 +352,7 @@ def _class(value: Any, names: list[str] | None) -> str | None:
 
 
 def _images(cell: pa.Scalar, name: str | None, default: str, said: Said) -> Iterator[Row]:
-    from galaxy_assets.deliveries.stacks import encoded, image_of
+    from galaxy_assets.deliveries.stacks import encoded
 
     inner = _inner(cell.type)
     try:
@@ -373,7 +373,7 @@ def _images(cell: pa.Scalar, name: str | None, default: str, said: Said) -> Iter
                 own = name + number if name else path or default + number
                 yield Row(own, data, said, None if data else missing)
         else:
-            yield Row(name or default, encoded(image_of(*_pixels(cell, inner))), said)
+            yield Row(name or default, encoded(*_pixels(cell, inner)), said)
     except UnreadableImage as error:
         yield Row(name or default, b"", said, error)
 

@@ -1,7 +1,7 @@
 """Images in arrays: NumPy's `.npy` and `.npz` and HDF5 files, in which an array holds one image or N of them.
 
     (N, H, W), (N, H, W, 3), (N, 3, H, W)       N images; also with one or four planes in place of three
-    (N, B, H, W) beside the names of B bands    N images, see `image_of`
+    (N, B, H, W), and the names of B bands      N images: a survey's `source.bands` chooses among them
     (H, W), (H, W, 3), (3, H, W)                one image
 
 Which arrays are images: those called `images`, `image`, `x`, `data`, `flux` and the like, one for each of `train`,
@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from galaxy_assets.deliveries.images import MINIMUM_SIDE, UnreadableImage, check_size
+from galaxy_assets.deliveries.images import MINIMUM_SIDE, UnreadableImage
 from galaxy_assets.deliveries.members import (
     IDS,
     LABELS,
@@ -29,6 +29,8 @@ from galaxy_assets.deliveries.members import (
     class_of,
     position_of,
 )
+
+EXPECTED = "numbers (N, H, W), (N, H, W, 3) or (N, 3, H, W)"
 
 _WORDS = ("images", "image", "img", "imgs", "x", "data", "flux", "pixels", "cutouts", "cutout", "pictures", "array")
 _SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev", "all"}
@@ -128,7 +130,7 @@ class StackArchive:
             self.sizes |= dict.fromkeys(map(stack.member, range(stack.n or 1)), size)
 
     def read(self, name: str) -> bytes:
-        """An image as the content of a `.npy` file, (H, W) or (H, W, 3); raises UnreadableImage."""
+        """An image as the content of a file, see `encoded`; raises UnreadableImage."""
         if name not in self.sizes:
             raise UnreadableImage("not in the archive")
         path, _, row = name.removesuffix(".npy").rpartition("/")
@@ -141,8 +143,8 @@ class StackArchive:
         return self.encoded(stack, self._arrays.row(stack.path, int(row)), int(row))
 
     def encoded(self, stack: Stack, pixels: np.ndarray, i: int) -> bytes:
-        """Row i of an array as the content of a `.npy` file; raises UnreadableImage."""
-        return encoded(image_of(pixels, self._bands(stack, i)))
+        """Row i of an array as the content of a file; raises UnreadableImage."""
+        return encoded(pixels, self._bands(stack, i))
 
     def said(self, images: Sequence[str]) -> Mapping[str, Said]:
         """Names, classes and positions of these images."""
@@ -315,73 +317,65 @@ def _about_bands(stack: Stack, kept: Kept) -> list[str]:
     shape = kept.shape if stack.n is None else kept.shape[1:]
     if len(shape) < 3 or _is_image(shape) or stack.bands is not None:
         return []
-    return [f"the array {stack.path} has {shape[0]} planes without names: number {shape[0] // 2}, from 0, is taken"]
+    return [f"the array {stack.path} has {shape[0]} planes without names: say which in `source.bands`, from 1"]
 
 
-def image_of(pixels: np.ndarray, bands: Sequence[str] | None = None) -> np.ndarray:
-    """The image that an array is.
-
-    Planes without names: one plane is grey, three are red, green and blue, of four the last is transparency if they
-    have 8 bits; of any other number the middle one is taken. Of bands with names, which are the last word of each
-    (`des-g` is g), three become red, green and blue as those of FITS images do: g, r, z before g, r, i, before any
-    other three in the order of their wavelengths. With fewer than three that are known the middle band is taken.
+def three_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """Which bands of a container are proposed for its images, the bluest first.
 
     Parameters
     ----------
-    pixels : numpy.ndarray of shape (H, W), (H, W, planes) or (planes, H, W)
-        Numbers or truth values.
-    bands : sequence of str, optional
-        Names of the planes, which come first then.
+    bands : sequence of str
+        Their names, such as `des-g`.
 
     Returns
     -------
-    numpy.ndarray of shape (H, W) or (H, W, 3)
+    tuple of str
+        g, r, z where they are there; else g, r, i; r, i, z; J, H, K; any three in the order of their wavelengths; else
+        the middle one.
+    """
+    from galaxy_assets.deliveries.decoding.planes import band_name
+
+    names = [band_name(band) for band in bands]
+    there = [letter for letter in _WAVELENGTHS if [name.lower() for name in names].count(letter) == 1]
+    chosen = next((three for three in _COLOURS if set(three) <= set(there)), "".join(there[:3]))
+    written = {name.lower(): name for name in names}
+    return tuple(written[letter] for letter in chosen) if len(chosen) == 3 else (names[len(names) // 2],)
+
+
+def encoded(pixels: np.ndarray, bands: Sequence[str] | None = None) -> bytes:
+    """An array as the content of a file that `images.decode` reads.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Of one image.
+    bands : sequence of str, optional
+        Names of the planes, which are the first axis then.
+
+    Returns
+    -------
+    bytes
+        A `.npy` file; with names a FITS image that has them as its BANDS.
 
     Raises
     ------
     UnreadableImage
-        Where it is none, or has a size that `check_size` refuses.
+        Where the array is none of an image.
     """
-    if pixels.dtype.kind == "b":
-        pixels = pixels.astype(np.uint8) * 255
-    if pixels.dtype.kind not in "uif" or not 2 <= pixels.ndim <= 3:
-        raise UnreadableImage(
-            f"an array {pixels.shape} of {pixels.dtype}; expected (H, W), (H, W, 3) or (3, H, W) numbers"
-        )
-    last = pixels.ndim == 3 and bands is None and pixels.shape[2] in _PLANES
-    check_size(*reversed(pixels.shape[:2] if last else pixels.shape[-2:]))
-    if pixels.ndim == 2:
-        return pixels
-    planes = np.moveaxis(pixels, 2, 0) if last else pixels
-    if bands is not None and len(bands) == len(planes) > 1:
-        return _of_bands(planes, bands)
-    if len(planes) == 4 and planes.dtype == np.uint8:
-        planes = ((planes[:3].astype(np.uint16) * planes[3] + 127) // 255).astype(np.uint8)
-    return np.moveaxis(planes, 0, 2) if len(planes) == 3 else planes[len(planes) // 2]
-
-
-def _of_bands(planes: np.ndarray, bands: Sequence[str]) -> np.ndarray:
-    order = three_bands(bands)
-    if order is None:
-        return planes[len(planes) // 2]
-    from galaxy_assets.deliveries.readers.fits_folder import _rgb  # the readers import this module
-
-    return _rgb(np.stack([planes[i] for i in order]).astype(np.float32))
-
-
-def three_bands(bands: Sequence[str]) -> list[int] | None:
-    """Which three bands make a colour image, the bluest first; None where fewer than three are known."""
-    letters = [re.split(r"[^a-z0-9]+", band.strip().lower())[-1] for band in bands]
-    there = {letter: i for i, letter in reversed(list(enumerate(letters))) if letter and letter in _WAVELENGTHS}
-    ordered = "".join(sorted(there, key=_WAVELENGTHS.index))
-    chosen = next((three for three in _COLOURS if set(three) <= set(there)), ordered[:3])
-    return [there[letter] for letter in chosen] if len(chosen) == 3 else None
-
-
-def encoded(image: np.ndarray) -> bytes:
-    """An image as the content of a `.npy` file."""
+    if pixels.dtype.kind not in "buif" or pixels.dtype.itemsize > 8 or not 2 <= pixels.ndim <= 4:
+        raise UnreadableImage(f"an array {pixels.shape} of {pixels.dtype}; expected numbers (H, W) or (H, W, 3)")
     stream = io.BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(image), version=(1, 0), allow_pickle=False)
+    if bands is None or pixels.ndim != 3 or len(bands) != len(pixels):
+        np.lib.format.write_array(stream, np.ascontiguousarray(pixels), version=(1, 0), allow_pickle=False)
+    else:
+        from astropy.io import fits
+
+        from galaxy_assets.deliveries.decoding.planes import band_name
+
+        names = ",".join(re.sub(r"[^A-Za-z0-9]", "", band_name(band)) or f"b{i}" for i, band in enumerate(bands, 1))
+        values = pixels.astype(np.float32) if pixels.dtype.kind in "bf" else pixels
+        fits.PrimaryHDU(values, fits.Header([("BANDS", names)])).writeto(stream, output_verify="ignore")
     return stream.getvalue()
 
 
