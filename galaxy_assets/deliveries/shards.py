@@ -249,7 +249,8 @@ def _holds(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.FixedShapeTensorType):
         return len(kind.shape) in (2, 3)
     inner = _inner(kind)
-    if _is_bytes(inner) or _is_bytes(_fields(inner).get("bytes", pa.null())):
+    files = _fields(inner)
+    if _is_bytes(inner) or _is_bytes(files.get("bytes", pa.null())) or {"bytes", "path"} <= files.keys():
         return True
     return _depth(kind) in (2, 3) or _depth(_fields(inner).get("flux", pa.null())) >= 2
 

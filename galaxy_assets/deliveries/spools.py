@@ -163,29 +163,40 @@ def _leave_note(spooled: Path, error: DamagedArchive) -> None:
         partial.write_text(str(error), encoding="utf-8")
 
 
-def _check(path: Path, to: Path, written: int) -> None:
-    if shutil.disk_usage(to.parent).free < _RESERVE:
-        raise SurveyError(f"{path}: no room to decompress it in {to.parent}; make room, or deliver a plain tar")
-    packed = path.stat().st_size
-    if written > max(_LARGE, _PACKED * packed):
-        raise DamagedArchive(f"its {packed} bytes unpack to more than {written}; deliver it without compression")
+class _Written:
+    """How much of a plain tar is written; refuses a full disk, and an archive that unpacks to far more than it is."""
+
+    def __init__(self, path: Path, to: Path):
+        self._path, self._to, self._packed = path, to, path.stat().st_size
+        self._n = self._looked_at = 0
+
+    def add(self, n: int) -> None:
+        if self._n >= self._looked_at:
+            self._looked_at = self._n + _CHUNK
+            if shutil.disk_usage(self._to.parent).free < _RESERVE:
+                remedy = "make room, or deliver a plain tar"
+                raise SurveyError(f"{self._path}: no room to decompress it in {self._to.parent}; {remedy}")
+        self._n += n
+        if self._n > max(_LARGE, _PACKED * self._packed):
+            remedy = "deliver it without compression"
+            raise DamagedArchive(f"its {self._packed} bytes unpack to more than {self._n}; {remedy}")
 
 
 def _decompress(path: Path, to: Path) -> None:
-    start, written = _starts(path), 0
+    start, written = _starts(path), _Written(path, to)
     opened = next(opener for magic, opener in _COMPRESSED.items() if start.startswith(magic))
     with opened(path, "rb") as packed, to.open("wb") as plain:
         while chunk := packed.read(_CHUNK):
-            written += len(chunk)
-            _check(path, to, written)
+            written.add(len(chunk))
             plain.write(chunk)
 
 
 def _pack(path: Path, stem: str, kind: Kind, to: Path, suffixes: tuple[str, ...]) -> None:
     rows = _rows_of_parquet(path, stem, suffixes) if kind == "parquet" else _rows_of_arrays(path, stem)
-    said, written = {}, 0
+    said, written = {}, _Written(path, to)
     with tarfile.open(to, "w", format=tarfile.PAX_FORMAT) as archive:
-        for i, (name, data, one, problem) in enumerate(rows):
+        for name, data, one, problem in rows:
+            written.add(len(data))
             info = tarfile.TarInfo(name)
             info.size = len(data)
             if problem is not None:
@@ -194,9 +205,6 @@ def _pack(path: Path, stem: str, kind: Kind, to: Path, suffixes: tuple[str, ...]
             archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it would keep them all
             if one != Said():
                 said[name] = one
-            written += len(data)
-            if i % 64 == 0:
-                _check(path, to, written)
         kept = json.dumps(said).encode()
         info = tarfile.TarInfo(SAID)
         info.size = len(kept)
