@@ -47,8 +47,9 @@ from galaxy_assets.deliveries.delivery import (
     verdict,
 )
 from galaxy_assets.deliveries.images import UnreadableImage, inside, read_file
-from galaxy_assets.deliveries.listing import FOREIGN, HIDDEN, PARTIAL, is_folder, is_image, listing_of
+from galaxy_assets.deliveries.listing import HIDDEN, PARTIAL, is_folder, is_image, listing_of
 from galaxy_assets.deliveries.manifests import Manifest, ManifestError, Promise, composed, read_manifest
+from galaxy_assets.deliveries.suffixes import FOREIGN
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.storage.files import replacing
 
