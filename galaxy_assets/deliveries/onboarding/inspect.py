@@ -18,6 +18,7 @@ from galaxy_assets.deliveries.images import UnreadableImage, inside
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
+from galaxy_assets.deliveries.suffixes import ALL
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.artefacts import SATURATED
 from galaxy_assets.science.cutouts import Cutout, cut
@@ -237,8 +238,8 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _suffix(file: str) -> str:
     name = file.rpartition("/")[2].lower()
-    whole, inner = name.removesuffix(".gz"), ".gz" if name.endswith(".gz") else ""
-    return (f".{whole.rpartition('.')[2]}" if "." in whole else "") + inner or "no suffix"
+    known = next((one for one in ALL if name.endswith(one)), None)
+    return known or (f".{name.rpartition('.')[2]}" if "." in name else "no suffix")
 
 
 def _look(inspection: Inspection, reader: Reader) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
 from galaxy_assets.deliveries.onboarding.labels import Labels
-
-_IMAGES = {".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz", ".fz", ".tif", ".tiff", ".gif", ".bmp"}
+from galaxy_assets.deliveries.suffixes import FOREIGN
 
 
 def table_of(found: Inspection) -> list[tuple[str, str]]:
@@ -113,7 +112,7 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{labels.missing:,} rows of {labels.source.labels} name no image that is here: they wait for later "
             "deliveries, or another column has the names (--id-column)."
         )
-    images = {suffix: n for suffix, n in found.suffixes.items() if suffix in _IMAGES}
+    images = {suffix: n for suffix, n in found.suffixes.items() if suffix in FOREIGN}
     if len(found.files) < (total := sum(images.values())):
         said.append(
             f"{total - len(found.files):,} of {total:,} images have a format that {found.source.reader} does not read "

@@ -136,31 +136,27 @@ def _folder(source: Source, raw: Path) -> Path:
     return raw / source.mirror
 
 
-def decode_file(path: Path) -> np.ndarray:
-    """Decode a person's own PNG, JPEG or FITS file, as the readers decode a survey's (`Reader.image`).
-
-    FITS is known by its suffix, the others by their content.
+def decode_file(path: Path, source: Source | None = None) -> np.ndarray:
+    """Decode a person's own image file, as the readers decode a survey's (`Reader.image`); its content says the format.
 
     Parameters
     ----------
     path : Path
         The file.
+    source : Source, optional
+        Of a survey: which bands and which FITS extension are the image.
 
     Returns
     -------
     numpy.ndarray of shape (H, W) or (H, W, 3)
-        uint8, or float32 for more than 8 bits.
+        uint8, or floats for more than 8 bits.
 
     Raises
     ------
     UnreadableImage
         Names the file and the reason.
     """
-    from galaxy_assets.deliveries.readers import fits_folder
-
-    fits = path.name.lower().endswith(fits_folder.FitsFolder.suffixes)
     try:
-        data = read_file(path)
-        return fits_folder.decode(data) if fits else decode(data)
+        return decode(read_file(path), source)
     except UnreadableImage as error:
         raise UnreadableImage(f"{path}: {error.reason}", error.problem) from error

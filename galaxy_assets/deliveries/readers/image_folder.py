@@ -1,4 +1,4 @@
-"""Reader of a folder of PNG and JPEG images, with an optional table of labels and an optional volunteer table.
+"""Reader of a folder of PNG, JPEG, TIFF, WebP, AVIF and NumPy images, with optional tables of labels and of volunteers.
 
     <path>/<images>/*.png              one delivery, `images`
     <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it with _ for other than A-Za-z0-9_.-
@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.deliveries import suffixes
 from galaxy_assets.deliveries.delivery import Delivery, batch_name
 from galaxy_assets.deliveries.drop import Deliveries, Image
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header
@@ -38,7 +39,7 @@ _PROGRESS = 5000  # files between two lines in the log
 class ImageFolder:
     """Reader of `image_folder`; see the module and `plugins.protocols.Reader`."""
 
-    suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg")
+    suffixes: tuple[str, ...] = suffixes.IMAGES
 
     def __init__(self, source: Source, folder: Path):
         self.source = source
@@ -85,7 +86,7 @@ class ImageFolder:
         UnreadableImage
             If it is no image.
         """
-        return read_header(data)
+        return read_header(data, self.source)
 
     def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
         """Position on the sky of an image.
@@ -121,7 +122,7 @@ class ImageFolder:
         UnreadableImage
             If it cannot be decoded.
         """
-        return decode(data)
+        return decode(data, self.source)
 
     def spool_in(self, data: Path) -> None:
         """Where to write what cannot be read by seeking, if the survey's own folder may not be written."""
