@@ -38,7 +38,7 @@ def new(
     """
     from galaxy_assets.deliveries.onboarding import report
     from galaxy_assets.deliveries.onboarding.inspect import inspect
-    from galaxy_assets.deliveries.onboarding.labels import inspect_labels
+    from galaxy_assets.deliveries.onboarding.labels import folder_labels, inspect_labels
     from galaxy_assets.deliveries.onboarding.propose import settings_for
     from galaxy_assets.deliveries.onboarding.survey_file import refuse_name, write_survey
 
@@ -49,13 +49,13 @@ def new(
         if labels is None and (id_column or label_column):
             raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
         found = inspect(images, sample)
-        said = inspect_labels(found, labels, id_column, label_column) if labels is not None else None
+        said = folder_labels(found) if labels is None else inspect_labels(found, labels, id_column, label_column)
         resnet18 = any(layout.weights.glob("resnet18-*.pth"))
         survey = write_survey(path, settings_for(name, found, said, resnet18), found, said)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(found.source.path)
-    for heading, text in report.table_of(found):
+    for heading, text in report.table_of(found) + report.table_of_labels(found, said):
         typer.echo(f"  {heading:16s}{text}")
     for caution in report.cautions(found, said):
         typer.echo(f"  ! {caution}")

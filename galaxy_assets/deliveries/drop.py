@@ -53,7 +53,6 @@ from galaxy_assets.settings.files import SurveyError
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _IN_ARCHIVE = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))!/(.+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -63,6 +62,12 @@ class Image(NamedTuple):
     file: str
     promise: Promise
     said: Said = Said()
+
+    @property
+    def called(self) -> str:
+        """The file's name for `ids`: where a container names the image, with that in place of the member's name."""
+        archive = self.file.partition("!/")[0]
+        return self.file if self.said.name is None else f"{archive}!/{self.said.name}"
 
 
 class _Place(NamedTuple):
@@ -304,7 +309,7 @@ class Deliveries:
             found = Found(None, 0, now, [], flaw=flaw)
         if found is None:
             return None
-        if not _NAME.fullmatch(place.name):
+        if place.name != batch_name(place.name):
             found.flaw = f"rename the {place.kind} with letters, digits and _-. only"
         return verdict(place.name, place.kind, place.path.relative_to(self.folder).as_posix(), found, quiet, now)
 

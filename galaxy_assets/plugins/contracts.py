@@ -22,7 +22,6 @@ plug-in is good for. The rooms are imported inside the functions, since this pac
 from __future__ import annotations
 
 import io
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
+from galaxy_assets.deliveries.delivery import batch_name
 
 if TYPE_CHECKING:
     from galaxy_assets.plugins.protocols import Learner, Reader, ScoreModel
@@ -78,8 +78,8 @@ def _check_deliveries(reader: Reader) -> list[str]:
     whole = sorted(delivery.name for delivery in found if delivery.state == "whole")
     batches = reader.batches()
     assert batches == whole, f"`batches` {batches} are not the names of the whole deliveries, sorted: {whole}"
-    wrong = [batch for batch in batches if not re.fullmatch(r"[A-Za-z0-9_.-]+", batch)]
-    assert not wrong, f"names of deliveries have letters, digits and _-. only, not {wrong}"
+    wrong = [batch for batch in batches if batch_name(batch) != batch]
+    assert not wrong, f"names of deliveries have letters and digits of any script and _-. only, not {wrong}"
     unsaid = [delivery.name for delivery in found if delivery.state != "whole" and not delivery.reason]
     assert not unsaid, f"deliveries that are not whole have a reason, which {unsaid} have not"
     assert [d.snapshot for d in reader.deliveries()] == [d.snapshot for d in found], "snapshots differ without a change"

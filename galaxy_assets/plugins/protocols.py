@@ -73,7 +73,7 @@ class Reader(Protocol):
         Returns
         -------
         list of str
-            Sorted; letters, digits and `_-.` only.
+            Sorted; letters and digits of any script and `_-.` only (`deliveries.delivery.batch_name`).
 
         Raises
         ------

@@ -53,6 +53,11 @@ class Source(Settings):
         "column's unit where the table has one, else degrees",
     )
     dec_column: str | None = Field(default=None, description="its declination likewise")
+    folder_labels: Annotated[bool, AddedLater()] = Field(
+        default=False,
+        description="whether the folder that holds an image is its class, where `labels` gives it none (image_folder, "
+        "fits_folder)",
+    )
     simulate: Literal["optical", "radio"] | None = Field(
         default=None, description="which demo survey the project simulates"
     )

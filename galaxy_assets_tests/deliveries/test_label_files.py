@@ -134,7 +134,7 @@ def test_what_is_no_label_file_is_said_in_words(tmp_path):
     for text, message in (
         (b"", "columns none"),
         (b"galaxy_id,ra\n1,2\n", "galaxy_id, ra are those of no label file"),
-        (b"score,human_label\xff\n", "not a CSV in UTF-8"),
+        (b"score,human_label\x00\n", "not a CSV .it is no text"),
         (f"{ZOONIVERSE}\n".encode(), "--task and --answer"),
     ):
         path.write_bytes(text)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.images import UnreadableImage, inside
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
@@ -120,6 +121,9 @@ class Inspection:
         Images that the reader takes, relative to the folder.
     deliveries : list of str
         Names of the deliveries.
+    named_by_folder, duplicates : list of str
+        Files of the images whose ids have their folders, since their names are not unique, and of those that the
+        catalogue will pass over as duplicates.
     seed, sample : int
         How many images were looked at, and the seed that chose them.
     unreadable : list of (str, str)
@@ -158,6 +162,8 @@ class Inspection:
     saturated: int = 0
     framing: Framing = field(default_factory=lambda: Framing(CutoutSettings(size=16)))
     headers: Headers | None = None
+    named_by_folder: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
 
     def sampled(self) -> list[str]:
         """The files of the sample, relative to the folder."""
@@ -210,6 +216,10 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
         seed,
         min(sample, len(images)),
     )
+    if isinstance(opened, ImageFolder):
+        listed = [one for images in opened.listed_all().values() for one in images]
+        inspection.named_by_folder = [one.image.file for one in listed if one.name != image_name(one.image.file)]
+        inspection.duplicates = [one.image.file for one in listed if one.galaxy_id != one.name]
     if reader == "fits_folder":
         inspection.headers = Headers()
     with warnings.catch_warnings():

@@ -85,7 +85,10 @@ def _source(found: Inspection, labels: Labels | None) -> list[Setting]:
             f"{where.capitalize()}; sub-folders are deliveries, {len(found.deliveries)} here.",
         ),
     ]
-    if labels is not None:
+    if labels is not None and labels.source.folder_labels:
+        reason = f"Folders that look like classes: {_counts(labels.classes)}"
+        settings.append(Setting("source.folder_labels", True, reason))
+    elif labels is not None:
         said = labels.source
         matched = f"{labels.named:,} of {len(found.files):,} images have a row, {labels.missing:,} rows no image."
         settings += [

@@ -4,6 +4,7 @@ Belongs here: the table of findings, and what to know before the survey is run. 
 (`inspect`), which settings follow from them (`propose`).
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,30 @@ def table_of(found: Inspection) -> list[tuple[str, str]]:
     return [(heading, printable(text)) for heading, text in rows]
 
 
+def table_of_labels(found: Inspection, labels: Labels | None) -> list[tuple[str, str]]:
+    """What the catalogue will hold of the labels, in words.
+
+    Parameters
+    ----------
+    found : Inspection
+        What was measured.
+    labels : Labels or None
+        What a table or the folders say of the images.
+
+    Returns
+    -------
+    list of (str, str)
+        A heading and a text; empty without labels. Safe to print.
+    """
+    if labels is None:
+        return []
+    n = sum(labels.classes.values())
+    text = f"{n:,} of {len(found.files):,} images have a class"
+    if labels.source.labels is not None:
+        text += f"; {labels.named:,} have a row, {labels.missing:,} rows are about no image"
+    return [("labels", printable(text))]
+
+
 def printable(text: str) -> str:
     """The text with `?` for what cannot be printed.
 
@@ -105,6 +130,26 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
         A sentence or more each; may be empty.
     """
     said = []
+    if found.duplicates:
+        said.append(
+            f"{len(found.duplicates):,} images have the name of another, such as {found.duplicates[0]}, and are passed "
+            "over as duplicates: rename them to keep them."
+        )
+    if found.named_by_folder:
+        said.append(
+            f"{len(found.named_by_folder):,} images share their name with images of other folders, such as "
+            f"{found.named_by_folder[0]}: their ids have the folder before the name."
+        )
+    if labels is not None and labels.source.folder_labels:
+        said.append(
+            f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "
+            "set `source.folder_labels` to false."
+        )
+    if labels is not None:
+        said += [f"{Path(labels.source.labels or '').name}: {note}." for note in labels.notes]
+        unlabelled = len(found.files) - labels.named
+        if unlabelled > 0.5 * len(found.files):
+            said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
     if len(found.widths) < 30:
         said.append(f"Only {len(found.widths)} images were measured: shares and quantiles are weak evidence.")
     if labels is not None and labels.missing > len(found.files):
