@@ -10,6 +10,7 @@ Belongs here: from a file to what can be asked for its images. Does not belong h
 """
 
 import threading
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from galaxy_assets.deliveries.arrays import NumpyArrays, is_stack_file
 from galaxy_assets.deliveries.delivery import Kind, signature
 from galaxy_assets.deliveries.hdf5 import Hdf5Arrays
 from galaxy_assets.deliveries.members import DamagedArchive
-from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive
+from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive, three_bands
+from galaxy_assets.deliveries.suffixes import ALL
 from galaxy_assets.settings.files import SurveyError
 
 SUFFIXES: dict[str, Kind] = {
@@ -150,7 +152,7 @@ def opened(path: Path, stem: str, kind: Kind, spooled: Path | None) -> Archive:
     if spooled is not None:
         return TarArchive(spooled, path.stat().st_size, kind in spools.ROWS)
     if kind in ARRAYS:
-        return StackArchive(Hdf5Arrays(path) if kind == "hdf5" else NumpyArrays(path), stem)
+        return _stacks(path, stem, kind)
     return ZipArchive(path) if kind == "zip" else TarArchive(path)
 
 
@@ -175,6 +177,65 @@ def may_hold_images(path: Path, stem: str, kind: Kind) -> bool:
     return kind == "tar" or count_unspooled(path, stem, kind) is not None
 
 
+def suffixes_inside(path: Path) -> Counter[str]:
+    """How many files of each suffix of an image an archive holds, without decompressing it.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    Counter of str
+        Of a compressed tar by its first files; empty where it is damaged.
+    """
+    stem, kind = kind_of(path.name) or (path.name, "tar")
+    try:
+        if kind == "parquet":
+            from galaxy_assets.deliveries.shards import columns_of, format_in
+
+            found = columns_of(path)
+            return Counter({format_in(path, found[0]) or ".png": found[1]} if found is not None else {})
+        if kind in ARRAYS:
+            return Counter({".npy": len(_stacks(path, stem, kind).sizes)})
+        compressed = kind == "tar" and spools.is_compressed(path)
+        names = spools.first_names(path) if compressed else list(opened(path, stem, kind, None).sizes)
+    except DamagedArchive:
+        return Counter()
+    suffixes = (next((suffix for suffix in ALL if name.lower().endswith(suffix)), "") for name in names)
+    return Counter(suffix for suffix in suffixes if suffix)
+
+
+def _stacks(path: Path, stem: str, kind: Kind) -> StackArchive:
+    return StackArchive(Hdf5Arrays(path) if kind == "hdf5" else NumpyArrays(path), stem)
+
+
+def bands_of(path: Path) -> tuple[str | int, ...] | None:
+    """Which bands of a container are proposed for its images, as `source.bands` has them.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    tuple of str or int, or None
+        None where there is no choice: one plane, colours, or no array at all.
+    """
+    stem, kind = kind_of(path.name) or (path.name, "tar")
+    try:
+        if kind == "parquet":
+            from galaxy_assets.deliveries.shards import first_bands
+
+            names = first_bands(path)
+            return three_bands(names) if names is not None and len(names) > 1 else None
+        return _stacks(path, stem, kind).proposed_bands() if kind in ARRAYS else None
+    except DamagedArchive:
+        return None
+
+
 def notes_of(path: Path) -> list[str]:
     """What a person should know of what is taken from an archive, without decompressing it."""
     stem, kind = kind_of(path.name) or (path.name, "tar")
@@ -184,13 +245,12 @@ def notes_of(path: Path) -> list[str]:
 
             return notes(path, stem)
         if kind in ARRAYS:
-            arrays = Hdf5Arrays(path) if kind == "hdf5" else NumpyArrays(path)
-            archive = StackArchive(arrays, stem)
-            there = ", ".join(f"{path} {one.shape}" for path, one in list(arrays.kept.items())[:20])
+            archive = _stacks(path, stem, kind)
+            there = ", ".join(f"{path} {one.shape}" for path, one in list(archive.arrays.kept.items())[:20])
             nothing = (
                 [] if archive.stacks else [f"no array holds images; it has {there or 'none'}. Expected {EXPECTED}"]
             )
-            return [*arrays.notes, *archive.notes, *nothing]
+            return [*archive.notes, *nothing]
     except DamagedArchive as error:
         return [str(error)]
     return []

@@ -13,16 +13,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.types as kinds
 
 from galaxy_assets.deliveries.archives import DAMAGE, damaged
+from galaxy_assets.deliveries.cells import (
+    fields_of,
+    files_in,
+    inner_type,
+    is_bytes,
+    is_name,
+    may_hold_images,
+    pixels_in,
+)
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.members import (
     IDS,
     LABELS,
-    MAXIMUM_ARRAY,
     DamagedArchive,
     Said,
     check_count,
@@ -148,7 +155,7 @@ def notes(path: Path, stem: str) -> list[str]:
     if found is None:
         return [f"no column holds images; it has {_described(schema)}. Expected {_EXPECTED}"]
     columns, _ = found
-    if columns.id is None and "path" not in _fields(_inner(schema.field(columns.image).type)):
+    if columns.id is None and "path" not in fields_of(inner_type(schema.field(columns.image).type)):
         return [
             f"no column names its images, which are called {stem}_0 and so on; it has {_described(schema)}. Known are "
             f"{', '.join(IDS)}"
@@ -168,7 +175,7 @@ def _described(schema: pa.Schema) -> str:
 
 def _columns(file: Any) -> Columns | None:
     schema = file.schema_arrow
-    able = [field.name for field in schema if _holds(field.type)]
+    able = [field.name for field in schema if may_hold_images(field.type)]
     image = known(able, IMAGES)
     if image is None:
         sniffed = [name for name in able if _begins_with_images(file, name)]
@@ -182,14 +189,14 @@ def _columns(file: Any) -> Columns | None:
         return None
     others = [field for field in schema if field.name != image]
     names = [field.name for field in others]
-    plain = [field.name for field in others if _is_one(field.type)]
+    plain = [field.name for field in others if is_name(field.type)]
     numbers = [field.name for field in others if kinds.is_floating(field.type) or kinds.is_integer(field.type)]
     label = known(plain, LABELS) or _class_labels(schema, plain)
     return Columns(image, _id_column(schema, names), label, known(numbers, ("ra",)), known(numbers, ("dec",)))
 
 
 def _id_column(schema: pa.Schema, names: list[str]) -> str | None:
-    able = [name for name in names if _is_one(schema.field(name).type)]
+    able = [name for name in names if is_name(schema.field(name).type)]
     if (found := known(able, IDS)) is not None or (wrong := known(names, IDS)) is None:
         return found
     raise DamagedArchive(
@@ -198,67 +205,10 @@ def _id_column(schema: pa.Schema, names: list[str]) -> str | None:
     )
 
 
-def _is_one(kind: pa.DataType) -> bool:
-    """Whether a type is text or a whole number."""
-    if kinds.is_dictionary(kind):
-        kind = kind.value_type
-    whole = kinds.is_integer(kind) or (kinds.is_decimal(kind) and kind.scale == 0)
-    return (
-        whole or kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind) or _is_bytes(kind)
-    )
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return (
-        kinds.is_binary(kind)
-        or kinds.is_large_binary(kind)
-        or kinds.is_binary_view(kind)
-        or kinds.is_fixed_size_binary(kind)
-    )
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind)
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-
-
-def _inner(kind: pa.DataType) -> pa.DataType:
-    """The type itself, or that of the values of a list."""
-    kind = _plain(kind)
-    return _plain(kind.value_type) if _is_list(kind) else kind
-
-
-def _fields(kind: pa.DataType) -> dict[str, pa.DataType]:
-    return {field.name: _plain(field.type) for field in kind} if kinds.is_struct(kind) else {}
-
-
-def _depth(kind: pa.DataType) -> int:
-    """How many lists lie around numbers; 0 where there are none, or something else."""
-    kind, depth = _plain(kind), 0
-    while _is_list(kind):
-        kind, depth = _plain(kind.value_type), depth + 1
-    number = kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind)
-    return depth if number else 0
-
-
-def _holds(kind: pa.DataType) -> bool:
-    """Whether values of a type can be images."""
-    if isinstance(kind, pa.FixedShapeTensorType):
-        return len(kind.shape) in (2, 3)
-    inner = _inner(kind)
-    files = _fields(inner)
-    if _is_bytes(inner) or _is_bytes(files.get("bytes", pa.null())) or {"bytes", "path"} <= files.keys():
-        return True
-    return _depth(kind) in (2, 3) or _depth(_fields(inner).get("flux", pa.null())) >= 2
-
-
 def _begins_with_images(file: Any, column: str) -> bool:
     for rows in _batches(file, [column], _LOOKED_AT):
         values = rows.column(0).to_pylist()
-        found = [data for value in values for data in _files(value) if data]
+        found = [data for value in values for data in files_in(value) if data]
         return bool(found) and all(format_of(data) is not None for data in found)
     return False
 
@@ -352,14 +302,43 @@ def _class(value: Any, names: list[str] | None) -> str | None:
     return class_of(value)
 
 
+def format_in(path: Path, columns: Columns) -> str | None:
+    """The suffix of the first image of a Parquet file by its bytes; None of pixels, and of what is not known."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, buffer_size=_CHUNK) as file:
+        for rows in _batches(file, [columns.image], _LOOKED_AT):
+            found = [data for value in rows.column(0).to_pylist() for data in files_in(value) if data]
+            return format_of(found[0]) if found else None
+    return None
+
+
+def first_bands(path: Path) -> list[str] | None:
+    """Names of the bands of the first image of a Parquet file; None where it has none."""
+    import pyarrow.parquet as pq
+
+    found = columns_of(path)
+    if found is None:
+        return None
+    with pq.ParquetFile(path, buffer_size=_CHUNK) as file:
+        inner = inner_type(file.schema_arrow.field(found[0].image).type)
+        if "band" not in fields_of(inner):
+            return None
+        for rows in _batches(file, [found[0].image], 1):
+            cell = rows.column(0)[0]
+            if cell.is_valid:
+                return pixels_in(cell, inner)[1]
+    return None
+
+
 def _images(cell: pa.Scalar, name: str | None, default: str, said: Said) -> Iterator[Row]:
     from galaxy_assets.deliveries.stacks import encoded
 
-    inner = _inner(cell.type)
+    inner = inner_type(cell.type)
     try:
         if not cell.is_valid:
             raise UnreadableImage("its row holds no image")
-        if _is_bytes(inner) or "bytes" in _fields(inner):
+        if is_bytes(inner) or "bytes" in fields_of(inner):
             files = cell.as_py()
             files = files if isinstance(files, list) else [files]
             for n, one in enumerate(files, start=1):
@@ -374,50 +353,6 @@ def _images(cell: pa.Scalar, name: str | None, default: str, said: Said) -> Iter
                 own = name + number if name else path or default + number
                 yield Row(own, data, said, None if data else missing)
         else:
-            yield Row(name or default, encoded(*_pixels(cell, inner)), said)
+            yield Row(name or default, encoded(*pixels_in(cell, inner)), said)
     except UnreadableImage as error:
         yield Row(name or default, b"", said, error)
-
-
-def _files(value: Any) -> list[bytes | None]:
-    values = value if isinstance(value, list) else [value]
-    found = [one.get("bytes") if isinstance(one, dict) else one for one in values]
-    return [one for one in found if isinstance(one, bytes | None)]
-
-
-def _pixels(cell: Any, inner: pa.DataType) -> tuple[np.ndarray, list[str] | None]:
-    """The numbers of a cell, and the names of its bands where it has such: lists of structs, or a struct of lists."""
-    if "flux" not in _fields(inner):
-        if isinstance(cell, pa.FixedShapeTensorScalar):
-            return cell.to_numpy(), None
-        return _numbers(cell), None
-    if _is_list(_plain(cell.type)):
-        parts = [one for one in cell.values] if cell.values is not None else []
-        planes = [_numbers(one["flux"]) for one in parts]
-        bands = [str(one.as_py().get("band")) for one in parts] if "band" in _fields(inner) else None
-        if len({plane.shape for plane in planes}) != 1:
-            raise UnreadableImage(f"its bands have the sizes {', '.join(str(plane.shape) for plane in planes)}")
-        return np.stack(planes), bands
-    named = cell["band"].as_py() if "band" in _fields(inner) else None
-    return _numbers(cell["flux"]), [str(one) for one in named] if isinstance(named, list) else None
-
-
-def _numbers(cell: Any) -> np.ndarray:
-    """A list of lists as an array; UnreadableImage where its rows have unequal lengths."""
-    import pyarrow.compute as pc
-
-    cell = cell.value if isinstance(cell, pa.ExtensionScalar) else cell
-    if not cell.is_valid:
-        raise UnreadableImage("its row holds no image")
-    values, shape = cell.values, [len(cell.values)]
-    while _is_list(_plain(values.type)):
-        if isinstance(values, pa.ExtensionArray):
-            values = values.storage
-        lengths = set(pc.list_value_length(values).to_pylist())
-        if len(lengths) != 1 or None in lengths:
-            raise UnreadableImage("the rows of its pixels have unequal lengths")
-        shape.append(lengths.pop())
-        values = values.flatten()
-    if values.nbytes > MAXIMUM_ARRAY:
-        raise UnreadableImage(f"{values.nbytes} bytes of pixels", "too_large")
-    return values.to_numpy(zero_copy_only=False).reshape(shape)

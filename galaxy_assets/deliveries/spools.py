@@ -11,6 +11,7 @@ the containers (`shards`, `arrays`).
 import bz2
 import gzip
 import io
+import itertools
 import json
 import logging
 import lzma
@@ -39,6 +40,7 @@ _CHUNK = 2**24  # bytes
 _RESERVE = 2**30  # bytes of the disk that a spool leaves free: few bytes can decompress to very many
 _PACKED = 200  # times its packed size that a spool of more than _LARGE bytes may have
 _LARGE = 2**30
+_FIRST = 64  # files of a compressed tar that say which images it holds
 _COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _VERSION = {"parquet": "2", "npz": "1"}  # of what a spool of rows holds; older ones are written anew
 
@@ -54,6 +56,17 @@ def _starts(path: Path) -> bytes:
             return stream.read(6)
     except OSError as error:
         raise DamagedArchive(f"cannot be opened: {error.strerror}; correct its permissions") from error
+
+
+def first_names(path: Path) -> list[str]:
+    """Names of the first files in a compressed tar."""
+    start = _starts(path)
+    opened = next(opener for magic, opener in _COMPRESSED.items() if start.startswith(magic))
+    try:
+        with opened(path, "rb") as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
+            return [info.name for info in itertools.islice(archive, _FIRST) if info.isreg()]
+    except DAMAGE as error:
+        raise damaged(error) from error
 
 
 class Spools:

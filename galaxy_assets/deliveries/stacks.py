@@ -61,6 +61,11 @@ class Arrays(Protocol):
         """The arrays by their path, those of Python objects left out."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Which arrays are left out, and why."""
+        ...
+
     def row(self, path: str, i: int) -> np.ndarray:
         """One row of an array; raises UnreadableImage."""
         ...
@@ -110,8 +115,12 @@ class StackArchive:
     ----------
     sizes : dict of str to int
         Bytes of each image.
+    arrays : Arrays
+        The file.
+    stacks : list of Stack
+        Which of its arrays are images.
     notes : list of str
-        What a person should know: arrays that are not taken, bands that were chosen.
+        What a person should know: arrays that are not taken, planes without names.
 
     Raises
     ------
@@ -120,8 +129,9 @@ class StackArchive:
     """
 
     def __init__(self, arrays: Arrays, stem: str):
-        self._arrays, self._stem = arrays, stem
-        self.stacks, self.notes = stacks_of(arrays.kept)
+        self.arrays, self._stem = arrays, stem
+        self.stacks, notes = stacks_of(arrays.kept)
+        self.notes = [*arrays.notes, *notes]
         check_count(sum(stack.n or 1 for stack in self.stacks))
         self._by_path = {stack.path: stack for stack in self.stacks}
         self.sizes: dict[str, int] = {}
@@ -139,8 +149,8 @@ class StackArchive:
             largest = f"the largest image of an array has {MAXIMUM_ARRAY}"
             raise UnreadableImage(f"{self.sizes[name]} bytes; {largest}", "too_large")
         if stack.n is None:
-            return self.encoded(stack, self._arrays.whole(stack.path), 0)
-        return self.encoded(stack, self._arrays.row(stack.path, int(row)), int(row))
+            return self.encoded(stack, self.arrays.whole(stack.path), 0)
+        return self.encoded(stack, self.arrays.row(stack.path, int(row)), int(row))
 
     def encoded(self, stack: Stack, pixels: np.ndarray, i: int) -> bytes:
         """Row i of an array as the content of a file; raises UnreadableImage."""
@@ -169,16 +179,26 @@ class StackArchive:
     def _column(self, path: str | None, n: int) -> Sequence:
         if path is None:
             return [None] * n
-        values = self._arrays.whole(path)
+        values = self.arrays.whole(path)
         if values.ndim == 2 and values.shape[1] > 1:  # a column per class, with 1 where it holds
             one_each = np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()
             return values.argmax(axis=1).tolist() if one_each else [None] * n
         return values.ravel().tolist()
 
+    def proposed_bands(self) -> tuple[str | int, ...] | None:
+        """Which bands are proposed for the images, as `source.bands` has them; None where there is no choice."""
+        for stack in self.stacks:
+            shape = self.arrays.kept[stack.path].shape[0 if stack.n is None else 1 :]
+            if (names := self._bands(stack, 0)) is not None:
+                return three_bands(names) if len(names) > 1 else None
+            if len(shape) == 3 and not _is_image(shape):
+                return (shape[0] // 2 + 1,)
+        return None
+
     def _bands(self, stack: Stack, i: int) -> list[str] | None:
         if stack.bands is None:
             return None
-        names = self._arrays.whole(stack.bands)
+        names = self.arrays.whole(stack.bands)
         names = names[i] if names.ndim == 2 else names
         return [class_of(name) or "" for name in names.tolist()]
 

@@ -129,7 +129,7 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
     list of str
         A sentence or more each; may be empty.
     """
-    said = []
+    said = [f"{note}." for note in found.notes]
     if found.duplicates:
         said.append(
             f"{len(found.duplicates):,} images have the name of another, such as {found.duplicates[0]}, and are passed "
@@ -145,7 +145,12 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "
             "set `source.folder_labels` to false."
         )
-    if labels is not None:
+    if labels is not None and labels.source.labels is None and not labels.source.folder_labels:
+        said.append(
+            f"The classes are those that the archives themselves have ({', '.join(list(labels.classes)[:8])}); a table "
+            "of labels takes their place (--labels)."
+        )
+    elif labels is not None:
         said += [f"{Path(labels.source.labels or '').name}: {note}." for note in labels.notes]
         unlabelled = len(found.files) - labels.named
         if unlabelled > 0.5 * len(found.files):

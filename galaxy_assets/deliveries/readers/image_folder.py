@@ -145,6 +145,14 @@ class ImageFolder:
         """What is not taken of the archives and containers in the folder, and why."""
         return self._found.notes()
 
+    def bands(self) -> tuple[str | int, ...] | None:
+        """Which bands the containers in the folder propose for `source.bands`; None where they leave no choice."""
+        return self._found.bands()
+
+    def read(self, file: str) -> bytes:
+        """The bytes of an image, by the catalogue's `file`; raises UnreadableImage."""
+        return self._found.read(file)
+
     def image(self, file: str) -> np.ndarray:
         """Decode an image, by the catalogue's `file`."""
         return self.decode(self._found.read(file))
@@ -278,7 +286,7 @@ class ImageFolder:
             row["label"] = entry.label
             if entry.ra is not None:
                 row |= {"ra": entry.ra, "dec": entry.dec}
-        row["label"] = row["label"] or (self.folder_of(image.file) if self.source.folder_labels else None)
+        row["label"] = row["label"] or (self.folder_of(image.called) if self.source.folder_labels else None)
         problems: list[tuple[str, str]] = []
         if galaxy_id != name:
             problems.append(("duplicate_id", f"another image is already called {name}"))
