@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Make a survey of a folder of image
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="name of the survey: lower-case letters, digits and _")],
-    images: Annotated[Path, typer.Option(help="folder of PNG, JPEG or FITS images; sub-folders are deliveries")],
+    images: Annotated[Path, typer.Option(help="folder of images; its sub-folders and archives are deliveries")],
     labels: Annotated[
         Path | None, typer.Option(help="table of labels, one row per image: CSV, Parquet, FITS, VOTable or ECSV")
     ] = None,
@@ -38,7 +38,7 @@ def new(
     """
     from galaxy_assets.deliveries.onboarding import report
     from galaxy_assets.deliveries.onboarding.inspect import inspect
-    from galaxy_assets.deliveries.onboarding.labels import folder_labels, inspect_labels
+    from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
     from galaxy_assets.deliveries.onboarding.propose import settings_for
     from galaxy_assets.deliveries.onboarding.survey_file import refuse_name, write_survey
 
@@ -49,7 +49,10 @@ def new(
         if labels is None and (id_column or label_column):
             raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
         found = inspect(images, sample)
-        said = folder_labels(found) if labels is None else inspect_labels(found, labels, id_column, label_column)
+        if labels is not None:
+            said = inspect_labels(found, labels, id_column, label_column)
+        else:
+            said = inside_labels(found) or folder_labels(found)
         resnet18 = any(layout.weights.glob("resnet18-*.pth"))
         survey = write_survey(path, settings_for(name, found, said, resnet18), found, said)
     except SurveyError as error:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from galaxy_assets.settings.files import SurveyError
 
-Kind = Literal["folder", "zip", "tar", "parquet"]
+Kind = Literal["folder", "zip", "tar", "parquet", "npy", "npz", "hdf5"]
 State = Literal["whole", "arriving", "held"]
 
 LOOSE = "images"

@@ -29,6 +29,10 @@ class Reader(Protocol):
     A reader that makes its deliveries itself, as the simulated surveys' does, has beside these a static method
     `make(source, path)`. It is called before the reader is opened for a run, makes all deliveries or none, and does
     nothing where they are there already. It raises SurveyError.
+
+    A reader that keeps something on the disk to read its deliveries, such as an unpacked copy, has a method
+    `spool_in(data)`. It is called once, after the reader is opened, with a folder below the data folder for that: the
+    deliveries may lie where nothing can be written.
     """
 
     def __init__(self, source: Source, path: Path) -> None:

@@ -4,37 +4,29 @@ Belongs here: which files there are, and measurements of size, bands, levels, he
 what a table says of them (`labels`), and what a survey of these images should look like (`propose`).
 """
 
-import os
+import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from galaxy_assets.deliveries.ids import image_name
-from galaxy_assets.deliveries.images import UnreadableImage, inside
+from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.deliveries.onboarding.holdings import holdings
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
-from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.artefacts import SATURATED
 from galaxy_assets.science.cutouts import Cutout, cut
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
+from galaxy_assets.storage.layout import Layout
 
-FolderReader = Literal["image_folder", "fits_folder"]
-
-_READERS: dict[FolderReader, tuple[str, ...]] = {
-    "image_folder": ImageFolder.suffixes,
-    "fits_folder": FitsFolder.suffixes,
-}
-SUFFIXES = [suffix for one in _READERS.values() for suffix in one]
-"""Of the images that these readers take."""
 _MOST_PIXELS = 400_000_000  # decoded in all, so that a sample of large frames takes no longer than one of cutouts
 _POSITION = ("RA", "DEC", "RA_OBJ", "DEC_OBJ", "OBJRA", "OBJDEC", "OBJCTRA", "OBJCTDEC", "RA_TARG", "DEC_TARG")
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError)
@@ -123,6 +115,8 @@ class Inspection:
     named_by_folder, duplicates : list of str
         Files of the images whose ids have their folders, since their names are not unique, and of those that the
         catalogue will pass over as duplicates.
+    notes : list of str
+        What is not taken of the folder and of its archives, and why.
     seed, sample : int
         How many images were looked at, and the seed that chose them.
     unreadable : list of (str, str)
@@ -163,6 +157,7 @@ class Inspection:
     headers: Headers | None = None
     named_by_folder: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def sampled(self) -> list[str]:
         """The files of the sample, relative to the folder."""
@@ -194,36 +189,28 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
         raise SurveyError(f"{folder}: no such folder; give the folder that holds the images")
-    found = list(_files(folder))
-    taken: dict[FolderReader, list[str]] = {
-        reader: [file for file in found if file.lower().endswith(suffixes)] for reader, suffixes in _READERS.items()
-    }
-    reader, images = max(taken.items(), key=lambda item: len(item[1]))
-    if not images:
-        raise SurveyError(
-            f"{folder}: no image in it or its subfolders ({', '.join(SUFFIXES)}); convert the images to one of these"
+    found = holdings(folder)
+    reader = open_folder(found.source)
+    listed = [one for images in reader.listed_all().values() for one in images]
+    files = sorted(one.image.file for one in listed)
+    inspection = Inspection(found.source, found.suffixes, files, reader.batches(), seed, min(sample, len(files)))
+    inspection.named_by_folder = [one.image.file for one in listed if one.name != image_name(one.image.called)]
+    inspection.duplicates = [one.image.file for one in listed if one.galaxy_id != one.name]
+    inspection.notes = [f"{one.path}: {one.reason}" for one in reader.deliveries() if one.state != "whole"]
+    inspection.notes += reader.notes()
+    if found.elsewhere:
+        inspection.notes.append(
+            f"{len(found.elsewhere)} archives lie deeper than the images, such as {found.elsewhere[0]}, and are not "
+            f"read: put them into {folder / found.source.images}, or make them a survey of their own"
         )
-    # the readers take a folder `images` for the place of all images where there is one
-    inner = "images" if all(file.startswith("images/") for file in images) else "."
-    source = Source(reader=reader, path=str(folder), images=inner)
-    opened = open_reader(source, folder)
-    inspection = Inspection(
-        source,
-        Counter(map(_suffix, found)),
-        sorted(images),
-        opened.batches(),
-        seed,
-        min(sample, len(images)),
-    )
-    if isinstance(opened, ImageFolder):
-        listed = [one for images in opened.listed_all().values() for one in images]
-        inspection.named_by_folder = [one.image.file for one in listed if one.name != image_name(one.image.file)]
-        inspection.duplicates = [one.image.file for one in listed if one.galaxy_id != one.name]
-    if reader == "fits_folder":
+    if (bands := reader.bands()) is not None:
+        inspection.source = found.source.model_copy(update={"bands": bands})
+        reader = open_folder(inspection.source)
+    if found.source.reader == "fits_folder":
         inspection.headers = Headers()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's, of headers and files that the inspection reports itself
-        _look(inspection, opened)
+        _look(inspection, reader)
     if not inspection.widths:
         file, reason = inspection.unreadable[0]
         raise SurveyError(
@@ -237,27 +224,20 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
     return inspection
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Every file that is not hidden, relative to `folder`; links to folders are not followed, nor do the readers."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        inner = Path(parent).relative_to(folder).as_posix()
-        yield from (name if inner == "." else f"{inner}/{name}" for name in names if not name.startswith("."))
+def open_folder(source: Source) -> ImageFolder:
+    """The reader of a folder, as a run opens it."""
+    reader = open_reader(source, Layout.default().raw)
+    assert isinstance(reader, ImageFolder), source.reader
+    return reader
 
 
-def _suffix(file: str) -> str:
-    name = file.rpartition("/")[2].lower()
-    whole, inner = name.removesuffix(".gz"), ".gz" if name.endswith(".gz") else ""
-    return (f".{whole.rpartition('.')[2]}" if "." in whole else "") + inner or "no suffix"
-
-
-def _look(inspection: Inspection, reader: Reader) -> None:
+def _look(inspection: Inspection, reader: ImageFolder) -> None:
     """Decode the sample and measure it."""
     left = _MOST_PIXELS
     for looked_at, file in enumerate(inspection.sampled(), start=1):
         try:
             if inspection.headers is not None:
-                _read_header(inspection.headers, inside(Path(inspection.source.path), file))
+                _read_header(inspection.headers, reader.read(file))
             image = reader.image(file)
         except UnreadableImage as error:
             inspection.unreadable.append((file, error.reason))
@@ -287,12 +267,12 @@ def _measure(inspection: Inspection, image: np.ndarray) -> None:
             inspection.peaks.append((highest - sky) / made.noise_std)
 
 
-def _read_header(headers: Headers, path: Path) -> None:
+def _read_header(headers: Headers, data: bytes) -> None:
     """Take one file's header into account; what is wrong with the file is said when it is decoded."""
     from astropy.io import fits
 
     try:
-        with fits.open(path, memmap=False, ignore_missing_end=True) as hdus:
+        with fits.open(io.BytesIO(data), memmap=False, ignore_missing_end=True) as hdus:
             hdu: Any = next(hdu for hdu in hdus if hdu.is_image and len(hdu.shape) >= 2)
             header, shape = hdu.header, hdu.shape
     except (*_DAMAGE, StopIteration):
@@ -351,7 +331,7 @@ def commonest_level(inspection: Inspection, settings: CutoutSettings) -> list[fl
 
 
 def _decoded(inspection: Inspection) -> Iterator[np.ndarray]:
-    reader, unreadable = open_reader(inspection.source, Path()), {file for file, _ in inspection.unreadable}
+    reader, unreadable = open_folder(inspection.source), {file for file, _ in inspection.unreadable}
     for file in inspection.sampled():
         if file not in unreadable:
             yield reader.image(file)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from galaxy_assets.deliveries.ids import SEVERAL, match
-from galaxy_assets.deliveries.onboarding.inspect import Inspection
-from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.deliveries.readers.image_folder import ImageFolder, Listed
+from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
+from galaxy_assets.deliveries.readers.image_folder import Listed
 from galaxy_assets.deliveries.readers.tables import LabelTable, ids_of, read_labels, read_table
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
@@ -116,6 +115,24 @@ def inspect_labels(
     return _by_reader(source, read_labels(path, source))
 
 
+def inside_labels(inspection: Inspection) -> Labels | None:
+    """What archives and containers themselves say of their images: columns, arrays, or files beside the images.
+
+    Parameters
+    ----------
+    inspection : Inspection
+        Of the folder.
+
+    Returns
+    -------
+    Labels or None
+        None where they say no class.
+    """
+    said = [one.image.said.label for one in _listed(inspection.source)]
+    classes = Counter(label for label in said if label is not None)
+    return Labels(inspection.source, dict(classes.most_common()), classes.total()) if classes else None
+
+
 def folder_labels(inspection: Inspection) -> Labels | None:
     """The folders of the images as classes, as they lie for torchvision and Keras.
 
@@ -130,10 +147,9 @@ def folder_labels(inspection: Inspection) -> Labels | None:
         None where the names of the folders do not look like classes.
     """
     source = inspection.source.model_copy(update={"folder_labels": True})
-    reader = open_reader(source, Path())
-    assert isinstance(reader, ImageFolder)
+    reader = open_folder(source)
     listed = [one for images in reader.listed_all().values() for one in images]
-    folders = Counter(reader.folder_of(one.image.file) for one in listed)
+    folders = Counter(reader.folder_of(one.image.called) for one in listed)
     names = [name for name in folders if name is not None and not _NO_CLASS.fullmatch(name)]
     if len(names) < len(folders) or not 2 <= len(names) <= _MOST_FOLDERS or min(folders.values()) < 2:
         return None
@@ -141,9 +157,7 @@ def folder_labels(inspection: Inspection) -> Labels | None:
 
 
 def _listed(source: Source) -> list[Listed]:
-    reader = open_reader(source, Path())
-    assert isinstance(reader, ImageFolder)
-    return [one for images in reader.listed_all().values() for one in images]
+    return [one for images in open_folder(source).listed_all().values() for one in images]
 
 
 def _named(column: Any, images: dict[str, str]) -> int:

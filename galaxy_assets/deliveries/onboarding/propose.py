@@ -75,7 +75,7 @@ def settings_for(name: str, found: Inspection, labels: Labels | None, resnet18: 
 def _source(found: Inspection, labels: Labels | None) -> list[Setting]:
     source = found.source
     kinds = ", ".join(f"{n:,} {suffix}" for suffix, n in found.suffixes.most_common(6))
-    where = "a folder of that name holds all" if source.images == "images" else "every image below `path`"
+    where = "every image below `path`" if source.images == "." else "a folder of that name holds all"
     settings = [
         Setting("source.reader", source.reader, f"Files: {kinds}. This reader takes {len(found.files):,} of them."),
         Setting("source.path", source.path, ""),
@@ -85,10 +85,12 @@ def _source(found: Inspection, labels: Labels | None) -> list[Setting]:
             f"{where.capitalize()}; sub-folders are deliveries, {len(found.deliveries)} here.",
         ),
     ]
+    if source.bands is not None:
+        settings.append(Setting("source.bands", list(source.bands), "Of the bands in the containers; blue first."))
     if labels is not None and labels.source.folder_labels:
         reason = f"Folders that look like classes: {_counts(labels.classes)}"
         settings.append(Setting("source.folder_labels", True, reason))
-    elif labels is not None:
+    elif labels is not None and labels.source.labels is not None:
         said = labels.source
         matched = f"{labels.named:,} of {len(found.files):,} images have a row, {labels.missing:,} rows no image."
         settings += [

@@ -11,8 +11,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
 from galaxy_assets.deliveries.onboarding.labels import Labels
-
-_IMAGES = {".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz", ".fz", ".tif", ".tiff", ".gif", ".bmp"}
+from galaxy_assets.deliveries.suffixes import FOREIGN
 
 
 def table_of(found: Inspection) -> list[tuple[str, str]]:
@@ -130,7 +129,7 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
     list of str
         A sentence or more each; may be empty.
     """
-    said = []
+    said = [f"{note}." for note in found.notes]
     if found.duplicates:
         said.append(
             f"{len(found.duplicates):,} images have the name of another, such as {found.duplicates[0]}, and are passed "
@@ -146,7 +145,12 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "
             "set `source.folder_labels` to false."
         )
-    if labels is not None:
+    if labels is not None and labels.source.labels is None and not labels.source.folder_labels:
+        said.append(
+            f"The classes are those that the archives themselves have ({', '.join(list(labels.classes)[:8])}); a table "
+            "of labels takes their place (--labels)."
+        )
+    elif labels is not None:
         said += [f"{Path(labels.source.labels or '').name}: {note}." for note in labels.notes]
         unlabelled = len(found.files) - labels.named
         if unlabelled > 0.5 * len(found.files):
@@ -158,7 +162,7 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{labels.missing:,} rows of {labels.source.labels} name no image that is here: they wait for later "
             "deliveries, or another column has the names (--id-column)."
         )
-    images = {suffix: n for suffix, n in found.suffixes.items() if suffix in _IMAGES}
+    images = {suffix: n for suffix, n in found.suffixes.items() if suffix in FOREIGN}
     if len(found.files) < (total := sum(images.values())):
         said.append(
             f"{total - len(found.files):,} of {total:,} images have a format that {found.source.reader} does not read "

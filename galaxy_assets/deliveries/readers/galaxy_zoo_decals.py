@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from galaxy_assets.deliveries.delivery import LOOSE
+from galaxy_assets.deliveries.drop import Image
 from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.deliveries.readers.volunteers import read_columns, read_votes
@@ -70,9 +71,9 @@ class GalaxyZooDecals(ImageFolder):
         """Files that are no deliveries, whatever they hold: the volunteer tables of every campaign too."""
         return [*super().tables(), *self.folder.glob("gz_decals_volunteers_*")]
 
-    def names(self, files: Sequence[str], taken: Collection[str]) -> list[str]:
+    def names(self, images: Sequence[Image], taken: Collection[str]) -> list[str]:
         """What the images are called: an IAU name is one galaxy, in whatever folder."""
-        return [image_name(file) for file in files]
+        return [image_name(image.called) for image in images]
 
     def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
         """Right ascension and declination in degrees, of the volunteer table, else of the name."""

@@ -1,4 +1,4 @@
-"""Reader of a folder of PNG and JPEG images, with an optional table of labels and an optional volunteer table.
+"""Reader of a folder of PNG, JPEG, TIFF, WebP, AVIF and NumPy images, with optional tables of labels and of volunteers.
 
     <path>/<images>/*.png              one delivery, `images`
     <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it (`delivery.batch_name`)
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.deliveries import suffixes
 from galaxy_assets.deliveries.delivery import Delivery, batch_name
 from galaxy_assets.deliveries.drop import Deliveries, Image
 from galaxy_assets.deliveries.ids import image_name, match, told_apart
@@ -51,7 +52,7 @@ class Listed(NamedTuple):
 class ImageFolder:
     """Reader of `image_folder`; see the module and `plugins.protocols.Reader`."""
 
-    suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg")
+    suffixes: tuple[str, ...] = suffixes.IMAGES
 
     def __init__(self, source: Source, folder: Path):
         self.source = source
@@ -98,7 +99,7 @@ class ImageFolder:
         UnreadableImage
             If it is no image.
         """
-        return read_header(data)
+        return read_header(data, self.source)
 
     def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
         """Position on the sky of an image.
@@ -134,7 +135,23 @@ class ImageFolder:
         UnreadableImage
             If it cannot be decoded.
         """
-        return decode(data)
+        return decode(data, self.source)
+
+    def spool_in(self, data: Path) -> None:
+        """Where to write what cannot be read by seeking, if the survey's own folder may not be written."""
+        self._found.spool_in(data)
+
+    def notes(self) -> list[str]:
+        """What is not taken of the archives and containers in the folder, and why."""
+        return self._found.notes()
+
+    def bands(self) -> tuple[str | int, ...] | None:
+        """Which bands the containers in the folder propose for `source.bands`; None where they leave no choice."""
+        return self._found.bands()
+
+    def read(self, file: str) -> bytes:
+        """The bytes of an image, by the catalogue's `file`; raises UnreadableImage."""
+        return self._found.read(file)
 
     def image(self, file: str) -> np.ndarray:
         """Decode an image, by the catalogue's `file`."""
@@ -154,7 +171,10 @@ class ImageFolder:
         """Names of the whole deliveries, sorted; SurveyError if there is none."""
         found = self.deliveries()
         if not found:
-            raise SurveyError(f"{self.folder}: no images found; expected {self.expected()}. Put a delivery there")
+            passed_over = "; ".join(["", *self.notes()])
+            raise SurveyError(
+                f"{self.folder}: no images found; expected {self.expected()}. Put a delivery there{passed_over}"
+            )
         waiting = [f"{one.path}: {one.reason}" for one in found if one.state != "whole"]
         if len(waiting) == len(found):
             raise SurveyError(f"{self.folder}: no delivery is whole. {'; '.join(waiting)}")
@@ -162,23 +182,23 @@ class ImageFolder:
             log.warning("%s/%s", self.folder, reason)
         return sorted(one.name for one in found if one.state == "whole")
 
-    def names(self, files: Sequence[str], taken: Collection[str]) -> list[str]:
+    def names(self, images: Sequence[Image], taken: Collection[str]) -> list[str]:
         """What the images of a delivery are called, before equal names are told apart by numbers.
 
         Parameters
         ----------
-        files : sequence of str
-            As the catalogue has them.
+        images : sequence of Image
+            All of the delivery.
         taken : Collection of str
             Ids that images of other deliveries have; of a mapping, the values are their sha256.
 
         Returns
         -------
         list of str
-            In the order of `files`.
+            In the order of `images`.
         """
-        again = [self._inner(file) for file in files if self._is_there(file, image_name(file), taken)]
-        return told_apart([self._inner(file) for file in files], taken, again)
+        again = [self._inner(one.called) for one in images if self._is_there(one.file, image_name(one.called), taken)]
+        return told_apart([self._inner(one.called) for one in images], taken, again)
 
     def listed(self, batch: str, taken: Collection[str] = ()) -> list[Listed]:
         """The images of a delivery with their ids and labels; no image is opened for it.
@@ -203,8 +223,8 @@ class ImageFolder:
             If there is no such delivery, it is not whole, or the table of labels cannot be read.
         """
         images = self._found.images(batch)
-        files = [image.file for image in images]
-        names = self.names(files, taken)
+        files = [image.called for image in images]
+        names = self.names(images, taken)
         ids = distinct_ids(names, taken)
         entries = self._labels.entries
         matches = match(dict(zip(ids, files, strict=True)), [entry.name for entry in entries], taken)
@@ -259,9 +279,14 @@ class ImageFolder:
     def _row(self, batch: str, listed: Listed) -> dict:
         galaxy_id, name, image, entry = listed
         row = dict.fromkeys(CATALOGUE_SCHEMA.names) | {"galaxy_id": galaxy_id, "batch": batch, "file": image.file}
+        row |= {"ra": image.said.ra, "dec": image.said.dec}
+        if self.source.labels is None:
+            row["label"] = image.said.label
         if entry is not None:
-            row |= {"label": entry.label, "ra": entry.ra, "dec": entry.dec}
-        row["label"] = row["label"] or (self.folder_of(image.file) if self.source.folder_labels else None)
+            row["label"] = entry.label
+            if entry.ra is not None:
+                row |= {"ra": entry.ra, "dec": entry.dec}
+        row["label"] = row["label"] or (self.folder_of(image.called) if self.source.folder_labels else None)
         problems: list[tuple[str, str]] = []
         if galaxy_id != name:
             problems.append(("duplicate_id", f"another image is already called {name}"))
