@@ -168,7 +168,7 @@ class _Known:
                 self._called[name].append(i)
         self._folded: dict[str, list[str]] = defaultdict(list)
         for name in self._called:
-            self._folded[name.casefold()].append(name)
+            self._folded[name.strip().casefold()].append(name)
 
     def image(self, spelling: list[str], alone: bool) -> int | str:
         """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
@@ -179,7 +179,7 @@ class _Known:
                 return ABSENT
         for text in spelling:
             *folders, name = text.split("/")
-            if name not in self._called and len(others := self._folded[name.casefold()]) == 1:
+            if name not in self._called and len(others := self._folded[name.strip().casefold()]) == 1:
                 name = others[0]
             if name in self._called:
                 return self._one_of(self._called[name], folders, alone)

@@ -155,6 +155,11 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
         unlabelled = len(found.files) - labels.named
         if unlabelled > 0.5 * len(found.files):
             said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
+    if (copies := len(found.widths) - len(found.copies)) > 0:
+        said.append(
+            f"{copies:,} of the {len(found.widths):,} images looked at are copies of others: "
+            f"{len(found.copies):,} differ. Nothing is learnt from copies."
+        )
     if len(found.widths) < 30:
         said.append(f"Only {len(found.widths)} images were measured: shares and quantiles are weak evidence.")
     if labels is not None and labels.missing > len(found.files):
