@@ -12,6 +12,7 @@ import numpy as np
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.deliveries.suffixes import FOREIGN
+from galaxy_assets.settings.printing import printable
 
 
 def table_of(found: Inspection) -> list[tuple[str, str]]:
@@ -88,23 +89,6 @@ def table_of_labels(found: Inspection, labels: Labels | None) -> list[tuple[str,
     if labels.source.labels is not None:
         text += f"; {labels.named:,} have a row, {labels.missing:,} rows are about no image"
     return [("labels", printable(text))]
-
-
-def printable(text: str) -> str:
-    """The text with `?` for what cannot be printed.
-
-    A line break in a file's or a class's name would end a comment, and an escape would steer the terminal.
-
-    Parameters
-    ----------
-    text : str
-        From a file's name or a table.
-
-    Returns
-    -------
-    str
-    """
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _scales(scales: list[float]) -> str:
@@ -186,4 +170,4 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{len(found.deliveries)} sub-folders are as many deliveries, each with its own runs; join them where "
             "they were not delivered one by one."
         )
-    return said
+    return [printable(caution) for caution in said]

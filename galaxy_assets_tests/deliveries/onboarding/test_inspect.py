@@ -21,6 +21,7 @@ from galaxy_assets.science.cutouts import cut
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
 
 RNG = np.random.default_rng(0)
@@ -278,7 +279,7 @@ def test_no_name_of_a_file_or_class_ends_its_comment(hundred, tmp_path):
     text = as_yaml(settings_for("mine", found, labels, False), found, labels)
     survey = Survey.model_validate(yaml.safe_load(text))
     assert survey.name == "mine" and survey.title == "Mine"
-    assert [one.labels for one in survey.evaluation.classes] == [(f"{evil}: ring",), ("{a: [\nb",)]
+    assert [one.labels for one in survey.evaluation.classes] == [(printable(f"{evil}: ring"),), ("{a: [\\nb",)]
 
 
 def test_a_survey_file_is_never_overwritten(hundred, tmp_path):
