@@ -1,4 +1,4 @@
-"""Small inputs as strangers bring them: what `survey new` says is what the catalogue holds, and nothing is lost untold."""
+"""Small inputs as strangers bring them: the catalogue holds what `survey new` says, and nothing is lost untold."""
 
 import shutil
 import tarfile
