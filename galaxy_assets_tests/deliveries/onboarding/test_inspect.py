@@ -159,7 +159,7 @@ def test_skies_set_to_zero_do_not_make_good_images_blank(tmp_path):
 
 
 def test_limits_of_artefacts_leave_nineteen_of_twenty_of_the_sample(tmp_path):
-    bright = [blobs(64, (0, 0), width=9, peak=4000) for _ in range(40)]
+    bright = [blobs(64, (0, 0), width=6 + i / 8, peak=4000) for i in range(40)]
     found = inspect(fill(tmp_path, bright))
     settings = {one.key: one for one in settings_for("mine", found, None, False)}
     limit = settings["artefacts.saturated_fraction"].value
