@@ -249,7 +249,7 @@ class TarArchive:
         try:
             with path.open("rb") as stream, tarfile.open(fileobj=_Headers(stream), mode="r:") as archive:  # pyright: ignore[reportArgumentType, reportCallIssue]
                 while (info := archive.next()) is not None:
-                    archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it would keep them all
+                    archive.members = []  # it would keep them all
                     if info.size < 0:  # tarfile would go back and read it for ever
                         raise tarfile.ReadError(f"{info.name} has {info.size} bytes")
                     if not info.isdir():

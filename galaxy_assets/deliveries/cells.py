@@ -22,6 +22,7 @@ def is_name(kind: pa.DataType) -> bool:
 
 
 def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values of a type are bytes."""
     return (
         kinds.is_binary(kind)
         or kinds.is_large_binary(kind)
@@ -45,6 +46,7 @@ def inner_type(kind: pa.DataType) -> pa.DataType:
 
 
 def fields_of(kind: pa.DataType) -> dict[str, pa.DataType]:
+    """The fields of a struct with their types; none of any other type."""
     return {field.name: _plain(field.type) for field in kind} if kinds.is_struct(kind) else {}
 
 
@@ -69,6 +71,7 @@ def may_hold_images(kind: pa.DataType) -> bool:
 
 
 def files_in(value: Any) -> list[bytes | None]:
+    """The bytes in a value that is bytes, a struct with `bytes`, or a list of either."""
     values = value if isinstance(value, list) else [value]
     found = [one.get("bytes") if isinstance(one, dict) else one for one in values]
     return [one for one in found if isinstance(one, bytes | None)]

@@ -230,7 +230,7 @@ def bands_of(path: Path) -> tuple[str | int, ...] | None:
             from galaxy_assets.deliveries.shards import first_bands
 
             names = first_bands(path)
-            return three_bands(names) if names is not None and len(names) > 1 else None
+            return three_bands(names) if names else None
         return _stacks(path, stem, kind).proposed_bands() if kind in ARRAYS else None
     except DamagedArchive:
         return None

@@ -215,7 +215,7 @@ def _pack(path: Path, stem: str, kind: Kind, to: Path, suffixes: tuple[str, ...]
             if problem is not None:
                 info.pax_headers = {PROBLEM: f"{problem.problem}: {problem.reason}"}
             archive.addfile(info, io.BytesIO(data))
-            archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it would keep them all
+            archive.members = []  # it would keep them all
             if one != Said():
                 said[name] = one
         kept = json.dumps(said).encode()

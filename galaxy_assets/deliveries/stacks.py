@@ -30,6 +30,7 @@ from galaxy_assets.deliveries.members import (
     position_of,
 )
 
+BANDS_ARE_CHOSEN = "`source.bands` chooses three or one of them; without it g, r, z are shown"
 EXPECTED = "numbers (N, H, W), (N, H, W, 3) or (N, 3, H, W)"
 
 _WORDS = ("images", "image", "img", "imgs", "x", "data", "flux", "pixels", "cutouts", "cutout", "pictures", "array")
@@ -38,7 +39,7 @@ _BANDS = ("band", "bands", "filter", "filters")
 _PLANES = (1, 3, 4)
 _MOST_BANDS = 32
 _WAVELENGTHS = "ugrizyjhk"
-_COLOURS = ("grz", "gri", "riz", "jhk")  # sets of three that are taken before any other, the bluest first
+_COLOURS = ("gri", "riz", "jhk")  # sets of three that are taken before any other, the bluest first
 
 
 class Kept(NamedTuple):
@@ -190,7 +191,7 @@ class StackArchive:
         for stack in self.stacks:
             shape = self.arrays.kept[stack.path].shape[0 if stack.n is None else 1 :]
             if (names := self._bands(stack, 0)) is not None:
-                return three_bands(names) if len(names) > 1 else None
+                return three_bands(names)
             if len(shape) == 3 and not _is_image(shape):
                 return (shape[0] // 2 + 1,)
         return None
@@ -256,7 +257,8 @@ def _stack(path: str, kept: Mapping[str, Kept]) -> Stack | None:
     object_of_bands = len(shape) == 3 and bands is not None and shape[0] <= _MOST_BANDS and _sides(shape[1:])
     if len(shape) < 4 and (_is_image(shape) or object_of_bands):
         return Stack(path, None, bands)
-    n, item = shape[0], shape[1:]
+    n, *item = shape
+    item = tuple(item)
     if not _is_image(item) and not (len(item) == 3 and item[0] <= _MOST_BANDS and _sides(item[1:])):
         return None
     columns = {other: one for other, one in kept.items() if one.shape in ((n,), (n, 1)) and one.nbytes <= MAXIMUM_ARRAY}
@@ -335,12 +337,14 @@ def _says(path: str, other: str, words: Sequence[str]) -> bool:
 
 def _about_bands(stack: Stack, kept: Kept) -> list[str]:
     shape = kept.shape if stack.n is None else kept.shape[1:]
-    if len(shape) < 3 or _is_image(shape) or stack.bands is not None:
+    if stack.bands is not None:
+        return [f"the array {stack.path} has {shape[0]} bands, named by {stack.bands}: {BANDS_ARE_CHOSEN}"]
+    if len(shape) < 3 or _is_image(shape):
         return []
     return [f"the array {stack.path} has {shape[0]} planes without names: say which in `source.bands`, from 1"]
 
 
-def three_bands(bands: Sequence[str]) -> tuple[str, ...]:
+def three_bands(bands: Sequence[str]) -> tuple[str, ...] | None:
     """Which bands of a container are proposed for its images, the bluest first.
 
     Parameters
@@ -350,14 +354,19 @@ def three_bands(bands: Sequence[str]) -> tuple[str, ...]:
 
     Returns
     -------
-    tuple of str
-        g, r, z where they are there; else g, r, i; r, i, z; J, H, K; any three in the order of their wavelengths; else
-        the middle one.
+    tuple of str, or None
+        g, r, i; else r, i, z; J, H, K; any three in the order of their wavelengths; else the middle one. None where no
+        setting is needed: g, r, z are among them, or there are no more than three that are known, or only one.
     """
     from galaxy_assets.deliveries.decoding.planes import band_name
 
     names = [band_name(band) for band in bands]
-    there = [letter for letter in _WAVELENGTHS if [name.lower() for name in names].count(letter) == 1]
+    lower = [name.lower() for name in names]
+    if len(names) == 1 or all(lower.count(band) == 1 for band in "grz"):
+        return None
+    there = [letter for letter in _WAVELENGTHS if lower.count(letter) == 1]
+    if len(names) == len(there) == 3:
+        return None
     chosen = next((three for three in _COLOURS if set(three) <= set(there)), "".join(there[:3]))
     written = {name.lower(): name for name in names}
     return tuple(written[letter] for letter in chosen) if len(chosen) == 3 else (names[len(names) // 2],)

@@ -385,18 +385,21 @@ def test_of_several_stacks_the_one_called_images_is_taken_and_the_others_are_tol
     assert list(found) == IDS[:4] and found["J2"]["file"] == "s.h5!/image_array/2.npy"
     assert np.array_equal(image(survey, found["J2"]["file"], bands=("i",)), flux[2, 2])
     assert reader(survey.parent.parent).notes() == [
-        "s.h5: the array image_ivar (4, 5, 30, 34) may hold images too and is not taken: call it `images`"
+        "s.h5: the array image_ivar (4, 5, 30, 34) may hold images too and is not taken: call it `images`",
+        "s.h5: the array image_array has 5 bands, named by image_band: `source.bands` chooses three or one of them; "
+        "without it g, r, z are shown",
     ]
 
 
 @pytest.mark.parametrize(
     ("bands", "chosen"),
     [
-        (["des-g", "des-r", "des-i", "des-z"], ("g", "r", "z")),
+        (["des-g", "des-r", "des-i", "des-z"], None),
         (["y", "i", "r", "g"], ("g", "r", "i")),
-        (["K", "H", "J"], ("J", "H", "K")),
+        (["K", "H", "J"], None),
+        (["z", "K", "H", "J"], ("J", "H", "K")),
         (["u", "i"], ("i",)),
-        (["150 GHz"], ("150 GHz",)),
+        (["150 GHz"], None),
     ],
 )
 def test_which_bands_are_proposed(bands, chosen):
