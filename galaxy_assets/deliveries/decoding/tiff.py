@@ -43,7 +43,7 @@ def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
         pages = _pages(opened)
         planes = _planes(pages)
         check_size(planes.width, planes.height)
-        check_memory(planes.n * planes.width * planes.height * (pages[0].dtype.itemsize + 16), file_size)
+        check_memory(planes.n * planes.width * planes.height * (np.dtype(pages[0].dtype).itemsize + 16), file_size)
         if len(pages) > 1:
             return image_of(planes, choice, lambda i: _values(pages[i]).reshape(planes.height, planes.width))
         page, values = pages[0], _values(pages[0])
