@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.cutouts import FEW_LEVELS, fallen_back, few_levels
+from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels
 from galaxy_assets.orchestration.assets.discovery import oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
 from galaxy_assets.orchestration.assets.recall import never_scored
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
 from galaxy_assets.science import recall
+from galaxy_assets.science.cutouts import FEW_LEVELS
 
 LEAST_COMPONENTS = 3
 """Below it a representation has collapsed to a line or a plane, and whatever is made of it says nothing."""

@@ -13,10 +13,9 @@ from galaxy_assets.deliveries.decoding.planes import Choice, Planes, image_of, o
 from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check_size
 
 
-def size(data: bytes, choice: Choice) -> tuple[int, int]:
-    """Width and height in pixels, by the header."""
-    planes = planes_of(_header(data)[0], picture=True)
-    return planes.width, planes.height
+def layout(data: bytes, choice: Choice) -> Planes:
+    """Rows, columns and planes, by the header."""
+    return planes_of(_header(data)[0], picture=True)
 
 
 def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:

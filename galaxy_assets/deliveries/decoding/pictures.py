@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galaxy_assets.deliveries.decoding.planes import Choice, on_black
+from galaxy_assets.deliveries.decoding.planes import Choice, Planes, on_black
 from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check_size
 
 if TYPE_CHECKING:
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 _GREY, _COLOUR, _DEEP = 6, 16, 48
 
 
-def size(data: bytes, choice: Choice) -> tuple[int, int]:
-    """Width and height in pixels, by the header."""
-    return _open(data).size
+def layout(data: bytes, choice: Choice) -> Planes:
+    """Rows, columns and channels, by the header."""
+    image = _open(data)
+    n = 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
+    return Planes(image.height, image.width, n, f"{image.width} x {image.height}", picture=True)
 
 
 def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:

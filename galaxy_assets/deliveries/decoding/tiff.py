@@ -30,11 +30,10 @@ _PHOTOMETRIC = {"MINISBLACK", "MINISWHITE", "RGB", "YCBCR", "PALETTE"}
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is a row of the catalogue
 
 
-def size(data: bytes, choice: Choice) -> tuple[int, int]:
-    """Width and height in pixels, by the header."""
+def layout(data: bytes, choice: Choice) -> Planes:
+    """Rows, columns and planes, by the header."""
     with _open(data) as opened:
-        planes = _planes(_pages(opened))
-    return planes.width, planes.height
+        return _planes(_pages(opened))
 
 
 def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:

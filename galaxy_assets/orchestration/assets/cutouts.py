@@ -18,7 +18,7 @@ from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, picture, survey_asset
 from galaxy_assets.plugins.protocols import Reader
-from galaxy_assets.science.cutouts import Cutout, cut
+from galaxy_assets.science.cutouts import FEW_LEVELS, Cutout, cut
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.tables import digest
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PIXELS = "1"  # version of the cutting; raise it when a change of code changes the pixels
-FEW_LEVELS = 32
-"""Levels above the noise below which a cutout shows little of what was delivered."""
 SCHEMA = pa.schema(
     [
         ("galaxy_id", pa.string()),
