@@ -23,13 +23,18 @@ def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
     shape, fortran, kind, start = _header(data)
     planes = planes_of(shape, picture=True)
     check_size(planes.width, planes.height)
-    check_memory(math.prod(shape) * 24, file_size)
+    check_memory(math.prod(shape) * bytes_per_value(kind), file_size)
     if len(data) - start < math.prod(shape) * kind.itemsize:
         raise UnreadableImage(f"truncated: {len(data) - start} bytes for {planes.axes} values of {kind}")
     values = np.frombuffer(data, kind, math.prod(shape), start).reshape(shape, order="F" if fortran else "C")
     if kind.kind == "b":
         values = values.view(np.uint8) * np.uint8(255)
     return from_array(values, planes, choice)
+
+
+def bytes_per_value(kind: np.dtype) -> int:
+    """What one value takes while it is decoded, made float and looked through for NaN."""
+    return 4 if kind.itemsize == 1 else kind.itemsize + 16
 
 
 def from_array(values: np.ndarray, planes: Planes, choice: Choice) -> np.ndarray:

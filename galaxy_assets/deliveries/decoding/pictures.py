@@ -14,8 +14,8 @@ from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# bytes for each pixel while Pillow decodes: its own four, the text of them, the array, and JPEG's coefficients
-_GREY, _COLOUR, _DEEP = 6, 16, 48
+# bytes for each pixel while it is decoded: Pillow's own four, a copy, the array, and the coefficients of JPEG
+_GREY, _COLOUR, _DEEP = 6, 20, 32
 
 
 def layout(data: bytes, choice: Choice) -> Planes:
@@ -31,8 +31,11 @@ def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
     check_size(*image.size)
     deep = image.format == "PNG" and data[24:25] == b"\x10"
     width, height = image.size
-    check_memory(width * height * (_DEEP if deep else _GREY if image.mode in ("1", "L") else _COLOUR), file_size)
-    if deep and not image.mode.startswith("I"):
+    colour_of_16 = deep and not image.mode.startswith("I")
+    check_memory(
+        width * height * (_DEEP if colour_of_16 else _GREY if image.mode in ("1", "L") else _COLOUR), file_size
+    )
+    if colour_of_16:
         return _sixteen_bits(data, (height, width))
     pixels = _plain_png(data, image)
     if pixels is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galaxy_assets.deliveries.decoding.arrays import from_array
+from galaxy_assets.deliveries.decoding.arrays import bytes_per_value, from_array
 from galaxy_assets.deliveries.decoding.planes import Choice, Planes, image_of, on_black, planes_of
 from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check_size
 
@@ -42,7 +42,7 @@ def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
         pages = _pages(opened)
         planes = _planes(pages)
         check_size(planes.width, planes.height)
-        check_memory(planes.n * planes.width * planes.height * (np.dtype(pages[0].dtype).itemsize + 16), file_size)
+        check_memory(planes.n * planes.width * planes.height * bytes_per_value(np.dtype(pages[0].dtype)), file_size)
         if len(pages) > 1:
             return image_of(planes, choice, lambda i: _values(pages[i]).reshape(planes.height, planes.width))
         page, values = pages[0], _values(pages[0])
