@@ -257,6 +257,8 @@ def _stack(path: str, kept: Mapping[str, Kept]) -> Stack | None:
     object_of_bands = len(shape) == 3 and bands is not None and shape[0] <= _MOST_BANDS and _sides(shape[1:])
     if len(shape) < 4 and (_is_image(shape) or object_of_bands):
         return Stack(path, None, bands)
+    if not shape:
+        return None
     n, item = shape[0], shape[1:]
     if not _is_image(item) and not (len(item) == 3 and item[0] <= _MOST_BANDS and _sides(item[1:])):
         return None
