@@ -71,6 +71,10 @@ class Arrays(Protocol):
         """One row of an array; raises UnreadableImage."""
         ...
 
+    def rows(self, path: str) -> Iterator[np.ndarray]:
+        """All rows of an array; raises UnreadableImage."""
+        ...
+
     def whole(self, path: str) -> np.ndarray:
         """A small array; raises UnreadableImage."""
         ...
@@ -146,14 +150,42 @@ class StackArchive:
             raise UnreadableImage("not in the archive")
         path, _, row = name.removesuffix(".npy").rpartition("/")
         stack = self._by_path.get(name.removesuffix(".npy")) or self._by_path[path]
+        self._check_size(name)
+        if stack.n is None:
+            return self._encoded(stack, self.arrays.whole(stack.path), 0)
+        return self._encoded(stack, self.arrays.row(stack.path, int(row)), int(row))
+
+    def all(self) -> Iterator[tuple[str, bytes, Said, UnreadableImage | None]]:
+        """Every image one after the other: its name here, its bytes, what is said of it, and why there are none.
+
+        Raises
+        ------
+        UnreadableImage
+            Where the file is damaged.
+        """
+        for stack in self.stacks:
+            pixels = self._pixels(stack)
+            for i, (name, said) in enumerate(self.said_of(stack)):
+                try:
+                    self._check_size(name)
+                    yield name, self._encoded(stack, next(pixels), i), said, None
+                except UnreadableImage as error:
+                    if error.problem != "too_large":
+                        raise
+                    yield name, b"", said, error
+
+    def _pixels(self, stack: Stack) -> Iterator[np.ndarray]:
+        if stack.n is None:
+            yield self.arrays.whole(stack.path)
+        else:
+            yield from self.arrays.rows(stack.path)
+
+    def _check_size(self, name: str) -> None:
         if self.sizes[name] > MAXIMUM_ARRAY:
             largest = f"the largest image of an array has {MAXIMUM_ARRAY}"
             raise UnreadableImage(f"{self.sizes[name]} bytes; {largest}", "too_large")
-        if stack.n is None:
-            return self.encoded(stack, self.arrays.whole(stack.path), 0)
-        return self.encoded(stack, self.arrays.row(stack.path, int(row)), int(row))
 
-    def encoded(self, stack: Stack, pixels: np.ndarray, i: int) -> bytes:
+    def _encoded(self, stack: Stack, pixels: np.ndarray, i: int) -> bytes:
         """Row i of an array as the content of a file; raises UnreadableImage."""
         return encoded(pixels, self._bands(stack, i))
 
@@ -249,16 +281,16 @@ def stacks_of(kept: Mapping[str, Kept]) -> tuple[list[Stack], list[str]]:
 
 def _stack(path: str, kept: Mapping[str, Kept]) -> Stack | None:
     shape = kept[path].shape
-    if not 2 <= len(shape) <= 4 or 0 in shape:
+    axes = len(shape)
+    if not 2 <= axes <= 4 or 0 in shape:
         return None
-    fit = (shape[1:2], shape[:2]) if len(shape) == 4 else (shape[:1],) if "/" in path else ()
+    fit = (shape[1:2], shape[:2]) if axes == 4 else (shape[:1],) if "/" in path else ()
     bands = next((other for other in kept if _says(path, other, _BANDS) and kept[other].shape in fit), None)
     # an object's own group, in which the first axis has names: it is no row
-    object_of_bands = len(shape) == 3 and bands is not None and shape[0] <= _MOST_BANDS and _sides(shape[1:])
-    if len(shape) < 4 and (_is_image(shape) or object_of_bands):
+    object_of_bands = axes == 3 and bands is not None and shape[0] <= _MOST_BANDS and _sides(shape[1:])
+    if axes < 4 and (_is_image(shape) or object_of_bands):
         return Stack(path, None, bands)
-    n, *item = shape
-    item = tuple(item)
+    n, item = shape[0], shape[1:]
     if not _is_image(item) and not (len(item) == 3 and item[0] <= _MOST_BANDS and _sides(item[1:])):
         return None
     columns = {other: one for other, one in kept.items() if one.shape in ((n,), (n, 1)) and one.nbytes <= MAXIMUM_ARRAY}

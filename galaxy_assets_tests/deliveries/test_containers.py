@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from galaxy_assets.deliveries import hdf5, members, shards, spools
+from galaxy_assets.deliveries import hdf5, members, shards, spools, stacks
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.deliveries.stacks import Kept, is_stack, three_bands
@@ -305,7 +305,7 @@ def test_a_stack_is_read_row_by_row_with_its_names(survey, write, values):
         assert read.dtype == values.dtype and np.array_equal(read, expected)
     (delivery,) = reader(survey.parent.parent).deliveries()
     assert (delivery.files, delivery.state) == (5, "whole")
-    assert (survey / ".spool").exists() == (write is packed)
+    assert (survey / ".spool").exists() == (write in (packed, chunked))
 
 
 def test_rows_are_read_by_many_threads_at_once(survey):
@@ -464,6 +464,14 @@ def test_members_of_other_compressions_are_read_piece_by_piece(survey, method):
     with zipfile.ZipFile(survey / "a.zip", "w", method) as archive:
         archive.writestr("a.png", FILES[0])
     assert np.array_equal(image(survey, "a.zip!/a.png"), PIXELS[0])
+
+
+@pytest.mark.parametrize("write", [npz, packed, h5])
+def test_images_of_arrays_that_are_too_large_are_rows(survey, monkeypatch, write):
+    monkeypatch.setattr(stacks, "MAXIMUM_ARRAY", PIXELS[0].nbytes - 1)
+    write(survey / f"s.{'h5' if write is h5 else 'npz'}", images=PIXELS)
+    found = rows(survey)
+    assert len(found) == 5 and {row["problem"] for row in found.values()} == {"too_large"}
 
 
 def test_archives_that_unpack_to_far_more_are_held(survey, monkeypatch):
