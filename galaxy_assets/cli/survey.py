@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
-from galaxy_assets.settings.files import SurveyError, SurveyFiles, enable, printable, survey_files
+from galaxy_assets.settings.files import SurveyError, SurveyFiles, enable, survey_files
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 

@@ -1,8 +1,9 @@
 """What an image is called, and which image a row of a table is about: one rule for catalogues, labels and votes.
 
-An image is called as its file without the folder and without one suffix of an image. Where several files of a delivery
-are called so, the folder belongs to the name: `train/spirals/1`. A table may name an image by that id, by the file's
-name with or without a suffix of any image, or by a path whose end is the file's.
+An image is called as its file without the folder and without one suffix of an image, with what cannot be printed
+escaped. Where several files of a delivery are called so, the folder belongs to the name: `train/spirals/1`. A table may
+name an image by that id, by the file's name with or without a suffix of any image, or by a path whose end is the
+file's.
 
 Belongs here: names alone. Does not belong here: reading a file or a table.
 """
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.suffixes import without_suffix
+from galaxy_assets.settings.printing import printable
 
 # a number stands before the later of rows that have one id in a Parquet file
 _ARCHIVE = re.compile(
@@ -37,7 +39,7 @@ def image_name(file: str) -> str:
     str
         Without them and without one suffix.
     """
-    return composed(without_suffix(file.rpartition("/")[2]))
+    return printable(composed(without_suffix(file.rpartition("/")[2])))
 
 
 def image_path(file: str) -> str:
@@ -52,7 +54,7 @@ def image_path(file: str) -> str:
     -------
     str
     """
-    return composed(without_suffix(_ARCHIVE.sub("/", file)))
+    return printable(composed(without_suffix(_ARCHIVE.sub("/", file))))
 
 
 def told_apart(files: Sequence[str], taken: Collection[str] = (), again: Collection[str] = ()) -> list[str]:
@@ -168,7 +170,7 @@ class _Known:
                 self._called[name].append(i)
         self._folded: dict[str, list[str]] = defaultdict(list)
         for name in self._called:
-            self._folded[name.casefold()].append(name)
+            self._folded[name.strip().casefold()].append(name)
 
     def image(self, spelling: list[str], alone: bool) -> int | str:
         """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
@@ -179,7 +181,7 @@ class _Known:
                 return ABSENT
         for text in spelling:
             *folders, name = text.split("/")
-            if name not in self._called and len(others := self._folded[name.casefold()]) == 1:
+            if name not in self._called and len(others := self._folded[name.strip().casefold()]) == 1:
                 name = others[0]
             if name in self._called:
                 return self._one_of(self._called[name], folders, alone)
@@ -205,7 +207,7 @@ def _base(path: str) -> str:
 
 def _spellings(name: str) -> list[str]:
     """What a row's name may mean: the name as it is, without a suffix, and as a path of Windows."""
-    name = composed(name.strip())
+    name = printable(composed(name.strip()))
     texts = [name, without_suffix(name)]
     if "\\" in name:
         texts += [text.replace("\\", "/") for text in texts]

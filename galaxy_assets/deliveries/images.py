@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from galaxy_assets.settings.printing import PrintableError
+
 if TYPE_CHECKING:
     from galaxy_assets.settings.source import Source
 
@@ -35,7 +37,7 @@ UNPACKED_PER_BYTE = 16
 """A file larger than `MAXIMUM_UNPACKED` over this may unpack to this many times its own size."""
 
 
-class UnreadableImage(ValueError):
+class UnreadableImage(PrintableError):
     """An image that cannot be used.
 
     Attributes
@@ -48,7 +50,7 @@ class UnreadableImage(ValueError):
 
     def __init__(self, reason: str, problem: str = "unreadable"):
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(self)
         self.problem = problem
 
 

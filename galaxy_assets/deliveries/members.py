@@ -11,6 +11,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.suffixes import without_suffix
+from galaxy_assets.settings.printing import PrintableError
 
 IDS = (
     "galaxy_id",
@@ -55,7 +56,7 @@ _FORMATS = {
 }
 
 
-class DamagedArchive(ValueError):
+class DamagedArchive(PrintableError):
     """An archive that cannot be used; the message says what is wrong and what to do, but not which it is."""
 
 

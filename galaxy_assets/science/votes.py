@@ -17,11 +17,12 @@ import pyarrow as pa
 from galaxy_assets.science.galaxy_zoo import TREES, Question
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.evaluation import Cut, Evaluation
+from galaxy_assets.settings.printing import PrintableError
 
 log = logging.getLogger(__name__)
 
 
-class VotesError(ValueError):
+class VotesError(PrintableError):
     """A volunteer table, or a question to it, that cannot be used; the message names the columns and the remedy."""
 
 

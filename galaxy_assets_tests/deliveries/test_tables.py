@@ -145,6 +145,14 @@ def test_classes_are_text_or_whole_numbers(tmp_path):
         read_entries(path, source(label_column="p"))
 
 
+def test_words_for_nothing_are_no_class(tmp_path):
+    words = ["nan", "NaN", "null", "NA", "N/A", "None", "--", "", "none", "nano"]
+    path = write(tmp_path, "csv", {"id": [f"g{i}" for i in range(len(words))], "label": words})
+    entries, notes = read_labels(path, source())
+    assert [entry.label for entry in entries] == [*[None] * 8, "none", "nano"]
+    assert notes == ["8 rows give no class, such as row 1"]
+
+
 @pytest.mark.parametrize("suffix", ["vot", "ecsv", "parquet"])
 @pytest.mark.parametrize("unit", ["hourangle", "h"])
 def test_hours_become_degrees(tmp_path, suffix, unit):
@@ -175,6 +183,15 @@ def test_a_unit_that_is_no_angle_and_text_that_is_no_number_are_refused(tmp_path
     path = write(tmp_path, "csv", {"id": ["a"], "ra": [1.0], "dec": ["south"]})
     with pytest.raises(SurveyError, match="column dec holds 'south'.*write it in degrees.*`source.dec_column`"):
         read_entries(path, asked)
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec"), [("01:30:00", "-01:30:00"), ("1h30m", "-1d30m"), ("01 30 00", "-01 30 00"), ("22.5", "-1.5")]
+)
+def test_positions_in_parts_of_sixty_are_degrees(tmp_path, ra, dec):
+    path = write(tmp_path, "csv", {"id": ["a"], "ra": [ra], "dec": [dec]})
+    (entry,) = read_entries(path, source(label_column=None, ra_column="ra", dec_column="dec"))
+    assert (entry.ra, entry.dec) == pytest.approx((22.5, -1.5))
 
 
 def test_positions_off_the_sphere_are_unknown_and_said(tmp_path):

@@ -4,6 +4,7 @@ Belongs here: which files there are, and measurements of size, bands, levels, he
 what a table says of them (`labels`), and what a survey of these images should look like (`propose`).
 """
 
+import hashlib
 import io
 import warnings
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.images import UnreadableImage
@@ -123,6 +125,8 @@ class Inspection:
         (file, reason) of those that cannot be decoded.
     widths, heights : list of int
         Of the decoded images, pixels.
+    copies : Counter of str
+        Decoded images by their content.
     kinds : Counter of str
         Images of `one band`, of `three equal channels` and in `colour`.
     types : Counter of str
@@ -148,6 +152,7 @@ class Inspection:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
     heights: list[int] = field(default_factory=list)
+    copies: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
     levels: list[tuple[float, float, float]] = field(default_factory=list)
@@ -253,6 +258,7 @@ def _measure(inspection: Inspection, image: np.ndarray) -> None:
     inspection.heights.append(image.shape[0])
     inspection.widths.append(image.shape[1])
     inspection.types[str(image.dtype)] += 1
+    inspection.copies[hashlib.sha256(np.ascontiguousarray(image)).hexdigest()] += 1
     equal = image.ndim == 2 or (image == image[..., :1]).all()
     inspection.kinds["one band" if image.ndim == 2 else "three equal channels" if equal else "colour"] += 1
     lowest, highest = float(image.min()), float(image.max())
@@ -308,8 +314,8 @@ def framing(inspection: Inspection, settings: CutoutSettings) -> Framing:
     return measured
 
 
-def commonest_level(inspection: Inspection, settings: CutoutSettings) -> list[float]:
-    """Share of the commonest grey level in each cutout of the sample, as `science.artefacts.evidence` measures it.
+def artefact_evidence(inspection: Inspection, settings: CutoutSettings) -> pa.Table | None:
+    """What speaks against each cutout of the sample, as `science.artefacts.evidence` measures it.
 
     Parameters
     ----------
@@ -319,15 +325,15 @@ def commonest_level(inspection: Inspection, settings: CutoutSettings) -> list[fl
 
     Returns
     -------
-    list of float
+    pyarrow.Table or None
+        Of the images with pixels; None where there is none.
     """
     from galaxy_assets.science.artefacts import evidence
 
     made = [cut(image, settings) for image in _decoded(inspection)]
     shown = [one for one in made if one.pixels is not None]
     pixels = [one.pixels for one in shown if one.pixels is not None]
-    measured = evidence(np.stack(pixels), [one.outcome for one in shown], ArtefactRules()) if pixels else None
-    return measured["blank_fraction"].to_pylist() if measured is not None else []
+    return evidence(np.stack(pixels), [one.outcome for one in shown], ArtefactRules()) if pixels else None
 
 
 def _decoded(inspection: Inspection) -> Iterator[np.ndarray]:

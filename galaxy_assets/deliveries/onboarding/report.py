@@ -12,6 +12,7 @@ import numpy as np
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.deliveries.suffixes import FOREIGN
+from galaxy_assets.settings.printing import printable
 
 
 def table_of(found: Inspection) -> list[tuple[str, str]]:
@@ -90,23 +91,6 @@ def table_of_labels(found: Inspection, labels: Labels | None) -> list[tuple[str,
     return [("labels", printable(text))]
 
 
-def printable(text: str) -> str:
-    """The text with `?` for what cannot be printed.
-
-    A line break in a file's or a class's name would end a comment, and an escape would steer the terminal.
-
-    Parameters
-    ----------
-    text : str
-        From a file's name or a table.
-
-    Returns
-    -------
-    str
-    """
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def _scales(scales: list[float]) -> str:
     if not scales:
         return "not in the headers"
@@ -155,6 +139,11 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
         unlabelled = len(found.files) - labels.named
         if unlabelled > 0.5 * len(found.files):
             said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
+    if (copies := len(found.widths) - len(found.copies)) > 0:
+        said.append(
+            f"{copies:,} of the {len(found.widths):,} images looked at are copies of others: "
+            f"{len(found.copies):,} differ. Nothing is learnt from copies."
+        )
     if len(found.widths) < 30:
         said.append(f"Only {len(found.widths)} images were measured: shares and quantiles are weak evidence.")
     if labels is not None and labels.missing > len(found.files):
@@ -181,4 +170,4 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{len(found.deliveries)} sub-folders are as many deliveries, each with its own runs; join them where "
             "they were not delivered one by one."
         )
-    return said
+    return [printable(caution) for caution in said]

@@ -23,6 +23,7 @@ import yaml
 
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.source import Source
 
 log = logging.getLogger(__name__)
@@ -331,7 +332,7 @@ def _labels(column: pa.ChunkedArray, unit: str | None) -> list[str | None]:
     labels = _text(column)
     if labels is None:
         raise ValueError(f"holds {column.type} values; a class is text or a whole number. Save it as one of these")
-    return [None if label is None or _is_nothing(label) else label.strip() for label in labels]
+    return [None if label is None or _is_nothing(label) else printable(label.strip()) for label in labels]
 
 
 def _is_nothing(text: str) -> bool:

@@ -179,7 +179,7 @@ def _delimiter(lines: list[str]) -> str:
         if counts and counts[0] and (score := (counts.count(counts[0]) / len(counts), counts[0])) > most:
             best, most = one, score
     words = {len(line.split()) for line in lines}
-    return best or (" " if len(words) == 1 and words > {1} else ",")
+    return best or (" " if len(words) == 1 and words != {1} else ",")
 
 
 def _cells(record: str, delimiter: str) -> list[str]:
