@@ -32,7 +32,8 @@ from sklearn.preprocessing import StandardScaler
 
 from galaxy_assets.cli.run import write_real_surveys
 from galaxy_assets.science import active_learning, anomaly_model, gaussian_process, pca
-from galaxy_assets.science.encoders.embedding import choose_devices, embed
+from galaxy_assets.science.devices import choose_devices
+from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.weights import LITE0, build_encoder
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey

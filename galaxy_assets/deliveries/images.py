@@ -17,6 +17,7 @@ import numpy as np
 from galaxy_assets.settings.printing import PrintableError
 
 if TYPE_CHECKING:
+    from galaxy_assets.deliveries.decoding.planes import Planes
     from galaxy_assets.settings.source import Source
 
 MINIMUM_SIDE = 16
@@ -176,8 +177,8 @@ def unreadable_otherwise() -> Iterator[None]:
     """
     try:
         yield
-    except UnreadableImage:
-        raise
+    except UnreadableImage as error:
+        raise UnreadableImage(_words(error), error.problem) from error
     except MemoryError as error:
         raise UnreadableImage("decoding needs more memory than there is", "too_large") from error
     except Exception as error:
@@ -188,10 +189,13 @@ def unreadable_otherwise() -> Iterator[None]:
         raise UnreadableImage(f"damaged or truncated: {_words(error)}") from error
 
 
+_LONGEST = 300  # of a reason, in characters: a header may hold anything
+
+
 def _words(error: BaseException) -> str:
     """An error's text on one line, and not longer than that."""
     words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= 200 else f"{words[:200]} ..."
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
 
 
 _MAGIC = (
@@ -239,11 +243,34 @@ def read_header(data: bytes, source: "Source | None" = None) -> tuple[int, int]:
     UnreadableImage
         If it is no image, its header is damaged, or it unpacks to too much.
     """
+    planes = read_planes(data, source)
+    return planes.width, planes.height
+
+
+def read_planes(data: bytes, source: "Source | None" = None) -> "Planes":
+    """Rows, columns and planes of an image from its header, with the planes' names where it has them.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+    source : Source, optional
+        Says which extension of a FITS file is the image.
+
+    Returns
+    -------
+    decoding.planes.Planes
+
+    Raises
+    ------
+    UnreadableImage
+        As `read_header`.
+    """
     from galaxy_assets.deliveries.decoding.planes import Choice
 
     with unreadable_otherwise():
         data, module = _opened(data)
-        return module.size(data, Choice.of(source) if source is not None else Choice())
+        return module.layout(data, Choice.of(source) if source is not None else Choice())
 
 
 def decode(data: bytes, source: "Source | None" = None) -> np.ndarray:

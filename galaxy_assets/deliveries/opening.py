@@ -20,7 +20,7 @@ from galaxy_assets.deliveries.arrays import NumpyArrays, is_stack_file
 from galaxy_assets.deliveries.delivery import Kind, signature
 from galaxy_assets.deliveries.hdf5 import Hdf5Arrays
 from galaxy_assets.deliveries.members import DamagedArchive
-from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive, three_bands
+from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive
 from galaxy_assets.deliveries.suffixes import ALL
 from galaxy_assets.settings.files import SurveyError
 
@@ -210,31 +210,6 @@ def suffixes_inside(path: Path) -> Counter[str]:
 def stacks_in(path: Path, stem: str, kind: Kind) -> StackArchive:
     """The images in a file of arrays, whether its rows can be read one by one or not; raises DamagedArchive."""
     return StackArchive(Hdf5Arrays(path) if kind == "hdf5" else NumpyArrays(path), stem)
-
-
-def bands_of(path: Path) -> tuple[str | int, ...] | None:
-    """Which bands of a container are proposed for its images, as `source.bands` has them.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-
-    Returns
-    -------
-    tuple of str or int, or None
-        None where there is no choice: one plane, colours, or no array at all.
-    """
-    stem, kind = kind_of(path.name) or (path.name, "tar")
-    try:
-        if kind == "parquet":
-            from galaxy_assets.deliveries.shards import first_bands
-
-            names = first_bands(path)
-            return three_bands(names) if names else None
-        return stacks_in(path, stem, kind).proposed_bands() if kind in ARRAYS else None
-    except DamagedArchive:
-        return None
 
 
 def notes_of(path: Path) -> list[str]:

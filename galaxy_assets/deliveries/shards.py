@@ -313,24 +313,6 @@ def format_in(path: Path, columns: Columns) -> str | None:
     return None
 
 
-def first_bands(path: Path) -> list[str] | None:
-    """Names of the bands of the first image of a Parquet file; None where it has none."""
-    import pyarrow.parquet as pq
-
-    found = columns_of(path)
-    if found is None:
-        return None
-    with pq.ParquetFile(path, buffer_size=_CHUNK) as file:
-        inner = inner_type(file.schema_arrow.field(found[0].image).type)
-        if "band" not in fields_of(inner):
-            return None
-        for rows in _batches(file, [found[0].image], 1):
-            cell = rows.column(0)[0]
-            if cell.is_valid:
-                return pixels_in(cell, inner)[1]
-    return None
-
-
 def _images(cell: pa.Scalar, name: str | None, default: str, said: Said) -> Iterator[Row]:
     from galaxy_assets.deliveries.stacks import encoded
 

@@ -38,8 +38,6 @@ _SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev", "al
 _BANDS = ("band", "bands", "filter", "filters")
 _PLANES = (1, 3, 4)
 _MOST_BANDS = 32
-_WAVELENGTHS = "ugrizyjhk"
-_COLOURS = ("gri", "riz", "jhk")  # sets of three that are taken before any other, the bluest first
 
 
 class Kept(NamedTuple):
@@ -218,16 +216,6 @@ class StackArchive:
             return values.argmax(axis=1).tolist() if one_each else [None] * n
         return values.ravel().tolist()
 
-    def proposed_bands(self) -> tuple[str | int, ...] | None:
-        """Which bands are proposed for the images, as `source.bands` has them; None where there is no choice."""
-        for stack in self.stacks:
-            shape = self.arrays.kept[stack.path].shape[0 if stack.n is None else 1 :]
-            if (names := self._bands(stack, 0)) is not None:
-                return three_bands(names)
-            if len(shape) == 3 and not _is_image(shape):
-                return (shape[0] // 2 + 1,)
-        return None
-
     def _bands(self, stack: Stack, i: int) -> list[str] | None:
         if stack.bands is None:
             return None
@@ -374,34 +362,6 @@ def _about_bands(stack: Stack, kept: Kept) -> list[str]:
     if len(shape) < 3 or _is_image(shape):
         return []
     return [f"the array {stack.path} has {shape[0]} planes without names: say which in `source.bands`, from 1"]
-
-
-def three_bands(bands: Sequence[str]) -> tuple[str, ...] | None:
-    """Which bands of a container are proposed for its images, the bluest first.
-
-    Parameters
-    ----------
-    bands : sequence of str
-        Their names, such as `des-g`.
-
-    Returns
-    -------
-    tuple of str, or None
-        g, r, i; else r, i, z; J, H, K; any three in the order of their wavelengths; else the middle one. None where no
-        setting is needed: g, r, z are among them, or there are no more than three that are known, or only one.
-    """
-    from galaxy_assets.deliveries.decoding.planes import band_name
-
-    names = [band_name(band) for band in bands]
-    lower = [name.lower() for name in names]
-    if len(names) == 1 or all(lower.count(band) == 1 for band in "grz"):
-        return None
-    there = [letter for letter in _WAVELENGTHS if lower.count(letter) == 1]
-    if len(names) == len(there) == 3:
-        return None
-    chosen = next((three for three in _COLOURS if set(three) <= set(there)), "".join(there[:3]))
-    written = {name.lower(): name for name in names}
-    return tuple(written[letter] for letter in chosen) if len(chosen) == 3 else (names[len(names) // 2],)
 
 
 def encoded(pixels: np.ndarray, bands: Sequence[str] | None = None) -> bytes:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.cutouts import fallen_back, outcomes
+from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, outcomes
 from galaxy_assets.orchestration.assets.discovery import oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
 from galaxy_assets.orchestration.assets.recall import never_scored
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
 from galaxy_assets.science import recall
-from galaxy_assets.science.cutouts import WITHOUT_PIXELS
+from galaxy_assets.science.cutouts import FEW_LEVELS, WITHOUT_PIXELS
 
 LEAST_COMPONENTS = 3
 """Below it a representation has collapsed to a line or a plane, and whatever is made of it says nothing."""
@@ -77,6 +77,15 @@ def fallback_share(stored: Stored) -> Verdict:
     """At most a fifth of the images fall back to the original frame."""
     share = fallen_back(stored("cutouts"))
     return Verdict(share <= 0.2, f"{share:.1%} used the original frame", numbers={"share": share})
+
+
+@survey_check("cutouts")
+def levels_above_noise(stored: Stored) -> Verdict:
+    """At most a fifth of the cutouts have fewer than 32 levels above the noise."""
+    share = few_levels(stored("cutouts"))
+    words = f"{share:.1%} of the cutouts have fewer than {FEW_LEVELS} levels above the noise"
+    remedy = "; where the images have more than 8 bits, `cutout.stretch: asinh` keeps more" if share > 0.2 else ""
+    return Verdict(share <= 0.2, words + remedy, numbers={"share": share})
 
 
 @survey_check("clean_galaxies")

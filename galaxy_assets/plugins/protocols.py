@@ -135,7 +135,8 @@ class Reader(Protocol):
         Returns
         -------
         numpy.ndarray of shape (H, W) or (H, W, 3)
-            uint8, or float32 for more than 8 bits.
+            uint8, or float32 for more than 8 bits (float64 where that would lose levels). Pixels without data are NaN
+            in floats and masked in a `numpy.ma.MaskedArray` of uint8; `science.cutouts.cut` fills them.
 
         Raises
         ------
@@ -179,7 +180,8 @@ class Cutter(Protocol):
         ----------
         image : numpy.ndarray of shape (H, W, 1) or (H, W, 3)
             RGB order, uint8 or any float type, finite, and not constant: a constant image is `blank` before a cutter is
-            asked. It must not be changed.
+            asked. Where pixels have no data it is a `numpy.ma.MaskedArray` that masks them and holds the local median
+            in their place (`cutouts.nodata`); others are plain arrays. It must not be changed.
         settings : CutoutSettings
             The survey's. `settings.options` holds those of a cutter of another package.
 

@@ -19,7 +19,7 @@ from PIL import Image
 from galaxy_assets.deliveries import hdf5, members, shards, spools, stacks
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
-from galaxy_assets.deliveries.stacks import Kept, is_stack, three_bands
+from galaxy_assets.deliveries.stacks import Kept, is_stack
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 
@@ -389,21 +389,6 @@ def test_of_several_stacks_the_one_called_images_is_taken_and_the_others_are_tol
         "s.h5: the array image_array has 5 bands, named by image_band: `source.bands` chooses three or one of them; "
         "without it g, r, z are shown",
     ]
-
-
-@pytest.mark.parametrize(
-    ("bands", "chosen"),
-    [
-        (["des-g", "des-r", "des-i", "des-z"], None),
-        (["y", "i", "r", "g"], ("g", "r", "i")),
-        (["K", "H", "J"], None),
-        (["z", "K", "H", "J"], ("J", "H", "K")),
-        (["u", "i"], ("i",)),
-        (["150 GHz"], None),
-    ],
-)
-def test_which_bands_are_proposed(bands, chosen):
-    assert three_bands(bands) == chosen
 
 
 def test_ids_that_are_decimal_numbers_name_nothing(survey):

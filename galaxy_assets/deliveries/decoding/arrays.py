@@ -13,10 +13,9 @@ from galaxy_assets.deliveries.decoding.planes import Choice, Planes, image_of, o
 from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check_size
 
 
-def size(data: bytes, choice: Choice) -> tuple[int, int]:
-    """Width and height in pixels, by the header."""
-    planes = planes_of(_header(data)[0], picture=True)
-    return planes.width, planes.height
+def layout(data: bytes, choice: Choice) -> Planes:
+    """Rows, columns and planes, by the header."""
+    return planes_of(_header(data)[0], picture=True)
 
 
 def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
@@ -24,13 +23,18 @@ def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
     shape, fortran, kind, start = _header(data)
     planes = planes_of(shape, picture=True)
     check_size(planes.width, planes.height)
-    check_memory(math.prod(shape) * 24, file_size)
+    check_memory(math.prod(shape) * bytes_per_value(kind), file_size)
     if len(data) - start < math.prod(shape) * kind.itemsize:
         raise UnreadableImage(f"truncated: {len(data) - start} bytes for {planes.axes} values of {kind}")
     values = np.frombuffer(data, kind, math.prod(shape), start).reshape(shape, order="F" if fortran else "C")
     if kind.kind == "b":
         values = values.view(np.uint8) * np.uint8(255)
     return from_array(values, planes, choice)
+
+
+def bytes_per_value(kind: np.dtype) -> int:
+    """What one value takes while it is decoded, made float and looked through for NaN."""
+    return 4 if kind.itemsize == 1 else kind.itemsize + 16
 
 
 def from_array(values: np.ndarray, planes: Planes, choice: Choice) -> np.ndarray:

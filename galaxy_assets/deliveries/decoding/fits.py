@@ -51,17 +51,16 @@ _STOKES = {
 }
 
 
-def size(data: bytes, choice: Choice) -> tuple[int, int]:
-    """Width and height in pixels, by the header."""
+def layout(data: bytes, choice: Choice) -> Planes:
+    """Rows, columns and planes, by the headers."""
     with opened(data, choice) as hdus:
-        planes = layout(hdus)
-    return planes.width, planes.height
+        return planes_in(hdus)
 
 
 def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
     """The image; see `deliveries.images.decode`."""
     with opened(data, choice) as hdus:
-        planes = layout(hdus)
+        planes = planes_in(hdus)
         check_size(planes.width, planes.height)
         values = planes.n * planes.width * planes.height
         check_memory(values * (_PER_VALUE + abs(int(hdus[0].header["BITPIX"])) // 8) + len(data), file_size)
@@ -154,7 +153,7 @@ def _said(hdus: list[Any]) -> str:
     return ", ".join(said[:8]) + (", ..." if len(said) > 8 else "")
 
 
-def layout(hdus: list[Any]) -> Planes:
+def planes_in(hdus: list[Any]) -> Planes:
     """The planes of the HDUs that `opened` gives.
 
     Parameters

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galaxy_assets.deliveries.decoding.planes import Choice, on_black
+from galaxy_assets.deliveries.decoding.planes import Choice, Planes, on_black
 from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# bytes for each pixel while Pillow decodes: its own four, the text of them, the array, and JPEG's coefficients
-_GREY, _COLOUR, _DEEP = 6, 16, 48
+# bytes for each pixel while it is decoded: Pillow's own four, a copy, the array, and the coefficients of JPEG
+_GREY, _COLOUR, _DEEP = 6, 20, 32
 
 
-def size(data: bytes, choice: Choice) -> tuple[int, int]:
-    """Width and height in pixels, by the header."""
-    return _open(data).size
+def layout(data: bytes, choice: Choice) -> Planes:
+    """Rows, columns and channels, by the header."""
+    image = _open(data)
+    n = 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
+    return Planes(image.height, image.width, n, f"{image.width} x {image.height}", picture=True)
 
 
 def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
@@ -29,8 +31,11 @@ def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
     check_size(*image.size)
     deep = image.format == "PNG" and data[24:25] == b"\x10"
     width, height = image.size
-    check_memory(width * height * (_DEEP if deep else _GREY if image.mode in ("1", "L") else _COLOUR), file_size)
-    if deep and not image.mode.startswith("I"):
+    colour_of_16 = deep and not image.mode.startswith("I")
+    check_memory(
+        width * height * (_DEEP if colour_of_16 else _GREY if image.mode in ("1", "L") else _COLOUR), file_size
+    )
+    if colour_of_16:
         return _sixteen_bits(data, (height, width))
     pixels = _plain_png(data, image)
     if pixels is not None:

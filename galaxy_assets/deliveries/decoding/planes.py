@@ -36,7 +36,10 @@ _WAVELENGTH = {
     for i, name in enumerate(("FUV", "NUV", "u", "B", "g", "V", "r", "R", "i", "z", "y", "Y", "J", "H", "K", "Ks"))
 }
 _HST = re.compile(r"F(\d{3,4})[WMNX]{1,2}\d?", re.IGNORECASE)
+# F275W is 275 nm with Hubble's cameras, F277W is 2770 nm with Webb's, as F160W is 1600 nm
+_ULTRAVIOLET, _MIRI = {218, 225, 275, 336, 390, 435, 438, 439, 450, 475}, {560, 770}
 _WORD = re.compile(r"[A-Za-z0-9]+")
+_LEAST = 1e-100
 _STRIP = 1 << 20  # pixels that become colours at once: astropy takes some hundred bytes for each
 
 
@@ -216,9 +219,9 @@ def chosen(planes: Planes, choice: Choice) -> tuple[int, ...]:
     if lower[:1] == ["stokes i"]:
         return (0,)
     if planes.n == 3:
-        order = [_wavelength(name) for name in planes.names]
-        known = None not in order and len(set(order)) == 3
-        return tuple(int(i) for i in np.argsort(np.array(order, float))) if known else (0, 1, 2)
+        order = [wavelength(name) for name in planes.names]
+        known = math.inf not in order and len(set(order)) == 3
+        return tuple(int(i) for i in np.argsort(order)) if known else (0, 1, 2)
     raise UnreadableImage(
         f"{found}; an image has one or three. Say which in `source.bands`, by name or by number from 1, blue first"
     )
@@ -237,10 +240,23 @@ def _place(planes: Planes, bands: Sequence[str | int], band: str | int, found: s
     raise UnreadableImage(f"no band {band}, which `source.bands` asks for: {found}")
 
 
-def _wavelength(name: str) -> float | None:
+def wavelength(name: str) -> float:
+    """A number by which bands sort from blue to red; infinite for one that is not known.
+
+    Parameters
+    ----------
+    name : str
+        As `band_name` gives it.
+
+    Returns
+    -------
+    float
+    """
     if match := _HST.fullmatch(name):
-        return 1000.0 + int(match[1])
-    return _WAVELENGTH.get(name)
+        number = int(match[1])
+        in_nanometres = number in _ULTRAVIOLET or (500 <= number < 1000 and number not in _MIRI)
+        return 1000.0 + number * (1 if in_nanometres else 10)
+    return _WAVELENGTH.get(name, math.inf)
 
 
 def image_of(planes: Planes, choice: Choice, read: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -281,7 +297,8 @@ def image_of(planes: Planes, choice: Choice, read: Callable[[int], np.ndarray]) 
 def as_floats(values: np.ndarray) -> np.ndarray:
     """The values as float32, NaN for infinite ones; as float64 where float32 would lose them.
 
-    It would where they exceed its range, or differ by less than some thousand of its steps.
+    It would where they exceed its range, or differ by less than some thousand of its steps. Values whose squares exceed
+    the range of float64 (above 1e100, or all below 1e-100) are divided by a power of two.
 
     Parameters
     ----------
@@ -300,15 +317,20 @@ def as_floats(values: np.ndarray) -> np.ndarray:
             high = float(np.max(wide, where=finite, initial=-np.inf))
             if low <= high:
                 largest = max(abs(low), abs(high))
+                if largest and not _LEAST < largest < 1 / _LEAST:  # squares of such values leave float64 as well
+                    return _without_infinities(np.ldexp(wide, -math.frexp(largest)[1]))
                 too_large, too_small = (
                     largest > np.finfo(np.float32).max,
                     0 < largest < np.finfo(np.float32).tiny * 2**16,
                 )
                 if too_large or too_small or 0 < high - low < largest * 2.0**-12:
                     floats = wide
-    if not np.isfinite(floats).all():
-        floats = np.where(np.isfinite(floats), floats, np.array(np.nan, floats.dtype))
-    return floats
+    return _without_infinities(floats)
+
+
+def _without_infinities(floats: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(floats)
+    return floats if finite.all() else np.where(finite, floats, np.array(np.nan, floats.dtype))
 
 
 def on_black(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galaxy_assets.deliveries.decoding.arrays import from_array
+from galaxy_assets.deliveries.decoding.arrays import bytes_per_value, from_array
 from galaxy_assets.deliveries.decoding.planes import Choice, Planes, image_of, on_black, planes_of
 from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check_size
 
@@ -30,11 +30,10 @@ _PHOTOMETRIC = {"MINISBLACK", "MINISWHITE", "RGB", "YCBCR", "PALETTE"}
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is a row of the catalogue
 
 
-def size(data: bytes, choice: Choice) -> tuple[int, int]:
-    """Width and height in pixels, by the header."""
+def layout(data: bytes, choice: Choice) -> Planes:
+    """Rows, columns and planes, by the header."""
     with _open(data) as opened:
-        planes = _planes(_pages(opened))
-    return planes.width, planes.height
+        return _planes(_pages(opened))
 
 
 def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
@@ -43,7 +42,7 @@ def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
         pages = _pages(opened)
         planes = _planes(pages)
         check_size(planes.width, planes.height)
-        check_memory(planes.n * planes.width * planes.height * (pages[0].dtype.itemsize + 16), file_size)
+        check_memory(planes.n * planes.width * planes.height * bytes_per_value(np.dtype(pages[0].dtype)), file_size)
         if len(pages) > 1:
             return image_of(planes, choice, lambda i: _values(pages[i]).reshape(planes.height, planes.width))
         page, values = pages[0], _values(pages[0])

@@ -5,7 +5,6 @@ what a table says of them (`labels`), and what a survey of these images should l
 """
 
 import hashlib
-import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -17,12 +16,15 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import image_name
-from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
+from galaxy_assets.deliveries.onboarding.bands import Bands, look_at_bands
+from galaxy_assets.deliveries.onboarding.framing import Framing, data_of
 from galaxy_assets.deliveries.onboarding.holdings import holdings
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.science.artefacts import SATURATED
-from galaxy_assets.science.cutouts import Cutout, cut
+from galaxy_assets.science.cutouts import cut
+from galaxy_assets.science.cutouts.nodata import sentinels
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import SurveyError
@@ -32,52 +34,6 @@ from galaxy_assets.storage.layout import Layout
 _MOST_PIXELS = 400_000_000  # decoded in all, so that a sample of large frames takes no longer than one of cutouts
 _POSITION = ("RA", "DEC", "RA_OBJ", "DEC_OBJ", "OBJRA", "OBJDEC", "OBJCTRA", "OBJCTDEC", "RA_TARG", "DEC_TARG")
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError)
-
-
-@dataclass
-class Framing:
-    """What one way of cutting does to a sample.
-
-    Attributes
-    ----------
-    settings : CutoutSettings
-        That way.
-    outcomes : Counter of str
-        How many images had each outcome of `science.cutouts.cut`.
-    sides, shares, beyond : list of float
-        Of each `cropped` image: the longer side of its box in pixels, the area of the box over that of the frame, and
-        the share of the flux above the threshold that lies outside the box.
-    """
-
-    settings: CutoutSettings
-    outcomes: Counter[str] = field(default_factory=Counter)
-    sides: list[int] = field(default_factory=list)
-    shares: list[float] = field(default_factory=list)
-    beyond: list[float] = field(default_factory=list)
-
-    def add(self, image: np.ndarray) -> Cutout:
-        """Cut one image (H, W) or (H, W, 3), as a reader decodes it, and count its outcome."""
-        made = cut(image, self.settings)
-        self.outcomes[made.outcome] += 1
-        if made.outcome == "cropped" and made.box is not None:
-            x0, y0, x1, y1 = made.box
-            plane = (image if image.ndim == 2 else image[..., 0]).astype(np.float64)
-            sky = made.threshold - self.settings.sigma * made.noise_std
-            flux = np.where(plane > made.threshold, plane - sky, 0.0)
-            self.sides.append(max(x1 - x0, y1 - y0))
-            self.shares.append((x1 - x0) * (y1 - y0) / plane.size)
-            self.beyond.append(float(1 - flux[y0:y1, x0:x1].sum() / flux.sum()))
-        return made
-
-    def share(self, *outcomes: str) -> float:
-        """Share, 0 to 1, of the images with pixels that had one of these outcomes."""
-        n = self.outcomes.total() - self.outcomes["blank"]
-        return sum(self.outcomes[outcome] for outcome in outcomes) / n if n else 0.0
-
-    @property
-    def fallback(self) -> float:
-        """Share of the images that keep their original frame."""
-        return self.share("fallback_no_contour", "fallback_edge")
 
 
 @dataclass
@@ -137,6 +93,12 @@ class Inspection:
         Highest value above the sky over the noise, of each image that has noise.
     saturated : int
         Images of which a share of `ArtefactRules.saturated_fraction` or more is at the highest level.
+    nodata : list of float
+        Share without data of each image that has pixels without data.
+    sentinels : Counter of float
+        Images in which each value stands for no data.
+    bands : Bands
+        Which planes are the image, and why.
     framing : Framing
         The paper's sigma clipping on the sample.
     headers : Headers or None
@@ -158,6 +120,9 @@ class Inspection:
     levels: list[tuple[float, float, float]] = field(default_factory=list)
     peaks: list[float] = field(default_factory=list)
     saturated: int = 0
+    nodata: list[float] = field(default_factory=list)
+    sentinels: Counter[float] = field(default_factory=Counter)
+    bands: Bands = field(default_factory=Bands)
     framing: Framing = field(default_factory=lambda: Framing(CutoutSettings(size=16)))
     headers: Headers | None = None
     named_by_folder: list[str] = field(default_factory=list)
@@ -208,9 +173,9 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
             f"{len(found.elsewhere)} archives lie deeper than the images, such as {found.elsewhere[0]}, and are not "
             f"read: put them into {folder / found.source.images}, or make them a survey of their own"
         )
-    if (bands := reader.bands()) is not None:
-        inspection.source = found.source.model_copy(update={"bands": bands})
-        reader = open_folder(inspection.source)
+    inspection.bands = look_at_bands(reader.read, files, seed)
+    inspection.source = found.source.model_copy(update=inspection.bands.settings)
+    reader = open_folder(inspection.source)
     if found.source.reader == "fits_folder":
         inspection.headers = Headers()
     with warnings.catch_warnings():
@@ -259,12 +224,18 @@ def _measure(inspection: Inspection, image: np.ndarray) -> None:
     inspection.widths.append(image.shape[1])
     inspection.types[str(image.dtype)] += 1
     inspection.copies[hashlib.sha256(np.ascontiguousarray(image)).hexdigest()] += 1
-    equal = image.ndim == 2 or (image == image[..., :1]).all()
+    data = data_of(image)
+    if (share := float(np.ma.getmaskarray(data).mean())) > 0:
+        inspection.nodata.append(share)
+    if image.dtype != np.uint8:
+        inspection.sentinels.update(
+            {value for band in np.moveaxis(np.ma.getdata(data), -1, 0) for value in sentinels(band[np.isfinite(band)])}
+        )
+    equal = data.shape[2] == 1 or np.ma.all(data == data[..., :1])
     inspection.kinds["one band" if image.ndim == 2 else "three equal channels" if equal else "colour"] += 1
-    lowest, highest = float(image.min()), float(image.max())
-    inspection.levels.append((lowest, float(np.median(image)), highest))
-    full = image >= (SATURATED if image.dtype == np.uint8 else highest)
-    share = (full if full.ndim == 2 else full.any(axis=2)).mean()
+    lowest, highest = float(data.min()), float(data.max())
+    inspection.levels.append((lowest, float(np.median(data.compressed())), highest))
+    share = np.ma.filled(data >= (SATURATED if image.dtype == np.uint8 else highest), False).any(axis=2).mean()
     made = inspection.framing.add(image)
     if made.outcome != "blank":
         inspection.saturated += bool(share >= ArtefactRules().saturated_fraction)
@@ -277,16 +248,19 @@ def _read_header(headers: Headers, data: bytes) -> None:
     """Take one file's header into account; what is wrong with the file is said when it is decoded."""
     from astropy.io import fits
 
+    from galaxy_assets.deliveries.decoding.compressed import unpacked
+    from galaxy_assets.deliveries.decoding.fits import opened, planes_in
+    from galaxy_assets.deliveries.decoding.planes import Choice
+
     try:
-        with fits.open(io.BytesIO(data), memmap=False, ignore_missing_end=True) as hdus:
-            hdu: Any = next(hdu for hdu in hdus if hdu.is_image and len(hdu.shape) >= 2)
-            header, shape = hdu.header, hdu.shape
-    except (*_DAMAGE, StopIteration):
+        with unreadable_otherwise(), opened(unpacked(data), Choice()) as hdus:
+            header, planes = hdus[0].header, planes_in(hdus)
+    except UnreadableImage:
         return
-    headers.planes[int(np.prod(shape[:-2]))] += 1
+    headers.planes[planes.n] += 1
     headers.types[str(np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]))] += 1
     bands = header.get("BANDS") or header.get("FILTER") or header.get("BAND")
-    headers.bands[str(bands) if bands else "not said"] += 1
+    headers.bands[str(bands) if bands else ", ".join(planes.names) or "not said"] += 1
     headers.units[str(header.get("BUNIT") or "not said")] += 1
     keywords = [keyword for keyword in _POSITION if keyword in header]
     celestial = str(header.get("CTYPE1", "")).startswith(("RA--", "DEC-"))

@@ -12,6 +12,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, artefact_evidence, framing
 from galaxy_assets.deliveries.onboarding.labels import Labels
+from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.recipe import Recipe
@@ -93,8 +94,9 @@ def _source(found: Inspection, labels: Labels | None) -> list[Setting]:
             f"{where.capitalize()}; sub-folders are deliveries, {len(found.deliveries)} here.",
         ),
     ]
-    if source.bands is not None:
-        settings.append(Setting("source.bands", list(source.bands), "Of the bands in the containers; blue first."))
+    settings += [Setting(f"source.{key}", _plain(value), "") for key, value in found.bands.settings.items()]
+    if found.bands.settings:
+        settings[-1] = settings[-1]._replace(reason=found.bands.reason)
     if labels is not None and labels.source.folder_labels:
         reason = f"Folders that look like classes: {_counts(labels.classes)}"
         settings.append(Setting("source.folder_labels", True, reason))
@@ -124,7 +126,9 @@ def _cutout(found: Inspection) -> tuple[CutoutSettings, list[Setting]]:
     side = round(np.quantile(sides, 0.9))
     size = int(np.clip(side, *_SIZES))
     kinds = ", ".join(f"{n} {kind}" for kind, n in found.kinds.most_common())
-    return CutoutSettings(**change, size=size, grey=grey), [
+    stretch = _stretch(found)
+    how = "linear" if stretch is None else stretch.value
+    return CutoutSettings(**change, size=size, grey=grey, stretch=how), [
         Setting("cutout.method", change.pop("method"), reason),
         *(Setting(f"cutout.{key}", value, "") for key, value in change.items()),
         Setting(
@@ -134,7 +138,43 @@ def _cutout(found: Inspection) -> tuple[CutoutSettings, list[Setting]]:
             "are stored.",
         ),
         Setting("cutout.grey", grey, f"Of {len(found.widths)} images decoded: {kinds}."),
+        *_nodata(found),
+        *([] if stretch is None else [stretch]),
     ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _nodata(found: Inspection) -> list[Setting]:
+    if not found.sentinels:
+        return []
+    values = ", ".join(f"{value:.9g} in {n}" for value, n in found.sentinels.most_common(5))
+    reason = (
+        f"Values that stand for no data, of {len(found.widths)} images: {values}. They are found in each image by "
+        "their distance from the rest; name them in a list to be sure of them, or write none to take them for light."
+    )
+    return [Setting("cutout.nodata", "auto", reason)]
+
+
+def _stretch(found: Inspection) -> Setting | None:
+    """How floats become 8 bits; None where there are none."""
+    if set(found.types) <= {"uint8"}:
+        return None
+    linear = found.framing
+    by_asinh = framing(found, CutoutSettings(size=16, stretch="asinh"))
+    measured = (
+        f"Of the cutouts, {linear.few_levels:.0%} have fewer than {FEW_LEVELS} of 256 levels above the noise when they "
+        f"are linear, {by_asinh.few_levels:.0%} by asinh of each band from its sky"
+    )
+    faint = bool(found.peaks) and float(np.median(found.peaks)) > 2 * 255
+    if faint:
+        measured += (
+            f"; the highest value is {np.median(found.peaks):.0f} times the noise, which linear levels do not show"
+        )
+    better = by_asinh.few_levels < linear.few_levels and linear.few_levels > _FALLBACK
+    return Setting("cutout.stretch", "asinh" if better or faint else "linear", f"{measured}.")
 
 
 def _method(found: Inspection, clipped: Framing, frame: int, grey: bool) -> tuple[dict[str, Any], str]:

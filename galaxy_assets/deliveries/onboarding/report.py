@@ -12,6 +12,8 @@ import numpy as np
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.deliveries.suffixes import FOREIGN
+from galaxy_assets.science.cutouts import FEW_LEVELS
+from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.printing import printable
 
 
@@ -48,6 +50,7 @@ def table_of(found: Inspection) -> list[tuple[str, str]]:
             "levels",
             f"{several(found.types)}; a median image from {lowest:.4g} to {highest:.4g}, half of it below {middle:.4g}",
         ),
+        ("no data", _without_data(found)),
         ("saturated", f"{found.saturated} of {n} images"),
         ("constant", f"{found.framing.outcomes['blank']} of {n} images"),
         ("unreadable", f"{len(found.unreadable)} of {found.sample:,}"),
@@ -56,6 +59,8 @@ def table_of(found: Inspection) -> list[tuple[str, str]]:
     if found.peaks:
         middle, high = np.quantile(found.peaks, [0.5, 0.95])
         rows.insert(6, ("peak over noise", f"{middle:.0f}, 95 % of the images below {high:.0f}"))
+    if found.bands.reason:
+        rows.append(("planes", found.bands.reason))
     if (headers := found.headers) is not None:
         planes = ", ".join(f"{planes} in {count}" for planes, count in headers.planes.items())
         rows += [
@@ -65,6 +70,16 @@ def table_of(found: Inspection) -> list[tuple[str, str]]:
             ("pixel scale", _scales(headers.scales)),
         ]
     return [(heading, printable(text)) for heading, text in rows]
+
+
+def _without_data(found: Inspection) -> str:
+    if not found.nodata:
+        return "none of the images has pixels without data"
+    values = "".join(f", {value:.9g} in {n}" for value, n in found.sentinels.most_common(5))
+    return (
+        f"{len(found.nodata)} of {len(found.widths)} images have pixels without data (NaN{values}), "
+        f"{np.median(found.nodata):.1%} of a median one; they are shown as the local median"
+    )
 
 
 def table_of_labels(found: Inspection, labels: Labels | None) -> list[tuple[str, str]]:
@@ -160,11 +175,23 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
         )
     if len(found.unreadable) > 0.2 * found.sample:
         said.append(f"{len(found.unreadable) / found.sample:.0%} of the images looked at cannot be read, see above.")
-    if found.peaks and "float32" in found.types and np.median(found.peaks) > 2 * 255:
+    if found.framing.few_levels > 0.2:
         said.append(
-            "Cutouts have 256 linear levels from their lowest to their highest value, and the noise of most images is "
-            "less than half a level: faint structure is lost. Deliver stretched images (arcsinh) to keep it."
+            f"{found.framing.few_levels:.0%} of the cutouts have fewer than {FEW_LEVELS} levels above the noise"
+            + (
+                ": the images have no more than 8 bits, or little light."
+                if set(found.types) <= {"uint8"}
+                else " when they are scaled linearly; cutout.stretch says what was chosen."
+            )
         )
+    if found.nodata and np.median(found.nodata) >= ArtefactRules().nodata_fraction:
+        said.append(
+            f"{len(found.nodata)} of {len(found.widths)} images have pixels without data, half of these "
+            f"{np.median(found.nodata):.0%} or more of the frame; cutouts of {ArtefactRules().nodata_fraction:.0%} are "
+            "suspect (artefacts.nodata_fraction)."
+        )
+    if found.bands.caution:
+        said.append(found.bands.caution)
     if len(found.deliveries) > 50:
         said.append(
             f"{len(found.deliveries)} sub-folders are as many deliveries, each with its own runs; join them where "

@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 
 from galaxy_assets.deliveries import suffixes
 from galaxy_assets.deliveries.decoding.compressed import unpacked
-from galaxy_assets.deliveries.decoding.fits import layout, opened
+from galaxy_assets.deliveries.decoding.fits import opened, planes_in
 from galaxy_assets.deliveries.decoding.planes import Choice
 from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
@@ -37,7 +37,7 @@ class FitsFolder(ImageFolder):
                 wcs = WCS(Header(cards), fix=False)
                 if wcs.wcs.lngtyp != "RA":
                     return None, None
-                planes = layout(hdus)
+                planes = planes_in(hdus)
                 centre = wcs.wcs_pix2world((planes.width - 1) / 2, (planes.height - 1) / 2, 0)
                 ra, dec = float(centre[wcs.wcs.lng]), float(centre[wcs.wcs.lat])
         except UnreadableImage:

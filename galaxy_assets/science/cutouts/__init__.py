@@ -44,6 +44,10 @@ WITHOUT_PIXELS = frozenset(name for name, meaning in OUTCOMES.items() if meaning
 """Outcomes of which nothing can be shown."""
 
 
+FEW_LEVELS = 32
+"""Levels above the noise (`Cutout.levels`) below which a cutout shows little of what was delivered."""
+
+
 @dataclass(frozen=True)
 class Cutout:
     """One image after `cut`.

@@ -136,7 +136,7 @@ def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _by_percentile(band: np.ndarray) -> np.ndarray:
-    low, high = (float(np.quantile(band, q, method=m)) for q, m in ((0.005, "higher"), (0.995, "lower")))
+    low, high = float(np.quantile(band, 0.005, method="higher")), float(np.quantile(band, 0.995, method="lower"))
     return _scaled(np.clip(band, low, high), low, high)
 
 

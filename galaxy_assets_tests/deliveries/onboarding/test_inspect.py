@@ -103,8 +103,8 @@ def test_headers_say_planes_scale_and_position(tmp_path):
     assert found.headers.scales == pytest.approx([1.8])
     assert found.headers.planes == {1: 3, 5: 1} and found.headers.types == {"float32": 4}
     assert found.headers.positions == {"WCS": 1, "RA, DEC": 1, "none": 2}
-    ((file, reason),) = found.unreadable
-    assert file == "5.fits" and "5 planes of 60 x 60 pixels" in reason and "`source.bands`" in reason
+    assert (found.source.bands, found.unreadable) == ((1,), [])
+    assert "4 of 5 planes of a file are not shown" in " ".join(cautions(found, None))
 
 
 def test_what_cannot_be_a_survey_is_an_error_with_a_remedy(tmp_path):
