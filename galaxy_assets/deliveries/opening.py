@@ -177,7 +177,7 @@ def may_hold_images(path: Path, stem: str, kind: Kind) -> bool:
     return kind == "tar" or count_unspooled(path, stem, kind) is not None
 
 
-def suffixes_inside(path: Path) -> Counter[str]:
+def suffixes_inside(path: Path) -> Counter[str] | None:
     """How many files of each suffix of an image an archive holds, without decompressing it.
 
     Parameters
@@ -187,8 +187,8 @@ def suffixes_inside(path: Path) -> Counter[str]:
 
     Returns
     -------
-    Counter of str
-        Of a compressed tar by its first files; empty where it is damaged.
+    Counter of str, or None
+        Of a compressed tar by its first files; None where it is damaged.
     """
     stem, kind = kind_of(path.name) or (path.name, "tar")
     try:
@@ -202,7 +202,7 @@ def suffixes_inside(path: Path) -> Counter[str]:
         compressed = kind == "tar" and spools.is_compressed(path)
         names = spools.first_names(path) if compressed else list(opened(path, stem, kind, None).sizes)
     except DamagedArchive:
-        return Counter()
+        return None
     suffixes = (next((suffix for suffix in ALL if name.lower().endswith(suffix)), "") for name in names)
     return Counter(suffix for suffix in suffixes if suffix)
 

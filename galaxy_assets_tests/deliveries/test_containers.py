@@ -21,7 +21,7 @@ from PIL import Image
 
 from galaxy_assets.deliveries import hdf5, members, shards, spools, stacks
 from galaxy_assets.deliveries.onboarding.inspect import inspect
-from galaxy_assets.deliveries.onboarding.labels import inside_labels
+from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml
@@ -614,6 +614,16 @@ def test_archives_that_lie_deeper_than_the_images_are_told(survey):
     png_zip(survey)
     found = inspect(survey)
     assert len(found.files) == 5 and "1 archives lie deeper than the images, such as other/part1.zip" in found.notes[0]
+
+
+def test_a_table_of_labels_beside_the_containers_is_none(survey):
+    (survey / "data").mkdir()
+    png_zip(survey / "data")
+    put(survey / "classes.parquet", {"id": IDS, "label": ["ring"] * 5})
+    found = inspect(survey)
+    labels = inspect_labels(found, survey / "classes.parquet")
+    assert found.source.images == "data" and labels.classes == {"ring": 5}
+    assert "classes.parquet" not in " ".join(cautions(found, labels))
 
 
 def test_what_is_held_is_told(survey):
