@@ -16,7 +16,7 @@ import numpy as np
 from galaxy_assets.deliveries.archives import DAMAGE, damaged
 from galaxy_assets.deliveries.delivery import signature
 from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.deliveries.members import MAXIMUM_ARRAY, DamagedArchive, check_count, check_growth
+from galaxy_assets.deliveries.members import MAXIMUM_ARRAY, DamagedArchive, check_count
 from galaxy_assets.deliveries.stacks import Kept, check_rows, is_stack
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip: lengths of the name and of what comes between it and the data
@@ -149,10 +149,7 @@ class NumpyArrays:
 
     def _pieces(self, path: str, size: int, n: int) -> Iterator[np.ndarray]:
         """The numbers of an array as bytes, in n pieces of a size."""
-        info = self._packed.get(path)
         try:
-            if info is not None:
-                check_growth(size, info.compress_size)
             with self._stream(path) as stream:
                 for _ in range(n):
                     data = stream.read(size)

@@ -40,7 +40,6 @@ from galaxy_assets.deliveries.opening import (
     ARRAYS,
     SUFFIXES,
     Archives,
-    bands_of,
     count_unspooled,
     kind_of,
     may_be_archive,
@@ -179,13 +178,6 @@ class Deliveries:
                 reason = f"{judged[0].path} is the delivery {name} already; take one of them away, or rename it"
                 found.append(replace(other, state="held", reason=reason))
         return found
-
-    def bands(self) -> tuple[str | int, ...] | None:
-        """Which bands are proposed for the images of the first container that leaves a choice (`opening.bands_of`)."""
-        for path in self._files_of_archives():
-            if may_be_archive(path, self.suffixes) is not None and (bands := bands_of(path)) is not None:
-                return bands
-        return None
 
     def images(self, name: str) -> list[Image]:
         """The images of a delivery, sorted by file; the log says what is passed over.

@@ -4,7 +4,7 @@ Belongs here: which arrays a file has, and their rows, without reading any other
 them are images (`stacks`).
 """
 
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ class Hdf5Arrays:
         are left out: they would read what is not in the delivery.
     notes : list of str
         What is left out, and why.
+    packed : bool
+        Whether rows are compressed together, so that reading one unpacks many.
 
     Raises
     ------
@@ -52,7 +54,7 @@ class Hdf5Arrays:
 
         self.kept: dict[str, Kept] = {}
         self.notes: list[str] = []
-        self._lock, self._blocks = threading.Lock(), {}
+        self._packed: set[str] = set()
         try:
             self._file = h5py.File(path, "r", locking=False)  # a lock needs permission to write
             self._file.visititems(self._look)
@@ -80,6 +82,13 @@ class Hdf5Arrays:
             self.notes.append(f"the array {name} unpacks to {kept.nbytes} bytes: write it without compression")
         else:
             self.kept[name] = kept
+            if (
+                found.ndim > 2
+                and found.chunks is not None
+                and found.chunks[0] > 1
+                and found.id.get_create_plist().get_nfilters()
+            ):
+                self._packed.add(name)
             check_count(len(self.kept))
 
     def _look_at_link(self, name: str, link: Any) -> None:
@@ -88,23 +97,26 @@ class Hdf5Arrays:
         if isinstance(link, h5py.ExternalLink):
             self.notes.append(f"{name} is a link into another file and is not followed: copy the array into this one")
 
-    def row(self, path: str, i: int) -> np.ndarray:
-        """One row of an array; raises UnreadableImage.
+    @property
+    def packed(self) -> bool:
+        """See the class."""
+        return bool(self._packed)
 
-        Rows that are packed together are unpacked together, and the last of these blocks kept: images are mostly read
-        in the order of their rows.
-        """
+    def row(self, path: str, i: int) -> np.ndarray:
+        """One row of an array; raises UnreadableImage."""
         try:
-            array = self._array(path)
-            together = array.chunks[0] if array.chunks is not None else 1
-            size = int(np.prod(array.shape[1:])) * array.dtype.itemsize
-            if together == 1 or together * size > MAXIMUM_ARRAY:
-                return array[i]
-            with self._lock:
-                block = i // together
-                if self._blocks.get(path, (None, None))[0] != block:
-                    self._blocks[path] = block, array[block * together : (block + 1) * together]
-                return self._blocks[path][1][i - block * together]
+            return self._array(path)[i]
+        except _DAMAGE as error:
+            raise UnreadableImage(f"damaged in the archive: {error}") from error
+
+    def rows(self, path: str) -> Iterator[np.ndarray]:
+        """All rows of an array, one after the other; raises UnreadableImage."""
+        try:
+            array, kept = self._array(path), self.kept[path]
+            most = max(1, MAXIMUM_ARRAY // (kept.nbytes // kept.shape[0]))
+            step = min(array.chunks[0] if array.chunks is not None else 1, most)
+            for i in range(0, kept.shape[0], step):
+                yield from array[i : i + step]
         except _DAMAGE as error:
             raise UnreadableImage(f"damaged in the archive: {error}") from error
 

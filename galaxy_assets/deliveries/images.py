@@ -177,8 +177,8 @@ def unreadable_otherwise() -> Iterator[None]:
     """
     try:
         yield
-    except UnreadableImage:
-        raise
+    except UnreadableImage as error:
+        raise UnreadableImage(_words(error), error.problem) from error
     except MemoryError as error:
         raise UnreadableImage("decoding needs more memory than there is", "too_large") from error
     except Exception as error:
@@ -189,10 +189,13 @@ def unreadable_otherwise() -> Iterator[None]:
         raise UnreadableImage(f"damaged or truncated: {_words(error)}") from error
 
 
+_LONGEST = 300  # of a reason, in characters: a header may hold anything
+
+
 def _words(error: BaseException) -> str:
     """An error's text on one line, and not longer than that."""
     words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= 200 else f"{words[:200]} ..."
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
 
 
 _MAGIC = (

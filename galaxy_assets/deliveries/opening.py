@@ -3,7 +3,7 @@
     .zip, .tar                                  files, read where they lie
     .tar.gz, .tgz, .tar.bz2, .tar.xz            files, spooled
     .parquet                                    rows, spooled
-    .npy, .npz, .h5, .hdf5                      arrays, read where they lie; a compressed .npz is spooled
+    .npy, .npz, .h5, .hdf5                      arrays, read where they lie; spooled if rows are compressed together
 
 Belongs here: from a file to what can be asked for its images. Does not belong here: the inside of each kind
 (`archives`, `shards`, `arrays`, `hdf5`), and which of them are deliveries (`drop`).
@@ -20,7 +20,7 @@ from galaxy_assets.deliveries.arrays import NumpyArrays, is_stack_file
 from galaxy_assets.deliveries.delivery import Kind, signature
 from galaxy_assets.deliveries.hdf5 import Hdf5Arrays
 from galaxy_assets.deliveries.members import DamagedArchive
-from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive, three_bands
+from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive
 from galaxy_assets.deliveries.suffixes import ALL
 from galaxy_assets.settings.files import SurveyError
 
@@ -121,8 +121,8 @@ class Archives:
 
 @lru_cache(maxsize=1024)  # the state makes it look again at what has changed
 def _cannot_be_sought(path: Path, kind: Kind, state: str) -> bool:
-    if kind == "npz":
-        return NumpyArrays(path).packed
+    if kind in ("npz", "hdf5"):
+        return (NumpyArrays if kind == "npz" else Hdf5Arrays)(path).packed
     return kind == "parquet" or (kind == "tar" and spools.is_compressed(path))
 
 
@@ -152,7 +152,7 @@ def opened(path: Path, stem: str, kind: Kind, spooled: Path | None) -> Archive:
     if spooled is not None:
         return TarArchive(spooled, path.stat().st_size, kind in spools.ROWS)
     if kind in ARRAYS:
-        return _stacks(path, stem, kind)
+        return stacks_in(path, stem, kind)
     return ZipArchive(path) if kind == "zip" else TarArchive(path)
 
 
@@ -166,7 +166,7 @@ def count_unspooled(path: Path, stem: str, kind: Kind) -> int | None:
 
         found = columns_of(path)
         return None if found is None else found[1]
-    return (len(StackArchive(NumpyArrays(path), stem).sizes) or None) if kind == "npz" else None
+    return (len(stacks_in(path, stem, kind).sizes) or None) if kind in ARRAYS else None
 
 
 def may_hold_images(path: Path, stem: str, kind: Kind) -> bool:
@@ -177,7 +177,7 @@ def may_hold_images(path: Path, stem: str, kind: Kind) -> bool:
     return kind == "tar" or count_unspooled(path, stem, kind) is not None
 
 
-def suffixes_inside(path: Path) -> Counter[str]:
+def suffixes_inside(path: Path) -> Counter[str] | None:
     """How many files of each suffix of an image an archive holds, without decompressing it.
 
     Parameters
@@ -187,8 +187,8 @@ def suffixes_inside(path: Path) -> Counter[str]:
 
     Returns
     -------
-    Counter of str
-        Of a compressed tar by its first files; empty where it is damaged.
+    Counter of str, or None
+        Of a compressed tar by its first files; None where it is damaged.
     """
     stem, kind = kind_of(path.name) or (path.name, "tar")
     try:
@@ -198,42 +198,18 @@ def suffixes_inside(path: Path) -> Counter[str]:
             found = columns_of(path)
             return Counter({format_in(path, found[0]) or ".png": found[1]} if found is not None else {})
         if kind in ARRAYS:
-            return Counter({".npy": len(_stacks(path, stem, kind).sizes)})
+            return Counter({".npy": len(stacks_in(path, stem, kind).sizes)})
         compressed = kind == "tar" and spools.is_compressed(path)
         names = spools.first_names(path) if compressed else list(opened(path, stem, kind, None).sizes)
     except DamagedArchive:
-        return Counter()
+        return None
     suffixes = (next((suffix for suffix in ALL if name.lower().endswith(suffix)), "") for name in names)
     return Counter(suffix for suffix in suffixes if suffix)
 
 
-def _stacks(path: Path, stem: str, kind: Kind) -> StackArchive:
+def stacks_in(path: Path, stem: str, kind: Kind) -> StackArchive:
+    """The images in a file of arrays, whether its rows can be read one by one or not; raises DamagedArchive."""
     return StackArchive(Hdf5Arrays(path) if kind == "hdf5" else NumpyArrays(path), stem)
-
-
-def bands_of(path: Path) -> tuple[str | int, ...] | None:
-    """Which bands of a container are proposed for its images, as `source.bands` has them.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-
-    Returns
-    -------
-    tuple of str or int, or None
-        None where there is no choice: one plane, colours, or no array at all.
-    """
-    stem, kind = kind_of(path.name) or (path.name, "tar")
-    try:
-        if kind == "parquet":
-            from galaxy_assets.deliveries.shards import first_bands
-
-            names = first_bands(path)
-            return three_bands(names) if names else None
-        return _stacks(path, stem, kind).proposed_bands() if kind in ARRAYS else None
-    except DamagedArchive:
-        return None
 
 
 def notes_of(path: Path) -> list[str]:
@@ -245,7 +221,7 @@ def notes_of(path: Path) -> list[str]:
 
             return notes(path, stem)
         if kind in ARRAYS:
-            archive = _stacks(path, stem, kind)
+            archive = stacks_in(path, stem, kind)
             there = ", ".join(f"{path} {one.shape}" for path, one in list(archive.arrays.kept.items())[:20])
             nothing = (
                 [] if archive.stacks else [f"no array holds images; it has {there or 'none'}. Expected {EXPECTED}"]

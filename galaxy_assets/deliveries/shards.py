@@ -73,7 +73,7 @@ _CHUNK = 2**24  # bytes that Arrow reads ahead; without a limit it reads all ima
 _ROWS = 64  # in memory at once
 _LOOKED_AT = 8  # first values of a column that no known name has
 _PACKED = 100  # times its packed size that a column of more than _LARGE bytes may have
-_LARGE = 2**29
+_LARGE = 2**28
 
 
 class Columns(NamedTuple):
@@ -246,7 +246,7 @@ def _check_growth(file: Any, column: str) -> None:
 def _batches(file: Any, columns: list[str], most: int = _ROWS) -> Iterator[pa.RecordBatch]:
     """Rows, as few at a time as memory asks for: each may hold all that its row group's dictionary holds."""
     largest = max((leaf.total_uncompressed_size for name in columns for leaf in _leaves(file, name)), default=1)
-    yield from file.iter_batches(max(1, min(most, 2**28 // max(largest, 1))), columns=columns)
+    yield from file.iter_batches(max(1, min(most, 2**27 // max(largest, 1))), columns=columns)
 
 
 def rows_of(path: Path, stem: str) -> Iterator[Row]:
@@ -310,24 +310,6 @@ def format_in(path: Path, columns: Columns) -> str | None:
         for rows in _batches(file, [columns.image], _LOOKED_AT):
             found = [data for value in rows.column(0).to_pylist() for data in files_in(value) if data]
             return format_of(found[0]) if found else None
-    return None
-
-
-def first_bands(path: Path) -> list[str] | None:
-    """Names of the bands of the first image of a Parquet file; None where it has none."""
-    import pyarrow.parquet as pq
-
-    found = columns_of(path)
-    if found is None:
-        return None
-    with pq.ParquetFile(path, buffer_size=_CHUNK) as file:
-        inner = inner_type(file.schema_arrow.field(found[0].image).type)
-        if "band" not in fields_of(inner):
-            return None
-        for rows in _batches(file, [found[0].image], 1):
-            cell = rows.column(0)[0]
-            if cell.is_valid:
-                return pixels_in(cell, inner)[1]
     return None
 
 

@@ -1,4 +1,4 @@
-"""Plain tars of what cannot be read by seeking: compressed tars, Parquet files and compressed `.npz`.
+"""Plain tars of what cannot be read by seeking: compressed tars, Parquet files, arrays that are packed as a whole.
 
     <survey>/.spool/<name>-<snapshot>.tar                    where the survey's folder may be written
     <data>/spool/<survey>-<its path>/<name>-<snapshot>.tar   where it may not
@@ -33,7 +33,7 @@ from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)
 
-ROWS = ("parquet", "npz")
+ROWS = ("parquet", "npz", "hdf5")
 """Kinds of which a spool holds the rows, and what they say of the images."""
 
 _CHUNK = 2**24  # bytes
@@ -42,7 +42,7 @@ _PACKED = 200  # times its packed size that a spool of more than _LARGE bytes ma
 _LARGE = 2**30
 _FIRST = 64  # files of a compressed tar that say which images it holds
 _COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-_VERSION = {"parquet": "2", "npz": "1"}  # of what a spool of rows holds; older ones are written anew
+_VERSION = {"parquet": "2", "npz": "1", "hdf5": "1"}  # of what a spool of rows holds; older ones are written anew
 
 
 def is_compressed(path: Path) -> bool:
@@ -205,7 +205,12 @@ def _decompress(path: Path, to: Path) -> None:
 
 
 def _pack(path: Path, stem: str, kind: Kind, to: Path, suffixes: tuple[str, ...]) -> None:
-    rows = _rows_of_parquet(path, stem, suffixes) if kind == "parquet" else _rows_of_arrays(path, stem)
+    if kind == "parquet":
+        rows = _rows_of_parquet(path, stem, suffixes)
+    else:
+        from galaxy_assets.deliveries.opening import stacks_in  # it imports this module
+
+        rows = stacks_in(path, stem, kind).all()
     said, written = {}, _Written(path, to)
     with tarfile.open(to, "w", format=tarfile.PAX_FORMAT) as archive:
         for name, data, one, problem in rows:
@@ -236,18 +241,3 @@ def _rows_of_parquet(path: Path, stem: str, suffixes: tuple[str, ...]) -> Iterat
         used[name] += 1
         # rows of one name are images of their own, as files of one name in different folders are
         yield name if used[name] == 1 else f"{used[name]}/{name}", row.data, row.said, row.problem
-
-
-def _rows_of_arrays(path: Path, stem: str) -> Iterator[_Packed]:
-    from galaxy_assets.deliveries.arrays import NumpyArrays
-    from galaxy_assets.deliveries.stacks import StackArchive
-
-    arrays = NumpyArrays(path)
-    archive = StackArchive(arrays, stem)
-    for stack in archive.stacks:
-        rows = arrays.rows(stack.path) if stack.n is not None else iter([arrays.whole(stack.path)])
-        for i, ((name, said), pixels) in enumerate(zip(archive.said_of(stack), rows, strict=True)):
-            try:
-                yield name, archive.encoded(stack, pixels, i), said, None
-            except UnreadableImage as error:
-                yield name, b"", said, error

@@ -38,8 +38,6 @@ _SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev", "al
 _BANDS = ("band", "bands", "filter", "filters")
 _PLANES = (1, 3, 4)
 _MOST_BANDS = 32
-_WAVELENGTHS = "ugrizyjhk"
-_COLOURS = ("gri", "riz", "jhk")  # sets of three that are taken before any other, the bluest first
 
 
 class Kept(NamedTuple):
@@ -69,6 +67,10 @@ class Arrays(Protocol):
 
     def row(self, path: str, i: int) -> np.ndarray:
         """One row of an array; raises UnreadableImage."""
+        ...
+
+    def rows(self, path: str) -> Iterator[np.ndarray]:
+        """All rows of an array; raises UnreadableImage."""
         ...
 
     def whole(self, path: str) -> np.ndarray:
@@ -146,14 +148,42 @@ class StackArchive:
             raise UnreadableImage("not in the archive")
         path, _, row = name.removesuffix(".npy").rpartition("/")
         stack = self._by_path.get(name.removesuffix(".npy")) or self._by_path[path]
+        self._check_size(name)
+        if stack.n is None:
+            return self._encoded(stack, self.arrays.whole(stack.path), 0)
+        return self._encoded(stack, self.arrays.row(stack.path, int(row)), int(row))
+
+    def all(self) -> Iterator[tuple[str, bytes, Said, UnreadableImage | None]]:
+        """Every image one after the other: its name here, its bytes, what is said of it, and why there are none.
+
+        Raises
+        ------
+        UnreadableImage
+            Where the file is damaged.
+        """
+        for stack in self.stacks:
+            pixels = self._pixels(stack)
+            for i, (name, said) in enumerate(self.said_of(stack)):
+                try:
+                    self._check_size(name)
+                    yield name, self._encoded(stack, next(pixels), i), said, None
+                except UnreadableImage as error:
+                    if error.problem != "too_large":
+                        raise
+                    yield name, b"", said, error
+
+    def _pixels(self, stack: Stack) -> Iterator[np.ndarray]:
+        if stack.n is None:
+            yield self.arrays.whole(stack.path)
+        else:
+            yield from self.arrays.rows(stack.path)
+
+    def _check_size(self, name: str) -> None:
         if self.sizes[name] > MAXIMUM_ARRAY:
             largest = f"the largest image of an array has {MAXIMUM_ARRAY}"
             raise UnreadableImage(f"{self.sizes[name]} bytes; {largest}", "too_large")
-        if stack.n is None:
-            return self.encoded(stack, self.arrays.whole(stack.path), 0)
-        return self.encoded(stack, self.arrays.row(stack.path, int(row)), int(row))
 
-    def encoded(self, stack: Stack, pixels: np.ndarray, i: int) -> bytes:
+    def _encoded(self, stack: Stack, pixels: np.ndarray, i: int) -> bytes:
         """Row i of an array as the content of a file; raises UnreadableImage."""
         return encoded(pixels, self._bands(stack, i))
 
@@ -185,16 +215,6 @@ class StackArchive:
             one_each = np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()
             return values.argmax(axis=1).tolist() if one_each else [None] * n
         return values.ravel().tolist()
-
-    def proposed_bands(self) -> tuple[str | int, ...] | None:
-        """Which bands are proposed for the images, as `source.bands` has them; None where there is no choice."""
-        for stack in self.stacks:
-            shape = self.arrays.kept[stack.path].shape[0 if stack.n is None else 1 :]
-            if (names := self._bands(stack, 0)) is not None:
-                return three_bands(names)
-            if len(shape) == 3 and not _is_image(shape):
-                return (shape[0] // 2 + 1,)
-        return None
 
     def _bands(self, stack: Stack, i: int) -> list[str] | None:
         if stack.bands is None:
@@ -249,16 +269,15 @@ def stacks_of(kept: Mapping[str, Kept]) -> tuple[list[Stack], list[str]]:
 
 def _stack(path: str, kept: Mapping[str, Kept]) -> Stack | None:
     shape = kept[path].shape
-    if not 2 <= len(shape) <= 4 or 0 in shape:
+    axes = len(shape)
+    if not 2 <= axes <= 4 or 0 in shape:
         return None
-    fit = (shape[1:2], shape[:2]) if len(shape) == 4 else (shape[:1],) if "/" in path else ()
+    fit = (shape[1:2], shape[:2]) if axes == 4 else (shape[:1],) if "/" in path else ()
     bands = next((other for other in kept if _says(path, other, _BANDS) and kept[other].shape in fit), None)
     # an object's own group, in which the first axis has names: it is no row
-    object_of_bands = len(shape) == 3 and bands is not None and shape[0] <= _MOST_BANDS and _sides(shape[1:])
-    if len(shape) < 4 and (_is_image(shape) or object_of_bands):
+    object_of_bands = axes == 3 and bands is not None and shape[0] <= _MOST_BANDS and _sides(shape[1:])
+    if axes < 4 and (_is_image(shape) or object_of_bands):
         return Stack(path, None, bands)
-    if not shape:
-        return None
     n, item = shape[0], shape[1:]
     if not _is_image(item) and not (len(item) == 3 and item[0] <= _MOST_BANDS and _sides(item[1:])):
         return None
@@ -343,34 +362,6 @@ def _about_bands(stack: Stack, kept: Kept) -> list[str]:
     if len(shape) < 3 or _is_image(shape):
         return []
     return [f"the array {stack.path} has {shape[0]} planes without names: say which in `source.bands`, from 1"]
-
-
-def three_bands(bands: Sequence[str]) -> tuple[str, ...] | None:
-    """Which bands of a container are proposed for its images, the bluest first.
-
-    Parameters
-    ----------
-    bands : sequence of str
-        Their names, such as `des-g`.
-
-    Returns
-    -------
-    tuple of str, or None
-        g, r, i; else r, i, z; J, H, K; any three in the order of their wavelengths; else the middle one. None where no
-        setting is needed: g, r, z are among them, or there are no more than three that are known, or only one.
-    """
-    from galaxy_assets.deliveries.decoding.planes import band_name
-
-    names = [band_name(band) for band in bands]
-    lower = [name.lower() for name in names]
-    if len(names) == 1 or all(lower.count(band) == 1 for band in "grz"):
-        return None
-    there = [letter for letter in _WAVELENGTHS if lower.count(letter) == 1]
-    if len(names) == len(there) == 3:
-        return None
-    chosen = next((three for three in _COLOURS if set(three) <= set(there)), "".join(there[:3]))
-    written = {name.lower(): name for name in names}
-    return tuple(written[letter] for letter in chosen) if len(chosen) == 3 else (names[len(names) // 2],)
 
 
 def encoded(pixels: np.ndarray, bands: Sequence[str] | None = None) -> bytes:

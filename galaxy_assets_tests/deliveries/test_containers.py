@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -14,14 +15,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from astropy.io import fits
 from PIL import Image
 
-from galaxy_assets.deliveries import hdf5, members, shards, spools
+from galaxy_assets.deliveries import hdf5, members, shards, spools, stacks
+from galaxy_assets.deliveries.onboarding.inspect import inspect
+from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_labels
+from galaxy_assets.deliveries.onboarding.propose import settings_for
+from galaxy_assets.deliveries.onboarding.report import cautions
+from galaxy_assets.deliveries.onboarding.survey_file import as_yaml
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
-from galaxy_assets.deliveries.stacks import Kept, is_stack, three_bands
+from galaxy_assets.deliveries.stacks import Kept, is_stack
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
+from galaxy_assets.settings.survey import Survey
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 20, 24, 3), dtype=np.uint8)
 FLOATS = PIXELS.astype(np.float32) / 7 - 3
@@ -305,7 +314,7 @@ def test_a_stack_is_read_row_by_row_with_its_names(survey, write, values):
         assert read.dtype == values.dtype and np.array_equal(read, expected)
     (delivery,) = reader(survey.parent.parent).deliveries()
     assert (delivery.files, delivery.state) == (5, "whole")
-    assert (survey / ".spool").exists() == (write is packed)
+    assert (survey / ".spool").exists() == (write in (packed, chunked))
 
 
 def test_rows_are_read_by_many_threads_at_once(survey):
@@ -391,21 +400,6 @@ def test_of_several_stacks_the_one_called_images_is_taken_and_the_others_are_tol
     ]
 
 
-@pytest.mark.parametrize(
-    ("bands", "chosen"),
-    [
-        (["des-g", "des-r", "des-i", "des-z"], None),
-        (["y", "i", "r", "g"], ("g", "r", "i")),
-        (["K", "H", "J"], None),
-        (["z", "K", "H", "J"], ("J", "H", "K")),
-        (["u", "i"], ("i",)),
-        (["150 GHz"], None),
-    ],
-)
-def test_which_bands_are_proposed(bands, chosen):
-    assert three_bands(bands) == chosen
-
-
 def test_ids_that_are_decimal_numbers_name_nothing(survey):
     npz(survey / "s.npz", images=PIXELS, id=np.arange(5) + float(BIG), name=np.array(IDS))
     assert list(rows(survey)) == IDS
@@ -464,6 +458,14 @@ def test_members_of_other_compressions_are_read_piece_by_piece(survey, method):
     with zipfile.ZipFile(survey / "a.zip", "w", method) as archive:
         archive.writestr("a.png", FILES[0])
     assert np.array_equal(image(survey, "a.zip!/a.png"), PIXELS[0])
+
+
+@pytest.mark.parametrize("write", [npz, packed, h5])
+def test_images_of_arrays_that_are_too_large_are_rows(survey, monkeypatch, write):
+    monkeypatch.setattr(stacks, "MAXIMUM_ARRAY", PIXELS[0].nbytes - 1)
+    write(survey / f"s.{'h5' if write is h5 else 'npz'}", images=PIXELS)
+    found = rows(survey)
+    assert len(found) == 5 and {row["problem"] for row in found.values()} == {"too_large"}
 
 
 def test_archives_that_unpack_to_far_more_are_held(survey, monkeypatch):
@@ -543,6 +545,142 @@ def test_a_container_cut_short_is_held_or_its_images_unreadable(survey, name, le
         assert rows(survey, "images")["s"]["problem"] == "unreadable"
     else:
         assert [one.state for one in found] == ["held"] and "cut short or damaged" in (found[0].reason or "")
+
+
+# --- survey new
+
+
+def png_zip(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "part1.zip", "w") as archive:
+        for name, data in zip(IDS, FILES, strict=True):
+            archive.writestr(f"{name}.png", data)
+
+
+def hugging_face(folder: Path) -> None:
+    for shard in range(2):
+        values = [{"bytes": data, "path": None} for data in FILES]
+        put(
+            folder / f"train-0000{shard}-of-00002.parquet",
+            {"image": values, "label": [0, 1, 0, 1, -1]},
+            classes("smooth", "disc"),
+        )
+
+
+def tgz_of_fits(folder: Path) -> None:
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0})
+    with tarfile.open(folder / "f.tgz", "w:gz") as archive:
+        for name, pixels in zip(IDS, FLOATS, strict=True):
+            stream = io.BytesIO()
+            fits.PrimaryHDU(pixels[..., 0], header).writeto(stream)
+            info = tarfile.TarInfo(f"{name}.fits")
+            info.size = len(stream.getvalue())
+            archive.addfile(info, io.BytesIO(stream.getvalue()))
+
+
+FOLDERS: dict[str, tuple[Callable[[Path], None], int, list[str], dict[str, int]]] = {
+    "zip": (png_zip, 5, ["part1"], {}),
+    "two shards": (hugging_face, 10, ["train-00000-of-00002", "train-00001-of-00002"], {"smooth": 4, "disc": 4}),
+    "WebDataset": (lambda folder: webdataset(folder / "s.tar"), 5, ["s"], {"0": 2, "1": 2, "ring": 1}),
+    "HDF5": (lambda folder: galaxy10(folder / "s.h5"), 5, ["s"], {str(i): 1 for i in range(5)}),
+    "npz": (lambda folder: packed(folder / "s.npz", images=PIXELS, y=[0, 0, 0, 1, 1]), 5, ["s"], {"0": 3, "1": 2}),
+    "FITS": (tgz_of_fits, 5, ["f"], {}),
+}
+
+
+@pytest.mark.parametrize("inner", [".", "images", "data"])
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_folder_of_nothing_but_containers_is_looked_at_as_the_catalogue_holds_it(survey, kind, inner):
+    write, n, batches, said = FOLDERS[kind]
+    (survey / inner).mkdir(exist_ok=True)
+    write(survey / inner)
+    found = inspect(survey)
+    labels = inside_labels(found)
+    assert found.source.images == inner and found.deliveries == batches and found.notes == []
+    assert (labels.classes if labels is not None else {}) == said
+    reader = open_reader(found.source, survey)
+    table = [row for batch in found.deliveries for row in reader.catalogue(batch).to_pylist()]
+    assert found.files == sorted(row["file"] for row in table) and len(table) == n == len(found.widths)
+    assert (found.headers is not None and found.headers.positions == {"WCS": 5}) == (kind == "FITS")
+    survey_file = Survey.model_validate(
+        yaml.safe_load(as_yaml(settings_for("mine", found, labels, False), found, labels))
+    )
+    assert survey_file.source == found.source
+    assert [c.name for c in survey_file.evaluation.classes] == []  # fewer than ten of each
+
+
+def test_archives_that_lie_deeper_than_the_images_are_told(survey):
+    (survey / "other").mkdir()
+    png_zip(survey / "other")
+    png_zip(survey)
+    found = inspect(survey)
+    assert len(found.files) == 5 and "1 archives lie deeper than the images, such as other/part1.zip" in found.notes[0]
+
+
+def test_a_table_of_labels_beside_the_containers_is_none(survey):
+    (survey / "data").mkdir()
+    png_zip(survey / "data")
+    put(survey / "classes.parquet", {"id": IDS, "label": ["ring"] * 5})
+    found = inspect(survey)
+    labels = inspect_labels(found, survey / "classes.parquet")
+    assert found.source.images == "data" and labels.classes == {"ring": 5}
+    assert "classes.parquet" not in " ".join(cautions(found, labels))
+
+
+def test_what_is_held_is_told(survey):
+    png_zip(survey)
+    put(survey / "s.parquet", {"image": FILES, "id": [0.5] * 5})
+    np.savez(survey / "t.npz", images=PIXELS, ids=np.array([{}] * 5, dtype=object))
+    said = " ".join(cautions(inspect(survey), None))
+    assert "s.parquet: column id holds double values" in said
+    assert "t.npz: the array ids holds Python objects, which are not read" in said
+
+
+CASES = {
+    "15-archives-only/huggingface": (24, {"0": 12, "1": 12}),
+    "15-archives-only/huggingface_no_path": (24, {"smooth": 12, "featured": 12}),
+    "15-archives-only/mmu_flux": (4, {}),
+    "15-archives-only/npy": (24, {}),
+    "15-archives-only/webdataset": (24, {"0": 12, "1": 12}),
+    "15-archives-only/zip": (24, {}),
+    "33-parquet-columns/binary_view": (6, {}),
+    "33-parquet-columns/float_id": "column id holds double values; ids are text or whole numbers",
+    "33-parquet-columns/image_iauname": (6, {}),
+    "33-parquet-columns/image_objid": (6, {}),
+    "33-parquet-columns/img": (6, {}),
+    "33-parquet-columns/jpg": (6, {}),
+    "33-parquet-columns/large_binary": (6, {}),
+    "33-parquet-columns/list_of_images": (6, {}),
+    "33-parquet-columns/null_id": (6, {}),
+    "33-parquet-columns/null_image": (5, {}),
+    "33-parquet-columns/path_only": "none of 6 images can be read.*the file was not packed with it",
+    "33-parquet-columns/path_with_folders": (6, {}),
+    "33-parquet-columns/webp": (6, {}),
+}
+
+
+def test_every_case_is_looked_at(real_data):
+    there = {f"{case}/{one.name}" for case in CASE_FOLDERS for one in (real_data / "cases" / case).iterdir()}
+    assert {name for name in there if not name.endswith(".txt")} == set(CASES)
+
+
+CASE_FOLDERS = ("15-archives-only", "33-parquet-columns")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_cases_of_strangers_are_read_or_refused_with_the_reason(real_data, survey, case):
+    shutil.copytree(real_data / "cases" / case, survey, dirs_exist_ok=True)
+    expected = CASES[case]
+    if isinstance(expected, str):
+        with pytest.raises(SurveyError, match=expected):
+            inspect(survey)
+        return
+    found = inspect(survey)
+    labels = inside_labels(found)
+    reader = open_reader(found.source, survey)
+    table = [row for batch in found.deliveries for row in reader.catalogue(batch).to_pylist()]
+    assert len({row["galaxy_id"] for row in table}) == len(table) == len(found.files)
+    readable = sum(row["problem"] is None for row in table)
+    assert (readable, labels.classes if labels is not None else {}) == expected and len(found.widths) == readable
 
 
 # --- places

@@ -47,9 +47,9 @@ def look_at_bands(read: Callable[[str], bytes], files: list[str], seed: int) -> 
     Parameters
     ----------
     read : callable
-        Gives the bytes of a file, or raises UnreadableImage.
+        Gives the bytes of a file; raises UnreadableImage.
     files : list of str
-        Images.
+        Images, as the reader names them.
     seed : int
         Of the thirty files that are looked at.
 

@@ -62,15 +62,19 @@ def holdings(folder: Path) -> Holdings:
         Where no reader takes any file; says what there is.
     """
     files = list(_files(folder))
-    archives = [file for file in files if may_be_archive(folder / file, ImageFolder.suffixes) is not None]
-    loose = sorted(set(files) - set(archives))
-    home = _home(loose, archives)
+    archives = {
+        file: suffixes_inside(folder / file)
+        for file in files
+        if may_be_archive(folder / file, ImageFolder.suffixes) is not None
+    }
+    loose = [file for file in files if file not in archives]
+    filled = [
+        file for file, inside in archives.items() if inside is None or inside
+    ]  # or damaged, which the reader says
+    home = _home(loose, filled)
     near = [file for file in archives if _parent(file) == home]
-    inside = Counter[str]()
-    for file in near:
-        inside += suffixes_inside(folder / file)
     suffixes = Counter(map(_suffix, files))
-    known = Counter(map(_suffix, loose)) + inside
+    known = sum((archives[file] or Counter() for file in near), Counter(map(_suffix, loose)))
     counts: dict[FolderReader, int] = {
         reader: sum(n for suffix, n in known.items() if suffix in taken) for reader, taken in _READERS.items()
     }
@@ -82,7 +86,7 @@ def holdings(folder: Path) -> Holdings:
             f"{', '.join(ALL)}: convert them to one of these"
         )
     source = Source(reader=reader, path=str(folder), images="." if home == "" else home)
-    return Holdings(source, suffixes, sorted(set(archives) - set(near)))
+    return Holdings(source, suffixes, sorted(set(filled) - set(near)))
 
 
 def _home(loose: list[str], archives: list[str]) -> str:

@@ -128,7 +128,8 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
     list of str
         A sentence or more each; may be empty.
     """
-    said = [f"{note}." for note in found.notes]
+    table = "" if labels is None else Path(labels.source.labels or "").name
+    said = [f"{note}." for note in found.notes if not table or Path(note.partition(": ")[0]).name != table]
     if found.duplicates:
         said.append(
             f"{len(found.duplicates):,} images have the name of another, such as {found.duplicates[0]}, and are passed "

@@ -145,10 +145,6 @@ class ImageFolder:
         """What is not taken of the archives and containers in the folder, and why."""
         return self._found.notes()
 
-    def bands(self) -> tuple[str | int, ...] | None:
-        """Which bands the containers in the folder propose for `source.bands`; None where they leave no choice."""
-        return self._found.bands()
-
     def read(self, file: str) -> bytes:
         """The bytes of an image, by the catalogue's `file`; raises UnreadableImage."""
         return self._found.read(file)

@@ -9,14 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
-
 LEAST_REPEATS = 4
 """Pixels of exactly one value from which it may stand for no data."""
 _FAR = 10.0  # noises below the rest: nothing on the sky is so dark
 _LEVELS = 16  # different values that the rest must have: an image of few levels has no sky to compare with
 _WINDOW = 2  # half the side of the square whose median fills a gap, in pixels of the level of the pyramid
-_NEIGHBOURS = 8  # pixels with data that it must hold
+_NEIGHBOURS, _CELLS = 8, 3  # pixels with data that it must hold, or medians of 2 x 2 and more
 _BLOCK = 1 << 17  # gaps whose squares are held at once
 
 
@@ -70,8 +68,8 @@ def sentinels(values: np.ndarray) -> list[float]:
 
     - farther from the rest than the rest spreads from its lowest to its highest value, or a hundred times as far where
       it is most of the image: radio images have their sky cut to one value;
-    - below the rest by more than ten times the rest's noise, in less than half of the pixels: sources are not darker
-      than the sky.
+    - below the rest by more than ten times the rest's noise (from its 16 % to its 50 % quantile), in less than half of
+      the pixels: sources are not darker than the sky.
 
     It is looked for again without those found, so an image may have several.
 
@@ -114,7 +112,8 @@ def _stands_apart(value: float, others: np.ndarray, every: np.ndarray) -> bool:
     gap, most = max(low - value, value - high), 2 * others.size <= every.size
     if gap > (_FAR**2 if most else 1.0) * (high - low):
         return True
-    return bool(value < low and not most and gap > _FAR * sigma_clipped_noise(others, 4.0)[2] > 0)
+    sixteenth, middle = np.quantile(others, [0.16, 0.5])  # one sigma of a sky, and no source is in it
+    return bool(value < low and not most and gap > _FAR * (middle - sixteenth) > 0)
 
 
 def without_gaps(image: np.ndarray, gaps: np.ndarray) -> np.ndarray:
@@ -142,9 +141,9 @@ def without_gaps(image: np.ndarray, gaps: np.ndarray) -> np.ndarray:
 def fill(band: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     """Put the local median in place of pixels without data.
 
-    It is the median of the data within two pixels where there are eight of them; else of the image at half the scale
-    (medians of 2 x 2 pixels), and so on. A wide gap therefore takes the level of its surroundings, and a dead pixel
-    that of its neighbours.
+    It is the median of the data within two pixels where there are eight of them; else of three or more within two
+    pixels of the image at half the scale (medians of 2 x 2 pixels), and so on. A wide gap therefore takes the level of
+    its surroundings, and a dead pixel that of its neighbours.
 
     Parameters
     ----------
@@ -162,14 +161,14 @@ def fill(band: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     level = np.where(gaps, np.nan, band) if band.dtype.kind == "f" else np.where(gaps, np.nan, band.astype(np.float32))
     filled = band.copy()
     y, x = np.nonzero(gaps)
-    cell_y, cell_x = y, x
+    cell_y, cell_x, needed = y, x, _NEIGHBOURS
     while y.size:
         medians = np.full(y.size, np.nan)
         width = level.shape[1]
         cells, cell_of = np.unique(cell_y * width + cell_x, return_inverse=True)
         for start in range(0, cells.size, _BLOCK):
             part = slice(start, start + _BLOCK)
-            some = _medians(level, cells[part] // width, cells[part] % width)
+            some = _medians(level, cells[part] // width, cells[part] % width, needed)
             at = (cell_of >= start) & (cell_of < start + _BLOCK)
             medians[at] = some[cell_of[at] - start]
         known = np.isfinite(medians)
@@ -178,18 +177,18 @@ def fill(band: np.ndarray, gaps: np.ndarray) -> np.ndarray:
         if max(level.shape) == 1:
             break
         level, cell_y, cell_x = _halved(level), cell_y // 2, cell_x // 2
+        needed = _CELLS if level.size > 4 else 1
     return filled
 
 
-def _medians(level: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Median of the data about each pixel; NaN where there is too little."""
+def _medians(level: np.ndarray, y: np.ndarray, x: np.ndarray, needed: int) -> np.ndarray:
+    """Median of the data about each pixel; NaN where there is less than needed."""
     height, width = level.shape
     reach = np.arange(-_WINDOW, _WINDOW + 1)
     rows = (y[:, np.newaxis] + reach)[:, :, np.newaxis]
     columns = (x[:, np.newaxis] + reach)[:, np.newaxis, :]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     squares = level[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
-    needed = min(_NEIGHBOURS, max(level.size // 2, 1))  # few pixels are left at the top of the pyramid
     return _middle(np.where(inside, squares, np.nan).reshape(len(y), -1), needed)
 
 
