@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from galaxy_assets.cli.arguments import chosen_surveys, moment
 from galaxy_assets.deliveries import label_imports
+from galaxy_assets.deliveries.ids import id_of
 from galaxy_assets.deliveries.label_files import ZooniverseAnswers
 from galaxy_assets.deliveries.label_imports import Imported
 from galaxy_assets.science.labels import standing
@@ -49,6 +50,7 @@ def add(
     if (score is None) == (label is None):
         raise typer.BadParameter("give either --score or --label")
     galaxies = known_galaxies(layout, survey)
+    galaxy = id_of(galaxy, galaxies or ())
     if galaxies is not None and galaxy not in galaxies:
         typer.echo(
             f"warning: {galaxy} is not among the {len(galaxies)} galaxies in the catalogue of {survey}", err=True

@@ -203,5 +203,9 @@ def _summary(surveys: list[Survey], failed: int) -> None:
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
         typer.echo(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
         typer.echo(f"  figures: {layout.figure(survey.name, 'x').parent}, all on one page by `make figures`")
-    typer.echo("\nLook at it: `make dev`, then http://127.0.0.1:3000. Ask it in SQL:")
-    typer.echo(f'  galaxy-assets query "select * from {surveys[0].name}.anomaly_ranking order by rank" --limit 20')
+    typer.echo("\nLook at it: `make dev`, then http://127.0.0.1:3000.")
+    if ranked := [one.name for one in surveys if layout.table(one.name, "anomaly_ranking").exists()]:
+        typer.echo(
+            "Ask it in SQL:\n"
+            f'  galaxy-assets query "select * from {ranked[0]}.anomaly_ranking order by rank" --limit 20'
+        )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from galaxy_assets.cli.telling import telling
-from galaxy_assets.settings.files import SurveyError, printable
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import printable
 
 if TYPE_CHECKING:
     from galaxy_assets.deliveries.sky.plan import Plan

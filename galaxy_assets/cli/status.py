@@ -10,7 +10,8 @@ import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.survey import say_broken
-from galaxy_assets.settings.files import printable, survey_files
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table

@@ -11,12 +11,14 @@ import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.sky import begin, begun_skies, fetched, list_skies
-from galaxy_assets.settings.files import SurveyError, SurveyFiles, enable, printable, survey_files
+from galaxy_assets.settings.files import SurveyError, SurveyFiles, enable, survey_files
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
-    from galaxy_assets.deliveries.onboarding.inspect import Inspection, Labels
+    from galaxy_assets.deliveries.onboarding.inspect import Inspection
+    from galaxy_assets.deliveries.onboarding.labels import Labels
     from galaxy_assets.deliveries.onboarding.propose import Setting
 
 app = typer.Typer(
@@ -29,7 +31,7 @@ app.command("skies")(list_skies)
 def new(
     name: Annotated[str, typer.Argument(help="name of the survey: lower-case letters, digits and _")],
     images: Annotated[
-        Path | None, typer.Option(help="folder of PNG, JPEG or FITS images; sub-folders are deliveries")
+        Path | None, typer.Option(help="folder of images; its sub-folders and archives are deliveries")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="table of labels, one row per image: CSV, Parquet, FITS, VOTable or ECSV")
@@ -81,17 +83,28 @@ def new(
             columns = Columns(id_column, label_column, ra_column, dec_column, units)
             _new_of_positions(layout, name, (catalogue, sky, size, pixels, form, columns), per_second, sample)
         elif images is not None:
-            from galaxy_assets.deliveries.onboarding.inspect import inspect, inspect_labels
-            from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
-
-            refuse_name(name, layout.root)
-            if labels is None and (id_column or label_column):
-                raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
-            found = inspect(images, sample)
-            said = inspect_labels(found, labels, id_column, label_column) if labels is not None else None
-            _write(layout, name, _proposed(layout, name, found, said), found, said)
+            _new_of_images(layout, name, images, (labels, id_column, label_column), sample)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _new_of_images(
+    layout: Layout, name: str, images: Path, table: tuple[Path | None, str | None, str | None], sample: int
+) -> None:
+    from galaxy_assets.deliveries.onboarding.inspect import inspect
+    from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
+    from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
+
+    refuse_name(name, layout.root)
+    labels, id_column, label_column = table
+    if labels is None and (id_column or label_column):
+        raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
+    found = inspect(images, sample)
+    if labels is not None:
+        said = inspect_labels(found, labels, id_column, label_column)
+    else:
+        said = inside_labels(found) or folder_labels(found)
+    _write(layout, name, _proposed(layout, name, found, said), found, said)
 
 
 def _refuse_mixture(of_images: dict[str, Any], of_positions: dict[str, Any], catalogue: Path | None) -> None:
@@ -143,7 +156,7 @@ def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspect
     path = layout.surveys / f"{name}.yaml"
     survey = write_survey(path, settings, found, said)
     typer.echo(found.source.path)
-    for heading, text in report.table_of(found):
+    for heading, text in report.table_of(found) + report.table_of_labels(found, said):
         typer.echo(f"  {heading:16s}{text}")
     for caution in report.cautions(found, said):
         typer.echo(f"  ! {caution}")

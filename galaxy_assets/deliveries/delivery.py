@@ -7,6 +7,7 @@ what becomes of them (`automation`).
 import hashlib
 import re
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,11 +17,14 @@ from typing import Literal
 
 from galaxy_assets.settings.files import SurveyError
 
-Kind = Literal["folder", "zip", "tar", "parquet"]
+Kind = Literal["folder", "zip", "tar", "parquet", "npy", "npz", "hdf5"]
 State = Literal["whole", "arriving", "held"]
 
 LOOSE = "images"
 """The delivery of images that lie directly in the folder."""
+
+
+_LONGEST = 160  # bytes of a name, which is part of names of files
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Delivery:
     Attributes
     ----------
     name : str
-        Of the batch: letters, digits and `_-.` only, unless it is held for its name.
+        Of the batch: letters and digits of any script and `_-.` only, unless it is held for its name.
     kind : str
         Folder or kind of archive.
     path : str
@@ -161,9 +165,21 @@ def batch_name(text: str) -> str:
     Returns
     -------
     str
-        With `_` for all but letters, digits and `_-.`.
+        Composed, with `_` for all but letters and digits of any script and `_-.`, and for three dots or more, which
+        Dagster does not take. Where that would make names equal that share little (symbols, hundreds of characters), 6
+        hex digits of the whole name follow.
     """
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
+    whole = unicodedata.normalize("NFC", text)
+    name = re.sub(r"\.{3,}", lambda dots: "_" * len(dots[0]), "".join(c if _stays(c) else "_" for c in whole))
+    if len(name.encode()) <= _LONGEST and all(_stays(c) or c.isascii() for c in whole):
+        return name
+    short = name.encode()[: _LONGEST - 7].decode(errors="ignore")
+    return f"{short}-{hashlib.sha256(whole.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+
+
+def _stays(character: str) -> bool:
+    """A letter, a mark on one (many scripts write vowels so), a number, or `_-.`."""
+    return character in "_-." or unicodedata.category(character)[0] in "LMN"
 
 
 def changed_at(status: stat_result, now: float) -> float:

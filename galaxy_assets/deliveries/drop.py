@@ -2,21 +2,18 @@
 
     <top>/*.png                                 the delivery `images`
     <top>/<name>/**/*.png                       a folder
-    <top>/<name>.zip, .tar, .tgz, .parquet      an archive, see `archives`
+    <top>/<name>.zip, .tgz, .parquet, .h5       an archive, see `opening`
     <top>/<folder or file>.manifest.csv         the files it must have; or `manifest.csv` in it
-    <survey>/.spool/<name>-<snapshot>.tar       of an archive that cannot be read by seeking, its plain tar
-    <survey>/.spool/<name>-<snapshot>.damaged   or why there can be none
 
 Belongs here: finding deliveries, and what is in them. Does not belong here: the verdict on one (`delivery`), the files
-of a folder (`listing`), the inside of archives (`archives`), ids and catalogues (`readers`), and what becomes of a
-delivery (`automation`).
+of a folder (`listing`), archives (`opening`) and their plain tars (`spools`), ids and catalogues (`readers`), and what
+becomes of a delivery (`automation`).
 """
 
 import itertools
 import logging
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -25,16 +22,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from galaxy_assets.deliveries import manifests
-from galaxy_assets.deliveries.archives import (
-    SUFFIXES,
-    DamagedArchive,
-    TarArchive,
-    ZipArchive,
-    count_images,
-    is_compressed,
-    kind_of,
-    spool,
-)
 from galaxy_assets.deliveries.delivery import (
     LOOSE,
     Delivery,
@@ -42,27 +29,45 @@ from galaxy_assets.deliveries.delivery import (
     Kind,
     batch_name,
     changed_at,
-    digest,
     signature,
     verdict,
 )
 from galaxy_assets.deliveries.images import UnreadableImage, inside, read_file
-from galaxy_assets.deliveries.listing import FOREIGN, HIDDEN, PARTIAL, is_folder, is_image, listing_of
+from galaxy_assets.deliveries.listing import HIDDEN, PARTIAL, Listing, is_folder, is_image, listing_of
 from galaxy_assets.deliveries.manifests import Manifest, ManifestError, Promise, composed, read_manifest
+from galaxy_assets.deliveries.members import DamagedArchive, Said
+from galaxy_assets.deliveries.opening import (
+    ARRAYS,
+    SUFFIXES,
+    Archives,
+    count_unspooled,
+    kind_of,
+    may_be_archive,
+    may_hold_images,
+    notes_of,
+    opened,
+)
+from galaxy_assets.deliveries.spools import note_of
+from galaxy_assets.deliveries.suffixes import FOREIGN
 from galaxy_assets.settings.files import SurveyError
-from galaxy_assets.storage.files import replacing
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_IN_ARCHIVE = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|parquet))!/(.+)", re.IGNORECASE | re.DOTALL)
+_IN_ARCHIVE = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))!/(.+)", re.IGNORECASE | re.DOTALL)
 
 
 class Image(NamedTuple):
-    """One image of a delivery: `file` as in the catalogue, and what a manifest says of it (`promise`)."""
+    """One image of a delivery: `file` as in the catalogue, and what a manifest and its container say of it."""
 
     file: str
     promise: Promise
+    said: Said = Said()
+
+    @property
+    def called(self) -> str:
+        """The file's name for `ids`: where a container names the image, with that in place of the member's name."""
+        archive = self.file.partition("!/")[0]
+        return self.file if self.said.name is None else f"{archive}!/{self.said.name}"
 
 
 class _Place(NamedTuple):
@@ -74,8 +79,17 @@ class _Place(NamedTuple):
     subfolders: tuple[str, ...] | None = None
 
     @property
+    def stem(self) -> str:
+        """Name of an archive without suffix."""
+        return (kind_of(self.path.name) or (self.path.name, self.kind))[0]
+
+    @property
     def manifest(self) -> Path:
         return self.path.with_name(f"{self.path.name}.{manifests.NAME}")
+
+
+def _order(place: _Place) -> tuple[str, str]:
+    return place.name, place.path.name
 
 
 class _Contents(NamedTuple):
@@ -123,8 +137,26 @@ class Deliveries:
         self.folder, self.top, self.suffixes = folder, top, suffixes
         self._batch_of = batch_of
         self._tables = {path.resolve() for path in tables}
-        self._open: dict[Path, tuple[str, ZipArchive | TarArchive]] = {}
-        self._opening = threading.Lock()
+        self._archives = Archives(folder, suffixes)
+
+    def spool_in(self, data: Path) -> None:
+        """Where to write plain tars of archives if the survey's folder may not be written."""
+        self._archives.spool_in(data)
+
+    def notes(self) -> list[str]:
+        """What a person should know of the archives and containers in the folder: what is not taken of them, and why.
+
+        Returns
+        -------
+        list of str
+            A sentence each, with the file's name before it.
+        """
+        return [
+            f"{path.relative_to(self.folder)}: {note}"
+            for path in self._files_of_archives()
+            if path.resolve() not in self._tables
+            for note in notes_of(path)
+        ]
 
     def all(self, quiet: float = 0) -> list[Delivery]:
         """Every delivery, sorted by name; see `plugins.protocols.Reader.deliveries`.
@@ -193,28 +225,36 @@ class Deliveries:
             If it is in an archive that was damaged since.
         """
         if (match := _IN_ARCHIVE.fullmatch(file)) and inside(self.folder, match[1]).is_file():
-            return self._archive(self.folder / match[1]).read(match[2])
+            return self._archives.open(self.folder / match[1]).read(match[2])
         return read_file(inside(self.folder, file))
 
     def _images(self, place: _Place, path: str) -> list[Image]:
         if place.kind == "folder":
-            listing = listing_of(place.path, place.subfolders, self.suffixes, time.time())
+            listing = self._listing(place, time.time())
             for link in listing.links:
                 log.warning("%s: a link to a folder is not followed; copy the folder in", place.path / link)
             home, sizes = "" if path == "." else f"{path}/", listing.sizes
             contents = _contents(place, self.suffixes, sizes, lambda name: read_file(place.path / name))
+            beside: Mapping[str, Said] = {}
         else:
-            archive = self._archive(place.path)
+            archive = self._archives.open(place.path)
             home, sizes = f"{path}!/", archive.sizes
             contents = _contents(place, self.suffixes, sizes, archive.read)
+            beside = archive.said(contents.images)
         if contents.flaw is not None:  # shows only now if the archive had to be decompressed
             raise SurveyError(f"{self.folder / path}: {contents.flaw}")
         self._say_what_is_passed_over(place, sizes, contents)
-        said = contents.manifest.files if contents.manifest is not None else {}
-        images = [Image(_text(home + name), said.get(composed(name), Promise())) for name in contents.images]
+        promised = contents.manifest.files if contents.manifest is not None else {}
+        images = [
+            Image(_text(home + name), promised.get(composed(name), Promise()), beside.get(name, Said()))
+            for name in contents.images
+        ]
         return sorted(images, key=lambda image: image.file)
 
     def _say_what_is_passed_over(self, place: _Place, names: Collection[str], contents: _Contents) -> None:
+        if place.kind != "folder":
+            for note in notes_of(place.path):
+                log.warning("%s: %s", place.path, note)
         images = [name for name in names if is_image(name, self.suffixes)]
         foreign = [name for name in names if is_image(name, FOREIGN) and not name.lower().endswith(self.suffixes)]
         if foreign:
@@ -227,23 +267,38 @@ class Deliveries:
     def _places(self) -> list[_Place]:
         """Where deliveries may lie, sorted by the name they would have, then by their own."""
         loose, places = [], []
+        for path in self._files_of_archives():
+            if (kind := may_be_archive(path, self.suffixes)) is not None and path.resolve() not in self._tables:
+                places.append(_Place(batch_name(kind[0]), kind[1], path))
+        for path in self._entries():
+            if path.is_dir() and (batch := self._batch_of(path)) is not None:
+                if batch == LOOSE:
+                    loose.append(path.name)
+                else:
+                    places.append(_Place(batch, "folder", path))
+        return sorted([_Place(LOOSE, "folder", self.top, tuple(loose)), *places], key=_order)
+
+    def _entries(self) -> list[Path]:
+        """Folders and files of archives' names in `top`, sorted by name."""
         try:
             with os.scandir(self.top) as entries:
                 names = sorted(e.name for e in entries if is_folder(e) or e.name.lower().endswith(tuple(SUFFIXES)))
         except OSError as error:
             raise SurveyError(f"{self.top}: cannot be read: {error.strerror}; correct its permissions") from error
-        for path in (self.top / name for name in names if not HIDDEN.search(name)):
-            if path.name.lower().endswith(PARTIAL):
-                continue
-            if (kind := kind_of(path.name)) is not None and path.is_file():
-                if path.resolve() not in self._tables:
-                    places.append(_Place(batch_name(kind[0]), kind[1], path))
-            elif path.is_dir() and (batch := self._batch_of(path)) is not None:
-                if batch == LOOSE:
-                    loose.append(path.name)
-                else:
-                    places.append(_Place(batch, "folder", path))
-        return sorted([_Place(LOOSE, "folder", self.top, tuple(loose)), *places], key=lambda place: place.name)
+        found = [name for name in names if not HIDDEN.search(name) and not name.lower().endswith(PARTIAL)]
+        return [self.top / name for name in found]
+
+    def _files_of_archives(self) -> list[Path]:
+        return [path for path in self._entries() if path.is_file()]
+
+    def _listing(self, place: _Place, now: float) -> Listing:
+        """The files of a folder; of the loose images without the arrays that are deliveries of their own."""
+        listing = listing_of(place.path, place.subfolders, self.suffixes, now)
+        if place.subfolders is not None and ".npy" in self.suffixes:
+            arrays = [name for name in listing.sizes if name.lower().endswith(".npy")]
+            for name in [name for name in arrays if may_be_archive(place.path / name, self.suffixes) is not None]:
+                del listing.sizes[name], listing.times[name]
+        return listing
 
     def _judge(self, place: _Place, quiet: float, now: float) -> Delivery | None:
         """What is to be said of the delivery at a place; None if there is none."""
@@ -254,12 +309,12 @@ class Deliveries:
             found = Found(None, 0, now, [], flaw=flaw)
         if found is None:
             return None
-        if not _NAME.fullmatch(place.name):
+        if place.name != batch_name(place.name):
             found.flaw = f"rename the {place.kind} with letters, digits and _-. only"
         return verdict(place.name, place.kind, place.path.relative_to(self.folder).as_posix(), found, quiet, now)
 
     def _in_folder(self, place: _Place, now: float) -> Found | None:
-        listing = listing_of(place.path, place.subfolders, self.suffixes, now)
+        listing = self._listing(place, now)
         contents = _contents(place, self.suffixes, listing.sizes, lambda name: read_file(place.path / name))
         beside = manifests.NAME not in listing.sizes and place.subfolders is None and place.manifest.is_file()
         promised = beside or manifests.NAME in listing.sizes
@@ -286,11 +341,11 @@ class Deliveries:
         found.partial = unpacking.name if unpacking.exists() else None
         try:
             inside(self.folder, str(place.path.relative_to(self.folder)))
-            spooled = self._spooled(place.path)
+            spooled = self._archives.spooled(place.path)
         except (UnreadableImage, DamagedArchive) as error:
             found.flaw = str(error)
             return found
-        made = [spooled, _note(spooled)] if spooled is not None else []
+        made = [spooled, note_of(spooled)] if spooled is not None else []
         looked_at = given + [path for path in made if path.exists()]
         states = tuple(f"{signature(path)}\0{path.stat().st_ctime_ns}" for path in looked_at)
         within = _look_inside(place, self.suffixes, spooled, states)
@@ -298,52 +353,6 @@ class Deliveries:
             return None
         found.images, found.manifest, found.flaw = within
         return found
-
-    def _spooled(self, archive: Path) -> Path | None:
-        """Where the plain tar of an archive is, or would be; None for an archive that is read as it is.
-
-        Raises DamagedArchive if it cannot be opened.
-        """
-        stem, kind = kind_of(archive.name) or (archive.name, "tar")
-        if kind == "zip" or (kind == "tar" and not is_compressed(archive)):
-            return None
-        return self.folder / ".spool" / f"{batch_name(stem)}-{digest([signature(archive)])}.tar"
-
-    def _archive(self, path: Path) -> ZipArchive | TarArchive:
-        """An archive, opened once until it changes; what cannot be read by seeking is made a plain tar before."""
-        with self._opening:
-            try:
-                state = signature(path)
-                if path not in self._open or self._open[path][0] != state:
-                    self._open[path] = state, self._opened(path)
-                return self._open[path][1]
-            except DamagedArchive as error:
-                raise SurveyError(f"{path}: {error}") from error
-            except OSError as error:
-                remedy = "correct the permissions"
-                raise SurveyError(
-                    f"{path}: cannot be read, or spooled beside it: {error.strerror}; {remedy}"
-                ) from error
-
-    def _opened(self, path: Path) -> ZipArchive | TarArchive:
-        stem, kind = kind_of(path.name) or (path.name, "tar")
-        spooled = self._spooled(path)
-        if spooled is None:
-            return ZipArchive(path) if kind == "zip" else TarArchive(path)
-        if not spooled.exists():
-            log.info("%s: written as a plain tar to %s", path, spooled)
-            spooled.parent.mkdir(exist_ok=True)
-            of_this = re.compile(re.escape(batch_name(stem)) + r"-[0-9a-f]{16}\.(tar|damaged)")
-            for other in list(spooled.parent.iterdir()):
-                if of_this.fullmatch(other.name) and other != spooled:  # another process may just have written it
-                    other.unlink(missing_ok=True)
-            try:
-                spool(path, kind, spooled, self.suffixes)
-            except DamagedArchive as error:
-                with replacing(_note(spooled)) as partial:  # so that nobody tries again what cannot succeed
-                    partial.write_text(str(error), encoding="utf-8")
-                raise
-        return TarArchive(spooled)
 
 
 @lru_cache(maxsize=1024)  # sensors ask often; the states make it look again at what has changed
@@ -353,19 +362,17 @@ def _look_inside(
     """What an archive holds, without reading or decompressing all of it; None if it is a table without images."""
     nothing = f"holds no {'/'.join(suffixes)} images; pack these, or take it away"
     try:
-        images = count_images(place.path) if place.kind == "parquet" else None
-        if place.kind == "parquet" and images is None:
-            return None
-        if spooled is None:
-            archive = ZipArchive(place.path) if place.kind == "zip" else TarArchive(place.path)
-        elif spooled.exists():
-            archive = TarArchive(spooled)
-        else:
-            note = _note(spooled)
+        if spooled is not None and not spooled.exists():
+            if not may_hold_images(place.path, place.stem, place.kind):
+                return None
+            images, note = count_unspooled(place.path, place.stem, place.kind), note_of(spooled)
             flaw = note.read_text(encoding="utf-8") if note.exists() else None
             return _Inside(images, False, nothing if images == 0 else flaw)
+        archive = opened(place.path, place.stem, place.kind, spooled)
     except DamagedArchive as error:
         return _Inside(None, False, str(error))
+    if not archive.sizes and place.kind in ARRAYS:
+        return None
     contents = _contents(place, suffixes, archive.sizes, archive.read)
     flaw = contents.flaw or (None if contents.images else nothing)
     return _Inside(len(contents.images), contents.manifest is not None, flaw)
@@ -395,10 +402,6 @@ def _manifest(place: _Place, names: Collection[str], read: Callable[[str], bytes
     if place.subfolders is None and place.manifest.is_file():
         return read_manifest(read_file(place.manifest), place.manifest.name)
     return None
-
-
-def _note(spooled: Path) -> Path:
-    return spooled.with_suffix(".damaged")
 
 
 def _text(name: str) -> str:

@@ -7,26 +7,26 @@
 Belongs here: reading these files. Does not belong here: what becomes of the labels (`storage.label_events`).
 """
 
-import csv
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from galaxy_assets.deliveries.ids import image_name
+from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings.base import Settings
 
 Source = Literal["csv", "astronomaly", "zooniverse"]
 
 _ID_KEYS = ("galaxy_id", "id", "iauname", "objid", "filename")
 _HIDDEN = ("//", "#", "!")  # how Zooniverse marks subject metadata that volunteers do not see
-_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".fits", ".fits.gz", ".fit")  # a name like J1034-0051.6 has no suffix
 _PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")  # Markdown before the words of an answer
 _ANONYMOUS = "not-logged-in-"
 
@@ -107,7 +107,7 @@ def read_answers(path: Path) -> ZooniverseAnswers:
     """
     try:
         return ZooniverseAnswers.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValidationError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: not the meaning of a Zooniverse task's answers, see docs/labels.md: {error}"
         ) from None
@@ -139,23 +139,19 @@ def read_label_file(path: Path, answers: ZooniverseAnswers | None = None) -> Lab
         Where it is absent.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            source, row_labels = _layout(path, list(columns), answers)
-            found = LabelFile(source)
-            for row in reader:
-                try:
-                    labels = list(
-                        row_labels(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k is not None})
-                    )
-                except _BadRow as problem:
-                    found.problems.append(f"line {reader.line_num}: {problem}")
-                    continue
-                found.labels += labels
-                found.n_unlabelled += not labels
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from error
+        table = read_text_table(path)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a CSV ({error}); save it as one") from error
+    source, row_labels = _layout(path, table.names, answers)
+    found = LabelFile(source, problems=list(table.notes))
+    for line, cells in zip(table.lines, table.rows, strict=True):
+        try:
+            labels = list(row_labels(line, dict(zip(table.names, cells, strict=True))))
+        except _BadRow as problem:
+            found.problems.append(f"line {line}: {problem}")
+            continue
+        found.labels += labels
+        found.n_unlabelled += not labels
     return found
 
 
@@ -212,7 +208,7 @@ def _zooniverse(line: int, row: _Row, answers: ZooniverseAnswers) -> Iterator[Gi
         annotations, subjects = json.loads(row["annotations"]), json.loads(row["subject_data"])
         given = [a["value"] for a in annotations if a.get("task") == answers.task]
         subjects = list(subjects.values())
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _BadRow("annotations or subject_data are not the JSON of a classification") from None
     said = [_words(v) for value in given for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
     means = list(dict.fromkeys(answers.answers[words] for words in said if words in answers.answers))
@@ -249,11 +245,7 @@ def _subject_id(subject: Any, answers: ZooniverseAnswers) -> str:
     if key is None:
         raise _BadRow(f"the subject's metadata have no {' or '.join(wanted)}, but {', '.join(subject) or 'nothing'}")
     name = str(shown[key]).strip()
-    if key != "filename":
-        return name
-    name = PurePosixPath(name).name
-    suffix = next((s for s in sorted(_IMAGES, key=len, reverse=True) if name.lower().endswith(s)), "")
-    return name[: len(name) - len(suffix)]
+    return image_name(name) if key == "filename" else name
 
 
 def _galaxy(name: str) -> str:
@@ -282,6 +274,11 @@ def _time(text: str) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(text)
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except ValueError:
         raise _BadRow(f"time {text!r} is not ISO 8601") from None
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError:
+        raise _BadRow(f"time {text!r} is before the year 1 in UTC") from None
+    if time > datetime.now(UTC) + timedelta(days=1):
+        raise _BadRow(f"time {text!r} is in the future: it would count more than all that is said until then")
+    return time

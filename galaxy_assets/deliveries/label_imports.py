@@ -9,11 +9,12 @@ Belongs here: from the rows of a file to events that are new. Does not belong he
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from galaxy_assets.deliveries.ids import id_of
 from galaxy_assets.deliveries.label_files import GivenLabel, ZooniverseAnswers, read_answers, read_label_file
 from galaxy_assets.storage.label_events import SAYS, LabelLog, time_prefix
 
@@ -87,6 +88,9 @@ def import_file(
     if answers is None and beside.exists():
         answers = read_answers(beside)
     content = read_label_file(path, answers)
+    if known is not None:
+        labels = [replace(label, galaxy_id=id_of(label.galaxy_id, known)) for label in content.labels]
+        content = replace(content, labels=labels)
     now, owner = datetime.now(UTC), who or _owner(path)
     batch = _batch(content.labels, content.source, owner)
     present, latest = _said_before(log, content.source)

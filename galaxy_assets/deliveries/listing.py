@@ -10,12 +10,11 @@ from pathlib import Path
 
 from galaxy_assets.deliveries import manifests
 from galaxy_assets.deliveries.delivery import changed_at
+from galaxy_assets.deliveries.suffixes import FOREIGN
 
 PARTIAL = (".part", ".partial", ".tmp", ".crdownload", ".filepart")  # names of what is still being written
 # hidden files, and the folder of resource forks that Mac archives carry: named like images, but none
 HIDDEN = re.compile(r"(?:^|/)(?:\.(?!\.?/)|__MACOSX(?:/|$))")
-# images of formats that some reader or tool knows, worth a warning where this reader does not take them
-FOREIGN = (".tif", ".tiff", ".gif", ".bmp", ".webp", ".png", ".jpg", ".jpeg", ".fits", ".fit", ".fz")
 
 
 @dataclass

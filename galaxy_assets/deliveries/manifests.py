@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from galaxy_assets.settings.printing import PrintableError
+
 NAME = "manifest.csv"
 
 
-class ManifestError(ValueError):
+class ManifestError(PrintableError):
     """A manifest that cannot be used; the message names it, the reason and the remedy."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from nicegui import events, ui
 
+from galaxy_assets.deliveries import suffixes
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.explorer import neighbours
 from galaxy_assets.explorer.colours import word
@@ -25,7 +26,6 @@ from galaxy_assets.settings.files import SurveyError
 
 PAGE = 60
 _LIKE = 60  # answers to "more like these"
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz")
 MAXIMUM_UPLOAD = 20_000_000
 """Bytes of an uploaded image; its pixels are bounded where it is decoded (`deliveries.images`)."""
 
@@ -241,16 +241,16 @@ class GalleryPanel:
         with ui.dialog().props('aria-label="more like an image"') as dialog, ui.card().classes("ga-dialog"):
             ui.label("More like an image").classes("ga-title")
             ui.label(
-                "A PNG, JPEG or FITS file of the survey's pixel scale, up to 20 MB. It is cut out and embedded like "
-                "the survey's own images; it stays on this machine."
+                "A PNG, JPEG, TIFF, WebP, AVIF, NumPy or FITS file of the survey's pixel scale, up to 20 MB. It is cut "
+                "out and embedded like the survey's own images; it stays on this machine."
             )
             state = ui.label().classes("ga-note").props("role=status")
 
             async def received(event: events.UploadEventArguments) -> None:
                 name = event.file.name.lower()
-                suffix = next((s for s in sorted(_SUFFIXES, key=len, reverse=True) if name.endswith(s)), None)
+                suffix = next((s for s in suffixes.ALL if name.endswith(s)), None)
                 if suffix is None:
-                    state.text = f"{event.file.name}: not a PNG, JPEG or FITS file"
+                    state.text = f"{event.file.name}: not one of {', '.join(suffixes.ALL)}"
                     return
                 state.text = "cutting it out and embedding it; the first time takes half a minute"
                 await self._search_image(await event.file.read(), suffix, event.file.name, state, dialog)
@@ -258,8 +258,8 @@ class GalleryPanel:
             upload = ui.upload(
                 label="Image file", auto_upload=True, max_file_size=MAXIMUM_UPLOAD, max_files=1, on_upload=received
             )
-            upload.on("rejected", lambda: state.set_text("not taken: PNG, JPEG or FITS, up to 20 MB"))
-            upload.props(f'accept="{",".join(_SUFFIXES)}" flat bordered').classes("full-width")
+            upload.on("rejected", lambda: state.set_text("not taken: an image file of up to 20 MB"))
+            upload.props(f'accept="{",".join(suffixes.ALL)}" flat bordered').classes("full-width")
             ui.button("Close", on_click=dialog.close).props("flat no-caps")
         dialog.on("hide", dialog.delete)
         dialog.open()

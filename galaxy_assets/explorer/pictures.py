@@ -143,7 +143,7 @@ class Pictures:
             pixels = self._reader.image(file)
             if pixels.dtype != np.uint8:
                 low, high = np.nanquantile(pixels, [0.01, 0.995])
-                scaled = (np.nan_to_num(pixels) - low) * (255 / max(high - low, 1e-12))
+                scaled = (np.nan_to_num(pixels, nan=low) - low) * (255 / max(high - low, 1e-12))
                 pixels = np.clip(scaled, 0, 255).astype(np.uint8)
             image = _image(pixels)
             image.thumbnail((_FRAME, _FRAME))

@@ -12,10 +12,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.layout import Layout
 
 
-class QueryError(ValueError):
+class QueryError(PrintableError):
     """A query that cannot be answered; the message is the database's, or says what kind of query is answered."""
 
 

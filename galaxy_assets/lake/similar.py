@@ -307,7 +307,7 @@ def _why(galaxy: str, rules: dict[str, str | None], survey: Survey) -> str:
 
 
 def _cutout(file: Path | str, survey: Survey) -> np.ndarray:
-    made = cut(decode_file(Path(file)), survey.cutout)
+    made = cut(decode_file(Path(file), survey.source), survey.cutout)
     if made.pixels is None:
         raise UnreadableImage(f"{file}: every channel is constant, there is nothing to look for; give another image")
     return made.pixels

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.cutouts import fallen_back
+from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, outcomes
 from galaxy_assets.orchestration.assets.discovery import oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
 from galaxy_assets.orchestration.assets.recall import never_scored
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
 from galaxy_assets.science import recall
+from galaxy_assets.science.cutouts import FEW_LEVELS, WITHOUT_PIXELS
 
 LEAST_COMPONENTS = 3
 """Below it a representation has collapsed to a line or a plane, and whatever is made of it says nothing."""
@@ -78,6 +79,15 @@ def fallback_share(stored: Stored) -> Verdict:
     return Verdict(share <= 0.2, f"{share:.1%} used the original frame", numbers={"share": share})
 
 
+@survey_check("cutouts")
+def levels_above_noise(stored: Stored) -> Verdict:
+    """At most a fifth of the cutouts have fewer than 32 levels above the noise."""
+    share = few_levels(stored("cutouts"))
+    words = f"{share:.1%} of the cutouts have fewer than {FEW_LEVELS} levels above the noise"
+    remedy = "; where the images have more than 8 bits, `cutout.stretch: asinh` keeps more" if share > 0.2 else ""
+    return Verdict(share <= 0.2, words + remedy, numbers={"share": share})
+
+
 @survey_check("clean_galaxies")
 def removed_share(stored: Stored) -> Verdict:
     """At most 30 % of the images are removed (the paper removed 14 %)."""
@@ -86,26 +96,53 @@ def removed_share(stored: Stored) -> Verdict:
     return Verdict(share <= _WORST, f"{share:.1%} removed", numbers={"share": share})
 
 
-@survey_check("clean_galaxies", whole=True, blocking=True)
-def enough_left(stored: Stored) -> Verdict:
-    """Artefact removal leaves enough images to train on."""
-    import pyarrow.compute as pc
-
-    clean, recipe = stored("clean_galaxies", ["kept", "rule"]), stored.survey.recipe
-    left, needed = pc.sum(clean["kept"]).as_py() or 0, recipe.batch_size if recipe.epochs else 1
-    if left >= needed:
-        return Verdict(True, f"{left} of {clean.num_rows} images are left")
-    rules = pc.value_counts(clean.filter(pc.invert(clean["kept"]))["rule"]).to_pylist()
-    removed = ", ".join(f"{r['values']} {r['counts']}" for r in sorted(rules, key=lambda r: -r["counts"])[:5])
-    name = stored.survey.name
+@survey_check("cutouts", whole=True, blocking=True)
+def something_to_see(stored: Stored) -> Verdict:
+    """Some of the images have a cutout."""
+    made = outcomes(stored("cutouts", ["outcome"]))
+    n, shown = sum(made.values()), sum(k for outcome, k in made.items() if outcome not in WITHOUT_PIXELS)
+    if shown:
+        return Verdict(True, f"{shown} of {n} images have a cutout")
+    found = ", ".join(f"{outcome} {k}" for outcome, k in made.items())
     return Verdict(
         False,
-        f"{left} of {clean.num_rows} images are left, and at least {needed} are needed"
-        f"{' (recipe.batch_size)' if recipe.epochs else ''}; removed: "
-        f"{removed or 'none'}. Raise the limits under `artefacts` in data/surveys/{name}.yaml that name what is no "
-        f"artefact in this survey, review the regions in data/surveys/{name}_artefacts.csv, or lower "
-        "recipe.batch_size; then run it again",
-        stops=True,
+        f"none of {n} images has a cutout ({found}). Blank images are one constant value, as cutout servers answer "
+        f"outside their footprint; the column `reason` of {stored.survey.name}.cutouts says what is wrong with others. "
+        "Deliver images with something in them; then run it again",
+        True,
+    )
+
+
+@survey_check("clean_galaxies", whole=True, blocking=True)
+def enough_left(stored: Stored) -> Verdict:
+    """Artefact removal leaves enough images to train on, and not copies of a few."""
+    import pyarrow.compute as pc
+
+    clean, recipe = stored("clean_galaxies", ["galaxy_id", "kept", "rule"]), stored.survey.recipe
+    needed = recipe.batch_size if recipe.epochs else 1
+    kept, name = clean.filter(clean["kept"]), stored.survey.name
+    delivered = stored("catalogue", ["galaxy_id", "sha256"])
+    left = kept.num_rows
+    different = len(pc.unique(delivered.filter(pc.is_in(delivered["galaxy_id"], kept["galaxy_id"]))["sha256"]))
+    if min(left, different) >= needed:
+        return Verdict(True, f"{left} of {clean.num_rows} images are left")
+    wanted = f"at least {needed} are needed{' (recipe.batch_size)' if recipe.epochs else ''}"
+    if left >= needed:
+        said = f"{left} of {clean.num_rows} images are left, but only {different} of them differ, and {wanted}"
+        return Verdict(
+            False, f"{said}: nothing is learnt from copies of one image. Deliver others; then run it again", True
+        )
+    if clean.num_rows < needed:
+        said = f"the survey has {clean.num_rows} images, and {wanted}"
+        return Verdict(False, f"{said}: its images are compared with each other. Deliver more; then run it again", True)
+    rules = pc.value_counts(clean.filter(pc.invert(clean["kept"]))["rule"]).to_pylist()
+    removed = ", ".join(f"{r['values']} {r['counts']}" for r in sorted(rules, key=lambda r: -r["counts"])[:5])
+    return Verdict(
+        False,
+        f"{left} of {clean.num_rows} images are left, and {wanted}; removed: {removed}. Raise the limits under "
+        f"`artefacts` in data/surveys/{name}.yaml that name what is no artefact in this survey, review the regions in "
+        f"data/surveys/{name}_artefacts.csv, or lower recipe.batch_size; then run it again",
+        True,
     )
 
 

@@ -22,7 +22,6 @@ plug-in is good for. The rooms are imported inside the functions, since this pac
 from __future__ import annotations
 
 import io
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
+from galaxy_assets.deliveries.delivery import batch_name
 
 if TYPE_CHECKING:
     from galaxy_assets.plugins.protocols import Learner, Reader, ScoreModel
@@ -78,8 +78,8 @@ def _check_deliveries(reader: Reader) -> list[str]:
     whole = sorted(delivery.name for delivery in found if delivery.state == "whole")
     batches = reader.batches()
     assert batches == whole, f"`batches` {batches} are not the names of the whole deliveries, sorted: {whole}"
-    wrong = [batch for batch in batches if not re.fullmatch(r"[A-Za-z0-9_.-]+", batch)]
-    assert not wrong, f"names of deliveries have letters, digits and _-. only, not {wrong}"
+    wrong = [batch for batch in batches if batch_name(batch) != batch]
+    assert not wrong, f"names of deliveries have letters and digits of any script and _-. only, not {wrong}"
     unsaid = [delivery.name for delivery in found if delivery.state != "whole" and not delivery.reason]
     assert not unsaid, f"deliveries that are not whole have a reason, which {unsaid} have not"
     assert [d.snapshot for d in reader.deliveries()] == [d.snapshot for d in found], "snapshots differ without a change"
@@ -141,7 +141,9 @@ def _check_images(reader: Reader, rows: list[dict[str, Any]]) -> None:
         if image is None:
             continue
         assert image.ndim == 2 or image.shape[2:] == (3,), f"{row['file']} has the shape {image.shape}"
-        assert image.dtype in (np.uint8, np.float32), f"{row['file']} is {image.dtype}, not uint8 or float32"
+        kinds = np.uint8, np.float32, np.float64
+        assert image.dtype in kinds, f"{row['file']} is {image.dtype}, not uint8, float32 or float64"
+        assert not np.isinf(image).any(), f"{row['file']} has infinite values; pixels without data are NaN"
         stated = row["height"], row["width"]
         assert row["problem"] or image.shape[:2] == stated, f"{row['file']}: {image.shape}, catalogued as {stated}"
     with ThreadPoolExecutor(2) as pool:
@@ -189,7 +191,7 @@ def _check_one_image(image: np.ndarray, settings: CutoutSettings, what: str) -> 
     before = image.copy()
     made = plugins.load("cutters", settings.method)(image, settings)
     _check_cutout(made, image, settings, what)
-    assert np.array_equal(image, before), f"{what}: the image is changed"
+    assert np.array_equal(np.ma.getdata(image), np.ma.getdata(before)), f"{what}: the image is changed"
     assert _same_cutout(made, cut(image, settings)), f"{what}: it is cut differently the second time"
     with ThreadPoolExecutor(2) as pool:
         beside = list(pool.map(cut, [image, image], [settings, settings]))
@@ -206,7 +208,9 @@ def _check_constant(settings: CutoutSettings) -> None:
 
 
 def _images() -> dict[str, np.ndarray]:
-    """(H, W, 1 or 3): a round source off the middle of a noisy sky, noise alone, and one bright pixel."""
+    """(H, W, 1 or 3): a round source off the middle of a noisy sky, gaps beside it, noise alone, one bright pixel."""
+    from galaxy_assets.science.cutouts.nodata import without_gaps
+
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:90, :110]
     source = 150 * np.exp(-0.5 * (((x - 58) / 6) ** 2 + ((y - 42) / 5) ** 2)) + rng.normal(20, 3, (90, 110))
@@ -214,8 +218,11 @@ def _images() -> dict[str, np.ndarray]:
     point = np.zeros((64, 64, 1), np.uint8)
     point[32, 32] = 255
     noise = rng.normal(0, 1, (70, 60, 1)).astype(np.float32)
+    gaps = np.zeros(grey.shape, bool)
+    gaps[:, :12] = gaps[60:70] = True
     return {
         "a grey image of 8 bits": grey,
+        "8 bits with gaps": np.ma.MaskedArray(without_gaps(grey, gaps), mask=gaps),
         "a colour image of 8 bits": np.concatenate([grey, grey // 2, 255 - grey], axis=2),
         "a grey image of floats": (source[..., np.newaxis] * 1e-3 - 5).astype(np.float32),
         "a colour image of floats": np.stack([source, source / 2, -source], axis=2).astype(np.float32),

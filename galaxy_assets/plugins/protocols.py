@@ -29,6 +29,10 @@ class Reader(Protocol):
     A reader that makes its deliveries itself, as the simulated surveys' does, has beside these a static method
     `make(source, path)`. It is called before the reader is opened for a run, makes all deliveries or none, and does
     nothing where they are there already. It raises SurveyError.
+
+    A reader that keeps something on the disk to read its deliveries, such as an unpacked copy, has a method
+    `spool_in(data)`. It is called once, after the reader is opened, with a folder below the data folder for that: the
+    deliveries may lie where nothing can be written.
     """
 
     def __init__(self, source: Source, path: Path) -> None:
@@ -69,7 +73,7 @@ class Reader(Protocol):
         Returns
         -------
         list of str
-            Sorted; letters, digits and `_-.` only.
+            Sorted; letters and digits of any script and `_-.` only (`deliveries.delivery.batch_name`).
 
         Raises
         ------
@@ -131,7 +135,8 @@ class Reader(Protocol):
         Returns
         -------
         numpy.ndarray of shape (H, W) or (H, W, 3)
-            uint8, or float32 for more than 8 bits.
+            uint8, or float32 for more than 8 bits (float64 where that would lose levels). Pixels without data are NaN
+            in floats and masked in a `numpy.ma.MaskedArray` of uint8; `science.cutouts.cut` fills them.
 
         Raises
         ------
@@ -175,7 +180,8 @@ class Cutter(Protocol):
         ----------
         image : numpy.ndarray of shape (H, W, 1) or (H, W, 3)
             RGB order, uint8 or any float type, finite, and not constant: a constant image is `blank` before a cutter is
-            asked. It must not be changed.
+            asked. Where pixels have no data it is a `numpy.ma.MaskedArray` that masks them and holds the local median
+            in their place (`cutouts.nodata`); others are plain arrays. It must not be changed.
         settings : CutoutSettings
             The survey's. `settings.options` holds those of a cutter of another package.
 

@@ -84,7 +84,9 @@ class Region:
         return (x >= self.x0) & (x <= self.x1) & (y >= self.y0) & (y <= self.y1)
 
 
-def evidence(pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules) -> pa.Table:
+def evidence(
+    pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules, nodata: Sequence[float] | None = None
+) -> pa.Table:
     """Measure what speaks against each cutout.
 
     Parameters
@@ -95,6 +97,8 @@ def evidence(pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules) 
         Outcomes of `cutouts.cut` or of the catalogue. Images whose outcome has no pixels are not measured.
     rules : ArtefactRules
         Limits from which a measure makes an image suspect.
+    nodata : sequence of float, length N, optional
+        Share of each cutout's values that have no data (`Cutout.nodata_fraction`); none have without it.
 
     Returns
     -------
@@ -112,13 +116,13 @@ def evidence(pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules) 
         - fallback: the original image was used;
         - blank: nothing to be seen, by outcome or by blank_fraction;
         - suspect, reason: any of the rules fires, and which do, joined by ", ": an outcome without pixels, `blank`,
-          `saturated`, `edge_flux`, `trail`, `fallback_no_contour`. `fallback_edge` is not suspect: large galaxies give
-          it.
+          `saturated`, `edge_flux`, `trail`, `nodata`, `fallback_no_contour`. `fallback_edge` is not suspect: large
+          galaxies give it.
 
     Raises
     ------
     ValueError
-        Where the numbers of pixels and outcomes differ.
+        Where the numbers of pixels, outcomes and shares differ.
 
     Examples
     --------
@@ -134,11 +138,12 @@ def evidence(pixels: np.ndarray, outcomes: Sequence[str], rules: ArtefactRules) 
     if len(pixels) != len(outcomes):
         raise ValueError(f"{len(pixels)} cutouts but {len(outcomes)} outcomes")
     return pa.Table.from_pylist(
-        [_row(image, outcome, rules) for image, outcome in zip(pixels, outcomes, strict=True)], schema=EVIDENCE
+        [_row(*one, rules) for one in zip(pixels, outcomes, nodata or [0.0] * len(outcomes), strict=True)],
+        schema=EVIDENCE,
     )
 
 
-def _row(image: np.ndarray, outcome: str, rules: ArtefactRules) -> dict[str, float | bool | str]:
+def _row(image: np.ndarray, outcome: str, nodata: float, rules: ArtefactRules) -> dict[str, float | bool | str]:
     if outcome in WITHOUT_PIXELS:
         return {"fallback": False, "blank": True, "suspect": True, "reason": outcome}
     measured = _measure(image)
@@ -147,6 +152,7 @@ def _row(image: np.ndarray, outcome: str, rules: ArtefactRules) -> dict[str, flo
         "saturated": measured["saturated_fraction"] >= rules.saturated_fraction,
         "edge_flux": measured["edge_flux_ratio"] >= rules.edge_flux_ratio,
         "trail": measured["trail_length"] >= rules.trail_length,
+        "nodata": nodata >= rules.nodata_fraction,
         "fallback_no_contour": outcome == "fallback_no_contour",
     }
     return measured | {

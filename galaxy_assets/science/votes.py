@@ -17,11 +17,12 @@ import pyarrow as pa
 from galaxy_assets.science.galaxy_zoo import TREES, Question
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.evaluation import Cut, Evaluation
+from galaxy_assets.settings.printing import PrintableError
 
 log = logging.getLogger(__name__)
 
 
-class VotesError(ValueError):
+class VotesError(PrintableError):
     """A volunteer table, or a question to it, that cannot be used; the message names the columns and the remedy."""
 
 
@@ -73,8 +74,14 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
 def _counts(table: pa.Table, name: str) -> np.ndarray:
     values = np.nan_to_num(_numbers(table, name))
     if np.any((values < 0) | (values != np.rint(values)) | (values > np.iinfo(np.int32).max)):
-        raise VotesError(f"volunteer table: column {name!r} holds values that are not numbers of votes")
+        raise VotesError(
+            f"volunteer table: column {name!r} holds values that are not numbers of votes, such as {_worst(values):g}"
+        )
     return values.astype(np.int32)
+
+
+def _worst(counts: np.ndarray) -> float:
+    return float(next(v for v in counts if v < 0 or v != np.rint(v) or v > np.iinfo(np.int32).max))
 
 
 def normalise(table: pa.Table, campaign: str) -> pa.Table:
@@ -120,8 +127,9 @@ def normalise(table: pa.Table, campaign: str) -> pa.Table:
     wanted = kaggle_columns() if kaggle else delivered_columns(campaign)
     missing = [name for name in wanted if name not in table.column_names]
     if missing:
+        shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
         raise VotesError(
-            f"volunteer table of campaign {campaign} has no column {', '.join(missing)}; "
+            f"volunteer table of campaign {campaign} has no column {shown}; "
             "download the table again, or correct `source.campaign`"
         )
     names = table[wanted[0]].cast(pa.string())
@@ -149,17 +157,38 @@ def normalise(table: pa.Table, campaign: str) -> pa.Table:
     )
 
 
+def _shares(table: pa.Table, name: str) -> np.ndarray:
+    values = _numbers(table, name)
+    wrong = np.flatnonzero((values < 0) | (values > 1 + 1e-6))
+    if len(wrong):
+        worst = values[wrong[0]]
+        remedy = "leave the cell empty where nobody was asked" if worst < 0 else "divide percentages by 100"
+        raise VotesError(
+            f"volunteer table: column {name!r} holds {len(wrong)} values that are no fractions of 0 to 1, such as "
+            f"{worst:g}; {remedy}"
+        )
+    return values
+
+
+def _of_votes(shares: list[np.ndarray], counts: list, total: np.ndarray) -> list[np.ndarray]:
+    """The fractions, and where the table gives none for votes that it counts, the counts over their total."""
+    unsaid = np.isnan(shares) & (total > 0)
+    if unsaid.any():
+        log.warning("volunteer table: %d fractions are not given and follow from the votes", unsaid.sum())
+    return list(np.where(unsaid, np.array(counts) / np.maximum(total, 1), shares))
+
+
 def _of_decals(table: pa.Table, question: Question, number: int) -> tuple[np.ndarray, list, list[np.ndarray]]:
     """Total, counts and fractions of a question in Galaxy Zoo DECaLS's columns."""
     stems = [f"{question.name}_{answer}" for answer in question.answers]
-    counts = [_counts(table, stem) for stem in stems]
-    return _counts(table, question.total_column), counts, [_numbers(table, f"{stem}_fraction") for stem in stems]
+    counts, total = [_counts(table, stem) for stem in stems], _counts(table, question.total_column)
+    return total, counts, _of_votes([_shares(table, f"{stem}_fraction") for stem in stems], counts, total)
 
 
 def _of_galaxy_zoo_2(table: pa.Table, question: Question, number: int) -> tuple[np.ndarray, list, list[np.ndarray]]:
     """The same in Galaxy Zoo 2's columns, which give no total."""
     counts = [_counts(table, f"{stem}_count") for stem in question.delivered]
-    shares = [_numbers(table, f"{stem}_weighted_fraction") for stem in question.delivered]
+    shares = [_shares(table, f"{stem}_weighted_fraction") for stem in question.delivered]
     return np.array(counts).sum(axis=0, dtype=np.int32), counts, shares
 
 

@@ -26,7 +26,7 @@ class ArtefactRules(Settings):
     trail_length: float = Field(
         default=0.2, description="length over the image's side of a line in one band alone from which it is a trail"
     )
-    decisive: tuple[Literal["blank", "saturated", "edge_flux", "trail", "fallback_no_contour"], ...] = Field(
+    decisive: tuple[Literal["blank", "saturated", "edge_flux", "trail", "nodata", "fallback_no_contour"], ...] = Field(
         default=("blank", "trail"), description="evidence that removes an image by itself, wherever it lies on the map"
     )
     region_purity: float = Field(
@@ -34,6 +34,9 @@ class ArtefactRules(Settings):
     )
     region_minimum: int = Field(default=5, description="smallest number of images in a proposed region")
 
+    nodata_fraction: Annotated[float, AddedLater()] = Field(
+        default=0.2, description="share of a cutout's values without data, and filled, from which it is suspect"
+    )
     pretrained_frame: Annotated[Literal["whole", "astronomaly"], AddedLater()] = Field(
         default="whole",
         description="what the pretrained network sees of a cutout for the artefact map: all of it, at "

@@ -57,6 +57,18 @@ class CutoutSettings(Settings):
     )
     grey: bool = Field(default=False, description="store one channel (radio) instead of three")
 
+    nodata: Annotated[Literal["auto", "none"] | tuple[float, ...], AddedLater()] = Field(
+        default="auto",
+        description="values that stand for no data, beside NaN and infinities: `auto` finds those of float images that "
+        "lie far outside the rest; `none`; or a list, which holds for 8-bit images too",
+    )
+    stretch: Annotated[Literal["linear", "asinh", "percentile"], AddedLater()] = Field(
+        default="linear",
+        description="how float images become 8 bits: `linear` from the least to the greatest value of all bands; "
+        "`percentile`, each band from its 0.5 % to its 99.5 %; `asinh`, each band from its sky to its 99.8 %, linear "
+        "in the noise and logarithmic above it",
+    )
+
     options: Annotated[dict[str, Any], AddedLater()] = Field(
         default={}, description="settings of a cutter of another package"
     )

@@ -19,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from galaxy_assets import plugins
+from galaxy_assets.settings.printing import PrintableError, printable
 from galaxy_assets.settings.survey import Survey
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -30,7 +31,7 @@ _SUFFIXES = (".yaml", ".yml")
 _SHOWN = 8  # wrong keys of a file that are named; the rest is counted
 
 
-class SurveyError(ValueError):
+class SurveyError(PrintableError):
     """A survey file or a delivery that cannot be used; the message names the file, the reason and the remedy."""
 
 
@@ -43,11 +44,6 @@ def data_root() -> Path:
         $GALAXY_ASSETS_DATA, else ./data; absolute, and perhaps not there yet.
     """
     return Path(os.environ.get("GALAXY_ASSETS_DATA", "data")).expanduser().resolve()
-
-
-def printable(text: str) -> str:
-    """The text on one line, with control characters and all else that a terminal would obey escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def read_survey(path: Path) -> Survey:

@@ -58,12 +58,33 @@ class Source(Settings):
         description="column of `labels` with the image's file name where `id_column` holds an id that is no file name; "
         "the id is then taken as it is",
     )
+    folder_labels: Annotated[bool, AddedLater()] = Field(
+        default=False,
+        description="whether the folder that holds an image is its class, where `labels` gives it none (image_folder, "
+        "fits_folder)",
+    )
     simulate: Literal["optical", "radio"] | None = Field(
         default=None, description="which demo survey the project simulates"
     )
     n_images: int = Field(default=0, ge=0, description="number of simulated images, over all batches")
     seed: int = Field(default=0, description="seed of the simulation")
     batches: tuple[str, ...] = Field(default=(), description="names of the simulated deliveries, of equal size")
+
+    bands: Annotated[tuple[str | int, ...] | None, AddedLater()] = Field(
+        default=None,
+        description="one or three planes of a file that are the image, blue first: names as its headers and extensions "
+        "have them, or numbers from 1; null for g, r, z where a file names them, else its one or three planes "
+        "(image_folder, fits_folder)",
+    )
+    extension: Annotated[str | int | None, AddedLater()] = Field(
+        default=None,
+        description="name or number of the FITS extension that holds the image; null for the largest image",
+    )
+    colour: Annotated[Literal["lupton", "linear"] | None, AddedLater()] = Field(
+        default=None,
+        description="what becomes of three bands: `lupton`, 8-bit colours made for nanomaggies per pixel; `linear`, "
+        "their values, which `cutout.stretch` scales; null for lupton of g, r, z and linear of others",
+    )
 
     options: Annotated[dict[str, Any], AddedLater()] = Field(
         default={}, description="settings of a reader of another package"
@@ -79,6 +100,13 @@ class Source(Settings):
         if self.options and plugins.provenance("readers", self.reader) is None:
             raise ValueError(f"reader {self.reader!r} has no options: write its settings beside it")
         return self
+
+    @field_validator("bands")
+    @classmethod
+    def _one_or_three(cls, value: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
+        if value is not None and (len(value) not in (1, 3) or len(set(value)) != len(value)):
+            raise ValueError(f"bands are one or three different planes, not {', '.join(map(str, value)) or 'none'}")
+        return value
 
     @property
     def is_elsewhere(self) -> bool:

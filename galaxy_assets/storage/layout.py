@@ -3,6 +3,7 @@
 Belongs here: names of folders and files. Does not belong here: reading or writing any of them.
 
     raw/<survey>/                                             what a survey delivers
+    spool/<survey>-<digest>/*.tar                             plain tars of archives in folders that may not be written
     surveys/<survey>.yaml                                     a user's surveys
     surveys/<survey>_artefacts.csv                            a person's review of the proposed artefact regions
     surveys/<survey>_clusters.csv                             what a person says of the clusters
@@ -53,6 +54,11 @@ class Layout:
     def raw(self) -> Path:
         """Folder of what surveys deliver."""
         return self.root / "raw"
+
+    @property
+    def spools(self) -> Path:
+        """Folder of plain tars of deliveries whose own folder may not be written; may be deleted."""
+        return self.root / "spool"
 
     @property
     def weights(self) -> Path:

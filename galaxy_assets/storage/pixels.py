@@ -64,7 +64,15 @@ class PixelStore:
     folder: Path
 
     def fill(
-        self, batch: str, *, n: int, shape: tuple[int, int, int], fingerprint: str, make: Chunk, chunk: int = 256
+        self,
+        batch: str,
+        *,
+        n: int,
+        shape: tuple[int, int, int],
+        fingerprint: str,
+        make: Chunk,
+        chunk: int = 256,
+        columns: Sequence[str] = (),
     ) -> pa.Table:
         """Fill a batch chunk by chunk and return the chunks' tables as one.
 
@@ -83,6 +91,8 @@ class PixelStore:
             Called with a range of rows; returns uint8 (len(rows), *shape) and a table of len(rows) rows.
         chunk : int
             Rows of one call.
+        columns : sequence of str
+            Of the tables; what was filled with others, by older code, is filled anew.
 
         Returns
         -------
@@ -93,12 +103,19 @@ class PixelStore:
         # two processes filling one batch (the main job and a click in the UI) would swap each other's files away
         with (self.folder / f".{batch}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return self._fill(batch, n, shape, fingerprint, make, chunk)
+            return self._fill(batch, n, shape, fingerprint, make, chunk, columns)
 
     def _fill(
-        self, batch: str, n: int, shape: tuple[int, int, int], fingerprint: str, make: Chunk, chunk: int
+        self,
+        batch: str,
+        n: int,
+        shape: tuple[int, int, int],
+        fingerprint: str,
+        make: Chunk,
+        chunk: int,
+        columns: Sequence[str],
     ) -> pa.Table:
-        content = {"n": n, "shape": list(shape), "fingerprint": fingerprint, "chunk": chunk}
+        content = {"n": n, "shape": list(shape), "fingerprint": fingerprint, "chunk": chunk, "columns": list(columns)}
         final, building = self.folder / batch, self.folder / f".{batch}.building"
         if self._content(final) == content:
             return self._rows(final)

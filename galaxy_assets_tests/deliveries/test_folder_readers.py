@@ -15,6 +15,7 @@ from PIL import Image
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
+from galaxy_assets.deliveries.delivery import batch_name
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import made_by_first_run, open_reader, reader_in_place
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
@@ -109,8 +110,8 @@ def test_a_subfolder_of_any_name_is_a_delivery(tmp_path):
     put(tmp_path / "survey/März 2024/a.png")
     put(tmp_path / "survey/Field 1/b.png")
     reader = folder(tmp_path)
-    assert reader.batches() == ["Field_1", "M_rz_2024"]
-    assert rows(reader, "M_rz_2024")["a"]["file"] == "März 2024/a.png"
+    assert reader.batches() == ["Field_1", "März_2024"]
+    assert rows(reader, "März_2024")["a"]["file"] == "März 2024/a.png"
 
 
 def test_every_bad_image_is_a_row(tmp_path):
@@ -165,10 +166,11 @@ def test_labels_without_images_are_no_rows_and_wait_for_their_images(tmp_path):
         "b": (None, None),
     }
     put(tmp_path / "survey/images/c.png")
+    reader = folder(tmp_path, labels="labels.csv")
     assert rows(reader)["c"]["label"] == "ring" and rows(reader)["c"]["problem"] is None
     labelled = reader.labelled()
     assert labelled.schema.equals(LABELLED_SCHEMA)
-    assert labelled["galaxy_id"].to_pylist() == ["a", "c", "d", "c"]
+    assert labelled["galaxy_id"].to_pylist() == ["a.png", "c", "d", "c.png"]
     assert labelled["label"].to_pylist() == ["spiral", "ring", None, "spiral"]
     assert folder(tmp_path).labelled() is None
 
@@ -194,7 +196,38 @@ def test_duplicates_keep_every_image(tmp_path):
     assert "already called a" in two["a#2"]["reason"]
     after = reader.catalogue("b2", taken={"a", "a#3"}).to_pylist()
     assert [(row["galaxy_id"], row["file"]) for row in after] == [("a#2", "b2/a.jpg"), ("a#4", "b2/a.png")]
-    assert {row["problem"] for row in after} == {"duplicate_id"} and {row["label"] for row in after} == {"spiral"}
+    assert {row["problem"] for row in after} == {"duplicate_id"}
+    assert {row["label"] for row in after} == {None}, "the table's row is about the image that has the id"
+
+
+def test_equal_names_of_two_deliveries_are_two_galaxies_unless_the_image_is_the_same(tmp_path):
+    put(tmp_path / "survey/b1/a.png")
+    put(tmp_path / "survey/b1/b.png")
+    put(tmp_path / "survey/b2/a.png", value=7)
+    put(tmp_path / "survey/b2/b.png")
+    put_labels(tmp_path / "survey/labels.csv", ("a", "spiral"), ("b2/a.png", "ring"), ("b", "bar"))
+    reader = folder(tmp_path, labels="labels.csv")
+    first = {row["galaxy_id"]: row["sha256"] for row in rows(reader, "b1").values()}
+    second = reader.catalogue("b2", first).to_pylist()
+    assert [(row["galaxy_id"], row["label"], row["problem"]) for row in second] == [
+        ("b#2", None, "duplicate_id"),
+        ("b2/a", "ring", None),
+    ]
+
+
+def test_folders_are_classes_where_the_survey_says_so(tmp_path):
+    for file in ("b1/spirals/a.png", "b1/smooth/a.png", "b1/smooth/c.png", "b1/d.png"):
+        put(tmp_path / "survey/images" / file)
+    put(tmp_path / "survey/images/e.png")
+    put_labels(tmp_path / "survey/labels.csv", ("c", "ring"))
+    reader = folder(tmp_path, labels="labels.csv", folder_labels=True)
+    found = {name: row["label"] for name, row in rows(reader, "b1").items()}
+    assert found == {"b1/spirals/a": "spirals", "b1/smooth/a": "smooth", "c": "ring", "d": "b1"}
+    assert rows(reader, "images")["e"]["label"] is None
+    put(tmp_path / "survey/images/c.png", value=9)
+    loose = reader.catalogue("images", {"c": "0" * 64}).to_pylist()
+    assert [(row["galaxy_id"], row["problem"]) for row in loose] == [("e", None), ("images/c", None)]
+    assert rows(folder(tmp_path), "b1")["c"]["label"] is None
 
 
 def test_unicode_and_spaces_in_names(tmp_path):
@@ -205,6 +238,16 @@ def test_unicode_and_spaces_in_names(tmp_path):
     (row,) = rows(reader).values()
     assert (row["galaxy_id"], row["label"], row["problem"]) == ("gal\u00e9xia 1.v2", "ring", None)
     assert reader.image(row["file"]).shape == (20, 24, 3)
+
+
+def test_folders_keep_their_names_in_any_script_and_are_told_apart(tmp_path):
+    names = ["星系", "恒星", "हिन्दी", "галактики", "Field 1", "🌌", "🌟", "a...b", "é" * 90, "é" * 91]
+    for name in names:
+        put(tmp_path / f"survey/{name}/x.png")
+    batches = folder(tmp_path).batches()
+    assert len(batches) == len(names) and all(batch_name(batch) == batch for batch in batches)
+    assert {"星系", "恒星", "हिन्दी", "галактики", "Field_1", "a___b"} < set(batches)
+    assert all(len(batch.encode()) <= 160 for batch in batches)
 
 
 def test_a_name_that_is_not_utf8_is_a_row(tmp_path):
@@ -229,14 +272,14 @@ def test_missing_or_binary_labels_are_an_error(tmp_path):
     put(tmp_path / "survey/images/a.png")
     with pytest.raises(SurveyError, match="labels.csv.*correct `source.labels`"):
         folder(tmp_path, labels="labels.csv").catalogue("images")
-    (tmp_path / "survey/labels.csv").write_bytes(b"id,label\n\xff\xfe,spiral\n")
-    with pytest.raises(SurveyError, match="UTF-8"):
+    (tmp_path / "survey/labels.csv").write_bytes(b"id,label\n\x00\xfe,spiral\n")
+    with pytest.raises(SurveyError, match="it is no text.*saved as CSV"):
         folder(tmp_path, labels="labels.csv").catalogue("images")
 
 
 def test_images_of_other_formats_are_said_in_the_log(tmp_path, caplog):
     put(tmp_path / "survey/images/a.png")
-    put(tmp_path / "survey/images/b.tif")
+    put(tmp_path / "survey/images/b.gif")
     rows(folder(tmp_path))
     assert "passed over 1 images" in caplog.text
 
@@ -397,14 +440,14 @@ def test_positions_that_are_not_equatorial_are_unknown(tmp_path):
     assert [row["ra"] for row in rows(fits_folder(tmp_path)).values()] == [None, None]
 
 
-def test_nan_pixels_become_zero_and_nan_images_unreadable(tmp_path):
+def test_pixels_without_data_are_nan_and_images_without_any_unreadable(tmp_path):
     data = np.ones((20, 20), np.float32)
     data[:2] = np.nan
     data[2] = np.inf
     put_fits(tmp_path / "survey/images/some.fits", data)
     put_fits(tmp_path / "survey/images/all.fits", np.full((20, 20), np.nan, np.float32))
     reader = fits_folder(tmp_path)
-    assert reader.image("images/some.fits").sum() == 17 * 20
+    assert np.array_equal(np.isnan(reader.image("images/some.fits")), np.arange(20)[:, None] + np.zeros((20, 20)) < 3)
     with pytest.raises(UnreadableImage, match="only NaN"):
         reader.image("images/all.fits")
     assert set(rows(reader)) == {"some", "all"}
@@ -418,7 +461,6 @@ def test_bad_fits_files_are_rows_and_unreadable(tmp_path):
     (images / "text.fits.gz").write_text("404 not found")
     put_fits(images / "table.fits", np.ones(5, np.float32))
     put_fits(images / "four.fits", np.ones((4, 20, 20), np.float32))
-    put_fits(images / "gri.fits", np.ones((3, 20, 20), np.float32), BANDS="gri")
     put_fits(images / "tiny.fits", np.ones((1, 1), np.float32))
     reader = fits_folder(tmp_path)
     found = rows(reader)
@@ -428,7 +470,6 @@ def test_bad_fits_files_are_rows_and_unreadable(tmp_path):
         "text": "unreadable",
         "table": "unreadable",
         "four": None,
-        "gri": None,
         "tiny": "too_small",
     }
     for row in found.values():
@@ -511,7 +552,10 @@ def test_a_simulated_survey_without_settings_is_an_error(tmp_path):
 def test_a_folder_of_images_takes_galaxy_zoo_2_by_the_names_of_its_images(tmp_path):
     (tmp_path / "gz2").mkdir()
     galaxy, *names = delivered_columns("gz2")
-    rows = pa.table({galaxy: ["587722981736120347", "587722981736579107"]} | {name: [3.0, 0.0] for name in names})
+    rows = pa.table(
+        {galaxy: ["587722981736120347", "587722981736579107"]}
+        | {n: [3.0 if n.endswith("count") else 1.0, 0.0] for n in names}
+    )
     arrow_csv.write_csv(rows, tmp_path / "gz2/gz2_hart16.csv")
     source = Source(reader="image_folder", path="gz2", votes="gz2_hart16.csv", campaign="gz2")
     table = open_reader(source, tmp_path).votes()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def test_what_is_no_label_file_is_said_in_words(tmp_path):
     for text, message in (
         (b"", "columns none"),
         (b"galaxy_id,ra\n1,2\n", "galaxy_id, ra are those of no label file"),
-        (b"score,human_label\xff\n", "not a CSV in UTF-8"),
+        (b"score,human_label\x00\n", "not a CSV .it is no text"),
         (f"{ZOONIVERSE}\n".encode(), "--task and --answer"),
     ):
         path.write_bytes(text)
@@ -156,3 +157,19 @@ def test_the_meaning_of_answers_is_a_small_file(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
             read_answers(path)
+
+
+@pytest.mark.parametrize(
+    ("time", "says"),
+    [
+        ("9000-01-01T00:00:00", "in the future"),
+        ("0001-01-01T00:00:00+14:00", "before the year 1 in UTC"),
+        ("9999-12-31T23:59:59-14:00", "before the year 1|in the future"),
+    ],
+)
+def test_times_are_of_this_world(tmp_path, time, says):
+    path = tmp_path / "own.csv"
+    path.write_text(f"galaxy_id,score,time\na,3,{time}\nb,4,2026-01-31T12:00:00\n")
+    found = read_label_file(path)
+    assert [label.galaxy_id for label in found.labels] == ["b"]
+    assert len(found.problems) == 1 and re.search(says, found.problems[0])

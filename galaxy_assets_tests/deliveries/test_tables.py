@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.deliveries.readers.tables import Entry, read_entries
+from galaxy_assets.deliveries.readers.tables import Entry, read_labels
 from galaxy_assets.settings.files import SurveyError, read_survey
 from galaxy_assets.settings.source import Source
 
@@ -50,6 +50,10 @@ def put(path: Path) -> None:
 
 def source(**settings) -> Source:
     return Source.model_validate({"reader": "image_folder", "path": ".", "labels": "table"} | settings)
+
+
+def read_entries(path: Path, asked: Source) -> list[Entry]:
+    return read_labels(path, asked).entries
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -141,6 +145,14 @@ def test_classes_are_text_or_whole_numbers(tmp_path):
         read_entries(path, source(label_column="p"))
 
 
+def test_words_for_nothing_are_no_class(tmp_path):
+    words = ["nan", "NaN", "null", "NA", "N/A", "None", "--", "", "none", "nano"]
+    path = write(tmp_path, "csv", {"id": [f"g{i}" for i in range(len(words))], "label": words})
+    entries, notes = read_labels(path, source())
+    assert [entry.label for entry in entries] == [*[None] * 8, "none", "nano"]
+    assert notes == ["8 rows give no class, such as row 1"]
+
+
 @pytest.mark.parametrize("suffix", ["vot", "ecsv", "parquet"])
 @pytest.mark.parametrize("unit", ["hourangle", "h"])
 def test_hours_become_degrees(tmp_path, suffix, unit):
@@ -168,16 +180,25 @@ def test_a_unit_that_is_no_angle_and_text_that_is_no_number_are_refused(tmp_path
     path = write(tmp_path, "vot", {"id": ["a"], "ra": [1.0], "dec": [1.0]}, {"ra": "pix"})
     with pytest.raises(SurveyError, match="column ra has the unit 'pix', which is no angle.*`source.ra_column`"):
         read_entries(path, asked)
-    path = write(tmp_path, "csv", {"id": ["a"], "ra": [1.0], "dec": ["-01:30:00"]})
-    with pytest.raises(SurveyError, match="column dec holds '-01:30:00'.*write it in degrees.*`source.dec_column`"):
+    path = write(tmp_path, "csv", {"id": ["a"], "ra": [1.0], "dec": ["south"]})
+    with pytest.raises(SurveyError, match="column dec holds 'south'.*write it in degrees.*`source.dec_column`"):
         read_entries(path, asked)
 
 
-def test_positions_off_the_sphere_are_unknown_and_said_in_the_log(tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("ra", "dec"), [("01:30:00", "-01:30:00"), ("1h30m", "-1d30m"), ("01 30 00", "-01 30 00"), ("22.5", "-1.5")]
+)
+def test_positions_in_parts_of_sixty_are_degrees(tmp_path, ra, dec):
+    path = write(tmp_path, "csv", {"id": ["a"], "ra": [ra], "dec": [dec]})
+    (entry,) = read_entries(path, source(label_column=None, ra_column="ra", dec_column="dec"))
+    assert (entry.ra, entry.dec) == pytest.approx((22.5, -1.5))
+
+
+def test_positions_off_the_sphere_are_unknown_and_said(tmp_path):
     path = write(tmp_path, "csv", {"id": [*"abcde"], "ra": [-999, -10, 10, -181, 361], "dec": [-999, 5, 91, 0, 0]})
-    entries = read_entries(path, source(label_column=None, ra_column="ra", dec_column="dec"))
+    entries, notes = read_labels(path, source(label_column=None, ra_column="ra", dec_column="dec"))
     assert [(entry.ra, entry.dec) for entry in entries] == [(None, None), (350, 5), *[(None, None)] * 3]
-    assert "4 positions are not on the sphere" in caplog.text
+    assert notes == ["4 positions are not on the sphere and count as unknown, such as that of row 1"]
 
 
 def test_an_images_own_position_comes_before_the_tables(tmp_path):

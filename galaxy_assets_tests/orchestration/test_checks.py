@@ -35,6 +35,10 @@ def clean(kept: int, removed: int) -> pa.Table:
     return pa.table({"galaxy_id": ids, "kept": pa.array(flags, pa.bool_()), "rule": pa.array(rule, pa.string())})
 
 
+def delivered(*sha256: str) -> pa.Table:
+    return pa.table({"galaxy_id": [str(i) for i in range(len(sha256))], "sha256": sha256})
+
+
 def accuracies(chosen: float, pixels: float, pretrained: float) -> pa.Table:
     rows = [("byol", True, chosen), ("byol", False, 1.0), ("pixels", False, pixels), ("pretrained", False, pretrained)]
     return pa.Table.from_pylist([{"features": f, "chosen": c, "accuracy": a} for f, c, a in rows])
@@ -65,12 +69,36 @@ CASES = [
     ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", *["cropped"] * 3]})}, WARN, "25.0%"),
     ("removed_share", {"clean_galaxies": clean(70, 30)}, PASS, "30.0% removed"),
     ("removed_share", {"clean_galaxies": clean(60, 40)}, WARN, "40.0% removed"),
-    ("enough_left", {"clean_galaxies": clean(16, 4)}, PASS, "16 of 20 images are left"),
+    ("something_to_see", {"cutouts": pa.table({"outcome": ["whole", "blank"]})}, PASS, "1 of 2 images have a cutout"),
+    (
+        "something_to_see",
+        {"cutouts": pa.table({"outcome": ["blank"] * 2})},
+        STOP,
+        "none of 2 images has a cutout (blank 2",
+    ),
     (
         "enough_left",
-        {"clean_galaxies": clean(15, 5)},
+        {"clean_galaxies": clean(16, 4), "catalogue": delivered(*"abcdefghijklmnopqrst")},
+        PASS,
+        "16 of 20 images are left",
+    ),
+    (
+        "enough_left",
+        {"clean_galaxies": clean(15, 5), "catalogue": delivered(*"abcdefghijklmnopqrst")},
         STOP,
         "at least 16 are needed (recipe.batch_size); removed: blank 5",
+    ),
+    (
+        "enough_left",
+        {"clean_galaxies": clean(20, 0), "catalogue": delivered(*"ab" * 10)},
+        STOP,
+        "20 of 20 images are left, but only 2 of them differ",
+    ),
+    (
+        "enough_left",
+        {"clean_galaxies": clean(1, 0), "catalogue": delivered("a")},
+        STOP,
+        "the survey has 1 images, and at least 16 are needed (recipe.batch_size): its images are compared",
     ),
     ("no_collapse", {"byol_checkpoints": epochs(10)}, PASS, "10 components"),
     ("no_collapse", {"byol_checkpoints": epochs(9)}, WARN, "9 components"),
@@ -100,7 +128,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "tables", "expected", "words"), CASES)
 def test_a_check_finds_what_it_is_for(tmp_path, name, tables, expected, words):
     layout = Layout(tmp_path)
-    for asset, table in tables.items():
+    for asset, table in ({"catalogue": delivered(*map(str, range(100)))} | tables).items():
         partition = {"batch": ("first",), "init": ("imagenet",), None: ()}[ASSETS[asset].by]
         write_table(table, layout.table("tiny", asset, *partition))
     found = CHECK[name].function(Stored(SURVEY, layout))
@@ -131,14 +159,19 @@ def test_a_posterior_that_tells_nothing_apart_and_a_bound_are_told(tmp_path):
 
 
 def test_checks_that_can_stop_are_declared_blocking_and_no_others():
-    assert {check.name for check in CHECKS if check.blocking} == {"enough_left", "no_collapse"}
-    assert {name for name, _, expected, _ in CASES if expected == STOP} == {"enough_left", "no_collapse"}
+    assert {check.name for check in CHECKS if check.blocking} == {"something_to_see", "enough_left", "no_collapse"}
+    assert {name for name, _, expected, _ in CASES if expected == STOP} == {
+        "something_to_see",
+        "enough_left",
+        "no_collapse",
+    }
 
 
 def test_an_emptied_delivery_stops_nothing_while_the_survey_has_enough(tmp_path):
     layout = Layout(tmp_path)
     write_table(clean(40, 0), layout.table("tiny", "clean_galaxies", "first"))
     write_table(clean(0, 9), layout.table("tiny", "clean_galaxies", "second"))
+    write_table(delivered(*map(str, range(40))), layout.table("tiny", "catalogue", "first"))
     assert stopped(Stored(SURVEY, layout, batch="second"), "clean_galaxies") is None
 
 

@@ -13,6 +13,10 @@ CHANGES = {
         {"source": TINY["source"] | {"campaign": "5"}},
         "catalogue absent_images volunteer_votes vote_fractions",
     ),
+    "source.bands": (
+        {"source": TINY["source"] | {"bands": ["g"]}},
+        "catalogue absent_images volunteer_votes vote_fractions cutouts",
+    ),
     "cutout": ({"cutout": {"size": 64}}, "cutouts table_1"),
     "artefacts": ({"artefacts": {"trail_length": 0.3}}, "artefact_evidence artefact_regions clean_galaxies"),
     "artefacts.pretrained_frame": (

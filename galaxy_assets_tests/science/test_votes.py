@@ -360,3 +360,20 @@ def test_merger_probabilities_of_official_rows():
         "J005650.84-010137.4"
     ]
     assert probability.max() == pytest.approx(16 / 35) and votes.score(probability).tolist() == [0, 0, 2, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("value", "says"), [(-99.0, "leave the cell empty"), (60.0, "divide percentages by 100")])
+def test_fractions_are_of_0_to_1(value, says):
+    delivered = {name: ["J1"] if i == 0 else [0.0] for i, name in enumerate(votes.delivered_columns("5"))}
+    delivered |= {"smooth-or-featured_total-votes": [4], "smooth-or-featured_smooth_fraction": [value]}
+    with pytest.raises(VotesError, match=f"smooth-or-featured_smooth_fraction.*1 values.*such as {value:g}; {says}"):
+        votes.normalise(pa.table(delivered), "5")
+
+
+def test_fractions_that_are_left_out_follow_from_the_votes():
+    delivered = {name: ["J1"] if i == 0 else [0.0] for i, name in enumerate(votes.delivered_columns("5"))}
+    delivered |= {"smooth-or-featured_total-votes": [4], "smooth-or-featured_smooth": [3]}
+    delivered |= {"smooth-or-featured_smooth_fraction": [None]}
+    table = votes.normalise(pa.table(delivered), "5")
+    assert table["smooth-or-featured_smooth_fraction"].to_pylist() == [0.75]
+    assert table["disk-edge-on_yes_fraction"].to_pylist() == [None]

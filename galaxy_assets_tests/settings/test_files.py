@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from galaxy_assets.settings.files import SHIPPED, SurveyError, enable, printable, survey_files
+from galaxy_assets.settings.files import SHIPPED, SurveyError, enable, survey_files
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import write_table

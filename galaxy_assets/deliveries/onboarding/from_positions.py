@@ -7,9 +7,10 @@ fetching (`deliveries.sky`), all other settings (`propose`).
 from collections import Counter
 from pathlib import Path
 
-from galaxy_assets.deliveries.onboarding.inspect import Inspection, Labels
+from galaxy_assets.deliveries.onboarding.inspect import Inspection
+from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.deliveries.onboarding.propose import Setting
-from galaxy_assets.deliveries.readers.tables import read_entries
+from galaxy_assets.deliveries.readers.tables import read_labels
 from galaxy_assets.deliveries.sky import positions
 from galaxy_assets.deliveries.sky.plan import Plan
 from galaxy_assets.deliveries.sky.skies import known_skies, service_of
@@ -46,7 +47,7 @@ def labels_of(found: Inspection, folder: Path) -> Labels:
     }
     classes = Counter(
         entry.label
-        for entry in read_entries(folder / positions.NAME, source)
+        for entry in read_labels(folder / positions.NAME, source).entries
         if entry.name in named and entry.label is not None
     )
     return Labels(source, dict(classes.most_common()), len(named), len(table) - len(named))

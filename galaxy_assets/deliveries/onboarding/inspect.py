@@ -1,89 +1,39 @@
 """What a folder of images holds, from a random sample of them.
 
-Belongs here: which files there are, and measurements of size, bands, levels, headers, cutouts and labels. Does not
-belong here: what a survey of these images should look like (`propose`).
+Belongs here: which files there are, and measurements of size, bands, levels, headers and cutouts. Does not belong here:
+what a table says of them (`labels`), and what a survey of these images should look like (`propose`).
 """
 
-import os
-import unicodedata
+import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from galaxy_assets.deliveries.images import UnreadableImage, inside
+from galaxy_assets.deliveries.ids import image_name
+from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
+from galaxy_assets.deliveries.onboarding.bands import Bands, look_at_bands
+from galaxy_assets.deliveries.onboarding.framing import Framing, data_of
+from galaxy_assets.deliveries.onboarding.holdings import holdings
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
-from galaxy_assets.deliveries.readers.tables import ids_of, read_entries, read_table
-from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.artefacts import SATURATED
-from galaxy_assets.science.cutouts import Cutout, cut
+from galaxy_assets.science.cutouts import cut
+from galaxy_assets.science.cutouts.nodata import sentinels
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
+from galaxy_assets.storage.layout import Layout
 
-FolderReader = Literal["image_folder", "fits_folder"]
-
-_READERS: dict[FolderReader, tuple[str, ...]] = {
-    "image_folder": ImageFolder.suffixes,
-    "fits_folder": FitsFolder.suffixes,
-}
-_SUFFIXES = [suffix for one in _READERS.values() for suffix in one]
 _MOST_PIXELS = 400_000_000  # decoded in all, so that a sample of large frames takes no longer than one of cutouts
 _POSITION = ("RA", "DEC", "RA_OBJ", "DEC_OBJ", "OBJRA", "OBJDEC", "OBJCTRA", "OBJCTDEC", "RA_TARG", "DEC_TARG")
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError)
-
-
-@dataclass
-class Framing:
-    """What one way of cutting does to a sample.
-
-    Attributes
-    ----------
-    settings : CutoutSettings
-        That way.
-    outcomes : Counter of str
-        How many images had each outcome of `science.cutouts.cut`.
-    sides, shares, beyond : list of float
-        Of each `cropped` image: the longer side of its box in pixels, the area of the box over that of the frame, and
-        the share of the flux above the threshold that lies outside the box.
-    """
-
-    settings: CutoutSettings
-    outcomes: Counter[str] = field(default_factory=Counter)
-    sides: list[int] = field(default_factory=list)
-    shares: list[float] = field(default_factory=list)
-    beyond: list[float] = field(default_factory=list)
-
-    def add(self, image: np.ndarray) -> Cutout:
-        """Cut one image (H, W) or (H, W, 3), as a reader decodes it, and count its outcome."""
-        made = cut(image, self.settings)
-        self.outcomes[made.outcome] += 1
-        if made.outcome == "cropped" and made.box is not None:
-            x0, y0, x1, y1 = made.box
-            plane = (image if image.ndim == 2 else image[..., 0]).astype(np.float64)
-            sky = made.threshold - self.settings.sigma * made.noise_std
-            flux = np.where(plane > made.threshold, plane - sky, 0.0)
-            self.sides.append(max(x1 - x0, y1 - y0))
-            self.shares.append((x1 - x0) * (y1 - y0) / plane.size)
-            self.beyond.append(float(1 - flux[y0:y1, x0:x1].sum() / flux.sum()))
-        return made
-
-    def share(self, *outcomes: str) -> float:
-        """Share, 0 to 1, of the images with pixels that had one of these outcomes."""
-        n = self.outcomes.total() - self.outcomes["blank"]
-        return sum(self.outcomes[outcome] for outcome in outcomes) / n if n else 0.0
-
-    @property
-    def fallback(self) -> float:
-        """Share of the images that keep their original frame."""
-        return self.share("fallback_no_contour", "fallback_edge")
 
 
 @dataclass
@@ -120,12 +70,19 @@ class Inspection:
         Images that the reader takes, relative to the folder.
     deliveries : list of str
         Names of the deliveries.
+    named_by_folder, duplicates : list of str
+        Files of the images whose ids have their folders, since their names are not unique, and of those that the
+        catalogue will pass over as duplicates.
+    notes : list of str
+        What is not taken of the folder and of its archives, and why.
     seed, sample : int
         How many images were looked at, and the seed that chose them.
     unreadable : list of (str, str)
         (file, reason) of those that cannot be decoded.
     widths, heights : list of int
         Of the decoded images, pixels.
+    copies : Counter of str
+        Decoded images by their content.
     kinds : Counter of str
         Images of `one band`, of `three equal channels` and in `colour`.
     types : Counter of str
@@ -136,6 +93,12 @@ class Inspection:
         Highest value above the sky over the noise, of each image that has noise.
     saturated : int
         Images of which a share of `ArtefactRules.saturated_fraction` or more is at the highest level.
+    nodata : list of float
+        Share without data of each image that has pixels without data.
+    sentinels : Counter of float
+        Images in which each value stands for no data.
+    bands : Bands
+        Which planes are the image, and why.
     framing : Framing
         The paper's sigma clipping on the sample.
     headers : Headers or None
@@ -151,13 +114,20 @@ class Inspection:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
     heights: list[int] = field(default_factory=list)
+    copies: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
     levels: list[tuple[float, float, float]] = field(default_factory=list)
     peaks: list[float] = field(default_factory=list)
     saturated: int = 0
+    nodata: list[float] = field(default_factory=list)
+    sentinels: Counter[float] = field(default_factory=Counter)
+    bands: Bands = field(default_factory=Bands)
     framing: Framing = field(default_factory=lambda: Framing(CutoutSettings(size=16)))
     headers: Headers | None = None
+    named_by_folder: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def sampled(self) -> list[str]:
         """The files of the sample, relative to the folder."""
@@ -189,32 +159,28 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
         raise SurveyError(f"{folder}: no such folder; give the folder that holds the images")
-    found = list(_files(folder))
-    taken: dict[FolderReader, list[str]] = {
-        reader: [file for file in found if file.lower().endswith(suffixes)] for reader, suffixes in _READERS.items()
-    }
-    reader, images = max(taken.items(), key=lambda item: len(item[1]))
-    if not images:
-        raise SurveyError(
-            f"{folder}: no image in it or its subfolders ({', '.join(_SUFFIXES)}); convert the images to one of these"
+    found = holdings(folder)
+    reader = open_folder(found.source)
+    listed = [one for images in reader.listed_all().values() for one in images]
+    files = sorted(one.image.file for one in listed)
+    inspection = Inspection(found.source, found.suffixes, files, reader.batches(), seed, min(sample, len(files)))
+    inspection.named_by_folder = [one.image.file for one in listed if one.name != image_name(one.image.called)]
+    inspection.duplicates = [one.image.file for one in listed if one.galaxy_id != one.name]
+    inspection.notes = [f"{one.path}: {one.reason}" for one in reader.deliveries() if one.state != "whole"]
+    inspection.notes += reader.notes()
+    if found.elsewhere:
+        inspection.notes.append(
+            f"{len(found.elsewhere)} archives lie deeper than the images, such as {found.elsewhere[0]}, and are not "
+            f"read: put them into {folder / found.source.images}, or make them a survey of their own"
         )
-    # the readers take a folder `images` for the place of all images where there is one
-    inner = "images" if all(file.startswith("images/") for file in images) else "."
-    source = Source(reader=reader, path=str(folder), images=inner)
-    opened = open_reader(source, folder)
-    inspection = Inspection(
-        source,
-        Counter(map(_suffix, found)),
-        sorted(images),
-        opened.batches(),
-        seed,
-        min(sample, len(images)),
-    )
-    if reader == "fits_folder":
+    inspection.bands = look_at_bands(reader.read, files, seed)
+    inspection.source = found.source.model_copy(update=inspection.bands.settings)
+    reader = open_folder(inspection.source)
+    if found.source.reader == "fits_folder":
         inspection.headers = Headers()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's, of headers and files that the inspection reports itself
-        _look(inspection, opened)
+        _look(inspection, reader)
     if not inspection.widths:
         file, reason = inspection.unreadable[0]
         raise SurveyError(
@@ -228,27 +194,20 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
     return inspection
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Every file that is not hidden, relative to `folder`; links to folders are not followed, nor do the readers."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        inner = Path(parent).relative_to(folder).as_posix()
-        yield from (name if inner == "." else f"{inner}/{name}" for name in names if not name.startswith("."))
+def open_folder(source: Source) -> ImageFolder:
+    """The reader of a folder, as a run opens it."""
+    reader = open_reader(source, Layout.default().raw)
+    assert isinstance(reader, ImageFolder), source.reader
+    return reader
 
 
-def _suffix(file: str) -> str:
-    name = file.rpartition("/")[2].lower()
-    whole, inner = name.removesuffix(".gz"), ".gz" if name.endswith(".gz") else ""
-    return (f".{whole.rpartition('.')[2]}" if "." in whole else "") + inner or "no suffix"
-
-
-def _look(inspection: Inspection, reader: Reader) -> None:
+def _look(inspection: Inspection, reader: ImageFolder) -> None:
     """Decode the sample and measure it."""
     left = _MOST_PIXELS
     for looked_at, file in enumerate(inspection.sampled(), start=1):
         try:
             if inspection.headers is not None:
-                _read_header(inspection.headers, inside(Path(inspection.source.path), file))
+                _read_header(inspection.headers, reader.read(file))
             image = reader.image(file)
         except UnreadableImage as error:
             inspection.unreadable.append((file, error.reason))
@@ -264,12 +223,19 @@ def _measure(inspection: Inspection, image: np.ndarray) -> None:
     inspection.heights.append(image.shape[0])
     inspection.widths.append(image.shape[1])
     inspection.types[str(image.dtype)] += 1
-    equal = image.ndim == 2 or (image == image[..., :1]).all()
+    inspection.copies[hashlib.sha256(image.tobytes()).hexdigest()] += 1
+    data = data_of(image)
+    if (share := float(np.ma.getmaskarray(data).mean())) > 0:
+        inspection.nodata.append(share)
+    if image.dtype != np.uint8:
+        inspection.sentinels.update(
+            {value for band in np.moveaxis(np.ma.getdata(data), -1, 0) for value in sentinels(band[np.isfinite(band)])}
+        )
+    equal = data.shape[2] == 1 or np.ma.all(data == data[..., :1])
     inspection.kinds["one band" if image.ndim == 2 else "three equal channels" if equal else "colour"] += 1
-    lowest, highest = float(image.min()), float(image.max())
-    inspection.levels.append((lowest, float(np.median(image)), highest))
-    full = image >= (SATURATED if image.dtype == np.uint8 else highest)
-    share = (full if full.ndim == 2 else full.any(axis=2)).mean()
+    lowest, highest = float(data.min()), float(data.max())
+    inspection.levels.append((lowest, float(np.median(data.compressed())), highest))
+    share = np.ma.filled(data >= (SATURATED if image.dtype == np.uint8 else highest), False).any(axis=2).mean()
     made = inspection.framing.add(image)
     if made.outcome != "blank":
         inspection.saturated += bool(share >= ArtefactRules().saturated_fraction)
@@ -278,20 +244,23 @@ def _measure(inspection: Inspection, image: np.ndarray) -> None:
             inspection.peaks.append((highest - sky) / made.noise_std)
 
 
-def _read_header(headers: Headers, path: Path) -> None:
+def _read_header(headers: Headers, data: bytes) -> None:
     """Take one file's header into account; what is wrong with the file is said when it is decoded."""
     from astropy.io import fits
 
+    from galaxy_assets.deliveries.decoding.compressed import unpacked
+    from galaxy_assets.deliveries.decoding.fits import opened, planes_in
+    from galaxy_assets.deliveries.decoding.planes import Choice
+
     try:
-        with fits.open(path, memmap=False, ignore_missing_end=True) as hdus:
-            hdu: Any = next(hdu for hdu in hdus if hdu.is_image and len(hdu.shape) >= 2)
-            header, shape = hdu.header, hdu.shape
-    except (*_DAMAGE, StopIteration):
+        with unreadable_otherwise(), opened(unpacked(data), Choice()) as hdus:
+            header, planes = hdus[0].header, planes_in(hdus)
+    except UnreadableImage:
         return
-    headers.planes[int(np.prod(shape[:-2]))] += 1
+    headers.planes[planes.n] += 1
     headers.types[str(np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]))] += 1
     bands = header.get("BANDS") or header.get("FILTER") or header.get("BAND")
-    headers.bands[str(bands) if bands else "not said"] += 1
+    headers.bands[str(bands) if bands else ", ".join(planes.names) or "not said"] += 1
     headers.units[str(header.get("BUNIT") or "not said")] += 1
     keywords = [keyword for keyword in _POSITION if keyword in header]
     celestial = str(header.get("CTYPE1", "")).startswith(("RA--", "DEC-"))
@@ -319,8 +288,8 @@ def framing(inspection: Inspection, settings: CutoutSettings) -> Framing:
     return measured
 
 
-def commonest_level(inspection: Inspection, settings: CutoutSettings) -> list[float]:
-    """Share of the commonest grey level in each cutout of the sample, as `science.artefacts.evidence` measures it.
+def artefact_evidence(inspection: Inspection, settings: CutoutSettings) -> pa.Table | None:
+    """What speaks against each cutout of the sample, as `science.artefacts.evidence` measures it.
 
     Parameters
     ----------
@@ -330,115 +299,19 @@ def commonest_level(inspection: Inspection, settings: CutoutSettings) -> list[fl
 
     Returns
     -------
-    list of float
+    pyarrow.Table or None
+        Of the images with pixels; None where there is none.
     """
     from galaxy_assets.science.artefacts import evidence
 
     made = [cut(image, settings) for image in _decoded(inspection)]
     shown = [one for one in made if one.pixels is not None]
     pixels = [one.pixels for one in shown if one.pixels is not None]
-    measured = evidence(np.stack(pixels), [one.outcome for one in shown], ArtefactRules()) if pixels else None
-    return measured["blank_fraction"].to_pylist() if measured is not None else []
+    return evidence(np.stack(pixels), [one.outcome for one in shown], ArtefactRules()) if pixels else None
 
 
 def _decoded(inspection: Inspection) -> Iterator[np.ndarray]:
-    reader, unreadable = open_reader(inspection.source, Path()), {file for file, _ in inspection.unreadable}
+    reader, unreadable = open_folder(inspection.source), {file for file, _ in inspection.unreadable}
     for file in inspection.sampled():
         if file not in unreadable:
             yield reader.image(file)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What a table says of the images of a folder.
-
-    Attributes
-    ----------
-    source : Source
-        The table and its columns, beside what the inspection's source has.
-    classes : dict of str to int
-        Images of each class, the commonest first.
-    named, missing : int
-        Images with a row, and rows without an image.
-    """
-
-    source: Source
-    classes: dict[str, int]
-    named: int
-    missing: int
-
-
-def inspect_labels(
-    inspection: Inspection, table: Path, id_column: str | None = None, label_column: str | None = None
-) -> Labels:
-    """Match a table of labels with the images. Columns called `ra` and `dec` give positions.
-
-    Parameters
-    ----------
-    inspection : Inspection
-        Of the folder.
-    table : Path
-        CSV, Parquet, FITS, VOTable or ECSV.
-    id_column : str, optional
-        The one that names most images, when not given.
-    label_column : str, optional
-        The one called `label` or the only one left, when not given.
-
-    Returns
-    -------
-    Labels
-
-    Raises
-    ------
-    SurveyError
-        Where the file cannot be read, no column names an image, or it is not clear which holds the classes; lists the
-        columns.
-    """
-    path = table.expanduser().resolve()
-    columns = read_table(path)
-    names = {_stem(file.rpartition("/")[2]) for file in inspection.files}
-    if id_column is None:
-        matches = {column: _matches(columns[column], names) for column in columns.column_names}
-        id_column = max(matches, key=lambda column: matches[column], default=None)
-        if id_column is None or not matches[id_column]:
-            raise SurveyError(
-                f"{path}: no column names an image of {inspection.source.path}, such as {sorted(names)[0]}; it has "
-                f"{', '.join(columns.column_names)}. Name the column with --id-column, or another table with --labels"
-            )
-    position = {name.lower(): name for name in columns.column_names if name.lower() in ("ra", "dec")}
-    if label_column is None:
-        left = [name for name in columns.column_names if name not in (id_column, *position.values())]
-        if "label" in left:
-            left = ["label"]
-        if len(left) > 1:
-            raise SurveyError(
-                f"{path}: which column holds the classes? It has {', '.join(left)}. Name one with --label-column"
-            )
-        label_column = left[0] if left else None
-    both = len(position) == 2
-    source = inspection.source.model_copy(
-        update={
-            "labels": str(path),
-            "id_column": id_column,
-            "label_column": label_column,
-            "ra_column": position["ra"] if both else None,
-            "dec_column": position["dec"] if both else None,
-        }
-    )
-    label_of = {_stem(entry.name): entry.label for entry in reversed(read_entries(path, source))}
-    classes = Counter(label for name in names if (label := label_of.get(name)) is not None)
-    named = len(names & label_of.keys())
-    return Labels(source, dict(classes.most_common()), named, len(label_of) - named)
-
-
-def _matches(column: Any, names: set[str]) -> int:
-    try:
-        return len(names & {_stem(name) for name in ids_of(column) if name})
-    except ValueError:
-        return 0
-
-
-def _stem(name: str) -> str:
-    """A file's name as its galaxy is called: without an image's suffix, composed."""
-    suffix = next((one for one in _SUFFIXES if name.lower().endswith(one)), "")
-    return unicodedata.normalize("NFC", name[: len(name) - len(suffix)])

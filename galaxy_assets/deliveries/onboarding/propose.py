@@ -4,12 +4,15 @@ Belongs here: which settings follow from what was measured. Does not belong here
 (`survey_file`).
 """
 
+import math
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, Labels, commonest_level, framing
+from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, artefact_evidence, framing
+from galaxy_assets.deliveries.onboarding.labels import Labels
+from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.recipe import Recipe
@@ -17,6 +20,13 @@ from galaxy_assets.settings.structure import Mixture
 
 _FALLBACK = 0.2  # share of original frames above which the check of `cutouts` warns
 _SMALL = 20_000  # images; Table 1 is for more
+_SUSPECT = 0.05  # largest share of the sample that one kind of evidence may make suspect
+_EVIDENCE = {
+    "blank_fraction": "a share of pixels of one grey value",
+    "saturated_fraction": "a share of saturated pixels",
+    "edge_flux_ratio": "a flux at the border over that at the centre",
+    "trail_length": "a line in one band alone",
+}
 _RARE = 0.2  # largest share of the labelled images that an anomaly may have
 _CLASSES = 5
 _LEAST = 10  # images of a class from which an accuracy means anything
@@ -74,7 +84,7 @@ def settings_for(name: str, found: Inspection, labels: Labels | None, resnet18: 
 def _source(found: Inspection, labels: Labels | None) -> list[Setting]:
     source = found.source
     kinds = ", ".join(f"{n:,} {suffix}" for suffix, n in found.suffixes.most_common(6))
-    where = "a folder of that name holds all" if source.images == "images" else "every image below `path`"
+    where = "every image below `path`" if source.images == "." else "a folder of that name holds all"
     settings = [
         Setting("source.reader", source.reader, f"Files: {kinds}. This reader takes {len(found.files):,} of them."),
         Setting("source.path", source.path, ""),
@@ -84,7 +94,13 @@ def _source(found: Inspection, labels: Labels | None) -> list[Setting]:
             f"{where.capitalize()}; sub-folders are deliveries, {len(found.deliveries)} here.",
         ),
     ]
-    if labels is not None:
+    settings += [Setting(f"source.{key}", _plain(value), "") for key, value in found.bands.settings.items()]
+    if found.bands.settings:
+        settings[-1] = settings[-1]._replace(reason=found.bands.reason)
+    if labels is not None and labels.source.folder_labels:
+        reason = f"Folders that look like classes: {_counts(labels.classes)}"
+        settings.append(Setting("source.folder_labels", True, reason))
+    elif labels is not None and labels.source.labels is not None:
         said = labels.source
         matched = f"{labels.named:,} of {len(found.files):,} images have a row, {labels.missing:,} rows no image."
         settings += [
@@ -114,7 +130,9 @@ def _cutout(found: Inspection) -> tuple[CutoutSettings, list[Setting]]:
     side = round(np.quantile(sides, 0.9))
     size = int(np.clip(side, *_SIZES))
     kinds = ", ".join(f"{n} {kind}" for kind, n in found.kinds.most_common())
-    return CutoutSettings(**change, size=size, grey=grey), [
+    stretch = _stretch(found)
+    how = "linear" if stretch is None else stretch.value
+    return CutoutSettings(**change, size=size, grey=grey, stretch=how), [
         Setting("cutout.method", change.pop("method"), reason),
         *(Setting(f"cutout.{key}", value, "") for key, value in change.items()),
         Setting(
@@ -124,7 +142,43 @@ def _cutout(found: Inspection) -> tuple[CutoutSettings, list[Setting]]:
             "are stored.",
         ),
         Setting("cutout.grey", grey, f"Of {len(found.widths)} images decoded: {kinds}."),
+        *_nodata(found),
+        *([] if stretch is None else [stretch]),
     ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _nodata(found: Inspection) -> list[Setting]:
+    if not found.sentinels:
+        return []
+    values = ", ".join(f"{value:.9g} in {n}" for value, n in found.sentinels.most_common(5))
+    reason = (
+        f"Values that stand for no data, of {len(found.widths)} images: {values}. They are found in each image by "
+        "their distance from the rest; name them in a list to be sure of them, or write none to take them for light."
+    )
+    return [Setting("cutout.nodata", "auto", reason)]
+
+
+def _stretch(found: Inspection) -> Setting | None:
+    """How floats become 8 bits; None where there are none."""
+    if set(found.types) <= {"uint8"}:
+        return None
+    linear = found.framing
+    by_asinh = framing(found, CutoutSettings(size=16, stretch="asinh"))
+    measured = (
+        f"Of the cutouts, {linear.few_levels:.0%} have fewer than {FEW_LEVELS} of 256 levels above the noise when they "
+        f"are linear, {by_asinh.few_levels:.0%} by asinh of each band from its sky"
+    )
+    faint = bool(found.peaks) and float(np.median(found.peaks)) > 2 * 255
+    if faint:
+        measured += (
+            f"; the highest value is {np.median(found.peaks):.0f} times the noise, which linear levels do not show"
+        )
+    better = by_asinh.few_levels < linear.few_levels and linear.few_levels > _FALLBACK
+    return Setting("cutout.stretch", "asinh" if better or faint else "linear", f"{measured}.")
 
 
 def _method(found: Inspection, clipped: Framing, frame: int, grey: bool) -> tuple[dict[str, Any], str]:
@@ -164,17 +218,32 @@ def _method(found: Inspection, clipped: Framing, frame: int, grey: bool) -> tupl
 
 
 def _artefacts(found: Inspection, cutout: CutoutSettings) -> list[Setting]:
-    """A limit for blank images where the default would remove good ones, as it does where the sky is set to zero."""
-    levels = np.array(commonest_level(found, cutout))
-    default = ArtefactRules().blank_fraction
-    if not len(levels) or (levels >= default).mean() <= 0.05:
+    """Limits that a twentieth of the sample reaches, or less, where the shipped ones would make more suspect."""
+    measured = artefact_evidence(found, cutout)
+    if measured is None:
         return []
-    limit = 0.999 if (levels >= 0.999).mean() <= 0.05 else 1.0
-    reason = (
-        f"{(levels >= default).mean():.0%} of the cutouts are one grey value in {default:.0%} of their pixels or more "
-        f"(median {np.median(levels):.1%}) and would be removed as blank."
-    )
-    return [Setting("artefacts.blank_fraction", limit, reason)]
+    settings = []
+    for name, what in _EVIDENCE.items():
+        values, default = measured[name].to_numpy(), getattr(ArtefactRules(), name)
+        share = (values >= default).mean()
+        if share <= _SUSPECT:
+            continue
+        limit = _above(float(np.quantile(values, 1 - _SUSPECT, method="higher")))
+        reason = f"{share:.0%} of the cutouts have {what} of {default:g} or more (median {np.median(values):.3g})"
+        if name.endswith("fraction") and limit >= 1:
+            limit = 1.0
+            reason += f", {(values >= limit).mean():.0%} of them of 1, which no limit excepts: look at what is removed"
+        settings.append(Setting(f"artefacts.{name}", limit, f"{reason}; at most a twentieth should be suspect."))
+    return settings
+
+
+def _above(value: float) -> float:
+    """A short number just above a value that is not negative."""
+    near_one = 0.9 < value < 1
+    rest = 1 - value if near_one else value
+    step = 10.0 ** (math.floor(math.log10(rest)) - (not near_one)) if rest > 1e-6 else 0.01
+    short = (math.ceil(rest / step - 1e-9) - 1) * step if near_one else (math.floor(rest / step + 1e-9) + 1) * step
+    return float(f"{1 - short if near_one else short:.6g}")
 
 
 def _recipe(found: Inspection, size: int, resnet18: bool) -> list[Setting]:

@@ -4,13 +4,17 @@ Belongs here: the table of findings, and what to know before the survey is run. 
 (`inspect`), which settings follow from them (`propose`).
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from galaxy_assets.deliveries.onboarding.inspect import Inspection, Labels
-
-_IMAGES = {".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz", ".fits.fz", ".fz", ".tif", ".tiff", ".gif", ".bmp"}
+from galaxy_assets.deliveries.onboarding.inspect import Inspection
+from galaxy_assets.deliveries.onboarding.labels import Labels
+from galaxy_assets.deliveries.suffixes import FOREIGN
+from galaxy_assets.science.cutouts import FEW_LEVELS
+from galaxy_assets.settings.artefacts import ArtefactRules
+from galaxy_assets.settings.printing import printable
 
 
 def table_of(found: Inspection) -> list[tuple[str, str]]:
@@ -46,6 +50,7 @@ def table_of(found: Inspection) -> list[tuple[str, str]]:
             "levels",
             f"{several(found.types)}; a median image from {lowest:.4g} to {highest:.4g}, half of it below {middle:.4g}",
         ),
+        ("no data", _without_data(found)),
         ("saturated", f"{found.saturated} of {n} images"),
         ("constant", f"{found.framing.outcomes['blank']} of {n} images"),
         ("unreadable", f"{len(found.unreadable)} of {found.sample:,}"),
@@ -54,6 +59,8 @@ def table_of(found: Inspection) -> list[tuple[str, str]]:
     if found.peaks:
         middle, high = np.quantile(found.peaks, [0.5, 0.95])
         rows.insert(6, ("peak over noise", f"{middle:.0f}, 95 % of the images below {high:.0f}"))
+    if found.bands.reason:
+        rows.append(("planes", found.bands.reason))
     if (headers := found.headers) is not None:
         planes = ", ".join(f"{planes} in {count}" for planes, count in headers.planes.items())
         rows += [
@@ -65,21 +72,38 @@ def table_of(found: Inspection) -> list[tuple[str, str]]:
     return [(heading, printable(text)) for heading, text in rows]
 
 
-def printable(text: str) -> str:
-    """The text with `?` for what cannot be printed.
+def _without_data(found: Inspection) -> str:
+    if not found.nodata:
+        return "none of the images has pixels without data"
+    values = "".join(f", {value:.9g} in {n}" for value, n in found.sentinels.most_common(5))
+    return (
+        f"{len(found.nodata)} of {len(found.widths)} images have pixels without data (NaN{values}), "
+        f"{np.median(found.nodata):.1%} of a median one; they are shown as the local median"
+    )
 
-    A line break in a file's or a class's name would end a comment, and an escape would steer the terminal.
+
+def table_of_labels(found: Inspection, labels: Labels | None) -> list[tuple[str, str]]:
+    """What the catalogue will hold of the labels, in words.
 
     Parameters
     ----------
-    text : str
-        From a file's name or a table.
+    found : Inspection
+        What was measured.
+    labels : Labels or None
+        What a table or the folders say of the images.
 
     Returns
     -------
-    str
+    list of (str, str)
+        A heading and a text; empty without labels. Safe to print.
     """
-    return "".join(c if c.isprintable() else "?" for c in text)
+    if labels is None:
+        return []
+    n = sum(labels.classes.values())
+    text = f"{n:,} of {len(found.files):,} images have a class"
+    if labels.source.labels is not None:
+        text += f"; {labels.named:,} have a row, {labels.missing:,} rows are about no image"
+    return [("labels", printable(text))]
 
 
 def _scales(scales: list[float]) -> str:
@@ -104,7 +128,38 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
     list of str
         A sentence or more each; may be empty.
     """
-    said = []
+    table = "" if labels is None else Path(labels.source.labels or "").name
+    said = [f"{note}." for note in found.notes if not table or Path(note.partition(": ")[0]).name != table]
+    if found.duplicates:
+        said.append(
+            f"{len(found.duplicates):,} images have the name of another, such as {found.duplicates[0]}, and are passed "
+            "over as duplicates: rename them to keep them."
+        )
+    if found.named_by_folder:
+        said.append(
+            f"{len(found.named_by_folder):,} images share their name with images of other folders, such as "
+            f"{found.named_by_folder[0]}: their ids have the folder before the name."
+        )
+    if labels is not None and labels.source.folder_labels:
+        said.append(
+            f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "
+            "set `source.folder_labels` to false."
+        )
+    if labels is not None and labels.source.labels is None and not labels.source.folder_labels:
+        said.append(
+            f"The classes are those that the archives themselves have ({', '.join(list(labels.classes)[:8])}); a table "
+            "of labels takes their place (--labels)."
+        )
+    elif labels is not None:
+        said += [f"{Path(labels.source.labels or '').name}: {note}." for note in labels.notes]
+        unlabelled = len(found.files) - labels.named
+        if unlabelled > 0.5 * len(found.files):
+            said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
+    if (copies := len(found.widths) - len(found.copies)) > 0:
+        said.append(
+            f"{copies:,} of the {len(found.widths):,} images looked at are copies of others: "
+            f"{len(found.copies):,} differ. Nothing is learnt from copies."
+        )
     if len(found.widths) < 30:
         said.append(f"Only {len(found.widths)} images were measured: shares and quantiles are weak evidence.")
     if labels is not None and labels.missing > len(found.files):
@@ -112,7 +167,7 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{labels.missing:,} rows of {labels.source.labels} name no image that is here: they wait for later "
             "deliveries, or another column has the names (--id-column)."
         )
-    images = {suffix: n for suffix, n in found.suffixes.items() if suffix in _IMAGES}
+    images = {suffix: n for suffix, n in found.suffixes.items() if suffix in FOREIGN}
     if len(found.files) < (total := sum(images.values())):
         said.append(
             f"{total - len(found.files):,} of {total:,} images have a format that {found.source.reader} does not read "
@@ -121,14 +176,26 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
         )
     if len(found.unreadable) > 0.2 * found.sample:
         said.append(f"{len(found.unreadable) / found.sample:.0%} of the images looked at cannot be read, see above.")
-    if found.peaks and "float32" in found.types and np.median(found.peaks) > 2 * 255:
+    if found.framing.few_levels > 0.2:
         said.append(
-            "Cutouts have 256 linear levels from their lowest to their highest value, and the noise of most images is "
-            "less than half a level: faint structure is lost. Deliver stretched images (arcsinh) to keep it."
+            f"{found.framing.few_levels:.0%} of the cutouts have fewer than {FEW_LEVELS} levels above the noise"
+            + (
+                ": the images have no more than 8 bits, or little light."
+                if set(found.types) <= {"uint8"}
+                else " when they are scaled linearly; cutout.stretch says what was chosen."
+            )
         )
+    if found.nodata and np.median(found.nodata) >= ArtefactRules().nodata_fraction:
+        said.append(
+            f"{len(found.nodata)} of {len(found.widths)} images have pixels without data, half of these "
+            f"{np.median(found.nodata):.0%} or more of the frame; cutouts of {ArtefactRules().nodata_fraction:.0%} are "
+            "suspect (artefacts.nodata_fraction)."
+        )
+    if found.bands.caution:
+        said.append(found.bands.caution)
     if len(found.deliveries) > 50:
         said.append(
             f"{len(found.deliveries)} sub-folders are as many deliveries, each with its own runs; join them where "
             "they were not delivered one by one."
         )
-    return said
+    return [printable(caution) for caution in said]

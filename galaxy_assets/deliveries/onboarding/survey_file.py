@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from galaxy_assets.deliveries.onboarding.inspect import Inspection, Labels
+from galaxy_assets.deliveries.onboarding.inspect import Inspection
+from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.deliveries.onboarding.propose import Setting
-from galaxy_assets.deliveries.onboarding.report import cautions, printable, table_of
+from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.settings.files import SurveyError, read_survey, survey_files
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 

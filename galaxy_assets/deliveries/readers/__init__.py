@@ -16,6 +16,7 @@ from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage, decode, read_file
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
+from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
     from galaxy_assets.plugins.protocols import Reader
@@ -64,7 +65,7 @@ def open_reader(source: Source, raw: Path) -> "Reader":
         mirror(source.path, path)
     elif (make := getattr(registered, "make", None)) is not None:
         make(source, path)
-    return registered(source, path)
+    return _opened(registered, source, path, raw)
 
 
 def reader_in_place(source: Source, raw: Path) -> "Reader":
@@ -86,7 +87,7 @@ def reader_in_place(source: Source, raw: Path) -> "Reader":
     SurveyError
         As `open_reader`.
     """
-    return _registered(source)(source, _folder(source, raw))
+    return _opened(_registered(source), source, _folder(source, raw), raw)
 
 
 def made_by_first_run(source: Source, raw: Path) -> bool:
@@ -120,6 +121,13 @@ def _registered(source: Source) -> Any:
         raise SurveyError(str(error)) from error
 
 
+def _opened(registered: Any, source: Source, path: Path, raw: Path) -> "Reader":
+    reader = registered(source, path)
+    if (spool_in := getattr(reader, "spool_in", None)) is not None:
+        spool_in(Layout(raw.parent).spools)
+    return reader
+
+
 def _folder(source: Source, raw: Path) -> Path:
     if not source.is_elsewhere:
         return (raw / source.path).absolute()
@@ -128,31 +136,27 @@ def _folder(source: Source, raw: Path) -> Path:
     return raw / source.mirror
 
 
-def decode_file(path: Path) -> np.ndarray:
-    """Decode a person's own PNG, JPEG or FITS file, as the readers decode a survey's (`Reader.image`).
-
-    FITS is known by its suffix, the others by their content.
+def decode_file(path: Path, source: Source | None = None) -> np.ndarray:
+    """Decode a person's own image file, as the readers decode a survey's (`Reader.image`); its content says the format.
 
     Parameters
     ----------
     path : Path
         The file.
+    source : Source, optional
+        Of a survey: which bands and which FITS extension are the image.
 
     Returns
     -------
     numpy.ndarray of shape (H, W) or (H, W, 3)
-        uint8, or float32 for more than 8 bits.
+        uint8, or floats for more than 8 bits.
 
     Raises
     ------
     UnreadableImage
         Names the file and the reason.
     """
-    from galaxy_assets.deliveries.readers import fits_folder
-
-    fits = path.name.lower().endswith(fits_folder.FitsFolder.suffixes)
     try:
-        data = read_file(path)
-        return fits_folder.decode(data) if fits else decode(data)
+        return decode(read_file(path), source)
     except UnreadableImage as error:
         raise UnreadableImage(f"{path}: {error.reason}", error.problem) from error

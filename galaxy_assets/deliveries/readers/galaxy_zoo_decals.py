@@ -10,6 +10,7 @@ Belongs here: this layout. Does not belong here: reading the volunteer tables (`
 """
 
 import re
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from galaxy_assets.deliveries.delivery import LOOSE
+from galaxy_assets.deliveries.drop import Image
+from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.deliveries.readers.volunteers import read_columns, read_votes
 
@@ -67,6 +70,10 @@ class GalaxyZooDecals(ImageFolder):
     def tables(self) -> list[Path]:
         """Files that are no deliveries, whatever they hold: the volunteer tables of every campaign too."""
         return [*super().tables(), *self.folder.glob("gz_decals_volunteers_*")]
+
+    def names(self, images: Sequence[Image], taken: Collection[str]) -> list[str]:
+        """What the images are called: an IAU name is one galaxy, in whatever folder."""
+        return [image_name(image.called) for image in images]
 
     def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
         """Right ascension and declination in degrees, of the volunteer table, else of the name."""

@@ -1,34 +1,41 @@
-"""Reader of a folder of PNG and JPEG images, with an optional table of labels and an optional volunteer table.
+"""Reader of a folder of PNG, JPEG, TIFF, WebP, AVIF and NumPy images, with optional tables of labels and of volunteers.
 
     <path>/<images>/*.png              one delivery, `images`
-    <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it with _ for other than A-Za-z0-9_.-
+    <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it (`delivery.batch_name`)
     <path>/<images>/<batch>.zip        and each archive (`deliveries`)
-    <path>/<labels>                    one row per image: its name, with or without suffix, class, position (`tables`);
-                                       with `file_column` the name of the file and an id beside it
+    <path>/<labels>                    one row per image: how it is called (`ids`), class, position (`tables`); with
+                                       `file_column` the name of the file and an id beside it
     <path>/<votes>                     a table of the `campaign`, galaxies named like the images (`volunteers`)
 
-Belongs here: the ids of images and their catalogue; the readers of other folder layouts build on it. Does not belong
-here: finding them (`deliveries.drop`) and decoding (`deliveries.images`).
+Belongs here: the catalogue of images; the readers of other folder layouts build on it. Does not belong here: finding
+them (`deliveries.drop`), what they are called (`deliveries.ids`) and decoding (`deliveries.images`).
 """
 
 import hashlib
+import json
 import logging
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.deliveries import suffixes
 from galaxy_assets.deliveries.delivery import Delivery, batch_name
 from galaxy_assets.deliveries.drop import Deliveries, Image
+from galaxy_assets.deliveries.ids import image_name, match, told_apart
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
-from galaxy_assets.deliveries.readers.tables import Entry, ids_of, read_entries, read_table
+from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, ids_of, read_labels, read_table
 from galaxy_assets.deliveries.readers.volunteers import read_votes
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.source import Source
 
 log = logging.getLogger(__name__)
@@ -36,10 +43,19 @@ log = logging.getLogger(__name__)
 _PROGRESS = 5000  # files between two lines in the log
 
 
+class Listed(NamedTuple):
+    """An image of a delivery before it is opened: its id, what it is called, its file, and the table's row about it."""
+
+    galaxy_id: str
+    name: str
+    image: Image
+    entry: Entry | None
+
+
 class ImageFolder:
     """Reader of `image_folder`; see the module and `plugins.protocols.Reader`."""
 
-    suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg")
+    suffixes: tuple[str, ...] = suffixes.IMAGES
 
     def __init__(self, source: Source, folder: Path):
         self.source = source
@@ -86,7 +102,7 @@ class ImageFolder:
         UnreadableImage
             If it is no image.
         """
-        return read_header(data)
+        return read_header(data, self.source)
 
     def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
         """Position on the sky of an image.
@@ -122,7 +138,19 @@ class ImageFolder:
         UnreadableImage
             If it cannot be decoded.
         """
-        return decode(data)
+        return decode(data, self.source)
+
+    def spool_in(self, data: Path) -> None:
+        """Where to write what cannot be read by seeking, if the survey's own folder may not be written."""
+        self._found.spool_in(data)
+
+    def notes(self) -> list[str]:
+        """What is not taken of the archives and containers in the folder, and why."""
+        return self._found.notes()
+
+    def read(self, file: str) -> bytes:
+        """The bytes of an image, by the catalogue's `file`; raises UnreadableImage."""
+        return self._found.read(file)
 
     def image(self, file: str) -> np.ndarray:
         """Decode an image, by the catalogue's `file`."""
@@ -142,7 +170,10 @@ class ImageFolder:
         """Names of the whole deliveries, sorted; SurveyError if there is none."""
         found = self.deliveries()
         if not found:
-            raise SurveyError(f"{self.folder}: no images found; expected {self.expected()}. Put a delivery there")
+            passed_over = "; ".join(["", *self.notes()])
+            raise SurveyError(
+                f"{self.folder}: no images found; expected {self.expected()}. Put a delivery there{passed_over}"
+            )
         waiting = [f"{one.path}: {one.reason}" for one in found if one.state != "whole"]
         if len(waiting) == len(found):
             raise SurveyError(f"{self.folder}: no delivery is whole. {'; '.join(waiting)}")
@@ -150,28 +181,110 @@ class ImageFolder:
             log.warning("%s/%s", self.folder, reason)
         return sorted(one.name for one in found if one.state == "whole")
 
+    def names(self, images: Sequence[Image], taken: Collection[str]) -> list[str]:
+        """What the images of a delivery are called, before equal names are told apart by numbers.
+
+        Parameters
+        ----------
+        images : sequence of Image
+            All of the delivery.
+        taken : Collection of str
+            Ids that images of other deliveries have; of a mapping, the values are their sha256.
+
+        Returns
+        -------
+        list of str
+            In the order of `images`.
+        """
+        again = [self._inner(one.called) for one in images if self._is_there(one.file, image_name(one.called), taken)]
+        return told_apart([self._inner(one.called) for one in images], taken, again)
+
+    def listed(self, batch: str, taken: Collection[str] = ()) -> list[Listed]:
+        """The images of a delivery with their ids and labels; no image is opened for it.
+
+        Only where an id is taken the file is read, to compare it with the image that has it.
+
+        Parameters
+        ----------
+        batch : str
+            Name of a delivery.
+        taken : Collection of str
+            Ids that images of other deliveries have; of a mapping, the values are their sha256.
+
+        Returns
+        -------
+        list of Listed
+            In the order of the files.
+
+        Raises
+        ------
+        SurveyError
+            If there is no such delivery, it is not whole, or the table of labels cannot be read.
+        """
+        images = self._found.images(batch)
+        files = [image.called for image in images]
+        id_of = self._ids
+        names = [id_of.get(image_name(file), name) for file, name in zip(files, self.names(images, taken), strict=True)]
+        ids = distinct_ids(names, taken)
+        of_images = self._rows(dict(zip(ids, files, strict=True)), taken)
+        said = [next((one for one in rows if one.label), rows[0]) if rows else None for rows in of_images]
+        return list(map(Listed, ids, names, images, said))
+
+    def listed_all(self) -> dict[str, list[Listed]]:
+        """What the catalogues of all whole deliveries hold when one is made after the other, before images are opened.
+
+        Returns
+        -------
+        dict of str to list of Listed
+            By delivery, sorted.
+
+        Raises
+        ------
+        SurveyError
+            As `listed` and `batches`.
+        """
+        files: dict[str, str] = {}
+        found = {}
+        for batch in self.batches():
+            found[batch] = self.listed(batch, _Digests(files, self._found.read))
+            files |= {one.galaxy_id: one.image.file for one in found[batch] if one.galaxy_id == one.name}
+        return found
+
     def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
         """One row per image of a delivery, sorted by galaxy_id."""
-        images, entry_of = self._found.images(batch), {}
-        for entry in self._labels():
-            entry_of.setdefault(entry.name, entry)
-        id_of = self._ids()
-        files = [self._name(PurePosixPath(image.file).name) for image in images]
-        names = [id_of.get(file, file) for file in files]
-        claims = list(zip(distinct_ids(names, taken), names, images, strict=True))
-        rows = []
+        listed, rows = self.listed(batch, taken), []
+        for note in self._labels.notes:
+            log.warning("%s: %s", self.source.labels, note)
         with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 4)) as pool:  # hashing releases the GIL, disks wait
-            for row in pool.map(lambda claim: self._row(batch, entry_of.get(claim[1]), *claim), claims):
+            for row in pool.map(lambda one: self._row(batch, one), listed):
                 rows.append(row)
                 if len(rows) % _PROGRESS == 0:
-                    log.info("catalogue of %s: %d of %d files", batch, len(rows), len(claims))
+                    log.info("catalogue of %s: %d of %d files", batch, len(rows), len(listed))
         rows.sort(key=lambda row: row["galaxy_id"])
         return pa.Table.from_pylist(rows, schema=CATALOGUE_SCHEMA)
 
-    def _row(self, batch: str, entry: Entry | None, galaxy_id: str, name: str, image: Image) -> dict:
+    def _is_there(self, file: str, name: str, taken: Collection[str]) -> bool:
+        """Whether another delivery has this image under this name: the same bytes, where these are known."""
+        if name not in taken:
+            return False
+        if not isinstance(taken, Mapping) or taken[name] is None:
+            return True
+        try:
+            return hashlib.sha256(self._found.read(file)).hexdigest() == taken[name]
+        except UnreadableImage:
+            return False
+
+    def _row(self, batch: str, listed: Listed) -> dict:
+        galaxy_id, name, image, entry = listed
         row = dict.fromkeys(CATALOGUE_SCHEMA.names) | {"galaxy_id": galaxy_id, "batch": batch, "file": image.file}
+        row |= {"ra": image.said.ra, "dec": image.said.dec}
+        if self.source.labels is None:
+            row["label"] = image.said.label
         if entry is not None:
-            row |= {"label": entry.label, "ra": entry.ra, "dec": entry.dec}
+            row["label"] = entry.label
+            if entry.ra is not None:
+                row |= {"ra": entry.ra, "dec": entry.dec}
+        row["label"] = row["label"] or (self.folder_of(image.called) if self.source.folder_labels else None)
         problems: list[tuple[str, str]] = []
         if galaxy_id != name:
             problems.append(("duplicate_id", f"another image is already called {name}"))
@@ -180,7 +293,7 @@ class ImageFolder:
             row["sha256"] = hashlib.sha256(data).hexdigest()
             if (broken := image.promise.broken_by(data)) is not None:
                 problems.append(("unreadable", broken))
-            if (position := self.position(name, data)) != (None, None):
+            if (position := self.position(image_name(image.file), data)) != (None, None):
                 row["ra"], row["dec"] = position
             row["width"], row["height"] = self.size(data)
             check_size(row["width"], row["height"])
@@ -192,28 +305,22 @@ class ImageFolder:
         return row
 
     def labelled(self) -> pa.Table | None:
-        """The rows of the table of labels; None if the survey has none."""
+        """The rows of the table of labels, and how it was read (`tables.notes_of`); None if the survey has none."""
         if self.source.labels is None:
             return None
-        rows = [dict(zip(LABELLED_SCHEMA.names, entry, strict=True)) for entry in self._labels()]
-        return pa.Table.from_pylist(rows, schema=LABELLED_SCHEMA)
+        rows = [dict(zip(LABELLED_SCHEMA.names, entry, strict=True)) for entry in self._labels.entries]
+        notes = {"notes": json.dumps(self._labels.notes)}
+        return pa.Table.from_pylist(rows, schema=LABELLED_SCHEMA).replace_schema_metadata(notes)
 
-    def _name(self, text: str) -> str:
-        """A file's name without suffix, composed."""
-        suffix = next((s for s in self.suffixes if text.lower().endswith(s)), "")
-        return composed(text[: len(text) - len(suffix)])
-
-    def _labels(self) -> list[Entry]:
-        """Rows of the table of labels, named as the images are."""
+    @cached_property
+    def _labels(self) -> LabelTable:
         if self.source.labels is None:
-            return []
-        entries = read_entries(self.folder / self.source.labels, self.source)
-        if self.source.file_column is not None:  # ids that are no file names stay as they are
-            return entries
-        return [entry._replace(name=self._name(entry.name)) for entry in entries]
+            return LabelTable([], [])
+        return read_labels(self.folder / self.source.labels, self.source)
 
+    @cached_property
     def _ids(self) -> dict[str, str]:
-        """The ids that the table of labels has for files, by the file's name without suffix."""
+        """The ids that the table of labels has for files, by what the files are called; empty without `file_column`."""
         if self.source.labels is None or self.source.file_column is None:
             return {}
         path, columns = self.folder / self.source.labels, (self.source.file_column, self.source.id_column)
@@ -221,4 +328,64 @@ class ImageFolder:
         if missing := [column for column in columns if column not in table.column_names]:
             raise SurveyError(f"{path}: no column {', '.join(missing)}; correct `source.file_column`")
         files, ids = (ids_of(table[column]) for column in columns)
-        return {self._name(file): galaxy for file, galaxy in zip(files, ids, strict=True) if file and galaxy}
+        return {image_name(file): _as_it_is(galaxy) for file, galaxy in zip(files, ids, strict=True) if file and galaxy}
+
+    def _rows(self, files: dict[str, str], taken: Collection[str]) -> list[list[Entry]]:
+        """The table's rows about each of the images, which are ids and files."""
+        entries = self._labels.entries
+        if self.source.file_column is None:
+            return [[entries[row] for row in rows] for rows in match(files, [one.name for one in entries], taken).rows]
+        of_id: dict[str, list[Entry]] = {}
+        for entry in entries:
+            of_id.setdefault(_as_it_is(entry.name), []).append(entry)
+        return [of_id.get(galaxy, []) for galaxy in files]
+
+    def folder_of(self, file: str) -> str | None:
+        """The name of the folder that holds an image, which may be its class.
+
+        Parameters
+        ----------
+        file : str
+            As the catalogue has it.
+
+        Returns
+        -------
+        str or None
+            None for an image that lies loose in the folder of all deliveries, or in an archive.
+        """
+        inner = re.split(r"[^/]*!/", self._inner(file))[-1]
+        folders = inner.split("/")[:-1]
+        return folders[-1] if folders and folders != [self.source.images] else None
+
+    def _inner(self, file: str) -> str:
+        """A file relative to the folder of all deliveries, unless it lies there loose."""
+        top = "" if self.top() == self.folder else f"{self.top().relative_to(self.folder).as_posix()}/"
+        inner = file.removeprefix(top)
+        return inner if "/" in inner else file
+
+
+def _as_it_is(galaxy: str) -> str:
+    """An id of the table as the catalogue has it: nothing is cut off, and what cannot be printed is escaped."""
+    return printable(composed(galaxy.strip()))
+
+
+class _Digests(Mapping[str, str | None]):
+    """The sha256 of images by id, each read when it is asked for; None where it cannot be read."""
+
+    def __init__(self, files: Mapping[str, str], read: Callable[[str], bytes]):
+        self._files, self._read = files, read
+
+    def __getitem__(self, galaxy_id: str) -> str | None:
+        try:
+            return hashlib.sha256(self._read(self._files[galaxy_id])).hexdigest()
+        except UnreadableImage:
+            return None
+
+    def __contains__(self, galaxy_id: object) -> bool:
+        return galaxy_id in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)

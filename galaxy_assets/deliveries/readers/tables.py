@@ -1,17 +1,17 @@
-"""Tables of labels and positions that a person brings along: CSV, Parquet, FITS, VOTable or ECSV, by their suffix.
+"""Tables of labels and positions that a person brings along: text, Parquet, FITS, VOTable, ECSV or IPAC, by suffix.
 
 Belongs here: reading such a file, and ids, classes and positions out of its columns, exactly. Does not belong here:
-which image a row is about (`image_folder`), volunteer tables (`volunteers`).
+tables of text (`text_tables`), which image a row is about (`deliveries.ids`), volunteer tables (`volunteers`).
 
 Nothing in a table is executed or fetched: no format here holds pickles, and a VOTable whose rows lie elsewhere is
 refused.
 """
 
-import csv
+import json
 import logging
 import re
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.parsers.expat import ExpatError
@@ -21,7 +21,9 @@ import pyarrow as pa
 import pyarrow.types as kinds
 import yaml
 
+from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.source import Source
 
 log = logging.getLogger(__name__)
@@ -34,13 +36,17 @@ _ASTROPY = {
     ".votable": "votable",
     ".xml": "votable",
     ".ecsv": "ascii.ecsv",
+    ".tbl": "ascii.ipac",
+    ".mrt": "ascii.mrt",
 }
 _NAMES = {
-    "csv": "a CSV in UTF-8",
+    "text": "a CSV",
     "parquet": "a Parquet table",
     "fits": "a FITS table",
     "votable": "a VOTable",
     "ascii.ecsv": "an ECSV table",
+    "ascii.ipac": "an IPAC table",
+    "ascii.mrt": "a machine-readable table",
 }
 _DAMAGE = (
     OSError,
@@ -51,12 +57,14 @@ _DAMAGE = (
     SyntaxError,  # what astropy says of a VOTable that is none
     ExpatError,
     zlib.error,
-    csv.Error,
+    RecursionError,
     yaml.YAMLError,
     pa.ArrowException,
 )
 # how pandas and spreadsheets write long ids that went through floats
 _ROUNDED = re.compile(r"\d{16,}\.0|\d\.\d+[eE]\+\d+")
+# how programs write that there is nothing; `none` is a class of some surveys, None is Python's word
+_NOTHING = frozenset(["", "nan", "null", "na", "n/a", "<na>", "nat", "--"])
 
 
 class Entry(NamedTuple):
@@ -78,11 +86,26 @@ class Entry(NamedTuple):
     dec: float | None
 
 
-def read_entries(path: Path, source: Source) -> list[Entry]:
-    """The rows of a table that have an id, in the table's order, from the columns that `source` names.
+class LabelTable(NamedTuple):
+    """What a table says of galaxies.
 
-    Whole numbers become text digit by digit, masked and empty values None. A position is None unless both coordinates
-    are there and on the sphere.
+    Attributes
+    ----------
+    entries : list of Entry
+        Of the rows that have an id, in the table's order.
+    notes : list of str
+        How the file was read where that is not plain, and how many rows give no id, class or position, with an example.
+    """
+
+    entries: list[Entry]
+    notes: list[str]
+
+
+def read_labels(path: Path, source: Source) -> LabelTable:
+    """What a table says of galaxies, from the columns that `source` names.
+
+    Whole numbers become text digit by digit, masked and empty values None, and so do the words that programs write for
+    nothing: `nan`, `null`, `NA`. A position is None unless both coordinates are there and on the sphere.
 
     Parameters
     ----------
@@ -93,7 +116,7 @@ def read_entries(path: Path, source: Source) -> list[Entry]:
 
     Returns
     -------
-    list of Entry
+    LabelTable
 
     Raises
     ------
@@ -114,18 +137,44 @@ def read_entries(path: Path, source: Source) -> list[Entry]:
             columns[name] = _READS[name](table[column], _unit(table, column))
         except ValueError as error:
             raise SurveyError(f"{path}: column {column} {error}, or correct `source.{name}`") from error
-    entries, astray = [], 0
-    for galaxy, label, ra, dec in zip(*columns.values(), strict=True):
+    entries, astray, nameless, classless = [], [], [], []
+    for row, (galaxy, label, ra, dec) in enumerate(zip(*columns.values(), strict=True), start=1):
         position = None, None
         if ra is not None and dec is not None:
             on_sphere = -180 <= ra <= 360 and -90 <= dec <= 90
             position = (ra % 360, dec) if on_sphere else (None, None)
-            astray += not on_sphere
-        if galaxy:
-            entries.append(Entry(galaxy, label or None, *position))
+            if not on_sphere:
+                astray.append(row)
+        if not galaxy:
+            nameless.append(row)
+            continue
+        if label is None and source.label_column is not None:
+            classless.append(row)
+        entries.append(Entry(galaxy, label, *position))
+    notes = notes_of(table)
+    for rows, what in ((nameless, "rows name no image"), (classless, "rows give no class")):
+        if rows:
+            notes.append(f"{len(rows)} {what}, such as row {rows[0]}")
     if astray:
-        log.warning("%s: %d positions are not on the sphere and count as unknown", path, astray)
-    return entries
+        notes.append(
+            f"{len(astray)} positions are not on the sphere and count as unknown, such as that of row {astray[0]}"
+        )
+    return LabelTable(entries, notes)
+
+
+def notes_of(table: pa.Table) -> list[str]:
+    """How a table was read where that is not plain, and what in its file is no row.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Of `read_table`, or of a reader's `labelled`.
+
+    Returns
+    -------
+    list of str
+    """
+    return json.loads((table.schema.metadata or {}).get(b"notes", b"[]"))
 
 
 def read_table(path: Path, wanted: Collection[str] | None = None) -> pa.Table:
@@ -134,14 +183,14 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> pa.Table:
     Parameters
     ----------
     path : Path
-        CSV, Parquet, FITS, VOTable or ECSV, by its suffix.
+        By its suffix Parquet, FITS, VOTable, ECSV, IPAC or machine-readable table; text otherwise (`text_tables`).
     wanted : Collection of str, optional
         Columns wanted, all when not given; absent ones are left out.
 
     Returns
     -------
     pyarrow.Table
-        The columns of a CSV are text. A unit, where the file has one, is `unit` in the field's metadata.
+        The columns of text are text. A unit, where the file has one, is `unit` in the field's metadata; see `notes_of`.
 
     Raises
     ------
@@ -149,21 +198,19 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> pa.Table:
         Where the file is not what its suffix says.
     """
     known = {".parquet": "parquet"} | _ASTROPY
-    form = next((known[suffix] for suffix in known if path.name.lower().endswith(suffix)), "csv")
-    read = {"csv": _read_csv, "parquet": _read_parquet}.get(form, _read_astropy)
+    form = next((known[suffix] for suffix in known if path.name.lower().endswith(suffix)), "text")
+    read = {"text": _read_text, "parquet": _read_parquet}.get(form, _read_astropy)
     try:
         return read(path, form, wanted)
     except _DAMAGE as error:
         raise SurveyError(f"{path}: cannot be read as {_NAMES[form]}: {error}; correct `source.labels`") from error
 
 
-def _read_csv(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.DictReader(stream)
-        names = [name for name in rows.fieldnames or [] if wanted is None or name in wanted]
-        values = [[row[name] for name in names] for row in rows]
-    columns = zip(*values, strict=True) if values else ((),) * len(names)
-    return pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
+def _read_text(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
+    table = read_text_table(path)
+    kept = [i for i, name in enumerate(table.names) if wanted is None or name in wanted]
+    columns = {table.names[i]: pa.array([row[i] for row in table.rows], pa.string()) for i in kept}
+    return pa.table(columns).replace_schema_metadata({"notes": json.dumps(table.notes)})
 
 
 def _read_parquet(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
@@ -254,12 +301,13 @@ def ids_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | None]
     ValueError
         Where the column holds decimal numbers or anything else that is no exact id; says why.
     """
-    ids = _text(column)
-    if ids is None:
+    texts = _text(column)
+    if texts is None:
         raise ValueError(
             f"holds {column.type} values; ids are text or whole numbers, since decimal numbers keep 15 digits and "
             "could name another image. Save it as one of these"
         )
+    ids = [None if text is None else text.strip() for text in texts]
     given = [name for name in ids if name]
     if given and all(_ROUNDED.fullmatch(name) for name in given):
         raise ValueError(
@@ -276,28 +324,54 @@ def _labels(column: pa.ChunkedArray, unit: str | None) -> list[str | None]:
         values = [None if value is None or value != value else value for value in column.to_pylist()]
         if all(value is None or value.is_integer() for value in values):
             return [None if value is None else str(int(value)) for value in values]
+    if kinds.is_list(column.type) or kinds.is_large_list(column.type):
+        values = column.to_pylist()
+        if any(value is not None and len(value) > 1 for value in values):
+            raise ValueError("holds lists of classes; an image has one. Save one of them as a column")
+        column = pa.chunked_array([pa.array([value[0] if value else None for value in values])])
     labels = _text(column)
     if labels is None:
         raise ValueError(f"holds {column.type} values; a class is text or a whole number. Save it as one of these")
-    return labels
+    return [None if label is None or _is_nothing(label) else printable(label.strip()) for label in labels]
 
 
-def _degrees(column: pa.ChunkedArray, unit: str | None) -> list[float | None]:
-    factor = 1.0 if unit is None else _degrees_per(unit)
-    if not (kinds.is_floating(column.type) or kinds.is_integer(column.type) or kinds.is_decimal(column.type)):
-        values = _text(column)
+def _is_nothing(text: str) -> bool:
+    return text.strip().lower() in _NOTHING or text == "None"
+
+
+def _angles(hours: bool) -> Callable[[pa.ChunkedArray, str | None], list[float | None]]:
+    """What reads a column of right ascensions (`hours` where they are written 12:30:00) or declinations."""
+
+    def degrees(column: pa.ChunkedArray, unit: str | None) -> list[float | None]:
+        factor = 1.0 if unit is None else _degrees_per(unit)
+        numbers = kinds.is_floating(column.type) or kinds.is_integer(column.type) or kinds.is_decimal(column.type)
+        values = column.to_pylist() if numbers or kinds.is_null(column.type) else _text(column)
         if values is None:
             raise ValueError(f"holds {column.type} values; write it in degrees")
-    else:
-        values = column.to_pylist()
-    degrees = []
-    for value in values:
-        try:
-            number = float("nan" if value is None or value == "" else value)
-        except ValueError:
-            raise ValueError(f"holds {value!r}, which is not a number of degrees; write it in degrees") from None
-        degrees.append(number * factor if np.isfinite(number) else None)
+        return [None if value is None else _degrees(value, factor, hours) for value in values]
+
     return degrees
+
+
+def _degrees(value: Any, factor: float, hours: bool) -> float | None:
+    if isinstance(value, str) and _is_nothing(value):
+        return None
+    try:
+        number = float(value.replace(",", ".") if isinstance(value, str) else value) * factor
+    except ValueError:
+        number = _sexagesimal(value, hours)
+    return number if np.isfinite(number) else None
+
+
+def _sexagesimal(text: str, hours: bool) -> float:
+    from astropy.coordinates import Angle
+
+    try:
+        angle: Any = Angle(text, unit="hourangle" if hours else "deg")
+        return float(angle.deg)
+    except (ValueError, TypeError):
+        wanted = "12:30:00 or 12h30m00s" if hours else "-30:15:00 or -30d15m00s"
+        raise ValueError(f"holds {text!r}, which is no angle; write it in degrees, or as {wanted}") from None
 
 
 def _degrees_per(unit: str) -> float:
@@ -314,5 +388,5 @@ def _degrees_per(unit: str) -> float:
         raise ValueError(f"has the unit {unit!r}, which is no angle; give it one, such as deg") from None
 
 
-_READS = {"id_column": ids_of, "label_column": _labels, "ra_column": _degrees, "dec_column": _degrees}
+_READS = {"id_column": ids_of, "label_column": _labels, "ra_column": _angles(True), "dec_column": _angles(False)}
 """What each of the settings that name a column makes of it: a list with a value per row."""

@@ -9,6 +9,7 @@ Belongs here: reading these files. Does not belong here: what the votes mean (`s
 """
 
 import csv
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,9 +17,13 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
+from galaxy_assets.deliveries.readers.text_tables import separator
 from galaxy_assets.science.votes import VotesError, delivered_columns, kaggle_columns, normalise
 
 MAPPING = "gz2_filename_mapping.csv"
+_IDS = ("iau_name", "id_str", "galaxy_id", "id", "name")  # instead of `iauname`
+_RELEASE = re.compile(r"-(dr\d+|gz\d)_")  # in the names of galaxy-datasets: smooth-or-featured-dr5_smooth
+_NOTHING = ["", "nan", "NaN", "NA", "N/A", "n/a", "null", "NULL", "None", "<NA>", "--", "-"]
 _TEXT = ("iauname", "dr7objid", "GalaxyID", "objid", "sample", "asset_id")  # 18 digits are no float64
 
 
@@ -86,13 +91,43 @@ def read_columns(path: Path, wanted: Iterable[str]) -> pa.Table:
         raise VotesError(f"{path}: no such file; put the volunteer table there or correct `source.votes`")
     try:
         if path.suffix == ".parquet":
-            present = set(parquet.read_schema(path).names)
-            return parquet.read_table(path, columns=[name for name in wanted if name in present])
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            present = set(next(csv.reader(stream), []))
-        columns = [name for name in wanted if name in present]
-        types = {name: pa.string() if name in _TEXT else pa.float64() for name in columns}
-        convert = arrow_csv.ConvertOptions(include_columns=columns, column_types=types)
-        return arrow_csv.read_csv(path, convert_options=convert)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise VotesError(f"{path}: not a readable table, perhaps cut short; download it again ({error})") from error
+            found = _wanted(parquet.read_schema(path).names, wanted)
+            table = parquet.read_table(path, columns=list(found))
+        else:
+            delimiter, encoding = separator(path)
+            with path.open(encoding=encoding, newline="") as stream:
+                names = [name.strip() for name in next(csv.reader(stream, delimiter=delimiter), [])]
+            found = _wanted(names, wanted)
+            types = {name: pa.string() if new in _TEXT else pa.float64() for name, new in found.items()}
+            table = arrow_csv.read_csv(
+                path,
+                read_options=arrow_csv.ReadOptions(
+                    column_names=names, skip_rows=1, encoding=encoding.removesuffix("-sig")
+                ),
+                parse_options=arrow_csv.ParseOptions(delimiter=delimiter),
+                convert_options=arrow_csv.ConvertOptions(
+                    include_columns=list(found), column_types=types, null_values=_NOTHING, strings_can_be_null=True
+                ),
+            )
+        return table.rename_columns([found[name] for name in table.column_names])
+    except (pa.ArrowException, OSError, ValueError) as error:
+        remedy = (
+            "numbers have a point, and empty cells for nothing"
+            if "conversion" in str(error)
+            else "perhaps cut short: download it again"
+        )
+        raise VotesError(f"{path}: not a readable table of votes ({error}); {remedy}") from error
+
+
+def _wanted(names: list[str], wanted: Iterable[str]) -> dict[str, str]:
+    """The wanted columns by what they are called here: a catalogue may name the galaxies, or a campaign, otherwise."""
+    wanted = list(wanted)
+    found = {name: name for name in names if name in wanted}
+    for name in names:
+        plain = _RELEASE.sub("_", name)
+        if plain in wanted and plain not in found.values():
+            found[name] = plain
+    called = [name for name in names if name.lower() in _IDS]
+    if "iauname" in wanted and "iauname" not in found.values() and len(called) == 1:
+        found[called[0]] = "iauname"
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.images import UnreadableImage, decode, read_header
 from galaxy_assets.deliveries.sky.plan import Plan
-from galaxy_assets.settings.files import printable
+from galaxy_assets.settings.printing import printable
 
 _MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff", "fits": b"SIMPLE  ="}
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error)

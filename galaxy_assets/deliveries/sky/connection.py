@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from galaxy_assets.deliveries.download.offers import FetchError, is_loopback
 from galaxy_assets.deliveries.download.progress import Pace
 from galaxy_assets.deliveries.sky.answers import BadAnswer
-from galaxy_assets.settings.files import printable
+from galaxy_assets.settings.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import distinct_ids
-from galaxy_assets.deliveries.readers.tables import ids_of, read_entries, read_table
+from galaxy_assets.deliveries.readers.tables import ids_of, notes_of, read_labels, read_table
 from galaxy_assets.deliveries.sky.angles import degrees_of, degrees_per
 from galaxy_assets.deliveries.sky.names import file_stem, position_id
-from galaxy_assets.settings.files import SurveyError, printable
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.source import Source
 from galaxy_assets.storage.files import replacing
 
@@ -118,6 +119,7 @@ def read_positions(path: Path, columns: Columns, suffix: str) -> Positions:
     found = _found(path, table, columns)
     ra, dec, notes = _coordinates(path, table, found)
     names = _ids(path, table, found.id)
+    notes += [printable(note) for note in notes_of(table)]
     notes.insert(0, f"columns {found.ra} and {found.dec}, ids from {found.id or 'the positions'}")
     rows, ids, seen = [], [], set()
     for row, (right, up) in enumerate(zip(ra, dec, strict=True)):
@@ -259,7 +261,7 @@ def _ids(path: Path, table: pa.Table, column: str | None) -> list[str]:
     if column is None:
         return [""] * len(table)
     try:
-        return [composed((name or "").strip()) for name in ids_of(table[column])]
+        return [printable(composed((name or "").strip())) for name in ids_of(table[column])]
     except ValueError as error:
         raise SurveyError(f"{path}: column {column} {error}, or name another with --id-column") from error
 
@@ -302,7 +304,7 @@ def check_classes(folder: Path) -> None:
     if "label" in kept_positions(folder).column_names:
         source = Source(reader="image_folder", path=".", labels=NAME, id_column="id", label_column="label")
         try:
-            read_entries(folder / NAME, source)
+            read_labels(folder / NAME, source)
         except SurveyError as error:
             raise SurveyError(f"--label-column: {error}") from error
 

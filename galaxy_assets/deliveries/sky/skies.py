@@ -20,7 +20,8 @@ from pydantic import Field, TypeAdapter
 
 from galaxy_assets.deliveries.download.offers import is_https, is_loopback
 from galaxy_assets.settings.base import Settings
-from galaxy_assets.settings.files import SurveyError, printable
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import printable
 
 Format = Literal["png", "jpg", "fits"]
 

@@ -33,8 +33,8 @@ _EVIDENCE = {
     "fallback": "whether the original frame was kept because no source was cut out",
     "blank": "whether there is nothing to be seen, by blank_fraction",
     "suspect": "whether any reason speaks for an artefact",
-    "reason": "the reasons, with a comma between them: blank, saturated, edge_flux, trail, fallback_no_contour; empty "
-    "where there is none",
+    "reason": "the reasons, with a comma between them: blank, saturated, edge_flux, trail, nodata, "
+    "fallback_no_contour; empty where there is none",
 }
 
 
@@ -86,12 +86,16 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
 )
 def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
     """Per image with pixels the evidence that it is an artefact: blank, saturated, crossed by a trail, bright at
-    the edge, uncut. No label enters.
+    the edge, without data, uncut. No label enters.
     """
     rows = with_pixels(cutouts)
     outcomes, stack = cutouts["outcome"].take(rows).to_pylist(), context.pixels.of(cutouts)
+    made_later = "nodata_fraction" in cutouts.column_names  # a table of older code has it not
+    nodata = cutouts["nodata_fraction"].take(rows).to_pylist() if made_later else [0.0] * len(rows)
     evidence = pa.concat_tables(
-        artefacts.evidence(stack[rows[i : i + _BLOCK]], outcomes[i : i + _BLOCK], context.survey.artefacts)
+        artefacts.evidence(
+            stack[rows[i : i + _BLOCK]], outcomes[i : i + _BLOCK], context.survey.artefacts, nodata[i : i + _BLOCK]
+        )
         for i in range(0, max(len(rows), 1), _BLOCK)
     )
     table = beside(cutouts.select(["galaxy_id", "batch"]).take(rows), evidence)

@@ -18,7 +18,7 @@ from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, picture, survey_asset
 from galaxy_assets.plugins.protocols import Reader
-from galaxy_assets.science.cutouts import Cutout, cut
+from galaxy_assets.science.cutouts import FEW_LEVELS, Cutout, cut
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.tables import digest
@@ -26,7 +26,7 @@ from galaxy_assets.storage.tables import digest
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_VERSION = "1"  # of the cutting; raise it when a change of code changes the pixels
+_PIXELS = "1"  # version of the cutting; raise it when a change of code changes the pixels
 SCHEMA = pa.schema(
     [
         ("galaxy_id", pa.string()),
@@ -40,6 +40,8 @@ SCHEMA = pa.schema(
         ("noise_std", pa.float64()),
         ("threshold", pa.float64()),
         ("contour_area", pa.float64()),
+        ("nodata_fraction", pa.float64()),
+        ("levels", pa.int32()),
         ("reason", pa.string()),
         ("pixels", pa.string()),
     ]
@@ -62,13 +64,19 @@ def _reader_package(survey: Survey) -> list[str]:
     return plugins.packages("readers", survey.source.reader)
 
 
+def _planes(survey: Survey) -> list[str]:
+    """Which planes of a file are decoded; nothing where the survey does not say."""
+    said = survey.source.bands, survey.source.extension, survey.source.colour
+    return [] if said == (None, None, None) else [repr(said)]
+
+
 def pixels_fingerprint(catalogue: pa.Table, survey: Survey) -> str:
     """What decides a batch's pixels: the files' content and the settings. Labels do not, so a corrected label cuts and
     trains nothing anew.
     """
     files = catalogue.select(["galaxy_id", "file", "sha256", "problem"])
-    decided_by = " ".join([_VERSION, survey.cutout.fingerprint(), digest(files), *_reader_package(survey)])
-    return hashlib.sha256(decided_by.encode()).hexdigest()[:16]
+    decided_by = [_PIXELS, survey.cutout.fingerprint(), digest(files), *_reader_package(survey), *_planes(survey)]
+    return hashlib.sha256(" ".join(decided_by).encode()).hexdigest()[:16]
 
 
 def cut_chunk(
@@ -83,13 +91,14 @@ def cut_chunk(
         cut_rows = pool.map(lambda row: _one(reader, row, settings), rows)
         for i, (row, (made, outcome, reason)) in enumerate(zip(rows, cut_rows, strict=True)):
             box = (None,) * 4
-            angle = noise = threshold = area = None
+            angle = noise = threshold = area = nodata = levels = None
             if made is not None:
                 if made.pixels is not None:
                     pixels[i] = made.pixels
                 box = made.box or box
                 angle, noise, threshold, area = made.angle, made.noise_std, made.threshold, made.contour_area
-            measured = *box, angle, noise, threshold, area
+                nodata, levels = made.nodata_fraction, made.levels
+            measured = *box, angle, noise, threshold, area, nodata, levels
             ledger.append((row["galaxy_id"], row["batch"], outcome, *measured, reason, fingerprint))
     columns = list(zip(*ledger, strict=True))
     return pixels, pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
@@ -100,8 +109,8 @@ def cut_chunk(
     paper="2.1",
     by="batch",
     reads=["catalogue"],
-    settings=lambda survey: [survey.cutout, *_reader_package(survey)],
-    version=_VERSION,
+    settings=lambda survey: [survey.cutout, *_reader_package(survey), *_planes(survey)],
+    version="2",
     kinds=("opencv", "parquet"),
     retry=True,
     explorer=7,
@@ -118,6 +127,9 @@ def cut_chunk(
         "NaN where no source was looked for, null where the image was not read",
         "threshold": "value above which a pixel belongs to a source, in units of the image; NaN and null as noise_std",
         "contour_area": ("area inside the source's contour on the original; NaN without one, null if unread", "pix2"),
+        "nodata_fraction": "share of the values in the box that have no data (NaN, or what cutout.nodata names) and "
+        "are shown as the local median, 0 to 1; of the frame where it is blank, null if unread",
+        "levels": "different grey levels of 8 bits in the box that lie more than 3 sigma above the sky; null if unread",
         "reason": "why the image could not be used, in words; null where it could",
         "pixels": "fingerprint of the files and settings that the batch's pixels were made from, 16 hex digits",
     },
@@ -136,12 +148,15 @@ def cutouts(context: SurveyContext, catalogue: pa.Table) -> Result:
         shape=(settings.size, settings.size, 1 if settings.grey else 3),
         fingerprint=fingerprint,
         make=lambda r: cut_chunk(reader, [rows[i] for i in r], settings, fingerprint),
+        columns=SCHEMA.names,
     )
     return Result(
         table,
         {
             **{f"outcome {name}": n for name, n in outcomes(table).items()},
             "fallback_share": fallen_back(table),
+            "few_levels_share": few_levels(table),
+            "with_no_data": int(np.count_nonzero(table["nodata_fraction"].to_numpy() > 0)),
             "pixels": dg.MetadataValue.path(str(Path(context.pixels.folder) / context.batch)),
             **picture(context, _examples(context, table), "cutouts", context.batch),
         },
@@ -159,6 +174,14 @@ def fallen_back(cutouts: pa.Table) -> float:
     """Share of the images that keep their original frame because no source was found."""
     fallen = sum(n for outcome, n in outcomes(cutouts).items() if outcome.startswith("fallback"))
     return fallen / max(cutouts.num_rows, 1)
+
+
+def few_levels(cutouts: pa.Table) -> float:
+    """Share of the cutouts that have fewer than `FEW_LEVELS` levels above the noise; 0 where none was counted."""
+    if "levels" not in cutouts.column_names:  # a table of older code
+        return 0.0
+    levels = cutouts["levels"].filter(cutouts["box_x0"].is_valid()).to_numpy()
+    return float((levels < FEW_LEVELS).mean()) if len(levels) else 0.0
 
 
 def _examples(context: SurveyContext, table: pa.Table) -> "Image":

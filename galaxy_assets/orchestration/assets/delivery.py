@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from galaxy_assets.deliveries import ids
 from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.deliveries.readers.tables import notes_of
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, survey_asset
 from galaxy_assets.orchestration.external import DELIVERY, LABEL_TABLE, VOTE_TABLE
@@ -112,7 +114,9 @@ def absent_images(context: SurveyContext, catalogue: pa.Table) -> Result:
     labelled = open_reader(context.survey.source, context.layout.raw).labelled()
     if labelled is None:
         return Result(ABSENT.empty_table(), {"labels": "the survey has no table of labels"})
-    return Result(absent(labelled, catalogue), {"labels": labelled.num_rows})
+    notes = notes_of(labelled)
+    told = {"how the table was read": "; ".join(notes)} if notes else {}
+    return Result(absent(labelled, catalogue), {"labels": labelled.num_rows} | told)
 
 
 @survey_asset(
@@ -151,10 +155,10 @@ def history(before: pa.Table | None, catalogue: pa.Table, now: datetime) -> pa.T
     """
     seen = {(row["galaxy_id"], row["sha256"]): row for row in (before.to_pylist() if before is not None else [])}
     present = catalogue.select(["galaxy_id", "file", "sha256"]).filter(catalogue["sha256"].is_valid()).to_pylist()
-    ids = {row["galaxy_id"] for row in present}
+    there = {row["galaxy_id"] for row in present}
     for row in seen.values():
         if row["state"] == "present":
-            row["state"] = "replaced" if row["galaxy_id"] in ids else "removed"
+            row["state"] = "replaced" if row["galaxy_id"] in there else "removed"
     for row in present:
         key = row["galaxy_id"], row["sha256"]
         first = seen[key]["first_seen"] if key in seen else now
@@ -173,24 +177,28 @@ def all_gone(image_history: pa.Table) -> pa.Table:
 
 def absent(labelled: pa.Table, catalogue: pa.Table) -> pa.Table:
     """`absent_images` of a table of labels (`Reader.labelled`) and the catalogue of all batches."""
-    delivered, rows, named = set(catalogue["galaxy_id"].to_pylist()), [], set()
-    for row in labelled.select(["galaxy_id", "label"]).to_pylist():
-        if row["galaxy_id"] in named:
-            rows.append(row | {"reason": "named more than once; the first row counts"})
-        elif row["galaxy_id"] not in delivered:
-            rows.append(row | {"reason": "no image of that name was delivered"})
-        named.add(row["galaxy_id"])
+    files = dict(zip(catalogue["galaxy_id"].to_pylist(), catalogue["file"].to_pylist(), strict=True))
+    named, labels = labelled["galaxy_id"].to_pylist(), labelled["label"].to_pylist()
+    matches = ids.match(files, named)
+    reasons = dict(matches.unused)
+    for of_one in filter(None, matches.rows):
+        counts = next((row for row in of_one if labels[row]), of_one[0])
+        for row in set(of_one) - {counts}:
+            other = "" if labels[row] == labels[counts] else f": {labels[counts]}"
+            reasons[row] = f"named more than once; the first row with a class counts{other}"
+    rows = [{"galaxy_id": named[row], "label": labels[row], "reason": reasons[row]} for row in sorted(reasons)]
     return pa.Table.from_pylist(rows, schema=ABSENT)
 
 
-def ids_elsewhere(layout: Layout, survey: Survey, batch: str) -> set[str]:
-    """Ids that the images of the survey's other batches have, as far as they are catalogued."""
+def ids_elsewhere(layout: Layout, survey: Survey, batch: str) -> dict[str, str | None]:
+    """Ids that the images of the survey's other batches have, as far as they are catalogued, and their sha256."""
     import pyarrow.compute as pc
 
     own = layout.table(survey.name, "catalogue", batch)
-    ids: set[str] = set()
+    elsewhere: dict[str, str | None] = {}
     for path in own.parent.glob("[!.]*.parquet"):
         if path != own:
-            table = read_table(path).select(["galaxy_id", "problem"])
-            ids.update(table.filter(pc.fill_null(pc.not_equal(table["problem"], "duplicate_id"), True))[0].to_pylist())
-    return ids
+            table = read_table(path).select(["galaxy_id", "sha256", "problem"])
+            table = table.filter(pc.fill_null(pc.not_equal(table["problem"], "duplicate_id"), True))
+            elsewhere.update(zip(table["galaxy_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+    return elsewhere

@@ -1,8 +1,9 @@
 """The central source of an image, cut out and resized (Mohale & Lochner 2023, section 2.1).
 
 Belongs here: one image in, one cutout out: what becomes of an image, and `cut`, which asks the cutter that the survey
-names. Does not belong here: the cutters and their parts (`cutters`, `noise`, `source`, `rendering`), reading image
-files (`deliveries.readers`), storing pixels (`storage.pixels`), judging whether a cutout is an artefact (`artefacts`).
+names. Does not belong here: the cutters and their parts (`cutters`, `noise`, `source`, `nodata`, `rendering`), reading
+image files (`deliveries.images`), storing pixels (`storage.pixels`), judging whether a cutout is an artefact
+(`artefacts`).
 
 The paper starts from Astronomaly's sigma clipping and adds a box that was not published. Where that function differs
 from what is meant, it is followed only if `contour: astronomaly` asks for it (`source`). One thing is never done: its
@@ -11,12 +12,14 @@ later versions turn infinities into the largest float, which makes the noise inf
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from galaxy_assets import plugins
+from galaxy_assets.science.cutouts import nodata
+from galaxy_assets.science.cutouts.rendering import levels
 from galaxy_assets.settings.cutouts import CutoutSettings
 
 if TYPE_CHECKING:
@@ -41,6 +44,10 @@ WITHOUT_PIXELS = frozenset(name for name, meaning in OUTCOMES.items() if meaning
 """Outcomes of which nothing can be shown."""
 
 
+FEW_LEVELS = 32
+"""Levels above the noise (`Cutout.levels`) below which a cutout shows little of what was delivered."""
+
+
 @dataclass(frozen=True)
 class Cutout:
     """One image after `cut`.
@@ -59,6 +66,10 @@ class Cutout:
         Area inside the source's contour, in square pixels of the original; NaN without a contour.
     angle : float
         Degrees by which the box was turned about its centre, from x to y; 0 unless `settings.align`.
+    nodata_fraction : float
+        Share of the values in the box, 0 to 1, that have no data and are filled; of the frame without a box.
+    levels : int
+        Different grey levels of 8 bits in the box, before it is resized, that lie above the noise; 0 without a box.
     """
 
     pixels: np.ndarray | None
@@ -68,6 +79,8 @@ class Cutout:
     threshold: float = math.nan
     contour_area: float = math.nan
     angle: float = 0.0
+    nodata_fraction: float = 0.0
+    levels: int = 0
 
 
 def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
@@ -76,15 +89,16 @@ def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     Parameters
     ----------
     image : ndarray of shape (H, W), (H, W, 1) or (H, W, 3)
-        RGB order. uint8 is kept as it is; any other type is measured as float64, with values that are not finite taken
-        as 0, and stretched to 8 bits once the box is known.
+        RGB order. uint8 is kept as it is; any other type is measured as float64 and stretched to 8 bits once the box is
+        known. Values that are not finite, masked (of a masked array), or that `settings.nodata` speaks of are no data:
+        they are left out of noise and contours and shown as the local median (`nodata`).
     settings : CutoutSettings
         The survey's choices.
 
     Returns
     -------
     Cutout
-        `blank` where every channel is constant, which no cutter is asked about; else what the cutter says.
+        `blank` where the data of every channel is constant, which no cutter is asked about; else what the cutter says.
 
     Raises
     ------
@@ -108,14 +122,27 @@ def cut(image: np.ndarray, settings: CutoutSettings) -> Cutout:
         image = image[..., np.newaxis]
     if image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
         raise ValueError(f"an image is (H, W), (H, W, 1) or (H, W, 3), not {image.shape}")
-    if image.dtype != np.uint8 and not np.isfinite(image).all():
-        image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
-    if all((row == image[0, 0]).all() for row in image):  # a real image is settled by its first row
-        return Cutout(None, "blank", None)
-    made = _cutter(settings.method)(image, settings)
+    gaps, values = nodata.find(image, settings.nodata), np.ma.getdata(image)
+    if _constant(values, gaps):
+        return Cutout(None, "blank", None, nodata_fraction=float(gaps.mean()) if gaps is not None else 0.0)
+    if gaps is not None:
+        values = np.ma.MaskedArray(nodata.without_gaps(values, gaps), mask=gaps)
+    made = _cutter(settings.method)(values, settings)
     if wrong := _wrong(made, settings):
         raise plugins.PluginError(f"cutters plug-in {settings.method!r} gives {wrong}; mend or uninstall its package")
-    return made
+    x0, y0, x1, y1 = made.box or (0, 0, image.shape[1], image.shape[0])
+    return replace(
+        made,
+        nodata_fraction=float(gaps[y0:y1, x0:x1].mean()) if gaps is not None else 0.0,
+        levels=levels(np.ma.getdata(values)[y0:y1, x0:x1], settings) if made.box else 0,
+    )
+
+
+def _constant(values: np.ndarray, gaps: np.ndarray | None) -> bool:
+    if gaps is None:
+        return all((row == values[0, 0]).all() for row in values)  # a real image is settled by its first row
+    bands = [values[..., c][~gaps[..., c]] for c in range(values.shape[2])]
+    return all((band == band[:1]).all() for band in bands)
 
 
 @functools.cache  # asked for every image

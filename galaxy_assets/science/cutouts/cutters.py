@@ -145,15 +145,26 @@ def _original(image: np.ndarray, settings: CutoutSettings, noise: float, thresho
 
 
 def _measured(image: np.ndarray, settings: CutoutSettings) -> tuple[np.ndarray, float, float, float]:
-    """The chosen channel (H, W), uint8 or float64; its sky level, its noise, and the threshold of a source."""
+    """The chosen channel (H, W), uint8 or float64; its sky level, its noise, and the threshold of a source.
+
+    Pixels without data (masked) take no part in sky and noise, and have the level of the sky in the channel.
+    """
     import cv2
 
-    measured = image[..., 0] if settings.channel == "first" else image.mean(axis=2, dtype=np.float64)
-    if image.dtype == np.uint8 and settings.channel == "first":
-        measured = plane = cv2.extractChannel(np.ascontiguousarray(image), 0)
+    values, first = np.ma.getdata(image), settings.channel == "first"
+    measured = values[..., 0] if first else values.mean(axis=2, dtype=np.float64)
+    if image.dtype == np.uint8 and first:
+        measured = plane = cv2.extractChannel(np.ascontiguousarray(values), 0)
     else:
         plane = measured.astype(np.float64)
+    gaps = None
+    if isinstance(image, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(image)
+        gaps = mask[..., 0] if first and not mask[..., 0].all() else mask.all(axis=2)
+        measured = measured[~gaps]
     _, median, noise = sigma_clipped_noise(measured, settings.sigma)
+    if gaps is not None:
+        plane[gaps] = median
     threshold = median + (settings.sigma if settings.threshold == "paper_text" else 1.0) * noise
     return plane, median, noise, threshold
 

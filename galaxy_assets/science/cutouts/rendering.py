@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
 from galaxy_assets.settings.cutouts import CutoutSettings
 
 
@@ -46,6 +47,7 @@ def render(
     Parameters
     ----------
     image : ndarray of shape (H, W, C)
+        What is masked is shown as it is filled.
     box : tuple of int
         (x0, y0, x1, y1), half-open, pixels.
     settings : CutoutSettings
@@ -60,11 +62,11 @@ def render(
     import cv2
 
     x0, y0, x1, y1 = box
+    image = np.ma.getdata(image)
     part = np.ascontiguousarray(image[y0:y1, x0:x1])
     if angle:
         part = _turned(image, box, angle)
-    if part.dtype != np.uint8:
-        part = _to_8_bit(part.astype(np.float64))
+    part = to_8_bit(part, settings.stretch)
     if settings.grey and part.shape[2] == 3:
         part = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     if settings.interpolation == "linear":
@@ -98,13 +100,74 @@ def _turned(image: np.ndarray, box: tuple[int, int, int, int], angle: float) -> 
     ).reshape(y1 - y0, x1 - x0, -1)
 
 
-def _to_8_bit(part: np.ndarray) -> np.ndarray:
-    """Linear stretch from the least to the greatest value of all channels together, which keeps colours.
+def to_8_bit(part: np.ndarray, stretch: Literal["linear", "asinh", "percentile"]) -> np.ndarray:
+    """Scale a part of an image to 8 bits.
 
-    Linear because Astronomaly and the MiraBest builder scale so; a survey whose dynamic range asks for another stretch
-    delivers stretched images.
+    `linear` is from the least to the greatest value of all channels together, which keeps colours; Astronomaly and the
+    MiraBest builder scale so. The others scale each channel by itself and leave a few hot pixels at the highest level.
+
+    Parameters
+    ----------
+    part : ndarray of shape (H, W, C), uint8 or float
+        Finite.
+    stretch : {"linear", "asinh", "percentile"}
+        `percentile` is linear from the 0.5 % to the 99.5 % quantile. `asinh` goes from 3 sigma below the sky to the
+        99.8 % quantile by arcsinh of the distance from the sky over 3 sigma; sky and sigma are those of
+        `noise.sigma_clipped_noise`, clipped at 3.
+
+    Returns
+    -------
+    ndarray of shape (H, W, C), uint8
+        The part itself where it is uint8.
     """
-    low, high = part.min(), part.max()
+    if part.dtype == np.uint8:
+        return part
+    values = part.astype(np.float64)
+    if stretch == "linear":
+        return _scaled(values, values.min(), values.max())
+    scale = _by_asinh if stretch == "asinh" else _by_percentile
+    return np.stack([scale(values[..., c]) for c in range(values.shape[2])], axis=-1)
+
+
+def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if low == high:
-        return np.zeros(part.shape, dtype=np.uint8)
-    return np.rint((part - low) * (255 / (high - low))).astype(np.uint8)
+        return np.zeros(values.shape, dtype=np.uint8)
+    return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _by_percentile(band: np.ndarray) -> np.ndarray:
+    low, high = float(np.quantile(band, 0.005, method="higher")), float(np.quantile(band, 0.995, method="lower"))
+    return _scaled(np.clip(band, low, high), low, high)
+
+
+def _by_asinh(band: np.ndarray) -> np.ndarray:
+    _, sky, noise = sigma_clipped_noise(band, 3.0)
+    high = max(float(np.quantile(band, 0.998, method="lower")), sky + 5 * noise)
+    if not high > sky:  # less than 0.2 % rise above a sky without noise
+        high = float(band.max())
+    soft = 3 * noise or (high - sky) / 50 or 1.0
+    shown = np.arcsinh((np.clip(band, sky - 3 * noise, high) - sky) / soft)
+    return _scaled(shown, np.arcsinh(-3 * noise / soft), np.arcsinh((high - sky) / soft))
+
+
+def levels(part: np.ndarray, settings: CutoutSettings) -> int:
+    """How many different grey levels of 8 bits a part of an image has above its noise.
+
+    Parameters
+    ----------
+    part : ndarray of shape (H, W, C), uint8 or float
+        Finite.
+    settings : CutoutSettings
+        Of which the stretch is used.
+
+    Returns
+    -------
+    int
+        Levels more than 3 sigma above the sky.
+    """
+    import cv2
+
+    part = np.ascontiguousarray(to_8_bit(part, settings.stretch))
+    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY) if part.shape[2] == 3 else part[..., 0]
+    _, sky, noise = sigma_clipped_noise(grey, 3.0)
+    return int(np.count_nonzero(np.bincount(grey.ravel(), minlength=256)[math.floor(sky + 3 * noise) + 1 :]))

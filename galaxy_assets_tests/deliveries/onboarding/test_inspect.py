@@ -7,26 +7,33 @@ import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from galaxy_assets.deliveries.onboarding.inspect import inspect, inspect_labels
-from galaxy_assets.deliveries.onboarding.propose import settings_for
+from galaxy_assets.deliveries.onboarding.inspect import artefact_evidence, inspect
+from galaxy_assets.deliveries.onboarding.labels import inspect_labels
+from galaxy_assets.deliveries.onboarding.propose import _above, settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml, refuse_name, write_survey
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science.cutouts import cut
+from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
 
 RNG = np.random.default_rng(0)
 
 
-def blobs(side: int, *centres: tuple[float, float], width: float, noise: float = 3, sky: float = 20) -> np.ndarray:
+def blobs(
+    side: int, *centres: tuple[float, float], width: float, noise: float = 3, sky: float = 20, peak: float = 180
+) -> np.ndarray:
     """uint8 (side, side) with a round blob at each (x, y) from the middle."""
     y, x = np.mgrid[:side, :side] - side // 2
     light = sum(np.exp(-0.5 * ((x - cx) ** 2 + (y - cy) ** 2) / width**2) for cx, cy in centres)
-    return np.clip(sky + 180 * light + RNG.normal(0, noise, (side, side)) * (noise > 0), 0, 255).astype(np.uint8)
+    return np.clip(sky + peak * light + RNG.normal(0, noise, (side, side)) * (noise > 0), 0, 255).astype(np.uint8)
 
 
 def fill(folder: Path, images: list[np.ndarray], colour: bool = False) -> Path:
@@ -75,7 +82,7 @@ def test_unreadable_constant_and_saturated_images_are_counted(tmp_path):
     (tmp_path / "tiny.png").write_bytes((fill(tmp_path / "x", [np.eye(4, dtype=np.uint8)]) / "g00.png").read_bytes())
     found = inspect(tmp_path)
     assert dict(found.unreadable) == {
-        "text.png": "neither PNG nor JPEG",
+        "text.png": "no image format that is known; PNG, JPEG, TIFF, WebP, AVIF, NumPy .npy and FITS are read",
         "tiny.png": "4 x 4 pixels; the smallest side is 16",
         "x/g00.png": "4 x 4 pixels; the smallest side is 16",
     }
@@ -90,19 +97,20 @@ def test_headers_say_planes_scale_and_position(tmp_path):
     headers = [wcs | {"CDELT1": -5e-4, "CDELT2": 5e-4, "BUNIT": "Jy/beam"}, {"RA": 150.0, "DEC": 2.0}, {}]
     for i, header in enumerate(headers):
         fits.PrimaryHDU(pixels, fits.Header(header)).writeto(tmp_path / f"{i}.fits")
-    fits.PrimaryHDU(np.stack([pixels] * 5), fits.Header({"BANDS": "ugriz"})).writeto(tmp_path / "5.fits")
+    fits.PrimaryHDU(np.stack([pixels] * 5), fits.Header({"BANDS": "uvwxy"})).writeto(tmp_path / "5.fits")
     found = inspect(tmp_path)
     assert found.source.reader == "fits_folder" and found.headers is not None
     assert found.headers.scales == pytest.approx([1.8])
     assert found.headers.planes == {1: 3, 5: 1} and found.headers.types == {"float32": 4}
     assert found.headers.positions == {"WCS": 1, "RA, DEC": 1, "none": 2}
-    assert found.unreadable == [("5.fits", "5 planes of bands ugriz; expected one plane, or the three of grz")]
+    assert (found.source.bands, found.unreadable) == ((1,), [])
+    assert "4 of 5 planes of a file are not shown" in " ".join(cautions(found, None))
 
 
 def test_what_cannot_be_a_survey_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(SurveyError, match="no such folder; give the folder"):
         inspect(tmp_path / "nosuch")
-    (tmp_path / "scan.tif").write_bytes(b"II")
+    (tmp_path / "scan.gif").write_bytes(b"GIF89a")
     with pytest.raises(SurveyError, match=r"no image in it.*\.png.*convert"):
         inspect(tmp_path)
     (tmp_path / "a.png").write_bytes(b"")
@@ -146,8 +154,34 @@ def test_faint_sources_get_a_fixed_box_as_wide_as_those_found(tmp_path):
 def test_skies_set_to_zero_do_not_make_good_images_blank(tmp_path):
     aside = [blobs(150, (40, 40), width=1.5, noise=0, sky=0) for _ in range(10)]
     settings = proposed(fill(tmp_path / "zero", aside))
-    assert settings["cutout.method"] == "whole" and settings["artefacts.blank_fraction"] == 0.999
+    assert settings["cutout.method"] == "whole" and settings["artefacts.blank_fraction"] == 0.997
     assert "artefacts.blank_fraction" not in proposed(fill(tmp_path / "sky", [blobs(150, (0, 0), width=6)] * 10))
+
+
+def test_limits_of_artefacts_leave_nineteen_of_twenty_of_the_sample(tmp_path):
+    bright = [blobs(64, (0, 0), width=6 + i / 8, peak=4000) for i in range(40)]
+    found = inspect(fill(tmp_path, bright))
+    settings = {one.key: one for one in settings_for("mine", found, None, False)}
+    limit = settings["artefacts.saturated_fraction"].value
+    cutout = {k.removeprefix("cutout."): one.value for k, one in settings.items() if k.startswith("cutout.")}
+    measured = artefact_evidence(found, CutoutSettings(**cutout))
+    assert measured is not None
+    shares = measured["saturated_fraction"].to_numpy()
+    assert (shares >= ArtefactRules().saturated_fraction).mean() > 0.5
+    assert (shares >= limit).mean() <= 0.05
+    assert "at most a twentieth should be suspect" in settings["artefacts.saturated_fraction"].reason
+
+
+@given(st.floats(0, 50))
+def test_the_limit_above_a_value_is_above_it_and_near(value):
+    limit = _above(value)
+    assert limit > value or (value >= 0.999_999 and limit >= value)
+    assert limit <= max(1.25 * value, 0.011) and (limit <= 1 or value >= 1)
+
+
+def test_copies_of_one_image_are_said(tmp_path):
+    found = inspect(fill(tmp_path, [blobs(64, (0, 0), width=6)] * 12))
+    assert any("11 of the 12 images looked at are copies" in caution for caution in cautions(found, None))
 
 
 def test_the_recipe_follows_the_number_of_images(tmp_path):
@@ -245,7 +279,7 @@ def test_no_name_of_a_file_or_class_ends_its_comment(hundred, tmp_path):
     text = as_yaml(settings_for("mine", found, labels, False), found, labels)
     survey = Survey.model_validate(yaml.safe_load(text))
     assert survey.name == "mine" and survey.title == "Mine"
-    assert [one.labels for one in survey.evaluation.classes] == [(f"{evil}: ring",), ("{a: [\nb",)]
+    assert [one.labels for one in survey.evaluation.classes] == [(printable(f"{evil}: ring"),), ("{a: [\\nb",)]
 
 
 def test_a_survey_file_is_never_overwritten(hundred, tmp_path):

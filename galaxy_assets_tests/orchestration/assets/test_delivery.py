@@ -14,16 +14,17 @@ def test_ids_elsewhere_are_those_of_other_batches_but_of_duplicates(tmp_path):
     layout = Layout(tmp_path)
     source = {"reader": "image_folder", "path": "s"}
     survey = Survey.model_validate({"name": "s", "title": "t", "description": "d", "source": source})
-    assert ids_elsewhere(layout, survey, "b1") == set()
+    assert ids_elsewhere(layout, survey, "b1") == {}
     for batch, ids, problems in (
         ("b1", ["a", "b"], [None, "unreadable"]),
         ("b2", ["a#2", "c"], ["duplicate_id", None]),
         ("b3", [], []),
     ):
-        table = pa.table({"galaxy_id": pa.array(ids, pa.string()), "problem": pa.array(problems, pa.string())})
+        columns = {"galaxy_id": ids, "sha256": [f"sha of {one}" for one in ids], "problem": problems}
+        table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
         write_table(table, layout.table("s", "catalogue", batch))
-    assert ids_elsewhere(layout, survey, "b1") == {"c"}
-    assert ids_elsewhere(layout, survey, "b4") == {"a", "b", "c"}
+    assert ids_elsewhere(layout, survey, "b1") == {"c": "sha of c"}
+    assert set(ids_elsewhere(layout, survey, "b4")) == {"a", "b", "c"}
 
 
 def catalogue(**sha256: str | None) -> pa.Table:

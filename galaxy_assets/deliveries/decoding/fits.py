@@ -1,0 +1,227 @@
+"""FITS: one image of a file of several extensions, plain or tile-compressed.
+
+The image is the largest one of two axes or more that is not named like an error, weight or mask plane, unless
+`source.extension` names another; of equals, one that is called SCI, else the first. Images of its size that each carry
+another band's name (of the extension, or a header's FILTER or BAND) are its planes.
+
+Belongs here: which HDU is the image, what its planes are called, and its values. Does not belong here: which planes are
+which colour (`planes`), where on the sky it points (`readers.fits_folder`).
+"""
+
+import io
+import math
+import re
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from galaxy_assets.deliveries.decoding.planes import Choice, Planes, band_name, band_names, image_of, is_band, planes_of
+from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check_size
+
+# what astropy warns of in a stranger's header, once for each text; what matters of it is an error here
+warnings.filterwarnings("ignore", category=AstropyWarning, module=r"astropy\.(io\.fits|wcs)")
+
+_HDUS = 200  # that are looked at
+_AXES = 8
+_PER_VALUE = 20  # bytes for each value while it is read, scaled, made float and looked through for NaN
+_BESIDE = re.compile(
+    r"(ERR|ERROR|DQ|WHT|WEIGHT|IVAR|INVVAR|VAR|VARIANCE|VAR_\w+|MASK|MSK|BITMASK|CON|CTX|STD|SIGMA|RMS|NOISE|UNC|"
+    r"UNCERT|EXP|EXPTIME|NEXP|PSF|QUALITY|FLAGS?|BKG|BACKGROUND|SKY)[_ -]?\w?",
+    re.IGNORECASE,
+)
+_STOKES = {
+    1: "I",
+    2: "Q",
+    3: "U",
+    4: "V",
+    -1: "RR",
+    -2: "LL",
+    -3: "RL",
+    -4: "LR",
+    -5: "XX",
+    -6: "YY",
+    -7: "XY",
+    -8: "YX",
+}
+
+
+def layout(data: bytes, choice: Choice) -> Planes:
+    """Rows, columns and planes, by the headers."""
+    with opened(data, choice) as hdus:
+        return planes_in(hdus)
+
+
+def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
+    """The image; see `deliveries.images.decode`."""
+    with opened(data, choice) as hdus:
+        planes = planes_in(hdus)
+        check_size(planes.width, planes.height)
+        values = planes.n * planes.width * planes.height
+        check_memory(values * (_PER_VALUE + abs(int(hdus[0].header["BITPIX"])) // 8) + len(data), file_size)
+        if len(hdus) > 1:
+            return image_of(planes, choice, lambda i: _values(hdus[i], data).reshape(planes.height, planes.width))
+        stack = _values(hdus[0], data)
+        if planes.last:
+            stack = np.moveaxis(stack.reshape(planes.height, planes.width, planes.n), -1, 0)
+        stack = stack.reshape(planes.n, planes.height, planes.width)
+        return image_of(planes, choice, lambda i: stack[i])
+
+
+@contextmanager
+def opened(data: bytes, choice: Choice) -> Iterator[list[Any]]:
+    """The HDU of the image; or those of its bands, where each is an extension of its own.
+
+    Parameters
+    ----------
+    data : bytes
+        Of a FITS file, unpacked.
+    choice : Choice
+        Its `extension` and `bands`.
+
+    Yields
+    ------
+    list of HDU
+        One or more of one shape.
+
+    Raises
+    ------
+    UnreadableImage
+        Where there is no image, or not the extension that is asked for.
+    """
+    # archives of FIRST cut the END card off; a memory map would fail later, outside this block
+    with fits.open(io.BytesIO(data), memmap=False, ignore_missing_end=True, uint=False) as hdus:
+        some = []
+        for i, hdu in enumerate(hdus):
+            if i == _HDUS:
+                break
+            some.append(hdu)
+        yield _images(some, choice)
+
+
+def _images(hdus: list[Any], choice: Choice) -> list[Any]:
+    images = [hdu for hdu in hdus if hdu.is_image and 2 <= len(hdu.shape) <= _AXES and math.prod(hdu.shape) > 0]
+    if choice.extension is not None:
+        wanted = str(choice.extension)
+        named = [hdu for hdu in images if wanted.lower() == hdu.name.lower()]
+        numbered = [hdus[int(wanted)]] if wanted.isdigit() and int(wanted) < len(hdus) else []
+        found = [hdu for hdu in named or numbered if any(hdu is image for image in images)]
+        if not found:
+            raise UnreadableImage(f"no image in extension {wanted}, which `source.extension` asks for: {_said(hdus)}")
+        return found[:1]
+    if not images:
+        raise UnreadableImage(f"no image in this FITS file: {_said(hdus)}")
+    main = max(images, key=lambda hdu: (not _beside(hdu), _area(hdu), hdu.name in ("SCI", "SCIENCE")))
+    same = [hdu for hdu in images if hdu.shape == main.shape and not _beside(hdu)]
+    bands = [_band(hdu) for hdu in same]
+    of_bands = [hdu for hdu, band in zip(same, bands, strict=True) if is_band(band)]
+    if (
+        len(of_bands) > 1
+        and len({_band(hdu) for hdu in of_bands}) == len(of_bands)
+        and _area(main) == math.prod(main.shape)
+    ):
+        return of_bands
+    return [main]
+
+
+def _beside(hdu: Any) -> bool:
+    return _BESIDE.fullmatch(hdu.name) is not None
+
+
+def _area(hdu: Any) -> int:
+    planes = planes_of(hdu.shape, picture=False)
+    return planes.width * planes.height
+
+
+def _band(hdu: Any) -> str:
+    """The band of one extension, by its name or its header; empty where neither says it."""
+    for text in (hdu.name, *(hdu.header.get(key) for key in ("FILTER", "BAND", "BANDS"))):
+        if text and is_band(name := band_name(str(text).replace("_", " "))):
+            return name
+    return ""
+
+
+def _said(hdus: list[Any]) -> str:
+    said = [
+        f"{hdu.name or i} {' x '.join(map(str, hdu.shape)) if hdu.is_image else 'table'}" for i, hdu in enumerate(hdus)
+    ]
+    return ", ".join(said[:8]) + (", ..." if len(said) > 8 else "")
+
+
+def planes_in(hdus: list[Any]) -> Planes:
+    """The planes of the HDUs that `opened` gives.
+
+    Parameters
+    ----------
+    hdus : list of HDU
+
+    Returns
+    -------
+    Planes
+        With the bands' names, from the extensions or from BANDS, FILTER and the Stokes axis of the header.
+    """
+    header, shape = hdus[0].header, hdus[0].shape
+    if len(hdus) > 1:
+        names = tuple(map(_band, hdus))
+        return planes_of(
+            (len(hdus), *shape[-2:]), False, names, f"extensions {', '.join(names)} of {shape[-2]} x {shape[-1]}"
+        )
+    kinds = [str(header.get(f"CTYPE{axis}", "")).split("-")[0] for axis in range(len(shape), 0, -1)]
+    axes = " x ".join(f"{kind} {n}" if kind and n != 1 else str(n) for kind, n in zip(kinds, shape, strict=True))
+    return planes_of(shape, False, _names(header, shape), axes)
+
+
+def _names(header: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+    for key in ("BANDS", "FILTERS", "FILTER", "BAND"):
+        if value := header.get(key):
+            return band_names(str(value))
+    for axis in range(3, len(shape) + 1):
+        n = shape[len(shape) - axis]
+        if str(header.get(f"CTYPE{axis}", "")).strip() == "STOKES" and n == math.prod(shape[:-2]):
+            first, step = (float(header.get(f"{key}{axis}", 1)) for key in ("CRVAL", "CDELT"))
+            pixel = float(header.get(f"CRPIX{axis}", 1))
+            codes = [round(first + (i + 1 - pixel) * step) for i in range(n)]
+            return tuple(f"Stokes {_STOKES.get(code, code)}" for code in codes)
+    return ()
+
+
+def _values(hdu: Any, data: bytes) -> np.ndarray:
+    if isinstance(hdu, fits.CompImageHDU):
+        _check_tiles(hdu, data)
+    values = np.asarray(hdu.data)
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
+
+
+def _check_tiles(hdu: Any, data: bytes) -> None:
+    """Refuse compressed tiles that claim more pixels than the image's tiles have: the decoders believe them.
+
+    Raises
+    ------
+    UnreadableImage
+        Where a tile is larger than the image, or unpacks to more than it can hold.
+    """
+    header, table, heap = hdu._bintable.header, hdu._bintable.data, hdu.fileinfo()["datLoc"]
+    axes = range(1, int(header["ZNAXIS"]) + 1)
+    sides = [int(header[f"ZNAXIS{i}"]) for i in axes]
+    tile = [int(header.get(f"ZTILE{i}", sides[0] if i == 1 else 1)) for i in axes]
+    if any(not 0 < n <= max(side, 1) for n, side in zip(tile, sides, strict=True)):
+        raise UnreadableImage(f"damaged: tiles of {tile} in an image of {sides}")
+    if len(table) != math.prod(-(-side // n) for side, n in zip(sides, tile, strict=True)):
+        raise UnreadableImage(f"damaged: {len(table)} tiles of {tile} for an image of {sides}")
+    heap += int(header.get("THEAP", header["NAXIS1"] * header["NAXIS2"]))
+    most, kind = math.prod(tile) * 8, str(header.get("ZCMPTYPE", "")).strip()
+    for name in {"COMPRESSED_DATA", "GZIP_COMPRESSED_DATA"} & set(table.names):
+        zipped = kind.startswith("GZIP") or name != "COMPRESSED_DATA"
+        for count, offset in table[name].tolist() if zipped or kind == "HCOMPRESS_1" else ():
+            start = heap + int(offset)
+            content = data[max(start, 0) : max(start + int(count), 0)]
+            if zipped and content and len(zlib.decompressobj(wbits=47).decompress(content, most + 1)) > most:
+                raise UnreadableImage(f"damaged: a tile of {tile} pixels unpacks to more than {most} bytes")
+            claimed = [] if zipped or not content else np.frombuffer(content, ">i4", 2, 2).tolist()
+            if claimed and (min(claimed) < 1 or math.prod(claimed) > math.prod(tile)):
+                raise UnreadableImage(f"damaged: a tile of {tile} pixels claims to have {claimed}")

@@ -1,0 +1,145 @@
+"""HDF5 files: arrays in groups, such as Galaxy10's and MultimodalUniverse's.
+
+Belongs here: which arrays a file has, and their rows, without reading any other file. Does not belong here: which of
+them are images (`stacks`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from galaxy_assets.deliveries.archives import DAMAGE, damaged
+from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.deliveries.members import MAXIMUM_ARRAY, DamagedArchive, check_count
+from galaxy_assets.deliveries.stacks import Kept
+
+if TYPE_CHECKING:
+    import h5py
+
+_DAMAGE = (*DAMAGE, RuntimeError, KeyError, TypeError)
+_TEXTS = 64  # texts of any length that are read at once: many may be the same long one
+_LONGEST = 1000  # characters of a name that are kept
+_PACKED = 200  # times its packed size that an array of more than _LARGE bytes may have
+_LARGE = 2**30
+
+
+class Hdf5Arrays:
+    """The arrays of an HDF5 file. Safe to read from several threads.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Attributes
+    ----------
+    kept : dict of str to Kept
+        Shapes and types, by path. Virtual datasets, links into other files, and arrays whose numbers lie in other files
+        are left out: they would read what is not in the delivery.
+    notes : list of str
+        What is left out, and why.
+    packed : bool
+        Whether rows are compressed together, so that reading one unpacks many.
+
+    Raises
+    ------
+    DamagedArchive
+        Where the file is not whole.
+    """
+
+    def __init__(self, path: Path):
+        import h5py
+
+        self.kept: dict[str, Kept] = {}
+        self.notes: list[str] = []
+        self._packed: set[str] = set()
+        try:
+            self._file = h5py.File(path, "r", locking=False)  # a lock needs permission to write
+            self._file.visititems(self._look)
+            self._file.visititems_links(self._look_at_link)
+        except DamagedArchive:
+            raise
+        except _DAMAGE as error:
+            raise damaged(error) from error
+
+    def _look(self, name: str, found: Any) -> None:
+        import h5py
+
+        if not isinstance(found, h5py.Dataset) or found.shape is None:
+            return
+        if found.is_virtual or found.external:
+            self.notes.append(f"the array {name} lies in other files and is not read: copy it into this one")
+            return
+        text = h5py.check_string_dtype(found.dtype)
+        kept = Kept(found.shape, np.dtype("S1") if text and text.length is None else found.dtype)
+        if kept.dtype.hasobject:
+            return
+        if found.chunks is not None and Kept(found.chunks, kept.dtype).nbytes > MAXIMUM_ARRAY:
+            self.notes.append(f"the array {name} has chunks {found.chunks}, too large to unpack: write smaller ones")
+        elif kept.nbytes > max(_LARGE, _PACKED * found.id.get_storage_size()):
+            self.notes.append(f"the array {name} unpacks to {kept.nbytes} bytes: write it without compression")
+        else:
+            self.kept[name] = kept
+            if (
+                found.ndim > 2
+                and found.chunks is not None
+                and found.chunks[0] > 1
+                and found.id.get_create_plist().get_nfilters()
+            ):
+                self._packed.add(name)
+            check_count(len(self.kept))
+
+    def _look_at_link(self, name: str, link: Any) -> None:
+        import h5py
+
+        if isinstance(link, h5py.ExternalLink):
+            self.notes.append(f"{name} is a link into another file and is not followed: copy the array into this one")
+
+    @property
+    def packed(self) -> bool:
+        """See the class."""
+        return bool(self._packed)
+
+    def row(self, path: str, i: int) -> np.ndarray:
+        """One row of an array; raises UnreadableImage."""
+        try:
+            return self._array(path)[i]
+        except _DAMAGE as error:
+            raise UnreadableImage(f"damaged in the archive: {error}") from error
+
+    def rows(self, path: str) -> Iterator[np.ndarray]:
+        """All rows of an array, one after the other; raises UnreadableImage."""
+        try:
+            array, kept = self._array(path), self.kept[path]
+            most = max(1, MAXIMUM_ARRAY // (kept.nbytes // kept.shape[0]))
+            step = min(array.chunks[0] if array.chunks is not None else 1, most)
+            for i in range(0, kept.shape[0], step):
+                yield from array[i : i + step]
+        except _DAMAGE as error:
+            raise UnreadableImage(f"damaged in the archive: {error}") from error
+
+    def whole(self, path: str) -> np.ndarray:
+        """A small array; raises UnreadableImage. Texts are cut to 1000 characters."""
+        import h5py
+
+        if self.kept[path].nbytes > MAXIMUM_ARRAY:
+            raise UnreadableImage(f"an array of {self.kept[path].nbytes} bytes", "too_large")
+        try:
+            array = self._array(path)
+            text = h5py.check_string_dtype(array.dtype)
+            if text is None or text.length is not None:
+                return array[()]
+            texts = [
+                one.decode("utf-8", "replace")[:_LONGEST]
+                for i in range(0, array.shape[0], _TEXTS)
+                for one in np.ravel(array[i : i + _TEXTS])
+            ]
+            return np.array(texts, dtype=object).reshape(array.shape)
+        except _DAMAGE as error:
+            raise UnreadableImage(f"damaged in the archive: {error}") from error
+
+    def _array(self, path: str) -> "h5py.Dataset":
+        found: Any = self._file[path]
+        return found

@@ -1,0 +1,214 @@
+"""What an image is called, and which image a row of a table is about: one rule for catalogues, labels and votes.
+
+An image is called as its file without the folder and without one suffix of an image, with what cannot be printed
+escaped. Where several files of a delivery are called so, the folder belongs to the name: `train/spirals/1`. A table may
+name an image by that id, by the file's name with or without a suffix of any image, or by a path whose end is the
+file's.
+
+Belongs here: names alone. Does not belong here: reading a file or a table.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from galaxy_assets.deliveries.manifests import composed
+from galaxy_assets.deliveries.suffixes import without_suffix
+from galaxy_assets.settings.printing import printable
+
+# a number stands before the later of rows that have one id in a Parquet file
+_ARCHIVE = re.compile(
+    r"\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|npz|npy|hdf5|h5|parquet)!/(?:(?<=parquet!/)\d+/)?", re.IGNORECASE
+)
+
+ABSENT = "no image of that name was delivered"
+SEVERAL = "several images have that name; name their folders too"
+
+
+def image_name(file: str) -> str:
+    """What the image in a file is called.
+
+    Parameters
+    ----------
+    file : str
+        With or without folders.
+
+    Returns
+    -------
+    str
+        Without them and without one suffix.
+    """
+    return printable(composed(without_suffix(file.rpartition("/")[2])))
+
+
+def image_path(file: str) -> str:
+    """What the image in a file is called where its name alone is not unique: as `image_name`, with its folders.
+
+    Parameters
+    ----------
+    file : str
+        As the catalogue has it; an archive counts as a folder.
+
+    Returns
+    -------
+    str
+    """
+    return printable(composed(without_suffix(_ARCHIVE.sub("/", file))))
+
+
+def told_apart(files: Sequence[str], taken: Collection[str] = (), again: Collection[str] = ()) -> list[str]:
+    """What the images of a delivery are called, with their folders where their names alone are not unique.
+
+    Parameters
+    ----------
+    files : sequence of str
+        As the catalogue has them.
+    taken : Collection of str
+        Ids that images of other deliveries have.
+    again : Collection of str
+        Of these files, those whose image another delivery has under the same name: they do not become a galaxy of
+        their own.
+
+    Returns
+    -------
+    list of str
+        In the order of `files`; equal only where two files differ in nothing but their suffix, or are `again`.
+    """
+    folders: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        folders[image_name(file)].add(image_path(file))
+    names = []
+    for file in files:
+        name, path = image_name(file), image_path(file)
+        alone = len(folders[name]) == 1 and (name not in taken or file in again)
+        names.append(name if alone else path)
+    return names
+
+
+class Matches(NamedTuple):
+    """Which rows of a table are about which images.
+
+    Attributes
+    ----------
+    rows : list of list of int
+        Of each image, the rows about it, in the table's order.
+    unused : dict of int to str
+        Of each row that is about no image, why.
+    """
+
+    rows: list[list[int]]
+    unused: dict[int, str]
+
+
+def match(images: Mapping[str, str], names: Sequence[str], taken: Collection[str] = ()) -> Matches:
+    """Find out which image each row of a table is about.
+
+    Parameters
+    ----------
+    images : mapping of str to str
+        Id and file, as the catalogue has them.
+    names : sequence of str
+        How the table's rows name their images.
+    taken : Collection of str
+        Ids of images that are not among `images`: a row that has one is about that.
+
+    Returns
+    -------
+    Matches
+    """
+    known = _Known(images, taken)
+    spellings = [_spellings(name) for name in names]
+    paths_of = Counter(_base(spelling[-1]) for spelling in {tuple(spelling) for spelling in spellings})
+    rows: list[list[int]] = [[] for _ in images]
+    unused: dict[int, str] = {}
+    for row, spelling in enumerate(spellings):
+        found = known.image(spelling, alone=paths_of[_base(spelling[-1])] == 1)
+        if isinstance(found, str):
+            unused[row] = found
+        else:
+            rows[found].append(row)
+    return Matches(rows, unused)
+
+
+def id_of(name: str, known: Collection[str]) -> str:
+    """The id of the galaxy that a name means, by the rule of `match`.
+
+    Parameters
+    ----------
+    name : str
+        As a person or a file has it.
+    known : Collection of str
+        Ids of the survey.
+
+    Returns
+    -------
+    str
+        The name itself where it is an id, or none is meant.
+    """
+    return next((text for text in _meant(name) if text in known), name)
+
+
+def _meant(name: str) -> Iterator[str]:
+    for text in _spellings(name):
+        yield text
+    for text in _spellings(name):
+        yield _base(text)
+
+
+class _Known:
+    """The images that a table may name, by id, by name and by path."""
+
+    def __init__(self, images: Mapping[str, str], taken: Collection[str]):
+        self._taken = taken
+        self._place = {galaxy: i for i, galaxy in enumerate(images)}
+        self._paths = [image_path(file).split("/") for file in images.values()]
+        self._called: dict[str, list[int]] = defaultdict(list)
+        for galaxy, i in self._place.items():
+            name = self._paths[i][-1]
+            if not galaxy.startswith((f"{name}#", f"{'/'.join(self._paths[i])}#")):  # no label is a duplicate's
+                self._called[name].append(i)
+        self._folded: dict[str, list[str]] = defaultdict(list)
+        for name in self._called:
+            self._folded[name.strip().casefold()].append(name)
+
+    def image(self, spelling: list[str], alone: bool) -> int | str:
+        """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
+        for text in spelling:
+            if (found := self._place.get(text)) is not None:
+                return found
+            if text in self._taken:
+                return ABSENT
+        for text in spelling:
+            *folders, name = text.split("/")
+            if name not in self._called and len(others := self._folded[name.strip().casefold()]) == 1:
+                name = others[0]
+            if name in self._called:
+                return self._one_of(self._called[name], folders, alone)
+        return ABSENT
+
+    def _one_of(self, images: list[int], folders: list[str], alone: bool) -> int | str:
+        found = [i for i in images if _agree(folders, self._paths[i][:-1])]
+        # a table may have been written where the images lay in other folders
+        if not found and alone and len(images) == 1:
+            found = images
+        return found[0] if len(found) == 1 else SEVERAL if found else ABSENT
+
+
+def _agree(a: list[str], b: list[str]) -> bool:
+    """Whether one of two lists of folders is the end of the other."""
+    n = min(len(a), len(b))
+    return n == 0 or a[-n:] == b[-n:]
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _spellings(name: str) -> list[str]:
+    """What a row's name may mean: the name as it is, without a suffix, and as a path of Windows."""
+    name = printable(composed(name.strip()))
+    texts = [name, without_suffix(name)]
+    if "\\" in name:
+        texts += [text.replace("\\", "/") for text in texts]
+    return [text.removeprefix("./") for text in dict.fromkeys(texts)]

@@ -1,0 +1,120 @@
+"""Which files a folder holds, those in archives and containers too, and which reader takes most of them.
+
+Belongs here: names and counts, before a reader is opened. Does not belong here: the images themselves (`inspect`).
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from galaxy_assets.deliveries.opening import may_be_archive, suffixes_inside
+from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
+from galaxy_assets.deliveries.readers.image_folder import ImageFolder
+from galaxy_assets.deliveries.suffixes import ALL
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
+
+FolderReader = Literal["image_folder", "fits_folder"]
+
+_READERS: dict[FolderReader, tuple[str, ...]] = {
+    "image_folder": ImageFolder.suffixes,
+    "fits_folder": FitsFolder.suffixes,
+}
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What lies in a folder.
+
+    Attributes
+    ----------
+    source : Source
+        Reader, absolute path and `images`, as a survey needs them to find every image.
+    suffixes : Counter of str
+        Files of each suffix, whatever they are; those in archives are not counted.
+    elsewhere : list of str
+        Archives that are no deliveries, since they lie deeper than the images.
+    """
+
+    source: Source
+    suffixes: Counter[str]
+    elsewhere: list[str]
+
+
+def holdings(folder: Path) -> Holdings:
+    """Look at the names in a folder, its sub-folders and its archives.
+
+    Parameters
+    ----------
+    folder : Path
+        Absolute.
+
+    Returns
+    -------
+    Holdings
+
+    Raises
+    ------
+    SurveyError
+        Where no reader takes any file; says what there is.
+    """
+    files = list(_files(folder))
+    archives = {
+        file: suffixes_inside(folder / file)
+        for file in files
+        if may_be_archive(folder / file, ImageFolder.suffixes) is not None
+    }
+    loose = [file for file in files if file not in archives]
+    filled = [
+        file for file, inside in archives.items() if inside is None or inside
+    ]  # or damaged, which the reader says
+    home = _home(loose, filled)
+    near = [file for file in archives if _parent(file) == home]
+    suffixes = Counter(map(_suffix, files))
+    known = sum((archives[file] or Counter() for file in near), Counter(map(_suffix, loose)))
+    counts: dict[FolderReader, int] = {
+        reader: sum(n for suffix, n in known.items() if suffix in taken) for reader, taken in _READERS.items()
+    }
+    reader = max(counts, key=lambda reader: counts[reader])
+    if not counts[reader] and not near:
+        raise SurveyError(
+            f"{folder}: no image in it or its subfolders, nor an archive of images; it has "
+            f"{', '.join(f'{n:,} {suffix}' for suffix, n in suffixes.most_common(6)) or 'no file'}. Images are "
+            f"{', '.join(ALL)}: convert them to one of these"
+        )
+    source = Source(reader=reader, path=str(folder), images="." if home == "" else home)
+    return Holdings(source, suffixes, sorted(set(filled) - set(near)))
+
+
+def _home(loose: list[str], archives: list[str]) -> str:
+    """The folder of all deliveries, relative to the survey's; empty for that itself."""
+    images = [file for file in loose if file.lower().endswith(ALL)]
+    # the readers take a folder `images` for the place of all images where there is one
+    if all(file.startswith("images/") for file in [*images, *archives]):
+        return "images"
+    places = Counter(map(_parent, archives))
+    if images or "" in places or not places:
+        return ""
+    return max(places, key=lambda place: (places[place], place))
+
+
+def _parent(file: str) -> str:
+    parent = PurePosixPath(file).parent.as_posix()
+    return "" if parent == "." else parent
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Every file that is not hidden, relative to `folder`; links to folders are not followed, nor do the readers."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        inner = Path(parent).relative_to(folder).as_posix()
+        yield from (name if inner == "." else f"{inner}/{name}" for name in names if not name.startswith("."))
+
+
+def _suffix(file: str) -> str:
+    name = file.rpartition("/")[2].lower()
+    known = next((one for one in ALL if name.endswith(one)), None)
+    return known or (f".{name.rpartition('.')[2]}" if "." in name else "no suffix")

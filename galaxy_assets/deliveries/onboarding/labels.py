@@ -1,0 +1,199 @@
+"""What a table, or the names of folders, says of the images of a folder.
+
+Belongs here: which columns a table has for ids, classes and positions, and what the catalogue will hold of them, by the
+reader itself. Does not belong here: the images (`inspect`), which row is about which image (`deliveries.ids`), and
+reading tables (`readers.tables`).
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from galaxy_assets.deliveries.ids import SEVERAL, match
+from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
+from galaxy_assets.deliveries.readers.image_folder import Listed
+from galaxy_assets.deliveries.readers.tables import LabelTable, ids_of, read_labels, read_table
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.source import Source
+
+_CLASSES = ("label", "labels", "class", "class_name", "classification", "human_label", "morphology", "category", "type")
+_RA = ("ra", "raj2000", "ra_j2000", "ra_deg", "alpha_j2000", "right_ascension", "ra_icrs")
+_DEC = ("dec", "dej2000", "decj2000", "dec_j2000", "dec_deg", "delta_j2000", "declination", "de_icrs", "dec_icrs")
+_MOST_FOLDERS = 50  # that are classes
+# folders that say how images were delivered, not what they show
+_NO_CLASS = re.compile(
+    r"images?|imgs?|data|png|jpe?g|fits|train(ing)?|test(ing)?|val(id(ation)?)?|all|raw|.*\d.*", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a table, or the names of folders, says of the images of a folder.
+
+    Attributes
+    ----------
+    source : Source
+        The table and its columns, or that folders are classes, beside what the inspection's source has.
+    classes : dict of str to int
+        Images of each class, the commonest first.
+    named, missing : int
+        Images with a row, and rows without an image.
+    notes : list of str
+        What of the table gives no class or another than a person may expect, with an example.
+    """
+
+    source: Source
+    classes: dict[str, int]
+    named: int
+    missing: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def inspect_labels(
+    inspection: Inspection, table: Path, id_column: str | None = None, label_column: str | None = None
+) -> Labels:
+    """Match a table of labels with the images. Columns called `ra` and `dec`, or the like, give positions.
+
+    Parameters
+    ----------
+    inspection : Inspection
+        Of the folder.
+    table : Path
+        As `readers.tables.read_table` takes it.
+    id_column : str, optional
+        The one that names most images, when not given.
+    label_column : str, optional
+        The one called `label`, `class` or the like, or the only one left, when not given.
+
+    Returns
+    -------
+    Labels
+
+    Raises
+    ------
+    SurveyError
+        Where the file cannot be read, no column names an image, or it is not clear which holds the classes; lists the
+        columns.
+    """
+    path = table.expanduser().resolve()
+    columns = read_table(path)
+    images = {one.galaxy_id: one.image.file for one in _listed(inspection.source)}
+    named = {column: _named(columns[column], images) for column in columns.column_names}
+    if id_column is None:
+        id_column = max(named, key=lambda column: named[column], default=None)
+        if id_column is None or not named[id_column]:
+            raise SurveyError(
+                f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; it has "
+                f"{', '.join(columns.column_names)}. Name the column with --id-column, or another table with --labels"
+            )
+    position = [next((name for name in columns.column_names if name.lower() in known), None) for known in (_RA, _DEC)]
+    if label_column is None:
+        left = [
+            name
+            for name in columns.column_names
+            if name not in (id_column, *position) and named[name] < max(1, named.get(id_column, 0))
+        ]
+        if named_so := [name for name in left if name.lower() in _CLASSES]:
+            left = sorted(named_so, key=lambda name: _CLASSES.index(name.lower()))[:1]
+        if len(left) > 1:
+            raise SurveyError(
+                f"{path}: which column holds the classes? It has {', '.join(left)}. Name one with --label-column"
+            )
+        label_column = left[0] if left else None
+    both = None not in position
+    source = inspection.source.model_copy(
+        update={
+            "labels": str(path),
+            "id_column": id_column,
+            "label_column": label_column,
+            "ra_column": position[0] if both else None,
+            "dec_column": position[1] if both else None,
+        }
+    )
+    return _by_reader(source, read_labels(path, source))
+
+
+def inside_labels(inspection: Inspection) -> Labels | None:
+    """What archives and containers themselves say of their images: columns, arrays, or files beside the images.
+
+    Parameters
+    ----------
+    inspection : Inspection
+        Of the folder.
+
+    Returns
+    -------
+    Labels or None
+        None where they say no class.
+    """
+    said = [one.image.said.label for one in _listed(inspection.source)]
+    classes = Counter(label for label in said if label is not None)
+    return Labels(inspection.source, dict(classes.most_common()), classes.total()) if classes else None
+
+
+def folder_labels(inspection: Inspection) -> Labels | None:
+    """The folders of the images as classes, as they lie for torchvision and Keras.
+
+    Parameters
+    ----------
+    inspection : Inspection
+        Of the folder.
+
+    Returns
+    -------
+    Labels or None
+        None where the names of the folders do not look like classes.
+    """
+    source = inspection.source.model_copy(update={"folder_labels": True})
+    reader = open_folder(source)
+    listed = [one for images in reader.listed_all().values() for one in images]
+    folders = Counter(reader.folder_of(one.image.called) for one in listed)
+    names = [name for name in folders if name is not None and not _NO_CLASS.fullmatch(name)]
+    if len(names) < len(folders) or not 2 <= len(names) <= _MOST_FOLDERS or min(folders.values()) < 2:
+        return None
+    return Labels(source, {name: n for name, n in folders.most_common() if name is not None}, len(listed))
+
+
+def _listed(source: Source) -> list[Listed]:
+    return [one for images in open_folder(source).listed_all().values() for one in images]
+
+
+def _named(column: Any, images: dict[str, str]) -> int:
+    """How many images the values of a column name."""
+    try:
+        names = [name for name in ids_of(column) if name]
+    except ValueError:
+        return 0
+    return sum(bool(rows) for rows in match(images, names).rows)
+
+
+def _by_reader(source: Source, table: LabelTable) -> Labels:
+    listed = _listed(source)
+    entries = [one.entry for one in listed if one.entry is not None]
+    classes = Counter(entry.label for entry in entries if entry.label is not None)
+    images = {one.galaxy_id: one.image.file for one in listed}
+    matches = match(images, [entry.name for entry in table.entries])
+    notes, labels = list(table.notes), [entry.label for entry in table.entries]
+    again = [rows for rows in matches.rows if len(rows) > 1]
+    if again:
+        other = [rows for rows in again if len({labels[row] for row in rows} - {None}) > 1]
+        example = other[0] if other else again[0]
+        said = ", ".join(str(labels[row]) for row in example[:3])
+        notes.append(
+            f"{len(again)} images have several rows, {len(other)} of them of different classes, such as "
+            f"{table.entries[example[0]].name} ({said}): the first that gives a class counts"
+        )
+    if several := [row for row, why in matches.unused.items() if why == SEVERAL]:
+        notes.append(
+            f"{len(several)} rows name more than one image, such as {table.entries[several[0]].name}, and give none a "
+            "class: write the folder before the name"
+        )
+    ra = [entry.ra for entry in table.entries if entry.ra is not None]
+    if len(ra) > 1 and max(ra) <= 24 and source.ra_column is not None:
+        notes.append(
+            f"every value of {source.ra_column} is below 24: if these are hours, multiply them by 15, write them as "
+            "12:30:00, or give the column a unit"
+        )
+    return Labels(source, dict(classes.most_common()), len(entries), len(matches.unused), notes)

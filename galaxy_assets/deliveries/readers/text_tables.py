@@ -1,0 +1,286 @@
+"""Tables written as text: what separates the cells, which line has the names, and which lines are no rows.
+
+People and programs write commas, semicolons, tabs, bars or spaces between the cells, comments above them, no names at
+all, in UTF-8 or not. All of that is found out from the text, and every line that gives no row is said.
+
+Belongs here: from a file's bytes to cells of text. Does not belong here: what a column means (`tables`).
+
+It is the standard library's csv module, record by record: astropy's and pandas' readers guess numbers too, and ids lose
+digits by it; and a quote that is not closed would swallow the rows below it.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from galaxy_assets.deliveries.suffixes import without_suffix
+
+MAXIMUM_BYTES = 2**30
+"""Of the text of a table, decompressed."""
+
+KNOWN = frozenset(
+    "id galaxy_id objid object_id objectid id_str iauname iau_name dr7objid dr8objid specobjid galaxyid source_id name "
+    "file filename file_name file_loc image image_id asset_id path png_loc ra dec label labels class class_name score "
+    "human_label category type target".split()
+)
+"""Names of columns, in lower case, by which a line is known to hold names."""
+
+_DELIMITERS = ",;\t|"
+_SAMPLE = 200  # records that decide what separates the cells and whether there are names
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|nan", re.IGNORECASE)
+_OPEN: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_BINARY = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+@dataclass
+class TextTable:
+    """The cells of a table.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the columns; a later one of the same name ends in `_2`, one without a name is `column_<number>`.
+    rows : list of list of str
+        Cells without the blanks around them, as many as there are names.
+    lines : list of int
+        Of each row, the line it ends on.
+    notes : list of str
+        How the file was read where that is not plain, and which lines gave no row.
+    """
+
+    names: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_text_table(path: Path) -> TextTable:
+    """Read a table of text.
+
+    Parameters
+    ----------
+    path : Path
+        CSV or its like, may be compressed; by its suffix JSON or JSON lines.
+
+    Returns
+    -------
+    TextTable
+
+    Raises
+    ------
+    ValueError
+        Where it is no text, too large, or not one record fits; says why.
+    OSError
+        Where it cannot be read.
+    """
+    text, notes = _text(_bytes(path))
+    if re.search(r"\.(json|jsonl|ndjson)(\.\w+)?$", path.name.lower()):
+        table = _from_json(text)
+    else:
+        table = _from_lines(text)
+    table.notes[:0] = notes
+    return table
+
+
+def separator(path: Path) -> tuple[str, str]:
+    """What separates the cells of a CSV, and its encoding, from its first bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    delimiter : str
+        One character.
+    encoding : str
+        As Python calls it.
+
+    Raises
+    ------
+    ValueError
+        Where it is no text.
+    OSError
+        Where it cannot be read.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(2**20)
+    text, notes = _text(start[: start.rfind(b"\n") + 1] or start)
+    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252" if notes else "utf-8-sig"
+    return _delimiter([line for line in text.splitlines()[:_SAMPLE] if line and not line.startswith("#")]), encoding
+
+
+def _bytes(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        opener = next((one for magic, one in _OPEN.items() if stream.peek(6).startswith(magic)), None)
+    with (opener or open)(path, "rb") as stream:
+        data = stream.read(MAXIMUM_BYTES + 1)
+    if len(data) > MAXIMUM_BYTES:
+        raise ValueError(f"its text has more than {MAXIMUM_BYTES} bytes; save it as Parquet")
+    return data
+
+
+def _text(data: bytes) -> tuple[str, list[str]]:
+    notes = []
+    try:
+        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+        notes.append("it is not UTF-8 and was read as Windows-1252: look at letters with accents")
+    if found := _BINARY.search(text[: 2**20]):
+        raise ValueError(f"it is no text (character {ord(found[0])}); a spreadsheet must be saved as CSV")
+    return text, notes
+
+
+def _from_lines(text: str) -> TextTable:
+    lines = [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
+    top = next((i for i, line in enumerate(lines) if not _is_above(line)), len(lines))
+    sample = [line for line in lines[top:] if line.strip()][:_SAMPLE]
+    delimiter = _delimiter(sample)
+    above = [line for line in lines[:top] if line.startswith("#")]
+    records = list(_records(lines, top, delimiter))
+    rows = [cells for _, cells in records[:_SAMPLE] if cells is not None]
+    if not rows:
+        return TextTable(_cells(above[-1].lstrip("# \t"), delimiter) if above else [])
+    named = _cells(above[-1].lstrip("# \t"), delimiter) if above else []
+    notes = []
+    if _are_known(named) and len(named) == len(rows[0]) and not _are_known(rows[0]):
+        above, names = above[:-1], named
+    elif _are_data(rows[0], rows[1:]):
+        names = [""] * len(rows[0])
+        notes.append("no line names the columns: they are called column_1, column_2 and so on")
+    else:
+        names = rows[0]
+        records = records[1:]
+    if above:
+        notes.append(f"{len(above)} comment lines above the table")
+    return _table(names, records, notes)
+
+
+def _is_above(line: str) -> bool:
+    return not line.strip() or line.startswith("#") or line.lower().startswith("sep=")
+
+
+def _delimiter(lines: list[str]) -> str:
+    """The character that most lines have as often as the first; blanks where there is none."""
+    best, most = "", (0.5, 0)
+    for one in _DELIMITERS:
+        counts = [len(_cells(line, one)) - 1 for line in lines]
+        if counts and counts[0] and (score := (counts.count(counts[0]) / len(counts), counts[0])) > most:
+            best, most = one, score
+    words = {len(line.split()) for line in lines}
+    return best or (" " if len(words) == 1 and words != {1} else ",")
+
+
+def _cells(record: str, delimiter: str) -> list[str]:
+    if delimiter == " ":
+        return record.split()
+    cells = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, skipinitialspace=True), [])
+    return [cell.strip() for cell in cells]
+
+
+def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
+    """Last line and cells of every record, None for cells that cannot be told.
+
+    A quote that is closed on a later line holds line breaks, unless a line between would be a record by itself: then
+    the quote is astray, and its line alone is lost.
+    """
+    at = top
+    while at < len(lines):
+        first, record = at, lines[at]
+        while record.count('"') % 2 and at + 1 < len(lines):
+            at += 1
+            record += "\n" + lines[at]
+        n = record[: len(lines[first])].count(delimiter)
+        inner = lines[first + 1 : at + 1]
+        astray = record.count('"') % 2 or (n and any('"' not in line and line.count(delimiter) == n for line in inner))
+        at = (first if astray else at) + 1
+        if record.strip():
+            try:
+                yield at, None if astray else _cells(record, delimiter)
+            except csv.Error:  # a cell larger than csv takes
+                yield at, None
+
+
+def _are_known(cells: list[str]) -> bool:
+    return any(cell.lower() in KNOWN for cell in cells)
+
+
+def _are_data(first: list[str], rows: list[list[str]]) -> bool:
+    """Whether the first line is a row like the others: a number, a file, or a word that its column has again."""
+    others = [row for row in rows if row != first]  # files that were joined have their names again
+    again = [any(row[i : i + 1] == [cell] for row in others) for i, cell in enumerate(first)]
+    if any(cell.lower() in KNOWN and not repeated for cell, repeated in zip(first, again, strict=True)):
+        return False
+    return any(
+        cell and (repeated or _NUMBER.fullmatch(cell) or without_suffix(cell) != cell)
+        for cell, repeated in zip(first, again, strict=True)
+    )
+
+
+def _table(names: list[str], records: list[tuple[int, list[str] | None]], notes: list[str]) -> TextTable:
+    table, passed_over = TextTable(_distinct(names, notes), notes=notes), defaultdict[str, list[int]](list)
+    n = len(names)
+    for line, cells in records:
+        if cells is None:
+            passed_over["have a quote that is not closed"].append(line)
+        elif cells == names and any(names):
+            passed_over["repeat the names of the columns"].append(line)
+        elif len(cells) != n and cells[0].startswith("#"):
+            passed_over["are comments"].append(line)
+        elif any(cells[n:]):
+            passed_over[f"have more than {n} cells"].append(line)
+        else:
+            table.rows.append((cells + [""] * n)[:n])
+            table.lines.append(line)
+    for what, lines in passed_over.items():
+        notes.append(f"{len(lines)} lines {what}, such as line {lines[0]}: they are no rows")
+    lost = sum(len(lines) for what, lines in passed_over.items() if what.startswith("have"))
+    if lost > len(table.rows):
+        raise ValueError(f"of {len(records)} lines {notes[-1]}")
+    return table
+
+
+def _distinct(names: list[str], notes: list[str]) -> list[str]:
+    seen, distinct = Counter[str](), []
+    for i, name in enumerate(names, start=1):
+        name = name or f"column_{i}"
+        seen[name] += 1
+        distinct.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    for name, count in seen.items():
+        if count > 1:
+            notes.append(f"{count} columns are called {name}: the first stays {name}, the next is {name}_2")
+    return distinct
+
+
+def _from_json(text: str) -> TextTable:
+    """Names with a class each, a list of rows, a row a line, or columns of equal length."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        found = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if isinstance(found, dict) and found and all(isinstance(value, list) for value in found.values()):
+        found = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    elif isinstance(found, dict) and all(isinstance(value, dict) for value in found.values()):
+        found = [{"id": name} | value for name, value in found.items()]
+    elif isinstance(found, dict):
+        found = [{"id": name, "label": value} for name, value in found.items()]
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ValueError("its JSON is no list of rows and no mapping of names to classes")
+    names = list(dict.fromkeys(name for row in found for name in row))
+    rows = [[_cell(row.get(name)) for name in names] for row in found]
+    return TextTable(names, rows, list(range(1, len(rows) + 1)))
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)

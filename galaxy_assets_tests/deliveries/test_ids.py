@@ -1,0 +1,115 @@
+"""What an image is called, and which image a row of a table is about: one rule for everything that names images."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxy_assets.deliveries.ids import ABSENT, SEVERAL, id_of, image_name, image_path, match, told_apart
+from galaxy_assets.deliveries.readers.catalogue import distinct_ids
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "path"),
+    [
+        ("images/a.PNG", "a", "images/a"),
+        ("b1/x/a.fits.gz", "a", "b1/x/a"),
+        ("b1.zip!/x/a.jpg", "a", "b1/x/a"),
+        ("b1.parquet!/2/a.jpg", "a", "b1/a"),
+        ("J000411.19+020924.0.png", "J000411.19+020924.0", "J000411.19+020924.0"),
+        ("a.fits.png", "a.fits", "a.fits"),
+        ("gale\u0301xia.tif", "gal\u00e9xia", "gal\u00e9xia"),
+    ],
+)
+def test_an_image_is_called_as_its_file_without_one_suffix(file, name, path):
+    assert (image_name(file), image_path(file)) == (name, path)
+
+
+def test_names_have_their_folders_where_they_are_not_unique():
+    files = ["train/spirals/1.png", "train/smooth/1.png", "train/smooth/2.png", "train/smooth/2.jpg", "train/x/3.png"]
+    assert told_apart(files) == ["train/spirals/1", "train/smooth/1", "2", "2", "train/x/3".rpartition("/")[2]]
+    assert told_apart(["b/1.png", "b/2.png"], taken={"1", "2"}, again=["b/2.png"]) == ["b/1", "2"]
+
+
+IMAGES = {
+    "g0": "images/g0.png",
+    "x.jpeg": "images/x.jpeg.png",
+    "x": "images/x.png",
+    "trailing ": "images/trailing .png",
+    "back\\slash": "images/back\\slash.png",
+    "t/a/1": "t/a/1.png",
+    "t/b/1": "t/b/1.png",
+    "t/b/1#2": "t/b/1.jpg",
+    "UP": "images/UP.png",
+    "up": "images/up.png",
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ("g0", "g0"),
+        (" g0 ", "g0"),
+        ("G0", "g0"),
+        ("g0.png", "g0"),
+        ("g0.fits", "g0"),
+        ("g0.fits.gz", "g0"),
+        ("g0.TIF", "g0"),
+        ("./g0.png", "g0"),
+        ("/data/cutouts/train/g0.png", "g0"),
+        ("C:\\data\\g0.png", "g0"),
+        ("x.jpeg", "x.jpeg"),
+        ("x.jpeg.png", "x.jpeg"),
+        ("x", "x"),
+        ("trailing ", "trailing "),
+        ("back\\slash.png", "back\\slash"),
+        ("t/a/1", "t/a/1"),
+        ("t/a/1.png", "t/a/1"),
+        ("a/1.png", "t/a/1"),
+        ("/abs/t/b/1.png", "t/b/1"),
+        ("1.png", SEVERAL),
+        ("1", SEVERAL),
+        ("t/c/1.png", ABSENT),
+        ("up", "up"),
+        ("UP.png", "UP"),
+        ("Up", ABSENT),
+        ("elsewhere", ABSENT),
+        ("nothing", ABSENT),
+    ],
+)
+def test_a_row_is_about_the_image_it_names(row, found):
+    matches = match(IMAGES, [row], taken={"elsewhere"})
+    about = {image: rows for image, rows in zip(IMAGES, matches.rows, strict=True) if rows}
+    assert about == ({} if found in (SEVERAL, ABSENT) else {found: [0]})
+    assert matches.unused == ({0: found} if found in (SEVERAL, ABSENT) else {})
+
+
+def test_a_name_in_several_folders_of_a_table_is_about_no_image_of_another_folder():
+    images = {"a": "b1/a.png"}
+    assert match(images, ["elsewhere/a.png"]).rows == [[0]]
+    assert match(images, ["x/a.png", "y/a.png"]).unused == {0: ABSENT, 1: ABSENT}
+    assert match(images, ["x/a.png", "b1/a.png"]).rows == [[1]]
+
+
+NAMES = st.text("ab/", min_size=1, max_size=5).map(lambda name: name.strip("/") or "a")
+
+
+@given(st.lists(NAMES, unique=True, max_size=6))
+def test_ids_are_distinct_and_every_image_is_found_by_its_id_and_by_its_file(stems):
+    files = [f"{stem}.png" for stem in stems]
+    ids = distinct_ids(told_apart(files))
+    assert len(set(ids)) == len(files)
+    images = dict(zip(ids, files, strict=True))
+    for names in (ids, files):
+        whole = [match(images, [name]).rows for name in names]
+        assert all(rows[i] == [0] for i, rows in enumerate(whole))
+
+
+def test_a_person_may_name_a_galaxy_by_its_file():
+    known = {"g0", "t/a/1"}
+    assert [id_of(name, known) for name in ("g0", "g0.png", "x/g0.fits", "t/a/1.png", "z.png")] == [
+        "g0",
+        "g0",
+        "g0",
+        "t/a/1",
+        "z.png",
+    ]

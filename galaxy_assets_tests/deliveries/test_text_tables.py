@@ -1,0 +1,133 @@
+"""Tables of text as people and programs write them: the same cells, and every line that gives no row is said."""
+
+import bz2
+import csv
+import gzip
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxy_assets.deliveries.readers.text_tables import read_text_table
+
+ROWS = [["g0", "spiral"], ["g1", "smooth"], ["g2", "spiral"]]
+PLAIN = "id,label\ng0,spiral\ng1,smooth\ng2,spiral\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "notes"),
+    [
+        (PLAIN, 0),
+        (PLAIN.replace("\n", "\r\n"), 0),
+        (PLAIN.replace("\n", "\r"), 0),
+        (PLAIN.replace(",", ";"), 0),
+        (PLAIN.replace(",", "\t"), 0),
+        (PLAIN.replace(",", " | "), 0),
+        (PLAIN.replace(",", "   "), 0),
+        (PLAIN.replace(",", ", "), 0),
+        (PLAIN.replace(",", ",\t"), 0),
+        (PLAIN.replace("g0,", '"g0" ,'), 0),
+        ("\n\n" + PLAIN + "\n\n", 0),
+        ("sep=,\n" + PLAIN, 0),
+        ("# made on a day\n#\n" + PLAIN, 1),
+        ("# id,label\n" + PLAIN.partition("\n")[2], 0),
+        ("#id,label\n" + PLAIN.partition("\n")[2], 0),
+        (PLAIN + "# the end\n", 1),
+        (PLAIN + "id,label\n", 1),
+        (PLAIN.replace("g1,smooth", "g1,smooth,"), 0),
+        (PLAIN + "g3,spiral,near a star\n", 1),
+        (PLAIN + 'g3,"spiral\ng4,smooth\n'.replace("g4,smooth\n", ""), 1),
+        (PLAIN.encode("utf-8-sig"), 0),
+        (PLAIN.encode("utf-16"), 0),
+        (gzip.compress(PLAIN.encode()), 0),
+        (bz2.compress(PLAIN.encode()), 0),
+    ],
+)
+def test_every_way_of_writing_gives_the_same_rows(tmp_path, content, notes):
+    (tmp_path / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = read_text_table(tmp_path / "t.csv")
+    assert (found.names, found.rows) == (["id", "label"], ROWS)
+    assert len(found.notes) == notes
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.json", '{"g0": "spiral", "g1": "smooth", "g2": "spiral"}'),
+        (
+            "t.json",
+            '[{"id": "g0", "label": "spiral"}, {"id": "g1", "label": "smooth"}, {"id": "g2", "label": "spiral"}]',
+        ),
+        ("t.json", '{"id": ["g0", "g1", "g2"], "label": ["spiral", "smooth", "spiral"]}'),
+        ("t.json", '{"g0": {"label": "spiral"}, "g1": {"label": "smooth"}, "g2": {"label": "spiral"}}'),
+        (
+            "t.jsonl",
+            '{"id": "g0", "label": "spiral"}\n{"id": "g1", "label": "smooth"}\n{"id": "g2", "label": "spiral"}\n',
+        ),
+    ],
+)
+def test_json_is_a_table_too(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    found = read_text_table(tmp_path / name)
+    assert (found.names, found.rows) == (["id", "label"], ROWS)
+
+
+@pytest.mark.parametrize(
+    "content", ["g0,spiral\ng1,smooth\ng2,spiral\n", "a.png,1\nb.png,2\n", "1,2\n3,4\n", "g0;0,5\ng1;0,7\n"]
+)
+def test_a_table_without_names_loses_no_row(tmp_path, content):
+    (tmp_path / "t.csv").write_text(content)
+    found = read_text_table(tmp_path / "t.csv")
+    assert found.names == ["column_1", "column_2"] and len(found.rows) == content.count("\n")
+    assert "no line names the columns" in found.notes[0]
+
+
+@pytest.mark.parametrize("header", ["objid,class", "Galaxy Name,Type of galaxy", "x,y", "id,0,1", "iauname,g0"])
+def test_names_are_known_as_such(tmp_path, header):
+    n = header.count(",")
+    (tmp_path / "t.csv").write_text(f"{header}\n" + "".join(f"g{i}{',spiral' * n}\n" for i in range(3)))
+    assert read_text_table(tmp_path / "t.csv").names == header.split(",")
+
+
+def test_a_stray_quote_costs_its_own_line(tmp_path):
+    lines = [f"g{i:02d},spiral" for i in range(28)]
+    lines[4] = 'g04,"spiral'
+    (tmp_path / "t.csv").write_text("id,label\n" + "\n".join(lines) + "\n")
+    found = read_text_table(tmp_path / "t.csv")
+    assert [row[0] for row in found.rows] == [f"g{i:02d}" for i in range(28) if i != 4]
+    assert found.notes == ["1 lines have a quote that is not closed, such as line 6: they are no rows"]
+
+
+def test_line_breaks_in_quotes_stay_and_lines_are_counted(tmp_path):
+    (tmp_path / "t.csv").write_text('id,note\na,"two\nlines"\nb,"a ""quoted"" word"\n')
+    found = read_text_table(tmp_path / "t.csv")
+    assert found.rows == [["a", "two\nlines"], ["b", 'a "quoted" word']] and found.lines == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"PK\x03\x04\x00\x00", "spreadsheet must be saved as CSV"), (b"a,b\n1,2,3\n4,5,6\n7,8,9\n", "more than 2 cells")],
+)
+def test_what_is_no_table_is_said(tmp_path, content, says):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=says):
+        read_text_table(tmp_path / "t.csv")
+
+
+def test_latin_letters_are_kept_and_said(tmp_path):
+    (tmp_path / "t.csv").write_bytes("id,label\na,galaxie émission\n".encode("latin-1"))
+    found = read_text_table(tmp_path / "t.csv")
+    assert found.rows == [["a", "galaxie émission"]] and "Windows-1252" in found.notes[0]
+
+
+CELL = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=6), st.sampled_from(",;\t"))
+def test_what_csv_writes_is_read(tmp_path_factory, rows, delimiter):
+    stream = io.StringIO()
+    csv.writer(stream, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows([("id", "label"), *rows])
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_text(stream.getvalue(), encoding="utf-8")
+    assert [tuple(row) for row in read_text_table(path).rows] == [row for row in rows if row != ("id", "label")]
