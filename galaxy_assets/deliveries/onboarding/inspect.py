@@ -223,7 +223,7 @@ def _measure(inspection: Inspection, image: np.ndarray) -> None:
     inspection.heights.append(image.shape[0])
     inspection.widths.append(image.shape[1])
     inspection.types[str(image.dtype)] += 1
-    inspection.copies[hashlib.sha256(np.ascontiguousarray(image)).hexdigest()] += 1
+    inspection.copies[hashlib.sha256(image.tobytes()).hexdigest()] += 1
     data = data_of(image)
     if (share := float(np.ma.getmaskarray(data).mean())) > 0:
         inspection.nodata.append(share)

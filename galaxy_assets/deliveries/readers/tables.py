@@ -367,7 +367,8 @@ def _sexagesimal(text: str, hours: bool) -> float:
     from astropy.coordinates import Angle
 
     try:
-        return float(Angle(text, unit="hourangle" if hours else "deg").to_value("deg"))  # pyright: ignore[reportAttributeAccessIssue]
+        angle: Any = Angle(text, unit="hourangle" if hours else "deg")
+        return float(angle.deg)
     except (ValueError, TypeError):
         wanted = "12:30:00 or 12h30m00s" if hours else "-30:15:00 or -30d15m00s"
         raise ValueError(f"holds {text!r}, which is no angle; write it in degrees, or as {wanted}") from None
