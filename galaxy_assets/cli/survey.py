@@ -1,63 +1,157 @@
-"""`survey new`, `survey add` and `survey list`: a survey file for a folder of images, and the surveys there are.
+"""`survey new`, `survey add` and `survey list`: a survey file for images or positions, and the surveys there are.
 
-Belongs here: arguments and what is printed. Does not belong here: what is measured (`deliveries.onboarding.inspect`)
-and what follows from it (`deliveries.onboarding.propose`).
+Belongs here: arguments and what is printed. Does not belong here: fetching cutouts (`cli.sky`), what is measured
+(`deliveries.onboarding.inspect`) and what follows from it (`deliveries.onboarding.propose`).
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.cli.sky import begin, begun_skies, fetched, list_skies
 from galaxy_assets.settings.files import SurveyError, SurveyFiles, enable, survey_files
 from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
-app = typer.Typer(no_args_is_help=True, help="Make a survey of a folder of images, and list the surveys there are.")
+if TYPE_CHECKING:
+    from galaxy_assets.deliveries.onboarding.inspect import Inspection, Labels
+    from galaxy_assets.deliveries.onboarding.propose import Setting
+
+app = typer.Typer(
+    no_args_is_help=True, help="Make a survey of a folder of images or of positions, and list the surveys there are."
+)
+app.command("skies")(list_skies)
 
 
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="name of the survey: lower-case letters, digits and _")],
-    images: Annotated[Path, typer.Option(help="folder of images; its sub-folders and archives are deliveries")],
+    images: Annotated[
+        Path | None, typer.Option(help="folder of images; its sub-folders and archives are deliveries")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="table of labels, one row per image: CSV, Parquet, FITS, VOTable or ECSV")
     ] = None,
     id_column: Annotated[
-        str | None, typer.Option(help="its column of file names; found by matching if left out")
+        str | None, typer.Option(help="its column of file names, or the catalogue's of ids; found out if left out")
     ] = None,
     label_column: Annotated[str | None, typer.Option(help="its column of classes")] = None,
     sample: Annotated[int, typer.Option(min=1, help="most images to look at")] = 200,
+    catalogue: Annotated[
+        Path | None, typer.Option(help="in place of images: table of positions whose cutouts are fetched from --sky")
+    ] = None,
+    sky: Annotated[
+        str | None, typer.Option(help="HiPS id, or legacysurvey:LAYER; `galaxy-assets survey skies` lists some")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="side of a cutout, such as 60arcsec")] = None,
+    pixels: Annotated[int | None, typer.Option(min=16, help="side of a cutout in pixels")] = None,
+    form: Annotated[
+        Literal["png", "jpg", "fits"] | None,
+        typer.Option("--format", help="of the cutouts; PNG for colour and FITS for one band if left out"),
+    ] = None,
+    ra_column: Annotated[str | None, typer.Option(help="the catalogue's column of right ascensions")] = None,
+    dec_column: Annotated[str | None, typer.Option(help="its column of declinations")] = None,
+    units: Annotated[
+        str | None, typer.Option(help="their units, where the table does not say them: rad, or hourangle,deg")
+    ] = None,
+    per_second: Annotated[float | None, typer.Option(min=0.01, max=20, help="most requests in a second; 4")] = None,
 ) -> None:
-    """Propose a survey for a folder of images: data/surveys/NAME.yaml, with the reason for every value.
+    """Propose a survey for images or for positions: data/surveys/NAME.yaml, with the reason for every value.
 
-    A file that exists is not overwritten.
+    A file that exists is not overwritten. For positions the cutouts are fetched to data/raw/NAME first; the same
+    command goes on where it was stopped.
 
     Example: galaxy-assets survey new mysurvey --images ~/mysurvey --labels ~/mysurvey/classes.fits
+
+    Example: galaxy-assets survey new mysurvey --catalogue positions.csv --sky CDS/P/DESI-Legacy-Surveys/DR10/color
     """
-    from galaxy_assets.deliveries.onboarding import report
-    from galaxy_assets.deliveries.onboarding.inspect import inspect
-    from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
-    from galaxy_assets.deliveries.onboarding.propose import settings_for
-    from galaxy_assets.deliveries.onboarding.survey_file import refuse_name, write_survey
+    from galaxy_assets.deliveries.sky.positions import Columns
 
     layout = Layout.default()
-    path = layout.surveys / f"{name}.yaml"
     try:
-        refuse_name(name, layout.root)
-        if labels is None and (id_column or label_column):
-            raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
-        found = inspect(images, sample)
-        if labels is not None:
-            said = inspect_labels(found, labels, id_column, label_column)
-        else:
-            said = inside_labels(found) or folder_labels(found)
-        resnet18 = any(layout.weights.glob("resnet18-*.pth"))
-        survey = write_survey(path, settings_for(name, found, said, resnet18), found, said)
+        _refuse_mixture(
+            {"--images": images, "--labels": labels},
+            {"--sky": sky, "--size": size, "--pixels": pixels, "--format": form, "--units": units}
+            | {"--ra-column": ra_column, "--dec-column": dec_column, "--per-second": per_second},
+            catalogue,
+        )
+        if catalogue is not None and sky is not None:
+            columns = Columns(id_column, label_column, ra_column, dec_column, units)
+            _new_of_positions(layout, name, (catalogue, sky, size, pixels, form, columns), per_second, sample)
+        elif images is not None:
+            _new_of_images(layout, name, images, (labels, id_column, label_column), sample)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _refuse_mixture(of_images: dict[str, Any], of_positions: dict[str, Any], catalogue: Path | None) -> None:
+    wrong = of_images if catalogue is not None else of_positions
+    if given := ", ".join(option for option, value in wrong.items() if value is not None):
+        if catalogue is None:
+            raise SurveyError(f"{given}: only for positions; name their table with --catalogue")
+        raise SurveyError(
+            f"{given}: not for positions, whose images are fetched and whose classes are --label-column; leave "
+            "it out, or leave --catalogue out"
+        )
+    if catalogue is None and of_images["--images"] is None:
+        raise SurveyError("give --images FOLDER, or --catalogue TABLE and --sky SKY where there are positions alone")
+    if catalogue is not None and of_positions["--sky"] is None:
+        raise SurveyError("--sky says where the cutouts come from; `galaxy-assets survey skies` lists some")
+
+
+def _new_of_images(layout: Layout, name: str, images: Path, table: tuple, sample: int) -> None:
+    from galaxy_assets.deliveries.onboarding.inspect import inspect
+    from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
+    from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
+
+    labels, id_column, label_column = table
+    refuse_name(name, layout.root)
+    if labels is None and (id_column or label_column):
+        raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
+    found = inspect(images, sample)
+    if labels is not None:
+        said = inspect_labels(found, labels, id_column, label_column)
+    else:
+        said = inside_labels(found) or folder_labels(found)
+    _write(layout, name, _proposed(layout, name, found, said), found, said)
+
+
+def _new_of_positions(layout: Layout, name: str, begun: tuple, per_second: float | None, sample: int) -> None:
+    from galaxy_assets.deliveries.onboarding.from_positions import labels_of, with_origin
+    from galaxy_assets.deliveries.onboarding.inspect import inspect
+    from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
+
+    folder, path = layout.raw / name, layout.surveys / f"{name}.yaml"
+    if there := path.exists() and name in begun_skies(layout.raw):
+        typer.echo(f"{path} is there and stays as it is; what is missing of its cutouts is fetched")
+    else:
+        refuse_name(name, layout.root)
+    plan = begin(folder, *begun)
+    counts = fetched(folder, per_second)
+    if there:
+        return
+    found = inspect(folder, sample)
+    said = labels_of(found, folder)
+    settings = with_origin(_proposed(layout, name, found, said), folder, plan, counts)
+    _write(layout, name, settings, found, said)
+
+
+def _proposed(layout: Layout, name: str, found: "Inspection", said: "Labels | None") -> "list[Setting]":
+    from galaxy_assets.deliveries.onboarding.propose import settings_for
+
+    return settings_for(name, found, said, resnet18=any(layout.weights.glob("resnet18-*.pth")))
+
+
+def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspection", said: "Labels | None") -> None:
+    """Write the survey file and print what was found and chosen."""
+    from galaxy_assets.deliveries.onboarding import report
+    from galaxy_assets.deliveries.onboarding.survey_file import write_survey
+
+    path = layout.surveys / f"{name}.yaml"
+    survey = write_survey(path, settings, found, said)
     typer.echo(found.source.path)
     for heading, text in report.table_of(found) + report.table_of_labels(found, said):
         typer.echo(f"  {heading:16s}{text}")

@@ -58,6 +58,11 @@ class Source(Settings):
         description="whether the folder that holds an image is its class, where `labels` gives it none (image_folder, "
         "fits_folder)",
     )
+    file_column: Annotated[str | None, AddedLater()] = Field(
+        default=None,
+        description="column of `labels` with the image's file name where `id_column` holds an id that is no file name; "
+        "the id is then taken as it is",
+    )
     simulate: Literal["optical", "radio"] | None = Field(
         default=None, description="which demo survey the project simulates"
     )
@@ -107,6 +112,12 @@ class Source(Settings):
     def is_elsewhere(self) -> bool:
         """Whether `path` is an address, such as `s3://...`."""
         return re.match(r"[a-z][a-z0-9+.-]*://", self.path) is not None
+
+    @model_validator(mode="after")
+    def _files_in_a_table(self) -> "Source":
+        if self.file_column is not None and self.labels is None:
+            raise ValueError("file_column is a column of `labels`: name the table there")
+        return self
 
     @model_validator(mode="after")
     def _positions_in_a_table(self) -> "Source":

@@ -36,6 +36,7 @@ NOT_IN_THE_PAPER = {
     "source.ra_column": "of other readers",
     "source.dec_column": "of other readers",
     "source.folder_labels": "of other readers",
+    "source.file_column": "of other readers",
     "source.simulate": "of the simulated surveys",
     "source.n_images": "of the simulated surveys",
     "source.seed": "of the simulated surveys",

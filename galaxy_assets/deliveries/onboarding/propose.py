@@ -108,6 +108,10 @@ def _source(found: Inspection, labels: Labels | None) -> list[Setting]:
             Setting("source.id_column", said.id_column, ""),
             Setting("source.label_column", said.label_column, _counts(labels.classes)),
         ]
+        if said.file_column is not None:
+            settings.append(
+                Setting("source.file_column", said.file_column, "Ids may hold what a file's name must not.")
+            )
         if said.ra_column is not None:
             reason = "Position of images whose header has none; degrees unless the column has a unit."
             settings += [

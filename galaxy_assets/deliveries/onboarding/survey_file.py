@@ -118,7 +118,14 @@ def as_yaml(settings: list[Setting], found: Inspection, labels: Labels | None) -
 
 def _comment(text: str, indent: str, hanging: int = 0) -> list[str]:
     prefix = f"{indent}# "
-    return textwrap.wrap(printable(text), 116, initial_indent=prefix, subsequent_indent=prefix + " " * hanging)
+    return textwrap.wrap(  # an address stays whole, however long
+        printable(text),
+        116,
+        initial_indent=prefix,
+        subsequent_indent=prefix + " " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _value(key: str, value: Any, indent: str) -> list[str]:

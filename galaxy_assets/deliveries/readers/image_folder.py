@@ -3,7 +3,8 @@
     <path>/<images>/*.png              one delivery, `images`
     <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it (`delivery.batch_name`)
     <path>/<images>/<batch>.zip        and each archive (`deliveries`)
-    <path>/<labels>                    one row per image: how it is called (`ids`), class, position (`tables`)
+    <path>/<labels>                    one row per image: how it is called (`ids`), class, position (`tables`); with
+                                       `file_column` the name of its file, and an id beside it
     <path>/<votes>                     a table of the `campaign`, galaxies named like the images (`volunteers`)
 
 Belongs here: the catalogue of images; the readers of other folder layouts build on it. Does not belong here: finding
@@ -29,10 +30,12 @@ from galaxy_assets.deliveries.delivery import Delivery, batch_name
 from galaxy_assets.deliveries.drop import Deliveries, Image
 from galaxy_assets.deliveries.ids import image_name, match, told_apart
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header
+from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
-from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, read_labels
+from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, ids_of, read_labels, read_table
 from galaxy_assets.deliveries.readers.volunteers import read_votes
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.source import Source
 
 log = logging.getLogger(__name__)
@@ -193,6 +196,8 @@ class ImageFolder:
         list of str
             In the order of `images`.
         """
+        if self.source.file_column is not None:
+            return [self._ids.get(image_name(one.called), image_name(one.called)) for one in images]
         again = [self._inner(one.called) for one in images if self._is_there(one.file, image_name(one.called), taken)]
         return told_apart([self._inner(one.called) for one in images], taken, again)
 
@@ -315,6 +320,18 @@ class ImageFolder:
         if self.source.labels is None:
             return LabelTable([], [])
         return read_labels(self.folder / self.source.labels, self.source)
+
+    @cached_property
+    def _ids(self) -> dict[str, str]:
+        """The ids that the table of labels has for files, by what the image in the file is called."""
+        columns = [name for name in (self.source.file_column, self.source.id_column) if name is not None]
+        path = self.folder / (self.source.labels or "")
+        table = read_table(path, set(columns))
+        if missing := [column for column in columns if column not in table.column_names]:
+            raise SurveyError(f"{path}: no column {', '.join(missing)}; correct `source.file_column`")
+        files, ids = (ids_of(table[column]) for column in columns)
+        pairs = zip(files, ids, strict=True)
+        return {image_name(file): printable(composed(galaxy)) for file, galaxy in pairs if file and galaxy}
 
     def folder_of(self, file: str) -> str | None:
         """The name of the folder that holds an image, which may be its class.
