@@ -4,8 +4,8 @@ Belongs here: `skies.yaml`, the notation of `--sky`, and what a service is asked
 (`connection`), what was chosen for a survey (`plan`).
 
 hips2fits is asked for the parameters that `astroquery.hips2fits` sends, without min_cut, max_cut, stretch and cmap,
-which do nothing to FITS and to colour. Its client is not used: it follows redirects to any host, reads a body of any size,
-neither tries again nor tells a status or Retry-After, and gives arrays in the place of the bytes that came.
+which do nothing to FITS and to colour. Its client is not used: it follows redirects to any host, reads a body of any
+size, neither tries again nor tells a status or Retry-After, and gives arrays in the place of the bytes that came.
 """
 
 import os
