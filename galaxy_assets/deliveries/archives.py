@@ -9,14 +9,12 @@ Nothing is unpacked: no member's name ever becomes a path on the disk.
 
 import json
 import logging
-import lzma
 import stat
-import struct
 import tarfile
 import threading
 import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -42,22 +40,8 @@ PROBLEM = "GALAXY_ASSETS.problem"
 
 _BLOCK = 512  # bytes of a tar's header, and of the zeros that end it
 _LONGEST_HEADER = 2**23  # bytes of an extended header, and of a file beside an image, that are read
+_LONGEST_REASON = 300  # characters: a header may hold anything
 _STEP = 4096  # bytes of a member in a zip that are decompressed at once where nothing else bounds it
-
-DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    IndexError,
-    NotImplementedError,
-    RecursionError,  # of headers that each announce another
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-)
-"""What the libraries say of an archive that is not whole."""
 
 
 class Archive(Protocol):
@@ -87,7 +71,19 @@ def damaged(error: BaseException) -> DamagedArchive:
     """What to say of an archive that a library cannot read."""
     if isinstance(error, PermissionError):
         return DamagedArchive(f"cannot be opened: {error.strerror}; correct its permissions")
-    return DamagedArchive(f"cut short or damaged ({error}); deliver it again")
+    words = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+    return DamagedArchive(f"cut short or damaged ({words}); deliver it again")
+
+
+@contextmanager
+def damaged_otherwise() -> Iterator[None]:
+    """Make a `DamagedArchive` of whatever a library raises over a stranger's file."""
+    try:
+        yield
+    except DamagedArchive:
+        raise
+    except Exception as error:
+        raise damaged(error) from error
 
 
 def _by_name(path: Path, members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -124,14 +120,10 @@ class ZipArchive:
     """
 
     def __init__(self, path: Path):
-        try:
+        with damaged_otherwise():
             self._zip = zipfile.ZipFile(path)
             members = [(info.filename, info) for info in self._zip.infolist() if not info.is_dir()]
             check_count(len(members))
-        except DamagedArchive:
-            raise
-        except DAMAGE as error:
-            raise damaged(error) from error
         self._lock = threading.Lock()
         self._members = _by_name(path, members)
         self.sizes = {name: info.file_size for name, info in self._members.items()}
@@ -148,7 +140,7 @@ class ZipArchive:
                     self._zip.open(info).close()
         except NotImplementedError:
             pass  # a compression that is not known: said where its images are read
-        except DAMAGE as error:
+        except Exception as error:
             self._zip.close()
             raise damaged(error) from error
 
@@ -191,7 +183,7 @@ class ZipArchive:
             finally:
                 with self._lock:
                     stream.close()
-        except DAMAGE as error:
+        except Exception as error:
             raise UnreadableImage(f"damaged in the archive: {error}") from error
 
     def said(self, images: Sequence[str]) -> Mapping[str, Said]:
@@ -246,7 +238,7 @@ class TarArchive:
     def __init__(self, path: Path, packed: int | None = None, kept: bool = False):
         self._path, self._packed, self._kept = path, packed, kept
         members = []
-        try:
+        with damaged_otherwise():
             with path.open("rb") as stream, tarfile.open(fileobj=_Headers(stream), mode="r:") as archive:  # pyright: ignore[reportArgumentType, reportCallIssue]
                 while (info := archive.next()) is not None:
                     archive.members = []  # it would keep them all
@@ -261,10 +253,6 @@ class TarArchive:
                 # tarfile takes a damaged header, or none, for the end
                 if stream.read(_BLOCK) != bytes(_BLOCK):
                     raise tarfile.ReadError(f"no end of the archive at byte {end}")
-        except DamagedArchive:
-            raise
-        except DAMAGE as error:
-            raise damaged(error) from error
         self._members = _by_name(path, members)
         self.sizes = {name: member.size for name, member in self._members.items() if not kept or name != SAID}
 

@@ -13,10 +13,10 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from galaxy_assets.deliveries.archives import DAMAGE, damaged
+from galaxy_assets.deliveries.archives import damaged_otherwise
 from galaxy_assets.deliveries.delivery import signature
-from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.deliveries.members import MAXIMUM_ARRAY, DamagedArchive, check_count
+from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
+from galaxy_assets.deliveries.members import MAXIMUM_ARRAY, check_count
 from galaxy_assets.deliveries.stacks import Kept, check_rows, is_stack
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip: lengths of the name and of what comes between it and the data
@@ -67,7 +67,7 @@ class NumpyArrays:
         self._places: dict[str, _Place] = {}
         self._packed: dict[str, zipfile.ZipInfo] = {}
         self._zip: zipfile.ZipFile | None = None
-        try:
+        with damaged_otherwise():
             if path.name.lower().endswith(".npz"):
                 self._open_zip()
             else:
@@ -75,10 +75,6 @@ class NumpyArrays:
                     kept, fortran = _header(stream)
                     self._places["images"] = _Place(kept, stream.tell(), fortran)
                     check_rows(kept, path.stat().st_size - stream.tell())
-        except DamagedArchive:
-            raise
-        except DAMAGE as error:
-            raise damaged(error) from error
         self.kept = {name: one.kept for name, one in self._places.items() if not one.kept.dtype.hasobject}
         self.notes = [
             f"the array {name} holds Python objects, which are not read: save it as numbers or text"
@@ -149,17 +145,13 @@ class NumpyArrays:
 
     def _pieces(self, path: str, size: int, n: int) -> Iterator[np.ndarray]:
         """The numbers of an array as bytes, in n pieces of a size."""
-        try:
+        with unreadable_otherwise():
             with self._stream(path) as stream:
                 for _ in range(n):
                     data = stream.read(size)
                     if len(data) < size:
                         raise UnreadableImage("the archive was cut short")
                     yield np.frombuffer(data, np.uint8)
-        except DAMAGE as error:
-            if isinstance(error, UnreadableImage):
-                raise
-            raise UnreadableImage(f"damaged in the archive: {error}") from error
 
     def _stream(self, path: str) -> IO[bytes]:
         info = self._packed.get(path)
@@ -186,6 +178,6 @@ def _is_stack_file(path: Path, state: str) -> bool:
     try:
         with path.open("rb") as stream:
             kept, _ = _header(stream)
-    except DAMAGE:
+    except Exception:  # numpy's are of many classes
         return False
     return not kept.dtype.hasobject and is_stack(kept)

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from galaxy_assets.deliveries.archives import DAMAGE, damaged
-from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.deliveries.members import MAXIMUM_ARRAY, DamagedArchive, check_count
+from galaxy_assets.deliveries.archives import damaged_otherwise
+from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
+from galaxy_assets.deliveries.members import MAXIMUM_ARRAY, check_count
 from galaxy_assets.deliveries.stacks import Kept
 
 if TYPE_CHECKING:
     import h5py
 
-_DAMAGE = (*DAMAGE, RuntimeError, KeyError, TypeError)
 _TEXTS = 64  # texts of any length that are read at once: many may be the same long one
 _LONGEST = 1000  # characters of a name that are kept
 _PACKED = 200  # times its packed size that an array of more than _LARGE bytes may have
@@ -55,14 +54,10 @@ class Hdf5Arrays:
         self.kept: dict[str, Kept] = {}
         self.notes: list[str] = []
         self._packed: set[str] = set()
-        try:
+        with damaged_otherwise():
             self._file = h5py.File(path, "r", locking=False)  # a lock needs permission to write
             self._file.visititems(self._look)
             self._file.visititems_links(self._look_at_link)
-        except DamagedArchive:
-            raise
-        except _DAMAGE as error:
-            raise damaged(error) from error
 
     def _look(self, name: str, found: Any) -> None:
         import h5py
@@ -104,21 +99,17 @@ class Hdf5Arrays:
 
     def row(self, path: str, i: int) -> np.ndarray:
         """One row of an array; raises UnreadableImage."""
-        try:
+        with unreadable_otherwise():
             return self._array(path)[i]
-        except _DAMAGE as error:
-            raise UnreadableImage(f"damaged in the archive: {error}") from error
 
     def rows(self, path: str) -> Iterator[np.ndarray]:
         """All rows of an array, one after the other; raises UnreadableImage."""
-        try:
+        with unreadable_otherwise():
             array, kept = self._array(path), self.kept[path]
             most = max(1, MAXIMUM_ARRAY // (kept.nbytes // kept.shape[0]))
             step = min(array.chunks[0] if array.chunks is not None else 1, most)
             for i in range(0, kept.shape[0], step):
                 yield from array[i : i + step]
-        except _DAMAGE as error:
-            raise UnreadableImage(f"damaged in the archive: {error}") from error
 
     def whole(self, path: str) -> np.ndarray:
         """A small array; raises UnreadableImage. Texts are cut to 1000 characters."""
@@ -126,7 +117,7 @@ class Hdf5Arrays:
 
         if self.kept[path].nbytes > MAXIMUM_ARRAY:
             raise UnreadableImage(f"an array of {self.kept[path].nbytes} bytes", "too_large")
-        try:
+        with unreadable_otherwise():
             array = self._array(path)
             text = h5py.check_string_dtype(array.dtype)
             if text is None or text.length is not None:
@@ -137,8 +128,6 @@ class Hdf5Arrays:
                 for one in np.ravel(array[i : i + _TEXTS])
             ]
             return np.array(texts, dtype=object).reshape(array.shape)
-        except _DAMAGE as error:
-            raise UnreadableImage(f"damaged in the archive: {error}") from error
 
     def _array(self, path: str) -> "h5py.Dataset":
         found: Any = self._file[path]

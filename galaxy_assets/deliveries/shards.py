@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from galaxy_assets.deliveries.archives import DAMAGE, damaged
+from galaxy_assets.deliveries.archives import damaged_otherwise
 from galaxy_assets.deliveries.cells import (
     fields_of,
     files_in,
@@ -68,7 +68,6 @@ IMAGES = (
 )
 """Columns that hold images, in any case; the first of them that can."""
 
-_DAMAGE = (*DAMAGE, pa.ArrowException)
 _CHUNK = 2**24  # bytes that Arrow reads ahead; without a limit it reads all images of a row group at once
 _ROWS = 64  # in memory at once
 _LOOKED_AT = 8  # first values of a column that no known name has
@@ -115,17 +114,12 @@ def columns_of(path: Path) -> tuple[Columns, int] | None:
     """
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            columns = _columns(file)
-            if columns is not None:
-                check_count(file.metadata.num_rows)
-                _check_growth(file, columns.image)
-            return None if columns is None else (columns, file.metadata.num_rows)
-    except DamagedArchive:
-        raise
-    except _DAMAGE as error:
-        raise damaged(error) from error
+    with damaged_otherwise(), pq.ParquetFile(path) as file:
+        columns = _columns(file)
+        if columns is not None:
+            check_count(file.metadata.num_rows)
+            _check_growth(file, columns.image)
+        return None if columns is None else (columns, file.metadata.num_rows)
 
 
 def notes(path: Path, stem: str) -> list[str]:
@@ -306,7 +300,7 @@ def format_in(path: Path, columns: Columns) -> str | None:
     """The suffix of the first image of a Parquet file by its bytes; None of pixels, and of what is not known."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, buffer_size=_CHUNK) as file:
+    with damaged_otherwise(), pq.ParquetFile(path, buffer_size=_CHUNK) as file:
         for rows in _batches(file, [columns.image], _LOOKED_AT):
             found = [data for value in rows.column(0).to_pylist() for data in files_in(value) if data]
             return format_of(found[0]) if found else None

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from galaxy_assets.deliveries.archives import DAMAGE, PROBLEM, SAID, TarArchive, damaged
+from galaxy_assets.deliveries.archives import PROBLEM, SAID, TarArchive, damaged, damaged_otherwise
 from galaxy_assets.deliveries.delivery import Kind, batch_name, digest
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.members import DamagedArchive, Said, member_name
@@ -62,11 +62,8 @@ def first_names(path: Path) -> list[str]:
     """Names of the first files in a compressed tar."""
     start = _starts(path)
     opened = next(opener for magic, opener in _COMPRESSED.items() if start.startswith(magic))
-    try:
-        with opened(path, "rb") as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
-            return [info.name for info in itertools.islice(archive, _FIRST) if info.isreg()]
-    except DAMAGE as error:
-        raise damaged(error) from error
+    with damaged_otherwise(), opened(path, "rb") as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
+        return [info.name for info in itertools.islice(archive, _FIRST) if info.isreg()]
 
 
 class Spools:
@@ -160,15 +157,9 @@ def write(path: Path, stem: str, kind: Kind, to: Path, suffixes: tuple[str, ...]
             raise damaged(error) from error
         remedy = "make room, or give permission to write there"
         raise SurveyError(f"{path}: cannot be written to {to}: {error.strerror}; {remedy}") from error
-    except _damage() as error:
+    except Exception as error:
         _leave_note(to, damaged(error))
         raise damaged(error) from error
-
-
-def _damage() -> tuple[type[BaseException], ...]:
-    import pyarrow as pa
-
-    return (*DAMAGE, pa.ArrowException)
 
 
 def _leave_note(spooled: Path, error: DamagedArchive) -> None:
