@@ -53,15 +53,15 @@ class Source(Settings):
         "column's unit where the table has one, else degrees",
     )
     dec_column: str | None = Field(default=None, description="its declination likewise")
-    file_column: Annotated[str | None, AddedLater()] = Field(
-        default=None,
-        description="column of `labels` with the image's file name where `id_column` holds an id that is no file name; "
-        "the id is then taken as it is",
-    )
     folder_labels: Annotated[bool, AddedLater()] = Field(
         default=False,
         description="whether the folder that holds an image is its class, where `labels` gives it none (image_folder, "
         "fits_folder)",
+    )
+    file_column: Annotated[str | None, AddedLater()] = Field(
+        default=None,
+        description="column of `labels` with the image's file name where `id_column` holds an id that is no file name; "
+        "the id is then taken as it is",
     )
     simulate: Literal["optical", "radio"] | None = Field(
         default=None, description="which demo survey the project simulates"

@@ -345,7 +345,7 @@ def test_float64_stays_where_float32_would_lose_levels():
     ("text", "names"),
     [
         ("grz", "g r z"),
-        ("GRZ", "g R z"),
+        ("GRZ", "g r z"),
         ("g,r,z", "g r z"),
         ("F435W/F606W/F160W", "F435W F606W F160W"),
         ("i", "i"),

@@ -49,6 +49,12 @@ def classes(*sizes: int) -> pa.Table:
     return pa.table({"evaluation_class": [n for n, size in zip(names, sizes, strict=True) for _ in range(size)]})
 
 
+def shown(*levels: int | None) -> pa.Table:
+    """Cutouts of so many levels above the noise; None for an image without pixels."""
+    boxes = [None if n is None else 0 for n in levels]
+    return pa.table({"levels": pa.array(levels, pa.int32()), "box_x0": pa.array(boxes, pa.int32())})
+
+
 def drifted(*values: float) -> pa.Table:
     rows = [{"words": "shift", "value": v, "limit": 0.5, "exceeded": v > 0.5} for v in values]
     return pa.Table.from_pylist(rows)
@@ -67,6 +73,14 @@ CASES = [
     ("fallback_share", {"cutouts": pa.table({"outcome": ["cropped"] * 5})}, PASS, "0.0%"),
     ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", *["cropped"] * 4]})}, PASS, "20.0%"),
     ("fallback_share", {"cutouts": pa.table({"outcome": ["fallback_edge", *["cropped"] * 3]})}, WARN, "25.0%"),
+    (
+        "levels_above_noise",
+        {"cutouts": shown(32, 33, 31, 200, 99, None)},
+        PASS,
+        "20.0% of the cutouts have fewer than 32",
+    ),
+    ("levels_above_noise", {"cutouts": shown(32, 2, 31, 200)}, WARN, "50.0% .*`cutout.stretch: asinh`"),
+    ("levels_above_noise", {"cutouts": pa.table({"outcome": ["cropped"]})}, PASS, "0.0%"),
     ("removed_share", {"clean_galaxies": clean(70, 30)}, PASS, "30.0% removed"),
     ("removed_share", {"clean_galaxies": clean(60, 40)}, WARN, "40.0% removed"),
     ("something_to_see", {"cutouts": pa.table({"outcome": ["whole", "blank"]})}, PASS, "1 of 2 images have a cutout"),

@@ -50,6 +50,21 @@ def test_a_finished_filling_is_not_redone_unless_its_fingerprint_changes(tmp_pat
     assert store.fingerprint(["b"]) == "b:g"
 
 
+def test_what_older_code_filled_with_other_columns_is_filled_anew(tmp_path):
+    store = PixelStore(tmp_path)
+    fill(store, Maker())
+
+    def wider(rows):
+        pixels, table = Maker()(rows)
+        return pixels, table.append_column("nodata", pa.array([0.0] * len(rows)))
+
+    columns = ["row", "nodata"]
+    filled = store.fill("b", n=10, shape=SHAPE, fingerprint="f", make=wider, chunk=3, columns=columns)
+    assert filled.column_names == columns
+    again = Maker(fail_at=0)
+    assert store.fill("b", n=10, shape=SHAPE, fingerprint="f", make=again, chunk=3, columns=columns).equals(filled)
+
+
 def test_another_size_is_made_once_and_belongs_to_its_pixels(tmp_path):
     store = PixelStore(tmp_path)
     fill(store, Maker())

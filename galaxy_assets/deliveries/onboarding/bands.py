@@ -18,7 +18,7 @@ from galaxy_assets.deliveries.suffixes import without_suffix
 from galaxy_assets.settings.source import Source
 
 _LOOKED_AT = 30  # files
-_WHITE, _DARK = 250, 40  # levels of 8 bits
+_FULL, _DARK = 250, 40  # levels of 8 bits
 _BY_BAND = re.compile(r"(.+?)[._-]?((?<=[._-])[ugrizyJHK]|[fF]\d{3,4}[wWmMnN])")
 
 
@@ -107,17 +107,17 @@ def _colour(bands: tuple[str | int, ...], contents: list[bytes]) -> tuple[str, s
     """`lupton` where its colours show something of g, r, z; else `linear`."""
     if tuple(str(band).lower() for band in bands) != GRZ:
         return "linear", "Bands other than g, r, z stay linear, and cutout.stretch makes them colours."
-    white, brightest = [], []
+    full, brightest = [], []
     for data in contents:
         try:
             image = decode(data, Source(reader="fits_folder", path=".", bands=bands, colour="lupton"))
         except UnreadableImage:
             continue
-        white.append(float((np.ma.getdata(image).min(axis=2) >= _WHITE).mean()))
+        full.append(float((np.ma.getdata(image).max(axis=2) >= _FULL).mean()))
         brightest.append(int(image.max()))
-    if white and (np.median(white) > 0.1 or np.median(brightest) < _DARK):
+    if full and (np.median(full) > 0.3 or np.median(brightest) < _DARK):
         return "linear", (
-            "Lupton's colours, made for nanomaggies per pixel, would show them white or black; they stay linear, and "
+            "Lupton's colours, made for nanomaggies per pixel, would show most of them at the highest level, or black; they stay linear, and "
             "cutout.stretch makes them colours."
         )
     return "lupton", "They become the colours of the Legacy Surveys (Lupton et al. 2004)."
@@ -132,8 +132,8 @@ def _one_file_a_band(files: list[str]) -> str:
     together = {name: bands for name, bands in bands_of.items() if len(bands) > 1}
     if sum(map(len, together.values())) <= len(files) / 2:
         return ""
-    name, bands = next(iter(together.items()))
+    name = min(together)
     return (
-        f"Files look like one band each of the same galaxies ({name}: {', '.join(sorted(bands))}): each is an image of "
+        f"Files look like one band each of the same galaxies ({name}: {', '.join(sorted(together[name]))}): each is an image of "
         "its own here. Join the bands of a galaxy as extensions or planes of one file for colour, or deliver one band."
     )

@@ -4,7 +4,7 @@
     <path>/<images>/<batch>/**/*.png   each subfolder a delivery, named like it (`delivery.batch_name`)
     <path>/<images>/<batch>.zip        and each archive (`deliveries`)
     <path>/<labels>                    one row per image: how it is called (`ids`), class, position (`tables`); with
-                                       `file_column` the name of the file and an id beside it
+                                       `file_column` the name of its file, and an id beside it
     <path>/<votes>                     a table of the `campaign`, galaxies named like the images (`volunteers`)
 
 Belongs here: the catalogue of images; the readers of other folder layouts build on it. Does not belong here: finding
@@ -13,7 +13,6 @@ them (`deliveries.drop`), what they are called (`deliveries.ids`) and decoding (
 
 import hashlib
 import json
-import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,10 +34,10 @@ from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLE
 from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, ids_of, read_labels, read_table
 from galaxy_assets.deliveries.readers.volunteers import read_votes
 from galaxy_assets.settings.files import SurveyError
-from galaxy_assets.settings.printing import printable
+from galaxy_assets.settings.printing import logger, printable
 from galaxy_assets.settings.source import Source
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _PROGRESS = 5000  # files between two lines in the log
 
@@ -196,6 +195,8 @@ class ImageFolder:
         list of str
             In the order of `images`.
         """
+        if self.source.file_column is not None:
+            return [self._ids.get(image_name(one.called), image_name(one.called)) for one in images]
         again = [self._inner(one.called) for one in images if self._is_there(one.file, image_name(one.called), taken)]
         return told_apart([self._inner(one.called) for one in images], taken, again)
 
@@ -223,10 +224,11 @@ class ImageFolder:
         """
         images = self._found.images(batch)
         files = [image.called for image in images]
-        id_of = self._ids
-        names = [id_of.get(image_name(file), name) for file, name in zip(files, self.names(images, taken), strict=True)]
+        names = self.names(images, taken)
         ids = distinct_ids(names, taken)
-        of_images = self._rows(dict(zip(ids, files, strict=True)), taken)
+        entries = self._labels.entries
+        matches = match(dict(zip(ids, files, strict=True)), [entry.name for entry in entries], taken)
+        of_images = [[entries[row] for row in rows] for rows in matches.rows]
         said = [next((one for one in rows if one.label), rows[0]) if rows else None for rows in of_images]
         return list(map(Listed, ids, names, images, said))
 
@@ -320,25 +322,15 @@ class ImageFolder:
 
     @cached_property
     def _ids(self) -> dict[str, str]:
-        """The ids that the table of labels has for files, by what the files are called; empty without `file_column`."""
-        if self.source.labels is None or self.source.file_column is None:
-            return {}
-        path, columns = self.folder / self.source.labels, (self.source.file_column, self.source.id_column)
+        """The ids that the table of labels has for files, by what the image in the file is called."""
+        columns = [name for name in (self.source.file_column, self.source.id_column) if name is not None]
+        path = self.folder / (self.source.labels or "")
         table = read_table(path, set(columns))
         if missing := [column for column in columns if column not in table.column_names]:
             raise SurveyError(f"{path}: no column {', '.join(missing)}; correct `source.file_column`")
         files, ids = (ids_of(table[column]) for column in columns)
-        return {image_name(file): _as_it_is(galaxy) for file, galaxy in zip(files, ids, strict=True) if file and galaxy}
-
-    def _rows(self, files: dict[str, str], taken: Collection[str]) -> list[list[Entry]]:
-        """The table's rows about each of the images, which are ids and files."""
-        entries = self._labels.entries
-        if self.source.file_column is None:
-            return [[entries[row] for row in rows] for rows in match(files, [one.name for one in entries], taken).rows]
-        of_id: dict[str, list[Entry]] = {}
-        for entry in entries:
-            of_id.setdefault(_as_it_is(entry.name), []).append(entry)
-        return [of_id.get(galaxy, []) for galaxy in files]
+        pairs = zip(files, ids, strict=True)
+        return {image_name(file): printable(composed(galaxy)) for file, galaxy in pairs if file and galaxy}
 
     def folder_of(self, file: str) -> str | None:
         """The name of the folder that holds an image, which may be its class.
@@ -362,11 +354,6 @@ class ImageFolder:
         top = "" if self.top() == self.folder else f"{self.top().relative_to(self.folder).as_posix()}/"
         inner = file.removeprefix(top)
         return inner if "/" in inner else file
-
-
-def _as_it_is(galaxy: str) -> str:
-    """An id of the table as the catalogue has it: nothing is cut off, and what cannot be printed is escaped."""
-    return printable(composed(galaxy.strip()))
 
 
 class _Digests(Mapping[str, str | None]):

@@ -3,9 +3,9 @@
 Belongs here: `skies.yaml`, the notation of `--sky`, and what a service is asked for. Does not belong here: asking
 (`connection`), what was chosen for a survey (`plan`).
 
-hips2fits is asked for the parameters of `astroquery.hips2fits`, without min_cut, max_cut, stretch and cmap, which
-do nothing to FITS and to colour. Its client is not used: it follows redirects to any host, reads a body of any size,
-neither tries again nor tells a status or Retry-After, and gives arrays in the place of the bytes that came.
+hips2fits is asked for the parameters that `astroquery.hips2fits` sends, without min_cut, max_cut, stretch and cmap,
+which do nothing to FITS and to colour. Its client is not used: it follows redirects to any host, reads a body of any
+size, neither tries again nor tells a status or Retry-After, and gives arrays in the place of the bytes that came.
 """
 
 import os

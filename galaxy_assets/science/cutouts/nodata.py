@@ -12,6 +12,7 @@ import numpy as np
 LEAST_REPEATS = 4
 """Pixels of exactly one value from which it may stand for no data."""
 _FAR = 10.0  # noises below the rest: nothing on the sky is so dark
+_SOME = 4096  # pixels of the rest whose noise and different values are looked at
 _LEVELS = 16  # different values that the rest must have: an image of few levels has no sky to compare with
 _WINDOW = 2  # half the side of the square whose median fills a gap, in pixels of the level of the pyramid
 _NEIGHBOURS, _CELLS = 8, 3  # pixels with data that it must hold, or medians of 2 x 2 and more
@@ -106,14 +107,13 @@ def sentinels(values: np.ndarray) -> list[float]:
 
 
 def _stands_apart(value: float, others: np.ndarray, every: np.ndarray) -> bool:
-    if np.unique(others[:: max(others.size // 4096, 1)]).size < _LEVELS:
-        return False
     low, high = float(others.min()), float(others.max())
     gap, most = max(low - value, value - high), 2 * others.size <= every.size
-    if gap > (_FAR**2 if most else 1.0) * (high - low):
-        return True
-    sixteenth, middle = np.quantile(others, [0.16, 0.5])  # one sigma of a sky, and no source is in it
-    return bool(value < low and not most and gap > _FAR * (middle - sixteenth) > 0)
+    some = others[:: max(others.size // _SOME, 1)]
+    sixteenth, middle = np.quantile(some, [0.16, 0.5])  # one sigma of a sky, and no source is in it
+    far = gap > (_FAR**2 if most else 1.0) * (high - low)
+    dark = value < low and not most and gap > _FAR * (middle - sixteenth) > 0
+    return bool((far or dark) and np.unique(some).size >= _LEVELS)
 
 
 def without_gaps(image: np.ndarray, gaps: np.ndarray) -> np.ndarray:
