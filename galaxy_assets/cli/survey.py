@@ -11,6 +11,7 @@ import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.sky import begin, begun_skies, fetched, list_skies
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.files import SurveyError, SurveyFiles, enable, survey_files
 from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
@@ -126,7 +127,7 @@ def _new_of_positions(layout: Layout, name: str, begun: tuple, per_second: float
 
     folder, path = layout.raw / name, layout.surveys / f"{name}.yaml"
     if there := path.exists() and name in begun_skies(layout.raw):
-        typer.echo(f"{path} is there and stays as it is; what is missing of its cutouts is fetched")
+        say(f"{path} is there and stays as it is; what is missing of its cutouts is fetched")
     else:
         refuse_name(name, layout.root)
     plan = begin(folder, *begun)
@@ -152,15 +153,15 @@ def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspect
 
     path = layout.surveys / f"{name}.yaml"
     survey = write_survey(path, settings, found, said)
-    typer.echo(found.source.path)
+    say(found.source.path)
     for heading, text in report.table_of(found) + report.table_of_labels(found, said):
-        typer.echo(f"  {heading:16s}{text}")
+        say(f"  {heading:16s}{text}")
     for caution in report.cautions(found, said):
-        typer.echo(f"  ! {caution}")
-    typer.echo(f"\n{path}, with the reason for each value; look at it before you run it:")
+        say(f"  ! {caution}")
+    say(f"\n{path}, with the reason for each value; look at it before you run it:")
     for heading, text in _chosen(survey):
-        typer.echo(f"  {heading:16s}{text}")
-    typer.echo(f"\n  galaxy-assets run {name}\n  make dev          # look at it on http://127.0.0.1:3000")
+        say(f"  {heading:16s}{text}")
+    say(f"\n  galaxy-assets run {name}\n  make dev          # look at it on http://127.0.0.1:3000")
 
 
 def _chosen(survey: Survey) -> list[tuple[str, str]]:
@@ -187,7 +188,7 @@ def add(names: Annotated[list[str], typer.Argument(help="names of shipped survey
     chosen_surveys(names, root)
     enable_all(names, root)
     for name in names:
-        typer.echo(f"{name} is enabled; `galaxy-assets run {name}` makes its tables")
+        say(f"{name} is enabled; `galaxy-assets run {name}` makes its tables")
 
 
 def enable_all(names: list[str], root: Path) -> None:
@@ -211,7 +212,7 @@ def enable_all(names: list[str], root: Path) -> None:
         except SurveyError as error:
             raise typer.BadParameter(str(error)) from error
         if written is not None:
-            typer.echo(f"{written}: written, keys that you add there override the shipped ones")
+            say(f"{written}: written, keys that you add there override the shipped ones")
 
 
 @app.command("list")
@@ -224,25 +225,25 @@ def known() -> None:
     """
     layout = Layout.default()
     files = survey_files(layout.root)
-    typer.echo("Enabled")
+    say("Enabled")
     for survey in files.enabled.values():
         path = (layout.raw / (survey.source.mirror or survey.source.path)).absolute()
-        typer.echo(f"  {survey.name:16s}{printable(survey.title)}")
-        typer.echo(f"  {'':16s}{printable(f'{path}: {_deliveries(survey, path, layout)}')}")
+        say(f"  {survey.name:16s}{printable(survey.title)}")
+        say(f"  {'':16s}{printable(f'{path}: {_deliveries(survey, path, layout)}')}")
     if files.templates:
-        typer.echo("\nTemplates")
+        say("\nTemplates")
     for survey in files.templates.values():
-        typer.echo(f"  {survey.name:16s}{printable(survey.title)}")
-        typer.echo(f"  {'':16s}add with: galaxy-assets survey add {survey.name}")
+        say(f"  {survey.name:16s}{printable(survey.title)}")
+        say(f"  {'':16s}add with: galaxy-assets survey add {survey.name}")
     say_broken(files)
 
 
 def say_broken(files: SurveyFiles) -> None:
     """Print the survey files that cannot be used, each with its reason and the remedy."""
     if files.broken:
-        typer.echo("\nBroken, and left out until corrected")
+        say("\nBroken, and left out until corrected")
     for path, why in files.broken.items():
-        typer.echo(f"  {printable(path.stem):16s}{why}")
+        say(f"  {printable(path.stem):16s}{why}")
 
 
 def _deliveries(survey: Survey, path: Path, layout: Layout) -> str:

@@ -13,7 +13,6 @@ them (`deliveries.drop`), what they are called (`deliveries.ids`) and decoding (
 
 import hashlib
 import json
-import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,10 +34,10 @@ from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLE
 from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, ids_of, read_labels, read_table
 from galaxy_assets.deliveries.readers.volunteers import read_votes
 from galaxy_assets.settings.files import SurveyError
-from galaxy_assets.settings.printing import printable
+from galaxy_assets.settings.printing import logger, printable
 from galaxy_assets.settings.source import Source
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _PROGRESS = 5000  # files between two lines in the log
 

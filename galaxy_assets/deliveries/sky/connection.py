@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, TypeVar
 from galaxy_assets.deliveries.download.offers import FetchError, is_loopback
 from galaxy_assets.deliveries.download.progress import Pace
 from galaxy_assets.deliveries.sky.answers import BadAnswer
-from galaxy_assets.settings.printing import printable
+from galaxy_assets.settings.printing import logger, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _WORTH_TRYING_AGAIN = {408, 425, 429}  # and all from 500
 _TOLD = 300  # letters of an error page

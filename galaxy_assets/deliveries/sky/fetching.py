@@ -27,9 +27,10 @@ from galaxy_assets.deliveries.sky.plan import Plan, read_plan
 from galaxy_assets.deliveries.sky.positions import kept_positions
 from galaxy_assets.deliveries.sky.skies import address_of, service_of
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _LEAST, _MOST_DELIVERIES = 500, 50
 _TOLD = 5  # failures that are told as they happen; all are in the ledger
