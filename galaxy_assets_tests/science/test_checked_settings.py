@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from galaxy_assets.science.checked_settings import found, not_the_papers, setting
 from galaxy_assets.science.checklist import Check, checklist
 from galaxy_assets.science.results import AGREES, DIFFERS, results
 from galaxy_assets.settings.base import Settings
-from galaxy_assets.settings.evaluation import Cut
+from galaxy_assets.settings.evaluation import Cut, EvaluationClass
 from galaxy_assets.settings.files import read_survey, survey_files
 from galaxy_assets.settings.survey import Survey
 
@@ -245,7 +246,7 @@ def test_another_experiment_under_the_papers_name_agrees_with_nothing_that_it_ch
         ("cutout.sigma", [4.0]),
         ("variance", [0.95]),
         ("anomaly.answers", [("merger", "both")]),
-        ("evaluation.classes.cuts.above", [0.8]),
+        ("evaluation.classes.cuts.above", [0.8] * 5),
         ("evaluation.reject.below", [0.2]),
         ("evaluation.reject.above", [None]),
         ("evaluation.classes.spiral.cuts.answer", ["featured-or-disk", "yes"]),
@@ -275,12 +276,37 @@ def cut_at(*above: float | None) -> Survey:
         ((0.8, 0.7), 0.7, False),
         ((0.81, 0.8, 0.5), 0.5, False),
         ((0.8, None), None, False),
+        ((0.8, np.nan), 0.8, False),
         ((), None, False),
     ],
 )
 def test_of_several_values_every_one_must_be_the_papers(above, value, agrees):
     one = found(check(expected=0.8, setting="evaluation.classes.cuts.above"), cut_at(*above))
     assert (one.value, one.is_papers) == (value, agrees)
+
+
+def with_classes(*classes: EvaluationClass) -> Survey:
+    return GZ.model_copy(update={"evaluation": GZ.evaluation.model_copy(update={"classes": classes})})
+
+
+def test_a_class_that_is_there_twice_is_another_experiment():
+    round_, spiral, edge = GZ.evaluation.classes
+    assert differing(with_classes(round_, spiral, spiral, edge)) == {"E1:classes", "E3:cuts"}
+    halves = [spiral.model_copy(update={"cuts": (one,)}) for one in spiral.cuts]  # either cut makes a spiral
+    assert "E1:classes" in differing(with_classes(round_, *halves, edge))
+
+
+@pytest.mark.parametrize("name", ["cuts", "labels", "name"])
+def test_a_class_may_be_named_as_a_setting_is(name):
+    more = EvaluationClass(name=name, labels=("x",))
+    assert differing(with_classes(*GZ.evaluation.classes, more)) == {"E1:classes", "E1:labels"}
+
+
+def test_a_limit_that_is_almost_the_papers_is_not():
+    round_, spiral, edge = GZ.evaluation.classes
+    cut = edge.cuts[0].model_copy(update={"above": 0.8 + 1e-9})
+    almost = edge.model_copy(update={"cuts": (cut,)})
+    assert differing(with_classes(round_, spiral, almost)) == {"E1:fraction", "E4:cuts"}
 
 
 @pytest.mark.parametrize(
