@@ -136,5 +136,6 @@ def _one_file_a_band(files: list[str]) -> str:
     name = min(together)
     return (
         f"Files look like one band each of the same galaxies ({name}: {', '.join(sorted(together[name]))}): each is an "
-        "image of its own here. Join the bands of a galaxy as extensions or planes of one file for colour, or deliver one band."
+        "image of its own here. Join the bands of a galaxy as extensions or planes of one file for colour, or deliver "
+        "one band."
     )
