@@ -361,3 +361,14 @@ def test_the_location_is_valid_and_named_alike_in_both_files(defs):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
     assert location["module_name"] == project["code_location_target_module"]
     assert location["location_name"] == project["code_location_name"]
+
+
+def test_what_a_strangers_file_says_is_escaped_at_one_place():
+    """Logs through `settings.printing.logger`, lines of the terminal through `cli.terminal.say`."""
+    rooms = ("deliveries", "storage", "lake", "orchestration", "explorer", "cli", "simulation")
+    for module in sorted(PACKAGE.rglob("*.py")):
+        text = module.read_text(encoding="utf-8")
+        if room_of(module) in rooms:
+            assert "logging.getLogger(__name__)" not in text, in_package(module)
+        if in_package(module) not in ("cli/terminal.py", "cli/telling.py"):
+            assert "typer.echo(" not in text and "click.echo(" not in text, in_package(module)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from galaxy_assets.cli.terminal import say
+
 if TYPE_CHECKING:
     import torch
 
@@ -31,24 +33,24 @@ def device() -> None:
     for one in devices:
         found = describe(one)
         precision = "bfloat16 and float32" if found.bfloat16 else "float32; bfloat16 is slow on it"
-        typer.echo(f"{one}  {found.name}, {found.free / 1e9:.1f} of {found.memory / 1e9:.1f} GB free, {precision}")
+        say(f"{one}  {found.name}, {found.free / 1e9:.1f} of {found.memory / 1e9:.1f} GB free, {precision}")
     if reason := why_no_gpu():
-        typer.echo(f"no GPU is used: {reason}")
+        say(f"no GPU is used: {reason}")
     elif "CUDA_VISIBLE_DEVICES" in os.environ:
-        typer.echo(f"CUDA_VISIBLE_DEVICES is {os.environ['CUDA_VISIBLE_DEVICES']!r}: others are not seen")
+        say(f"CUDA_VISIBLE_DEVICES is {os.environ['CUDA_VISIBLE_DEVICES']!r}: others are not seen")
     if len(devices) > 1:
-        typer.echo(f"trainings share every batch among the {len(devices)} devices; the first one embeds")
+        say(f"trainings share every batch among the {len(devices)} devices; the first one embeds")
     recipe = Recipe(preset="paper")
-    typer.echo(f"\n{devices[0]} beside the CPU" if devices[0].type != "cpu" else "\nthe CPU beside itself")
+    say(f"\n{devices[0]} beside the CPU" if devices[0].type != "cpu" else "\nthe CPU beside itself")
     right = True
     for equality in equalities(recipe, devices[0]):
         right &= equality.holds
         verdict = "equal" if equality.holds else "DIFFERENT"
-        typer.echo(f"  {verdict:9}  {equality.what}: {equality.found:.1e}, at most {equality.limit:.0e}")
-    typer.echo("\nResNet-18, images a second")
+        say(f"  {verdict:9}  {equality.what}: {equality.found:.1e}, at most {equality.limit:.0e}")
+    say("\nResNet-18, images a second")
     _say_speeds(recipe, devices[0])
     if not right:
-        typer.echo("the device does not compute what the CPU does: do not trust its results; update driver and PyTorch")
+        say("the device does not compute what the CPU does: do not trust its results; update driver and PyTorch")
         raise typer.Exit(1)
 
 
@@ -64,7 +66,7 @@ def _say_speeds(recipe: "Recipe", device: "torch.device") -> None:
             training_speed(recipe.model_copy(update=changes), device, steps=steps),
             embedding_speed(device, size=size, count=count, precision=precision),
         ):
-            typer.echo(
+            say(
                 f"  {speed.what:9}  {size} px, {precision}: {speed.images_per_second:,.0f} "
                 f"({speed.teraflops:.3g} TFLOP/s)"
             )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from galaxy_assets.cli.arguments import moment
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.lake.export import What
 from galaxy_assets.lake.export import export as write_export
 
@@ -39,4 +40,4 @@ def export(
         )
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    typer.echo(f"{to}: {table.num_rows} galaxies{' with images' if 'image' in table.column_names else ''}")
+    say(f"{to}: {table.num_rows} galaxies{' with images' if 'image' in table.column_names else ''}")

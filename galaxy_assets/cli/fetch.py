@@ -11,6 +11,7 @@ import typer
 
 from galaxy_assets.cli.sky import begun_skies, fetched
 from galaxy_assets.cli.telling import telling
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.deliveries.download import fetching
 from galaxy_assets.deliveries.download.offers import FetchError, load_downloads
 from galaxy_assets.settings.files import SurveyError
@@ -60,13 +61,13 @@ def fetch(
                 log.error("%s: %s", name, error)
                 failed += 1
             except KeyboardInterrupt:
-                typer.echo("\nstopped; the same command goes on from here")
+                say("\nstopped; the same command goes on from here")
                 raise typer.Exit(130) from None
     if failed:
-        typer.echo(f"{failed} failed, see above; the same command goes on from here")
+        say(f"{failed} failed, see above; the same command goes on from here")
         raise typer.Exit(1)
     if what:
-        typer.echo(f"all there, in {root}")
+        say(f"all there, in {root}")
 
 
 def _fetch_sky(folder: Path, blank_too: bool) -> None:

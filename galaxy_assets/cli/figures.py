@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
@@ -29,9 +30,9 @@ def figures(
     layout = Layout.default()
     path = write_figures_page(chosen_surveys(surveys, layout.root), layout)
     if path is None:
-        typer.echo("no figures yet; run a survey first, for instance `make demo`")
+        say("no figures yet; run a survey first, for instance `make demo`")
         raise typer.Exit(1)
-    typer.echo(path.as_uri())
+    say(path.as_uri())
 
 
 def write_figures_page(surveys: list[Survey], layout: Layout) -> Path | None:

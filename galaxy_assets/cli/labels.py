@@ -15,6 +15,7 @@ from pyarrow import csv as arrow_csv
 from pydantic import ValidationError
 
 from galaxy_assets.cli.arguments import chosen_surveys, moment
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.deliveries import label_imports
 from galaxy_assets.deliveries.ids import id_of
 from galaxy_assets.deliveries.label_files import ZooniverseAnswers
@@ -52,11 +53,9 @@ def add(
     galaxies = known_galaxies(layout, survey)
     galaxy = id_of(galaxy, galaxies or ())
     if galaxies is not None and galaxy not in galaxies:
-        typer.echo(
-            f"warning: {galaxy} is not among the {len(galaxies)} galaxies in the catalogue of {survey}", err=True
-        )
+        say(f"warning: {galaxy} is not among the {len(galaxies)} galaxies in the catalogue of {survey}", err=True)
         if not force:
-            typer.echo("nothing kept; correct the id, or give --force", err=True)
+            say("nothing kept; correct the id, or give --force", err=True)
             raise typer.Exit(1)
     row = {
         "who": who or getpass.getuser(),
@@ -72,7 +71,7 @@ def add(
         (event,) = LabelLog(layout.labels(survey)).append([row])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    typer.echo(event)
+    say(event)
 
 
 @app.command("import")
@@ -114,12 +113,10 @@ def list_events(survey: SurveyName, until: Until = None, who: Annotated[str | No
     events = _events(survey, until)
     if who is not None:
         events = events.filter(pc.equal(events["who"], who))
-    typer.echo("event  time  who  source  galaxy: what is said")
+    say("event  time  who  source  galaxy: what is said")
     for row in events.to_pylist():
         note = f" ({row['note']})" if row["note"] else ""
-        typer.echo(
-            "{event}  {time:%Y-%m-%d %H:%M:%S}  {who}  {source}  {galaxy_id}: ".format(**row) + _said(row) + note
-        )
+        say("{event}  {time:%Y-%m-%d %H:%M:%S}  {who}  {source}  {galaxy_id}: ".format(**row) + _said(row) + note)
 
 
 @app.command()
@@ -138,7 +135,7 @@ def undo(
     log = LabelLog(layout.labels(survey))
     try:
         for event in events:
-            typer.echo(log.undo(event, who or getpass.getuser(), note)["event"])
+            say(log.undo(event, who or getpass.getuser(), note)["event"])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -157,12 +154,12 @@ def show_standing(
     if csv is not None:
         with replacing(csv) as partial:
             arrow_csv.write_csv(table, partial)
-        typer.echo(f"{csv}: {table.num_rows} galaxies")
+        say(f"{csv}: {table.num_rows} galaxies")
         return
-    typer.echo("galaxy  score  people  class  by")
+    say("galaxy  score  people  class  by")
     for row in table.to_pylist():
         score = "-" if row["score"] is None else f"{row['score']:.2f}"
-        typer.echo(f"{row['galaxy_id']}  {score}  {row['n_people']}  {row['label'] or '-'}  {row['by']}")
+        say(f"{row['galaxy_id']}  {score}  {row['n_people']}  {row['label'] or '-'}  {row['by']}")
 
 
 def _meaning(task: str, answers: list[str], id_key: str | None) -> ZooniverseAnswers:
@@ -196,11 +193,11 @@ def _said(row: dict) -> str:
 
 
 def _print(report: Imported) -> None:
-    typer.echo(
+    say(
         f"{report.path} ({report.source}): {report.n_added} labels are new, {report.n_already} were there already, "
         f"{report.n_unlabelled} rows give none"
     )
     if report.n_unknown:
-        typer.echo(f"  {report.n_unknown} of the new ones are of galaxies that are not in the survey's catalogue")
+        say(f"  {report.n_unknown} of the new ones are of galaxies that are not in the survey's catalogue")
     for problem in report.problems:
-        typer.echo(f"  {problem}")
+        say(f"  {problem}")

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import typer
 
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.lake.query import QueryError, ask, connect_to_read
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
@@ -46,7 +47,7 @@ def query(
         _write(answer, to)
     except (OSError, pa.ArrowException, duckdb.Error) as error:
         raise typer.BadParameter(f"{to}: not written: {error}") from error
-    typer.echo(f"{to}: {answer.num_rows} rows")
+    say(f"{to}: {answer.num_rows} rows")
 
 
 def _write(answer: pa.Table, path: Path) -> None:

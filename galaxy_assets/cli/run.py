@@ -20,6 +20,7 @@ import yaml
 from galaxy_assets import plugins
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.survey import enable_all
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
@@ -66,7 +67,7 @@ def run(
     try:
         failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, engine)
     except KeyboardInterrupt:
-        typer.echo("\nstopped; the same command goes on from here")
+        say("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
     _summary(chosen, failed)
     if failed:
@@ -146,18 +147,18 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "
     defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
     with dg.DagsterInstance.get() as instance:
         for survey in surveys:
-            typer.echo(f"\n{survey.title} ({survey.name})")
+            say(f"\n{survey.title} ({survey.name})")
             for outcome in _outcomes(make(defs, survey, known, instance, root, follow)):
                 if isinstance(outcome, Exception):
                     failed += 1
-                    typer.echo(f"        {outcome}")
+                    say(f"        {outcome}")
                     continue
                 minutes, seconds = divmod(int(time.perf_counter() - start), 60)
                 what = ", ".join(outcome.assets) + (f" [{outcome.partition}]" if outcome.partition else "")
-                typer.echo(f" {minutes:3d}:{seconds:02d} {_MARK[outcome.status]} {outcome.status:7s} {what}")
+                say(f" {minutes:3d}:{seconds:02d} {_MARK[outcome.status]} {outcome.status:7s} {what}")
                 failed += outcome.status in ("failed", "blocked", "held")
                 if outcome.error and outcome.status != "skipped":
-                    typer.echo(f"        {outcome.error}")
+                    say(f"        {outcome.error}")
     return failed
 
 
@@ -186,26 +187,26 @@ def _summary(surveys: list[Survey], failed: int) -> None:
 
     layout = Layout.default()
     if failed:
-        typer.echo(f"\n{failed} steps failed, see above; numbers that rest on them are from an earlier run or absent")
+        say(f"\n{failed} steps failed, see above; numbers that rest on them are from an earlier run or absent")
     for survey in surveys:
         if not layout.table(survey.name, "results").exists():
-            typer.echo(f"\n{survey.title}: not finished, no results yet")
+            say(f"\n{survey.title}: not finished, no results yet")
             continue
-        typer.echo(f"\n{survey.title}: what was found")
+        say(f"\n{survey.title}: what was found")
         with connect(layout.root) as lake:
             query = f'select check_id, description, observed, expected, verdict from "{survey.name}".results'
             rows = lake.sql(query).fetchall()
         for check_id, description, observed, expected, verdict in rows:
             if observed is not None and _FOUND.fullmatch(check_id):
                 paper = f"   paper {expected:,.4g}: {verdict}" if verdict in (AGREES, DIFFERS) else ""
-                typer.echo(f"  {observed:>9,.4g}  {description}{paper}")
+                say(f"  {observed:>9,.4g}  {description}{paper}")
         verdicts = [row[-1] for row in rows]
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
-        typer.echo(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
-        typer.echo(f"  figures: {layout.figure(survey.name, 'x').parent}, all on one page by `make figures`")
-    typer.echo("\nLook at it: `make dev`, then http://127.0.0.1:3000.")
+        say(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
+        say(f"  figures: {layout.figure(survey.name, 'x').parent}, all on one page by `make figures`")
+    say("\nLook at it: `make dev`, then http://127.0.0.1:3000.")
     if ranked := [one.name for one in surveys if layout.table(one.name, "anomaly_ranking").exists()]:
-        typer.echo(
+        say(
             "Ask it in SQL:\n"
             f'  galaxy-assets query "select * from {ranked[0]}.anomaly_ranking order by rank" --limit 20'
         )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.storage.layout import Layout
 
 
@@ -38,9 +39,9 @@ def similar(
         drawn = search.sheet(survey, found, **asked) if sheet else None
     except (ValueError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
-    typer.echo(f"{known.title}; files are those in {(layout.raw / known.source.path).absolute()}")
-    typer.echo("rank  distance  galaxy, file, the example it is nearest to")
+    say(f"{known.title}; files are those in {(layout.raw / known.source.path).absolute()}")
+    say("rank  distance  galaxy, file, the example it is nearest to")
     for row in found.to_pylist():
-        typer.echo("{rank:4d}  {distance:8.4g}  {neighbour_id}  {file}  {query_id}".format(**row))
+        say("{rank:4d}  {distance:8.4g}  {neighbour_id}  {file}  {query_id}".format(**row))
     if drawn is not None and sheet is not None:
-        typer.echo(f"sheet: {save(drawn, sheet)}")
+        say(f"sheet: {save(drawn, sheet)}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from galaxy_assets.cli.telling import telling
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import printable
 
@@ -58,10 +59,10 @@ def begin(
     plan = keep_plan(folder, plan)
     kept = keep_positions(folder, read.table)
     check_classes(folder)
-    typer.echo(f"{len(kept):,} objects in {printable(str(catalogue))}: {'; '.join(read.notes)}")
-    typer.echo(f"{plan.size:g} arcsec, {plan.pixels} pixels, {plan.format.upper()}, of {plan.url()}")
+    say(f"{len(kept):,} objects in {printable(str(catalogue))}: {'; '.join(read.notes)}")
+    say(f"{plan.size:g} arcsec, {plan.pixels} pixels, {plan.format.upper()}, of {plan.url()}")
     if (caution := plan.caution()) is not None:
-        typer.echo(f"! {caution}")
+        say(f"! {caution}")
     return plan
 
 
@@ -100,16 +101,14 @@ def fetched(folder: Path, per_second: float | None = None, blank_too: bool = Fal
                 folder, replace(manners, per_second=per_second or manners.per_second), blank_too=blank_too
             )
     except KeyboardInterrupt:
-        typer.echo("\nstopped; the same command goes on from here")
+        say("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
     except (FetchError, OSError) as error:
-        typer.echo(f"{error}")
+        say(f"{error}")
         raise typer.Exit(1) from error
-    typer.echo(
-        ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in counts.items()) + f": {folder / 'ledger.parquet'}"
-    )
+    say(", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in counts.items()) + f": {folder / 'ledger.parquet'}")
     if counts["failed"]:
-        typer.echo(f"! {counts['failed']:,} failed; `galaxy-assets fetch {folder.name}` asks for them again")
+        say(f"! {counts['failed']:,} failed; `galaxy-assets fetch {folder.name}` asks for them again")
     if not counts["done"]:
         raise SurveyError(
             f"{folder}: no position has an image. Where all are blank, the sky does not cover them or the service "
@@ -144,7 +143,7 @@ def list_skies() -> None:
     from galaxy_assets.deliveries.sky.skies import known_skies
 
     for sky in known_skies().values():
-        typer.echo(sky.id)
-        typer.echo(f"    {sky.band}: {sky.what}")
-        typer.echo(f"    {sky.footprint}; pixels of {sky.pixel:g} arcsec; {sky.source}")
-        typer.echo(f"    cutouts of {sky.size:g} arcsec, {sky.pixels} pixels unless you say otherwise")
+        say(sky.id)
+        say(f"    {sky.band}: {sky.what}")
+        say(f"    {sky.footprint}; pixels of {sky.pixel:g} arcsec; {sky.source}")
+        say(f"    cutouts of {sky.size:g} arcsec, {sky.pixels} pixels unless you say otherwise")

@@ -10,6 +10,7 @@ import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.survey import say_broken
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
@@ -41,15 +42,15 @@ def status(
         for survey in was_run:
             _say_how_far(survey, layout, graph)
     elif not surveys:
-        typer.echo("nothing was run yet; `galaxy-assets run demo_optical` makes a first survey")
+        say("nothing was run yet; `galaxy-assets run demo_optical` makes a first survey")
     for survey in (survey for survey in chosen if survey not in was_run):
-        typer.echo(f"\n{printable(survey.title)} ({survey.name}) was never run; `galaxy-assets run {survey.name}`")
+        say(f"\n{printable(survey.title)} ({survey.name}) was never run; `galaxy-assets run {survey.name}`")
     if not surveys:
         say_broken(files)
 
 
 def _say_how_far(survey: Survey, layout: Layout, graph: Any) -> None:
-    typer.echo(f"\n{printable(survey.title)} ({survey.name})")
+    say(f"\n{printable(survey.title)} ({survey.name})")
     rows = _ledger(survey, layout)
     _say_deliveries(rows)
     made = {path.stem for path in (layout.lake / survey.name / "catalogue").glob("[!.]*.parquet")}
@@ -65,10 +66,10 @@ def _ledger(survey: Survey, layout: Layout) -> list[dict[str, Any]]:
 def _say_deliveries(rows: list[dict[str, Any]]) -> None:
     states = [row["state"] for row in rows]
     counts = [f"{states.count(state)} {state}" for state in ("whole", "arriving", "held", "gone") if state in states]
-    typer.echo(f"  deliveries  {', '.join(counts) or 'none seen yet'}")
+    say(f"  deliveries  {', '.join(counts) or 'none seen yet'}")
     for row in rows:
         if row["state"] in ("arriving", "held"):
-            typer.echo(f"      {row['delivery']} is {row['state']}: {row['reason']}")
+            say(f"      {row['delivery']} is {row['state']}: {row['reason']}")
 
 
 def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]) -> None:
@@ -79,14 +80,14 @@ def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]
     keys = keys_of(graph, survey.name)
     tables = [(key, partition) for key in keys for partition in rule.partitions(key)]
     outdated = [(key, partition, why) for key, partition in tables if (why := rule.why(key, partition))]
-    typer.echo(f"  tables      {len(tables) - len(outdated)} of {len(tables)} are up to date")
+    say(f"  tables      {len(tables) - len(outdated)} of {len(tables)} are up to date")
     for key, partition, why in outdated[:_SHOWN]:
-        typer.echo(f"      {'/'.join([key.path[-1], *partition])}: {why}")
+        say(f"      {'/'.join([key.path[-1], *partition])}: {why}")
     stopped = {reason: None for key, partition, _ in outdated if (reason := rule.stopped(key, partition))}
     for reason in stopped:
-        typer.echo(f"  blocked     {reason}")
+        say(f"  blocked     {reason}")
     if len(outdated) > _SHOWN:
-        typer.echo(f"      and {len(outdated) - _SHOWN} more; `galaxy-assets run {survey.name}` makes them")
+        say(f"      and {len(outdated) - _SHOWN} more; `galaxy-assets run {survey.name}` makes them")
 
 
 def _say_drift(survey: Survey, layout: Layout) -> None:
@@ -94,4 +95,4 @@ def _say_drift(survey: Survey, layout: Layout) -> None:
         over = [row for row in read_table(path).to_pylist() if row["exceeded"]]
         if over:
             found = ", ".join(f"{row['words']} {row['value']:.2f} (limit {row['limit']:.2f})" for row in over)
-            typer.echo(f"  drift       {path.stem}: {found}; `galaxy-assets run {survey.name} --retrain`")
+            say(f"  drift       {path.stem}: {found}; `galaxy-assets run {survey.name} --retrain`")

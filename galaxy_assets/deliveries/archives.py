@@ -8,7 +8,6 @@ Nothing is unpacked: no member's name ever becomes a path on the disk.
 """
 
 import json
-import logging
 import stat
 import tarfile
 import threading
@@ -30,8 +29,9 @@ from galaxy_assets.deliveries.members import (
     position_of,
 )
 from galaxy_assets.deliveries.suffixes import without_suffix
+from galaxy_assets.settings.printing import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 SAID = ".said.json"
 """Member of a spool in which is kept what its container says of the images."""

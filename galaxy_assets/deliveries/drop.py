@@ -11,7 +11,6 @@ becomes of a delivery (`automation`).
 """
 
 import itertools
-import logging
 import os
 import re
 import time
@@ -50,8 +49,9 @@ from galaxy_assets.deliveries.opening import (
 from galaxy_assets.deliveries.spools import note_of
 from galaxy_assets.deliveries.suffixes import FOREIGN
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _IN_ARCHIVE = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))!/(.+)", re.IGNORECASE | re.DOTALL)
 

@@ -10,7 +10,6 @@ downloads with checksums (`fetch`), and what of the copy is a delivery (`deliver
 """
 
 import fcntl
-import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -25,9 +24,10 @@ from pydantic import ValidationError
 
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _PAUSE = 60.0  # seconds for which a listing counts: every step of a run opens the survey anew
 _SAVED = 500  # files between two notes of what was copied

@@ -8,7 +8,6 @@ keeping them (`spools`), and how pixels become an image (`stacks`).
 """
 
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,8 +37,9 @@ from galaxy_assets.deliveries.members import (
     known,
     position_of,
 )
+from galaxy_assets.settings.printing import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 IMAGES = (
     "image",

@@ -13,7 +13,6 @@ import gzip
 import io
 import itertools
 import json
-import logging
 import lzma
 import os
 import re
@@ -29,9 +28,10 @@ from galaxy_assets.deliveries.delivery import Kind, batch_name, digest
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.members import DamagedArchive, Said, member_name
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 ROWS = ("parquet", "npz", "hdf5")
 """Kinds of which a spool holds the rows, and what they say of the images."""

@@ -3,7 +3,6 @@
 Belongs here: assembling and running it. Does not belong here: arguments (`cli.explore`), what it serves.
 """
 
-import logging
 import os
 import secrets
 import shutil
@@ -14,9 +13,10 @@ import webbrowser
 from pathlib import Path
 from threading import Thread, Timer
 
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.layout import Layout
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def serve(layout: Layout, *, host: str, port: int, dagster: str, open_browser: bool) -> None:

@@ -3,12 +3,12 @@
 Belongs here: publishing and opening it. Does not belong here: any data of its own; the file can always be rebuilt.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import said_of
@@ -16,7 +16,7 @@ from galaxy_assets.storage.tables import said_of
 if TYPE_CHECKING:
     import duckdb
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _NOT_TABLES = {"pixels", "checkpoints", "figures", "worksheets"}
 

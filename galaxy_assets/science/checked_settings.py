@@ -32,38 +32,39 @@ class Found(NamedTuple):
 
 
 def setting(survey: Survey, path: str) -> list[Any]:
-    """The distinct values of a setting.
+    """The values of a setting.
 
     Parameters
     ----------
     survey : Survey
     path : str
-        Dotted, such as `recipe.epochs`. Through a list it leads to that setting of every part, or to the part of that
-        name: `evaluation.classes.spiral.cuts`.
+        Dotted, such as `recipe.epochs`. Through a list it leads to that setting of every part, or to the parts of that
+        name: `evaluation.classes.spiral.cuts`. A part that is named as a setting is, is not meant by it.
 
     Returns
     -------
     list
-        Several where the path leads through a list, none where a list has no such part.
+        As many as there are parts where the path leads through a list, equal ones too; none where a list has no such
+        part.
 
     Examples
     --------
     >>> from galaxy_assets.science.checked_settings import setting
     >>> from galaxy_assets.settings.files import SHIPPED, read_survey
     >>> setting(read_survey(SHIPPED / "gz_decals.yaml"), "evaluation.classes.cuts.above")
-    [0.8]
+    [0.8, 0.8, 0.8, 0.8, 0.8]
     """
     values: list[Any] = [survey]
     for name in path.split("."):
         values = [found for value in values for found in _step(value, name)]
-    return list(dict.fromkeys(values))
+    return values
 
 
 def _step(value: Any, name: str) -> Iterable[Any]:
     if not isinstance(value, tuple):
         return [getattr(value, name)]
-    named = [part for part in value if getattr(part, "name", None) == name]
-    return named or [getattr(part, name) for part in value if name in type(part).model_fields]
+    of_parts = [getattr(part, name) for part in value if name in type(part).model_fields]
+    return of_parts or [part for part in value if getattr(part, "name", None) == name]
 
 
 def found(check: Check, survey: Survey) -> Found:
@@ -86,7 +87,7 @@ def found(check: Check, survey: Survey) -> Found:
         numbers = [float(value) for value in values if isinstance(value, int | float)]
         whole = bool(numbers) and len(numbers) == len(values)
         furthest = max(numbers, key=lambda number: abs(number - expected)) if whole else None
-        return Found(furthest, furthest == expected, said)
+        return Found(furthest, whole and set(numbers) == {expected}, said)
     if isinstance(expected, tuple):
         same = sorted(words) == sorted(expected)
     else:
@@ -99,7 +100,7 @@ def _words(value: Any) -> list[str]:
     if isinstance(value, tuple):
         return [word for part in value for word in _words(part)]
     if isinstance(value, Cut):
-        limits = [f"{sign} {limit:g}" for sign, limit in ((">", value.above), ("<", value.below)) if limit is not None]
+        limits = [f"{sign} {limit}" for sign, limit in ((">", value.above), ("<", value.below)) if limit is not None]
         cut = " ".join([f"{value.question}_{value.answer}_fraction", *limits])
         return [f"{cut}, {value.minimum_votes} votes"]
     return ["none" if value is None else str(value)]

@@ -9,17 +9,15 @@ write 0.0, campaign 5 leaves the cell empty. `normalise` makes both null, and ev
 asked".
 """
 
-import logging
-
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.galaxy_zoo import TREES, Question
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.evaluation import Cut, Evaluation
-from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.printing import PrintableError, logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class VotesError(PrintableError):

@@ -4,7 +4,6 @@ Belongs here: folders, files and processes. Does not belong here: what is drawn,
 """
 
 import csv
-import logging
 import math
 import multiprocessing
 import os
@@ -17,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.simulation.streams import PIXELS, generator
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _CHUNK = 32  # images drawn at a time; fewer than two chunks are not worth the start of a second process
 

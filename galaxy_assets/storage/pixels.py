@@ -10,7 +10,6 @@ Belongs here: the files of pixels and the resumable filling of them. Does not be
 
 import fcntl
 import json
-import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.tables import read_table, write_table
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Chunk = Callable[[range], tuple[np.ndarray, pa.Table]]
 

@@ -166,7 +166,8 @@ _CLEAN = "cutout umap recipe.backbone recipe.image_size"
 _CLASSES = "evaluation.classes evaluation.reject evaluation.maximum_per_class"
 _TRUTH = "anomaly.question anomaly.answers anomaly.labels anomaly.truth_threshold anomaly.minimum_votes"
 RESTS_ON = {
-    "D1 M1 M3:starts B4 M2:minutes": "",
+    "D1 M1 B4 M2:minutes": "",
+    "M3:starts": "cutout umap recipe",
     "D2": "source",
     "D2:clean": f"source {_CLEAN}",
     "D3 D3:share": _CLEAN,

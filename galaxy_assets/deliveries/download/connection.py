@@ -5,14 +5,14 @@ Belongs here: opening an address, and what can go wrong with it. Does not belong
 """
 
 import http.client
-import logging
 import urllib.error
 import urllib.request
 from typing import Any
 
 from galaxy_assets.deliveries.download.offers import FetchError, is_https, is_loopback
+from galaxy_assets.settings.printing import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 # what a connection may fail of; URLError and TimeoutError are OSErrors
 BROKEN = (OSError, http.client.HTTPException)

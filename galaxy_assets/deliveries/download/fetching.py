@@ -5,7 +5,6 @@ Belongs here: the order of the work, and one process at a time in a folder. Does
 """
 
 import fcntl
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,8 +16,9 @@ from galaxy_assets.deliveries.download.records import Record, beside, read_note,
 from galaxy_assets.deliveries.download.space import check_space
 from galaxy_assets.deliveries.download.transfer import download_file
 from galaxy_assets.deliveries.download.unpacking import unpack
+from galaxy_assets.settings.printing import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def fetch(

@@ -3,7 +3,6 @@
 Belongs here: telling what is there from what is missing. Does not belong here: fetching it (`fetching`).
 """
 
-import logging
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,8 +13,9 @@ from galaxy_assets.deliveries.download.progress import Pace
 from galaxy_assets.deliveries.download.records import Record, beside, bytes_in, known, read_note
 from galaxy_assets.deliveries.download.space import bytes_on_disk
 from galaxy_assets.deliveries.download.unpacking import members_of, missing_members, opened_zip, workplace
+from galaxy_assets.settings.printing import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _UNPACKED = 1.05  # PNGs do not shrink in a zip; the rest is the last block of each file
 

@@ -3,13 +3,14 @@
 Belongs here: pace, lines of progress, amounts in words. Does not belong here: where they are printed (`cli.fetch`).
 """
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-log = logging.getLogger(__name__)
+from galaxy_assets.settings.printing import logger
+
+log = logger(__name__)
 
 
 @dataclass(frozen=True)

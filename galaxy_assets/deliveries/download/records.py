@@ -4,7 +4,6 @@ Belongs here: these notes, and checksums. Does not belong here: what is done abo
 """
 
 import hashlib
-import logging
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -13,9 +12,10 @@ from pydantic import Field, ValidationError
 from galaxy_assets.deliveries.download.offers import TABLE, Download, FetchError
 from galaxy_assets.deliveries.download.progress import amount
 from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Served(Settings):

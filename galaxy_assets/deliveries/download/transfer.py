@@ -5,7 +5,6 @@ Belongs here: requests for what is missing, and what a server answers. Does not 
 """
 
 import http.client
-import logging
 import os
 import re
 import time
@@ -28,8 +27,9 @@ from galaxy_assets.deliveries.download.records import (
     write_note,
 )
 from galaxy_assets.deliveries.download.space import check_space
+from galaxy_assets.settings.printing import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _CHUNK = 2**20  # bytes
 _WORTH_TRYING_AGAIN = {408, 425, 429}  # and all from 500

@@ -9,7 +9,6 @@ with stand-ins of its own: a crafted dtype or array state could make NumPy itsel
 
 import hashlib
 import io
-import logging
 import pickle
 import re
 import tarfile
@@ -27,9 +26,10 @@ from galaxy_assets.deliveries.delivery import Delivery, of_files
 from galaxy_assets.deliveries.images import UnreadableImage, check_size
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, distinct_ids
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.source import Source
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 DELIVERY = "mirabest"
 KNOWN_MD5 = {

@@ -6,7 +6,6 @@
 Belongs here: when a simulation is made, and who reads it. Does not belong here: what is drawn (`simulation`).
 """
 
-import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,9 +15,10 @@ from pathlib import Path
 from galaxy_assets.deliveries.readers.galaxy_zoo_decals import GalaxyZooDecals
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.source import Source
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Simulated:

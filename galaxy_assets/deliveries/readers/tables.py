@@ -8,7 +8,6 @@ refused.
 """
 
 import json
-import logging
 import re
 import zlib
 from collections.abc import Callable, Collection
@@ -23,10 +22,10 @@ import yaml
 
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings.files import SurveyError
-from galaxy_assets.settings.printing import printable
+from galaxy_assets.settings.printing import logger, printable
 from galaxy_assets.settings.source import Source
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _ASTROPY = {
     ".fits": "fits",

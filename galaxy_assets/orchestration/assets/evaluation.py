@@ -4,7 +4,6 @@ Belongs here: the evaluation subset and the accuracies beside their baselines. D
 feeds back; training and the choice of epoch never see what is computed here.
 """
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,13 +22,14 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.science import figure_tables, votes
 from galaxy_assets.settings.evaluation import Evaluation
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.checkpoints import load_encoder
 from galaxy_assets.storage.tables import rows_of
 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 ACCURACY = pa.schema(
     [

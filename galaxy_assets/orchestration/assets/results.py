@@ -17,8 +17,9 @@ from galaxy_assets.science.results import VERDICTS
 from galaxy_assets.science.results import results as compute
 from galaxy_assets.storage.provenance import origin
 
-_OF_A_NETWORK = ("cutout", "umap", "recipe")
-"""Settings that another survey's network rests on, whose checkpoint is among the start weights."""
+_OF_A_NETWORK = ("cutout", "umap", "recipe", "main_start_weights")
+"""Settings that another survey's network rests on, whose checkpoint is among the start weights: that of its main ones.
+"""
 
 
 @survey_asset(

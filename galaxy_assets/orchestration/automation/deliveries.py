@@ -4,7 +4,6 @@ Belongs here: the registration that the main job and the sensor share, and its l
 a delivery whole (`deliveries.delivery`).
 """
 
-import logging
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,12 +17,13 @@ from galaxy_assets.deliveries.label_imports import import_drop
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
 from galaxy_assets.orchestration.columns import described
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import column, read_table, write_table
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LEDGER = pa.schema(
     [

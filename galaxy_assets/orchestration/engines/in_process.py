@@ -5,7 +5,6 @@ partitions are outdated (`outdated`), what starts by itself (`conditions`, `sens
 """
 
 import functools
-import logging
 import os
 import socket
 import time
@@ -23,10 +22,11 @@ from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Pa
 from galaxy_assets.orchestration.declaration import INTERRUPTED
 from galaxy_assets.orchestration.graph import EXPLORER, keys_of
 from galaxy_assets.orchestration.outcome import Outcome
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _PROCESS_TAG = "galaxy_assets/process"
 RUN_TAGS = {"dagster/max_runtime": str(7 * 24 * 3600)}

@@ -11,6 +11,7 @@ from galaxy_assets.orchestration.graph import ASSETS, keys_of
 from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.science.results import VERDICTS
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table
 
@@ -185,3 +186,25 @@ def test_results_show_what_differs_first(world):
     never_trained = ["M4:gz_decals", "M4:rgz", "M6:demo_optical"]
     assert [line.split(" | ")[1] for line in lines if "not observed" in line] == never_trained
     assert verdicts.count("differs") == made.metadata["differs"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "differs"),
+        ({"main_start_weights": "random"}, "not comparable"),
+        ({"variance": 0.5}, "differs"),
+        ({"recipe": {"preset": "paper", "tau": 0.9}}, "not comparable"),
+        ({"cutout": {"sigma": 3.0}}, "not comparable"),
+    ],
+)
+def test_a_start_from_a_survey_that_is_trained_otherwise_is_not_the_papers(tmp_path, changes, verdict):
+    known = survey_files(tmp_path).known
+    theirs = Survey.model_validate(known["gz_decals"].model_dump() | changes)
+    columns = {"init": "gz_decals", "chosen": True, "epoch": 1, "seconds": 1.0, "images_per_second": 1.0, "reason": "r"}
+    made = pa.Table.from_pylist([columns])
+    there = SurveyContext(known["mirabest"], {"gz_decals": theirs}, Layout(tmp_path), "", "", None)
+    tables = {"byol_checkpoints": made}
+    table = ASSETS["results"].function(there, **tables).table
+    verdicts = dict(zip(table["check_id"].to_pylist(), table["verdict"].to_pylist(), strict=True))
+    assert verdicts["M3:starts"] == verdict
