@@ -117,8 +117,8 @@ def _colour(bands: tuple[str | int, ...], contents: list[bytes]) -> tuple[str, s
         brightest.append(int(image.max()))
     if full and (np.median(full) > 0.3 or np.median(brightest) < _DARK):
         return "linear", (
-            "Lupton's colours, made for nanomaggies per pixel, would show most of them at the highest level, or black; they stay linear, and "
-            "cutout.stretch makes them colours."
+            "Lupton's colours, made for nanomaggies per pixel, would show most of them at the highest level, or black; "
+            "they stay linear, and cutout.stretch makes them colours."
         )
     return "lupton", "They become the colours of the Legacy Surveys (Lupton et al. 2004)."
 
@@ -133,7 +133,8 @@ def _one_file_a_band(files: list[str]) -> str:
     if sum(map(len, together.values())) <= len(files) / 2:
         return ""
     name = min(together)
+    shown = ", ".join(sorted(together[name]))
     return (
-        f"Files look like one band each of the same galaxies ({name}: {', '.join(sorted(together[name]))}): each is an image of "
-        "its own here. Join the bands of a galaxy as extensions or planes of one file for colour, or deliver one band."
+        f"Files look like one band each of the same galaxies ({name}: {shown}): each is an image of its own here. Join "
+        "the bands of a galaxy as extensions or planes of one file for colour, or deliver one band."
     )
