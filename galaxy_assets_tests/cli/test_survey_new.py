@@ -1,6 +1,10 @@
 """The commands `survey new` and `survey list` on a folder as people have it."""
 
+import io
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 from typer.testing import CliRunner
@@ -23,14 +27,14 @@ def test_a_folder_nobody_prepared_becomes_a_survey(tmp_path, monkeypatch):
         Image.fromarray(draw(kind, rng)).save(folder / f"obj {i}.{suffix}")
         rows.append(f"obj {i}.{suffix},{kind},")
     (tmp_path / "my images" / "broken.png").write_bytes(b"not an image")
-    (tmp_path / "my images" / "old scan.tif").write_bytes(b"II")
+    (tmp_path / "my images" / "old scan.gif").write_bytes(b"GIF89a")
     (tmp_path / "classes.csv").write_text("\n".join(rows))
 
     runner = CliRunner()
     command = ["survey", "new", "mine", "--images", "my images", "--labels", "classes.csv", "--label-column", "what"]
     made = runner.invoke(app, command)
     assert made.exit_code == 0, made.output
-    assert "galaxy-assets run mine" in made.output and "broken.png: neither PNG nor JPEG" in made.output
+    assert "galaxy-assets run mine" in made.output and "broken.png: no image format" in made.output
     assert "1 of 62 images have a format that image_folder does not read" in made.output
 
     survey = survey_files(tmp_path / "data").named("mine")
@@ -52,6 +56,26 @@ def test_a_folder_nobody_prepared_becomes_a_survey(tmp_path, monkeypatch):
     assert f"{tmp_path / 'my images'}: 3 deliveries" in listed
     assert "made by its first run" in listed and "no delivery there" in listed
     assert not (tmp_path / "data" / "raw").exists()
+
+
+def test_a_folder_of_nothing_but_shards_becomes_a_survey(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "data"))
+    rng, folder = np.random.default_rng(0), tmp_path / "dataset/data"
+    folder.mkdir(parents=True)
+    for shard in range(2):
+        kinds = ["round"] * 12 + ["long"] * 10 + ["pair"] * 2
+        images = []
+        for kind in kinds:
+            stream = io.BytesIO()
+            Image.fromarray(draw(kind, rng)).save(stream, "PNG")
+            images.append({"bytes": stream.getvalue(), "path": None})
+        pq.write_table(pa.table({"image": images, "label": kinds}), folder / f"train-0000{shard}-of-00002.parquet")
+    made = CliRunner().invoke(app, ["survey", "new", "mine", "--images", str(tmp_path / "dataset")])
+    assert made.exit_code == 0, made.output
+    assert "48 of 48 images have a class" in made.output and "2: train-00000-of-00002, train-00001" in made.output
+    survey = survey_files(tmp_path / "data").named("mine")
+    assert (survey.source.images, survey.source.labels, survey.anomaly.labels) == ("data", None, ("pair",))
+    assert [one.name for one in survey.evaluation.classes] == ["round", "long"]
 
 
 def test_a_list_of_surveys_copies_nothing_from_an_address(tmp_path, monkeypatch):

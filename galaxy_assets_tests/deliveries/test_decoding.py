@@ -262,6 +262,9 @@ def test_bands_are_chosen_by_name_and_by_number():
     unnamed = npy(np.stack([FLOATS, FLOATS * 2, FLOATS * 3, FLOATS * 4]))
     assert np.array_equal(decode(unnamed, by(bands=[2])), FLOATS * 2)
     assert np.array_equal(decode(npy(GRZ), by(bands=["g", "r", "z"])), LUPTON)
+    filters = fits_bytes(primary(), *(image(FLOATS * i, name) for i, name in enumerate(("WIDE", "NIR_Y", "NIR_J"), 1)))
+    assert np.array_equal(decode(filters, by(bands=["WIDE", "Y", "J"]))[..., 0], FLOATS * 3)
+    assert np.array_equal(decode(filters, by(bands=["wide"])), FLOATS)
     with pytest.raises(UnreadableImage, match="no band y, which `source.bands` asks for.*named u, g, r, i"):
         decode(four, by(bands=["y"]))
 

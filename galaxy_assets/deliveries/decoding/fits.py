@@ -118,15 +118,10 @@ def _images(hdus: list[Any], choice: Choice) -> list[Any]:
         raise UnreadableImage(f"no image in this FITS file: {_said(hdus)}")
     main = max(images, key=lambda hdu: (not _beside(hdu), _area(hdu), hdu.name in ("SCI", "SCIENCE")))
     same = [hdu for hdu in images if hdu.shape == main.shape and not _beside(hdu)]
-    bands = [_band(hdu) for hdu in same]
-    of_bands = [hdu for hdu, band in zip(same, bands, strict=True) if is_band(band)]
-    if (
-        len(of_bands) > 1
-        and len({_band(hdu) for hdu in of_bands}) == len(of_bands)
-        and _area(main) == math.prod(main.shape)
-    ):
-        return of_bands
-    return [main]
+    asked = {str(band).lower() for band in choice.bands or ()}
+    of_bands = [hdu for hdu in same if is_band(_band(hdu)) or hdu.name.lower() in asked]
+    apart = len({_band(hdu) for hdu in of_bands}) == len(of_bands) > 1
+    return of_bands if apart and _area(main) == math.prod(main.shape) else [main]
 
 
 def _beside(hdu: Any) -> bool:
@@ -139,11 +134,11 @@ def _area(hdu: Any) -> int:
 
 
 def _band(hdu: Any) -> str:
-    """The band of one extension, by its name or its header; empty where neither says it."""
+    """The band of one extension, by its name or its header; its name where neither says it."""
     for text in (hdu.name, *(hdu.header.get(key) for key in ("FILTER", "BAND", "BANDS"))):
         if text and is_band(name := band_name(str(text).replace("_", " "))):
             return name
-    return ""
+    return hdu.name
 
 
 def _said(hdus: list[Any]) -> str:

@@ -134,6 +134,7 @@ def _one_file_a_band(files: list[str]) -> str:
     if sum(map(len, together.values())) <= len(files) / 2:
         return ""
     name = min(together)
+    shown = ", ".join(sorted(together[name]))
     return (
         f"Files look like one band each of the same galaxies ({name}: {', '.join(sorted(together[name]))}): each is an "
         "image of its own here. Join the bands of a galaxy as extensions or planes of one file for colour, or deliver "
