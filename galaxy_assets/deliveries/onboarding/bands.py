@@ -118,8 +118,7 @@ def _colour(bands: tuple[str | int, ...], contents: list[bytes]) -> tuple[str, s
     if full and (np.median(full) > 0.3 or np.median(brightest) < _DARK):
         return "linear", (
             "Lupton's colours, made for nanomaggies per pixel, would show most of them at the highest level, or black; "
-            "they stay linear, and "
-            "cutout.stretch makes them colours."
+            "they stay linear, and cutout.stretch makes them colours."
         )
     return "lupton", "They become the colours of the Legacy Surveys (Lupton et al. 2004)."
 
@@ -136,7 +135,6 @@ def _one_file_a_band(files: list[str]) -> str:
     name = min(together)
     shown = ", ".join(sorted(together[name]))
     return (
-        f"Files look like one band each of the same galaxies ({name}: {', '.join(sorted(together[name]))}): each is an "
-        "image of its own here. Join the bands of a galaxy as extensions or planes of one file for colour, or deliver "
-        "one band."
+        f"Files look like one band each of the same galaxies ({name}: {shown}): each is an image of its own here. Join "
+        "the bands of a galaxy as extensions or planes of one file for colour, or deliver one band."
     )
