@@ -34,7 +34,7 @@ def test_a_folder_nobody_prepared_becomes_a_survey(tmp_path, monkeypatch):
     command = ["survey", "new", "mine", "--images", "my images", "--labels", "classes.csv", "--label-column", "what"]
     made = runner.invoke(app, command)
     assert made.exit_code == 0, made.output
-    assert "galaxy-assets run mine" in made.output and "broken.png: no image format" in made.output
+    assert "galaxy-assets run mine" in made.output and "broken.png: no image format that is known" in made.output
     assert "1 of 62 images have a format that image_folder does not read" in made.output
 
     survey = survey_files(tmp_path / "data").named("mine")

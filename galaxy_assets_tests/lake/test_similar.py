@@ -101,7 +101,7 @@ def test_what_cannot_be_searched_is_said_in_words(world, kept, tmp_path):
     assert "no example given" in why(ValueError)
     assert "absent.png" in why(UnreadableImage, files=[tmp_path / "absent.png"])
     (tmp_path / "text.fits").write_text("no image")
-    assert "text.fits: damaged" in why(UnreadableImage, files=[tmp_path / "text.fits"])
+    assert "text.fits: no image format that is known" in why(UnreadableImage, files=[tmp_path / "text.fits"])
     Image.new("RGB", (9000, 9000)).save(tmp_path / "huge.png")
     assert "the largest area" in why(UnreadableImage, files=[tmp_path / "huge.png"])
     Image.new("RGB", (90, 90)).save(tmp_path / "black.png")

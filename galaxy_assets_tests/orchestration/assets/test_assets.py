@@ -21,7 +21,8 @@ COLUMNS = {
     "image_history": "galaxy_id file sha256 state first_seen last_seen",
     "absent_images": "galaxy_id label reason",
     "volunteer_votes": "galaxy_id total_votes",
-    "cutouts": "galaxy_id batch outcome box_x0 box_y0 box_x1 box_y1 noise_std threshold contour_area",
+    "cutouts": "galaxy_id batch outcome box_x0 box_y0 box_x1 box_y1 noise_std threshold contour_area "
+    "nodata_fraction levels",
     "pretrained_features": "galaxy_id batch vector",
     "artefact_evidence": "galaxy_id batch suspect reason",
     "artefact_umap_model": "galaxy_id batch x y features_key vector suspect reason",
