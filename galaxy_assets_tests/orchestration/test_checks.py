@@ -51,8 +51,9 @@ def classes(*sizes: int) -> pa.Table:
 
 def shown(*levels: int | None) -> pa.Table:
     """Cutouts of so many levels above the noise; None for an image without pixels."""
-    boxes = [None if n is None else 0 for n in levels]
-    return pa.table({"levels": pa.array(levels, pa.int32()), "box_x0": pa.array(boxes, pa.int32())})
+    boxes = pa.array([None if n is None else 0 for n in levels], pa.int32())
+    outcomes = ["blank" if n is None else "whole" for n in levels]
+    return pa.table({"outcome": outcomes, "levels": pa.array(levels, pa.int32()), "box_x0": boxes})
 
 
 def drifted(*values: float) -> pa.Table:
