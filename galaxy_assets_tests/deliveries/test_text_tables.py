@@ -25,6 +25,7 @@ PLAIN = "id,label\ng0,spiral\ng1,smooth\ng2,spiral\n"
         (PLAIN.replace(",", "\t"), 0),
         (PLAIN.replace(",", " | "), 0),
         (PLAIN.replace(",", "   "), 0),
+        (PLAIN.replace(",", "   ").replace("smooth", '"smooth"'), 0),
         (PLAIN.replace(",", ", "), 0),
         (PLAIN.replace(",", ",\t"), 0),
         (PLAIN.replace("g0,", '"g0" ,'), 0),

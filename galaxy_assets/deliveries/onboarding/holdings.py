@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from galaxy_assets.deliveries.opening import may_be_archive, suffixes_inside
+from galaxy_assets.deliveries.opening import may_be_archive, notes_of, suffixes_inside
 from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.deliveries.suffixes import ALL
@@ -80,10 +80,11 @@ def holdings(folder: Path) -> Holdings:
     }
     reader = max(counts, key=lambda reader: counts[reader])
     if not counts[reader] and not near:
+        passed_over = "".join(f"; {file}: {note}" for file in archives for note in notes_of(folder / file))
         raise SurveyError(
             f"{folder}: no image in it or its subfolders, nor an archive of images; it has "
             f"{', '.join(f'{n:,} {suffix}' for suffix, n in suffixes.most_common(6)) or 'no file'}. Images are "
-            f"{', '.join(ALL)}: convert them to one of these"
+            f"{', '.join(ALL)}: convert them to one of these{passed_over}"
         )
     source = Source(reader=reader, path=str(folder), images="." if home == "" else home)
     return Holdings(source, suffixes, sorted(set(filled) - set(near)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
 from galaxy_assets.deliveries.onboarding.labels import Labels
-from galaxy_assets.deliveries.suffixes import FOREIGN
+from galaxy_assets.deliveries.suffixes import FOREIGN, TABLES
 from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.printing import printable
@@ -140,6 +140,10 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{len(found.named_by_folder):,} images share their name with images of other folders, such as "
             f"{found.named_by_folder[0]}: their ids have the folder before the name."
         )
+    tables = {suffix: n for suffix, n in found.suffixes.items() if suffix in TABLES}
+    if tables and (labels is None or labels.source.labels is None):
+        there = ", ".join(f"{n:,} {suffix}" for suffix, n in tables.items())
+        said.append(f"No table is read ({there} in the folder): one that has classes is named with --labels.")
     if labels is not None and labels.source.folder_labels:
         said.append(
             f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "

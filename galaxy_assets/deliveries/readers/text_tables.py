@@ -178,13 +178,13 @@ def _delimiter(lines: list[str]) -> str:
         counts = [len(_cells(line, one)) - 1 for line in lines]
         if counts and counts[0] and (score := (counts.count(counts[0]) / len(counts), counts[0])) > most:
             best, most = one, score
-    words = {len(line.split()) for line in lines}
+    words = {len(_cells(line, " ")) for line in lines}
     return best or (" " if len(words) == 1 and words != {1} else ",")
 
 
 def _cells(record: str, delimiter: str) -> list[str]:
     if delimiter == " ":
-        return record.split()
+        record = " ".join(record.split())
     cells = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, skipinitialspace=True), [])
     return [cell.strip() for cell in cells]
 
