@@ -11,7 +11,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.suffixes import without_suffix
-from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.printing import PrintableError, printable
 
 IDS = (
     "galaxy_id",
@@ -171,7 +171,7 @@ def class_of(value: Any) -> str | None:
         value = value[0]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip("\0").strip() or None if isinstance(value, str | int) else None
+    return printable(str(value).strip("\0").strip()) or None if isinstance(value, str | int) else None
 
 
 def position_of(ra: Any, dec: Any) -> tuple[float | None, float | None]:

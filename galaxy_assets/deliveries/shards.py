@@ -298,7 +298,7 @@ def rows_of(path: Path, stem: str) -> Iterator[Row]:
 
 def _class(value: Any, names: list[str] | None) -> str | None:
     if names is not None and isinstance(value, int):
-        return names[value] if 0 <= value < len(names) else None  # -1 is Hugging Face's for none
+        return class_of(names[value]) if 0 <= value < len(names) else None  # -1 is Hugging Face's for none
     return class_of(value)
 
 

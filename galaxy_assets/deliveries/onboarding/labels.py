@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from galaxy_assets.deliveries.decoding.planes import is_band
 from galaxy_assets.deliveries.ids import SEVERAL, match
 from galaxy_assets.deliveries.members import like_class
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
@@ -161,6 +162,8 @@ def folder_labels(inspection: Inspection) -> Labels | None:
     listed = [one for images in reader.listed_all().values() for one in images]
     folders = Counter(reader.folder_of(one.image.called) for one in listed)
     names = [name for name in folders if name is not None and not _NO_CLASS.fullmatch(name)]
+    if all(map(is_band, names)):
+        return None
     numbered = sum(bool(re.search(r"\d", name)) for name in names)
     alike = len(names) < len(folders) or 2 * numbered > len(names) or min(folders.values()) < 2
     if alike or not 2 <= len(names) <= _MOST_FOLDERS:

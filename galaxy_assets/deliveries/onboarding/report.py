@@ -195,6 +195,11 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{np.median(found.nodata):.0%} or more of the frame; cutouts of {ArtefactRules().nodata_fraction:.0%} are "
             "suspect (artefacts.nodata_fraction)."
         )
+    for numbers, n in found.headers.not_shown.items() if found.headers is not None else ():
+        if numbers:
+            said.append(
+                f"{n} files have a further image in the extensions {numbers}, which is not shown: see source.extension."
+            )
     if found.bands.caution:
         said.append(found.bands.caution)
     if len(found.deliveries) > 50:

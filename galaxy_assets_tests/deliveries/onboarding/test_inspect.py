@@ -302,7 +302,9 @@ def test_positions_in_a_table_are_used_and_unclear_columns_asked_for(hundred):
         inspect_labels(found, table)
     assert inspect_labels(found, table, label_column="kind").classes == {"a": 100}
     table.write_text("name,kind\nother,a\n")
-    with pytest.raises(SurveyError, match="no column names an image of .*such as g00; it has name .other., kind .a..*--id-column"):
+    with pytest.raises(
+        SurveyError, match="no column names an image of .*such as g00; it has name .other., kind .a..*--id-column"
+    ):
         inspect_labels(found, table)
 
 
