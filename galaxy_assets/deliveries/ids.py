@@ -202,9 +202,9 @@ def _agree(a: list[str], b: list[str]) -> bool:
 
 
 def _folded(name: str) -> str:
-    """A name without case, and without what spreadsheets do to numbers: zeros before that are lost, `.0` after."""
+    """A name without case, and without what spreadsheets change of numbers: zeros before, `.0` or `,0` after."""
     name = name.strip().casefold()
-    number = re.fullmatch(r"0*(\d{1,15}?)(\.0+)?", name)
+    number = re.fullmatch(r"0*(\d{1,15}?)([.,]0+)?", name)
     return number[1] if number else name
 
 

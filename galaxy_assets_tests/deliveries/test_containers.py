@@ -661,6 +661,14 @@ def test_a_folder_of_nothing_but_containers_is_looked_at_as_the_catalogue_holds_
     assert [c.name for c in survey_file.evaluation.classes] == []  # fewer than ten of each
 
 
+def test_images_of_another_format_beside_archives_are_told(survey):
+    with zipfile.ZipFile(survey / "z.zip", "w") as archive:
+        for i, data in enumerate(FILES):
+            archive.writestr(f"{i}.png", data)
+    fits.PrimaryHDU(FLOATS[0, ..., 0]).writeto(survey / "a.fits")
+    assert "1 of 1 images have a format that image_folder does not read" in " ".join(cautions(inspect(survey), None))
+
+
 def test_archives_that_lie_deeper_than_the_images_are_told(survey):
     (survey / "other").mkdir()
     png_zip(survey / "other")

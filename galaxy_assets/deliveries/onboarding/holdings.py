@@ -19,7 +19,7 @@ from galaxy_assets.settings.source import Source
 
 FolderReader = Literal["image_folder", "fits_folder"]
 
-_READERS: dict[FolderReader, tuple[str, ...]] = {
+READERS: dict[FolderReader, tuple[str, ...]] = {
     "image_folder": ImageFolder.suffixes,
     "fits_folder": FitsFolder.suffixes,
 }
@@ -76,7 +76,7 @@ def holdings(folder: Path) -> Holdings:
     suffixes = Counter(map(_suffix, files))
     known = sum((archives[file] or Counter() for file in near), Counter(map(_suffix, loose)))
     counts: dict[FolderReader, int] = {
-        reader: sum(n for suffix, n in known.items() if suffix in taken) for reader, taken in _READERS.items()
+        reader: sum(n for suffix, n in known.items() if suffix in taken) for reader, taken in READERS.items()
     }
     reader = max(counts, key=lambda reader: counts[reader])
     if not counts[reader] and not near:
