@@ -311,6 +311,9 @@ def _unusable(info: tarfile.TarInfo) -> str | None:
 def said_beside(archive: Archive, images: Sequence[str]) -> dict[str, Said]:
     """What files beside images say of them, as in WebDataset: `key.cls` is the class of `key.jpg`, `key.json` has more.
 
+    A key is the image's name without its suffix, or, as WebDataset has it, up to the first dot: `key.json` beside
+    `key.image.png`.
+
     Parameters
     ----------
     archive : Archive
@@ -325,8 +328,11 @@ def said_beside(archive: Archive, images: Sequence[str]) -> dict[str, Said]:
     """
     found = {}
     for image in images:
-        key = without_suffix(image)
-        said = {what: f"{key}.{what}" for what in ("cls", "json") if f"{key}.{what}" in archive.sizes}
+        folder, slash, name = image.rpartition("/")
+        keys = without_suffix(image), folder + slash + name.split(".")[0]
+        files = ({what: f"{key}.{what}" for what in ("cls", "json")} for key in keys)
+        there = ({what: file for what, file in named.items() if file in archive.sizes} for named in files)
+        said = next(filter(None, there), None)
         if said and (one := Said(None, *_beside(archive, said))) != Said():
             found[image] = one
     return found

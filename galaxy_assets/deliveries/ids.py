@@ -3,7 +3,7 @@
 An image is called as its file without the folder and without one suffix of an image, with what cannot be printed
 escaped. Where several files of a delivery are called so, the folder belongs to the name: `train/spirals/1`. A table may
 name an image by that id, by the file's name with or without a suffix of any image, or by a path whose end is the
-file's.
+file's; in another case, without zeros before a number or with `.0` after it, where that means one image alone.
 
 Belongs here: names alone. Does not belong here: reading a file or a table.
 """
@@ -170,7 +170,7 @@ class _Known:
                 self._called[name].append(i)
         self._folded: dict[str, list[str]] = defaultdict(list)
         for name in self._called:
-            self._folded[name.strip().casefold()].append(name)
+            self._folded[_folded(name)].append(name)
 
     def image(self, spelling: list[str], alone: bool) -> int | str:
         """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
@@ -181,7 +181,7 @@ class _Known:
                 return ABSENT
         for text in spelling:
             *folders, name = text.split("/")
-            if name not in self._called and len(others := self._folded[name.strip().casefold()]) == 1:
+            if name not in self._called and len(others := self._folded[_folded(name)]) == 1:
                 name = others[0]
             if name in self._called:
                 return self._one_of(self._called[name], folders, alone)
@@ -199,6 +199,13 @@ def _agree(a: list[str], b: list[str]) -> bool:
     """Whether one of two lists of folders is the end of the other."""
     n = min(len(a), len(b))
     return n == 0 or a[-n:] == b[-n:]
+
+
+def _folded(name: str) -> str:
+    """A name without case, and without what spreadsheets change of numbers: zeros before, `.0` or `,0` after."""
+    name = name.strip().casefold()
+    number = re.fullmatch(r"0*(\d{1,15}?)([.,]0+)?", name)
+    return number[1] if number else name
 
 
 def _base(path: str) -> str:

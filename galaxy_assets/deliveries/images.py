@@ -107,7 +107,8 @@ def read_file(path: Path) -> bytes:
         check_bytes(found.st_size)
         return path.read_bytes()
     except OSError as error:
-        raise UnreadableImage(f"cannot be opened: {error.strerror}") from error
+        why = "its name is not UTF-8, rename it" if "\ufffd" in str(path) else error.strerror
+        raise UnreadableImage(f"cannot be opened: {why}") from error
 
 
 def check_bytes(size: int) -> None:

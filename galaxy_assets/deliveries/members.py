@@ -11,7 +11,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.suffixes import without_suffix
-from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.printing import PrintableError, printable
 
 IDS = (
     "galaxy_id",
@@ -37,6 +37,8 @@ IDS = (
 """Columns and datasets that name images, in any case; the first of them that there is."""
 LABELS = ("label", "labels", "class", "class_name", "cls", "category", "ans", "y", "target", "summary")
 """Those that hold a class per image."""
+
+_LIKE_CLASS = ("class", "label", "target", "morph", "type", "category")
 
 MAXIMUM_MEMBERS = 1_000_000
 """Most files or rows of one archive: as many names are held in memory."""
@@ -103,6 +105,28 @@ def known(names: Iterable[str], words: Iterable[str]) -> str | None:
     return next((there[word] for word in words if word in there), None)
 
 
+def like_class(names: Iterable[str]) -> str | None:
+    """The only name with a word for a class in it.
+
+    Parameters
+    ----------
+    names : iterable of str
+        That there are, none of them known.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.members import like_class
+    >>> like_class(["mag", "morph_class"]), like_class(["class_a", "class_b"])
+    ('morph_class', None)
+    """
+    found = [name for name in names if any(word in name.lower() for word in _LIKE_CLASS)]
+    return found[0] if len(found) == 1 else None
+
+
 def format_of(data: bytes) -> str | None:
     """The suffix of the image that some bytes are, by how they begin; None if they are none that is known."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
@@ -138,14 +162,16 @@ def member_name(text: str, data: bytes, suffixes: tuple[str, ...]) -> str:
 
 
 def class_of(value: Any) -> str | None:
-    """A value as a class: text, or a whole number as text; None for anything else and for what is missing."""
+    """A value as a class: text, or a whole number as text, alone in a list or not; None for anything else."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip("\0").strip() or None if isinstance(value, str | int) else None
+    return printable(str(value).strip("\0").strip()) or None if isinstance(value, str | int) else None
 
 
 def position_of(ra: Any, dec: Any) -> tuple[float | None, float | None]:

@@ -21,7 +21,7 @@ from galaxy_assets.deliveries.delivery import Kind, signature
 from galaxy_assets.deliveries.hdf5 import Hdf5Arrays
 from galaxy_assets.deliveries.members import DamagedArchive
 from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive
-from galaxy_assets.deliveries.suffixes import ALL
+from galaxy_assets.deliveries.suffixes import ALL, TABLES
 from galaxy_assets.settings.files import SurveyError
 
 SUFFIXES: dict[str, Kind] = {
@@ -220,6 +220,8 @@ def notes_of(path: Path) -> list[str]:
             from galaxy_assets.deliveries.shards import notes
 
             return notes(path, stem)
+        if kind == "npy" and not is_stack_file(path):
+            return []  # an image like any other
         if kind in ARRAYS:
             archive = stacks_in(path, stem, kind)
             there = ", ".join(f"{path} {one.shape}" for path, one in list(archive.arrays.kept.items())[:20])
@@ -227,6 +229,10 @@ def notes_of(path: Path) -> list[str]:
                 [] if archive.stacks else [f"no array holds images; it has {there or 'none'}. Expected {EXPECTED}"]
             )
             return [*archive.notes, *nothing]
+        if not (kind == "tar" and spools.is_compressed(path)):
+            names = [name for name in opened(path, stem, kind, None).sizes if name.lower().endswith(TABLES)]
+            if names:
+                return [f"{len(names)} tables in it are not read, such as {names[0]}: unpack the one that has classes"]
     except DamagedArchive as error:
         return [str(error)]
     return []

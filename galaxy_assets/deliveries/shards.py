@@ -8,7 +8,7 @@ keeping them (`spools`), and how pixels become an image (`stacks`).
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ from galaxy_assets.deliveries.members import (
     class_of,
     format_of,
     known,
+    like_class,
     position_of,
 )
 from galaxy_assets.settings.printing import logger
@@ -149,12 +150,15 @@ def notes(path: Path, stem: str) -> list[str]:
     if found is None:
         return [f"no column holds images; it has {_described(schema)}. Expected {_EXPECTED}"]
     columns, _ = found
+    said = []
     if columns.id is None and "path" not in fields_of(inner_type(schema.field(columns.image).type)):
-        return [
+        said.append(
             f"no column names its images, which are called {stem}_0 and so on; it has {_described(schema)}. Known are "
             f"{', '.join(IDS)}"
-        ]
-    return []
+        )
+    if columns.label is None and (left := [field for field in schema if field.name not in columns]):
+        said.append(f"no column gives classes; not used: {_described(left)}. Known are {', '.join(LABELS)}")
+    return said
 
 
 _EXPECTED = (
@@ -163,7 +167,7 @@ _EXPECTED = (
 )
 
 
-def _described(schema: pa.Schema) -> str:
+def _described(schema: Iterable[pa.Field]) -> str:
     return ", ".join(f"{field.name} ({str(field.type)[:80]})" for field in schema)
 
 
@@ -184,9 +188,11 @@ def _columns(file: Any) -> Columns | None:
     others = [field for field in schema if field.name != image]
     names = [field.name for field in others]
     plain = [field.name for field in others if is_name(field.type)]
+    classes = [field.name for field in others if is_name(inner_type(field.type)) or kinds.is_floating(field.type)]
     numbers = [field.name for field in others if kinds.is_floating(field.type) or kinds.is_integer(field.type)]
-    label = known(plain, LABELS) or _class_labels(schema, plain)
-    return Columns(image, _id_column(schema, names), label, known(numbers, ("ra",)), known(numbers, ("dec",)))
+    label = known(classes, LABELS) or _class_labels(schema, plain) or like_class(plain)
+    path = known(plain, [f"{image.lower().removesuffix('.bytes')}.path"])  # of a struct that was flattened
+    return Columns(image, _id_column(schema, names) or path, label, known(numbers, ("ra",)), known(numbers, ("dec",)))
 
 
 def _id_column(schema: pa.Schema, names: list[str]) -> str | None:
@@ -292,7 +298,7 @@ def rows_of(path: Path, stem: str) -> Iterator[Row]:
 
 def _class(value: Any, names: list[str] | None) -> str | None:
     if names is not None and isinstance(value, int):
-        return names[value] if 0 <= value < len(names) else None  # -1 is Hugging Face's for none
+        return class_of(names[value]) if 0 <= value < len(names) else None  # -1 is Hugging Face's for none
     return class_of(value)
 
 

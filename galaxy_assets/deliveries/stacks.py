@@ -264,7 +264,20 @@ def stacks_of(kept: Mapping[str, Kept]) -> tuple[list[Stack], list[str]]:
     ]
     for stack in taken:
         notes += _about_bands(stack, kept[stack.path])
+    if (left := _left(taken, kept)) and any(stack.labels is None for stack in taken):
+        said = ", ".join(f"{path} {one.shape}" for path, one in list(left.items())[:8])
+        notes.append(
+            f"no array gives all images a class; {said} is not used. Classes are a value each, or one of several "
+            f"columns that is 1, in an array called {', '.join(LABELS)}"
+        )
     return taken, notes
+
+
+def _left(taken: list[Stack], kept: Mapping[str, Kept]) -> dict[str, Kept]:
+    """The arrays that may be classes and say nothing: of one axis, or called as classes are."""
+    used = {path for stack in taken for path in stack if isinstance(path, str)}
+    called = {other for other in kept for stack in taken if _says(stack.path, other, LABELS)}
+    return {path: one for path, one in kept.items() if path not in used and (path in called or len(one.shape) == 1)}
 
 
 def _stack(path: str, kept: Mapping[str, Kept]) -> Stack | None:

@@ -31,6 +31,9 @@ FOREIGN: tuple[str, ...] = (
 )
 """Of images that some reader or tool knows, worth a word where the survey's reader does not take them."""
 
+TABLES = (".csv", ".tsv", ".dat", ".vot", ".ecsv", ".xlsx")
+"""Of tables that may hold classes and hold no images."""
+
 
 def without_suffix(name: str) -> str:
     """A file's name without its suffix, if it is one of an image: one suffix, the longest that fits, in any case.

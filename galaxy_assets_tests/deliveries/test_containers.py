@@ -247,6 +247,14 @@ def webdataset(path: Path) -> None:
     put_tar(path, contents)
 
 
+def dotted(path: Path) -> None:
+    contents = {}
+    for i, data in enumerate(FILES):
+        contents[f"s/{i}.image.png"] = data
+        contents[f"s/{i}.json"] = json.dumps({"class": i % 2, "ra": 10 + i, "dec": -1.5}).encode()
+    put_tar(path, contents)
+
+
 def galaxy10(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["images"], file["ans"] = PIXELS, np.arange(5, dtype=np.uint8)
@@ -263,6 +271,31 @@ SAID: dict[str, tuple[Callable[[Path], None], list]] = {
         ),
         ["smooth", "disc", "smooth", None, None],
     ),
+    "lists.parquet": (
+        lambda path: put(
+            path,
+            {"image.bytes": FILES, "image.path": list("01234"), "Label": [[n] for n in (0, 1, 0, 1, None)]}
+            | {"ra": range(10, 15), "dec": [-1.5] * 5},
+        ),
+        ["0", "1", "0", "1", None],
+    ),
+    "gaps.parquet": (
+        lambda path: put(
+            path,
+            {"id": list("01234"), "image": FILES, "label": [0.0, 1.0, None, 1.0, 0.0]}
+            | {"ra": range(10, 15), "dec": [-1.5] * 5},
+        ),
+        ["0", "1", None, "1", "0"],
+    ),
+    "named_otherwise.parquet": (
+        lambda path: put(
+            path,
+            {"id": list("01234"), "image": FILES, "morph_class": list("abcde"), "size": range(5)}
+            | {"ra": range(10, 15), "dec": [-1.5] * 5},
+        ),
+        list("abcde"),
+    ),
+    "dotted.tar": (dotted, list("01010")),
     "h5": (galaxy10, ["0", "1", "2", "3", "4"]),
 }
 
@@ -399,6 +432,25 @@ def test_of_several_stacks_the_one_called_images_is_taken_and_the_others_are_tol
         "s.h5: the array image_array has 5 bands, named by image_band: `source.bands` chooses three or one of them; "
         "without it g, r, z are shown",
     ]
+
+
+def test_what_gives_no_class_is_told(survey):
+    npz(survey / "a.npz", images=PIXELS, labels=np.arange(4))
+    npz(survey / "b.npz", images=PIXELS, arr_1=np.arange(5))
+    npz(survey / "c.npz", images=PIXELS, labels=np.arange(5))
+    put(survey / "d.parquet", {"id": IDS, "image": FILES, "kind": IDS})
+    with zipfile.ZipFile(survey / "e.zip", "w") as archive:
+        archive.writestr("a.png", FILES[0])
+        archive.writestr("labels.csv", "id,label")
+    np.save(survey / "planes.npy", np.zeros((20, 24, 5)))  # an image, of which nothing is to be told
+    told = reader(survey.parent.parent).notes()
+    assert [note.partition(";")[0] for note in told] == [
+        "a.npz: no array gives all images a class",
+        "b.npz: no array gives all images a class",
+        "d.parquet: no column gives classes",
+        "e.zip: 1 tables in it are not read, such as labels.csv: unpack the one that has classes",
+    ]
+    assert "labels (4,) is not used" in told[0] and "arr_1 (5,) is not used" in told[1] and "kind (string)" in told[2]
 
 
 def test_ids_that_are_decimal_numbers_name_nothing(survey):
@@ -607,6 +659,14 @@ def test_a_folder_of_nothing_but_containers_is_looked_at_as_the_catalogue_holds_
     )
     assert survey_file.source == found.source
     assert [c.name for c in survey_file.evaluation.classes] == []  # fewer than ten of each
+
+
+def test_images_of_another_format_beside_archives_are_told(survey):
+    with zipfile.ZipFile(survey / "z.zip", "w") as archive:
+        for i, data in enumerate(FILES):
+            archive.writestr(f"{i}.png", data)
+    fits.PrimaryHDU(FLOATS[0, ..., 0]).writeto(survey / "a.fits")
+    assert "1 of 1 images have a format that image_folder does not read" in " ".join(cautions(inspect(survey), None))
 
 
 def test_archives_that_lie_deeper_than_the_images_are_told(survey):

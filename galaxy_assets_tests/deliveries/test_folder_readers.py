@@ -402,6 +402,15 @@ WCS_HEADER = {
 }
 
 
+def test_a_name_that_is_not_utf8_is_said_and_folders_that_steer_a_terminal_are_escaped_classes(tmp_path):
+    put(tmp_path / "survey" / "\x1b[31mred" / os.fsdecode(b"bad\xff.png"))
+    asked = Source(reader="image_folder", path=str(tmp_path / "survey"), folder_labels=True)
+    found = open_reader(asked, tmp_path)
+    (row,) = found.catalogue(found.batches()[0]).to_pylist()
+    assert row["label"] == "\\x1b[31mred"
+    assert row["problem"] == "unreadable" and row["reason"] == "cannot be opened: its name is not UTF-8, rename it"
+
+
 def test_one_band_stays_float_and_knows_where_it_is(tmp_path):
     data = np.arange(600, dtype=np.float32).reshape(20, 30)
     put_fits(tmp_path / "survey/images/a.fits", data, **WCS_HEADER)

@@ -41,6 +41,9 @@ IMAGES = {
     "t/b/1#2": "t/b/1.jpg",
     "UP": "images/UP.png",
     "up": "images/up.png",
+    "00042": "images/00042.png",
+    "7": "images/7.png",
+    "007": "images/007.png",
 }
 
 
@@ -72,6 +75,12 @@ IMAGES = {
         ("up", "up"),
         ("UP.png", "UP"),
         ("Up", ABSENT),
+        ("42", "00042"),
+        ("42.0", "00042"),
+        ("42,0", "00042"),
+        ("7", "7"),
+        ("7.0", ABSENT),
+        ("42.5", ABSENT),
         ("elsewhere", ABSENT),
         ("nothing", ABSENT),
     ],

@@ -107,6 +107,23 @@ def test_decimal_numbers_are_no_ids(tmp_path, suffix):
         read_entries(path, source(label_column=None))
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "fits", "vot"])
+def test_whole_numbers_that_became_floats_by_a_gap_are_ids(tmp_path, suffix):
+    path = write(tmp_path, suffix, {"id": [12.0, float("nan"), 3.0]})
+    assert [entry.name for entry in read_entries(path, source(label_column=None))] == ["12", "3"]
+
+
+@pytest.mark.parametrize("nothing", ["#N/A", "n.a.", "-", "<NULL>", "NaN"])
+def test_what_programs_write_for_nothing_is_no_class(tmp_path, nothing):
+    path = write(tmp_path, "csv", {"id": ["a", "b"], "label": [nothing, "disc"]})
+    assert [entry.label for entry in read_entries(path, source())] == [None, "disc"]
+
+
+def test_a_column_of_nothing_gives_no_class(tmp_path):
+    pq.write_table(pa.table({"id": ["a", "b"], "label": pa.nulls(2)}), tmp_path / "t.parquet")
+    assert "2 rows give no class, such as row 1" in read_labels(tmp_path / "t.parquet", source()).notes
+
+
 @pytest.mark.parametrize("written", ["5.8772295276743942e+17", "587722952767439488.0"])
 def test_text_that_went_through_decimal_numbers_is_no_id(tmp_path, written):
     path = write(tmp_path, "csv", {"id": [written, None]})

@@ -9,6 +9,7 @@ which colour (`planes`), where on the sky it points (`readers.fits_folder`).
 """
 
 import io
+import itertools
 import math
 import re
 import warnings
@@ -94,14 +95,45 @@ def opened(data: bytes, choice: Choice) -> Iterator[list[Any]]:
     UnreadableImage
         Where there is no image, or not the extension that is asked for.
     """
+    with _hdus(data) as hdus:
+        yield _images(hdus, choice)
+
+
+@contextmanager
+def _hdus(data: bytes) -> Iterator[list[Any]]:
     # archives of FIRST cut the END card off; a memory map would fail later, outside this block
     with fits.open(io.BytesIO(data), memmap=False, ignore_missing_end=True, uint=False) as hdus:
-        some = []
-        for i, hdu in enumerate(hdus):
-            if i == _HDUS:
-                break
-            some.append(hdu)
-        yield _images(some, choice)
+        yield list(itertools.islice(hdus, _HDUS))
+
+
+def not_shown(data: bytes) -> list[str]:
+    """Extensions that hold an image as large as the one that is taken, and neither its noise nor its mask or the like.
+
+    Parameters
+    ----------
+    data : bytes
+        Of a FITS file, unpacked.
+
+    Returns
+    -------
+    list of str
+        Their numbers, as `source.extension` takes them.
+
+    Raises
+    ------
+    UnreadableImage
+        As `opened`.
+    """
+    with _hdus(data) as hdus:
+        taken = _images(hdus, Choice())
+        return [
+            str(i)
+            for i, hdu in enumerate(hdus)
+            if hdu.is_image
+            and hdu.shape == taken[0].shape
+            and not _beside(hdu)
+            and not any(hdu is one for one in taken)
+        ]
 
 
 def _images(hdus: list[Any], choice: Choice) -> list[Any]:

@@ -124,11 +124,13 @@ def _colour(bands: tuple[str | int, ...], contents: list[bytes]) -> tuple[str, s
 
 
 def _one_file_a_band(files: list[str]) -> str:
-    names = [without_suffix(file.rpartition("/")[2]) for file in files]
-    matches = [match for name in names if (match := _BY_BAND.fullmatch(name))]
     bands_of: dict[str, set[str]] = {}
-    for match in matches:
-        bands_of.setdefault(match[1], set()).add(match[2])
+    for file in files:
+        *folders, name = without_suffix(file).split("/")
+        if match := _BY_BAND.fullmatch(name):
+            bands_of.setdefault(match[1], set()).add(match[2])
+        elif folders and is_band(folders[-1]):
+            bands_of.setdefault(name, set()).add(folders[-1])
     together = {name: bands for name, bands in bands_of.items() if len(bands) > 1}
     if sum(map(len, together.values())) <= len(files) / 2:
         return ""

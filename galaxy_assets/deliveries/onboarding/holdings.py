@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from galaxy_assets.deliveries.opening import may_be_archive, suffixes_inside
+from galaxy_assets.deliveries.opening import may_be_archive, notes_of, suffixes_inside
 from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.deliveries.suffixes import ALL
@@ -19,7 +19,7 @@ from galaxy_assets.settings.source import Source
 
 FolderReader = Literal["image_folder", "fits_folder"]
 
-_READERS: dict[FolderReader, tuple[str, ...]] = {
+READERS: dict[FolderReader, tuple[str, ...]] = {
     "image_folder": ImageFolder.suffixes,
     "fits_folder": FitsFolder.suffixes,
 }
@@ -76,14 +76,15 @@ def holdings(folder: Path) -> Holdings:
     suffixes = Counter(map(_suffix, files))
     known = sum((archives[file] or Counter() for file in near), Counter(map(_suffix, loose)))
     counts: dict[FolderReader, int] = {
-        reader: sum(n for suffix, n in known.items() if suffix in taken) for reader, taken in _READERS.items()
+        reader: sum(n for suffix, n in known.items() if suffix in taken) for reader, taken in READERS.items()
     }
     reader = max(counts, key=lambda reader: counts[reader])
     if not counts[reader] and not near:
+        passed_over = "".join(f"; {file}: {note}" for file in archives for note in notes_of(folder / file))
         raise SurveyError(
             f"{folder}: no image in it or its subfolders, nor an archive of images; it has "
             f"{', '.join(f'{n:,} {suffix}' for suffix, n in suffixes.most_common(6)) or 'no file'}. Images are "
-            f"{', '.join(ALL)}: convert them to one of these"
+            f"{', '.join(ALL)}: convert them to one of these{passed_over}"
         )
     source = Source(reader=reader, path=str(folder), images="." if home == "" else home)
     return Holdings(source, suffixes, sorted(set(filled) - set(near)))

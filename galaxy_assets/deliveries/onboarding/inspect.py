@@ -46,6 +46,8 @@ class Headers:
         How many files have which number of planes, type, bands, unit and keywords for a position.
     scales : list of float
         Side of a pixel in arcseconds, of the files that say it.
+    not_shown : Counter of str
+        How many files have which extensions with a further image.
     """
 
     planes: Counter[int] = field(default_factory=Counter)
@@ -54,6 +56,7 @@ class Headers:
     units: Counter[str] = field(default_factory=Counter)
     positions: Counter[str] = field(default_factory=Counter)
     scales: list[float] = field(default_factory=list)
+    not_shown: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -249,12 +252,13 @@ def _read_header(headers: Headers, data: bytes) -> None:
     from astropy.io import fits
 
     from galaxy_assets.deliveries.decoding.compressed import unpacked
-    from galaxy_assets.deliveries.decoding.fits import opened, planes_in
+    from galaxy_assets.deliveries.decoding.fits import not_shown, opened, planes_in
     from galaxy_assets.deliveries.decoding.planes import Choice
 
     try:
         with unreadable_otherwise(), opened(unpacked(data), Choice()) as hdus:
             header, planes = hdus[0].header, planes_in(hdus)
+            headers.not_shown[", ".join(not_shown(unpacked(data)))] += 1
     except UnreadableImage:
         return
     headers.planes[planes.n] += 1

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from galaxy_assets.deliveries.decoding.planes import is_band
 from galaxy_assets.deliveries.ids import SEVERAL, match
+from galaxy_assets.deliveries.members import like_class
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
 from galaxy_assets.deliveries.readers.image_folder import Listed
 from galaxy_assets.deliveries.readers.tables import LabelTable, ids_of, read_labels, read_table
@@ -22,9 +26,9 @@ _CLASSES = ("label", "labels", "class", "class_name", "classification", "human_l
 _RA = ("ra", "raj2000", "ra_j2000", "ra_deg", "alpha_j2000", "right_ascension", "ra_icrs")
 _DEC = ("dec", "dej2000", "decj2000", "dec_j2000", "dec_deg", "delta_j2000", "declination", "de_icrs", "dec_icrs")
 _MOST_FOLDERS = 50  # that are classes
-# folders that say how images were delivered, not what they show
+# folders that say how images were delivered, not what they show; and, where most have one, a number
 _NO_CLASS = re.compile(
-    r"images?|imgs?|data|png|jpe?g|fits|train(ing)?|test(ing)?|val(id(ation)?)?|all|raw|.*\d.*", re.IGNORECASE
+    r"images?|imgs?|data|png|jpe?g|fits|train(ing)?|test(ing)?|val(id(ation)?)?|all|raw", re.IGNORECASE
 )
 
 
@@ -79,6 +83,9 @@ def inspect_labels(
     """
     path = table.expanduser().resolve()
     columns = read_table(path)
+    if not len(columns):
+        there = f"below its columns {', '.join(columns.column_names)}" if columns.column_names else "at all"
+        raise SurveyError(f"{path}: no row {there}; name another table with --labels")
     images = {one.galaxy_id: one.image.file for one in _listed(inspection.source)}
     named = {column: _named(columns[column], images) for column in columns.column_names}
     if id_column is None:
@@ -86,7 +93,7 @@ def inspect_labels(
         if id_column is None or not named[id_column]:
             raise SurveyError(
                 f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; it has "
-                f"{', '.join(columns.column_names)}. Name the column with --id-column, or another table with --labels"
+                f"{_described(columns)}. Name the column with --id-column, or another table with --labels"
             )
     position = [next((name for name in columns.column_names if name.lower() in known), None) for known in (_RA, _DEC)]
     if label_column is None:
@@ -97,6 +104,8 @@ def inspect_labels(
         ]
         if named_so := [name for name in left if name.lower() in _CLASSES]:
             left = sorted(named_so, key=lambda name: _CLASSES.index(name.lower()))[:1]
+        elif (like := like_class(left)) is not None:
+            left = [like]
         if len(left) > 1:
             raise SurveyError(
                 f"{path}: which column holds the classes? It has {', '.join(left)}. Name one with --label-column"
@@ -136,6 +145,8 @@ def inside_labels(inspection: Inspection) -> Labels | None:
 def folder_labels(inspection: Inspection) -> Labels | None:
     """The folders of the images as classes, as they lie for torchvision and Keras.
 
+    Where they may be classes and are not taken as such, the inspection's notes say so.
+
     Parameters
     ----------
     inspection : Inspection
@@ -151,9 +162,24 @@ def folder_labels(inspection: Inspection) -> Labels | None:
     listed = [one for images in reader.listed_all().values() for one in images]
     folders = Counter(reader.folder_of(one.image.called) for one in listed)
     names = [name for name in folders if name is not None and not _NO_CLASS.fullmatch(name)]
-    if len(names) < len(folders) or not 2 <= len(names) <= _MOST_FOLDERS or min(folders.values()) < 2:
+    if all(map(is_band, names)):
+        return None
+    numbered = sum(bool(re.search(r"\d", name)) for name in names)
+    alike = len(names) < len(folders) or 2 * numbered > len(names) or min(folders.values()) < 2
+    if alike or not 2 <= len(names) <= _MOST_FOLDERS:
+        if len(names) > 1:
+            inspection.notes.append(
+                f"the names of the folders ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}) are not taken "
+                "as classes: if they are, set `source.folder_labels` to true"
+            )
         return None
     return Labels(source, {name: n for name, n in folders.most_common() if name is not None}, len(listed))
+
+
+def _described(columns: pa.Table) -> str:
+    """The columns, each with a value of it."""
+    values = {name: next((one for one in columns[name].to_pylist() if one), None) for name in columns.column_names}
+    return ", ".join(f"{name} ({str(value)[:40]})" for name, value in values.items())
 
 
 def _listed(source: Source) -> list[Listed]:

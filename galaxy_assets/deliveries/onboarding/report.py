@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from galaxy_assets.deliveries.onboarding.holdings import READERS
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
 from galaxy_assets.deliveries.onboarding.labels import Labels
-from galaxy_assets.deliveries.suffixes import FOREIGN
+from galaxy_assets.deliveries.suffixes import FOREIGN, TABLES
 from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.printing import printable
@@ -140,21 +141,7 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{len(found.named_by_folder):,} images share their name with images of other folders, such as "
             f"{found.named_by_folder[0]}: their ids have the folder before the name."
         )
-    if labels is not None and labels.source.folder_labels:
-        said.append(
-            f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "
-            "set `source.folder_labels` to false."
-        )
-    if labels is not None and labels.source.labels is None and not labels.source.folder_labels:
-        said.append(
-            f"The classes are those that the archives themselves have ({', '.join(list(labels.classes)[:8])}); a table "
-            "of labels takes their place (--labels)."
-        )
-    elif labels is not None:
-        said += [f"{Path(labels.source.labels or '').name}: {note}." for note in labels.notes]
-        unlabelled = len(found.files) - labels.named
-        if unlabelled > 0.5 * len(found.files):
-            said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
+    said += _about_labels(found, labels)
     if (copies := len(found.widths) - len(found.copies)) > 0:
         said.append(
             f"{copies:,} of the {len(found.widths):,} images looked at are copies of others: "
@@ -168,9 +155,10 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             "deliveries, or another column has the names (--id-column)."
         )
     images = {suffix: n for suffix, n in found.suffixes.items() if suffix in FOREIGN}
-    if len(found.files) < (total := sum(images.values())):
+    taken = READERS[found.source.reader]
+    if foreign := sum(n for suffix, n in images.items() if suffix not in taken):
         said.append(
-            f"{total - len(found.files):,} of {total:,} images have a format that {found.source.reader} does not read "
+            f"{foreign:,} of {sum(images.values()):,} images have a format that {found.source.reader} does not read "
             f"(there are {', '.join(f'{n:,} {suffix}' for suffix, n in images.items())}): convert them, or make them a "
             "survey of their own."
         )
@@ -191,6 +179,11 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{np.median(found.nodata):.0%} or more of the frame; cutouts of {ArtefactRules().nodata_fraction:.0%} are "
             "suspect (artefacts.nodata_fraction)."
         )
+    for numbers, n in found.headers.not_shown.items() if found.headers is not None else ():
+        if numbers:
+            said.append(
+                f"{n} files have a further image in the extensions {numbers}, which is not shown: see source.extension."
+            )
     if found.bands.caution:
         said.append(found.bands.caution)
     if len(found.deliveries) > 50:
@@ -199,3 +192,27 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             "they were not delivered one by one."
         )
     return [printable(caution) for caution in said]
+
+
+def _about_labels(found: Inspection, labels: Labels | None) -> list[str]:
+    said = []
+    tables = {suffix: n for suffix, n in found.suffixes.items() if suffix in TABLES}
+    if tables and (labels is None or labels.source.labels is None):
+        there = ", ".join(f"{n:,} {suffix}" for suffix, n in tables.items())
+        said.append(f"No table is read ({there} in the folder): one that has classes is named with --labels.")
+    if labels is not None and labels.source.folder_labels:
+        said.append(
+            f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "
+            "set `source.folder_labels` to false."
+        )
+    if labels is not None and labels.source.labels is None and not labels.source.folder_labels:
+        said.append(
+            f"The classes are those that the archives themselves have ({', '.join(list(labels.classes)[:8])}); a table "
+            "of labels takes their place (--labels)."
+        )
+    elif labels is not None:
+        said += [f"{Path(labels.source.labels or '').name}: {note}." for note in labels.notes]
+        unlabelled = len(found.files) - labels.named
+        if unlabelled > 0.5 * len(found.files):
+            said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
+    return said

@@ -347,7 +347,7 @@ class ImageFolder:
         """
         inner = re.split(r"[^/]*!/", self._inner(file))[-1]
         folders = inner.split("/")[:-1]
-        return folders[-1] if folders and folders != [self.source.images] else None
+        return printable(folders[-1]) if folders and folders != [self.source.images] else None
 
     def _inner(self, file: str) -> str:
         """A file relative to the folder of all deliveries, unless it lies there loose."""

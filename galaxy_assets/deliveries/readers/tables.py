@@ -63,7 +63,7 @@ _DAMAGE = (
 # how pandas and spreadsheets write long ids that went through floats
 _ROUNDED = re.compile(r"\d{16,}\.0|\d\.\d+[eE]\+\d+")
 # how programs write that there is nothing; `none` is a class of some surveys, None is Python's word
-_NOTHING = frozenset(["", "nan", "null", "na", "n/a", "<na>", "nat", "--"])
+_NOTHING = frozenset(["", "nan", "null", "na", "n/a", "n.a.", "#n/a", "<na>", "<null>", "\\n", "nat", "-", "--"])
 
 
 class Entry(NamedTuple):
@@ -275,10 +275,24 @@ def _text(column: pa.ChunkedArray) -> list[str | None] | None:
 
     if kinds.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if kinds.is_null(column.type):
+        return column.cast(pa.string()).to_pylist()
     whole = kinds.is_integer(column.type) or (kinds.is_decimal(column.type) and column.type.scale == 0)
     text = kinds.is_string(column.type) or kinds.is_large_string(column.type) or kinds.is_string_view(column.type)
     binary = kinds.is_binary(column.type) or kinds.is_large_binary(column.type)
     return pc.cast(column, pa.string()).to_pylist() if whole or text or binary else None
+
+
+def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Floats as whole numbers where all are and none can have lost a digit, as pandas has whole numbers with gaps."""
+    if not kinds.is_floating(column.type):
+        return column
+    values = column.to_numpy()
+    given = values[~np.isnan(values)]
+    exact = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+    if not (np.abs(given) < exact).all() or (given % 1).any():
+        return column
+    return pa.chunked_array([pa.array([None if value != value else int(value) for value in values], pa.int64())])
 
 
 def ids_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | None]:
@@ -287,7 +301,7 @@ def ids_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | None]
     Parameters
     ----------
     column : pyarrow.ChunkedArray
-        Text or whole numbers.
+        Text or whole numbers; floats where all are whole and exact.
     unit : str, optional
         Taken as of any column; ids have none.
 
@@ -300,7 +314,7 @@ def ids_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | None]
     ValueError
         Where the column holds decimal numbers or anything else that is no exact id; says why.
     """
-    texts = _text(column)
+    texts = _text(_whole(column))
     if texts is None:
         raise ValueError(
             f"holds {column.type} values; ids are text or whole numbers, since decimal numbers keep 15 digits and "

@@ -38,6 +38,8 @@ _DELIMITERS = ",;\t|"
 _SAMPLE = 200  # records that decide what separates the cells and whether there are names
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|nan", re.IGNORECASE)
 _OPEN: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_QUOTED = re.compile(r"""(="|')(.*)["']""")  # how spreadsheets and programs keep text from being a number
+_TITLES = 10  # records that may stand above the names of the columns
 _BINARY = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -154,6 +156,9 @@ def _from_lines(text: str) -> TextTable:
         return TextTable(_cells(above[-1].lstrip("# \t"), delimiter) if above else [])
     named = _cells(above[-1].lstrip("# \t"), delimiter) if above else []
     notes = []
+    if titles := _titles(rows):
+        notes.append(f"{titles} lines above the names of the columns are no rows")
+        records, rows = records[titles:], rows[titles:]
     if _are_known(named) and len(named) == len(rows[0]) and not _are_known(rows[0]):
         above, names = above[:-1], named
     elif _are_data(rows[0], rows[1:]):
@@ -172,21 +177,22 @@ def _is_above(line: str) -> bool:
 
 
 def _delimiter(lines: list[str]) -> str:
-    """The character that most lines have as often as the first; blanks where there is none."""
+    """The character that most lines have equally often; blanks where there is none."""
     best, most = "", (0.5, 0)
     for one in _DELIMITERS:
-        counts = [len(_cells(line, one)) - 1 for line in lines]
-        if counts and counts[0] and (score := (counts.count(counts[0]) / len(counts), counts[0])) > most:
+        counts = Counter(len(_cells(line, one)) - 1 for line in lines)
+        n, often = max(counts.items(), key=lambda item: item[1], default=(0, 0))
+        if n and (score := (often / len(lines), n)) > most:
             best, most = one, score
-    words = {len(line.split()) for line in lines}
+    words = {len(_cells(line, " ")) for line in lines}
     return best or (" " if len(words) == 1 and words != {1} else ",")
 
 
 def _cells(record: str, delimiter: str) -> list[str]:
     if delimiter == " ":
-        return record.split()
+        record = " ".join(record.split())
     cells = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, skipinitialspace=True), [])
-    return [cell.strip() for cell in cells]
+    return [match[2] if (match := _QUOTED.fullmatch(cell.strip())) else cell.strip() for cell in cells]
 
 
 def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
@@ -210,6 +216,13 @@ def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, 
                 yield at, None if astray else _cells(record, delimiter)
             except csv.Error:  # a cell larger than csv takes
                 yield at, None
+
+
+def _titles(rows: list[list[str]]) -> int:
+    """How many records are titles: they leave cells empty, and the first that does not has names that are known."""
+    n = Counter(map(len, rows)).most_common(1)[0][0]
+    first = next((i for i, row in enumerate(rows[:_TITLES]) if len(row) == n and all(row)), 0)
+    return first if n > 1 and _are_known(rows[first]) and not _are_known(rows[0]) else 0
 
 
 def _are_known(cells: list[str]) -> bool:

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 
 LEAST_REPEATS = 4
-"""Pixels of exactly one value from which it may stand for no data."""
+"""Pixels of exactly one value from which it may stand for no data; fewer may where they are far darker than any."""
 _FAR = 10.0  # noises below the rest: nothing on the sky is so dark
+_MANY, _DISTINCT = 0.01, 0.9  # share of pixels of one value, and of different values among some of the rest
 _SOME = 4096  # pixels of the rest whose noise and different values are looked at
 _LEVELS = 16  # different values that the rest must have: an image of few levels has no sky to compare with
 _WINDOW = 2  # half the side of the square whose median fills a gap, in pixels of the level of the pyramid
@@ -64,13 +65,15 @@ def _as_type(values: Sequence[float], kind: np.dtype) -> list[float]:
 def sentinels(values: np.ndarray) -> list[float]:
     """Values that stand for no data, such as -99999, 1e30 and 65535.
 
-    One is the lowest or the highest of all, exactly equal in `LEAST_REPEATS` pixels or more, while the rest has at
-    least 16 different values, and it lies
+    One is the lowest or the highest of all, while the rest has at least 16 different values, and it lies
 
-    - farther from the rest than the rest spreads from its lowest to its highest value, or a hundred times as far where
-      it is most of the image: radio images have their sky cut to one value;
+    - farther from the rest than the rest spreads from its lowest to its highest value, exactly equal in `LEAST_REPEATS`
+      pixels or more; or a hundred times as far where it is most of the image: radio images have their sky cut to one
+      value;
     - below the rest by more than ten times the rest's noise (from its 16 % to its 50 % quantile), in less than half of
-      the pixels: sources are not darker than the sky.
+      the pixels: sources are not darker than the sky. Fewer pixels than `LEAST_REPEATS`, such as a dead one, must also
+      be farther from the rest than its lowest value is from its median. Once the noise is enough for a hundredth of the
+      pixels or more where the rest has hardly two alike: a border or a corner of one value.
 
     It is looked for again without those found, so an image may have several.
 
@@ -97,7 +100,7 @@ def sentinels(values: np.ndarray) -> list[float]:
     while rest.size:
         for value in (rest.min(), rest.max()):
             equal = rest == value
-            if LEAST_REPEATS <= np.count_nonzero(equal) < rest.size and _stands_apart(float(value), rest[~equal], rest):
+            if np.count_nonzero(equal) < rest.size and _stands_apart(float(value), rest[~equal], rest):
                 found.append(float(value))
                 rest = rest[~equal]
                 break
@@ -111,9 +114,13 @@ def _stands_apart(value: float, others: np.ndarray, every: np.ndarray) -> bool:
     gap, most = max(low - value, value - high), 2 * others.size <= every.size
     some = others[:: max(others.size // _SOME, 1)]
     sixteenth, middle = np.quantile(some, [0.16, 0.5])  # one sigma of a sky, and no source is in it
-    far = gap > (_FAR**2 if most else 1.0) * (high - low)
-    dark = value < low and not most and gap > _FAR * (middle - sixteenth) > 0
-    return bool((far or dark) and np.unique(some).size >= _LEVELS)
+    repeats, levels = every.size - others.size, np.unique(some).size
+    far = repeats >= LEAST_REPEATS and gap > (_FAR**2 if most else 1.0) * (high - low)
+    # among values of which hardly two are equal, many equal ones are no light, however near they lie
+    filler = repeats >= _MANY * every.size and levels > _DISTINCT * some.size
+    dark = value < low and not most and gap > (1 if filler else _FAR) * (middle - sixteenth) > 0
+    dark = dark and (repeats >= LEAST_REPEATS or gap > middle - low)
+    return bool((far or dark) and levels >= _LEVELS)
 
 
 def without_gaps(image: np.ndarray, gaps: np.ndarray) -> np.ndarray:

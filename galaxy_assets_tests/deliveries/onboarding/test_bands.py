@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 
 from galaxy_assets.deliveries.onboarding.inspect import inspect
+from galaxy_assets.deliveries.onboarding.labels import folder_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.readers import open_reader
@@ -102,3 +103,20 @@ def test_asinh_is_proposed_where_linear_levels_show_little(tmp_path):
     )
     _, settings = looked_at(put(tmp_path / "good", *([primary(galaxy())] for _ in range(6))))
     assert settings["cutout.stretch"].value == "linear" and "cutout.nodata" not in settings
+
+
+def test_further_images_in_extensions_are_told_but_not_noise_and_masks(tmp_path):
+    beside = [image(np.ones((64, 64), np.float32), name) for name in ("ERR", "DQ")]
+    put(tmp_path / "a", *([primary(), image(galaxy(), "SCI"), *beside] for _ in range(3)))
+    assert "extension" not in " ".join(cautions(inspect(tmp_path / "a"), None))
+    put(tmp_path / "b", *([primary(), image(galaxy(), ""), image(galaxy(), ""), *beside] for _ in range(3)))
+    told = " ".join(cautions(inspect(tmp_path / "b"), None))
+    assert "3 files have a further image in the extensions 2, which is not shown: see source.extension." in told
+
+
+def test_folders_of_bands_are_no_classes(tmp_path):
+    for band in "grz":
+        put(tmp_path / band, *([primary(galaxy())] for _ in range(3)))
+    found = inspect(tmp_path)
+    assert folder_labels(found) is None
+    assert "Files look like one band each of the same galaxies (g00: g, r, z)" in " ".join(cautions(found, None))

@@ -4,6 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from astropy.io import fits
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxy_assets.deliveries.onboarding.inspect import artefact_evidence, inspect
-from galaxy_assets.deliveries.onboarding.labels import inspect_labels
+from galaxy_assets.deliveries.onboarding.labels import folder_labels, inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import _above, settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml, refuse_name, write_survey
@@ -89,6 +91,44 @@ def test_unreadable_constant_and_saturated_images_are_counted(tmp_path):
     assert (found.saturated, found.framing.outcomes["blank"]) == (1, 1)
     assert "50% of the images looked at cannot be read" in " ".join(cautions(found, None))
     assert ("constant", "1 of 3 images") in table_of(found)
+
+
+def test_a_folder_of_a_table_of_images_that_none_can_read_lists_its_columns(tmp_path):
+    pq.write_table(pa.table({"stamp": ["aGVsbG8="] * 3}), tmp_path / "t.parquet")
+    with pytest.raises(SurveyError, match=r"t.parquet: no column holds images; it has stamp \(string\)"):
+        inspect(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("E", "S0", "spiral"), ("0", "1")])
+def test_folders_are_classes_or_it_is_said_that_they_are_not(tmp_path, names):
+    for name in names:
+        fill(tmp_path / name, [blobs(64, (0, 0), width=4) for _ in range(3)])
+    (tmp_path / "more.csv").write_text("a,b\n")
+    found = inspect(tmp_path)
+    labels = folder_labels(found)
+    told = " ".join(cautions(found, labels))
+    assert "No table is read (1 .csv in the folder)" in told
+    if "spiral" in names:
+        assert labels is not None and labels.classes == dict.fromkeys(names, 3)
+    else:
+        assert labels is None and "the names of the folders (0, 1) are not taken as classes" in told
+
+
+@pytest.mark.parametrize("column", ["morph_class", "gz2class", "target", "HubbleType"])
+def test_columns_called_like_classes_are_classes(hundred, tmp_path, column):
+    names = [path.name for path in sorted(hundred.glob("*.png"))]
+    lines = [f"{name},{i / 7},{'ab'[i % 2]}" for i, name in enumerate(names)]
+    (tmp_path / "t.csv").write_text("\n".join([f"name,mag,{column}", *lines]))
+    assert inspect_labels(inspect(hundred, sample=1), tmp_path / "t.csv").source.label_column == column
+
+
+def test_tables_that_name_no_image_are_shown_with_their_values(hundred, tmp_path):
+    (tmp_path / "t.csv").write_text("name,label\n'x01',a\n'x02',b\n")
+    with pytest.raises(SurveyError, match=r"it has name \('x01'\), label \(a\)"):
+        inspect_labels(inspect(hundred, sample=1), tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("name,label\n")
+    with pytest.raises(SurveyError, match="no row below its columns name, label"):
+        inspect_labels(inspect(hundred, sample=1), tmp_path / "t.csv")
 
 
 def test_headers_say_planes_scale_and_position(tmp_path):
@@ -262,7 +302,9 @@ def test_positions_in_a_table_are_used_and_unclear_columns_asked_for(hundred):
         inspect_labels(found, table)
     assert inspect_labels(found, table, label_column="kind").classes == {"a": 100}
     table.write_text("name,kind\nother,a\n")
-    with pytest.raises(SurveyError, match="no column names an image of .*such as g00; it has name, kind.*--id-column"):
+    with pytest.raises(
+        SurveyError, match="no column names an image of .*such as g00; it has name .other., kind .a..*--id-column"
+    ):
         inspect_labels(found, table)
 
 
