@@ -669,6 +669,12 @@ def test_images_of_another_format_beside_archives_are_told(survey):
     assert "1 of 1 images have a format that image_folder does not read" in " ".join(cautions(inspect(survey), None))
 
 
+def test_a_damaged_archive_beside_images_is_told_once(survey):
+    (survey / "z.zip").write_bytes(b"PK\x03\x04 cut short")
+    (survey / "a.png").write_bytes(FILES[0])
+    assert sum("z.zip" in caution for caution in cautions(inspect(survey), None)) == 1
+
+
 def test_archives_that_lie_deeper_than_the_images_are_told(survey):
     (survey / "other").mkdir()
     png_zip(survey / "other")

@@ -176,6 +176,7 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
             f"{len(found.elsewhere)} archives lie deeper than the images, such as {found.elsewhere[0]}, and are not "
             f"read: put them into {folder / found.source.images}, or make them a survey of their own"
         )
+    inspection.notes = list(dict.fromkeys(inspection.notes))  # a damaged archive is held, and noted
     inspection.bands = look_at_bands(reader.read, files, seed)
     inspection.source = found.source.model_copy(update=inspection.bands.settings)
     reader = open_folder(inspection.source)

@@ -123,8 +123,8 @@ def test_columns_called_like_classes_are_classes(hundred, tmp_path, column):
 
 
 def test_tables_that_name_no_image_are_shown_with_their_values(hundred, tmp_path):
-    (tmp_path / "t.csv").write_text("name,label\n'x01',a\n'x02',b\n")
-    with pytest.raises(SurveyError, match=r"it has name \('x01'\), label \(a\)"):
+    (tmp_path / "t.csv").write_text("name,label\n<x01>,a\n<x02>,b\n")
+    with pytest.raises(SurveyError, match=r"it has name \(<x01>\), label \(a\)"):
         inspect_labels(inspect(hundred, sample=1), tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("name,label\n")
     with pytest.raises(SurveyError, match="no row below its columns name, label"):
