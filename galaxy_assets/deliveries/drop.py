@@ -37,7 +37,6 @@ from galaxy_assets.deliveries.manifests import Manifest, ManifestError, Promise,
 from galaxy_assets.deliveries.members import DamagedArchive, Said
 from galaxy_assets.deliveries.opening import (
     ARRAYS,
-    SUFFIXES,
     Archives,
     count_unspooled,
     kind_of,
@@ -47,13 +46,13 @@ from galaxy_assets.deliveries.opening import (
     opened,
 )
 from galaxy_assets.deliveries.spools import note_of
-from galaxy_assets.deliveries.suffixes import FOREIGN
+from galaxy_assets.deliveries.suffixes import ARCHIVES, FOREIGN
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import logger
 
 log = logger(__name__)
 
-_IN_ARCHIVE = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))!/(.+)", re.IGNORECASE | re.DOTALL)
+_IN_ARCHIVE = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, ARCHIVES))}))!/(.+)", re.IGNORECASE | re.DOTALL)
 
 
 class Image(NamedTuple):
@@ -282,7 +281,7 @@ class Deliveries:
         """Folders and files of archives' names in `top`, sorted by name."""
         try:
             with os.scandir(self.top) as entries:
-                names = sorted(e.name for e in entries if is_folder(e) or e.name.lower().endswith(tuple(SUFFIXES)))
+                names = sorted(e.name for e in entries if is_folder(e) or e.name.lower().endswith(tuple(ARCHIVES)))
         except OSError as error:
             raise SurveyError(f"{self.top}: cannot be read: {error.strerror}; correct its permissions") from error
         found = [name for name in names if not HIDDEN.search(name) and not name.lower().endswith(PARTIAL)]

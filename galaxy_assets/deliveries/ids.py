@@ -14,13 +14,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from galaxy_assets.deliveries.manifests import composed
-from galaxy_assets.deliveries.suffixes import without_suffix
+from galaxy_assets.deliveries.suffixes import ARCHIVES, without_suffix
 from galaxy_assets.settings.printing import printable
 
 # a number stands before the later of rows that have one id in a Parquet file
-_ARCHIVE = re.compile(
-    r"\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|npz|npy|hdf5|h5|parquet)!/(?:(?<=parquet!/)\d+/)?", re.IGNORECASE
-)
+_ARCHIVE = re.compile(rf"(?:{'|'.join(map(re.escape, ARCHIVES))})!/(?:(?<=parquet!/)\d+/)?", re.IGNORECASE)
 
 ABSENT = "no image of that name was delivered"
 SEVERAL = "several images have that name; name their folders too"
@@ -101,38 +99,8 @@ class Matches(NamedTuple):
     unused: dict[int, str]
 
 
-def match(images: Mapping[str, str], names: Sequence[str], taken: Collection[str] = ()) -> Matches:
-    """Find out which image each row of a table is about.
-
-    Parameters
-    ----------
-    images : mapping of str to str
-        Id and file, as the catalogue has them.
-    names : sequence of str
-        How the table's rows name their images.
-    taken : Collection of str
-        Ids of images that are not among `images`: a row that has one is about that.
-
-    Returns
-    -------
-    Matches
-    """
-    known = _Known(images, taken)
-    spellings = [_spellings(name) for name in names]
-    paths_of = Counter(_base(spelling[-1]) for spelling in {tuple(spelling) for spelling in spellings})
-    rows: list[list[int]] = [[] for _ in images]
-    unused: dict[int, str] = {}
-    for row, spelling in enumerate(spellings):
-        found = known.image(spelling, alone=paths_of[_base(spelling[-1])] == 1)
-        if isinstance(found, str):
-            unused[row] = found
-        else:
-            rows[found].append(row)
-    return Matches(rows, unused)
-
-
 def id_of(name: str, known: Collection[str]) -> str:
-    """The id of the galaxy that a name means, by the rule of `match`.
+    """The id of the galaxy that a name means, by the rule of `NamedImages`.
 
     Parameters
     ----------
@@ -156,10 +124,18 @@ def _meant(name: str) -> Iterator[str]:
         yield _base(text)
 
 
-class _Known:
-    """The images that a table may name, by id, by name and by path."""
+class NamedImages:
+    """The images that a table may name, by id, by name and by path.
 
-    def __init__(self, images: Mapping[str, str], taken: Collection[str]):
+    Parameters
+    ----------
+    images : mapping of str to str
+        Id and file, as the catalogue has them.
+    taken : Collection of str
+        Ids of images that are not among `images`: a row that has one is about that.
+    """
+
+    def __init__(self, images: Mapping[str, str], taken: Collection[str] = ()):
         self._taken = taken
         self._place = {galaxy: i for i, galaxy in enumerate(images)}
         self._paths = [image_path(file).split("/") for file in images.values()]
@@ -172,7 +148,31 @@ class _Known:
         for name in self._called:
             self._folded[_folded(name)].append(name)
 
-    def image(self, spelling: list[str], alone: bool) -> int | str:
+    def match(self, names: Sequence[str]) -> Matches:
+        """Find out which image each row of a table is about.
+
+        Parameters
+        ----------
+        names : sequence of str
+            How the table's rows name their images.
+
+        Returns
+        -------
+        Matches
+        """
+        spellings = [_spellings(name) for name in names]
+        paths_of = Counter(_base(spelling[-1]) for spelling in {tuple(spelling) for spelling in spellings})
+        rows: list[list[int]] = [[] for _ in self._paths]
+        unused: dict[int, str] = {}
+        for row, spelling in enumerate(spellings):
+            found = self._image(spelling, alone=paths_of[_base(spelling[-1])] == 1)
+            if isinstance(found, str):
+                unused[row] = found
+            else:
+                rows[found].append(row)
+        return Matches(rows, unused)
+
+    def _image(self, spelling: list[str], alone: bool) -> int | str:
         """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
         for text in spelling:
             if (found := self._place.get(text)) is not None:
@@ -181,7 +181,7 @@ class _Known:
                 return ABSENT
         for text in spelling:
             *folders, name = text.split("/")
-            if name not in self._called and len(others := self._folded[_folded(name)]) == 1:
+            if name not in self._called and len(others := self._folded.get(_folded(name), ())) == 1:
                 name = others[0]
             if name in self._called:
                 return self._one_of(self._called[name], folders, alone)

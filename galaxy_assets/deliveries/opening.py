@@ -21,30 +21,17 @@ from galaxy_assets.deliveries.delivery import Kind, signature
 from galaxy_assets.deliveries.hdf5 import Hdf5Arrays
 from galaxy_assets.deliveries.members import DamagedArchive
 from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive
-from galaxy_assets.deliveries.suffixes import ALL, TABLES
+from galaxy_assets.deliveries.suffixes import ALL, ARCHIVES, TABLES
 from galaxy_assets.settings.files import SurveyError
 
-SUFFIXES: dict[str, Kind] = {
-    ".zip": "zip",
-    ".tar": "tar",
-    ".tar.gz": "tar",
-    ".tgz": "tar",
-    ".tar.bz2": "tar",
-    ".tar.xz": "tar",
-    ".parquet": "parquet",
-    ".npy": "npy",
-    ".npz": "npz",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-}
 ARRAYS = ("npy", "npz", "hdf5")
 """Kinds whose images are called `<array>/<row>.npy`, so that only a reader of .npy files takes them."""
 
 
 def kind_of(name: str) -> tuple[str, Kind] | None:
     """A file's name without the archive's suffix, and the kind of archive; None for any other file."""
-    suffix = max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len, default=None)
-    return (name[: -len(suffix)], SUFFIXES[suffix]) if suffix else None
+    suffix = max((suffix for suffix in ARCHIVES if name.lower().endswith(suffix)), key=len, default=None)
+    return (name[: -len(suffix)], ARCHIVES[suffix]) if suffix else None
 
 
 def may_be_archive(path: Path, suffixes: tuple[str, ...]) -> tuple[str, Kind] | None:

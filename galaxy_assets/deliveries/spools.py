@@ -8,12 +8,9 @@ Belongs here: where such a tar lies, and writing it once. Does not belong here: 
 the containers (`shards`, `arrays`).
 """
 
-import bz2
-import gzip
 import io
 import itertools
 import json
-import lzma
 import os
 import re
 import shutil
@@ -21,9 +18,9 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from galaxy_assets.deliveries.archives import PROBLEM, SAID, TarArchive, damaged, damaged_otherwise
+from galaxy_assets.deliveries.decoding.compressed import opener_of
 from galaxy_assets.deliveries.delivery import Kind, batch_name, digest
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.members import DamagedArchive, Said, member_name
@@ -41,13 +38,12 @@ _RESERVE = 2**30  # bytes of the disk that a spool leaves free: few bytes can de
 _PACKED = 200  # times its packed size that a spool of more than _LARGE bytes may have
 _LARGE = 2**30
 _FIRST = 64  # files of a compressed tar that say which images it holds
-_COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _VERSION = {"parquet": "2", "npz": "1", "hdf5": "1"}  # of what a spool of rows holds; older ones are written anew
 
 
 def is_compressed(path: Path) -> bool:
     """Whether a tar is compressed, by its content: servers and browsers decompress without renaming."""
-    return _starts(path).startswith(tuple(_COMPRESSED))
+    return opener_of(_starts(path)) is not None
 
 
 def _starts(path: Path) -> bytes:
@@ -60,8 +56,7 @@ def _starts(path: Path) -> bytes:
 
 def first_names(path: Path) -> list[str]:
     """Names of the first files in a compressed tar."""
-    start = _starts(path)
-    opened = next(opener for magic, opener in _COMPRESSED.items() if start.startswith(magic))
+    opened = opener_of(_starts(path))
     with damaged_otherwise(), opened(path, "rb") as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
         return [info.name for info in itertools.islice(archive, _FIRST) if info.isreg()]
 
@@ -187,8 +182,7 @@ class _Written:
 
 
 def _decompress(path: Path, to: Path) -> None:
-    start, written = _starts(path), _Written(path, to)
-    opened = next(opener for magic, opener in _COMPRESSED.items() if start.startswith(magic))
+    opened, written = opener_of(_starts(path)), _Written(path, to)
     with opened(path, "rb") as packed, to.open("wb") as plain:
         while chunk := packed.read(_CHUNK):
             written.add(len(chunk))

@@ -1,7 +1,9 @@
-"""Suffixes of image files: what the readers take by name, and how a file is called without them.
+"""Suffixes of images, archives and tables: what is taken by name, and how an image is called without its own.
 
 Belongs here: names alone. Does not belong here: what a file holds, which its content decides (`images`).
 """
+
+from galaxy_assets.deliveries.delivery import Kind
 
 IMAGES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".avif", ".npy")
 """Of the images that `image_folder` takes."""
@@ -34,6 +36,21 @@ FOREIGN: tuple[str, ...] = (
 TABLES = (".csv", ".tsv", ".dat", ".vot", ".ecsv", ".xlsx")
 """Of tables that may hold classes and hold no images."""
 
+ARCHIVES: dict[str, Kind] = {
+    ".zip": "zip",
+    ".tar": "tar",
+    ".tar.gz": "tar",
+    ".tgz": "tar",
+    ".tar.bz2": "tar",
+    ".tar.xz": "tar",
+    ".parquet": "parquet",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+}
+"""Of archives and containers of images, and which kind each is."""
+
 
 def without_suffix(name: str) -> str:
     """A file's name without its suffix, if it is one of an image: one suffix, the longest that fits, in any case.
@@ -55,8 +72,10 @@ def without_suffix(name: str) -> str:
     ['a', 'b', 'c.fits', 'J1234+56.78']
     """
     lower = name.lower()
+    if not lower.endswith(_LONGEST_FIRST):
+        return name
     suffix = next((one for one in _LONGEST_FIRST if lower.endswith(one) and len(lower) > len(one)), "")
     return name[: len(name) - len(suffix)]
 
 
-_LONGEST_FIRST = sorted(FOREIGN, key=len, reverse=True)
+_LONGEST_FIRST = tuple(sorted(FOREIGN, key=len, reverse=True))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.deliveries.ids import ABSENT, SEVERAL, id_of, image_name, image_path, match, told_apart
+from galaxy_assets.deliveries.ids import ABSENT, SEVERAL, NamedImages, id_of, image_name, image_path, told_apart
 from galaxy_assets.deliveries.readers.catalogue import distinct_ids
 
 
@@ -86,7 +86,7 @@ IMAGES = {
     ],
 )
 def test_a_row_is_about_the_image_it_names(row, found):
-    matches = match(IMAGES, [row], taken={"elsewhere"})
+    matches = NamedImages(IMAGES, {"elsewhere"}).match([row])
     about = {image: rows for image, rows in zip(IMAGES, matches.rows, strict=True) if rows}
     assert about == ({} if found in (SEVERAL, ABSENT) else {found: [0]})
     assert matches.unused == ({0: found} if found in (SEVERAL, ABSENT) else {})
@@ -94,9 +94,9 @@ def test_a_row_is_about_the_image_it_names(row, found):
 
 def test_a_name_in_several_folders_of_a_table_is_about_no_image_of_another_folder():
     images = {"a": "b1/a.png"}
-    assert match(images, ["elsewhere/a.png"]).rows == [[0]]
-    assert match(images, ["x/a.png", "y/a.png"]).unused == {0: ABSENT, 1: ABSENT}
-    assert match(images, ["x/a.png", "b1/a.png"]).rows == [[1]]
+    assert NamedImages(images).match(["elsewhere/a.png"]).rows == [[0]]
+    assert NamedImages(images).match(["x/a.png", "y/a.png"]).unused == {0: ABSENT, 1: ABSENT}
+    assert NamedImages(images).match(["x/a.png", "b1/a.png"]).rows == [[1]]
 
 
 NAMES = st.text("ab/", min_size=1, max_size=5).map(lambda name: name.strip("/") or "a")
@@ -109,7 +109,7 @@ def test_ids_are_distinct_and_every_image_is_found_by_its_id_and_by_its_file(ste
     assert len(set(ids)) == len(files)
     images = dict(zip(ids, files, strict=True))
     for names in (ids, files):
-        whole = [match(images, [name]).rows for name in names]
+        whole = [NamedImages(images).match([name]).rows for name in names]
         assert all(rows[i] == [0] for i, rows in enumerate(whole))
 
 

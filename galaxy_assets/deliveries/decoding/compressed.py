@@ -1,18 +1,26 @@
-"""Content of a gzip, bzip2 or xz file, unpacked with a limit.
+"""Content of a gzip, bzip2 or xz file: which it is, opened as a stream, or unpacked with a limit.
 
 Belongs here: compression of a whole file. Does not belong here: compression inside a format, archives of many files
 (`deliveries.archives`).
 """
 
 import bz2
+import gzip
 import lzma
 import zlib
 from typing import Any
 
 from galaxy_assets.deliveries.images import MAXIMUM_UNPACKED, UNPACKED_PER_BYTE, UnreadableImage
 
+_OPEN: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
 _STEP = 1 << 20  # bytes that are unpacked at once
 _DICTIONARY = 128 * 2**20  # most memory of xz itself, bytes; level 9 takes 65 MiB
+
+
+def opener_of(start: bytes) -> Any:
+    """What opens a file that begins so as a stream of its content; None where it is not compressed."""
+    return next((opener for magic, opener in _OPEN.items() if start.startswith(magic)), None)
 
 
 def unpacked(data: bytes) -> bytes:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from galaxy_assets.deliveries.opening import may_be_archive, notes_of, suffixes_inside
 from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
@@ -17,9 +16,7 @@ from galaxy_assets.deliveries.suffixes import ALL
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 
-FolderReader = Literal["image_folder", "fits_folder"]
-
-READERS: dict[FolderReader, tuple[str, ...]] = {
+READERS: dict[str, tuple[str, ...]] = {
     "image_folder": ImageFolder.suffixes,
     "fits_folder": FitsFolder.suffixes,
 }
@@ -75,9 +72,7 @@ def holdings(folder: Path) -> Holdings:
     near = [file for file in archives if _parent(file) == home]
     suffixes = Counter(map(_suffix, files))
     known = sum((archives[file] or Counter() for file in near), Counter(map(_suffix, loose)))
-    counts: dict[FolderReader, int] = {
-        reader: sum(n for suffix, n in known.items() if suffix in taken) for reader, taken in READERS.items()
-    }
+    counts = {reader: sum(n for suffix, n in known.items() if suffix in taken) for reader, taken in READERS.items()}
     reader = max(counts, key=lambda reader: counts[reader])
     if not counts[reader] and not near:
         passed_over = "".join(f"; {file}: {note}" for file in archives for note in notes_of(folder / file))

@@ -21,7 +21,7 @@ from galaxy_assets.deliveries.onboarding.bands import Bands, look_at_bands
 from galaxy_assets.deliveries.onboarding.framing import Framing, data_of
 from galaxy_assets.deliveries.onboarding.holdings import holdings
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.deliveries.readers.image_folder import ImageFolder
+from galaxy_assets.deliveries.readers.image_folder import ImageFolder, Listed
 from galaxy_assets.science.artefacts import SATURATED
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.cutouts.nodata import sentinels
@@ -73,9 +73,8 @@ class Inspection:
         Images that the reader takes, relative to the folder.
     deliveries : list of str
         Names of the deliveries.
-    named_by_folder, duplicates : list of str
-        Files of the images whose ids have their folders, since their names are not unique, and of those that the
-        catalogue will pass over as duplicates.
+    listed : list of Listed
+        The images as the catalogue will have them, without what a table says of them.
     notes : list of str
         What is not taken of the folder and of its archives, and why.
     seed, sample : int
@@ -128,9 +127,18 @@ class Inspection:
     bands: Bands = field(default_factory=Bands)
     framing: Framing = field(default_factory=lambda: Framing(CutoutSettings(size=16)))
     headers: Headers | None = None
-    named_by_folder: list[str] = field(default_factory=list)
-    duplicates: list[str] = field(default_factory=list)
+    listed: list[Listed] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def named_by_folder(self) -> list[str]:
+        """Files of the images whose ids have their folders, since their names are not unique."""
+        return [one.image.file for one in self.listed if one.name != image_name(one.image.called)]
+
+    @property
+    def duplicates(self) -> list[str]:
+        """Files of the images that the catalogue will pass over as duplicates."""
+        return [one.image.file for one in self.listed if one.galaxy_id != one.name]
 
     def sampled(self) -> list[str]:
         """The files of the sample, relative to the folder."""
@@ -167,8 +175,7 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
     listed = [one for images in reader.listed_all().values() for one in images]
     files = sorted(one.image.file for one in listed)
     inspection = Inspection(found.source, found.suffixes, files, reader.batches(), seed, min(sample, len(files)))
-    inspection.named_by_folder = [one.image.file for one in listed if one.name != image_name(one.image.called)]
-    inspection.duplicates = [one.image.file for one in listed if one.galaxy_id != one.name]
+    inspection.listed = listed
     inspection.notes = [f"{one.path}: {one.reason}" for one in reader.deliveries() if one.state != "whole"]
     inspection.notes += reader.notes()
     if found.elsewhere:

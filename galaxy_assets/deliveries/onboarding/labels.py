@@ -9,12 +9,11 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from galaxy_assets.deliveries.decoding.planes import is_band
-from galaxy_assets.deliveries.ids import SEVERAL, match
+from galaxy_assets.deliveries.ids import SEVERAL, NamedImages
 from galaxy_assets.deliveries.members import like_class
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
 from galaxy_assets.deliveries.readers.image_folder import Listed
@@ -86,8 +85,8 @@ def inspect_labels(
     if not len(columns):
         there = f"below its columns {', '.join(columns.column_names)}" if columns.column_names else "at all"
         raise SurveyError(f"{path}: no row {there}; name another table with --labels")
-    images = {one.galaxy_id: one.image.file for one in _listed(inspection.source)}
-    named = {column: _named(columns[column], images) for column in columns.column_names}
+    images = _images(inspection.listed)
+    named = _named(columns, images)
     if id_column is None:
         id_column = max(named, key=lambda column: named[column], default=None)
         if id_column is None or not named[id_column]:
@@ -137,7 +136,7 @@ def inside_labels(inspection: Inspection) -> Labels | None:
     Labels or None
         None where they say no class.
     """
-    said = [one.image.said.label for one in _listed(inspection.source)]
+    said = [one.image.said.label for one in inspection.listed]
     classes = Counter(label for label in said if label is not None)
     return Labels(inspection.source, dict(classes.most_common()), classes.total()) if classes else None
 
@@ -159,8 +158,7 @@ def folder_labels(inspection: Inspection) -> Labels | None:
     """
     source = inspection.source.model_copy(update={"folder_labels": True})
     reader = open_folder(source)
-    listed = [one for images in reader.listed_all().values() for one in images]
-    folders = Counter(reader.folder_of(one.image.called) for one in listed)
+    folders = Counter(reader.folder_of(one.image.called) for one in inspection.listed)
     names = [name for name in folders if name is not None and not _NO_CLASS.fullmatch(name)]
     if all(map(is_band, names)):
         return None
@@ -173,7 +171,7 @@ def folder_labels(inspection: Inspection) -> Labels | None:
                 "as classes: if they are, set `source.folder_labels` to true"
             )
         return None
-    return Labels(source, {name: n for name, n in folders.most_common() if name is not None}, len(listed))
+    return Labels(source, {name: n for name, n in folders.most_common() if name is not None}, len(inspection.listed))
 
 
 def _described(columns: pa.Table) -> str:
@@ -182,25 +180,28 @@ def _described(columns: pa.Table) -> str:
     return ", ".join(f"{name} ({str(value)[:40]})" for name, value in values.items())
 
 
-def _listed(source: Source) -> list[Listed]:
-    return [one for images in open_folder(source).listed_all().values() for one in images]
+def _images(listed: list[Listed]) -> dict[str, str]:
+    """What the reader matches the rows of a table with: ids, and what the files are called."""
+    return {one.galaxy_id: one.image.called for one in listed}
 
 
-def _named(column: Any, images: dict[str, str]) -> int:
-    """How many images the values of a column name."""
-    try:
-        names = [name for name in ids_of(column) if name]
-    except ValueError:
-        return 0
-    return sum(bool(rows) for rows in match(images, names).rows)
+def _named(columns: pa.Table, images: dict[str, str]) -> dict[str, int]:
+    """How many images the values of each column name."""
+    found, named = NamedImages(images), {}
+    for column in columns.column_names:
+        try:
+            names = dict.fromkeys(name for name in ids_of(columns[column]) if name)
+        except ValueError:
+            names = {}
+        named[column] = sum(bool(rows) for rows in found.match(list(names)).rows)
+    return named
 
 
 def _by_reader(source: Source, table: LabelTable) -> Labels:
-    listed = _listed(source)
+    listed = [one for images in open_folder(source).listed_all().values() for one in images]
     entries = [one.entry for one in listed if one.entry is not None]
     classes = Counter(entry.label for entry in entries if entry.label is not None)
-    images = {one.galaxy_id: one.image.file for one in listed}
-    matches = match(images, [entry.name for entry in table.entries])
+    matches = NamedImages(_images(listed)).match([entry.name for entry in table.entries])
     notes, labels = list(table.notes), [entry.label for entry in table.entries]
     again = [rows for rows in matches.rows if len(rows) > 1]
     if again:

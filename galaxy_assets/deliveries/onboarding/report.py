@@ -155,7 +155,7 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             "deliveries, or another column has the names (--id-column)."
         )
     images = {suffix: n for suffix, n in found.suffixes.items() if suffix in FOREIGN}
-    taken = next(suffixes for reader, suffixes in READERS.items() if reader == found.source.reader)
+    taken = READERS[found.source.reader]
     if foreign := sum(n for suffix, n in images.items() if suffix not in taken):
         said.append(
             f"{foreign:,} of {sum(images.values()):,} images have a format that {found.source.reader} does not read "

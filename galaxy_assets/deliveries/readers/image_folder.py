@@ -27,7 +27,7 @@ import pyarrow as pa
 from galaxy_assets.deliveries import suffixes
 from galaxy_assets.deliveries.delivery import Delivery, batch_name
 from galaxy_assets.deliveries.drop import Deliveries, Image
-from galaxy_assets.deliveries.ids import image_name, match, told_apart
+from galaxy_assets.deliveries.ids import NamedImages, image_name, told_apart
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
@@ -197,7 +197,7 @@ class ImageFolder:
         """
         if self.source.file_column is not None:
             return [self._ids.get(image_name(one.called), image_name(one.called)) for one in images]
-        again = [self._inner(one.called) for one in images if self._is_there(one.file, image_name(one.called), taken)]
+        again = {self._inner(one.called) for one in images if self._is_there(one.file, image_name(one.called), taken)}
         return told_apart([self._inner(one.called) for one in images], taken, again)
 
     def listed(self, batch: str, taken: Collection[str] = ()) -> list[Listed]:
@@ -227,7 +227,7 @@ class ImageFolder:
         names = self.names(images, taken)
         ids = distinct_ids(names, taken)
         entries = self._labels.entries
-        matches = match(dict(zip(ids, files, strict=True)), [entry.name for entry in entries], taken)
+        matches = NamedImages(dict(zip(ids, files, strict=True)), taken).match([entry.name for entry in entries])
         of_images = [[entries[row] for row in rows] for rows in matches.rows]
         said = [next((one for one in rows if one.label), rows[0]) if rows else None for rows in of_images]
         return list(map(Listed, ids, names, images, said))
@@ -349,10 +349,15 @@ class ImageFolder:
         folders = inner.split("/")[:-1]
         return printable(folders[-1]) if folders and folders != [self.source.images] else None
 
+    @cached_property
+    def _home(self) -> str:
+        """What the files of all deliveries begin with."""
+        top = self.top()
+        return "" if top == self.folder else f"{top.relative_to(self.folder).as_posix()}/"
+
     def _inner(self, file: str) -> str:
         """A file relative to the folder of all deliveries, unless it lies there loose."""
-        top = "" if self.top() == self.folder else f"{self.top().relative_to(self.folder).as_posix()}/"
-        inner = file.removeprefix(top)
+        inner = file.removeprefix(self._home)
         return inner if "/" in inner else file
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.types as kinds
 import yaml
 
+from galaxy_assets.deliveries.members import position_of
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import logger, printable
@@ -138,12 +139,9 @@ def read_labels(path: Path, source: Source) -> LabelTable:
             raise SurveyError(f"{path}: column {column} {error}, or correct `source.{name}`") from error
     entries, astray, nameless, classless = [], [], [], []
     for row, (galaxy, label, ra, dec) in enumerate(zip(*columns.values(), strict=True), start=1):
-        position = None, None
-        if ra is not None and dec is not None:
-            on_sphere = -180 <= ra <= 360 and -90 <= dec <= 90
-            position = (ra % 360, dec) if on_sphere else (None, None)
-            if not on_sphere:
-                astray.append(row)
+        position = position_of(ra, dec)
+        if position == (None, None) and None not in (ra, dec):
+            astray.append(row)
         if not galaxy:
             nameless.append(row)
             continue

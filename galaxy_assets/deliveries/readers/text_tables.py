@@ -9,12 +9,9 @@ It is the standard library's csv module, record by record: astropy's and pandas'
 digits by it; and a quote that is not closed would swallow the rows below it.
 """
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -22,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from galaxy_assets.deliveries.decoding.compressed import opener_of
 from galaxy_assets.deliveries.suffixes import without_suffix
 
 MAXIMUM_BYTES = 2**30
@@ -37,7 +35,6 @@ KNOWN = frozenset(
 _DELIMITERS = ",;\t|"
 _SAMPLE = 200  # records that decide what separates the cells and whether there are names
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|nan", re.IGNORECASE)
-_OPEN: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _QUOTED = re.compile(r"""(="|')(.*)["']""")  # how spreadsheets and programs keep text from being a number
 _TITLES = 10  # records that may stand above the names of the columns
 _BINARY = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -124,7 +121,7 @@ def separator(path: Path) -> tuple[str, str]:
 
 def _bytes(path: Path) -> bytes:
     with path.open("rb") as stream:
-        opener = next((one for magic, one in _OPEN.items() if stream.peek(6).startswith(magic)), None)
+        opener = opener_of(stream.peek(6))
     with (opener or open)(path, "rb") as stream:
         data = stream.read(MAXIMUM_BYTES + 1)
     if len(data) > MAXIMUM_BYTES:

@@ -179,7 +179,7 @@ def absent(labelled: pa.Table, catalogue: pa.Table) -> pa.Table:
     """`absent_images` of a table of labels (`Reader.labelled`) and the catalogue of all batches."""
     files = dict(zip(catalogue["galaxy_id"].to_pylist(), catalogue["file"].to_pylist(), strict=True))
     named, labels = labelled["galaxy_id"].to_pylist(), labelled["label"].to_pylist()
-    matches = ids.match(files, named)
+    matches = ids.NamedImages(files).match(named)
     reasons = dict(matches.unused)
     for of_one in filter(None, matches.rows):
         counts = next((row for row in of_one if labels[row]), of_one[0])
