@@ -6,11 +6,25 @@ commands do.
 
 import typer
 
-from galaxy_assets.cli import device, explore, export, fetch, figures, labels, query, run, similar, status, survey
+from galaxy_assets.cli import (
+    check,
+    device,
+    explore,
+    export,
+    fetch,
+    figures,
+    labels,
+    query,
+    run,
+    similar,
+    status,
+    survey,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
 app.command()(run.run)
 app.command()(status.status)
+app.command()(check.check)
 app.add_typer(survey.app, name="survey")
 app.command()(fetch.fetch)
 app.add_typer(labels.app, name="labels")

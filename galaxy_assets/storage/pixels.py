@@ -168,15 +168,32 @@ class PixelStore:
         return self._rows(final)
 
     def _known_content(self, folder: Path) -> dict | None:
-        """As `_content`; what is damaged is made anew."""
+        """As `content`; what is damaged is made anew."""
         try:
-            return self._content(folder)
+            return self.content(folder)
         except DamagedFile as error:
             log.warning("%s", error)
             return None
 
     @staticmethod
-    def _content(folder: Path) -> dict | None:
+    def content(folder: Path) -> dict | None:
+        """What the folder of a batch says of its pixels.
+
+        Parameters
+        ----------
+        folder : Path
+            Of a batch, whole or being filled.
+
+        Returns
+        -------
+        dict or None
+            `n`, `shape`, `fingerprint`, `chunk` and `columns`; None where it says nothing.
+
+        Raises
+        ------
+        DamagedFile
+            Where that cannot be read.
+        """
         path = folder / "content.json"
         with damaged_otherwise(path):
             return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
@@ -206,7 +223,7 @@ class PixelStore:
         """
         contents = []
         for batch in batches:
-            content = self._content(self.folder / batch)
+            content = self.content(self.folder / batch)
             if content is None:
                 raise self._missing(batch)
             contents.append(f"{batch}:{content['fingerprint']}")
