@@ -146,7 +146,8 @@ def _of_pixels(folder: Path, table: Path, deep: bool) -> Iterator[Flaw]:
         yield Flaw(folder, error.words, with_it)
         return
     except FileNotFoundError as error:
-        yield Flaw(folder, str(error), with_it)
+        if not named:  # else said of the table
+            yield Flaw(folder, str(error), table)
         return
     for resized in sorted(folder.glob("size_*.npy")):
         yield from _of_resized(resized, deep)

@@ -135,10 +135,10 @@ class PixelStore:
     ) -> pa.Table:
         content = {"n": n, "shape": list(shape), "fingerprint": fingerprint, "chunk": chunk, "columns": list(columns)}
         final, building = self.folder / batch, self.folder / f".{batch}.building"
-        if self._known_content(final) == content:
+        if self._known_content(final) == content and _is_array(self.file(batch), (n, *shape)):
             return self._rows(final)
         file = building / "cutouts.npy"
-        if self._known_content(building) != content:
+        if self._known_content(building) != content or not _is_array(file, (n, *shape)):
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True)
             with told_of(self.folder / batch):
@@ -366,6 +366,15 @@ def _map_one(path: Path | str) -> np.memmap:
 
 def _map(paths: Sequence[str]) -> PixelStack:
     return PixelStack(tuple(map(_map_one, paths)))
+
+
+def _is_array(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a file is an array of the shape, and has its whole length."""
+    try:
+        return path.exists() and _map_one(path).shape == shape
+    except DamagedFile as error:
+        log.warning("%s", error)
+        return False
 
 
 def _header(shape: tuple[int, ...]) -> bytes:

@@ -136,7 +136,8 @@ def verify(path: Path) -> pa.Table:
         Where it cannot be read or its values are others.
     """
     table = read_table(path)
-    recorded = origin_of(table).content
+    with damaged_otherwise(path):
+        recorded = origin_of(table).content
     if recorded and _content(table) != recorded:
         raise DamagedFile(path, f"its values are not those of the digest {recorded} in its footer")
     return table
