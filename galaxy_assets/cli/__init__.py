@@ -4,7 +4,11 @@ Belongs here: a module per command with its arguments, progress and printed answ
 commands do.
 """
 
+from typing import Any
+
+import click
 import typer
+from typer.core import TyperGroup
 
 from galaxy_assets.cli import (
     check,
@@ -20,8 +24,23 @@ from galaxy_assets.cli import (
     status,
     survey,
 )
+from galaxy_assets.settings.printing import PrintableError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
+
+class _Commands(TyperGroup):
+    """The commands; an error whose words say all (a damaged file, a full disk) is printed without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except PrintableError as error:
+            raise click.ClickException(str(error)) from error
+
+
+app = typer.Typer(
+    cls=_Commands, no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries."
+)
 app.command()(run.run)
 app.command()(status.status)
 app.command()(check.check)

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 
 
@@ -40,5 +42,10 @@ def explore(
             probe.bind((host, port))
         except OSError as error:
             raise typer.BadParameter(f"{host}:{port} cannot be used ({error.strerror}); name another --port") from error
-    publish(layout, EXPLORER)
+    try:
+        publish(layout, EXPLORER)
+    except NotWritten as error:
+        if not layout.read_model.exists():
+            raise
+        say(f"{error}; the tables are shown as they were last published", err=True)
     serve(layout, host=host, port=port, dagster=dagster, open_browser=browser)
