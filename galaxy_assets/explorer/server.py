@@ -78,5 +78,6 @@ def serve(layout: Layout, *, host: str, port: int, dagster: str, open_browser: b
             server_header=False,
         )
     finally:
+        shared.lake.persons.close()
         shutil.rmtree(shared.folder, ignore_errors=True)
         shutil.rmtree(storage, ignore_errors=True)

@@ -165,7 +165,8 @@ class Shared:
             return view
 
     def warm(self) -> None:
-        """Read what the page shows first, before anybody asks for it."""
+        """Read what the page shows first, before anybody asks for it, and start the process of people's queries."""
+        self.lake.persons.warm()
         try:
             for survey in list(self.surveys().values())[:1]:
                 for start in self.starts(survey)[:1]:
