@@ -6,7 +6,7 @@ commands do.
 
 import typer
 
-from galaxy_assets.cli import device, explore, export, fetch, figures, labels, query, run, similar, status, survey
+from galaxy_assets.cli import dev, device, explore, export, fetch, figures, labels, query, run, similar, status, survey
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
 app.command()(run.run)
@@ -18,6 +18,7 @@ app.command()(query.query)
 app.command()(export.export)
 app.command()(similar.similar)
 app.command()(explore.explore)
+app.command()(dev.dev)
 app.command()(figures.figures)
 app.command()(device.device)
 app.command()(run.real)

@@ -74,12 +74,12 @@ class Shared:
     layout : Layout
         The data folder.
     dagster : str
-        Address of Dagster's webserver.
+        Address of Dagster's webserver, with its token where it has one.
     """
 
     def __init__(self, layout: Layout, dagster: str):
         self.layout = layout
-        self.dagster = Dagster(dagster.rstrip("/"))
+        self.dagster = Dagster.at(dagster)
         self.lake = OpenLake(layout)
         self.who = getpass.getuser()
         self.folder = Path(tempfile.mkdtemp(prefix="galaxy_assets_explorer_"))
