@@ -31,7 +31,8 @@ def query(
 ) -> None:
     """Ask the lake in SQL, read-only: a schema per survey, a table per asset.
 
-    A query that needs more than a third of the machine's memory is ended too. Without --to the answer is printed, and shortened in the middle if it is long and has no --limit.
+    A query that needs more than a third of the machine's memory is ended too. Without --to the answer is printed, and
+    shortened in the middle if it is long and has no --limit.
 
     Example: galaxy-assets query "select galaxy_id, score from sdss_gz1.anomaly_ranking order by rank" --limit 20
     """

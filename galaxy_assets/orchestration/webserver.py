@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
@@ -29,7 +29,10 @@ from dagster_webserver.webserver import DagsterWebserver
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.web import serving
+
+log = logger(__name__)
 
 POLICY = "frame-ancestors 'self'; form-action 'self'"
 """Beside Dagster's own policy: no other site shows it in a frame and makes a person click there."""
@@ -42,11 +45,11 @@ _PATIENCE = 60.0  # seconds that the daemon is given to end
 
 
 class Webserver(DagsterWebserver):
-    """Dagster's webserver that takes GraphQL from the body of a POST alone."""
+    """Dagster's webserver that takes no GraphQL from an address. That a POST has JSON in its body is the guard's part."""
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
         """Answer a POST, and a GET of the playground's page; nothing in an address is run."""
-        if request.url.query:
+        if request.method != "POST" and request.url.query:
             return PlainTextResponse("GraphQL is asked with POST, as JSON", 405, headers={"allow": "POST"})
         return await super().graphql_http_endpoint(request)
 
@@ -74,7 +77,8 @@ def serve(workspace: Path | None, *, host: str, port: int) -> int:
         if workspace is None
         else WorkspaceFileTarget([str(workspace)])
     )
-    with ExitStack() as stack:
+    serving.end_by_exception()
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
         instance = stack.enter_context(get_possibly_temporary_instance_for_cli("galaxy-assets dev"))
         located = stack.enter_context(_code_servers(instance, target))
         daemon = stack.enter_context(_daemon(instance, located))
@@ -92,27 +96,38 @@ def serve(workspace: Path | None, *, host: str, port: int) -> int:
 
         app = Webserver(context, live_data_poll_rate=_POLL).create_asgi_app()
         serving.serve(serving.Site("Dagster", app, POLICY, BODIES), host=host, port=port, started=watch)
-        return 1 if daemon.poll() else 0
+        if daemon.poll():
+            log.error("Dagster's daemon ended by itself; its last words are above")
+            return 1
+    return 0
 
 
 @contextmanager
 def _code_servers(instance: DagsterInstance, target: WorkspaceLoadTarget) -> Iterator[Path]:
     """A workspace file of the code servers, which webserver and daemon share.
 
-    They are told to end and do so by themselves, one that executes a run with that run.
+    They are told to end, and ended if they do not: a run that one of them executes is then interrupted, as by
+    `dagster dev`.
     """
     started: list[psutil.Process] = []
-    with (
-        ProxyServerManager(instance=instance, workspace_load_target=target, code_server_log_level="warning") as servers,
-        tempfile.TemporaryDirectory(prefix="galaxy_assets_dev_") as folder,
-    ):
-        file = Path(folder) / "workspace.yaml"
-        file.write_text(yaml.safe_dump({"load_from": list(servers.get_code_server_specs())}))
-        try:
-            yield file
-        finally:
-            started += psutil.Process().children(recursive=True)
-    psutil.wait_procs(started, _PATIENCE / 3)
+    try:
+        with (
+            ProxyServerManager(instance, target, code_server_log_level="warning") as servers,
+            tempfile.TemporaryDirectory(prefix="galaxy_assets_dev_") as folder,
+        ):
+            file = Path(folder) / "workspace.yaml"
+            file.write_text(yaml.safe_dump({"load_from": list(servers.get_code_server_specs())}))
+            try:
+                yield file
+            finally:
+                started += psutil.Process().children(recursive=True)
+    finally:
+        left = started
+        for end in (None, psutil.Process.terminate, psutil.Process.kill):
+            for process in left if end else ():
+                with suppress(psutil.NoSuchProcess):
+                    end(process)
+            _, left = psutil.wait_procs(left, _PATIENCE / 6)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ class Guard:
             await _refuse(scope, receive, send, *refused)
             return
         if scope["type"] == "http" and self.token is not None and self._asked_with_token(scope):
-            # the token leaves the address, which is shown, kept and sent on; nothing of what was asked is in the new one
+            # the token leaves the address, which is shown, kept and sent on; the new one has nothing of what was asked
             answer = RedirectResponse("/", status_code=303)
             answer.set_cookie(cookie_name(_port(headers)), self.token, httponly=True, samesite="strict")
             await answer(scope, receive, send)

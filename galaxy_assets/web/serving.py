@@ -5,7 +5,6 @@ Belongs here: token, address and the web server's own settings. Does not belong 
 
 import secrets
 import signal
-import sys
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
@@ -34,6 +33,11 @@ class Site(NamedTuple):
     app: ASGIApp
     policy: str
     bodies: Collection[str] | None = None
+
+
+def end_by_exception() -> None:
+    """Let SIGTERM be what Ctrl-C is: uvicorn raises it again when it has ended, and what its callers tidy is tidied."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def serve(site: Site, *, host: str, port: int, started: Callable[[str, Stop], object]) -> None:
@@ -69,8 +73,7 @@ def serve(site: Site, *, host: str, port: int, started: Callable[[str, Stop], ob
     def stop() -> None:
         server.should_exit = True
 
-    # uvicorn ends well on it and then raises it again, which would skip what its caller tidies
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    end_by_exception()
     print(f"{site.name}: {address}", flush=True)
     started(address, stop)
     try:

@@ -16,7 +16,7 @@ from PIL import Image
 from galaxy_assets.lake.similar import similar
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.conftest import draw
-from galaxy_assets_tests.explorer.browser import ROOT, dagster_serving, serving
+from galaxy_assets_tests.explorer.browser import PATIENCE, ROOT, dagster_serving, serving
 from galaxy_assets_tests.explorer.conftest import Explored
 from galaxy_assets_tests.explorer.test_browser import GALLERY, open_page, press_and_wait
 
@@ -110,3 +110,14 @@ def test_a_run_that_fails_says_why_with_a_link(page, root, dagster):
         finally:
             for file, before in content.items():
                 file.write_bytes(before)
+
+
+def test_an_asset_is_run_from_dagsters_own_page(browser, dagster):
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{dagster}/assets/tiny/table_1")
+    page.get_by_role("button", name="Materialize").first.click()
+    page.wait_for_selector("text=/Launched run/")
+    page.get_by_role("button", name="View").or_(page.get_by_role("link", name="View")).first.click()
+    page.wait_for_selector("text=Success", timeout=240_000)
+    page.close()

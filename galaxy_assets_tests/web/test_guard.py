@@ -205,7 +205,7 @@ def test_a_redirect_leads_nowhere_else(path):
         "headers": [(b"host", b"192.168.1.4:8500")],
         "server": ("192.168.1.4", 8500),
     }
-    asyncio.run(app(scope, receive, send))
+    Thread(target=lambda: asyncio.run(app(scope, receive, send))).run()
     assert sent[0]["status"] == 303 and dict(sent[0]["headers"])[b"location"] == b"/"
 
 
