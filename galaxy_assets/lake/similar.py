@@ -315,10 +315,11 @@ def _cutout(file: Path | str, survey: Survey) -> np.ndarray:
 
 def _features(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> np.ndarray:
     """Principal components of image files, (len(files), K) float32."""
+    # before torch is loaded: a file that is refused costs neither its time nor its memory
+    pixels = np.stack([resize(_cutout(file, survey), survey.recipe.image_size) for file in files])
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.embedding import embed
 
-    pixels = np.stack([resize(_cutout(file, survey), survey.recipe.image_size) for file in files])
     main = survey.main_start_weights
     _, checkpoint = chosen_checkpoint(read_survey_table(layout, survey, f"byol_checkpoints/{main}"), layout.root)
     features = embed(

@@ -45,7 +45,7 @@ _PATIENCE = 60.0  # seconds that the daemon is given to end
 
 
 class Webserver(DagsterWebserver):
-    """Dagster's webserver that takes no GraphQL from an address. That a POST has JSON in its body is the guard's part."""
+    """Dagster's webserver that takes no GraphQL from an address; that a POST holds JSON is the guard's part."""
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
         """Answer a POST, and a GET of the playground's page; nothing in an address is run."""

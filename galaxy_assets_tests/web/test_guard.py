@@ -1,6 +1,7 @@
 """Who may talk to the server: hosts, origins, tokens and sizes."""
 
 import asyncio
+from threading import Thread
 from urllib.parse import unquote
 
 import pytest
