@@ -279,7 +279,7 @@ class GalleryPanel:
         file = tab.shared.folder / f"upload_{id(content):x}{suffix}"
         file.write_bytes(content)
         try:
-            near = await neighbours.apart(neighbours.like_image, tab.shared.layout.root, tab.survey.name, file, _LIKE)
+            near = await neighbours.like_image(tab.shared.layout.root, tab.survey.name, file, _LIKE)
         except (UnreadableImage, ValueError, SurveyError, OSError) as error:
             state.text = str(error).replace(str(file), name)
             return

@@ -62,7 +62,7 @@ def test_an_image_of_ones_own_is_searched_for_and_what_is_none_is_refused_in_wor
         page.get_by_role("button", name="More like an image").click()
         upload = page.locator("input[type=file]")
         upload.set_input_files(tmp_path / "huge.png")
-        page.wait_for_selector("text=not taken: PNG, JPEG or FITS, up to 20 MB")
+        page.wait_for_selector("text=not taken: an image file of up to 20 MB")
         upload.set_input_files(tmp_path / "broken.png")
         page.wait_for_selector("text=broken.png: damaged")
         page.get_by_role("button", name="Close").click()
