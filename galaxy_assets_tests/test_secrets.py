@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from galaxy_assets.cli import app
 from galaxy_assets.explorer.export_page import KINDS, write
 from galaxy_assets.explorer.view import OpenLake, View
+from galaxy_assets.lake.read_model import publish
+from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.conftest import PLANTED, World
 from galaxy_assets_tests.explorer.browser import free_port
@@ -52,19 +54,18 @@ def used(home) -> Iterator[tuple[Path, str, list[str]]]:
     log.setLevel(logging.DEBUG)
     try:
         (home / "dagster").mkdir()
-        out = home / "exports"
+        layout, out = Layout(home / "data"), home / "exports"
+        publish(layout, EXPLORER)
         for words in (
             ["export", "ranking", "tiny", "--to", str(out / "ranking"), "--images"],
             ["export", "candidates", "tiny", "--to", str(out / "candidates")],
             ["query", "from tiny.anomaly_ranking", "--to", str(out / "query.parquet")],
             ["query", "from tiny.catalogue", "--to", str(out / "query.csv")],
             ["figures", "tiny"],
-            ["labels", "export", "tiny", "--to", str(out / "labels.csv")],
             ["status"],
         ):
             ran = CliRunner().invoke(app, words)
             assert ran.exit_code == 0, (words, ran.output)
-        layout = Layout(home / "data")
         rows = View(OpenLake(layout), "tiny", "imagenet").rows_of(["first_00", "first_01"])
         for kind in KINDS:
             write(layout.root, "tiny", "imagenet", rows, kind, out)

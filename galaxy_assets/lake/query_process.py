@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -216,7 +216,7 @@ def too_much_memory(limits: Limits) -> str:
     return f"the query needs more than {limits.memory / 1e6:.0f} MB of memory; ask for less"
 
 
-def send(pipe: BinaryIO, content: bytes | pa.Buffer) -> None:
+def send(pipe: IO[bytes], content: bytes | pa.Buffer) -> None:
     """Write a frame: the number of bytes that follow, in eight bytes, and those bytes.
 
     Parameters

@@ -122,9 +122,9 @@ def _code_servers(instance: DagsterInstance, target: WorkspaceLoadTarget) -> Ite
             finally:
                 started += psutil.Process().children(recursive=True)
     finally:
-        left = started
-        for end in (None, psutil.Process.terminate, psutil.Process.kill):
-            for process in left if end else ():
+        _, left = psutil.wait_procs(started, _PATIENCE / 6)
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for process in left:
                 with suppress(psutil.NoSuchProcess):
                     end(process)
             _, left = psutil.wait_procs(left, _PATIENCE / 6)
