@@ -19,8 +19,8 @@ import psutil
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.lake.similar import Near, near_pixels, open_survey, pixels_of
 
-MEMORY_TO_DECODE = 180_000_000
-"""Bytes that the process which decodes an uploaded image may hold, all in all; an image of 8 million pixels fits."""
+MEMORY_TO_DECODE = 90_000_000
+"""Bytes that decoding an uploaded image may add to its process; an image of 4 million pixels fits."""
 _SECONDS_TO_DECODE = 30.0
 _LOOK = 0.01  # seconds between two looks at that process
 
@@ -51,13 +51,19 @@ async def like_image(root: Path, survey: str, file: Path, count: int) -> Near:
         What `lake.similar.near_pixels` raises.
     """
     with _one_process() as pool:
+        before = await asyncio.wrap_future(pool.submit(_held))
         decoding = pool.submit(_pixels, root, survey, file)
         try:
-            pixels = await asyncio.to_thread(_watched, pool, decoding)
+            pixels = await asyncio.to_thread(_watched, pool, decoding, before + MEMORY_TO_DECODE)
         except BrokenProcessPool as error:
             words = f"{file}: decoding takes more than {MEMORY_TO_DECODE / 1e6:.0f} MB or {_SECONDS_TO_DECODE:.0f} s"
             raise UnreadableImage(f"{words}; give a smaller image", "too_large") from error
         return await asyncio.wrap_future(pool.submit(_near, root, survey, file.name, pixels, count))
+
+
+def _held() -> int:
+    """Bytes that this process holds."""
+    return psutil.Process().memory_info().rss
 
 
 def _pixels(root: Path, survey: str, file: Path) -> np.ndarray:
@@ -68,14 +74,14 @@ def _near(root: Path, survey: str, name: str, pixels: np.ndarray, count: int) ->
     return near_pixels(*open_survey(survey, root), name, pixels, count)
 
 
-def _watched(pool: ProcessPoolExecutor, decoding: Future) -> np.ndarray:
-    """The answer of the pool's process, which is killed when it holds or takes too much."""
+def _watched(pool: ProcessPoolExecutor, decoding: Future, most: int) -> np.ndarray:
+    """The answer of the pool's process, which is killed when it holds more than `most` bytes or takes too long."""
     end = time.monotonic() + _SECONDS_TO_DECODE
     processes = [psutil.Process(pid) for pid in pool._processes]
     while not decoding.done():
         for process in processes:
             try:
-                if process.memory_info().rss > MEMORY_TO_DECODE or time.monotonic() > end:
+                if process.memory_info().rss > most or time.monotonic() > end:
                     process.kill()
             except psutil.NoSuchProcess:
                 continue  # the future says it
