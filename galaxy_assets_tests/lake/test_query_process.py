@@ -145,12 +145,13 @@ def test_queries_at_once_have_processes_of_their_own_and_two_at_most(layout):
 def test_a_process_whose_owner_is_gone_ends_itself(layout):
     owner = os.fork()
     if owner == 0:
-        queries = PersonsQueries(layout, LIMITS._replace(seconds=3))
-        threading.Thread(target=queries.ask, args=(ENDLESS[0],), daemon=True).start()
-        while not (asked := psutil.Process().children()) or asked[0].cpu_times().user < 0.8:
+        queries = PersonsQueries(layout, LIMITS._replace(seconds=8))
+        asking = threading.Thread(target=queries.ask, args=(ENDLESS[0],), daemon=True)
+        asking.start()
+        while asking.is_alive() and (not (asked := psutil.Process().children()) or asked[0].cpu_times().user < 0.8):
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGSTOP)
-    os.waitpid(owner, os.WUNTRACED)
+        os.kill(os.getpid(), signal.SIGSTOP if asking.is_alive() else signal.SIGKILL)
+    assert os.WIFSTOPPED(os.waitpid(owner, os.WUNTRACED)[1])
     children = psutil.Process(owner).children()
     os.kill(owner, signal.SIGKILL)
     os.waitpid(owner, 0)
