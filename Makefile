@@ -43,9 +43,9 @@ figures: env
 explore: env
 	$(BIN)/galaxy-assets explore $(OPTIONS)
 
-# the UI over the same store, on loopback
+# Dagster's pages and daemon over the same store, behind a guard; OPTIONS="--port 3001" and others
 dev: env $(DAGSTER_HOME)/dagster.yaml
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+	$(BIN)/galaxy-assets dev $(OPTIONS)
 
 test: dev-env
 	$(BIN)/python -m pytest

@@ -28,6 +28,10 @@ from galaxy_assets.settings.survey import Survey
 settings.register_profile("any_machine", deadline=None)
 settings.load_profile("any_machine")
 
+PLANTED = "planted-secret-8c1f2a"
+"""In the environment of every test, as a person's keys are: it must be found nowhere (`test_secrets`)."""
+os.environ["PLANTED_SECRET_ACCESS_KEY"] = PLANTED
+
 BACKBONE = "test_efficientnet"
 
 TINY = {

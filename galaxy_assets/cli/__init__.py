@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from galaxy_assets.cli import (
     check,
+    dev,
     device,
     explore,
     export,
@@ -51,6 +52,7 @@ app.command()(query.query)
 app.command()(export.export)
 app.command()(similar.similar)
 app.command()(explore.explore)
+app.command()(dev.dev)
 app.command()(figures.figures)
 app.command()(device.device)
 app.command()(run.real)
