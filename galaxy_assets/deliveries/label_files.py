@@ -16,12 +16,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
+from galaxy_assets.settings import yaml_files
 from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.limits import MAXIMUM_AHEAD, MAXIMUM_YAML
+from galaxy_assets.settings.regular import read_regular
 
 Source = Literal["csv", "astronomaly", "zooniverse"]
 
@@ -106,8 +108,11 @@ def read_answers(path: Path) -> ZooniverseAnswers:
         Names the file and what is wrong with it.
     """
     try:
-        return ZooniverseAnswers.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError, ValueError, RecursionError) as error:
+        text = read_regular(path, MAXIMUM_YAML).decode("utf-8")
+        return ZooniverseAnswers.model_validate(yaml_files.load(text))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}; correct or remove it") from error
+    except Exception as error:  # what YAML makes of a value raises whatever the value's own type does
         raise ValueError(
             f"{path}: not the meaning of a Zooniverse task's answers, see docs/labels.md: {error}"
         ) from None

@@ -18,11 +18,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from galaxy_assets.deliveries.images import MINIMUM_SIDE, UnreadableImage
+from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.settings.limits import MAXIMUM_ARRAY, MINIMUM_SIDE
 from galaxy_assets.deliveries.members import (
     IDS,
     LABELS,
-    MAXIMUM_ARRAY,
     DamagedArchive,
     Said,
     check_count,

@@ -14,6 +14,7 @@ import numpy as np
 
 from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage, decode, read_file
+from galaxy_assets.deliveries.readers.guarded import guarded
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 from galaxy_assets.storage.layout import Layout
@@ -122,7 +123,7 @@ def _registered(source: Source) -> Any:
 
 
 def _opened(registered: Any, source: Source, path: Path, raw: Path) -> "Reader":
-    reader = registered(source, path)
+    reader = guarded(registered(source, path), str(path))
     if (spool_in := getattr(reader, "spool_in", None)) is not None:
         spool_in(Layout(raw.parent).spools)
     return reader

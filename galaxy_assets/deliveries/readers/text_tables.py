@@ -21,9 +21,8 @@ from typing import Any
 
 from galaxy_assets.deliveries.decoding.compressed import opener_of
 from galaxy_assets.deliveries.suffixes import without_suffix
-
-MAXIMUM_BYTES = 2**30
-"""Of the text of a table, decompressed."""
+from galaxy_assets.settings.limits import MAXIMUM_TABLE
+from galaxy_assets.settings.regular import open_regular
 
 KNOWN = frozenset(
     "id galaxy_id objid object_id objectid id_str iauname iau_name dr7objid dr8objid specobjid galaxyid source_id name "
@@ -112,7 +111,7 @@ def separator(path: Path) -> tuple[str, str]:
     OSError
         Where it cannot be read.
     """
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         start = stream.read(2**20)
     text, notes = _text(start[: start.rfind(b"\n") + 1] or start)
     encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252" if notes else "utf-8-sig"
@@ -120,12 +119,13 @@ def separator(path: Path) -> tuple[str, str]:
 
 
 def _bytes(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        opener = opener_of(stream.peek(6))
-    with (opener or open)(path, "rb") as stream:
-        data = stream.read(MAXIMUM_BYTES + 1)
-    if len(data) > MAXIMUM_BYTES:
-        raise ValueError(f"its text has more than {MAXIMUM_BYTES} bytes; save it as Parquet")
+    with open_regular(path) as file:
+        opener = opener_of(file.read(6))
+        file.seek(0)
+        stream = opener(file, "rb") if opener else file
+        data = stream.read(MAXIMUM_TABLE + 1)
+    if len(data) > MAXIMUM_TABLE:
+        raise ValueError(f"its text has more than {MAXIMUM_TABLE} bytes; save it as Parquet")
     return data
 
 

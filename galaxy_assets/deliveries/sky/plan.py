@@ -142,7 +142,7 @@ def read_plan(folder: Path) -> Plan | None:
     if not path.is_file():
         return None
     try:
-        return Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Plan.model_validate(yaml_files.load(read_regular(path, MAXIMUM_YAML).decode("utf-8")))
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValidationError is a ValueError
         raise SurveyError(
             f"{path}: cannot be used: {error}; restore it, or delete the folder and begin anew"
