@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from galaxy_assets.deliveries.decoding.planes import Planes
     from galaxy_assets.settings.source import Source
 
+
 class UnreadableImage(PrintableError):
     """An image that cannot be used.
 
@@ -101,7 +102,7 @@ def read_file(path: Path) -> bytes:
         check_bytes(len(data))
         return data
     except NotRegular as error:
-        raise UnreadableImage(error.strerror) from error
+        raise UnreadableImage(str(error.strerror)) from error
     except OSError as error:
         why = "its name is not UTF-8, rename it" if "\ufffd" in str(path) else error.strerror
         raise UnreadableImage(f"cannot be opened: {why}") from error

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from galaxy_assets.deliveries.ids import image_name
+from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings import yaml_files
 from galaxy_assets.settings.base import Settings
@@ -118,7 +119,7 @@ def read_answers(path: Path) -> ZooniverseAnswers:
         ) from None
 
 
-def read_label_file(path: Path, answers: ZooniverseAnswers | None = None) -> LabelFile:
+def read_label_file(path: Path, answers: ZooniverseAnswers | Path | None = None) -> LabelFile:
     """The labels in a file; a bad row is a problem with its line number, and the other rows are read.
 
     Hashes of addresses (`user_ip`, and those in the names of volunteers that were not logged in) are not taken over:
@@ -128,8 +129,8 @@ def read_label_file(path: Path, answers: ZooniverseAnswers | None = None) -> Lab
     ----------
     path : Path
         The file.
-    answers : ZooniverseAnswers, optional
-        Needed for a Zooniverse export.
+    answers : ZooniverseAnswers or Path, optional
+        Needed for a Zooniverse export; a file that has them is read for one alone.
 
     Returns
     -------
@@ -145,15 +146,17 @@ def read_label_file(path: Path, answers: ZooniverseAnswers | None = None) -> Lab
     """
     try:
         table = read_text_table(path)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a CSV ({error}); save it as one") from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # also what decompressors say of what is in it
+        raise ValueError(f"{path}: not a CSV ({in_words(error)}); save it as one") from error
     source, row_labels = _layout(path, table.names, answers)
     found = LabelFile(source, problems=list(table.notes))
     for line, cells in zip(table.lines, table.rows, strict=True):
         try:
             labels = list(row_labels(line, dict(zip(table.names, cells, strict=True))))
-        except _BadRow as problem:
-            found.problems.append(f"line {line}: {problem}")
+        except Exception as problem:  # of any kind: a row gives what a stranger wrote
+            found.problems.append(f"line {line}: {in_words(problem)}")
             continue
         found.labels += labels
         found.n_unlabelled += not labels
@@ -168,7 +171,7 @@ _Row = dict[str, str]
 
 
 def _layout(
-    path: Path, columns: list[str], answers: ZooniverseAnswers | None
+    path: Path, columns: list[str], answers: ZooniverseAnswers | Path | None
 ) -> tuple[Source, Callable[[int, _Row], Iterator[GivenLabel]]]:
     """Which of the layouts it is, and how a row of it is read."""
     if {"classification_id", "annotations", "subject_data"} <= set(columns):
@@ -177,7 +180,8 @@ def _layout(
                 f"{path}: a Zooniverse export, and nothing says what its answers mean; give --task and --answer, or "
                 "put zooniverse.yaml into the survey's folder of labels, see docs/labels.md"
             )
-        return "zooniverse", lambda line, row: _zooniverse(line, row, answers)
+        means = read_answers(answers) if isinstance(answers, Path) else answers
+        return "zooniverse", lambda line, row: _zooniverse(line, row, means)
     if "human_label" in columns and columns[0] != "human_label":
         return "astronomaly", lambda line, row: _astronomaly(line, row, columns[0])
     if "galaxy_id" in columns and {"score", "label"} & set(columns):
@@ -284,6 +288,6 @@ def _time(text: str) -> datetime | None:
         raise _BadRow(f"time {text!r} is not ISO 8601") from None
     except OverflowError:
         raise _BadRow(f"time {text!r} is before the year 1 in UTC") from None
-    if time > datetime.now(UTC) + timedelta(days=1):
+    if time > datetime.now(UTC) + timedelta(seconds=MAXIMUM_AHEAD):
         raise _BadRow(f"time {text!r} is in the future: it would count more than all that is said until then")
     return time

@@ -113,7 +113,8 @@ class Manifest:
         first, size = wrong[0], there.get(wrong[0])
         what = "is not there" if size is None else f"has {size} bytes and not {self.files[first].size}"
         counted = f"{len(wrong)} of {len(self.files)} files are missing or of another size"
-        return f"{self.where} names {first[:_SHOWN]}, which {what} ({counted}); deliver the rest, or correct the manifest"
+        named = f"{self.where} names {first[:_SHOWN]}, which {what} ({counted})"
+        return f"{named}; deliver the rest, or correct the manifest"
 
 
 def read_manifest(data: bytes, where: str, home: str = "") -> Manifest:

@@ -54,8 +54,8 @@ MAXIMUM_BATCHES = 256 * 2**20
 
 MAXIMUM_TABLE = 2**30
 """Largest table of labels, positions or votes, bytes, decompressed."""
-MAXIMUM_CELL = 131_072
-"""Longest cell of a table of text, characters."""
+MAXIMUM_LINES = 5_000_000
+"""Most lines of a table of text."""
 MAXIMUM_MANIFEST = 256 * 2**20
 """Largest manifest, bytes."""
 MAXIMUM_YAML = 4 * 2**20

@@ -12,8 +12,9 @@ from galaxy_assets.settings.limits import MAXIMUM_DEPTH, MAXIMUM_NODES
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader alone takes the last of equal keys, and a few lines of aliases can stand for any number of
-    values: here each counts as often as it is referred to.
+    """PyYAML's safe loader, with limits, and without its silence about equal keys.
+
+    A few lines of aliases can stand for any number of values, so each value counts as often as it is referred to.
     """
 
     def __init__(self, text: str):
@@ -73,7 +74,7 @@ def load(text: str) -> Any:
     Raises
     ------
     yaml.YAMLError
-        Where it is no YAML, has an unknown tag, a key twice or an alias of itself, or is larger or deeper than the limits.
+        Where it is no YAML, has an unknown tag, a key twice or an alias of itself, or exceeds the limits.
     Exception
         Of the type of a value that is none, such as the date 2026-13-45.
 

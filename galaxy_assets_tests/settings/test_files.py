@@ -125,7 +125,6 @@ BAD = {
     "a hole of 10 GB": (hole, "has more than 4194304 bytes"),
     "a socket": (lambda path: bind(path), "no regular file"),
     "a device": (lambda path: path.symlink_to("/dev/zero"), "no regular file"),
-
     "itself": (bad(MINE + "start_weights: [imagenet, mine]\n"), "in a circle: mine <- mine"),
     "no survey": (bad(MINE + "start_weights: [imagenet, gz_decal]\n"), "'gz_decal' are not random, imagenet, rgz or"),
     "a name that is taken": (bad(GOOD), "survey 'good' is already defined in "),

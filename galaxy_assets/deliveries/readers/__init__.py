@@ -14,7 +14,7 @@ import numpy as np
 
 from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage, decode, read_file
-from galaxy_assets.deliveries.readers.guarded import guarded
+from galaxy_assets.deliveries.readers.promises import guarded
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 from galaxy_assets.storage.layout import Layout

@@ -204,7 +204,7 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> pa.Table:
 
 
 def _read_text(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
-    table = read_text_table(path)
+    table = read_text_table(path, wanted)
     kept = [i for i, name in enumerate(table.names) if wanted is None or name in wanted]
     columns = {table.names[i]: pa.array([row[i] for row in table.rows], pa.string()) for i in kept}
     return pa.table(columns).replace_schema_metadata({"notes": json.dumps(table.notes)})

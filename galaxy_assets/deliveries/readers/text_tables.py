@@ -11,17 +11,19 @@ digits by it; and a quote that is not closed would swallow the rows below it.
 
 import csv
 import io
+import itertools
 import json
+import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from galaxy_assets.deliveries.decoding.compressed import opener_of
 from galaxy_assets.deliveries.suffixes import without_suffix
-from galaxy_assets.settings.limits import MAXIMUM_TABLE
+from galaxy_assets.settings.limits import MAXIMUM_LINES, MAXIMUM_TABLE, MAXIMUM_UNPACKED, UNPACKED_PER_BYTE
 from galaxy_assets.settings.regular import open_regular
 
 KNOWN = frozenset(
@@ -61,13 +63,15 @@ class TextTable:
     notes: list[str] = field(default_factory=list)
 
 
-def read_text_table(path: Path) -> TextTable:
+def read_text_table(path: Path, wanted: Collection[str] | None = None) -> TextTable:
     """Read a table of text.
 
     Parameters
     ----------
     path : Path
         CSV or its like, may be compressed; by its suffix JSON or JSON lines.
+    wanted : Collection of str, optional
+        Columns that are kept of a CSV or its like, all when not given.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def read_text_table(path: Path) -> TextTable:
     if re.search(r"\.(json|jsonl|ndjson)(\.\w+)?$", path.name.lower()):
         table = _from_json(text)
     else:
-        table = _from_lines(text)
+        table = _from_lines(text, wanted)
     table.notes[:0] = notes
     return table
 
@@ -122,10 +126,12 @@ def _bytes(path: Path) -> bytes:
     with open_regular(path) as file:
         opener = opener_of(file.read(6))
         file.seek(0)
-        stream = opener(file, "rb") if opener else file
-        data = stream.read(MAXIMUM_TABLE + 1)
-    if len(data) > MAXIMUM_TABLE:
-        raise ValueError(f"its text has more than {MAXIMUM_TABLE} bytes; save it as Parquet")
+        stream, most = opener(file, "rb") if opener else file, MAXIMUM_TABLE
+        if opener:
+            most = min(max(MAXIMUM_UNPACKED, UNPACKED_PER_BYTE * os.fstat(file.fileno()).st_size), most)
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"its text has more than {most} bytes; save it as Parquet")
     return data
 
 
@@ -141,14 +147,17 @@ def _text(data: bytes) -> tuple[str, list[str]]:
     return text, notes
 
 
-def _from_lines(text: str) -> TextTable:
+def _from_lines(text: str, wanted: Collection[str] | None = None) -> TextTable:
+    if text.count("\n") + text.count("\r") > 2 * MAXIMUM_LINES or text.count("\n") > MAXIMUM_LINES:
+        raise ValueError(f"it has more than {MAXIMUM_LINES} lines; save it as Parquet")
     lines = [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
     top = next((i for i, line in enumerate(lines) if not _is_above(line)), len(lines))
     sample = [line for line in lines[top:] if line.strip()][:_SAMPLE]
     delimiter = _delimiter(sample)
     above = [line for line in lines[:top] if line.startswith("#")]
-    records = list(_records(lines, top, delimiter))
-    rows = [cells for _, cells in records[:_SAMPLE] if cells is not None]
+    rest = _records(lines, top, delimiter)
+    records = list(itertools.islice(rest, _SAMPLE))
+    rows = [cells for _, cells in records if cells is not None]
     if not rows:
         return TextTable(_cells(above[-1].lstrip("# \t"), delimiter) if above else [])
     named = _cells(above[-1].lstrip("# \t"), delimiter) if above else []
@@ -166,7 +175,7 @@ def _from_lines(text: str) -> TextTable:
         records = records[1:]
     if above:
         notes.append(f"{len(above)} comment lines above the table")
-    return _table(names, records, notes)
+    return _table(names, itertools.chain(records, rest), notes, wanted)
 
 
 def _is_above(line: str) -> bool:
@@ -238,10 +247,15 @@ def _are_data(first: list[str], rows: list[list[str]]) -> bool:
     )
 
 
-def _table(names: list[str], records: list[tuple[int, list[str] | None]], notes: list[str]) -> TextTable:
-    table, passed_over = TextTable(_distinct(names, notes), notes=notes), defaultdict[str, list[int]](list)
-    n = len(names)
+def _table(
+    names: list[str], records: Iterable[tuple[int, list[str] | None]], notes: list[str], wanted: Collection[str] | None
+) -> TextTable:
+    distinct, passed_over = _distinct(names, notes), defaultdict[str, list[int]](list)
+    kept = [i for i, name in enumerate(distinct) if wanted is None or name in wanted]
+    table = TextTable([distinct[i] for i in kept], notes=notes)
+    n, seen = len(names), 0
     for line, cells in records:
+        seen += 1
         if cells is None:
             passed_over["have a quote that is not closed"].append(line)
         elif cells == names and any(names):
@@ -251,13 +265,14 @@ def _table(names: list[str], records: list[tuple[int, list[str] | None]], notes:
         elif any(cells[n:]):
             passed_over[f"have more than {n} cells"].append(line)
         else:
-            table.rows.append((cells + [""] * n)[:n])
+            whole = cells + [""] * n
+            table.rows.append([whole[i] for i in kept])
             table.lines.append(line)
     for what, lines in passed_over.items():
         notes.append(f"{len(lines)} lines {what}, such as line {lines[0]}: they are no rows")
     lost = sum(len(lines) for what, lines in passed_over.items() if what.startswith("have"))
     if lost > len(table.rows):
-        raise ValueError(f"of {len(records)} lines {notes[-1]}")
+        raise ValueError(f"of {seen} lines {notes[-1]}")
     return table
 
 

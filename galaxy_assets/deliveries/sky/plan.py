@@ -21,8 +21,11 @@ from galaxy_assets.deliveries.sky.skies import (
     service_of,
     url_of,
 )
+from galaxy_assets.settings import yaml_files
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.limits import MAXIMUM_YAML
+from galaxy_assets.settings.regular import read_regular
 from galaxy_assets.storage.files import replacing
 
 NAME = "sky.yaml"

@@ -44,7 +44,8 @@ def guarded(reader: Any, where: str) -> Any:
     methods["image"] = _decoded(reader.image)
     # properties, since a reader may have a method on itself alone
     own, found = type(reader), {name: property(lambda _, method=method: method) for name, method in methods.items()}
-    reader.__class__ = type(own.__name__, (own,), {"__slots__": (), "__module__": own.__module__, **found})
+    below = type(own.__name__, (own,), {"__slots__": (), "__module__": own.__module__, **found})
+    object.__setattr__(reader, "__class__", below)  # a frozen dataclass sets nothing by itself
     return reader
 
 
