@@ -260,6 +260,7 @@ def _subject_id(subject: Any, answers: ZooniverseAnswers) -> str:
 def _galaxy(name: str) -> str:
     if not name:
         raise _BadRow("no galaxy id")
+    name.encode()  # JSON may hold halves of characters, which no table takes
     return name
 
 
@@ -283,11 +284,14 @@ def _time(text: str) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(text)
-        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except ValueError:
         raise _BadRow(f"time {text!r} is not ISO 8601") from None
+    try:
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except OverflowError:
-        raise _BadRow(f"time {text!r} is before the year 1 in UTC") from None
+        if time.year == 1:
+            raise _BadRow(f"time {text!r} is before the year 1 in UTC") from None
+        time = datetime.max.replace(tzinfo=UTC)
     if time > datetime.now(UTC) + timedelta(seconds=MAXIMUM_AHEAD):
         raise _BadRow(f"time {text!r} is in the future: it would count more than all that is said until then")
     return time

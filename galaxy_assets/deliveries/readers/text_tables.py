@@ -37,7 +37,10 @@ _DELIMITERS = ",;\t|"
 _SAMPLE = 200  # records that decide what separates the cells and whether there are names
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|nan", re.IGNORECASE)
 _QUOTED = re.compile(r"""(="|')(.*)["']""")  # how spreadsheets and programs keep text from being a number
+_LONGEST = csv.field_size_limit()  # characters of a cell
 _TITLES = 10  # records that may stand above the names of the columns
+_ASTRAY = "have a quote that is not closed"
+_TOO_LONG = f"have a cell of more than {_LONGEST} characters"
 _BINARY = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -152,12 +155,12 @@ def _from_lines(text: str, wanted: Collection[str] | None = None) -> TextTable:
         raise ValueError(f"it has more than {MAXIMUM_LINES} lines; save it as Parquet")
     lines = [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
     top = next((i for i, line in enumerate(lines) if not _is_above(line)), len(lines))
-    sample = [line for line in lines[top:] if line.strip()][:_SAMPLE]
+    sample = [line for line in lines[top:] if line.strip() and len(line) <= _LONGEST][:_SAMPLE]
     delimiter = _delimiter(sample)
     above = [line for line in lines[:top] if line.startswith("#")]
     rest = _records(lines, top, delimiter)
     records = list(itertools.islice(rest, _SAMPLE))
-    rows = [cells for _, cells in records if cells is not None]
+    rows = [cells for _, cells in records if not isinstance(cells, str)]
     if not rows:
         return TextTable(_cells(above[-1].lstrip("# \t"), delimiter) if above else [])
     named = _cells(above[-1].lstrip("# \t"), delimiter) if above else []
@@ -194,19 +197,24 @@ def _delimiter(lines: list[str]) -> str:
     return best or (" " if len(words) == 1 and words != {1} else ",")
 
 
-def _cells(record: str, delimiter: str) -> list[str]:
+def _cells(record: str, delimiter: str, strict: bool = False) -> list[str]:
     if delimiter == " ":
         record = " ".join(record.split())
-    cells = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, skipinitialspace=True), [])
+    reader = csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, skipinitialspace=True, strict=strict)
+    cells = next(reader, [])
+    if next(reader, None) is not None:
+        raise csv.Error("a quote inside a cell does not hold line breaks")
     return [match[2] if (match := _QUOTED.fullmatch(cell.strip())) else cell.strip() for cell in cells]
 
 
-def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
-    """Last line and cells of every record, None for cells that cannot be told.
+def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+    """Last line and cells of every record; why not, where they cannot be told.
 
-    A quote that is closed on a later line holds line breaks, unless a line between would be a record by itself: then
-    the quote is astray, and its line alone is lost.
+    A quote that is closed on a later line holds line breaks, unless a later line as far as its own first quote would be
+    a record by itself, or each line would, or text follows the closing quote: then the quote is astray, and its line
+    alone is lost.
     """
+    usual = Counter(line.count(delimiter) for line in lines[top : top + _SAMPLE]).most_common(1)
     at = top
     while at < len(lines):
         first, record = at, lines[at]
@@ -215,13 +223,20 @@ def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, 
             record += "\n" + lines[at]
         n = record[: len(lines[first])].count(delimiter)
         inner = lines[first + 1 : at + 1]
-        astray = record.count('"') % 2 or (n and any('"' not in line and line.count(delimiter) == n for line in inner))
-        at = (first if astray else at) + 1
-        if record.strip():
-            try:
-                yield at, None if astray else _cells(record, delimiter)
-            except csv.Error:  # a cell larger than csv takes
-                yield at, None
+        astray = (
+            record.count('"') % 2
+            or any(line.partition('"')[0].count(delimiter) == n for line in inner)
+            or (inner and all(line.count(delimiter) == usual[0][0] for line in lines[first : at + 1]))
+        )
+        if not record.strip():
+            at += 1
+            continue
+        try:
+            cells: list[str] | str = _ASTRAY if astray else _cells(record, delimiter, strict=bool(inner))
+        except csv.Error:
+            cells = _ASTRAY if inner else _TOO_LONG
+        at = (first if cells == _ASTRAY else at) + 1
+        yield at, cells
 
 
 def _titles(rows: list[list[str]]) -> int:
@@ -248,7 +263,7 @@ def _are_data(first: list[str], rows: list[list[str]]) -> bool:
 
 
 def _table(
-    names: list[str], records: Iterable[tuple[int, list[str] | None]], notes: list[str], wanted: Collection[str] | None
+    names: list[str], records: Iterable[tuple[int, list[str] | str]], notes: list[str], wanted: Collection[str] | None
 ) -> TextTable:
     distinct, passed_over = _distinct(names, notes), defaultdict[str, list[int]](list)
     kept = [i for i, name in enumerate(distinct) if wanted is None or name in wanted]
@@ -256,8 +271,8 @@ def _table(
     n, seen = len(names), 0
     for line, cells in records:
         seen += 1
-        if cells is None:
-            passed_over["have a quote that is not closed"].append(line)
+        if isinstance(cells, str):
+            passed_over[cells].append(line)
         elif cells == names and any(names):
             passed_over["repeat the names of the columns"].append(line)
         elif len(cells) != n and cells[0].startswith("#"):
