@@ -31,7 +31,7 @@ from galaxy_assets.deliveries.members import (
 from galaxy_assets.deliveries.suffixes import without_suffix
 from galaxy_assets.settings.limits import MAXIMUM_DIRECTORY, MAXIMUM_HEADER
 from galaxy_assets.settings.printing import logger
-from galaxy_assets.settings.regular import open_regular, regular
+from galaxy_assets.settings.regular import open_regular
 
 log = logger(__name__)
 

@@ -17,9 +17,9 @@ from galaxy_assets.deliveries.archives import damaged_otherwise
 from galaxy_assets.deliveries.delivery import signature
 from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
 from galaxy_assets.deliveries.members import check_count
+from galaxy_assets.deliveries.stacks import Kept, check_rows, is_stack
 from galaxy_assets.settings.limits import MAXIMUM_ARRAY
 from galaxy_assets.settings.regular import open_regular, regular
-from galaxy_assets.deliveries.stacks import Kept, check_rows, is_stack
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip: lengths of the name and of what comes between it and the data
 

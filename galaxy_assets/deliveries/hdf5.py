@@ -13,9 +13,9 @@ import numpy as np
 from galaxy_assets.deliveries.archives import damaged_otherwise
 from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
 from galaxy_assets.deliveries.members import check_count
-from galaxy_assets.settings.limits import MAXIMUM_ARRAY, DATASET_PER_BYTE, MAXIMUM_BYTES
-from galaxy_assets.settings.regular import regular
 from galaxy_assets.deliveries.stacks import Kept
+from galaxy_assets.settings.limits import DATASET_PER_BYTE, MAXIMUM_ARRAY, MAXIMUM_BYTES
+from galaxy_assets.settings.regular import regular
 
 if TYPE_CHECKING:
     import h5py

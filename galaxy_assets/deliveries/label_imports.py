@@ -131,8 +131,9 @@ def import_drop(log: LabelLog, known: Collection[str] | None = None) -> list[Imp
     for path in sorted(log.folder.glob("[!.]*.csv")):
         try:
             reports.append(import_file(log, path, known=known))
-        except Exception as error:  # of one file, whatever it makes the code do: the others are imported all the same
-            reports.append(Imported(path, problems=[f"{path}: {in_words(error)}".replace(f"{path}: {path}:", f"{path}:")]))
+        except Exception as error:  # of one file, whatever it is: the others are imported all the same
+            why = in_words(error)
+            reports.append(Imported(path, problems=[why if str(path) in why else f"{path}: {why}"]))
     return reports
 
 

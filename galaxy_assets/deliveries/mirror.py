@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import fsspec
 from pydantic import ValidationError
 
-from galaxy_assets.settings.limits import RESERVED_DISK
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.limits import RESERVED_DISK
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
 

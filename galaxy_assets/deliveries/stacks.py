@@ -19,7 +19,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.settings.limits import MAXIMUM_ARRAY, MINIMUM_SIDE
 from galaxy_assets.deliveries.members import (
     IDS,
     LABELS,
@@ -29,6 +28,7 @@ from galaxy_assets.deliveries.members import (
     class_of,
     position_of,
 )
+from galaxy_assets.settings.limits import MAXIMUM_ARRAY, MINIMUM_SIDE
 
 BANDS_ARE_CHOSEN = "`source.bands` chooses three or one of them; without it g, r, z are shown"
 EXPECTED = "numbers (N, H, W), (N, H, W, 3) or (N, 3, H, W)"

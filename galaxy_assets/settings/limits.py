@@ -56,6 +56,8 @@ MAXIMUM_TABLE = 2**30
 """Largest table of labels, positions or votes, bytes, decompressed."""
 MAXIMUM_LINES = 5_000_000
 """Most lines of a table of text."""
+MAXIMUM_ROWS = 20_000_000
+"""Most rows of any other table."""
 MAXIMUM_MANIFEST = 256 * 2**20
 """Largest manifest, bytes."""
 MAXIMUM_YAML = 4 * 2**20

@@ -214,7 +214,8 @@ def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, 
     a record by itself, or each line would, or text follows the closing quote: then the quote is astray, and its line
     alone is lost.
     """
-    usual = Counter(line.count(delimiter) for line in lines[top : top + _SAMPLE]).most_common(1)
+    counts = Counter(line.count(delimiter) for line in lines[top : top + _SAMPLE])
+    usual = max(counts, key=lambda n: counts[n], default=0)
     at = top
     while at < len(lines):
         first, record = at, lines[at]
@@ -225,8 +226,8 @@ def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, 
         inner = lines[first + 1 : at + 1]
         astray = (
             record.count('"') % 2
-            or any(line.partition('"')[0].count(delimiter) == n for line in inner)
-            or (inner and all(line.count(delimiter) == usual[0][0] for line in lines[first : at + 1]))
+            or ((n or not usual) and any(line.partition('"')[0].count(delimiter) == n for line in inner))
+            or (inner and all(line.count(delimiter) == usual for line in lines[first : at + 1]))
         )
         if not record.strip():
             at += 1
