@@ -23,6 +23,7 @@ from typing import Any
 
 from galaxy_assets.deliveries.decoding.compressed import opener_of
 from galaxy_assets.deliveries.suffixes import without_suffix
+from galaxy_assets.settings import spreadsheets
 from galaxy_assets.settings.limits import MAXIMUM_LINES, MAXIMUM_TABLE, MAXIMUM_UNPACKED, UNPACKED_PER_BYTE
 from galaxy_assets.settings.regular import open_regular
 
@@ -36,7 +37,6 @@ KNOWN = frozenset(
 _DELIMITERS = ",;\t|"
 _SAMPLE = 200  # records that decide what separates the cells and whether there are names
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|nan", re.IGNORECASE)
-_QUOTED = re.compile(r"""(="|')(.*)["']""")  # how spreadsheets and programs keep text from being a number
 _LONGEST = csv.field_size_limit()  # characters of a cell
 _TITLES = 10  # records that may stand above the names of the columns
 _ASTRAY = "have a quote that is not closed"
@@ -204,7 +204,7 @@ def _cells(record: str, delimiter: str, strict: bool = False) -> list[str]:
     cells = next(reader, [])
     if next(reader, None) is not None:
         raise csv.Error("a quote inside a cell does not hold line breaks")
-    return [match[2] if (match := _QUOTED.fullmatch(cell.strip())) else cell.strip() for cell in cells]
+    return [spreadsheets.read(cell.strip()) for cell in cells]
 
 
 def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
