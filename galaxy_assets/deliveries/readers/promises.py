@@ -4,7 +4,8 @@ Belongs here: the one place where whatever a reader raises becomes `UnreadableIm
 `SurveyError`, which holds the delivery. Does not belong here: finding and opening readers (the package itself).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -61,12 +62,31 @@ def _decoded(method: Callable[..., Any]) -> Callable[..., Any]:
 def _told(method: Callable[..., Any], where: str) -> Callable[..., Any]:
     @wraps(method)
     def told(*args: Any, **kwargs: Any) -> Any:
-        try:
+        with survey_error_otherwise(where):
             return method(*args, **kwargs)
-        except (SurveyError, VotesError):
-            raise
-        except Exception as error:
-            remedy = "mend or take away what was delivered, or tell the reader's author"
-            raise SurveyError(f"{where}: {type(error).__name__}: {in_words(error)}; {remedy}") from error
 
     return told
+
+
+@contextmanager
+def survey_error_otherwise(where: str) -> Iterator[None]:
+    """Make a `SurveyError` of whatever a reader raises over what was delivered.
+
+    Parameters
+    ----------
+    where : str
+        The deliveries, for the message.
+
+    Raises
+    ------
+    SurveyError
+    VotesError
+        As it is.
+    """
+    try:
+        yield
+    except (SurveyError, VotesError):
+        raise
+    except Exception as error:
+        remedy = "mend or take away what was delivered, or tell the reader's author"
+        raise SurveyError(f"{where}: {type(error).__name__}: {in_words(error)}; {remedy}") from error
