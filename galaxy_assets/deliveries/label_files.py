@@ -31,6 +31,7 @@ Source = Literal["csv", "astronomaly", "zooniverse"]
 _ID_KEYS = ("galaxy_id", "id", "iauname", "objid", "filename")
 _HIDDEN = ("//", "#", "!")  # how Zooniverse marks subject metadata that volunteers do not see
 _PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")  # Markdown before the words of an answer
+_SHOWN = 80  # characters of the columns in a message
 _ANONYMOUS = "not-logged-in-"
 
 
@@ -187,8 +188,8 @@ def _layout(
     if "galaxy_id" in columns and {"score", "label"} & set(columns):
         return "csv", _own
     raise ValueError(
-        f"{path}: columns {', '.join(columns) or 'none'} are those of no label file; it needs galaxy_id and score or "
-        "label, or must be an export of Astronomaly or Zooniverse as it is"
+        f"{path}: columns {', '.join(columns)[:_SHOWN] or 'none'} are those of no label file; it needs galaxy_id and "
+        "score or label, or must be an export of Astronomaly or Zooniverse as it is"
     )
 
 

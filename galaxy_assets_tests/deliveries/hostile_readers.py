@@ -142,7 +142,7 @@ def read_all(source: Source, root: Path, told: Counter) -> None:
 
 
 def main(seed: int, rounds: int) -> None:
-    """Read every damaged survey; ends with what was told, and the most memory that it took beyond the whole ones, MB."""
+    """Read every damaged survey; ends with what was told, and the memory that it took beyond the whole ones, MB."""
     ours = {name for name in plugins.names("readers") if plugins.find("readers", name).distribution == plugins.OURS}
     assert {name for name, _, _ in WORLDS} == ours
     warnings.simplefilter("ignore")

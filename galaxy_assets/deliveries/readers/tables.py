@@ -212,8 +212,8 @@ def _read_parquet(path: Path, form: str, wanted: Collection[str] | None) -> pa.T
     table = file.read(names)
     if len(table) != file.metadata.num_rows:
         raise ValueError(f"its footer has {file.metadata.num_rows} rows, of which {len(table)} are there")
-    for name in texts:
-        if (size := _written_out(table[name])) > MAXIMUM_TABLE:
+    for name in names:
+        if kinds.is_dictionary(table[name].type) and (size := _written_out(table[name])) > MAXIMUM_TABLE:
             raise ValueError(f"column {name} has {size} bytes when it is written out, more than {MAXIMUM_TABLE}")
     return table
 
@@ -222,6 +222,9 @@ def _written_out(column: pa.ChunkedArray) -> int:
     """Bytes of a column of texts that is kept as a dictionary."""
     import pyarrow.compute as pc
 
+    kind = column.type.value_type
+    if not (kinds.is_string(kind) or kinds.is_large_string(kind)):
+        return 0
     lengths = [pc.sum(pc.binary_length(one.dictionary).take(one.indices)).as_py() for one in column.chunks]
     return sum(filter(None, lengths))
 
