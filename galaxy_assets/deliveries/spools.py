@@ -57,7 +57,13 @@ def first_names(path: Path) -> list[str]:
     """Names of the first files in a compressed tar."""
     opened = opener_of(_starts(path))
     with damaged_otherwise(), opened(path, "rb") as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
-        return [info.name for info in itertools.islice(archive, _FIRST) if info.isreg()]
+        names = []
+        for info in itertools.islice(archive, _FIRST):
+            if info.isreg():
+                names.append(info.name)
+            if info.offset_data + info.size > MAXIMUM_SPOOL:  # it would be unpacked to come to the next
+                break
+        return names
 
 
 class Spools:
