@@ -6,8 +6,8 @@ Belongs here: the one way to open a file that somebody else put there. Does not 
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 
 class NotRegular(OSError):
@@ -43,7 +43,7 @@ def regular(path: Path) -> Path:
     return path
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file to read bytes; what replaces it between a look and the opening cannot make it wait either.
 
     Parameters

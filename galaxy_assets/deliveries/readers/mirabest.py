@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -291,7 +291,10 @@ def _archive_members(path: Path) -> dict[str, bytes]:
     members: dict[PurePosixPath, bytes] = {}
     try:
         opener = opener_of(open_regular(path).read(6)) or open
-        with opener(path, "rb") as packed, tarfile.open(fileobj=_Unpacked(packed), mode="r|") as archive:
+        with (
+            opener(path, "rb") as packed,
+            tarfile.open(fileobj=cast(IO[bytes], _Unpacked(packed)), mode="r|") as archive,
+        ):
             for member in archive:
                 name = PurePosixPath(member.name)
                 if not member.isfile() or not _MEMBER.fullmatch(name.name):

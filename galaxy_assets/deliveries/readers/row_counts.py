@@ -5,6 +5,7 @@ Belongs here: counting rows in a file without the library that reads it. Does no
 
 import io
 from pathlib import Path
+from typing import Any
 
 from galaxy_assets.deliveries.decoding.compressed import unpacked
 from galaxy_assets.settings.limits import MAXIMUM_ROWS, MAXIMUM_TABLE
@@ -47,11 +48,13 @@ def check_fits(path: Path) -> None:
 
     data = unpacked(read_regular(path, MAXIMUM_TABLE))
     with fits.open(io.BytesIO(data), memmap=False) as hdus:
-        for hdu in hdus:
+        for hdu in iter(hdus):
             if not isinstance(hdu, fits.BinTableHDU | fits.TableHDU):
                 continue
-            begin, rows = hdu.fileinfo()["datLoc"], int(hdu.header["NAXIS2"])
-            end = begin + int(hdu.header["NAXIS1"]) * rows + int(hdu.header.get("PCOUNT", 0))
+            table: Any = hdu
+            header, begin = table.header, table.fileinfo()["datLoc"]
+            rows = int(header["NAXIS2"])
+            end = begin + int(header["NAXIS1"]) * rows + int(header.get("PCOUNT", 0))
             check_rows(rows)
             if end > len(data):
                 there = f"{end - begin} bytes, of which {len(data) - begin} are there"
