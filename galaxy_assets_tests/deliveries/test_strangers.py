@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -287,6 +288,30 @@ def test_threads_hold_no_more_than_the_joint_limit_and_what_is_larger_is_alone()
     assert len(ended) == 120 and memory.held == 0 and 601 <= memory.peak <= 601 + 100
     memory.grow(5)
     assert memory.held == 0, "nothing is counted outside a block"
+
+
+def test_one_that_needs_more_than_is_left_waits():
+    memory, holds = Memory(100), threading.Event()
+
+    def other() -> None:
+        with memory.hold(60):
+            holds.set()
+            time.sleep(0.2)  # time enough for the other to go on, were it let
+
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(other)
+        holds.wait()
+        with memory.hold(50):
+            assert memory.peak == 60
+        waits.result()
+        holds.clear()
+        with memory.hold(10):
+            waits = pool.submit(other)
+            holds.wait()
+            memory.grow(50)
+            assert memory.peak == 70
+        waits.result()
+    assert memory.held == 0
 
 
 def test_a_block_that_fails_gives_back_what_it_held():
