@@ -21,6 +21,7 @@ from galaxy_assets.deliveries.ids import id_of
 from galaxy_assets.deliveries.label_files import ZooniverseAnswers
 from galaxy_assets.deliveries.label_imports import Imported
 from galaxy_assets.science.labels import standing
+from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies, seen
 from galaxy_assets.storage.layout import Layout
@@ -153,7 +154,7 @@ def show_standing(
     table = standing(_events(survey, until))
     if csv is not None:
         with replacing(csv) as partial:
-            arrow_csv.write_csv(table, partial)
+            arrow_csv.write_csv(for_spreadsheets(table), partial)
         say(f"{csv}: {table.num_rows} galaxies")
         return
     say("galaxy  score  people  class  by")

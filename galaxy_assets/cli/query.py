@@ -15,6 +15,7 @@ import typer
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.query_process import Limits, PersonsQueries
+from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import write_table
@@ -61,4 +62,4 @@ def _write(answer: pa.Table, path: Path) -> None:
         return
     # duckdb's CSV has lists too, and this connection is not the one that the query could use
     with replacing(path) as partial, duckdb.connect() as writer:
-        writer.from_arrow(answer).write_csv(str(partial))
+        writer.from_arrow(for_spreadsheets(answer)).write_csv(str(partial))

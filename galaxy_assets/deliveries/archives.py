@@ -29,7 +29,9 @@ from galaxy_assets.deliveries.members import (
     position_of,
 )
 from galaxy_assets.deliveries.suffixes import without_suffix
+from galaxy_assets.settings.limits import MAXIMUM_DIRECTORY, MAXIMUM_HEADER
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.regular import open_regular
 
 log = logger(__name__)
 
@@ -39,7 +41,6 @@ PROBLEM = "GALAXY_ASSETS.problem"
 """Header of a spool's member that is no image: why."""
 
 _BLOCK = 512  # bytes of a tar's header, and of the zeros that end it
-_LONGEST_HEADER = 2**23  # bytes of an extended header, and of a file beside an image, that are read
 _LONGEST_REASON = 300  # characters: a header may hold anything
 _STEP = 4096  # bytes of a member in a zip that are decompressed at once where nothing else bounds it
 
@@ -72,6 +73,8 @@ def damaged(error: BaseException) -> DamagedArchive:
     if isinstance(error, PermissionError):
         return DamagedArchive(f"cannot be opened: {error.strerror}; correct its permissions")
     words = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+    if isinstance(error, RecursionError):
+        words = "headers or values inside each other without end"
     return DamagedArchive(f"cut short or damaged ({words}); deliver it again")
 
 
@@ -121,7 +124,9 @@ class ZipArchive:
 
     def __init__(self, path: Path):
         with damaged_otherwise():
-            self._zip = zipfile.ZipFile(path)
+            file = _Directory(open_regular(path))
+            self._zip = zipfile.ZipFile(file)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            file.is_read = True
             members = [(info.filename, info) for info in self._zip.infolist() if not info.is_dir()]
             check_count(len(members))
         self._lock = threading.Lock()
@@ -191,6 +196,25 @@ class ZipArchive:
         return said_beside(self, images)
 
 
+class _Directory:
+    """A file as zipfile reads it, which takes all that the end of a zip calls its directory at once."""
+
+    is_read = False
+
+    def __init__(self, stream: IO[bytes]):
+        self._stream = stream
+        self.seek, self.tell, self.close, self.seekable = stream.seek, stream.tell, stream.close, stream.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if self.is_read:
+            return self._stream.read(size)
+        if size > MAXIMUM_DIRECTORY:
+            raise zipfile.BadZipFile(f"a directory of {size} bytes")
+        data = self._stream.read(size)
+        check_count(data.count(b"PK\x01\x02"))  # before there is an object for each
+        return data
+
+
 class _Member(NamedTuple):
     """A file in a tar: where it is, and why it cannot be used."""
 
@@ -207,7 +231,7 @@ class _Headers:
         self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _LONGEST_HEADER:
+        if not 0 <= size <= MAXIMUM_HEADER:
             raise tarfile.ReadError(f"a header of {size} bytes")
         return self._stream.read(size)
 
@@ -237,9 +261,9 @@ class TarArchive:
 
     def __init__(self, path: Path, packed: int | None = None, kept: bool = False):
         self._path, self._packed, self._kept = path, packed, kept
-        members = []
+        members, names = [], 0
         with damaged_otherwise():
-            with path.open("rb") as stream, tarfile.open(fileobj=_Headers(stream), mode="r:") as archive:  # pyright: ignore[reportArgumentType, reportCallIssue]
+            with open_regular(path) as stream, tarfile.open(fileobj=_Headers(stream), mode="r:") as archive:  # pyright: ignore[reportArgumentType, reportCallIssue]
                 while (info := archive.next()) is not None:
                     archive.members = []  # it would keep them all
                     if info.size < 0:  # tarfile would go back and read it for ever
@@ -247,6 +271,8 @@ class TarArchive:
                     if not info.isdir():
                         members.append((info.name, _Member(info.offset_data, info.size, _unusable(info))))
                         check_count(len(members))
+                        if (names := names + len(info.name)) > MAXIMUM_DIRECTORY:
+                            raise tarfile.ReadError(f"names of more than {MAXIMUM_DIRECTORY} characters")
                 end = archive.offset
             with path.open("rb") as stream:
                 stream.seek(end)
@@ -341,7 +367,7 @@ def said_beside(archive: Archive, images: Sequence[str]) -> dict[str, Said]:
 def _beside(archive: Archive, said: dict[str, str]) -> tuple[str | None, float | None, float | None]:
     read = {}
     for what, name in said.items():
-        if archive.sizes[name] <= _LONGEST_HEADER:
+        if archive.sizes[name] <= MAXIMUM_HEADER:
             try:
                 read[what] = archive.read(name).decode("utf-8", "replace")
             except UnreadableImage as error:

@@ -16,8 +16,10 @@ import numpy as np
 from galaxy_assets.deliveries.archives import damaged_otherwise
 from galaxy_assets.deliveries.delivery import signature
 from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
-from galaxy_assets.deliveries.members import MAXIMUM_ARRAY, check_count
+from galaxy_assets.deliveries.members import check_count
 from galaxy_assets.deliveries.stacks import Kept, check_rows, is_stack
+from galaxy_assets.settings.limits import MAXIMUM_ARRAY
+from galaxy_assets.settings.regular import open_regular, regular
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip: lengths of the name and of what comes between it and the data
 
@@ -71,7 +73,7 @@ class NumpyArrays:
             if path.name.lower().endswith(".npz"):
                 self._open_zip()
             else:
-                with path.open("rb") as stream:
+                with open_regular(path) as stream:
                     kept, fortran = _header(stream)
                     self._places["images"] = _Place(kept, stream.tell(), fortran)
                     check_rows(kept, path.stat().st_size - stream.tell())
@@ -87,7 +89,7 @@ class NumpyArrays:
         return bool(self._packed)
 
     def _open_zip(self) -> None:
-        self._zip = zipfile.ZipFile(self._path)
+        self._zip = zipfile.ZipFile(regular(self._path))
         members = [info for info in self._zip.infolist() if info.filename.endswith(".npy")]
         check_count(len(members))
         with self._path.open("rb") as file:
@@ -176,7 +178,7 @@ def is_stack_file(path: Path) -> bool:
 @lru_cache(maxsize=65536)  # folders are listed often; the signature makes it look again at what has changed
 def _is_stack_file(path: Path, state: str) -> bool:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             kept, _ = _header(stream)
     except Exception:  # numpy's are of many classes
         return False

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.deliveries.members import MAXIMUM_ARRAY
+from galaxy_assets.settings.limits import MAXIMUM_ARRAY
 
 
 def is_name(kind: pa.DataType) -> bool:

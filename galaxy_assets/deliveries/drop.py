@@ -14,13 +14,15 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from galaxy_assets.deliveries import manifests
+from galaxy_assets.deliveries.archives import damaged
 from galaxy_assets.deliveries.delivery import (
     LOOSE,
     Delivery,
@@ -35,6 +37,7 @@ from galaxy_assets.deliveries.images import UnreadableImage, inside, read_file
 from galaxy_assets.deliveries.listing import HIDDEN, PARTIAL, Listing, is_folder, is_image, listing_of
 from galaxy_assets.deliveries.manifests import Manifest, ManifestError, Promise, composed, read_manifest
 from galaxy_assets.deliveries.members import DamagedArchive, Said
+from galaxy_assets.deliveries.memory import MEMORY
 from galaxy_assets.deliveries.opening import (
     ARRAYS,
     Archives,
@@ -48,6 +51,7 @@ from galaxy_assets.deliveries.opening import (
 from galaxy_assets.deliveries.spools import note_of
 from galaxy_assets.deliveries.suffixes import ARCHIVES, FOREIGN
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.limits import MAXIMUM_BYTES
 from galaxy_assets.settings.printing import logger
 
 log = logger(__name__)
@@ -227,6 +231,31 @@ class Deliveries:
             return self._archives.open(self.folder / match[1]).read(match[2])
         return read_file(inside(self.folder, file))
 
+    @contextmanager
+    def content(self, file: str) -> Iterator[bytes]:
+        """The bytes of an image for a block, as `read`; waits while all threads together hold too many (`memory`).
+
+        Parameters
+        ----------
+        file : str
+            As the catalogue has it.
+
+        Yields
+        ------
+        bytes
+        """
+        with MEMORY.hold(self._size(file)):
+            yield self.read(file)
+
+    def _size(self, file: str) -> int:
+        """Bytes of an image, 0 where there is none; raises UnreadableImage or SurveyError as `read` does."""
+        if (match := _IN_ARCHIVE.fullmatch(file)) and inside(self.folder, match[1]).is_file():
+            return min(self._archives.open(self.folder / match[1]).sizes.get(match[2], 0), MAXIMUM_BYTES)
+        try:
+            return min(inside(self.folder, file).stat().st_size, MAXIMUM_BYTES)
+        except OSError:
+            return 0  # `read` says why
+
     def _images(self, place: _Place, path: str) -> list[Image]:
         if place.kind == "folder":
             listing = self._listing(place, time.time())
@@ -306,6 +335,9 @@ class Deliveries:
         except OSError as error:
             flaw = f"cannot be read: {error.strerror}; correct its permissions"
             found = Found(None, 0, now, [], flaw=flaw)
+        except Exception as error:  # whatever a stranger's file makes a library raise holds its delivery alone
+            log.exception("%s cannot be judged", place.path)
+            found = Found(None, 0, now, [], flaw=str(damaged(error)))
         if found is None:
             return None
         if place.name != batch_name(place.name):

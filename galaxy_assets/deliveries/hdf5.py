@@ -12,16 +12,16 @@ import numpy as np
 
 from galaxy_assets.deliveries.archives import damaged_otherwise
 from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
-from galaxy_assets.deliveries.members import MAXIMUM_ARRAY, check_count
+from galaxy_assets.deliveries.members import check_count
 from galaxy_assets.deliveries.stacks import Kept
+from galaxy_assets.settings.limits import DATASET_PER_BYTE, MAXIMUM_ARRAY, MAXIMUM_BYTES
+from galaxy_assets.settings.regular import regular
 
 if TYPE_CHECKING:
     import h5py
 
 _TEXTS = 64  # texts of any length that are read at once: many may be the same long one
 _LONGEST = 1000  # characters of a name that are kept
-_PACKED = 200  # times its packed size that an array of more than _LARGE bytes may have
-_LARGE = 2**30
 
 
 class Hdf5Arrays:
@@ -55,7 +55,7 @@ class Hdf5Arrays:
         self.notes: list[str] = []
         self._packed: set[str] = set()
         with damaged_otherwise():
-            self._file = h5py.File(path, "r", locking=False)  # a lock needs permission to write
+            self._file = h5py.File(regular(path), "r", locking=False)  # a lock needs permission to write
             self._file.visititems(self._look)
             self._file.visititems_links(self._look_at_link)
 
@@ -73,7 +73,7 @@ class Hdf5Arrays:
             return
         if found.chunks is not None and Kept(found.chunks, kept.dtype).nbytes > MAXIMUM_ARRAY:
             self.notes.append(f"the array {name} has chunks {found.chunks}, too large to unpack: write smaller ones")
-        elif kept.nbytes > max(_LARGE, _PACKED * found.id.get_storage_size()):
+        elif kept.nbytes > max(MAXIMUM_BYTES, DATASET_PER_BYTE * found.id.get_storage_size()):
             self.notes.append(f"the array {name} unpacks to {kept.nbytes} bytes: write it without compression")
         else:
             self.kept[name] = kept

@@ -6,7 +6,7 @@ that must lie inside its survey's folder. Does not belong here: the formats (`de
 """
 
 import importlib
-import stat
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,28 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from galaxy_assets.deliveries.memory import MEMORY
+from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.limits import (
+    LARGEST_MEMORY,
+    MAXIMUM_BYTES,
+    MAXIMUM_MEMORY,
+    MAXIMUM_PIXELS,
+    MAXIMUM_SIDE,
+    MEMORY_PER_BYTE,
+    MINIMUM_SIDE,
+)
 from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.regular import NotRegular, open_regular
 
 if TYPE_CHECKING:
     from galaxy_assets.deliveries.decoding.planes import Planes
     from galaxy_assets.settings.source import Source
-
-MINIMUM_SIDE = 16
-"""Shortest side of a usable image, pixels."""
-MAXIMUM_SIDE = 16_384
-"""Longest side that is decoded, pixels."""
-MAXIMUM_PIXELS = 64_000_000
-"""Largest number of pixels that is decoded."""
-MAXIMUM_BYTES = 2**30
-"""Largest file that is read: a cube of three such planes of float32 has three quarters of it."""
-MAXIMUM_MEMORY = 768 * 2**20
-"""Most memory that decoding one image may take, bytes."""
-MEMORY_PER_BYTE = 64
-"""A file larger than `MAXIMUM_MEMORY` over this may take this many times its own size."""
-MAXIMUM_UNPACKED = 256 * 2**20
-"""Largest content of a gzip, bzip2 or xz file of an image, bytes."""
-UNPACKED_PER_BYTE = 16
-"""A file larger than `MAXIMUM_UNPACKED` over this may unpack to this many times its own size."""
 
 
 class UnreadableImage(PrintableError):
@@ -101,11 +96,13 @@ def read_file(path: Path) -> bytes:
         If it cannot be opened or is larger than MAXIMUM_BYTES.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise UnreadableImage("no regular file")  # reading a pipe would wait for ever
-        check_bytes(found.st_size)
-        return path.read_bytes()
+        with open_regular(path) as stream:
+            check_bytes(os.fstat(stream.fileno()).st_size)
+            data = stream.read(MAXIMUM_BYTES + 1)
+        check_bytes(len(data))
+        return data
+    except NotRegular as error:
+        raise UnreadableImage(str(error.strerror)) from error
     except OSError as error:
         why = "its name is not UTF-8, rename it" if "\ufffd" in str(path) else error.strerror
         raise UnreadableImage(f"cannot be opened: {why}") from error
@@ -149,7 +146,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def check_memory(needed: int, size: int) -> None:
-    """Refuse an image whose decoding would take too much memory for the file it is in.
+    """Refuse an image whose decoding would take too much memory for the file it is in; wait for memory for any other.
 
     Parameters
     ----------
@@ -163,8 +160,9 @@ def check_memory(needed: int, size: int) -> None:
     UnreadableImage
         With problem `too_large`.
     """
-    if needed > (most := max(MAXIMUM_MEMORY, MEMORY_PER_BYTE * size)):
+    if needed > (most := min(max(MAXIMUM_MEMORY, MEMORY_PER_BYTE * size), LARGEST_MEMORY)):
         raise UnreadableImage(f"decoding takes {needed} bytes of memory; the most for this file is {most}", "too_large")
+    MEMORY.grow(needed)
 
 
 @contextmanager
@@ -175,26 +173,30 @@ def unreadable_otherwise() -> Iterator[None]:
     ------
     UnreadableImage
         With problem `too_large` where memory runs out.
+    SurveyError
+        As it is: of an archive that was damaged since.
     """
     try:
         yield
+    except SurveyError:
+        raise
     except UnreadableImage as error:
-        raise UnreadableImage(_words(error), error.problem) from error
+        raise UnreadableImage(in_words(error), error.problem) from error
     except MemoryError as error:
         raise UnreadableImage("decoding needs more memory than there is", "too_large") from error
     except Exception as error:
-        raise UnreadableImage(f"damaged or truncated: {_words(error)}") from error
+        raise UnreadableImage(f"damaged or truncated: {in_words(error)}") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of a decoder written in Rust, which is no Exception
             raise
-        raise UnreadableImage(f"damaged or truncated: {_words(error)}") from error
+        raise UnreadableImage(f"damaged or truncated: {in_words(error)}") from error
 
 
 _LONGEST = 300  # of a reason, in characters: a header may hold anything
 
 
-def _words(error: BaseException) -> str:
-    """An error's text on one line, and not longer than that."""
+def in_words(error: BaseException) -> str:
+    """An error's text on one line of at most 300 characters; the name of its class where it has none."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
 
@@ -269,7 +271,7 @@ def read_planes(data: bytes, source: "Source | None" = None) -> "Planes":
     """
     from galaxy_assets.deliveries.decoding.planes import Choice
 
-    with unreadable_otherwise():
+    with unreadable_otherwise(), MEMORY.hold(0):
         data, module = _opened(data)
         return module.layout(data, Choice.of(source) if source is not None else Choice())
 
@@ -302,7 +304,7 @@ def decode(data: bytes, source: "Source | None" = None) -> np.ndarray:
     from galaxy_assets.deliveries.decoding.planes import Choice
 
     size = len(data)
-    with unreadable_otherwise(), np.errstate(all="ignore"):
+    with unreadable_otherwise(), MEMORY.hold(0), np.errstate(all="ignore"):
         data, module = _opened(data)
         return module.decode(data, Choice.of(source) if source is not None else Choice(), size)
 

@@ -16,18 +16,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from galaxy_assets.deliveries.ids import image_name
+from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
+from galaxy_assets.settings import yaml_files
 from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.limits import MAXIMUM_AHEAD, MAXIMUM_YAML
+from galaxy_assets.settings.regular import read_regular
 
 Source = Literal["csv", "astronomaly", "zooniverse"]
 
 _ID_KEYS = ("galaxy_id", "id", "iauname", "objid", "filename")
 _HIDDEN = ("//", "#", "!")  # how Zooniverse marks subject metadata that volunteers do not see
 _PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")  # Markdown before the words of an answer
+_SHOWN = 80  # characters of the columns in a message
 _ANONYMOUS = "not-logged-in-"
 
 
@@ -106,14 +110,17 @@ def read_answers(path: Path) -> ZooniverseAnswers:
         Names the file and what is wrong with it.
     """
     try:
-        return ZooniverseAnswers.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError, ValueError, RecursionError) as error:
+        text = read_regular(path, MAXIMUM_YAML).decode("utf-8")
+        return ZooniverseAnswers.model_validate(yaml_files.load(text))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}; correct or remove it") from error
+    except Exception as error:  # what YAML makes of a value raises whatever the value's own type does
         raise ValueError(
             f"{path}: not the meaning of a Zooniverse task's answers, see docs/labels.md: {error}"
         ) from None
 
 
-def read_label_file(path: Path, answers: ZooniverseAnswers | None = None) -> LabelFile:
+def read_label_file(path: Path, answers: ZooniverseAnswers | Path | None = None) -> LabelFile:
     """The labels in a file; a bad row is a problem with its line number, and the other rows are read.
 
     Hashes of addresses (`user_ip`, and those in the names of volunteers that were not logged in) are not taken over:
@@ -123,8 +130,8 @@ def read_label_file(path: Path, answers: ZooniverseAnswers | None = None) -> Lab
     ----------
     path : Path
         The file.
-    answers : ZooniverseAnswers, optional
-        Needed for a Zooniverse export.
+    answers : ZooniverseAnswers or Path, optional
+        Needed for a Zooniverse export; a file that has them is read for one alone.
 
     Returns
     -------
@@ -140,15 +147,17 @@ def read_label_file(path: Path, answers: ZooniverseAnswers | None = None) -> Lab
     """
     try:
         table = read_text_table(path)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a CSV ({error}); save it as one") from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # also what decompressors say of what is in it
+        raise ValueError(f"{path}: not a CSV ({in_words(error)}); save it as one") from error
     source, row_labels = _layout(path, table.names, answers)
     found = LabelFile(source, problems=list(table.notes))
     for line, cells in zip(table.lines, table.rows, strict=True):
         try:
             labels = list(row_labels(line, dict(zip(table.names, cells, strict=True))))
-        except _BadRow as problem:
-            found.problems.append(f"line {line}: {problem}")
+        except Exception as problem:  # of any kind: a row gives what a stranger wrote
+            found.problems.append(f"line {line}: {in_words(problem)}")
             continue
         found.labels += labels
         found.n_unlabelled += not labels
@@ -163,7 +172,7 @@ _Row = dict[str, str]
 
 
 def _layout(
-    path: Path, columns: list[str], answers: ZooniverseAnswers | None
+    path: Path, columns: list[str], answers: ZooniverseAnswers | Path | None
 ) -> tuple[Source, Callable[[int, _Row], Iterator[GivenLabel]]]:
     """Which of the layouts it is, and how a row of it is read."""
     if {"classification_id", "annotations", "subject_data"} <= set(columns):
@@ -172,14 +181,15 @@ def _layout(
                 f"{path}: a Zooniverse export, and nothing says what its answers mean; give --task and --answer, or "
                 "put zooniverse.yaml into the survey's folder of labels, see docs/labels.md"
             )
-        return "zooniverse", lambda line, row: _zooniverse(line, row, answers)
+        means = read_answers(answers) if isinstance(answers, Path) else answers
+        return "zooniverse", lambda line, row: _zooniverse(line, row, means)
     if "human_label" in columns and columns[0] != "human_label":
         return "astronomaly", lambda line, row: _astronomaly(line, row, columns[0])
     if "galaxy_id" in columns and {"score", "label"} & set(columns):
         return "csv", _own
     raise ValueError(
-        f"{path}: columns {', '.join(columns) or 'none'} are those of no label file; it needs galaxy_id and score or "
-        "label, or must be an export of Astronomaly or Zooniverse as it is"
+        f"{path}: columns {', '.join(columns)[:_SHOWN] or 'none'} are those of no label file; it needs galaxy_id and "
+        "score or label, or must be an export of Astronomaly or Zooniverse as it is"
     )
 
 
@@ -251,6 +261,7 @@ def _subject_id(subject: Any, answers: ZooniverseAnswers) -> str:
 def _galaxy(name: str) -> str:
     if not name:
         raise _BadRow("no galaxy id")
+    name.encode()  # JSON may hold halves of characters, which no table takes
     return name
 
 
@@ -274,11 +285,14 @@ def _time(text: str) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(text)
-        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except ValueError:
         raise _BadRow(f"time {text!r} is not ISO 8601") from None
+    try:
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except OverflowError:
-        raise _BadRow(f"time {text!r} is before the year 1 in UTC") from None
-    if time > datetime.now(UTC) + timedelta(days=1):
+        if time.year == 1:
+            raise _BadRow(f"time {text!r} is before the year 1 in UTC") from None
+        time = datetime.max.replace(tzinfo=UTC)
+    if time > datetime.now(UTC) + timedelta(seconds=MAXIMUM_AHEAD):
         raise _BadRow(f"time {text!r} is in the future: it would count more than all that is said until then")
     return time

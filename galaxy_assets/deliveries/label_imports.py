@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from galaxy_assets.deliveries.ids import id_of
-from galaxy_assets.deliveries.label_files import GivenLabel, ZooniverseAnswers, read_answers, read_label_file
+from galaxy_assets.deliveries.images import in_words
+from galaxy_assets.deliveries.label_files import GivenLabel, ZooniverseAnswers, read_label_file
 from galaxy_assets.storage.label_events import SAYS, LabelLog, time_prefix
 
 
@@ -85,9 +86,7 @@ def import_file(
         Where the file is absent.
     """
     beside = log.folder / "zooniverse.yaml"
-    if answers is None and beside.exists():
-        answers = read_answers(beside)
-    content = read_label_file(path, answers)
+    content = read_label_file(path, answers or (beside if beside.exists() else None))
     if known is not None:
         labels = [replace(label, galaxy_id=id_of(label.galaxy_id, known)) for label in content.labels]
         content = replace(content, labels=labels)
@@ -132,8 +131,9 @@ def import_drop(log: LabelLog, known: Collection[str] | None = None) -> list[Imp
     for path in sorted(log.folder.glob("[!.]*.csv")):
         try:
             reports.append(import_file(log, path, known=known))
-        except (ValueError, OSError) as error:
-            reports.append(Imported(path, problems=[str(error)]))
+        except Exception as error:  # of one file, whatever it is: the others are imported all the same
+            why = in_words(error)
+            reports.append(Imported(path, problems=[why if str(path) in why else f"{path}: {why}"]))
     return reports
 
 

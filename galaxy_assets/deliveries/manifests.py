@@ -10,15 +10,19 @@ what follows from them (`deliveries`).
 import csv
 import hashlib
 import io
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from galaxy_assets.settings.limits import MAXIMUM_DIGITS, MAXIMUM_MANIFEST, MAXIMUM_MEMBERS
 from galaxy_assets.settings.printing import PrintableError
 
 NAME = "manifest.csv"
+
+_SHOWN = 80  # characters of a cell in a message
 
 
 class ManifestError(PrintableError):
@@ -109,7 +113,8 @@ class Manifest:
         first, size = wrong[0], there.get(wrong[0])
         what = "is not there" if size is None else f"has {size} bytes and not {self.files[first].size}"
         counted = f"{len(wrong)} of {len(self.files)} files are missing or of another size"
-        return f"{self.where} names {first}, which {what} ({counted}); deliver the rest, or correct the manifest"
+        named = f"{self.where} names {first[:_SHOWN]}, which {what} ({counted})"
+        return f"{named}; deliver the rest, or correct the manifest"
 
 
 def read_manifest(data: bytes, where: str, home: str = "") -> Manifest:
@@ -135,18 +140,29 @@ def read_manifest(data: bytes, where: str, home: str = "") -> Manifest:
     """
     files: dict[str, Promise] = {}
     try:
-        table = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        if len(data) > MAXIMUM_MANIFEST:
+            raise ManifestError(f"{where} has {len(data)} bytes, more than {MAXIMUM_MANIFEST}; deliver in parts")
+        table = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         if "file" not in (table.fieldnames or ()):
             raise ManifestError(f"{where} has no column `file`; add it, or rename what is no manifest")
         for row in table:
             line, said = f"{where}, line {table.line_num}", {key: (value or "") for key, value in row.items() if key}
             name = PurePosixPath(said["file"].strip())
             if not name.name or name.is_absolute() or ".." in name.parts:
-                raise ManifestError(f"{line}: {str(name)!r} is no file of the delivery; correct it")
+                raise ManifestError(f"{line}: {str(name)[:_SHOWN]!r} is no file of the delivery; correct it")
             size, sha256, md5 = (said.get(key, "").strip().lower() or None for key in ("bytes", "sha256", "md5"))
-            if size is not None and not size.isdecimal():
-                raise ManifestError(f"{line}: {size!r} is no number of bytes; correct it")
-            files[composed(f"{home}{name}")] = Promise(None if size is None else int(size), sha256, md5)
+            if size is not None and not (size.isdecimal() and len(size) <= MAXIMUM_DIGITS):
+                raise ManifestError(f"{line}: {size[:_SHOWN]!r} is no number of bytes; correct it")
+            if "\n" in said["file"].strip():
+                raise ManifestError(f"{line}: a name with a line break; close the quote before it")
+            if (key := composed(f"{home}{name}")) in files:
+                raise ManifestError(f"{line}: {str(name)[:_SHOWN]!r} is named twice; keep one of them")
+            for kind, value, n in (("sha256", sha256, 64), ("md5", md5, 32)):
+                if value is not None and not re.fullmatch(f"[0-9a-f]{{{n}}}", value):
+                    raise ManifestError(f"{line}: {value[:_SHOWN]!r} is no {kind}, of {n} digits of 0-9a-f; correct it")
+            if len(files) >= MAXIMUM_MEMBERS:
+                raise ManifestError(f"{where} names more than {MAXIMUM_MEMBERS:,} files; deliver in parts")
+            files[key] = Promise(None if size is None else int(size), sha256, md5)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(f"{where} is not a CSV in UTF-8 ({error}); save it as one") from error
     if not files:

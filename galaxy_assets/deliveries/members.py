@@ -11,6 +11,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.suffixes import without_suffix
+from galaxy_assets.settings.limits import ARRAY_PER_BYTE, MAXIMUM_ARRAY, MAXIMUM_MEMBERS
 from galaxy_assets.settings.printing import PrintableError, printable
 
 IDS = (
@@ -39,12 +40,6 @@ LABELS = ("label", "labels", "class", "class_name", "cls", "category", "ans", "y
 """Those that hold a class per image."""
 
 _LIKE_CLASS = ("class", "label", "target", "morph", "type", "category")
-
-MAXIMUM_MEMBERS = 1_000_000
-"""Most files or rows of one archive: as many names are held in memory."""
-MAXIMUM_ARRAY = 2**28
-"""Largest image in an array, and largest list of names, bytes."""
-_BELIEVED = 20  # times its packed size that an image of more than MAXIMUM_ARRAY bytes may have
 
 _FORMATS = {
     b"\x89PNG\r\n\x1a\n": ".png",
@@ -201,5 +196,5 @@ def check_growth(size: int, packed: int) -> None:
     UnreadableImage
         With problem `too_large`.
     """
-    if size > max(MAXIMUM_ARRAY, _BELIEVED * packed):
+    if size > max(MAXIMUM_ARRAY, ARRAY_PER_BYTE * packed):
         raise UnreadableImage(f"{size} bytes that are packed in {packed}; pack it as it is", "too_large")

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.limits import RESERVED_DISK
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
 
@@ -32,7 +33,6 @@ log = logger(__name__)
 _PAUSE = 60.0  # seconds for which a listing counts: every step of a run opens the survey anew
 _SAVED = 500  # files between two notes of what was copied
 _THREADS = 8
-_RESERVE = 2**30  # bytes of the disk that are left free
 # what tells that a file has changed, whatever its file system calls it; the first that is given
 _VERSIONS = ("ETag", "etag", "md5Hash", "md5", "mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -174,7 +174,7 @@ def _remove_empty(inner: Path, folder: Path) -> None:
 
 def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Record) -> None:
     needed = sum(file.size or 0 for file in wanted.values())
-    if needed + _RESERVE > (free := shutil.disk_usage(folder).free):
+    if needed + RESERVED_DISK > (free := shutil.disk_usage(folder).free):
         raise SurveyError(
             f"{folder}: {needed:,} bytes of {record.address} are to be copied here and {free:,} are free; make room"
         )

@@ -38,6 +38,7 @@ from galaxy_assets.deliveries.members import (
     like_class,
     position_of,
 )
+from galaxy_assets.settings.limits import COLUMN_PER_BYTE, MAXIMUM_ARRAY
 from galaxy_assets.settings.printing import logger
 
 log = logger(__name__)
@@ -72,8 +73,6 @@ IMAGES = (
 _CHUNK = 2**24  # bytes that Arrow reads ahead; without a limit it reads all images of a row group at once
 _ROWS = 64  # in memory at once
 _LOOKED_AT = 8  # first values of a column that no known name has
-_PACKED = 100  # times its packed size that a column of more than _LARGE bytes may have
-_LARGE = 2**28
 
 
 class Columns(NamedTuple):
@@ -239,7 +238,7 @@ def _leaves(file: Any, column: str) -> Iterator[Any]:
 def _check_growth(file: Any, column: str) -> None:
     for leaf in _leaves(file, column):
         size, packed = leaf.total_uncompressed_size, leaf.total_compressed_size
-        if size > max(_LARGE, _PACKED * packed):
+        if size > max(MAXIMUM_ARRAY, COLUMN_PER_BYTE * packed):
             raise DamagedArchive(f"{packed} bytes of column {column} unpack to {size}; write it without compression")
 
 

@@ -25,7 +25,9 @@ from galaxy_assets.deliveries.delivery import Kind, batch_name, digest
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.members import DamagedArchive, Said, member_name
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.limits import MAXIMUM_SPOOL, RESERVED_DISK, SPOOL_PER_BYTE
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.regular import open_regular
 from galaxy_assets.storage.files import replacing
 
 log = logger(__name__)
@@ -34,9 +36,6 @@ ROWS = ("parquet", "npz", "hdf5")
 """Kinds of which a spool holds the rows, and what they say of the images."""
 
 _CHUNK = 2**24  # bytes
-_RESERVE = 2**30  # bytes of the disk that a spool leaves free: few bytes can decompress to very many
-_PACKED = 200  # times its packed size that a spool of more than _LARGE bytes may have
-_LARGE = 2**30
 _FIRST = 64  # files of a compressed tar that say which images it holds
 _VERSION = {"parquet": "2", "npz": "1", "hdf5": "1"}  # of what a spool of rows holds; older ones are written anew
 
@@ -48,7 +47,7 @@ def is_compressed(path: Path) -> bool:
 
 def _starts(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(6)
     except OSError as error:
         raise DamagedArchive(f"cannot be opened: {error.strerror}; correct its permissions") from error
@@ -58,7 +57,13 @@ def first_names(path: Path) -> list[str]:
     """Names of the first files in a compressed tar."""
     opened = opener_of(_starts(path))
     with damaged_otherwise(), opened(path, "rb") as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
-        return [info.name for info in itertools.islice(archive, _FIRST) if info.isreg()]
+        names = []
+        for info in itertools.islice(archive, _FIRST):
+            if info.isreg():
+                names.append(info.name)
+            if info.offset_data + info.size > MAXIMUM_SPOOL:  # it would be unpacked to come to the next
+                break
+        return names
 
 
 class Spools:
@@ -172,11 +177,11 @@ class _Written:
     def add(self, n: int) -> None:
         if self._n >= self._looked_at:
             self._looked_at = self._n + _CHUNK
-            if shutil.disk_usage(self._to.parent).free < _RESERVE:
+            if shutil.disk_usage(self._to.parent).free < RESERVED_DISK:
                 remedy = "make room, or deliver a plain tar"
                 raise SurveyError(f"{self._path}: no room to decompress it in {self._to.parent}; {remedy}")
         self._n += n
-        if self._n > max(_LARGE, _PACKED * self._packed):
+        if self._n > max(MAXIMUM_SPOOL, SPOOL_PER_BYTE * self._packed):
             remedy = "deliver it without compression"
             raise DamagedArchive(f"its {self._packed} bytes unpack to more than {self._n}; {remedy}")
 

@@ -18,17 +18,17 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from galaxy_assets.deliveries.images import MINIMUM_SIDE, UnreadableImage
+from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.members import (
     IDS,
     LABELS,
-    MAXIMUM_ARRAY,
     DamagedArchive,
     Said,
     check_count,
     class_of,
     position_of,
 )
+from galaxy_assets.settings.limits import MAXIMUM_ARRAY, MINIMUM_SIDE
 
 BANDS_ARE_CHOSEN = "`source.bands` chooses three or one of them; without it g, r, z are shown"
 EXPECTED = "numbers (N, H, W), (N, H, W, 3) or (N, 3, H, W)"

@@ -19,6 +19,7 @@ from galaxy_assets.explorer.view import OpenLake, View, quoted
 from galaxy_assets.lake.export import file_name
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
@@ -74,7 +75,7 @@ def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, fold
             write_table(table, target)
         case "csv":
             with replacing(target) as partial:
-                arrow_csv.write_csv(table, partial)
+                arrow_csv.write_csv(for_spreadsheets(table), partial)
         case "vot":
             _write_votable(table, target)
         case _:
@@ -140,7 +141,7 @@ def _write_zip(layout: Layout, view: View, rows: np.ndarray, table: pa.Table, ta
         for i, (galaxy, row) in enumerate(zip(table["galaxy_id"].to_pylist(), at, strict=True), 1)
     ]
     sheet = pa.BufferOutputStream()
-    arrow_csv.write_csv(table.append_column("image", pa.array(names, pa.string())), sheet)
+    arrow_csv.write_csv(for_spreadsheets(table.append_column("image", pa.array(names, pa.string()))), sheet)
     ranking = layout.table(view.survey, "anomaly_ranking")
     about = {
         "survey": view.survey,

@@ -13,6 +13,7 @@ from pathlib import Path
 from galaxy_assets.explorer.view import View
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.worksheet import Override, Row, match, overrides, read_worksheet
+from galaxy_assets.settings.spreadsheets import written
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
@@ -166,7 +167,7 @@ def save(view: View, survey: Survey, cluster: Cluster, says: Override) -> Path:
     for row in kept:
         artefact = "" if row.says.artefact is None else "yes" if row.says.artefact else "no"
         cells = [row.init, row.written_for, row.says.description or "", row.says.label or "", artefact]
-        writer.writerow([*cells, ";".join(row.exemplars)])
+        writer.writerow(map(written, [*cells, ";".join(row.exemplars)]))
     with replacing(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
     return path

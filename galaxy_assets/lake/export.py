@@ -18,6 +18,7 @@ from pyarrow import csv as arrow_csv
 
 from galaxy_assets.lake.replay import past_ranking
 from galaxy_assets.lake.similar import open_survey, read_survey_table
+from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import new_folder
 from galaxy_assets.storage.layout import Layout
@@ -140,7 +141,7 @@ def export(
         table = table.append_column("image", pa.array(named, pa.string()))
     with new_folder(folder) as partial:
         write_table(table, partial / f"{what}.parquet")
-        arrow_csv.write_csv(table, partial / f"{what}.csv")
+        arrow_csv.write_csv(for_spreadsheets(table), partial / f"{what}.csv")
         if images:
             _write_images(table, layout, known, partial)
         asked = {"what": what, "cluster": cluster, "until": until.isoformat() if until is not None else None}

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.settings.artefacts import ArtefactRules
+from galaxy_assets.settings.regular import regular
 
 SATURATED = 250
 """8-bit value from which a channel counts as saturated; JPEG moves a clipped 255 by a few."""
@@ -402,7 +403,9 @@ def read_review(path: Path, map_digest: str) -> list[Region]:
     """
     import pandas as pd
 
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(regular(path))
+    if any("\n" in text for column in frame.select_dtypes("object") for text in frame[column].dropna().astype(str)):
+        raise ValueError(f"{path}: a quote is not closed and hides the rows below it; correct it")
     missing = {"x0", "y0", "x1", "y1", "status", "map"} - set(frame.columns)
     if missing:
         raise ValueError(f"{path}: no column {', '.join(sorted(missing))}; start from the table artefact_regions")

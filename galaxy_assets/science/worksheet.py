@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from galaxy_assets.settings import spreadsheets
+from galaxy_assets.settings.regular import regular
+
 WORKSHEET = pa.schema(
     [
         ("line", pa.int32()),
@@ -97,9 +100,10 @@ def read_worksheet(path: Path, inits: Sequence[str]) -> list[Row]:
         yes nor no. The message names the file, the line and the remedy.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            cells = [(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in reader]
+        with regular(path).open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            read = spreadsheets.read
+            cells = [(reader.line_num, {k: read((v or "").strip()) for k, v in row.items() if k}) for row in reader]
             columns = reader.fieldnames or []
     except (UnicodeDecodeError, csv.Error, AttributeError) as error:
         raise ValueError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from error
@@ -237,7 +241,7 @@ def template(
         own = said.get(k, Override())
         artefact = "" if own.artefact is None else "yes" if own.artefact else "no"
         cells = [init, str(k), own.description or "", own.label or "", artefact, _SEPARATOR.join(ids), *summary[k]]
-        lines.append(cells)
+        lines.append(list(map(spreadsheets.written, cells)))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()

@@ -9,7 +9,6 @@ Belongs here: what is read from, and written to, <data>/surveys/*.yaml. Does not
 """
 
 import os
-import stat
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,10 @@ import yaml
 from pydantic import ValidationError
 
 from galaxy_assets import plugins
+from galaxy_assets.settings import yaml_files
+from galaxy_assets.settings.limits import MAXIMUM_YAML
 from galaxy_assets.settings.printing import PrintableError, printable
+from galaxy_assets.settings.regular import NotRegular, read_regular
 from galaxy_assets.settings.survey import Survey
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -106,11 +108,9 @@ def _mapping_in(path: Path) -> dict[str, Any]:
     """The top level of a YAML file."""
     text = _text_in(path)
     try:
-        settings = yaml.safe_load(text)
+        settings = yaml_files.load(text)
     except yaml.YAMLError as error:
         raise _unusable(path, f"not valid YAML: {_said(error)}; correct the file") from error
-    except RecursionError as error:
-        raise _unusable(path, "nested too deeply; correct the file") from error
     except Exception as error:  # what YAML makes of a date such as 2024-13-45 raises whatever the type's own code does
         raise _unusable(
             path, f"holds a value that cannot be read ({error}); correct it, or put it in quotes"
@@ -124,18 +124,15 @@ def _mapping_in(path: Path) -> dict[str, Any]:
 
 def _text_in(path: Path) -> str:
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise _unusable(path, "a folder, where a survey file is expected; rename or remove it")
-        if not stat.S_ISREG(mode):
-            raise _unusable(path, "no regular file; remove it")
-        return path.read_bytes().decode("utf-8")
+        return read_regular(path, MAXIMUM_YAML).decode("utf-8")
     except UnicodeDecodeError as error:
         where = f"byte {error.start + 1} is {error.object[error.start]:#04x}"
         raise _unusable(path, f"not UTF-8 text ({where}); save it in UTF-8") from error
     except FileNotFoundError as error:
         why = f"a link to {path.readlink()}, which is not there" if path.is_symlink() else "not there"
         raise _unusable(path, f"{why}; correct or remove it") from error
+    except NotRegular as error:
+        raise _unusable(path, f"{error.strerror}, where a survey file is expected; rename or remove it") from error
     except OSError as error:
         raise _unusable(path, f"cannot be read: {error.strerror}; correct its permissions or remove it") from error
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.settings.limits import MAXIMUM_AHEAD
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import told_of
 from galaxy_assets.storage.layout import Layout
@@ -169,8 +170,9 @@ class LabelLog:
         found = table.filter(pc.equal(table["event"], event)).to_pylist()
         if not found:
             raise ValueError(f"no event {event} in {self.events}; `galaxy-assets labels list` shows them")
-        # where the other clock is ahead: lists then show it after what it takes back
-        time = max(datetime.now(UTC), found[0]["time"] + timedelta(microseconds=1))
+        # where the other clock is ahead: lists then show it after what it takes back, unless that is of no clock
+        now, then = datetime.now(UTC), found[0]["time"]
+        time = now if then > now + timedelta(seconds=MAXIMUM_AHEAD) else max(now, then + timedelta(microseconds=1))
         row = {"kind": "undo", "undoes": event, "galaxy_id": found[0]["galaxy_id"], "time": time}
         row |= {"who": who, "note": note, "source": source}
         return {**row, "event": self.append([row])[0]}

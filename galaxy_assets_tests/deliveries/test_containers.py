@@ -522,9 +522,9 @@ def test_images_of_arrays_that_are_too_large_are_rows(survey, monkeypatch, write
 
 
 def test_archives_that_unpack_to_far_more_are_held(survey, monkeypatch):
-    monkeypatch.setattr(spools, "_LARGE", 2**20)
-    monkeypatch.setattr(shards, "_LARGE", 2**20)
-    monkeypatch.setattr(hdf5, "_LARGE", 2**20)
+    monkeypatch.setattr(spools, "MAXIMUM_SPOOL", 2**20)
+    monkeypatch.setattr(shards, "MAXIMUM_ARRAY", 2**20)
+    monkeypatch.setattr(hdf5, "MAXIMUM_BYTES", 2**20)
     monkeypatch.setattr(hdf5, "MAXIMUM_ARRAY", 2**20)
     zeros = np.zeros((64, 256, 256), np.uint8)
     packed(survey / "a.npz", images=zeros)

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxy_assets.deliveries.images import MAXIMUM_BYTES, UnreadableImage, decode, inside, read_file, read_header
+from galaxy_assets.deliveries.images import UnreadableImage, check_memory, decode, inside, read_file, read_header
+from galaxy_assets.settings.limits import LARGEST_MEMORY, MAXIMUM_BYTES, MAXIMUM_MEMORY
 
 SKY = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -103,6 +104,14 @@ def test_what_is_missing_or_no_regular_file_is_unreadable(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UnreadableImage, match="no regular file"):
         read_file(tmp_path / "pipe.png")
+
+
+def test_no_file_is_so_large_that_decoding_it_may_take_any_memory():
+    check_memory(LARGEST_MEMORY, 2**30)
+    for needed, size in ((LARGEST_MEMORY + 1, 2**30), (MAXIMUM_MEMORY + 1, 2**20)):
+        with pytest.raises(UnreadableImage, match="bytes of memory") as caught:
+            check_memory(needed, size)
+        assert caught.value.problem == "too_large"
 
 
 def test_a_file_larger_than_any_image_is_not_read(tmp_path):

@@ -3,10 +3,12 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from pyarrow import csv as arrow_csv
 
 from galaxy_assets.deliveries.label_files import ZooniverseAnswers
 from galaxy_assets.deliveries.label_imports import import_drop, import_file
 from galaxy_assets.science.labels import standing
+from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.deliveries.test_label_files import HASH, zooniverse
@@ -89,3 +91,13 @@ def test_the_drop_folder_is_imported_with_a_report_per_file(log):
     assert (good.n_added, bad.n_added, zoo.n_added, zoo.n_unknown) == (1, 0, 1, 1)
     assert "those of no label file" in bad.problems[0] and not good.problems
     assert [r.n_added for r in import_drop(log)] == [0, 0, 0] and log.read().num_rows == 2
+
+
+def test_ids_that_would_be_formulas_go_out_quoted_and_come_back_as_they_are(log, tmp_path):
+    ids = ["=HYPERLINK(1)", "-12.5", "'ngc'", "'-1", "@a", '="1"', "+'", "J1", "'", "=a'b\"", "==1"]
+    table = pa.table({"galaxy_id": ids, "score": [3] * len(ids)})
+    arrow_csv.write_csv(for_spreadsheets(table), tmp_path / "out.csv")
+    written = (tmp_path / "out.csv").read_text().splitlines()
+    assert not any(line.lstrip('"').startswith(tuple("=+-@")) for line in written)
+    assert import_file(log, tmp_path / "out.csv").problems == []
+    assert sorted(log.read()["galaxy_id"].to_pylist()) == sorted(ids)

@@ -1,6 +1,8 @@
 """Tables a person brings along: the same catalogue whatever the format, exact ids, units, and what is refused."""
 
 import csv
+import gzip
+import io
 import tempfile
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.deliveries.readers.tables import Entry, read_labels
+from galaxy_assets.deliveries.readers.tables import Entry, read_labels, read_table
+from galaxy_assets.deliveries.readers.volunteers import read_columns
+from galaxy_assets.science.votes import VotesError
 from galaxy_assets.settings.files import SurveyError, read_survey
 from galaxy_assets.settings.source import Source
 
@@ -265,3 +269,62 @@ def test_columns_of_a_position_go_together_and_need_a_table(tmp_path):
     path.write_text(start + "dec_column: dec, ra_column: ra}\n")
     with pytest.raises(SurveyError, match="columns of `labels`"):
         read_survey(path)
+
+
+def fits_table(rows: int = 30) -> bytes:
+    ids = fits.Column("id", "4A", array=[f"g{i}" for i in range(rows)])
+    written = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([ids])]).writeto(written)
+    return written.getvalue()
+
+
+def flipped(before: bytes, after: bytes) -> bytes:
+    assert len(before) == len(after) and fits_table().count(before) == 1
+    return fits_table().replace(before, after)
+
+
+ROWS = b"NAXIS2  =                   %2d"
+ECSV = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: id, datatype: string}\n# schema: astropy-2.0\nid\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("t.fits", flipped(ROWS % 30, ROWS % 10), "more than the 10 rows"),
+        ("t.fits", flipped(ROWS % 30, ROWS % 0), "more than the 0 rows"),
+        ("t.fits", fits_table(1000)[:-2880], "header has 1000 rows, 4000 bytes, of which"),
+        ("t.fits.gz", gzip.compress(flipped(ROWS % 30, ROWS % 29)), "more than the 29 rows"),
+        ("t.fits", flipped(b"NAXIS1  =                    4", b"NAXIS1  =                    2"), "more than the 30"),
+        ("t.ecsv", (ECSV + 'a\n"b\nc"\nd\n').encode(), "4 lines give 3 rows; the first quote is in line 8"),
+        ("t.parquet", bytes(100), "cannot be read as a Parquet table"),
+    ],
+)
+def test_a_table_that_gives_fewer_rows_than_it_holds_is_refused(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SurveyError, match=says):
+        read_table(tmp_path / name)
+
+
+def test_whole_tables_give_all_their_rows(tmp_path):
+    (tmp_path / "t.fits").write_bytes(fits_table())
+    (tmp_path / "t.ecsv").write_text(ECSV + "a\n# no row\n\nb\n")
+    assert len(read_table(tmp_path / "t.fits")) == 30 and len(read_table(tmp_path / "t.ecsv")) == 2
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["as a dictionary", "as texts"])
+def test_a_column_of_one_long_text_is_not_written_out(tmp_path, kept):
+    ids = pa.DictionaryArray.from_arrays(pa.array([0] * 1100, pa.int32()), ["x" * 10**6])
+    with pq.ParquetWriter(tmp_path / "t.parquet", pa.schema([("id", ids.type)]), store_schema=kept) as to:
+        to.write_table(pa.table({"id": ids}))
+    assert (tmp_path / "t.parquet").stat().st_size < 10**7
+    with pytest.raises(SurveyError, match="column id has 1100000000 bytes when it is written out"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_votes_with_a_stray_quote_are_refused_with_its_line(tmp_path):
+    name = "smooth-or-featured_smooth_fraction"
+    lines = [f"iauname,note,{name}", *(f"J{i},n,0.5" for i in range(30))]
+    lines[3], lines[26] = lines[3].replace("n,", '"n,'), lines[26].replace("n,", 'n",')
+    (tmp_path / "votes.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(VotesError, match="30 lines give 7 rows; the first quote is in line 4"):
+        read_columns(tmp_path / "votes.csv", ["iauname", name])

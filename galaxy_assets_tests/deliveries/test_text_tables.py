@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +138,26 @@ def test_what_csv_writes_is_read(tmp_path_factory, rows, delimiter):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_text(stream.getvalue(), encoding="utf-8")
     assert [tuple(row) for row in read_text_table(path).rows] == [row for row in rows if row != ("id", "label")]
+
+
+@pytest.mark.parametrize("columns", [2, 3, 5])
+def test_no_arrangement_of_stray_quotes_hides_a_row(tmp_path, columns):
+    for seed in range(150):
+        rng = np.random.default_rng([seed, columns])
+        rows = [",".join([f"g{i}", *map(str, rng.integers(0, 9, columns - 1))]) for i in range(30)]
+        for _ in range(rng.integers(1, 4)):
+            i = int(rng.choice([0, 1, 5, 6, 20, 29])) if rng.random() < 0.5 else int(rng.integers(30))
+            at = [0, len(rows[i]), *(k + 1 for k, c in enumerate(rows[i]) if c == ",")]
+            k = int(rng.choice(at)) if rng.random() < 0.5 else int(rng.integers(len(rows[i]) + 1))
+            rows[i] = f'{rows[i][:k]}"{rows[i][k:]}'
+        names = ",".join(["galaxy_id", *(f"c{i}" for i in range(columns - 1))])
+        (tmp_path / "a.csv").write_text("\n".join([names, *rows]) + "\n")
+        found = read_text_table(tmp_path / "a.csv")
+        lost = sum(int(note.split()[0]) for note in found.notes if "no rows" in note)
+        assert len(found.rows) + lost == 30, (seed, rows)
+
+
+def test_only_the_columns_wanted_are_kept(tmp_path):
+    (tmp_path / "a.csv").write_text("id,b,c\n1,2,3\n4,5\n")
+    found = read_text_table(tmp_path / "a.csv", {"c", "id"})
+    assert (found.names, found.rows, found.lines) == (["id", "c"], [["1", "3"], ["4", ""]], [2, 3])

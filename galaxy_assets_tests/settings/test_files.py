@@ -1,6 +1,7 @@
 """Which surveys a data folder has: enabled ones, templates, and broken files, each of which hides itself alone."""
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -42,6 +43,40 @@ def bomb() -> str:
     return "\n".join(levels)
 
 
+def merges() -> str:
+    """A page whose merged mappings have billions of keys."""
+    levels = ["a0: &a0 {x: 1, y: 2}"] + [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 20)]
+    return "\n".join(levels) + "\n"
+
+
+def chain() -> str:
+    """A page of lists that are each inside the next."""
+    return "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 3000))]) + "\n"
+
+
+def hole(path: Path) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(10**10)
+
+
+def bind(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as here:
+        here.bind(f"/proc/self/fd/{folder}/{path.name}")  # a socket's own path may have 107 bytes
+    os.close(folder)
+
+
+HIDDEN = (
+    ".#good.yaml",
+    "._good.yaml",
+    ".good.yaml.0123.partial",
+    "good_clusters.csv",
+    "good.yaml~",
+    "#good.yaml#",
+    ".DS_Store",
+    "good.yaml.bak",
+    "Thumbs.db",
+)
 BAD = {
     "a folder": (lambda path: path.mkdir(), "a folder, where a survey file is expected"),
     "empty": (bad(""), "empty; write a survey there"),
@@ -69,8 +104,27 @@ BAD = {
     "an unknown reader": (bad(MINE.replace("image_folder", "tape")), "source.reader"),
     "extends no shipped one": (bad("extends: nosuch\n"), "extends 'nosuch', which is not shipped"),
     "extends a path": (bad("extends: ../offline/mirabest\n"), "which is not shipped"),
-    "extends a bomb": (bad(bomb() + "\nextends: *a19\n"), "extends: expected the name of a shipped survey"),
-    "a bomb for a path": (bad(bomb() + "\nsource: {reader: image_folder, path: *a19}\n"), "source.path"),
+    "extends a bomb": (bad(bomb() + "\nextends: *a19\n"), "more than 10000 values"),
+    "a bomb for a path": (bad(bomb() + "\nsource: {reader: image_folder, path: *a19}\n"), "more than 10000 values"),
+    "a bomb where anything may stand": (
+        bad(bomb() + "\n" + MINE.replace("path: mine", "path: mine, options: {deep: *a19}")),
+        "more than 10000 values",
+    ),
+    "a bomb of merges": (bad(merges() + MINE), "more than 10000 values"),
+    "a chain of aliases": (bad(chain() + MINE), "nested too deeply"),
+    "itself inside itself": (bad(MINE + "recipe: &a {preset: *a}\n"), "refers to itself"),
+    "a key twice": (bad(MINE + "title: Other\n"), "the key 'title' is there twice"),
+    "two documents": (bad(MINE + "---\n" + MINE), "but found another document"),
+    "a null byte": (bad(MINE + "reference: a\0b\n"), "not valid YAML"),
+    "5,000 digits": (bad(MINE + f"version: {'9' * 5000}\n"), "a value that cannot be read"),
+    "a date for a title": (bad(MINE.replace("title: Good", "title: 2026-13-45")), "a value that cannot be read"),
+    "a real date for a title": (bad(MINE.replace("title: Good", "title: 2026-01-31")), "title: "),
+    "a key that is a list": (bad(MINE + "? [a, b]\n: 1\n"), "not valid YAML: found unhashable key"),
+    "many values": (bad(MINE + "reference: [" + "1, " * 10_000 + "1]\n"), "more than 10000 values"),
+    "too many pages": (bad(MINE + "#" * 2**22), "has more than 4194304 bytes"),
+    "a hole of 10 GB": (hole, "has more than 4194304 bytes"),
+    "a socket": (lambda path: bind(path), "no regular file"),
+    "a device": (lambda path: path.symlink_to("/dev/zero"), "no regular file"),
     "itself": (bad(MINE + "start_weights: [imagenet, mine]\n"), "in a circle: mine <- mine"),
     "no survey": (bad(MINE + "start_weights: [imagenet, gz_decal]\n"), "'gz_decal' are not random, imagenet, rgz or"),
     "a name that is taken": (bad(GOOD), "survey 'good' is already defined in "),
@@ -107,7 +161,7 @@ def test_a_file_that_may_not_be_read_is_broken(folder):
 
 
 def test_hidden_files_and_other_files_are_no_surveys(folder):
-    for name in (".#good.yaml", "._good.yaml", ".good.yaml.0123.partial", "good_clusters.csv", "good.yaml~"):
+    for name in HIDDEN:
         (folder / name).write_text("name: [")
     (folder / ".#mine.yaml").symlink_to("user@host.1:2")  # the lock of an editor
     files = survey_files(folder.parent)

@@ -10,7 +10,9 @@ import lzma
 import zlib
 from typing import Any
 
-from galaxy_assets.deliveries.images import MAXIMUM_UNPACKED, UNPACKED_PER_BYTE, UnreadableImage
+from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.deliveries.memory import MEMORY
+from galaxy_assets.settings.limits import MAXIMUM_BYTES, MAXIMUM_UNPACKED, UNPACKED_PER_BYTE
 
 _OPEN: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
@@ -53,7 +55,7 @@ def unpacked(data: bytes) -> bytes:
 
 def _all(data: bytes, begin: Any, magic: bytes) -> bytes:
     """Every part of a compressed file; what follows them is padding."""
-    most, parts, n = max(MAXIMUM_UNPACKED, UNPACKED_PER_BYTE * len(data)), [], 0
+    most, parts, n = min(max(MAXIMUM_UNPACKED, UNPACKED_PER_BYTE * len(data)), MAXIMUM_BYTES), [], 0
     while data.startswith(magic):
         one, left = begin(), data
         while not one.eof:
@@ -64,5 +66,6 @@ def _all(data: bytes, begin: Any, magic: bytes) -> bytes:
             parts.append(part)
             if (n := n + len(part)) > most:
                 raise UnreadableImage(f"unpacks to more than {most} bytes", "too_large")
+            MEMORY.grow(2 * len(part))  # the parts, and what they are joined to
         data = one.unused_data
     return b"".join(parts)

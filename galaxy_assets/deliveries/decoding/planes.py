@@ -21,7 +21,8 @@ from typing import Literal
 
 import numpy as np
 
-from galaxy_assets.deliveries.images import MINIMUM_SIDE, UnreadableImage
+from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.settings.limits import MINIMUM_SIDE
 from galaxy_assets.settings.source import Source
 
 # Relative weights of g, r, z and the knee of the arcsinh, in nanomaggies per pixel: with them faint discs at the depth

@@ -14,6 +14,7 @@ import numpy as np
 
 from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage, decode, read_file
+from galaxy_assets.deliveries.readers.promises import guarded, survey_error_otherwise
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 from galaxy_assets.storage.layout import Layout
@@ -64,7 +65,8 @@ def open_reader(source: Source, raw: Path) -> "Reader":
 
         mirror(source.path, path)
     elif (make := getattr(registered, "make", None)) is not None:
-        make(source, path)
+        with survey_error_otherwise(str(path)):
+            make(source, path)
     return _opened(registered, source, path, raw)
 
 
@@ -122,7 +124,8 @@ def _registered(source: Source) -> Any:
 
 
 def _opened(registered: Any, source: Source, path: Path, raw: Path) -> "Reader":
-    reader = registered(source, path)
+    with survey_error_otherwise(str(path)):
+        reader = guarded(registered(source, path), str(path))
     if (spool_in := getattr(reader, "spool_in", None)) is not None:
         spool_in(Layout(raw.parent).spools)
     return reader

@@ -28,7 +28,7 @@ from galaxy_assets.deliveries import suffixes
 from galaxy_assets.deliveries.delivery import Delivery, batch_name
 from galaxy_assets.deliveries.drop import Deliveries, Image
 from galaxy_assets.deliveries.ids import NamedImages, image_name, told_apart
-from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header
+from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header, unreadable_otherwise
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
 from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, ids_of, read_labels, read_table
@@ -153,7 +153,8 @@ class ImageFolder:
 
     def image(self, file: str) -> np.ndarray:
         """Decode an image, by the catalogue's `file`."""
-        return self.decode(self._found.read(file))
+        with self._found.content(file) as data:
+            return self.decode(data)
 
     def votes(self) -> pa.Table | None:
         """The volunteer table; None if the survey has none."""
@@ -291,14 +292,14 @@ class ImageFolder:
         if galaxy_id != name:
             problems.append(("duplicate_id", f"another image is already called {name}"))
         try:
-            data = self._found.read(image.file)
-            row["sha256"] = hashlib.sha256(data).hexdigest()
-            if (broken := image.promise.broken_by(data)) is not None:
-                problems.append(("unreadable", broken))
-            if (position := self.position(image_name(image.file), data)) != (None, None):
-                row["ra"], row["dec"] = position
-            row["width"], row["height"] = self.size(data)
-            check_size(row["width"], row["height"])
+            with unreadable_otherwise(), self._found.content(image.file) as data:
+                row["sha256"] = hashlib.sha256(data).hexdigest()
+                if (broken := image.promise.broken_by(data)) is not None:
+                    problems.append(("unreadable", broken))
+                if (position := self.position(image_name(image.file), data)) != (None, None):
+                    row["ra"], row["dec"] = position
+                row["width"], row["height"] = self.size(data)
+                check_size(row["width"], row["height"])
         except UnreadableImage as error:
             problems.append((error.problem, error.reason))
         if problems:

@@ -10,23 +10,27 @@ with stand-ins of its own: a crafted dtype or array state could make NumPy itsel
 import hashlib
 import io
 import pickle
+import pickletools
 import re
 import tarfile
-import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.deliveries.decoding.compressed import opener_of
 from galaxy_assets.deliveries.delivery import Delivery, of_files
-from galaxy_assets.deliveries.images import UnreadableImage, check_size
+from galaxy_assets.deliveries.images import UnreadableImage, check_size, in_words
+from galaxy_assets.deliveries.members import check_count
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, distinct_ids
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.limits import MAXIMUM_BATCH, MAXIMUM_BATCHES
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.regular import open_regular, read_regular
 from galaxy_assets.settings.source import Source
 
 log = logger(__name__)
@@ -38,7 +42,6 @@ KNOWN_MD5 = {
     "198337a1eb655a1f8642c590979d0e71": "MiraBest_N",
 }
 
-_MAXIMUM_MEMBER = 64 * 2**20  # bytes; a batch has 3.6 MB
 _MEMBER = re.compile(r"data_batch_\d+|test_batch|batches\.meta")
 _NAME = re.compile(r"\d{3}_(\d{1,3}\.\d+)([+-]\d{1,3}\.\d+)_.*")
 
@@ -211,49 +214,99 @@ class MiraBest:
                 columns = zip(batch["filenames"], labels, batch["data"], strict=True)
                 for i, (path, label, array) in enumerate(columns):
                     name = PurePosixPath(path).name.removesuffix(".png")
-                    code = str(meta["label_names"][label])
+                    code = _text(meta["label_names"][label])
+                    check_count(len(sources))
                     sources[f"{member}#{i}"] = RadioSource(f"{member}#{i}", name, code, array.pixels)
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-                raise SurveyError(f"{self.path}: {member} is no MiraBest batch: {error!r}; download again") from error
+            except Exception as error:
+                why = f"{type(error).__name__}: {in_words(error)}"
+                raise SurveyError(f"{self.path}: {member} is no MiraBest batch: {why}; download again") from error
         if not sources:
             raise SurveyError(f"{self.path}: batches.meta, but no batch beside it; download again")
         return sources
 
     def _unpickle(self, member: str, data: bytes) -> dict:
         try:
+            _check_pickle(data)
             content = RestrictedUnpickler(io.BytesIO(data)).load()
         except UnsafePickle as error:
             raise UnsafePickle(f"{self.path}: {member}: {error}") from error
-        except (pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise SurveyError(f"{self.path}: {member} is damaged: {error!r}; download again") from error
+        except Exception as error:
+            why = f"{type(error).__name__}: {in_words(error)}"
+            raise SurveyError(f"{self.path}: {member} is damaged: {why}; download again") from error
         if not isinstance(content, dict):
             raise SurveyError(f"{self.path}: {member} holds no dictionary; download again")
         return content
 
 
+def _text(name: Any) -> str:
+    if not isinstance(name, str):  # a list that holds itself twice, again and again, is no end of text
+        raise TypeError(f"a class that is a {type(name).__name__} and no text")
+    return name
+
+
+def _check_pickle(data: bytes) -> None:
+    """Raise ValueError for a pickle that asks for more room than it has bytes, which the unpickler would give it."""
+    for code, argument, _ in pickletools.genops(data):  # raises for texts and bytes that are longer than the pickle
+        if "PUT" in code.name and isinstance(argument, int) and not 0 <= argument <= len(data):
+            raise ValueError(f"place {argument} in a memo, in a pickle of {len(data)} bytes")
+
+
 def _folder_members(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if _MEMBER.fullmatch(path.name)}
+    members = {}
+    for path in sorted(folder.iterdir()):
+        if _MEMBER.fullmatch(path.name):
+            try:
+                members[path.name] = read_regular(path, MAXIMUM_BATCH)
+            except OSError as error:
+                raise SurveyError(f"{path}: cannot be read: {error.strerror}; download again") from error
+            _check_all(path, members)
+    return members
+
+
+def _check_all(path: Path, members: Mapping[Any, bytes]) -> None:
+    if sum(map(len, members.values())) > MAXIMUM_BATCHES:
+        raise SurveyError(f"{path}: all batches have more than {MAXIMUM_BATCHES} bytes; download again")
+
+
+class _Unpacked:
+    """A compressed stream that ends in an error where it holds more than MiraBest does."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._stream, self._left = stream, MAXIMUM_BATCHES
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size if 0 <= size <= self._left else self._left + 1)
+        if (left := self._left - len(data)) < 0:
+            raise tarfile.ReadError(f"it unpacks to more than {MAXIMUM_BATCHES} bytes")
+        self._left = left
+        return data
 
 
 def _archive_members(path: Path) -> dict[str, bytes]:
     """Contents of the batches by name, read in memory: extracting would write wherever the archive's names say."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         md5 = hashlib.file_digest(stream, "md5").hexdigest()
     if md5 not in KNOWN_MD5:
         log.warning("%s: md5 %s is none of the published archives (%s)", path, md5, ", ".join(KNOWN_MD5.values()))
     members: dict[PurePosixPath, bytes] = {}
     try:
-        with tarfile.open(path) as archive:
+        opener = opener_of(open_regular(path).read(6)) or open
+        with (
+            opener(path, "rb") as packed,
+            tarfile.open(fileobj=cast(IO[bytes], _Unpacked(packed)), mode="r|") as archive,
+        ):
             for member in archive:
                 name = PurePosixPath(member.name)
                 if not member.isfile() or not _MEMBER.fullmatch(name.name):
                     continue
-                if member.size > _MAXIMUM_MEMBER:
+                if member.size > MAXIMUM_BATCH:
                     raise SurveyError(f"{path}: {name} has {member.size} bytes, far more than a batch; download again")
                 content = archive.extractfile(member)
                 members[name] = content.read() if content else b""
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise SurveyError(f"{path}: damaged or truncated archive: {error}; download again") from error
+    except SurveyError:
+        raise
+    except Exception as error:
+        raise SurveyError(f"{path}: damaged or truncated archive: {in_words(error)}; download again") from error
     home = next((name.parent for name in members if name.name == "batches.meta"), None)
     if home is None:
         raise SurveyError(f"{path}: no batches.meta in this archive; is it MiraBest?")

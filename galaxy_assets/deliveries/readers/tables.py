@@ -9,21 +9,22 @@ refused.
 
 import json
 import re
-import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.parsers.expat import ExpatError
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as kinds
-import yaml
 
+from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.members import position_of
+from galaxy_assets.deliveries.readers.row_counts import check_fits, check_lines, check_rows
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.limits import MAXIMUM_TABLE
 from galaxy_assets.settings.printing import logger, printable
+from galaxy_assets.settings.regular import regular
 from galaxy_assets.settings.source import Source
 
 log = logger(__name__)
@@ -48,19 +49,6 @@ _NAMES = {
     "ascii.ipac": "an IPAC table",
     "ascii.mrt": "a machine-readable table",
 }
-_DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    SyntaxError,  # what astropy says of a VOTable that is none
-    ExpatError,
-    zlib.error,
-    RecursionError,
-    yaml.YAMLError,
-    pa.ArrowException,
-)
 # how pandas and spreadsheets write long ids that went through floats
 _ROUNDED = re.compile(r"\d{16,}\.0|\d\.\d+[eE]\+\d+")
 # how programs write that there is nothing; `none` is a class of some surveys, None is Python's word
@@ -198,13 +186,14 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> pa.Table:
     form = next((known[suffix] for suffix in known if path.name.lower().endswith(suffix)), "text")
     read = {"text": _read_text, "parquet": _read_parquet}.get(form, _read_astropy)
     try:
-        return read(path, form, wanted)
-    except _DAMAGE as error:
-        raise SurveyError(f"{path}: cannot be read as {_NAMES[form]}: {error}; correct `source.labels`") from error
+        return read(regular(path), form, wanted)
+    except Exception as error:  # of many classes: astropy, Arrow, YAML, expat and zlib have their own
+        why = in_words(error)
+        raise SurveyError(f"{path}: cannot be read as {_NAMES[form]}: {why}; correct `source.labels`") from error
 
 
 def _read_text(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
-    table = read_text_table(path)
+    table = read_text_table(path, wanted)
     kept = [i for i, name in enumerate(table.names) if wanted is None or name in wanted]
     columns = {table.names[i]: pa.array([row[i] for row in table.rows], pa.string()) for i in kept}
     return pa.table(columns).replace_schema_metadata({"notes": json.dumps(table.notes)})
@@ -213,10 +202,31 @@ def _read_text(path: Path, form: str, wanted: Collection[str] | None) -> pa.Tabl
 def _read_parquet(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
-    if b"table_meta_yaml" in (file.schema_arrow.metadata or {}):  # astropy's own, with units
+    about = pq.read_schema(path)
+    names = [name for name in about.names if wanted is None or name in wanted]
+    texts = [name for name in names if kinds.is_string(about.field(name).type)]
+    file = pq.ParquetFile(path, read_dictionary=texts)  # a text that many rows share is there once
+    check_rows(file.metadata.num_rows)
+    if b"table_meta_yaml" in (about.metadata or {}):  # astropy's own, with units
         return _read_astropy(path, form, wanted)
-    return file.read([name for name in file.schema_arrow.names if wanted is None or name in wanted])
+    table = file.read(names)
+    if len(table) != file.metadata.num_rows:
+        raise ValueError(f"its footer has {file.metadata.num_rows} rows, of which {len(table)} are there")
+    for name in names:
+        if kinds.is_dictionary(table[name].type) and (size := _written_out(table[name])) > MAXIMUM_TABLE:
+            raise ValueError(f"column {name} has {size} bytes when it is written out, more than {MAXIMUM_TABLE}")
+    return table
+
+
+def _written_out(column: pa.ChunkedArray) -> int:
+    """Bytes of a column of texts that is kept as a dictionary."""
+    import pyarrow.compute as pc
+
+    kind = column.type.value_type
+    if not (kinds.is_string(kind) or kinds.is_large_string(kind)):
+        return 0
+    lengths = [pc.sum(pc.binary_length(one.dictionary).take(one.indices)).as_py() for one in column.chunks]
+    return sum(filter(None, lengths))
 
 
 def _read_astropy(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
@@ -228,7 +238,10 @@ def _read_astropy(path: Path, form: str, wanted: Collection[str] | None) -> pa.T
         options = {"use_names_over_ids": True}  # TOPCAT's IDs are col1, col2
     elif form == "fits":
         options = {"unit_parse_strict": "silent"}
+        check_fits(path)
     table = Table.read(path, format=form, **options)
+    if form == "ascii.ecsv":
+        check_lines(path, len(table))
     fields, arrays = [], []
     for name in table.colnames:
         if (wanted is None or name in wanted) and (array := _arrow(table[name])) is not None:

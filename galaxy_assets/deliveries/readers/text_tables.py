@@ -11,19 +11,21 @@ digits by it; and a quote that is not closed would swallow the rows below it.
 
 import csv
 import io
+import itertools
 import json
+import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from galaxy_assets.deliveries.decoding.compressed import opener_of
 from galaxy_assets.deliveries.suffixes import without_suffix
-
-MAXIMUM_BYTES = 2**30
-"""Of the text of a table, decompressed."""
+from galaxy_assets.settings import spreadsheets
+from galaxy_assets.settings.limits import MAXIMUM_LINES, MAXIMUM_TABLE, MAXIMUM_UNPACKED, UNPACKED_PER_BYTE
+from galaxy_assets.settings.regular import open_regular
 
 KNOWN = frozenset(
     "id galaxy_id objid object_id objectid id_str iauname iau_name dr7objid dr8objid specobjid galaxyid source_id name "
@@ -35,8 +37,10 @@ KNOWN = frozenset(
 _DELIMITERS = ",;\t|"
 _SAMPLE = 200  # records that decide what separates the cells and whether there are names
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|nan", re.IGNORECASE)
-_QUOTED = re.compile(r"""(="|')(.*)["']""")  # how spreadsheets and programs keep text from being a number
+_LONGEST = csv.field_size_limit()  # characters of a cell
 _TITLES = 10  # records that may stand above the names of the columns
+_ASTRAY = "have a quote that is not closed"
+_TOO_LONG = f"have a cell of more than {_LONGEST} characters"
 _BINARY = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -62,13 +66,15 @@ class TextTable:
     notes: list[str] = field(default_factory=list)
 
 
-def read_text_table(path: Path) -> TextTable:
+def read_text_table(path: Path, wanted: Collection[str] | None = None) -> TextTable:
     """Read a table of text.
 
     Parameters
     ----------
     path : Path
         CSV or its like, may be compressed; by its suffix JSON or JSON lines.
+    wanted : Collection of str, optional
+        Columns that are kept of a CSV or its like, all when not given.
 
     Returns
     -------
@@ -85,7 +91,7 @@ def read_text_table(path: Path) -> TextTable:
     if re.search(r"\.(json|jsonl|ndjson)(\.\w+)?$", path.name.lower()):
         table = _from_json(text)
     else:
-        table = _from_lines(text)
+        table = _from_lines(text, wanted)
     table.notes[:0] = notes
     return table
 
@@ -112,7 +118,7 @@ def separator(path: Path) -> tuple[str, str]:
     OSError
         Where it cannot be read.
     """
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         start = stream.read(2**20)
     text, notes = _text(start[: start.rfind(b"\n") + 1] or start)
     encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252" if notes else "utf-8-sig"
@@ -120,12 +126,15 @@ def separator(path: Path) -> tuple[str, str]:
 
 
 def _bytes(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        opener = opener_of(stream.peek(6))
-    with (opener or open)(path, "rb") as stream:
-        data = stream.read(MAXIMUM_BYTES + 1)
-    if len(data) > MAXIMUM_BYTES:
-        raise ValueError(f"its text has more than {MAXIMUM_BYTES} bytes; save it as Parquet")
+    with open_regular(path) as file:
+        opener = opener_of(file.read(6))
+        file.seek(0)
+        stream, most = opener(file, "rb") if opener else file, MAXIMUM_TABLE
+        if opener:
+            most = min(max(MAXIMUM_UNPACKED, UNPACKED_PER_BYTE * os.fstat(file.fileno()).st_size), most)
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"its text has more than {most} bytes; save it as Parquet")
     return data
 
 
@@ -141,14 +150,17 @@ def _text(data: bytes) -> tuple[str, list[str]]:
     return text, notes
 
 
-def _from_lines(text: str) -> TextTable:
+def _from_lines(text: str, wanted: Collection[str] | None = None) -> TextTable:
+    if text.count("\n") + text.count("\r") > 2 * MAXIMUM_LINES or text.count("\n") > MAXIMUM_LINES:
+        raise ValueError(f"it has more than {MAXIMUM_LINES} lines; save it as Parquet")
     lines = [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
     top = next((i for i, line in enumerate(lines) if not _is_above(line)), len(lines))
-    sample = [line for line in lines[top:] if line.strip()][:_SAMPLE]
+    sample = [line for line in lines[top:] if line.strip() and len(line) <= _LONGEST][:_SAMPLE]
     delimiter = _delimiter(sample)
     above = [line for line in lines[:top] if line.startswith("#")]
-    records = list(_records(lines, top, delimiter))
-    rows = [cells for _, cells in records[:_SAMPLE] if cells is not None]
+    rest = _records(lines, top, delimiter)
+    records = list(itertools.islice(rest, _SAMPLE))
+    rows = [cells for _, cells in records if not isinstance(cells, str)]
     if not rows:
         return TextTable(_cells(above[-1].lstrip("# \t"), delimiter) if above else [])
     named = _cells(above[-1].lstrip("# \t"), delimiter) if above else []
@@ -166,7 +178,7 @@ def _from_lines(text: str) -> TextTable:
         records = records[1:]
     if above:
         notes.append(f"{len(above)} comment lines above the table")
-    return _table(names, records, notes)
+    return _table(names, itertools.chain(records, rest), notes, wanted)
 
 
 def _is_above(line: str) -> bool:
@@ -185,19 +197,25 @@ def _delimiter(lines: list[str]) -> str:
     return best or (" " if len(words) == 1 and words != {1} else ",")
 
 
-def _cells(record: str, delimiter: str) -> list[str]:
+def _cells(record: str, delimiter: str, strict: bool = False) -> list[str]:
     if delimiter == " ":
         record = " ".join(record.split())
-    cells = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, skipinitialspace=True), [])
-    return [match[2] if (match := _QUOTED.fullmatch(cell.strip())) else cell.strip() for cell in cells]
+    reader = csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, skipinitialspace=True, strict=strict)
+    cells = next(reader, [])
+    if next(reader, None) is not None:
+        raise csv.Error("a quote inside a cell does not hold line breaks")
+    return [spreadsheets.read(cell.strip()) for cell in cells]
 
 
-def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
-    """Last line and cells of every record, None for cells that cannot be told.
+def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+    """Last line and cells of every record; why not, where they cannot be told.
 
-    A quote that is closed on a later line holds line breaks, unless a line between would be a record by itself: then
-    the quote is astray, and its line alone is lost.
+    A quote that is closed on a later line holds line breaks, unless a later line as far as its own first quote would be
+    a record by itself, or each line would, or text follows the closing quote: then the quote is astray, and its line
+    alone is lost.
     """
+    counts = Counter(line.count(delimiter) for line in lines[top : top + _SAMPLE])
+    usual = max(counts, key=lambda n: counts[n], default=0)
     at = top
     while at < len(lines):
         first, record = at, lines[at]
@@ -206,13 +224,20 @@ def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, 
             record += "\n" + lines[at]
         n = record[: len(lines[first])].count(delimiter)
         inner = lines[first + 1 : at + 1]
-        astray = record.count('"') % 2 or (n and any('"' not in line and line.count(delimiter) == n for line in inner))
-        at = (first if astray else at) + 1
-        if record.strip():
-            try:
-                yield at, None if astray else _cells(record, delimiter)
-            except csv.Error:  # a cell larger than csv takes
-                yield at, None
+        astray = (
+            record.count('"') % 2
+            or ((n or not usual) and any(line.partition('"')[0].count(delimiter) == n for line in inner))
+            or (inner and all(line.count(delimiter) == usual for line in lines[first : at + 1]))
+        )
+        if not record.strip():
+            at += 1
+            continue
+        try:
+            cells: list[str] | str = _ASTRAY if astray else _cells(record, delimiter, strict=bool(inner))
+        except csv.Error:
+            cells = _ASTRAY if inner else _TOO_LONG
+        at = (first if cells == _ASTRAY else at) + 1
+        yield at, cells
 
 
 def _titles(rows: list[list[str]]) -> int:
@@ -238,12 +263,17 @@ def _are_data(first: list[str], rows: list[list[str]]) -> bool:
     )
 
 
-def _table(names: list[str], records: list[tuple[int, list[str] | None]], notes: list[str]) -> TextTable:
-    table, passed_over = TextTable(_distinct(names, notes), notes=notes), defaultdict[str, list[int]](list)
-    n = len(names)
+def _table(
+    names: list[str], records: Iterable[tuple[int, list[str] | str]], notes: list[str], wanted: Collection[str] | None
+) -> TextTable:
+    distinct, passed_over = _distinct(names, notes), defaultdict[str, list[int]](list)
+    kept = [i for i, name in enumerate(distinct) if wanted is None or name in wanted]
+    table = TextTable([distinct[i] for i in kept], notes=notes)
+    n, seen = len(names), 0
     for line, cells in records:
-        if cells is None:
-            passed_over["have a quote that is not closed"].append(line)
+        seen += 1
+        if isinstance(cells, str):
+            passed_over[cells].append(line)
         elif cells == names and any(names):
             passed_over["repeat the names of the columns"].append(line)
         elif len(cells) != n and cells[0].startswith("#"):
@@ -251,13 +281,14 @@ def _table(names: list[str], records: list[tuple[int, list[str] | None]], notes:
         elif any(cells[n:]):
             passed_over[f"have more than {n} cells"].append(line)
         else:
-            table.rows.append((cells + [""] * n)[:n])
+            whole = cells + [""] * n
+            table.rows.append([whole[i] for i in kept])
             table.lines.append(line)
     for what, lines in passed_over.items():
         notes.append(f"{len(lines)} lines {what}, such as line {lines[0]}: they are no rows")
     lost = sum(len(lines) for what, lines in passed_over.items() if what.startswith("have"))
     if lost > len(table.rows):
-        raise ValueError(f"of {len(records)} lines {notes[-1]}")
+        raise ValueError(f"of {seen} lines {notes[-1]}")
     return table
 
 

@@ -17,6 +17,8 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
+from galaxy_assets.deliveries.images import in_words
+from galaxy_assets.deliveries.readers.row_counts import check_lines
 from galaxy_assets.deliveries.readers.text_tables import separator
 from galaxy_assets.science.votes import VotesError, delivered_columns, kaggle_columns, normalise
 
@@ -109,14 +111,15 @@ def read_columns(path: Path, wanted: Iterable[str]) -> pa.Table:
                     include_columns=list(found), column_types=types, null_values=_NOTHING, strings_can_be_null=True
                 ),
             )
+            check_lines(path, len(table), encoding)
         return table.rename_columns([found[name] for name in table.column_names])
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except Exception as error:  # of many classes
         remedy = (
             "numbers have a point, and empty cells for nothing"
             if "conversion" in str(error)
             else "perhaps cut short: download it again"
         )
-        raise VotesError(f"{path}: not a readable table of votes ({error}); {remedy}") from error
+        raise VotesError(f"{path}: not a readable table of votes ({in_words(error)}); {remedy}") from error
 
 
 def _wanted(names: list[str], wanted: Iterable[str]) -> dict[str, str]:

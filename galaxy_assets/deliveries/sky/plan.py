@@ -21,8 +21,11 @@ from galaxy_assets.deliveries.sky.skies import (
     service_of,
     url_of,
 )
+from galaxy_assets.settings import yaml_files
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.limits import MAXIMUM_YAML
+from galaxy_assets.settings.regular import read_regular
 from galaxy_assets.storage.files import replacing
 
 NAME = "sky.yaml"
@@ -142,7 +145,7 @@ def read_plan(folder: Path) -> Plan | None:
     if not path.is_file():
         return None
     try:
-        return Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Plan.model_validate(yaml_files.load(read_regular(path, MAXIMUM_YAML).decode("utf-8")))
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValidationError is a ValueError
         raise SurveyError(
             f"{path}: cannot be used: {error}; restore it, or delete the folder and begin anew"

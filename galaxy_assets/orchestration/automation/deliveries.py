@@ -105,7 +105,7 @@ def import_labels(survey: Survey, layout: Layout) -> None:
     """Import the CSVs in the survey's drop of labels.
 
     Each goes to `imported/` when it was read, with what was wrong with its rows beside it. One that cannot be read
-    stays, and the log says why.
+    stays, and the log and a file beside it say why.
 
     Parameters
     ----------
@@ -117,9 +117,12 @@ def import_labels(survey: Survey, layout: Layout) -> None:
     if not any(labels.folder.glob("[!.]*.csv")):
         return
     for report in import_drop(labels, known_galaxies(layout, survey.name)):
+        refused = report.path.with_name(f"{report.path.name}.problems.txt")
         if report.source is None:
             log.error("%s: %s", survey.name, "; ".join(report.problems))
+            refused.write_text("\n".join(report.problems) + "\n", encoding="utf-8")
             continue
+        refused.unlink(missing_ok=True)
         log.info("%s: %d labels of %s are new", survey.name, report.n_added, report.path.name)
         done = labels.folder / "imported"
         done.mkdir(exist_ok=True)
