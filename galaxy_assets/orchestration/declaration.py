@@ -56,6 +56,8 @@ GPU_TAGS = {
     "dagster-ray/config": {"num_gpus": 1},
 }
 
+INTERRUPTED = "interrupted; run it again to go on from here"
+
 EVERY_BATCH = {"every_batch": True}
 """Of an input, for an asset per start weights that reads an asset per batch: it reads all batches."""
 
@@ -98,8 +100,7 @@ class SurveyContext:
         The delivery and the start weights of the partition; empty where the asset has none.
     log : Dagster's log manager
     beside : list of Path
-        What the function wrote beside its table, which is kept with it: where one of these files is missing, the asset
-        is outdated.
+        Files that the function wrote beside its table; where one is missing, the asset is outdated.
     """
 
     survey: Survey
@@ -416,9 +417,6 @@ def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
             raise dg.Failure(INTERRUPTED, allow_retries=False) from stop
 
     return asset
-
-
-INTERRUPTED = "interrupted; run it again to go on from here"
 
 
 def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict[str, dg.MetadataValue]:

@@ -1,6 +1,7 @@
 """The record of what a table was made from: it survives the file, and tells code from data."""
 
 import os
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -24,7 +25,8 @@ def test_an_origin_comes_back_from_the_file_as_it_was(tmp_path):
     made = made_by("2-abc", {"cutouts": {"b1": Version("d", "m")}}, {"review": "x"}, "v1")
     path = tmp_path / "t.parquet"
     write_table(with_origin(TABLE, made), path)
-    assert origin(path) == made and data_version(path) == "v1"
+    found = origin(path)
+    assert found is not None and replace(found, content="") == made and data_version(path) == "v1"
     assert origin(tmp_path / "absent.parquet") is None and data_version(tmp_path / "absent.parquet") is None
     write_table(with_origin(TABLE, made_by("2-abc", {}, {}, "v2")), path)
     assert data_version(path) == "v2", "a replaced file is read again"
