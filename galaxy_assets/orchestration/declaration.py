@@ -77,8 +77,7 @@ IN_TURN = {"in_turn": True}
 """Of an input that the function can read file by file: it is given `TablesInTurn`."""
 
 SHOWN = {"shown": True}
-"""Of an input that is only looked at: a blocking check of it stops nothing here, since a person should see what is
-wrong."""
+"""Of an input that is only looked at: a blocking check of it stops nothing here, a person should see what is wrong."""
 
 IF_THERE = {"allow_missing": True}
 """Of an input of which partitions that were never made are left out."""
@@ -147,7 +146,7 @@ class Result:
     def shown(self) -> dict[str, Any]:
         """The metadata as Dagster takes it."""
         plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.metadata.items()}
-        return {k: v for k, v in plain.items() if not (isinstance(v, float) and not np.isfinite(v))}
+        return {k: v for k, v in plain.items() if not isinstance(v, float) or np.isfinite(v)}
 
 
 @dataclass(frozen=True)
@@ -272,12 +271,12 @@ class SurveyAsset:
                 for name, value in inputs.items()
             }
             batch, init = partition_of(context, self.by)
+            at = SurveyContext(survey, known, lake.layout, batch, init, context.log)
             # asked before the function reads, so that what changes meanwhile shows as a change
             files = states(self.files, Reader(survey, known, lake.layout, batch, init))
-            at = SurveyContext(survey, known, lake.layout, batch, init, context.log)
             made = self.function(at, **{name: table for name, (table, _) in read.items()})
-            data = made.data_version
             versions = {name: versions for name, (_, versions) in read.items()}
+            data = made.data_version
             origin = made_by(code, versions, files, data, written_beside(at.beside, lake.layout.root))
             table = with_origin(described(made.table, self.columns), origin)
             schema = {"dagster/row_count": table.num_rows, "dagster/column_schema": schema_of(self.columns, table)}
