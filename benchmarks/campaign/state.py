@@ -1,0 +1,62 @@
+"""What a campaign found so far, kept case by case in one JSON file, so that it goes on where it was stopped.
+
+Belongs here: the file, and what makes a kept case stale. Does not belong here: what a case is.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+class State:
+    """The file of figures: section -> its code, and case -> what came of it.
+
+    Parameters
+    ----------
+    path : JSON file; it need not exist.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.sections: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def run(self, section: str, cases: dict[str, Callable[[], dict[str, Any]]]) -> None:
+        """Run the cases of a section that were not run with this code, saying which is at work, and keep each."""
+        kept = self.sections.get(section, {})
+        if kept.get("code") != code(section):
+            kept = self.sections[section] = {"code": code(section), "cases": {}}
+        for number, (name, run) in enumerate(cases.items(), 1):
+            if name in kept["cases"]:
+                continue
+            began = time.perf_counter()
+            found = run()
+            kept["cases"][name] = found | {"took": round(time.perf_counter() - began, 1)}
+            print(f"{section} {number} of {len(cases)}: {name}: {summary(found)}", file=sys.stderr, flush=True)
+            self.write()
+
+    def write(self) -> None:
+        """Write the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.sections, indent=1, default=str) + "\n")
+        partial.replace(self.path)
+
+
+def summary(found: dict[str, Any]) -> str:
+    """A case in one line: as it should be, or what is wrong."""
+    return "; ".join(found["wrong"])[:300] if found["wrong"] else "as it should be"
+
+
+def code(section: str) -> str:
+    """First 12 hex digits of a sha256 of the package and of the section's module."""
+    sha = hashlib.sha256()
+    own = [Path(__file__).with_name(f"{name}.py") for name in (section, "world", "compare")]
+    for path in sorted([*(ROOT / "galaxy_assets").rglob("*.py"), *own]):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()[:12]
