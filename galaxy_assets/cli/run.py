@@ -22,6 +22,7 @@ from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.survey import enable_all
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
@@ -168,7 +169,7 @@ def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
 
     try:
         yield from outcomes
-    except (SurveyError, AtWork) as error:
+    except (PrintableError, AtWork) as error:
         yield error
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from galaxy_assets.deliveries.readers import open_reader
@@ -19,7 +18,7 @@ from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack, PixelStore
-from galaxy_assets.storage.tables import places
+from galaxy_assets.storage.tables import places, read_table
 
 SIDES = (64, 96, 128, 192, 256, 320, 512)
 """Sides of the pictures that are made, pixels: a browser asks for these, so that it can keep them."""
@@ -48,7 +47,7 @@ class Pictures:
         files = [Path(name) for name, _ in self._made]
         if not files:
             raise FileNotFoundError(f"{survey.name} has no cutouts yet: `galaxy-assets run {survey.name}`")
-        parts = [pq.ParquetFile(file).read(columns=["batch", "pixels"]) for file in files]
+        parts = [read_table(file, ["batch", "pixels"]) for file in files]
         filled = [(part["batch"][0].as_py(), part["pixels"][0].as_py()) for part in parts if part.num_rows]
         store = PixelStore(layout.pixels(survey.name))
         store.check(dict(filled))
@@ -85,7 +84,7 @@ class Pictures:
         found = np.full(len(ids), -1, np.int32)
         start = 0
         for file in self._files:  # a batch at a time: a table of all ids would be held beside that of the map
-            own = pq.ParquetFile(file).read(columns=["galaxy_id"])["galaxy_id"]
+            own = read_table(file, ["galaxy_id"])["galaxy_id"]
             at = places(own, ids)
             found[at >= 0] = start + at[at >= 0]
             start += len(own)

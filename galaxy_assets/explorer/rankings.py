@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import places
+from galaxy_assets.storage.provenance import damaged_otherwise
+from galaxy_assets.storage.tables import places, read_table
 
 _KEPT = 50
 _TIME = "%Y%m%dT%H%M%S%f"
@@ -130,7 +131,10 @@ def history(layout: Layout, survey: str, galaxy: str) -> list[Scored]:
     """
     found = []
     for made, file in _kept(layout, survey):
-        for row in pq.read_table(file, columns=COLUMNS, filters=[("galaxy_id", "=", galaxy)]).to_pylist():
+        with damaged_otherwise(file):
+            own = [("galaxy_id", "=", galaxy)]
+            rows = pq.read_table(file, columns=COLUMNS, filters=own, page_checksum_verification=True).to_pylist()
+        for row in rows:
             found.append(Scored(made, row["rank"], row["score"], row["score_std"]))
     return found
 
@@ -155,6 +159,6 @@ def previous_ranks(layout: Layout, survey: str, ids: pa.Array) -> np.ndarray | N
     if not before:
         return None
     last = before[-1][0]
-    table = pa.concat_tables(pq.read_table(f, columns=["galaxy_id", "rank"]) for m, f in before if m == last)
+    table = pa.concat_tables(read_table(f, ["galaxy_id", "rank"]) for m, f in before if m == last)
     at = places(table["galaxy_id"], ids)
     return np.where(at >= 0, table["rank"].to_numpy().astype(float)[at], np.nan)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from galaxy_assets.explorer.view import View
@@ -20,6 +19,7 @@ from galaxy_assets.science.artefacts import Region, read_review, regions_to_tabl
 from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table
 
 
 def read_regions(layout: Layout, survey: str) -> list[Region]:
@@ -43,7 +43,7 @@ def read_regions(layout: Layout, survey: str) -> list[Region]:
     if review.exists():
         return read_review(review, drawn_on(layout, survey))
     proposed = layout.table(survey, "artefact_regions")
-    return table_to_regions(pq.read_table(proposed)) if proposed.exists() else []
+    return table_to_regions(read_table(proposed)) if proposed.exists() else []
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from galaxy_assets.explorer.colours import Colours, coloured
 from galaxy_assets.lake.query import QueryError, as_subquery, connect_to_read, within
+from galaxy_assets.lake.read_model import look_below
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import places
 
@@ -103,6 +104,7 @@ class OpenLake:
                 self._open = stamp, connect_to_read(self.layout, self._memory)
             mine = self._open[1].cursor()
         mine.execute("use galaxy")
+        look_below(mine, self.layout.root)
         return mine
 
     def tables(self) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from galaxy_assets.lake.read_model import look_below
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.layout import Layout
 
@@ -52,6 +53,7 @@ def connect_to_read(layout: Layout, memory: str | None = None) -> duckdb.DuckDBP
         # give memory back after each query: a server that lives for days would hold the most that any query needed
         connection.execute("set allocator_flush_threshold = '1MB'")
         connection.execute("set allocator_bulk_deallocation_flush_threshold = '1MB'")
+    look_below(connection, layout.root)
     connection.execute("set allowed_directories = ?", [[str(layout.lake.absolute())]])
     connection.execute("set python_enable_replacements = false")
     connection.execute("set enable_external_access = false")

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING
 
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import logger
-from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import damaged_otherwise
 from galaxy_assets.storage.tables import said_of
 
 if TYPE_CHECKING:
     import duckdb
 
 log = logger(__name__)
+
+_WHERE = "galaxy_data"
+_FOLDER = f"coalesce(getvariable('{_WHERE}')::varchar, error('set variable {_WHERE} = ''<the data folder>'' first'))"
+"""The data folder as a connection says it: a path in the file would be that of another folder after a copy."""
 
 _NOT_TABLES = {"pixels", "checkpoints", "figures", "worksheets"}
 
@@ -54,7 +59,9 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
     the columns of `similar_galaxies` for a list of galaxy ids, see docs/similarity.md. What a column holds, and its
     unit, is its comment, as far as the newest file of its table says it.
 
-    Readers that have the old file open keep their snapshot and never wait.
+    Its views name their files by their path below the data folder, which can be moved and copied. `connect` says where
+    it is; another program does so by `set variable galaxy_data = '<the data folder>'`. Readers that have the old file
+    open keep their snapshot and never wait.
 
     Parameters
     ----------
@@ -73,6 +80,7 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
 
     views, surveys = [], survey_files(layout.root).known
     with replacing(layout.read_model) as partial, duckdb.connect(partial) as connection:
+        look_below(connection, layout.root)
         connection.execute("create table main.explorer_tables (place integer, name varchar)")
         for place, name in enumerate(explorer):
             connection.execute("insert into main.explorer_tables values (?, ?)", [place, name])
@@ -84,15 +92,36 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
                 if name in _NOT_TABLES or (files.suffix != ".parquet") or not (there := _files(survey, name)):
                     continue
                 view = f"{_quoted(survey.name)}.{_quoted(name)}"
-                source = f"read_parquet({_quoted(str(files), chr(39))}, union_by_name=true, hive_partitioning=false)"
-                connection.execute(f"create view {view} as select * from {source}")
-                _comment(connection, view, there)
+                below = _quoted(f"/{files.relative_to(layout.root).as_posix()}", chr(39))
+                source = f"read_parquet({_FOLDER} || {below}, union_by_name=true, hive_partitioning=false)"
+                try:
+                    connection.execute(f"create view {view} as select * from {source}")
+                    _comment(connection, view, there)
+                except (duckdb.Error, DamagedFile) as error:
+                    # a view that says so when it is asked, and all others as they are
+                    damaged = error if isinstance(error, DamagedFile) else DamagedFile(there[0], error)
+                    log.error("%s", damaged)
+                    words = _quoted(str(damaged), chr(39))
+                    connection.execute(f"create or replace view {view} as select error({words}) as damaged")
                 views.append(f"{survey.name}.{name}")
                 if name == "pca_features" and survey.name in surveys:
                     main = _quoted(surveys[survey.name].main_start_weights, "'")
                     connection.execute(_SIMILAR_TO.format(schema=_quoted(survey.name), main=main))
     log.info("read model: %d views in %s", len(views), layout.read_model)
     return views
+
+
+def look_below(connection: "duckdb.DuckDBPyConnection", root: Path) -> None:
+    """Say to a connection where the data folder is now, below which the views of a read model name their files.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Of this connection alone: a cursor of it must be told as well.
+    root : Path
+        The data folder.
+    """
+    connection.execute(f"set variable {_WHERE} = ?", [str(root.absolute())])
 
 
 def _files(survey: Path, name: str) -> list[Path]:
@@ -106,7 +135,9 @@ def _comment(connection: "duckdb.DuckDBPyConnection", view: str, files: list[Pat
     import pyarrow.parquet as pq
 
     newest = max(files, key=lambda path: path.stat().st_mtime_ns)
-    for field in pq.read_schema(newest):
+    with damaged_otherwise(newest):
+        schema = pq.read_schema(newest)
+    for field in schema:
         description, unit = said_of(field)
         if description:
             text = f"{description} [{unit}]" if unit else description
@@ -150,4 +181,6 @@ def connect(root: Path | str | None = None) -> "duckdb.DuckDBPyConnection":
     layout = Layout(Path(root)) if root is not None else Layout.default()
     if not layout.read_model.exists():
         raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`make demo`)")
-    return duckdb.connect(layout.read_model, read_only=True)
+    connection = duckdb.connect(layout.read_model, read_only=True)
+    look_below(connection, layout.root)
+    return connection

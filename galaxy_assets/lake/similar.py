@@ -21,7 +21,7 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import chosen_checkpoint, load_encoder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore, resize
-from galaxy_assets.storage.tables import column_to_vectors, places, read_table, rows_of
+from galaxy_assets.storage.tables import column_to_vectors, opened_table, places, read_table, rows_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -276,12 +276,11 @@ def _start_weights(survey: Survey, table: str) -> str:
 
 def _blocks(files: Sequence[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Ids (n,) and features (n, D) of the galaxies in files of `pca_features`."""
-    import pyarrow.parquet as pq
-
     for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(_BLOCK, columns=["galaxy_id", "vector"]):
-            table = pa.Table.from_batches([batch])
-            yield table["galaxy_id"].to_numpy(), column_to_vectors(table["vector"])
+        with opened_table(file) as opened:
+            for batch in opened.iter_batches(_BLOCK, columns=["galaxy_id", "vector"]):
+                table = pa.Table.from_batches([batch])
+                yield table["galaxy_id"].to_numpy(), column_to_vectors(table["vector"])
 
 
 def _vectors_of(layout: Layout, survey: Survey, files: Sequence[Path], ids: Sequence[str]) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
@@ -24,7 +25,7 @@ from galaxy_assets.orchestration.external import FILES, External, Reader, states
 from galaxy_assets.orchestration.resources import LAKE, TABLES, Lake
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.checkpoints import Training
+from galaxy_assets.storage.checkpoints import Training, file_sha256
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import as_read, made_by, with_origin
@@ -96,6 +97,9 @@ class SurveyContext:
     batch, init : str
         The delivery and the start weights of the partition; empty where the asset has none.
     log : Dagster's log manager
+    beside : list of Path
+        What the function wrote beside its table, which is kept with it: where one of these files is missing, the asset
+        is outdated.
     """
 
     survey: Survey
@@ -104,6 +108,7 @@ class SurveyContext:
     batch: str
     init: str
     log: Any
+    beside: list[Path] = field(default_factory=list)
 
     @property
     def pixels(self) -> PixelStore:
@@ -271,7 +276,8 @@ class SurveyAsset:
             at = SurveyContext(survey, known, lake.layout, batch, init, context.log)
             made = self.function(at, **{name: table for name, (table, _) in read.items()})
             data = made.data_version
-            origin = made_by(code, {name: versions for name, (_, versions) in read.items()}, files, data)
+            versions = {name: versions for name, (_, versions) in read.items()}
+            origin = made_by(code, versions, files, data, made.unversioned, _recorded(at))
             table = with_origin(described(made.table, self.columns), origin)
             schema = {"dagster/row_count": table.num_rows, "dagster/column_schema": schema_of(self.columns, table)}
             return dg.MaterializeResult(
@@ -343,6 +349,17 @@ def survey_asset(
         )
 
     return declare
+
+
+def _recorded(context: SurveyContext) -> dict[str, str]:
+    """What was written beside a table: path below the data folder -> sha256.
+
+    It is empty of pixels, whose chunks have it, and of worksheets, which a person may edit.
+    """
+    return {
+        path.relative_to(context.layout.root).as_posix(): "" if path.suffix in (".npy", ".csv") else file_sha256(path)
+        for path in context.beside
+    }
 
 
 def partitions(survey: Survey, by: Partitioned) -> dg.PartitionsDefinition | None:
@@ -434,6 +451,7 @@ def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict
     from galaxy_assets.storage.figures import save
 
     path = save(image, context.layout.figure(context.survey.name, *name))
+    context.beside.append(path)
     return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}
 
 

@@ -17,6 +17,7 @@ from galaxy_assets.deliveries.readers import reader_in_place
 from galaxy_assets.orchestration.resources import LAKE
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version, fingerprint
@@ -208,7 +209,11 @@ def _checkpoint(reader: Reader) -> dict[str, str]:
     if (other := reader.known.get(reader.init)) is None:
         return {}
     start = reader.layout.table(other.name, "byol_checkpoints", other.main_start_weights)
-    return {f"{other.name}/byol_checkpoints": data_version(start) or ""}
+    try:
+        version = data_version(start)
+    except DamagedFile:  # as if it were not there: no survey depends on what becomes of another one's files
+        version = None
+    return {f"{other.name}/byol_checkpoints": version or ""}
 
 
 DELIVERY = External(

@@ -11,9 +11,13 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 
+from galaxy_assets.settings.printing import logger
+from galaxy_assets.storage.files import DamagedFile, set_aside
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, as_input, origin, origin_of, with_origin
-from galaxy_assets.storage.tables import TablesInTurn, digest, read_table, write_table
+from galaxy_assets.storage.tables import TablesInTurn, digest, read_table, verify, write_table
+
+log = logger(__name__)
 
 
 def partition_path(partitions: dg.PartitionsDefinition | None, key: str | None) -> tuple[str, ...]:
@@ -44,7 +48,8 @@ class ParquetLake(dg.ConfigurableIOManager):
     the first batch of a survey behaves like the second. `AssetIn(metadata={"init": NAME})` reads only the partitions
     of those start weights, and `metadata={"allow_missing": True}` leaves out partitions that were never materialised;
     otherwise a missing one is an error that names it. `metadata={"in_turn": True}` gives `TablesInTurn`, for a function
-    that can do without the whole.
+    that can do without the whole. What a model is fitted to (`metadata={"pinned": ...}`) is compared with its digest
+    first.
     """
 
     root: str
@@ -67,6 +72,7 @@ class ParquetLake(dg.ConfigurableIOManager):
         partitions = context.asset_partitions_def if key is not None else None
         partition = partition_path(partitions, key)
         path = self._path(context.asset_key, partition)
+        _keep_damaged(path, Layout(Path(self.root)).lake / context.asset_key.path[-2])
         name = "/".join(context.asset_key.path[-2:])
         place = {"asset": name, "partition": "/".join(partition), "run": context.run_id}
         write_table(with_origin(obj, dataclasses.replace(origin_of(obj), **place)), path)
@@ -87,6 +93,8 @@ class ParquetLake(dg.ConfigurableIOManager):
         ------
         FileNotFoundError
             Where a partition was not materialised; the message names it.
+        DamagedFile
+            Where a file is not what was written there.
         """
         partitions = context.asset_partitions_def if context.has_asset_partitions else None
         keys: Sequence[str | None] = context.asset_partition_keys if context.has_asset_partitions else [None]
@@ -109,10 +117,21 @@ class ParquetLake(dg.ConfigurableIOManager):
             )
         # before the tables are read: what is replaced in between then counts as changed
         versions = {partition: _version(path) for partition, path in paths.items()}
+        read = verify if "pinned" in wanted else read_table
         if wanted.get("in_turn"):
+            for path in paths.values() if "pinned" in wanted else ():
+                verify(path)
             return TablesInTurn(tuple(paths.values()), versions)
-        tables = [read_table(path).replace_schema_metadata(None) for path in paths.values()]
+        tables = [read(path).replace_schema_metadata(None) for path in paths.values()]
         return as_input(pa.concat_tables(tables, promote_options="permissive"), versions)
+
+
+def _keep_damaged(path: Path, home: Path) -> None:
+    """Set aside a damaged file that is about to be replaced."""
+    try:
+        origin(path)
+    except DamagedFile as error:
+        log.warning("%s; it is kept as %s", error, set_aside(path, home))
 
 
 def _version(path: Path) -> Version:

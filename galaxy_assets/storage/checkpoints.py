@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from galaxy_assets.plugins import PluginError
-from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.files import DamagedFile, replacing
+from galaxy_assets.storage.provenance import damaged_otherwise
 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder
@@ -73,6 +74,8 @@ def load_encoder(path: Path) -> "Encoder":
 
     Raises
     ------
+    DamagedFile
+        Where it is no whole safetensors file.
     ValueError
         Where it is another kind of safetensors file.
     PluginError
@@ -82,14 +85,14 @@ def load_encoder(path: Path) -> "Encoder":
 
     from galaxy_assets.science.encoders.network import encoder_from_tensors
 
-    with safe_open(path, framework="pt") as file:
+    with damaged_otherwise(path), safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     try:
         return encoder_from_tensors(tensors, metadata)
     except PluginError as error:
         raise PluginError(f"{path}: {error}") from error
-    except ValueError as error:
+    except Exception as error:  # what it says of itself may be anything
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -201,7 +204,7 @@ def file_sha256(path: Path) -> str:
 
 
 def chosen_checkpoint(ledger: pa.Table, root: Path) -> tuple[dict[str, Any], Path]:
-    """The chosen epoch's row of `byol_checkpoints` and the file of its weights.
+    """The chosen epoch's row of `byol_checkpoints` and the file of its weights, compared with its sha256.
 
     Parameters
     ----------
@@ -226,8 +229,8 @@ def chosen_checkpoint(ledger: pa.Table, root: Path) -> tuple[dict[str, Any], Pat
     path = root / row["path"]
     if not path.exists() or file_sha256(path) != row["sha256"]:
         raise ValueError(
-            f"{path} is not the checkpoint its ledger records (sha256 {row['sha256']}); materialise "
-            f"byol_checkpoints for {row['init']} again"
+            f"{path} is not the checkpoint its ledger records (sha256 {row['sha256']}); `galaxy-assets check --repair` "
+            f"sets it aside, and the next run makes byol_checkpoints for {row['init']} again"
         )
     return row, path
 
@@ -270,11 +273,19 @@ class Training:
 
     def whole(self) -> bool:
         """Whether every recorded epoch's weights are there and are the recorded ones."""
-        return all(
-            self.weights(row["epoch"]).exists() and file_sha256(self.weights(row["epoch"])) == row["sha256"]
-            for row in self.rows()
+        try:
+            rows = self.rows()
+        except DamagedFile:
+            return False
+        return all(self.weights(row["epoch"]).exists() for row in rows) and all(
+            file_sha256(self.weights(row["epoch"])) == row["sha256"] for row in rows
         )
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the finished epochs, in order of the epoch."""
-        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("epoch_*.json"))]
+        rows = []
+        for path in sorted(self.folder.glob("epoch_*.json")):
+            with damaged_otherwise(path):
+                row = json.loads(path.read_text(encoding="utf-8"))
+                rows.append(row | {"epoch": int(row["epoch"]), "sha256": str(row["sha256"])})
+        return rows

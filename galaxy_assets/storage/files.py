@@ -1,15 +1,60 @@
-"""Files and folders that are whole or absent.
+"""Files and folders that are whole or absent, and the words for those that cannot be written or read.
 
 Belongs here: the one way every room writes a file that another process may read or a kill may interrupt, and the same
-for a folder. Does not belong here: what is written.
+for a folder; the errors of storage. Does not belong here: what is written.
 """
 
+import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.storage.owners import owner
+
+PARTIAL = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]{8}-\d+-\d+)-)?[0-9a-f]{12,32}\.partial")
+"""Names of what `replacing` and `new_folder` write before it is whole; `owner` is the process."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_SPARE = 1_000_000
+"""Bytes; with less than these a disk is full, whatever a library calls it."""
+
+
+class DamagedFile(PrintableError):
+    """A file of the data folder that is not what was written there.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    """
+
+    def __init__(self, path: Path, reason: object):
+        super().__init__(
+            f"{path} is damaged ({reason}); `galaxy-assets check --repair` sets such files aside, "
+            "and the next run makes them again"
+        )
+        self.path = path
+
+
+class NotWritten(OSError, PrintableError):
+    """A file that could not be written, since its disk is full or may not be written; nothing was changed.
+
+    `errno` is the system's number, such as ENOSPC.
+    """
+
+    def __init__(self, number: int, message: str):
+        PrintableError.__init__(self, message)
+        self.errno = number
+
+
+def partial_name(name: str) -> str:
+    """A hidden name for what becomes `name` when it is whole, with the process that writes it."""
+    return f".{name}.{owner()}-{uuid.uuid4().hex[:12]}.partial"
 
 
 @contextmanager
@@ -27,16 +72,101 @@ def replacing(path: Path) -> Iterator[Path]:
     ------
     Path
         The hidden file, to be written inside the block.
+
+    Raises
+    ------
+    NotWritten
+        Where the disk is full or may not be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    with told_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(partial_name(path.name))
+        try:
+            yield partial
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.replace(path)
+        except BaseException as error:
+            # asked while the file still takes its room
+            full = not isinstance(error, OSError) and _is_full(path.parent)
+            partial.unlink(missing_ok=True)
+            if full and isinstance(error, Exception):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Say in words what keeps the block from writing a file: a full disk, or one that may not be written.
+
+    Parameters
+    ----------
+    path : Path
+        What the block writes.
+
+    Raises
+    ------
+    NotWritten
+        In place of the system's error.
+    """
     try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except NotWritten:
+        raise
+    except OSError as error:
+        # libraries put the system's words into their own
+        number = next((n for n in _FULL if n == error.errno or os.strerror(n) in str(error)), error.errno)
+        if number in _FULL:
+            raise NotWritten(
+                number, f"{path} is not written: the disk is full{_left(path)}; make room and run the same again"
+            ) from error
+        if number in _FORBIDDEN:
+            raise NotWritten(
+                number or errno.EACCES,
+                f"{path} is not written: {os.strerror(number or errno.EACCES).lower()}; what is there can be read "
+                "(status, query, explore, export to another folder), to make anything the data folder must be writable",
+            ) from error
+        raise
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Take room on the disk for a file that is open to be written, before it is filled.
+
+    Parameters
+    ----------
+    descriptor : int
+        The file.
+    size : int
+        Bytes it will have.
+
+    Raises
+    ------
+    OSError
+        With errno ENOSPC where there is not so much room.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS: writing says when the disk is full
+        os.truncate(descriptor, size)
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+        os.truncate(descriptor, size)  # a file system that reserves nothing
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _SPARE
+    except OSError:
+        return False
+
+
+def _left(path: Path) -> str:
+    try:
+        return f", {shutil.disk_usage(path.parent).free / 1e6:,.0f} MB are left"
+    except OSError:
+        return ""
 
 
 @contextmanager
@@ -57,14 +187,47 @@ def new_folder(path: Path) -> Iterator[Path]:
     ------
     FileExistsError
         Where `path` exists already and is no empty folder.
+    NotWritten
+        Where the disk is full or may not be written.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path}: there already and not empty; name a folder that is new or empty")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    partial.mkdir()
-    try:
-        yield partial
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with told_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(partial_name(path.name))
+        partial.mkdir()
+        try:
+            yield partial
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def set_aside(path: Path, home: Path) -> Path:
+    """Move a damaged file or folder out of the way; nothing is deleted.
+
+    Parameters
+    ----------
+    path : Path
+        Below `home`.
+    home : Path
+        Its survey's folder.
+
+    Returns
+    -------
+    Path
+        Where it is now: `home`/.damaged/ and its path below `home`, with a number where there is one already.
+
+    Raises
+    ------
+    NotWritten
+        Where the folder may not be written.
+    """
+    with told_of(path):
+        aside = home / ".damaged" / path.relative_to(home)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        number = 0
+        while (to := aside.with_name(f"{aside.name}.{number}" if number else aside.name)).exists():
+            number += 1
+        path.rename(to)
+        return to

@@ -8,6 +8,7 @@ Belongs here: the files of events: append, read, undo, merge. Does not belong he
     <folder>/events/.compacting.lock  held by the one compaction
 """
 
+import errno
 import fcntl
 import os
 import uuid
@@ -22,9 +23,10 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import told_of
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import data_version
-from galaxy_assets.storage.tables import column, write_table
+from galaxy_assets.storage.provenance import damaged_otherwise, data_version
+from galaxy_assets.storage.tables import column, read_table, write_table
 
 EVENTS = pa.schema(
     [
@@ -178,7 +180,7 @@ class LabelLog:
         """
         if not self.events.exists():
             return 0
-        with (self.events / ".compacting.lock").open("w") as lock:
+        with told_of(self.events), (self.events / ".compacting.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -198,13 +200,18 @@ class LabelLog:
         """The files of events, by name."""
         if not self.events.exists():
             return []
-        with self._listing(fcntl.LOCK_SH):
-            return sorted(self.events.glob("[!.]*.parquet"))
+        try:
+            with self._listing(fcntl.LOCK_SH):
+                return sorted(self.events.glob("[!.]*.parquet"))
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            return sorted(self.events.glob("[!.]*.parquet"))  # who may not write here waits for nobody
 
     @contextmanager
     def _listing(self, how: int) -> Iterator[None]:
         # a folder that changes while it is listed may show neither the merged file nor those it was merged from
-        with (self.events / ".listing.lock").open("a") as lock:
+        with told_of(self.events / ".listing.lock"), (self.events / ".listing.lock").open("a") as lock:
             fcntl.flock(lock, how)
             yield
 
@@ -224,12 +231,10 @@ def known_galaxies(layout: Layout, survey: str) -> set[str] | None:
     set of str or None
         None where the catalogue was not made yet.
     """
-    import pyarrow.parquet as pq
-
     files = sorted((layout.lake / survey / "catalogue").glob("[!.]*.parquet"))
     if not files:
         return None
-    return {galaxy for file in files for galaxy in pq.read_table(file, columns=["galaxy_id"])["galaxy_id"].to_pylist()}
+    return {galaxy for file in files for galaxy in read_table(file, ["galaxy_id"])["galaxy_id"].to_pylist()}
 
 
 def seen(layout: Layout, survey: Survey) -> dict[str, str | None]:
@@ -295,9 +300,30 @@ def time_prefix(time: datetime) -> str:
 
 
 def _concatenated(files: list[Path]) -> pa.Table:
-    import pyarrow.parquet as pq
+    return pa.concat_tables([EVENTS.empty_table(), *map(read_events, files)])
 
-    return pa.concat_tables([EVENTS.empty_table(), *(pq.ParquetFile(file).read() for file in files)])
+
+def read_events(file: Path) -> pa.Table:
+    """The events of one file.
+
+    Parameters
+    ----------
+    file : Path
+        Of `LabelLog.files`.
+
+    Returns
+    -------
+    pyarrow.Table
+        In the schema EVENTS.
+
+    Raises
+    ------
+    DamagedFile
+        Where it holds no events, or its checksums are others.
+    """
+    table = read_table(file)
+    with damaged_otherwise(file):
+        return table.select(EVENTS.names).cast(EVENTS)
 
 
 def _once(table: pa.Table) -> pa.Table:

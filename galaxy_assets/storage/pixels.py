@@ -3,13 +3,19 @@
 Belongs here: the files of pixels and the resumable filling of them. Does not belong here: how a cutout is made.
 
     <folder>/<batch>/cutouts.npy        uint8 (N, size, size, channels), row i belongs to row i of the `cutouts` table
+    <folder>/<batch>/rows/*.parquet     the chunks' rows, each with the sha256 of its pixels in the footer
     <folder>/<batch>/size_064.npy       the same at a network's input size, made when first asked for
+    <folder>/<batch>/size_064.sha256    its sha256, as the command `sha256sum` writes it
     <folder>/<batch>/content.json       number, shape and fingerprint of what it was made from
-    <folder>/.<batch>.building/         the same while it is being filled, with the finished chunks' rows
+    <folder>/.<batch>.building/         the same while it is being filled
 """
 
 import fcntl
+import hashlib
+import io
 import json
+import math
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +25,8 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.settings.printing import logger
-from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.files import DamagedFile, replacing, reserve, told_of
+from galaxy_assets.storage.provenance import Origin, damaged_otherwise, with_origin
 from galaxy_assets.storage.tables import read_table, write_table
 
 log = logger(__name__)
@@ -63,6 +70,10 @@ class PixelStore:
 
     folder: Path
 
+    def file(self, batch: str) -> Path:
+        """File of a batch's pixels; it need not exist."""
+        return self.folder / batch / "cutouts.npy"
+
     def fill(
         self,
         batch: str,
@@ -98,10 +109,17 @@ class PixelStore:
         -------
         pyarrow.Table
             N rows, those of the chunks in order.
+
+        Raises
+        ------
+        NotWritten
+            Where there is no room for all of them; it is reserved before the first.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # two processes filling one batch (the main job and a click in the UI) would swap each other's files away
-        with (self.folder / f".{batch}.lock").open("w") as lock:
+        with told_of(self.folder / batch):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # two processes filling one batch (the main job and a click in the UI) would swap each other's files away
+            lock = (self.folder / f".{batch}.lock").open("w")
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return self._fill(batch, n, shape, fingerprint, make, chunk, columns)
 
@@ -117,40 +135,56 @@ class PixelStore:
     ) -> pa.Table:
         content = {"n": n, "shape": list(shape), "fingerprint": fingerprint, "chunk": chunk, "columns": list(columns)}
         final, building = self.folder / batch, self.folder / f".{batch}.building"
-        if self._content(final) == content:
+        if self._known_content(final) == content:
             return self._rows(final)
-        if self._content(building) != content:
+        file = building / "cutouts.npy"
+        if self._known_content(building) != content:
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True)
-            np.lib.format.open_memmap(building / "cutouts.npy", mode="w+", dtype=np.uint8, shape=(n, *shape)).flush()
+            with told_of(self.folder / batch):
+                _reserve_array(file, (n, *shape))
             with replacing(building / "content.json") as partial:
                 partial.write_text(json.dumps(content), encoding="utf-8")
-        pixels = np.lib.format.open_memmap(building / "cutouts.npy", mode="r+")
+        offset = np.lib.format.open_memmap(file, mode="r").offset
         for start in range(0, n, chunk):
             ledger = building / "rows" / f"{start:09d}.parquet"
             rows = range(start, min(start + chunk, n))
             if ledger.exists():
                 continue
             block, table = make(rows)
-            drawn = block.reshape(len(rows), -1).any(axis=1)  # empty rows stay holes of a sparse file
-            pixels[np.arange(rows.start, rows.stop)[drawn]] = block[drawn]
-            pixels.flush()
+            data = np.ascontiguousarray(block).data
+            # written, not mapped: on a full disk a map ends the process without a word
+            with told_of(file), file.open("r+b") as pixels:
+                pixels.seek(offset + start * math.prod(shape))
+                pixels.write(data)
+                pixels.flush()
+                os.fsync(pixels.fileno())
             # the rows are written last: their file says that the pixels before them are on disk
-            write_table(table, ledger)
+            beside = {file.name: hashlib.sha256(data).hexdigest()}
+            write_table(with_origin(table, Origin(beside=beside)), ledger)
             log.info("%s: %d of %d cutouts", batch, rows.stop, n)
-        del pixels
         shutil.rmtree(final, ignore_errors=True)
         building.rename(final)
         return self._rows(final)
 
+    def _known_content(self, folder: Path) -> dict | None:
+        """As `_content`; what is damaged is made anew."""
+        try:
+            return self._content(folder)
+        except DamagedFile as error:
+            log.warning("%s", error)
+            return None
+
     @staticmethod
     def _content(folder: Path) -> dict | None:
         path = folder / "content.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        with damaged_otherwise(path):
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
     @staticmethod
     def _rows(folder: Path) -> pa.Table:
-        return pa.concat_tables([read_table(path) for path in sorted((folder / "rows").glob("*.parquet"))])
+        chunks = [read_table(path) for path in sorted((folder / "rows").glob("[!.]*.parquet"))]
+        return pa.concat_tables([chunk.replace_schema_metadata(None) for chunk in chunks])
 
     def fingerprint(self, batches: Sequence[str]) -> str:
         """What the pixels of these batches were made from.
@@ -222,8 +256,12 @@ class PixelStore:
         ------
         FileNotFoundError
             Where the batch's cutouts were not made.
+        DamagedFile
+            Where they are not the array that was written.
+        NotWritten
+            Where there is no room for another size.
         """
-        stored = self.folder / batch / "cutouts.npy"
+        stored = self.file(batch)
         if not stored.exists():
             raise self._missing(batch)
         pixels = _map_one(stored)
@@ -231,14 +269,7 @@ class PixelStore:
             return pixels
         resized = self.folder / batch / f"size_{size:03d}.npy"
         if not resized.exists():
-            with replacing(resized) as partial:
-                out = np.lib.format.open_memmap(
-                    partial, mode="w+", dtype=np.uint8, shape=(len(pixels), size, size, pixels.shape[3])
-                )
-                for i, image in enumerate(pixels):
-                    out[i] = resize(image, size)
-                out.flush()
-                del out
+            _write_resized(pixels, size, resized)
         return _map_one(resized)
 
     def of(self, cutouts: pa.Table, size: int | None = None) -> "PixelStack":
@@ -312,8 +343,42 @@ class PixelStack:
 
 
 def _map_one(path: Path | str) -> np.memmap:
-    return np.lib.format.open_memmap(path, mode="r")
+    with damaged_otherwise(Path(path)):
+        return np.lib.format.open_memmap(path, mode="r")
 
 
 def _map(paths: Sequence[str]) -> PixelStack:
     return PixelStack(tuple(map(_map_one, paths)))
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """What a .npy file of uint8 pixels begins with."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def _reserve_array(path: Path, shape: tuple[int, ...]) -> None:
+    """Make a .npy file of zeros that has its room on the disk."""
+    header = _header(shape)
+    with path.open("wb") as stream:
+        stream.write(header)
+        stream.flush()
+        reserve(stream.fileno(), len(header) + math.prod(shape))
+
+
+def _write_resized(pixels: np.memmap, size: int, path: Path) -> None:
+    """Write the pixels at another size, and the sha256 of that file beside it."""
+    shape = (len(pixels), size, size, pixels.shape[3])
+    header = _header(shape)
+    sha = hashlib.sha256(header)
+    with replacing(path) as partial, partial.open("wb") as stream:
+        stream.write(header)
+        stream.flush()
+        reserve(stream.fileno(), len(header) + math.prod(shape))
+        for image in pixels:
+            data = np.ascontiguousarray(resize(image, size)).data
+            sha.update(data)
+            stream.write(data)
+    with replacing(path.with_suffix(".sha256")) as partial:
+        partial.write_text(f"{sha.hexdigest()}  {path.name}\n", encoding="ascii")

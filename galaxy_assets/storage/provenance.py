@@ -6,13 +6,16 @@ whether a table is outdated (`orchestration.automation.outdated`).
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
+from galaxy_assets.storage.files import DamagedFile
 
 _KEY = b"galaxy_assets"
 
@@ -50,6 +53,10 @@ class Origin:
         Asset name -> partition (`batch/init`, empty where there is none) -> the `Version` that was read.
     outside : dict of str to str
         What was read that is no table of this survey: name -> fingerprint.
+    unversioned : sequence of str
+        Columns that do not enter the digest.
+    beside : dict of str to str
+        What was written beside the table: path below the data folder -> sha256, empty where its own records have it.
     asset, partition, run : str
         Which table it is and which Dagster run made it.
     """
@@ -59,12 +66,21 @@ class Origin:
     method: str = ""
     inputs: dict[str, dict[str, Version]] = field(default_factory=dict)
     outside: dict[str, str] = field(default_factory=dict)
+    unversioned: Sequence[str] = ()
+    beside: dict[str, str] = field(default_factory=dict)
     asset: str = ""
     partition: str = ""
     run: str = ""
 
 
-def made_by(code: str, inputs: Mapping[str, Mapping[str, Version]], outside: Mapping[str, str], data: str) -> Origin:
+def made_by(
+    code: str,
+    inputs: Mapping[str, Mapping[str, Version]],
+    outside: Mapping[str, str],
+    data: str,
+    unversioned: Sequence[str] = (),
+    beside: Mapping[str, str] | None = None,
+) -> Origin:
     """The origin of what an asset made of its inputs.
 
     Parameters
@@ -77,6 +93,10 @@ def made_by(code: str, inputs: Mapping[str, Mapping[str, Version]], outside: Map
         What was read that is no table of this survey: name -> fingerprint.
     data : str
         Digest of the table made.
+    unversioned : sequence of str
+        Columns that do not enter it.
+    beside : mapping of str to str, optional
+        What was written beside the table: path below the data folder -> sha256.
 
     Returns
     -------
@@ -85,7 +105,8 @@ def made_by(code: str, inputs: Mapping[str, Mapping[str, Version]], outside: Map
     """
     behind = sorted({version.method for versions in inputs.values() for version in versions.values()})
     method = hashlib.sha256(json.dumps([code, behind]).encode()).hexdigest()[:16]
-    return Origin(code, data, method, {name: dict(versions) for name, versions in inputs.items()}, dict(outside))
+    read = {name: dict(versions) for name, versions in inputs.items()}
+    return Origin(code, data, method, read, dict(outside), tuple(unversioned), dict(beside or {}))
 
 
 def with_origin(table: pa.Table, origin: Origin) -> pa.Table:
@@ -125,6 +146,7 @@ def origin_of(table: pa.Table | pa.Schema) -> Origin:
         name: {partition: Version(**version) for partition, version in versions.items()}
         for name, versions in record.get("inputs", {}).items()
     }
+    record["unversioned"] = tuple(record.get("unversioned", ()))
     return Origin(**record)
 
 
@@ -140,6 +162,11 @@ def origin(path: Path) -> Origin | None:
     -------
     Origin or None
         None where there is no such file.
+
+    Raises
+    ------
+    DamagedFile
+        Where it is no Parquet file.
     """
     try:
         status = path.stat()
@@ -170,7 +197,34 @@ def _read(path: Path, *status: int) -> Origin:
     import pyarrow.parquet as pq
 
     # a file is never changed in place, so that its time, size and inode tell one content from the next
-    return origin_of(pq.read_schema(path))
+    with damaged_otherwise(path):
+        return origin_of(pq.read_schema(path))
+
+
+@contextmanager
+def damaged_otherwise(path: Path) -> Iterator[None]:
+    """Say of a file that it is damaged where the block cannot read it as what it is.
+
+    Parameters
+    ----------
+    path : Path
+        A file that this platform wrote.
+
+    Raises
+    ------
+    DamagedFile
+        In place of what a library raises. The system's own errors (no such file, no permission) stay.
+    """
+    try:
+        yield
+    except DamagedFile:
+        raise
+    except MemoryError as error:
+        raise MemoryError(f"{path} does not fit into memory, or is damaged ({error})") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DamagedFile(path, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
 
 
 def as_input(table: pa.Table, versions: Mapping[str, Version]) -> pa.Table:

@@ -6,22 +6,26 @@ table goes where (`layout`), how Dagster passes tables between assets (`io_manag
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.storage.files import replacing
-from galaxy_assets.storage.provenance import Version
+from galaxy_assets.storage.files import DamagedFile, replacing
+from galaxy_assets.storage.provenance import Version, damaged_otherwise, origin_of, with_origin
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write `table` to `path` as zstd Parquet, whole or not at all.
 
     Vectors are stored as streams of their bytes, which are read faster and take less room than a dictionary of floats
-    that are all different.
+    that are all different. Each page has a checksum, and the footer the digest of all values (`verify`).
 
     Parameters
     ----------
@@ -32,6 +36,8 @@ def write_table(table: pa.Table, path: Path) -> None:
     """
     import pyarrow.parquet as pq
 
+    if not (made := origin_of(table)).data:
+        table = with_origin(table, replace(made, data=digest(table)))
     lists = [field for field in table.schema if pa.types.is_fixed_size_list(field.type)]
     vectors = [field.name for field in lists if field.type.value_type == pa.float32()]
     others: Any = [name for name in table.column_names if name not in vectors]  # the stubs know no list
@@ -40,6 +46,7 @@ def write_table(table: pa.Table, path: Path) -> None:
             table,
             partial,
             compression="zstd",
+            write_page_checksum=True,
             use_dictionary=others,
             column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in vectors} or None,
         )
@@ -60,6 +67,11 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     pyarrow.Table
         Without the descriptions and units of its columns, which are of that table and not of what is made of it.
 
+    Raises
+    ------
+    DamagedFile
+        Where it is no Parquet or its checksums are others.
+
     Examples
     --------
     >>> import tempfile
@@ -68,10 +80,59 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     >>> read_table(path, ["galaxy_id"]).to_pydict()
     {'galaxy_id': ['a', 'b']}
     """
+    with opened_table(path) as file:
+        table = file.read(columns)
+    return with_schema(table, _bare(table.schema))
+
+
+@contextmanager
+def opened_table(path: Path) -> Iterator["ParquetFile"]:
+    """A Parquet file of the data folder, open; its pages' checksums are verified as they are read.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    pyarrow.parquet.ParquetFile
+
+    Raises
+    ------
+    DamagedFile
+        Where the block cannot read it.
+    """
     import pyarrow.parquet as pq
 
-    table = pq.ParquetFile(path).read(columns)
-    return with_schema(table, _bare(table.schema))
+    with damaged_otherwise(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield file
+
+
+def verify(path: Path) -> pa.Table:
+    """Read a table of the lake and compare its values with the digest in its footer.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    pyarrow.Table
+        As `read_table` returns it.
+
+    Raises
+    ------
+    DamagedFile
+        Where it cannot be read or its values are others.
+    """
+    table = read_table(path)
+    made = origin_of(table)
+    versioned = [name for name in table.column_names if name not in made.unversioned]
+    if made.data and digest(table.select(versioned)) != made.data:
+        raise DamagedFile(path, f"its values are not those of the digest {made.data} in its footer")
+    return table
 
 
 def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:

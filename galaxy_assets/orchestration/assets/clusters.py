@@ -251,6 +251,7 @@ def _write_template(
     template = context.layout.worksheet_template(context.survey.name, context.init)
     with replacing(template) as partial:
         partial.write_text(worksheet.template(context.init, exemplars, words, said), encoding="utf-8")
+    context.beside.append(template)
     return template
 
 

@@ -150,6 +150,7 @@ def cutouts(context: SurveyContext, catalogue: pa.Table) -> Result:
         make=lambda r: cut_chunk(reader, [rows[i] for i in r], settings, fingerprint),
         columns=SCHEMA.names,
     )
+    context.beside.append(context.pixels.file(context.batch))
     return Result(
         table,
         {

@@ -132,6 +132,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     # nothing is left to resume, and the state is larger than all checkpoints together
     files.state.remove()
     table = ledger(files, recipe)
+    context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
     return Result(table, shown, unversioned=["seconds", "images_per_second", "memory_gb"])
 
@@ -170,8 +171,7 @@ def start_checkpoint(other: Survey | None, layout: Layout) -> Path | None:
             f"no checkpoint of survey {other.name!r} to start from ({trained} is absent); materialise "
             f"{other.name}/byol_checkpoints first, partition {other.main_start_weights}"
         )
-    row = next(r for r in read_table(trained).to_pylist() if r["chosen"])
-    return layout.root / row["path"]
+    return chosen_checkpoint(read_table(trained), layout.root)[1]
 
 
 def training_set(context: SurveyContext, cutouts: pa.Table, clean: pa.Table) -> tuple[PixelStack, np.ndarray, str]:

@@ -7,6 +7,7 @@ a delivery whole (`deliveries.delivery`).
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import dagster as dg
@@ -19,6 +20,7 @@ from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
 from galaxy_assets.orchestration.columns import described
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import DamagedFile, set_aside
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import column, read_table, write_table
@@ -137,9 +139,11 @@ def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, bat
     home = layout.lake / survey.name
     log.warning("%s: delivery %s is gone; what was made of it goes to %s", survey.name, batch, home / ".withdrawn")
     instance.delete_dynamic_partition(f"{survey.name}_batch", batch)
+    shutil.rmtree(layout.pixels(survey.name) / f".{batch}.building", ignore_errors=True)
     for path in [*home.glob(f"[!.]*/{batch}.parquet"), *home.glob(f"[!.]*/{batch}")]:
         if path.parent.name == "image_history":
-            write_table(described(all_gone(read_table(path)), image_history.columns), path)
+            gone = all_gone(read_table(path)).replace_schema_metadata(None)  # it is not what the asset made any more
+            write_table(described(gone, image_history.columns), path)
             continue
         aside = home / ".withdrawn" / path.relative_to(home)
         aside.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +153,7 @@ def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, bat
 
 def _keep_ledger(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> pa.Table:
     path = layout.table(survey.name, "deliveries")
-    kept = read_table(path) if path.exists() else LEDGER.empty_table()
+    kept = _kept_ledger(path, layout.lake / survey.name)
     before, now, rows = {row["delivery"]: row for row in kept.to_pylist()}, datetime.now(UTC), []
     for delivery in found:
         row = {"delivery": delivery.name} | {name: getattr(delivery, name) for name in _TOLD}
@@ -161,6 +165,15 @@ def _keep_ledger(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> p
     if not path.exists() or not table.equals(kept):
         write_table(table, path)
     return table
+
+
+def _kept_ledger(path: Path, home: Path) -> pa.Table:
+    """The ledger of the last look; a damaged one is set aside and begun anew."""
+    try:
+        return read_table(path) if path.exists() else LEDGER.empty_table()
+    except DamagedFile as error:
+        log.warning("%s; it is kept as %s and begun anew", error, set_aside(path, home))
+        return LEDGER.empty_table()
 
 
 _TOLD = ("kind", "path", "state", "reason", "files", "bytes", "modified", "snapshot")

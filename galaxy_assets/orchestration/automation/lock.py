@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from galaxy_assets.storage.files import told_of
 from galaxy_assets.storage.layout import Layout
 
 
@@ -36,10 +37,14 @@ def main_job_of(survey: str, layout: Layout) -> Iterator[None]:
     ------
     AtWork
         Where another process holds it.
+    NotWritten
+        Where the data folder may not be written.
     """
     path = _path(layout, survey)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+    with told_of(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,10 +3,10 @@
 Belongs here: the rule, over what each table's file says it was made from (`storage.provenance`). The main job, the
 automation conditions and `galaxy-assets status` share it. Does not belong here: running anything.
 
-A partition is outdated where its file is absent; where the asset's code or settings are others; where something that
-it reads, a table of the survey or a file (`external`), has other content. What a model was fitted or
-trained on is pinned: it makes the model outdated only where other code or settings made it anew, or where a refit or
-retraining was asked for.
+A partition is outdated where its file, or a file written beside it (pixels, a checkpoint, a picture), is absent or
+damaged; where the asset's code or settings are others; where something that it reads, a table of the survey or a file
+(`external`), has other content. What a model was fitted or trained on is pinned: it makes the model outdated only where
+other code or settings made it anew, or where a refit or retraining was asked for.
 
 Dagster's own answer ("stale") is not used: it follows every new partition into every model, knows no files, and gives
 up at a hundred partitions.
@@ -25,6 +25,7 @@ import dagster as dg
 from galaxy_assets.orchestration.checks import Stored, Verdict, stopped
 from galaxy_assets.orchestration.external import Reader, files_of, states
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, origin
 
@@ -89,11 +90,16 @@ class Outdated:
         str or None
             In words; None where it is up to date.
         """
-        made = origin(self._table(asset, partition))
+        try:
+            made = origin(self._table(asset, partition))
+        except DamagedFile:
+            return "its file is damaged"
         if made is None:
             return NEVER_MADE
         if made.code != self.graph.get(asset).code_version:
             return "code or settings changed"
+        if missing := next((path for path in made.beside if not (self.layout.root / path).exists()), None):
+            return f"{missing} is missing"
         for name, value in self._outside(asset, partition).items():
             if made.outside.get(name) != value:
                 return f"{name} changed"
@@ -183,7 +189,7 @@ class Outdated:
         return None
 
     def _stopped_by(self, asset: dg.AssetKey, partition: Partition) -> str | None:
-        if origin(self._table(asset, partition)) is None:
+        if self._version(asset, "/".join(partition)) is None:
             return None
         stored = Stored(self.survey, self.layout, *self._named(asset, partition))
         return stopped(stored, asset.path[-1], self._verdicts)
@@ -258,7 +264,10 @@ class Outdated:
         return self.layout.table(*asset.path[-2:], *partition)
 
     def _version(self, asset: dg.AssetKey, partition: str) -> Version | None:
-        made = origin(self._table(asset, tuple(filter(None, partition.split("/")))))
+        try:
+            made = origin(self._table(asset, tuple(filter(None, partition.split("/")))))
+        except DamagedFile:  # made anew before it is read
+            return None
         return Version(made.data, made.method) if made is not None else None
 
 

@@ -24,8 +24,10 @@ from galaxy_assets.orchestration.external import EXTERNAL
 from galaxy_assets.orchestration.graph import ASSETS, EXPLORER
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.upkeep import remove_interrupted
 
 DAY = 24 * 3600
 _WEEKLY = "0 3 * * 0"
@@ -223,7 +225,9 @@ def refit_schedule(survey: Survey, job: Any, root: Path) -> dg.ScheduleDefinitio
 
 
 def nightly_upkeep(root: Path, surveys: Sequence[str]) -> dg.ScheduleDefinition:
-    """Make the nightly schedule of a job that merges the files of label events and publishes the read model.
+    """Make the nightly schedule of a job that tidies the data folder.
+
+    It merges the files of label events, removes what killed processes left and publishes the read model.
 
     Parameters
     ----------
@@ -239,15 +243,21 @@ def nightly_upkeep(root: Path, surveys: Sequence[str]) -> dg.ScheduleDefinition:
 
     @dg.op
     def upkeep() -> None:
-        layout = Layout(root)
+        layout, damaged = Layout(root), []
         for survey in surveys:
-            LabelLog(layout.labels(survey)).compact()
+            try:
+                LabelLog(layout.labels(survey)).compact()
+            except DamagedFile as error:
+                damaged.append(str(error))
+        remove_interrupted(layout)
         read_model.publish(layout, EXPLORER)
+        if damaged:
+            raise dg.Failure("; ".join(damaged))
 
     @dg.job(
         name="nightly_upkeep",
         tags={"dagster/max_runtime": "3600"},
-        description="Merges label events and publishes the read model.",
+        description="Merges label events, removes what killed processes left and publishes the read model.",
     )
     def nightly() -> None:
         upkeep()

@@ -5,8 +5,6 @@ partitions are outdated (`outdated`), what starts by itself (`conditions`, `sens
 """
 
 import functools
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,11 +23,13 @@ from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.owners import owner, runs
+from galaxy_assets.storage.upkeep import LONGEST_RUN, remove_interrupted
 
 log = logger(__name__)
 
 _PROCESS_TAG = "galaxy_assets/process"
-RUN_TAGS = {"dagster/max_runtime": str(7 * 24 * 3600)}
+RUN_TAGS = {"dagster/max_runtime": str(LONGEST_RUN)}
 
 
 class Stage(NamedTuple):
@@ -120,6 +120,7 @@ def run_survey(
     layout = Layout(root)
     with main_job_of(survey.name, layout):
         _fail_orphaned_runs(instance)
+        remove_interrupted(layout)
         found = register(survey, instance, layout)
         for row in found.ledger.to_pylist():
             if row["state"] in ("held", "arriving"):
@@ -211,7 +212,7 @@ class MainJob:
             instance=self.instance,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={**RUN_TAGS, "survey": self.survey.name, _PROCESS_TAG: _process(os.getpid())},
+            tags={**RUN_TAGS, "survey": self.survey.name, _PROCESS_TAG: owner()},
         )
         seconds = time.perf_counter() - start
         if _interrupted(run):
@@ -288,28 +289,15 @@ def _partition_key(stage: Stage, partition: Partition) -> str | dg.MultiPartitio
     return partition[0] if partition else None
 
 
-def _process(pid: int) -> str:
-    """A process of this machine, told apart from a later one with its number."""
-    import psutil
-
-    return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.2f}"
-
-
 def _fail_orphaned_runs(instance: dg.DagsterInstance) -> None:
     """End the runs of a main job that was killed.
 
     Dagster would show them as running for ever, and the pool's slot that such a run holds would keep every later GPU
     step waiting.
     """
-    import psutil
-
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(started):
-        host, _, rest = run.tags.get(_PROCESS_TAG, "").partition(":")
-        if host != socket.gethostname():
-            continue
-        pid = int(rest.split(":")[0])
-        if not psutil.pid_exists(pid) or _process(pid) != run.tags[_PROCESS_TAG]:
+        if runs(run.tags.get(_PROCESS_TAG, "")) is False:
             log.info("run %s was killed; ending it", run.run_id)
             instance.report_run_failed(run, "the process was killed")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
@@ -339,11 +327,11 @@ def _interrupted(run: dg.ExecuteInProcessResult) -> bool:
 
 
 def _reason(run: dg.ExecuteInProcessResult) -> str:
-    """The innermost error of the first step that failed."""
+    """The error of the first step that failed, out of those that Dagster puts around it."""
     for event in run.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
+            while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
             return error.message.strip() if error is not None else f"step {event.step_key} gave no reason"
     return "the run failed before its first step; see it in the UI"

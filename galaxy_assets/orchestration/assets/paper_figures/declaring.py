@@ -190,7 +190,8 @@ def publish(view: View, figure: PaperFigure, shown: Shown) -> dict[str, Any]:
             path.unlink(missing_ok=True)
     else:
         metadata |= picture(view.context, shown.picture, figure.name)
-        metadata["print"] = dg.MetadataValue.path(str(save_for_print(shown.picture, png.with_suffix(".pdf"))))
+        view.context.beside.append(print_file := save_for_print(shown.picture, png.with_suffix(".pdf")))
+        metadata["print"] = dg.MetadataValue.path(str(print_file))
     numbers = dict(shown.numbers)
     note = {
         "name": figure.name,
@@ -203,6 +204,7 @@ def publish(view: View, figure: PaperFigure, shown: Shown) -> dict[str, Any]:
     }
     with replacing(png.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(note, indent=1, allow_nan=False), encoding="utf-8")
+    view.context.beside.append(png.with_suffix(".json"))
     return metadata
 
 

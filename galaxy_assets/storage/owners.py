@@ -1,0 +1,86 @@
+"""Which process writes something, and whether that process still runs.
+
+Belongs here: naming a process so that another one can ask for it. Does not belong here: what becomes of what a process
+left behind (`upkeep`, `orchestration.engines`).
+"""
+
+import functools
+import hashlib
+import os
+import re
+import socket
+from pathlib import Path
+
+_NAME = re.compile(r"([0-9a-f]{8})-(\d+)-(\d+)")
+
+
+def owner(pid: int | None = None) -> str:
+    """The name of a process of this machine; no later process has it, even one with the same number.
+
+    Parameters
+    ----------
+    pid : int, optional
+        Its number; this process when not given.
+
+    Returns
+    -------
+    str
+        Of letters, digits and dashes: where it runs, its number, when it began.
+
+    Raises
+    ------
+    ProcessLookupError
+        Where no process has that number.
+    """
+    number = os.getpid() if pid is None else pid
+    return f"{_place()}-{number}-{_began(number)}"
+
+
+def runs(name: str) -> bool | None:
+    """Whether the process of a name still runs.
+
+    Parameters
+    ----------
+    name : str
+        As `owner` gave it.
+
+    Returns
+    -------
+    bool or None
+        None where that cannot be seen from here: it runs, or ran, on another machine or in another container.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None or found[1] != _place():
+        return None
+    try:
+        return str(_began(int(found[2]))) == found[3]
+    except ProcessLookupError:
+        return False
+
+
+@functools.cache
+def _place() -> str:
+    """What this machine's processes have in common: a number is given to one of them at a time."""
+    parts = [socket.gethostname()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        try:
+            at = Path(path)
+            parts.append(str(at.readlink()) if at.is_symlink() else at.read_text(encoding="ascii"))
+        except OSError:  # no Linux: a number is then told apart by the time alone
+            continue
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def _began(pid: int) -> int:
+    """When a process began. Raises ProcessLookupError."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        # in ticks since the machine was started, which no change of the clock moves; its name may hold blanks
+        return int(told.rpartition(")")[2].split()[19])
+    except OSError:
+        import psutil
+
+        try:
+            return round(psutil.Process(pid).create_time())
+        except psutil.NoSuchProcess as error:
+            raise ProcessLookupError(f"no process {pid}") from error
