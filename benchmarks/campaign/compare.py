@@ -7,11 +7,11 @@ import hashlib
 import sqlite3
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from galaxy_assets.lake import connect
 from galaxy_assets.storage.provenance import origin_of
 from galaxy_assets.storage.tables import digest
 
@@ -59,7 +59,7 @@ def contents(root: Path) -> dict[str, str]:
             if any(path.match(pattern) for pattern in IGNORED_FILES):
                 continue
             found[path.relative_to(root / "lake").as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return found | _views(root / "galaxy.duckdb")
+    return found | _views(root)
 
 
 def _table(name: str, path: Path) -> dict[str, str]:
@@ -83,10 +83,10 @@ def _events(name: str, folder: Path) -> dict[str, str]:
     return {f"{name}#events": hashlib.sha256("\n".join(said).encode()).hexdigest()[:16], f"{name}#rows": str(len(said))}
 
 
-def _views(path: Path) -> dict[str, str]:
-    if not path.exists():
+def _views(root: Path) -> dict[str, str]:
+    if not (root / "galaxy.duckdb").exists():
         return {"read model": "absent"}
-    with duckdb.connect(str(path), read_only=True) as lake:
+    with connect(root) as lake:
         names = lake.sql("select schema_name, view_name from duckdb_views() where not internal order by all").fetchall()
         counts = {}
         for schema, view in names:

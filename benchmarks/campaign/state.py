@@ -56,7 +56,7 @@ def summary(found: dict[str, Any]) -> str:
 def code(section: str) -> str:
     """First 12 hex digits of a sha256 of the package and of the section's module."""
     sha = hashlib.sha256()
-    own = [Path(__file__).with_name(f"{name}.py") for name in (section, "world", "compare")]
+    own = [p for name in (section, "world", "compare") for p in Path(__file__).parent.glob(f"{name}*.py")]
     for path in sorted([*(ROOT / "galaxy_assets").rglob("*.py"), *own]):
         sha.update(path.read_bytes())
     return sha.hexdigest()[:12]

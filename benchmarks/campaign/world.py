@@ -1,9 +1,10 @@
 """A small real survey, the command that makes it, and copies of its data folder at every stage of an unkilled run.
 
-Belongs here: the survey's files, the process group of a command and what it printed, the stages of a run and the copies.
+Belongs here: the survey's files, the process group of a command and what it printed, the stages of a run, the copies.
 Does not belong here: any fault, and the comparison of two data folders (`compare`).
 """
 
+import atexit
 import json
 import os
 import re
@@ -24,7 +25,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import yaml
+
 from campaign.compare import contents
+from campaign.state import code
 
 SURVEY = "sdss_gz1"
 SETTINGS = {
@@ -108,6 +111,7 @@ class Command:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        atexit.register(self.stop)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -126,6 +130,13 @@ class Command:
     def send(self, number: signal.Signals, whole_group: bool = True) -> None:
         """Send a signal to the process group, or to the command's own process alone."""
         (os.killpg if whole_group else os.kill)(self.process.pid, number)
+
+    def stop(self) -> None:
+        """End it where it still runs, as when the campaign is stopped."""
+        atexit.unregister(self.stop)
+        if self.process.poll() is None:
+            self.send(signal.SIGKILL)
+            self.process.wait()
 
     def wait(self, seconds: float = 900) -> int:
         """Its exit status, negative where a signal ended it; one that takes longer is killed."""
@@ -203,6 +214,7 @@ class Step:
 class Reference:
     """An unkilled run: its stages and steps, seconds, what it left (`compare.contents`), and where its copies lie."""
 
+    data: Path
     folder: Path
     stages: list[Stage] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -240,10 +252,9 @@ def copy(source: Path, to: Path) -> None:
 def reference(data: Path, folder: Path) -> Reference:
     """Run the survey once without any fault, stopped for a copy whenever a stage begins; kept for the next call."""
     told = folder / "reference.json"
-    if told.exists():
-        kept = json.loads(told.read_text())
+    if told.exists() and (kept := json.loads(told.read_text()))["code"] == code("world"):
         stages, steps = [Stage(**s) for s in kept["stages"]], [Step(**s) for s in kept["steps"]]
-        return Reference(folder, stages, steps, kept["seconds"], kept["contents"])
+        return Reference(data, folder, stages, steps, kept["seconds"], kept["contents"])
     shutil.rmtree(folder, ignore_errors=True)
     place, stages = folder / "world", [Stage(START, 0.0, time.time())]
     write_world(data, place / "data")
@@ -267,13 +278,13 @@ def reference(data: Path, folder: Path) -> Reference:
     if code := command.wait():
         raise SystemExit(f"the run without any fault ended with {code}:\n{command.output[-3000:]}")
     seconds = time.time() - stages[0].clock - paused
-    left = contents(place / "data")  # before it is moved: the read model names its tables by absolute paths
+    left = contents(place / "data")
     last = [Step(PUBLICATION, len(stages) - 1, 0.0, seconds - stages[-1].begins)]
     steps = [Step(START, 0, 0.0, stages[1].begins), *_steps(place / ".dagster", stages), *last]
     place.rename(folder / "stages" / "finished")
-    kept = {"stages": [asdict(s) for s in stages], "steps": [asdict(s) for s in steps]}
+    kept = {"code": code("world"), "stages": [asdict(s) for s in stages], "steps": [asdict(s) for s in steps]}
     told.write_text(json.dumps(kept | {"seconds": seconds, "contents": left}, indent=1) + "\n")
-    return Reference(folder, stages, steps, seconds, left)
+    return Reference(data, folder, stages, steps, seconds, left)
 
 
 def _steps(home: Path, stages: list[Stage]) -> list[Step]:
@@ -281,7 +292,9 @@ def _steps(home: Path, stages: list[Stage]) -> list[Step]:
     found = []
     for path in (home / "history" / "runs").glob("*-*.db"):
         with sqlite3.connect(path) as store:
-            rows = store.execute("select step_key, dagster_event_type, timestamp from event_logs order by id").fetchall()
+            rows = store.execute(
+                "select step_key, dagster_event_type, timestamp from event_logs order by id"
+            ).fetchall()
         clock = {(step, kind): datetime.fromisoformat(f"{at}+00:00").timestamp() for step, kind, at in rows}
         for step, kind in clock:
             if kind == "STEP_START":
