@@ -14,11 +14,7 @@ from campaign.world import SURVEY, Command, Reference
 
 FLIPS = 400
 KINDS = {
-    "tables": (
-        f"lake/{SURVEY}/[!.]*.parquet",
-        f"lake/{SURVEY}/[!pf]*/**/[!.]*.parquet",
-        f"lake/{SURVEY}/pca*/**/*.parquet",
-    ),
+    "tables": (f"lake/{SURVEY}/[!.]*.parquet", *(f"lake/{SURVEY}/{c}/**/*.parquet" for c in ("[!p.]*", "p[!i]*"))),
     "pixels": (f"lake/{SURVEY}/pixels/*/cutouts.npy", f"lake/{SURVEY}/pixels/*/content.json"),
     "checkpoints": (f"lake/{SURVEY}/checkpoints/**/*.safetensors",),
     "label events": (f"labels/{SURVEY}/events/[!.]*.parquet",),

@@ -275,8 +275,8 @@ def reference(data: Path, folder: Path) -> Reference:
         paused += went_on - now
 
     command = Command(place / "data", "run", SURVEY, on_line=on_line)
-    if code := command.wait():
-        raise SystemExit(f"the run without any fault ended with {code}:\n{command.output[-3000:]}")
+    if status := command.wait():
+        raise SystemExit(f"the run without any fault ended with {status}:\n{command.output[-3000:]}")
     seconds = time.time() - stages[0].clock - paused
     left = contents(place / "data")
     last = [Step(PUBLICATION, len(stages) - 1, 0.0, seconds - stages[-1].begins)]
