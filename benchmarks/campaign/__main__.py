@@ -8,8 +8,6 @@ import signal
 import sys
 from pathlib import Path
 
-from side_by_side import machine
-
 from campaign import bit_flips, events, full_disk, http, inputs, kills, sql
 from campaign.page import page
 from campaign.state import State
@@ -36,12 +34,12 @@ def main() -> None:
     parser.add_argument("--at-most", type=int, help="cases of a section")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it started ends with it
-    state = State(given.out)
-    whole = reference(given.data.resolve(), given.out.resolve().with_suffix(".world"))
+    folder = given.out.resolve().with_suffix(".world")
+    state, whole = State(given.out, folder), reference(given.data.resolve(), folder)
     for name in given.only or SECTIONS:
         cases = SECTIONS[name].cases(whole)
         state.run(name, dict(list(cases.items())[: given.at_most]))
-    text = page(state.sections, SECTIONS, machine())
+    text = page(state.kept, SECTIONS)
     if given.page is not None:
         given.page.write_text(text, encoding="utf-8")
     print(text)

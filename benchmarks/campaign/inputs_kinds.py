@@ -234,19 +234,6 @@ def _from_lake(pattern: str) -> Callable[[Path, Path, Path], Path]:
     return write
 
 
-def _checkpoint(folder: Path, data: Path, finished: Path) -> Path:
-    """The header of a checkpoint is damaged, which is what is parsed: a smaller file of the same kind."""
-    from safetensors import safe_open
-    from safetensors.numpy import save_file
-
-    source = sorted(finished.glob(f"lake/{SURVEY}/checkpoints/**/*.safetensors"))[0]
-    with safe_open(source, framework="np") as file:
-        metadata, names = file.metadata(), list(file.keys())[:8]
-        tensors = {name: file.get_tensor(name) for name in names}
-    save_file(tensors, folder / "encoder.safetensors", metadata)
-    return folder / "encoder.safetensors"
-
-
 def _read_checkpoint(folder: Path, damaged: Path) -> int:
     from galaxy_assets.storage.checkpoints import load_encoder
 
@@ -319,7 +306,7 @@ KINDS = {
     "zooniverse.yaml": Kind(_answers, _read_answers, text=True),
     "survey file": Kind(_survey_file, _read_survey_files, text=True),
     "cluster worksheet": Kind(_worksheet, _read_worksheet, text=True),
-    "checkpoint": Kind(_checkpoint, _read_checkpoint),
+    "checkpoint": Kind(_from_lake(f"lake/{SURVEY}/checkpoints/**/*.safetensors"), _read_checkpoint),
     "table of the lake": Kind(_from_lake(f"lake/{SURVEY}/pca_features/**/*.parquet"), _read_lake_table),
     "label events": Kind(_from_lake(f"labels/{SURVEY}/events/[!.]*.parquet"), _read_events),
     "pixels": Kind(_from_lake(f"lake/{SURVEY}/pixels/first/cutouts.npy"), _read_pixels),

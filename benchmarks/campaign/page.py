@@ -24,23 +24,22 @@ events, pixels, checkpoints and figures byte by byte, the views of the read mode
 """
 
 
-def page(sections: dict[str, dict[str, Any]], modules: dict[str, ModuleType], machine: str) -> str:
+def page(kept: dict[str, Any], modules: dict[str, ModuleType]) -> str:
     """The page in Markdown.
 
     Parameters
     ----------
-    sections : what `state.State` keeps.
+    kept : the content of the file of figures, see `state.State`.
     modules : the sections by name, in the order of the page.
-    machine : in words.
     """
     ignored = [f"`{table}.{column}` ({why})" for table, columns in IGNORED.items() for column, why in columns.items()]
     ignored += [f"row `{row}` of `results` ({why})" for row, why in IGNORED_RESULTS.items()]
     ignored += [f"`{name}` ({why})" for name, why in IGNORED_FILES.items()]
     names = ", ".join(f"`{name}`" for name in modules)
-    parts = [_HEAD.format(ignored=", ".join(ignored), names=names), f"Machine: {machine}."]
+    parts = [_HEAD.format(ignored=", ".join(ignored), names=names), f"Machine: {kept['machine']}; {kept['date']}."]
     for name, module in modules.items():
-        if name in sections:
-            parts.append(_section(name, module, sections[name]["cases"]))
+        if name in kept["sections"]:
+            parts.append(_section(name, module, kept["sections"][name]["cases"]))
     return "\n".join(parts) + "\n"
 
 

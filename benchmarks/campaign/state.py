@@ -8,23 +8,32 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from side_by_side import machine
 
 ROOT = Path(__file__).parents[2]
 
 
 class State:
-    """The file of figures: section -> its code, and case -> what came of it.
+    """The file of figures: the machine, and section -> its code, and case -> what came of it.
 
     Parameters
     ----------
     path : JSON file; it need not exist.
+    folder : where the campaign works; its name is not kept.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.sections: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    def __init__(self, path: Path, folder: Path):
+        self.path, self.folder = path, folder
+        self.kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"sections": {}}
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """Section -> its code and cases."""
+        return self.kept["sections"]
 
     def run(self, section: str, cases: dict[str, Callable[[], dict[str, Any]]]) -> None:
         """Run the cases of a section that were not run with this code, saying which is at work, and keep each."""
@@ -42,19 +51,21 @@ class State:
 
     def write(self) -> None:
         """Write the file."""
+        self.kept |= {"machine": machine(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+        text = json.dumps(self.kept, indent=1, default=str).replace(str(self.folder), "WORLD")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.sections, indent=1, default=str) + "\n")
+        partial.write_text(text + "\n", encoding="utf-8")
         partial.replace(self.path)
 
 
 def summary(found: dict[str, Any]) -> str:
     """A case in one line: as it should be, or what is wrong."""
-    return "; ".join(found["wrong"])[:300] if found["wrong"] else "as it should be"
+    return " ".join("; ".join(found["wrong"]).split())[:300] if found["wrong"] else "as it should be"
 
 
 def code(section: str) -> str:
-    """First 12 hex digits of a sha256 of the package and of the section's module."""
+    """First 12 hex digits of a sha256 of the package and of the section's modules."""
     sha = hashlib.sha256()
     own = [p for name in (section, "world", "compare") for p in Path(__file__).parent.glob(f"{name}*.py")]
     for path in sorted([*(ROOT / "galaxy_assets").rglob("*.py"), *own]):
