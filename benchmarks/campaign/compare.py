@@ -117,6 +117,8 @@ def step_at_work(home: Path) -> str:
     if not runs:
         return ""
     with sqlite3.connect(runs[-1]) as store:
+        if not store.execute("select name from sqlite_master where name = 'event_logs'").fetchall():
+            return ""  # killed before its first event
         rows = store.execute("select step_key, dagster_event_type from event_logs order by id").fetchall()
     started = [step for step, kind in rows if kind == "STEP_START"]
     ended = {step for step, kind in rows if kind in ("STEP_SUCCESS", "STEP_FAILURE")}

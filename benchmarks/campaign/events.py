@@ -50,7 +50,7 @@ def _rank(root: Path, address: str | None, busy: Callable[[], bool]) -> tuple[li
         code = (command := Command(root, "run", SURVEY)).wait()
         counts["rankings"] += 1
         if code:
-            wrong.append(f"a ranking ended with {code}: {command.output[-800:]}")
+            wrong.append(f"a ranking ended with {code}: {command.end}")
     for run in launched if dagster is not None else []:
         progress, until = Progress(), time.monotonic() + 300
         while not progress.ended and time.monotonic() < until:
@@ -98,7 +98,7 @@ def written(reference: Reference, with_dagster: bool) -> dict[str, Any]:
             wrong, counts = at_once(None)
         last = Command(root, "run", SURVEY)
         if code := last.wait():
-            wrong.append(f"the last ranking ended with {code}: {last.output[-800:]}")
+            wrong.append(f"the last ranking ended with {code}: {last.end}")
         events = LabelLog(folder).read()
         said = Counter(zip(events["who"].to_pylist(), events["note"].to_pylist(), strict=True))
         expected = [(f"writer {i}", str(n)) for i in range(WRITERS) for n in range(EACH)]

@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from campaign.compare import contents, differences
 from campaign.world import PUBLICATION, START, SURVEY, Command, Reference, copy, partials
 
-SIZE = 400_000_000
-"""Bytes of the tmpfs; more than the finished data folder takes."""
+SIZE = 1_000_000_000
+"""Bytes of the tmpfs; several times what the finished data folder and a training take."""
 _WORDS = re.compile(r"no space left|disk (is |was )?full|is full|no room", re.IGNORECASE)
 
 
@@ -121,7 +121,7 @@ def filled(reference: Reference, place: Place) -> dict[str, Any]:
         source.rename(beside)
         try:
             with disk(source) as root:
-                copy(beside / ".", root)
+                copy(beside, root)
                 place.prepare(root)
                 return _filled(reference, place, root)
         except PermissionError as error:
@@ -140,7 +140,7 @@ def _filled(reference: Reference, place: Place, root: Path) -> dict[str, Any]:
     code = command.wait(600)
     left = [name for name in partials(root) if name not in already and ".building" not in name]
     ballast.unlink()
-    told = [line.strip() for line in command.lines if _WORDS.search(line)]
+    told = [line.strip("│ ") for line in command.lines if _WORDS.search(line)]
     wrong = [f"signal {-code}"] if code < 0 else []
     wrong += ["it ended as if all were well"] if code == 0 else []
     wrong += ["it did not end within 600 s"] if code == 124 else []
@@ -149,8 +149,7 @@ def _filled(reference: Reference, place: Place, root: Path) -> dict[str, Any]:
     wrong += ["a traceback"] if "Traceback (most recent call last)" in command.output else []
     wrong += [f"left behind: {name}" for name in left]
     wrong += _once_there_is_room(reference, place, root, arguments, home)
-    end = "\n".join(command.lines[-12:])
-    return {"exit": code, "told": told[:6], "wrong": wrong} | ({"end": end} if wrong else {})
+    return {"exit": code, "told": [line[:400] for line in told[:6]], "wrong": wrong}
 
 
 def _once_there_is_room(
@@ -161,9 +160,9 @@ def _once_there_is_room(
     if place.command[0] == "explore":
         up = again.wait_for(re.compile("explorer of "), 60)
         again.stop()
-        return [] if up else [f"with room it does not start: {again.output[-500:]}"]
+        return [] if up else [f"with room it does not start: {again.end}"]
     if code := again.wait():
-        return [f"with room it ended with {code}: {again.output[-800:]}"]
+        return [f"with room it ended with {code}: {again.end}"]
     wrong = [f"left after the next run: {name}" for name in partials(root)]
     if place.command[0] == "run":
         after = contents(root)

@@ -238,7 +238,7 @@ def serving(root: Path, *command: str, ready: str) -> Iterator[Command]:
     server = Command(root, *command)
     try:
         if not server.wait_for(re.compile(ready), 180):
-            raise RuntimeError(f"{command[0]} does not start: {server.output[-1500:]}")
+            raise RuntimeError(f"{command[0]} does not start: {server.end}")
         yield server
     finally:
         server.process.terminate()

@@ -87,7 +87,7 @@ def struck(reference: Reference, kill: Kill) -> dict[str, Any]:
         wrong += [f"still running for Dagster: {run}" for run in open_runs(home)]
         wrong += differences(reference.contents, contents(root))
     if code:
-        wrong = [f"the run after it ended with {code}: {again.output[-800:]}", *wrong]
+        wrong = [f"the run after it ended with {code}: {again.end}", *wrong]
     if stage.name in (START, PUBLICATION):
         step = stage.name
     return {

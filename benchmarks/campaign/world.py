@@ -100,6 +100,7 @@ class Command:
             "GALAXY_ASSETS_DATA": str(root),
             "DAGSTER_HOME": str(home or root.parent / ".dagster"),
             "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "500",  # so that no message is broken into lines
             _MARK: self.mark,
         }
         self.process = subprocess.Popen(
@@ -126,6 +127,11 @@ class Command:
     def output(self) -> str:
         """All it printed so far."""
         return "\n".join(self.lines)
+
+    @property
+    def end(self) -> str:
+        """The end of what it printed, without the frames of a traceback, for a message."""
+        return " / ".join(line.strip() for line in self.lines if line.strip() and line[0] not in "│╭╰")[-600:]
 
     def send(self, number: signal.Signals, whole_group: bool = True) -> None:
         """Send a signal to the process group, or to the command's own process alone."""
@@ -245,8 +251,9 @@ class Reference:
 
 
 def copy(source: Path, to: Path) -> None:
-    """Copy a folder with times of change, which fingerprints of delivered files hold, and holes of sparse files."""
-    subprocess.run(["cp", "-a", "--sparse=auto", str(source), str(to)], check=True)
+    """Copy what is in a folder with times of change, which fingerprints of delivered files hold, and holes."""
+    to.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", "--sparse=auto", f"{source}/.", str(to)], check=True)
 
 
 def reference(data: Path, folder: Path) -> Reference:
@@ -276,7 +283,7 @@ def reference(data: Path, folder: Path) -> Reference:
 
     command = Command(place / "data", "run", SURVEY, on_line=on_line)
     if status := command.wait():
-        raise SystemExit(f"the run without any fault ended with {status}:\n{command.output[-3000:]}")
+        raise SystemExit(f"the run without any fault ended with {status}:\n{command.end}")
     seconds = time.time() - stages[0].clock - paused
     left = contents(place / "data")
     last = [Step(PUBLICATION, len(stages) - 1, 0.0, seconds - stages[-1].begins)]
