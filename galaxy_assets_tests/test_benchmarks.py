@@ -283,7 +283,7 @@ def test_kills_are_spread_over_the_whole_life_of_the_command(tmp_path):
     stages = [world.Stage(name, float(i), float(i)) for i, name in enumerate(made)]
     steps = [world.Step(name, i, 0.0, 1.0) for i, name in enumerate(made)]
     planned = kills.planned(world.Reference(tmp_path, tmp_path, stages, steps, 10.0), 50)
-    assert len(planned) == 50 and {k.stage for k in planned.values()} == set(range(10))
+    assert len(planned) == 50 and {k.step.stage for k in planned.values()} == set(range(10))
     assert all(0 <= k.delay <= 1 for k in planned.values())
     assert len({round(k.delay, 6) for k in planned.values()}) == 50
     assert {kills.part_of(name) for name in made} == set(kills.PARTS)

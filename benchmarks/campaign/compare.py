@@ -5,6 +5,7 @@ Belongs here: what is compared, what is left out and why. Does not belong here: 
 
 import hashlib
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -113,13 +114,22 @@ def open_runs(home: Path) -> list[str]:
 
 def step_at_work(home: Path) -> str:
     """The step of Dagster's newest run that began and did not end; empty where none is at work."""
-    runs = sorted((home / "history" / "runs").glob("*-*.db"), key=lambda p: p.stat().st_mtime)
-    if not runs:
+    # what is written last is in a file beside the database
+    files = sorted((home / "history" / "runs").glob("*-*.db*"), key=_changed)
+    if not files:
         return ""
-    with sqlite3.connect(runs[-1]) as store:
-        if not store.execute("select name from sqlite_master where name = 'event_logs'").fetchall():
-            return ""  # killed before its first event
-        rows = store.execute("select step_key, dagster_event_type from event_logs order by id").fetchall()
+    try:
+        with closing(sqlite3.connect(f"file:{files[-1].with_suffix('.db')}?mode=ro", uri=True)) as store:
+            rows = store.execute("select step_key, dagster_event_type from event_logs order by id").fetchall()
+    except sqlite3.OperationalError:  # before its first event
+        return ""
     started = [step for step, kind in rows if kind == "STEP_START"]
     ended = {step for step, kind in rows if kind in ("STEP_SUCCESS", "STEP_FAILURE")}
     return next((step for step in reversed(started) if step not in ended), "")
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from campaign.compare import contents, differences, open_runs, step_at_work
-from campaign.world import PUBLICATION, START, SURVEY, Command, Reference, Stage, partials
+from campaign.world import PUBLICATION, START, SURVEY, Command, Reference, Stage, Step, partials
 
 PARTS = {
     START: r"^start-up$",
@@ -39,9 +40,9 @@ def part_of(step: str) -> str:
 
 @dataclass(frozen=True)
 class Kill:
-    """When a kill strikes: in which stage, how many seconds after it began, and whether it hits the whole group."""
+    """When a kill strikes: in which step, how many seconds after it began, and whether it hits the whole group."""
 
-    stage: int
+    step: Step
     delay: float
     group: bool
 
@@ -49,36 +50,45 @@ class Kill:
 def planned(reference: Reference, n: int) -> dict[str, Kill]:
     """`n` kills, as many in each part of the command's life, spread over the time that its steps take."""
     rng, kills = random.Random(19), {}
-    spans: dict[str, list[tuple[int, float, float]]] = {part: [] for part in PARTS}
-    for step in reference.steps:
-        if (part := part_of(step.name)) in spans:
-            spans[part].append((step.stage, step.begins, step.ends))
     for number in range(n):
         part = list(PARTS)[number % len(PARTS)]
-        whole = sum(end - begin for _, begin, end in spans[part])
-        at = (number // len(PARTS) + rng.random()) / -(-n // len(PARTS)) * whole
-        for stage, begin, end in spans[part]:  # noqa: B007, the one that holds the time is used below
-            if at <= end - begin:
+        steps = [step for step in reference.steps if part_of(step.name) == part]
+        at = (number // len(PARTS) + rng.random()) / -(-n // len(PARTS)) * sum(s.seconds for s in steps)
+        for step in steps:
+            if at <= step.seconds or step == steps[-1]:
+                kills[f"{number + 1:02d} {part}"] = Kill(step, min(at, step.seconds), group=number % 2 == 0)
                 break
-            at -= end - begin
-        kills[f"{number + 1:02d} {part}"] = Kill(stage, begin + min(at, end - begin), group=number % 2 == 0)
+            at -= step.seconds
     return kills
+
+
+def _comes_to(step: Step, stage: Stage, command: Command, home: Path) -> bool:
+    """Wait until the command is at a step; False where it ended first."""
+    if step.name == START:
+        return True
+    if not command.wait_for(stage.pattern):
+        return False
+    while step.name != PUBLICATION and step_at_work(home) != step.name:
+        if command.process.poll() is not None:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def struck(reference: Reference, kill: Kill) -> dict[str, Any]:
     """Kill the command so, run it again to its end, and say what is not as after an unkilled run."""
-    stage: Stage = reference.stages[kill.stage]
-    with reference.at(kill.stage) as root:
+    stage: Stage = reference.stages[kill.step.stage]
+    with reference.at(kill.step.stage) as root:
         home = root.parent / ".dagster"
         command = Command(root, "run", SURVEY)
-        reached = stage.name == START or command.wait_for(stage.pattern)
+        reached = _comes_to(kill.step, stage, command, home)
         time.sleep(kill.delay)
         ended = command.process.poll() is not None
         if not ended:
             command.send(signal.SIGKILL, kill.group)
         command.process.wait()
         survivors = command.survivors()
-        step = step_at_work(home) if home.exists() else ""
+        step = step_at_work(home)
         left = partials(root)
         again = Command(root, "run", SURVEY)
         code = again.wait()

@@ -215,6 +215,11 @@ class Step:
     begins: float
     ends: float
 
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ends - self.begins
+
 
 @dataclass(frozen=True)
 class Reference:
