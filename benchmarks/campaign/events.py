@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from campaign.http import free_port, serving
+from campaign.http import serving
 from campaign.world import SURVEY, Command, Reference
 
 WRITERS, EACH = 4, 2000
@@ -91,8 +91,7 @@ def written(reference: Reference, with_dagster: bool) -> dict[str, Any]:
                     process.join()
 
         if with_dagster:
-            port = free_port()
-            with serving(root, "dev", "--port", str(port), ready=rf"127\.0\.0\.1:{port}"):
+            with serving(root, "dev") as port:
                 wrong, counts = at_once(f"http://127.0.0.1:{port}")
         else:
             wrong, counts = at_once(None)
