@@ -15,8 +15,8 @@ Written by `make campaign` from [faults.json](faults.json); the sections are mod
 A small real survey (60 SDSS images in two deliveries, a recipe that takes a minute) is run once without any fault. Its
 data folder is copied whenever a stage begins, and each case starts from such a copy.
 `make campaign DATA=<folder of real surveys> OUT=<file>.json` runs all sections in about two hours on two cores, goes on
-where it was stopped, and prints this page; `ONLY=kills` runs one section. A full disk needs a user who may mount a tmpfs.
-The sections are {names}.
+where it was stopped, and prints this page; `ONLY=kills` runs one section. A full disk needs a user who may mount one in
+memory. The sections are {names}.
 
 Two data folders are compared value by value: every column of every table, method and data version in each footer, label
 events, pixels, checkpoints and figures byte by byte, the views of the read model with their rows. Left out are
