@@ -26,15 +26,17 @@ from campaign.world import PUBLICATION, START, SURVEY, Command, Reference, copy,
 
 SIZE = 1_000_000_000
 """Bytes of the tmpfs; several times what the finished data folder and a training take."""
+LARGE = 2_500_000_000
+"""Where a spool is written, which leaves a gigabyte free."""
 _WORDS = re.compile(r"no space left|disk (is |was )?full|is full|no room", re.IGNORECASE)
 
 
 @contextmanager
-def disk(folder: Path) -> Iterator[Path]:
+def disk(folder: Path, size: int) -> Iterator[Path]:
     """A tmpfs at an empty folder. Raises PermissionError where this user may not mount one."""
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
         capture_output=True,
         text=True,
         check=False,
@@ -79,7 +81,7 @@ class Place:
 
     at : asset whose stage the data folder is copied from, `start-up` or `publication`; empty for the finished run.
     left : bytes that are left. command : what is run. prepare : changes the data folder before.
-    same_disk : Dagster's folder lies on the full disk too.
+    same_disk : Dagster's folder lies on the full disk too. size : bytes of the disk.
     """
 
     at: str
@@ -87,6 +89,7 @@ class Place:
     command: tuple[str, ...] = ("run", SURVEY)
     prepare: Callable[[Path], None] = _no_preparation
     same_disk: bool = False
+    size: int = SIZE
 
     def stage(self, reference: Reference) -> int | None:
         """The stage that the data folder is copied from."""
@@ -97,7 +100,7 @@ ADD = ("labels", "add", SURVEY, "{galaxy}", "--score", "4", "--who", "full")
 PLACES = {
     "the lock and ledger of the deliveries": Place(START, 0),
     "Dagster's own folder": Place(START, 600_000, same_disk=True),
-    "the spool of an archive": Place(START, 100_000, prepare=_archive_the_second_delivery),
+    "the spool of an archive": Place(START, 100_000, prepare=_archive_the_second_delivery, size=LARGE),
     "the pixels of the cutouts": Place("cutouts", 400_000),
     "the pixels at the network's size": Place("byol_checkpoints", 60_000, prepare=_remove_resized),
     "the table of the map of artefacts": Place("artefact_umap_model", 60_000),
@@ -120,7 +123,7 @@ def filled(reference: Reference, place: Place) -> dict[str, Any]:
         beside = source.with_name("before")
         source.rename(beside)
         try:
-            with disk(source) as root:
+            with disk(source, place.size) as root:
                 copy(beside, root)
                 place.prepare(root)
                 return _filled(reference, place, root)
