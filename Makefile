@@ -6,16 +6,18 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env demo real figures explore dev test test-browser smoke mutants golden campaign check bench gpu-check representation fidelity \
+.PHONY: env dev-env demo real figures explore dev test test-browser smoke mutants golden campaign check bench gpu-check representation fidelity \
 	anomaly-search lock clean
 
-# the stamp is newer than the lock only when the whole environment was installed
+# what a user needs; a stamp is newer than its lock only when the whole environment was installed
 env: $(VENV)/installed
+# that, and what tests, lint and benchmarks need
+dev-env: $(VENV)/installed-dev
 
-$(VENV)/installed: requirements.lock pyproject.toml
+$(VENV)/installed $(VENV)/installed-dev: $(VENV)/installed%: requirements%.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("galaxy-assets needs Python 3.11 to 3.13, this is " + sys.version) if not (3, 11) <= sys.version_info[:2] < (3, 14) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -41,72 +43,73 @@ figures: env
 explore: env
 	$(BIN)/galaxy-assets explore $(OPTIONS)
 
-# the UI over the same store, on loopback
+# Dagster's pages and daemon over the same store, behind a guard; OPTIONS="--port 3001" and others
 dev: env $(DAGSTER_HOME)/dagster.yaml
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+	$(BIN)/galaxy-assets dev $(OPTIONS)
 
-test: env
+test: dev-env
 	$(BIN)/python -m pytest
 
 # the explorer in Chromium, which must be installed; GALAXY_ASSETS_FINISHED_DATA names a data folder to test on as well
-test-browser: env
+test-browser: dev-env
 	$(BIN)/python -m pytest -m browser galaxy_assets_tests/explorer
 
 # a few of them
-smoke: env
+smoke: dev-env
 	$(BIN)/python -m pytest -m "browser and smoke" galaxy_assets_tests/explorer
 
 # planted faults, one by one in a copy of the tree: the test named for each must fail; ONLY=<part of a name> plants some
-mutants: env
+mutants: dev-env
 	$(BIN)/python -m galaxy_assets_tests.mutants $(if $(ONLY),"$(ONLY)")
 
-check: env $(DAGSTER_HOME)/dagster.yaml
+check: dev-env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/dg check defs
 
 # every stage beside its peer, a simulated survey, and docs/performance.md from them; half an hour, resumes
-bench: env
+bench: dev-env
 	$(BIN)/python benchmarks/run.py
 
 # whether a GPU computes what the CPU does, and how fast, docs/gpu.json and docs/gpu.md; six minutes on one GPU
-gpu-check: env
+gpu-check: dev-env
 	$(BIN)/python benchmarks/gpu.py --json docs/gpu.json --page docs/gpu.md
 
 # the accuracies of docs/representation.md, three seeds, on the surveys below DATA; hours on a CPU, resumes
-representation: env
+representation: dev-env
 	@test -n "$(DATA)" || { echo 'say where the surveys are: make representation DATA=<folder>'; exit 2; }
 	$(BIN)/python benchmarks/representation.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks" \
 		$(foreach seed,0 1 2,sdss_gz1:imagenet:$(seed) sdss_gz1:random:$(seed) \
 		mirabest:imagenet:$(seed) mirabest:sdss_gz1:$(seed) mirabest:random:$(seed))
 
 # what each reading of the paper changes on the real sets below DATA, the table of docs/fidelity.md; resumes
-fidelity: env
+fidelity: dev-env
 	@test -n "$(DATA)" || { echo 'say where the surveys are: make fidelity DATA=<folder>'; exit 2; }
 	$(BIN)/python benchmarks/fidelity.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
 
 # what the anomaly search finds on the real sets below DATA, the tables of docs/anomaly-search.md; half an hour, resumes
-anomaly-search: env
+anomaly-search: dev-env
 	@test -n "$(DATA)" || { echo 'say where the surveys are: make anomaly-search DATA=<folder>'; exit 2; }
 	$(BIN)/python benchmarks/anomaly_search.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
 
 # a small real world of the surveys below DATA, and the digest of every table, into OUT; compare two commits by SAME_AS
-golden: env
+golden: dev-env
 	@test -n "$(DATA)" -a -n "$(OUT)" || { echo 'say where the surveys are and where to write: make golden DATA=<folder> OUT=<file>.json'; exit 2; }
 	$(BIN)/python benchmarks/golden.py "$(DATA)" "$(OUT).world" "$(OUT)" $(if $(SAME_AS),--same-as "$(SAME_AS)")
 
 # what kills, full disks, damaged files, hostile requests and flipped bits do to a small real survey of those below DATA,
 # into OUT; two hours, resumes; ONLY=<section> runs one, PAGE=<file>.md writes the page too
-campaign: env
+campaign: dev-env
 	@test -n "$(DATA)" -a -n "$(OUT)" || { echo 'say where the surveys are and where to write: make campaign DATA=<folder> OUT=<file>.json'; exit 2; }
 	PYTHONPATH=benchmarks OMP_NUM_THREADS=1 $(BIN)/python -m campaign "$(DATA)" "$(OUT)" $(if $(PAGE),--page "$(PAGE)") \
 		$(foreach section,$(ONLY),--only $(section))
 
 # after changing dependencies in pyproject.toml; needs uv
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate --python-version 3.11
 lock:
-	uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate \
-		--python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --extra dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

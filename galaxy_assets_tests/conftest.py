@@ -6,6 +6,8 @@ generated weights in the place of ImageNet's, so that the whole path runs in sec
 
 import logging
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +27,10 @@ from galaxy_assets.settings.survey import Survey
 # a machine that is busy with something else is slow, which is no failure
 settings.register_profile("any_machine", deadline=None)
 settings.load_profile("any_machine")
+
+PLANTED = "planted-secret-8c1f2a"
+"""In the environment of every test, as a person's keys are: it must be found nowhere (`test_secrets`)."""
+os.environ["PLANTED_SECRET_ACCESS_KEY"] = PLANTED
 
 BACKBONE = "test_efficientnet"
 
@@ -142,6 +148,30 @@ def untrained(tmp_path_factory) -> Path:
     outcomes = list(in_process.run_survey(build_defs(root), known["tiny"], known, instance, root))
     assert {o.status for o in outcomes} == {"done"}, [o for o in outcomes if o.error]
     return root
+
+
+class Disk(type(Path())):
+    """The folder of a disk of 16 MB."""
+
+    def free(self) -> int:
+        """Bytes that can still be written."""
+        return shutil.disk_usage(self).free
+
+    def read_only(self) -> None:
+        """Forbid writing, for the system's administrator too."""
+        subprocess.run(["mount", "-o", "remount,ro", str(self)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Disk]:
+    """A disk that is soon full, where the system lets the tests mount one."""
+    folder = Disk(tmp_path / "disk")
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

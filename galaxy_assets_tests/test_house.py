@@ -149,10 +149,11 @@ MAY_IMPORT = {
     "storage": "settings plugins science figures simulation",
     "deliveries": "settings plugins science figures simulation storage",
     "lake": "settings plugins science figures simulation storage deliveries",
-    "orchestration": "settings plugins science figures simulation storage deliveries lake",
-    "explorer": "settings plugins science figures simulation storage deliveries lake",
-    "cli": "settings plugins science figures simulation storage deliveries lake orchestration explorer definitions",
-    "definitions": "settings plugins science figures simulation storage deliveries lake orchestration explorer cli",
+    "web": "settings",
+    "orchestration": "settings plugins science figures simulation storage deliveries lake web",
+    "explorer": "settings plugins science figures simulation storage deliveries lake web",
+    "cli": "settings plugins science figures simulation storage deliveries lake web orchestration explorer definitions",
+    "definitions": "settings plugins science figures simulation storage deliveries lake web orchestration explorer cli",
 }
 """Room -> the rooms it may import, inside functions and for types too. The explorer talks to Dagster over HTTP."""
 

@@ -4,13 +4,47 @@ Belongs here: a module per command with its arguments, progress and printed answ
 commands do.
 """
 
+from typing import Any
+
+import click
 import typer
+from typer.core import TyperGroup
 
-from galaxy_assets.cli import device, explore, export, fetch, figures, labels, query, run, similar, status, survey
+from galaxy_assets.cli import (
+    check,
+    dev,
+    device,
+    explore,
+    export,
+    fetch,
+    figures,
+    labels,
+    query,
+    run,
+    similar,
+    status,
+    survey,
+)
+from galaxy_assets.settings.printing import PrintableError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries.")
+
+class _Commands(TyperGroup):
+    """The commands; an error whose words say all (a damaged file, a full disk) is printed without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except PrintableError as error:
+            raise click.ClickException(str(error)) from error
+
+
+app = typer.Typer(
+    cls=_Commands, no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries."
+)
 app.command()(run.run)
 app.command()(status.status)
+app.command()(check.check)
 app.add_typer(survey.app, name="survey")
 app.command()(fetch.fetch)
 app.add_typer(labels.app, name="labels")
@@ -18,6 +52,7 @@ app.command()(query.query)
 app.command()(export.export)
 app.command()(similar.similar)
 app.command()(explore.explore)
+app.command()(dev.dev)
 app.command()(figures.figures)
 app.command()(device.device)
 app.command()(run.real)

@@ -3,6 +3,7 @@
 Belongs here: from what a person typed to the object meant. Does not belong here: any command.
 """
 
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,3 +64,24 @@ def moment(text: str | None) -> datetime | None:
     except ValueError as error:
         raise typer.BadParameter(f"{text} is not a time in ISO 8601, for instance 2026-01-31T12:00") from error
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def free_address(host: str, port: int) -> None:
+    """Refuse an address that a server cannot be bound to.
+
+    Parameters
+    ----------
+    host : str
+    port : int
+
+    Raises
+    ------
+    typer.BadParameter
+        With the reason.
+    """
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise typer.BadParameter(f"{host}:{port} cannot be used ({error.strerror}); name another --port") from error

@@ -3,12 +3,14 @@
 Belongs here: arguments. Does not belong here: the page and its server (`galaxy_assets.explorer`).
 """
 
-import socket
 from typing import Annotated
 
 import typer
 
+from galaxy_assets.cli.arguments import free_address
+from galaxy_assets.cli.terminal import say
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 
 
@@ -34,11 +36,11 @@ def explore(
     layout = Layout.default()
     if not layout.lake.exists():
         raise typer.BadParameter(f"{layout.lake}: no survey was run here yet; `make demo` runs two, simulated")
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise typer.BadParameter(f"{host}:{port} cannot be used ({error.strerror}); name another --port") from error
-    publish(layout, EXPLORER)
+    free_address(host, port)
+    try:
+        publish(layout, EXPLORER)
+    except NotWritten as error:
+        if not layout.read_model.exists():
+            raise
+        say(f"{error}; the tables are shown as they were last published", err=True)
     serve(layout, host=host, port=port, dagster=dagster, open_browser=browser)

@@ -1,18 +1,20 @@
 """`query`: SQL over the lake.
 
-Belongs here: the answer as text or as a file. Does not belong here: how a person's query is asked (`lake.query`), the
-views (`lake.read_model`).
+Belongs here: the answer as text or as a file. Does not belong here: how a person's query is asked
+(`lake.query_process`), the views (`lake.read_model`).
 """
 
 from pathlib import Path
 from typing import Annotated
 
 import duckdb
+import psutil
 import pyarrow as pa
 import typer
 
 from galaxy_assets.cli.terminal import say
-from galaxy_assets.lake.query import QueryError, ask, connect_to_read
+from galaxy_assets.lake.query import QueryError
+from galaxy_assets.lake.query_process import Limits, PersonsQueries
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import write_table
@@ -25,18 +27,21 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="one query, for instance a select")],
     to: Annotated[Path | None, typer.Option(help="a .csv or .parquet file to write, whole or not at all")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="rows at most")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="time after which the query is ended")] = 600,
 ) -> None:
     """Ask the lake in SQL, read-only: a schema per survey, a table per asset.
 
-    Without --to the answer is printed, and shortened in the middle if it is long and has no --limit.
+    A query that needs more than a third of the machine's memory is ended too. Without --to the answer is printed, and
+    shortened in the middle if it is long and has no --limit.
 
     Example: galaxy-assets query "select galaxy_id, score from sdss_gz1.anomaly_ranking order by rank" --limit 20
     """
     if to is not None and to.suffix.lower() not in (".csv", ".parquet"):
         raise typer.BadParameter(f"{to} ends neither in .csv nor in .parquet; name such a file", param_hint="--to")
+    share = psutil.virtual_memory().total // 3
     try:
-        with connect_to_read(Layout.default()) as lake:
-            answer = ask(lake, sql, limit)
+        with PersonsQueries(Layout.default(), Limits(seconds, share, share)) as queries:
+            answer = queries.ask(sql, after=f" limit {limit:d}" if limit is not None else "")
     except (QueryError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
     if to is None:

@@ -25,6 +25,7 @@ from galaxy_assets.lake.similar import Near, nearest
 from galaxy_assets.settings.files import SurveyError
 
 PAGE = 60
+_UNAPPLIED = "This filter came with the address and is not applied. Read it, then press Apply."
 _LIKE = 60  # answers to "more like these"
 MAXIMUM_UPLOAD = 20_000_000
 """Bytes of an uploaded image; its pixels are bounded where it is decoded (`deliveries.images`)."""
@@ -88,11 +89,13 @@ class GalleryPanel:
 
     async def refilter(self) -> None:
         """Show what the filter says; a filter that cannot be answered leaves what was shown."""
-        self.tab.moved(where=(self.filter.value or "").strip())
+        condition = (self.filter.value or "").strip()
+        self.tab.shared.apply(condition)
+        self.tab.moved(where=condition)
         await self.refresh(mark=True)
 
     async def refresh(self, *, mark: bool = False, keep: bool = False) -> None:
-        """Ask for the rows anew and show them.
+        """Ask for the rows anew and show them. A filter that came with the address waits until it is applied.
 
         Parameters
         ----------
@@ -102,9 +105,13 @@ class GalleryPanel:
             Stay at the place that one scrolled to.
         """
         tab, condition = self.tab, self.tab.place.where
+        waiting = bool(condition) and not tab.shared.applied(condition)
+        if waiting:
+            self._complain(_UNAPPLIED)
+            condition = ""
         try:
             rows = await asyncio.to_thread(self._rows, condition)
-            self.problem.set_visibility(False)
+            self.problem.set_visibility(waiting)
         except QueryError as error:
             self._complain(str(error))
             if self._applied is not None:
@@ -272,7 +279,7 @@ class GalleryPanel:
         file = tab.shared.folder / f"upload_{id(content):x}{suffix}"
         file.write_bytes(content)
         try:
-            near = await neighbours.apart(neighbours.like_image, tab.shared.layout.root, tab.survey.name, file, _LIKE)
+            near = await neighbours.like_image(tab.shared.layout.root, tab.survey.name, file, _LIKE)
         except (UnreadableImage, ValueError, SurveyError, OSError) as error:
             state.text = str(error).replace(str(file), name)
             return

@@ -6,18 +6,29 @@ Belongs here: calling what needs torch or decodes unknown bytes apart from the s
 
 import asyncio
 import multiprocessing
+import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from galaxy_assets.lake.similar import Near, similar
+import numpy as np
+import psutil
+
+from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.lake.similar import Near, near_pixels, open_survey, pixels_of
+
+MEMORY_TO_DECODE = 90_000_000
+"""Bytes that decoding an uploaded image may add to its process; an image of 4 million pixels fits."""
+_SECONDS_TO_DECODE = 30.0
+_LOOK = 0.01  # seconds between two looks at that process
 
 
-def like_image(root: Path, survey: str, file: Path, count: int) -> Near:
+async def like_image(root: Path, survey: str, file: Path, count: int) -> Near:
     """The galaxies most like an image file, through the survey's cutout step and checkpoint.
 
-    It loads torch: call it by `apart`.
+    A process of its own decodes the file, watched, and then loads torch.
 
     Parameters
     ----------
@@ -34,17 +45,58 @@ def like_image(root: Path, survey: str, file: Path, count: int) -> Near:
 
     Raises
     ------
+    UnreadableImage
+        For the file, also where it takes too much memory or time.
     Exception
-        What `lake.similar.similar` raises.
+        What `lake.similar.near_pixels` raises.
     """
-    table = similar(survey, files=[file], neighbours=count, root=root)
-    return Near(*(table[c].to_pylist() for c in ("neighbour_id", "distance", "query_id")))
+    with _one_process() as pool:
+        before = await asyncio.wrap_future(pool.submit(_held))
+        decoding = pool.submit(_pixels, root, survey, file)
+        try:
+            pixels = await asyncio.to_thread(_watched, pool, decoding, before + MEMORY_TO_DECODE)
+        except BrokenProcessPool as error:
+            words = f"{file}: decoding takes more than {MEMORY_TO_DECODE / 1e6:.0f} MB or {_SECONDS_TO_DECODE:.0f} s"
+            raise UnreadableImage(f"{words}; give a smaller image", "too_large") from error
+        return await asyncio.wrap_future(pool.submit(_near, root, survey, file.name, pixels, count))
+
+
+def _held() -> int:
+    """Bytes that this process holds."""
+    return psutil.Process().memory_info().rss
+
+
+def _pixels(root: Path, survey: str, file: Path) -> np.ndarray:
+    return pixels_of([file], open_survey(survey, root)[1])
+
+
+def _near(root: Path, survey: str, name: str, pixels: np.ndarray, count: int) -> Near:
+    return near_pixels(*open_survey(survey, root), name, pixels, count)
+
+
+def _watched(pool: ProcessPoolExecutor, decoding: Future, most: int) -> np.ndarray:
+    """The answer of the pool's process, which is killed when it holds more than `most` bytes or takes too long."""
+    end = time.monotonic() + _SECONDS_TO_DECODE
+    processes = [psutil.Process(pid) for pid in pool._processes]
+    while not decoding.done():
+        for process in processes:
+            try:
+                if process.memory_info().rss > most or time.monotonic() > end:
+                    process.kill()
+            except psutil.NoSuchProcess:
+                continue  # the future says it
+        time.sleep(_LOOK)
+    return decoding.result()
+
+
+def _one_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
 async def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a process of its own, which ends with it.
 
-    What it loads does not stay in the server's memory, and an image that crashes a decoder does not end the page.
+    What it loads does not stay in the server's memory.
 
     Parameters
     ----------
@@ -58,5 +110,5 @@ async def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     object
         What the function returns.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _one_process() as pool:
         return await asyncio.wrap_future(pool.submit(function, *arguments))

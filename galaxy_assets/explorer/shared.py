@@ -28,6 +28,7 @@ from galaxy_assets.storage.layout import Layout
 
 _VIEWS = 3
 _SETS = 64
+_CONDITIONS = 1000
 _SURVEYS_FOR = 5.0
 _POLL = 1.0  # seconds between two questions about a run
 
@@ -73,12 +74,12 @@ class Shared:
     layout : Layout
         The data folder.
     dagster : str
-        Address of Dagster's webserver.
+        Address of Dagster's webserver, with its token where it has one.
     """
 
     def __init__(self, layout: Layout, dagster: str):
         self.layout = layout
-        self.dagster = Dagster(dagster.rstrip("/"))
+        self.dagster = Dagster.at(dagster)
         self.lake = OpenLake(layout)
         self.who = getpass.getuser()
         self.folder = Path(tempfile.mkdtemp(prefix="galaxy_assets_explorer_"))
@@ -91,6 +92,7 @@ class Shared:
         self._labels: dict[str, Labels] = {}
         self._sets: OrderedDict[str, np.ndarray] = OrderedDict()
         self._colours: OrderedDict[tuple, Colours] = OrderedDict()
+        self._applied: OrderedDict[str, None] = OrderedDict()
         self._downloads: dict[str, tuple[Path, str]] = {}
         self._lock = threading.RLock()
 
@@ -165,7 +167,8 @@ class Shared:
             return view
 
     def warm(self) -> None:
-        """Read what the page shows first, before anybody asks for it."""
+        """Read what the page shows first, before anybody asks for it, and start the process of people's queries."""
+        self.lake.persons.warm()
         try:
             for survey in list(self.surveys().values())[:1]:
                 for start in self.starts(survey)[:1]:
@@ -313,6 +316,35 @@ class Shared:
         """
         with self._lock:
             return self._sets.get(name)
+
+    def apply(self, condition: str) -> None:
+        """Note that a person applied a condition: from now on an address with it is answered when it is opened.
+
+        Parameters
+        ----------
+        condition : str
+        """
+        with self._lock:
+            self._applied[condition] = None
+            self._applied.move_to_end(condition)
+            while len(self._applied) > _CONDITIONS:
+                self._applied.popitem(last=False)
+
+    def applied(self, condition: str) -> bool:
+        """Whether a person applied a condition on this server.
+
+        Any page can hold a link to an address with a condition, so that what an address says is no word of a person.
+
+        Parameters
+        ----------
+        condition : str
+
+        Returns
+        -------
+        bool
+        """
+        with self._lock:
+            return condition in self._applied
 
     def offer(self, file: Path, name: str) -> str:
         """A path from which a browser gets a file.

@@ -18,18 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_assets.explorer.colours import Colours, coloured
-from galaxy_assets.lake.query import QueryError, as_subquery, connect_to_read, within
-from galaxy_assets.lake.read_model import look_below
+from galaxy_assets.lake.query import QueryError, connect_to_read, cursor_of, within
+from galaxy_assets.lake.query_process import Limits, PersonsQueries
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import places
 
 PRETRAINED = "pretrained features"
 """The map of the ImageNet network's features of every image, on which artefact regions are drawn, as a start weight."""
 
-SECONDS = 20.0
-"""A person's query that has no answer by then is ended."""
-MEMORY = "400MB"
-"""What a query may hold."""
+LIMITS = Limits(seconds=20.0, memory=400_000_000, answer=64_000_000)
+"""Of a query that a person wrote, in its process."""
 _KEPT_BYTES = 48_000_000
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -77,11 +75,17 @@ class OpenLake:
     layout : Layout
         The data folder.
     memory : str
-        What a query may use, such as `400MB`.
+        What a query of the explorer's own may use, such as `400MB`.
+
+    Attributes
+    ----------
+    persons : PersonsQueries
+        Answers what people write, in processes with LIMITS.
     """
 
-    def __init__(self, layout: Layout, memory: str = MEMORY):
+    def __init__(self, layout: Layout, memory: str = "400MB"):
         self.layout, self._memory = layout, memory
+        self.persons = PersonsQueries(layout, LIMITS)
         self._lock = threading.Lock()
         self._open: tuple[int, duckdb.DuckDBPyConnection] | None = None
         self._tables: tuple[int, list[str]] = -1, []
@@ -102,10 +106,7 @@ class OpenLake:
             stamp = self._stamp()
             if self._open is None or self._open[0] != stamp:
                 self._open = stamp, connect_to_read(self.layout, self._memory)
-            mine = self._open[1].cursor()
-        mine.execute("use galaxy")
-        look_below(mine, self.layout.root)
-        return mine
+            return cursor_of(self._open[1], self.layout)
 
     def tables(self) -> list[str]:
         """The tables with one row per galaxy that a run published for the explorer.
@@ -127,7 +128,7 @@ class OpenLake:
         return path.stat().st_mtime_ns if path.exists() else 0
 
     def ask(self, sql: str, values: Sequence[Any] = (), tables: Mapping[str, pa.Table] | None = None) -> pa.Table:
-        """The answer to a query of the explorer's own, or to one with a person's condition in it, within SECONDS.
+        """The answer to a query of the explorer's own, with no word of a person's in it.
 
         Parameters
         ----------
@@ -148,7 +149,7 @@ class OpenLake:
         """
         with self.connection() as lake:
             try:
-                with within(lake, SECONDS):
+                with within(lake, LIMITS.seconds):
                     for name, table in (tables or {}).items():
                         lake.register(name, table)
                     return lake.sql(sql, params=list(values) or None).to_arrow_table()
@@ -334,25 +335,20 @@ class View:
             Where the condition is no SQL or names no column.
         """
         text = condition.strip().rstrip(";")
-        extra = {"said": said} if said is not None else None
+        tables = {"said": said} if said is not None else None
         if re.match(r"(select|from|with)\b", text, re.IGNORECASE):
-            with self.lake.connection() as lake:
-                query = as_subquery(lake, text)
-            sql = (
+            before = (
                 f"select row from (select row_number() over () - 1 as row, galaxy_id from {self._literal_base()}) base "
-                f"where galaxy_id in (select galaxy_id from {query}) order by row"
+                "where galaxy_id in (select galaxy_id from "
             )
+            rows = self.lake.persons.ask(text, before=before, after=") order by row", tables=tables)[0]
         else:
             relation = self.relation(self._mentioned(text))
             if said is not None:
                 relation = f"select * from ({relation}) left join said using (galaxy_id)"
+            # one query, whatever the condition closes and opens
             whole = f"select row from ({relation}) where (\n{text}\n) order by row"
-            with self.lake.connection() as lake:
-                if said is not None:
-                    lake.register("said", said)
-                as_subquery(lake, whole)  # one query, whatever the condition closes and opens
-            sql = f"from ({whole}\n)"
-        rows = self.lake.ask(sql, tables=extra)[0]
+            rows = self.lake.persons.ask(whole, tables=tables)[0]
         return rows.to_numpy().astype(np.int32)
 
     def _mentioned(self, text: str) -> set[str]:

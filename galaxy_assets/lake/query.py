@@ -1,13 +1,12 @@
 """SQL that other people write, over the lake and nothing else.
 
-Belongs here: the connection such a query runs in, and the one way it is asked. Does not belong here: the views
-(`read_model`), what becomes of an answer.
+Belongs here: the connection such a query runs in, and what it may be. Does not belong here: the process that bounds it
+(`query_process`), the views (`read_model`), what becomes of an answer.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import duckdb
 import pyarrow as pa
@@ -21,7 +20,9 @@ class QueryError(PrintableError):
     """A query that cannot be answered; the message is the database's, or says what kind of query is answered."""
 
 
-def connect_to_read(layout: Layout, memory: str | None = None) -> duckdb.DuckDBPyConnection:
+def connect_to_read(
+    layout: Layout, memory: str | None = None, *, threads: int | None = None
+) -> duckdb.DuckDBPyConnection:
     """Open the read model so that SQL reaches the lake's files alone, and no variables of this process and no settings.
 
     Parameters
@@ -31,6 +32,8 @@ def connect_to_read(layout: Layout, memory: str | None = None) -> duckdb.DuckDBP
     memory : str, optional
         What the database may hold, such as `512MB`; four fifths of the machine's when not given. A query that needs
         more fails and is not written to disk.
+    threads : int, optional
+        That compute at once at most; as many as the machine has cores when not given.
 
     Returns
     -------
@@ -54,12 +57,35 @@ def connect_to_read(layout: Layout, memory: str | None = None) -> duckdb.DuckDBP
         connection.execute("set allocator_flush_threshold = '1MB'")
         connection.execute("set allocator_bulk_deallocation_flush_threshold = '1MB'")
     look_below(connection, layout.root)
+    if threads is not None:
+        connection.execute("set threads = least(?, current_setting('threads'))", [threads])
     connection.execute("set allowed_directories = ?", [[str(layout.lake.absolute())]])
     connection.execute("set python_enable_replacements = false")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     connection.execute("use galaxy")
     return connection
+
+
+def cursor_of(lake: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.DuckDBPyConnection:
+    """Another connection to the same tables, for one thread or one query.
+
+    Parameters
+    ----------
+    lake : duckdb.DuckDBPyConnection
+        Of `connect_to_read`.
+    layout : Layout
+        The data folder.
+
+    Returns
+    -------
+    duckdb.DuckDBPyConnection
+        To be closed when done.
+    """
+    mine = lake.cursor()
+    mine.execute("use galaxy")
+    look_below(mine, layout.root)
+    return mine
 
 
 def as_subquery(lake: duckdb.DuckDBPyConnection, sql: str) -> str:
@@ -95,28 +121,17 @@ def as_subquery(lake: duckdb.DuckDBPyConnection, sql: str) -> str:
     return f"(\n{text[: ends[0]].decode() if ends else sql}\n)"
 
 
-def ask(
-    lake: duckdb.DuckDBPyConnection,
-    sql: str,
-    limit: int | None = None,
-    *,
-    seconds: float | None = None,
-    values: Sequence[Any] = (),
-) -> pa.Table:
-    """The answer to one query.
+def answered(lake: duckdb.DuckDBPyConnection, text: str, before: str = "from ", after: str = "") -> pa.Table:
+    """The answer to one query of a person, in this process: `query_process` bounds it.
 
     Parameters
     ----------
     lake : duckdb.DuckDBPyConnection
         Of `connect_to_read`.
-    sql : str
+    text : str
         One query.
-    limit : int, optional
-        Rows at most.
-    seconds : float, optional
-        Time after which it is interrupted.
-    values : sequence
-        In place of the query's `?`.
+    before, after : str
+        SQL of ours around it.
 
     Returns
     -------
@@ -126,11 +141,13 @@ def ask(
     ------
     QueryError
         With the database's message, and with the tables there are where the query names one that does not exist.
+    duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException
+        Where the database may not be as good as before.
     """
-    text = f"from {as_subquery(lake, sql)}" + (f" limit {limit:d}" if limit is not None else "")
     try:
-        with within(lake, seconds) if seconds is not None else nullcontext():
-            return lake.sql(text, params=list(values) or None).to_arrow_table()
+        return lake.sql(f"{before}{as_subquery(lake, text)}{after}").to_arrow_table()
+    except (duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException):
+        raise
     except duckdb.Error as error:
         raise QueryError(_explained(lake, error)) from error
 

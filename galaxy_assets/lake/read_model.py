@@ -107,7 +107,7 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
                 if name == "pca_features" and survey.name in surveys:
                     main = _quoted(surveys[survey.name].main_start_weights, "'")
                     connection.execute(_SIMILAR_TO.format(schema=_quoted(survey.name), main=main))
-    log.info("read model: %d views in %s", len(views), layout.read_model)
+    log.info("read model: %d views in %s", len(views), layout.read_model.name)
     return views
 
 

@@ -87,7 +87,7 @@ def similar(
     {'neighbour_id': ['c', 'b'], 'distance': [3.0, 5.0]}
     """
     layout, known = open_survey(survey, root)
-    others = list(zip(map(str, files), _features(layout, known, files), strict=True)) if files else []
+    others = list(zip(map(str, files), _features(layout, known, pixels_of(files, known)), strict=True)) if files else []
     near = nearest(layout, known, known.main_start_weights, ids, neighbours, others)
     catalogue = read_survey_table(layout, known, "catalogue/[!.]*")
     answers = pa.array(near.ids, pa.string())
@@ -312,12 +312,61 @@ def _cutout(file: Path | str, survey: Survey) -> np.ndarray:
     return made.pixels
 
 
-def _features(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> np.ndarray:
-    """Principal components of image files, (len(files), K) float32."""
+def pixels_of(files: Sequence[Path | str], survey: Survey) -> np.ndarray:
+    """Image files as the survey's own images go into its network; torch is not loaded for it.
+
+    Parameters
+    ----------
+    files : sequence of Path or str
+    survey : Survey
+
+    Returns
+    -------
+    ndarray of shape (len(files), S, S, 3), uint8
+        S is the recipe's `image_size`.
+
+    Raises
+    ------
+    UnreadableImage
+        For a file.
+    """
+    return np.stack([resize(_cutout(file, survey), survey.recipe.image_size) for file in files])
+
+
+def near_pixels(layout: Layout, survey: Survey, name: str, pixels: np.ndarray, count: int) -> "Near":
+    """The galaxies most like one image.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : Survey
+    name : str
+        Of the image, for the answer.
+    pixels : ndarray of shape (1, S, S, 3), uint8
+        From `pixels_of`.
+    count : int
+        Galaxies to return.
+
+    Returns
+    -------
+    Near
+
+    Raises
+    ------
+    ValueError
+        For a checkpoint that is not its ledger's.
+    FileNotFoundError
+        Where the survey was not run that far.
+    """
+    others = [(name, _features(layout, survey, pixels)[0])]
+    return nearest(layout, survey, survey.main_start_weights, [], count, others)
+
+
+def _features(layout: Layout, survey: Survey, pixels: np.ndarray) -> np.ndarray:
+    """Principal components of images, (N, K) float32."""
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.embedding import embed
 
-    pixels = np.stack([resize(_cutout(file, survey), survey.recipe.image_size) for file in files])
     main = survey.main_start_weights
     _, checkpoint = chosen_checkpoint(read_survey_table(layout, survey, f"byol_checkpoints/{main}"), layout.root)
     features = embed(

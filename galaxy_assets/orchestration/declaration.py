@@ -25,10 +25,10 @@ from galaxy_assets.orchestration.external import FILES, External, Reader, states
 from galaxy_assets.orchestration.resources import LAKE, TABLES, Lake
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.checkpoints import Training, file_sha256
+from galaxy_assets.storage.checkpoints import Training
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
-from galaxy_assets.storage.provenance import as_read, made_by, with_origin
+from galaxy_assets.storage.provenance import as_read, made_by, with_origin, written_beside
 from galaxy_assets.storage.tables import TablesInTurn, digest
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class SurveyAsset:
             made = self.function(at, **{name: table for name, (table, _) in read.items()})
             data = made.data_version
             versions = {name: versions for name, (_, versions) in read.items()}
-            origin = made_by(code, versions, files, data, made.unversioned, _recorded(at))
+            origin = made_by(code, versions, files, data, written_beside(at.beside, lake.layout.root))
             table = with_origin(described(made.table, self.columns), origin)
             schema = {"dagster/row_count": table.num_rows, "dagster/column_schema": schema_of(self.columns, table)}
             return dg.MaterializeResult(
@@ -349,17 +349,6 @@ def survey_asset(
         )
 
     return declare
-
-
-def _recorded(context: SurveyContext) -> dict[str, str]:
-    """What was written beside a table: path below the data folder -> sha256.
-
-    It is empty of pixels, whose chunks have it, and of worksheets, which a person may edit.
-    """
-    return {
-        path.relative_to(context.layout.root).as_posix(): "" if path.suffix in (".npy", ".csv") else file_sha256(path)
-        for path in context.beside
-    }
 
 
 def partitions(survey: Survey, by: Partitioned) -> dg.PartitionsDefinition | None:

@@ -5,7 +5,6 @@ here: what an encoder is (`science.encoders.network`), other start weights (`sci
 (`science.byol`).
 """
 
-import hashlib
 import json
 import pickle
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from galaxy_assets.plugins import PluginError
-from galaxy_assets.storage.files import DamagedFile, replacing
+from galaxy_assets.storage.files import DamagedFile, file_sha256, replacing
 from galaxy_assets.storage.provenance import damaged_otherwise
 
 if TYPE_CHECKING:
@@ -184,23 +183,6 @@ class StateFile:
     def remove(self) -> None:
         """Remove the file, if it is there."""
         self.path.unlink(missing_ok=True)
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str
-        64 hex digits.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def chosen_checkpoint(ledger: pa.Table, root: Path) -> tuple[dict[str, Any], Path]:

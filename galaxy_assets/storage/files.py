@@ -5,6 +5,7 @@ for a folder; the errors of storage. Does not belong here: what is written.
 """
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -31,14 +32,15 @@ class DamagedFile(PrintableError):
     ----------
     path : Path
         The file.
+    words : str
+        The message without its remedy.
     """
 
     def __init__(self, path: Path, reason: object):
+        self.path, self.words = path, f"{path} is damaged ({reason})"
         super().__init__(
-            f"{path} is damaged ({reason}); `galaxy-assets check --repair` sets such files aside, "
-            "and the next run makes them again"
+            f"{self.words}; `galaxy-assets check --repair` sets such files aside, and the next run makes them again"
         )
-        self.path = path
 
 
 class NotWritten(OSError, PrintableError):
@@ -231,3 +233,20 @@ def set_aside(path: Path, home: Path) -> Path:
             number += 1
         path.rename(to)
         return to
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,9 @@ from galaxy_assets.storage.files import told_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import damaged_otherwise, data_version
 from galaxy_assets.storage.tables import column, read_table, write_table
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 EVENTS = pa.schema(
     [
@@ -51,6 +54,8 @@ EVENTS = pa.schema(
 `class` (`label`) or `undo` (of the event `undoes`); `ranking_seen` and `model_seen` are the data versions of what the
 person looked at; `round` and `acquisition` are the oracle's."""
 
+_ROWS_PER_GROUP = 1000
+"""Events that damage at one place of a file can take with it."""
 SOURCES = ("cli", "csv", "astronomaly", "zooniverse", "explorer", "oracle")
 SAYS = {"score": "score", "class": "label", "undo": "undoes"}
 """The column that holds what an event of each kind says."""
@@ -189,12 +194,38 @@ class LabelLog:
             if len(files) < 2:
                 return 0
             merged = self.events / f"merged-{uuid.uuid4().hex}.parquet"
-            write_table(_once(_concatenated(files)), merged)
+            write_table(_once(_concatenated(files)), merged, rows_per_group=_ROWS_PER_GROUP)
             _flush_folder(self.events)
             with self._listing(fcntl.LOCK_EX):
                 for file in files:
                     file.unlink()
             return len(files)
+
+    def salvage(self, file: Path) -> tuple[int, int | None]:
+        """Keep what can be read of a damaged file of events in another file.
+
+        Parameters
+        ----------
+        file : Path
+            The damaged one, which stays.
+
+        Returns
+        -------
+        saved, lost : int, int or None
+            Events; None where the file does not say how many it holds.
+        """
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+                held, parts = opened.metadata.num_rows, list(_whole_groups(opened))
+        except (pa.ArrowException, OSError, ValueError):
+            return 0, None
+        saved = sum(part.num_rows for part in parts)
+        if saved:
+            salvaged = self.events / f"salvaged-{uuid.uuid4().hex}.parquet"
+            write_table(pa.concat_tables(parts), salvaged, rows_per_group=_ROWS_PER_GROUP)
+        return saved, held - saved
 
     def files(self) -> list[Path]:
         """The files of events, by name."""
@@ -324,6 +355,15 @@ def read_events(file: Path) -> pa.Table:
     table = read_table(file)
     with damaged_otherwise(file):
         return table.select(EVENTS.names).cast(EVENTS)
+
+
+def _whole_groups(opened: "ParquetFile") -> Iterator[pa.Table]:
+    """The groups of rows that can be read."""
+    for group in range(opened.num_row_groups):
+        try:
+            yield opened.read_row_group(group).select(EVENTS.names).cast(EVENTS)
+        except (pa.ArrowException, OSError, ValueError, KeyError):
+            continue
 
 
 def _once(table: pa.Table) -> pa.Table:

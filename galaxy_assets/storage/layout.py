@@ -17,6 +17,7 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
     lake/<survey>/<asset>.parquet                             a table
     lake/<survey>/deliveries.parquet                          what a look at the survey's drop found
     lake/<survey>/.withdrawn/                                 what was made of deliveries that are gone
+    lake/<survey>/.damaged/                                   files that were not what was written, see `integrity`
     lake/<survey>/<asset>/<partition>.parquet                 a partitioned table (batch before init)
     lake/<survey>/pixels/<batch>/                             decoded cutouts
     lake/<survey>/checkpoints/<init>/<recipe>/epoch_020.safetensors

@@ -135,10 +135,10 @@ class PixelStore:
     ) -> pa.Table:
         content = {"n": n, "shape": list(shape), "fingerprint": fingerprint, "chunk": chunk, "columns": list(columns)}
         final, building = self.folder / batch, self.folder / f".{batch}.building"
-        if self._known_content(final) == content:
+        if self._known_content(final) == content and _is_array(self.file(batch), (n, *shape)):
             return self._rows(final)
         file = building / "cutouts.npy"
-        if self._known_content(building) != content:
+        if self._known_content(building) != content or not _is_array(file, (n, *shape)):
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True)
             with told_of(self.folder / batch):
@@ -168,15 +168,32 @@ class PixelStore:
         return self._rows(final)
 
     def _known_content(self, folder: Path) -> dict | None:
-        """As `_content`; what is damaged is made anew."""
+        """As `content`; what is damaged is made anew."""
         try:
-            return self._content(folder)
+            return self.content(folder)
         except DamagedFile as error:
             log.warning("%s", error)
             return None
 
     @staticmethod
-    def _content(folder: Path) -> dict | None:
+    def content(folder: Path) -> dict | None:
+        """What the folder of a batch says of its pixels.
+
+        Parameters
+        ----------
+        folder : Path
+            Of a batch, whole or being filled.
+
+        Returns
+        -------
+        dict or None
+            `n`, `shape`, `fingerprint`, `chunk` and `columns`; None where it says nothing.
+
+        Raises
+        ------
+        DamagedFile
+            Where that cannot be read.
+        """
         path = folder / "content.json"
         with damaged_otherwise(path):
             return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
@@ -206,7 +223,7 @@ class PixelStore:
         """
         contents = []
         for batch in batches:
-            content = self._content(self.folder / batch)
+            content = self.content(self.folder / batch)
             if content is None:
                 raise self._missing(batch)
             contents.append(f"{batch}:{content['fingerprint']}")
@@ -349,6 +366,15 @@ def _map_one(path: Path | str) -> np.memmap:
 
 def _map(paths: Sequence[str]) -> PixelStack:
     return PixelStack(tuple(map(_map_one, paths)))
+
+
+def _is_array(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a file is an array of the shape, and has its whole length."""
+    try:
+        return path.exists() and _map_one(path).shape == shape
+    except DamagedFile as error:
+        log.warning("%s", error)
+        return False
 
 
 def _header(shape: tuple[int, ...]) -> bytes:

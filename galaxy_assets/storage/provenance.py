@@ -6,7 +6,7 @@ whether a table is outdated (`orchestration.automation.outdated`).
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from galaxy_assets.storage.files import DamagedFile
+from galaxy_assets.storage.files import DamagedFile, file_sha256
 
 _KEY = b"galaxy_assets"
 
@@ -53,8 +53,8 @@ class Origin:
         Asset name -> partition (`batch/init`, empty where there is none) -> the `Version` that was read.
     outside : dict of str to str
         What was read that is no table of this survey: name -> fingerprint.
-    unversioned : sequence of str
-        Columns that do not enter the digest.
+    content : str
+        Digest of all that the file holds, by which `tables.verify` knows it.
     beside : dict of str to str
         What was written beside the table: path below the data folder -> sha256, empty where its own records have it.
     asset, partition, run : str
@@ -66,7 +66,7 @@ class Origin:
     method: str = ""
     inputs: dict[str, dict[str, Version]] = field(default_factory=dict)
     outside: dict[str, str] = field(default_factory=dict)
-    unversioned: Sequence[str] = ()
+    content: str = ""
     beside: dict[str, str] = field(default_factory=dict)
     asset: str = ""
     partition: str = ""
@@ -78,7 +78,6 @@ def made_by(
     inputs: Mapping[str, Mapping[str, Version]],
     outside: Mapping[str, str],
     data: str,
-    unversioned: Sequence[str] = (),
     beside: Mapping[str, str] | None = None,
 ) -> Origin:
     """The origin of what an asset made of its inputs.
@@ -93,8 +92,6 @@ def made_by(
         What was read that is no table of this survey: name -> fingerprint.
     data : str
         Digest of the table made.
-    unversioned : sequence of str
-        Columns that do not enter it.
     beside : mapping of str to str, optional
         What was written beside the table: path below the data folder -> sha256.
 
@@ -106,7 +103,29 @@ def made_by(
     behind = sorted({version.method for versions in inputs.values() for version in versions.values()})
     method = hashlib.sha256(json.dumps([code, behind]).encode()).hexdigest()[:16]
     read = {name: dict(versions) for name, versions in inputs.items()}
-    return Origin(code, data, method, read, dict(outside), tuple(unversioned), dict(beside or {}))
+    return Origin(code, data, method, read, dict(outside), beside=dict(beside or {}))
+
+
+def written_beside(paths: Iterable[Path], root: Path) -> dict[str, str]:
+    """What identifies files that were written beside a table.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Such files.
+    root : Path
+        The data folder.
+
+    Returns
+    -------
+    dict of str to str
+        Path below the data folder -> sha256, empty of pixels, whose chunks have it, and of worksheets, which a person
+        may edit.
+    """
+    return {
+        path.relative_to(root).as_posix(): "" if path.suffix in (".npy", ".csv") else file_sha256(path)
+        for path in paths
+    }
 
 
 def with_origin(table: pa.Table, origin: Origin) -> pa.Table:
@@ -146,7 +165,6 @@ def origin_of(table: pa.Table | pa.Schema) -> Origin:
         name: {partition: Version(**version) for partition, version in versions.items()}
         for name, versions in record.get("inputs", {}).items()
     }
-    record["unversioned"] = tuple(record.get("unversioned", ()))
     return Origin(**record)
 
 

@@ -1,4 +1,4 @@
-"""A server of the explorer in a process of its own, and a Chromium that opens its page.
+"""A server of the explorer or of Dagster in a process of its own, and a Chromium that opens its page.
 
 Belongs here: starting and ending both. Does not belong here: what is tested.
 """
@@ -79,3 +79,35 @@ def serving(root: Path, dagster: str = "http://127.0.0.1:9") -> Iterator[Server]
         yield server
     finally:
         server.stop()
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def dagster_serving(root: Path, home: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """`galaxy-assets dev` over a data folder, its address and its process, which ends with the block."""
+    port = free_port()
+    shutil.copy(ROOT / "dagster.yaml", home)
+    environment = os.environ | {"DAGSTER_HOME": str(home), "GALAXY_ASSETS_DATA": str(root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "galaxy_assets.cli", "dev", "--port", str(port)]
+    process = subprocess.Popen(
+        command, env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 240
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/server_info", timeout=5).read()
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None and time.monotonic() < end, "Dagster did not start"
+                time.sleep(0.5)
+        yield address, process
+    finally:
+        process.terminate()
+        try:
+            process.wait(90)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -3,14 +3,7 @@
 Minutes, not seconds: Dagster is started for it.
 """
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +16,11 @@ from PIL import Image
 from galaxy_assets.lake.similar import similar
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.conftest import draw
-from galaxy_assets_tests.explorer.browser import free_port, serving
+from galaxy_assets_tests.explorer.browser import PATIENCE, ROOT, dagster_serving, serving
 from galaxy_assets_tests.explorer.conftest import Explored
 from galaxy_assets_tests.explorer.test_browser import GALLERY, open_page, press_and_wait
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -42,33 +34,12 @@ def root(world, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def dagster(root, tmp_path_factory) -> Iterator[str]:
     """Address of a Dagster over the copy, with its daemon."""
-    home, port = tmp_path_factory.mktemp("dagster"), free_port()
+    home = tmp_path_factory.mktemp("dagster")
     shutil.copy(ROOT / "dagster.yaml", home)
-    environment = os.environ | {"DAGSTER_HOME": str(home), "GALAXY_ASSETS_DATA": str(root), "OMP_NUM_THREADS": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.add_dynamic_partitions("tiny_batch", ["first", "second"])
-    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-w", str(ROOT / "workspace.yaml"), "-p", str(port)]
-    process = subprocess.Popen(
-        command, env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 240
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/server_info", timeout=5).read()
-                break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None and time.monotonic() < end, "Dagster did not start"
-                time.sleep(1)
+    with dagster_serving(root, home) as (address, _):
         yield address
-    finally:
-        # it does not take its webserver, daemon and code server along when it is ended alone
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -91,7 +62,7 @@ def test_an_image_of_ones_own_is_searched_for_and_what_is_none_is_refused_in_wor
         page.get_by_role("button", name="More like an image").click()
         upload = page.locator("input[type=file]")
         upload.set_input_files(tmp_path / "huge.png")
-        page.wait_for_selector("text=not taken: PNG, JPEG or FITS, up to 20 MB")
+        page.wait_for_selector("text=not taken: an image file of up to 20 MB")
         upload.set_input_files(tmp_path / "broken.png")
         page.wait_for_selector("text=broken.png: damaged")
         page.get_by_role("button", name="Close").click()
@@ -139,3 +110,14 @@ def test_a_run_that_fails_says_why_with_a_link(page, root, dagster):
         finally:
             for file, before in content.items():
                 file.write_bytes(before)
+
+
+def test_an_asset_is_run_from_dagsters_own_page(browser, dagster):
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{dagster}/assets/tiny/table_1")
+    page.get_by_role("button", name="Materialize").first.click()
+    page.wait_for_selector("text=/Launched run/")
+    page.get_by_role("button", name="View").or_(page.get_by_role("link", name="View")).first.click()
+    page.wait_for_selector("text=Success", timeout=240_000)
+    page.close()

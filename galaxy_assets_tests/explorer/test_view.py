@@ -91,7 +91,8 @@ def test_a_filter_reads_the_lake_and_does_nothing_else(view, tmp_path, condition
 
 
 def test_a_query_without_end_is_ended_and_one_without_bound_is_refused(view, monkeypatch):
-    monkeypatch.setattr(views, "SECONDS", 0.5)
+    monkeypatch.setattr(view.lake.persons, "limits", views.LIMITS._replace(seconds=0.5))
+    view.lake.persons.close()
     with pytest.raises(QueryError, match=r"no answer within 0.5 s"):
         view.matching(
             "(select count(*) from range(1000000000) a, range(1000000) b where a.range % 7 = b.range % 3) > 3"

@@ -5,6 +5,7 @@ partitions are outdated (`outdated`), what starts by itself (`conditions`, `sens
 """
 
 import functools
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from galaxy_assets.storage.upkeep import LONGEST_RUN, remove_interrupted
 log = logger(__name__)
 
 _PROCESS_TAG = "galaxy_assets/process"
+_WHERE_DEFINED = re.compile(r"^(galaxy_assets|dagster)(\.\w+)+: ")
+"""What Dagster puts before the words of an error that says all."""
 RUN_TAGS = {"dagster/max_runtime": str(LONGEST_RUN)}
 
 
@@ -333,5 +336,9 @@ def _reason(run: dg.ExecuteInProcessResult) -> str:
             error = event.step_failure_data.error
             while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
-            return error.message.strip() if error is not None else f"step {event.step_key} gave no reason"
+            return (
+                _WHERE_DEFINED.sub("", error.message.strip())
+                if error is not None
+                else f"step {event.step_key} gave no reason"
+            )
     return "the run failed before its first step; see it in the UI"

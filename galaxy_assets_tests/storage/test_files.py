@@ -1,0 +1,161 @@
+"""A file is whole or absent; a full disk and one that may not be written are said in words."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.storage import owners
+from galaxy_assets.storage.files import NotWritten, new_folder, partial_name, replacing, set_aside
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.pixels import PixelStore
+from galaxy_assets.storage.tables import write_table
+from galaxy_assets.storage.upkeep import remove_interrupted
+
+MB = 1_000_000
+
+
+def test_a_device_that_is_full_is_said_in_words_and_leaves_nothing(tmp_path):
+    with pytest.raises(NotWritten, match="the disk is full") as told, replacing(tmp_path / "a.bin"):
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            full.write(b"x")
+    assert told.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
+
+
+def test_another_error_stays_what_it_is(tmp_path):
+    with pytest.raises(RuntimeError, match="mine"), replacing(tmp_path / "a.bin"):
+        raise RuntimeError("mine")
+    with pytest.raises(FileExistsError):
+        (tmp_path / "there").mkdir()
+        (tmp_path / "there/x").write_text("x")
+        with new_folder(tmp_path / "there"):
+            pass
+
+
+def test_a_library_with_words_of_its_own_on_a_full_disk(small_disk):
+    (small_disk / "ballast").write_bytes(bytes(small_disk.free() - MB // 2))
+    with pytest.raises(NotWritten, match="the disk is full, 0 MB are left"), replacing(small_disk / "a.bin") as partial:
+        partial.write_bytes(bytes(MB // 4))
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
+def _white(rows):
+    return np.full((len(rows), 64, 64, 3), 255, np.uint8), pa.table({"row": list(rows)})
+
+
+def test_pixels_that_find_no_room_are_refused_before_the_first_and_go_on_when_there_is(small_disk):
+    store, made = PixelStore(small_disk / "pixels"), []
+    (ballast := small_disk / "ballast").write_bytes(bytes(small_disk.free() - 3 * MB))
+
+    def make(rows):
+        made.append(rows)
+        return _white(rows)
+
+    settings = {"n": 400, "shape": (64, 64, 3), "fingerprint": "f", "chunk": 100}
+    with pytest.raises(NotWritten, match="make room and run the same again"):
+        store.fill("b", make=make, **settings)
+    assert made == []
+    ballast.unlink()
+    assert store.fill("b", make=make, **settings).num_rows == 400
+    assert store.read("b").min() == 255
+    (small_disk / "ballast").write_bytes(bytes(small_disk.free() - MB))
+    with pytest.raises(NotWritten, match="size_096"):
+        store.read("b", 96)
+    assert not list((small_disk / "pixels").rglob("*.partial"))
+
+
+def test_room_that_is_reserved_is_not_taken_by_another_file(small_disk):
+    store = PixelStore(small_disk / "pixels")
+
+    def make(rows):
+        if rows.start == 0:  # all room that is left goes to somebody else, but for some rows of the ledger
+            (small_disk / "other").write_bytes(bytes(small_disk.free() - MB // 4))
+        return _white(rows)
+
+    assert store.fill("b", n=400, shape=(64, 64, 3), fingerprint="f", make=make, chunk=100).num_rows == 400
+    assert store.read("b").min() == 255
+
+
+def test_a_table_on_a_disk_that_may_not_be_written(small_disk):
+    log = LabelLog(small_disk / "labels")
+    log.append([{"who": "a", "kind": "score", "score": 3, "galaxy_id": "g", "source": "cli"}])
+    (small_disk / "labels/events/.listing.lock").unlink(missing_ok=True)
+    small_disk.read_only()
+    with pytest.raises(NotWritten, match="read-only.*can be read"):
+        write_table(pa.table({"a": [1]}), small_disk / "t.parquet")
+    with pytest.raises(NotWritten, match="read-only"):
+        log.append([{"who": "a", "kind": "score", "score": 3, "galaxy_id": "g", "source": "cli"}])
+    assert log.read().num_rows == 1
+    with pytest.raises(NotWritten):
+        log.compact()
+
+
+_WRITER = """
+import sys, time
+from pathlib import Path
+from galaxy_assets.storage.files import new_folder, replacing
+with replacing(Path(sys.argv[1]) / "a.parquet") as a, new_folder(Path(sys.argv[1]) / "b") as b:
+    a.write_bytes(b"half")
+    (b / "c").write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_live_one_writes_is_not(tmp_path):
+    layout = Layout(tmp_path)
+    folder = tmp_path / "lake/s"
+    with subprocess.Popen([sys.executable, "-c", _WRITER, str(folder)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == b"writing\n"
+        assert remove_interrupted(layout) == []
+        assert len(list(folder.iterdir())) == 2
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+    assert len(remove_interrupted(layout)) == 2 and not list(folder.iterdir())
+
+
+def test_what_cannot_be_seen_from_here_is_removed_when_it_is_older_than_any_run(tmp_path):
+    (tmp_path / "lake").mkdir()
+    elsewhere = tmp_path / "lake" / ".t.parquet.0123abcd-77-12345-0123456789ab.partial"
+    older_code = tmp_path / "lake" / ".t.parquet.0123456789abcdef0123456789abcdef.partial"
+    download = tmp_path / "lake" / ".images.zip.partial"
+    own = tmp_path / "lake" / partial_name("t.parquet")
+    for path in (elsewhere, older_code, download, own):
+        path.write_bytes(b"x")
+    assert remove_interrupted(Layout(tmp_path)) == []
+    past = time.time() - 8 * 24 * 3600
+    for path in (elsewhere, older_code, download, own):
+        os.utime(path, (past, past))
+    assert sorted(remove_interrupted(Layout(tmp_path))) == sorted([elsewhere, older_code])
+    assert download.exists() and own.exists()
+
+
+def test_a_process_is_told_apart_from_a_later_one_of_its_number():
+    name = owners.owner()
+    assert owners.runs(name) is True
+    place, number, began = name.split("-")
+    assert owners.runs(f"{place}-{number}-{int(began) + 1}") is False
+    assert owners.runs(f"00000000-{number}-{began}") is None
+    assert owners.runs("host:12:3.4") is None  # of older code
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        its = owners.owner(other.pid)
+        assert owners.runs(its) is True and its != name
+    assert owners.runs(its) is False
+
+
+def test_what_is_set_aside_twice_is_kept_twice(tmp_path):
+    kept = []
+    for text in ("one", "two"):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a/t.parquet").write_text(text)
+        kept.append(set_aside(tmp_path / "a/t.parquet", tmp_path))
+    assert [path.read_text() for path in kept] == ["one", "two"] and kept[0] != kept[1]
