@@ -46,13 +46,19 @@ def page(kept: dict[str, Any], modules: dict[str, ModuleType]) -> str:
 def _section(name: str, module: ModuleType, cases: dict[str, dict[str, Any]]) -> str:
     rows = [f"| {what} | {_shown(value)} |" for what, value in module.figures(list(cases.values())).items()]
     said = (module.__doc__ or "").split("\n\nBelongs here")[0]
-    wrong = [f"- {case}: {_plain(w)}" for case, found in cases.items() for w in found["wrong"]]
+    wrong = [line for case, found in cases.items() for line in _wrong(case, found["wrong"])]
     skipped = [f"- {case}: {found['skipped']}" for case, found in cases.items() if "skipped" in found]
     lines = [f"\n## {name.replace('_', ' ').capitalize()}\n", said, "", "| counted | |", "|---|---|", *rows]
     lines += ["\nSkipped:\n", *skipped] if skipped else []
     if wrong:
-        lines += [f"\nNot as it should be ({len(wrong)}; the first 40):\n", *wrong[:40]]
+        lines += ["\nNot as it should be:\n", *wrong]
     return "\n".join(lines)
+
+
+def _wrong(case: str, wrong: list[str]) -> list[str]:
+    """What is wrong with a case, the first three of it."""
+    more = [f"- {case}: and {len(wrong) - 3} more"] if len(wrong) > 3 else []
+    return [f"- {case}: {_plain(w)}" for w in wrong[:3]] + more
 
 
 def _shown(value: Any) -> str:
