@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env dev-env demo real figures explore dev test test-browser smoke mutants golden check bench gpu-check representation fidelity \
+.PHONY: env dev-env demo real figures explore dev test test-browser smoke mutants golden campaign check bench gpu-check representation fidelity \
 	anomaly-search lock clean
 
 # what a user needs; a stamp is newer than its lock only when the whole environment was installed
@@ -97,6 +97,13 @@ anomaly-search: dev-env
 golden: dev-env
 	@test -n "$(DATA)" -a -n "$(OUT)" || { echo 'say where the surveys are and where to write: make golden DATA=<folder> OUT=<file>.json'; exit 2; }
 	$(BIN)/python benchmarks/golden.py "$(DATA)" "$(OUT).world" "$(OUT)" $(if $(SAME_AS),--same-as "$(SAME_AS)")
+
+# what kills, full disks, damaged files, hostile requests and flipped bits do to a small real survey of those below DATA,
+# into OUT; two hours, resumes; ONLY=<section> runs one, PAGE=<file>.md writes the page too
+campaign: dev-env
+	@test -n "$(DATA)" -a -n "$(OUT)" || { echo 'say where the surveys are and where to write: make campaign DATA=<folder> OUT=<file>.json'; exit 2; }
+	PYTHONPATH=benchmarks OMP_NUM_THREADS=1 $(BIN)/python -m campaign "$(DATA)" "$(OUT)" $(if $(PAGE),--page "$(PAGE)") \
+		$(foreach section,$(ONLY),--only $(section))
 
 # after changing dependencies in pyproject.toml; needs uv
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate --python-version 3.11

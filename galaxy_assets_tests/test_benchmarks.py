@@ -239,3 +239,66 @@ def test_a_projection_continues_the_measured_slope():
     fixed = side_by_side.Row("pca", "c", 100, sizes=[10, 100], size_seconds=[0.9, 1.0], exponent=0.05)
     assert report.projected(fixed, 1_000) == pytest.approx(10.0)
     assert [report.duration(s) for s in (0.02, 5, 150, 4e8)] == ["20 ms", "5 s", "2.5 min", "13 years"]
+
+
+def test_the_campaigns_comparison_notices_a_changed_value_and_nothing_that_may_differ(tmp_path):
+    compare = importlib.import_module("campaign.compare")
+    layout = Layout(tmp_path)
+    votes = pa.table({"galaxy_id": ["a", "b"], "smooth": [0.5, 0.25]})
+    trained = pa.table({"epoch": [0, 1], "loss": [2.0, 1.0], "seconds": [0.0, 3.0]})
+
+    def left(votes: pa.Table, trained: pa.Table) -> dict[str, str]:
+        write_table(votes, layout.table("s", "volunteer_votes"))
+        write_table(trained, layout.table("s", "byol_checkpoints", "imagenet"))
+        publish(layout)
+        return compare.contents(tmp_path)
+
+    before = left(votes, trained)
+    assert before["view s.volunteer_votes"] == "2" and "s/byol_checkpoints/imagenet#loss" in before
+    slower = trained.set_column(2, "seconds", pa.array([0.0, 4.0]))
+    assert compare.differences(before, left(votes, slower)) == []
+    other = votes.set_column(1, "smooth", pa.array([0.5, np.nextafter(0.25, 1)]))
+    found = {d.split(":")[0] for d in compare.differences(before, left(other, trained))}
+    assert found == {"s/volunteer_votes#smooth", "s/volunteer_votes#made by"}
+    shorter = compare.differences(before, left(votes.slice(0, 1), trained))
+    assert any(d.startswith("view s.volunteer_votes: 2 -> 1") for d in shorter)
+
+
+def test_the_campaign_loads_and_its_cases_are_as_many_as_its_page_says(tmp_path):
+    campaign = importlib.import_module("campaign.__main__")
+    assert set(campaign.SECTIONS) == {"kills", "full_disk", "inputs", "sql", "http", "events", "bit_flips"}
+    sql, inputs = campaign.SECTIONS["sql"], campaign.SECTIONS["inputs"]
+    assert sum(len(s) for group in (sql.REFUSED, sql.BOUNDED) for s in group.values()) >= 97
+    assert inputs.EACH * len(inputs.KINDS) >= 2000
+    http = campaign.SECTIONS["http"]
+    for requests in (http.of_host_and_origin("/", "/x"), http.to_explorer("/view/s/i/v"), http.to_dagster()):
+        assert all(text.endswith("\r\n\r\n") or "\r\n\r\n" in text for text, _ in requests.values())
+    assert len(http.of_host_and_origin("/", "/x") | http.to_explorer("/view/s/i/v")) >= 45
+
+
+def test_kills_are_spread_over_the_whole_life_of_the_command(tmp_path):
+    kills, world = (importlib.import_module(f"campaign.{name}") for name in ("kills", "world"))
+    made = ["start-up", "catalogue", "cutouts", "byol_checkpoints", "embeddings", "umap", "cluster_labels"]
+    made += ["anomaly_ranking", "figure_04", "publication"]
+    stages = [world.Stage(name, float(i), float(i)) for i, name in enumerate(made)]
+    steps = [world.Step(name, i, 0.0, 1.0) for i, name in enumerate(made)]
+    planned = kills.planned(world.Reference(tmp_path, tmp_path, stages, steps, 10.0), 50)
+    assert len(planned) == 50 and {k.step.stage for k in planned.values()} == set(range(10))
+    assert all(0 <= k.delay <= 1 for k in planned.values())
+    assert len({round(k.delay, 6) for k in planned.values()}) == 50
+    assert {kills.part_of(name) for name in made} == set(kills.PARTS)
+
+
+def test_a_damaged_input_is_the_same_in_every_campaign(tmp_path):
+    import random
+
+    inputs = importlib.import_module("campaign.inputs")
+    content = bytes(range(256)) * 4
+    once, again = (inputs.damaged(content, random.Random("kind 1"), text=True) for _ in range(2))
+    assert once == again != content
+
+
+def test_the_page_of_the_campaign_is_written_from_its_figures():
+    campaign, page = (importlib.import_module(f"campaign.{name}") for name in ("__main__", "page"))
+    kept = json.loads((ROOT / "docs" / "faults.json").read_text())
+    assert (ROOT / "docs" / "faults.md").read_text() == page.page(kept, campaign.SECTIONS)
