@@ -227,9 +227,8 @@ class _Memory:
 def asked(reference: Reference, statements: list[str], refused: bool) -> dict[str, Any]:
     """Ask each statement and say what is not as it should be."""
     try:
-        from galaxy_assets.lake.query_process import PersonsQueries
-
         from galaxy_assets.explorer.view import LIMITS
+        from galaxy_assets.lake.query_process import PersonsQueries
     except ImportError:
         return {"skipped": "no process for a person's queries in this version", "wrong": []}
     from galaxy_assets.lake.query import QueryError

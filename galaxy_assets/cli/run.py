@@ -4,6 +4,7 @@ Belongs here: what these commands print, and the survey files that `real` writes
 (`automation`).
 """
 
+import errno
 import logging
 import os
 import re
@@ -24,6 +25,7 @@ from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -171,6 +173,10 @@ def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
         yield from outcomes
     except (PrintableError, AtWork) as error:
         yield error
+    except Exception as error:
+        if "disk is full" not in str(error):  # what SQLite says, in whatever Dagster puts around it
+            raise
+        yield NotWritten(errno.ENOSPC, f"{os.environ['DAGSTER_HOME']}: Dagster's own folder is on a disk that is full")
 
 
 def _set_dagster_home() -> None:
@@ -194,6 +200,9 @@ def _summary(surveys: list[Survey], failed: int) -> None:
             say(f"\n{survey.title}: not finished, no results yet")
             continue
         say(f"\n{survey.title}: what was found")
+        if not layout.read_model.exists():
+            say(f"\n{survey.title}: {layout.read_model} was not written, see above")
+            continue
         with connect(layout.root) as lake:
             query = f'select check_id, description, observed, expected, verdict from "{survey.name}".results'
             rows = lake.sql(query).fetchall()

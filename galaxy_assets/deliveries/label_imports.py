@@ -17,6 +17,7 @@ from typing import Any
 from galaxy_assets.deliveries.ids import id_of
 from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.label_files import GivenLabel, ZooniverseAnswers, read_label_file
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.label_events import SAYS, LabelLog, time_prefix
 
 
@@ -131,6 +132,8 @@ def import_drop(log: LabelLog, known: Collection[str] | None = None) -> list[Imp
     for path in sorted(log.folder.glob("[!.]*.csv")):
         try:
             reports.append(import_file(log, path, known=known))
+        except NotWritten:  # no fault of the file
+            raise
         except Exception as error:  # of one file, whatever it is: the others are imported all the same
             why = in_words(error)
             reports.append(Imported(path, problems=[why if str(path) in why else f"{path}: {why}"]))

@@ -156,7 +156,7 @@ def write(path: Path, stem: str, kind: Kind, to: Path, suffixes: tuple[str, ...]
             _leave_note(to, damaged(error))
             raise damaged(error) from error
         remedy = "make room, or give permission to write there"
-        raise SurveyError(f"{path}: cannot be written to {to}: {error.strerror}; {remedy}") from error
+        raise SurveyError(f"{path}: cannot be written to {to}: {error.strerror or error}; {remedy}") from error
     except Exception as error:
         _leave_note(to, damaged(error))
         raise damaged(error) from error

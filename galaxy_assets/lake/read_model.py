@@ -11,7 +11,7 @@ from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import damaged_otherwise
+from galaxy_assets.storage.provenance import damaged_otherwise, origin
 from galaxy_assets.storage.tables import said_of
 
 if TYPE_CHECKING:
@@ -98,8 +98,10 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
                     connection.execute(f"create view {view} as select * from {source}")
                     _comment(connection, view, there)
                 except (duckdb.Error, DamagedFile) as error:
+                    if (damaged := _damaged(there)) is None:
+                        raise
                     # a view that says so when it is asked, and all others as they are
-                    damaged = error if isinstance(error, DamagedFile) else DamagedFile(there[0], error)
+                    log.debug("%s", error)
                     log.error("%s", damaged)
                     words = _quoted(str(damaged), chr(39))
                     connection.execute(f"create or replace view {view} as select error({words}) as damaged")
@@ -128,6 +130,16 @@ def _files(survey: Path, name: str) -> list[Path]:
     """The Parquet files of a table, one or one per partition."""
     whole = survey / f"{name}.parquet"
     return list((survey / name).rglob("[!.]*.parquet")) or [path for path in [whole] if path.exists()]
+
+
+def _damaged(files: list[Path]) -> DamagedFile | None:
+    """What is wrong with the first of these files that has no whole footer."""
+    for file in files:
+        try:
+            origin(file)
+        except DamagedFile as error:
+            return error
+    return None
 
 
 def _comment(connection: "duckdb.DuckDBPyConnection", view: str, files: list[Path]) -> None:

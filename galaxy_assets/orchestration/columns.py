@@ -67,3 +67,12 @@ def _shown(columns: Described, name: str, kind: str) -> dg.TableColumn:
     text = f"{description} [{unit}]" if unit else description
     given: dict[str, Any] = {"type": kind} if kind else {}
     return dg.TableColumn(name, description=text or None, tags={"unit": unit} if unit else None, **given)
+
+
+def markdown(table: pa.Table) -> str:
+    """A small table as Markdown text, for metadata."""
+    rows = ["| " + " | ".join(table.column_names) + " |", "|" + "---|" * table.num_columns]
+    for row in table.to_pylist():
+        cells = [f"{v:.2f}" if isinstance(v, float) else "" if v is None else str(v) for v in row.values()]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)

@@ -24,6 +24,7 @@ from galaxy_assets.orchestration.columns import described, schema_of
 from galaxy_assets.orchestration.external import FILES, External, Reader, states
 from galaxy_assets.orchestration.resources import LAKE, TABLES, Lake
 from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import Training
 from galaxy_assets.storage.layout import Layout
@@ -406,7 +407,7 @@ def _mapping(how: Mapping[str, Any]) -> dg.PartitionMapping | None:
 
 
 def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make Ctrl-C or a cancelled run final: Dagster would retry the step like after a crash, and the work go on."""
+    """Make Ctrl-C, a cancelled run and an error in words final: Dagster would retry the step like after a crash."""
 
     @functools.wraps(function)
     def asset(*arguments: Any, **inputs: Any) -> Any:
@@ -414,6 +415,8 @@ def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments, **inputs)
         except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as stop:
             raise dg.Failure(INTERRUPTED, allow_retries=False) from stop
+        except PrintableError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
 
     return asset
 
@@ -439,12 +442,3 @@ def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict
     path = save(image, context.layout.figure(context.survey.name, *name))
     context.beside.append(path)
     return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}
-
-
-def markdown(table: pa.Table) -> str:
-    """A small table as Markdown text, for metadata."""
-    rows = ["| " + " | ".join(table.column_names) + " |", "|" + "---|" * table.num_columns]
-    for row in table.to_pylist():
-        cells = [f"{v:.2f}" if isinstance(v, float) else "" if v is None else str(v) for v in row.values()]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows)

@@ -42,7 +42,11 @@ def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
         flat = np.zeros((n, 2), np.float32)
         flat[:, : min(2, features.shape[1])] = features[:, :2] - features[:1, :2]
         return flat
+    # torch first: what is loaded afterwards would keep the number of threads that numba asks its OpenMP library for,
+    # and a sum of as many parts: the same training after a fit and without one would end in other weights
+    import torch  # noqa: F401
     import umap
+    from threadpoolctl import threadpool_limits
 
     reducer = umap.UMAP(
         n_neighbors=min(settings.n_neighbors, n - 1),
@@ -52,7 +56,7 @@ def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
         # spectral initialisation needs more galaxies than its eigenvectors
         init="spectral" if n > 15 else "random",
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(limits=None):  # restored when the block ends
         warnings.filterwarnings("ignore", message="Graph is not fully connected")
         return np.asarray(reducer.fit_transform(features.astype(np.float32)), np.float32)
 

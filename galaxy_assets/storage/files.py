@@ -201,6 +201,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             yield partial
             partial.rename(path)
+        except NotWritten as error:  # of a file in it: its hidden name tells nobody anything
+            raise OSError(error.errno or errno.EIO, os.strerror(error.errno or errno.EIO)) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

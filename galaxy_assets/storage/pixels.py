@@ -195,8 +195,13 @@ class PixelStore:
             Where that cannot be read.
         """
         path = folder / "content.json"
+        if not path.exists():
+            return None
         with damaged_otherwise(path):
-            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(told["fingerprint"], str):
+                raise ValueError("it names no fingerprint")
+            return told | {"n": int(told["n"]), "shape": [int(side) for side in told["shape"]]}
 
     @staticmethod
     def _rows(folder: Path) -> pa.Table:

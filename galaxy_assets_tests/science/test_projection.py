@@ -1,5 +1,9 @@
 """The map: seeded, one point per galaxy, and defined for a handful."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -87,3 +91,21 @@ def test_membership_strengths_are_umaps():
     at_one = np.vstack([np.r_[0, 0, np.arange(1, 14)]]).astype(float)
     assert membership_strengths(at_one)[0].tolist() == [0.5, 0.5] + [0] * 13
     assert membership_strengths(np.array([[3.0]])).tolist() == [[1.0]], "one neighbour has all the weight"
+
+
+@pytest.mark.parametrize("first", ["torch", "projection"])
+def test_a_fit_leaves_the_number_of_threads_as_it_was(first):
+    """Else a training after it would add up in other parts than one in a process of its own."""
+    code = f"""
+import numpy as np
+{"import torch" if first == "torch" else ""}
+from galaxy_assets.science.projection import umap_xy
+from galaxy_assets.settings.structure import Umap
+umap_xy(np.random.default_rng(0).normal(size=(60, 5)), Umap())
+import torch
+print(torch.get_num_threads())
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert answer.stdout.strip() == "1", answer.stderr

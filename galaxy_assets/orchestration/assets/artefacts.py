@@ -8,8 +8,8 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.columns import shared
-from galaxy_assets.orchestration.declaration import FITTED_ON, Result, SurveyContext, markdown, picture, survey_asset
+from galaxy_assets.orchestration.columns import markdown, shared
+from galaxy_assets.orchestration.declaration import FITTED_ON, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS

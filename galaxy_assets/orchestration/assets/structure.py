@@ -9,7 +9,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.columns import shared
+from galaxy_assets.orchestration.columns import markdown, shared
 from galaxy_assets.orchestration.declaration import (
     FITTED_ON,
     IN_TURN,
@@ -17,7 +17,6 @@ from galaxy_assets.orchestration.declaration import (
     ONE_START,
     Result,
     SurveyContext,
-    markdown,
     survey_asset,
 )
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS

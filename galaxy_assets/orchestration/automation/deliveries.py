@@ -20,7 +20,7 @@ from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
 from galaxy_assets.orchestration.columns import described
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import DamagedFile, set_aside
+from galaxy_assets.storage.files import DamagedFile, replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import column, read_table, write_table
@@ -120,7 +120,7 @@ def import_labels(survey: Survey, layout: Layout) -> None:
         refused = report.path.with_name(f"{report.path.name}.problems.txt")
         if report.source is None:
             log.error("%s: %s", survey.name, "; ".join(report.problems))
-            refused.write_text("\n".join(report.problems) + "\n", encoding="utf-8")
+            _write_problems(refused, report.problems)
             continue
         refused.unlink(missing_ok=True)
         log.info("%s: %d labels of %s are new", survey.name, report.n_added, report.path.name)
@@ -129,9 +129,13 @@ def import_labels(survey: Survey, layout: Layout) -> None:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         if report.problems:
             log.warning("%s: %d rows of %s give no label", survey.name, len(report.problems), report.path.name)
-            beside = done / f"{report.path.stem}-{stamp}.problems.txt"
-            beside.write_text("\n".join(report.problems) + "\n", encoding="utf-8")
+            _write_problems(done / f"{report.path.stem}-{stamp}.problems.txt", report.problems)
         report.path.rename(done / f"{report.path.stem}-{stamp}.csv")
+
+
+def _write_problems(path: Path, problems: Sequence[str]) -> None:
+    with replacing(path) as partial:
+        partial.write_text("\n".join(problems) + "\n", encoding="utf-8")
 
 
 def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, batch: str) -> None:

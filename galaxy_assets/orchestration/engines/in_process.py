@@ -330,10 +330,10 @@ def _interrupted(run: dg.ExecuteInProcessResult) -> bool:
 
 
 def _reason(run: dg.ExecuteInProcessResult) -> str:
-    """The error of the first step that failed, out of those that Dagster puts around it."""
+    """The error of the first step that failed or was tried again, out of those that Dagster puts around it."""
     for event in run.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
+        if event.is_step_failure or event.is_step_up_for_retry:
+            error = event.step_failure_data.error if event.is_step_failure else event.step_retry_data.error
             while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
             return (

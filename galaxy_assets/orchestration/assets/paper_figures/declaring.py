@@ -12,7 +12,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.columns import SHARED, of_schema
+from galaxy_assets.orchestration.columns import SHARED, markdown, of_schema
 from galaxy_assets.orchestration.declaration import (
     IF_THERE,
     MAIN_START,
@@ -20,7 +20,6 @@ from galaxy_assets.orchestration.declaration import (
     Result,
     SurveyAsset,
     SurveyContext,
-    markdown,
     picture,
     survey_asset,
 )
