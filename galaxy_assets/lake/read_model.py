@@ -78,39 +78,56 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
     """
     import duckdb
 
-    views, surveys = [], survey_files(layout.root).known
-    with replacing(layout.read_model) as partial, duckdb.connect(partial) as connection:
-        look_below(connection, layout.root)
-        connection.execute("create table main.explorer_tables (place integer, name varchar)")
-        for place, name in enumerate(explorer):
-            connection.execute("insert into main.explorer_tables values (?, ?)", [place, name])
-        for survey in sorted(path for path in layout.lake.glob("[!.]*") if path.is_dir()):
-            connection.execute(f"create schema {_quoted(survey.name)}")
-            assets = {p.stem: p for p in survey.glob("[!.]*.parquet")}
-            assets |= {p.name: p / "**" / "[!.]*.parquet" for p in survey.glob("[!.]*") if p.is_dir()}
-            for name, files in sorted(assets.items()):
-                if name in _NOT_TABLES or (files.suffix != ".parquet") or not (there := _files(survey, name)):
-                    continue
-                view = f"{_quoted(survey.name)}.{_quoted(name)}"
-                below = _quoted(f"/{files.relative_to(layout.root).as_posix()}", chr(39))
-                source = f"read_parquet({_FOLDER} || {below}, union_by_name=true, hive_partitioning=false)"
-                try:
-                    connection.execute(f"create view {view} as select * from {source}")
-                    _comment(connection, view, there)
-                except (duckdb.Error, DamagedFile) as error:
-                    if (damaged := _damaged(there)) is None:
-                        raise
-                    # a view that says so when it is asked, and all others as they are
-                    log.debug("%s", error)
-                    log.error("%s", damaged)
-                    words = _quoted(str(damaged), chr(39))
-                    connection.execute(f"create or replace view {view} as select error({words}) as damaged")
-                views.append(f"{survey.name}.{name}")
-                if name == "pca_features" and survey.name in surveys:
-                    main = _quoted(surveys[survey.name].main_start_weights, "'")
-                    connection.execute(_SIMILAR_TO.format(schema=_quoted(survey.name), main=main))
+    with replacing(layout.read_model) as partial:
+        try:
+            with duckdb.connect(partial) as connection:
+                views = _write(connection, layout, explorer)
+        finally:
+            partial.with_name(f"{partial.name}.wal").unlink(missing_ok=True)
     log.info("read model: %d views in %s", len(views), layout.read_model.name)
     return views
+
+
+def _write(connection: "duckdb.DuckDBPyConnection", layout: Layout, explorer: Sequence[str]) -> list[str]:
+    """Make the table of the explorer and all views; return their names."""
+    views, surveys = [], survey_files(layout.root).known
+    look_below(connection, layout.root)
+    connection.execute("create table main.explorer_tables (place integer, name varchar)")
+    for place, name in enumerate(explorer):
+        connection.execute("insert into main.explorer_tables values (?, ?)", [place, name])
+    for survey in sorted(path for path in layout.lake.glob("[!.]*") if path.is_dir()):
+        connection.execute(f"create schema {_quoted(survey.name)}")
+        assets = {p.stem: p for p in survey.glob("[!.]*.parquet")}
+        assets |= {p.name: p / "**" / "[!.]*.parquet" for p in survey.glob("[!.]*") if p.is_dir()}
+        for name, files in sorted(assets.items()):
+            if name in _NOT_TABLES or (files.suffix != ".parquet") or not (there := _files(survey, name)):
+                continue
+            whole = _view(connection, f"{_quoted(survey.name)}.{_quoted(name)}", files.relative_to(layout.root), there)
+            views.append(f"{survey.name}.{name}")
+            if whole and name == "pca_features" and survey.name in surveys:
+                main = _quoted(surveys[survey.name].main_start_weights, "'")
+                connection.execute(_SIMILAR_TO.format(schema=_quoted(survey.name), main=main))
+    return views
+
+
+def _view(connection: "duckdb.DuckDBPyConnection", view: str, below: Path, there: list[Path]) -> bool:
+    """Make the view of a table, and return whether its files are whole; else it says so when it is asked."""
+    import duckdb
+
+    path = _quoted(f"/{below.as_posix()}", "'")
+    source = f"read_parquet({_FOLDER} || {path}, union_by_name=true, hive_partitioning=false)"
+    try:
+        connection.execute(f"create view {view} as select * from {source}")
+        _comment(connection, view, there)
+    except (duckdb.Error, DamagedFile):
+        if (damaged := _damaged(there)) is None:
+            raise
+        log.error("%s", damaged)
+        connection.execute(
+            f"create or replace view {view} as select error({_quoted(str(damaged), chr(39))}) as damaged"
+        )
+        return False
+    return True
 
 
 def look_below(connection: "duckdb.DuckDBPyConnection", root: Path) -> None:

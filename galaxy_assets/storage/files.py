@@ -17,8 +17,9 @@ from pathlib import Path
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.owners import owner
 
-PARTIAL = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]{8}-\d+-\d+)-)?[0-9a-f]{12,32}\.partial")
-"""Names of what `replacing` and `new_folder` write before it is whole; `owner` is the process."""
+PARTIAL = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]{8}-\d+-\d+)-)?[0-9a-f]{12,32}\.partial(?:\.wal)?")
+"""Names of what `replacing` and `new_folder` write before it is whole (`.wal`: DuckDB beside it); `owner` is the
+process."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _SPARE = 1_000_000

@@ -1,6 +1,7 @@
 """The DuckDB read model: views over the lake, swapped in whole, read-only to users."""
 
 import os
+import shutil
 
 import duckdb
 import numpy as np
@@ -8,8 +9,10 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.lake import connect
+from galaxy_assets.lake.query import connect_to_read, cursor_of
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.science.neighbours import most_similar
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import column, vectors_to_column, with_schema, write_table
 
@@ -100,3 +103,52 @@ def test_similar_galaxies_in_sql_are_those_of_python_to_the_last_bit(tmp_path, s
         assert len(lake.sql("from sdss_gz1.similar_to(['0'])").fetchall()) == 8
         with pytest.raises(duckdb.Error, match="no clean galaxy nosuch"):
             lake.sql("from sdss_gz1.similar_to(['0', 'nosuch'])").fetchall()
+
+
+def test_a_folder_that_is_copied_or_moved_shows_its_own_rows(tmp_path, monkeypatch):
+    here, there = Layout(tmp_path / "it's here"), Layout(tmp_path / "there")
+    write_table(pa.table({"a": ["old"]}), here.table("s", "one"))
+    write_table(pa.table({"a": ["old"]}), here.table("s", "many", "b1"))
+    publish(here)
+    shutil.copytree(here.root, there.root)
+    for name in (("one",), ("many", "b1")):
+        write_table(pa.table({"a": ["new"]}), there.table("s", *name))
+    monkeypatch.chdir(here.root)  # whose lake has files of the same names
+    for layout, expected in ((here, "old"), (there, "new")):
+        with connect(layout.root) as lake, connect_to_read(layout) as guarded, cursor_of(guarded, layout) as cursor:
+            for reader in (lake, guarded, cursor):
+                assert reader.sql("select a from s.one union all select a from s.many").fetchall() == [(expected,)] * 2
+    shutil.rmtree(here.root)
+    monkeypatch.chdir(tmp_path)
+    with connect(there.root) as lake:
+        assert lake.sql("select a from s.one").fetchall() == [("new",)]
+    with duckdb.connect(there.read_model, read_only=True) as other:
+        with pytest.raises(duckdb.Error, match="set variable galaxy_data"):
+            other.sql("select a from s.one").fetchall()
+        other.execute("set variable galaxy_data = ?", [str(there.root)])
+        assert other.sql("select a from s.one").fetchall() == [("new",)]
+    assert str(tmp_path).encode() not in there.read_model.read_bytes()
+
+
+def test_a_damaged_table_says_so_when_it_is_asked_and_hides_no_other(tmp_path):
+    layout = Layout(tmp_path)
+    for name in ("whole", "damaged"):
+        write_table(pa.table({"a": [1]}), layout.table("s", name))
+    layout.table("s", "damaged").write_bytes(b"PAR1 and no more")
+    assert publish(layout) == ["s.damaged", "s.whole"]
+    with connect(tmp_path) as lake:
+        assert lake.sql("select a from s.whole").fetchall() == [(1,)]
+        with pytest.raises(duckdb.Error, match=r"damaged.parquet is damaged .*galaxy-assets check --repair"):
+            lake.sql("from s.damaged").fetchall()
+
+
+def test_a_disk_that_fills_up_while_it_is_published_damages_nothing(small_disk):
+    layout = Layout(small_disk)
+    for number in range(40):
+        write_table(pa.table({"a": [1]}), layout.table("s", f"t{number}"))
+    publish(layout)
+    before = layout.read_model.read_bytes()
+    (small_disk / "ballast").write_bytes(bytes(small_disk.free() - 40_000))
+    with pytest.raises(NotWritten, match="galaxy.duckdb is not written: the disk is full"):
+        publish(layout)
+    assert layout.read_model.read_bytes() == before and not list(small_disk.glob(".*"))

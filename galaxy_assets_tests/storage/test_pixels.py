@@ -1,10 +1,14 @@
 """The pixel store resumes, never redoes, and gathers rows across batches."""
 
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.pixels import PixelStore
+from galaxy_assets.storage.provenance import origin
 
 SHAPE = (8, 8, 3)
 
@@ -91,3 +95,27 @@ def test_a_stack_gathers_rows_across_batches_in_the_order_asked(tmp_path):
     stack = store.stack(["a", "b"])
     assert stack.shape == (8, *SHAPE)
     assert stack[np.array([7, 0, 4, 3])][:, 0, 0, 0].tolist() == [103, 0, 100, 3]
+
+
+@pytest.mark.parametrize("told", ["", "[]", "{}", '{"n": 10}', '{"n": "x", "shape": [8, 8, 3], "fingerprint": "f"}'])
+def test_what_is_said_of_pixels_names_its_file_where_it_is_damaged(tmp_path, told):
+    store = PixelStore(tmp_path)
+    fill(store, Maker())
+    (tmp_path / "b/content.json").write_text(told)
+    with pytest.raises(DamagedFile, match="content.json"):
+        store.check({"b": "f"})
+    again = Maker()
+    fill(store, again)
+    assert again.made == list(range(10))
+
+
+def test_chunks_keep_the_digest_of_their_pixels(tmp_path):
+    store = PixelStore(tmp_path)
+    fill(store, Maker())
+    for chunk in (tmp_path / "b/rows").iterdir():
+        made, start = origin(chunk), int(chunk.stem)
+        rows = np.stack([np.full(SHAPE, i, np.uint8) for i in range(start, min(start + 3, 10))])
+        assert made is not None and made.beside == {"cutouts.npy": hashlib.sha256(rows.tobytes()).hexdigest()}
+    store.read("b", 4)
+    digest, name = (tmp_path / "b/size_004.sha256").read_text().split()
+    assert digest == hashlib.sha256((tmp_path / "b" / name).read_bytes()).hexdigest()
