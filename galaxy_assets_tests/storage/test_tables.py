@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.tables import (
     TablesInTurn,
     UnknownGalaxies,
@@ -118,3 +118,14 @@ def test_places_are_those_of_a_dictionary(ids, asked):
 def test_of_several_rows_of_one_galaxy_the_first_is_found():
     ids, asked = pa.array(["b", "a", "b", "a"]), pa.array(["a", "b", "a", "c"])
     assert places(ids, asked).tolist() == [1, 0, 1, -1]
+
+
+def test_a_flipped_bit_of_a_page_is_told_when_it_is_read(tmp_path):
+    path = tmp_path / "t.parquet"
+    rng = np.random.default_rng(0)
+    write_table(pa.table({"vector": vectors_to_column(rng.normal(size=(50, 16)))}), path)
+    data = bytearray(path.read_bytes())
+    data[200] ^= 4  # within the 3,200 bytes of values, which do not compress
+    path.write_bytes(data)
+    with pytest.raises(DamagedFile, match=r"t.parquet is damaged .*checksum.*galaxy-assets check --repair"):
+        read_table(path, ["vector"])
