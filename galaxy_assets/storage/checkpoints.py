@@ -204,16 +204,13 @@ def chosen_checkpoint(ledger: pa.Table, root: Path) -> tuple[dict[str, Any], Pat
 
     Raises
     ------
-    ValueError
+    DamagedFile
         Where the weights are absent or are not those that the row records.
     """
     row = next(row for row in ledger.to_pylist() if row["chosen"])
     path = root / row["path"]
     if not path.exists() or file_sha256(path) != row["sha256"]:
-        raise ValueError(
-            f"{path} is not the checkpoint its ledger records (sha256 {row['sha256']}); `galaxy-assets check --repair` "
-            f"sets it aside, and the next run makes byol_checkpoints for {row['init']} again"
-        )
+        raise DamagedFile(path, f"it is not the checkpoint its ledger records, sha256 {row['sha256']}")
     return row, path
 
 
