@@ -76,7 +76,12 @@ def _began(pid: int) -> int:
     try:
         told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         # in ticks since the machine was started, which no change of the clock moves; its name may hold blanks
-        return int(told.rpartition(")")[2].split()[19])
+        fields = told.rpartition(")")[2].split()
+        if fields[0] in "ZX":  # ended, and its parent has not asked yet how
+            raise ProcessLookupError(f"process {pid} has ended")
+        return int(fields[19])
+    except ProcessLookupError:
+        raise
     except OSError:
         import psutil
 

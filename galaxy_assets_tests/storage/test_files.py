@@ -146,10 +146,17 @@ def test_a_process_is_told_apart_from_a_later_one_of_its_number():
     assert owners.runs(f"{place}-{number}-{int(began) + 1}") is False
     assert owners.runs(f"00000000-{number}-{began}") is None
     assert owners.runs("host:12:3.4") is None  # of older code
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+    pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", "input()"], **pipes) as other:
         its = owners.owner(other.pid)
         assert owners.runs(its) is True and its != name
     assert owners.runs(its) is False
+    with subprocess.Popen([sys.executable, "-c", "print(1, flush=True); input()"], **pipes) as zombie:
+        assert zombie.stdout is not None and zombie.stdout.readline()
+        its = owners.owner(zombie.pid)
+        zombie.kill()
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)  # it stays until its parent asks
+        assert owners.runs(its) is False
 
 
 def test_what_is_set_aside_twice_is_kept_twice(tmp_path):

@@ -18,6 +18,7 @@ from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.artefact_review import map_digest
 from galaxy_assets.storage.checkpoints import file_sha256
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.owners import owner
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.tables import read_table, write_table
 from galaxy_assets_tests.conftest import UNTRAINED, write_tiny
@@ -328,7 +329,7 @@ def test_a_killed_run_gives_its_pools_slot_back(tmp_path):
     configured = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides=configured) as instance:
         killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-        tags = {in_process._PROCESS_TAG: in_process._process(killed.pid)}
+        tags = {in_process._PROCESS_TAG: owner(killed.pid)}
         run = instance.create_run_for_job(simple_job, tags=tags, status=dg.DagsterRunStatus.STARTED)
         storage = instance.event_log_storage
         storage.initialize_concurrency_limit_to_default("gpu")
