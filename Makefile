@@ -52,7 +52,7 @@ test: dev-env
 
 # the explorer in Chromium, which must be installed; GALAXY_ASSETS_FINISHED_DATA names a data folder to test on as well
 test-browser: dev-env
-	$(BIN)/python -m pytest -m browser galaxy_assets_tests/explorer
+	$(BIN)/python -m pytest -m browser galaxy_assets_tests/explorer galaxy_assets_tests/web
 
 # a few of them
 smoke: dev-env

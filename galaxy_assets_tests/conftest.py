@@ -175,6 +175,21 @@ def small_disk(tmp_path) -> Iterator[Disk]:
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """Chromium, without a screen."""
+    from galaxy_assets_tests.explorer.browser import FLAGS, chromium
+
+    found = chromium()
+    if found is None:
+        pytest.skip("no chromium on this machine: install it (apt install chromium) or name it in $CHROMIUM")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real sample surveys, $GALAXY_ASSETS_REAL_DATA; tests that need it are skipped without it."""
     folder = os.environ.get("GALAXY_ASSETS_REAL_DATA")

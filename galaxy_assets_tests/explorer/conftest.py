@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from galaxy_assets_tests.explorer.browser import FLAGS, PATIENCE, Server, chromium, serving
+from galaxy_assets_tests.explorer.browser import PATIENCE, Server, serving
 from galaxy_assets_tests.explorer.small_lake import NAME, write_small_lake
 
 FINISHED = os.environ.get("GALAXY_ASSETS_FINISHED_DATA")
@@ -35,19 +35,6 @@ def _surveys() -> list[str]:
     if not FINISHED:
         return [NAME]
     return [NAME, *sorted(p.name for p in (Path(FINISHED) / "lake").iterdir() if (p / "umap").exists())]
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Chromium, without a screen."""
-    found = chromium()
-    if found is None:
-        pytest.skip("no chromium on this machine: install it (apt install chromium) or name it in $CHROMIUM")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

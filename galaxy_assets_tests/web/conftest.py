@@ -1,4 +1,4 @@
-"""A Dagster behind the guard, over an empty data folder, and a browser."""
+"""A Dagster behind the guard, over an empty data folder."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,9 +6,6 @@ from typing import NamedTuple
 import pytest
 
 from galaxy_assets_tests.explorer.browser import dagster_serving
-from galaxy_assets_tests.explorer.conftest import browser
-
-__all__ = ["browser", "dagster"]
 
 
 class Served(NamedTuple):
