@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,7 @@ from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import NotWritten
+from galaxy_assets.storage.files import NotWritten, told_of
 from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "
     _set_dagster_home()
     root, make = data_root(), plugins.load("engines", engine)
     defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
-    with dg.DagsterInstance.get() as instance:
+    with _full_home_told(), dg.DagsterInstance.get() as instance:
         for survey in surveys:
             say(f"\n{survey.title} ({survey.name})")
             for outcome in _outcomes(make(defs, survey, known, instance, root, follow)):
@@ -170,22 +171,34 @@ def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
     from galaxy_assets.orchestration.automation.lock import AtWork
 
     try:
-        yield from outcomes
+        with _full_home_told():
+            yield from outcomes
     except (PrintableError, AtWork) as error:
         yield error
+
+
+@contextmanager
+def _full_home_told() -> Iterator[None]:
+    """Say where Dagster's own folder is when its disk is full: what SQLite says, in whatever Dagster puts around it."""
+    try:
+        yield
+    except OSError:
+        raise
     except Exception as error:
-        if "disk is full" not in str(error):  # what SQLite says, in whatever Dagster puts around it
+        if "disk is full" not in str(error):
             raise
-        yield NotWritten(errno.ENOSPC, f"{os.environ['DAGSTER_HOME']}: Dagster's own folder is on a disk that is full")
+        home = os.environ["DAGSTER_HOME"]
+        raise NotWritten(errno.ENOSPC, f"{home}: Dagster's own folder is on a disk that is full; make room") from error
 
 
 def _set_dagster_home() -> None:
     """Where run history lives: $DAGSTER_HOME, else .dagster beside the data folder, as `make` has it."""
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(data_root().parent / ".dagster")))
-    home.mkdir(parents=True, exist_ok=True)
     settings = Path(__file__).parents[2] / "dagster.yaml"
-    if settings.exists() and not (home / "dagster.yaml").exists():
-        shutil.copy(settings, home)
+    with told_of(home / "dagster.yaml"):
+        home.mkdir(parents=True, exist_ok=True)
+        if settings.exists() and not (home / "dagster.yaml").exists():
+            shutil.copy(settings, home)
 
 
 def _summary(surveys: list[Survey], failed: int) -> None:

@@ -49,3 +49,12 @@ def test_what_only_reads_works_and_what_writes_says_why_not(shown, tmp_path):
     ):
         status, words = ask(*arguments)
         assert status in (1, 2) and "ead-only file system" in words.replace("\n", " "), (arguments, words)
+
+
+def test_a_full_disk_of_dagsters_own_folder_is_said(untrained, small_disk, tmp_path, monkeypatch):
+    shutil.copytree(untrained, tmp_path / "data", ignore=shutil.ignore_patterns("later"))
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("DAGSTER_HOME", str(small_disk / "home"))
+    (small_disk / "ballast").write_bytes(bytes(small_disk.free() - 200_000))
+    status, words = ask("run", "tiny")
+    assert status == 1 and "a disk that is full" in words.replace("\n", " ")
