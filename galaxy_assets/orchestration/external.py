@@ -17,10 +17,9 @@ from galaxy_assets.deliveries.readers import reader_in_place
 from galaxy_assets.orchestration.resources import LAKE
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import data_version, fingerprint
+from galaxy_assets.storage.provenance import fingerprint, readable_origin
 from galaxy_assets.storage.tables import read_table
 
 
@@ -209,11 +208,8 @@ def _checkpoint(reader: Reader) -> dict[str, str]:
     if (other := reader.known.get(reader.init)) is None:
         return {}
     start = reader.layout.table(other.name, "byol_checkpoints", other.main_start_weights)
-    try:
-        version = data_version(start)
-    except DamagedFile:  # as if it were not there: no survey depends on what becomes of another one's files
-        version = None
-    return {f"{other.name}/byol_checkpoints": version or ""}
+    made = readable_origin(start)  # no survey depends on what becomes of another one's files
+    return {f"{other.name}/byol_checkpoints": made.data if made is not None else ""}
 
 
 DELIVERY = External(

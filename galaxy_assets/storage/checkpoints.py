@@ -214,6 +214,29 @@ def chosen_checkpoint(ledger: pa.Table, root: Path) -> tuple[dict[str, Any], Pat
     return row, path
 
 
+def read_row(path: Path) -> dict[str, Any]:
+    """What a file of `Training.record` says of its epoch.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        `epoch` and `sha256` among its keys.
+
+    Raises
+    ------
+    DamagedFile
+        Where it does not say so.
+    """
+    with damaged_otherwise(path):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        return row | {"epoch": int(row["epoch"]), "sha256": str(row["sha256"])}
+
+
 @dataclass(frozen=True)
 class Training:
     """The files of one training: `checkpoints/<init>/<recipe fingerprint>/`.
@@ -262,9 +285,4 @@ class Training:
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the finished epochs, in order of the epoch."""
-        rows = []
-        for path in sorted(self.folder.glob("epoch_*.json")):
-            with damaged_otherwise(path):
-                row = json.loads(path.read_text(encoding="utf-8"))
-                rows.append(row | {"epoch": int(row["epoch"]), "sha256": str(row["sha256"])})
-        return rows
+        return [read_row(path) for path in sorted(self.folder.glob("epoch_*.json"))]

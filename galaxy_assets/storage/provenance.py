@@ -193,6 +193,24 @@ def origin(path: Path) -> Origin | None:
     return _read(path, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
+def readable_origin(path: Path) -> Origin | None:
+    """As `origin`, and None of a damaged table too: for who makes it anew, or does without it.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file.
+
+    Returns
+    -------
+    Origin or None
+    """
+    try:
+        return origin(path)
+    except DamagedFile:
+        return None
+
+
 def data_version(path: Path) -> str | None:
     """The digest of a table's content, as Dagster shows it.
 

@@ -27,7 +27,7 @@ from galaxy_assets.orchestration.external import Reader, files_of, states
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import Origin, Version, origin
+from galaxy_assets.storage.provenance import Origin, Version, origin, readable_origin
 
 Follow = Literal["refit", "retrain"]
 NEVER_MADE = "never made"
@@ -264,10 +264,7 @@ class Outdated:
         return self.layout.table(*asset.path[-2:], *partition)
 
     def _version(self, asset: dg.AssetKey, partition: str) -> Version | None:
-        try:
-            made = origin(self._table(asset, tuple(filter(None, partition.split("/")))))
-        except DamagedFile:  # made anew before it is read
-            return None
+        made = readable_origin(self._table(asset, tuple(filter(None, partition.split("/")))))
         return Version(made.data, made.method) if made is not None else None
 
 
