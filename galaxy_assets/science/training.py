@@ -255,17 +255,13 @@ class ResumableTraining:
         FloatingPointError
             Where the loss is not finite.
         """
+        between = 0.0  # seconds that an epoch takes beside its steps: what on_epoch measures, and writing the state
         for epoch in range(done + 1, self.recipe.epochs + 1):
             with fastest_convolutions(self.device):
-                result = self._epoch(epoch, batches, step)
+                result = self._epoch(epoch, batches, step, between)
             if on_epoch is None:
                 continue
-            left = (self.recipe.epochs - epoch) * result.seconds
-            speed = result.images_per_second
-            log.info(
-                "epoch %d of %d: loss %.4f, %.0f images/s, %.0f s left",
-                *(epoch, self.recipe.epochs, result.loss, speed, left),
-            )
+            ended = time.monotonic()
             on_epoch(result, self.encoder)
             self.state.write(
                 {
@@ -275,11 +271,18 @@ class ResumableTraining:
                     "optimiser": self.optimiser.state_dict(),
                 }
             )
+            between = time.monotonic() - ended
+            left = (self.recipe.epochs - epoch) * (result.seconds + between)
+            speed = result.images_per_second
+            log.info(
+                "epoch %d of %d: loss %.4f, %.0f images/s, %.0f s left",
+                *(epoch, self.recipe.epochs, result.loss, speed, left),
+            )
 
-    def _epoch(self, epoch: int, batches: Batches, step: Step) -> EpochResult:
+    def _epoch(self, epoch: int, batches: Batches, step: Step, between: float) -> EpochResult:
         """One epoch. Its order and views follow from the recipe's seed and its number alone.
 
-        A GPU is waited for at the end, and where progress is told.
+        The time left that is told counts `between` seconds after every epoch. A GPU is waited for at the end, and where progress is told.
         """
         recipe, steps = self.recipe, len(batches.rows) // self.recipe.batch_size
         generator = torch.Generator()
@@ -295,7 +298,8 @@ class ResumableTraining:
                 reported = now
                 _check_finite(float(total), epoch)
                 speed = (i + 1) * recipe.batch_size / (now - began)
-                left = ((recipe.epochs - epoch + 1) * steps - i - 1) * recipe.batch_size / speed
+                epochs = recipe.epochs - epoch + 1
+                left = (epochs * steps - i - 1) * recipe.batch_size / speed + epochs * between
                 log.info("epoch %d, step %d of %d: %.0f images/s, %.0f s left in all", epoch, i + 1, steps, speed, left)
         loss = float(self.share.mean(total)) / steps
         _check_finite(loss, epoch)
