@@ -188,7 +188,22 @@ def encoder_to_tensors(encoder: Encoder) -> tuple[dict[str, Tensor], dict[str, s
     metadata : dict of str to str
         What `encoder_from_tensors` needs beside them.
     """
-    metadata = {
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.network.state_dict().items()}
+    return tensors, architecture_metadata(encoder)
+
+
+def architecture_metadata(encoder: Encoder) -> dict[str, str]:
+    """What an encoder is but for its weights: what `untrained_encoder` needs.
+
+    Parameters
+    ----------
+    encoder : Encoder
+
+    Returns
+    -------
+    dict of str to str
+    """
+    return {
         "backbone": encoder.backbone,
         "start": encoder.start,
         "variant": encoder.variant,
@@ -196,8 +211,6 @@ def encoder_to_tensors(encoder: Encoder) -> tuple[dict[str, Tensor], dict[str, s
         "mean": json.dumps(encoder.mean.flatten().tolist()),
         "std": json.dumps(encoder.std.flatten().tolist()),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.network.state_dict().items()}
-    return tensors, metadata
 
 
 def encoder_from_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Encoder:
@@ -220,12 +233,36 @@ def encoder_from_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -
     PluginError
         Where no architecture of that name is registered.
     """
+    encoder = untrained_encoder(metadata)
+    encoder.network.load_state_dict(tensors)
+    return encoder
+
+
+def untrained_encoder(metadata: dict[str, str]) -> Encoder:
+    """An encoder of the architecture that metadata describe, with other weights.
+
+    Parameters
+    ----------
+    metadata : dict of str to str
+        As `architecture_metadata` returns them; further entries are not looked at.
+
+    Returns
+    -------
+    Encoder
+        On the CPU.
+
+    Raises
+    ------
+    ValueError
+        Where the metadata lack an entry or name an unknown backbone.
+    PluginError
+        Where no architecture of that name is registered.
+    """
     if missing := _METADATA - set(metadata):
         raise ValueError(f"this is not an encoder of galaxy-assets: its metadata lacks {', '.join(sorted(missing))}")
     architecture = plugins.load("encoders", metadata["variant"])
     with seeded(0):
         network = architecture(metadata["backbone"])
-    network.load_state_dict(tensors)
     return Encoder(
         network,
         backbone=metadata["backbone"],
