@@ -119,11 +119,14 @@ def load_start(path: Path | None, *, survey: str, backbone: str) -> "Encoder":
     ValueError
         Where it is no encoder or has another backbone.
     """
+    from galaxy_assets.science.encoders.composition import SideBySide
     from galaxy_assets.science.encoders.weights import MissingWeights
 
     if path is None or not path.is_file():
         raise MissingWeights(f"start weights {survey!r}: no checkpoint at {path}; train the survey {survey} first")
     encoder = load_encoder(path)
+    if isinstance(encoder.network, SideBySide):
+        encoder = encoder.network.encoders[0]  # what stands beside it is not what was trained
     if encoder.backbone != backbone:
         raise ValueError(
             f"{path} holds a {encoder.backbone}, this survey's backbone is {backbone}; "

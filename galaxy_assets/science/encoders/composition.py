@@ -7,6 +7,7 @@ Belongs here: composing encoders, and the scales and shares that it takes. Does 
 import copy
 import json
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -38,7 +39,16 @@ class SideBySide(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (B, sum of the parts' F) of images (B, C, H, W) in [0, 1]."""
-        return torch.cat([scale * part(pixels) for part, scale in zip(self.parts, self.scales, strict=True)], dim=1)
+        return self.joined([part(pixels) for part in self.parts])
+
+    def joined(self, features: Sequence[Tensor]) -> Tensor:
+        """Features (B, F_i) of the parts as one: (B, sum of F_i)."""
+        return torch.cat([scale * block for block, scale in zip(features, self.scales, strict=True)], dim=1)
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        """The parts."""
+        return [cast(Encoder, part) for part in self.parts]
 
 
 def side_by_side_network(backbone: str) -> SideBySide:

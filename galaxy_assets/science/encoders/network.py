@@ -8,7 +8,7 @@ here: where its start weights come from (`weights`), applying it (`embedding`), 
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,6 +97,9 @@ class Encoder(nn.Module):
 def timm_network(backbone: str) -> Any:
     """A network of timm without its classifier, randomly initialised.
 
+    A vision transformer takes images of any size: its positions are interpolated, and what is no multiple of its
+    patches is filled up.
+
     Parameters
     ----------
     backbone : str
@@ -113,6 +116,12 @@ def timm_network(backbone: str) -> Any:
         Where timm knows no model of that name.
     """
     require_timm(backbone)
+    published = timm.get_pretrained_cfg(backbone)
+    if published is not None and published.fixed_input_size:
+        with suppress(TypeError):  # not all such architectures can
+            return timm.create_model(
+                backbone, pretrained=False, num_classes=0, in_chans=3, dynamic_img_size=True, dynamic_img_pad=True
+            )
     return timm.create_model(backbone, pretrained=False, num_classes=0, in_chans=3)
 
 
