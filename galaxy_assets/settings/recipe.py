@@ -95,8 +95,8 @@ class Recipe(Settings):
 
     beside: Annotated[tuple[str, ...], AddedLater(), PluginName("start_weights")] = Field(
         default=(),
-        description="start weights, such as `classical`, whose features stand beside those of the chosen epoch, each with "
-        "the same total variance",
+        description="start weights, such as `classical`, whose features stand beside those of the chosen epoch, each "
+        "with the same total variance",
     )
 
     @field_validator("trainer")

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets import plugins
+from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.discovery import Anomaly, Similarity
@@ -52,8 +52,8 @@ class Survey(Settings):
     artefacts: ArtefactRules = Field(default=ArtefactRules(), description="what is proposed for removal")
     start_weights: Annotated[tuple[str, ...], PluginName("start_weights")] = Field(
         default=("random", "imagenet"),
-        description="`random`, `imagenet`, `rgz`, `classical`, those of another package, one of `networks`, or the name "
-        "of another survey",
+        description="`random`, `imagenet`, `rgz`, `classical`, those of another package, one of `networks`, or the "
+        "name of another survey",
     )
     networks: Annotated[dict[Name, Network], AddedLater()] = Field(
         default={}, description="networks by name whose weights are files in the data folder; for `start_weights`"
@@ -100,7 +100,9 @@ class Survey(Settings):
     @classmethod
     def _of_their_own_name(cls, value: dict[str, Network]) -> dict[str, Network]:
         if taken := sorted(set(value) & (RESERVED | set(plugins.names("start_weights")))):
-            raise ValueError(f"a network cannot be called {', '.join(taken)}: that is something else; choose another name")
+            raise ValueError(
+                f"a network cannot be called {', '.join(taken)}: that is something else; choose another name"
+            )
         return value
 
     @property

@@ -69,7 +69,7 @@ SCHEMA = pa.schema(
 )
 _VERSION = "2"  # of the training; raise it when a change of code changes the weights
 _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's second digit, little beside an epoch
-_FIXED = "these features are formulae and have no weights to train"
+FIXED = "these features are formulae and have no weights to train"
 _CHECKPOINTS = shared("init") | {
     "epoch": "epoch of the training, 0 the start itself; one after the last: the chosen one and others side by side",
     "path": "file of the weights, below the data folder",
@@ -136,11 +136,11 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
         _train(context, encoder, pixels, rows, devices, files, keep)
     # nothing is left to resume, and the state is larger than all checkpoints together
     files.state.remove()
-    table = ledger(files, recipe, _FIXED if fixed else None)
+    table = ledger(files, recipe, FIXED if fixed else None)
     if beside:
         if files.rows()[-1]["epoch"] <= recipe.epochs:
             keep(recipe.epochs + 1, _composed(context, files, table, beside, pixels, rows, devices[0]))
-        table = ledger(files, recipe, _FIXED if fixed else None, [part.start for part in beside])
+        table = ledger(files, recipe, FIXED if fixed else None, [part.start for part in beside])
     context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
     return Result(table, shown, unversioned=["seconds", "images_per_second", "memory_gb"])

@@ -90,8 +90,8 @@ SCALES = {
 class Classical(nn.Module):
     """Maps images (B, 3, H, W) in [0, 1] to features (B, F) of order one; finite for every image.
 
-    A feature is its formula's value less the typical one, in spreads, between -3 and 3. Where a formula has no value, as
-    of an image in which nothing shines, it is 0.
+    A feature is its formula's value less the typical one, in spreads, between -3 and 3. Where a formula has no value,
+    as of an image in which nothing shines, it is 0.
     """
 
     turns_alike = True

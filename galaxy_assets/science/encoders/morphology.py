@@ -157,7 +157,7 @@ def m20(given: Tensor, radius: Tensor, ordered: Tensor) -> Tensor:
 
 
 def asymmetry(given: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sum of |I - I180| / (2 sum of I), least over nine centres a pixel about (x, y): 0 symmetric, 1 without overlap."""
+    """Sum of |I - I180| / (2 sum of I), the least over nine centres a pixel about (x, y): 0 to 1, without overlap."""
     columns, rows = coordinates(given)
     half = given.shape[-1] / 2
     found = []
@@ -172,26 +172,39 @@ def asymmetry(given: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def radii_of_shares(given: Tensor, radius: Tensor, shares: Sequence[float]) -> list[Tensor]:
-    """The least radius (B,) within which each share of the light lies; light and radii (B, S, S)."""
-    ordered, order = radius.flatten(1).sort(dim=1)
+    """The radius (B,) of the circle as large as the nearest pixels that hold each share of the light.
+
+    Light and distances from the centre (B, S, S). It is finer than the pixels' distances, which matters for r20.
+    """
+    order = radius.flatten(1).argsort(dim=1)
     grown = given.flatten(1).gather(1, order).cumsum(1)
-    reached = [(grown >= share * grown[:, -1:]).float().argmax(1, keepdim=True) for share in shares]
-    return [ordered.gather(1, place)[:, 0] for place in reached]
+    found = []
+    for share in shares:
+        wanted = share * grown[:, -1:]
+        place = (grown >= wanted).float().argmax(1, keepdim=True)
+        after, before = grown.gather(1, place), grown.gather(1, (place - 1).clamp_min(0)) * (place > 0)
+        found.append(((place + (wanted - before) / (after - before)) / math.pi).sqrt()[:, 0])
+    return found
 
 
 def _peaks(smooth: Tensor, region: Tensor, r50: Tensor) -> dict[str, Tensor]:
     """How many places are brightest in 5x5 and above a fifth of the brightest, and the second beside the first."""
     x, y = coordinates(smooth)
-    # of a plateau, such as a saturated core, the place nearest the middle counts
+    # of a plateau, such as a saturated core, the place nearest the middle counts, and four places alike count once
     levelled = torch.where(region, smooth, 0.0) * (1 - 1e-3 * (x**2 + y**2) / smooth.shape[-1] ** 2)
     highest = levelled.amax((-2, -1), keepdim=True)
     tops = (levelled == F.max_pool2d(levelled, 5, stride=1, padding=2)) & (levelled > 0.2 * highest)
-    first_two = torch.where(tops, levelled, 0.0).flatten(1).topk(2, dim=1)
-    columns, rows = (axis.flatten()[first_two.indices] for axis in (x, y))
-    apart = torch.hypot(columns[:, 0] - columns[:, 1], rows[:, 0] - rows[:, 1]) / r50
-    second = first_two.values[:, 1] / first_two.values[:, 0]
+    number = (tops / (25 * F.avg_pool2d(tops.float(), 5, stride=1, padding=2)).clamp_min(1)).sum((-2, -1))
+    first = torch.where(tops, levelled, 0.0).flatten(1).argmax(1)
+    distance = torch.hypot(
+        x - x.flatten()[first][:, None, None],
+        y - y.flatten()[first][:, None, None],
+    )
+    others = torch.where(tops & (distance > 3), levelled, 0.0).flatten(1).max(1)
+    second = others.values / highest[:, 0, 0]
+    apart = distance.flatten(1).gather(1, others.indices[:, None])[:, 0] / r50
     return {
-        "peaks": torch.log2(1 + tops.sum((-2, -1))),
+        "peaks": torch.log2(1 + number),
         "second_peak": second,
         "second_distance": torch.where(second > 0, torch.log2(1 + apart), 0.0),
     }
@@ -244,7 +257,9 @@ def profile(image: Tensor, main: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     major = dx * tilt.cos() + dy * tilt.sin()
     minor = (dy * tilt.cos() - dx * tilt.sin()) / m.axis_ratio.clamp_min(0.1)[:, None, None]
     radius = torch.hypot(major, minor)
-    radius = radius / radii_of_shares(given, radius, [0.5])[0].clamp_min(0.5)[:, None, None]
+    # the ellipse as large has the major axis r / sqrt(q)
+    half = radii_of_shares(given, radius, [0.5])[0].clamp_min(0.5) / m.axis_ratio.clamp_min(0.1).sqrt()
+    radius = radius / half[:, None, None]
     angle = torch.atan2(minor, major)
     inner = _mean_in(image, radius <= 1)
     brightness, scatter = [], []

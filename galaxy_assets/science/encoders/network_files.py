@@ -61,7 +61,9 @@ def network_from_file(name: str, settings: Network, data: Path) -> Encoder:
     published = network.pretrained_cfg
     mean, std = (given or published[key] for given, key in ((settings.mean, "mean"), (settings.std, "std")))
     if len(mean) != len(std) or len(mean) not in (1, 3):
-        raise ValueError(f"network {name!r}: mean {mean} and std {std} must have one value or three, as many as another")
+        raise ValueError(
+            f"network {name!r}: mean {mean} and std {std} must have one value or three, as many as another"
+        )
     return Encoder(
         network,
         backbone=settings.backbone,
