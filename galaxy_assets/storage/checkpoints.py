@@ -95,6 +95,30 @@ def load_encoder(path: Path) -> "Encoder":
         raise ValueError(f"{path}: {error}") from error
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file of `save_encoder` says of its encoder, without reading the weights.
+
+    Parameters
+    ----------
+    path : Path
+        Such a file.
+
+    Returns
+    -------
+    dict of str to str
+        `backbone`, `variant` and `feature_size` among its keys.
+
+    Raises
+    ------
+    DamagedFile
+        Where it is no whole safetensors file.
+    """
+    from safetensors import safe_open
+
+    with damaged_otherwise(path), safe_open(path, framework="np") as file:
+        return file.metadata() or {}
+
+
 def load_start(path: Path | None, *, survey: str, backbone: str) -> "Encoder":
     """The encoder that another survey trained, as start weights.
 

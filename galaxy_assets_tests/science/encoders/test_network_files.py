@@ -26,9 +26,11 @@ def read(tmp_path, tensors, backbone="test_resnet", name="weights.pt", **setting
     return network_from_file("mine", Network(backbone=backbone, weights=name, **settings), tmp_path)
 
 
-@pytest.mark.parametrize("prefix", ["", "encoder.", "module.backbone.", "state_dict."])
-@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "test_convnext"])
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [("", "a.pt"), ("encoder.", "a.safetensors"), ("module.backbone.", "a.pt"), ("model.", "b.pt")],
+)
 def test_a_network_is_found_whatever_its_names_begin_with(tmp_path, prefix, name, backbone):
     given = state(backbone)
     tensors = {f"{prefix}{key}": tensor for key, tensor in given.items()} | {"projector.weight": torch.zeros(3)}
@@ -46,7 +48,7 @@ def test_a_network_is_found_whatever_its_names_begin_with(tmp_path, prefix, name
 
 def test_nested_dicts_and_counts_are_read_as_a_lightning_checkpoint_has_them(tmp_path):
     encoder = read(tmp_path, {"epoch": 3, "state_dict": {f"encoder.{k}": v for k, v in state("test_resnet").items()}})
-    assert torch.equal(encoder.network.state_dict()["conv1.weight"], state("test_resnet")["conv1.weight"])
+    assert torch.equal(encoder.network.state_dict()["conv1.0.weight"], state("test_resnet")["conv1.0.weight"])
 
 
 def test_of_several_networks_alike_one_must_be_named(tmp_path):
@@ -57,15 +59,15 @@ def test_of_several_networks_alike_one_must_be_named(tmp_path):
     with pytest.raises(ValueError, match="holds 2 networks that fit a test_resnet: 'student.', 'teacher.'; choose one"):
         read(tmp_path, both)
     encoder = read(tmp_path, both, prefix="teacher")
-    assert torch.equal(encoder.network.state_dict()["bn1.weight"], given["bn1.weight"] + 1)
+    assert torch.equal(encoder.network.state_dict()["conv1.1.weight"], given["conv1.1.weight"] + 1)
 
 
 def test_a_file_of_another_network_is_refused_with_what_does_not_fit(tmp_path):
     less = {k: v for k, v in state("test_resnet").items() if "layer4" not in k}
     with pytest.raises(ValueError, match=r"does not hold a test_resnet: of its \d+ tensors \d+ are missing \(layer4.0"):
         read(tmp_path, less)
-    with pytest.raises(ValueError, match=r"have another shape \(conv1.weight \(2, 3, 3, 3\) for"):
-        read(tmp_path, state("test_resnet") | {"conv1.weight": torch.zeros(2, 3, 3, 3)})
+    with pytest.raises(ValueError, match=r"have another shape \(conv1.0.weight \(2, 3, 3, 3\) for"):
+        read(tmp_path, state("test_resnet") | {"conv1.0.weight": torch.zeros(2, 3, 3, 3)})
     with pytest.raises(ValueError, match=r"does not hold a resnet18: .* are more than it has \(layer1.2"):
         read(tmp_path, state("resnet34"), "resnet18")
     (tmp_path / "noise.pt").write_bytes(b"not tensors")
