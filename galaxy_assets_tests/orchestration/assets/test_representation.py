@@ -130,9 +130,7 @@ def test_encoders_are_compared_without_labels_and_with_them(beside):
     for row in rows:
         ledger = read_table(layout.table("tiny", "byol_checkpoints", row["init"])).to_pylist()
         (chosen,) = (one for one in ledger if one["chosen"])
-        assert (row["epoch"], row["stability"], row["pcs_95"]) == tuple(
-            chosen[k] for k in ("epoch", "stability", "pcs_95")
-        )
+        assert all(row[name] == chosen[name] for name in ("epoch", "stability", "pcs_95"))
         judged = read_table(layout.table("tiny", "epoch_accuracy", row["init"]))
         judged = judged.filter(judged["chosen"])["accuracy"].to_numpy()
         assert row["accuracy"] == pytest.approx(judged.mean()) and row["cluster_accuracy"] is not None
