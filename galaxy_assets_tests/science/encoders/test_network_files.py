@@ -120,5 +120,5 @@ def test_a_network_of_one_size_alone_says_which(tmp_path):
     encoder = read(tmp_path, state("test_vit"), "test_vit")
     check_takes(encoder, 100)
     encoder.network = network
-    with pytest.raises(ValueError, match=r"mine \(test_vit\) does not take images of 100 pixels .* image_size to 160"):
+    with pytest.raises(ValueError, match=r"mine \(test_vit\) does not take images of 100 pixels .*image_size to 160"):
         check_takes(encoder, 100)
