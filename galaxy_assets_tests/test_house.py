@@ -65,6 +65,7 @@ GRAPH = {
     "anomaly_ranking": ["anomaly_model", "anomaly_scores", "cutouts", "label_events", "pca_features"],
     "anomaly_recall": ["anomaly_ranking", "baseline_rankings", "catalogue", "umap", "volunteer_votes"],
     "similar_galaxies": ["anomaly_ranking", "cutouts", "pca_features"],
+    "encoder_comparison": ["anomaly_recall", "byol_checkpoints", "cluster_summary", "epoch_accuracy"],
     "results": [
         "anomaly_recall",
         "byol_checkpoints",

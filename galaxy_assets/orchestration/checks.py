@@ -17,6 +17,7 @@ from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, 
 from galaxy_assets.orchestration.assets.discovery import oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
 from galaxy_assets.orchestration.assets.recall import never_scored
+from galaxy_assets.orchestration.assets.representation import FIXED
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
 from galaxy_assets.science import recall
 from galaxy_assets.science.cutouts import FEW_LEVELS, WITHOUT_PIXELS
@@ -168,7 +169,8 @@ def no_collapse(stored: Stored) -> Verdict:
 def better_than_start(stored: Stored) -> Verdict:
     """An epoch of training was chosen, not the start itself."""
     row = next(r for r in stored("byol_checkpoints").to_pylist() if r["chosen"])
-    return Verdict(row["epoch"] > 0 or not stored.survey.recipe.epochs, row["reason"])
+    trained = row["epoch"] > 0 or not stored.survey.recipe.epochs or FIXED in row["reason"]
+    return Verdict(trained and not row["reason"].startswith("epoch 0 beside"), row["reason"])
 
 
 @survey_check("evaluation_subset")

@@ -51,6 +51,7 @@ class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
     cutout: dict[str, Any] | None = Field(default=None, description="how galaxies are cut out")
     artefacts: dict[str, Any] | None = Field(default=None, description="what is proposed for removal")
     start_weights: list[str] | None = Field(default=None, description="random, imagenet, rgz, or another survey")
+    networks: dict[str, Any] | None = Field(default=None, description="networks whose weights are files")
     main_start_weights: str | None = Field(default=None, description="the one the ranking and the searches read")
     rgz_checkpoint: str | None = Field(default=None, description="path of the Radio Galaxy Zoo checkpoint")
     recipe: str | dict[str, Any] | None = Field(default=None, description="how networks are trained")

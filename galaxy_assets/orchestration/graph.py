@@ -12,6 +12,7 @@ import dagster as dg
 from galaxy_assets.orchestration.assets import (
     artefacts,
     clusters,
+    comparison,
     cutouts,
     delivery,
     discovery,
@@ -44,6 +45,7 @@ _STEPS = (
     discovery,
     recall,
     similarity,
+    comparison,
     results,
 )
 ASSETS: dict[str, SurveyAsset] = {

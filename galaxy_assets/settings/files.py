@@ -420,13 +420,19 @@ def missing_start(survey: Survey, known: dict[str, Survey], files: dict[str, Pat
     -------
     str or None
     """
+    if taken := sorted(set(survey.networks) & set(files)):
+        return f"networks: {', '.join(taken)} is a survey already; give the network another name"
+    of_its_own = {*plugins.names("start_weights"), *survey.networks}
+    if unknown := [start for start in survey.recipe.beside if start not in of_its_own]:
+        return f"recipe.beside names {', '.join(unknown)}, which is none of {', '.join(sorted(of_its_own))}"
     for start in survey.start_weights:
-        if start in plugins.names("start_weights") or start in known:
+        if start in of_its_own or start in known:
             continue
         if start in files:
             return f"start weights {start!r} come from {files[start]}, which is broken; correct that file"
         names = ", ".join(sorted(set(known) - {survey.name}))
-        return f"start weights {start!r} are not random, imagenet, rgz or another survey; known surveys are {names}"
+        ours = ", ".join(sorted(of_its_own))
+        return f"start weights {start!r} are not {ours} or another survey; known surveys are {names}"
     return None
 
 

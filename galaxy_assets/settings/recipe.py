@@ -93,6 +93,12 @@ class Recipe(Settings):
         description="`byol`; `byol_pytorch`, the package the paper used; or a trainer that another package registers",
     )
 
+    beside: Annotated[tuple[str, ...], AddedLater(), PluginName("start_weights")] = Field(
+        default=(),
+        description="start weights, such as `classical`, whose features stand beside those of the chosen epoch, each "
+        "with the same total variance",
+    )
+
     @field_validator("trainer")
     @classmethod
     def _registered(cls, value: str) -> str:

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from galaxy_assets import plugins
 from galaxy_assets.settings.artefacts import ArtefactRules
-from galaxy_assets.settings.base import PluginName, Settings
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.discovery import Anomaly, Similarity
 from galaxy_assets.settings.evaluation import Evaluation
+from galaxy_assets.settings.networks import Name, Network
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.structure import DriftLimits, Labelling, Mixture, Umap, VoteRules
@@ -21,6 +23,7 @@ RESERVED = {
     "random",
     "imagenet",
     "rgz",
+    "classical",
     "benchmarks",
     "galaxy",
     "main",
@@ -49,7 +52,11 @@ class Survey(Settings):
     artefacts: ArtefactRules = Field(default=ArtefactRules(), description="what is proposed for removal")
     start_weights: Annotated[tuple[str, ...], PluginName("start_weights")] = Field(
         default=("random", "imagenet"),
-        description="`random`, `imagenet`, `rgz`, those of another package, or the name of another survey",
+        description="`random`, `imagenet`, `rgz`, `classical`, those of another package, one of `networks`, or the "
+        "name of another survey",
+    )
+    networks: Annotated[dict[Name, Network], AddedLater()] = Field(
+        default={}, description="networks by name whose weights are files in the data folder; for `start_weights`"
     )
     main_start_weights: str = Field(default="imagenet", description="the one the ranking and the searches read")
     rgz_checkpoint: str | None = Field(default=None, description="path of the Radio Galaxy Zoo checkpoint")
@@ -87,6 +94,15 @@ class Survey(Settings):
     def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value) or not value:
             raise ValueError("start_weights must be a non-empty list without repeats")
+        return value
+
+    @field_validator("networks")
+    @classmethod
+    def _of_their_own_name(cls, value: dict[str, Network]) -> dict[str, Network]:
+        if taken := sorted(set(value) & (RESERVED | set(plugins.names("start_weights")))):
+            raise ValueError(
+                f"a network cannot be called {', '.join(taken)}: that is something else; choose another name"
+            )
         return value
 
     @property

@@ -95,6 +95,30 @@ def load_encoder(path: Path) -> "Encoder":
         raise ValueError(f"{path}: {error}") from error
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file of `save_encoder` says of its encoder, without reading the weights.
+
+    Parameters
+    ----------
+    path : Path
+        Such a file.
+
+    Returns
+    -------
+    dict of str to str
+        `backbone`, `variant` and `feature_size` among its keys.
+
+    Raises
+    ------
+    DamagedFile
+        Where it is no whole safetensors file.
+    """
+    from safetensors import safe_open
+
+    with damaged_otherwise(path), safe_open(path, framework="np") as file:
+        return file.metadata() or {}
+
+
 def load_start(path: Path | None, *, survey: str, backbone: str) -> "Encoder":
     """The encoder that another survey trained, as start weights.
 
@@ -119,11 +143,14 @@ def load_start(path: Path | None, *, survey: str, backbone: str) -> "Encoder":
     ValueError
         Where it is no encoder or has another backbone.
     """
+    from galaxy_assets.science.encoders.composition import SideBySide
     from galaxy_assets.science.encoders.weights import MissingWeights
 
     if path is None or not path.is_file():
         raise MissingWeights(f"start weights {survey!r}: no checkpoint at {path}; train the survey {survey} first")
     encoder = load_encoder(path)
+    if isinstance(encoder.network, SideBySide):
+        encoder = encoder.network.encoders[0]  # what stands beside it is not what was trained
     if encoder.backbone != backbone:
         raise ValueError(
             f"{path} holds a {encoder.backbone}, this survey's backbone is {backbone}; "

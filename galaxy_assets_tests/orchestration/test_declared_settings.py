@@ -29,6 +29,7 @@ CHANGES = {
         "batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings similar_galaxies "
         + " ".join(EVERY_FIGURE),
     ),
+    "networks": ({"networks": {"mine": {"backbone": "resnet18", "weights": "mine.pt"}}}, "byol_checkpoints"),
     "rgz_checkpoint": ({"rgz_checkpoint": "other.pt"}, "byol_checkpoints"),
     "recipe.image_size": (
         {"recipe": TINY["recipe"] | {"image_size": 48}},

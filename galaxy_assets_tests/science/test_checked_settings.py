@@ -63,6 +63,8 @@ NOT_IN_THE_PAPER = {
     "artefacts.region_minimum": "as above",
     "artefacts.pretrained_frame": "the text does not say which; docs/fidelity.md has both readings",
     "rgz_checkpoint": "where a file lies",
+    "networks": "where files lie; the paper's starts are named in start_weights",
+    "recipe.beside": "the paper has the trained network's features alone",
     "recipe.embedding_precision": "of the machine, and the paper gives none",
     "recipe.preset": "a name for the settings beside it",
     "recipe.seed": "the paper gives no seed",

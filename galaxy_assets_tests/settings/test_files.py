@@ -126,7 +126,10 @@ BAD = {
     "a socket": (lambda path: bind(path), "no regular file"),
     "a device": (lambda path: path.symlink_to("/dev/zero"), "no regular file"),
     "itself": (bad(MINE + "start_weights: [imagenet, mine]\n"), "in a circle: mine <- mine"),
-    "no survey": (bad(MINE + "start_weights: [imagenet, gz_decal]\n"), "'gz_decal' are not random, imagenet, rgz or"),
+    "no survey": (
+        bad(MINE + "start_weights: [imagenet, gz_decal]\n"),
+        "'gz_decal' are not classical, imagenet, random",
+    ),
     "a name that is taken": (bad(GOOD), "survey 'good' is already defined in "),
     "a dangling link": (lambda path: path.symlink_to("gone.yaml"), "a link to gone.yaml, which is not there"),
     "a link in a circle": (

@@ -69,8 +69,9 @@ SCHEMA = pa.schema(
 )
 _VERSION = "2"  # of the training; raise it when a change of code changes the weights
 _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's second digit, little beside an epoch
+FIXED = "these features are formulae and have no weights to train"
 _CHECKPOINTS = shared("init") | {
-    "epoch": "epoch of the training, 0 the start itself",
+    "epoch": "epoch of the training, 0 the start itself; one after the last: the chosen one and others side by side",
     "path": "file of the weights, below the data folder",
     "sha256": "sha256 of that file",
     "loss": "mean BYOL loss per image, 0 to 8; null at epoch 0",
@@ -100,6 +101,7 @@ _CHECKPOINTS = shared("init") | {
         survey.recipe,
         survey.rgz_checkpoint or "",
         *plugins.packages("start_weights", *survey.start_weights),
+        *(f"{name} {network.fingerprint()}" for name, network in survey.networks.items()),
     ],
     version="3",
     kinds=("safetensors", "parquet"),
@@ -112,14 +114,16 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     """One row per epoch of BYOL from these start weights: checkpoint, loss, learning rate, health (rank, alignment,
     uniformity, spread, stability of neighbours), speed, memory. Epoch 0 is the start itself. The epoch is chosen by
     its health or is the recipe's last; the reason stands beside it, and no label takes part. Killed, it resumes
-    after the last whole epoch.
+    after the last whole epoch. What has no weights to train has epoch 0 alone. Where the recipe sets features beside
+    the chosen epoch's, both together are one more row, after the last epoch, and are what is used.
     """
     from galaxy_assets.science.devices import choose_devices
 
     recipe, devices = context.survey.recipe, choose_devices()
-    encoder = _start(context)
+    encoder = start_encoder(context)
+    beside = [start_encoder(context, name) for name in recipe.beside if name != context.init]
     pixels, rows, content = training_set(context, cutouts, clean_galaxies)
-    fingerprint = _fingerprint(context, encoder, content)
+    fingerprint = _fingerprint(context, [encoder, *beside], content)
     files = context.training(fingerprint)
     if not files.whole():
         context.log.warning(f"{files.folder}: weights are missing or not the recorded ones; training anew")
@@ -127,33 +131,75 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     keep = _Keeper(context, files, fingerprint, pixels, rows, devices[0])
     if not files.weights(0).exists() or not files.rows():
         keep(0, encoder)
-    if len(files.rows()) <= recipe.epochs:
+    fixed = not any(weight.requires_grad for weight in encoder.parameters())
+    if len(files.rows()) <= recipe.epochs and not fixed:
         _train(context, encoder, pixels, rows, devices, files, keep)
     # nothing is left to resume, and the state is larger than all checkpoints together
     files.state.remove()
-    table = ledger(files, recipe)
+    table = ledger(files, recipe, FIXED if fixed else None)
+    if beside:
+        if files.rows()[-1]["epoch"] <= recipe.epochs:
+            keep(recipe.epochs + 1, _composed(context, files, table, beside, pixels, rows, devices[0]))
+        table = ledger(files, recipe, FIXED if fixed else None, [part.start for part in beside])
     context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
     return Result(table, shown, unversioned=["seconds", "images_per_second", "memory_gb"])
 
 
-def _start(context: SurveyContext) -> "Encoder":
-    """The encoder with its start weights. Raises dagster.Failure without a retry where they are missing."""
+def start_encoder(context: SurveyContext, start: str | None = None) -> "Encoder":
+    """The encoder with its start weights, the partition's or others. Raises dagster.Failure without a retry where they
+    are missing or not what they should be.
+    """
+    from galaxy_assets.science.encoders.network_files import check_takes, network_from_file
     from galaxy_assets.science.encoders.weights import MissingWeights, build_encoder
 
-    survey, layout = context.survey, context.layout
+    survey, layout, start = context.survey, context.layout, start or context.init
     try:
-        if checkpoint := start_checkpoint(context.known.get(context.init), layout):
-            return load_start(checkpoint, survey=context.init, backbone=survey.recipe.backbone)
+        if network := survey.networks.get(start):
+            encoder = network_from_file(start, network, layout.root)
+            check_takes(encoder, survey.recipe.image_size)
+            return encoder
+        if checkpoint := start_checkpoint(context.known.get(start), layout):
+            return load_start(checkpoint, survey=start, backbone=survey.recipe.backbone)
         return build_encoder(
             survey.recipe.backbone,
-            context.init,
+            start,
             seed=survey.recipe.seed,
             weights=layout.weights,
             rgz=layout.root / survey.rgz_checkpoint if survey.rgz_checkpoint else None,
         )
     except (MissingWeights, plugins.PluginError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings neither weights nor plug-ins
+
+
+def _composed(
+    context: SurveyContext,
+    files: Training,
+    table: pa.Table,
+    beside: Sequence["Encoder"],
+    pixels: PixelStack,
+    rows: np.ndarray,
+    device: Any,
+) -> "Encoder":
+    """The chosen epoch's encoder and those beside it as one, each with the same total variance on the sample on which
+    health is watched.
+    """
+    from galaxy_assets.science.encoders.composition import equal_variance, side_by_side
+    from galaxy_assets.science.encoders.embedding import embed
+
+    recipe = context.survey.recipe
+    chosen = next(row["epoch"] for row in table.to_pylist() if row["chosen"])
+    parts = [load_encoder(files.weights(chosen)), *beside]
+    features = [
+        embed(part, pixels, indices=sample_of(rows, recipe), device=device, orientations=recipe.orientations)
+        for part in parts
+    ]
+    return side_by_side(parts, equal_variance(features))
+
+
+def sample_of(rows: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """The rows of the training set on which health is watched and scales are found."""
+    return rows[np.random.default_rng(recipe.seed).permutation(len(rows))[:_SAMPLE]]
 
 
 def start_checkpoint(other: Survey | None, layout: Layout) -> Path | None:
@@ -182,11 +228,12 @@ def training_set(context: SurveyContext, cutouts: pa.Table, clean: pa.Table) -> 
     return pixels, rows_of(cutouts, kept), content
 
 
-def _fingerprint(context: SurveyContext, encoder: "Encoder", content: str) -> str:
-    """What decides the weights: the training's code, the recipe, the start weights and the training set."""
+def _fingerprint(context: SurveyContext, encoders: Sequence["Encoder"], content: str) -> str:
+    """What decides the weights: the training's code, the recipe, the start weights, those beside, the training set."""
     from galaxy_assets.science.encoders.network import state_sha256
 
-    identity = json.dumps([_VERSION, context.survey.recipe.deciding(), context.init, state_sha256(encoder), content])
+    first, *beside = map(state_sha256, encoders)
+    identity = json.dumps([_VERSION, context.survey.recipe.deciding(), context.init, first, content, *beside])
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
@@ -206,7 +253,7 @@ class _Keeper:
 
         recipe, weights = self.context.survey.recipe, self.files.weights(epoch)
         save_encoder(encoder, weights, {"survey": self.context.survey.name, "recipe": self.fingerprint})
-        sample = self.rows[np.random.default_rng(recipe.seed).permutation(len(self.rows))[:_SAMPLE]]
+        sample = sample_of(self.rows, recipe)
         row = {
             "init": self.context.init,
             "epoch": epoch,
@@ -249,14 +296,22 @@ def _train(
     )
 
 
-def ledger(files: Training, recipe: Recipe) -> pa.Table:
-    """`byol_checkpoints` from a training's rows up to the recipe's last epoch, with the choice and its reason."""
+def ledger(files: Training, recipe: Recipe, why: str | None = None, beside: Sequence[str] = ()) -> pa.Table:
+    """`byol_checkpoints` from a training's rows up to the recipe's last epoch, with the choice and its reason, which
+    `why` replaces; and the row of what stands side by side, which then is chosen, where there are such starts.
+    """
     from galaxy_assets.science.health import choose_epoch
 
-    rows = [row for row in files.rows() if row["epoch"] <= recipe.epochs]
-    epoch, reason = choose_epoch(rows, recipe.epoch_choice)
+    found = files.rows()
+    rows = [row for row in found if row["epoch"] <= recipe.epochs]
+    chosen, reason = choose_epoch(rows, recipe.epoch_choice)
+    reason = why or reason
+    if beside:
+        rows = [row for row in found if row["epoch"] <= recipe.epochs + 1]
+        reason = f"epoch {chosen} beside {' and '.join(beside)}, each with the same total variance; of it: {reason}"
+        chosen = recipe.epochs + 1
     for row in rows:
-        row |= {"chosen": row["epoch"] == epoch, "reason": reason if row["epoch"] == epoch else None}
+        row |= {"chosen": row["epoch"] == chosen, "reason": reason if row["epoch"] == chosen else None}
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 

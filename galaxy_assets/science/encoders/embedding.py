@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from galaxy_assets.science.batches import Batches
 from galaxy_assets.science.devices import Precision, autocast, in_parts_that_fit
+from galaxy_assets.science.encoders.composition import SideBySide
 from galaxy_assets.science.encoders.network import Encoder, Images
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def embed(
 
     def mean_features(batch: Tensor) -> Tensor:
         images = batch.permute(0, 3, 1, 2).float() / 255
-        return torch.stack([network(view).float() for view in oriented(images, orientations)]).mean(0)
+        return _over_orientations(network, images, orientations)
 
     begin = 0
     with torch.inference_mode(), autocast(device, precision):
@@ -92,6 +93,16 @@ def embed(
                 reported = time.monotonic()
                 log.info("embedded %d of %d images", begin, len(rows))
     return features
+
+
+def _over_orientations(encoder: Encoder, images: Tensor, orientations: Literal[1, 4, 8]) -> Tensor:
+    """Features (B, F), the mean over orientations; encoders side by side each as alone."""
+    if isinstance(encoder.network, SideBySide):
+        parts = [_over_orientations(part, images, orientations) for part in encoder.network.encoders]
+        return encoder.network.joined(parts)
+    once = getattr(encoder.network, "turns_alike", False)
+    views = oriented(images, 1 if once else orientations)
+    return torch.stack([encoder(view).float() for view in views]).mean(0)
 
 
 def for_inference(encoder: Encoder, device: torch.device, side: int) -> Encoder:

@@ -8,7 +8,7 @@ here: where its start weights come from (`weights`), applying it (`embedding`), 
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,6 +97,9 @@ class Encoder(nn.Module):
 def timm_network(backbone: str) -> Any:
     """A network of timm without its classifier, randomly initialised.
 
+    A vision transformer takes images of any size: its positions are interpolated, and what is no multiple of its
+    patches is filled up.
+
     Parameters
     ----------
     backbone : str
@@ -113,6 +116,12 @@ def timm_network(backbone: str) -> Any:
         Where timm knows no model of that name.
     """
     require_timm(backbone)
+    published = timm.get_pretrained_cfg(backbone)
+    if published is not None and published.fixed_input_size:
+        with suppress(TypeError):  # not all such architectures can
+            return timm.create_model(
+                backbone, pretrained=False, num_classes=0, in_chans=3, dynamic_img_size=True, dynamic_img_pad=True
+            )
     return timm.create_model(backbone, pretrained=False, num_classes=0, in_chans=3)
 
 
@@ -188,7 +197,22 @@ def encoder_to_tensors(encoder: Encoder) -> tuple[dict[str, Tensor], dict[str, s
     metadata : dict of str to str
         What `encoder_from_tensors` needs beside them.
     """
-    metadata = {
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.network.state_dict().items()}
+    return tensors, architecture_metadata(encoder)
+
+
+def architecture_metadata(encoder: Encoder) -> dict[str, str]:
+    """What an encoder is but for its weights: what `untrained_encoder` needs.
+
+    Parameters
+    ----------
+    encoder : Encoder
+
+    Returns
+    -------
+    dict of str to str
+    """
+    return {
         "backbone": encoder.backbone,
         "start": encoder.start,
         "variant": encoder.variant,
@@ -196,8 +220,6 @@ def encoder_to_tensors(encoder: Encoder) -> tuple[dict[str, Tensor], dict[str, s
         "mean": json.dumps(encoder.mean.flatten().tolist()),
         "std": json.dumps(encoder.std.flatten().tolist()),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.network.state_dict().items()}
-    return tensors, metadata
 
 
 def encoder_from_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Encoder:
@@ -220,12 +242,36 @@ def encoder_from_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -
     PluginError
         Where no architecture of that name is registered.
     """
+    encoder = untrained_encoder(metadata)
+    encoder.network.load_state_dict(tensors)
+    return encoder
+
+
+def untrained_encoder(metadata: dict[str, str]) -> Encoder:
+    """An encoder of the architecture that metadata describe, with other weights.
+
+    Parameters
+    ----------
+    metadata : dict of str to str
+        As `architecture_metadata` returns them; further entries are not looked at.
+
+    Returns
+    -------
+    Encoder
+        On the CPU.
+
+    Raises
+    ------
+    ValueError
+        Where the metadata lack an entry or name an unknown backbone.
+    PluginError
+        Where no architecture of that name is registered.
+    """
     if missing := _METADATA - set(metadata):
         raise ValueError(f"this is not an encoder of galaxy-assets: its metadata lacks {', '.join(sorted(missing))}")
     architecture = plugins.load("encoders", metadata["variant"])
     with seeded(0):
         network = architecture(metadata["backbone"])
-    network.load_state_dict(tensors)
     return Encoder(
         network,
         backbone=metadata["backbone"],

@@ -55,6 +55,7 @@ COLUMNS = {
     "baseline_rankings": "galaxy_id isolation_forest local_outlier_factor published published_std published_round",
     "anomaly_recall": "rank found random perfect isolation_forest local_outlier_factor published",
     "similar_galaxies": "query_id neighbour_id distance rank",
+    "encoder_comparison": "init network features epoch effective_rank pcs_95 alignment uniformity stability reason",
     "results": "check_id description expected observed tolerance verdict note",
     "figure_01": "galaxy_id x y kept rule example",
     "figure_02": "evaluation_class position galaxy_id",
@@ -76,7 +77,7 @@ COLUMNS = {
 }
 
 IN_TURN = {(name, "embeddings") for name in ("pca_model", "umap_model", "cluster_model")}
-EVERY_START = {"results", "figure_03", "figure_14", "figure_15"}
+EVERY_START = {"results", "encoder_comparison", "figure_03", "figure_14", "figure_15"}
 
 
 def stored(world, name: str, batch: str | None, init: str | None) -> pa.Table:

@@ -1,14 +1,25 @@
-"""Checkpoints: which statistics of batch normalisation a training keeps."""
+"""Checkpoints: what a training keeps, what stands beside it, and what is never trained."""
 
 import shutil
 
+import dagster as dg
+import numpy as np
 import pytest
+import timm
+import torch
 from safetensors.torch import load_file
 
-from galaxy_assets.orchestration.assets.representation import start_checkpoint
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.lake.similar import similar
+from galaxy_assets.orchestration.assets.representation import FIXED, start_checkpoint
+from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.science.encoders.network import seeded, state_sha256
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.storage.checkpoints import load_encoder, load_start
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import read_table
+from galaxy_assets.storage.tables import column_to_vectors, read_table
+from galaxy_assets_tests.conftest import TINY, UNTRAINED, write_tiny
 
 
 def test_statistics_are_kept_of_pretrained_starts_alone(world):
@@ -38,3 +49,93 @@ def test_another_surveys_checkpoint_is_compared_with_its_ledger_before_it_is_a_s
     path.unlink()
     with pytest.raises(DamagedFile, match=str(path)):
         start_checkpoint(world.survey, layout)
+
+
+BESIDE = UNTRAINED | {
+    "start_weights": ["imagenet", "classical", "mine"],
+    "networks": {"mine": {"backbone": "test_vit", "weights": "weights/mine.pt"}},
+    "recipe": TINY["recipe"] | {"epochs": 1, "beside": ["classical"], "epoch_choice": "healthy"},
+}
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """A survey of a network, of features by formulae, and of a network from a file; formulae stand beside both."""
+    root = tmp_path_factory.mktemp("beside")
+    write_tiny(root, BESIDE)
+    with seeded(3):
+        state = timm.create_model("test_vit", pretrained=False).state_dict()
+    torch.save({"state_dict": {f"encoder.{name}": tensor for name, tensor in state.items()}}, root / "weights/mine.pt")
+    known, instance = survey_files(root).known, dg.DagsterInstance.ephemeral()
+    outcomes = list(in_process.run_survey(build_defs(root), known["tiny"], known, instance, root))
+    assert {o.status for o in outcomes} == {"done"}, [o for o in outcomes if o.error]
+    return Layout(root), known["tiny"]
+
+
+def test_formulae_are_never_trained_and_go_through_everything(beside):
+    layout, _ = beside
+    (row,) = read_table(layout.table("tiny", "byol_checkpoints", "classical")).to_pylist()
+    assert (row["epoch"], row["chosen"], row["reason"]) == (0, True, FIXED)
+    encoder = load_encoder(layout.root / row["path"])
+    features = vectors(layout, "embeddings", "first", "classical")
+    assert features.shape[1] == encoder.feature_size and np.isfinite(features).all()
+    for table in ("pca_model", "cluster_summary", "class_membership", "epoch_accuracy"):
+        assert read_table(layout.table("tiny", table, "classical")).num_rows, table
+
+
+@pytest.mark.parametrize("start", ["imagenet", "mine"])
+def test_features_beside_the_chosen_epochs_have_the_same_total_variance(beside, start):
+    layout, survey = beside
+    rows = read_table(layout.table("tiny", "byol_checkpoints", start)).to_pylist()
+    assert [row["epoch"] for row in rows] == [0, 1, 2] and [row["chosen"] for row in rows] == [False, False, True]
+    assert "beside classical, each with the same total variance" in rows[-1]["reason"]
+    encoder = load_encoder(layout.root / rows[-1]["path"])
+    network, formulae = encoder.network.encoders
+    assert network.backbone == (survey.recipe.backbone if start == "imagenet" else "test_vit")
+    assert formulae.variant == "classical"
+    features = np.vstack([vectors(layout, "embeddings", batch, start) for batch in ("first", "second")])
+    first, second = np.split(features, [network.feature_size], axis=1)
+    assert second.var(axis=0).sum() == pytest.approx(first.var(axis=0).sum(), rel=1e-3)
+    chosen = int(rows[-1]["reason"].split()[1])
+    alone = load_encoder(layout.root / rows[chosen]["path"])
+    assert state_sha256(alone) == state_sha256(network)
+
+
+def test_a_picture_from_elsewhere_is_looked_up_by_both(beside):
+    layout, _ = beside
+    found = similar("tiny", files=[layout.root / "raw/tiny/images/first/first_04.png"], neighbours=2, root=layout.root)
+    assert found["neighbour_id"][0].as_py() == "first_04" and found["distance"][0].as_py() < 1e-3
+
+
+def test_another_survey_starts_from_the_network_alone(beside):
+    layout, survey = beside
+    path = start_checkpoint(survey, layout)
+    assert load_encoder(path).variant == "side_by_side"
+    assert load_start(path, survey="tiny", backbone=survey.recipe.backbone).variant == "timm"
+
+
+def vectors(layout, table, batch, start):
+    return column_to_vectors(read_table(layout.table("tiny", table, batch, start))["vector"])
+
+
+def test_encoders_are_compared_without_labels_and_with_them(beside):
+    layout, survey = beside
+    rows = read_table(layout.table("tiny", "encoder_comparison")).to_pylist()
+    assert [row["init"] for row in rows] == ["imagenet", "classical", "mine"]
+    assert [row["network"] for row in rows] == [
+        f"{survey.recipe.backbone} beside formulae",
+        "formulae",
+        "test_vit beside formulae",
+    ]
+    for row in rows:
+        ledger = read_table(layout.table("tiny", "byol_checkpoints", row["init"])).to_pylist()
+        (chosen,) = (one for one in ledger if one["chosen"])
+        assert all(row[name] == chosen[name] for name in ("epoch", "stability", "pcs_95"))
+        judged = read_table(layout.table("tiny", "epoch_accuracy", row["init"]))
+        judged = judged.filter(judged["chosen"])["accuracy"].to_numpy()
+        assert row["accuracy"] == pytest.approx(judged.mean()) and row["cluster_accuracy"] is not None
+    recall = read_table(layout.table("tiny", "anomaly_recall"))
+    unshown = recall["found_unshown"].drop_null().to_pylist()
+    assert rows[0]["met"] + unshown[-1] == recall["found"].to_pylist()[-1]
+    assert rows[0]["found_unshown"] == unshown[:100][-1]
+    assert {row["met"] for row in rows[1:]} == {None}
