@@ -114,6 +114,7 @@ def cut_chunk(
     kinds=("opencv", "parquet"),
     retry=True,
     explorer=7,
+    tuned=True,
     columns=shared("galaxy_id", "batch")
     | {
         "outcome": "what became of the image: cropped; a fallback, whole or central; without pixels blank, unreadable, "

@@ -106,6 +106,7 @@ _CHECKPOINTS = shared("init") | {
     gpu=True,
     retry=True,
     job="training",
+    tuned=True,
     columns=_CHECKPOINTS,
 )
 def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: pa.Table) -> Result:
@@ -117,7 +118,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     from galaxy_assets.science.devices import choose_devices
 
     recipe, devices = context.survey.recipe, choose_devices()
-    encoder = _start(context)
+    encoder = start_encoder(context)
     pixels, rows, content = training_set(context, cutouts, clean_galaxies)
     fingerprint = _fingerprint(context, encoder, content)
     files = context.training(fingerprint)
@@ -137,7 +138,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     return Result(table, shown, unversioned=["seconds", "images_per_second", "memory_gb"])
 
 
-def _start(context: SurveyContext) -> "Encoder":
+def start_encoder(context: SurveyContext) -> "Encoder":
     """The encoder with its start weights. Raises dagster.Failure without a retry where they are missing."""
     from galaxy_assets.science.encoders.weights import MissingWeights, build_encoder
 
@@ -283,6 +284,7 @@ def _shown(context: SurveyContext, files: Training, table: pa.Table) -> dict[str
     by="batch_init",
     reads=["cutouts", "clean_galaxies", "byol_checkpoints"],
     gpu=True,
+    tuned=True,
     columns=shared("galaxy_id", "batch", "init")
     | {"vector": "features by the chosen checkpoint, mean over the recipe's orientations"},
 )
