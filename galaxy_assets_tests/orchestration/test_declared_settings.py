@@ -62,6 +62,10 @@ CHANGES = {
     ),
     "similarity": ({"similarity": {"neighbours": 2}}, "similar_galaxies figure_11 figure_12 table_1"),
     "drift": ({"drift": {"shift": 0.4}}, "batch_drift"),
+    "auto": (
+        {"auto": ["recipe.image_size"]},
+        "recipe_trials cutouts pretrained_features clean_galaxies byol_checkpoints embeddings epoch_accuracy table_1",
+    ),
 }
 WORDS = {"name", "title", "description", "reference", "owner"}
 SURVEY = Survey.model_validate(TINY)
