@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.orchestration.assets.cutouts import planes, reader_package
 from galaxy_assets.orchestration.assets.representation import start_encoder
 from galaxy_assets.orchestration.columns import markdown
 from galaxy_assets.orchestration.declaration import (
@@ -115,7 +116,9 @@ def _cut(reader: Reader, row: dict[str, Any], ways: Sequence[tuple[CutoutSetting
 
 @dataclass
 class _Trials:
-    """The trials of one survey: rows in the order in which they are measured, and the best so far."""
+    """The trials of one survey: rows in the order in which they are measured, the best of the last round, the reasons,
+    the rows of the contact sheet; `done` of the `planned` work, of which `found` was kept from a stopped start.
+    """
 
     survey: Survey
     sample: _Sample
@@ -127,8 +130,9 @@ class _Trials:
     chosen: dict[str, Any] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     sheet: list[tuple[str, list[np.ndarray], bool]] = field(default_factory=list)
-    spent: float = 0.0
+    begun: float = field(default_factory=time.monotonic)
     done: float = 0.0
+    found: float = 0.0
 
     def best(self, name: str, candidates: list[Candidate], made: list[_Cut]) -> int:
         """Measure the candidates of a round on the same images, of which `made` has the pixels, and choose one."""
@@ -156,7 +160,9 @@ class _Trials:
         work = _work(len(pixels), pixels.shape[1], orientations)
         key = f"{name}: {candidate.name}"
         row = self.kept.rows().get(key)
-        if row is None:
+        if row is not None:
+            self.found += work
+        else:
             begun = time.perf_counter()
             recipe = self.survey.recipe
             features = trials.features_of(self.encoder, pixels, recipe, orientations, self.device)
@@ -172,8 +178,9 @@ class _Trials:
                 "settings": json.dumps(candidate.settings, sort_keys=True),
             }
             self.kept.record(key, row)
-        self.spent, self.done = self.spent + row["seconds"], self.done + work
-        left = max(self.planned - self.done, 0) * self.spent / self.done
+        self.done += work
+        pace = (time.monotonic() - self.begun) / max(self.done - self.found, work)
+        left = max(self.planned - self.done, 0) * pace
         log.info("%s: tried %s (%.0f s), about %.0f s left", self.survey.name, key, row["seconds"], left)
         return row
 
@@ -194,6 +201,8 @@ def _work(images: int, side: int, orientations: int) -> float:
         survey.main_start_weights,
         survey.rgz_checkpoint or "",
         " ".join(survey.auto),
+        *reader_package(survey),
+        *planes(survey),
     ],
     gpu=True,
     retry=True,
