@@ -15,9 +15,9 @@ CHANGES = {
     ),
     "source.bands": (
         {"source": TINY["source"] | {"bands": ["g"]}},
-        "catalogue absent_images volunteer_votes vote_fractions cutouts",
+        "catalogue absent_images volunteer_votes vote_fractions cutouts recipe_trials",
     ),
-    "cutout": ({"cutout": {"size": 64}}, "cutouts table_1"),
+    "cutout": ({"cutout": {"size": 64}}, "cutouts recipe_trials table_1"),
     "artefacts": ({"artefacts": {"trail_length": 0.3}}, "artefact_evidence artefact_regions clean_galaxies"),
     "artefacts.pretrained_frame": (
         {"artefacts": {"pretrained_frame": "astronomaly"}},
@@ -26,18 +26,18 @@ CHANGES = {
     "start_weights": ({"start_weights": ["imagenet", "random"]}, ""),
     "main_start_weights": (
         {"main_start_weights": "random"},
-        "batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings similar_galaxies "
+        "recipe_trials batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings similar_galaxies "
         + " ".join(EVERY_FIGURE),
     ),
-    "rgz_checkpoint": ({"rgz_checkpoint": "other.pt"}, "byol_checkpoints"),
+    "rgz_checkpoint": ({"rgz_checkpoint": "other.pt"}, "byol_checkpoints recipe_trials"),
     "recipe.image_size": (
         {"recipe": TINY["recipe"] | {"image_size": 48}},
-        "pretrained_features byol_checkpoints epoch_accuracy table_1",
+        "pretrained_features byol_checkpoints epoch_accuracy recipe_trials table_1",
     ),
     "recipe": ({"recipe": TINY["recipe"] | {"epochs": 3}}, "byol_checkpoints epoch_accuracy table_1"),
     "recipe.seed": (
         {"recipe": TINY["recipe"] | {"seed": 3}},
-        "byol_checkpoints epoch_accuracy anomaly_scores table_1",
+        "byol_checkpoints epoch_accuracy anomaly_scores recipe_trials table_1",
     ),
     "evaluation": (
         {"evaluation": TINY["evaluation"] | {"splits": 6}},

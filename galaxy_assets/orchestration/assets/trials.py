@@ -190,6 +190,13 @@ def _work(images: int, side: int, orientations: int) -> float:
     return 3.0 * images * orientations * side**2
 
 
+def _tried_with(survey: Survey) -> str:
+    """What of the recipe decides the trials: the network, what it reads and the views; not how it is trained."""
+    recipe = survey.recipe.model_dump()
+    views = [key for key in recipe if key.startswith(("blur_", "flip_", "crop_", "rotation_", "contrast", "noise"))]
+    return json.dumps({key: recipe[key] for key in ("backbone", "image_size", "orientations", "seed", *views)})
+
+
 @survey_asset(
     "2_cutouts",
     paper="2.1 and 4.1, whose choices it replaces",
@@ -197,7 +204,7 @@ def _work(images: int, side: int, orientations: int) -> float:
     files=[WEIGHTS],
     settings=lambda survey: [
         survey.cutout,
-        survey.recipe,
+        _tried_with(survey),
         survey.main_start_weights,
         survey.rgz_checkpoint or "",
         " ".join(survey.auto),
@@ -278,7 +285,7 @@ def _begun(context: SurveyContext, sample: _Sample, n_frames: int) -> _Trials:
     decided_by = [
         _VERSION,
         survey.cutout.deciding(),
-        survey.recipe.deciding(),
+        _tried_with(survey),
         survey.auto,
         state_sha256(encoder),
         files,
