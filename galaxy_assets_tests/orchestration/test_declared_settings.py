@@ -26,8 +26,8 @@ CHANGES = {
     "start_weights": ({"start_weights": ["imagenet", "random"]}, ""),
     "main_start_weights": (
         {"main_start_weights": "random"},
-        "recipe_trials batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings similar_galaxies "
-        + " ".join(EVERY_FIGURE),
+        "recipe_trials batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings "
+        "similar_galaxies " + " ".join(EVERY_FIGURE),
     ),
     "rgz_checkpoint": ({"rgz_checkpoint": "other.pt"}, "byol_checkpoints recipe_trials"),
     "recipe.image_size": (
