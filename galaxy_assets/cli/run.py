@@ -28,6 +28,8 @@ from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import NotWritten, told_of
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table
+from galaxy_assets.storage.trials import TRIALS
 
 if TYPE_CHECKING:
     from galaxy_assets.orchestration.automation.outdated import Follow
@@ -163,7 +165,18 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "
                 failed += outcome.status in ("failed", "blocked", "held")
                 if outcome.error and outcome.status != "skipped":
                     say(f"        {outcome.error}")
+                if TRIALS in outcome.assets and outcome.status in ("done", "fresh"):
+                    _say_choice(survey, Layout(root))
     return failed
+
+
+def _say_choice(survey: Survey, layout: Layout) -> None:
+    """What the trials of a survey chose, why, and where a person sees it."""
+    table = read_table(layout.table(survey.name, TRIALS))
+    (row,) = table.filter(table["chosen"]).to_pylist()
+    say(f"        chosen: {row['candidate']}; {row['reason']}")
+    if (sheet := layout.figure(survey.name, TRIALS)).exists():
+        say(f"        {sheet} has the same galaxies cut in each way; write what you prefer into the survey's file")
 
 
 def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":

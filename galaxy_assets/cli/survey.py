@@ -59,6 +59,9 @@ def new(
         str | None, typer.Option(help="their units, where the table does not say them: rad, or hourangle,deg")
     ] = None,
     per_second: Annotated[float | None, typer.Option(min=0.01, max=20, help="most requests in a second; 4")] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="leave frame, image size and orientations to trials of the first run")
+    ] = False,
 ) -> None:
     """Propose a survey for images or for positions: data/surveys/NAME.yaml, with the reason for every value.
 
@@ -81,9 +84,10 @@ def new(
         )
         if catalogue is not None and sky is not None:
             columns = Columns(id_column, label_column, ra_column, dec_column, units)
-            _new_of_positions(layout, name, (catalogue, sky, size, pixels, form, columns), per_second, sample)
+            begun = catalogue, sky, size, pixels, form, columns
+            _new_of_positions(layout, name, begun, per_second, sample, tune)
         elif images is not None:
-            _new_of_images(layout, name, images, (labels, id_column, label_column), sample)
+            _new_of_images(layout, name, images, (labels, id_column, label_column), sample, tune)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -103,7 +107,7 @@ def _refuse_mixture(of_images: dict[str, Any], of_positions: dict[str, Any], cat
         raise SurveyError("--sky says where the cutouts come from; `galaxy-assets survey skies` lists some")
 
 
-def _new_of_images(layout: Layout, name: str, images: Path, table: tuple, sample: int) -> None:
+def _new_of_images(layout: Layout, name: str, images: Path, table: tuple, sample: int, tune: bool) -> None:
     from galaxy_assets.deliveries.onboarding.inspect import inspect
     from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
     from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
@@ -117,10 +121,12 @@ def _new_of_images(layout: Layout, name: str, images: Path, table: tuple, sample
         said = inspect_labels(found, labels, id_column, label_column)
     else:
         said = inside_labels(found) or folder_labels(found)
-    _write(layout, name, _proposed(layout, name, found, said), found, said)
+    _write(layout, name, _proposed(layout, name, found, said, tune), found, said)
 
 
-def _new_of_positions(layout: Layout, name: str, begun: tuple, per_second: float | None, sample: int) -> None:
+def _new_of_positions(
+    layout: Layout, name: str, begun: tuple, per_second: float | None, sample: int, tune: bool
+) -> None:
     from galaxy_assets.deliveries.onboarding.from_positions import labels_of, with_origin
     from galaxy_assets.deliveries.onboarding.inspect import inspect
     from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
@@ -136,14 +142,14 @@ def _new_of_positions(layout: Layout, name: str, begun: tuple, per_second: float
         return
     found = inspect(folder, sample)
     said = labels_of(found, folder)
-    settings = with_origin(_proposed(layout, name, found, said), folder, plan, counts)
+    settings = with_origin(_proposed(layout, name, found, said, tune), folder, plan, counts)
     _write(layout, name, settings, found, said)
 
 
-def _proposed(layout: Layout, name: str, found: "Inspection", said: "Labels | None") -> "list[Setting]":
+def _proposed(layout: Layout, name: str, found: "Inspection", said: "Labels | None", tune: bool) -> "list[Setting]":
     from galaxy_assets.deliveries.onboarding.propose import settings_for
 
-    return settings_for(name, found, said, resnet18=any(layout.weights.glob("resnet18-*.pth")))
+    return settings_for(name, found, said, resnet18=any(layout.weights.glob("resnet18-*.pth")), tune=tune)
 
 
 def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspection", said: "Labels | None") -> None:
@@ -165,11 +171,13 @@ def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspect
 
 
 def _chosen(survey: Survey) -> list[tuple[str, str]]:
-    cutout, recipe = survey.cutout, survey.recipe
+    cutout, recipe, tried = survey.cutout, survey.recipe, "chosen by trials of the first run"
+    frame = tried if "cutout.method" in survey.auto else f"{cutout.method}, {cutout.size} pixels"
+    read = tried if "recipe.image_size" in survey.auto else f"{recipe.image_size} pixels"
     return [
         ("reader", survey.source.reader),
-        ("cutout", f"{cutout.method}, {cutout.size} pixels, {'grey' if cutout.grey else 'colour'}"),
-        ("recipe", f"{recipe.preset}, {recipe.backbone}, {recipe.image_size} pixels"),
+        ("cutout", f"{frame}, {'grey' if cutout.grey else 'colour'}"),
+        ("recipe", f"{recipe.preset}, {recipe.backbone}, {read}"),
         ("start weights", ", ".join(survey.start_weights)),
         ("classes", ", ".join(one.name for one in survey.evaluation.classes) or "none"),
         ("anomalies", ", ".join(survey.anomaly.labels) or "none: ranked by an isolation forest"),

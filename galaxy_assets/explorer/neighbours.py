@@ -67,7 +67,7 @@ def _held() -> int:
 
 
 def _pixels(root: Path, survey: str, file: Path) -> np.ndarray:
-    return pixels_of([file], open_survey(survey, root)[1])
+    return pixels_of(*open_survey(survey, root), [file])
 
 
 def _near(root: Path, survey: str, name: str, pixels: np.ndarray, count: int) -> Near:

@@ -21,6 +21,7 @@ _CAPTION = 16
 _LETTERS = 11
 _SMALLEST_LETTERS = 8
 _ROWS_PER_BLOCK = 10
+_MARK = "#A8E0B0"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class _Row:
     pixels: Sequence[np.ndarray]
     captions: Sequence[str] | None = None
     title: str = ""
+    marked: bool = False
 
 
 def contact_sheet(
@@ -84,6 +86,22 @@ def cluster_gallery(clusters: Mapping[int, Sequence[np.ndarray]], titles: Mappin
     return _blocks([_Row(pixels, title=titles[k]) for k, pixels in clusters.items()])
 
 
+def comparison(ways: Sequence[tuple[str, Sequence[np.ndarray], bool]]) -> "Image":
+    """The same galaxies in several ways, a row for each way: its title at the left, on green where it is marked.
+
+    Parameters
+    ----------
+    ways : sequence of (str, sequence of numpy.ndarray, bool)
+        Title, cutouts as `contact_sheet` takes them, and whether the row is marked.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
+    return _sheet([_Row(pixels, title=title, marked=marked) for title, pixels, marked in ways], _TILE)
+
+
 def _blocks(rows: Sequence[_Row]) -> "Image":
     """Titled rows as one sheet; more than ten stand in two blocks side by side, so that the sheet fits a page."""
     from PIL import Image
@@ -112,6 +130,8 @@ def _sheet(rows: Sequence[_Row], tile: int) -> "Image":
     draw = ImageDraw.Draw(sheet)
     for r, row in enumerate(rows):
         top = _GAP + r * pitch_y
+        if row.marked:
+            draw.rectangle((0, top - _GAP // 2, sheet.width, top + tile + _GAP // 2 - 1), fill=_MARK)
         if row.title:
             draw.text((_GAP, top + tile / 2), row.title, fill="black", font=font, anchor="lm")
         if not row.pixels:

@@ -22,6 +22,7 @@ from galaxy_assets.storage.checkpoints import chosen_checkpoint, load_encoder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore, resize
 from galaxy_assets.storage.tables import column_to_vectors, opened_table, places, read_table, rows_of
+from galaxy_assets.storage.trials import in_force
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -87,7 +88,11 @@ def similar(
     {'neighbour_id': ['c', 'b'], 'distance': [3.0, 5.0]}
     """
     layout, known = open_survey(survey, root)
-    others = list(zip(map(str, files), _features(layout, known, pixels_of(files, known)), strict=True)) if files else []
+    others = (
+        list(zip(map(str, files), _features(layout, known, pixels_of(layout, known, files)), strict=True))
+        if files
+        else []
+    )
     near = nearest(layout, known, known.main_start_weights, ids, neighbours, others)
     catalogue = read_survey_table(layout, known, "catalogue/[!.]*")
     answers = pa.array(near.ids, pa.string())
@@ -201,7 +206,8 @@ def sheet(
     cutouts = read_survey_table(layout, known, "cutouts/[!.]*")
     shown = rows_of(cutouts, [*ids, *found["neighbour_id"].to_pylist()])
     stored = PixelStore(layout.pixels(survey)).of(cutouts)[shown]
-    images = [*stored[: len(ids)], *(_cutout(file, known) for file in files), *stored[len(ids) :]]
+    cut_alike = in_force(layout, known)
+    images = [*stored[: len(ids)], *(_cutout(file, cut_alike) for file in files), *stored[len(ids) :]]
     captions = ["query"] * (len(ids) + len(files)) + [f"{distance:.3g}" for distance in found["distance"].to_pylist()]
     return contact_sheet(images, captions, columns=9)
 
@@ -312,13 +318,15 @@ def _cutout(file: Path | str, survey: Survey) -> np.ndarray:
     return made.pixels
 
 
-def pixels_of(files: Sequence[Path | str], survey: Survey) -> np.ndarray:
+def pixels_of(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> np.ndarray:
     """Image files as the survey's own images go into its network; torch is not loaded for it.
 
     Parameters
     ----------
-    files : sequence of Path or str
+    layout : Layout
+        The data folder.
     survey : Survey
+    files : sequence of Path or str
 
     Returns
     -------
@@ -329,7 +337,10 @@ def pixels_of(files: Sequence[Path | str], survey: Survey) -> np.ndarray:
     ------
     UnreadableImage
         For a file.
+    FileNotFoundError
+        Where the survey's trials were not made.
     """
+    survey = in_force(layout, survey)
     return np.stack([resize(_cutout(file, survey), survey.recipe.image_size) for file in files])
 
 
@@ -367,7 +378,7 @@ def _features(layout: Layout, survey: Survey, pixels: np.ndarray) -> np.ndarray:
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.embedding import embed
 
-    main = survey.main_start_weights
+    main, survey = survey.main_start_weights, in_force(layout, survey)
     _, checkpoint = chosen_checkpoint(read_survey_table(layout, survey, f"byol_checkpoints/{main}"), layout.root)
     features = embed(
         load_encoder(checkpoint),

@@ -22,15 +22,18 @@ import pyarrow as pa
 
 from galaxy_assets.orchestration.columns import described, schema_of
 from galaxy_assets.orchestration.external import FILES, External, Reader, states
+from galaxy_assets.orchestration.partitions import Partitioned, partition_of, partitions
 from galaxy_assets.orchestration.resources import LAKE, TABLES, Lake
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.checkpoints import Training
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import as_read, made_by, with_origin, written_beside
 from galaxy_assets.storage.tables import TablesInTurn, digest
+from galaxy_assets.storage.trials import TRIALS, as_chosen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +50,6 @@ Step = Literal[
     "8_results",
     "9_figures",
 ]
-Partitioned = Literal["batch", "init", "batch_init"] | None
 Job = Literal["training", "refit"]
 Trigger = Literal["at_once", "daily"]
 
@@ -91,7 +93,7 @@ class SurveyContext:
     Attributes
     ----------
     survey : Survey
-        The survey that the asset is of.
+        The survey that the asset is of; of an asset that is `tuned`, with what trials chose in place of `auto`.
     known : mapping of str to Survey
         All surveys by name, for start weights taken from another.
     layout : Layout
@@ -133,16 +135,19 @@ class Result:
     unversioned : sequence of str
         Columns (wall-clock times) that do not enter the data version: a re-run that finds the same must not make
         everything after it outdated.
+    decides : pyarrow.Table, optional
+        The part of the table that decides what is made of it, where the rest may change without a consequence.
     """
 
     table: pa.Table
     metadata: Mapping[str, Any] = field(default_factory=dict)
     unversioned: Sequence[str] = ()
+    decides: pa.Table | None = None
 
     @property
     def data_version(self) -> str:
-        """Digest of the table without its unversioned columns."""
-        return digest(self.table.drop_columns(list(self.unversioned)))
+        """Digest of what decides, else of the table without its unversioned columns."""
+        return digest(self.table.drop_columns(list(self.unversioned)) if self.decides is None else self.decides)
 
     def shown(self) -> dict[str, Any]:
         """The metadata as Dagster takes it."""
@@ -175,6 +180,9 @@ class SurveyAsset:
         survey's YAML changes in just these.
     columns : mapping of str to str or (str, str)
         What each column holds, and its unit.
+    tuned : bool
+        It goes by settings that a survey may leave to trials: where one does, it reads `recipe_trials` too, and its
+        context has the survey with their choice.
     version : str
         Raise it when the function's code changes what it returns.
     """
@@ -194,6 +202,7 @@ class SurveyAsset:
     job: Job | None
     trigger: Trigger
     explorer: int | None
+    tuned: bool
     version: str
 
     @property
@@ -207,8 +216,12 @@ class SurveyAsset:
         return any("pinned" in how for how in self.reads.values())
 
     def code_version(self, survey: Survey) -> str:
-        """The version of the code, and the fingerprint of the survey's settings that decide the content."""
-        decided_by = self.settings(survey)
+        """The version of the code, and the fingerprint of the survey's settings that decide the content.
+
+        What is left to trials has its default there, chosen or not: their choice is a table that the asset reads.
+        """
+        chosen_later = ["auto"] if self.tuned and survey.auto else []
+        decided_by = [*self.settings(with_choice(survey, {})), *chosen_later]
         fingerprint = "-".join(s.fingerprint() if isinstance(s, Settings) else str(s) for s in decided_by)
         return f"{self.version}-{fingerprint}" if fingerprint else self.version
 
@@ -228,7 +241,8 @@ class SurveyAsset:
         dagster.AssetsDefinition
         """
         home = [*prefix, survey.name]
-        how = {name: _of_survey(meta, survey) for name, meta in self.reads.items()}
+        trials = {TRIALS: {}} if self.tuned and survey.auto else {}
+        how = {name: _of_survey(meta, survey) for name, meta in ({**self.reads, **trials}).items()}
         return dg.asset(
             key=dg.AssetKey([*home, self.name]),
             group_name=f"{survey.name}_{self.step}",
@@ -272,11 +286,13 @@ class SurveyAsset:
                 for name, value in inputs.items()
             }
             batch, init = partition_of(context, self.by)
-            at = SurveyContext(survey, known, lake.layout, batch, init, context.log)
+            versions = {name: versions for name, (_, versions) in read.items()}
+            tables = {name: table for name, (table, _) in read.items()}
+            in_force = as_chosen(survey, tables.pop(TRIALS)) if TRIALS in tables else survey
+            at = SurveyContext(in_force, known, lake.layout, batch, init, context.log)
             # asked before the function reads, so that what changes meanwhile shows as a change
             files = states(self.files, Reader(survey, known, lake.layout, batch, init))
-            made = self.function(at, **{name: table for name, (table, _) in read.items()})
-            versions = {name: versions for name, (_, versions) in read.items()}
+            made = self.function(at, **tables)
             data = made.data_version
             origin = made_by(code, versions, files, data, written_beside(at.beside, lake.layout.root))
             table = with_origin(described(made.table, self.columns), origin)
@@ -305,6 +321,7 @@ def survey_asset(
     job: Job | None = None,
     trigger: Trigger | None = None,
     explorer: int | None = None,
+    tuned: bool = False,
     version: str = "1",
 ) -> Callable[[Callable[..., Result]], SurveyAsset]:
     """Declare the decorated function as an asset of its name; what is not said here is in `SurveyAsset`.
@@ -346,51 +363,11 @@ def survey_asset(
             job=job,
             trigger=trigger or at_once,
             explorer=explorer,
+            tuned=tuned,
             version=version,
         )
 
     return declare
-
-
-def partitions(survey: Survey, by: Partitioned) -> dg.PartitionsDefinition | None:
-    """What an asset of a survey is partitioned by.
-
-    Parameters
-    ----------
-    survey : Survey
-    by : {"batch", "init", "batch_init"} or None
-        `batch`: what was delivered together (dynamic); `init`: the start weights (static).
-
-    Returns
-    -------
-    dagster.PartitionsDefinition or None
-    """
-    batch = dg.DynamicPartitionsDefinition(name=f"{survey.name}_batch")
-    init = dg.StaticPartitionsDefinition(list(survey.start_weights))
-    if by == "batch_init":
-        return dg.MultiPartitionsDefinition({"batch": batch, "init": init})
-    return {"batch": batch, "init": init, None: None}[by]
-
-
-def partition_of(context: dg.OpExecutionContext | dg.AssetExecutionContext, by: Partitioned) -> tuple[str, str]:
-    """Batch and start weights of the partition that is made.
-
-    Parameters
-    ----------
-    context : dagster context of an op or asset
-    by : {"batch", "init", "batch_init"} or None
-
-    Returns
-    -------
-    batch, init : str
-        Empty where there is none.
-    """
-    if by is None:
-        return "", ""
-    key = context.partition_key
-    if isinstance(key, dg.MultiPartitionKey):
-        return key.keys_by_dimension["batch"], key.keys_by_dimension["init"]
-    return (key, "") if by == "batch" else ("", key)
 
 
 def _of_survey(how: Mapping[str, Any], survey: Survey) -> dict[str, Any]:

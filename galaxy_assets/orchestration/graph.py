@@ -23,9 +23,11 @@ from galaxy_assets.orchestration.assets import (
     results,
     similarity,
     structure,
+    trials,
 )
 from galaxy_assets.orchestration.declaration import SurveyAsset
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.trials import TRIALS
 
 
 def _declared_in(module: ModuleType) -> list[SurveyAsset]:
@@ -36,6 +38,7 @@ def _declared_in(module: ModuleType) -> list[SurveyAsset]:
 
 _STEPS = (
     delivery,
+    trials,
     cutouts,
     artefacts,
     representation,
@@ -51,7 +54,7 @@ _STEPS = (
 ASSETS: dict[str, SurveyAsset] = {
     asset.name: asset for asset in [*(a for module in _STEPS for a in _declared_in(module)), *paper_figures.ASSETS]
 }
-"""Every asset that a survey has, by name, in the order of the paper."""
+"""Every asset that a survey has, by name, in the order of the paper; `recipe_trials` is of those with `auto` alone."""
 _SHOWN = [(asset.explorer, asset.name) for asset in ASSETS.values() if asset.explorer is not None]
 EXPLORER = tuple(name for _, name in sorted(_SHOWN))
 """Tables whose columns the explorer shows and filters by, in the order in which they keep the names of columns."""
@@ -72,7 +75,7 @@ def survey_assets(survey: Survey, known: Mapping[str, Survey], prefix: Sequence[
     -------
     list of dagster.AssetsDefinition
     """
-    return [asset.of(survey, known, prefix) for asset in ASSETS.values()]
+    return [asset.of(survey, known, prefix) for asset in ASSETS.values() if survey.auto or asset.name != TRIALS]
 
 
 def keys_of(graph: Any, survey: str) -> list[dg.AssetKey]:

@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from galaxy_assets.orchestration.declaration import partition_of, partitions
 from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.orchestration.partitions import partition_of, partitions
 from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout

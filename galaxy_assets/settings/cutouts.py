@@ -38,9 +38,10 @@ class CutoutSettings(Settings):
     clamp: Literal["shift", "trim"] = Field(
         default="shift", description="a box that leaves the frame is moved inside it, or loses what lies outside"
     )
-    source: Literal["central", "all"] = Field(
+    source: Literal["central", "nearby", "all"] = Field(
         default="central",
-        description="method `flux_radius`: the connected pixels at the centre, or all above the threshold (lobes)",
+        description="method `flux_radius`: the connected pixels at the centre, all above the threshold within half of "
+        "`central_pixels` of it (lobes), or all of the frame",
     )
     flux_fraction: float = Field(
         default=0.85, gt=0, le=1, description="method `flux_radius`: share of the source's flux inside the radius"
@@ -49,7 +50,10 @@ class CutoutSettings(Settings):
         default=False, description="method `flux_radius`: turn the source's major axis to the horizontal"
     )
     central_pixels: int = Field(
-        default=0, ge=0, description="side of the fixed central box of method `central`, pixels"
+        default=0,
+        ge=0,
+        description="side of the fixed central box of method `central`, and width of what `source: nearby` looks at, "
+        "pixels",
     )
     size: int = Field(default=300, ge=16, le=1024, description="side of the stored cutout, pixels")
     interpolation: Literal["area_cubic", "linear"] = Field(

@@ -18,6 +18,7 @@ from galaxy_assets.settings.networks import Name, Network
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.structure import DriftLimits, Labelling, Mixture, Umap, VoteRules
+from galaxy_assets.settings.tuning import KEYS, without_auto
 
 RESERVED = {
     "random",
@@ -70,6 +71,16 @@ class Survey(Settings):
     anomaly: Anomaly = Field(default=Anomaly(), description="what is searched for, and with how many scores")
     similarity: Similarity = Field(default=Similarity(), description="what the similarity search is asked")
     drift: DriftLimits = Field(default=DriftLimits(), description="when retraining is advised")
+    auto: Annotated[tuple[str, ...], AddedLater()] = Field(
+        default=(),
+        description="settings that `recipe_trials` chooses, such as `recipe.image_size`; each that says `auto` joins "
+        "them, and `cutout` is short for all of its own that are not given",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_in_auto(cls, values: Any) -> Any:
+        return without_auto(values) if isinstance(values, dict) else values
 
     @model_validator(mode="before")
     @classmethod
@@ -87,6 +98,13 @@ class Survey(Settings):
             raise ValueError(
                 f"{value!r} is reserved (a schema of the read model or a kind of start weights); choose another name"
             )
+        return value
+
+    @field_validator("auto")
+    @classmethod
+    def _can_be_tried(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [key for key in value if key not in KEYS]:
+            raise ValueError(f"{', '.join(wrong)} cannot be chosen by trials; those that can are {', '.join(KEYS)}")
         return value
 
     @field_validator("start_weights")

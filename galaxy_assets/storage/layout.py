@@ -21,6 +21,7 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
     lake/<survey>/<asset>/<partition>.parquet                 a partitioned table (batch before init)
     lake/<survey>/pixels/<batch>/                             decoded cutouts
     lake/<survey>/checkpoints/<init>/<recipe>/epoch_020.safetensors
+    lake/<survey>/trials/<fingerprint>.json                   rows of trials that were stopped
     lake/<survey>/figures/<name>.png                          beside it .pdf and .json of the paper's figures
     lake/<survey>/worksheets/<init>.csv                       templates of what a person may say of the clusters
     lake/benchmarks/performance/<stage>.parquet               what the benchmarks measured, see docs/performance.md
@@ -120,6 +121,10 @@ class Layout:
     def checkpoints(self, survey: str) -> Path:
         """Folder of a survey's checkpoints."""
         return self.lake / survey / "checkpoints"
+
+    def trials(self, survey: str, fingerprint: str) -> Path:
+        """File of the rows of trials that are not finished."""
+        return self.lake / survey / "trials" / f"{fingerprint}.json"
 
     def figure(self, survey: str, *name: str) -> Path:
         """File of a figure as PNG; the parts of its name are joined by `_`."""

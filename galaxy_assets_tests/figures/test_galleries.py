@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxy_assets.figures.galleries import cluster_gallery, contact_sheet
+from galaxy_assets.figures.galleries import cluster_gallery, comparison, contact_sheet
 
 TILE, GAP, CAPTION = 96, 4, 16
 
@@ -97,3 +97,15 @@ def test_gallery_has_a_row_per_cluster():
     # above the letters, which stand at half height
     lines = [GAP + r * (TILE + GAP) + 10 for r in range(3)]
     assert [row_values(sheet, y) for y in lines] == [[10, 60], [110], []]
+
+
+def test_a_comparison_has_a_row_for_each_way_and_marks_one():
+    ways = [("a", [flat(10)] * 3, False), ("b", [flat(200)] * 3, True)]
+    sheet = comparison(ways)
+    assert sheet.height == GAP + 2 * (TILE + GAP)
+    left = sheet.width - 3 * (TILE + GAP) - GAP
+    for column in range(3):
+        assert [tile_at(sheet, row, column, left=left)[0] for row in (0, 1)] == [10, 200]
+    drawn = np.asarray(sheet)[:, -1]
+    marked = (drawn != 255).any(axis=1)
+    assert not marked[: TILE + GAP - 2].any() and marked[TILE + GAP + 4 : 2 * (TILE + GAP) - 4].all()

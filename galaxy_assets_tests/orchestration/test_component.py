@@ -106,7 +106,7 @@ def test_the_survey_is_there_under_its_prefix_with_checks_jobs_and_sensors(proje
     graph = defs.resolve_asset_graph()
     keys = keys_of(graph, "tiny")
     assert {tuple(key.path[:-1]) for key in keys} == {("astronomy", "images", "tiny")}
-    assert {key.path[-1] for key in keys} == set(ASSETS)
+    assert {key.path[-1] for key in keys} == {*ASSETS} - {"recipe_trials"}
     checks = {key.name for key in graph.asset_check_keys if key.asset_key in keys}
     assert {"no_collapse", "enough_left", "oracle_labelled"} <= checks
     repository = defs.get_repository_def()

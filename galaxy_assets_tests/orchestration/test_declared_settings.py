@@ -15,9 +15,9 @@ CHANGES = {
     ),
     "source.bands": (
         {"source": TINY["source"] | {"bands": ["g"]}},
-        "catalogue absent_images volunteer_votes vote_fractions cutouts",
+        "catalogue absent_images volunteer_votes vote_fractions cutouts recipe_trials",
     ),
-    "cutout": ({"cutout": {"size": 64}}, "cutouts table_1"),
+    "cutout": ({"cutout": {"size": 64}}, "cutouts recipe_trials table_1"),
     "artefacts": ({"artefacts": {"trail_length": 0.3}}, "artefact_evidence artefact_regions clean_galaxies"),
     "artefacts.pretrained_frame": (
         {"artefacts": {"pretrained_frame": "astronomaly"}},
@@ -26,19 +26,22 @@ CHANGES = {
     "start_weights": ({"start_weights": ["imagenet", "random"]}, ""),
     "main_start_weights": (
         {"main_start_weights": "random"},
-        "batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings similar_galaxies "
-        + " ".join(EVERY_FIGURE),
+        "recipe_trials batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings "
+        "similar_galaxies " + " ".join(EVERY_FIGURE),
     ),
-    "networks": ({"networks": {"mine": {"backbone": "resnet18", "weights": "mine.pt"}}}, "byol_checkpoints"),
-    "rgz_checkpoint": ({"rgz_checkpoint": "other.pt"}, "byol_checkpoints"),
+    "networks": (
+        {"networks": {"mine": {"backbone": "resnet18", "weights": "mine.pt"}}},
+        "byol_checkpoints recipe_trials",
+    ),
+    "rgz_checkpoint": ({"rgz_checkpoint": "other.pt"}, "byol_checkpoints recipe_trials"),
     "recipe.image_size": (
         {"recipe": TINY["recipe"] | {"image_size": 48}},
-        "pretrained_features byol_checkpoints epoch_accuracy table_1",
+        "pretrained_features byol_checkpoints epoch_accuracy recipe_trials table_1",
     ),
     "recipe": ({"recipe": TINY["recipe"] | {"epochs": 3}}, "byol_checkpoints epoch_accuracy table_1"),
     "recipe.seed": (
         {"recipe": TINY["recipe"] | {"seed": 3}},
-        "byol_checkpoints epoch_accuracy anomaly_scores table_1",
+        "byol_checkpoints epoch_accuracy anomaly_scores recipe_trials table_1",
     ),
     "evaluation": (
         {"evaluation": TINY["evaluation"] | {"splits": 6}},
@@ -63,6 +66,10 @@ CHANGES = {
     ),
     "similarity": ({"similarity": {"neighbours": 2}}, "similar_galaxies figure_11 figure_12 table_1"),
     "drift": ({"drift": {"shift": 0.4}}, "batch_drift"),
+    "auto": (
+        {"auto": ["recipe.image_size"]},
+        "recipe_trials cutouts pretrained_features clean_galaxies byol_checkpoints embeddings epoch_accuracy table_1",
+    ),
 }
 WORDS = {"name", "title", "description", "reference", "owner"}
 SURVEY = Survey.model_validate(TINY)

@@ -80,6 +80,7 @@ NOT_IN_THE_PAPER = {
     "drift.shift": "as above",
     "drift.unsure": "as above",
     "drift.fallback": "as above",
+    "auto": "what trials choose stands in the other settings",
 }
 NOT_OF_MIRABEST = NOT_IN_THE_PAPER | {
     "source.campaign": "MiraBest has no volunteers",

@@ -17,6 +17,7 @@ from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.structure import Mixture
+from galaxy_assets.settings.tuning import AUTO, KEYS
 
 _FALLBACK = 0.2  # share of original frames above which the check of `cutouts` warns
 _SMALL = 20_000  # images; Table 1 is for more
@@ -38,6 +39,9 @@ _NO_KIND = re.compile(
 )
 
 
+_TRIED = "`recipe_trials` tries it on a sample, without labels, and says why it chooses; a value here is kept."
+
+
 class Setting(NamedTuple):
     """One line of the YAML: its key as `section.key`, its value, and why."""
 
@@ -46,7 +50,17 @@ class Setting(NamedTuple):
     reason: str
 
 
-def settings_for(name: str, found: Inspection, labels: Labels | None, resnet18: bool) -> list[Setting]:
+_RECIPE_BY_TRIALS = [
+    Setting("recipe.orientations", AUTO, _TRIED),
+    Setting(
+        "recipe.rotation_maximum", AUTO, "Views turn by 15 degrees at most where the trials choose turned cutouts."
+    ),
+]
+
+
+def settings_for(
+    name: str, found: Inspection, labels: Labels | None, resnet18: bool, tune: bool = False
+) -> list[Setting]:
     """The settings of a survey of the images found, in the order of the file.
 
     Parameters
@@ -59,12 +73,17 @@ def settings_for(name: str, found: Inspection, labels: Labels | None, resnet18: 
         What a table says of the images, if there is one.
     resnet18 : bool
         Whether ImageNet's ResNet-18, the paper's network, is at hand; else EfficientNet-Lite0 is proposed.
+    tune : bool
+        Leave frame, image size and orientations to trials: `auto` in place of what is proposed for them.
 
     Returns
     -------
     list of Setting
     """
     cutout, cut_settings = _cutout(found)
+    recipe = _recipe(found, cutout.size, resnet18)
+    if tune:
+        cut_settings, recipe = _left_open(cut_settings), _left_open(recipe) + _RECIPE_BY_TRIALS
     return [
         Setting("name", name, ""),
         Setting("title", name.replace("_", " ").capitalize(), "Heads figures and summaries; write your own."),
@@ -75,9 +94,19 @@ def settings_for(name: str, found: Inspection, labels: Labels | None, resnet18: 
         *_source(found, labels),
         *cut_settings,
         *_artefacts(found, cutout),
-        *_recipe(found, cutout.size, resnet18),
+        *recipe,
         *(_classes(labels) if labels is not None else []),
         *_mixture(len(found.files)),
+    ]
+
+
+def _left_open(settings: list[Setting]) -> list[Setting]:
+    """The settings with `auto` for the frame and the image size, and without what belongs to a frame."""
+    tried = {"cutout.method": f"{_TRIED} Proposed without trials", "recipe.image_size": f"{_TRIED} Proposed"}
+    return [
+        Setting(one.key, AUTO, f"{tried[one.key]}: {one.value}. {one.reason}") if one.key in tried else one
+        for one in settings
+        if one.key in tried or one.key not in KEYS
     ]
 
 

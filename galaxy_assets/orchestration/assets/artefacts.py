@@ -52,6 +52,7 @@ def _frame(survey: Survey) -> list[str]:
     files=[WEIGHTS],
     settings=lambda survey: [survey.recipe.backbone, survey.recipe.image_size, *_frame(survey)],
     gpu=True,
+    tuned=True,
     columns=shared("galaxy_id", "batch")
     | {"vector": "features of the ImageNet network: its last hidden layer, pooled"},
 )
@@ -196,6 +197,7 @@ def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> R
     settings=lambda survey: [survey.artefacts],
     version="2",
     explorer=6,
+    tuned=True,
     columns=shared("galaxy_id", "batch")
     | {
         "kept": "whether the image is taken as a galaxy and goes on",

@@ -59,12 +59,12 @@ def _one(reader: Reader, row: dict, settings: CutoutSettings) -> tuple[Cutout | 
     return made, made.outcome, None
 
 
-def _reader_package(survey: Survey) -> list[str]:
+def reader_package(survey: Survey) -> list[str]:
     """The package of a reader that is not ours: it decodes the pixels."""
     return plugins.packages("readers", survey.source.reader)
 
 
-def _planes(survey: Survey) -> list[str]:
+def planes(survey: Survey) -> list[str]:
     """Which planes of a file are decoded; nothing where the survey does not say."""
     said = survey.source.bands, survey.source.extension, survey.source.colour
     return [] if said == (None, None, None) else [repr(said)]
@@ -75,7 +75,7 @@ def pixels_fingerprint(catalogue: pa.Table, survey: Survey) -> str:
     trains nothing anew.
     """
     files = catalogue.select(["galaxy_id", "file", "sha256", "problem"])
-    decided_by = [_PIXELS, survey.cutout.fingerprint(), digest(files), *_reader_package(survey), *_planes(survey)]
+    decided_by = [_PIXELS, survey.cutout.fingerprint(), digest(files), *reader_package(survey), *planes(survey)]
     return hashlib.sha256(" ".join(decided_by).encode()).hexdigest()[:16]
 
 
@@ -109,11 +109,12 @@ def cut_chunk(
     paper="2.1",
     by="batch",
     reads=["catalogue"],
-    settings=lambda survey: [survey.cutout, *_reader_package(survey), *_planes(survey)],
+    settings=lambda survey: [survey.cutout, *reader_package(survey), *planes(survey)],
     version="2",
     kinds=("opencv", "parquet"),
     retry=True,
     explorer=7,
+    tuned=True,
     columns=shared("galaxy_id", "batch")
     | {
         "outcome": "what became of the image: cropped; a fallback, whole or central; without pixels blank, unreadable, "

@@ -110,6 +110,7 @@ def _examples(context: SurveyContext, cutouts: pa.Table, subset: pa.Table) -> di
     settings=lambda survey: [survey.evaluation, survey.recipe],
     gpu=True,
     job="training",
+    tuned=True,
     columns=shared("init")
     | {
         "epoch": "epoch of the training, 0 the start itself; 0 for the baselines",

@@ -108,6 +108,7 @@ _CHECKPOINTS = shared("init") | {
     gpu=True,
     retry=True,
     job="training",
+    tuned=True,
     columns=_CHECKPOINTS,
 )
 def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: pa.Table) -> Result:
@@ -338,6 +339,7 @@ def _shown(context: SurveyContext, files: Training, table: pa.Table) -> dict[str
     by="batch_init",
     reads=["cutouts", "clean_galaxies", "byol_checkpoints"],
     gpu=True,
+    tuned=True,
     columns=shared("galaxy_id", "batch", "init")
     | {"vector": "features by the chosen checkpoint, mean over the recipe's orientations"},
 )

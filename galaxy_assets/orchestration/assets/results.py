@@ -42,6 +42,7 @@ _OF_A_NETWORK = ("cutout", "umap", "recipe", "main_start_weights")
     },
     settings=lambda survey: [survey, fingerprint()],
     version="3",
+    tuned=True,
     columns={
         "check_id": "id of the number in the paper's checklist, or of one that only this survey has",
         "description": "what the number is",

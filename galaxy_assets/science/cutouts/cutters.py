@@ -52,10 +52,8 @@ def cut_central(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     ValueError
         Where `central_pixels` is not set.
     """
-    if settings.central_pixels < 1:
-        raise ValueError("cutout method `central` needs `central_pixels`, the side of the box in pixels")
     height, width, _ = image.shape
-    (x0, x1), (y0, y1) = (interval(n / 2, settings.central_pixels, n) for n in (width, height))
+    (x0, x1), (y0, y1) = (interval(n / 2, _fixed_side(settings), n) for n in (width, height))
     return Cutout(render(image, (x0, y0, x1, y1), settings), "central", (x0, y0, x1, y1))
 
 
@@ -114,18 +112,25 @@ def cut_by_flux_radius(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     Returns
     -------
     Cutout
+
+    Raises
+    ------
+    ValueError
+        Where `source: nearby` has no `central_pixels`.
     """
     height, width, _ = image.shape
     plane, sky, noise, threshold = _measured(image, settings)
     mask = plane > threshold
-    if settings.source == "central":
-        mask = _connected_to_the_centre(mask)
-    flux = np.where(mask, plane - sky, 0.0)
-    if not flux.any():
-        return _original(image, settings, noise, threshold)
     y, x = np.mgrid[:height, :width]
     x, y = x - (width - 1) / 2, y - (height - 1) / 2
     distance = np.hypot(x, y)
+    if settings.source == "central":
+        mask = _connected_to_the_centre(mask)
+    elif settings.source == "nearby":
+        mask = mask & (distance <= _fixed_side(settings) / 2)
+    flux = np.where(mask, plane - sky, 0.0)
+    if not flux.any():
+        return _original(image, settings, noise, threshold)
     radius = _radius_of(flux, distance, settings.flux_fraction)
     half = round(min(max(settings.enlarge * radius, _SMALLEST_HALF_BOX), min(width, height) / 2))
     (x0, x1), (y0, y1) = (interval(n / 2, 2 * half, n) for n in (width, height))
@@ -133,6 +138,12 @@ def cut_by_flux_radius(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     angle = _major_axis(np.where(distance <= 1.2 * radius, flux, 0.0), x, y) if settings.align else 0.0
     outcome = "fallback_edge" if box == _frame(image) and not angle else "cropped"
     return Cutout(render(image, box, settings, angle), outcome, box, noise, threshold, area, angle)
+
+
+def _fixed_side(settings: CutoutSettings) -> int:
+    if settings.central_pixels < 1:
+        raise ValueError("cutout method `central` and `source: nearby` need `central_pixels`, a side in pixels")
+    return settings.central_pixels
 
 
 def _frame(image: np.ndarray) -> tuple[int, int, int, int]:

@@ -183,6 +183,18 @@ def test_lobes_in_one_band_are_framed_together(tmp_path):
     assert box is not None and box[0] < 75 - 30 and box[2] > 75 + 30
 
 
+def test_what_trials_will_choose_is_left_open_with_what_is_proposed_beside_it(tmp_path):
+    found = inspect(fill(tmp_path / "images", [blobs(150, (0, 0), (-30, 0), (30, 0), width=3) for _ in range(10)]))
+    settings = settings_for("new", found, None, resnet18=False, tune=True)
+    path = tmp_path / "new.yaml"
+    survey = write_survey(path, settings, found, None)
+    assert {"cutout.method", "cutout.size", "recipe.image_size", "recipe.orientations"} < set(survey.auto)
+    assert survey.cutout.grey and "cutout.grey" not in survey.auto and survey.recipe.preset == "small"
+    text = " ".join(line.strip("# ") for line in path.read_text().splitlines())
+    assert "method: auto" in text and "Proposed without trials: flux_radius." in text
+    assert "central_pixels" not in text and "\n  size:" not in path.read_text()
+
+
 def test_faint_sources_get_a_fixed_box_as_wide_as_those_found(tmp_path):
     sky = [blobs(150, width=1) for _ in range(6)]
     seen = [blobs(150, (0, 0), width=6) for _ in range(4)]

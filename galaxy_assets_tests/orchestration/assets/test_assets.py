@@ -155,7 +155,11 @@ def volatile(table: pa.Table) -> list[str]:
 
 
 def test_every_asset_is_tested(world):
-    assert {key.path[-1] for key in keys_of(world.defs.resolve_asset_graph(), "tiny")} == set(COLUMNS) == set(ASSETS)
+    assert (
+        {key.path[-1] for key in keys_of(world.defs.resolve_asset_graph(), "tiny")}
+        == set(COLUMNS)
+        == {*ASSETS} - {"recipe_trials"}
+    )
 
 
 def test_embeddings_are_the_chosen_checkpoints_features(world):

@@ -159,6 +159,7 @@ def figure_asset(figure: PaperFigure) -> SurveyAsset:
         reads={name: how[by] for name, by in figure.reads.items()},
         settings=lambda survey: [survey.main_start_weights, *(getattr(survey, name) for name in figure.settings)],
         kinds=("matplotlib", "parquet"),
+        tuned=not {"cutout", "recipe"}.isdisjoint(figure.settings),
         columns=of_schema(figure.columns),
     )(asset)
 

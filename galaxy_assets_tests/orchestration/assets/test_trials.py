@@ -1,0 +1,253 @@
+"""A survey of forty images that leaves its frame, image size and orientations to trials, from images to similarity."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from PIL import Image
+
+from galaxy_assets.cli.run import _say_choice
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.lake import similar as search
+from galaxy_assets.orchestration.assets import trials as asset
+from galaxy_assets.orchestration.automation.outdated import Outdated
+from galaxy_assets.orchestration.declaration import SurveyContext
+from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.graph import ASSETS, keys_of
+from galaxy_assets.science import trials as science
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.printing import logger
+from galaxy_assets.storage.checkpoints import chosen_checkpoint
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import origin, with_origin
+from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets.storage.trials import TRIALS, as_chosen, in_force
+from galaxy_assets_tests.conftest import TINY, draw, write_generated_weights
+
+OPEN = TINY | {
+    "cutout": {"method": "auto", "size": 48},
+    "start_weights": ["imagenet"],
+    "recipe": TINY["recipe"] | {"image_size": "auto", "orientations": "auto", "epochs": 1},
+}
+TUNED = {"cutouts", "pretrained_features", "clean_galaxies", "byol_checkpoints", "embeddings", "epoch_accuracy"}
+
+
+class Tuned(NamedTuple):
+    root: Path
+    outcomes: list
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.root)
+
+    def context(self, root: Path | None = None) -> SurveyContext:
+        known = survey_files(root or self.root).known
+        return SurveyContext(known["tiny"], known, Layout(root or self.root), "", "", logger(__name__))
+
+
+def run(root: Path, until: str = "") -> list:
+    """The main job, or its runs until an asset was made of both deliveries."""
+    known = survey_files(root).known
+    runs = in_process.run_survey(build_defs(root), known["tiny"], known, dg.DagsterInstance.ephemeral(), root)
+    made = []
+    for outcome in runs:
+        made.append(outcome)
+        if sum(until in one.assets for one in made) == 2:
+            break
+    return made
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory) -> Tuned:
+    root, rng = tmp_path_factory.mktemp("tuned"), np.random.default_rng(0)
+    rows = ["id,label"]
+    for i in range(40):
+        folder = root / "raw/tiny/images" / ("first", "second")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = ("round", "long", "pair")[i % 3]
+        Image.fromarray(draw(kind, rng)).save(folder / f"g_{i:02d}.png")
+        rows.append(f"g_{i:02d},{kind}")
+    (root / "raw/tiny/images/second/broken.png").write_bytes(b"not an image")
+    (root / "raw/tiny/labels.csv").write_text("\n".join(rows))
+    (root / "surveys").mkdir()
+    (root / "surveys/tiny.yaml").write_text(yaml.safe_dump(OPEN))
+    write_generated_weights(root / "weights")
+    return Tuned(root, run(root))
+
+
+def chosen(table: pa.Table) -> dict:
+    (row,) = table.filter(table["chosen"]).to_pylist()
+    return row
+
+
+def test_the_survey_goes_through_with_what_was_chosen(tuned):
+    assert {o.status for o in tuned.outcomes} == {"done"}, [o for o in tuned.outcomes if o.error]
+    table = read_table(tuned.layout.table("tiny", TRIALS))
+    rounds = table["round"].to_pylist()
+    assert set(rounds) == {"frame", "orientations"}, "stored cutouts of 48 pixels leave one image size"
+    assert rounds.count("orientations") == 3 and rounds.count("frame") > 5
+    row = chosen(table)
+    assert row["reason"].startswith("frame: ") and table["reason"].null_count == table.num_rows - 1
+    survey = in_force(tuned.layout, survey_files(tuned.root).named("tiny"))
+    assert survey.cutout.method == row["method"] and survey.recipe.orientations == row["orientations"]
+    assert survey.cutout.size == 48 and survey.recipe.epochs == 1, "what a person set stays"
+    pixels = np.load(tuned.layout.pixels("tiny") / "first/cutouts.npy", mmap_mode="r")
+    assert pixels.shape == (20, 48, 48, 3)
+    cutouts = read_table(tuned.layout.table("tiny", "cutouts", "first"))
+    expected = {"sigma_clip": "cropped", "flux_radius": "cropped", "central": "central", "whole": "whole"}
+    assert expected[survey.cutout.method] in cutouts["outcome"].to_pylist()
+    ledger = read_table(tuned.layout.table("tiny", "byol_checkpoints", "imagenet"))
+    assert ledger["epoch"].to_pylist() == [0, 1] and chosen_checkpoint(ledger, tuned.root)[1].exists()
+
+
+def test_only_a_survey_that_leaves_something_open_has_the_asset_and_it_is_lineage(tuned, tmp_path):
+    graph = build_defs(tuned.root).resolve_asset_graph()
+    assert {key.path[-1] for key in keys_of(graph, "tiny")} == set(ASSETS)
+    reads = {a for a in ASSETS if dg.AssetKey(["tiny", TRIALS]) in graph.get(dg.AssetKey(["tiny", a])).parent_keys}
+    assert reads == TUNED | {"results", "table_1"}
+    others = build_defs(tmp_path).resolve_asset_graph().get_all_asset_keys()
+    assert dg.AssetKey(["demo_radio", "cutouts"]) in others and dg.AssetKey(["demo_radio", TRIALS]) not in others
+    assert TRIALS in origin(tuned.layout.table("tiny", "cutouts", "first")).inputs
+
+
+def test_everything_is_up_to_date_afterwards_and_a_delivery_changes_no_choice(tuned, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(tuned.root, root)
+    Image.fromarray(draw("long", np.random.default_rng(9))).save(root / "raw/tiny/images/first/new.png")
+    before = origin(Layout(root).table("tiny", TRIALS)).run
+    outcomes = run(root, until="cutouts")
+    assert not [o for o in outcomes if o.error]
+    assert origin(Layout(root).table("tiny", TRIALS)).run == before
+    assert [o for o in outcomes if o.status == "done" and "cutouts" in o.assets]
+
+
+def rule(root: Path) -> Outdated:
+    files = survey_files(root)
+    graph = build_defs(root).resolve_asset_graph()
+    return Outdated(graph, files.named("tiny"), files.known, Layout(root), ["first", "second"])
+
+
+def test_another_choice_makes_what_goes_by_it_outdated_and_other_numbers_do_not(tuned, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(tuned.root, root)
+    layout, key = Layout(root), dg.AssetKey(["tiny", "cutouts"])
+    assert rule(root).why(key, ("first",)) is None
+    where = layout.table("tiny", TRIALS)
+    table = read_table(where)
+
+    def remake(settings: dict | None = None, stability: float = 0.0) -> None:
+        rows = table.to_pylist()
+        for row in rows:
+            row["stability"] = stability
+            if row["chosen"] and settings is not None:
+                row["settings"] = json.dumps(settings)
+        made = asset._shown(pa.Table.from_pylist(rows, schema=asset.SCHEMA), "", "", {})
+        told = dataclasses.replace(origin(where), data=made.data_version)
+        write_table(with_origin(made.table, told), where)
+
+    remake(stability=0.9)
+    assert rule(root).why(key, ("first",)) is None
+    remake({"cutout.method": "central", "cutout.central_pixels": 33})
+    for name, part in [("cutouts", ("first",)), ("byol_checkpoints", ("imagenet",))]:
+        assert rule(root).why(dg.AssetKey(["tiny", name]), part) == "recipe_trials changed"
+    run(root, until="cutouts")
+    boxes = read_table(layout.table("tiny", "cutouts", "first"))
+    assert {x1 - x0 for x0, x1 in zip(boxes["box_x0"].to_pylist(), boxes["box_x1"].to_pylist(), strict=True) if x1} == {
+        33
+    }
+
+
+def test_a_setting_that_a_person_writes_in_place_of_auto_is_taken(tuned, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(tuned.root, root)
+    given = OPEN | {"cutout": {"size": 48}, "recipe": OPEN["recipe"] | {"image_size": 32, "orientations": 1}}
+    (root / "surveys/tiny.yaml").write_text(yaml.safe_dump(given))
+    assert rule(root).why(dg.AssetKey(["tiny", "cutouts"]), ("first",)) == "code or settings changed"
+
+
+def test_an_image_from_elsewhere_is_cut_and_embedded_by_the_choice(tuned, tmp_path):
+    clean = read_table(tuned.layout.table("tiny", "clean_galaxies", "first"))
+    galaxy = clean.filter(clean["kept"])["galaxy_id"][0].as_py()
+    file = shutil.copy(tuned.root / f"raw/tiny/images/first/{galaxy}.png", tmp_path / "elsewhere.png")
+    found = search.similar("tiny", files=[file], neighbours=2, root=tuned.root)
+    assert found["neighbour_id"][0].as_py() == galaxy
+    assert found["distance"][0].as_py() < 1e-2 * found["distance"][1].as_py()
+
+
+def test_without_its_trials_a_survey_cuts_nothing_from_elsewhere(tuned, tmp_path):
+    survey = survey_files(tuned.root).named("tiny")
+    with pytest.raises(FileNotFoundError, match="no recipe_trials, which choose cutout.method"):
+        search.pixels_of(Layout(tmp_path), survey, [])
+
+
+def volatile(table: pa.Table) -> pa.Table:
+    return table.drop_columns(["seconds"])
+
+
+def catalogue(tuned: Tuned) -> pa.Table:
+    return pa.concat_tables(
+        read_table(tuned.layout.table("tiny", "catalogue", batch)).replace_schema_metadata(None)
+        for batch in ("first", "second")
+    )
+
+
+def test_trials_give_the_same_rows_twice_and_go_on_where_they_were_stopped(tuned, tmp_path, monkeypatch):
+    root = tmp_path / "copy"
+    shutil.copytree(tuned.root, root)
+    table = read_table(tuned.layout.table("tiny", TRIALS))
+    measured, score = [], science.score
+
+    def third_is_the_last(*given):
+        if len(measured) == 3:
+            raise KeyboardInterrupt
+        measured.append(given)
+        return score(*given)
+
+    monkeypatch.setattr(science, "score", third_is_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        ASSETS[TRIALS].function(tuned.context(root), catalogue(tuned))
+    (left,) = (Layout(root).lake / "tiny/trials").glob("*.json")
+    assert len(json.loads(left.read_text())) == 3
+
+    def counted(*given):
+        measured.append(given)
+        return score(*given)
+
+    monkeypatch.setattr(science, "score", counted)
+    again = ASSETS[TRIALS].function(tuned.context(root), catalogue(tuned))
+    assert len(measured) == table.num_rows and not left.exists()
+    assert volatile(again.table).equals(volatile(table.replace_schema_metadata(None)))
+
+
+def test_the_sheet_has_a_row_for_each_frame_and_marks_the_chosen_one(tuned):
+    from galaxy_assets.figures.galleries import comparison
+
+    table = read_table(tuned.layout.table("tiny", TRIALS))
+    shown = [row for row in table.to_pylist() if row["round"] != "orientations"]
+    with Image.open(tuned.layout.figure("tiny", TRIALS)) as sheet:
+        assert sheet.height == comparison([("", [np.zeros((8, 8), np.uint8)], False)] * len(shown)).height
+        assert sheet.width > 10 * 96
+        marked = np.asarray(sheet)[2 + 100 * np.arange(len(shown)) + 1, sheet.width - 1]
+    assert sum((marked == [0xA8, 0xE0, 0xB0]).all(axis=1)) == len({row["round"] for row in shown})
+
+
+def test_a_run_says_what_was_chosen_and_where_to_look(tuned, capsys):
+    _say_choice(survey_files(tuned.root).named("tiny"), tuned.layout)
+    said, row = capsys.readouterr().out, chosen(read_table(tuned.layout.table("tiny", TRIALS)))
+    assert f"chosen: {row['candidate']}; frame: " in said and str(tuned.layout.figure("tiny", TRIALS)) in said
+
+
+def test_a_handful_of_images_is_not_tried_on(tuned):
+    few = catalogue(tuned).slice(0, 12)
+    made = ASSETS[TRIALS].function(tuned.context(), few)
+    row = chosen(made.table)
+    assert made.table.num_rows == 1 and "12 images" in row["reason"] and json.loads(row["settings"]) == {}
+    survey = survey_files(tuned.root).named("tiny")
+    assert as_chosen(survey, made.table) == survey
