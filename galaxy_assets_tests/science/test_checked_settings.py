@@ -59,6 +59,7 @@ NOT_IN_THE_PAPER = {
     "artefacts.trail_length": "as above",
     "artefacts.nodata_fraction": "as above",
     "artefacts.decisive": "as above",
+    "artefacts.most_removed": "the authors looked at what they removed, which is their yes",
     "artefacts.region_purity": "as above",
     "artefacts.region_minimum": "as above",
     "artefacts.pretrained_frame": "the text does not say which; docs/fidelity.md has both readings",
