@@ -161,7 +161,7 @@ def artefact_map(
     paper="3.3, Figure 1",
     reads=["artefact_umap_model"],
     files=[ARTEFACT_REVIEW],
-    settings=lambda survey: [survey.artefacts],
+    settings=lambda survey: [survey.artefacts.of_evidence()],
     columns={
         "region": "number of the box, from 1, the largest group of suspects first",
         "x0": "left edge of the box on the map of pretrained features, inclusive",
