@@ -18,7 +18,10 @@ CHANGES = {
         "catalogue absent_images volunteer_votes vote_fractions cutouts",
     ),
     "cutout": ({"cutout": {"size": 64}}, "cutouts table_1"),
-    "artefacts": ({"artefacts": {"trail_length": 0.3}}, "artefact_evidence artefact_map artefact_regions clean_galaxies"),
+    "artefacts": (
+        {"artefacts": {"trail_length": 0.3}},
+        "artefact_evidence artefact_map artefact_regions clean_galaxies",
+    ),
     "artefacts.most_removed": ({"artefacts": {"most_removed": 0.2}}, "clean_galaxies"),
     "artefacts.pretrained_frame": (
         {"artefacts": {"pretrained_frame": "astronomaly"}},
