@@ -8,8 +8,8 @@ from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.source import Source
 
-# source, cutout, recipe, survey, as of the release before plug-ins; recipe `paper` has Table 1's projection since, and limits of
-# artefacts that a survey does not name are `auto`
+# source, cutout, recipe, survey, as of the release before plug-ins; recipe `paper` has Table 1's projection
+# since, and limits of artefacts that a survey does not name are `auto`
 SHIPPED = {
     "demo_optical": ("74171075ede2", "8d937ab4c077", "ff1ad5337184", "366a15cfca6a"),
     "demo_radio": ("8a07d4e1cde0", "7b38c3591ca7", "ce0273b17225", "797a9dac70a9"),
