@@ -39,7 +39,8 @@ def judged(kept: int, removed: int, against: int) -> dict[str, pa.Table]:
     """A delivery of images that are kept, removed, or kept against the rule, and ten without pixels."""
     rows = [(True, None)] * kept + [(False, "blank")] * removed + [(True, "saturated")] * against
     outcomes = ["whole"] * len(rows) + ["blank"] * 10
-    clean = [{"batch": "first", "kept": k, "rule": rule} for k, rule in rows + [(False, "blank")] * 10]
+    all_rows = enumerate(rows + [(False, "blank")] * 10)
+    clean = [{"galaxy_id": str(i), "batch": "first", "kept": k, "rule": rule} for i, (k, rule) in all_rows]
     return {"clean_galaxies": pa.Table.from_pylist(clean), "cutouts": pa.table({"outcome": outcomes})}
 
 
@@ -102,7 +103,6 @@ CASES = [
     ("removal_agreed", judged(70, 0, 6), WARN, "raise artefacts.most_removed in data/surveys/tiny.yaml, or accept"),
     ("no_remnant", judged(50, 50, 0), PASS, "50 of 100 images with pixels are kept"),
     ("no_remnant", judged(49, 51, 0), WARN, "49 of 100 images with pixels are kept; training, components, clusters"),
-    ("no_remnant", judged(0, 0, 0), PASS, "0 of 0 images"),
     ("something_to_see", {"cutouts": pa.table({"outcome": ["whole", "blank"]})}, PASS, "1 of 2 images have a cutout"),
     (
         "something_to_see",
@@ -205,6 +205,9 @@ def test_a_loud_check_stops_nothing_and_is_said(tmp_path):
     assert {check.name for check in CHECKS if check.loud} == {"removal_agreed", "no_remnant"}
     stored = Stored(SURVEY, Layout(tmp_path))
     assert said_aloud(stored) == []  # before anything was made
+    for asset, table in judged(0, 0, 0).items():
+        write_table(table, stored.layout.table("tiny", asset, "first"))
+    assert said_aloud(stored) == []  # no image has pixels, which another check says
     for asset, table in judged(10, 70, 5).items():
         write_table(table, stored.layout.table("tiny", asset, "first"))
     agreed, remnant = said_aloud(stored)

@@ -64,6 +64,7 @@ NOT_IN_THE_PAPER = {
     "artefacts.region_minimum": "as above",
     "artefacts.pretrained_frame": "the text does not say which; docs/fidelity.md has both readings",
     "rgz_checkpoint": "where a file lies",
+    "recipe.train_random_from": "the preset `paper` trains random start weights always",
     "recipe.embedding_precision": "of the machine, and the paper gives none",
     "recipe.preset": "a name for the settings beside it",
     "recipe.seed": "the paper gives no seed",

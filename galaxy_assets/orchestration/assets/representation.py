@@ -111,8 +111,8 @@ _CHECKPOINTS = shared("init") | {
 def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: pa.Table) -> Result:
     """One row per epoch of BYOL from these start weights: checkpoint, loss, learning rate, health (rank, alignment,
     uniformity, spread, stability of neighbours), speed, memory. Epoch 0 is the start itself. The epoch is chosen by
-    its health or is the recipe's last; the reason stands beside it, and no label takes part. Killed, it resumes
-    after the last whole epoch.
+    its health or is the recipe's last; the reason stands beside it, and no label takes part. Random start weights are
+    not trained on fewer galaxies than `recipe.train_random_from`. Killed, it resumes after the last whole epoch.
     """
     from galaxy_assets.science.devices import choose_devices
 
@@ -127,11 +127,12 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     keep = _Keeper(context, files, fingerprint, pixels, rows, devices[0])
     if not files.weights(0).exists() or not files.rows():
         keep(0, encoder)
-    if len(files.rows()) <= recipe.epochs:
+    fewest = recipe.fewest_for_random if context.init == "random" and recipe.epochs else 0
+    if len(files.rows()) <= recipe.epochs and len(rows) >= fewest:
         _train(context, encoder, pixels, rows, devices, files, keep)
     # nothing is left to resume, and the state is larger than all checkpoints together
     files.state.remove()
-    table = ledger(files, recipe)
+    table = ledger(files, recipe) if len(rows) >= fewest else _untrained(files, len(rows), fewest)
     context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
     return Result(table, shown, unversioned=["seconds", "images_per_second", "memory_gb"])
@@ -186,7 +187,8 @@ def _fingerprint(context: SurveyContext, encoder: "Encoder", content: str) -> st
     """What decides the weights: the training's code, the recipe, the start weights and the training set."""
     from galaxy_assets.science.encoders.network import state_sha256
 
-    identity = json.dumps([_VERSION, context.survey.recipe.deciding(), context.init, state_sha256(encoder), content])
+    recipe = context.survey.recipe.model_copy(update={"train_random_from": None})  # decides whether, not what
+    identity = json.dumps([_VERSION, recipe.deciding(), context.init, state_sha256(encoder), content])
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
@@ -258,6 +260,15 @@ def ledger(files: Training, recipe: Recipe) -> pa.Table:
     for row in rows:
         row |= {"chosen": row["epoch"] == epoch, "reason": reason if row["epoch"] == epoch else None}
     return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _untrained(files: Training, n: int, fewest: int) -> pa.Table:
+    """`byol_checkpoints` of random start weights that are not trained, with the reason."""
+    reason = (
+        f"random start weights are trained on {fewest:,} galaxies or more, and there are {n:,}: the start is used; "
+    )
+    reason += "recipe.train_random_from: 0 trains them"
+    return pa.Table.from_pylist([files.rows()[0] | {"chosen": True, "reason": reason}], schema=SCHEMA)
 
 
 def _shown(context: SurveyContext, files: Training, table: pa.Table) -> dict[str, Any]:
