@@ -264,10 +264,8 @@ def ledger(files: Training, recipe: Recipe) -> pa.Table:
 
 def _untrained(files: Training, n: int, fewest: int) -> pa.Table:
     """`byol_checkpoints` of random start weights that are not trained, with the reason."""
-    reason = (
-        f"random start weights are trained on {fewest:,} galaxies or more, and there are {n:,}: the start is used; "
-    )
-    reason += "recipe.train_random_from: 0 trains them"
+    few = f"random start weights are trained on {fewest:,} galaxies or more, and there are {n:,}: the start is used"
+    reason = f"{few}; recipe.train_random_from: 0 trains them"
     return pa.Table.from_pylist([files.rows()[0] | {"chosen": True, "reason": reason}], schema=SCHEMA)
 
 
