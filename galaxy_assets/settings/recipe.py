@@ -99,8 +99,8 @@ class Recipe(Settings):
     train_random_from: Annotated[int | None, AddedLater()] = Field(
         default=None,
         ge=0,
-        description="fewest clean galaxies on which random start weights are trained; 0 trains them always; left out, it "
-        "is 10,000 with the preset `small` and 0 with `paper`",
+        description="fewest clean galaxies on which random start weights are trained; 0 trains them always; "
+        "left out, it is 10,000 with the preset `small` and 0 with `paper`",
     )
 
     @property
