@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 import yaml
 
 RECIPE = {"preset": "small", "backbone": "tf_efficientnet_lite0", "image_size": 64, "epochs": 2, "batch_size": 16}
+RECIPE |= {"train_random_from": 0}
 BUDGET = {"seeds": 6, "per_round": 4, "budget": 18}
 SDSS = {
     "extends": "sdss_gz1",

@@ -45,6 +45,7 @@ TINY = {
         "backbone": BACKBONE,
         "image_size": 32,
         "epochs": 2,
+        "train_random_from": 0,
         "batch_size": 16,
         "projection_size": 16,
         "projection_hidden_size": 32,

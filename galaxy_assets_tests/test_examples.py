@@ -14,6 +14,7 @@ MODULES = {
     "plugins": 2,
     "science.active_learning": 6,
     "science.anomaly_model": 2,
+    "science.artefact_limits": 1,
     "science.artefacts": 2,
     "science.byol": 1,
     "science.checked_settings": 1,

@@ -21,6 +21,7 @@ import yaml
 
 from galaxy_assets import plugins
 from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.cli.status import said_aloud
 from galaxy_assets.cli.survey import enable_all
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
@@ -147,6 +148,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "
     import dagster as dg
 
     from galaxy_assets.definitions import build_defs
+    from galaxy_assets.orchestration.verdicts import CHECKS
 
     _set_dagster_home()
     root, make = data_root(), plugins.load("engines", engine)
@@ -154,6 +156,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "
     with _full_home_told(), dg.DagsterInstance.get() as instance:
         for survey in surveys:
             say(f"\n{survey.title} ({survey.name})")
+            aloud: list[str] = []
             for outcome in _outcomes(make(defs, survey, known, instance, root, follow)):
                 if isinstance(outcome, Exception):
                     failed += 1
@@ -167,6 +170,10 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "
                     say(f"        {outcome.error}")
                 if TRIALS in outcome.assets and outcome.status in ("done", "fresh"):
                     _say_choice(survey, Layout(root))
+                if outcome.status == "done" and {check.asset for check in CHECKS if check.loud} & set(outcome.assets):
+                    before, aloud = aloud, said_aloud(survey, Layout(root))
+                    for words in (words for words in aloud if words not in before):
+                        say(f"      ! {words}")
     return failed
 
 
@@ -240,6 +247,9 @@ def _summary(surveys: list[Survey], failed: int) -> None:
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
         say(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
         say(f"  figures: {layout.figure(survey.name, 'x').parent}, all on one page by `make figures`")
+    for survey in surveys:
+        for words in said_aloud(survey, layout):
+            say(f"\n! {survey.title}: {words}")
     say("\nLook at it: `make dev`, then http://127.0.0.1:3000.")
     if ranked := [one.name for one in surveys if layout.table(one.name, "anomaly_ranking").exists()]:
         say(

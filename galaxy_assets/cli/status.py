@@ -56,6 +56,16 @@ def _say_how_far(survey: Survey, layout: Layout, graph: Any) -> None:
     made = {path.stem for path in (layout.lake / survey.name / "catalogue").glob("[!.]*.parquet")}
     _say_outdated(survey, layout, graph, sorted(made | {r["delivery"] for r in rows if r["state"] == "whole"}))
     _say_drift(survey, layout)
+    for words in said_aloud(survey, layout):
+        say(f"  look        {words}")
+
+
+def said_aloud(survey: Survey, layout: Layout) -> list[str]:
+    """What a person must see of a survey that was run; `run` prints it too."""
+    from galaxy_assets.orchestration import checks
+    from galaxy_assets.orchestration.verdicts import Stored
+
+    return checks.said_aloud(Stored(survey, layout))
 
 
 def _ledger(survey: Survey, layout: Layout) -> list[dict[str, Any]]:

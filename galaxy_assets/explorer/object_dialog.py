@@ -91,7 +91,7 @@ class ObjectDialog:
             "cluster": about.get("cluster"),
             "its probability": about.get("probability"),
             "kept": about.get("kept"),
-            "removed by": about.get("rule"),
+            "would be removed by" if about.get("kept") else "removed by": about.get("rule"),
             "evidence of an artefact": about.get("artefact_map_reason")
             or (about.get("reason") if "suspect" in about else None),
         }

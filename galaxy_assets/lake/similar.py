@@ -296,8 +296,8 @@ def _vectors_of(layout: Layout, survey: Survey, files: Sequence[Path], ids: Sequ
         for row in np.flatnonzero(np.isin(names, wanted)):
             found[names[row]] = features[row]
     if unknown := [galaxy for galaxy in wanted if galaxy not in found]:
-        clean = read_survey_table(layout, survey, "clean_galaxies/[!.]*")
-        rules = dict(zip(clean["galaxy_id"].to_pylist(), clean["rule"].to_pylist(), strict=True))
+        clean = read_survey_table(layout, survey, "clean_galaxies/[!.]*").to_pylist()
+        rules = {row["galaxy_id"]: None if row["kept"] else row["rule"] for row in clean}
         raise ValueError("; ".join(_why(galaxy, rules, survey) for galaxy in unknown))
     return found
 

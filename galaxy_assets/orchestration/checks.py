@@ -1,18 +1,22 @@
 """The checks of a survey's assets: each reads stored tables, so that a person can run one by itself.
 
 A check says in words what it found. Most of them warn. One that is declared `blocking` stops what reads its asset where
-the rest would be nonsense, and its words name the remedy; the main job and the automation ask the same function.
+the rest would be nonsense, and its words name the remedy; the main job and the automation ask the same function. One
+that is declared `loud` stops nothing, and `run` and `status` print it.
 
 Belongs here: what is checked, and when it blocks. Does not belong here: how a check is declared and reads its tables
 (`verdicts`), numbers that an asset keeps (`assets`).
 """
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.assets.artefacts import WOULD_BE_REMOVED
 from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, outcomes
 from galaxy_assets.orchestration.assets.discovery import oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
@@ -21,6 +25,7 @@ from galaxy_assets.orchestration.assets.representation import FIXED
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
 from galaxy_assets.science import recall
 from galaxy_assets.science.cutouts import FEW_LEVELS, WITHOUT_PIXELS
+from galaxy_assets.storage.files import DamagedFile
 
 LEAST_COMPONENTS = 3
 """Below it a representation has collapsed to a line or a plane, and whatever is made of it says nothing."""
@@ -55,6 +60,27 @@ def stopped(stored: Stored, asset: str, verdicts: dict[tuple[str, str, str], Ver
         if verdicts[key].stops:
             return f"{check.name}: {verdicts[key].words}"
     return None
+
+
+def said_aloud(stored: Stored) -> list[str]:
+    """What the loud checks of a survey find, as far as their tables are there.
+
+    Parameters
+    ----------
+    stored : Stored
+        The survey.
+
+    Returns
+    -------
+    list of str
+        The words of those that fail, each after the check's name.
+    """
+    said = []
+    for check in (check for check in CHECKS if check.loud):
+        with suppress(FileNotFoundError, DamagedFile):
+            found = check.function(stored)
+            said += [] if found.passed else [f"{check.name}: {found.words}"]
+    return said
 
 
 @survey_check("catalogue")
@@ -97,6 +123,52 @@ def removed_share(stored: Stored) -> Verdict:
     return Verdict(share <= _WORST, f"{share:.1%} removed", numbers={"share": share})
 
 
+@survey_check("clean_galaxies", whole=True, loud=True)
+def removal_agreed(stored: Stored) -> Verdict:
+    """No delivery loses more images to artefacts than `artefacts.most_removed` without a person's yes.
+
+    Where it would, it loses none.
+    """
+    import pyarrow.compute as pc
+
+    clean, survey = stored("clean_galaxies", ["batch", "kept", "rule"]), stored.survey
+    against = clean.filter(pc.and_(clean["kept"], pc.is_valid(clean["rule"])))
+    most, shown = survey.artefacts.most_removed, _with_pixels(stored)
+    if not against.num_rows:
+        return Verdict(True, f"at most {most:.0%} of each delivery is removed, or a person agreed")
+    batches = sorted(set(against["batch"].to_pylist()))
+    picture = stored.layout.figure(survey.name, WOULD_BE_REMOVED, batches[0])
+    return Verdict(
+        False,
+        f"{against.num_rows} of {shown} images with pixels look like artefacts ({_rules(against)}) and are kept: "
+        f"they are more than {most:.0%} of {', '.join(batches[:3])}{' and others' if len(batches) > 3 else ''}. "
+        f"Look at {picture}. If they are artefacts, raise artefacts.most_removed in data/surveys/{survey.name}.yaml, "
+        f"or accept regions in data/surveys/{survey.name}_artefacts.csv. If they are not, leave it so, or raise the "
+        "limits under `artefacts` that call them artefacts",
+        numbers={"kept against the rule": against.num_rows},
+    )
+
+
+@survey_check("clean_galaxies", whole=True, loud=True)
+def no_remnant(stored: Stored) -> Verdict:
+    """At least half of the images with pixels are kept."""
+    kept, shown = int(np.sum(stored("clean_galaxies", ["kept"])["kept"].to_numpy())), _with_pixels(stored)
+    words = f"{kept} of {shown} images with pixels are kept"
+    rest = "; training, components, clusters and ranking rest on this remnant and say nothing of the others"
+    return Verdict(2 * kept >= shown, words if 2 * kept >= shown else words + rest)
+
+
+def _with_pixels(stored: Stored) -> int:
+    made = outcomes(stored("cutouts", ["outcome"]))
+    return sum(n for outcome, n in made.items() if outcome not in WITHOUT_PIXELS)
+
+
+def _rules(clean: pa.Table) -> str:
+    """The five commonest rules of these rows of `clean_galaxies`, each with its number."""
+    counted = Counter(clean["rule"].to_pylist()).most_common(5)
+    return ", ".join(f"{rule} {n}" for rule, n in counted)
+
+
 @survey_check("cutouts", whole=True, blocking=True)
 def something_to_see(stored: Stored) -> Verdict:
     """Some of the images have a cutout."""
@@ -136,8 +208,7 @@ def enough_left(stored: Stored) -> Verdict:
     if clean.num_rows < needed:
         said = f"the survey has {clean.num_rows} images, and {wanted}"
         return Verdict(False, f"{said}: its images are compared with each other. Deliver more; then run it again", True)
-    rules = pc.value_counts(clean.filter(pc.invert(clean["kept"]))["rule"]).to_pylist()
-    removed = ", ".join(f"{r['values']} {r['counts']}" for r in sorted(rules, key=lambda r: -r["counts"])[:5])
+    removed = _rules(clean.filter(pc.invert(clean["kept"])))
     return Verdict(
         False,
         f"{left} of {clean.num_rows} images are left, and {wanted}; removed: {removed}. Raise the limits under "

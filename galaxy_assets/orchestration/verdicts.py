@@ -88,12 +88,15 @@ class SurveyCheck:
         It is of all partitions together, and not of each.
     blocking : bool
         A verdict that `stops` stops what reads the asset.
+    loud : bool
+        A failure is an error that stops nothing, and `run` and `status` say it.
     """
 
     function: Callable[[Stored], Verdict]
     asset: str
     whole: bool
     blocking: bool
+    loud: bool
 
     @property
     def name(self) -> str:
@@ -127,7 +130,7 @@ class SurveyCheck:
             lake: Lake = getattr(context.op_execution_context.resources, LAKE)
             batch, init = ("", "") if self.whole else partition_of(context.op_execution_context, by)
             found = self.function(Stored(survey, lake.layout, batch, init))
-            severity = dg.AssetCheckSeverity.ERROR if found.stops else dg.AssetCheckSeverity.WARN
+            severity = dg.AssetCheckSeverity.ERROR if found.stops or self.loud else dg.AssetCheckSeverity.WARN
             return dg.AssetCheckResult(
                 passed=found.passed, description=found.words, severity=severity, metadata=dict(found.numbers)
             )
@@ -139,7 +142,9 @@ CHECKS: list[SurveyCheck] = []
 """Every check that a survey has."""
 
 
-def survey_check(asset: str, *, whole: bool = False, blocking: bool = False) -> Callable[[Any], SurveyCheck]:
+def survey_check(
+    asset: str, *, whole: bool = False, blocking: bool = False, loud: bool = False
+) -> Callable[[Any], SurveyCheck]:
     """Declare the decorated function as a check of an asset; its docstring is the description in the UI.
 
     Parameters
@@ -150,6 +155,8 @@ def survey_check(asset: str, *, whole: bool = False, blocking: bool = False) -> 
         Check all partitions together.
     blocking : bool
         What follows waits for the check.
+    loud : bool
+        A failure is an error that stops nothing, and `run` and `status` say it.
 
     Returns
     -------
@@ -158,7 +165,7 @@ def survey_check(asset: str, *, whole: bool = False, blocking: bool = False) -> 
     """
 
     def declare(function: Callable[[Stored], Verdict]) -> SurveyCheck:
-        CHECKS.append(SurveyCheck(function, asset, whole, blocking))
+        CHECKS.append(SurveyCheck(function, asset, whole, blocking, loud))
         return CHECKS[-1]
 
     return declare

@@ -25,6 +25,9 @@ from galaxy_assets.settings.regular import regular
 SATURATED = 250
 """8-bit value from which a channel counts as saturated; JPEG moves a clipped 255 by a few."""
 
+MOST = 0.5
+"""Share of suspects above which being one is no evidence, and no region is proposed."""
+
 EVIDENCE = pa.schema(
     [
         pa.field("blank_fraction", pa.float64()),
@@ -149,10 +152,10 @@ def _row(image: np.ndarray, outcome: str, nodata: float, rules: ArtefactRules) -
         return {"fallback": False, "blank": True, "suspect": True, "reason": outcome}
     measured = _measure(image)
     fires = {
-        "blank": measured["blank_fraction"] >= rules.blank_fraction,
-        "saturated": measured["saturated_fraction"] >= rules.saturated_fraction,
-        "edge_flux": measured["edge_flux_ratio"] >= rules.edge_flux_ratio,
-        "trail": measured["trail_length"] >= rules.trail_length,
+        "blank": measured["blank_fraction"] >= rules.least("blank_fraction"),
+        "saturated": measured["saturated_fraction"] >= rules.least("saturated_fraction"),
+        "edge_flux": measured["edge_flux_ratio"] >= rules.least("edge_flux_ratio"),
+        "trail": measured["trail_length"] >= rules.least("trail_length"),
         "nodata": nodata >= rules.nodata_fraction,
         "fallback_no_contour": outcome == "fallback_no_contour",
     }
@@ -232,7 +235,8 @@ def propose_regions(
     suspects. Two cores are in one group where each is among the 3 `region_minimum` nearest of the other. The box around
     a group is proposed if the same purity holds among all images inside it, and it holds `region_minimum` images.
     Neighbours are used and not a grid or a radius, because UMAP packs a small island far more tightly than the galaxies
-    around it.
+    around it. Where more than half of the images are suspects nothing is proposed: what most images of a survey show is
+    no evidence of a fault.
 
     Parameters
     ----------
@@ -269,7 +273,7 @@ def propose_regions(
     points = np.column_stack([x, y])
     placed = np.flatnonzero(np.isfinite(points).all(axis=1))
     suspect = np.asarray(suspect, dtype=bool)
-    if not suspect[placed].any():
+    if not suspect[placed].any() or suspect[placed].mean() > MOST:
         return []
     minimum = max(rules.region_minimum, 1)
     # a list of neighbours, not their number: with one neighbour the answer would lose its second axis
@@ -305,7 +309,10 @@ def propose_regions(
 def apply_regions(
     x: np.ndarray, y: np.ndarray, reason: Sequence[str], regions: Sequence[Region], rules: ArtefactRules
 ) -> tuple[np.ndarray, list[str | None]]:
-    """Which images stay, and what removed the others.
+    """Which images stay, and what removes the others.
+
+    Where more than a share of `most_removed` would be removed that no person said yes to, none of these is: a region
+    that a person accepted is a yes to what it holds.
 
     Parameters
     ----------
@@ -316,22 +323,28 @@ def apply_regions(
     regions : sequence of Region
         Rejected ones are passed over.
     rules : ArtefactRules
-        `decisive` is used.
+        `decisive` and `most_removed` are used.
 
     Returns
     -------
     kept : ndarray of shape (N,), bool
     rule : list of str or None, length N
-        None where the image stays, else its decisive reason, or "region 2": the first region that holds it.
+        None where nothing speaks for removal, else the decisive reason, or "region 2": the first region that holds it.
+        An image that is kept and has a rule is one that would be removed with a person's yes.
     """
-    rule = np.full(len(x), None, dtype=object)
+    rule, agreed = np.full(len(x), None, dtype=object), np.zeros(len(x), dtype=bool)
     for region in reversed(regions):
         if region.status != "rejected":
             rule[region.holds(x, y)] = f"region {region.region}"
+        if region.status == "accepted":
+            agreed |= region.holds(x, y)
     for i, found in enumerate(reason):
         rule[i] = next((name for name in rules.decisive if name in found.split(", ")), rule[i])
-    removed_by = rule.tolist()
-    return np.array([one is None for one in removed_by], dtype=bool), removed_by
+    kept = np.array([one is None for one in rule], dtype=bool)
+    unasked = ~kept & ~agreed
+    if unasked.sum() > rules.most_removed * len(x):
+        kept |= unasked
+    return kept, rule.tolist()
 
 
 REGIONS = pa.schema(

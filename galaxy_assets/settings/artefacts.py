@@ -10,21 +10,35 @@ from pydantic import Field
 
 from galaxy_assets.settings.base import AddedLater, Settings
 
+Limit = float | Literal["auto"]
+
+LEAST: dict[str, float] = {
+    "blank_fraction": 0.98,
+    "saturated_fraction": 0.05,
+    "edge_flux_ratio": 1.0,
+    "trail_length": 0.2,
+}
+"""The least that an `auto` limit can be: below it nothing is suspect in any survey."""
+
 
 class ArtefactRules(Settings):
-    """Which evidence proposes that a cutout is an artefact (paper 3.1-3.3)."""
+    """Which evidence proposes that a cutout is an artefact (paper 3.1-3.3).
 
-    blank_fraction: float = Field(
-        default=0.98, description="share of pixels at the modal value from which an image is blank"
+    A limit that is `auto` is LEAST's or, where the survey's own images reach that often, one that only its outliers
+    reach (`science.artefacts.limits_of`). A limit that a person gives is taken as it is.
+    """
+
+    blank_fraction: Limit = Field(
+        default="auto", description="share of pixels at the modal value from which an image is blank"
     )
-    saturated_fraction: float = Field(
-        default=0.05, description="share of saturated pixels from which an image is suspect"
+    saturated_fraction: Limit = Field(
+        default="auto", description="share of saturated pixels from which an image is suspect"
     )
-    edge_flux_ratio: float = Field(
-        default=1.0, description="mean flux of the border over that of the centre from which suspect"
+    edge_flux_ratio: Limit = Field(
+        default="auto", description="mean flux of the border over that of the centre from which suspect"
     )
-    trail_length: float = Field(
-        default=0.2, description="length over the image's side of a line in one band alone from which it is a trail"
+    trail_length: Limit = Field(
+        default="auto", description="length over the image's side of a line in one band alone from which it is a trail"
     )
     decisive: tuple[Literal["blank", "saturated", "edge_flux", "trail", "nodata", "fallback_no_contour"], ...] = Field(
         default=("blank", "trail"), description="evidence that removes an image by itself, wherever it lies on the map"
@@ -37,8 +51,40 @@ class ArtefactRules(Settings):
     nodata_fraction: Annotated[float, AddedLater()] = Field(
         default=0.2, description="share of a cutout's values without data, and filled, from which it is suspect"
     )
+    most_removed: Annotated[float, AddedLater()] = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="largest share of a delivery's images that is removed without a person's yes; where more would be, "
+        "none is",
+    )
     pretrained_frame: Annotated[Literal["whole", "astronomaly"], AddedLater()] = Field(
         default="whole",
         description="what the pretrained network sees of a cutout for the artefact map: all of it, at "
         "`recipe.image_size`; or, as in Astronomaly's code, the central 224 of 256 pixels",
     )
+
+    def least(self, name: str) -> float:
+        """The limit of a measure as far as it is known before the survey's images are.
+
+        Parameters
+        ----------
+        name : str
+            Of LEAST.
+
+        Returns
+        -------
+        float
+            A person's, or LEAST's.
+        """
+        given = getattr(self, name)
+        return LEAST[name] if given == "auto" else given
+
+    def of_evidence(self) -> "ArtefactRules":
+        """The rules without what no evidence rests on, so that raising it measures nothing again.
+
+        Returns
+        -------
+        ArtefactRules
+        """
+        return self.model_copy(update={"most_removed": type(self).model_fields["most_removed"].default})

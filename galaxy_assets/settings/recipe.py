@@ -33,6 +33,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 docs/representation.md; galaxies aligned by the cutout step add `rotation_maximum: 15` and `orientations: 4`."""
 
 
+_FEWEST_FOR_RANDOM = 10_000  # below it training made random weights worse in every trial of docs/representation.md
+
+
 class Recipe(Settings):
     """Everything that decides what a trained network is (paper Table 1 and 4.1), by name and with changes to it.
 
@@ -95,9 +98,23 @@ class Recipe(Settings):
 
     beside: Annotated[tuple[str, ...], AddedLater(), PluginName("start_weights")] = Field(
         default=(),
-        description="start weights, such as `classical`, whose features stand beside those of the chosen epoch, each "
-        "with the same total variance",
+        description="features that stand beside those of the chosen epoch, each with the same total variance: `start`, "
+        "those of the network before it was trained, or start weights such as `classical`",
     )
+
+    train_random_from: Annotated[int | None, AddedLater()] = Field(
+        default=None,
+        ge=0,
+        description="fewest clean galaxies on which random start weights are trained; 0 trains them always; "
+        "left out, it is 10,000 with the preset `small` and 0 with `paper`",
+    )
+
+    @property
+    def fewest_for_random(self) -> int:
+        """Fewest clean galaxies on which random start weights are trained."""
+        if self.train_random_from is not None:
+            return self.train_random_from
+        return 0 if self.preset == "paper" else _FEWEST_FOR_RANDOM
 
     @field_validator("trainer")
     @classmethod

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from galaxy_assets.orchestration.checks import CHECKS, Stored, Verdict, stopped
+from galaxy_assets.orchestration.checks import CHECKS, Stored, Verdict, said_aloud, stopped
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science import active_learning, anomaly_model
 from galaxy_assets.science.checklist import checklist_for
@@ -33,6 +33,15 @@ def clean(kept: int, removed: int) -> pa.Table:
     flags = [True] * kept + [False] * removed
     ids, rule = [str(i) for i in range(len(flags))], [None if flag else "blank" for flag in flags]
     return pa.table({"galaxy_id": ids, "kept": pa.array(flags, pa.bool_()), "rule": pa.array(rule, pa.string())})
+
+
+def judged(kept: int, removed: int, against: int) -> dict[str, pa.Table]:
+    """A delivery of images that are kept, removed, or kept against the rule, and ten without pixels."""
+    rows = [(True, None)] * kept + [(False, "blank")] * removed + [(True, "saturated")] * against
+    outcomes = ["whole"] * len(rows) + ["blank"] * 10
+    all_rows = enumerate(rows + [(False, "blank")] * 10)
+    clean = [{"galaxy_id": str(i), "batch": "first", "kept": k, "rule": rule} for i, (k, rule) in all_rows]
+    return {"clean_galaxies": pa.Table.from_pylist(clean), "cutouts": pa.table({"outcome": outcomes})}
 
 
 def delivered(*sha256: str) -> pa.Table:
@@ -84,6 +93,16 @@ CASES = [
     ("levels_above_noise", {"cutouts": pa.table({"outcome": ["cropped"]})}, PASS, "0.0%"),
     ("removed_share", {"clean_galaxies": clean(70, 30)}, PASS, "30.0% removed"),
     ("removed_share", {"clean_galaxies": clean(60, 40)}, WARN, "40.0% removed"),
+    ("removal_agreed", judged(95, 5, 0), PASS, "at most 5% of each delivery is removed, or a person agreed"),
+    (
+        "removal_agreed",
+        judged(70, 0, 6),
+        WARN,
+        "6 of 76 images with pixels look like artefacts (saturated 6) and are kept: they are more than 5% of first",
+    ),
+    ("removal_agreed", judged(70, 0, 6), WARN, "raise artefacts.most_removed in data/surveys/tiny.yaml, or accept"),
+    ("no_remnant", judged(50, 50, 0), PASS, "50 of 100 images with pixels are kept"),
+    ("no_remnant", judged(49, 51, 0), WARN, "49 of 100 images with pixels are kept; training, components, clusters"),
     ("something_to_see", {"cutouts": pa.table({"outcome": ["whole", "blank"]})}, PASS, "1 of 2 images have a cutout"),
     (
         "something_to_see",
@@ -180,6 +199,22 @@ def test_checks_that_can_stop_are_declared_blocking_and_no_others():
         "enough_left",
         "no_collapse",
     }
+
+
+def test_a_loud_check_stops_nothing_and_is_said(tmp_path):
+    assert {check.name for check in CHECKS if check.loud} == {"removal_agreed", "no_remnant"}
+    stored = Stored(SURVEY, Layout(tmp_path))
+    assert said_aloud(stored) == []  # before anything was made
+    for asset, table in judged(0, 0, 0).items():
+        write_table(table, stored.layout.table("tiny", asset, "first"))
+    assert said_aloud(stored) == []  # no image has pixels, which another check says
+    for asset, table in judged(10, 70, 5).items():
+        write_table(table, stored.layout.table("tiny", asset, "first"))
+    agreed, remnant = said_aloud(stored)
+    assert agreed.startswith("removal_agreed: 5 of 85 images") and remnant.startswith("no_remnant: 15 of 85 images")
+    assert stopped(Stored(SURVEY, stored.layout, batch="first"), "cutouts") is None
+    stored.layout.table("tiny", "cutouts", "first").write_bytes(b"damaged")
+    assert said_aloud(stored) == []  # what is wrong with the file is said where it is outdated
 
 
 def test_an_emptied_delivery_stops_nothing_while_the_survey_has_enough(tmp_path):

@@ -18,10 +18,14 @@ CHANGES = {
         "catalogue absent_images volunteer_votes vote_fractions cutouts recipe_trials",
     ),
     "cutout": ({"cutout": {"size": 64}}, "cutouts recipe_trials table_1"),
-    "artefacts": ({"artefacts": {"trail_length": 0.3}}, "artefact_evidence artefact_regions clean_galaxies"),
+    "artefacts": (
+        {"artefacts": {"trail_length": 0.3}},
+        "artefact_evidence artefact_map artefact_regions clean_galaxies",
+    ),
+    "artefacts.most_removed": ({"artefacts": {"most_removed": 0.2}}, "clean_galaxies"),
     "artefacts.pretrained_frame": (
         {"artefacts": {"pretrained_frame": "astronomaly"}},
-        "pretrained_features artefact_evidence artefact_regions clean_galaxies",
+        "pretrained_features artefact_evidence artefact_map artefact_regions clean_galaxies",
     ),
     "start_weights": ({"start_weights": ["imagenet", "random"]}, ""),
     "main_start_weights": (

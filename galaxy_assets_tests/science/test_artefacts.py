@@ -12,6 +12,7 @@ from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.settings.artefacts import ArtefactRules
 
 RULES = ArtefactRules()
+AGREED = ArtefactRules(most_removed=1)
 SIDE = 64
 
 
@@ -158,7 +159,7 @@ class TestRegions:
         assert first.x0 > 6 and first.y0 > 6 and 150 <= first.n_suspect <= 180 and first.purity > 0.8
         assert second.x1 < -6 and second.n >= 60 and second.purity == 1
         assert first.reasons == f"edge_flux {first.n_suspect}"
-        kept, rule = apply_regions(x, y, [""] * len(x), [first, second], RULES)
+        kept, rule = apply_regions(x, y, [""] * len(x), [first, second], AGREED)
         assert kept[:2000].all() and kept[2280:].all()
         assert (~kept).sum() == first.n + second.n
         assert rule.count("region 1") == first.n and rule.count("region 2") == second.n
@@ -204,9 +205,16 @@ class TestRegions:
         nowhere = np.full(4, np.nan)
         assert propose_regions(nowhere, nowhere, np.ones(4, bool), ["blank"] * 4, RULES) == []
 
+    @pytest.mark.parametrize(("share", "n"), [(0.5, 1), (0.51, 0)])
+    def test_where_most_images_are_suspect_nothing_is_proposed(self, share, n):
+        x, y, suspect, reason = world([(0, 0, 100, 0), (9, 9, 100, 2 * share if share == 0.5 else 1)])
+        suspect[0] = share > 0.5
+        assert len(propose_regions(x, y, suspect, reason, RULES)) == n
+
     def test_one_point_many_times(self):
-        same = np.ones(6)
-        (region,) = propose_regions(same, same, np.ones(6, bool), ["blank, saturated"] * 6, RULES)
+        same, suspect = np.repeat([1.0, 9.0], 6), np.arange(12) < 6
+        reasons = ["blank, saturated"] * 6 + [""] * 6
+        (region,) = propose_regions(same, same, suspect, reasons, RULES)
         assert (region.x0, region.x1, region.n, region.reasons) == (1, 1, 6, "blank 6, saturated 6")
 
 
@@ -218,13 +226,34 @@ class TestApply:
     def test_decisive_evidence_goes_before_regions_and_the_first_region_before_the_second(self):
         larger = replace(self.box, region=2, x1=2)
         reasons = ["blank", "saturated", "", "edge_flux, trail", ""]
-        kept, rule = apply_regions(self.x, self.y, reasons, [self.box, larger], RULES)
+        kept, rule = apply_regions(self.x, self.y, reasons, [self.box, larger], AGREED)
         assert rule == ["blank", "region 1", "region 2", "trail", "region 1"]
         assert not kept.any()
-        stricter = RULES.model_copy(update={"decisive": ("saturated",)})
+        stricter = AGREED.model_copy(update={"decisive": ("saturated",)})
         kept, rule = apply_regions(self.x, self.y, reasons, [], stricter)
         assert rule == [None, "saturated", None, None, None] and kept.sum() == 4
 
     def test_a_rejected_region_removes_nothing(self):
         kept, rule = apply_regions(self.x, self.y, [""] * 5, [replace(self.box, status="rejected")], RULES)
         assert kept.all() and kept.dtype == bool and rule == [None] * 5
+
+    @pytest.mark.parametrize(("most", "n_kept"), [(0.19, 10), (0.2, 8), (1.0, 8)])
+    def test_more_than_a_share_is_removed_only_with_a_yes(self, most, n_kept):
+        x, reasons = np.arange(10.0), ["blank", "trail"] + [""] * 8
+        rules = ArtefactRules(most_removed=most)
+        kept, rule = apply_regions(x, x, reasons, [], rules)
+        assert kept.sum() == n_kept and rule == ["blank", "trail"] + [None] * 8
+
+    def test_an_accepted_region_is_a_yes_for_what_it_holds_and_for_nothing_else(self):
+        x = np.arange(10.0)
+        box = Region(1, 0, 0, 5, 5, 6, 6, 1.0, "review", "accepted")
+        kept, rule = apply_regions(x, x, ["blank"] * 7 + [""] * 3, [box], RULES)
+        assert kept.tolist() == [False] * 6 + [True] * 4 and rule == ["blank"] * 7 + [None] * 3
+        kept, _ = apply_regions(x, x, [""] * 10, [replace(box, status="proposed")], RULES)
+        assert kept.all()
+        kept, _ = apply_regions(x, x, ["blank"] * 7 + [""] * 3, [box], ArtefactRules(most_removed=0.1))
+        assert kept.tolist() == [False] * 7 + [True] * 3
+
+    def test_no_image(self):
+        kept, rule = apply_regions(np.zeros(0), np.zeros(0), [], [self.box], RULES)
+        assert kept.shape == (0,) and rule == []

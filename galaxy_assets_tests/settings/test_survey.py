@@ -133,7 +133,7 @@ def test_every_setting_is_described():
 @pytest.mark.parametrize(
     ("survey", "prints"),
     [
-        ("demo_optical", ("e1ac0fe3dab7", "ff1ad5337184")),
+        ("demo_optical", ("366a15cfca6a", "ff1ad5337184")),
         ("sdss_gz1", ("53554d6a498a", "a83cc7c1b07a")),
     ],
 )

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
@@ -23,9 +22,8 @@ from galaxy_assets.deliveries.onboarding.holdings import holdings
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder, Listed
 from galaxy_assets.science.artefacts import SATURATED
-from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.cutouts.nodata import sentinels
-from galaxy_assets.settings.artefacts import ArtefactRules
+from galaxy_assets.settings.artefacts import LEAST
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
@@ -94,7 +92,7 @@ class Inspection:
     peaks : list of float
         Highest value above the sky over the noise, of each image that has noise.
     saturated : int
-        Images of which a share of `ArtefactRules.saturated_fraction` or more is at the highest level.
+        Images of which a twentieth or more of the pixels is at the highest level.
     nodata : list of float
         Share without data of each image that has pixels without data.
     sentinels : Counter of float
@@ -249,7 +247,7 @@ def _measure(inspection: Inspection, image: np.ndarray) -> None:
     share = np.ma.filled(data >= (SATURATED if image.dtype == np.uint8 else highest), False).any(axis=2).mean()
     made = inspection.framing.add(image)
     if made.outcome != "blank":
-        inspection.saturated += bool(share >= ArtefactRules().saturated_fraction)
+        inspection.saturated += bool(share >= LEAST["saturated_fraction"])
         if made.noise_std > 0:
             sky = made.threshold - inspection.framing.settings.sigma * made.noise_std
             inspection.peaks.append((highest - sky) / made.noise_std)
@@ -298,28 +296,6 @@ def framing(inspection: Inspection, settings: CutoutSettings) -> Framing:
     for image in _decoded(inspection):
         measured.add(image)
     return measured
-
-
-def artefact_evidence(inspection: Inspection, settings: CutoutSettings) -> pa.Table | None:
-    """What speaks against each cutout of the sample, as `science.artefacts.evidence` measures it.
-
-    Parameters
-    ----------
-    inspection : Inspection
-    settings : CutoutSettings
-        How the sample is cut.
-
-    Returns
-    -------
-    pyarrow.Table or None
-        Of the images with pixels; None where there is none.
-    """
-    from galaxy_assets.science.artefacts import evidence
-
-    made = [cut(image, settings) for image in _decoded(inspection)]
-    shown = [one for one in made if one.pixels is not None]
-    pixels = [one.pixels for one in shown if one.pixels is not None]
-    return evidence(np.stack(pixels), [one.outcome for one in shown], ArtefactRules()) if pixels else None
 
 
 def _decoded(inspection: Inspection) -> Iterator[np.ndarray]:

@@ -4,16 +4,14 @@ Belongs here: which settings follow from what was measured. Does not belong here
 (`survey_file`).
 """
 
-import math
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, artefact_evidence, framing
+from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, framing
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.science.cutouts import FEW_LEVELS
-from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.structure import Mixture
@@ -21,13 +19,6 @@ from galaxy_assets.settings.tuning import AUTO, KEYS
 
 _FALLBACK = 0.2  # share of original frames above which the check of `cutouts` warns
 _SMALL = 20_000  # images; Table 1 is for more
-_SUSPECT = 0.05  # largest share of the sample that one kind of evidence may make suspect
-_EVIDENCE = {
-    "blank_fraction": "a share of pixels of one grey value",
-    "saturated_fraction": "a share of saturated pixels",
-    "edge_flux_ratio": "a flux at the border over that at the centre",
-    "trail_length": "a line in one band alone",
-}
 _RARE = 0.2  # largest share of the labelled images that an anomaly may have
 _CLASSES = 5
 _LEAST = 10  # images of a class from which an accuracy means anything
@@ -93,7 +84,6 @@ def settings_for(
         Setting("reference", "", "Where they come from and how to cite them."),
         *_source(found, labels),
         *cut_settings,
-        *_artefacts(found, cutout),
         *recipe,
         *(_classes(labels) if labels is not None else []),
         *_mixture(len(found.files)),
@@ -244,35 +234,6 @@ def _method(found: Inspection, clipped: Framing, frame: int, grey: bool) -> tupl
             why = f"{measured}. A fixed box holds nine of ten of the sources that were found"
             return {"method": "central", "central_pixels": side, "sides": [side]}, f"{why}."
     return {"method": "whole", "sides": [frame]}, f"{measured}. No box follows from that: the frame is kept."
-
-
-def _artefacts(found: Inspection, cutout: CutoutSettings) -> list[Setting]:
-    """Limits that a twentieth of the sample reaches, or less, where the shipped ones would make more suspect."""
-    measured = artefact_evidence(found, cutout)
-    if measured is None:
-        return []
-    settings = []
-    for name, what in _EVIDENCE.items():
-        values, default = measured[name].to_numpy(), getattr(ArtefactRules(), name)
-        share = (values >= default).mean()
-        if share <= _SUSPECT:
-            continue
-        limit = _above(float(np.quantile(values, 1 - _SUSPECT, method="higher")))
-        reason = f"{share:.0%} of the cutouts have {what} of {default:g} or more (median {np.median(values):.3g})"
-        if name.endswith("fraction") and limit >= 1:
-            limit = 1.0
-            reason += f", {(values >= limit).mean():.0%} of them of 1, which no limit excepts: look at what is removed"
-        settings.append(Setting(f"artefacts.{name}", limit, f"{reason}; at most a twentieth should be suspect."))
-    return settings
-
-
-def _above(value: float) -> float:
-    """A short number just above a value that is not negative."""
-    near_one = 0.9 < value < 1
-    rest = 1 - value if near_one else value
-    step = 10.0 ** (math.floor(math.log10(rest)) - (not near_one)) if rest > 1e-6 else 0.01
-    short = (math.ceil(rest / step - 1e-9) - 1) * step if near_one else (math.floor(rest / step + 1e-9) + 1) * step
-    return float(f"{1 - short if near_one else short:.6g}")
 
 
 def _recipe(found: Inspection, size: int, resnet18: bool) -> list[Setting]:

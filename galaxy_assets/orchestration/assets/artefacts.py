@@ -12,7 +12,9 @@ from galaxy_assets.orchestration.columns import markdown, shared
 from galaxy_assets.orchestration.declaration import FITTED_ON, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
+from galaxy_assets.science.artefact_limits import limits_of, under
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
+from galaxy_assets.settings.artefacts import LEAST
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.artefact_review import map_digest
 from galaxy_assets.storage.tables import beside, column_to_vectors, rows_of, vectors_to_column
@@ -81,13 +83,14 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     paper="3.3",
     by="batch",
     reads=["cutouts"],
-    settings=lambda survey: [survey.artefacts],
+    settings=lambda survey: [survey.artefacts.of_evidence()],
     version="2",
     columns=shared("galaxy_id", "batch") | _EVIDENCE,
 )
 def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
     """Per image with pixels the evidence that it is an artefact: blank, saturated, crossed by a trail, bright at
-    the edge, without data, uncut. No label enters.
+    the edge, without data, uncut. No label enters. Limits that are `auto` are the least that they can be: what is left
+    by the survey's own distribution is in `artefact_map`.
     """
     rows = with_pixels(cutouts)
     outcomes, stack = cutouts["outcome"].take(rows).to_pylist(), context.pixels.of(cutouts)
@@ -112,11 +115,11 @@ def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
     columns=shared("galaxy_id", "batch", "features_key")
     | ON_THE_MAP
     | {"vector": "pretrained features of up to 20,000 images, by which others are placed; null for the rest"}
-    | {name: _EVIDENCE[name] for name in ("suspect", "reason")},
+    | {name: _EVIDENCE[name] for name in (*LEAST, "suspect", "reason")},
 )
 def artefact_umap_model(context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table) -> Result:
-    """UMAP of the pretrained features of every image there was when it was fitted, with which of them are suspect:
-    what regions are proposed from, and what later deliveries are placed on.
+    """UMAP of the pretrained features of every image there was when it was fitted, with their evidence: what limits and
+    regions follow from, and what later deliveries are placed on.
     """
     from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
 
@@ -124,7 +127,7 @@ def artefact_umap_model(context: SurveyContext, pretrained_features: pa.Table, a
     fitted = model_to_table(fit_map(features, feature_keys(features), context.survey.umap))
     evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
     table = beside(pretrained_features.select(["galaxy_id", "batch"]), fitted)
-    return Result(beside(table, evidence, ["suspect", "reason"]))
+    return Result(beside(table, evidence, [*LEAST, "suspect", "reason"]))
 
 
 @survey_asset(
@@ -132,7 +135,7 @@ def artefact_umap_model(context: SurveyContext, pretrained_features: pa.Table, a
     paper="3.2 and 3.3, Figure 1",
     by="batch",
     reads=["pretrained_features", "artefact_evidence", "artefact_umap_model"],
-    settings=lambda survey: [survey.umap],
+    settings=lambda survey: [survey.umap, survey.artefacts.of_evidence()],
     version="3",
     explorer=8,
     columns=shared("galaxy_id", "batch") | ON_THE_MAP | _EVIDENCE,
@@ -141,7 +144,7 @@ def artefact_map(
     context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table, artefact_umap_model: pa.Table
 ) -> Result:
     """Where the batch's images lie on the map of pretrained features, beside the evidence that they are
-    artefacts.
+    artefacts: by limits that come from the images that the map is fitted to, where the survey names none.
     """
     from galaxy_assets.science.projection import feature_keys, table_to_model
 
@@ -150,6 +153,7 @@ def artefact_map(
     table = pretrained_features.select(["galaxy_id", "batch"])
     table = table.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
     evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
+    evidence = under(evidence, limits_of(artefact_umap_model, context.survey.artefacts))
     return Result(beside(table, evidence, evidence.column_names[2:]))
 
 
@@ -158,7 +162,7 @@ def artefact_map(
     paper="3.3, Figure 1",
     reads=["artefact_umap_model"],
     files=[ARTEFACT_REVIEW],
-    settings=lambda survey: [survey.artefacts],
+    settings=lambda survey: [survey.artefacts.of_evidence()],
     columns={
         "region": "number of the box, from 1, the largest group of suspects first",
         "x0": "left edge of the box on the map of pretrained features, inclusive",
@@ -175,18 +179,24 @@ def artefact_map(
 )
 def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> Result:
     """The rule: boxes on the map of pretrained features in which suspects are the majority, each with its evidence.
-    A person reviews it by writing `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes there with
-    status `accepted` then replace the proposal.
+    None is proposed where most images of the survey are suspect. A person reviews it by writing
+    `data/surveys/<survey>_artefacts.csv` with the same columns; the boxes there with status `accepted` then replace the
+    proposal.
     """
     review, drawn_on = context.layout.artefact_review(context.survey.name), map_digest(artefact_umap_model)
     if review.exists():
         table = artefacts.regions_to_table(artefacts.read_review(review, drawn_on), drawn_on)
         return Result(table, {"accepted by a person": table.num_rows})
-    x, y, suspect = (artefact_umap_model[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
-    reasons = artefact_umap_model["reason"].to_pylist()
-    regions = artefacts.propose_regions(x, y, suspect, reasons, context.survey.artefacts)
+    limits = limits_of(artefact_umap_model, context.survey.artefacts)
+    fitted = under(artefact_umap_model, limits)
+    x, y, suspect = (fitted[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
+    regions = artefacts.propose_regions(x, y, suspect, fitted["reason"].to_pylist(), context.survey.artefacts)
     table = artefacts.regions_to_table(regions, drawn_on)
-    return Result(table, {"regions": table.num_rows, "rule": dg.MetadataValue.md(markdown(table))})
+    shown = {"regions": table.num_rows, "rule": dg.MetadataValue.md(markdown(table)), "suspects": int(suspect.sum())}
+    if len(suspect) and suspect.mean() > artefacts.MOST:
+        shown["why none"] = f"{suspect.mean():.0%} of the images are suspect: what most of them show is no evidence"
+        context.log.warning(f"no region is proposed: {shown['why none']}")
+    return Result(table, shown | {f"limit of {name}": limit for name, limit in limits.items()})
 
 
 @survey_asset(
@@ -201,15 +211,17 @@ def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> R
     columns=shared("galaxy_id", "batch")
     | {
         "kept": "whether the image is taken as a galaxy and goes on",
-        "rule": "what removed it: a reason of artefact_evidence, a region such as `region 2`, or the outcome of an "
-        "image without pixels; null where it is kept",
+        "rule": "what removes it: a reason of artefact_map, a region such as `region 2`, or the outcome of an image "
+        "without pixels; null where nothing does. An image that is kept and has a rule would be removed with a "
+        "person's yes: more than `artefacts.most_removed` of its delivery would be",
     },
 )
 def clean_galaxies(
     context: SurveyContext, cutouts: pa.Table, artefact_map: pa.Table, artefact_regions: pa.Table
 ) -> Result:
-    """One row per delivered image: kept or not, and which rule removed it. Everything downstream sees the kept
-    ones.
+    """One row per delivered image: kept or not, and which rule removes it. Everything downstream sees the kept
+    ones. Where the rule would remove more than `artefacts.most_removed` of the delivery's images with pixels and no
+    person said yes, it removes none.
     """
     regions = artefacts.table_to_regions(artefact_regions)
     x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
@@ -221,23 +233,29 @@ def clean_galaxies(
     kept[rows], rule[rows] = kept_mapped, rule_mapped
     table = cutouts.select(["galaxy_id", "batch"])
     table = table.append_column("kept", pa.array(kept)).append_column("rule", pa.array(rule, pa.string()))
-    shown = {"kept": int(kept.sum()), "removed": int((~kept).sum())}
-    return Result(table, shown | _removed(context, cutouts, table))
+    held_back = kept & np.not_equal(rule, None)
+    shown = {"kept": int(kept.sum()), "removed": int((~kept).sum()), "kept against the rule": int(held_back.sum())}
+    if held_back.any():
+        return Result(table, shown | _sheet(context, cutouts, table, np.flatnonzero(held_back), WOULD_BE_REMOVED))
+    return Result(table, shown | _sheet(context, cutouts, table, rows[~kept_mapped], "removed"))
 
 
-def _removed(context: SurveyContext, cutouts: pa.Table, clean: pa.Table) -> dict[str, dg.MetadataValue]:
-    """A contact sheet of the first images that were removed, for the UI."""
+WOULD_BE_REMOVED = "would_be_removed"
+"""Folder of the figures that show what a rule would remove and is kept."""
+
+
+def _sheet(
+    context: SurveyContext, cutouts: pa.Table, clean: pa.Table, rows: np.ndarray, name: str
+) -> dict[str, dg.MetadataValue]:
+    """A contact sheet of up to 40 of these rows, each with its rule, for the UI."""
     from galaxy_assets.figures.galleries import contact_sheet
 
-    with_rule = np.zeros(cutouts.num_rows, bool)
-    with_rule[with_pixels(cutouts)] = True
-    removed = np.flatnonzero(~clean["kept"].to_numpy(zero_copy_only=False) & with_rule)[:40]
-    if not len(removed):
+    if not len(rows):
         return {}
+    shown = rows[np.linspace(0, len(rows) - 1, min(len(rows), 40)).astype(int)]
     pixels = context.pixels.of(cutouts, context.survey.recipe.image_size)
-    captions = [str(rule) for rule in clean["rule"].take(removed).to_pylist()]
-    sheet = contact_sheet(list(pixels[removed]), captions, columns=8)
-    return picture(context, sheet, "removed", context.batch)
+    captions = [str(rule) for rule in clean["rule"].take(shown).to_pylist()]
+    return picture(context, contact_sheet(list(pixels[shown]), captions, columns=8), name, context.batch)
 
 
 def with_pixels(cutouts: pa.Table) -> np.ndarray:

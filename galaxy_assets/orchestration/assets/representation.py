@@ -69,6 +69,7 @@ SCHEMA = pa.schema(
 )
 _VERSION = "2"  # of the training; raise it when a change of code changes the weights
 _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's second digit, little beside an epoch
+START = "start"  # of recipe.beside: the network as it was before its training
 FIXED = "these features are formulae and have no weights to train"
 _CHECKPOINTS = shared("init") | {
     "epoch": "epoch of the training, 0 the start itself; one after the last: the chosen one and others side by side",
@@ -115,14 +116,15 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     """One row per epoch of BYOL from these start weights: checkpoint, loss, learning rate, health (rank, alignment,
     uniformity, spread, stability of neighbours), speed, memory. Epoch 0 is the start itself. The epoch is chosen by
     its health or is the recipe's last; the reason stands beside it, and no label takes part. Killed, it resumes
-    after the last whole epoch. What has no weights to train has epoch 0 alone. Where the recipe sets features beside
-    the chosen epoch's, both together are one more row, after the last epoch, and are what is used.
+    after the last whole epoch. What has no weights to train, and random start weights where there are fewer galaxies
+    than `recipe.train_random_from`, have epoch 0 alone. Where the recipe sets features beside the chosen epoch's, all
+    together are one more row, after the last epoch, and are what is used.
     """
     from galaxy_assets.science.devices import choose_devices
 
     recipe, devices = context.survey.recipe, choose_devices()
     encoder = start_encoder(context)
-    beside = [start_encoder(context, name) for name in recipe.beside if name != context.init]
+    beside = [start_encoder(context, name) for name in recipe.beside if name not in (START, context.init)]
     pixels, rows, content = training_set(context, cutouts, clean_galaxies)
     fingerprint = _fingerprint(context, [encoder, *beside], content)
     files = context.training(fingerprint)
@@ -132,16 +134,16 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     keep = _Keeper(context, files, fingerprint, pixels, rows, devices[0])
     if not files.weights(0).exists() or not files.rows():
         keep(0, encoder)
-    fixed = not any(weight.requires_grad for weight in encoder.parameters())
-    if len(files.rows()) <= recipe.epochs and not fixed:
+    why = _untrained_because(context, encoder, len(rows))
+    if len(files.rows()) <= recipe.epochs and why is None:
         _train(context, encoder, pixels, rows, devices, files, keep)
     # nothing is left to resume, and the state is larger than all checkpoints together
     files.state.remove()
-    table = ledger(files, recipe, FIXED if fixed else None)
-    if beside:
+    table = ledger(files, recipe, why)
+    if others := _beside(files, table, recipe, beside):
         if files.rows()[-1]["epoch"] <= recipe.epochs:
-            keep(recipe.epochs + 1, _composed(context, files, table, beside, pixels, rows, devices[0]))
-        table = ledger(files, recipe, FIXED if fixed else None, [part.start for part in beside])
+            keep(recipe.epochs + 1, _composed(context, files, table, list(others.values()), pixels, rows, devices[0]))
+        table = ledger(files, recipe, why, list(others))
     context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
     return Result(table, shown, unversioned=["seconds", "images_per_second", "memory_gb"])
@@ -171,6 +173,25 @@ def start_encoder(context: SurveyContext, start: str | None = None) -> "Encoder"
         )
     except (MissingWeights, plugins.PluginError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings neither weights nor plug-ins
+
+
+def _untrained_because(context: SurveyContext, encoder: "Encoder", n: int) -> str | None:
+    """Why these start weights are not trained on n galaxies; None where they are."""
+    if not any(weight.requires_grad for weight in encoder.parameters()):
+        return FIXED
+    recipe = context.survey.recipe
+    fewest = recipe.fewest_for_random if context.init == "random" and recipe.epochs else 0
+    if n >= fewest:
+        return None
+    few = f"random start weights are trained on {fewest:,} galaxies or more, and there are {n:,}: the start is used"
+    return f"{few}; recipe.train_random_from: 0 trains them"
+
+
+def _beside(files: Training, table: pa.Table, recipe: Recipe, others: Sequence["Encoder"]) -> "dict[str, Encoder]":
+    """What stands beside the chosen epoch, by name: the start, where it was trained at all, and other start weights."""
+    trained = any(row["chosen"] and row["epoch"] for row in table.to_pylist())
+    start = {"its start": load_encoder(files.weights(0))} if START in recipe.beside and trained else {}
+    return start | {encoder.start: encoder for encoder in others}
 
 
 def _composed(
@@ -234,7 +255,8 @@ def _fingerprint(context: SurveyContext, encoders: Sequence["Encoder"], content:
     from galaxy_assets.science.encoders.network import state_sha256
 
     first, *beside = map(state_sha256, encoders)
-    identity = json.dumps([_VERSION, context.survey.recipe.deciding(), context.init, first, content, *beside])
+    recipe = context.survey.recipe.model_copy(update={"train_random_from": None})  # decides whether, not what
+    identity = json.dumps([_VERSION, recipe.deciding(), context.init, first, content, *beside])
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
@@ -304,11 +326,11 @@ def ledger(files: Training, recipe: Recipe, why: str | None = None, beside: Sequ
     from galaxy_assets.science.health import choose_epoch
 
     found = files.rows()
-    rows = [row for row in found if row["epoch"] <= recipe.epochs]
+    rows = [row for row in found if row["epoch"] <= (0 if why else recipe.epochs)]
     chosen, reason = choose_epoch(rows, recipe.epoch_choice)
     reason = why or reason
     if beside:
-        rows = [row for row in found if row["epoch"] <= recipe.epochs + 1]
+        rows += [row for row in found if row["epoch"] == recipe.epochs + 1]
         reason = f"epoch {chosen} beside {' and '.join(beside)}, each with the same total variance; of it: {reason}"
         chosen = recipe.epochs + 1
     for row in rows:

@@ -9,18 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from astropy.io import fits
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from galaxy_assets.deliveries.onboarding.inspect import artefact_evidence, inspect
+from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.onboarding.labels import folder_labels, inspect_labels
-from galaxy_assets.deliveries.onboarding.propose import _above, settings_for
+from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml, refuse_name, write_survey
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.science.cutouts import cut
-from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import printable
@@ -201,34 +198,6 @@ def test_faint_sources_get_a_fixed_box_as_wide_as_those_found(tmp_path):
     settings = proposed(fill(tmp_path, [*sky, *seen], colour=True))
     assert settings["cutout.method"] == "central"
     assert 30 <= settings["cutout.central_pixels"] <= 90
-
-
-def test_skies_set_to_zero_do_not_make_good_images_blank(tmp_path):
-    aside = [blobs(150, (40, 40), width=1.5, noise=0, sky=0) for _ in range(10)]
-    settings = proposed(fill(tmp_path / "zero", aside))
-    assert settings["cutout.method"] == "whole" and settings["artefacts.blank_fraction"] == 0.997
-    assert "artefacts.blank_fraction" not in proposed(fill(tmp_path / "sky", [blobs(150, (0, 0), width=6)] * 10))
-
-
-def test_limits_of_artefacts_leave_nineteen_of_twenty_of_the_sample(tmp_path):
-    bright = [blobs(64, (0, 0), width=6 + i / 8, peak=4000) for i in range(40)]
-    found = inspect(fill(tmp_path, bright))
-    settings = {one.key: one for one in settings_for("mine", found, None, False)}
-    limit = settings["artefacts.saturated_fraction"].value
-    cutout = {k.removeprefix("cutout."): one.value for k, one in settings.items() if k.startswith("cutout.")}
-    measured = artefact_evidence(found, CutoutSettings(**cutout))
-    assert measured is not None
-    shares = measured["saturated_fraction"].to_numpy()
-    assert (shares >= ArtefactRules().saturated_fraction).mean() > 0.5
-    assert (shares >= limit).mean() <= 0.05
-    assert "at most a twentieth should be suspect" in settings["artefacts.saturated_fraction"].reason
-
-
-@given(st.floats(0, 50))
-def test_the_limit_above_a_value_is_above_it_and_near(value):
-    limit = _above(value)
-    assert limit > value or (value >= 0.999_999 and limit >= value)
-    assert limit <= max(1.25 * value, 0.011) and (limit <= 1 or value >= 1)
 
 
 def test_copies_of_one_image_are_said(tmp_path):

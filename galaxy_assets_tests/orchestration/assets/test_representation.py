@@ -1,9 +1,11 @@
 """Checkpoints: what a training keeps, what stands beside it, and what is never trained."""
 
+import logging
 import shutil
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 import pytest
 import timm
 import torch
@@ -12,9 +14,12 @@ from safetensors.torch import load_file
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake.similar import similar
 from galaxy_assets.orchestration.assets.representation import FIXED, start_checkpoint
+from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science.encoders.network import seeded, state_sha256
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.checkpoints import load_encoder, load_start
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
@@ -139,3 +144,30 @@ def test_encoders_are_compared_without_labels_and_with_them(beside):
     assert rows[0]["met"] + unshown[-1] == recall["found"].to_pylist()[-1]
     assert rows[0]["found_unshown"] == unshown[:100][-1]
     assert {row["met"] for row in rows[1:]} == {None}
+
+
+@pytest.mark.parametrize(("fewest", "epochs"), [(None, [0]), (73, [0]), (72, [0, 1, 2]), (0, [0, 1, 2])])
+def test_random_start_weights_are_trained_on_enough_galaxies_and_the_reason_is_told(world, tmp_path, fewest, epochs):
+    layout, trained = Layout(tmp_path), Layout(world.root)
+    shutil.copytree(trained.checkpoints("tiny"), layout.checkpoints("tiny"))  # so that nothing is trained here
+    shutil.copytree(trained.pixels("tiny"), layout.pixels("tiny"))
+    recipe = world.survey.recipe.model_copy(update={"train_random_from": fewest})
+    tables = {
+        name: pa.concat_tables([read_table(trained.table("tiny", name, b)) for b in ("first", "second")])
+        for name in ("cutouts", "clean_galaxies")
+    }
+    survey = world.survey.model_copy(update={"recipe": recipe})
+    context = SurveyContext(survey, {}, layout, "", "random", logging.getLogger(__name__))
+    rows = ASSETS["byol_checkpoints"].function(context, **tables).table.to_pylist()
+    assert [row["epoch"] for row in rows] == epochs
+    before = read_table(trained.table("tiny", "byol_checkpoints", "random")).to_pylist()
+    assert [row["sha256"] for row in rows] == [row["sha256"] for row in before[: len(rows)]]
+    if len(epochs) == 1:
+        said = f"trained on {fewest or 10_000:,} galaxies or more, and there are 72: the start is used"
+        assert rows[0]["chosen"] and said in rows[0]["reason"]
+
+
+def test_the_paper_trains_random_start_weights_always():
+    assert [Recipe(preset=name).fewest_for_random for name in ("paper", "small")] == [0, 10_000]
+    assert Recipe(preset="small", train_random_from=0).fewest_for_random == 0
+    assert Recipe(preset="paper", train_random_from=50).fewest_for_random == 50

@@ -393,7 +393,7 @@ def test_a_start_that_cannot_be_made_anew_keeps_its_tables_and_results_say_of_wh
 
 def test_an_emptied_clean_set_blocks_what_follows_with_the_numbers_and_the_remedy(tmp_path):
     write_tiny(tmp_path)
-    write_settings(tmp_path, artefacts={"blank_fraction": 0.0})
+    write_settings(tmp_path, artefacts={"blank_fraction": 0.0, "most_removed": 1})
     instance = dg.DagsterInstance.ephemeral()
     outcomes = run(tmp_path, instance)
     blocked = [o for o in outcomes if o.status == "blocked"]

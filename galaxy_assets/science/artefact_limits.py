@@ -1,0 +1,107 @@
+"""From what value on a measure speaks against a cutout in this survey.
+
+Belongs here: limits from the survey's own distribution, and which evidence is left under them. Does not belong here:
+the measures, and what follows from them (`science.artefacts`).
+
+What most of a survey's images show is what the survey is like: radio maps scaled to their brightest pixel are
+saturated, skies set to zero are one grey value. Evidence of a fault is what few of them show.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.settings.artefacts import LEAST, ArtefactRules
+
+_FAR = 10
+"""Distances of the upper quartile from the median at which a value is an outlier: 7 standard deviations of a normal
+distribution. Where the logarithm has a deviation of 1, one value in a hundred lies beyond."""
+_LEAST_SPREAD = 0.1  # of the median: where all images are alike, twice the median is an outlier
+_MEASURES = {"blank": "blank_fraction", "saturated": "saturated_fraction", "edge_flux": "edge_flux_ratio"}
+_MEASURES |= {"trail": "trail_length"}
+
+
+def limits_of(evidence: pa.Table, rules: ArtefactRules) -> dict[str, float]:
+    """The limits of a survey, from the images that its artefact map is fitted on.
+
+    A limit that a person gives is taken as it is. One that is `auto` is that of `settings.artefacts.LEAST`, or ten
+    times as far above the median as the upper quartile is and at least twice the median, whichever is greatest. Up to a
+    quarter of artefacts do not move the quartile. A share f of pixels is compared as -log(1 - f), so
+    that 0.99 and 0.999 differ by as much as 0.9 and 0.99.
+
+    Parameters
+    ----------
+    evidence : pyarrow.Table
+        The measures of LEAST as columns, as far as it has them (a lake of older code has none: LEAST holds there).
+    rules : ArtefactRules
+
+    Returns
+    -------
+    dict of str to float
+        A limit for each measure of LEAST; infinite where no value is an outlier.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.artefact_limits import limits_of
+    >>> from galaxy_assets.settings.artefacts import ArtefactRules
+    >>> few, most = [0.0] * 98 + [0.3] * 2, [0.2, 0.3, 0.4] * 33
+    >>> for shares in (few, most):
+    ...     found = limits_of(pa.table({"saturated_fraction": shares}), ArtefactRules())
+    ...     print(round(found["saturated_fraction"], 2))
+    0.05
+    0.87
+    """
+    found = {}
+    for name in LEAST:
+        found[name] = rules.least(name)
+        if getattr(rules, name) == "auto" and name in evidence.column_names:
+            values = evidence[name].to_numpy().astype(float)
+            found[name] = max(found[name], _outlying(values[~np.isnan(values)], name.endswith("_fraction")))
+    return found
+
+
+def _outlying(values: np.ndarray, are_shares: bool) -> float:
+    """From what value on a measure is an outlier among (N,) values; 0 where there is none."""
+    if not values.size:
+        return 0.0
+    with np.errstate(divide="ignore"):
+        scaled = -np.log1p(-values) if are_shares else values
+    median, quartile = np.quantile(scaled, [0.5, 0.75], method="higher")
+    limit = median + _FAR * max(quartile - median, _LEAST_SPREAD * median) if np.isfinite(quartile) else np.inf
+    return float(-np.expm1(-limit)) if are_shares and np.isfinite(limit) else float(limit)
+
+
+def under(evidence: pa.Table, limits: dict[str, float]) -> pa.Table:
+    """The evidence that is left under a survey's limits.
+
+    Parameters
+    ----------
+    evidence : pyarrow.Table
+        Columns `suspect`, `reason` and the measures of LEAST (without them nothing changes), perhaps `blank`.
+    limits : dict of str to float
+        Answer of `limits_of`.
+
+    Returns
+    -------
+    pyarrow.Table
+        The same, but for reasons whose measure is below its limit, and what follows from them.
+    """
+    reasons = evidence["reason"].to_pylist()
+    measured = {reason: name for reason, name in _MEASURES.items() if name in evidence.column_names}
+    values = {reason: evidence[name].to_numpy() for reason, name in measured.items()}
+
+    def left(row: int, reason: str) -> bool:
+        return reason not in measured or not values[reason][row] < limits[measured[reason]]
+
+    kept = [", ".join(one for one in said.split(", ") if left(i, one)) for i, said in enumerate(reasons)]
+    new = {"reason": pa.array(kept, pa.string()), "suspect": pa.array([bool(said) for said in kept], pa.bool_())}
+    if "blank" in evidence.column_names:
+        gone = [
+            "blank" in was.split(", ") and "blank" not in said.split(", ")
+            for was, said in zip(reasons, kept, strict=True)
+        ]
+        blank = evidence["blank"].to_numpy(zero_copy_only=False) & ~np.array(gone, bool)
+        new["blank"] = pa.array(blank, pa.bool_())
+    for name, column in new.items():
+        evidence = evidence.set_column(evidence.column_names.index(name), evidence.schema.field(name), column)
+    return evidence
