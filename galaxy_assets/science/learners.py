@@ -78,7 +78,7 @@ class Graded:
     keeps_scores_given = True
     columns = gaussian_process.COLUMNS
     strange_seeds = 0.5
-    trees = 500
+    trees = 300
 
     def can_fit(self, scores: np.ndarray) -> bool:
         """Once scores differ."""

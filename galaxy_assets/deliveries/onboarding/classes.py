@@ -16,9 +16,7 @@ _NO_KIND = re.compile(
     r"bad|junk|other|none|n/?a|nan|\?+|-?99+)"
 )
 # words that name one of two mirror images
-_SENSE = re.compile(
-    r"(anti|counter)? ?clock ?wise|\b([ac]?cw|[sz] ?wise|(left|right)( ?(handed|hand|ward|wards))?)\b"
-)
+_SENSE = re.compile(r"(anti|counter)? ?clock ?wise|\b([ac]?cw|[sz] ?wise|(left|right)( ?(handed|hand|ward|wards))?)\b")
 
 
 def proposed_classes(labels: dict[str, int]) -> list[tuple[str, Any, str]]:
