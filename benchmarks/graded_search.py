@@ -122,12 +122,13 @@ Task = tuple[str, str, str, str, str, int]
 
 def tasks() -> Iterator[Task]:
     """Every row of the sections, those of the first sample first."""
-    for learner in ("graded", "corrected", LOGISTIC, *GRID):
-        for kind in KINDS:
-            yield from ((kind, name, target, learner, "sample", 0) for name, target in TARGETS)
-    yield from (("0/5", name, target, "published", "sample", 0) for name, target in TARGETS)
+    for name, target in TARGETS:
+        yield from ((kind, name, target, x, "sample", 0) for x in ("graded", "corrected", LOGISTIC) for kind in KINDS)
+        yield "0/5", name, target, "published", "sample", 0
     for name, target in TARGETS:
         yield from (("0/5", name, target, "graded", "start", n) for n in range(STARTS))
+    for name, target in TARGETS:
+        yield from ((kind, name, target, x, "sample", 0) for x in GRID for kind in KINDS)
     for number in range(1, SAMPLES):
         for learner in ("graded", "corrected", LOGISTIC):
             for kind in KINDS:
