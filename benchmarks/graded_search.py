@@ -1,4 +1,4 @@
-"""What the anomaly search meets and finds unshown over all targets of the labelled sets, with 0/5 and with graded scores.
+"""What the anomaly search meets and finds unshown over all targets of the labelled sets, by 0/5 and graded scores.
 
     OMP_NUM_THREADS=1 python benchmarks/graded_search.py DATA OUT
 

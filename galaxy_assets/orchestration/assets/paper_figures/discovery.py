@@ -71,9 +71,9 @@ def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> 
         table,
         recall(table),
         f"{found_in_words(search_spread, named(anomaly.name))}. "
-        f"The curves: true {named(anomaly.name)} found down the list of {len(found):,} labelled galaxies, ordered by the "
-        f"score that active learning predicts from {anomaly.budget} labels. Of {found[-1]:,} in all, {at['found']:,.0f} "
-        f"stand in the first {depth}; by comparison: {others}.",
+        f"The curves: true {named(anomaly.name)} found down the list of {len(found):,} labelled galaxies, ordered by "
+        f"the score that active learning predicts from {anomaly.budget} labels. Of {found[-1]:,} in all, "
+        f"{at['found']:,.0f} stand in the first {depth}; by comparison: {others}.",
         {
             "true anomalies": found[-1],
             **{f"in the first {depth}, {named(k)}": v for k, v in at.items() if v is not None},
