@@ -92,6 +92,7 @@ fidelity: dev-env
 anomaly-search: dev-env
 	@test -n "$(DATA)" || { echo 'say where the surveys are: make anomaly-search DATA=<folder>'; exit 2; }
 	$(BIN)/python benchmarks/anomaly_search.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/graded_search.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
 
 # a small real world of the surveys below DATA, and the digest of every table, into OUT; compare two commits by SAME_AS
 golden: dev-env

@@ -393,11 +393,15 @@ SECTIONS: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
 
 def write_page(rows: list[Row]) -> None:
     """Write the measured sections that there are rows for."""
+    own = {name: [row for row in rows if row["section"] == of] for name, (of, _) in SECTIONS.items()}
+    write_sections({name: SECTIONS[name][1](of) for name, of in own.items() if of})
+
+
+def write_sections(tables: dict[str, str]) -> None:
+    """Put tables into the page's sections of these names; the others stay."""
 
     def section(found: re.Match[str]) -> str:
-        name, show = SECTIONS[found[2]]
-        own = [row for row in rows if row["section"] == name]
-        return found[1] + "\n" + show(own) + "\n\n" + found[3] if own else found[0]
+        return f"{found[1]}\n{tables[found[2]]}\n\n{found[3]}" if found[2] in tables else found[0]
 
     text = _SECTION.sub(section, PAGE.read_text(encoding="utf-8"))
     with replacing(PAGE) as partial:

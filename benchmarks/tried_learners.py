@@ -54,6 +54,10 @@ class Variant:
     ask : by what the next galaxy is asked.
     centred : the mean score is taken off before the fit.
     cold_start : while scores are equal the strangest are asked for.
+    scaled : the prior variance is that of the scores.
+    bound : standard deviations of the upper confidence bound.
+    strange_seeds : share of the seeds that are the strangest galaxies.
+    trees : of the isolation forest that finds these.
     """
 
     power: float = 0.5
@@ -64,6 +68,10 @@ class Variant:
     ask: Literal["mean", "bound", "improvement"] = "mean"
     centred: bool = False
     cold_start: bool = True
+    scaled: bool = False
+    bound: float = 1.0
+    strange_seeds: float = 0.0
+    trees: int = 100
     keeps_scores_given: bool = True
     columns: pa.Schema = pa.schema([])
 
@@ -80,8 +88,9 @@ class Variant:
         if self.model in ("optimised", "amplitude"):
             return optimised(labelled / scale, scores - offset, scale, self.model == "amplitude", offset)
         distance = float(np.median(pdist(labelled / scale))) or 1.0
+        prior = float(scores.var()) if self.scaled else self.prior**2
         process = GaussianProcess(
-            scale, labelled, scores - offset, self.prior**2, self.length * distance, self.noise * self.prior**2, "", ()
+            scale, labelled, scores - offset, prior, self.length * distance, self.noise * prior, "", ()
         )
         return Forecast(lambda features: _shifted(process.predict(features), offset))
 
@@ -89,7 +98,7 @@ class Variant:
         """The predicted score, its upper confidence bound, or the expected improvement."""
         if self.ask == "improvement":
             return expected_improvement(mean, std, best, trade_off)
-        return mean + std if self.ask == "bound" else mean
+        return mean + self.bound * std if self.ask == "bound" else mean
 
     def table_to_model(self, table: pa.Table, labelled: np.ndarray, scores: np.ndarray) -> ScoreModel:
         """Nothing is kept."""
@@ -115,8 +124,9 @@ def optimised(scaled: np.ndarray, scores: np.ndarray, scale: np.ndarray, amplitu
 
 
 def logistic(scaled: np.ndarray, scores: np.ndarray, scale: np.ndarray) -> ScoreModel:
-    """Five times the probability of a score above 2; it says nothing of how sure it is."""
-    model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000).fit(scaled, scores > 2)
+    """Five times the probability of a score above the middle of the scale; it says nothing of how sure it is."""
+    high = scores > (scores.min() + scores.max()) / 2
+    model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000).fit(scaled, high)
     return Forecast(lambda features: (5 * model.predict_proba(features / scale)[:, 1], np.zeros(len(features))))
 
 

@@ -26,7 +26,7 @@ PARTS = {
     "embeddings": r"pretrained_features|embeddings|pca_",
     "UMAP": r"umap",
     "mixture": r"cluster_|vote_fractions|class_membership|training_candidates",
-    "ranking": r"baseline_rankings|oracle_events|label_events|anomaly_|batch_drift|similar_galaxies",
+    "ranking": r"baseline_rankings|search_spread|oracle_events|label_events|anomaly_|batch_drift|similar_galaxies",
     "figures": r"figure_|table_2|results",
     PUBLICATION: r"^publication$",
 }

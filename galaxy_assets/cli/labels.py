@@ -18,7 +18,7 @@ from galaxy_assets.cli.arguments import chosen_surveys, moment
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.deliveries import label_imports
 from galaxy_assets.deliveries.ids import id_of
-from galaxy_assets.deliveries.label_files import ZooniverseAnswers
+from galaxy_assets.deliveries.label_files import HIGHEST, ScoreColumns, ZooniverseAnswers
 from galaxy_assets.deliveries.label_imports import Imported
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.spreadsheets import for_spreadsheets
@@ -37,7 +37,7 @@ Who = Annotated[str | None, typer.Option(help="the person; your login name when 
 def add(
     survey: SurveyName,
     galaxy: Annotated[str, typer.Argument(help="its id in the survey's catalogue")],
-    score: Annotated[int | None, typer.Option(min=0, max=5, help="how interesting it is, 0 to 5")] = None,
+    score: Annotated[float | None, typer.Option(min=0, max=5, help="how interesting it is, 0 to 5")] = None,
     label: Annotated[str | None, typer.Option(help="a class")] = None,
     note: Annotated[str | None, typer.Option(help="anything worth remembering")] = None,
     who: Who = None,
@@ -87,17 +87,29 @@ def import_file(
         list[str] | None, typer.Option("--answer", help='Zooniverse: "Yes=5" or "Ring=ring"; may be repeated')
     ] = None,
     id_key: Annotated[str | None, typer.Option(help="Zooniverse: the subject metadata that hold the galaxy id")] = None,
+    id_column: Annotated[str | None, typer.Option(help="any table: its column of galaxy ids or file names")] = None,
+    score_column: Annotated[str | None, typer.Option(help="any table: its column of scores")] = None,
+    scale: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--range", metavar="LOW HIGH", help="any table: ends of its scale, which become 0 and 5"),
+    ] = None,
 ) -> None:
     """Import labels from a file; importing it again adds nothing.
 
     Example: galaxy-assets labels import sdss_gz1 my-classifications.csv --task T0 --answer Yes=5 --answer No=0
+
+    Example: galaxy-assets labels import radio scores.fits --id-column file --score-column interest --range 1 10
     """
     layout = Layout.default()
     chosen_surveys([survey], layout.root)
     log = LabelLog(layout.labels(survey))
     try:
         meaning = _meaning(task, answers, id_key) if answers else None
-        report = label_imports.import_file(log, file, who, answers=meaning, known=known_galaxies(layout, survey))
+        columns = None
+        if id_column or score_column or scale:
+            columns = ScoreColumns(id_column or "galaxy_id", score_column or "score", scale or (0.0, HIGHEST))
+        galaxies = known_galaxies(layout, survey)
+        report = label_imports.import_file(log, file, who, answers=meaning, columns=columns, known=galaxies)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     _print(report)
@@ -186,7 +198,7 @@ def _events(survey: str, until: str | None) -> pa.Table:
 def _said(row: dict) -> str:
     match row["kind"]:
         case "score":
-            return f"score {row['score']}"
+            return f"score {row['score']:g}"
         case "class":
             return f"class {row['label']}"
         case _:
@@ -198,6 +210,10 @@ def _print(report: Imported) -> None:
         f"{report.path} ({report.source}): {report.n_added} labels are new, {report.n_already} were there already, "
         f"{report.n_unlabelled} rows give none"
     )
+    if report.scores is not None:
+        say(f"  the scores run from {report.scores[0]:g} to {report.scores[1]:g} on the scale 0 (dull) to 5")
+        if report.scores[1] <= 1 < len(set(report.scores)):
+            say("  if 1 is the highest there can be, undo these and import them with --range 0 1")
     if report.n_unknown:
         say(f"  {report.n_unknown} of the new ones are of galaxies that are not in the survey's catalogue")
     for problem in report.problems:

@@ -53,6 +53,7 @@ def _say_how_far(survey: Survey, layout: Layout, graph: Any) -> None:
     say(f"\n{printable(survey.title)} ({survey.name})")
     rows = _ledger(survey, layout)
     _say_deliveries(rows)
+    _say_found(survey, layout)
     made = {path.stem for path in (layout.lake / survey.name / "catalogue").glob("[!.]*.parquet")}
     _say_outdated(survey, layout, graph, sorted(made | {r["delivery"] for r in rows if r["state"] == "whole"}))
     _say_drift(survey, layout)
@@ -80,6 +81,14 @@ def _say_deliveries(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if row["state"] in ("arriving", "held"):
             say(f"      {row['delivery']} is {row['state']}: {row['reason']}")
+
+
+def _say_found(survey: Survey, layout: Layout) -> None:
+    from galaxy_assets.science.search_spread import words
+
+    path = layout.table(survey.name, "search_spread")
+    if path.exists() and (found := words(read_table(path), survey.anomaly.name)):
+        say(f"  search      {printable(found)}")
 
 
 def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Labels that people gave elsewhere, in the files as they are, recognised by their columns.
 
     galaxy_id, score and/or label, note, who, time     one's own CSV; the last three may be absent
+    any columns, two of them named by `ScoreColumns`   a table of graded scores, of any kind and range
     <object id>, ..., human_label, ...                 ml_scores.csv of Astronomaly (Lochner & Bassett 2021)
     classification_id, ..., annotations, subject_data  a classification export of a Zooniverse project
 
@@ -9,6 +10,7 @@ Belongs here: reading these files. Does not belong here: what becomes of the lab
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from pydantic import Field, field_validator
 
 from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.images import in_words
+from galaxy_assets.deliveries.readers.tables import ids_of, notes_of, read_table
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings import yaml_files
 from galaxy_assets.settings.base import Settings
@@ -31,6 +34,10 @@ Source = Literal["csv", "astronomaly", "zooniverse"]
 _ID_KEYS = ("galaxy_id", "id", "iauname", "objid", "filename")
 _HIDDEN = ("//", "#", "!")  # how Zooniverse marks subject metadata that volunteers do not see
 _PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")  # Markdown before the words of an answer
+HIGHEST = 5.0
+"""The score of what is most interesting; 0 is the dullest."""
+_FEW = 10  # scores outside the scale that may be slips of a pen
+_NOTHING = frozenset(["", "nan", "none", "null", "na", "-"])
 _SHOWN = 80  # characters of the columns in a message
 _ANONYMOUS = "not-logged-in-"
 
@@ -41,7 +48,7 @@ class GivenLabel:
 
     line: int
     galaxy_id: str
-    score: int | None = None
+    score: float | None = None
     label: str | None = None
     note: str | None = None
     who: str | None = None
@@ -70,6 +77,23 @@ class LabelFile:
     labels: list[GivenLabel] = field(default_factory=list)
     n_unlabelled: int = 0
     problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ScoreColumns:
+    """Where a table of graded scores has them, and the ends of their scale.
+
+    Attributes
+    ----------
+    galaxy_id, score : str
+        Names of columns.
+    scale : tuple of two floats
+        The dullest and the most interesting score there can be; they become 0 and 5, and those between lie between.
+    """
+
+    galaxy_id: str = "galaxy_id"
+    score: str = "score"
+    scale: tuple[float, float] = (0.0, HIGHEST)
 
 
 class ZooniverseAnswers(Settings):
@@ -120,7 +144,9 @@ def read_answers(path: Path) -> ZooniverseAnswers:
         ) from None
 
 
-def read_label_file(path: Path, answers: ZooniverseAnswers | Path | None = None) -> LabelFile:
+def read_label_file(
+    path: Path, answers: ZooniverseAnswers | Path | None = None, columns: ScoreColumns | None = None
+) -> LabelFile:
     """The labels in a file; a bad row is a problem with its line number, and the other rows are read.
 
     Hashes of addresses (`user_ip`, and those in the names of volunteers that were not logged in) are not taken over:
@@ -132,6 +158,8 @@ def read_label_file(path: Path, answers: ZooniverseAnswers | Path | None = None)
         The file.
     answers : ZooniverseAnswers or Path, optional
         Needed for a Zooniverse export; a file that has them is read for one alone.
+    columns : ScoreColumns, optional
+        The file is a table of graded scores, of any format that `readers.tables` reads.
 
     Returns
     -------
@@ -140,11 +168,13 @@ def read_label_file(path: Path, answers: ZooniverseAnswers | Path | None = None)
     Raises
     ------
     ValueError
-        Where it is no CSV or none of the three layouts, or a Zooniverse export comes without `answers`; names the file
-        and the remedy.
+        Where it is no CSV or none of the three layouts, a Zooniverse export comes without `answers`, a column of
+        `columns` is missing, or many scores lie outside its scale; names the file and the remedy.
     FileNotFoundError
         Where it is absent.
     """
+    if columns is not None:
+        return _graded(path, columns)
     try:
         table = read_text_table(path)
     except FileNotFoundError:
@@ -164,8 +194,46 @@ def read_label_file(path: Path, answers: ZooniverseAnswers | Path | None = None)
     return found
 
 
+def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
+    """The scores of a table by its columns; a row without one is no problem."""
+    table = read_table(path)
+    names, (low, high) = table.column_names, columns.scale
+    if missing := [name for name in (columns.galaxy_id, columns.score) if name not in names]:
+        raise ValueError(f"{path}: no column {' and no '.join(missing)}; it has {', '.join(names)[: 4 * _SHOWN]}")
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"--range {low:g} {high:g} is no scale: the first must be the smaller")
+    galaxies = ids_of(table[columns.galaxy_id])
+    beside = [name for name in ("note", "who", "time") if name in names]
+    given = [("" if v is None else str(v).strip()) for v in table[columns.score].to_pylist()]
+    found = LabelFile("csv", problems=notes_of(table))
+    outside = []
+    for row, (galaxy, text) in enumerate(zip(galaxies, given, strict=True)):
+        if text.lower() in _NOTHING:
+            found.n_unlabelled += 1
+            continue
+        cells = {name: str(table[name][row].as_py() or "") for name in beside}
+        try:
+            score = _score(text, columns.scale)
+            found.labels += _own(row + 1, {"galaxy_id": galaxy or "", "score": repr(score), **cells})
+        except _Outside as problem:
+            outside.append(_number(text))
+            found.problems.append(f"row {row + 1}: {problem}")
+        except _BadRow as problem:
+            found.problems.append(f"row {row + 1}: {problem}")
+    if len(outside) > max(_FEW, len(given) / 10):
+        raise ValueError(
+            f"{path}: {len(outside)} of {len(given)} values of {columns.score} are not between {low:g} and {high:g}; "
+            f"they run from {min(outside):g} to {max(outside):g}. Say the ends of their scale: --range LOW HIGH"
+        )
+    return found
+
+
 class _BadRow(ValueError):
     """A row that gives no label because something is wrong with it."""
+
+
+class _Outside(_BadRow):
+    """A score that its scale does not have."""
 
 
 _Row = dict[str, str]
@@ -272,11 +340,13 @@ def _number(text: str) -> float:
         raise _BadRow(f"score {text!r} is no number") from None
 
 
-def _score(text: str) -> int:
-    number = _number(text)
-    if number not in range(6):
-        raise _BadRow(f"score {text} is not one of 0, 1, 2, 3, 4, 5")
-    return int(number)
+def _score(text: str, scale: tuple[float, float] = (0.0, HIGHEST)) -> float:
+    """On the scale 0 to 5; a whole one as a whole number, as events that were imported before have it."""
+    number, (low, high) = _number(text), scale
+    if not low <= number <= high:
+        raise _Outside(f"score {text} is not between {low:g} and {high:g}")
+    score = number if scale == (0.0, HIGHEST) else HIGHEST * ((number - low) / (high - low))
+    return int(score) if float(score).is_integer() else score
 
 
 def _time(text: str) -> datetime | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from galaxy_assets.deliveries.ids import id_of
 from galaxy_assets.deliveries.images import in_words
-from galaxy_assets.deliveries.label_files import GivenLabel, ZooniverseAnswers, read_label_file
+from galaxy_assets.deliveries.label_files import GivenLabel, ScoreColumns, ZooniverseAnswers, read_label_file
 from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.label_events import SAYS, LabelLog, time_prefix
 
@@ -34,6 +34,8 @@ class Imported:
     n_added, n_already, n_unlabelled, n_unknown : int
         Labels that are new, those the log had already, rows without a label, and labels of galaxies that the survey
         does not have.
+    scores : tuple of two floats or None
+        The lowest and the highest score of the file, 0 to 5.
     problems : list of str
         What is wrong with the file or its rows.
     """
@@ -45,6 +47,7 @@ class Imported:
     n_unlabelled: int = 0
     n_unknown: int = 0
     """Of the new ones, how many are of galaxies that the survey does not know."""
+    scores: tuple[float, float] | None = None
     problems: list[str] = field(default_factory=list)
 
 
@@ -54,6 +57,7 @@ def import_file(
     who: str | None = None,
     *,
     answers: ZooniverseAnswers | None = None,
+    columns: ScoreColumns | None = None,
     known: Collection[str] | None = None,
 ) -> Imported:
     """Take over the labels of a file that `deliveries.label_files` knows; doing it again adds nothing.
@@ -72,6 +76,8 @@ def import_file(
         The person, for rows that name none; the owner of the file when not given.
     answers : ZooniverseAnswers, optional
         What a Zooniverse export's answers mean; `zooniverse.yaml` in the log's folder when not given.
+    columns : ScoreColumns, optional
+        The file is a table of graded scores with these columns.
     known : Collection of str, optional
         Galaxies of the survey. Labels of others are kept all the same, and counted.
 
@@ -87,7 +93,7 @@ def import_file(
         Where the file is absent.
     """
     beside = log.folder / "zooniverse.yaml"
-    content = read_label_file(path, answers or (beside if beside.exists() else None))
+    content = read_label_file(path, answers or (beside if beside.exists() else None), columns)
     if known is not None:
         labels = [replace(label, galaxy_id=id_of(label.galaxy_id, known)) for label in content.labels]
         content = replace(content, labels=labels)
@@ -96,6 +102,8 @@ def import_file(
     present, latest = _said_before(log, content.source)
     again = any(event.startswith(batch) for event in present)
     report = Imported(path, content.source, n_unlabelled=content.n_unlabelled, problems=list(content.problems))
+    if scores := [label.score for label in content.labels if label.score is not None]:
+        report.scores = min(scores), max(scores)
     rows = []
     for label in content.labels:
         row = _imported_row(label, content.source, label.who or owner, now, batch)

@@ -9,7 +9,7 @@ export default {
             :tabindex="i === at ? 0 : -1" :aria-label="name(item)" @click="$emit('open', item.row)" @focus="at = i">
             <img :src="base + '/image/' + item.row + '/96'" width="96" height="96" alt="" loading="lazy" decoding="async">
             <span class="ga-caption">{{ item.caption }}</span>
-            <span v-if="item.score !== null" class="ga-score" aria-hidden="true">{{ item.score }}</span>
+            <span v-if="item.score !== null" class="ga-score" aria-hidden="true">{{ +item.score.toFixed(2) }}</span>
             <span v-if="chosen.includes(item.row)" class="ga-tick" aria-hidden="true">✓</span>
           </button>
         </li>
@@ -66,7 +66,7 @@ export default {
       event.preventDefault();
     },
     name(item) {
-      const said = item.score === null ? "" : `, scored ${item.score}`;
+      const said = item.score === null ? "" : `, scored ${+item.score.toFixed(2)}`;
       return `galaxy ${item.id}, ${item.caption}${said}${this.chosen.includes(item.row) ? ", chosen" : ""}`;
     },
   },

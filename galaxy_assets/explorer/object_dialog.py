@@ -210,7 +210,7 @@ def _votes(about: dict[str, Any]) -> dict[str, Any]:
 def _said(event: dict[str, Any]) -> str:
     if event["kind"] == "undo":
         return "took back a score"
-    return f"score {event['score']}" if event["kind"] == "score" else f"class {event['label']}"
+    return f"score {event['score']:g}" if event["kind"] == "score" else f"class {event['label']}"
 
 
 def _table(title: str, values: dict[str, Any]) -> None:

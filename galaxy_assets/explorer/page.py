@@ -293,7 +293,7 @@ class _Page:
     async def _open(self, row: int) -> None:
         await self.object.show(row)
 
-    def _scored(self, row: int, score: int | None) -> None:
+    def _scored(self, row: int, score: float | None) -> None:
         self.gallery.gallery.run_method("scored", row, score)
 
     async def _more_like(self, ids: list[str]) -> None:

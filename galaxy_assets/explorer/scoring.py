@@ -146,7 +146,7 @@ class Labels:
         if compact:  # a file per event would make the next reading slow
             threading.Thread(target=self.log.compact, daemon=True).start()
 
-    def scores_by(self, who: str) -> dict[str, int]:
+    def scores_by(self, who: str) -> dict[str, float]:
         """The scores of one person that hold.
 
         Parameters
@@ -155,7 +155,7 @@ class Labels:
 
         Returns
         -------
-        dict of str to int
+        dict of str to float
             By galaxy.
         """
         return latest_scores(holding(self._events)).get(who, {})

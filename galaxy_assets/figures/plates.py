@@ -174,7 +174,7 @@ def labelled_grid(pixels: Sequence[np.ndarray], labels: Sequence[str]) -> "Figur
     return lettered(figure)
 
 
-def query_history(pixels: Sequence[np.ndarray], scores: Sequence[int], rounds: Sequence[int]) -> "Figure":
+def query_history(pixels: Sequence[np.ndarray], scores: Sequence[float], rounds: Sequence[int]) -> "Figure":
     """What the oracle was shown: a row per round, its score in a box under each cutout (paper Figure 10).
 
     More than ten rounds stand in two blocks side by side.
@@ -183,7 +183,7 @@ def query_history(pixels: Sequence[np.ndarray], scores: Sequence[int], rounds: S
     ----------
     pixels : sequence of numpy.ndarray
         Cutouts as `put` takes them, in the order shown.
-    scores : sequence of int
+    scores : sequence of float
         0-5, one per cutout.
     rounds : sequence of int
         Round of each cutout; 0 is the seed sample, before any query.
@@ -203,7 +203,7 @@ def query_history(pixels: Sequence[np.ndarray], scores: Sequence[int], rounds: S
         left, top = n // per_block * (SINGLE + 0.2), n % per_block * pitch
         axes.text(left + 0.02, top + side / 2, f"query {r}" if r else "seeds", va="center", ha="left")
         for k, i in enumerate(members):
-            put(axes, pixels[i], left + margin + k * (side + GAP), top, side, caption=str(scores[i]))
+            put(axes, pixels[i], left + margin + k * (side + GAP), top, side, caption=f"{scores[i]:g}")
     return lettered(figure)
 
 

@@ -244,7 +244,9 @@ class ScoreModel(Protocol):
 class Learner(Protocol):
     """Learner of the anomaly search: it decides what scores say of other galaxies, and what is asked next.
 
-    What is registered is a class that is made without arguments. Our own are in `science.learners`.
+    What is registered is a class that is made without arguments. Our own are in `science.learners`. It may have two
+    attributes beside those below: `strange_seeds`, the share of the seeds that are the strangest galaxies by an
+    isolation forest (0 where it is absent), and `trees`, of how many trees that forest is (100).
     """
 
     @property
@@ -265,7 +267,7 @@ class Learner(Protocol):
         Parameters
         ----------
         scores : ndarray of shape (L,)
-            0-5, at least one.
+            Of any range, at least one.
 
         Returns
         -------
@@ -281,7 +283,7 @@ class Learner(Protocol):
         labelled : ndarray of shape (L, D)
             Principal components of the galaxies that have a score, unscaled.
         scores : ndarray of shape (L,)
-            0-5, at least one, and such that `can_fit` is true.
+            Of any range, at least one, and such that `can_fit` is true.
         std : ndarray of shape (D,), float64
             Standard deviation of each component over the survey; 0 where it is constant.
 

@@ -167,7 +167,6 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
     rows : ndarray of shape (L,), int
         The labelled rows. Their order counts as rounding does: the search and `anomaly_model` have them by id.
     scores : ndarray of shape (L,), float
-        0 to 5.
     learner : str
         Name of a learner, such as `published` (`science.learners`).
 
@@ -231,14 +230,14 @@ class Query:
         0 is the seed sample.
     acquisition : float or None
         The value it was chosen by; None in the seed sample and where the strangest were asked.
-    score : int
-        The score given, 0 to 5.
+    score : float
+        The score given.
     """
 
     row: int
     round: int
     acquisition: float | None
-    score: int
+    score: float
 
 
 def search(
@@ -253,7 +252,7 @@ def search(
     learner: str,
     seed: int,
 ) -> list[Query]:
-    """Run the search with an oracle that scores rows 0-5, and return every query in the order it was asked.
+    """Run the search with an oracle that scores rows, and return every query in the order it was asked.
 
     Parameters
     ----------
@@ -262,7 +261,7 @@ def search(
     ids : ndarray of shape (N,), str
         Decide between exactly equal values, see `best_first`.
     oracle : callable
-        Called with rows (M,) int, returns integer scores (M,).
+        Called with rows (M,) int, returns scores (M,).
     seeds, per_round, budget : int
         10, 10 and 200 in the paper; seeds and budget are capped at N.
     trade_off : float
@@ -271,7 +270,8 @@ def search(
         See `posterior`. While it cannot fit the scores given, the strangest are asked for; then the largest value of
         its acquisition. `published` asks for the largest expected improvement. `corrected` asks for the highest
         predicted score, since nothing improves over a 5 and the first anomaly has one, and for the strangest while all
-        scores given are equal.
+        scores given are equal. `graded` asks for the largest plausible score. A learner with `strange_seeds` has
+        that share of the seeds from the strangest, and one with `trees` finds these by so many trees.
     seed : int
         Of the isolation forest that finds the strangest.
 
@@ -301,9 +301,15 @@ def search(
     (25, 4, 10)
     """
     budget = min(budget, len(features))
-    rows = seed_sample(features, min(seeds, budget))
-    queries = [Query(int(r), 0, None, int(s)) for r, s in zip(rows, oracle(rows), strict=True)]
-    asking, strange = find_learner(learner), functools.cache(lambda: unsupervised_score(features, seed))
+    asking = find_learner(learner)
+    strange = functools.cache(lambda: unsupervised_score(features, seed, trees=trees_of(asking)))
+    seeds = min(seeds, budget)
+    strangest = int(seeds * getattr(asking, "strange_seeds", 0))
+    rows = seed_sample(features, seeds - strangest)
+    if strangest:
+        others = best_first(strange(), ids, seeds)
+        rows = np.concatenate([rows, others[~np.isin(others, rows)][:strangest]])
+    queries = [Query(int(r), 0, None, float(s)) for r, s in zip(rows, oracle(rows), strict=True)]
     while len(queries) < budget:
         by_id = sorted(queries, key=lambda query: ids[query.row])  # as `anomaly_model` is fitted
         asked, scores = (np.array([getattr(q, name) for q in by_id]) for name in ("row", "score"))
@@ -317,14 +323,32 @@ def search(
         order = best_first(value, ids, wanted + len(asked))
         rows = order[~np.isin(order, asked)][:wanted]
         queries += [
-            Query(int(r), this, None if gain is None else float(gain[r]), int(s))
+            Query(int(r), this, None if gain is None else float(gain[r]), float(s))
             for r, s in zip(rows, oracle(rows), strict=True)
         ]
         log.info("round %d: %d of %d scored, mean score %.2f", this, len(queries), budget, np.mean(scores))
     return queries
 
 
-def unsupervised_score(features: np.ndarray, seed: int, among: np.ndarray | None = None) -> np.ndarray:
+def trees_of(learner: Learner) -> int:
+    """Of how many trees the isolation forest is that speaks where the learner cannot.
+
+    Parameters
+    ----------
+    learner : Learner
+        Its `trees`, if it has any.
+
+    Returns
+    -------
+    int
+        100, scikit-learn's number, unless the learner says another.
+    """
+    return getattr(learner, "trees", 100)
+
+
+def unsupervised_score(
+    features: np.ndarray, seed: int, among: np.ndarray | None = None, trees: int = 100
+) -> np.ndarray:
     """How isolated each galaxy is among all, or among others: an isolation forest, for a survey without scores.
 
     The ranking before anybody has scored anything (Lochner & Bassett 2021 start from the same algorithm).
@@ -337,6 +361,8 @@ def unsupervised_score(features: np.ndarray, seed: int, among: np.ndarray | None
         Of the forest.
     among : ndarray of shape (M, D), optional
         The galaxies that it is grown of, all unless given.
+    trees : int
+        How many; the more, the less the order hangs on the seed and on rounding.
 
     Returns
     -------
@@ -354,7 +380,7 @@ def unsupervised_score(features: np.ndarray, seed: int, among: np.ndarray | None
     """
     from sklearn.ensemble import IsolationForest
 
-    forest = IsolationForest(random_state=seed).fit(features if among is None else among)
+    forest = IsolationForest(n_estimators=trees, random_state=seed).fit(features if among is None else among)
     return -forest.score_samples(features)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.plugins.protocols import ScoreModel
-from galaxy_assets.science.active_learning import best_first, find_learner, predict, unsupervised_score
+from galaxy_assets.science.active_learning import best_first, find_learner, predict, trees_of, unsupervised_score
 
 _REFERENCE = 10_000  # galaxies of which an isolation forest is grown; each of its trees sees 256
 
@@ -30,7 +30,7 @@ class AnomalyModel:
     labelled : ndarray of shape (L, D), float64
         Features the predictor was fitted to; empty without a predictor.
     scores : ndarray of shape (L,), float64
-        Their scores, 0 to 5; empty without a predictor.
+        Their scores; empty without a predictor.
     reference : ndarray of shape (M, D), float32
         Features the isolation forest is grown of.
     seed : int
@@ -63,7 +63,8 @@ class AnomalyModel:
         if not len(features):
             return np.empty(0), None
         if self.predictor is None:
-            return unsupervised_score(features, self.seed, self.reference), None
+            forest = unsupervised_score(features, self.seed, self.reference, trees_of(find_learner(self.learner)))
+            return forest, None
         return predict(self.predictor, features, self.learner)
 
 

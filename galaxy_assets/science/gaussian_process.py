@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PRIOR_STD = 2.5  # half the scale of scores
+_GRADED_POWER = 0.25  # of the standard deviation by which a component is divided
+_GRADED_LENGTH = 4.0  # in median distances between labelled galaxies
 _ON_A_GPU = 50_000  # galaxies from which the way to a GPU is thought to pay
 _BLOCK = 1024  # galaxies predicted at once: their covariances stay in the processor's cache
 _ROWS = 64  # of the triangular inverse at once: what lies beyond its diagonal is not multiplied
@@ -35,7 +37,7 @@ COLUMNS = pa.schema(
 class GaussianProcess:
     """A Gaussian process conditioned on L scores, as the arrays that predict.
 
-    Its mean is 0 and its kernel amplitude * Matern(length_scale, nu=1.5) + white noise.
+    Its kernel is amplitude * Matern(length_scale, nu=1.5) + white noise.
 
     Attributes
     ----------
@@ -44,7 +46,6 @@ class GaussianProcess:
     labelled : ndarray of shape (L, D), float64
         Features of the scored galaxies before that.
     scores : ndarray of shape (L,), float64
-        0 to 5.
     amplitude, noise : float
         Variances.
     length_scale : float
@@ -53,6 +54,8 @@ class GaussianProcess:
         In words.
     at_bounds : tuple of str
         Hyper-parameters that ended at a bound of their range: the likelihood has no optimum in them.
+    prior_mean : float
+        The score of a galaxy that is like none of the scored ones.
     """
 
     scale: np.ndarray
@@ -63,6 +66,7 @@ class GaussianProcess:
     noise: float
     kernel: str
     at_bounds: tuple[str, ...]
+    prior_mean: float = 0.0
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predict scores, noise included.
@@ -89,7 +93,7 @@ class GaussianProcess:
         covariance = self.amplitude * _correlation(known, known)
         covariance[np.diag_indices(size)] += self.noise + _JITTER
         factor = cholesky(covariance, lower=True)
-        weights = self.amplitude * cho_solve((factor, True), self.scores)
+        weights = self.amplitude * cho_solve((factor, True), self.scores - self.prior_mean)
         # as a product, which a triangular solver takes twice as long for
         inverse = self.amplitude * solve_triangular(factor, np.eye(size), lower=True)
 
@@ -100,7 +104,7 @@ class GaussianProcess:
             return predict_scores(galaxies, known, weights, inverse, self.amplitude + self.noise, device)
 
         if found := on_a_gpu(on, len(features), _ON_A_GPU):
-            return found[0], np.sqrt(np.maximum(found[1], 0))
+            return found[0] + self.prior_mean, np.sqrt(np.maximum(found[1], 0))
         mean, variance = np.empty(len(features)), np.full(len(features), self.amplitude + self.noise)
         block = np.zeros((_BLOCK, len(origin)))  # always a whole one: a product of fewer rows is rounded differently
         for begin in range(0, len(features), _BLOCK):
@@ -113,7 +117,7 @@ class GaussianProcess:
                 end = min(row + _ROWS, size)  # beyond it the rows are 0
                 explained = correlation[:, :end] @ inverse[row:end, :end].T
                 variance[part] -= np.einsum("ij,ij->i", explained, explained)[:galaxies]
-        return mean, np.sqrt(np.maximum(variance, 0))
+        return mean + self.prior_mean, np.sqrt(np.maximum(variance, 0))
 
     def to_table(self) -> pa.Table:
         """Keep the process as a table.
@@ -167,7 +171,9 @@ def standard_deviations(features: np.ndarray) -> np.ndarray:
     return np.sqrt(squares / len(features))
 
 
-def table_to_process(table: pa.Table, labelled: np.ndarray, scores: np.ndarray) -> GaussianProcess:
+def table_to_process(
+    table: pa.Table, labelled: np.ndarray, scores: np.ndarray, prior_mean: float = 0.0
+) -> GaussianProcess:
     """Read the process that `GaussianProcess.to_table` kept.
 
     Parameters
@@ -177,6 +183,8 @@ def table_to_process(table: pa.Table, labelled: np.ndarray, scores: np.ndarray) 
         Features that the process was conditioned on.
     scores : ndarray of shape (L,)
         Their scores.
+    prior_mean : float
+        See `GaussianProcess`; it is no column, since the learner makes it of the scores.
 
     Returns
     -------
@@ -184,7 +192,7 @@ def table_to_process(table: pa.Table, labelled: np.ndarray, scores: np.ndarray) 
     """
     kernel = {name: table[name][0].as_py() for name in COLUMNS.names}
     scale = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return GaussianProcess(scale=scale, labelled=labelled, scores=scores, at_bounds=(), **kernel)
+    return GaussianProcess(scale=scale, labelled=labelled, scores=scores, at_bounds=(), prior_mean=prior_mean, **kernel)
 
 
 def fit_by_likelihood(labelled: np.ndarray, scores: np.ndarray) -> GaussianProcess:
@@ -256,3 +264,37 @@ def fit_with_fixed_kernel(labelled: np.ndarray, scores: np.ndarray, std: np.ndar
     amplitude, length_scale, noise = _PRIOR_STD**2, distance or 1.0, _PRIOR_STD**2 / 2
     kernel = ConstantKernel(amplitude) * Matern(length_scale, nu=1.5) + WhiteKernel(noise)
     return GaussianProcess(scale, labelled, scores, amplitude, length_scale, noise, str(kernel), ())
+
+
+def fit_to_scale(labelled: np.ndarray, scores: np.ndarray, std: np.ndarray) -> GaussianProcess:
+    """Fit the process with mean and variance of the scores given, so that their scale changes no order.
+
+    Every component is divided by the fourth root of its standard deviation. The length scale is four times the median
+    distance between labelled galaxies, and the noise has half the variance of the scores. Nothing is optimised;
+    docs/anomaly-search.md measures these choices.
+
+    Parameters
+    ----------
+    labelled : ndarray of shape (L, D)
+        Principal components of the scored galaxies, unscaled.
+    scores : ndarray of shape (L,)
+        Of any range.
+    std : ndarray of shape (D,)
+        Standard deviation of each component over the survey; 0 where it is constant.
+
+    Returns
+    -------
+    GaussianProcess
+        Its `prior_mean` is the mean of the scores.
+    """
+    from scipy.spatial.distance import pdist
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    labelled, scores = np.asarray(labelled, np.float64), np.asarray(scores, np.float64)
+    scale = np.where(std > 0, std, 1.0) ** _GRADED_POWER
+    distance = float(np.median(pdist(labelled / scale))) if len(labelled) > 1 else 0.0
+    amplitude, length_scale = float(scores.var()) or 1.0, _GRADED_LENGTH * (distance or 1.0)
+    noise, mean = amplitude / 2, float(scores.mean())
+    kernel = ConstantKernel(amplitude) * Matern(length_scale, nu=1.5) + WhiteKernel(noise)
+    words = f"{mean:.3g} + {kernel}"
+    return GaussianProcess(scale, labelled, scores, amplitude, length_scale, noise, words, (), mean)

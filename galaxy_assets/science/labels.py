@@ -63,7 +63,7 @@ def standing(events: pa.Table) -> pa.Table:
     [{'score': 5.0, 'n_people': 1}]
     """
     held = holding(events.to_pylist())
-    scores: dict[str, list[int]] = defaultdict(list)
+    scores: dict[str, list[float]] = defaultdict(list)
     for own in latest_scores(held).values():
         for galaxy, score in own.items():
             scores[galaxy].append(score)
@@ -89,7 +89,7 @@ def standing(events: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=STANDING)
 
 
-def latest_scores(held: Iterable[Event]) -> dict[str, dict[str, int]]:
+def latest_scores(held: Iterable[Event]) -> dict[str, dict[str, float]]:
     """Each person's scores that hold.
 
     Parameters
@@ -102,7 +102,7 @@ def latest_scores(held: Iterable[Event]) -> dict[str, dict[str, int]]:
     dict
         Person to galaxy to score.
     """
-    scores: dict[str, dict[str, int]] = defaultdict(dict)
+    scores: dict[str, dict[str, float]] = defaultdict(dict)
     for event in held:
         if event["source"] != ORACLE and event["kind"] == "score":
             scores[event["who"]][event["galaxy_id"]] = event["score"]

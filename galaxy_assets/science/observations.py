@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.checklist import checklist
+from galaxy_assets.science.search_spread import words
 from galaxy_assets.science.votes import VotesError, anomaly_probability
 from galaxy_assets.settings.survey import Survey
 
@@ -248,6 +249,14 @@ def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Obser
     found = recall["found"].to_numpy()
     unshown = recall["found_unshown"].drop_null().to_numpy()
     what = survey.anomaly.name
+    spread = tables.get("search_spread")
+    chance = words(spread, what) if spread is not None else ""
+    asked = len(found) - len(unshown)
+    met = found[-1] - (unshown[-1] if len(unshown) else 0)
+    yield Observed("A8:met", met, f"{what} met among the {asked} that were scored", chance)
+    for n in (100, 200):
+        if n <= len(unshown):
+            yield Observed(f"A8:{n}", unshown[n - 1], f"{what} in the first {n} that the oracle never saw", chance)
     yield Observed("A3", found[-1])
     yield Observed("A3:share", found[-1] / len(found))
     if events is not None:
@@ -259,8 +268,6 @@ def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Obser
                 if column in recall.column_names:
                     text = f"{what} in the first {n} of {text}"
                     yield Observed(f"A7:{n}:{column}", recall[column][n - 1].as_py(), text)
-        if n <= len(unshown):
-            yield Observed(f"A8:{n}", unshown[n - 1], f"{what} in the first {n} that the oracle never saw")
 
 
 def true_anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> set[str]:

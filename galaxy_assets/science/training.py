@@ -282,7 +282,8 @@ class ResumableTraining:
     def _epoch(self, epoch: int, batches: Batches, step: Step, between: float) -> EpochResult:
         """One epoch. Its order and views follow from the recipe's seed and its number alone.
 
-        The time left that is told counts `between` seconds after every epoch. A GPU is waited for at the end, and where progress is told.
+        The time left that is told counts `between` seconds after every epoch. A GPU is waited for at the end, and where
+        progress is told.
         """
         recipe, steps = self.recipe, len(batches.rows) // self.recipe.batch_size
         generator = torch.Generator()

@@ -25,10 +25,10 @@ class Anomaly(Settings):
     budget: int = Field(default=200, description="galaxies scored in all")
     trade_off: float = Field(default=0.5, description="of expected improvement, which the published learner asks by")
     learner: Annotated[str, PluginName("learners")] = Field(
-        default="corrected",
-        description="`published`; or `corrected`: half-standardised components, a fixed kernel, the strangest until "
-        "scores differ, then the highest predicted, and scores given kept in the ranking (docs/anomaly-search.md); or "
-        "another package's",
+        default="graded",
+        description="`graded`: mean and scale of the scores given, half of the seeds the strangest, then the highest "
+        "plausible score, and scores given kept in the ranking; `corrected`, the default before it: a prior of 0 and "
+        "the highest predicted score; `published` (docs/anomaly-search.md); or another package's",
     )
 
     @field_validator("learner")

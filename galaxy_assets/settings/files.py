@@ -21,6 +21,7 @@ from galaxy_assets import plugins
 from galaxy_assets.settings import yaml_files
 from galaxy_assets.settings.limits import MAXIMUM_YAML
 from galaxy_assets.settings.printing import PrintableError, printable
+from galaxy_assets.settings.recipe import START
 from galaxy_assets.settings.regular import NotRegular, read_regular
 from galaxy_assets.settings.survey import Survey
 
@@ -423,8 +424,9 @@ def missing_start(survey: Survey, known: dict[str, Survey], files: dict[str, Pat
     if taken := sorted(set(survey.networks) & set(files)):
         return f"networks: {', '.join(taken)} is a survey already; give the network another name"
     of_its_own = {*plugins.names("start_weights"), *survey.networks}
-    if unknown := [start for start in survey.recipe.beside if start not in of_its_own]:
-        return f"recipe.beside names {', '.join(unknown)}, which is none of {', '.join(sorted(of_its_own))}"
+    beside = {START, *of_its_own}
+    if unknown := [start for start in survey.recipe.beside if start not in beside]:
+        return f"recipe.beside names {', '.join(unknown)}, which is none of {', '.join(sorted(beside))}"
     for start in survey.start_weights:
         if start in of_its_own or start in known:
             continue

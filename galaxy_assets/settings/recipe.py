@@ -11,6 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from galaxy_assets import plugins
 from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
+START = "start"
+"""In `Recipe.beside`: the network as it was before its training."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "small": {

@@ -15,7 +15,7 @@ from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.discovery import Anomaly, Similarity
 from galaxy_assets.settings.evaluation import Evaluation
 from galaxy_assets.settings.networks import Name, Network
-from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.recipe import START, Recipe
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.structure import DriftLimits, Labelling, Mixture, Umap, VoteRules
 from galaxy_assets.settings.tuning import KEYS, without_auto
@@ -25,6 +25,7 @@ RESERVED = {
     "imagenet",
     "rgz",
     "classical",
+    START,
     "benchmarks",
     "galaxy",
     "main",

@@ -40,7 +40,7 @@ EVENTS = pa.schema(
         column("who", pa.string(), "the person who said it, or volunteer_oracle, the simulated one"),
         column("kind", pa.string(), "score, class or undo: what the event says"),
         column("galaxy_id", pa.string(), "id of the galaxy of which it was said"),
-        column("score", pa.int8(), "how interesting the galaxy is, 0 to 5; null unless the kind is score"),
+        column("score", pa.float64(), "how interesting the galaxy is, 0 to 5; null unless the kind is score"),
         column("label", pa.string(), "class of the galaxy; null unless the kind is class"),
         column("note", pa.string(), "remark of the person; null where there is none"),
         column("ranking_seen", pa.string(), "data version of the anomaly_ranking looked at; null where there was none"),
@@ -306,7 +306,7 @@ def _validated(row: Mapping[str, Any], number: int, now: datetime) -> dict[str, 
         (not whole["who"], "no who"),
         (says is not None and whole[says] in (None, ""), f"a {kind} without {says}"),
         (any(whole[n] is not None for n in SAYS.values() if n != says), f"a {kind} has {says} and none of the others"),
-        (score is not None and score not in range(6), f"score {score} is not one of 0, 1, 2, 3, 4, 5"),
+        (score is not None and not _on_scale(score), f"score {score} is not a number from 0 to 5"),
         (time.tzinfo is None, f"time {time} has no time zone"),
     ]
     problems = [text for found, text in wrong if found]
@@ -314,6 +314,10 @@ def _validated(row: Mapping[str, Any], number: int, now: datetime) -> dict[str, 
         raise ValueError(f"row {number} of the label events: {'; '.join(problems)}")
     event = whole["event"] or f"{time_prefix(time)}-{uuid.uuid4().hex[:12]}"
     return whole | {"time": time, "recorded": now, "event": event}
+
+
+def _on_scale(score: Any) -> bool:
+    return isinstance(score, int | float) and 0 <= score <= 5
 
 
 def time_prefix(time: datetime) -> str:

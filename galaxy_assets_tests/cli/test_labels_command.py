@@ -87,3 +87,16 @@ def test_import_list_undo_and_standing(layout, tmp_path):
             ("a", "4", "1"),
             ("b", "5", "1"),
         ]
+
+
+def test_scores_of_another_scale_are_refused_with_the_remedy_and_a_low_range_is_questioned(layout, tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("name,grade\n" + "".join(f"a,{i}\n" for i in range(20, 40)))
+    code, output = labels("import", "mirabest", path, "--id-column", "name", "--score-column", "grade")
+    assert code == 2 and "--range LOW HIGH" in " ".join(output.replace("│", " ").split())
+    assert LabelLog(layout.labels("mirabest")).read().num_rows == 0
+    path.write_text("name,grade\na,0.2\nb,0.9\n")
+    code, output = labels("import", "mirabest", path, "--id-column", "name", "--score-column", "grade")
+    assert code == 0 and "import them with --range 0 1" in output
+    code, output = labels("list", "mirabest")
+    assert "score 0.9" in output

@@ -1,6 +1,7 @@
 """The commands `survey new` and `survey list` on a folder as people have it."""
 
 import io
+import shlex
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,11 @@ from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
 from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import write_table
 from galaxy_assets_tests.conftest import draw
 
 
@@ -91,3 +96,31 @@ def test_a_list_of_surveys_copies_nothing_from_an_address(tmp_path, monkeypatch)
     assert not (tmp_path / "raw" / "far").exists()
     open_reader(survey_files(tmp_path).named("far").source, tmp_path / "raw")
     assert f"{tmp_path / 'raw' / 'far'}: 1 delivery" in runner.invoke(app, ["survey", "list"]).output
+
+
+def test_a_column_of_graded_scores_is_offered_as_what_people_say_and_the_printed_command_imports_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "data"))
+    rng, rows = np.random.default_rng(0), ["file,Interest"]
+    (tmp_path / "images").mkdir()
+    for i in range(30):
+        Image.fromarray(draw("round", rng)).save(tmp_path / "images" / f"g{i:02d}.png")
+        rows.append(f"g{i:02d}.png,{1 + i % 5}")
+    (tmp_path / "scores.csv").write_text("\n".join(rows))
+    runner = CliRunner()
+    images, table = str(tmp_path / "images"), str(tmp_path / "scores.csv")
+    made = runner.invoke(app, ["survey", "new", "mine", "--images", images, "--labels", table])
+    assert made.exit_code == 0, made.output
+    survey = survey_files(tmp_path / "data").named("mine")
+    assert survey.source.label_column is None and survey.anomaly.labels == (), "scores are no classes"
+    (command,) = (line for line in made.output.splitlines() if "labels import" in line)
+    assert command.strip().endswith("--id-column file --score-column Interest --range 1 5")
+    catalogue = Layout(tmp_path / "data").table("mine", "catalogue", "images")
+    write_table(pa.table({"galaxy_id": [f"g{i:02d}" for i in range(30)]}), catalogue)
+    imported = runner.invoke(app, shlex.split(command)[1:])
+    assert imported.exit_code == 0 and "30 labels are new" in imported.output, imported.output
+    assert "the scores run from 0 to 5" in imported.output
+    held = standing(LabelLog(Layout(tmp_path / "data").labels("mine")).read())
+    assert held["score"].to_pylist() == [1.25 * (i % 5) for i in range(30)]
+    assert held["galaxy_id"].to_pylist()[:2] == ["g00", "g01"], "as the catalogue has them"

@@ -6,9 +6,11 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.table import Table
 
-from galaxy_assets.deliveries.label_files import ZooniverseAnswers, read_answers, read_label_file
+from galaxy_assets.deliveries.label_files import ScoreColumns, ZooniverseAnswers, read_answers, read_label_file
 
 ZOONIVERSE = (
     "classification_id,user_name,user_id,user_ip,workflow_id,workflow_name,workflow_version,created_at,gold_standard,"
@@ -55,15 +57,16 @@ def test_ones_own_csv_and_what_is_wrong_with_its_rows(tmp_path):
     )
     found = read_label_file(path)
     assert found.source == "csv" and [p.split(":")[0] for p in found.problems] == [
-        f"line {n}" for n in (4, 5, 8, 9, 10, 11, 12)
+        f"line {n}" for n in (4, 5, 8, 10, 11, 12)
     ]
-    assert "score 7 is not one of" in found.problems[0] and "no galaxy id" in found.problems[1]
-    assert "neither a score nor a label" in found.problems[2] and "'yesterday'" in found.problems[5]
+    assert "score 7 is not between 0 and 5" in found.problems[0] and "no galaxy id" in found.problems[1]
+    assert "neither a score nor a label" in found.problems[2] and "'yesterday'" in found.problems[4]
     assert [(x.line, x.galaxy_id, x.score, x.label, x.who) for x in found.labels] == [
         (3, "a", 4, None, "ann"),
         (6, "c", None, "ring", None),
         (7, "d", 5, None, None),
         (7, "d", None, "arc", None),
+        (9, "f", 2.5, None, None),
     ]
     assert found.labels[0].time == datetime(2026, 1, 31, 10, tzinfo=UTC) and found.labels[0].note == "two\nlines"
     assert found.labels[1].time == datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -77,7 +80,36 @@ def test_astronomalys_scores_as_pandas_writes_them(tmp_path):
     found = read_label_file(path)
     assert found.source == "astronomaly" and found.n_unlabelled == 3
     assert [(x.galaxy_id, x.score) for x in found.labels] == [("J1", 5), ("J3", 0)]
-    assert found.problems == ["line 6: score 9 is not one of 0, 1, 2, 3, 4, 5"]
+    assert found.problems == ["line 6: score 9 is not between 0 and 5"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 10), (0, 1), (-3, 3), (0, 100)])
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "fits"])
+def test_a_table_of_graded_scores_of_any_range_and_format_is_taken_onto_our_scale(tmp_path, low, high, suffix):
+    values = np.linspace(low, high, 11)
+    ids = [f"img_{i:02d}.png" for i in range(12)]
+    path, columns = tmp_path / f"scores.{suffix}", ScoreColumns("file", "interest", (low, high))
+    table = Table({"file": ids, "interest": [*values, np.nan], "label": ["x"] * 12})
+    table.write(path)
+    found = read_label_file(path, columns=columns)
+    assert not found.problems and found.n_unlabelled == 1 and found.source == "csv"
+    assert [x.galaxy_id for x in found.labels] == ids[:11] and {x.label for x in found.labels} == {None}
+    assert [x.score for x in found.labels] == pytest.approx(np.linspace(0, 5, 11))
+    assert isinstance(found.labels[0].score, int), "whole scores have the ids that they had in earlier imports"
+
+
+def test_scores_of_another_scale_are_told_with_the_remedy_and_single_slips_are_problems(tmp_path):
+    path = tmp_path / "scores.csv"
+    rows = "".join(f"g{i},{i}\n" for i in range(101))
+    path.write_text("name,grade\n" + rows)
+    with pytest.raises(ValueError, match="95 of 101 values of grade.*from 6 to 100.*--range LOW HIGH"):
+        read_label_file(path, columns=ScoreColumns("name", "grade"))
+    with pytest.raises(ValueError, match="no column galaxy_id.*it has name, grade"):
+        read_label_file(path, columns=ScoreColumns(score="grade"))
+    with pytest.raises(ValueError, match="--range 5 1 is no scale"):
+        read_label_file(path, columns=ScoreColumns("name", "grade", (5, 1)))
+    found = read_label_file(path, columns=ScoreColumns("name", "grade", (0, 98)))
+    assert len(found.labels) == 99 and found.problems[0] == "row 100: score 99 is not between 0 and 98"
 
 
 def test_zooniverses_answers_mean_what_the_task_says(tmp_path):

@@ -28,7 +28,7 @@ def test_an_import_keeps_the_good_rows_and_twice_is_once(log, tmp_path):
     path.write_text("galaxy_id,score,who,time\na,4,,\nb,7,,\nc,0,ben,2026-01-01T00:00:00Z\nz,3,,\n")
     report = import_file(log, path, "ann", known={"a", "b", "c"})
     assert (report.source, report.n_added, report.n_already, report.n_unknown) == ("csv", 3, 0, 1)
-    assert report.problems == ["line 3: score 7 is not one of 0, 1, 2, 3, 4, 5"]
+    assert report.problems == ["line 3: score 7 is not between 0 and 5"]
     again = import_file(log, path, "ann")
     assert (again.n_added, again.n_already) == (0, 3) and log.read().num_rows == 3
     rows = {row["galaxy_id"]: row for row in log.read().to_pylist()}

@@ -31,6 +31,7 @@ CHANGES = {
     "main_start_weights": (
         {"main_start_weights": "random"},
         "recipe_trials batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings "
+        "search_spread "
         "similar_galaxies " + " ".join(EVERY_FIGURE),
     ),
     "networks": (
@@ -61,12 +62,13 @@ CHANGES = {
     "umap": ({"umap": {"n_neighbors": 4}}, "artefact_umap_model artefact_map umap_model umap figure_01 table_1"),
     "anomaly": (
         {"anomaly": TINY["anomaly"] | {"budget": 14}},
-        "oracle_events anomaly_model baseline_rankings anomaly_recall figure_08 figure_09 figure_10 table_1",
+        "oracle_events anomaly_model baseline_rankings search_spread anomaly_recall figure_08 figure_09 figure_10 "
+        "table_1",
     ),
     "anomaly.learner": (
         {"anomaly": TINY["anomaly"] | {"learner": "published"}},
-        "oracle_events anomaly_model anomaly_ranking baseline_rankings anomaly_recall figure_08 figure_09 figure_10 "
-        "table_1",
+        "oracle_events anomaly_model anomaly_ranking baseline_rankings search_spread anomaly_recall figure_08 "
+        "figure_09 figure_10 table_1",
     ),
     "similarity": ({"similarity": {"neighbours": 2}}, "similar_galaxies figure_11 figure_12 table_1"),
     "drift": ({"drift": {"shift": 0.4}}, "batch_drift"),

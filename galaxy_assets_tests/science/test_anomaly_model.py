@@ -32,7 +32,7 @@ def model(scores: dict[str, float], learner="corrected") -> AnomalyModel:
 SEEN = {"g001": 0, "g002": 1, "g050": 0, "g095": 5}
 
 
-@pytest.mark.parametrize("learner", ["corrected", "published"])
+@pytest.mark.parametrize("learner", ["corrected", "graded", "published"])
 def test_the_table_scores_as_the_model_does(learner):
     fitted = model(SEEN, learner)
     kept = table_to_model(model_to_table(fitted), learner, 0)
@@ -67,7 +67,7 @@ def test_scores_given_replace_predicted_ones_for_the_corrected_learner_alone():
     assert published["galaxy_id"].to_pylist()[:2] == ["g099", "g098"] and scores["score"][0].as_py() == 0
 
 
-@pytest.mark.parametrize("learner", ["published", "corrected"])
+@pytest.mark.parametrize("learner", ["published", "corrected", "graded"])
 def test_the_ranking_rounds_no_score_and_only_equal_ones_go_by_id(learner):
     galaxies = pa.table({"galaxy_id": ["d", "c", "b", "a"], "batch": ["b"] * 4})
     scores = scores_to_table(galaxies, np.array([1.0, 1.0 + 1e-13, 1.0, 0.5]), None)

@@ -7,7 +7,7 @@ reading tables (`readers.tables`).
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow as pa
 from galaxy_assets.deliveries.decoding.planes import is_band
 from galaxy_assets.deliveries.ids import SEVERAL, NamedImages
 from galaxy_assets.deliveries.members import like_class
+from galaxy_assets.deliveries.onboarding.graded import Graded, graded_columns
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
 from galaxy_assets.deliveries.readers.image_folder import Listed
 from galaxy_assets.deliveries.readers.tables import LabelTable, ids_of, read_labels, read_table
@@ -45,6 +46,8 @@ class Labels:
         Images with a row, and rows without an image.
     notes : list of str
         What of the table gives no class or another than a person may expect, with an example.
+    graded : list of Graded
+        Columns of the table that look like scores which people gave.
     """
 
     source: Source
@@ -52,6 +55,7 @@ class Labels:
     named: int
     missing: int = 0
     notes: list[str] = field(default_factory=list)
+    graded: list[Graded] = field(default_factory=list)
 
 
 def inspect_labels(
@@ -95,12 +99,14 @@ def inspect_labels(
                 f"{_described(columns)}. Name the column with --id-column, or another table with --labels"
             )
     position = [next((name for name in columns.column_names if name.lower() in known), None) for known in (_RA, _DEC)]
+    left = [
+        name
+        for name in columns.column_names
+        if name not in (id_column, label_column, *position) and named[name] < max(1, named.get(id_column, 0))
+    ]
+    graded = graded_columns(columns, left)
     if label_column is None:
-        left = [
-            name
-            for name in columns.column_names
-            if name not in (id_column, *position) and named[name] < max(1, named.get(id_column, 0))
-        ]
+        left = [name for name in left if name not in {one.column for one in graded if one.scores_only}]
         if named_so := [name for name in left if name.lower() in _CLASSES]:
             left = sorted(named_so, key=lambda name: _CLASSES.index(name.lower()))[:1]
         elif (like := like_class(left)) is not None:
@@ -120,7 +126,9 @@ def inspect_labels(
             "dec_column": position[1] if both else None,
         }
     )
-    return _by_reader(source, read_labels(path, source))
+    codes = {name for name in left if name.lower() in _CLASSES or like_class([name])}
+    graded = [one for one in graded if one.scores_only or one.column not in codes]
+    return replace(_by_reader(source, read_labels(path, source)), graded=graded)
 
 
 def inside_labels(inspection: Inspection) -> Labels | None:

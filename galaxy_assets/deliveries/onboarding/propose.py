@@ -4,11 +4,11 @@ Belongs here: which settings follow from what was measured. Does not belong here
 (`survey_file`).
 """
 
-import re
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from galaxy_assets.deliveries.onboarding.classes import proposed_classes
 from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, framing
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.science.cutouts import FEW_LEVELS
@@ -19,15 +19,7 @@ from galaxy_assets.settings.tuning import AUTO, KEYS
 
 _FALLBACK = 0.2  # share of original frames above which the check of `cutouts` warns
 _SMALL = 20_000  # images; Table 1 is for more
-_RARE = 0.2  # largest share of the labelled images that an anomaly may have
-_CLASSES = 5
-_LEAST = 10  # images of a class from which an accuracy means anything
 _SIZES = 64, 300  # least and greatest side of a stored cutout, pixels; networks trained on ImageNet see little in less
-# classes that say that nobody knew, or that it is no galaxy: neither judged nor searched for
-_NO_KIND = re.compile(
-    r"((dont|do not|not) ?(know|sure)|un(known|certain|sure|classified|classifiable)|(star or )?art[ei]facts?|star|"
-    r"bad|junk|other|none|n/?a|nan|\?+|-?99+)"
-)
 
 
 _TRIED = "`recipe_trials` tries it on a sample, without labels, and says why it chooses; a value here is kept."
@@ -85,7 +77,7 @@ def settings_for(
         *_source(found, labels),
         *cut_settings,
         *recipe,
-        *(_classes(labels) if labels is not None else []),
+        *(Setting(*one) for one in (proposed_classes(labels.classes) if labels is not None else [])),
         *_mixture(len(found.files)),
     ]
 
@@ -281,43 +273,6 @@ def _mixture(n: int) -> list[Setting]:
         return []
     reason = f"One for every 40 images, two at least; the paper's {Mixture().components} are for 65,000 galaxies."
     return [Setting("mixture.components", components, reason)]
-
-
-def _classes(labels: Labels) -> list[Setting]:
-    kinds = {name: n for name, n in labels.classes.items() if not _NO_KIND.fullmatch(_words(name))}
-    left_out = [name for name in labels.classes if name not in kinds]
-    total = sum(labels.classes.values())
-    rarest = min(kinds, key=lambda name: kinds[name], default=None)
-    rare = rarest is not None and len(kinds) > 1 and kinds[rarest] <= _RARE * total
-    others = {name: n for name, n in kinds.items() if not rare or name != rarest or len(kinds) == 2}
-    judged = [name for name, n in others.items() if n >= max(_LEAST, total / 50)][:_CLASSES]
-    settings = []
-    if len(judged) > 1:
-        least = min(kinds[name] for name in judged)
-        reason = "The commonest classes" + (f", without {', '.join(left_out)}" if left_out else "")
-        settings += [
-            Setting(
-                "evaluation.maximum_per_class",
-                least,
-                f"As many of each class as the smallest has: chance is 1/{len(judged)}.",
-            ),
-            Setting(
-                "evaluation.classes",
-                [{"name": name, "labels": [name]} for name in judged],
-                f"{reason}; they judge the representation and take no part in training. One may join several labels.",
-            ),
-        ]
-    if rare and rarest is not None:
-        reason = (
-            f"The rarest class, {kinds[rarest]:,} of {total:,} labelled images: what the simulated expert scores 5. "
-            "Name what you look for."
-        )
-        settings += [Setting("anomaly.name", rarest, ""), Setting("anomaly.labels", [rarest], reason)]
-    return settings
-
-
-def _words(label: str) -> str:
-    return re.sub(r"[\s_'’-]+", lambda match: "" if match[0] in "'’" else " ", label.lower()).strip()
 
 
 def _counts(classes: dict[str, int]) -> str:

@@ -104,7 +104,7 @@ def table_of_labels(found: Inspection, labels: Labels | None) -> list[tuple[str,
     text = f"{n:,} of {len(found.files):,} images have a class"
     if labels.source.labels is not None:
         text += f"; {labels.named:,} have a row, {labels.missing:,} rows are about no image"
-    return [("labels", printable(text))]
+    return [("labels", printable(text)), *(("scores", printable(one.words)) for one in labels.graded)]
 
 
 def _scales(scales: list[float]) -> str:

@@ -165,7 +165,10 @@ def label_events(context: SurveyContext, oracle_events: pa.Table) -> Result:
     import pyarrow.compute as pc
 
     people = LabelLog(context.layout.labels(context.survey.name)).read()
-    table = pa.concat_tables([oracle_events, people]).sort_by([("time", "ascending"), ("event", "ascending")])
+    # an older release kept whole numbers
+    table = pa.concat_tables([oracle_events.cast(EVENTS), people]).sort_by(
+        [("time", "ascending"), ("event", "ascending")]
+    )
     who = {f"events of {w['values']}": w["counts"] for w in pc.value_counts(table["who"]).to_pylist()}
     return Result(table, who, unversioned=["recorded"])
 

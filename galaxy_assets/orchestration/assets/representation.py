@@ -28,7 +28,7 @@ from galaxy_assets.orchestration.declaration import (
     survey_asset,
 )
 from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
-from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.recipe import START, Recipe
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import (
     Training,
@@ -69,7 +69,6 @@ SCHEMA = pa.schema(
 )
 _VERSION = "2"  # of the training; raise it when a change of code changes the weights
 _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's second digit, little beside an epoch
-START = "start"  # of recipe.beside: the network as it was before its training
 FIXED = "these features are formulae and have no weights to train"
 _CHECKPOINTS = shared("init") | {
     "epoch": "epoch of the training, 0 the start itself; one after the last: the chosen one and others side by side",

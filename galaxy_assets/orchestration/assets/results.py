@@ -39,6 +39,7 @@ _OF_A_NETWORK = ("cutout", "umap", "recipe", "main_start_weights")
         "cluster_summary": IF_THERE,
         "oracle_events": {},
         "anomaly_recall": {},
+        "search_spread": IF_THERE,
     },
     settings=lambda survey: [survey, fingerprint()],
     version="3",

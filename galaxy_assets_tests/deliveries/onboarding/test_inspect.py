@@ -338,8 +338,7 @@ def test_real_optical_images_with_labels(real_data):
     assert [c["name"] for c in settings["evaluation.classes"]] == [
         "elliptical",
         "edge_on",
-        "spiral_anticlockwise",
-        "spiral_clockwise",
+        "spiral",
     ]
     assert settings["anomaly.labels"] == ["merger"]
     assert (settings["cutout.method"], settings["cutout.grey"], settings["recipe.preset"]) == (

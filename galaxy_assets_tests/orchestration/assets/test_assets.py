@@ -53,6 +53,7 @@ COLUMNS = {
     "anomaly_scores": "galaxy_id batch score score_std model",
     "anomaly_ranking": "galaxy_id batch score score_std rank queried_round scored_by",
     "baseline_rankings": "galaxy_id isolation_forest local_outlier_factor published published_std published_round",
+    "search_spread": "trial number galaxies anomalies scored met unshown isolation_forest",
     "anomaly_recall": "rank found random perfect isolation_forest local_outlier_factor published",
     "similar_galaxies": "query_id neighbour_id distance rank",
     "encoder_comparison": "init network features epoch effective_rank pcs_95 alignment uniformity stability reason",

@@ -44,14 +44,15 @@ _NEIGHBOURS: Columns = {
     "7.1, Figure 8",
     {name: (pa.int64(), RECALL_COLUMNS[name]) for name in ("rank", "perfect")}
     | {name: (REAL, f"{RECALL_COLUMNS[name].split(';')[0]}; null where it was not run") for name in _RANKED},
-    reads=["anomaly_recall"],
+    reads=["anomaly_recall", "search_spread"],
     settings=("anomaly",),
 )
-def figure_08(view: View, anomaly_recall: pa.Table) -> Shown:
+def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> Shown:
     """One row per place in the list: anomalies found up to it in the order of each search, in a random order (as
     expected) and in a perfect one. A search that was not run is null.
     """
     from galaxy_assets.figures.curves import recall
+    from galaxy_assets.science.search_spread import words as found_in_words
 
     found = anomaly_recall["found"].to_pylist()
     if not found or not found[-1]:
@@ -69,9 +70,10 @@ def figure_08(view: View, anomaly_recall: pa.Table) -> Shown:
     return Shown(
         table,
         recall(table),
-        f"True {named(anomaly.name)} found down the list of {len(found):,} labelled galaxies, ordered by the score "
-        f"that active learning predicts from {anomaly.budget} labels. Of {found[-1]:,} in all, {at['found']:,.0f} "
-        f"stand in the first {depth}; by comparison: {others}.",
+        f"{found_in_words(search_spread, named(anomaly.name))}. "
+        f"The curves: true {named(anomaly.name)} found down the list of {len(found):,} labelled galaxies, ordered by "
+        f"the score that active learning predicts from {anomaly.budget} labels. Of {found[-1]:,} in all, "
+        f"{at['found']:,.0f} stand in the first {depth}; by comparison: {others}.",
         {
             "true anomalies": found[-1],
             **{f"in the first {depth}, {named(k)}": v for k, v in at.items() if v is not None},

@@ -1,0 +1,129 @@
+"""Columns of graded scores: what people said of how interesting each image is.
+
+Belongs here: which columns of a table look like that, and on what scale. Does not belong here: importing them
+(`deliveries.label_imports`), classes (`labels`).
+"""
+
+import re
+import shlex
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+_NAMED = re.compile(r"score|interest|anomal|rating|grade|weird|strange|human_label")
+_LEAST = 10  # numbers
+_MOST_LEVELS = 11
+_SCALES = ((0, 1), (1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
+"""What people grade by, the narrowest first."""
+
+
+class Graded(NamedTuple):
+    """A column of scores.
+
+    Attributes
+    ----------
+    column : str
+        Its name.
+    count, levels : int
+        Rows with a score, and different scores.
+    low, high : float
+        The lowest and the highest score.
+    scores_only : bool
+        It is no column of classes: its name says that it holds scores, or its values are no levels.
+    """
+
+    column: str
+    count: int
+    levels: int
+    low: float
+    high: float
+    scores_only: bool
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The ends of the scale that people seem to have used."""
+        usual = (scale for scale in _SCALES if scale[0] <= self.low and self.high <= scale[1])
+        return next(usual, (self.low, self.high))
+
+    @property
+    def words(self) -> str:
+        """What it holds."""
+        low, high = self.scale
+        return (
+            f"column {self.column} holds {self.count:,} numbers from {self.low:.6g} to {self.high:.6g} in "
+            f"{self.levels:,} levels; if they say how interesting an image is, on the scale {low:g} to {high:g}, the "
+            "search learns from them once they are imported"
+        )
+
+    def command(self, survey: str, table: Path, id_column: str) -> str:
+        """What imports it, for a shell.
+
+        Parameters
+        ----------
+        survey : str
+            Its name.
+        table : Path
+            The file.
+        id_column : str
+            The column that names the images.
+
+        Returns
+        -------
+        str
+        """
+        words = ["galaxy-assets", "labels", "import", survey, str(table), "--id-column", id_column]
+        words += ["--score-column", self.column]
+        if self.scale != (0, 5):
+            words += ["--range", *(repr(float(end)).removesuffix(".0") for end in self.scale)]
+        return shlex.join(words)
+
+
+def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
+    """The columns that look like graded scores.
+
+    That are columns of numbers which are called so, whole numbers of few levels without a gap, and, where it is the
+    only column, fractions on a scale that people use.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Of `readers.tables.read_table`.
+    among : Collection of str
+        Columns that are neither ids nor positions.
+
+    Returns
+    -------
+    list of Graded
+    """
+    found = []
+    for column in among:
+        values = _numbers(table[column].to_pylist())
+        if values is None:
+            continue
+        levels = np.unique(values)
+        low, high = float(levels[0]), float(levels[-1])
+        named = bool(_NAMED.search(column.lower())) and len(levels) > 1
+        whole = bool(np.all(levels == np.rint(levels)))
+        steps = whole and 2 < len(levels) <= _MOST_LEVELS and low in (0, 1) and high <= 10
+        steps = steps and len(levels) == high - low + 1
+        alone = not whole and len(among) == 1 and len(levels) > _MOST_LEVELS and 0 <= low and high <= 10
+        if named or steps or alone:
+            found.append(Graded(column, len(values), len(levels), low, high, named or alone))
+    return found
+
+
+def _numbers(cells: list) -> np.ndarray | None:
+    """The finite numbers of a column, None where a tenth of what is there, or more, is none."""
+    there = [cell for cell in cells if cell is not None and not isinstance(cell, bool) and str(cell).strip()]
+    values = []
+    for cell in there:
+        try:
+            values.append(float(cell))
+        except (TypeError, ValueError):
+            continue
+    numbers = np.array(values, float)
+    finite = numbers[np.isfinite(numbers)]
+    return finite if len(finite) >= _LEAST and 10 * len(values) >= 9 * len(there) else None

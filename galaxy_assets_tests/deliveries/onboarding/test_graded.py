@@ -1,0 +1,50 @@
+"""Columns of graded scores are recognised and offered with the command that imports them."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.deliveries.onboarding.graded import graded_columns
+
+RNG = np.random.default_rng(0)
+
+
+def found(**columns) -> dict:
+    return {one.column: one for one in graded_columns(pa.table(columns), list(columns))}
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        (RNG.integers(1, 6, 100), (1, 5)),
+        (RNG.integers(0, 6, 100), (0, 5)),
+        (RNG.integers(1, 11, 200), (1, 10)),
+        (RNG.random(100), (0, 1)),
+        (1 + 4 * RNG.random(100), (1, 5)),
+        (RNG.random(100) * 98, (0, 100)),
+        (np.linspace(-3, 3, 100), (-3, 3)),
+    ],
+)
+@pytest.mark.parametrize("as_text", [False, True])
+def test_columns_called_scores_are_scores_on_the_narrowest_usual_scale(values, scale, as_text):
+    cells = [str(v) for v in values] + ["", " "] if as_text else [*map(float, values), None, float("nan")]
+    one = found(Interest=cells, name=[f"g{i}" for i in range(len(cells))])["Interest"]
+    assert (one.scale, one.count, one.scores_only) == (scale, len(values), True)
+
+
+def test_few_whole_steps_may_be_scores_or_classes_and_other_numbers_are_none():
+    steps, gaps = RNG.integers(1, 6, 100), RNG.choice([100, 102, 200], 100)
+    assert not found(value=steps, other=gaps)["value"].scores_only
+    assert list(found(value=steps, other=gaps, mag=RNG.random(100), kind=["a", "b"] * 50)) == ["value"]
+    assert found(p=RNG.random(100))["p"].scores_only, "fractions that are the only column"
+    assert not found(size=RNG.random(100) * 500), "no scale of people's"
+    assert not found(score=["high", "low"] * 50) and not found(score=[3.0] * 50) and not found(score=[1.0, 2.0])
+
+
+def test_the_command_names_file_columns_and_scale(tmp_path):
+    one = found(**{"my score": RNG.integers(1, 6, 50)})["my score"]
+    assert one.command("radio", tmp_path / "t.csv", "file") == (
+        f"galaxy-assets labels import radio {tmp_path / 't.csv'} --id-column file --score-column 'my score' --range 1 5"
+    )
+    whole = found(score=RNG.integers(0, 6, 50))["score"]
+    assert "--range" not in whole.command("radio", tmp_path / "t.csv", "file")
