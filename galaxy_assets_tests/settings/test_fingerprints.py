@@ -9,13 +9,14 @@ from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.source import Source
 
 # source, cutout, recipe, survey, as of the release before plug-ins; recipe `paper` has Table 1's projection
-# since, and limits of artefacts that a survey does not name are `auto`
+# since, limits of artefacts that a survey does not name are `auto`, and
+# the learner `graded` is the default, which the survey's own print tells
 SHIPPED = {
-    "demo_optical": ("74171075ede2", "8d937ab4c077", "ff1ad5337184", "366a15cfca6a"),
-    "demo_radio": ("8a07d4e1cde0", "7b38c3591ca7", "ce0273b17225", "797a9dac70a9"),
+    "demo_optical": ("74171075ede2", "8d937ab4c077", "ff1ad5337184", "4e08d2ba9185"),
+    "demo_radio": ("8a07d4e1cde0", "7b38c3591ca7", "ce0273b17225", "fcc34e41a84a"),
     "gz_decals": ("90a623aa12ee", "8d937ab4c077", "d348747b6c0a", "92a364ca03db"),
-    "mirabest": ("c8974f0392a9", "3f968cd69e12", "4274a4b7033d", "cd93c32ce9af"),
-    "sdss_gz1": ("b8c830885e59", "37b233c56d0f", "a83cc7c1b07a", "53554d6a498a"),
+    "mirabest": ("c8974f0392a9", "3f968cd69e12", "4274a4b7033d", "6b43f9661e13"),
+    "sdss_gz1": ("b8c830885e59", "37b233c56d0f", "a83cc7c1b07a", "28ac0e4dbff2"),
 }
 
 
