@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from galaxy_assets.science.cutouts import Cutout
 from galaxy_assets.settings.cutouts import CutoutSettings
 
 if TYPE_CHECKING:
@@ -20,16 +19,20 @@ if TYPE_CHECKING:
 
     from galaxy_assets.science.encoders.network import Encoder
     from galaxy_assets.settings.recipe import Recipe
+    from galaxy_assets.settings.survey import Survey
 
 QUANTILES = (0.5, 0.75, 0.95)
 """Of the sides of the clipped boxes, at which fixed boxes are tried."""
-IMAGE_SIZES = (64, 96, 128)
-ORIENTATIONS: tuple[Literal[1, 4, 8], ...] = (1, 4, 8)
-NUISANCES = ("sky", "noise", "source", "offset", "width", "height")
-"""What should not decide where a galaxy lies among the features: level of the sky and its noise, in units of the image,
-side of the source, distance of its box from the frame's centre, and the frame's sides, in pixels."""
+IMAGE_SIZE = 64
+"""Side at which the network reads the images, pixels. In the frame that is chosen, more pixels make no labelled survey
+better by more than 1.3 points, most of them worse, and nothing without labels tells which (docs/representation.md)."""
+ORIENTATIONS: tuple[Literal[4], Literal[8]] = (4, 8)
+"""Of cutouts whose major axis lies level, and of others."""
+NUISANCES = ("sky", "noise", "side", "frame")
+"""What should not decide where a galaxy lies among the features: median and scatter of a cutout's border, side of its
+box and of its image, pixels."""
 
-_SIZES = 128, 300  # least and greatest side of a stored cutout that is chosen: every image size can be made of it
+_SIZES = 128, 300  # least and greatest side of a stored cutout that is chosen
 _FEW = 10  # clipped boxes below which their quantiles say nothing
 _SHARES = (0.3, 0.5, 0.7)  # of the frame, for fixed boxes where nothing was clipped
 _TURNED = 15.0  # degrees, largest rotation of a view where the cutouts are aligned (docs/representation.md)
@@ -86,16 +89,15 @@ def frames(cutout: CutoutSettings, is_open: Collection[str], sides: Sequence[flo
     ['sigma clip', 'flux radius', 'central 40 px', 'whole']
     """
     quantiles = np.quantile(sides, QUANTILES) if len(sides) >= _FEW else frame * np.array(_SHARES)
-    boxes, reach = _distinct([_rounded(side) for side in quantiles], 0.9 * frame), _rounded(max(quantiles))
+    boxes = _distinct([_rounded(side) for side in quantiles], 0.9 * frame)
     if "cutout.central_pixels" not in is_open and cutout.central_pixels:
-        boxes, reach = [cutout.central_pixels], cutout.central_pixels
+        boxes = [cutout.central_pixels]
     sources = ("central", "nearby") if "cutout.source" in is_open else (cutout.source,)
     found = [Candidate("sigma clip", {"cutout.method": "sigma_clip", "cutout.enlarge": 2.0})]
     for source in sources:
         for align in (False, True):
-            within = {"cutout.central_pixels": reach} if source == "nearby" else {}
             words = [f"{source} " if source != "central" else "", "flux radius", ", aligned" if align else ""]
-            settings = {"cutout.method": "flux_radius", "cutout.source": source, "cutout.align": align, **within}
+            settings = {"cutout.method": "flux_radius", "cutout.source": source, "cutout.align": align}
             by_flux = {"cutout.enlarge": _ENLARGE, "cutout.flux_fraction": _FRACTION}
             found.append(Candidate("".join(words), settings | by_flux))
     found += [
@@ -142,43 +144,86 @@ def stored_size(sides: Sequence[float]) -> int:
     return int(np.clip(round(np.quantile(sides, 0.9)), *_SIZES))
 
 
-class Seen(NamedTuple):
-    """What is measured of one image, whatever the candidate: values of NUISANCES, and the clipped box's longer side.
-
-    Attributes
-    ----------
-    nuisance : tuple of float
-        NaN where there is no source.
-    side : float or None
-        None where no box was clipped.
-    """
-
-    nuisance: tuple[float, ...]
-    side: float | None
-
-
-def seen(shape: Sequence[int], clipped: Cutout, sigma: float) -> Seen:
-    """Measure an image by its sigma clipping.
+def by_rule(survey: "Survey", sides: Sequence[float]) -> dict[str, Any]:
+    """The settings that follow from a frame without a trial.
 
     Parameters
     ----------
-    shape : sequence of int
-        Of the image, (H, W) or (H, W, C).
-    clipped : Cutout
-        The image after `cut` by `sigma_clip`, with a box.
-    sigma : float
-        The limit it was clipped at.
+    survey : Survey
+        With the frame.
+    sides : sequence of float
+        Longer sides of its boxes, pixels.
 
     Returns
     -------
-    Seen
+    dict of str to Any
+        Side of the stored cutout, IMAGE_SIZE, and one of ORIENTATIONS.
     """
-    height, width = shape[:2]
-    x0, y0, x1, y1 = clipped.box or (0, 0, width, height)
-    offset = math.hypot((x0 + x1 - width) / 2, (y0 + y1 - height) / 2)
-    sky = clipped.threshold - sigma * clipped.noise_std
-    nuisance = sky, clipped.noise_std, math.sqrt(clipped.contour_area), offset, float(width), float(height)
-    return Seen(nuisance, float(max(x1 - x0, y1 - y0)) if clipped.outcome == "cropped" else None)
+    return {
+        "cutout.size": stored_size(sides),
+        "recipe.image_size": IMAGE_SIZE,
+        "recipe.orientations": ORIENTATIONS[0] if survey.cutout.align else ORIENTATIONS[1],
+    }
+
+
+def nuisances(pixels: np.ndarray, sides: Sequence[float], frames: Sequence[float]) -> np.ndarray:
+    """What should not decide where a galaxy lies, of cutouts.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (N, H, H, C), uint8
+        Cutouts of one candidate.
+    sides, frames : sequence of float, length N
+        Longer sides of their boxes and of the images, pixels.
+
+    Returns
+    -------
+    ndarray of shape (N, 4), float64
+        NUISANCES of each.
+    """
+    border = _border(pixels.mean(axis=3, dtype=np.float32))
+    sky = np.median(border, axis=1)
+    return np.column_stack([sky, _scatter(border, sky), sides, frames]).astype(float)
+
+
+def fill(pixels: np.ndarray) -> float:
+    """Share of the cutouts' pixels that shine: above the median of the border by three of its scatters and six levels.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (N, H, H, C), uint8
+
+    Returns
+    -------
+    float
+        0 to 1, of all cutouts together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.trials import fill
+    >>> pixels = np.zeros((1, 32, 32, 1), np.uint8)
+    >>> pixels[:, 8:24, 8:24] = 200
+    >>> fill(pixels)
+    0.25
+    """
+    grey = pixels.mean(axis=3, dtype=np.float32)
+    border = _border(grey)
+    sky = np.median(border, axis=1)
+    limit = sky + 3 * (1.4826 * _scatter(border, sky) + 2)
+    return float((grey > limit[:, None, None]).mean())
+
+
+def _border(grey: np.ndarray) -> np.ndarray:
+    """The outer eighth of (N, H, H) images, as (N, pixels)."""
+    margin = max(grey.shape[1] // 8, 1)
+    inside = np.zeros(grey.shape[1:], bool)
+    inside[margin:-margin, margin:-margin] = True
+    return grey[:, ~inside]
+
+
+def _scatter(border: np.ndarray, sky: np.ndarray) -> np.ndarray:
+    return np.median(np.abs(border - sky[:, None]), axis=1)
 
 
 class Features(NamedTuple):
@@ -189,7 +234,7 @@ class Features(NamedTuple):
     plain : ndarray of shape (N, D)
         Of the images themselves, averaged over the candidate's orientations.
     one, two : ndarray of shape (N, D)
-        Of two random views of each, averaged alike.
+        Of two random views of each, in one orientation.
     """
 
     plain: np.ndarray
@@ -223,7 +268,7 @@ def features_of(
     import torch
 
     from galaxy_assets.science.augmentation import augment
-    from galaxy_assets.science.encoders.embedding import embed, for_inference, oriented
+    from galaxy_assets.science.encoders.embedding import embed, for_inference
 
     plain = embed(encoder, pixels, device=device, orientations=orientations)
     views = [np.empty_like(plain) for _ in range(2)]
@@ -234,31 +279,34 @@ def features_of(
             images = torch.from_numpy(np.ascontiguousarray(pixels[rows])).to(device).permute(0, 3, 1, 2)
             for features in views:
                 view = augment(images, recipe, generator, pixels.shape[1])
-                means = torch.stack([network(one).float() for one in oriented(view, orientations)]).mean(0)
-                features[rows] = means.cpu().numpy()
+                features[rows] = network(view).float().cpu().numpy()
     return Features(plain, *views)
 
 
 CRITERIA = {
     "stability": "share of a view's ten nearest images that are also among the ten nearest of the other view, 0 to 1",
-    "effective_rank": "dimensions that the features fill, by the entropy of their singular values",
-    "alignment": "mean squared distance of two views of an image on the unit sphere, 0 (alike) to 4",
-    "uniformity": "logarithm of the mean of exp(-2 d^2) over pairs of images on the unit sphere; 0 where all are alike",
-    "nuisance_share": "share of the features' variance that a linear map of sky, noise, size and place explains, 0 to "
-    "1; 0 where all images have the same",
+    "nuisance_share": "share of the features' variance that sky, noise, side of the box and side of the image explain, "
+    "with their squares, 0 to 1",
+    "fill": "share of the cutouts' pixels that shine above the sky, 0 to 1",
+    "effective_rank": "dimensions that the features fill, by the entropy of their singular values; decides nothing",
+    "alignment": "mean squared distance of two views of an image on the unit sphere, 0 (alike) to 4; decides nothing",
+    "uniformity": "logarithm of the mean of exp(-2 d^2) over pairs of images on the unit sphere; decides nothing",
 }
 """What is measured of a candidate, and what it says."""
+_DECIDING = {"stability": 1, "nuisance_share": -1, "fill": 1}
 
 
-def score(features: Features, nuisance: np.ndarray) -> dict[str, float]:
+def criteria(features: Features, pixels: np.ndarray, nuisance: np.ndarray) -> dict[str, float]:
     """Criteria of one candidate, without labels.
 
     Parameters
     ----------
     features : Features
         Of N images.
+    pixels : ndarray of shape (N, H, H, C), uint8
+        Their cutouts.
     nuisance : ndarray of shape (N, K)
-        Values of NUISANCES of each; NaN where unknown.
+        See `nuisances`.
 
     Returns
     -------
@@ -268,9 +316,11 @@ def score(features: Features, nuisance: np.ndarray) -> dict[str, float]:
     from galaxy_assets.science.health import from_features
 
     health = from_features(*features).asdict()
-    return {name: health[name] for name in CRITERIA if name in health} | {
-        "nuisance_share": explained_share(features.plain, nuisance)
+    measured = health | {
+        "nuisance_share": explained_share(features.plain, np.hstack([nuisance, nuisance**2])),
+        "fill": fill(pixels),
     }
+    return {name: measured[name] for name in CRITERIA}
 
 
 def explained_share(features: np.ndarray, by: np.ndarray) -> float:
@@ -313,6 +363,29 @@ def _means(columns: np.ndarray) -> np.ndarray:
     return np.nansum(columns, 0) / np.maximum(n, 1)
 
 
+def scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """How good each candidate is among these: the mean of three criteria, in standard deviations of the candidates.
+
+    A good frame has neighbours that are stable across views, features that do not follow the sky, the noise or the side
+    of the box, and a galaxy that fills it. Each of the three alone fails on some survey (docs/representation.md).
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        One per candidate, with the CRITERIA.
+
+    Returns
+    -------
+    ndarray of shape (len(rows),), float64
+        0 in the mean.
+    """
+    total = np.zeros(len(rows))
+    for name, sign in _DECIDING.items():
+        values = sign * np.array([row[name] for row in rows], float)
+        total += (values - values.mean()) / (values.std() or 1)
+    return total / len(_DECIDING)
+
+
 def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
     """The candidate that is taken, of those that were measured on the same images, and why.
 
@@ -324,21 +397,23 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
     Returns
     -------
     index : int
-        Of the row; the first of equal ones.
+        Of the row with the highest of `scores`; the first of equal ones.
     reason : str
 
     Examples
     --------
     >>> from galaxy_assets.science.trials import choose
-    >>> choose([{"candidate": "whole", "stability": 0.2}, {"candidate": "central 90 px", "stability": 0.3}])
-    (1, 'central 90 px: its neighbours are the stablest across views of 2 candidates (0.300; next whole, 0.200)')
+    >>> whole = {"candidate": "whole", "stability": 0.2, "nuisance_share": 0.1, "fill": 0.1}
+    >>> choose([whole, {"candidate": "central 90 px", "stability": 0.3, "nuisance_share": 0.1, "fill": 0.2}])
+    (1, 'central 90 px: stability 0.300, nuisance 0.100, fill 0.200; score +0.67, next whole, -0.67, of 2 candidates')
     """
-    order = sorted(range(len(rows)), key=lambda i: -rows[i]["stability"])
-    best = rows[order[0]]
     if len(rows) == 1:
-        return 0, f"{best['candidate']}: the only candidate"
-    after = rows[order[1]]
+        return 0, f"{rows[0]['candidate']}: the only candidate"
+    found = scores(rows)
+    order = np.argsort(-found, kind="stable").tolist()
+    best, after = (rows[i] for i in order[:2])
     return order[0], (
-        f"{best['candidate']}: its neighbours are the stablest across views of {len(rows)} candidates "
-        f"({best['stability']:.3f}; next {after['candidate']}, {after['stability']:.3f})"
+        f"{best['candidate']}: stability {best['stability']:.3f}, nuisance {best['nuisance_share']:.3f}, fill "
+        f"{best['fill']:.3f}; score {found[order[0]]:+.2f}, next {after['candidate']}, {found[order[1]]:+.2f}, of "
+        f"{len(rows)} candidates"
     )

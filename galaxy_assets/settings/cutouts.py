@@ -40,8 +40,8 @@ class CutoutSettings(Settings):
     )
     source: Literal["central", "nearby", "all"] = Field(
         default="central",
-        description="method `flux_radius`: the connected pixels at the centre, all above the threshold within half of "
-        "`central_pixels` of it (lobes), or all of the frame",
+        description="method `flux_radius`: the connected pixels at the centre; those next to the centre and what lies "
+        "about them (lobes); or all of the frame above the threshold",
     )
     flux_fraction: float = Field(
         default=0.85, gt=0, le=1, description="method `flux_radius`: share of the source's flux inside the radius"
@@ -50,10 +50,7 @@ class CutoutSettings(Settings):
         default=False, description="method `flux_radius`: turn the source's major axis to the horizontal"
     )
     central_pixels: int = Field(
-        default=0,
-        ge=0,
-        description="side of the fixed central box of method `central`, and width of what `source: nearby` looks at, "
-        "pixels",
+        default=0, ge=0, description="side of the fixed central box of method `central`, pixels"
     )
     size: int = Field(default=300, ge=16, le=1024, description="side of the stored cutout, pixels")
     interpolation: Literal["area_cubic", "linear"] = Field(

@@ -34,7 +34,7 @@ from galaxy_assets.orchestration.external import WEIGHTS
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import trials
 from galaxy_assets.science.cutouts import cut
-from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZES, ORIENTATIONS, Candidate, Seen
+from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZE, ORIENTATIONS, Candidate
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
@@ -49,14 +49,11 @@ log = logger(__name__)
 
 _VERSION = "1"  # of what is measured; raise it when a change of code changes a row
 _SAMPLE = 1000  # images: enough for a difference of .02 in the share of neighbours, and minutes on two cores
-_OF_ORIENTATIONS = 300  # of them, since eight orientations take eight times as long
 _LOOK = 200  # of them, for the sides of the clipped boxes
 _LEAST = 20  # images; neighbours of fewer say nothing
-_SIDE = 96  # of the images on which frames are compared, pixels
 _EXAMPLES = 10  # galaxies on the contact sheet
 SCHEMA = pa.schema(
     [
-        ("round", pa.string()),
         ("candidate", pa.string()),
         ("method", pa.string()),
         ("source", pa.string()),
@@ -67,6 +64,7 @@ SCHEMA = pa.schema(
         ("orientations", pa.int32()),
         ("images", pa.int32()),
         *((name, pa.float64()) for name in CRITERIA),
+        ("score", pa.float64()),
         ("seconds", pa.float64()),
         ("chosen", pa.bool_()),
         ("reason", pa.string()),
@@ -76,118 +74,87 @@ SCHEMA = pa.schema(
 
 
 class _Cut(NamedTuple):
-    """One image of the sample, cut in several ways."""
+    """One image of the sample, cut in several ways: pixels and longer side of the box of each, and the image's."""
 
     pixels: list[np.ndarray]
     sides: list[int]
-    seen: Seen
+    frame: int
 
 
 @dataclass
 class _Sample:
-    """The images of the sample: read anew for each round, and cut there in all of its ways."""
+    """The images of the sample."""
 
     reader: Reader
     rows: list[dict[str, Any]]
 
-    def cut(self, ways: Sequence[tuple[CutoutSettings, int]], first: int | None = None) -> list[_Cut]:
-        """Each readable image with something to see, decoded once, cut in each way and resized to its side."""
+    def clipped(self) -> tuple[list[int], list[int]]:
+        """Longer sides of the boxes that sigma clipping finds among the first images, and of the images themselves."""
+        looked = self.cut([CutoutSettings(size=16)], 16, _LOOK)
+        return [one.sides[0] for one in looked if one.sides[0] < one.frame], [one.frame for one in looked]
+
+    def cut(self, ways: Sequence[CutoutSettings], side: int, first: int | None = None) -> list[_Cut]:
+        """Each readable image with something to see, decoded once, cut in each way and resized to a side."""
         with ThreadPoolExecutor(2) as pool:
-            made = list(pool.map(functools.partial(_cut, self.reader, ways=ways), self.rows[:first]))
+            made = list(pool.map(functools.partial(_cut, self.reader, ways=ways, side=side), self.rows[:first]))
         return [one for one in made if one is not None]
 
 
-def _cut(reader: Reader, row: dict[str, Any], ways: Sequence[tuple[CutoutSettings, int]]) -> _Cut | None:
+def _cut(reader: Reader, row: dict[str, Any], ways: Sequence[CutoutSettings], side: int) -> _Cut | None:
     """None of an image that cannot be read, or shows nothing."""
     try:
         image = reader.image(row["file"])
     except UnreadableImage:
         return None
-    clip = CutoutSettings(size=16)
-    clipped = cut(image, clip)
-    made = [cut(image, settings) for settings, _ in ways]
-    if clipped.pixels is None:
-        return None
-    pixels = [resize(one.pixels, side) for one, (_, side) in zip(made, ways, strict=True) if one.pixels is not None]
-    boxes = [one.box for one in made if one.box is not None]
-    sides = [max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes]
-    return _Cut(pixels, sides, trials.seen(image.shape, clipped, clip.sigma))
+    pixels, sides = [], []
+    for one in (cut(image, settings) for settings in ways):
+        if one.pixels is None or one.box is None:
+            return None
+        x0, y0, x1, y1 = one.box
+        pixels.append(resize(one.pixels, side))
+        sides.append(max(x1 - x0, y1 - y0))
+    return _Cut(pixels, sides, max(image.shape[:2]))
 
 
 @dataclass
 class _Trials:
-    """The trials of one survey: rows in the order in which they are measured, the best of the last round, the reasons,
-    the rows of the contact sheet; `done` of the `planned` work, of which `found` was kept from a stopped start.
+    """The trials of one survey: the rows that a stopped start of the same ones has left, and the pace since this one
+    began, of which `found` rows are left out.
     """
 
     survey: Survey
-    sample: _Sample
     encoder: "Encoder"
     device: Any
     kept: TrialRows
-    planned: float
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    chosen: dict[str, Any] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
-    sheet: list[tuple[str, list[np.ndarray], bool]] = field(default_factory=list)
+    planned: int
     begun: float = field(default_factory=time.monotonic)
-    done: float = 0.0
-    found: float = 0.0
+    done: int = 0
+    found: int = 0
 
-    def best(self, name: str, candidates: list[Candidate], made: list[_Cut]) -> int:
-        """Measure the candidates of a round on the same images, of which `made` has the pixels, and choose one."""
-        pixels = [np.stack(way) for way in zip(*(one.pixels for one in made), strict=True)]
-        at = 0
-        if len(candidates) > 1:
-            nuisance = np.array([one.seen.nuisance for one in made])
-            shown = pixels if len(pixels) == len(candidates) else pixels * len(candidates)
-            found = [self._measured(name, *pair, nuisance) for pair in zip(candidates, shown, strict=True)]
-            at, reason = trials.choose(found)
-            self.rows, self.chosen = self.rows + found, found[at]
-            self.reasons.append(f"{name}: {reason}")
-            log.info("%s, %s: %s", self.survey.name, name, reason)
-        if len(pixels) > 1 or not self.sheet:
-            scores = [f", stability {row['stability']:.3f}" for row in self.rows[-len(pixels) :]] or [""]
-            self.sheet += [
-                (f"{one.name}{score}{', chosen' if i == at else ''}", list(way[:_EXAMPLES]), i == at)
-                for i, (one, way, score) in enumerate(zip(candidates, pixels, scores, strict=False))
-            ]
-        return at
-
-    def _measured(self, name: str, candidate: Candidate, pixels: np.ndarray, nuisance: np.ndarray) -> dict[str, Any]:
-        tried = with_choice(self.survey, candidate.settings)
-        orientations = candidate.settings.get("recipe.orientations", 1)
-        work = _work(len(pixels), pixels.shape[1], orientations)
-        key = f"{name}: {candidate.name}"
-        row = self.kept.rows().get(key)
+    def measured(self, candidate: Candidate, pixels: np.ndarray, nuisance: np.ndarray) -> dict[str, Any]:
+        """The row of a candidate."""
+        row = self.kept.rows().get(candidate.name)
         if row is not None:
-            self.found += work
+            self.found += 1
         else:
-            begun = time.perf_counter()
-            recipe = self.survey.recipe
-            features = trials.features_of(self.encoder, pixels, recipe, orientations, self.device)
+            begun, tried = time.perf_counter(), with_choice(self.survey, candidate.settings)
+            features = trials.features_of(self.encoder, pixels, tried.recipe, ORIENTATIONS[0], self.device)
             row = {
-                "round": name,
                 "candidate": candidate.name,
                 **{key: getattr(tried.cutout, key) for key in ("method", "source", "align", "central_pixels", "size")},
                 "image_size": pixels.shape[1],
-                "orientations": orientations,
+                "orientations": ORIENTATIONS[0],
                 "images": len(pixels),
-                **trials.score(features, nuisance),
+                **trials.criteria(features, pixels, nuisance),
                 "seconds": time.perf_counter() - begun,
                 "settings": json.dumps(candidate.settings, sort_keys=True),
             }
-            self.kept.record(key, row)
-        self.done += work
-        pace = (time.monotonic() - self.begun) / max(self.done - self.found, work)
-        left = max(self.planned - self.done, 0) * pace
-        log.info("%s: tried %s (%.0f s), about %.0f s left", self.survey.name, key, row["seconds"], left)
+            self.kept.record(candidate.name, row)
+        self.done += 1
+        pace = (time.monotonic() - self.begun) / max(self.done - self.found, 1)
+        left = (self.planned - self.done) * pace
+        log.info("%s: tried %s (%.0f s), about %.0f s left", self.survey.name, candidate.name, row["seconds"], left)
         return row
-
-
-def _work(images: int, side: int, orientations: int) -> float:
-    """What a candidate costs: images through the network, plain and two views, by the pixels of each."""
-    return 3.0 * images * orientations * side**2
 
 
 def _tried_with(survey: Survey) -> str:
@@ -216,17 +183,18 @@ def _tried_with(survey: Survey) -> str:
     retry=True,
     trigger="at_once",
     columns={
-        "round": "what the candidates of a round differ in: the frame, the image size or the orientations",
-        "candidate": "the candidate in words; what an earlier round chose holds for it",
+        "candidate": "the candidate in words",
         "method": "cutout.method",
         "source": "cutout.source",
         "align": "cutout.align",
         "central_pixels": ("cutout.central_pixels", "pix"),
-        "size": ("cutout.size; while frames are compared, the survey's or its default", "pix"),
+        "size": ("cutout.size; that of the others is the survey's or its default", "pix"),
         "image_size": ("side of the images that the network read", "pix"),
-        "orientations": "orientations over which features were averaged; one while frames and sizes are compared",
+        "orientations": "orientations over which features were averaged; of the chosen one, those of the survey",
         "images": "images of the sample that were measured",
         **CRITERIA,
+        "score": "mean of stability, nuisance_share with the sign changed and fill, each in standard deviations of all "
+        "candidates; the highest is chosen",
         "seconds": ("time that the candidate took", "s"),
         "chosen": "whether the survey goes on with it",
         "reason": "why; null of the others",
@@ -234,36 +202,32 @@ def _tried_with(survey: Survey) -> str:
     },
 )
 def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
-    """One row per way of preparing the images that was tried: how they are cut, at what side the network reads them,
-    over how many orientations features are averaged. Each is tried on the same sample of at most 1,000 images with the
-    main start weights as they are: nothing is trained, and no label is read. Only a survey that says `auto` has it, and
-    only what says so is tried. It is made anew by a retraining. Killed, it goes on after the last whole candidate.
+    """One row per way of cutting the images that was tried. Each is tried on the same sample of at most 1,000 images
+    with the main start weights as they are: nothing is trained, and no label is read. The image size and the
+    orientations follow from the frame by a rule. Only a survey that says `auto` has this table, and only what says so
+    is tried. It is made anew by a retraining. Killed, it goes on after the last whole candidate.
     """
-    survey, sample = context.survey, _sample(context, catalogue)
-    looked = sample.cut([], _LOOK)
-    if len(looked) < _LEAST:
-        return _untried(survey, len(looked))
-    is_open, frame = survey.auto, int(np.median([max(one.seen.nuisance[-2:]) for one in looked]))
-    sides = [one.seen.side for one in looked if one.seen.side is not None]
-    frames = trials.frames(survey.cutout, is_open, sides, frame)
+    survey, sample, is_open = context.survey, _sample(context, catalogue), context.survey.auto
+    boxes, images = sample.clipped()
+    if len(images) < _LEAST:
+        return _untried(survey, len(images))
+    frames = trials.frames(survey.cutout, is_open, boxes, int(np.median(images)))
+    side = IMAGE_SIZE if "recipe.image_size" in is_open else survey.recipe.image_size
+    made = sample.cut([_to_compare(survey, one, side) for one in frames], side)
     run = _begun(context, sample, len(frames))
-
-    side = min(_SIDE, survey.cutout.size) if "recipe.image_size" in is_open else survey.recipe.image_size
-    made = sample.cut([(_to_compare(survey, one, side), side) for one in frames])
-    at = run.best("frame", frames, made)
-    best = frames[at]
-    if "cutout.size" in is_open:
-        best = best.joined("", **{"cutout.size": trials.stored_size([one.sides[at] for one in made])})
-    cutout = with_choice(survey, best.settings).cutout
-    if "recipe.image_size" in is_open:
-        sizes = [one for one in IMAGE_SIZES if one <= cutout.size] or [cutout.size]
-        candidates = [best.joined(f", {one} px", **{"recipe.image_size": one}) for one in sizes]
-        best = candidates[run.best("image size", candidates, sample.cut([(cutout, one) for one in sizes]))]
-    if "recipe.orientations" in is_open:
-        candidates = [best.joined(f", {n} orientations", **{"recipe.orientations": n}) for n in ORIENTATIONS]
-        side = with_choice(survey, best.settings).recipe.image_size
-        best = candidates[run.best("orientations", candidates, sample.cut([(cutout, side)], _OF_ORIENTATIONS))]
-    result = _result(context, run, best)
+    pixels, sides = (
+        list(zip(*values, strict=True)) for values in zip(*((c.pixels, c.sides) for c in made), strict=True)
+    )
+    rows, at, reason = [], 0, f"{frames[0].name}: the only candidate that agrees with what is set"
+    if len(frames) > 1:
+        for frame, shown, widths in zip(frames, pixels, sides, strict=True):
+            stack = np.stack(shown)
+            rows.append(run.measured(frame, stack, trials.nuisances(stack, widths, [one.frame for one in made])))
+        at, reason = trials.choose(rows)
+        rows = [row | {"score": score} for row, score in zip(rows, trials.scores(rows).tolist(), strict=True)]
+    by_rule = trials.by_rule(with_choice(survey, frames[at].settings), sides[at])
+    best = replace(frames[at], settings=frames[at].settings | {k: v for k, v in by_rule.items() if k in is_open})
+    result = _result(context, rows, at, best, reason, [shown[:_EXAMPLES] for shown in pixels])
     run.kept.remove()
     return result
 
@@ -280,7 +244,7 @@ def _begun(context: SurveyContext, sample: _Sample, n_frames: int) -> _Trials:
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.network import state_sha256
 
-    survey, n = context.survey, len(sample.rows)
+    survey = context.survey
     encoder = start_encoder(replace(context, init=survey.main_start_weights))
     files = [(row["galaxy_id"], row["sha256"]) for row in sample.rows]
     decided_by = [
@@ -292,13 +256,8 @@ def _begun(context: SurveyContext, sample: _Sample, n_frames: int) -> _Trials:
         files,
     ]
     fingerprint = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:12]
-    planned = _work(n, _SIDE, 1) * n_frames if n_frames > 1 else 0.0
-    if "recipe.image_size" in survey.auto:
-        planned += sum(_work(n, side, 1) for side in IMAGE_SIZES)
-    if "recipe.orientations" in survey.auto:
-        planned += sum(_work(min(n, _OF_ORIENTATIONS), _SIDE, one) for one in ORIENTATIONS)
     kept = TrialRows(context.layout.trials(survey.name, fingerprint))
-    return _Trials(survey, sample, encoder, choose_devices()[0], kept, planned)
+    return _Trials(survey, encoder, choose_devices()[0], kept, n_frames)
 
 
 def _to_compare(survey: Survey, frame: Candidate, side: int) -> CutoutSettings:
@@ -307,14 +266,24 @@ def _to_compare(survey: Survey, frame: Candidate, side: int) -> CutoutSettings:
     return cutout.model_copy(update={"size": side}) if "cutout.size" in survey.auto else cutout
 
 
-def _result(context: SurveyContext, run: _Trials, best: Candidate) -> Result:
+def _result(
+    context: SurveyContext,
+    rows: list[dict[str, Any]],
+    at: int,
+    best: Candidate,
+    reason: str,
+    examples: list[Sequence[np.ndarray]],
+) -> Result:
     """The rows with the choice, and the contact sheet."""
     from galaxy_assets.figures.galleries import comparison
 
-    reason = "; ".join(run.reasons) or f"{best.name}: the only candidate that agrees with what is set"
-    table = _table(run.survey, run.rows, run.chosen or {"candidate": best.name}, best.settings, reason)
-    sheet = picture(context, comparison(run.sheet), "recipe_trials")
-    return _shown(table, best.name, reason, sheet)
+    table = _table(context.survey, rows, rows[at] if rows else {"candidate": best.name}, best.settings, reason)
+    words = [f"{row['candidate']}, score {row['score']:+.2f}" for row in rows] or [best.name]
+    sheet = [
+        (f"{said}{', chosen' if i == at else ''}", list(shown), i == at)
+        for i, (said, shown) in enumerate(zip(words, examples, strict=True))
+    ]
+    return _shown(table, best.name, reason, picture(context, comparison(sheet), "recipe_trials"))
 
 
 def _untried(survey: Survey, n: int) -> Result:
@@ -331,6 +300,7 @@ def _table(
     told = [row | {"chosen": False} for row in rows if row is not chosen]
     last = chosen | {
         "size": in_force.cutout.size,
+        "orientations": in_force.recipe.orientations,
         "chosen": True,
         "reason": reason,
         "settings": json.dumps(settings, sort_keys=True),
