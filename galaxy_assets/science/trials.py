@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from galaxy_assets.settings.recipe import Recipe
 
 QUANTILES = (0.5, 0.75, 0.95)
-"""Of the sides of the clipped boxes, at which fixed boxes are tried; and at half of the median, the contour itself: faint
-halos and neighbours widen contours."""
+"""Of the sides of the clipped boxes, at which fixed boxes are tried; and at half of the median, the contour itself,
+which faint halos and neighbours widen."""
 IMAGE_SIZES = (64, 96, 128)
 ORIENTATIONS: tuple[Literal[1, 4, 8], ...] = (1, 4, 8)
 NUISANCES = ("sky", "noise", "source", "offset", "width", "height")
