@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from galaxy_assets.settings.survey import Survey
 
 QUANTILES = (0.5, 0.75, 0.95)
-"""Of the sides of the clipped boxes, at which fixed boxes are tried."""
+"""Of the sides of the clipped boxes, at which fixed boxes are tried; and at half of the median, the contour itself,
+which faint halos and neighbours widen."""
 IMAGE_SIZE = 64
 """Side at which the network reads the images, pixels. In the frame that is chosen, more pixels make no labelled survey
 better by more than 1.3 points, most of them worse, and nothing without labels tells which (docs/representation.md)."""
@@ -78,18 +79,18 @@ def frames(cutout: CutoutSettings, is_open: Collection[str], sides: Sequence[flo
     -------
     list of Candidate
         At least one. The enlarged box around the clipped contour; the radius of the flux, of the central source and of
-        all nearby, turned and not; fixed boxes at QUANTILES of the clipped boxes, those below nine tenths of the frame;
-        the whole frame.
+        all nearby, turned and not; fixed boxes at QUANTILES of the clipped boxes and at half of the median, those below
+        nine tenths of the frame; the whole frame.
 
     Examples
     --------
     >>> from galaxy_assets.science.trials import frames
     >>> open_keys = ["cutout.method", "cutout.central_pixels"]
     >>> [one.name for one in frames(CutoutSettings(), open_keys, [40.0] * 30, 200)]
-    ['sigma clip', 'flux radius', 'central 40 px', 'whole']
+    ['sigma clip', 'flux radius', 'central 20 px', 'central 40 px', 'whole']
     """
     quantiles = np.quantile(sides, QUANTILES) if len(sides) >= _FEW else frame * np.array(_SHARES)
-    boxes = _distinct([_rounded(side) for side in quantiles], 0.9 * frame)
+    boxes = _distinct([_rounded(side) for side in (quantiles[0] / 2, *quantiles)], 0.9 * frame)
     if "cutout.central_pixels" not in is_open and cutout.central_pixels:
         boxes = [cutout.central_pixels]
     sources = ("central", "nearby") if "cutout.source" in is_open else (cutout.source,)

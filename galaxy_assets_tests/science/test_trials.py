@@ -23,7 +23,7 @@ class TestFrames:
         assert list(found) == [
             *("sigma clip", "flux radius", "flux radius, aligned"),
             *("nearby flux radius", "nearby flux radius, aligned"),
-            *("central 100 px", "central 150 px", "whole"),
+            *("central 50 px", "central 100 px", "central 150 px", "whole"),
         ]
         assert found["central 150 px"] == {"cutout.method": "central", "cutout.central_pixels": 150}
         assert found["nearby flux radius"]["cutout.central_pixels"] == 150
@@ -34,12 +34,13 @@ class TestFrames:
             )
 
     def test_boxes_of_nearly_the_same_side_or_of_the_frame_are_one(self):
-        assert [one.name for one in frames(sides=[100.0, 104.0] * 20) if "central" in one.name] == ["central 100 px"]
+        names = [one.name for one in frames(sides=[100.0, 104.0] * 20) if "central" in one.name]
+        assert names == ["central 51 px", "central 100 px"]
         assert not [one for one in frames(sides=SIDES, frame=100) if "central" in one.name and "150" in one.name]
 
     def test_without_clipped_boxes_they_are_shares_of_the_frame(self):
         boxes = [one.settings["cutout.central_pixels"] for one in frames(sides=[10.0] * 3, frame=200)[5:-1]]
-        assert boxes == [60, 100, 140]
+        assert boxes == [30, 60, 100, 140]
 
     @pytest.mark.parametrize(
         ("given", "names"),
@@ -48,7 +49,7 @@ class TestFrames:
             ({"method": "flux_radius"}, ["flux radius", "flux radius, aligned", "nearby flux radius"]),
             ({"method": "flux_radius", "align": True}, ["flux radius, aligned", "nearby flux radius, aligned"]),
             ({"method": "flux_radius", "source": "all"}, ["all flux radius", "all flux radius, aligned"]),
-            ({"align": False}, ["sigma clip", "flux radius", "nearby flux radius", "central 100 px"]),
+            ({"align": False}, ["sigma clip", "flux radius", "nearby flux radius", "central 50 px"]),
             ({"method": "whole", "size": 100}, ["whole"]),
         ],
     )
