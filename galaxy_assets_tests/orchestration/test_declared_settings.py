@@ -27,7 +27,7 @@ CHANGES = {
     "main_start_weights": (
         {"main_start_weights": "random"},
         "batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings similar_galaxies "
-        + " ".join(EVERY_FIGURE),
+        "encoder_comparison " + " ".join(EVERY_FIGURE),
     ),
     "networks": ({"networks": {"mine": {"backbone": "resnet18", "weights": "mine.pt"}}}, "byol_checkpoints"),
     "rgz_checkpoint": ({"rgz_checkpoint": "other.pt"}, "byol_checkpoints"),
