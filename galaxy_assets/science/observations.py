@@ -120,7 +120,9 @@ def _training(survey: Survey, table: pa.Table) -> Iterator[Observed]:
 def _components(survey: Survey, model: pa.Table) -> Iterator[Observed]:
     import pyarrow.compute as pc
 
-    yield Observed("P3:features", model["vector"].type.list_size)
+    # starts may have networks of different widths
+    of_main = model.filter(pc.equal(model["init"], survey.main_start_weights))
+    yield Observed("P3:features", len((of_main if of_main.num_rows else model)["vector"][0]))
     for init in pc.unique(model["init"]).to_pylist():
         n = _count(pc.equal(model["init"], init)) - 1
         yield Observed(f"B5:{init}", n, f"{init}: components for {survey.variance:.0%} of the variance")

@@ -31,8 +31,7 @@ CHANGES = {
     "main_start_weights": (
         {"main_start_weights": "random"},
         "recipe_trials batch_drift oracle_events anomaly_model anomaly_scores anomaly_ranking baseline_rankings "
-        "search_spread "
-        "similar_galaxies " + " ".join(EVERY_FIGURE),
+        "search_spread similar_galaxies encoder_comparison " + " ".join(EVERY_FIGURE),
     ),
     "networks": (
         {"networks": {"mine": {"backbone": "resnet18", "weights": "mine.pt"}}},
