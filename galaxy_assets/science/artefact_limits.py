@@ -49,7 +49,7 @@ def limits_of(evidence: pa.Table, rules: ArtefactRules) -> dict[str, float]:
     ...     found = limits_of(pa.table({"saturated_fraction": shares}), ArtefactRules())
     ...     print(round(found["saturated_fraction"], 2))
     0.05
-    0.87
+    0.85
     """
     found = {}
     for name in LEAST:
