@@ -168,7 +168,9 @@ def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspect
     for heading, text in _chosen(survey):
         say(f"  {heading:16s}{text}")
     say(f"\n  galaxy-assets run {name}\n  make dev          # look at it on http://127.0.0.1:3000")
-    for graded in said.graded if said is not None else []:
+    if said is None:
+        return
+    for graded in said.graded:
         command = graded.command(name, Path(said.source.labels or ""), said.source.id_column or "")
         say(f"\nScores of people, in column {printable(graded.column)}; after the first run, and then run again:")
         say(f"  {printable(command)}")

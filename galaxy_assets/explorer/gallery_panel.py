@@ -46,7 +46,7 @@ class GalleryPanel:
     def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_rows: Callable[[str | None], Any]):
         self.tab, self.on_rows = tab, on_rows
         self.chosen: list[int] = []
-        self._scores: dict[str, int] = {}
+        self._scores: dict[str, float] = {}
         self._applied: str | None = None
         place, columns = tab.place, list(tab.view.columns)
         self.by = place.by if place.by in columns else ("rank" if "rank" in columns else "galaxy_id")

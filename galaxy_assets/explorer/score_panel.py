@@ -33,7 +33,7 @@ class ScorePanel:
     """
 
     def __init__(
-        self, tab: Tab, keys: Keys, on_open: Callable[[int], Any], on_scored: Callable[[int, int | None], Any]
+        self, tab: Tab, keys: Keys, on_open: Callable[[int], Any], on_scored: Callable[[int, float | None], Any]
     ):
         self.tab, self.keys, self.on_open, self.on_scored = tab, keys, on_open, on_scored
         self.queue: Queue | None = None

@@ -220,11 +220,11 @@ class Queue:
     view : View
     rows : ndarray of int32
         Of the view, in order.
-    scored : dict of str to int
+    scored : dict of str to float
         Scores by galaxy.
     """
 
-    def __init__(self, view: View, rows: np.ndarray, scored: dict[str, int]):
+    def __init__(self, view: View, rows: np.ndarray, scored: dict[str, float]):
         self.view, self.rows, self.at = view, rows, 0
         self._member = np.zeros(len(view), bool)
         self._member[rows] = True
@@ -291,12 +291,12 @@ class Queue:
             self.rows = np.insert(self.rows, self.at, np.int32(row))
             self._member[row] = True
 
-    def pass_over(self, scored: dict[str, int]) -> None:
+    def pass_over(self, scored: dict[str, float]) -> None:
         """Pass over what is scored by now, also elsewhere.
 
         Parameters
         ----------
-        scored : dict of str to int
+        scored : dict of str to float
             Scores by galaxy.
         """
         self._scored = set(self.view.rows_of(list(scored)).tolist())

@@ -1,12 +1,14 @@
 """Candidates, criteria and the choice: galaxy_assets.science.trials."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from galaxy_assets.science import trials
-from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.trials import CRITERIA, NUISANCES, Candidate, Features
 from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.tuning import KEYS, TRIED
 
 FRAME = [f"cutout.{key}" for key in TRIED["cutout"]]
@@ -26,7 +28,7 @@ class TestFrames:
             *("central 50 px", "central 100 px", "central 150 px", "whole"),
         ]
         assert found["central 150 px"] == {"cutout.method": "central", "cutout.central_pixels": 150}
-        assert found["nearby flux radius"]["cutout.central_pixels"] == 150
+        assert "cutout.central_pixels" not in found["nearby flux radius"]
         assert found["flux radius, aligned"]["recipe.rotation_maximum"] == 15
         for settings in found.values():
             CutoutSettings.model_validate(
@@ -64,22 +66,43 @@ class TestFrames:
         assert one == Candidate("as set (whole)", {}) or one.name == "whole"
 
 
-def test_a_stored_cutout_holds_nine_of_ten_boxes_and_every_image_size():
+def test_a_stored_cutout_holds_nine_of_ten_boxes_and_what_the_network_reads():
     assert trials.stored_size([200.0] * 19 + [900.0]) == 200
-    assert trials.stored_size([30.0]) == max(trials.IMAGE_SIZES) and trials.stored_size([2000.0]) == 300
+    assert trials.stored_size([30.0]) > trials.IMAGE_SIZE and trials.stored_size([2000.0]) == 300
 
 
-def test_what_is_seen_of_an_image_is_its_sky_its_source_and_its_place():
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:200, :240]
-    image = 10 + rng.normal(0, 2, (200, 240)) + 300 * np.exp(-((x - 123) ** 2 + (y - 103) ** 2) / 50)
-    seen = trials.seen(image.shape, cut(image, CutoutSettings(size=16)), 4.0)
-    found = dict(zip(NUISANCES, seen.nuisance, strict=True))
-    assert found["sky"] == pytest.approx(10, abs=0.3) and found["noise"] == pytest.approx(2, abs=0.1)
-    assert found["offset"] == pytest.approx(np.hypot(3, 3), abs=1.5) and found["source"] == pytest.approx(25, abs=8)
-    assert (found["width"], found["height"]) == (240, 200) and seen.side is not None
-    blank = trials.seen((200, 200), cut(rng.normal(0, 1, (200, 200)), CutoutSettings(size=16)), 4.0)
-    assert blank.side is None and np.isnan(blank.nuisance[2])
+@pytest.mark.parametrize(("align", "orientations"), [(True, 4), (False, 8)])
+def test_image_size_and_orientations_follow_from_the_frame(align, orientations):
+    survey = survey_files(Path("/nonexistent")).named("demo_radio")
+    survey = survey.model_copy(update={"cutout": CutoutSettings(method="flux_radius", align=align)})
+    assert trials.by_rule(survey, [150.0] * 10) == {
+        "cutout.size": 150,
+        "recipe.image_size": 64,
+        "recipe.orientations": orientations,
+    }
+
+
+def sky_and_galaxy(side: int, level: int = 20) -> np.ndarray:
+    rng = np.random.default_rng(side)
+    image = rng.normal(level, 2, (64, 64))
+    y, x = np.mgrid[:64, :64] - 31.5
+    image[(abs(x) < side / 2) & (abs(y) < side / 2)] += 100
+    return image.clip(0, 255).astype(np.uint8)[..., None]
+
+
+def test_fill_is_the_share_that_a_galaxy_takes_whatever_the_sky():
+    for side in (8, 16, 32):
+        for level in (20, 120):
+            assert trials.fill(sky_and_galaxy(side, level)[None]) == pytest.approx(side**2 / 64**2, abs=0.003)
+    assert trials.fill(np.full((2, 64, 64, 1), 7, np.uint8)) == 0
+
+
+def test_nuisances_are_of_the_border_and_the_box():
+    pixels = np.stack([sky_and_galaxy(16, 20), sky_and_galaxy(32, 60)])
+    found = trials.nuisances(pixels, [40, 50], [200, 240])
+    assert found.shape == (2, len(NUISANCES))
+    assert found[:, 0] == pytest.approx([20, 60], abs=0.6) and found[:, 1] == pytest.approx([1.35, 1.35], abs=0.7)
+    assert found[:, 2:].tolist() == [[40, 200], [50, 240]]
 
 
 def test_the_share_that_nuisances_explain():
@@ -95,17 +118,41 @@ def test_the_share_that_nuisances_explain():
 
 def test_features_that_views_leave_alone_are_the_stablest():
     rng = np.random.default_rng(0)
-    plain = rng.normal(size=(200, 16))
+    plain, pixels = rng.normal(size=(200, 16)), rng.integers(0, 255, (200, 16, 16, 1), np.uint8)
 
-    def scored(noise: float) -> dict[str, float]:
+    def measured(noise: float) -> dict[str, float]:
         views = [plain + rng.normal(0, noise, plain.shape) for _ in range(2)]
-        return trials.score(Features(plain, *views), rng.normal(size=(200, 6)))
+        return trials.criteria(Features(plain, *views), pixels, rng.normal(size=(200, 4)))
 
-    little, much = scored(0.1), scored(1.0)
+    little, much = measured(0.1), measured(1.0)
     assert set(little) == set(CRITERIA) and little["stability"] > 1.5 * much["stability"]
-    rows = [{"candidate": name, **row} for name, row in (("a", much), ("b", little), ("c", little))]
+
+
+def row(name: str, stability: float, nuisance_share: float, fill: float) -> dict:
+    return {"candidate": name, "stability": stability, "nuisance_share": nuisance_share, "fill": fill}
+
+
+def test_the_best_of_three_criteria_together_is_chosen():
+    rows = [row("stable", 0.3, 0.6, 0.05), row("all", 0.25, 0.1, 0.3), row("plain", 0.1, 0.0, 0.05)]
     index, reason = trials.choose(rows)
-    assert index == 1 and reason.startswith("b: ") and "of 3 candidates" in reason
+    assert index == 1 and reason.startswith("all: stability 0.250, nuisance 0.100, fill 0.300; score +")
+    assert "of 3 candidates" in reason
+    found = trials.scores(rows)
+    by_hand = np.zeros(3)
+    for name, sign in (("stability", 1), ("nuisance_share", -1), ("fill", 1)):
+        values = np.array([one[name] for one in rows])
+        by_hand += sign * (values - values.mean()) / values.std() / 3
+    np.testing.assert_allclose(found, by_hand)
+    assert found.sum() == pytest.approx(0)
+
+
+@pytest.mark.parametrize("name", ["stability", "nuisance_share", "fill"])
+def test_each_criterion_decides_between_candidates_that_are_equal_otherwise(name):
+    same = {"stability": 0.2, "nuisance_share": 0.2, "fill": 0.2}
+    better = same | {name: 0.1 if name == "nuisance_share" else 0.3}
+    rows = [{"candidate": "a"} | same, {"candidate": "b"} | better, {"candidate": "c"} | better]
+    assert trials.choose(rows)[0] == 1, "the first of equal ones"
+    assert trials.choose([rows[0]] * 3)[0] == 0
 
 
 def test_views_are_drawn_as_in_training_and_alike_at_every_call():

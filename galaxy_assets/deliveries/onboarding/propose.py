@@ -13,7 +13,7 @@ from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, fra
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.cutouts import CutoutSettings
-from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.recipe import START, Recipe
 from galaxy_assets.settings.structure import Mixture
 from galaxy_assets.settings.tuning import AUTO, KEYS
 
@@ -34,7 +34,7 @@ class Setting(NamedTuple):
 
 
 _RECIPE_BY_TRIALS = [
-    Setting("recipe.orientations", AUTO, _TRIED),
+    Setting("recipe.orientations", AUTO, "Four where the trials choose turned cutouts, else eight."),
     Setting(
         "recipe.rotation_maximum", AUTO, "Views turn by 15 degrees at most where the trials choose turned cutouts."
     ),
@@ -84,7 +84,10 @@ def settings_for(
 
 def _left_open(settings: list[Setting]) -> list[Setting]:
     """The settings with `auto` for the frame and the image size, and without what belongs to a frame."""
-    tried = {"cutout.method": f"{_TRIED} Proposed without trials", "recipe.image_size": f"{_TRIED} Proposed"}
+    tried = {
+        "cutout.method": f"{_TRIED} Proposed without trials",
+        "recipe.image_size": "64 pixels with any frame that is chosen; without trials",
+    }
     return [
         Setting(one.key, AUTO, f"{tried[one.key]}: {one.value}. {one.reason}") if one.key in tried else one
         for one in settings
@@ -208,7 +211,12 @@ def _method(found: Inspection, clipped: Framing, frame: int, grey: bool) -> tupl
     lobes = bool(grey and clipped.beyond and np.quantile(clipped.beyond, 0.9) > 0.2)
     if clipped.fallback <= _FALLBACK and not lobes:
         return {"method": "sigma_clip", "sides": clipped.sides}, f"{measured}."
-    by_radius = {"method": "flux_radius", "source": "all" if grey else "central", "flux_fraction": 0.85, "enlarge": 1.6}
+    by_radius = {
+        "method": "flux_radius",
+        "source": "nearby" if grey else "central",
+        "flux_fraction": 0.85,
+        "enlarge": 1.6,
+    }
     by_flux = framing(found, CutoutSettings(**by_radius, size=16))
     if by_flux.fallback <= _FALLBACK and np.median(by_flux.shares) < 0.8:
         why = f"{measured}. By the radius that holds 85% of the flux it is found in {by_flux.share('cropped'):.0%}"
@@ -259,6 +267,11 @@ def _recipe(found: Inspection, size: int, resnet18: bool) -> list[Setting]:
             "recipe.image_size",
             side,
             f"The cutouts have {size} pixels; time grows with the square of what the network reads.",
+        ),
+        Setting(
+            "recipe.beside",
+            [START],
+            "What training loses, the features of the network before it still have (docs/representation.md).",
         ),
     ]
     if batch < Recipe(preset="small").batch_size:

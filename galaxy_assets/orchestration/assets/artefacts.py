@@ -233,7 +233,7 @@ def clean_galaxies(
     kept[rows], rule[rows] = kept_mapped, rule_mapped
     table = cutouts.select(["galaxy_id", "batch"])
     table = table.append_column("kept", pa.array(kept)).append_column("rule", pa.array(rule, pa.string()))
-    held_back = kept & np.not_equal(rule, None)
+    held_back = kept & np.array([why is not None for why in rule.tolist()], dtype=bool)
     shown = {"kept": int(kept.sum()), "removed": int((~kept).sum()), "kept against the rule": int(held_back.sum())}
     if held_back.any():
         return Result(table, shown | _sheet(context, cutouts, table, np.flatnonzero(held_back), WOULD_BE_REMOVED))
