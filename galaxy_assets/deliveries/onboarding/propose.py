@@ -86,7 +86,7 @@ def _left_open(settings: list[Setting]) -> list[Setting]:
     """The settings with `auto` for the frame and the image size, and without what belongs to a frame."""
     tried = {
         "cutout.method": f"{_TRIED} Proposed without trials",
-        "recipe.image_size": "64 pixels with any frame that is chosen; without trials",
+        "recipe.image_size": "64 pixels in the frame that trials choose. Proposed without trials",
     }
     return [
         Setting(one.key, AUTO, f"{tried[one.key]}: {one.value}. {one.reason}") if one.key in tried else one
@@ -213,7 +213,7 @@ def _method(found: Inspection, clipped: Framing, frame: int, grey: bool) -> tupl
         return {"method": "sigma_clip", "sides": clipped.sides}, f"{measured}."
     by_radius = {
         "method": "flux_radius",
-        "source": "nearby" if grey else "central",
+        "source": "all" if grey else "central",
         "flux_fraction": 0.85,
         "enlarge": 1.6,
     }
