@@ -76,12 +76,15 @@ bench: dev-env
 gpu-check: dev-env
 	$(BIN)/python benchmarks/gpu.py --json docs/gpu.json --page docs/gpu.md
 
-# the accuracies of docs/representation.md, three seeds, on the surveys below DATA; hours on a CPU, resumes
+# the tables of docs/representation.md, three seeds, on the sets below DATA; hours on a CPU, resumes
 representation: dev-env
 	@test -n "$(DATA)" || { echo 'say where the surveys are: make representation DATA=<folder>'; exit 2; }
 	$(BIN)/python benchmarks/representation.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks" \
 		$(foreach seed,0 1 2,sdss_gz1:imagenet:$(seed) sdss_gz1:random:$(seed) \
 		mirabest:imagenet:$(seed) mirabest:sdss_gz1:$(seed) mirabest:random:$(seed))
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tuned_surveys.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks/tuned" \
+		$(foreach seed,0 1 2,$(foreach set,sdss_gz1 mirabest decals_rings gz2_spirals hubble_dso aries_stars \
+		frdeep_nvss,$(set):$(seed)))
 
 # what each reading of the paper changes on the real sets below DATA, the table of docs/fidelity.md; resumes
 fidelity: dev-env

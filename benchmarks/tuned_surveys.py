@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/tuned_surveys.py DATA OUT [set[:seed] ...]
 
-DATA holds the sets of JUDGED. Each set is a survey of its own below OUT, made by `survey new --tune` and `run` alone.
-Its labels are read afterwards: k-NN of every frame that the trials tried and of every criterion that could have chosen
-among them, and k-NN and search by the network before and after training. A row in OUT/tuned_surveys.jsonl is not computed again, and at the
-end the measured sections of the page are written.
+DATA holds the sets of JUDGED. Each is a survey of its own below OUT, made by `survey new --tune` and `run` alone. Its
+labels are read afterwards: k-NN of every frame that the trials tried and of every criterion that could have chosen
+among them, and k-NN and search by the network before and after training. A row in OUT/tuned_surveys.jsonl is not
+computed again, and at the end the measured sections of the page are written.
 """
 
 import json
