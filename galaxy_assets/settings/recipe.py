@@ -14,6 +14,8 @@ from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 START = "start"
 """In `Recipe.beside`: the network as it was before its training."""
 
+_Factor = Annotated[float, Field(gt=0, le=10)]
+
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "small": {
@@ -99,10 +101,13 @@ class Recipe(Settings):
         description="`byol`; `byol_pytorch`, the package the paper used; or a trainer that another package registers",
     )
 
-    beside: Annotated[tuple[str, ...], AddedLater(), PluginName("start_weights")] = Field(
-        default=(),
-        description="features that stand beside those of the chosen epoch, each with the same total variance: `start`, "
-        "those of the network before it was trained, or start weights such as `classical`",
+    beside: Annotated[dict[str, Annotated[float, Field(gt=0, le=10)]], AddedLater(), PluginName("start_weights")] = (
+        Field(
+            default={},
+            description="features that stand beside those of the chosen epoch: `start`, those of the network before it was "
+            "trained, or start weights such as `classical`; each is scaled to the same total variance and then by its "
+            "factor. A list has factors of 1",
+        )
     )
 
     train_random_from: Annotated[int | None, AddedLater()] = Field(
@@ -118,6 +123,11 @@ class Recipe(Settings):
         if self.train_random_from is not None:
             return self.train_random_from
         return 0 if self.preset == "paper" else _FEWEST_FOR_RANDOM
+
+    @field_validator("beside", mode="before")
+    @classmethod
+    def _by_one(cls, value: Any) -> Any:
+        return dict.fromkeys(value, 1.0) if isinstance(value, list | tuple) else value
 
     @field_validator("trainer")
     @classmethod

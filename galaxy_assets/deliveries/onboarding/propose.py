@@ -270,8 +270,9 @@ def _recipe(found: Inspection, size: int, resnet18: bool) -> list[Setting]:
         ),
         Setting(
             "recipe.beside",
-            [START],
-            "What training loses, the features of the network before it still have (docs/representation.md).",
+            {START: 1.0, "classical": 0.5},
+            "What training loses, the features of the network before it still have, and formulae of shape know what "
+            "networks do not (docs/representation.md).",
         ),
     ]
     if batch < Recipe(preset="small").batch_size:

@@ -6,7 +6,7 @@ Belongs here: training, embedding, PCA. Does not belong here: the training step 
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +141,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     table = ledger(files, recipe, why)
     if others := _beside(files, table, recipe, beside):
         if files.rows()[-1]["epoch"] <= recipe.epochs:
-            keep(recipe.epochs + 1, _composed(context, files, table, list(others.values()), pixels, rows, devices[0]))
+            keep(recipe.epochs + 1, _composed(context, files, table, others, pixels, rows, devices[0]))
         table = ledger(files, recipe, why, list(others))
     context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
@@ -189,7 +189,7 @@ def _untrained_because(context: SurveyContext, encoder: "Encoder", n: int) -> st
 def _beside(files: Training, table: pa.Table, recipe: Recipe, others: Sequence["Encoder"]) -> "dict[str, Encoder]":
     """What stands beside the chosen epoch, by name: the start, where it was trained at all, and other start weights."""
     trained = any(row["chosen"] and row["epoch"] for row in table.to_pylist())
-    start = {"its start": load_encoder(files.weights(0))} if START in recipe.beside and trained else {}
+    start = {START: load_encoder(files.weights(0))} if START in recipe.beside and trained else {}
     return start | {encoder.start: encoder for encoder in others}
 
 
@@ -197,25 +197,26 @@ def _composed(
     context: SurveyContext,
     files: Training,
     table: pa.Table,
-    beside: Sequence["Encoder"],
+    beside: Mapping[str, "Encoder"],
     pixels: PixelStack,
     rows: np.ndarray,
     device: Any,
 ) -> "Encoder":
     """The chosen epoch's encoder and those beside it as one, each with the same total variance on the sample on which
-    health is watched.
+    health is watched, times the factor that the recipe gives it.
     """
     from galaxy_assets.science.encoders.composition import equal_variance, side_by_side
     from galaxy_assets.science.encoders.embedding import embed
 
     recipe = context.survey.recipe
     chosen = next(row["epoch"] for row in table.to_pylist() if row["chosen"])
-    parts = [load_encoder(files.weights(chosen)), *beside]
+    parts = [load_encoder(files.weights(chosen)), *beside.values()]
+    factors = [1.0, *(recipe.beside[name] for name in beside)]
     features = [
         embed(part, pixels, indices=sample_of(rows, recipe), device=device, orientations=recipe.orientations)
         for part in parts
     ]
-    return side_by_side(parts, equal_variance(features))
+    return side_by_side(parts, [s * f for s, f in zip(equal_variance(features), factors, strict=True)])
 
 
 def sample_of(rows: np.ndarray, recipe: Recipe) -> np.ndarray:
@@ -330,7 +331,8 @@ def ledger(files: Training, recipe: Recipe, why: str | None = None, beside: Sequ
     reason = why or reason
     if beside:
         rows += [row for row in found if row["epoch"] == recipe.epochs + 1]
-        reason = f"epoch {chosen} beside {' and '.join(beside)}, each with the same total variance; of it: {reason}"
+        said = " and ".join(f"{name} (x{recipe.beside[name]:g})" for name in beside)
+        reason = f"epoch {chosen} beside {said}, scaled to the same total variance; of it: {reason}"
         chosen = recipe.epochs + 1
     for row in rows:
         row |= {"chosen": row["epoch"] == chosen, "reason": reason if row["epoch"] == chosen else None}
