@@ -101,13 +101,11 @@ class Recipe(Settings):
         description="`byol`; `byol_pytorch`, the package the paper used; or a trainer that another package registers",
     )
 
-    beside: Annotated[dict[str, Annotated[float, Field(gt=0, le=10)]], AddedLater(), PluginName("start_weights")] = (
-        Field(
-            default={},
-            description="features that stand beside those of the chosen epoch: `start`, those of the network before it was "
-            "trained, or start weights such as `classical`; each is scaled to the same total variance and then by its "
-            "factor. A list has factors of 1",
-        )
+    beside: Annotated[dict[str, _Factor], AddedLater(), PluginName("start_weights")] = Field(
+        default={},
+        description="features that stand beside those of the chosen epoch: `start`, those of the network before it was "
+        "trained, or start weights such as `classical`; each is scaled to the same total variance and then by its "
+        "factor. A list has factors of 1",
     )
 
     train_random_from: Annotated[int | None, AddedLater()] = Field(
