@@ -12,7 +12,7 @@ from galaxy_assets.settings.source import Source
 # since, limits of artefacts that a survey does not name are `auto`, and
 # the learner `graded` is the default, which the survey's own print tells
 SHIPPED = {
-    "demo_optical": ("74171075ede2", "8d937ab4c077", "ff1ad5337184", "4e08d2ba9185"),
+    "demo_optical": ("74171075ede2", "8d937ab4c077", "ff1ad5337184", "6772879943c0"),
     "demo_radio": ("8a07d4e1cde0", "7b38c3591ca7", "ce0273b17225", "fcc34e41a84a"),
     "gz_decals": ("90a623aa12ee", "8d937ab4c077", "d348747b6c0a", "92a364ca03db"),
     "mirabest": ("c8974f0392a9", "3f968cd69e12", "4274a4b7033d", "6b43f9661e13"),

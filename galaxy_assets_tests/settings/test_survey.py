@@ -133,7 +133,7 @@ def test_every_setting_is_described():
 @pytest.mark.parametrize(
     ("survey", "prints"),
     [
-        ("demo_optical", ("4e08d2ba9185", "ff1ad5337184")),
+        ("demo_optical", ("6772879943c0", "ff1ad5337184")),
         ("sdss_gz1", ("28ac0e4dbff2", "a83cc7c1b07a")),
     ],
 )
