@@ -127,11 +127,12 @@ def test_violins_hold_galaxies_above_the_papers_thresholds_and_no_artefact_clust
 def test_recall_without_baselines_leaves_them_null(world):
     table = read_table(Layout(world.root).table("tiny", "anomaly_recall"))
     kept = table.select(["rank", "found", "random", "perfect"])
-    shown = SHOW["figure_08"](View(at(world.survey, world.root), None), kept)
+    spread = read_table(Layout(world.root).table("tiny", "search_spread"))
+    shown = SHOW["figure_08"](View(at(world.survey, world.root), None), kept, spread)
     assert shown.table["isolation_forest"].null_count == table.num_rows
     assert shown.table["found"].to_pylist() == table["found"].to_pylist()
     with pytest.raises(NotApplicable, match="no true anomaly"):
-        SHOW["figure_08"](View(at(world.survey, world.root), None), kept.slice(0, 0))
+        SHOW["figure_08"](View(at(world.survey, world.root), None), kept.slice(0, 0), spread)
 
 
 def test_comparison_of_starts_holds_only_evaluated_galaxies_and_the_clusters_accuracy(world):

@@ -182,6 +182,7 @@ def test_what_changed_is_run_again_and_nothing_else(small):
         "class_membership",
         "training_candidates",
         "vote_fractions",
+        "encoder_comparison",
         "results",
         *("figure_04", "figure_05", "figure_06", "figure_07", "figure_15", "table_1", "table_2"),
     }
