@@ -48,7 +48,7 @@ class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
     reference: str | None = Field(default=None, description="where the data comes from and how to cite it")
     owner: str | None = Field(default=None, description="who to ask, an e-mail address or `team:NAME`")
     source: dict[str, Any] | None = Field(default=None, description="where its deliveries lie, and the reader")
-    cutout: dict[str, Any] | None = Field(default=None, description="how galaxies are cut out")
+    cutout: str | dict[str, Any] | None = Field(default=None, description="how galaxies are cut out, or `auto`")
     artefacts: dict[str, Any] | None = Field(default=None, description="what is proposed for removal")
     start_weights: list[str] | None = Field(default=None, description="random, imagenet, rgz, or another survey")
     networks: dict[str, Any] | None = Field(default=None, description="networks whose weights are files")
@@ -64,6 +64,7 @@ class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
     anomaly: dict[str, Any] | None = Field(default=None, description="what is searched for")
     similarity: dict[str, Any] | None = Field(default=None, description="what the similarity search is asked")
     drift: dict[str, Any] | None = Field(default=None, description="when retraining is advised")
+    auto: list[str] | None = Field(default=None, description="settings that trials choose")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The definitions of the survey, with the resources they use.
