@@ -51,7 +51,9 @@ def randomised(network: nn.Module) -> nn.Module:
 
 
 def test_start_weights_that_nobody_registered_are_refused_with_those_that_are(tmp_path):
-    with pytest.raises(PluginError, match="no start_weights plug-in 'gz_decals'; registered are imagenet, random, rgz"):
+    with pytest.raises(
+        PluginError, match="no start_weights plug-in 'gz_decals'; registered are classical, imagenet, random, rgz"
+    ):
         build_encoder(TINY, "gz_decals", seed=0, weights=tmp_path)
 
 
