@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from galaxy_assets.settings.survey import Survey
 
 QUANTILES = (0.5, 0.75, 0.95)
-"""Of the sides of the clipped boxes, at which fixed boxes are tried; and at half of the median, the contour itself,
-which faint halos and neighbours widen."""
+"""Of the sides of the clipped boxes, at which fixed boxes are tried."""
 IMAGE_SIZE = 64
 """Side at which the network reads the images, pixels. In the frame that is chosen, more pixels make no labelled survey
 better by more than 1.3 points, most of them worse, and nothing without labels tells which (docs/representation.md)."""
@@ -87,10 +86,10 @@ def frames(cutout: CutoutSettings, is_open: Collection[str], sides: Sequence[flo
     >>> from galaxy_assets.science.trials import frames
     >>> open_keys = ["cutout.method", "cutout.central_pixels"]
     >>> [one.name for one in frames(CutoutSettings(), open_keys, [40.0] * 30, 200)]
-    ['sigma clip', 'flux radius', 'central 20 px', 'central 40 px', 'whole']
+    ['sigma clip', 'flux radius', 'central 40 px', 'whole']
     """
     quantiles = np.quantile(sides, QUANTILES) if len(sides) >= _FEW else frame * np.array(_SHARES)
-    boxes = _distinct([_rounded(side) for side in (quantiles[0] / 2, *quantiles)], 0.9 * frame)
+    boxes = _distinct([_rounded(side) for side in quantiles], 0.9 * frame)
     if "cutout.central_pixels" not in is_open and cutout.central_pixels:
         boxes = [cutout.central_pixels]
     sources = ("central", "nearby") if "cutout.source" in is_open else (cutout.source,)
@@ -187,8 +186,8 @@ def nuisances(pixels: np.ndarray, sides: Sequence[float], frames: Sequence[float
     return np.column_stack([sky, _scatter(border, sky), sides, frames]).astype(float)
 
 
-def fill(pixels: np.ndarray) -> float:
-    """Share of the cutouts' pixels that shine: above the median of the border by three of its scatters and six levels.
+def fill(pixels: np.ndarray) -> np.ndarray:
+    """Share of each cutout that shines: above the median of its border by three of its scatters and six levels.
 
     Parameters
     ----------
@@ -196,8 +195,8 @@ def fill(pixels: np.ndarray) -> float:
 
     Returns
     -------
-    float
-        0 to 1, of all cutouts together.
+    ndarray of shape (N,), float64
+        0 to 1.
 
     Examples
     --------
@@ -205,14 +204,14 @@ def fill(pixels: np.ndarray) -> float:
     >>> from galaxy_assets.science.trials import fill
     >>> pixels = np.zeros((1, 32, 32, 1), np.uint8)
     >>> pixels[:, 8:24, 8:24] = 200
-    >>> fill(pixels)
-    0.25
+    >>> fill(pixels).tolist()
+    [0.25]
     """
     grey = pixels.mean(axis=3, dtype=np.float32)
     border = _border(grey)
     sky = np.median(border, axis=1)
     limit = sky + 3 * (1.4826 * _scatter(border, sky) + 2)
-    return float((grey > limit[:, None, None]).mean())
+    return (grey > limit[:, None, None]).mean(axis=(1, 2))
 
 
 def _border(grey: np.ndarray) -> np.ndarray:
@@ -289,11 +288,14 @@ CRITERIA = {
     "nuisance_share": "share of the features' variance that sky, noise, side of the box and side of the image explain, "
     "with their squares, 0 to 1",
     "fill": "share of the cutouts' pixels that shine above the sky, 0 to 1",
+    "empty": "share of the cutouts in which nothing shines, 0 to 1",
     "effective_rank": "dimensions that the features fill, by the entropy of their singular values; decides nothing",
     "alignment": "mean squared distance of two views of an image on the unit sphere, 0 (alike) to 4; decides nothing",
     "uniformity": "logarithm of the mean of exp(-2 d^2) over pairs of images on the unit sphere; decides nothing",
 }
 """What is measured of a candidate, and what it says."""
+_SHINES = 0.001  # of a cutout's pixels
+_LOSES = 0.02  # more empty cutouts, as a share of all, than another frame has: it loses galaxies, and is not chosen
 _DECIDING = {"stability": 1, "nuisance_share": -1, "fill": 1}
 
 
@@ -316,10 +318,11 @@ def criteria(features: Features, pixels: np.ndarray, nuisance: np.ndarray) -> di
     """
     from galaxy_assets.science.health import from_features
 
-    health = from_features(*features).asdict()
+    health, filled = from_features(*features).asdict(), fill(pixels)
     measured = health | {
         "nuisance_share": explained_share(features.plain, np.hstack([nuisance, nuisance**2])),
-        "fill": fill(pixels),
+        "fill": float(filled.mean()),
+        "empty": float((filled < _SHINES).mean()),
     }
     return {name: measured[name] for name in CRITERIA}
 
@@ -398,20 +401,22 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
     Returns
     -------
     index : int
-        Of the row with the highest of `scores`; the first of equal ones.
+        Of the row with the highest of `scores`, the first of equal ones. A frame with 2 % more empty cutouts than
+        another has is not chosen.
     reason : str
 
     Examples
     --------
     >>> from galaxy_assets.science.trials import choose
-    >>> whole = {"candidate": "whole", "stability": 0.2, "nuisance_share": 0.1, "fill": 0.1}
-    >>> choose([whole, {"candidate": "central 90 px", "stability": 0.3, "nuisance_share": 0.1, "fill": 0.2}])
+    >>> whole = {"candidate": "whole", "stability": 0.2, "nuisance_share": 0.1, "fill": 0.1, "empty": 0}
+    >>> choose([whole, whole | {"candidate": "central 90 px", "stability": 0.3, "fill": 0.2}])
     (1, 'central 90 px: stability 0.300, nuisance 0.100, fill 0.200; score +0.67, next whole, -0.67, of 2 candidates')
     """
     if len(rows) == 1:
         return 0, f"{rows[0]['candidate']}: the only candidate"
     found = scores(rows)
-    order = np.argsort(-found, kind="stable").tolist()
+    empty = np.array([row["empty"] for row in rows])
+    order = np.lexsort([-found, empty > empty.min() + _LOSES]).tolist()
     best, after = (rows[i] for i in order[:2])
     return order[0], (
         f"{best['candidate']}: stability {best['stability']:.3f}, nuisance {best['nuisance_share']:.3f}, fill "
