@@ -144,6 +144,36 @@ def stored_size(sides: Sequence[float]) -> int:
     return int(np.clip(round(np.quantile(sides, 0.9)), *_SIZES))
 
 
+def distinct(pixels: Sequence[Sequence[np.ndarray]]) -> list[int]:
+    """Which candidates cut at least one image otherwise than every candidate before them.
+
+    Equal candidates would count twice where criteria are taken in standard deviations of the candidates.
+
+    Parameters
+    ----------
+    pixels : sequence of sequence of ndarray
+        Of each candidate, the cutouts of the same images.
+
+    Returns
+    -------
+    list of int
+        Rising; the first is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.trials import distinct
+    >>> one, other = np.zeros((2, 2, 1)), np.ones((2, 2, 1))
+    >>> distinct([[one, one], [one, one], [one, other]])
+    [0, 2]
+    """
+    kept: list[int] = []
+    for i, own in enumerate(pixels):
+        if not any(all(map(np.array_equal, own, pixels[other])) for other in kept):
+            kept.append(i)
+    return kept
+
+
 def by_rule(survey: "Survey", sides: Sequence[float]) -> dict[str, Any]:
     """The settings that follow from a frame without a trial.
 
@@ -340,14 +370,6 @@ def explained_share(features: np.ndarray, by: np.ndarray) -> float:
     -------
     float
         0 to 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from galaxy_assets.science.trials import explained_share
-    >>> x = np.arange(6.0)[:, None]
-    >>> round(explained_share(np.hstack([x, x**0]), 2 * x), 6), explained_share(x, x**0)
-    (1.0, 0.0)
     """
     known = np.where(np.isfinite(by), by, np.nan)
     centred = np.nan_to_num(known - _means(known))

@@ -155,6 +155,14 @@ def test_each_criterion_decides_between_candidates_that_are_equal_otherwise(name
     assert trials.choose([rows[0]] * 3)[0] == 0
 
 
+def test_candidates_that_cut_alike_are_one():
+    rng = np.random.default_rng(0)
+    wide, tight = rng.integers(0, 255, (2, 5, 8, 8, 3), np.uint8)
+    nearly = wide.copy()
+    nearly[4, 0, 0, 0] += 1
+    assert trials.distinct([wide, tight, wide, nearly, tight]) == [0, 1, 3]
+
+
 def test_a_frame_that_loses_galaxies_which_another_shows_is_not_chosen():
     tight, wide = row("tight", 0.4, 0.0, 0.5), row("wide", 0.2, 0.1, 0.1)
     assert trials.choose([wide, tight])[0] == 1

@@ -16,6 +16,7 @@ import pyarrow as pa
 _NAMED = re.compile(r"score|interest|anomal|rating|grade|weird|strange|human_label")
 _LEAST = 10  # numbers
 _MOST_LEVELS = 11
+_CALLED_SO, _OTHERS = 0.5, 0.9  # least share of numbers in a column that is called scores, and in another
 _SCALES = ((0, 1), (1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
 """What people grade by, the narrowest first."""
 
@@ -75,7 +76,7 @@ class Graded(NamedTuple):
         str
         """
         words = ["galaxy-assets", "labels", "import", survey, str(table), "--id-column", id_column]
-        words += ["--score-column", self.column]
+        words += ["--score-column", self.column, "--who", self.column]  # of one person's scores the last holds
         if self.scale != (0, 5):
             words += ["--range", *(repr(float(end)).removesuffix(".0") for end in self.scale)]
         return shlex.join(words)
@@ -100,12 +101,13 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
     """
     found = []
     for column in among:
-        values = _numbers(table[column].to_pylist())
+        called_so = bool(_NAMED.search(column.lower()))
+        values = _numbers(table[column].to_pylist(), _CALLED_SO if called_so else _OTHERS)
         if values is None:
             continue
         levels = np.unique(values)
         low, high = float(levels[0]), float(levels[-1])
-        named = bool(_NAMED.search(column.lower())) and len(levels) > 1
+        named = called_so and len(levels) > 1
         whole = bool(np.all(levels == np.rint(levels)))
         steps = whole and 2 < len(levels) <= _MOST_LEVELS and low in (0, 1) and high <= 10
         steps = steps and len(levels) == high - low + 1
@@ -115,8 +117,8 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
     return found
 
 
-def _numbers(cells: list) -> np.ndarray | None:
-    """The finite numbers of a column, None where a tenth of what is there, or more, is none."""
+def _numbers(cells: list, share: float) -> np.ndarray | None:
+    """The finite numbers of a column, None where less than this share of what is there is a number."""
     there = [cell for cell in cells if cell is not None and not isinstance(cell, bool) and str(cell).strip()]
     values = []
     for cell in there:
@@ -126,4 +128,4 @@ def _numbers(cells: list) -> np.ndarray | None:
             continue
     numbers = np.array(values, float)
     finite = numbers[np.isfinite(numbers)]
-    return finite if len(finite) >= _LEAST and 10 * len(values) >= 9 * len(there) else None
+    return finite if len(finite) >= _LEAST and len(values) >= share * len(there) else None

@@ -51,6 +51,7 @@ _VERSION = "1"  # of what is measured; raise it when a change of code changes a 
 _SAMPLE = 1000  # images: enough for a difference of .02 in the share of neighbours, and minutes on two cores
 _LOOK = 200  # of them, for the sides of the clipped boxes
 _LEAST = 20  # images; neighbours of fewer say nothing
+_PROGRESS_SECONDS = 20.0
 _EXAMPLES = 10  # galaxies on the contact sheet
 SCHEMA = pa.schema(
     [
@@ -95,8 +96,14 @@ class _Sample:
 
     def cut(self, ways: Sequence[CutoutSettings], side: int, first: int | None = None) -> list[_Cut]:
         """Each readable image with something to see, decoded once, cut in each way and resized to a side."""
+        made, reported = [], time.monotonic()
+        rows = self.rows[:first]
         with ThreadPoolExecutor(2) as pool:
-            made = list(pool.map(functools.partial(_cut, self.reader, ways=ways, side=side), self.rows[:first]))
+            for one in pool.map(functools.partial(_cut, self.reader, ways=ways, side=side), rows):
+                made.append(one)
+                if time.monotonic() - reported > _PROGRESS_SECONDS:
+                    reported = time.monotonic()
+                    log.info("cut %d of %d images in %d ways", len(made), len(rows), len(ways))
         return [one for one in made if one is not None]
 
 
@@ -151,9 +158,12 @@ class _Trials:
             }
             self.kept.record(candidate.name, row)
         self.done += 1
-        pace = (time.monotonic() - self.begun) / max(self.done - self.found, 1)
-        left = (self.planned - self.done) * pace
-        log.info("%s: tried %s (%.0f s), about %.0f s left", self.survey.name, candidate.name, row["seconds"], left)
+        if measured := self.done - self.found:
+            left = (self.planned - self.done) * (time.monotonic() - self.begun) / measured
+            told = f"tried {candidate.name} ({row['seconds']:.0f} s), about {left:.0f} s left"
+        else:
+            told = f"{candidate.name} was tried before the stop"
+        log.info("%s: %s", self.survey.name, told)
         return row
 
 
@@ -214,10 +224,12 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     frames = trials.frames(survey.cutout, is_open, boxes, int(np.median(images)))
     side = IMAGE_SIZE if "recipe.image_size" in is_open else survey.recipe.image_size
     made = sample.cut([_to_compare(survey, one, side) for one in frames], side)
-    run = _begun(context, sample, len(frames))
     pixels, sides = (
         list(zip(*values, strict=True)) for values in zip(*((c.pixels, c.sides) for c in made), strict=True)
     )
+    differ = trials.distinct(pixels)
+    frames, pixels, sides = [frames[i] for i in differ], [pixels[i] for i in differ], [sides[i] for i in differ]
+    run = _begun(context, sample, len(frames))
     rows, at, reason = [], 0, f"{frames[0].name}: the only candidate that agrees with what is set"
     if len(frames) > 1:
         for frame, shown, widths in zip(frames, pixels, sides, strict=True):

@@ -44,7 +44,15 @@ def test_few_whole_steps_may_be_scores_or_classes_and_other_numbers_are_none():
 def test_the_command_names_file_columns_and_scale(tmp_path):
     one = found(**{"my score": RNG.integers(1, 6, 50)})["my score"]
     assert one.command("radio", tmp_path / "t.csv", "file") == (
-        f"galaxy-assets labels import radio {tmp_path / 't.csv'} --id-column file --score-column 'my score' --range 1 5"
+        f"galaxy-assets labels import radio {tmp_path / 't.csv'} --id-column file --score-column 'my score' "
+        "--who 'my score' --range 1 5"
     )
     whole = found(score=RNG.integers(0, 6, 50))["score"]
     assert "--range" not in whole.command("radio", tmp_path / "t.csv", "file")
+
+
+def test_a_column_that_is_called_scores_may_hold_words_in_places():
+    cells = [*map(str, RNG.integers(1, 6, 40)), *["dunno"] * 15]
+    assert found(odd_score=cells)["odd_score"].scores_only
+    assert "odd_score" not in found(odd_score=[*cells[:15], *["dunno"] * 20])
+    assert "kind" not in found(kind=cells)

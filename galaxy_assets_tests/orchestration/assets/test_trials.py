@@ -90,7 +90,7 @@ def chosen(table: pa.Table) -> dict:
 def test_the_survey_goes_through_with_what_was_chosen(tuned):
     assert {o.status for o in tuned.outcomes} == {"done"}, [o for o in tuned.outcomes if o.error]
     table = read_table(tuned.layout.table("tiny", TRIALS))
-    assert table.num_rows > 5
+    assert table.num_rows > 4
     row = chosen(table)
     assert row["reason"].startswith(row["candidate"]) and table["reason"].null_count == table.num_rows - 1
     assert row["score"] == max(table["score"].to_pylist())
