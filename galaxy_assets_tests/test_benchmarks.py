@@ -127,7 +127,8 @@ def test_the_check_of_a_gpu_uses_the_papers_recipe_and_the_papers_tool():
     gpu = importlib.import_module("gpu")
     shipped = Recipe(preset="paper").model_dump()
     assert {name: shipped[name] for name in gpu.PAPER} == gpu.PAPER
-    assert set(shipped) - set(gpu.PAPER) == {"preset", "epoch_choice", "trainer", "embedding_precision"}
+    later = {"beside", "train_random_from"}
+    assert set(shipped) - set(gpu.PAPER) == {"preset", "epoch_choice", "trainer", "embedding_precision", *later}
     ours = gpu.Published(gpu.random_encoder(), 512, 32, 0.9).double()
     halves = [lambda images, i=i: images.chunk(2)[i] for i in range(2)]
     theirs = BYOL(
