@@ -13,14 +13,16 @@ from safetensors.torch import load_file
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake.similar import similar
+from galaxy_assets.orchestration.assets import representation
 from galaxy_assets.orchestration.assets.representation import FIXED, start_checkpoint
 from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science.encoders.network import seeded, state_sha256
+from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.recipe import Recipe
-from galaxy_assets.storage.checkpoints import load_encoder, load_start
+from galaxy_assets.storage.checkpoints import Training, load_encoder, load_start
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import column_to_vectors, read_table
@@ -110,6 +112,20 @@ def test_a_picture_from_elsewhere_is_looked_up_by_both(beside):
     layout, _ = beside
     found = similar("tiny", files=[layout.root / "raw/tiny/images/first/first_04.png"], neighbours=2, root=layout.root)
     assert found["neighbour_id"][0].as_py() == "first_04" and found["distance"][0].as_py() < 1e-3
+
+
+@pytest.mark.parametrize(("chosen", "names"), [(1, ["start", "classical"]), (0, ["classical"])])
+def test_the_start_stands_beside_what_was_trained_from_it_and_not_beside_itself(beside, chosen, names):
+    layout, survey = beside
+    rows = read_table(layout.table("tiny", "byol_checkpoints", "imagenet")).to_pylist()
+    files = Training((layout.root / rows[0]["path"]).parent)
+    recipe = survey.recipe.model_copy(update={"beside": {"start": 1.0, "classical": 0.5}})
+    table = pa.Table.from_pylist([row | {"chosen": row["epoch"] == chosen} for row in rows])
+    others = [build_encoder(survey.recipe.backbone, "classical", seed=0, weights=layout.weights)]
+    found = representation._beside(files, table, recipe, others)
+    assert list(found) == names
+    if chosen:
+        assert state_sha256(found["start"]) == state_sha256(load_encoder(layout.root / rows[0]["path"]))
 
 
 def test_another_survey_starts_from_the_network_alone(beside):
