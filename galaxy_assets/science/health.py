@@ -87,18 +87,52 @@ def measure(encoder: Encoder, pixels: Images, indices: np.ndarray, recipe: "Reci
     ValueError
         Where features are not finite.
     """
-    generator = torch.Generator().manual_seed(recipe.seed)
     plain = embed(encoder, pixels, indices=indices, device=device, orientations=recipe.orientations)
-    one, two = (np.empty_like(plain) for _ in range(2))
-    network = for_inference(encoder, device, recipe.image_size)
+    size, at_once = recipe.image_size, recipe.batch_size
+    return from_features(plain, *features_of_views(encoder, pixels, indices, recipe, device, size, at_once))
+
+
+def features_of_views(
+    encoder: Encoder,
+    pixels: Images,
+    indices: np.ndarray,
+    recipe: "Recipe",
+    device: torch.device,
+    size: int,
+    at_once: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of two random views of each image, drawn as in training and alike at every call.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Stays as it is.
+    pixels : Images
+        uint8 (N, H, H, C).
+    indices : ndarray of int
+        Which of them.
+    recipe : Recipe
+        Its augmentation and seed.
+    device : torch.device
+    size : int
+        Side of the views, pixels.
+    at_once : int
+        Images in a batch; the draws depend on it.
+
+    Returns
+    -------
+    one, two : ndarray of shape (len(indices), D), float32
+    """
+    one, two = (np.empty((len(indices), encoder.feature_size), np.float32) for _ in range(2))
+    network, generator = for_inference(encoder, device, size), torch.Generator().manual_seed(recipe.seed)
     with torch.inference_mode():
-        for begin in range(0, len(indices), recipe.batch_size):
-            rows = slice(begin, begin + recipe.batch_size)
+        for begin in range(0, len(indices), at_once):
+            rows = slice(begin, begin + at_once)
             images = torch.from_numpy(pixels[indices[rows]]).to(device).permute(0, 3, 1, 2)
-            views = [augment(images, recipe, generator, recipe.image_size) for _ in range(2)]
+            views = [augment(images, recipe, generator, size) for _ in range(2)]
             for features, view in zip((one, two), views, strict=True):
                 features[rows] = network(view).float().cpu().numpy()
-    return from_features(plain, one, two)
+    return one, two
 
 
 def from_features(plain: np.ndarray, one: np.ndarray, two: np.ndarray) -> Health:

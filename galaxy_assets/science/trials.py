@@ -55,10 +55,6 @@ class Candidate:
     name: str
     settings: dict[str, Any]
 
-    def joined(self, words: str, **settings: Any) -> "Candidate":
-        """With further words in its name, and further settings."""
-        return Candidate(self.name + words, self.settings | settings)
-
 
 def frames(cutout: CutoutSettings, is_open: Collection[str], sides: Sequence[float], frame: int) -> list[Candidate]:
     """The ways of cutting that are tried: each that agrees with what a person has set.
@@ -78,8 +74,8 @@ def frames(cutout: CutoutSettings, is_open: Collection[str], sides: Sequence[flo
     -------
     list of Candidate
         At least one. The enlarged box around the clipped contour; the radius of the flux, of the central source and of
-        all nearby, turned and not; fixed boxes at QUANTILES of the clipped boxes and at half of the median, those below
-        nine tenths of the frame; the whole frame.
+        all nearby, turned and not; fixed boxes at QUANTILES of the clipped boxes, those below nine tenths of the frame;
+        the whole frame.
 
     Examples
     --------
@@ -140,7 +136,7 @@ def _open(settings: Mapping[str, Any], is_open: Collection[str]) -> dict[str, An
 
 
 def stored_size(sides: Sequence[float]) -> int:
-    """Side of the stored cutout, pixels: nine of ten boxes are no wider, and every image size can be made of it."""
+    """Side of the stored cutout, pixels: nine of ten boxes are no wider, and IMAGE_SIZE can be made of it."""
     return int(np.clip(round(np.quantile(sides, 0.9)), *_SIZES))
 
 
@@ -211,9 +207,8 @@ def nuisances(pixels: np.ndarray, sides: Sequence[float], frames: Sequence[float
     ndarray of shape (N, 4), float64
         NUISANCES of each.
     """
-    border = _border(pixels.mean(axis=3, dtype=np.float32))
-    sky = np.median(border, axis=1)
-    return np.column_stack([sky, _scatter(border, sky), sides, frames]).astype(float)
+    _, sky, scatter = _sky(pixels)
+    return np.column_stack([sky, scatter, sides, frames]).astype(float)
 
 
 def fill(pixels: np.ndarray) -> np.ndarray:
@@ -237,23 +232,20 @@ def fill(pixels: np.ndarray) -> np.ndarray:
     >>> fill(pixels).tolist()
     [0.25]
     """
-    grey = pixels.mean(axis=3, dtype=np.float32)
-    border = _border(grey)
-    sky = np.median(border, axis=1)
-    limit = sky + 3 * (1.4826 * _scatter(border, sky) + 2)
+    grey, sky, scatter = _sky(pixels)
+    limit = sky + 3 * (1.4826 * scatter + 2)
     return (grey > limit[:, None, None]).mean(axis=(1, 2))
 
 
-def _border(grey: np.ndarray) -> np.ndarray:
-    """The outer eighth of (N, H, H) images, as (N, pixels)."""
+def _sky(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean of the channels (N, H, H), and median and scatter (N,) of its outer eighth."""
+    grey = pixels.mean(axis=3, dtype=np.float32)
     margin = max(grey.shape[1] // 8, 1)
     inside = np.zeros(grey.shape[1:], bool)
     inside[margin:-margin, margin:-margin] = True
-    return grey[:, ~inside]
-
-
-def _scatter(border: np.ndarray, sky: np.ndarray) -> np.ndarray:
-    return np.median(np.abs(border - sky[:, None]), axis=1)
+    border = grey[:, ~inside]
+    sky = np.median(border, axis=1)
+    return grey, sky, np.median(np.abs(border - sky[:, None]), axis=1)
 
 
 class Features(NamedTuple):
@@ -295,22 +287,11 @@ def features_of(
     -------
     Features
     """
-    import torch
+    from galaxy_assets.science.encoders.embedding import embed
+    from galaxy_assets.science.health import features_of_views
 
-    from galaxy_assets.science.augmentation import augment
-    from galaxy_assets.science.encoders.embedding import embed, for_inference
-
-    plain = embed(encoder, pixels, device=device, orientations=orientations)
-    views = [np.empty_like(plain) for _ in range(2)]
-    network, generator = for_inference(encoder, device, pixels.shape[1]), torch.Generator().manual_seed(recipe.seed)
-    with torch.inference_mode():
-        for begin in range(0, len(pixels), _AT_ONCE):
-            rows = slice(begin, begin + _AT_ONCE)
-            images = torch.from_numpy(np.ascontiguousarray(pixels[rows])).to(device).permute(0, 3, 1, 2)
-            for features in views:
-                view = augment(images, recipe, generator, pixels.shape[1])
-                features[rows] = network(view).float().cpu().numpy()
-    return Features(plain, *views)
+    plain, every = embed(encoder, pixels, device=device, orientations=orientations), np.arange(len(pixels))
+    return Features(plain, *features_of_views(encoder, pixels, every, recipe, device, pixels.shape[1], _AT_ONCE))
 
 
 CRITERIA = {

@@ -252,7 +252,7 @@ def _sample(context: SurveyContext, catalogue: pa.Table) -> _Sample:
 
 
 def _begun(context: SurveyContext, sample: _Sample, n_frames: int) -> _Trials:
-    """The trials before their first round, with the rows that a stopped start of the same ones has left."""
+    """The trials before their first candidate, with the rows that a stopped start of the same ones has left."""
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.network import state_sha256
 
@@ -289,7 +289,7 @@ def _result(
     """The rows with the choice, and the contact sheet."""
     from galaxy_assets.figures.galleries import comparison
 
-    table = _table(context.survey, rows, rows[at] if rows else {"candidate": best.name}, best.settings, reason)
+    table = _table(context.survey, rows or [{"candidate": best.name}], at, best.settings, reason)
     words = [f"{row['candidate']}, score {row['score']:+.2f}" for row in rows] or [best.name]
     sheet = [
         (f"{said}{', chosen' if i == at else ''}", list(shown), i == at)
@@ -301,24 +301,20 @@ def _result(
 def _untried(survey: Survey, n: int) -> Result:
     """The defaults, where there are too few images to try anything on."""
     reason = f"as set: only {n} images can be read, and neighbours of fewer than {_LEAST} say nothing"
-    return _shown(_table(survey, [], {"candidate": "as set"}, {}, reason), "as set", reason, {})
+    return _shown(_table(survey, [{"candidate": "as set"}], 0, {}, reason), "as set", reason, {})
 
 
-def _table(
-    survey: Survey, rows: list[dict[str, Any]], chosen: dict[str, Any], settings: dict[str, Any], reason: str
-) -> pa.Table:
-    """The rows in SCHEMA, `chosen` among them with all that it stands for."""
+def _table(survey: Survey, rows: list[dict[str, Any]], at: int, settings: dict[str, Any], reason: str) -> pa.Table:
+    """The rows in SCHEMA, the chosen one with all that it stands for."""
     in_force = with_choice(survey, settings)
-    told = [row | {"chosen": False} for row in rows if row is not chosen]
-    last = chosen | {
+    told = [row | {"chosen": i == at} for i, row in enumerate(rows)]
+    told[at] |= {
         "size": in_force.cutout.size,
         "orientations": in_force.recipe.orientations,
-        "chosen": True,
         "reason": reason,
         "settings": json.dumps(settings, sort_keys=True),
     }
-    at = next((i for i, row in enumerate(rows) if row is chosen), 0)
-    return pa.Table.from_pylist([*told[:at], last, *told[at:]], schema=SCHEMA)
+    return pa.Table.from_pylist(told, schema=SCHEMA)
 
 
 def _shown(table: pa.Table, choice: str, reason: str, sheet: dict[str, dg.MetadataValue]) -> Result:
