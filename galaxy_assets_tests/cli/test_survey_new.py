@@ -115,7 +115,7 @@ def test_a_column_of_graded_scores_is_offered_as_what_people_say_and_the_printed
     survey = survey_files(tmp_path / "data").named("mine")
     assert survey.source.label_column is None and survey.anomaly.labels == (), "scores are no classes"
     (command,) = (line for line in made.output.splitlines() if "labels import" in line)
-    assert command.strip().endswith("--id-column file --score-column Interest --range 1 5")
+    assert command.strip().endswith("--id-column file --score-column Interest --who Interest --range 1 5")
     catalogue = Layout(tmp_path / "data").table("mine", "catalogue", "images")
     write_table(pa.table({"galaxy_id": [f"g{i:02d}" for i in range(30)]}), catalogue)
     imported = runner.invoke(app, shlex.split(command)[1:])
