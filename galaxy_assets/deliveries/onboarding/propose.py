@@ -38,6 +38,7 @@ _RECIPE_BY_TRIALS = [
     Setting(
         "recipe.rotation_maximum", AUTO, "Views turn by 15 degrees at most where the trials choose turned cutouts."
     ),
+    Setting("recipe.contrast", AUTO, "Views differ in brightness as much as the galaxies do in the frame chosen."),
 ]
 
 
