@@ -101,7 +101,7 @@ def test_status_shows_enabled_ones_those_never_run_and_broken_ones(ask, tmp_path
     assert code == 0
     assert "Simulated radio survey (demo_radio) deliveries none seen yet" in said
     assert "Good (good) was never run; `galaxy-assets run good`" in said
-    assert f"{bad}: \\x1b[31m: Extra inputs are not permitted" in said and "MiraBest" not in said
+    assert f"{bad}: \\x1b[31m: there is no such setting" in said and "MiraBest" not in said
     code, said = ask("status", "sdss_gz1")
     assert code == 0 and "(sdss_gz1) was never run" in said and "Broken" not in said
 
