@@ -30,7 +30,7 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import NotWritten, told_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
-from galaxy_assets.storage.trials import TRIALS
+from galaxy_assets.storage.trials import TRIALS, document_of_trials
 
 if TYPE_CHECKING:
     from galaxy_assets.orchestration.automation.outdated import Follow
@@ -183,7 +183,10 @@ def _say_choice(survey: Survey, layout: Layout) -> None:
     (row,) = table.filter(table["chosen"]).to_pylist()
     say(f"        chosen: {row['candidate']}; {row['reason']}")
     if (sheet := layout.figure(survey.name, TRIALS)).exists():
-        say(f"        {sheet} has the same galaxies cut in each way; write what you prefer into the survey's file")
+        lines = document_of_trials(layout, survey.name)
+        say(
+            f"        {sheet} has the same galaxies cut in each way; {lines.name} beside it, the lines that take another"
+        )
 
 
 def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
