@@ -347,7 +347,7 @@ TRIED_KEYS = "cutout.method, cutout.source, cutout.align, cutout.flux_fraction, 
         "sigma_clip, whole; name one of these or install its package; read 'autoo', did you mean `auto`?",
         "cutout: autoo": "cutout: expected settings, each as `key: value`; read 'autoo', did you mean `auto`?",
         "recipe: auto": "recipe.preset: expected 'paper' or 'small'; read 'auto', and `auto` may stand for "
-        "recipe.image_size, recipe.orientations, recipe.rotation_maximum.",
+        "recipe.image_size, recipe.orientations, recipe.rotation_maximum, recipe.contrast.",
         "recipe: smal": "recipe.preset: expected 'paper' or 'small'; read 'smal', did you mean `small`?",
         "recipe: {image_size: automatic}": "recipe.image_size: expected a whole number; read 'automatic', did you mean "
         "`auto`?",

@@ -230,9 +230,9 @@ def _tried_with(survey: Survey) -> str:
 )
 def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     """One row per way of cutting the images that was tried. Each is tried on the same sample of at most 1,000 images
-    with the main start weights as they are: nothing is trained, and no label is read. The image size and the
-    orientations follow from the frame by a rule. Only a survey that says `auto` has this table, and only what says so
-    is tried. It is made anew by a retraining. Killed, it goes on after the last whole candidate.
+    with the main start weights as they are: nothing is trained, and no label is read. The image size, the orientations
+    and the contrast of the views follow from the frame by rules. Only a survey that says `auto` has this table, and
+    only what says so is tried. It is made anew by a retraining. Killed, it goes on after the last whole candidate.
     """
     survey, sample, is_open = context.survey, _sample(context, catalogue), context.survey.auto
     boxes, images = sample.clipped()
@@ -254,7 +254,7 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
             rows.append(run.measured(frame, stack, trials.nuisances(stack, widths, [one.frame for one in made])))
         at, reason = trials.choose(rows)
         rows = [row | {"score": score} for row, score in zip(rows, trials.scores(rows).tolist(), strict=True)]
-    whole = [_with_rule(survey, *one) for one in zip(frames, sides, strict=True)]
+    whole = [_with_rule(survey, *one) for one in zip(frames, sides, pixels, strict=True)]
     result = _result(context, rows, at, whole, reason, [shown[:_EXAMPLES] for shown in pixels])
     run.kept.remove()
     return result
@@ -294,9 +294,9 @@ def _to_compare(survey: Survey, frame: Candidate, side: int) -> CutoutSettings:
     return cutout.model_copy(update={"size": side}) if "cutout.size" in survey.auto else cutout
 
 
-def _with_rule(survey: Survey, frame: Candidate, sides: Sequence[int]) -> Candidate:
+def _with_rule(survey: Survey, frame: Candidate, sides: Sequence[int], pixels: Sequence[np.ndarray]) -> Candidate:
     """A frame with what follows from it, of the settings that are left open."""
-    by_rule = trials.by_rule(with_choice(survey, frame.settings), sides)
+    by_rule = trials.by_rule(with_choice(survey, frame.settings), sides, np.stack(pixels))
     return replace(frame, settings=frame.settings | {k: v for k, v in by_rule.items() if k in survey.auto})
 
 
