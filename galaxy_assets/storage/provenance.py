@@ -18,6 +18,8 @@ import pyarrow as pa
 from galaxy_assets.storage.files import DamagedFile, file_sha256
 
 _KEY = b"galaxy_assets"
+NO_ROWS = "no rows"
+"""Stands for the digest of a batch's rows where a table that is read batch by batch has none."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Origin:
         What was written beside the table: path below the data folder -> sha256, empty where its own records have it.
     asset, partition, run : str
         Which table it is and which Dagster run made it.
+    by_batch : dict of str to str
+        Of a table that is read batch by batch: batch -> digest of its rows.
     """
 
     code: str = ""
@@ -71,6 +75,21 @@ class Origin:
     asset: str = ""
     partition: str = ""
     run: str = ""
+    by_batch: dict[str, str] = field(default_factory=dict)
+
+    def version(self, batch: str | None = None) -> Version:
+        """Which content this is, for who reads it.
+
+        Parameters
+        ----------
+        batch : str, optional
+            The batch whose rows alone are read.
+
+        Returns
+        -------
+        Version
+        """
+        return Version(self.data if batch is None else self.by_batch.get(batch, NO_ROWS), self.method)
 
 
 def made_by(

@@ -144,9 +144,9 @@ class Outdated:
         str
         """
         read = {
-            read.asset.path[-1]: {"/".join(p): str(self._version(read.asset, "/".join(p))) for p in parts}
+            read.asset.path[-1]: {"/".join(p): str(self._version(read.asset, "/".join(p), own)) for p in parts}
             for read in reads(self.graph, asset)
-            for parts in [self.read_partitions(read, asset, partition)]
+            for parts, own in [(self.read_partitions(read, asset, partition), self._own(read, asset, partition))]
         }
         whole = json.dumps([self.graph.get(asset).code_version, read, self._outside(asset, partition)], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
@@ -246,7 +246,8 @@ class Outdated:
             return f"{name} was made anew by other code or settings" if remade else None
         parts = ["/".join(part) for part in self.read_partitions(read, asset, partition)]
         # what is absent now is made first, and may come out as it was
-        now = {part: version for part in parts if (version := self._version(read.asset, part) or before.get(part))}
+        own = self._own(read, asset, partition)
+        now = {part: v for part in parts if (v := self._version(read.asset, part, own) or before.get(part))}
         if {part: v.data for part, v in now.items()} != {part: v.data for part, v in before.items()}:
             return f"{name} changed"
         return None
@@ -263,9 +264,13 @@ class Outdated:
     def _table(self, asset: dg.AssetKey, partition: Partition) -> Path:
         return self.layout.table(*asset.path[-2:], *partition)
 
-    def _version(self, asset: dg.AssetKey, partition: str) -> Version | None:
+    def _own(self, read: Read, asset: dg.AssetKey, partition: Partition) -> str | None:
+        """The batch whose rows alone a partition reads of an input; None where it reads all."""
+        return self._named(asset, partition)[0] if read.how.get("own_batch") else None
+
+    def _version(self, asset: dg.AssetKey, partition: str, batch: str | None = None) -> Version | None:
         made = readable_origin(self._table(asset, tuple(filter(None, partition.split("/")))))
-        return Version(made.data, made.method) if made is not None else None
+        return made.version(batch) if made is not None else None
 
 
 def _is_other(now: Version, before: Version) -> bool:
