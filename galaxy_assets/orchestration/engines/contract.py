@@ -29,7 +29,8 @@ _WALL_CLOCK = ("image_history", "label_events", "oracle_events")
 class Engine(Protocol):
     """Kind `engines`: makes what is outdated of a survey, wherever it runs.
 
-    `galaxy-assets run --engine NAME` uses it. Which partitions are outdated is the rule's to say
+    `galaxy-assets run --engine NAME` uses it; one that can make several partitions at once has a parameter `at_once` of
+    that number too. Which partitions are outdated is the rule's to say
     (`orchestration.automation.outdated`); whichever engine makes them, the tables are the same.
     """
 
