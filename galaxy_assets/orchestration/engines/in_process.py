@@ -1,7 +1,7 @@
 """The engine that runs in this process: one Dagster run after the other, on one core.
 
-Belongs here: making a run here, what becomes of an interruption, and the runs of a main job that was killed. Does not
-belong here: the order of the runs (`main_job`).
+Belongs here: making a run here, and what becomes of an interruption. Does not belong here: the order of the runs
+(`main_job`), the runs of a main job that was killed (`stopping`).
 """
 
 import time
@@ -15,14 +15,13 @@ import dagster as dg
 from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.declaration import INTERRUPTED
 from galaxy_assets.orchestration.engines.main_job import QUIET, Ran, Wanted, materialise, reason
+from galaxy_assets.orchestration.engines.stopping import PROCESS
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.owners import owner, runs
+from galaxy_assets.storage.owners import owner
 
 log = logger(__name__)
-
-_PROCESS_TAG = "galaxy_assets/process"
 
 
 def run_survey(
@@ -77,10 +76,6 @@ class InProcess:
     at_once: int = 1
     _ended: dict[str, Ran] = field(default_factory=dict, init=False, repr=False)
 
-    def begin(self, survey: str) -> None:
-        """End the runs of a main job that was killed."""
-        _fail_orphaned_runs(self.instance)
-
     def start(self, wanted: Wanted) -> str:
         """Make a run; returns its id. Raises KeyboardInterrupt where it was interrupted."""
         _say_what_is_waited_for(self.instance, wanted.pools)
@@ -91,7 +86,7 @@ class InProcess:
             instance=self.instance,
             raise_on_error=False,
             run_config=QUIET,
-            tags={**wanted.tags, _PROCESS_TAG: owner()},
+            tags={**wanted.tags, PROCESS: owner()},
         )
         seconds = time.perf_counter() - start
         if _interrupted(run):
@@ -104,20 +99,6 @@ class InProcess:
         """The run that was made."""
         ended, self._ended = self._ended, {}
         return ended
-
-
-def _fail_orphaned_runs(instance: dg.DagsterInstance) -> None:
-    """End the runs of a main job that was killed.
-
-    Dagster would show them as running for ever, and the pool's slot that such a run holds would keep every later GPU
-    step waiting.
-    """
-    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    for run in instance.get_runs(started):
-        if runs(run.tags.get(_PROCESS_TAG, "")) is False:
-            log.info("run %s was killed; ending it", run.run_id)
-            instance.report_run_failed(run, "the process was killed")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _say_what_is_waited_for(instance: dg.DagsterInstance, pools: Iterable[str]) -> None:

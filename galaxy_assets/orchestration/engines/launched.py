@@ -29,24 +29,16 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.engines.code_server import ATTRIBUTE, LOCATION, MODULE, CodeServer
 from galaxy_assets.orchestration.engines.main_job import NO_STEP, QUIET, Ran, Wanted, materialise, reason
+from galaxy_assets.orchestration.engines.stopping import LAUNCHED, end
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
 
 log = logger(__name__)
 
-_ENGINE = {"galaxy_assets/engine": "launched"}
 _LOOK, _ASK = 0.5, 10.0
 """Seconds between looks at the runs, and between questions to the launcher whether their workers are there."""
-_TO_END = 60.0
-"""Seconds that a worker has to end when it is told to."""
 _MADE = DagsterEventType.ASSET_MATERIALIZATION
-_ALIVE = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 class NotLaunched(PrintableError):
@@ -171,13 +163,6 @@ class Launched:
     _under_way: dict[str, _UnderWay] = field(default_factory=dict, init=False, repr=False)
     _starting: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor, init=False, repr=False)
 
-    def begin(self, survey: str) -> None:
-        """End the runs that a main job of the survey left when it was killed."""
-        left = self.instance.get_runs(dg.RunsFilter(statuses=_ALIVE, tags={**_ENGINE, "survey": survey}))
-        for run in left:
-            log.info("run %s was left by a main job that was killed; ending it", run.run_id)
-        self._end([run.run_id for run in left])
-
     def start(self, wanted: Wanted) -> str:
         """Create a run and hand it over; one that cannot be launched has failed."""
         repository = ReconstructableRepository.for_module(MODULE, ATTRIBUTE, str(Path.cwd()))
@@ -186,7 +171,7 @@ class Launched:
         run = self.instance.create_run_for_job(
             self.job.get_subset(asset_selection=set(wanted.assets)),
             run_config=QUIET,
-            tags={**wanted.tags, **_ENGINE, **_partition_tags(wanted.partition)},
+            tags={**wanted.tags, **LAUNCHED, **_partition_tags(wanted.partition)},
             asset_selection=frozenset(wanted.assets),
             remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(name),
             job_code_origin=JobPythonOrigin(name, repository.get_python_origin()),
@@ -277,26 +262,8 @@ class Launched:
         if self._under_way:
             log.info("cancelling %d runs", len(self._under_way))
         self._starting.shutdown()
-        self._end(list(self._under_way))
+        end(self.instance, list(self._under_way))
         self._under_way.clear()
-
-    def _end(self, run_ids: list[str]) -> None:
-        """Tell the workers of runs to end, wait for them, and end the runs of those that do not."""
-        for run_id in run_ids:
-            try:
-                self.instance.run_launcher.terminate(run_id)
-            except Exception as error:  # of whatever launcher: its worker is gone, or will be
-                log.info("run %s cannot be told to end: %s", run_id, error)
-        until = time.monotonic() + _TO_END
-        for run_id in run_ids:
-            while not (over := self._run(run_id).is_finished) and time.monotonic() < until and self._may_end(run_id):
-                time.sleep(_LOOK)
-            if not over:
-                self.instance.report_run_canceled(self._run(run_id), "its worker did not answer")
-            self.instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-
-    def _may_end(self, run_id: str) -> bool:
-        return self._lost(run_id) is None
 
     def _fail(self, run_id: str, why: str) -> None:
         self.instance.report_run_failed(self._run(run_id), why)

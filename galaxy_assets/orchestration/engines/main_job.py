@@ -19,6 +19,7 @@ from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions, reads
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS
+from galaxy_assets.orchestration.engines.stopping import end_left
 from galaxy_assets.orchestration.graph import EXPLORER, keys_of
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
@@ -83,10 +84,6 @@ class Runs(Protocol):
     """
 
     at_once: int
-
-    def begin(self, survey: str) -> None:
-        """End what an earlier main job of the survey left running."""
-        ...
 
     def start(self, wanted: Wanted) -> str:
         """Start a run and return its id; it may have ended by then."""
@@ -199,7 +196,7 @@ def materialise(
     """
     layout = Layout(root)
     with main_job_of(survey.name, layout):
-        runs.begin(survey.name)
+        end_left(instance, survey.name)
         remove_interrupted(layout)
         found = register(survey, instance, layout)
         for row in found.ledger.to_pylist():
