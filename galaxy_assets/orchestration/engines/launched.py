@@ -280,7 +280,7 @@ def _says_why(event: DagsterEvent) -> bool:
     told_nothing = "from outside the execution context"
     ends = event.is_run_failure or event.event_type == DagsterEventType.RUN_CANCELED
     message = event.message or ""
-    crashed = event.event_type == DagsterEventType.ENGINE_EVENT and message.startswith("Run execution process")
+    crashed = event.event_type == DagsterEventType.ENGINE_EVENT and "Run execution process" in message
     return crashed or (ends and told_nothing not in message)
 
 
