@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,8 @@ log = logging.getLogger("galaxy_assets")
 
 # what of `results` is printed at the end of a run: images, accuracies, clusters, the ranking; the rest is in the table
 _FOUND = re.compile(r"D1|D3|E7:\w+|(C2|C3|C8):\w+|A3|A7:\d+(:\w+)?|A8:\d+")
+_FRESH = 12
+"""Partitions of the same assets that are up to date, one after the other, that are printed."""
 _MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-", "blocked": "!", "held": "!", "arriving": "?"}
 
 
@@ -169,7 +172,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", make: "Callable
         for survey in surveys:
             say(f"\n{survey.title} ({survey.name})")
             aloud: list[str] = []
-            for outcome in _outcomes(make(defs, survey, known, instance, root, follow)):
+            for outcome in _few_fresh(_outcomes(make(defs, survey, known, instance, root, follow))):
                 if isinstance(outcome, Exception):
                     failed += 1
                     say(f"        {outcome}")
@@ -187,6 +190,21 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", make: "Callable
                     for words in (words for words in aloud if words not in before):
                         say(f"      ! {words}")
     return failed
+
+
+def _few_fresh(outcomes: "Iterator[Outcome | Exception]") -> "Iterator[Outcome | Exception]":
+    """The outcomes, but of more partitions in a row that are up to date than a person reads, how many these are."""
+    in_a_row: list[Outcome] = []
+    for one in chain(outcomes, [None]):
+        follows = one is not None and not isinstance(one, Exception) and one.status == "fresh"
+        if in_a_row and not (follows and one.assets == in_a_row[0].assets):
+            if (left := len(in_a_row) - _FRESH) > 0:
+                yield in_a_row[-1]._replace(partition=f"and {left:,} more")
+            in_a_row = []
+        if follows:
+            in_a_row.append(one)
+        if one is not None and len(in_a_row) <= _FRESH:
+            yield one
 
 
 def _say_choice(survey: Survey, layout: Layout) -> None:
