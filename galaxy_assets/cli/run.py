@@ -196,13 +196,13 @@ def _few_fresh(outcomes: "Iterator[Outcome | Exception]") -> "Iterator[Outcome |
     """The outcomes, but of more partitions in a row that are up to date than a person reads, how many these are."""
     in_a_row: list[Outcome] = []
     for one in chain(outcomes, [None]):
-        follows = one is not None and not isinstance(one, Exception) and one.status == "fresh"
-        if in_a_row and not (follows and one.assets == in_a_row[0].assets):
+        fresh = None if one is None or isinstance(one, Exception) or one.status != "fresh" else one
+        if in_a_row and (fresh is None or fresh.assets != in_a_row[0].assets):
             if (left := len(in_a_row) - _FRESH) > 0:
                 yield in_a_row[-1]._replace(partition=f"and {left:,} more")
             in_a_row = []
-        if follows:
-            in_a_row.append(one)
+        if fresh is not None:
+            in_a_row.append(fresh)
         if one is not None and len(in_a_row) <= _FRESH:
             yield one
 
