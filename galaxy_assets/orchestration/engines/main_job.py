@@ -82,9 +82,12 @@ class Runs(Protocol):
     ----------
     at_once : int
         So many runs may be under way together.
+    apart : bool
+        Whether a run that holds a GPU keeps it from others, so that it has no other steps.
     """
 
     at_once: int
+    apart: bool
 
     def start(self, wanted: Wanted) -> str:
         """Start a run and return its id; it may have ended by then."""
@@ -250,7 +253,7 @@ class MainJob:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Make what is outdated, stage by stage; within a stage partitions do not wait for each other."""
-        for stage in stages(self.graph, self.survey.name, apart=self.runs.at_once > 1):
+        for stage in stages(self.graph, self.survey.name, self.runs.apart):
             rule = self.rule()  # partitions of a stage do not read each other
             waiting = deque(rule.partitions(stage.assets[0]))
             under_way: dict[str, Steps] = {}
