@@ -81,3 +81,17 @@ def test_what_people_scored_is_told_and_equal_scores_are_said_aloud(untrained, t
     told = ask("run", "tiny")
     assert f"people have scored {len(ranked)} galaxies, from 0 to 5; the ranking learns from {len(ranked)} of" in told
     assert "posterior_informed" not in told
+
+
+def test_of_many_deliveries_that_are_up_to_date_the_first_are_printed_and_the_rest_counted():
+    from galaxy_assets.cli.run import _few_fresh
+    from galaxy_assets.orchestration.outcome import Outcome
+
+    def fresh(n: int, asset: str) -> list[Outcome]:
+        return [Outcome("s", [asset], f"b{i}", "fresh") for i in range(n)]
+
+    failed = Outcome("s", ["cutouts"], "b7", "failed", error="why")
+    told = list(_few_fresh([*fresh(12, "a"), *fresh(2000, "b"), failed, *fresh(1, "b"), ValueError("stopped")]))
+    assert [o.partition for o in told[:12]] == [f"b{i}" for i in range(12)]
+    assert [o.partition for o in told[12:-3]] == [*(f"b{i}" for i in range(12)), "and 1,988 more"]
+    assert told[-3:-1] == [failed, Outcome("s", ["b"], "b0", "fresh")] and isinstance(told[-1], ValueError)
