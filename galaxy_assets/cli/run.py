@@ -24,8 +24,9 @@ from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.status import said_aloud
 from galaxy_assets.cli.survey import enable_all
 from galaxy_assets.cli.terminal import say
-from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
+from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.root import data_root
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import NotWritten, told_of
 from galaxy_assets.storage.layout import Layout
@@ -65,7 +66,7 @@ def run(
 
     Example: galaxy-assets run demo_optical demo_radio
     """
-    root = data_root()
+    root = Layout.default().root
     if engine not in plugins.names("engines"):
         raise typer.BadParameter(f"no engine {engine!r}; registered are {', '.join(plugins.names('engines'))}")
     chosen = chosen_surveys(surveys, root)
@@ -151,7 +152,7 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "
     from galaxy_assets.orchestration.verdicts import CHECKS
 
     _set_dagster_home()
-    root, make = data_root(), plugins.load("engines", engine)
+    root, make = Layout.default().root, plugins.load("engines", engine)
     defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
     with _full_home_told(), dg.DagsterInstance.get() as instance:
         for survey in surveys:

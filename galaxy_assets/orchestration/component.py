@@ -23,7 +23,8 @@ from pydantic import Field
 from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.resources import resources
 from galaxy_assets.orchestration.survey import survey_definitions
-from galaxy_assets.settings.files import SurveyError, data_root, missing_start, survey_files, survey_from
+from galaxy_assets.settings.files import SurveyError, missing_start, survey_files, survey_from
+from galaxy_assets.settings.root import data_root
 from galaxy_assets.settings.survey import Survey
 
 _FOUND: dict[tuple[Path, str], str] = {}

@@ -28,6 +28,7 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, origin, readable_origin
+from galaxy_assets.storage.store import store_of
 
 Follow = Literal["refit", "retrain"]
 NEVER_MADE = "never made"
@@ -76,6 +77,10 @@ class Outdated:
     follow: Follow | None = None
     _reasons: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
     _verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Look at what is there now."""
+        store_of(self.layout.root).refresh()
 
     def reason(self, asset: dg.AssetKey, partition: Partition) -> str | None:
         """Why a partition is to be made (again).
