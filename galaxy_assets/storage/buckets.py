@@ -1,6 +1,6 @@
 """A data folder in a bucket: this machine has a folder of copies, in which everything else works as in a data folder.
 
-    <bucket>/heads/<name>.json                        what the file of that name is now (`heads`)
+    <bucket>/heads/<name>.json                        what the file of that name is now (`bucket_heads`)
     <bucket>/data/<name without suffix>/<sha256>.*    content, written once
     <bucket>/chunks/<name>/<mark>/<row>.parquet       rows of cutouts that are being filled, for other workers
     <copies>/<name>                                   the file, or an empty one until its content is asked for
@@ -13,9 +13,6 @@ Belongs here: this protocol. Does not belong here: requests to the bucket (`obje
 """
 
 import base64
-import hashlib
-import json
-import math
 import os
 import threading
 import time
@@ -29,11 +26,12 @@ import pyarrow as pa
 
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage import room
+from galaxy_assets.storage.bucket_heads import Head, Heads, HeadsInBucket
+from galaxy_assets.storage.contents import PIXELS, Contents
 from galaxy_assets.storage.copies import Copies, Copy
 from galaxy_assets.storage.files import file_sha256, partial_name, told_of
-from galaxy_assets.storage.heads import Content, Head, Heads, HeadsInBucket, Part
 from galaxy_assets.storage.locks import held
-from galaxy_assets.storage.objects import BucketError, Changed, Missing, Objects
+from galaxy_assets.storage.objects import Changed, Missing, Objects
 from galaxy_assets.storage.provenance import state_of
 from galaxy_assets.storage.store import FOLDER, Conflict, CutRows
 
@@ -43,14 +41,12 @@ _KEPT = ("lake", "labels", "surveys", "weights", "figures")
 """Folders below the data folder that are in the bucket."""
 _HIDDEN = (".withdrawn", ".damaged")
 """Hidden folders that are in it too."""
-_BY_HAND = ("labels", "surveys", "weights")
+_BY_HAND = ("labels/", "surveys/", "weights/")
 """Folders in which people put files."""
 _DERIVED = ("galaxy.duckdb", "figures/index.html")
 """Files that are made of others: of two writers the later one's stays."""
 _LARGE = (".parquet", ".npy", ".safetensors", ".pt", ".png", ".pdf")
 """Kinds of files that are fetched when they are read; others are small, or read by libraries, and fetched at once."""
-_SHORT = 2048
-"""Bytes up to which content is in the head itself."""
 _AT_ONCE = 8
 """Files that are fetched at once."""
 _LOOKS = 5
@@ -73,6 +69,7 @@ class Bucket:
     def __init__(self, address: str, root: Path):
         self.root, self._objects = root, Objects(address)
         root.mkdir(parents=True, exist_ok=True)
+        self._contents = Contents(self._objects)
         self._heads: Heads = HeadsInBucket(self._objects)
         self._copies = Copies(root / ".copies.sqlite")
         self._seen: dict[str, str] = {}
@@ -106,7 +103,7 @@ class Bucket:
         if (name := self._name(path)) is None:
             FOLDER.commit(partial, path)
             return
-        head = self._sent(name, partial)
+        head = self._contents.sent(name, partial)
         with self._lock():
             self._replace(name, head)
             FOLDER.commit(partial, path)
@@ -177,7 +174,12 @@ class Bucket:
     def sweep(self) -> list[str]:
         """As `Store.sweep`."""
         until = time.time() - _LONGEST_RUN
-        old = [one.key for kind in ("data", "chunks") for one in self._objects.listed(kind) if _at(one) < until]
+        old = [
+            one.key
+            for kind in ("data", "chunks")
+            for one in self._objects.listed(kind)
+            if one.written.timestamp() < until
+        ]
         self.refresh()  # after the listing: what was named meanwhile is known
         heads = dict(self._copies.heads())
         named = set().union(*(head.keys for head in heads.values()))
@@ -205,6 +207,8 @@ class Bucket:
         with self._lock():
             for name in late:
                 known = self._copies.head(name)
+                if name.startswith(_BY_HAND) and self._is_edited(name, known):
+                    self._keep_mine(name)
                 if known is None or not known[1].files:
                     FOLDER.remove(self.root / name)
                     self._copies.drop([name])
@@ -232,40 +236,6 @@ class Bucket:
         if self._begun is not None:
             self._begun[1][name] = token
 
-    def _sent(self, name: str, partial: Path) -> Head:
-        """Send the content of a file or folder, and return the head that names it."""
-        within = {"": partial}
-        if partial.is_dir():
-            files = [path for path in sorted(partial.rglob("[!.]*")) if path.is_file()]
-            within = {path.relative_to(partial).as_posix(): path for path in files if not _is_resized(path)}
-        cut = _chunks_of(name, partial) if partial.is_dir() else {}
-        contents = {below: self._content(name, below, path, cut) for below, path in within.items()}
-        return Head(contents, time.time(), uuid.uuid4().hex, _footer(partial) if name.endswith(".parquet") else "")
-
-    def _content(self, name: str, below: str, path: Path, cut: dict[str, tuple[int, int]]) -> Content:
-        size, sha256 = path.stat().st_size, file_sha256(path)
-        if size <= _SHORT:
-            return Content(size, sha256, [Part("", 0, size, path.read_bytes().hex())])
-        if below == _PIXELS and cut:
-            return Content(size, sha256, self._sent_in_chunks(name, path, size, cut))
-        place = Path(name) / below
-        key = f"data/{place.with_suffix('').as_posix()}/{sha256[:32]}{place.suffix}"
-        self._objects.put_once(key, path)
-        return Content(size, sha256, [Part(key, 0, size)])
-
-    def _sent_in_chunks(self, name: str, path: Path, size: int, cut: dict[str, tuple[int, int]]) -> list[Part]:
-        """The pixels of a batch as objects of some rows each, by their content; what comes before them is short."""
-        header = size - sum(length for _, length in cut.values())
-        with path.open("rb") as file:
-            parts = [Part("", 0, header, file.read(header).hex())]
-            for start, length in cut.values():
-                file.seek(header + start)
-                data = file.read(length)
-                key = f"data/{name}/{hashlib.sha256(data).hexdigest()[:32]}.raw"
-                self._objects.put_once(key, data)
-                parts.append(Part(key, 0, length))
-        return parts
-
     def _fetch(self, name: str) -> None:
         """Put the content of a file or folder in its place."""
         known = self._copies.head(name)
@@ -282,7 +252,7 @@ class Bucket:
             partial = path.with_name(partial_name(path.name))
             try:
                 for below, content in head.files.items():
-                    self._write(content, partial / below if below else partial, name)
+                    self._contents.write(content, partial / below if below else partial, name)
                 if partial.is_file():
                     os.utime(partial, (head.made, head.made))
                 with self._lock():
@@ -292,24 +262,6 @@ class Bucket:
                 FOLDER.remove(partial)
         self._trim(keep=name)
 
-    def _write(self, content: Content, path: Path, name: str) -> None:
-        sha = hashlib.sha256()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            try:
-                for part in content.parts:
-                    pieces = [bytes.fromhex(part.text)] if not part.key else self._objects.pieces(*part[:3])
-                    for piece in pieces:
-                        sha.update(piece)
-                        file.write(piece)
-            except Missing:
-                raise Conflict(name) from None
-        if sha.hexdigest() != content.sha256:
-            raise BucketError(
-                f"{name} in {self._objects.address} is damaged (its sha256 is another); `galaxy-assets check` tells "
-                "what else is, and a file that is removed is made again by the next run"
-            )
-
     def _stand_in(self, name: str, head: Head, token: str | None = None) -> None:
         """Put an empty file, or a folder of its short files, in the place of content that nobody asked for yet."""
         path = self.root / name
@@ -317,11 +269,11 @@ class Bucket:
         partial = path.with_name(partial_name(path.name))
         for below, content in head.files.items():
             file = partial / below if below else partial
-            if not below or below == _PIXELS:
+            if not below or below == PIXELS:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.touch()
             elif "/" not in below:
-                self._write(content, file, name)
+                self._contents.write(content, file, name)
         if partial.is_file():
             os.utime(partial, (head.made, head.made))
         FOLDER.commit(partial, path)
@@ -349,24 +301,34 @@ class Bucket:
             name = self._name(path)
             if name is None or not path.is_file() or "/events/" in name or "/rankings/" in name:
                 continue
-            copy = self._copies.copy(name)
-            if copy is None or (copy.whole and copy.state != str(state_of(path))):
+            if self._is_edited(name):
                 found.append(path)
         return found
+
+    def _is_edited(self, name: str, known: tuple[str, Head] | None = None) -> bool:
+        """Whether a file is another one than was put there, and than the one known."""
+        path, copy = self.root / name, self._copies.copy(name)
+        if not path.is_file() or (copy is not None and copy.state == str(state_of(path))):
+            return False
+        return known is None or not known[1].files or known[1].files[""].sha256 != file_sha256(path)
+
+    def _keep_mine(self, name: str) -> None:
+        path = self.root / name
+        mine = path.with_name(f".{path.name}.mine")
+        path.rename(mine)
+        self._copies.drop([name])
+        log.warning("%s was changed here and elsewhere; this machine's is kept as %s", name, mine)
 
     def _take_in(self, paths: Iterable[Path]) -> None:
         """Send files that were put there by hand; of one that another machine has changed too, theirs stays."""
         for path in paths:
             name = self._relative(path)
-            head = self._sent(name, path)
+            head = self._contents.sent(name, path)
             with self._lock():
                 try:
                     self._replace(name, head)
                 except Conflict:
-                    mine = path.with_name(f".{path.name}.mine")
-                    path.rename(mine)
-                    self._copies.drop([name])
-                    log.warning("%s was changed here and elsewhere; this machine's is kept as %s", name, mine)
+                    self._keep_mine(name)
                 else:
                     self._placed(name, head, whole=True)
 
@@ -404,35 +366,7 @@ class Bucket:
         return [n for n in with_files if (known := self._copies.head(n)) is not None and known[1].files]
 
 
-_PIXELS = "cutouts.npy"
-
-
 def _is_large(name: str) -> bool:
     """Whether it is fetched when it is read, and may go again: a large file, or the pixels of a batch."""
     path = Path(name)
     return path.parts[0] != "weights" and (path.suffix in _LARGE or path.parent.name == "pixels")
-
-
-def _is_resized(path: Path) -> bool:
-    return path.name.startswith("size_")
-
-
-def _at(listed: object) -> float:
-    return listed.written.timestamp()  # type: ignore[attr-defined]
-
-
-def _chunks_of(name: str, folder: Path) -> dict[str, tuple[int, int]]:
-    """Where chunks of rows lie among a batch's pixels: offset and bytes, by their first row."""
-    told = json.loads((folder / "content.json").read_text(encoding="utf-8"))
-    row = math.prod(told["shape"])
-    starts = range(0, told["n"], told["chunk"])
-    return {f"{at:09d}": (at * row, (min(at + told["chunk"], told["n"]) - at) * row) for at in starts}
-
-
-def _footer(path: Path) -> str:
-    import pyarrow.parquet as pq
-
-    try:
-        return base64.b64encode(pq.read_schema(path).serialize()).decode()
-    except (pa.ArrowException, OSError, ValueError):  # whoever reads it says so
-        return ""

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from galaxy_assets.storage.heads import Head
+from galaxy_assets.storage.bucket_heads import Head
 
 _TABLES = """
 create table if not exists heads (name text primary key, token text not null, head text not null);

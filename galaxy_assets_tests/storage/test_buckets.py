@@ -29,7 +29,7 @@ from galaxy_assets_tests.storage.s3 import NAME, S3, running
 
 ADDRESS = f"s3://{NAME}/a prefix"
 SECRET = "planted-secret-8c1f2a"
-Machine = Callable[[], Layout]
+Machine = Callable[..., Layout]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,8 @@ def server() -> Iterator[S3]:
 @pytest.fixture
 def s3(server, monkeypatch) -> Iterator[S3]:
     """The server with nothing below ADDRESS that an earlier test wrote, and few seconds between tries."""
-    monkeypatch.setattr("galaxy_assets.storage.objects.time.sleep", lambda seconds: time.sleep(min(seconds, 0.01)))
+    sleep = time.sleep
+    monkeypatch.setattr("galaxy_assets.storage.objects.time.sleep", lambda seconds: sleep(min(seconds, 0.01)))
     monkeypatch.setenv("GALAXY_ASSETS_DATA", f"{ADDRESS}/{time.monotonic_ns()}")
     server.fault = None
     yield server
@@ -51,12 +52,16 @@ def s3(server, monkeypatch) -> Iterator[S3]:
 
 @pytest.fixture
 def machine(s3, monkeypatch, tmp_path_factory) -> Machine:
-    """Gives the layout of a machine without copies, which this process is one of from then on."""
+    """Gives the layout of a machine, a new one without copies unless said; this process is one of it from then on."""
+    folders: dict[Path, Path] = {}
 
-    def other() -> Layout:
-        monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(tmp_path_factory.mktemp("copies")))
+    def other(known: Layout | None = None) -> Layout:
+        folder = tmp_path_factory.mktemp("copies") if known is None else folders[known.root]
+        monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(folder))
         store._bucket.cache_clear()
-        return Layout.default()
+        layout = Layout.default()
+        folders[layout.root] = folder
+        return layout
 
     return other
 
@@ -74,7 +79,10 @@ def commit(bucket: Bucket, path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.urandom(4).hex()}.partial")
     partial.write_bytes(content)
-    bucket.commit(partial, path)
+    try:
+        bucket.commit(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def test_a_table_is_there_on_another_machine_with_its_origin_and_without_its_content(machine):
@@ -235,7 +243,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import pyarrow as pa
-from galaxy_assets.storage.heads import HeadsInBucket
+from galaxy_assets.storage.bucket_heads import HeadsInBucket
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import write_table
 swap = HeadsInBucket.swap
@@ -273,16 +281,14 @@ def test_what_is_removed_or_moved_is_so_everywhere(machine):
     for number, path in enumerate((gone, kept, moved)):
         write_table(table(number), path)
     there = machine()
-    store_of(gone).remove(there.root / gone.relative_to(here.root))
+    store_of(there.root).remove(there.root / gone.relative_to(here.root))
     aside = set_aside(there.root / moved.relative_to(here.root), there.lake / "s")
-    other = bucket_of(here)
-    other.refresh()
+    machine(here)
     assert sorted(path.name for path in (here.lake / "s/a").iterdir()) == ["b2.parquet"]
-    at = here.root / aside.relative_to(there.root)
-    assert other.local(at).stat().st_size and read_table(at)["rank"].to_pylist() == [2]
+    assert read_table(here.root / aside.relative_to(there.root))["rank"].to_pylist() == [2]
+    machine(there)
     write_table(table(7), there.root / gone.relative_to(here.root))
-    other.refresh()
-    other.local(gone)
+    machine(here)
     assert read_table(gone)["rank"].to_pylist() == [7]
 
 
@@ -340,10 +346,11 @@ def test_pixels_are_filled_by_several_machines_and_read_by_any(machine):
     whole = np.concatenate([cut(range(start, min(start + 4, 10)))[0] for start in (0, 4, 8)])
     assert np.array_equal(pixels.read("b"), whole) and pixels.read("b", 4).shape == (10, 4, 4, 3)
     assert fill(third, dies)["row"].to_pylist() == list(range(10)), "it is filled"
+    machine(there)
     fill(there, lambda rows: (255 - cut(rows)[0], cut(rows)[1]), fingerprint="g")
-    store_of(third.root).refresh()
-    assert np.array_equal(pixels.read("b"), 255 - whole) and pixels.read("b", 4).max() > 0
-    assert not (pixels.folder / "b/size_004.npy").stat().st_mtime < 0
+    machine(third)
+    assert not (pixels.folder / "b/size_004.npy").exists(), "it was of the cutouts before"
+    assert np.array_equal(pixels.read("b"), 255 - whole) and pixels.read("b", 4).shape == (10, 4, 4, 3)
 
 
 def test_label_events_of_all_machines_are_read_and_merged_once(machine):
@@ -360,11 +367,8 @@ def test_label_events_of_all_machines_are_read_and_merged_once(machine):
     seen = log.fingerprint()
     assert log.read()["galaxy_id"].to_pylist() == ["g1", "g2", "g3"]
     assert log.compact() == 3 and len(log.files()) == 1 and log.fingerprint() == seen
-    other = bucket_of(here)
-    other.refresh()
-    mine = LabelLog(here.labels("s"))
-    assert [other.local(file).stat().st_size > 0 for file in mine.files()] == [True]
-    assert mine.fingerprint() == seen
+    machine(here)
+    assert LabelLog(here.labels("s")).fingerprint() == seen
     third = machine()
     assert LabelLog(third.labels("s")).read()["galaxy_id"].to_pylist() == ["g1", "g2", "g3"]
 
@@ -384,8 +388,8 @@ def test_files_that_people_put_or_edit_there_are_taken_in_and_a_conflict_keeps_b
     store_of(copy).refresh()
     store_of(copy).move(there.labels("s") / "drop.csv", there.labels("s") / "imported/drop.csv")
     review.write_text("edited here")
-    other = bucket_of(here)
-    assert review.read_text() == "edited there" and other.root == here.root
+    machine(here)
+    assert review.read_text() == "edited there"
     assert (review.parent / f".{review.name}.mine").read_text() == "edited here"
     assert (here.labels("s") / "imported/drop.csv").exists() and not (here.labels("s") / "drop.csv").exists()
 
