@@ -114,8 +114,7 @@ class Bucket:
         """As `Store.remove`: a head that names no file takes its head's place."""
         with self._lock():
             for name in self._below(path):
-                self._replace(name, Head(made=time.time(), by=uuid.uuid4().hex))
-                self._copies.drop([name])
+                self._end(name)
             FOLDER.remove(path)
 
     def move(self, path: Path, to: Path) -> None:
@@ -133,8 +132,7 @@ class Bucket:
                 new = home + name.removeprefix(self._relative(path))
                 head = Head(known[1].files, known[1].made, uuid.uuid4().hex, known[1].footer)
                 self._replace(new, head)
-                self._replace(name, Head(made=time.time(), by=uuid.uuid4().hex))
-                self._copies.drop([name])
+                self._end(name)
                 self._stand_in(new, head)
             FOLDER.remove(path)
 
@@ -174,12 +172,8 @@ class Bucket:
     def sweep(self) -> list[str]:
         """As `Store.sweep`."""
         until = time.time() - _LONGEST_RUN
-        old = [
-            one.key
-            for kind in ("data", "chunks")
-            for one in self._objects.listed(kind)
-            if one.written.timestamp() < until
-        ]
+        there = [one for kind in ("data", "chunks") for one in self._objects.listed(kind)]
+        old = [one.key for one in there if one.written.timestamp() < until]
         self.refresh()  # after the listing: what was named meanwhile is known
         heads = dict(self._copies.heads())
         named = set().union(*(head.keys for head in heads.values()))
@@ -209,9 +203,12 @@ class Bucket:
                 known = self._copies.head(name)
                 if name.startswith(_BY_HAND) and self._is_edited(name, known):
                     self._keep_mine(name)
-                if known is None or not known[1].files:
+                if known is None:
                     FOLDER.remove(self.root / name)
                     self._copies.drop([name])
+                elif not known[1].files:
+                    FOLDER.remove(self.root / name)
+                    self._copies.put([(name, Copy(known[0], False, 0, ""))])
                 elif _is_large(name):
                     self._stand_in(name, known[1], known[0])
                 else:
@@ -278,6 +275,11 @@ class Bucket:
             os.utime(partial, (head.made, head.made))
         FOLDER.commit(partial, path)
         self._placed(name, head, whole=False, token=token)
+
+    def _end(self, name: str) -> None:
+        """Let a head that names nothing take the place of a name's head, under the lock."""
+        self._replace(name, Head(made=time.time(), by=uuid.uuid4().hex))
+        self._copies.put([(name, Copy(self._seen[name], False, 0, ""))])
 
     def _placed(self, name: str, head: Head, *, whole: bool, token: str | None = None) -> None:
         path = self.root / name
