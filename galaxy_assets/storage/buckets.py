@@ -27,9 +27,9 @@ import pyarrow as pa
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage import room
 from galaxy_assets.storage.bucket_heads import Head, Heads, HeadsInBucket
-from galaxy_assets.storage.contents import PIXELS, Contents
+from galaxy_assets.storage.contents import PIXELS, Contents, sha256_of
 from galaxy_assets.storage.copies import Copies, Copy
-from galaxy_assets.storage.files import file_sha256, partial_name, told_of
+from galaxy_assets.storage.files import partial_name, told_of
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.objects import Changed, Missing, Objects
 from galaxy_assets.storage.provenance import state_of
@@ -312,7 +312,7 @@ class Bucket:
         path, copy = self.root / name, self._copies.copy(name)
         if not path.is_file() or (copy is not None and copy.state == str(state_of(path))):
             return False
-        return known is None or not known[1].files or known[1].files[""].sha256 != file_sha256(path)
+        return known is None or not known[1].files or known[1].files[""].sha256 != sha256_of(path)
 
     def _keep_mine(self, name: str) -> None:
         path = self.root / name

@@ -14,7 +14,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from galaxy_assets.storage.bucket_heads import Content, Head, Part
-from galaxy_assets.storage.files import file_sha256
 from galaxy_assets.storage.objects import BucketError, Missing, Objects
 from galaxy_assets.storage.store import Conflict
 
@@ -59,7 +58,7 @@ class Contents:
         return Head(contents, time.time(), uuid.uuid4().hex, _footer(partial) if name.endswith(".parquet") else "")
 
     def _content(self, name: str, below: str, path: Path, cut: dict[str, tuple[int, int]]) -> Content:
-        size, sha256 = path.stat().st_size, file_sha256(path)
+        size, sha256 = path.stat().st_size, sha256_of(path)
         if size <= _SHORT:
             return Content(size, sha256, [Part("", 0, size, path.read_bytes().hex())])
         if below == PIXELS and cut:
@@ -116,6 +115,12 @@ class Contents:
                 f"{name} in {self._objects.address} is damaged (its sha256 is another); `galaxy-assets check` tells "
                 "what else is, and a file that is removed is made again by the next run"
             )
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file as it lies on the disk, fetched or not."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_resized(path: Path) -> bool:
