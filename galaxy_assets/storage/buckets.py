@@ -31,7 +31,8 @@ from galaxy_assets.storage.contents import PIXELS, Contents, sha256_of
 from galaxy_assets.storage.copies import Copies, Copy
 from galaxy_assets.storage.files import partial_name, told_of
 from galaxy_assets.storage.locks import held
-from galaxy_assets.storage.objects import Changed, Missing, Objects
+from galaxy_assets.storage.objects import BucketError, Changed, Missing, Objects
+from galaxy_assets.storage.postgres_heads import HEADS, HeadsInPostgres
 from galaxy_assets.storage.provenance import state_of
 from galaxy_assets.storage.store import FOLDER, Conflict, CutRows
 
@@ -49,6 +50,8 @@ _LARGE = (".parquet", ".npy", ".safetensors", ".pt", ".png", ".pdf")
 """Kinds of files that are fetched when they are read; others are small, or read by libraries, and fetched at once."""
 _AT_ONCE = 8
 """Files that are fetched at once."""
+_WHERE = "heads-are-in"
+"""Object that says where heads are."""
 _LOOKS = 5
 """Times that heads are listed again where they change meanwhile."""
 _LONGEST_RUN = 7 * 24 * 3600
@@ -70,7 +73,7 @@ class Bucket:
         self.root, self._objects = root, Objects(address)
         root.mkdir(parents=True, exist_ok=True)
         self._contents = Contents(self._objects)
-        self._heads: Heads = HeadsInBucket(self._objects)
+        self._heads = _heads_of(self._objects, address)
         self._copies = Copies(root / ".copies.sqlite")
         self._seen: dict[str, str] = {}
         self._begun: tuple[str, dict[str, str]] | None = None
@@ -366,6 +369,27 @@ class Bucket:
         name = self._relative(path)
         with_files = (n for n in sorted(self._seen) if n == name or n.startswith(f"{name}/"))
         return [n for n in with_files if (known := self._copies.head(n)) is not None and known[1].files]
+
+
+def _heads_of(objects: Objects, address: str) -> Heads:
+    """The heads, where the environment says they are, and the bucket that they have always been.
+
+    Raises
+    ------
+    BucketError
+        Where that is not the same: each would take the other's files for none.
+    """
+    database = os.environ.get(HEADS)
+    here = b"postgresql" if database else b"bucket"
+    try:
+        objects.swap(_WHERE, here, None)
+    except Changed:
+        if (there := objects.get(_WHERE)[0]) != here:
+            raise BucketError(
+                f"the heads of {address} are in {there.decode()}, and {HEADS} is {'' if database else 'not '}set; "
+                "say the same on every machine"
+            ) from None
+    return HeadsInPostgres(database, address) if database else HeadsInBucket(objects)
 
 
 def _is_large(name: str) -> bool:
