@@ -52,6 +52,8 @@ _AT_ONCE = 8
 """Files that are fetched at once."""
 _WHERE = "heads-are-in"
 """Object that says where heads are."""
+_MANY = 5000
+"""Heads that are held at once."""
 _LOOKS = 5
 """Times that heads are listed again where they change meanwhile."""
 _LONGEST_RUN = 7 * 24 * 3600
@@ -193,11 +195,14 @@ class Bucket:
         for _ in range(_LOOKS):
             listed, known = self._heads.tokens(), self._copies.tokens()
             other = [name for name, token in listed.items() if known.get(name) != token]
-            found = self._heads.read([*other, *(known.keys() - listed.keys())])
-            with self._lock():
-                self._copies.learn(found)
-            # what changed since it was listed may have come with something that was listed too early
-            if all((one[0] if one is not None else None) == listed.get(name) for name, one in found.items()):
+            other += known.keys() - listed.keys()
+            as_listed = True
+            for start in range(0, len(other), _MANY):
+                found = self._heads.read(other[start : start + _MANY])
+                with self._lock():
+                    self._copies.learn(found)
+                as_listed &= all((one[0] if one else None) == listed.get(name) for name, one in found.items())
+            if as_listed:  # else what was listed too early may have come with what changed since
                 break
         late = self._copies.behind()
         small = []
