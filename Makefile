@@ -47,8 +47,9 @@ explore: env
 dev: env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/galaxy-assets dev $(OPTIONS)
 
+# a worker a core, of one thread each, four at most
 test: dev-env
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 # the explorer in Chromium, which must be installed; GALAXY_ASSETS_FINISHED_DATA names a data folder to test on as well
 test-browser: dev-env

@@ -54,7 +54,7 @@ JUDGED: dict[str, dict[str, str] | None] = {  # label -> class; None judges ever
     "frdeep_nvss": None,
 }
 PER_CLASS = 400  # judged images of a class at most
-SHARE, DRAWS, BUDGET = 20, 3, 100  # one galaxy in so many is rare; draws of the rare ones; questions
+SHARE, DRAWS, BUDGET = 20, 8, 100  # one galaxy in so many is rare; draws of the rare ones; questions
 Row = dict[str, Any]
 
 

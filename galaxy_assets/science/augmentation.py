@@ -2,8 +2,8 @@
 
 They are flips, rotation, resized crop and blur, as in the paper, and contrast and noise, which the paper does without.
 
-Belongs here: drawing the parameters and applying them to a batch. Does not belong here: normalisation (the encoder's)
-and anything that is not random.
+Belongs here: drawing the parameters and applying them to a batch, and the contrast that a survey itself has. Does not
+belong here: normalisation (the encoder's) and anything else that is not random.
 
 Flips, rotation and crop are one affine map per image and one bilinear interpolation. Drawing per image matters: one
 torchvision transform applied to a batch draws once for all its images. Beyond its border an image continues as its own
@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -206,6 +207,37 @@ def draw_contrast(n: int, recipe: "Recipe", generator: torch.Generator) -> Tenso
         Their logarithm is uniform in +-`contrast`.
     """
     return torch.exp(recipe.contrast * (2 * torch.rand(n, generator=generator) - 1))
+
+
+def brightness_spread(pixels: np.ndarray) -> float:
+    """How much the brightness differs from galaxy to galaxy, on the scale of `Recipe.contrast`.
+
+    A galaxy whose mean over the inner half is m has the median galaxy's M once its pixels, in [0, 1], are raised to
+    ln M / ln m. Views that differ as the galaxies do make the network overlook how bright and how deep an image is.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (N, H, H, C), uint8
+
+    Returns
+    -------
+    float
+        Half of the range of the logarithm of that power that holds the middle 68 % of the galaxies, not negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.augmentation import brightness_spread
+    >>> pixels = np.full((2, 8, 8, 1), 50, np.uint8)
+    >>> brightness_spread(pixels)
+    0.0
+    """
+    quarter = pixels.shape[1] // 4
+    inner = pixels[:, quarter:-quarter, quarter:-quarter].mean(axis=(1, 2, 3)) / 255
+    inner = np.clip(inner, 1 / 255, 254 / 255)
+    power = np.log(np.log(np.median(inner)) / np.log(inner))
+    low, high = np.quantile(power, (0.16, 0.84))
+    return float(high - low) / 2
 
 
 def draw_noise(shape: torch.Size, recipe: "Recipe", generator: torch.Generator, device: torch.device = _CPU) -> Tensor:

@@ -28,6 +28,8 @@ IMAGE_SIZE = 64
 better by more than 1.3 points, most of them worse, and nothing without labels tells which (docs/representation.md)."""
 ORIENTATIONS: tuple[Literal[4], Literal[8]] = (4, 8)
 """Of cutouts whose major axis lies level, and of others."""
+CONTRAST = 0.2, 0.6
+"""Least and greatest contrast of views that is chosen; the range of what was tried (docs/representation.md)."""
 NUISANCES = ("sky", "noise", "side", "frame")
 """What should not decide where a galaxy lies among the features: median and scatter of a cutout's border, side of its
 box and of its image, pixels."""
@@ -170,7 +172,7 @@ def distinct(pixels: Sequence[Sequence[np.ndarray]]) -> list[int]:
     return kept
 
 
-def by_rule(survey: "Survey", sides: Sequence[float]) -> dict[str, Any]:
+def by_rule(survey: "Survey", sides: Sequence[float], pixels: np.ndarray) -> dict[str, Any]:
     """The settings that follow from a frame without a trial.
 
     Parameters
@@ -179,16 +181,22 @@ def by_rule(survey: "Survey", sides: Sequence[float]) -> dict[str, Any]:
         With the frame.
     sides : sequence of float
         Longer sides of its boxes, pixels.
+    pixels : ndarray of shape (N, H, H, C), uint8
+        Its cutouts.
 
     Returns
     -------
     dict of str to Any
-        Side of the stored cutout, IMAGE_SIZE, and one of ORIENTATIONS.
+        Side of the stored cutout, IMAGE_SIZE, one of ORIENTATIONS, and the contrast of the views, `brightness_spread`
+        between the ends of CONTRAST.
     """
+    from galaxy_assets.science.augmentation import brightness_spread
+
     return {
         "cutout.size": stored_size(sides),
         "recipe.image_size": IMAGE_SIZE,
         "recipe.orientations": ORIENTATIONS[0] if survey.cutout.align else ORIENTATIONS[1],
+        "recipe.contrast": round(float(np.clip(brightness_spread(pixels), *CONTRAST)), 2),
     }
 
 

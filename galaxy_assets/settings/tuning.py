@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 TRIED: dict[str, tuple[str, ...]] = {
     "cutout": ("method", "source", "align", "flux_fraction", "enlarge", "central_pixels", "size"),
-    "recipe": ("image_size", "orientations", "rotation_maximum"),
+    "recipe": ("image_size", "orientations", "rotation_maximum", "contrast"),
 }
 """Section of a survey -> its settings that may say `auto`."""
 KEYS = tuple(f"{section}.{key}" for section, keys in TRIED.items() for key in keys)

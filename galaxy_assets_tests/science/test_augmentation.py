@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import functional as TF
 
@@ -13,6 +14,7 @@ from galaxy_assets.science.augmentation import (
     apply_affine,
     apply_blur,
     augment,
+    brightness_spread,
     draw_affine,
     draw_blur,
     draw_contrast,
@@ -195,3 +197,17 @@ def draw_contrast_after_the_others(n: int, seed: int) -> torch.Tensor:
     draw_affine(n, recipe, generator)
     draw_blur(n, recipe, generator)
     return draw_contrast(n, recipe, generator)
+
+
+@given(contrast=st.floats(0.05, 1.0), level=st.floats(0.05, 0.6))
+def test_the_spread_of_brightness_is_that_of_the_powers_which_made_it(contrast, level):
+    powers = np.exp(np.linspace(-contrast, contrast, 201))
+    values = level**powers
+    assume(values.min() > 0.02)
+    pixels = np.broadcast_to(np.rint(255 * values)[:, None, None, None], (201, 8, 8, 1))
+    assert brightness_spread(pixels) == pytest.approx(0.68 * contrast, rel=0.08, abs=0.03)
+
+
+def test_black_and_white_cutouts_have_a_finite_spread():
+    pixels = np.stack([np.zeros((8, 8, 1), np.uint8), np.full((8, 8, 1), 255, np.uint8)] * 5)
+    assert np.isfinite(brightness_spread(pixels))

@@ -75,10 +75,12 @@ def test_a_stored_cutout_holds_nine_of_ten_boxes_and_what_the_network_reads():
 def test_image_size_and_orientations_follow_from_the_frame(align, orientations):
     survey = survey_files(Path("/nonexistent")).named("demo_radio")
     survey = survey.model_copy(update={"cutout": CutoutSettings(method="flux_radius", align=align)})
-    assert trials.by_rule(survey, [150.0] * 10) == {
+    alike = np.full((3, 16, 16, 1), 90, np.uint8)
+    assert trials.by_rule(survey, [150.0] * 10, alike) == {
         "cutout.size": 150,
         "recipe.image_size": 64,
         "recipe.orientations": orientations,
+        "recipe.contrast": 0.2,
     }
 
 

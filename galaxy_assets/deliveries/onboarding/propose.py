@@ -18,6 +18,7 @@ from galaxy_assets.settings.structure import Mixture
 from galaxy_assets.settings.tuning import AUTO, KEYS
 
 _FALLBACK = 0.2  # share of original frames above which the check of `cutouts` warns
+_MORE_EPOCHS, _BELOW = 12, 3_000  # epochs, and the images below which they are proposed (docs/representation.md)
 _SMALL = 20_000  # images; Table 1 is for more
 _SIZES = 64, 300  # least and greatest side of a stored cutout, pixels; networks trained on ImageNet see little in less
 
@@ -38,6 +39,7 @@ _RECIPE_BY_TRIALS = [
     Setting(
         "recipe.rotation_maximum", AUTO, "Views turn by 15 degrees at most where the trials choose turned cutouts."
     ),
+    Setting("recipe.contrast", AUTO, "Views differ in brightness as much as the galaxies do in the frame chosen."),
 ]
 
 
@@ -275,6 +277,9 @@ def _recipe(found: Inspection, size: int, resnet18: bool) -> list[Setting]:
             "networks do not (docs/representation.md).",
         ),
     ]
+    if n < _BELOW:
+        reason = "Of so few images an epoch has few steps; four more than the preset's 8 gained a little."
+        settings.append(Setting("recipe.epochs", _MORE_EPOCHS, reason))
     if batch < Recipe(preset="small").batch_size:
         reason = "A quarter of the images, so that batches are filled when artefacts are gone."
         settings.append(Setting("recipe.batch_size", batch, reason))

@@ -213,9 +213,9 @@ def _tried_with(survey: Survey) -> str:
 )
 def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     """One row per way of cutting the images that was tried. Each is tried on the same sample of at most 1,000 images
-    with the main start weights as they are: nothing is trained, and no label is read. The image size and the
-    orientations follow from the frame by a rule. Only a survey that says `auto` has this table, and only what says so
-    is tried. It is made anew by a retraining. Killed, it goes on after the last whole candidate.
+    with the main start weights as they are: nothing is trained, and no label is read. The image size, the orientations
+    and the contrast of the views follow from the frame by rules. Only a survey that says `auto` has this table, and
+    only what says so is tried. It is made anew by a retraining. Killed, it goes on after the last whole candidate.
     """
     survey, sample, is_open = context.survey, _sample(context, catalogue), context.survey.auto
     boxes, images = sample.clipped()
@@ -237,7 +237,7 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
             rows.append(run.measured(frame, stack, trials.nuisances(stack, widths, [one.frame for one in made])))
         at, reason = trials.choose(rows)
         rows = [row | {"score": score} for row, score in zip(rows, trials.scores(rows).tolist(), strict=True)]
-    by_rule = trials.by_rule(with_choice(survey, frames[at].settings), sides[at])
+    by_rule = trials.by_rule(with_choice(survey, frames[at].settings), sides[at], np.stack(pixels[at]))
     best = replace(frames[at], settings=frames[at].settings | {k: v for k, v in by_rule.items() if k in is_open})
     result = _result(context, rows, at, best, reason, [shown[:_EXAMPLES] for shown in pixels])
     run.kept.remove()
