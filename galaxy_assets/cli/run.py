@@ -5,14 +5,17 @@ Belongs here: what these commands print, and the survey files that `real` writes
 """
 
 import errno
+import functools
+import inspect
 import logging
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +44,8 @@ log = logging.getLogger("galaxy_assets")
 
 # what of `results` is printed at the end of a run: images, accuracies, clusters, the ranking; the rest is in the table
 _FOUND = re.compile(r"D1|D3|E7:\w+|(C2|C3|C8):\w+|A3|A7:\d+(:\w+)?|A8:\d+")
+_FRESH = 12
+"""Partitions of the same assets that are up to date, one after the other, that are printed."""
 _MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-", "blocked": "!", "held": "!", "arriving": "?"}
 
 
@@ -57,7 +62,12 @@ def run(
         bool, typer.Option("--refit", help="fit PCA, mixture and map, and the oracle's session, to all deliveries")
     ] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="train on all deliveries too, and refit")] = False,
-    engine: Annotated[str, typer.Option(help="what makes the tables, a plug-in (docs/plugins.md)")] = "in_process",
+    engine: Annotated[
+        str, typer.Option(help="what makes the tables: in_process, launched, or a plug-in (docs/plugins.md)")
+    ] = "in_process",
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="deliveries and start weights to make at once, by engine launched")
+    ] = None,
 ) -> None:
     """Materialise surveys from their images to their results. A shipped survey is enabled by it (`survey add`).
 
@@ -69,11 +79,16 @@ def run(
     root = Layout.default().root
     if engine not in plugins.names("engines"):
         raise typer.BadParameter(f"no engine {engine!r}; registered are {', '.join(plugins.names('engines'))}")
+    make = plugins.load("engines", engine)
+    if at_once is not None:
+        if "at_once" not in inspect.signature(make).parameters:
+            raise typer.BadParameter(f"engine {engine} makes one run at a time; --at-once is for --engine launched")
+        make = functools.partial(make, at_once=at_once)
     chosen = chosen_surveys(surveys, root)
     enable_all(surveys, root)
     _start_logging()
     try:
-        failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, engine)
+        failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, make)
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
@@ -145,20 +160,20 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
     return found
 
 
-def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "in_process") -> int:
+def _materialise(surveys: list[Survey], follow: "Follow | None", make: "Callable[..., Iterator[Outcome]]") -> int:
     import dagster as dg
 
     from galaxy_assets.definitions import build_defs
     from galaxy_assets.orchestration.verdicts import CHECKS
 
     _set_dagster_home()
-    root, make = Layout.default().root, plugins.load("engines", engine)
+    root = Layout.default().root
     defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
     with _full_home_told(), dg.DagsterInstance.get() as instance:
         for survey in surveys:
             say(f"\n{survey.title} ({survey.name})")
             aloud: list[str] = []
-            for outcome in _outcomes(make(defs, survey, known, instance, root, follow)):
+            for outcome in _few_fresh(_outcomes(make(defs, survey, known, instance, root, follow))):
                 if isinstance(outcome, Exception):
                     failed += 1
                     say(f"        {outcome}")
@@ -176,6 +191,21 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "
                     for words in (words for words in aloud if words not in before):
                         say(f"      ! {words}")
     return failed
+
+
+def _few_fresh(outcomes: "Iterator[Outcome | Exception]") -> "Iterator[Outcome | Exception]":
+    """The outcomes, but of more partitions in a row that are up to date than a person reads, how many these are."""
+    in_a_row: list[Outcome] = []
+    for one in chain(outcomes, [None]):
+        fresh = None if one is None or isinstance(one, Exception) or one.status != "fresh" else one
+        if in_a_row and (fresh is None or fresh.assets != in_a_row[0].assets):
+            if (left := len(in_a_row) - _FRESH) > 0:
+                yield in_a_row[-1]._replace(partition=f"and {left:,} more")
+            in_a_row = []
+        if fresh is not None:
+            in_a_row.append(fresh)
+        if one is not None and len(in_a_row) <= _FRESH:
+            yield one
 
 
 def _say_choice(survey: Survey, layout: Layout) -> None:

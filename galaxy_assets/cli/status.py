@@ -52,7 +52,7 @@ def status(
 def _say_how_far(survey: Survey, layout: Layout, graph: Any) -> None:
     say(f"\n{printable(survey.title)} ({survey.name})")
     rows = _ledger(survey, layout)
-    _say_deliveries(rows)
+    _say_deliveries(survey, rows)
     _say_found(survey, layout)
     made = {path.stem for path in (layout.lake / survey.name / "catalogue").glob("[!.]*.parquet")}
     _say_outdated(survey, layout, graph, sorted(made | {r["delivery"] for r in rows if r["state"] == "whole"}))
@@ -74,13 +74,15 @@ def _ledger(survey: Survey, layout: Layout) -> list[dict[str, Any]]:
     return read_table(path).to_pylist() if path.exists() else []
 
 
-def _say_deliveries(rows: list[dict[str, Any]]) -> None:
+def _say_deliveries(survey: Survey, rows: list[dict[str, Any]]) -> None:
     states = [row["state"] for row in rows]
     counts = [f"{states.count(state)} {state}" for state in ("whole", "arriving", "held", "gone") if state in states]
     say(f"  deliveries  {', '.join(counts) or 'none seen yet'}")
-    for row in rows:
-        if row["state"] in ("arriving", "held"):
-            say(f"      {row['delivery']} is {row['state']}: {row['reason']}")
+    open_ones = [row for row in rows if row["state"] in ("arriving", "held")]
+    for row in open_ones[:_SHOWN]:
+        say(f"      {row['delivery']} is {row['state']}: {row['reason']}")
+    if len(open_ones) > _SHOWN:
+        say(f"      and {len(open_ones) - _SHOWN} more; `galaxy-assets query` has all in {survey.name}.deliveries")
 
 
 def _say_found(survey: Survey, layout: Layout) -> None:
@@ -110,8 +112,12 @@ def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]
 
 
 def _say_drift(survey: Survey, layout: Layout) -> None:
+    told = 0
     for path in sorted((layout.lake / survey.name / "batch_drift").glob("[!.]*.parquet")):
         over = [row for row in read_table(path).to_pylist() if row["exceeded"]]
-        if over:
+        told += bool(over)
+        if over and told <= _SHOWN:
             found = ", ".join(f"{row['words']} {row['value']:.2f} (limit {row['limit']:.2f})" for row in over)
             say(f"  drift       {path.stem}: {found}; `galaxy-assets run {survey.name} --retrain`")
+    if told > _SHOWN:
+        say(f"      and {told - _SHOWN} more; `galaxy-assets query` has all in {survey.name}.batch_drift")

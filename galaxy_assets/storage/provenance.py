@@ -19,6 +19,8 @@ from galaxy_assets.storage.files import DamagedFile, file_sha256
 from galaxy_assets.storage.store import store_of
 
 _KEY = b"galaxy_assets"
+NO_ROWS = "no rows"
+"""Stands for the digest of a batch's rows where a table that is read batch by batch has none."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Origin:
         What was written beside the table: path below the data folder -> sha256, empty where its own records have it.
     asset, partition, run : str
         Which table it is and which Dagster run made it.
+    by_batch : dict of str to str
+        Of a table that is read batch by batch: batch -> digest of its rows.
     """
 
     code: str = ""
@@ -72,6 +76,21 @@ class Origin:
     asset: str = ""
     partition: str = ""
     run: str = ""
+    by_batch: dict[str, str] = field(default_factory=dict)
+
+    def version(self, batch: str | None = None) -> Version:
+        """Which content this is, for who reads it.
+
+        Parameters
+        ----------
+        batch : str, optional
+            The batch whose rows alone are read.
+
+        Returns
+        -------
+        Version
+        """
+        return Version(self.data if batch is None else self.by_batch.get(batch, NO_ROWS), self.method)
 
 
 def made_by(
@@ -160,13 +179,32 @@ def origin_of(table: pa.Table | pa.Schema) -> Origin:
         An empty one where the metadata has none.
     """
     schema = table.schema if isinstance(table, pa.Table) else table
-    told: dict[str, Any] = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
-    record = {name: value for name, value in told.items() if name in Origin.__dataclass_fields__}
-    record["inputs"] = {
+    return origin_from(_record(schema))
+
+
+def _record(schema: pa.Schema) -> bytes:
+    return (schema.metadata or {}).get(_KEY, b"{}")
+
+
+def origin_from(record: str | bytes) -> Origin:
+    """The origin that a record holds.
+
+    Parameters
+    ----------
+    record : str or bytes
+        As `footer` gives it.
+
+    Returns
+    -------
+    Origin
+    """
+    told: dict[str, Any] = json.loads(record)
+    known = {name: value for name, value in told.items() if name in Origin.__dataclass_fields__}
+    known["inputs"] = {
         name: {partition: Version(**version) for partition, version in versions.items()}
-        for name, versions in record.get("inputs", {}).items()
+        for name, versions in known.get("inputs", {}).items()
     }
-    return Origin(**record)
+    return Origin(**known)
 
 
 def origin(path: Path) -> Origin | None:
@@ -228,14 +266,35 @@ def data_version(path: Path) -> str | None:
     return made.data if made is not None else None
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=10_000)
 def _read(path: Path, *state: int) -> Origin:
+    return origin_from(footer(path))
+
+
+def footer(path: Path) -> str:
+    """The record of a table's origin, as its file has it; `origin_from` reads it.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file.
+
+    Returns
+    -------
+    str
+        JSON.
+
+    Raises
+    ------
+    DamagedFile
+        Where it is no Parquet file.
+    """
     import pyarrow.parquet as pq
 
     store = store_of(path)
     with damaged_otherwise(path):
         known = store.schema(path)
-        return origin_of(known if known is not None else pq.read_schema(store.local(path)))
+        return _record(known if known is not None else pq.read_schema(store.local(path))).decode()
 
 
 @contextmanager

@@ -46,3 +46,17 @@ def test_a_rule_that_would_remove_nearly_all_removes_nothing_and_is_told_until_a
     ran = run(blank_fraction=0.0, most_removed=1)  # what the words name
     assert "0 of 36 images are left" in ran.output and "no_remnant: 0 of 36 images with pixels" in ran.output
     assert "removal_agreed" not in ran.output
+
+
+def test_of_many_deliveries_that_are_up_to_date_the_first_are_printed_and_the_rest_counted():
+    from galaxy_assets.cli.run import _few_fresh
+    from galaxy_assets.orchestration.outcome import Outcome
+
+    def fresh(n: int, asset: str) -> list[Outcome]:
+        return [Outcome("s", [asset], f"b{i}", "fresh") for i in range(n)]
+
+    failed = Outcome("s", ["cutouts"], "b7", "failed", error="why")
+    told = list(_few_fresh([*fresh(12, "a"), *fresh(2000, "b"), failed, *fresh(1, "b"), ValueError("stopped")]))
+    assert [o.partition for o in told[:12]] == [f"b{i}" for i in range(12)]
+    assert [o.partition for o in told[12:-3]] == [*(f"b{i}" for i in range(12)), "and 1,988 more"]
+    assert told[-3:-1] == [failed, Outcome("s", ["b"], "b0", "fresh")] and isinstance(told[-1], ValueError)

@@ -44,7 +44,11 @@ def machine(monkeypatch, tmp_path_factory):
     store._bucket.cache_clear()
 
 
-OF_THE_RUN = {"image_history": ("first_seen", "last_seen"), "label_events": ("time", "recorded", "event"), "results": ("observed", "verdict", "note")}
+OF_THE_RUN = {
+    "image_history": ("first_seen", "last_seen"),
+    "label_events": ("time", "recorded", "event"),
+    "results": ("observed", "verdict", "note"),
+}
 """Tables that hold when something was seen or how fast it was, and the columns that say so."""
 
 
