@@ -351,14 +351,14 @@ class Bucket:
     def _name(self, path: Path) -> str | None:
         """Name of the head of a file or folder; None where it stays on this machine."""
         parts = path.relative_to(self.root).parts if path.is_relative_to(self.root) else ()
-        if parts in ((name,) for name in _DERIVED):
-            return parts[0]
+        if (whole := "/".join(parts)) in _DERIVED:
+            return whole
         if len(parts) < 2 or parts[0] not in _KEPT:
             return None
         if any(part.startswith(".") and part not in _HIDDEN for part in parts):
             return None
         unit = self._unit(path)
-        return unit if unit == "/".join(parts) else None
+        return unit if unit == whole else None
 
     def _unit(self, path: Path) -> str | None:
         """Name of the head that a path belongs to: the pixels of a batch have one together."""
