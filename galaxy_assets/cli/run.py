@@ -27,7 +27,7 @@ from galaxy_assets.cli.dagster_home import use_dagster_home
 from galaxy_assets.cli.status import people_said, said_aloud
 from galaxy_assets.cli.survey import enable_all
 from galaxy_assets.cli.terminal import say
-from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
+from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import NotWritten
@@ -75,7 +75,7 @@ def run(
 
     Example: galaxy-assets run demo_optical demo_radio
     """
-    root = data_root()
+    root = Layout.default().root
     if engine not in plugins.names("engines"):
         raise typer.BadParameter(f"no engine {engine!r}; registered are {', '.join(plugins.names('engines'))}")
     make = plugins.load("engines", engine)
@@ -168,8 +168,9 @@ def _materialise(
     from galaxy_assets.definitions import build_defs
     from galaxy_assets.orchestration.verdicts import CHECKS
 
-    root = data_root()
-    say(f"Dagster keeps its history of runs in {use_dagster_home(Layout(root))}")
+    layout = Layout.default()
+    root = layout.root
+    say(f"Dagster keeps its history of runs in {use_dagster_home(layout)}")
     defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
     aloud: dict[str, list[str]] = {}
     with _full_home_told(), dg.DagsterInstance.get() as instance:

@@ -23,7 +23,8 @@ from pydantic import Field
 from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.resources import resources
 from galaxy_assets.orchestration.survey import survey_definitions
-from galaxy_assets.settings.files import SurveyError, data_root, survey_files, survey_from
+from galaxy_assets.settings.files import SurveyError, survey_files, survey_from
+from galaxy_assets.settings.root import data_root
 from galaxy_assets.settings.starts import missing_start, unusable_network
 from galaxy_assets.settings.survey import Survey
 

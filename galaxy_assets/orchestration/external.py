@@ -266,7 +266,7 @@ LABEL_DROPS = External(
     "label_drops",
     "What people said of galaxies: label files dropped in data/labels/{survey}/, and scores given in the explorer and "
     "on the command line, as events.",
-    lambda r: {"labels": fingerprint(LabelLog(r.layout.labels(r.survey.name)).files())},
+    lambda r: {"labels": LabelLog(r.layout.labels(r.survey.name)).fingerprint()},
 )
 WEIGHTS = External(
     "weights",

@@ -38,17 +38,6 @@ class SurveyError(PrintableError):
     """A survey file or a delivery that cannot be used; the message names the file, the reason and the remedy."""
 
 
-def data_root() -> Path:
-    """The data folder, which holds raw/, lake/ and surveys/.
-
-    Returns
-    -------
-    Path
-        $GALAXY_ASSETS_DATA, else ./data; absolute, and perhaps not there yet.
-    """
-    return Path(os.environ.get("GALAXY_ASSETS_DATA", "data")).expanduser().resolve()
-
-
 def read_survey(path: Path) -> Survey:
     """Read one survey file; `extends: NAME` starts from the shipped survey of that name and overrides it.
 

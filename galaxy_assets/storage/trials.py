@@ -16,6 +16,7 @@ from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import damaged_otherwise
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import read_table
 
 TRIALS = "recipe_trials"
@@ -114,4 +115,4 @@ class TrialRows:
 
     def remove(self) -> None:
         """Forget all rows: their table is made."""
-        self.path.unlink(missing_ok=True)
+        store_of(self.path).remove(self.path)

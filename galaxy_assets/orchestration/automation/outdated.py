@@ -31,6 +31,7 @@ from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.heads import Heads, heads_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import NO_ROWS, Origin, Version
+from galaxy_assets.storage.store import store_of
 
 Follow = Literal["refit", "retrain"]
 NEVER_MADE = "never made"
@@ -84,6 +85,10 @@ class Outdated:
     _seen: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _reasons: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
     _verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Look at what is there now."""
+        store_of(self.layout.root).refresh()
 
     def reason(self, asset: dg.AssetKey, partition: Partition) -> str | None:
         """Why a partition is to be made (again).
