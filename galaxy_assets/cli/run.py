@@ -27,6 +27,7 @@ from galaxy_assets.cli.dagster_home import use_dagster_home
 from galaxy_assets.cli.status import people_said, said_aloud
 from galaxy_assets.cli.survey import enable_all
 from galaxy_assets.cli.terminal import say
+from galaxy_assets.science import torchrun
 from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
@@ -72,10 +73,11 @@ def run(
 
     What is up to date is not run again, so the same command resumes a run that was stopped. New deliveries are embedded
     by the networks there are, and take their place in the models there are, until a refit or retraining is asked for.
+    Started by torchrun, the first process does this and the others train with it (docs/hosts.md).
 
     Example: galaxy-assets run demo_optical demo_radio
     """
-    root = Layout.default().root
+    root, place = Layout.default().root, torchrun.place()
     if engine not in plugins.names("engines"):
         raise typer.BadParameter(f"no engine {engine!r}; registered are {', '.join(plugins.names('engines'))}")
     make = plugins.load("engines", engine)
@@ -84,6 +86,12 @@ def run(
             raise typer.BadParameter(f"engine {engine} makes one run at a time; --at-once is for --engine launched")
         make = functools.partial(make, at_once=at_once)
     chosen = chosen_surveys(surveys, root)
+    if place is not None:
+        _check_hosts(place, chosen, engine)
+        torchrun.connect()
+        if place.rank:
+            _take_part(place)
+            return
     enable_all(surveys, root)
     _start_logging()
     try:
@@ -91,8 +99,32 @@ def run(
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
+    finally:
+        if place is not None:
+            torchrun.dismiss(place)
     _summary(chosen, failed, aloud)
     if failed:
+        raise typer.Exit(1)
+
+
+def _check_hosts(place: torchrun.Place, surveys: list[Survey], engine: str) -> None:
+    """Refuse at once what several processes cannot do, before hours of cutouts."""
+    if engine != "in_process":
+        raise typer.BadParameter("torchrun's processes train with this one; they need --engine in_process")
+    for survey in surveys:
+        if survey.recipe.batch_size % place.processes:
+            raise typer.BadParameter(
+                f"{survey.name}: recipe.batch_size {survey.recipe.batch_size} is not a multiple of {place.processes}, "
+                "the processes on all hosts; start another number of them"
+            )
+
+
+def _take_part(place: torchrun.Place) -> None:
+    from galaxy_assets.orchestration.other_hosts import take_part
+
+    _start_logging()
+    say(f"process {place.rank} of {place.processes} trains when the first one, which runs the surveys, asks for it")
+    if take_part(place, Layout.default()):
         raise typer.Exit(1)
 
 
@@ -193,6 +225,9 @@ def _materialise(
                     before, aloud[survey.name] = aloud.get(survey.name, []), said_aloud(survey, Layout(root))
                     for words in (words for words in aloud[survey.name] if words not in before):
                         say(f"      ! {words}")
+                if gone := torchrun.gone():
+                    say(f"\n{gone}")
+                    return failed, aloud
     return failed, aloud
 
 

@@ -288,6 +288,16 @@ class Training:
         """The file of the state after the last whole epoch (learner and optimiser), to resume from."""
         return StateFile(self.folder / "state.pt")
 
+    @property
+    def rows_for_other_hosts(self) -> Path:
+        """File of the rows of pixels that are trained on, for the processes on other hosts; there while it trains."""
+        return self.folder / "training_set.parquet"
+
+    def remove_what_resumes(self) -> None:
+        """Remove what is of use until the training is done: its state is larger than all checkpoints together."""
+        self.state.remove()
+        self.rows_for_other_hosts.unlink(missing_ok=True)
+
     def record(self, epoch: int, row: dict[str, Any]) -> None:
         """Keep one epoch's row; it is written after its weights, so a row's weights exist.
 

@@ -27,6 +27,7 @@ from galaxy_assets.orchestration.declaration import (
     survey_asset,
 )
 from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
+from galaxy_assets.orchestration.other_hosts import TrainingElsewhere, invite
 from galaxy_assets.settings.recipe import START, Recipe
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import (
@@ -135,9 +136,9 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
         keep(0, encoder)
     why = _untrained_because(context, encoder, len(rows))
     if len(files.rows()) <= recipe.epochs and why is None:
-        _train(context, encoder, pixels, rows, devices, files, keep)
-    # nothing is left to resume, and the state is larger than all checkpoints together
-    files.state.remove()
+        batches = cutouts["batch"].unique().to_pylist()
+        _train(context, encoder, pixels, rows, devices, files, keep, batches)
+    files.remove_what_resumes()
     table = ledger(files, recipe, why)
     if others := _beside(files, table, recipe, beside):
         if files.rows()[-1]["epoch"] <= recipe.epochs:
@@ -301,21 +302,25 @@ def _train(
     devices: Sequence[Any],
     files: Training,
     keep: _Keeper,
+    batches: Sequence[str],
 ) -> None:
     recipe = context.survey.recipe
+    freeze = recipe.freeze_statistics and context.init != "random"
     try:
         train = plugins.load("trainers", recipe.trainer)
     except plugins.PluginError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+    several = invite(TrainingElsewhere.of(context, files, batches, freeze), rows, train, context.layout)
     train(
         encoder,
         pixels,
         rows,
         recipe,
-        freeze=recipe.freeze_statistics and context.init != "random",
+        freeze=freeze,
         devices=devices,
         state=files.state,
         on_epoch=lambda result, trained: keep(encoder=trained, **result.asdict()),
+        **({"hosts": True} if several else {}),
     )
 
 
