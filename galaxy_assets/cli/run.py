@@ -5,13 +5,15 @@ Belongs here: what these commands print, and the survey files that `real` writes
 """
 
 import errno
+import functools
+import inspect
 import logging
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,7 +58,12 @@ def run(
         bool, typer.Option("--refit", help="fit PCA, mixture and map, and the oracle's session, to all deliveries")
     ] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="train on all deliveries too, and refit")] = False,
-    engine: Annotated[str, typer.Option(help="what makes the tables, a plug-in (docs/plugins.md)")] = "in_process",
+    engine: Annotated[
+        str, typer.Option(help="what makes the tables: in_process, launched, or a plug-in (docs/plugins.md)")
+    ] = "in_process",
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="deliveries and start weights to make at once, by engine launched")
+    ] = None,
 ) -> None:
     """Materialise surveys from their images to their results. A shipped survey is enabled by it (`survey add`).
 
@@ -68,11 +75,16 @@ def run(
     root = data_root()
     if engine not in plugins.names("engines"):
         raise typer.BadParameter(f"no engine {engine!r}; registered are {', '.join(plugins.names('engines'))}")
+    make = plugins.load("engines", engine)
+    if at_once is not None:
+        if "at_once" not in inspect.signature(make).parameters:
+            raise typer.BadParameter(f"engine {engine} makes one run at a time; --at-once is for --engine launched")
+        make = functools.partial(make, at_once=at_once)
     chosen = chosen_surveys(surveys, root)
     enable_all(surveys, root)
     _start_logging()
     try:
-        failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, engine)
+        failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, make)
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
@@ -144,14 +156,14 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
     return found
 
 
-def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "in_process") -> int:
+def _materialise(surveys: list[Survey], follow: "Follow | None", make: "Callable[..., Iterator[Outcome]]") -> int:
     import dagster as dg
 
     from galaxy_assets.definitions import build_defs
     from galaxy_assets.orchestration.verdicts import CHECKS
 
     _set_dagster_home()
-    root, make = data_root(), plugins.load("engines", engine)
+    root = data_root()
     defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
     with _full_home_told(), dg.DagsterInstance.get() as instance:
         for survey in surveys:

@@ -48,8 +48,8 @@ class ParquetLake(dg.ConfigurableIOManager):
     the first batch of a survey behaves like the second. `AssetIn(metadata={"init": NAME})` reads only the partitions
     of those start weights, and `metadata={"allow_missing": True}` leaves out partitions that were never materialised;
     otherwise a missing one is an error that names it. `metadata={"in_turn": True}` gives `TablesInTurn`, for a function
-    that can do without the whole. What a model is fitted to (`metadata={"pinned": ...}`) is compared with its digest
-    first.
+    that can do without the whole, `metadata={"own_batch": True}` the rows of the batch that is made. What a model is
+    fitted to (`metadata={"pinned": ...}`) is compared with its digest first.
     """
 
     root: str
@@ -116,14 +116,20 @@ class ParquetLake(dg.ConfigurableIOManager):
                 f"{name}: {', '.join(missing) or 'no partition'} not in {self.root}; materialise {name} first"
             )
         # before the tables are read: what is replaced in between then counts as changed
-        versions = {partition: _version(path) for partition, path in paths.items()}
+        own = context.partition_key if wanted.get("own_batch") else None
+        versions = {partition: _version(path, own) for partition, path in paths.items()}
         read = verify if "pinned" in wanted else read_table
         if wanted.get("in_turn"):
             for path in paths.values() if "pinned" in wanted else ():
                 verify(path)
             return TablesInTurn(tuple(paths.values()), versions)
         tables = [read(path).replace_schema_metadata(None) for path in paths.values()]
-        return as_input(pa.concat_tables(tables, promote_options="permissive"), versions)
+        table = pa.concat_tables(tables, promote_options="permissive")
+        if own is not None:
+            import pyarrow.compute as pc
+
+            table = table.filter(pc.equal(table["batch"], own))
+        return as_input(table, versions)
 
 
 def _keep_damaged(path: Path, home: Path) -> None:
@@ -134,7 +140,7 @@ def _keep_damaged(path: Path, home: Path) -> None:
         log.warning("%s; it is kept as %s", error, set_aside(path, home))
 
 
-def _version(path: Path) -> Version:
-    """What the file's footer says it is; of a table put there by hand, its content."""
+def _version(path: Path, batch: str | None = None) -> Version:
+    """What the file's footer says it, or a batch's rows, are; of a table put there by hand, its content."""
     made = origin(path) or Origin()
-    return Version(made.data or digest(read_table(path)), made.method)
+    return made.version(batch) if made.data else Version(digest(read_table(path)), made.method)

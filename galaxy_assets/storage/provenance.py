@@ -18,6 +18,8 @@ import pyarrow as pa
 from galaxy_assets.storage.files import DamagedFile, file_sha256
 
 _KEY = b"galaxy_assets"
+NO_ROWS = "no rows"
+"""Stands for the digest of a batch's rows where a table that is read batch by batch has none."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Origin:
         What was written beside the table: path below the data folder -> sha256, empty where its own records have it.
     asset, partition, run : str
         Which table it is and which Dagster run made it.
+    by_batch : dict of str to str
+        Of a table that is read batch by batch: batch -> digest of its rows.
     """
 
     code: str = ""
@@ -71,6 +75,21 @@ class Origin:
     asset: str = ""
     partition: str = ""
     run: str = ""
+    by_batch: dict[str, str] = field(default_factory=dict)
+
+    def version(self, batch: str | None = None) -> Version:
+        """Which content this is, for who reads it.
+
+        Parameters
+        ----------
+        batch : str, optional
+            The batch whose rows alone are read.
+
+        Returns
+        -------
+        Version
+        """
+        return Version(self.data if batch is None else self.by_batch.get(batch, NO_ROWS), self.method)
 
 
 def made_by(
@@ -159,13 +178,32 @@ def origin_of(table: pa.Table | pa.Schema) -> Origin:
         An empty one where the metadata has none.
     """
     schema = table.schema if isinstance(table, pa.Table) else table
-    told: dict[str, Any] = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
-    record = {name: value for name, value in told.items() if name in Origin.__dataclass_fields__}
-    record["inputs"] = {
+    return origin_from(_record(schema))
+
+
+def _record(schema: pa.Schema) -> bytes:
+    return (schema.metadata or {}).get(_KEY, b"{}")
+
+
+def origin_from(record: str | bytes) -> Origin:
+    """The origin that a record holds.
+
+    Parameters
+    ----------
+    record : str or bytes
+        As `footer` gives it.
+
+    Returns
+    -------
+    Origin
+    """
+    told: dict[str, Any] = json.loads(record)
+    known = {name: value for name, value in told.items() if name in Origin.__dataclass_fields__}
+    known["inputs"] = {
         name: {partition: Version(**version) for partition, version in versions.items()}
-        for name, versions in record.get("inputs", {}).items()
+        for name, versions in known.get("inputs", {}).items()
     }
-    return Origin(**record)
+    return Origin(**known)
 
 
 def origin(path: Path) -> Origin | None:
@@ -228,13 +266,34 @@ def data_version(path: Path) -> str | None:
     return made.data if made is not None else None
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=10_000)
 def _read(path: Path, *status: int) -> Origin:
+    # a file is never changed in place, so that its time, size and inode tell one content from the next
+    return origin_from(footer(path))
+
+
+def footer(path: Path) -> str:
+    """The record of a table's origin, as its file has it; `origin_from` reads it.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file.
+
+    Returns
+    -------
+    str
+        JSON.
+
+    Raises
+    ------
+    DamagedFile
+        Where it is no Parquet file.
+    """
     import pyarrow.parquet as pq
 
-    # a file is never changed in place, so that its time, size and inode tell one content from the next
     with damaged_otherwise(path):
-        return origin_of(pq.read_schema(path))
+        return _record(pq.read_schema(path)).decode()
 
 
 @contextmanager

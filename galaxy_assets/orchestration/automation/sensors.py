@@ -19,7 +19,7 @@ from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.conditions import NIGHTLY
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.declaration import Job
-from galaxy_assets.orchestration.engines.in_process import RUN_TAGS
+from galaxy_assets.orchestration.engines.main_job import RUN_TAGS
 from galaxy_assets.orchestration.external import EXTERNAL
 from galaxy_assets.orchestration.graph import ASSETS, EXPLORER
 from galaxy_assets.settings.files import SurveyError
