@@ -113,8 +113,9 @@ campaign: dev-env
 # after changing dependencies in pyproject.toml; needs uv
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate --python-version 3.11
 lock:
-	$(LOCK) --extra dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) --extra dev --extra cluster pyproject.toml -o requirements-dev.lock
 	$(LOCK) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+	$(LOCK) --constraint requirements-dev.lock --extra cluster pyproject.toml -o requirements-cluster.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
