@@ -108,9 +108,7 @@ def check_engine(
     assert again == {"fresh"}, f"run a second time, {name} does not find everything up to date: {sorted(again)}"
 
 
-def _run(
-    engine: str, build: Build, root: Path, survey: str, dagster_yaml: Path | None = None
-) -> dict[str, Any]:
+def _run(engine: str, build: Build, root: Path, survey: str, dagster_yaml: Path | None = None) -> dict[str, Any]:
     """Table -> its data version, or its number of rows where it holds wall-clock times."""
     import pyarrow.parquet as pq
 
