@@ -10,7 +10,6 @@ import inspect
 import logging
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,16 +23,17 @@ import yaml
 
 from galaxy_assets import plugins
 from galaxy_assets.cli.arguments import chosen_surveys
-from galaxy_assets.cli.status import said_aloud
+from galaxy_assets.cli.dagster_home import use_dagster_home
+from galaxy_assets.cli.status import people_said, said_aloud
 from galaxy_assets.cli.survey import enable_all
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import NotWritten, told_of
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
-from galaxy_assets.storage.trials import TRIALS
+from galaxy_assets.storage.trials import TRIALS, document_of_trials
 
 if TYPE_CHECKING:
     from galaxy_assets.orchestration.automation.outdated import Follow
@@ -87,11 +87,11 @@ def run(
     enable_all(surveys, root)
     _start_logging()
     try:
-        failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, make)
+        failed, aloud = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, make)
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
-    _summary(chosen, failed)
+    _summary(chosen, failed, aloud)
     if failed:
         raise typer.Exit(1)
 
@@ -159,19 +159,22 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
     return found
 
 
-def _materialise(surveys: list[Survey], follow: "Follow | None", make: "Callable[..., Iterator[Outcome]]") -> int:
+def _materialise(
+    surveys: list[Survey], follow: "Follow | None", make: "Callable[..., Iterator[Outcome]]"
+) -> tuple[int, dict[str, list[str]]]:
+    """How many steps failed, and by survey what its loud checks find, where what they read was made anew."""
     import dagster as dg
 
     from galaxy_assets.definitions import build_defs
     from galaxy_assets.orchestration.verdicts import CHECKS
 
-    _set_dagster_home()
     root = data_root()
+    say(f"Dagster keeps its history of runs in {use_dagster_home(Layout(root))}")
     defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
+    aloud: dict[str, list[str]] = {}
     with _full_home_told(), dg.DagsterInstance.get() as instance:
         for survey in surveys:
             say(f"\n{survey.title} ({survey.name})")
-            aloud: list[str] = []
             for outcome in _few_fresh(_outcomes(make(defs, survey, known, instance, root, follow))):
                 if isinstance(outcome, Exception):
                     failed += 1
@@ -186,10 +189,10 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", make: "Callable
                 if TRIALS in outcome.assets and outcome.status in ("done", "fresh"):
                     _say_choice(survey, Layout(root))
                 if outcome.status == "done" and {check.asset for check in CHECKS if check.loud} & set(outcome.assets):
-                    before, aloud = aloud, said_aloud(survey, Layout(root))
-                    for words in (words for words in aloud if words not in before):
+                    before, aloud[survey.name] = aloud.get(survey.name, []), said_aloud(survey, Layout(root))
+                    for words in (words for words in aloud[survey.name] if words not in before):
                         say(f"      ! {words}")
-    return failed
+    return failed, aloud
 
 
 def _few_fresh(outcomes: "Iterator[Outcome | Exception]") -> "Iterator[Outcome | Exception]":
@@ -213,7 +216,8 @@ def _say_choice(survey: Survey, layout: Layout) -> None:
     (row,) = table.filter(table["chosen"]).to_pylist()
     say(f"        chosen: {row['candidate']}; {row['reason']}")
     if (sheet := layout.figure(survey.name, TRIALS)).exists():
-        say(f"        {sheet} has the same galaxies cut in each way; write what you prefer into the survey's file")
+        lines = document_of_trials(layout, survey.name).name
+        say(f"        {sheet} has the same galaxies cut in each way; {lines} beside it, what takes another")
 
 
 def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
@@ -241,17 +245,7 @@ def _full_home_told() -> Iterator[None]:
         raise NotWritten(errno.ENOSPC, f"{home}: Dagster's own folder is on a disk that is full; make room") from error
 
 
-def _set_dagster_home() -> None:
-    """Where run history lives: $DAGSTER_HOME, else .dagster beside the data folder, as `make` has it."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(data_root().parent / ".dagster")))
-    settings = Path(__file__).parents[2] / "dagster.yaml"
-    with told_of(home / "dagster.yaml"):
-        home.mkdir(parents=True, exist_ok=True)
-        if settings.exists() and not (home / "dagster.yaml").exists():
-            shutil.copy(settings, home)
-
-
-def _summary(surveys: list[Survey], failed: int) -> None:
+def _summary(surveys: list[Survey], failed: int, aloud: dict[str, list[str]]) -> None:
     from galaxy_assets.lake import connect
     from galaxy_assets.science.results import AGREES, DIFFERS, VERDICTS
 
@@ -276,11 +270,13 @@ def _summary(surveys: list[Survey], failed: int) -> None:
         verdicts = [row[-1] for row in rows]
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
         say(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
+        if words := people_said(survey, layout):
+            say(f"  {words}")
         say(f"  figures: {layout.figure(survey.name, 'x').parent}, all on one page by `make figures`")
     for survey in surveys:
-        for words in said_aloud(survey, layout):
+        for words in aloud[survey.name] if survey.name in aloud else said_aloud(survey, layout):
             say(f"\n! {survey.title}: {words}")
-    say("\nLook at it: `make dev`, then http://127.0.0.1:3000.")
+    say("\nLook at it: `galaxy-assets dev`, then http://127.0.0.1:3000.")
     if ranked := [one.name for one in surveys if layout.table(one.name, "anomaly_ranking").exists()]:
         say(
             "Ask it in SQL:\n"

@@ -28,8 +28,8 @@ def status(
 ) -> None:
     """Say how far surveys are.
 
-    It prints the deliveries, what is outdated and why, which deliveries have drifted, and which survey files are
-    broken.
+    It prints the deliveries, what the search found and what people scored, what is outdated and why, which deliveries
+    have drifted, and which survey files are broken.
 
     Example: galaxy-assets status sdss_gz1
     """
@@ -56,6 +56,8 @@ def _say_how_far(survey: Survey, layout: Layout, graph: Any) -> None:
     rows = _ledger(survey, layout)
     _say_deliveries(survey, rows)
     _say_found(survey, layout)
+    if words := people_said(survey, layout):
+        say(f"  scores      {printable(words)}")
     made = {path.stem for path in (layout.lake / survey.name / "catalogue").glob("[!.]*.parquet")}
     _say_outdated(survey, layout, graph, sorted(made | {r["delivery"] for r in rows if r["state"] == "whole"}))
     _say_drift(survey, layout)
@@ -69,6 +71,19 @@ def said_aloud(survey: Survey, layout: Layout) -> list[str]:
     from galaxy_assets.orchestration.verdicts import Stored
 
     return checks.said_aloud(Stored(survey, layout))
+
+
+def people_said(survey: Survey, layout: Layout) -> str:
+    """How many galaxies people have scored, and what the search did with it; empty where there are none."""
+    from galaxy_assets.science.labels import standing, what_people_scored
+    from galaxy_assets.storage.label_events import EVENTS, LabelLog
+
+    events, ranking = (layout.table(survey.name, asset) for asset in ("label_events", "anomaly_ranking"))
+    return what_people_scored(
+        standing(LabelLog(layout.labels(survey.name)).read()),
+        standing(read_table(events) if events.exists() else EVENTS.empty_table()),
+        read_table(ranking, ["galaxy_id", "score_std"]) if ranking.exists() else None,
+    )
 
 
 def _ledger(survey: Survey, layout: Layout) -> list[dict[str, Any]]:

@@ -22,6 +22,23 @@ TRIALS = "recipe_trials"
 """Name of the asset and of its table."""
 
 
+def document_of_trials(layout: Layout, survey: str) -> Path:
+    """The file, beside the contact sheet, of the lines that take another row of the trials.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : str
+        Name of the survey.
+
+    Returns
+    -------
+    Path
+    """
+    return layout.figure(survey, TRIALS).with_suffix(".md")
+
+
 def as_chosen(survey: Survey, recipe_trials: pa.Table) -> Survey:
     """A survey with the choice of its trials in place of `auto`.
 
