@@ -4,6 +4,7 @@ Belongs here: what is printed. Does not belong here: the rule (`orchestration.au
 (`orchestration.automation.deliveries`).
 """
 
+import gc
 from typing import Annotated, Any
 
 import typer
@@ -39,6 +40,7 @@ def status(
     was_run = [survey for survey in chosen if (layout.lake / survey.name).is_dir() and survey.name in files.enabled]
     if was_run:
         graph = build_defs(layout.root).resolve_asset_graph()
+        gc.freeze()  # the graph is a million objects that stay, which every collection would look at again
         for survey in was_run:
             _say_how_far(survey, layout, graph)
     elif not surveys:

@@ -8,10 +8,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -23,8 +23,7 @@ NO_ROWS = "no rows"
 """Stands for the digest of a batch's rows where a table that is read batch by batch has none."""
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """A partition of a table as it was read.
 
     Attributes
@@ -162,7 +161,8 @@ def with_origin(table: pa.Table, origin: Origin) -> pa.Table:
     -------
     pyarrow.Table
     """
-    return table.replace_schema_metadata({_KEY: json.dumps(asdict(origin))})
+    inputs = {name: {part: v._asdict() for part, v in versions.items()} for name, versions in origin.inputs.items()}
+    return table.replace_schema_metadata({_KEY: json.dumps({**vars(origin), "inputs": inputs})})
 
 
 def origin_of(table: pa.Table | pa.Schema) -> Origin:
@@ -199,9 +199,9 @@ def origin_from(record: str | bytes) -> Origin:
     Origin
     """
     told: dict[str, Any] = json.loads(record)
-    known = {name: value for name, value in told.items() if name in Origin.__dataclass_fields__}
+    known = {name: told[name] for name in Origin.__dataclass_fields__.keys() & told.keys()}
     known["inputs"] = {
-        name: {partition: Version(**version) for partition, version in versions.items()}
+        name: {partition: Version(v["data"], v["method"]) for partition, v in versions.items()}
         for name, versions in known.get("inputs", {}).items()
     }
     return Origin(**known)

@@ -246,6 +246,9 @@ class Outdated:
             own.pop("batch", None)
         if "init" in read.how:
             own["init"] = read.how["init"]
+        by = self._declared(read.asset).by
+        if all(dimension in own for dimension in by):
+            return [tuple([own[dimension] for dimension in by])]
         return self.partitions(read.asset, **own)
 
     def _changed(self, read: Read, made: Origin, asset: dg.AssetKey, partition: Partition) -> str | None:
@@ -257,13 +260,16 @@ class Outdated:
             now = {part: self._version(read.asset, part) for part in before}
             remade = [part for part, seen in before.items() if (v := now[part]) and _is_other(v, seen)]
             return f"{name} was made anew by other code or settings" if remade else None
-        parts = ["/".join(part) for part in self.read_partitions(read, asset, partition)]
-        # what is absent now is made first, and may come out as it was
-        own = self._own(read, asset, partition)
-        now = {part: v for part in parts if (v := self._version(read.asset, part, own) or before.get(part))}
-        if {part: v.data for part, v in now.items()} != {part: v.data for part, v in before.items()}:
-            return f"{name} changed"
-        return None
+        own, found = self._own(read, asset, partition), 0
+        for part in map("/".join, self.read_partitions(read, asset, partition)):
+            seen = before.get(part)
+            # what is absent now is made first, and may come out as it was
+            if (now := self._version(read.asset, part, own) or seen) is None:
+                continue
+            if seen is None or now.data != seen.data:
+                return f"{name} changed"
+            found += 1
+        return f"{name} changed" if found != len(before) else None
 
     def outside(self, asset: dg.AssetKey, partition: Partition) -> dict[str, str]:
         """Fingerprints of what a partition reads that is no table of its survey, as it is now.
