@@ -18,8 +18,8 @@ from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack, PixelStore
-from galaxy_assets.storage.provenance import stamp
 from galaxy_assets.storage.tables import places, read_table
+from galaxy_assets.storage.versions import stamp
 
 SIDES = (64, 96, 128, 192, 256, 320, 512)
 """Sides of the pictures that are made, pixels: a browser asks for these, so that it can keep them."""

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import damaged_otherwise, values_of
+from galaxy_assets.storage.provenance import damaged_otherwise
 from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import places, read_table
+from galaxy_assets.storage.versions import values_of
 
 _KEPT = 50
 _TIME = "%Y%m%dT%H%M%S%f"

@@ -25,8 +25,8 @@ from galaxy_assets.lake.query import QueryError
 from galaxy_assets.settings.files import SurveyFiles, survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import stamp
 from galaxy_assets.storage.store import store_of
+from galaxy_assets.storage.versions import stamp
 
 _VIEWS = 3
 _SETS = 64

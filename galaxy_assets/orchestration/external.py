@@ -20,8 +20,9 @@ from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import fingerprint, readable_origin
+from galaxy_assets.storage.provenance import readable_origin
 from galaxy_assets.storage.tables import read_table
+from galaxy_assets.storage.versions import fingerprint
 
 
 class Reader(NamedTuple):

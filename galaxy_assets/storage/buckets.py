@@ -29,11 +29,10 @@ from galaxy_assets.storage import room
 from galaxy_assets.storage.bucket_heads import Head, Heads, HeadsInBucket
 from galaxy_assets.storage.contents import PIXELS, Contents, sha256_of
 from galaxy_assets.storage.copies import Copies, Copy
-from galaxy_assets.storage.files import partial_name, told_of
+from galaxy_assets.storage.files import partial_name, state_of, told_of
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.objects import BucketError, Changed, Missing, Objects
 from galaxy_assets.storage.postgres_heads import HEADS, HeadsInPostgres
-from galaxy_assets.storage.provenance import state_of
 from galaxy_assets.storage.store import FOLDER, Conflict, CutRows
 
 log = logger(__name__)

@@ -33,7 +33,7 @@ class Copy(NamedTuple):
     size : int
         Bytes of the content.
     state : str
-        `provenance.state_of` of the file when it was put there.
+        `files.state_of` of the file when it was put there.
     """
 
     token: str

@@ -256,3 +256,25 @@ def file_sha256(path: Path) -> str:
     """
     with store_of(path).local(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """What tells in a process whether a file was changed since it was last read; no version of its content.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    tuple of int
+        Time of change, size and inode.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    """
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -25,12 +25,13 @@ import pyarrow as pa
 
 from galaxy_assets.settings.limits import MAXIMUM_AHEAD
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import DamagedFile
+from galaxy_assets.storage.files import DamagedFile, state_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
-from galaxy_assets.storage.provenance import content_of, damaged_otherwise, data_version, state_of
+from galaxy_assets.storage.provenance import damaged_otherwise, data_version
 from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import column, read_table, write_table
+from galaxy_assets.storage.versions import content_of
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile

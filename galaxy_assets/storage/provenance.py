@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from galaxy_assets.storage.files import DamagedFile, file_sha256
+from galaxy_assets.storage.files import DamagedFile, file_sha256, state_of
 from galaxy_assets.storage.store import store_of
 
 _KEY = b"galaxy_assets"
@@ -357,104 +357,3 @@ def as_read(table: pa.Table) -> tuple[pa.Table, dict[str, Version]]:
         Partition -> version; empty where it carried none.
     """
     return table.replace_schema_metadata(None), origin_of(table).inputs.get("", {})
-
-
-def fingerprint(paths: Iterable[Path]) -> str:
-    """Which files these are, by name and content: copies of them elsewhere, and of another time, are the same.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Files; one that is absent changes the fingerprint too.
-
-    Returns
-    -------
-    str
-        16 hex digits.
-    """
-    sha = hashlib.sha256()
-    for path in paths:
-        sha.update(repr((path.name, content_of(path))).encode())
-    return sha.hexdigest()[:16]
-
-
-def content_of(path: Path) -> str | None:
-    """The sha256 of a file, read again where its time, size or inode are others than before.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str or None
-        64 hex digits; None where there is no such file.
-    """
-    try:
-        return _sha256(path, *state_of(path))
-    except FileNotFoundError:
-        return None
-
-
-def state_of(path: Path) -> tuple[int, ...]:
-    """What tells in a process whether a file was changed since it was last read; no version of its content.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    tuple of int
-        Time of change, size and inode.
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no such file.
-    """
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-@lru_cache(maxsize=10_000)
-def _sha256(path: Path, *state: int) -> str:
-    return file_sha256(path)
-
-
-def stamp(paths: Iterable[Path]) -> str:
-    """Which tables these are, by name and by the digests in their footers; of a file without one, by its content.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Files of tables; one that is absent or damaged changes the stamp too.
-
-    Returns
-    -------
-    str
-        16 hex digits.
-    """
-    sha = hashlib.sha256()
-    for path in paths:
-        sha.update(repr((path.parts[-3:], values_of(path))).encode())
-    return sha.hexdigest()[:16]
-
-
-def values_of(path: Path) -> str | None:
-    """Digest of what a table's file holds, as its footer has it; of a file without one, its sha256.
-
-    Parameters
-    ----------
-    path : Path
-        The table's file.
-
-    Returns
-    -------
-    str or None
-        None where there is no such file.
-    """
-    made = readable_origin(path)
-    return made.content if made is not None and made.content else content_of(path)

@@ -10,13 +10,13 @@ from galaxy_assets.storage.provenance import (
     as_input,
     as_read,
     data_version,
-    fingerprint,
     made_by,
     origin,
     origin_of,
     with_origin,
 )
 from galaxy_assets.storage.tables import digest, write_table
+from galaxy_assets.storage.versions import fingerprint
 
 TABLE = pa.table({"a": [1, 2]})
 
