@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from galaxy_assets.settings.printing import PrintableError, logger
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage]
 
 log = logger(__name__)
 
@@ -102,7 +102,7 @@ def connect() -> "Store":
     PartnerLost
         Where it is not to be reached.
     """
-    from torch.distributed import rendezvous
+    from torch.distributed.rendezvous import rendezvous
 
     try:
         return next(rendezvous("env://", timeout=PATIENCE))[0]
@@ -112,7 +112,7 @@ def connect() -> "Store":
 
 
 def _under(prefix: str) -> "Store":
-    from torch.distributed import PrefixStore
+    from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
 
     return PrefixStore(f"galaxy_assets/{prefix}", connect())
 
