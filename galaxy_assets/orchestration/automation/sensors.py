@@ -18,7 +18,7 @@ from galaxy_assets.deliveries.readers import made_by_first_run
 from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.conditions import NIGHTLY
 from galaxy_assets.orchestration.automation.deliveries import register
-from galaxy_assets.orchestration.declaration import Job
+from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS, Job
 from galaxy_assets.orchestration.engines.main_job import RUN_TAGS
 from galaxy_assets.orchestration.external import EXTERNAL
 from galaxy_assets.orchestration.graph import ASSETS, EXPLORER
@@ -190,7 +190,7 @@ def jobs(survey: Survey, prefix: Sequence[str] = ()) -> dict[Job, Any]:
         job: dg.define_asset_job(
             f"{survey.name}_{job}",
             selection=dg.AssetSelection.assets(*(dg.AssetKey([*prefix, survey.name, asset]) for asset in assets)),
-            tags=RUN_TAGS | {"survey": survey.name},
+            tags=RUN_TAGS | {"survey": survey.name} | (GPU_RUN_TAGS if any(ASSETS[a].gpu for a in assets) else {}),
             description=survey.title,
             # a training's process may be ended by the system for its memory: its step is then started again
             executor_def=dg.multiprocess_executor.configured({"max_concurrent": 1}),
