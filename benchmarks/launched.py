@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--until", default="results", help="asset after which a survey is whole enough")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if arguments.what == "speed":
             speed(Path(folder), arguments.batches, arguments.images)
         else:
