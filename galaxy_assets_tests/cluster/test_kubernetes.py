@@ -26,9 +26,7 @@ from galaxy_assets_tests.orchestration.engines.test_launched import until
 ROOT = Path(__file__).parents[2]
 VALUES = yaml.safe_load((ROOT / "packaging/helm-values.yaml").read_text())
 VOTES = Wanted([dg.AssetKey(["tiny", "volunteer_votes"])], None, {"survey": "tiny"}, set())
-FEATURES = Wanted(
-    [dg.AssetKey(["tiny", "pretrained_features"])], "first", {"survey": "tiny"} | GPU_RUN_TAGS, {"gpu"}
-)
+FEATURES = Wanted([dg.AssetKey(["tiny", "pretrained_features"])], "first", {"survey": "tiny"} | GPU_RUN_TAGS, {"gpu"})
 
 
 @pytest.fixture
