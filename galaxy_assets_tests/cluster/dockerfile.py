@@ -2,7 +2,7 @@
 
     python -m galaxy_assets_tests.cluster.dockerfile cuda FOLDER
 
-It takes twenty minutes and 8 GB below FOLDER for `cuda`. The administrator takes the steps as nobody: no step needs more.
+It takes ten minutes and 8 GB below FOLDER for `cuda`. The administrator takes the steps as nobody: none needs more.
 What differs from a real build: the base image is this machine, and /opt/galaxy-assets and /build are folders in FOLDER.
 """
 

@@ -1,4 +1,4 @@
-"""Runs as jobs of two Ray nodes, with Dagster in PostgreSQL: a worker is killed, and the tables are those of in process.
+"""Runs as jobs of two Ray nodes, with Dagster in PostgreSQL: a worker is killed, the tables are those of in process.
 
 `make cluster-demo` runs a whole survey. This ends at the artefact map, since every run starts Python anew.
 """
