@@ -2,9 +2,10 @@
 
     make cluster-demo
 
-It starts PostgreSQL, a Ray head on 127.0.0.2, a Ray node on 127.0.0.3, and runs `galaxy-assets run demo_radio` twice:
-in process, and by `--engine launched --at-once 2` with dagster.cluster.yaml and packaging/launchers/ray.yaml. It prints
-which node made what and which tables differ, and ends with 1 if one does. It keeps nothing, and ends what it started.
+It starts PostgreSQL, a Ray head on 127.0.0.2 and a Ray node on 127.0.0.3, and runs `galaxy-assets run demo_radio`
+twice: in process, and by `--engine launched --at-once 2` with dagster.cluster.yaml and packaging/launchers/ray.yaml. It
+prints which node made what and which tables differ, and ends with 1 if one does. It keeps nothing, and ends what it
+started.
 
 Belongs here: the two runs and their comparison. Does not belong here: the servers (`galaxy_assets_tests`), digests
 (`golden`).

@@ -74,9 +74,7 @@ class Engine(Protocol):
         ...
 
 
-def check_engine(
-    name: str, build: Build, data: Path, survey: str, folder: Path, dagster_yaml: Path | None = None
-) -> None:
+def check_engine(name: str, build: Build, data: Path, survey: str, folder: Path) -> None:
     """Run a survey by the engine and by `in_process`, and compare every table.
 
     Parameters
@@ -91,8 +89,6 @@ def check_engine(
         The survey's name.
     folder : Path
         Where the two copies go.
-    dagster_yaml : Path, optional
-        Settings of the Dagster instance that the engine is given; Dagster's own unless given.
 
     Raises
     ------
@@ -102,17 +98,16 @@ def check_engine(
     folder.mkdir(parents=True, exist_ok=True)
     reference = _run("in_process", build, shutil.copytree(data, folder / "reference"), survey)
     copy = shutil.copytree(data, folder / "by_engine")
-    made = _run(name, build, copy, survey, dagster_yaml)
-    assert made == reference, f"{name} makes other tables than in_process"
-    again = {outcome.status for outcome in _outcomes(name, build, copy, survey, dagster_yaml)}
+    assert _run(name, build, copy, survey) == reference, f"{name} makes other tables than in_process"
+    again = {outcome.status for outcome in _outcomes(name, build, copy, survey)}
     assert again == {"fresh"}, f"run a second time, {name} does not find everything up to date: {sorted(again)}"
 
 
-def _run(engine: str, build: Build, root: Path, survey: str, dagster_yaml: Path | None = None) -> dict[str, Any]:
+def _run(engine: str, build: Build, root: Path, survey: str) -> dict[str, Any]:
     """Table -> its data version, or its number of rows where it holds wall-clock times."""
     import pyarrow.parquet as pq
 
-    wrong = [o for o in _outcomes(engine, build, root, survey, dagster_yaml) if o.status not in ("done", "fresh")]
+    wrong = [o for o in _outcomes(engine, build, root, survey) if o.status not in ("done", "fresh")]
     assert not wrong, f"{engine}: {wrong[0].status} {wrong[0].assets}: {wrong[0].error}"
     home = root / "lake" / survey
     files = [file for file in sorted(home.rglob("[!.]*.parquet")) if "pixels" not in file.parts]
@@ -123,12 +118,10 @@ def _run(engine: str, build: Build, root: Path, survey: str, dagster_yaml: Path 
     }
 
 
-def _outcomes(engine: str, build: Build, root: Path, survey: str, dagster_yaml: Path | None) -> list[Any]:
+def _outcomes(engine: str, build: Build, root: Path, survey: str) -> list[Any]:
     known = survey_files(root).known
     home = root.with_name(f"{root.name}_dagster")
     home.mkdir(exist_ok=True)
-    if dagster_yaml is not None:
-        shutil.copy(dagster_yaml, home / "dagster.yaml")
-    with dg.DagsterInstance.from_config(str(home)) as instance:  # kept, so that other processes see it
+    with dg.DagsterInstance.local_temp(str(home)) as instance:  # kept, so that other processes see it
         make = plugins.load("engines", engine)
         return list(make(build(root), known[survey], known, instance, root))
