@@ -1,7 +1,7 @@
 """Where the data folder is.
 
 Belongs here: reading the environment for it. Does not belong here: what lies below it (`storage.layout`), buckets
-(`storage.buckets`).
+(`storage.bucket.bucket`).
 """
 
 import os

@@ -1,7 +1,7 @@
 """Locks between processes of one or several machines that share a data folder.
 
 Belongs here: taking a lock on a file, and what a file system must offer for it. Does not belong here: what is locked
-and why. Where there is no shared folder, in a bucket, nothing rests on a lock (`buckets`).
+and why. Where there is no shared folder, in a bucket, nothing rests on a lock (`bucket`).
 """
 
 import errno

@@ -3,7 +3,7 @@
 Every room works on paths of files below the data folder. What becomes such a file, is read from it, moved or removed
 goes through the store of its path, so that the rest of the platform knows nothing of buckets.
 
-Belongs here: the seam, and the store of a plain folder. Does not belong here: buckets (`buckets`), what is written.
+Belongs here: the seam, and the store of a plain folder. Does not belong here: buckets (`bucket`), what is written.
 """
 
 import functools
@@ -220,6 +220,6 @@ def store_of(path: Path) -> Store:
 
 @functools.lru_cache(maxsize=8)
 def _bucket(address: str, root: Path) -> Store:
-    from galaxy_assets.storage.buckets import Bucket
+    from galaxy_assets.storage.bucket.bucket import Bucket
 
     return Bucket(address, root)

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.storage import store
-from galaxy_assets.storage.bucket_heads import Content, Head, Part
+from galaxy_assets.storage.bucket.heads import Content, Head, Part
+from galaxy_assets.storage.bucket.objects import BucketError, Changed
+from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.objects import BucketError, Changed
-from galaxy_assets.storage.postgres_heads import HEADS, HeadsInPostgres
 from galaxy_assets.storage.store import Conflict, store_of
 from galaxy_assets.storage.tables import read_table, write_table
-from galaxy_assets_tests.storage.s3 import NAME, running
+from galaxy_assets_tests.storage.bucket.s3 import NAME, running
 
 postgresql = pytest.importorskip("galaxy_assets_tests.postgresql")
 psycopg2 = pytest.importorskip("psycopg2", reason="the extra galaxy-assets[cluster] is not installed")

@@ -15,17 +15,18 @@ import pytest
 
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.root import data_root
-from galaxy_assets.storage import buckets, store
-from galaxy_assets.storage.buckets import Bucket
+from galaxy_assets.storage import store
+from galaxy_assets.storage.bucket import bucket
+from galaxy_assets.storage.bucket.bucket import Bucket
+from galaxy_assets.storage.bucket.objects import BucketError
 from galaxy_assets.storage.files import replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.objects import BucketError
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import Origin, origin, with_origin
 from galaxy_assets.storage.store import Conflict, store_of
 from galaxy_assets.storage.tables import read_table, write_table
-from galaxy_assets_tests.storage.s3 import NAME, S3, running
+from galaxy_assets_tests.storage.bucket.s3 import NAME, S3, running
 
 ADDRESS = f"s3://{NAME}/a prefix"
 SECRET = "planted-secret-8c1f2a"
@@ -42,7 +43,7 @@ def server() -> Iterator[S3]:
 def s3(server, monkeypatch) -> Iterator[S3]:
     """The server with nothing below ADDRESS that an earlier test wrote, and few seconds between tries."""
     sleep = time.sleep
-    monkeypatch.setattr("galaxy_assets.storage.objects.time.sleep", lambda seconds: sleep(min(seconds, 0.01)))
+    monkeypatch.setattr("galaxy_assets.storage.bucket.objects.time.sleep", lambda seconds: sleep(min(seconds, 0.01)))
     monkeypatch.setenv("GALAXY_ASSETS_DATA", f"{ADDRESS}/{time.monotonic_ns()}")
     server.fault = None
     yield server
@@ -243,7 +244,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import pyarrow as pa
-from galaxy_assets.storage.bucket_heads import HeadsInBucket
+from galaxy_assets.storage.bucket.heads import HeadsInBucket
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import write_table
 swap = HeadsInBucket.swap
@@ -269,7 +270,7 @@ def test_a_worker_that_is_killed_leaves_no_table_or_a_whole_one_and_upkeep_remov
     found = list(range(1000 if when == "before" else 5000))
     assert read_table(copy)["rank"].to_pylist() == found
     assert store_of(copy).sweep() == []
-    monkeypatch.setattr(buckets, "_LONGEST_RUN", -60)
+    monkeypatch.setattr(bucket, "_LONGEST_RUN", -60)
     (swept,) = store_of(copy).sweep()
     assert swept.startswith("data/lake/s/umap/")
     assert read_table(machine().root / path.relative_to(here.root))["rank"].to_pylist() == found

@@ -1,7 +1,7 @@
 """The objects of a bucket: written once, read whole, listed, and one kind replaced by compare-and-swap.
 
 Belongs here: requests to the bucket, their repetition, and their errors in words. `obstore` speaks with it and comes
-with the extra `galaxy-assets[cluster]`. Does not belong here: what the objects are (`bucket_heads`, `buckets`).
+with the extra `galaxy-assets[cluster]`. Does not belong here: what the objects are (`heads`, `bucket`).
 """
 
 import os

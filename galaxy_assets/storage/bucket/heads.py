@@ -3,7 +3,7 @@
 The content of a file lies in objects that are written once, under names that say what they hold. The file becomes
 another one when its head is replaced, by compare-and-swap, so that of two writers one wins and the other is told.
 
-Belongs here: what a head says, and heads as objects. Does not belong here: content (`buckets`), copies (`copies`).
+Belongs here: what a head says, and heads as objects. Does not belong here: content (`bucket`), copies (`copies`).
 """
 
 import json
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from galaxy_assets.storage.objects import Missing, Objects
+from galaxy_assets.storage.bucket.objects import Missing, Objects
 
 _PREFIX = "heads"
 _AT_ONCE = 16

@@ -3,7 +3,7 @@
 It is a SQLite file in the folder of copies, which all processes of this machine share and which may be deleted with
 that folder.
 
-Belongs here: that record. Does not belong here: fetching and removing copies (`buckets`).
+Belongs here: that record. Does not belong here: fetching and removing copies (`bucket`).
 """
 
 import sqlite3
@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from galaxy_assets.storage.bucket_heads import Head
+from galaxy_assets.storage.bucket.heads import Head
 
 _TABLES = """
 create table if not exists heads (name text primary key, token text not null, head text not null);

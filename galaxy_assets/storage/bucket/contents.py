@@ -1,6 +1,6 @@
 """Content of files in a bucket: sent as objects that are written once, and fetched from them.
 
-Belongs here: which objects a file becomes, and a file of its objects. Does not belong here: when (`buckets`).
+Belongs here: which objects a file becomes, and a file of its objects. Does not belong here: when (`bucket`).
 """
 
 import base64
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from galaxy_assets.storage.bucket_heads import Content, Head, Part
-from galaxy_assets.storage.objects import BucketError, Missing, Objects
+from galaxy_assets.storage.bucket.heads import Content, Head, Part
+from galaxy_assets.storage.bucket.objects import BucketError, Missing, Objects
 from galaxy_assets.storage.store import Conflict
 
 PIXELS = "cutouts.npy"

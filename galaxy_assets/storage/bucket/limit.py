@@ -1,6 +1,6 @@
 """How much of a machine's disk copies of a bucket may take, and which of them go first.
 
-Belongs here: the limit, and which copies were used longest ago. Does not belong here: removing them (`buckets`).
+Belongs here: the limit, and which copies were used longest ago. Does not belong here: removing them (`bucket`).
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from galaxy_assets.settings.printing import PrintableError
-from galaxy_assets.storage.objects import BucketError
+from galaxy_assets.storage.bucket.objects import BucketError
 
 LIMIT = "GALAXY_ASSETS_CACHE_LIMIT"
 """In the environment: the limit, such as `200 GB`."""

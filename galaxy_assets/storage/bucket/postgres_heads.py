@@ -3,15 +3,15 @@
 $GALAXY_ASSETS_HEADS is the address of the database, `postgresql://host/database`; the password is in it, or in
 PGPASSWORD or ~/.pgpass. `psycopg2` comes with the extra `galaxy-assets[cluster]`.
 
-Belongs here: heads as rows. Does not belong here: what a head says (`bucket_heads`), Dagster's own tables.
+Belongs here: heads as rows. Does not belong here: what a head says (`heads`), Dagster's own tables.
 """
 
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from galaxy_assets.storage.bucket_heads import Head
-from galaxy_assets.storage.objects import BucketError, Changed
+from galaxy_assets.storage.bucket.heads import Head
+from galaxy_assets.storage.bucket.objects import BucketError, Changed
 
 HEADS = "GALAXY_ASSETS_HEADS"
 _TABLE = """

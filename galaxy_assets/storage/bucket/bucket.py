@@ -1,6 +1,6 @@
 """A data folder in a bucket: this machine has a folder of copies, in which everything else works as in a data folder.
 
-    <bucket>/heads/<name>.json                        what the file of that name is now (`bucket_heads`)
+    <bucket>/heads/<name>.json                        what the file of that name is now (`heads`)
     <bucket>/data/<name without suffix>/<sha256>.*    content, written once
     <bucket>/chunks/<name>/<mark>/<row>.parquet       rows of cutouts that are being filled, for other workers
     <copies>/<name>                                   the file, or an empty one until its content is asked for
@@ -25,14 +25,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from galaxy_assets.settings.printing import logger
-from galaxy_assets.storage import room
-from galaxy_assets.storage.bucket_heads import Head, Heads, HeadsInBucket
-from galaxy_assets.storage.contents import PIXELS, Contents, sha256_of
-from galaxy_assets.storage.copies import Copies, Copy
+from galaxy_assets.storage.bucket import limit
+from galaxy_assets.storage.bucket.contents import PIXELS, Contents, sha256_of
+from galaxy_assets.storage.bucket.copies import Copies, Copy
+from galaxy_assets.storage.bucket.heads import Head, Heads, HeadsInBucket
+from galaxy_assets.storage.bucket.objects import BucketError, Changed, Missing, Objects
+from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
 from galaxy_assets.storage.files import partial_name, state_of, told_of
 from galaxy_assets.storage.locks import held
-from galaxy_assets.storage.objects import BucketError, Changed, Missing, Objects
-from galaxy_assets.storage.postgres_heads import HEADS, HeadsInPostgres
 from galaxy_assets.storage.store import FOLDER, Conflict, CutRows
 
 log = logger(__name__)
@@ -89,7 +89,7 @@ class Bucket:
         except FileNotFoundError:
             return path
         if status.st_size:
-            room.used(path, status)
+            limit.used(path, status)
         elif (name := self._unit(path)) is not None:
             self._fetch(name)
         return path
@@ -249,7 +249,7 @@ class Bucket:
         copy = self._copies.copy(name)
         if copy is not None and copy.whole and copy.token == token:
             return
-        room.must_hold(head.size, name, self.root)
+        limit.must_hold(head.size, name, self.root)
         path = self.root / name
         with told_of(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -296,7 +296,7 @@ class Bucket:
     def _trim(self, keep: str = "") -> None:
         """Let empty files take the place of the copies used longest ago, until the rest has room."""
         large = {name: size for name, size in self._copies.whole().items() if _is_large(name)}
-        for name in room.too_much({self.root / name: size for name, size in large.items()}, self.root):
+        for name in limit.too_much({self.root / name: size for name, size in large.items()}, self.root):
             relative = self._relative(name)
             with self._lock():
                 known, copy = self._copies.head(relative), self._copies.copy(relative)

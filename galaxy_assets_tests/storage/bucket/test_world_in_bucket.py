@@ -21,7 +21,7 @@ from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version
 from galaxy_assets.storage.tables import read_table
 from galaxy_assets_tests.conftest import PLANTED, World, write_tiny
-from galaxy_assets_tests.storage.s3 import NAME, S3, running
+from galaxy_assets_tests.storage.bucket.s3 import NAME, S3, running
 
 
 @pytest.fixture(scope="module")
