@@ -95,7 +95,10 @@ class Trainer(Protocol):
     ) -> Encoder:
         """Train `encoder` in place for the recipe's epochs and return it.
 
-        `science.training.ResumableTraining` does what this asks for around the steps of a learner.
+        `science.training.ResumableTraining` does what this asks for around the steps of a learner. A trainer with a
+        further parameter `hosts` is also called in the processes that torchrun starts on other hosts, with the same
+        arguments and `hosts=True`: it must join them (`science.distributed.joined`), write `state` and call `on_epoch`
+        in the first one alone. Without that parameter it trains on the first host.
 
         Parameters
         ----------

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from galaxy_assets.settings.printing import PrintableError, logger
 
 if TYPE_CHECKING:
-    from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage]
+    from torch.distributed.distributed_c10d import Store
 
 log = logger(__name__)
 
@@ -112,7 +112,7 @@ def connect() -> "Store":
 
 
 def _under(prefix: str) -> "Store":
-    from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
+    from torch.distributed.distributed_c10d import PrefixStore
 
     return PrefixStore(f"galaxy_assets/{prefix}", connect())
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,7 +47,7 @@ class Ended:
         return {line["epoch"]: line["loss"] for line in self.told if "epoch" in line}
 
 
-def run(places: list[dict[str, object]], folder: Path, how: str = "") -> list[Ended]:
+def run(places: Sequence[Mapping[str, object]], folder: Path, how: str = "") -> list[Ended]:
     """A process with each of these environments; what still runs after the time is ended."""
     files = [folder.with_name(f"{folder.name}_told_{i}") for i in range(len(places))]
     processes = [

@@ -40,6 +40,10 @@ class Images:
     def __init__(self, how: str):
         self.how, self.asked, self.shape = how, 0, PIXELS.shape
 
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(PIXELS)
+
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """The pixels, until it fails."""
         self.asked += 1
