@@ -126,6 +126,10 @@ class SurveyContext:
         """The survey's stored cutouts."""
         return PixelStore(self.layout.pixels(self.survey.name))
 
+    def link(self, path: Path) -> dg.MetadataValue:
+        """A file or folder for the UI, relative to the data folder: other machines have that elsewhere."""
+        return dg.MetadataValue.path(self.layout.named(path))
+
     def training(self, fingerprint: str) -> Training:
         """The files of the training of these start weights that has this fingerprint."""
         return Training(self.layout.checkpoints(self.survey.name) / self.init / fingerprint)
@@ -438,4 +442,4 @@ def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict
 
     path = save(image, context.layout.figure(context.survey.name, *name))
     context.beside.append(path)
-    return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}
+    return {"preview": dg.MetadataValue.md(preview(image)), "figure": context.link(path)}

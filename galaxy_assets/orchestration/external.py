@@ -20,8 +20,9 @@ from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import fingerprint, readable_origin
+from galaxy_assets.storage.provenance import readable_origin
 from galaxy_assets.storage.tables import read_table
+from galaxy_assets.storage.versions import fingerprint
 
 
 class Reader(NamedTuple):
@@ -266,7 +267,7 @@ LABEL_DROPS = External(
     "label_drops",
     "What people said of galaxies: label files dropped in data/labels/{survey}/, and scores given in the explorer and "
     "on the command line, as events.",
-    lambda r: {"labels": fingerprint(LabelLog(r.layout.labels(r.survey.name)).files())},
+    lambda r: {"labels": LabelLog(r.layout.labels(r.survey.name)).fingerprint()},
 )
 WEIGHTS = External(
     "weights",

@@ -15,6 +15,7 @@ from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, set_aside
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, as_input, origin, origin_of, with_origin
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import TablesInTurn, digest, read_table, verify, write_table
 
 log = logger(__name__)
@@ -54,6 +55,15 @@ class ParquetLake(dg.ConfigurableIOManager):
 
     root: str
 
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Look at what is there when a run begins: what it writes replaces that, and nothing newer (`Store.begin`).
+
+        Parameters
+        ----------
+        context : dagster.InitResourceContext
+        """
+        store_of(Path(self.root)).begin(context.run_id or "")
+
     def _path(self, key: dg.AssetKey, partition: tuple[str, ...]) -> Path:
         survey, asset = key.path[-2:]  # whatever prefix they stand under
         return Layout(Path(self.root)).table(survey, asset, *partition)
@@ -71,12 +81,12 @@ class ParquetLake(dg.ConfigurableIOManager):
         key = context.partition_key if context.has_partition_key else None
         partitions = context.asset_partitions_def if key is not None else None
         partition = partition_path(partitions, key)
-        path = self._path(context.asset_key, partition)
-        _keep_damaged(path, Layout(Path(self.root)).lake / context.asset_key.path[-2])
+        path, layout = self._path(context.asset_key, partition), Layout(Path(self.root))
+        _keep_damaged(path, layout.lake / context.asset_key.path[-2])
         name = "/".join(context.asset_key.path[-2:])
         place = {"asset": name, "partition": "/".join(partition), "run": context.run_id}
         write_table(with_origin(obj, dataclasses.replace(origin_of(obj), **place)), path)
-        context.add_output_metadata({"path": dg.MetadataValue.path(str(path))})
+        context.add_output_metadata({"path": dg.MetadataValue.path(layout.named(path))})
 
     def load_input(self, context: dg.InputContext) -> pa.Table | TablesInTurn:
         """Read the tables of an asset.

@@ -7,6 +7,7 @@ against.
 """
 
 import copy
+import json
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,8 +30,9 @@ from galaxy_assets.science.byol_gradients import (
     economies,
 )
 from galaxy_assets.science.devices import autocast, fastest_convolutions, is_out_of_memory
-from galaxy_assets.science.distributed import ALONE, Share, processes, synchronise
-from galaxy_assets.science.encoders.network import Encoder, Images, seeded
+from galaxy_assets.science.distributed import ALONE, Share, joined, local_device, processes, synchronise
+from galaxy_assets.science.encoders.network import Encoder, Images, seeded, state_sha256
+from galaxy_assets.science.torchrun import place
 from galaxy_assets.science.training import (
     OnEpoch,
     ResumableTraining,
@@ -241,6 +243,7 @@ def train(
     devices: Sequence[torch.device],
     state: TrainingState,
     on_epoch: OnEpoch,
+    hosts: bool = False,
 ) -> Encoder:
     """Train `encoder` in place for the recipe's epochs and return it: the trainer `byol`.
 
@@ -269,6 +272,10 @@ def train(
         Called with epochs 1, 2, ... and the encoder, *before* that epoch enters `state`: a kill between the two repeats
         the epoch and the call, and never skips one. It must allow two calls for one epoch. It may
         embed with the encoder and must not change its weights.
+    hosts : bool
+        Share every batch among the processes that torchrun started (`distributed.joined`), each on one device of its
+        host. Every process calls this with the same arguments; `state` is read by all of them, and written by the first
+        one alone, which alone calls `on_epoch`. Without torchrun it changes nothing.
 
     Returns
     -------
@@ -278,7 +285,10 @@ def train(
     Raises
     ------
     ValueError
-        Where a batch is larger than the set, or `state` is damaged or of another training.
+        Where a batch is larger than the set, or does not part among the hosts' processes, or `state` is damaged or of
+        another training.
+    PartnerLost
+        Where another host's process fails or is gone, with what is known of it.
     FloatingPointError
         Where the loss is not finite.
     MemoryError
@@ -312,23 +322,33 @@ def train(
     ([1], True)
     """
     check_batch(indices, recipe)
+    here = place() if hosts else None
+    if here is not None and recipe.batch_size % here.processes:
+        raise ValueError(
+            f"batch_size {recipe.batch_size} is not a multiple of {here.processes}, the processes on all hosts; start "
+            "another number of them"
+        )
     used = devices[: max(n for n in range(1, len(devices) + 1) if recipe.batch_size % n == 0)]
-    rows, ways = np.asarray(indices, np.int64), economies(recipe, freeze, 2 * recipe.batch_size // len(used))
+    sharing = len(used) if here is None else here.processes
+    rows, ways = np.asarray(indices, np.int64), economies(recipe, freeze, 2 * recipe.batch_size // sharing)
     start = copy.deepcopy(encoder.cpu().state_dict())
     while True:
         arguments = encoder, pixels, rows, recipe, freeze, state, ways
         try:
-            with processes(used, _train, arguments) as share:
-                return _train(share, used[0], *arguments, on_epoch)
+            if here is None:
+                with processes(used, _train, arguments) as share:
+                    return _train(share, used[0], *arguments, on_epoch)
+            with joined(devices) as share:
+                return _train(share, local_device(devices), *arguments, None if share.rank else on_epoch)
         except (RuntimeError, ProcessRaisedException) as error:
             # one of several processes cannot take its part of a step again: all go back to the last whole epoch
-            if len(used) == 1 or len(ways) == 1 or not is_out_of_memory(error):
+            if sharing == 1 or len(ways) == 1 or not is_out_of_memory(error):
                 raise
         ways = ways[1:]
         encoder.cpu().load_state_dict(start)
         log.warning(
             "the memory of a device is full: from the last whole epoch on, %s",
-            ways[0].words(2 * recipe.batch_size // len(used)),
+            ways[0].words(2 * recipe.batch_size // sharing),
         )
 
 
@@ -351,6 +371,7 @@ def _train(
     optimiser, this = adam(learner, recipe), identity(encoder, indices, recipe, freeze)
     training = ResumableTraining(learner, encoder, optimiser, recipe, state, this, device, share)
     done, bfloat16 = training.resume(), recipe.precision == "bfloat16"
+    share.check_same(f"{done} {json.dumps(this)} {state_sha256(encoder)}", device)
     batches = Batches(pixels, indices, device, keep=True)
     thrifty = ThriftyBackward(ways, batches)
     gradients: Gradients = thrifty if share.processes == 1 else partial(backward, economy=ways[0])

@@ -1,18 +1,18 @@
-"""One training on several devices of one machine, a process each, with the same result as on one.
+"""One training on several devices, a process each, on one machine or on several, with the same result as on one.
 
 Belongs here: the processes, and batch normalisation over the whole batch. Does not belong here: what they compute
-(`byol`). Gradients are averaged once a step, since a step may add them up in parts, which torch's own
-`DistributedDataParallel` would average one by one; torch's synchronised batch normalisation runs on GPUs alone and
-could not be tested on a CPU.
+(`byol`), and how the processes of several hosts find each other (`torchrun`). Gradients are averaged once a step,
+since a step may add them up in parts, which torch's own `DistributedDataParallel` would average one by one; torch's
+synchronised batch normalisation runs on GPUs alone and could not be tested on a CPU.
 """
 
 import copy
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from galaxy_assets.science import torchrun
 from galaxy_assets.science.devices import exact_float32
+from galaxy_assets.settings.printing import PrintableError, logger
 
-_PATIENCE = timedelta(minutes=30)  # that the others wait while the first process writes an epoch
+log = logger(__name__)
+
 _LAST_WORDS = 2.0  # seconds in which a process says why it failed
 
 
@@ -106,6 +109,31 @@ class Share:
             dist.all_reduce(value)
             value /= self.processes
         return value
+
+    def check_same(self, words: str, device: torch.device) -> None:
+        """Check that every process says the same.
+
+        Parameters
+        ----------
+        words : str
+            What decides the training.
+        device : torch.device
+            This process's.
+
+        Raises
+        ------
+        ValueError
+            In every process, where one says something else.
+        """
+        if self.processes > 1:
+            number = int(hashlib.sha256(words.encode()).hexdigest()[:15], 16)
+            ends = torch.tensor([number, -number], device=device)
+            dist.all_reduce(ends, dist.ReduceOp.MAX)
+            if int(ends[0]) != -int(ends[1]):
+                raise ValueError(
+                    "the processes do not train the same: training set, recipe, start weights or state differ; is the "
+                    "data folder the same, and the package of one version, on every host?"
+                )
 
 
 ALONE = Share()
@@ -188,8 +216,102 @@ def _meet(meeting: Path, rank: int, devices: Sequence[torch.device]) -> None:
         init_method=meeting.as_uri(),
         rank=rank,
         world_size=len(devices),
-        timeout=_PATIENCE,
+        timeout=torchrun.PATIENCE,
     )
+
+
+def local_device(devices: Sequence[torch.device]) -> torch.device:
+    """The device of this process, of those that its host has.
+
+    Parameters
+    ----------
+    devices : sequence of torch.device
+        Of this host.
+
+    Returns
+    -------
+    torch.device
+        The one of torchrun's LOCAL_RANK; a CPU serves any number of processes.
+
+    Raises
+    ------
+    PrintableError
+        Where a host has more processes than GPUs.
+    """
+    place = torchrun.place()
+    if place is None or devices[0].type == "cpu":
+        return devices[0]
+    if place.local_rank >= len(devices):
+        raise PrintableError(
+            f"this host has {len(devices)} GPUs and {place.local_processes} processes or more; start one for each GPU "
+            "(`torchrun --nproc-per-node gpu`)"
+        )
+    return devices[place.local_rank]
+
+
+@contextmanager
+def joined(devices: Sequence[torch.device]) -> Iterator[Share]:
+    """Join this process with the others that torchrun started, on this host and on others.
+
+    Every process enters with its own host's devices and computes on `local_device` of them: by NCCL on GPUs, by gloo
+    on CPUs. All leave together, when the last one is done. A process that fails tells the others, and one that is
+    killed breaks their connection: all of them leave with an error, and can join anew unless one is gone for good.
+    Without torchrun's variables in the environment nothing is joined.
+
+    Parameters
+    ----------
+    devices : sequence of torch.device
+        Of this host.
+
+    Yields
+    ------
+    Share
+        This process's.
+
+    Raises
+    ------
+    PartnerLost
+        Where another process fails or is gone, with what is known of it.
+    """
+    place = torchrun.place()
+    if place is None:
+        yield Share()
+        return
+    meeting, cuda = torchrun.Meeting.next(place), (device := local_device(devices)).type == "cuda"
+    if (name := torchrun.interface(place)) is not None:
+        for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(variable, name)
+    if cuda:
+        torch.cuda.set_device(device)
+        if place.local_processes < len(devices):
+            log.warning("this host has %d GPUs and %d processes: others idle", len(devices), place.local_processes)
+    try:
+        meeting.wait_for_all("here")
+        dist.init_process_group(
+            "nccl" if cuda else "gloo",
+            store=meeting.store,
+            rank=place.rank,
+            world_size=place.processes,
+            timeout=torchrun.PATIENCE,
+        )
+        yield Share(place.rank, place.processes)
+        meeting.wait_for_all("done")
+        dist.destroy_process_group()
+    except BaseException as error:
+        told = meeting.failed(error)
+        if dist.is_initialized():
+            _leave(cuda)
+        if told is error:
+            raise
+        raise told from error
+
+
+def _leave(cuda: bool) -> None:
+    """Leave a group of which a process failed; NCCL would wait for it."""
+    if cuda:
+        dist.distributed_c10d._abort_process_group()
+    else:
+        dist.destroy_process_group()
 
 
 def synchronise(module: nn.Module) -> None:

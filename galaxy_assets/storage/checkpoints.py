@@ -16,6 +16,7 @@ import pyarrow as pa
 from galaxy_assets.plugins import PluginError
 from galaxy_assets.storage.files import DamagedFile, file_sha256, replacing
 from galaxy_assets.storage.provenance import damaged_otherwise
+from galaxy_assets.storage.store import store_of
 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder
@@ -84,7 +85,7 @@ def load_encoder(path: Path) -> "Encoder":
 
     from galaxy_assets.science.encoders.network import encoder_from_tensors
 
-    with damaged_otherwise(path), safe_open(path, framework="pt") as file:
+    with damaged_otherwise(path), safe_open(store_of(path).local(path), framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     try:
@@ -115,7 +116,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     from safetensors import safe_open
 
-    with damaged_otherwise(path), safe_open(path, framework="np") as file:
+    with damaged_otherwise(path), safe_open(store_of(path).local(path), framework="np") as file:
         return file.metadata() or {}
 
 
@@ -194,7 +195,7 @@ class StateFile:
         if not self.path.exists():
             return None
         try:
-            return torch.load(self.path, map_location="cpu", weights_only=True)
+            return torch.load(store_of(self.path).local(self.path), map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise ValueError(
                 f"{self} is not a whole training state ({error}); delete {self} to train from the start"
@@ -209,7 +210,7 @@ class StateFile:
 
     def remove(self) -> None:
         """Remove the file, if it is there."""
-        self.path.unlink(missing_ok=True)
+        store_of(self.path).remove(self.path)
 
 
 def chosen_checkpoint(ledger: pa.Table, root: Path) -> tuple[dict[str, Any], Path]:
@@ -286,6 +287,16 @@ class Training:
     def state(self) -> StateFile:
         """The file of the state after the last whole epoch (learner and optimiser), to resume from."""
         return StateFile(self.folder / "state.pt")
+
+    @property
+    def rows_for_other_hosts(self) -> Path:
+        """File of the rows of pixels that are trained on, for the processes on other hosts; there while it trains."""
+        return self.folder / "training_set.parquet"
+
+    def remove_what_resumes(self) -> None:
+        """Remove what is of use until the training is done: its state is larger than all checkpoints together."""
+        self.state.remove()
+        self.rows_for_other_hosts.unlink(missing_ok=True)
 
     def record(self, epoch: int, row: dict[str, Any]) -> None:
         """Keep one epoch's row; it is written after its weights, so a row's weights exist.

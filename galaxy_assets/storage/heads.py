@@ -39,6 +39,9 @@ class Heads:
 
     def __init__(self, home: Path):
         self._home, self._prefix = home, f"{home}/"
+        self._load()
+
+    def _load(self) -> None:
         self._read: dict[str, tuple[_State, str]] = {}
         kept = self._kept()
         self._footers = kept["footer"].combine_chunks() if kept.num_rows else pa.array([], pa.string())
@@ -85,6 +88,7 @@ class Heads:
         try:
             status = os.stat(path)  # noqa: PTH116  a Path costs more than the question
         except (FileNotFoundError, NotADirectoryError):
+            self._rows.pop(table, None)
             return None
         state = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
         before, row = self._rows.get(table, (None, 0))
@@ -113,6 +117,7 @@ class Heads:
         try:
             with replacing(self._path) as partial:
                 pq.write_table(kept, partial, compression="zstd")
+            self._load()
         except OSError as error:  # a lake that may not be written, a full disk: footers are read as before
             log.info("%s is not kept: %s", self._path, error)
 

@@ -8,22 +8,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from galaxy_assets.storage.files import DamagedFile, file_sha256
+from galaxy_assets.storage.files import DamagedFile, file_sha256, state_of
+from galaxy_assets.storage.store import store_of
 
 _KEY = b"galaxy_assets"
 NO_ROWS = "no rows"
 """Stands for the digest of a batch's rows where a table that is read batch by batch has none."""
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """A partition of a table as it was read.
 
     Attributes
@@ -161,7 +161,8 @@ def with_origin(table: pa.Table, origin: Origin) -> pa.Table:
     -------
     pyarrow.Table
     """
-    return table.replace_schema_metadata({_KEY: json.dumps(asdict(origin))})
+    inputs = {name: {part: v._asdict() for part, v in versions.items()} for name, versions in origin.inputs.items()}
+    return table.replace_schema_metadata({_KEY: json.dumps({**vars(origin), "inputs": inputs})})
 
 
 def origin_of(table: pa.Table | pa.Schema) -> Origin:
@@ -198,9 +199,9 @@ def origin_from(record: str | bytes) -> Origin:
     Origin
     """
     told: dict[str, Any] = json.loads(record)
-    known = {name: value for name, value in told.items() if name in Origin.__dataclass_fields__}
+    known = {name: told[name] for name in Origin.__dataclass_fields__.keys() & told.keys()}
     known["inputs"] = {
-        name: {partition: Version(**version) for partition, version in versions.items()}
+        name: {partition: Version(v["data"], v["method"]) for partition, v in versions.items()}
         for name, versions in known.get("inputs", {}).items()
     }
     return Origin(**known)
@@ -225,10 +226,9 @@ def origin(path: Path) -> Origin | None:
         Where it is no Parquet file.
     """
     try:
-        status = path.stat()
+        return _read(path, *state_of(path))
     except FileNotFoundError:
         return None
-    return _read(path, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def readable_origin(path: Path) -> Origin | None:
@@ -267,8 +267,7 @@ def data_version(path: Path) -> str | None:
 
 
 @lru_cache(maxsize=10_000)
-def _read(path: Path, *status: int) -> Origin:
-    # a file is never changed in place, so that its time, size and inode tell one content from the next
+def _read(path: Path, *state: int) -> Origin:
     return origin_from(footer(path))
 
 
@@ -292,8 +291,10 @@ def footer(path: Path) -> str:
     """
     import pyarrow.parquet as pq
 
+    store = store_of(path)
     with damaged_otherwise(path):
-        return _record(pq.read_schema(path)).decode()
+        known = store.schema(path)
+        return _record(known if known is not None else pq.read_schema(store.local(path))).decode()
 
 
 @contextmanager
@@ -356,23 +357,3 @@ def as_read(table: pa.Table) -> tuple[pa.Table, dict[str, Version]]:
         Partition -> version; empty where it carried none.
     """
     return table.replace_schema_metadata(None), origin_of(table).inputs.get("", {})
-
-
-def fingerprint(paths: Iterable[Path]) -> str:
-    """Which files these are, by name, size and time of change.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Files; one that is absent changes the fingerprint too.
-
-    Returns
-    -------
-    str
-        16 hex digits.
-    """
-    sha = hashlib.sha256()
-    for path in paths:
-        status = path.stat() if path.exists() else None
-        sha.update(repr((path.name, status and (status.st_size, status.st_mtime_ns))).encode())
-    return sha.hexdigest()[:16]

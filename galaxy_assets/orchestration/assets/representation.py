@@ -5,7 +5,6 @@ Belongs here: training, embedding, PCA. Does not belong here: the training step 
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from galaxy_assets.orchestration.declaration import (
     survey_asset,
 )
 from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
+from galaxy_assets.orchestration.other_hosts import TrainingElsewhere, invite
 from galaxy_assets.settings.recipe import START, Recipe
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import (
@@ -40,6 +40,7 @@ from galaxy_assets.storage.checkpoints import (
 )
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, rows_of, vectors_to_column
 
 if TYPE_CHECKING:
@@ -129,15 +130,15 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     files = context.training(fingerprint)
     if not files.whole():
         context.log.warning(f"{files.folder}: weights are missing or not the recorded ones; training anew")
-        shutil.rmtree(files.folder)
+        store_of(files.folder).remove(files.folder)
     keep = _Keeper(context, files, fingerprint, pixels, rows, devices[0])
     if not files.weights(0).exists() or not files.rows():
         keep(0, encoder)
     why = _untrained_because(context, encoder, len(rows))
     if len(files.rows()) <= recipe.epochs and why is None:
-        _train(context, encoder, pixels, rows, devices, files, keep)
-    # nothing is left to resume, and the state is larger than all checkpoints together
-    files.state.remove()
+        batches = cutouts["batch"].unique().to_pylist()
+        _train(context, encoder, pixels, rows, devices, files, keep, batches)
+    files.remove_what_resumes()
     table = ledger(files, recipe, why)
     if others := _beside(files, table, recipe, beside):
         if files.rows()[-1]["epoch"] <= recipe.epochs:
@@ -301,21 +302,25 @@ def _train(
     devices: Sequence[Any],
     files: Training,
     keep: _Keeper,
+    batches: Sequence[str],
 ) -> None:
     recipe = context.survey.recipe
+    freeze = recipe.freeze_statistics and context.init != "random"
     try:
         train = plugins.load("trainers", recipe.trainer)
     except plugins.PluginError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+    several = invite(TrainingElsewhere.of(context, files, batches, freeze), rows, train, context.layout)
     train(
         encoder,
         pixels,
         rows,
         recipe,
-        freeze=recipe.freeze_statistics and context.init != "random",
+        freeze=freeze,
         devices=devices,
         state=files.state,
         on_epoch=lambda result, trained: keep(encoder=trained, **result.asdict()),
+        **({"hosts": True} if several else {}),
     )
 
 
@@ -351,7 +356,7 @@ def _shown(context: SurveyContext, files: Training, table: pa.Table) -> dict[str
         "reason": row["reason"],
         **{name: row[name] for name in ("pcs_95", "effective_rank", "alignment", "uniformity", "stability")},
         **{name: row[name] for name in ("loss", "images_per_second") if row[name] is not None},
-        "checkpoints": dg.MetadataValue.path(str(files.folder)),
+        "checkpoints": context.link(files.folder),
         **picture(context, draw(table), "training", context.init),
     }
 

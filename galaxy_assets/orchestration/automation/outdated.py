@@ -31,6 +31,7 @@ from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.heads import Heads, heads_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import NO_ROWS, Origin, Version
+from galaxy_assets.storage.store import store_of
 
 Follow = Literal["refit", "retrain"]
 NEVER_MADE = "never made"
@@ -84,6 +85,10 @@ class Outdated:
     _seen: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _reasons: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
     _verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Look at what is there now."""
+        store_of(self.layout.root).refresh()
 
     def reason(self, asset: dg.AssetKey, partition: Partition) -> str | None:
         """Why a partition is to be made (again).
@@ -241,6 +246,9 @@ class Outdated:
             own.pop("batch", None)
         if "init" in read.how:
             own["init"] = read.how["init"]
+        by = self._declared(read.asset).by
+        if all(dimension in own for dimension in by):
+            return [tuple([own[dimension] for dimension in by])]
         return self.partitions(read.asset, **own)
 
     def _changed(self, read: Read, made: Origin, asset: dg.AssetKey, partition: Partition) -> str | None:
@@ -252,13 +260,16 @@ class Outdated:
             now = {part: self._version(read.asset, part) for part in before}
             remade = [part for part, seen in before.items() if (v := now[part]) and _is_other(v, seen)]
             return f"{name} was made anew by other code or settings" if remade else None
-        parts = ["/".join(part) for part in self.read_partitions(read, asset, partition)]
-        # what is absent now is made first, and may come out as it was
-        own = self._own(read, asset, partition)
-        now = {part: v for part in parts if (v := self._version(read.asset, part, own) or before.get(part))}
-        if {part: v.data for part, v in now.items()} != {part: v.data for part, v in before.items()}:
-            return f"{name} changed"
-        return None
+        own, found = self._own(read, asset, partition), 0
+        for part in map("/".join, self.read_partitions(read, asset, partition)):
+            seen = before.get(part)
+            # what is absent now is made first, and may come out as it was
+            if (now := self._version(read.asset, part, own) or seen) is None:
+                continue
+            if seen is None or now.data != seen.data:
+                return f"{name} changed"
+            found += 1
+        return f"{name} changed" if found != len(before) else None
 
     def outside(self, asset: dg.AssetKey, partition: Partition) -> dict[str, str]:
         """Fingerprints of what a partition reads that is no table of its survey, as it is now.

@@ -5,7 +5,7 @@ Belongs here: making a run here, and what becomes of an interruption. Does not b
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def run_survey(
     instance: dg.DagsterInstance,
     root: Path,
     follow: Follow | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Materialise a survey from its images to its results in this process, yielding outcomes as runs end.
 
     It is the engine `in_process` (`contract.Engine`, which says what the parameters are).
@@ -74,6 +74,7 @@ class InProcess:
     job: Any
     instance: dg.DagsterInstance
     at_once: int = 1
+    apart: bool = False
     _ended: dict[str, Ran] = field(default_factory=dict, init=False, repr=False)
 
     def start(self, wanted: Wanted) -> str:

@@ -11,7 +11,7 @@ order of the runs (`main_job`), Dagster's code server (`code_server`).
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ def run_survey(
     root: Path,
     follow: Follow | None = None,
     at_once: int = 2,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Materialise a survey from its images to its results by the instance's run launcher.
 
     It is the engine `launched` (`contract.Engine`, which says what the parameters are). Ctrl-C and SIGTERM cancel the
@@ -160,6 +160,7 @@ class Launched:
     instance: dg.DagsterInstance
     server: CodeServer | None
     at_once: int
+    apart: bool = True
     _under_way: dict[str, _UnderWay] = field(default_factory=dict, init=False, repr=False)
     _starting: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor, init=False, repr=False)
 

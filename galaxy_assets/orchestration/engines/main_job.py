@@ -24,6 +24,7 @@ from galaxy_assets.orchestration.graph import EXPLORER, keys_of
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.heads import heads_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.upkeep import LONGEST_RUN, remove_interrupted
 
@@ -81,9 +82,12 @@ class Runs(Protocol):
     ----------
     at_once : int
         So many runs may be under way together.
+    apart : bool
+        Whether a run that holds a GPU keeps it from others, so that it has no other steps.
     """
 
     at_once: int
+    apart: bool
 
     def start(self, wanted: Wanted) -> str:
         """Start a run and return its id; it may have ended by then."""
@@ -203,6 +207,7 @@ def materialise(
             if row["state"] in ("held", "arriving"):
                 yield Outcome(survey.name, ["catalogue"], row["delivery"], row["state"], error=row["reason"])
         yield from MainJob(defs, survey, known, runs, layout, found.batches, follow).outcomes()
+        heads_of(layout, survey.name).keep()
     read_model.publish(layout, EXPLORER)
 
 
@@ -248,12 +253,13 @@ class MainJob:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Make what is outdated, stage by stage; within a stage partitions do not wait for each other."""
-        for stage in stages(self.graph, self.survey.name, apart=self.runs.at_once > 1):
-            waiting = deque(self.rule().partitions(stage.assets[0]))
+        for stage in stages(self.graph, self.survey.name, self.runs.apart):
+            rule = self.rule()  # partitions of a stage do not read each other
+            waiting = deque(rule.partitions(stage.assets[0]))
             under_way: dict[str, Steps] = {}
             while waiting or under_way:
                 while waiting and len(under_way) < self.runs.at_once:
-                    yield from self._go_on(self._partition(stage, waiting.popleft()), None, under_way)
+                    yield from self._go_on(self._partition(stage, waiting.popleft(), rule), None, under_way)
                 for run, ran in self.runs.ended().items() if under_way else ():
                     yield from self._go_on(under_way.pop(run), ran, under_way)
 
@@ -269,13 +275,13 @@ class MainJob:
         log.info("%s [%s]: %s", self.survey.name, said.partition or "whole survey", ", ".join(_names(said.assets)))
         under_way[self.runs.start(said)] = steps
 
-    def _partition(self, stage: Stage, partition: Partition) -> "Steps":
+    def _partition(self, stage: Stage, partition: Partition, rule: Outdated) -> "Steps":
         """Make what is outdated of one partition of a stage."""
         ready = list(stage.assets)
         yield from self._skip(ready, stage, partition)
         tried: set[dg.AssetKey] = set()
         # again after each run: whether what follows is outdated shows only when what it reads was made
-        while wanted := _outdated(rule := self.rule(), ready, tried, partition):
+        while wanted := _outdated(rule, ready, tried, partition):
             stopped = {asset: why for asset in wanted if (why := rule.stopped(asset, partition))}
             if stopped:
                 for why in dict.fromkeys(stopped.values()):
@@ -287,6 +293,7 @@ class MainJob:
             yield from self._run(wanted, stage, partition)
             cut_off = self._cut_off(ready, stage, partition)
             ready = [asset for asset in ready if asset not in cut_off]
+            rule = self.rule()
         if fresh := [asset for asset in ready if asset not in tried]:
             yield Outcome(self.survey.name, _names(fresh), _partition_key(stage, partition), "fresh")
 

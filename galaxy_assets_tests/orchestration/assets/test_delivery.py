@@ -99,9 +99,9 @@ def test_a_delivery_without_a_shared_id_is_left_alone_when_others_share_one(untr
     third = root / "raw/tiny/images/third"
     shutil.copytree(root / "later", third)
     list(run_survey(build_defs(root), known["tiny"], known, instance, root))
-    (root / "later").rename(root / "raw/tiny/images/fourth")
+    (root / "later").rename(root / "raw/tiny/images/with_third")
     made = [o for o in run_survey(build_defs(root), known["tiny"], known, instance, root) if o.status == "done"]
-    assert {o.partition for o in made if "catalogue" in o.assets} == {"fourth"}
+    assert {o.partition for o in made if "catalogue" in o.assets} == {"with_third"}
     with connect(root) as lake:
         ((n,),) = lake.sql("select count(*) from tiny.catalogue where problem = 'duplicate_id'").fetchall()
     assert n == 37
