@@ -129,3 +129,34 @@ def test_the_values_say_what_dagster_cluster_yaml_says():
         assert there[part] == here[part]
     scheme = here["storage"]["postgres"]["postgres_db"]["scheme"]
     assert there["storage"]["postgres"]["postgres_db"]["scheme"] == scheme
+
+
+def test_the_ray_cluster_of_kuberay_is_valid_and_hands_no_secret_to_ray():
+    kubernetes = pytest.importorskip("kubernetes", reason="the extra galaxy-assets[cluster] is not installed")
+    cluster = yaml.safe_load((ROOT / "packaging/ray-cluster.yaml").read_text())
+    groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
+    client = kubernetes.client.ApiClient()
+    for group in groups:
+        given = SimpleNamespace(data=json.dumps(group["template"]))
+        known = client.deserialize(given, "V1PodTemplateSpec")
+        assert client.sanitize_for_serialization(known) == group["template"], "a field that Kubernetes does not know"
+        (container,) = group["template"]["spec"]["containers"]
+        secrets = [one["name"] for one in container["env"] if "valueFrom" in one]
+        assert secrets == ["DAGSTER_PG_PASSWORD"]
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+    worker = groups[1]["template"]["spec"]["containers"][0]
+    assert worker["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+def test_the_values_of_ray_give_its_launcher_what_packaging_launchers_does():
+    launchers = pytest.importorskip("dagster_ray", reason="the extra galaxy-assets[cluster] is not installed")
+    values = yaml.safe_load((ROOT / "packaging/helm-values-ray.yaml").read_text())
+    custom = values["runLauncher"]["config"]["customRunLauncher"]
+    here = yaml.safe_load((ROOT / "packaging/launchers/ray.yaml").read_text())["run_launcher"]
+    assert (custom["module"], custom["class"]) == (here["module"], here["class"])
+    ray, ours = custom["config"]["ray"], here["config"]["ray"]
+    assert ray["num_cpus"] == ours["num_cpus"]
+    launcher = launchers.RayRunLauncher.from_config_value(None, {"ray": ray})
+    # the head's service is named after the cluster
+    cluster = yaml.safe_load((ROOT / "packaging/ray-cluster.yaml").read_text())["metadata"]["name"]
+    assert launcher.address == f"http://{cluster}-head-svc:8265"
