@@ -35,11 +35,12 @@ TIMES = ("image_history", "label_events", "oracle_events")
 
 
 def write_world(root: Path, images: int) -> None:
-    """The survey's file: the demo's, in two batches, and without the start weights that another demo survey trains."""
+    """The survey's file: the demo's in two batches, trained shortly, without the weights that another survey trains."""
     settings = {
         "extends": "demo_radio",
         "source": {"batches": ["delivery_1", "delivery_2"], "n_images": images},
         "start_weights": ["random", "imagenet"],
+        "recipe": {"epochs": 2},
     }
     (root / "surveys").mkdir(parents=True)
     (root / "surveys/demo_radio.yaml").write_text(yaml.safe_dump(settings))
