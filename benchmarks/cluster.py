@@ -14,6 +14,7 @@ Belongs here: the two runs and their comparison. Does not belong here: the serve
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=400)
     images = parser.parse_args().images
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     programs = postgresql.programs()
     if programs is None:
         sys.exit("no PostgreSQL on this machine: install it (apt install postgresql)")
