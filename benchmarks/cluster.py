@@ -14,6 +14,7 @@ Belongs here: the two runs and their comparison. Does not belong here: the serve
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,11 +36,12 @@ TIMES = ("image_history", "label_events", "oracle_events")
 
 
 def write_world(root: Path, images: int) -> None:
-    """The survey's file: the demo's, in two batches, and without the start weights that another demo survey trains."""
+    """The survey's file: the demo's in two batches, trained shortly, without the weights that another survey trains."""
     settings = {
         "extends": "demo_radio",
         "source": {"batches": ["delivery_1", "delivery_2"], "n_images": images},
         "start_weights": ["random", "imagenet"],
+        "recipe": {"epochs": 2},
     }
     (root / "surveys").mkdir(parents=True)
     (root / "surveys/demo_radio.yaml").write_text(yaml.safe_dump(settings))
@@ -74,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=400)
     images = parser.parse_args().images
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     programs = postgresql.programs()
     if programs is None:
         sys.exit("no PostgreSQL on this machine: install it (apt install postgresql)")

@@ -21,6 +21,7 @@ class Jobs(dict[str, dict[str, Any]]):
     """Name -> job, as they were posted, with a status that a test sets."""
 
     namespace = ""
+    down = False
     deleted: list[str]
 
     def __init__(self) -> None:
@@ -42,7 +43,9 @@ def api_server(kubeconfig: Path) -> Iterator[Jobs]:
 
         def do_GET(self) -> None:
             found = _JOBS.match(self.path)
-            if found and found[2]:
+            if jobs.down:
+                self._answer({"kind": "Status", "code": 403}, 403)
+            elif found and found[2]:
                 job = jobs.get(found[2])
                 self._answer(job or {"kind": "Status", "code": 404}, 200 if job else 404)
             else:  # pods, events

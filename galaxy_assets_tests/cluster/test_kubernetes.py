@@ -12,10 +12,11 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.events import DagsterEvent, DagsterEventType
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS
-from galaxy_assets.orchestration.engines import stopping
+from galaxy_assets.orchestration.engines import launched, stopping
 from galaxy_assets.orchestration.engines.launched import Launched
 from galaxy_assets.orchestration.engines.main_job import Wanted
 from galaxy_assets_tests.cluster.helm import dagster_yaml
@@ -119,6 +120,21 @@ def test_a_pod_that_failed_is_told_and_what_is_cancelled_is_deleted(runs, cluste
     runs.cancel()
     assert jobs.deleted == [f"dagster-run-{cancelled}"]
     assert instance.get_run_by_id(cancelled).status == dg.DagsterRunStatus.CANCELED
+
+
+def test_a_launcher_that_does_not_answer_for_a_while_costs_no_run(runs, cluster, monkeypatch):
+    instance, jobs = cluster
+    monkeypatch.setattr(launched, "_ASK", 0.0)
+    run_id, _ = handed_over(runs, jobs, VOTES)
+    begun = DagsterEvent(DagsterEventType.PIPELINE_START.value, job_name="__ASSET_JOB")
+    instance.report_dagster_event(begun, run_id=run_id)
+    under_way = runs._under_way[run_id]
+    jobs.down = True
+    runs._find_lost(run_id, under_way)
+    assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTED
+    monkeypatch.setattr(launched, "_SILENT", 0.0)
+    runs._find_lost(run_id, under_way)
+    assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
 
 
 def test_the_values_say_what_dagster_cluster_yaml_says():

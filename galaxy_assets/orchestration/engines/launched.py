@@ -38,6 +38,8 @@ log = logger(__name__)
 
 _LOOK, _ASK = 0.5, 10.0
 """Seconds between looks at the runs, and between questions to the launcher whether their workers are there."""
+_SILENT = 300.0
+"""Seconds without a clear answer until a worker is taken for lost: a cluster's head may start anew meanwhile."""
 _MADE = DagsterEventType.ASSET_MATERIALIZATION
 
 
@@ -140,6 +142,7 @@ class _UnderWay:
     since: float
     cursor: str | None = None
     asked: float = 0.0
+    answered: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -230,27 +233,34 @@ class Launched:
 
     def _find_lost(self, run_id: str, under_way: _UnderWay) -> None:
         """Fail a run whose worker is gone: nobody else would."""
-        if time.monotonic() - under_way.asked < _ASK:
+        now = time.monotonic()
+        if now - under_way.asked < _ASK:
             return
-        under_way.asked = time.monotonic()
-        lost = self._lost(run_id)
-        if lost is not None and not self._run(run_id).is_finished:
+        under_way.asked = now
+        lost, sure = self._lost(run_id)
+        if sure:
+            under_way.answered = now
+        if lost and (sure or now - under_way.answered > _SILENT) and not self._run(run_id).is_finished:
             self._fail(run_id, lost)
 
-    def _lost(self, run_id: str) -> str | None:
-        """Why the worker of a run will not end it; None where it may."""
+    def _lost(self, run_id: str) -> tuple[str, bool]:
+        """Why the worker of a run will not end it, empty where it may, and whether that is sure."""
         if self.server is not None:  # which fails the runs of its own processes itself
-            return None if self.server.runs else "Dagster's code server ended, and the worker with it"
+            return "" if self.server.runs else "Dagster's code server ended, and the worker with it", True
         launcher, run = self.instance.run_launcher, self._run(run_id)
         if not launcher.supports_check_run_worker_health:
-            return None
-        found = launcher.check_run_worker_health(run)
+            return "", True
+        try:
+            found = launcher.check_run_worker_health(run)
+        except Exception as error:  # of whatever launcher: the way to it is cut, or it starts anew
+            return f"nothing is known of its worker: {error}", False
         well = {WorkerStatus.RUNNING, WorkerStatus.SUCCESS}
         if run.status != dg.DagsterRunStatus.STARTED:  # its worker may not be there yet
             well |= {WorkerStatus.NOT_FOUND, WorkerStatus.UNKNOWN}
         if found.transient or found.status in well:
-            return None
-        return f"its worker is lost: {found.status.value} {found.msg or ''} {self._debug_info(run)}".strip()
+            return "", True
+        words = f"its worker is lost: {found.status.value} {found.msg or ''} {self._debug_info(run)}".strip()
+        return words, found.status != WorkerStatus.UNKNOWN
 
     def _debug_info(self, run: dg.DagsterRun) -> str:
         try:
