@@ -79,7 +79,7 @@ def test_the_paper_is_checked_in_the_interface_and_the_summary_is_short(world, m
     assert metadata["differs"].value == metadata["not observed"].value == 0
     assert len(metadata["table"].value.splitlines()) == rows + 2
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
-    _summary([world.survey], 0)
+    _summary([world.survey], 0, {})
     printed = capsys.readouterr().out
     assert f"0 differs, 0 not observed, 0 not comparable, 0 agrees, {rows} not applicable" in printed
     assert "imagenet: k-NN accuracy at the chosen epoch" in printed and "UMAP" not in printed
