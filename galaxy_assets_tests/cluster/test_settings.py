@@ -75,8 +75,9 @@ def test_a_missing_variable_is_told_by_name(home, monkeypatch):
         dg.DagsterInstance.get()
 
 
-def test_the_queue_holds_runs_while_the_gpu_is_taken(home, tmp_path, monkeypatch):
+def test_the_queue_holds_runs_while_the_gpu_is_taken(home, tmp_path, monkeypatch, request):
     monkeypatch.setenv("HELD", str(tmp_path))
+    request.addfinalizer((tmp_path / "go").touch)  # a run that is at work ends, whatever failed
     target = ModuleTarget(HELD, "defs", str(ROOT), "held")
     with dg.DagsterInstance.get() as instance, WorkspaceProcessContext(instance, target) as workspace:
         # `dagster instance concurrency set gpu 1`; the queue does not count a pool that was never used or set
