@@ -356,7 +356,7 @@ def test_a_second_main_job_of_a_survey_is_told_in_words_and_the_next_survey_runs
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     with main_job_of("tiny", Layout(tmp_path)):
-        assert _materialise([survey_files(tmp_path).named("tiny")], None, in_process.run_survey) == 1
+        assert _materialise([survey_files(tmp_path).named("tiny")], None, in_process.run_survey) == (1, {})
     assert "another main job of it is at work" in capsys.readouterr().out
 
 
