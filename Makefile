@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env dev-env demo real figures explore dev test test-browser smoke mutants golden campaign check bench gpu-check representation fidelity \
+.PHONY: env dev-env cluster-env demo real figures explore dev test test-browser test-cluster smoke mutants golden cluster-demo campaign check bench gpu-check representation fidelity \
 	anomaly-search lock clean
 
 # what a user needs; a stamp is newer than its lock only when the whole environment was installed
@@ -14,7 +14,10 @@ env: $(VENV)/installed
 # that, and what tests, lint and benchmarks need
 dev-env: $(VENV)/installed-dev
 
-$(VENV)/installed $(VENV)/installed-dev: $(VENV)/installed%: requirements%.lock pyproject.toml
+# what a user beyond one machine needs: docs/cluster.md
+cluster-env: $(VENV)/installed-cluster
+
+$(VENV)/installed $(VENV)/installed-dev $(VENV)/installed-cluster: $(VENV)/installed%: requirements%.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("galaxy-assets needs Python 3.11 to 3.13, this is " + sys.version) if not (3, 11) <= sys.version_info[:2] < (3, 14) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
@@ -55,7 +58,11 @@ test: dev-env
 test-browser: dev-env
 	$(BIN)/python -m pytest -m browser galaxy_assets_tests/explorer galaxy_assets_tests/web
 
-# a few of them
+# a run on two Ray nodes of this machine, of which one worker is killed; some minutes
+test-cluster: dev-env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster galaxy_assets_tests/cluster
+
+# a few of the browser's
 smoke: dev-env
 	$(BIN)/python -m pytest -m "browser and smoke" galaxy_assets_tests/explorer
 
@@ -98,6 +105,11 @@ anomaly-search: dev-env
 	$(BIN)/python benchmarks/anomaly_search.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/graded_search.py "$(DATA)" "$(GALAXY_ASSETS_DATA)/benchmarks"
 
+# the demo's radio survey in two batches on two Ray nodes of this machine, with Dagster in PostgreSQL, which must be
+# installed (apt install postgresql), and the same in one process: equal tables? docs/cluster.md
+cluster-demo: dev-env
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cluster.py
+
 # a small real world of the surveys below DATA, and the digest of every table, into OUT; compare two commits by SAME_AS
 golden: dev-env
 	@test -n "$(DATA)" -a -n "$(OUT)" || { echo 'say where the surveys are and where to write: make golden DATA=<folder> OUT=<file>.json'; exit 2; }
@@ -113,8 +125,9 @@ campaign: dev-env
 # after changing dependencies in pyproject.toml; needs uv
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate --python-version 3.11
 lock:
-	$(LOCK) --extra dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) --extra dev --extra cluster pyproject.toml -o requirements-dev.lock
 	$(LOCK) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+	$(LOCK) --constraint requirements-dev.lock --extra cluster pyproject.toml -o requirements-cluster.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

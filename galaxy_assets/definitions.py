@@ -12,7 +12,9 @@ import dagster as dg
 from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.resources import resources
 from galaxy_assets.orchestration.survey import survey_definitions
-from galaxy_assets.settings.files import data_root, survey_files
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.root import data_root
+from galaxy_assets.storage.store import store_of
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ def build_defs(root: Path | None = None) -> dg.Definitions:
     dagster.Definitions
     """
     root = root or data_root()
+    store_of(root).refresh(every=5.0)
     files = survey_files(root)
     for reason in files.broken.values():
         log.error("survey file left out: %s", reason)

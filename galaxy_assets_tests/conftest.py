@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets_tests import postgresql
 
 # a machine that is busy with something else is slow, which is no failure
 settings.register_profile("any_machine", deadline=None)
@@ -173,6 +175,23 @@ def small_disk(tmp_path) -> Iterator[Disk]:
         pytest.skip("a small disk cannot be mounted here")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgresql.Postgres]:
+    """A PostgreSQL server for the tests of one process."""
+    if (programs := postgresql.programs()) is None:
+        missing = "no PostgreSQL on this machine: install it (apt install postgresql)"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    pytest.importorskip("psycopg2", reason="the extra galaxy-assets[cluster] is not installed")
+    with postgresql.server(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server) -> postgresql.Postgres:
+    """An empty database: `.url` for SQLAlchemy, `.environment` for everything else."""
+    return postgres_server.new(f"test_{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

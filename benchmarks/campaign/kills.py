@@ -20,7 +20,7 @@ from campaign.world import PUBLICATION, START, SURVEY, Command, Reference, Stage
 
 PARTS = {
     START: r"^start-up$",
-    "cataloguing": r"table_1|volunteer_votes|catalogue|image_history|absent_images",
+    "cataloguing": r"table_1|volunteer_votes|delivered_images|taken_ids|catalogue|image_history|absent_images",
     "cutouts": r"cutouts|artefact_(?!umap)|clean_galaxies|evaluation_subset",
     "training": r"byol_checkpoints|epoch_accuracy",
     "embeddings": r"pretrained_features|embeddings|pca_",

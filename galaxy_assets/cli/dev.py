@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 
 from galaxy_assets.cli.arguments import free_address
+from galaxy_assets.cli.dagster_home import use_dagster_home
+from galaxy_assets.cli.terminal import say
+from galaxy_assets.storage.layout import Layout
 
 
 def dev(
@@ -29,12 +32,14 @@ def dev(
 ) -> None:
     """Start Dagster's pages, on which assets are looked at and run, and its daemon, which runs what arrives.
 
-    It is what `dagster dev` starts, behind a guard: no other web page can use it. $DAGSTER_HOME is where runs are kept.
+    It is what `dagster dev` starts, behind a guard: no other web page can use it. Runs are kept in $DAGSTER_HOME, else
+    where `galaxy-assets run` keeps those of the data folder.
 
     Example: galaxy-assets dev --port 3000
     """
     from galaxy_assets.orchestration.webserver import serve
 
     free_address(host, port)
+    say(f"Dagster keeps its history of runs in {use_dagster_home(Layout.default())}")
     here = Path("workspace.yaml")
     raise typer.Exit(serve(workspace or (here if here.exists() else None), host=host, port=port))

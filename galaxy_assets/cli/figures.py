@@ -15,6 +15,7 @@ from galaxy_assets.cli.terminal import say
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import read_table
 
 
@@ -59,6 +60,7 @@ def write_figures_page(surveys: list[Survey], layout: Layout) -> Path | None:
         drawn = note.pop("drawn")
         links = {"picture": ".png", "print": ".pdf"} if drawn else {}
         for name, suffix in links.items():
+            store_of(note_file).local(note_file.with_suffix(suffix))
             note[name] = Path(os.path.relpath(note_file.with_suffix(suffix), target.parent)).as_posix()
         table = layout.table(survey.name, note["name"])
         rows = read_table(table).to_pylist() if not drawn and table.exists() else []

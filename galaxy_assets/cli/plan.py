@@ -12,8 +12,9 @@ import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.terminal import say
-from galaxy_assets.settings.files import data_root, survey_files
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import printable
+from galaxy_assets.settings.root import data_root
 from galaxy_assets.settings.survey import Survey
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _stages(survey: Survey, root: Path) -> list[tuple[str, ...]]:
     """What the partitions of the main job's stages are; of a survey that is not enabled too."""
     import dagster as dg
 
-    from galaxy_assets.orchestration.engines.in_process import stages
+    from galaxy_assets.orchestration.engines.main_job import stages
     from galaxy_assets.orchestration.resources import resources
     from galaxy_assets.orchestration.survey import survey_definitions
 

@@ -5,14 +5,16 @@ Belongs here: what these commands print, and the survey files that `real` writes
 """
 
 import errno
+import functools
+import inspect
 import logging
 import os
 import re
-import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,17 +23,18 @@ import yaml
 
 from galaxy_assets import plugins
 from galaxy_assets.cli.arguments import chosen_surveys
-from galaxy_assets.cli.status import said_aloud
+from galaxy_assets.cli.dagster_home import use_dagster_home
+from galaxy_assets.cli.status import people_said, said_aloud
 from galaxy_assets.cli.survey import enable_all
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.science import torchrun
-from galaxy_assets.settings.files import SHIPPED, SurveyError, data_root, read_survey, survey_files
+from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import NotWritten, told_of
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
-from galaxy_assets.storage.trials import TRIALS
+from galaxy_assets.storage.trials import TRIALS, document_of_trials
 
 if TYPE_CHECKING:
     from galaxy_assets.orchestration.automation.outdated import Follow
@@ -41,6 +44,8 @@ log = logging.getLogger("galaxy_assets")
 
 # what of `results` is printed at the end of a run: images, accuracies, clusters, the ranking; the rest is in the table
 _FOUND = re.compile(r"D1|D3|E7:\w+|(C2|C3|C8):\w+|A3|A7:\d+(:\w+)?|A8:\d+")
+_FRESH = 12
+"""Partitions of the same assets that are up to date, one after the other, that are printed."""
 _MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-", "blocked": "!", "held": "!", "arriving": "?"}
 
 
@@ -57,7 +62,12 @@ def run(
         bool, typer.Option("--refit", help="fit PCA, mixture and map, and the oracle's session, to all deliveries")
     ] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="train on all deliveries too, and refit")] = False,
-    engine: Annotated[str, typer.Option(help="what makes the tables, a plug-in (docs/plugins.md)")] = "in_process",
+    engine: Annotated[
+        str, typer.Option(help="what makes the tables: in_process, launched, or a plug-in (docs/plugins.md)")
+    ] = "in_process",
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="deliveries and start weights to make at once, by engine launched")
+    ] = None,
 ) -> None:
     """Materialise surveys from their images to their results. A shipped survey is enabled by it (`survey add`).
 
@@ -67,9 +77,14 @@ def run(
 
     Example: galaxy-assets run demo_optical demo_radio
     """
-    root, place = data_root(), torchrun.place()
+    root, place = Layout.default().root, torchrun.place()
     if engine not in plugins.names("engines"):
         raise typer.BadParameter(f"no engine {engine!r}; registered are {', '.join(plugins.names('engines'))}")
+    make = plugins.load("engines", engine)
+    if at_once is not None:
+        if "at_once" not in inspect.signature(make).parameters:
+            raise typer.BadParameter(f"engine {engine} makes one run at a time; --at-once is for --engine launched")
+        make = functools.partial(make, at_once=at_once)
     chosen = chosen_surveys(surveys, root)
     if place is not None:
         _check_hosts(place, chosen, engine)
@@ -80,14 +95,14 @@ def run(
     enable_all(surveys, root)
     _start_logging()
     try:
-        failed = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, engine)
+        failed, aloud = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, make)
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
     finally:
         if place is not None:
             torchrun.dismiss(place)
-    _summary(chosen, failed)
+    _summary(chosen, failed, aloud)
     if failed:
         raise typer.Exit(1)
 
@@ -176,20 +191,24 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
     return found
 
 
-def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "in_process") -> int:
+def _materialise(
+    surveys: list[Survey], follow: "Follow | None", make: "Callable[..., Iterator[Outcome]]"
+) -> tuple[int, dict[str, list[str]]]:
+    """How many steps failed, and by survey what its loud checks find, where what they read was made anew."""
     import dagster as dg
 
     from galaxy_assets.definitions import build_defs
     from galaxy_assets.orchestration.verdicts import CHECKS
 
-    _set_dagster_home()
-    root, make = data_root(), plugins.load("engines", engine)
+    layout = Layout.default()
+    root = layout.root
+    say(f"Dagster keeps its history of runs in {use_dagster_home(layout)}")
     defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
+    aloud: dict[str, list[str]] = {}
     with _full_home_told(), dg.DagsterInstance.get() as instance:
         for survey in surveys:
             say(f"\n{survey.title} ({survey.name})")
-            aloud: list[str] = []
-            for outcome in _outcomes(make(defs, survey, known, instance, root, follow)):
+            for outcome in _few_fresh(_outcomes(make(defs, survey, known, instance, root, follow))):
                 if isinstance(outcome, Exception):
                     failed += 1
                     say(f"        {outcome}")
@@ -203,13 +222,28 @@ def _materialise(surveys: list[Survey], follow: "Follow | None", engine: str = "
                 if TRIALS in outcome.assets and outcome.status in ("done", "fresh"):
                     _say_choice(survey, Layout(root))
                 if outcome.status == "done" and {check.asset for check in CHECKS if check.loud} & set(outcome.assets):
-                    before, aloud = aloud, said_aloud(survey, Layout(root))
-                    for words in (words for words in aloud if words not in before):
+                    before, aloud[survey.name] = aloud.get(survey.name, []), said_aloud(survey, Layout(root))
+                    for words in (words for words in aloud[survey.name] if words not in before):
                         say(f"      ! {words}")
                 if gone := torchrun.gone():
                     say(f"\n{gone}")
-                    return failed
-    return failed
+                    return failed, aloud
+    return failed, aloud
+
+
+def _few_fresh(outcomes: "Iterator[Outcome | Exception]") -> "Iterator[Outcome | Exception]":
+    """The outcomes, but of more partitions in a row that are up to date than a person reads, how many these are."""
+    in_a_row: list[Outcome] = []
+    for one in chain(outcomes, [None]):
+        fresh = None if one is None or isinstance(one, Exception) or one.status != "fresh" else one
+        if in_a_row and (fresh is None or fresh.assets != in_a_row[0].assets):
+            if (left := len(in_a_row) - _FRESH) > 0:
+                yield in_a_row[-1]._replace(partition=f"and {left:,} more")
+            in_a_row = []
+        if fresh is not None:
+            in_a_row.append(fresh)
+        if one is not None and len(in_a_row) <= _FRESH:
+            yield one
 
 
 def _say_choice(survey: Survey, layout: Layout) -> None:
@@ -218,7 +252,8 @@ def _say_choice(survey: Survey, layout: Layout) -> None:
     (row,) = table.filter(table["chosen"]).to_pylist()
     say(f"        chosen: {row['candidate']}; {row['reason']}")
     if (sheet := layout.figure(survey.name, TRIALS)).exists():
-        say(f"        {sheet} has the same galaxies cut in each way; write what you prefer into the survey's file")
+        lines = document_of_trials(layout, survey.name).name
+        say(f"        {sheet} has the same galaxies cut in each way; {lines} beside it, what takes another")
 
 
 def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
@@ -246,17 +281,7 @@ def _full_home_told() -> Iterator[None]:
         raise NotWritten(errno.ENOSPC, f"{home}: Dagster's own folder is on a disk that is full; make room") from error
 
 
-def _set_dagster_home() -> None:
-    """Where run history lives: $DAGSTER_HOME, else .dagster beside the data folder, as `make` has it."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(data_root().parent / ".dagster")))
-    settings = Path(__file__).parents[2] / "dagster.yaml"
-    with told_of(home / "dagster.yaml"):
-        home.mkdir(parents=True, exist_ok=True)
-        if settings.exists() and not (home / "dagster.yaml").exists():
-            shutil.copy(settings, home)
-
-
-def _summary(surveys: list[Survey], failed: int) -> None:
+def _summary(surveys: list[Survey], failed: int, aloud: dict[str, list[str]]) -> None:
     from galaxy_assets.lake import connect
     from galaxy_assets.science.results import AGREES, DIFFERS, VERDICTS
 
@@ -281,11 +306,13 @@ def _summary(surveys: list[Survey], failed: int) -> None:
         verdicts = [row[-1] for row in rows]
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
         say(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
+        if words := people_said(survey, layout):
+            say(f"  {words}")
         say(f"  figures: {layout.figure(survey.name, 'x').parent}, all on one page by `make figures`")
     for survey in surveys:
-        for words in said_aloud(survey, layout):
+        for words in aloud[survey.name] if survey.name in aloud else said_aloud(survey, layout):
             say(f"\n! {survey.title}: {words}")
-    say("\nLook at it: `make dev`, then http://127.0.0.1:3000.")
+    say("\nLook at it: `galaxy-assets dev`, then http://127.0.0.1:3000.")
     if ranked := [one.name for one in surveys if layout.table(one.name, "anomaly_ranking").exists()]:
         say(
             "Ask it in SQL:\n"

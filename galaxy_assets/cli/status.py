@@ -4,6 +4,7 @@ Belongs here: what is printed. Does not belong here: the rule (`orchestration.au
 (`orchestration.automation.deliveries`).
 """
 
+import gc
 from typing import Annotated, Any
 
 import typer
@@ -27,8 +28,8 @@ def status(
 ) -> None:
     """Say how far surveys are.
 
-    It prints the deliveries, what is outdated and why, which deliveries have drifted, and which survey files are
-    broken.
+    It prints the deliveries, what the search found and what people scored, what is outdated and why, which deliveries
+    have drifted, and which survey files are broken.
 
     Example: galaxy-assets status sdss_gz1
     """
@@ -39,6 +40,7 @@ def status(
     was_run = [survey for survey in chosen if (layout.lake / survey.name).is_dir() and survey.name in files.enabled]
     if was_run:
         graph = build_defs(layout.root).resolve_asset_graph()
+        gc.freeze()  # the graph is a million objects that stay, which every collection would look at again
         for survey in was_run:
             _say_how_far(survey, layout, graph)
     elif not surveys:
@@ -52,8 +54,10 @@ def status(
 def _say_how_far(survey: Survey, layout: Layout, graph: Any) -> None:
     say(f"\n{printable(survey.title)} ({survey.name})")
     rows = _ledger(survey, layout)
-    _say_deliveries(rows)
+    _say_deliveries(survey, rows)
     _say_found(survey, layout)
+    if words := people_said(survey, layout):
+        say(f"  scores      {printable(words)}")
     made = {path.stem for path in (layout.lake / survey.name / "catalogue").glob("[!.]*.parquet")}
     _say_outdated(survey, layout, graph, sorted(made | {r["delivery"] for r in rows if r["state"] == "whole"}))
     _say_drift(survey, layout)
@@ -69,18 +73,33 @@ def said_aloud(survey: Survey, layout: Layout) -> list[str]:
     return checks.said_aloud(Stored(survey, layout))
 
 
+def people_said(survey: Survey, layout: Layout) -> str:
+    """How many galaxies people have scored, and what the search did with it; empty where there are none."""
+    from galaxy_assets.science.labels import standing, what_people_scored
+    from galaxy_assets.storage.label_events import EVENTS, LabelLog
+
+    events, ranking = (layout.table(survey.name, asset) for asset in ("label_events", "anomaly_ranking"))
+    return what_people_scored(
+        standing(LabelLog(layout.labels(survey.name)).read()),
+        standing(read_table(events) if events.exists() else EVENTS.empty_table()),
+        read_table(ranking, ["galaxy_id", "score_std"]) if ranking.exists() else None,
+    )
+
+
 def _ledger(survey: Survey, layout: Layout) -> list[dict[str, Any]]:
     path = layout.table(survey.name, "deliveries")
     return read_table(path).to_pylist() if path.exists() else []
 
 
-def _say_deliveries(rows: list[dict[str, Any]]) -> None:
+def _say_deliveries(survey: Survey, rows: list[dict[str, Any]]) -> None:
     states = [row["state"] for row in rows]
     counts = [f"{states.count(state)} {state}" for state in ("whole", "arriving", "held", "gone") if state in states]
     say(f"  deliveries  {', '.join(counts) or 'none seen yet'}")
-    for row in rows:
-        if row["state"] in ("arriving", "held"):
-            say(f"      {row['delivery']} is {row['state']}: {row['reason']}")
+    open_ones = [row for row in rows if row["state"] in ("arriving", "held")]
+    for row in open_ones[:_SHOWN]:
+        say(f"      {row['delivery']} is {row['state']}: {row['reason']}")
+    if len(open_ones) > _SHOWN:
+        say(f"      and {len(open_ones) - _SHOWN} more; `galaxy-assets query` has all in {survey.name}.deliveries")
 
 
 def _say_found(survey: Survey, layout: Layout) -> None:
@@ -110,8 +129,12 @@ def _say_outdated(survey: Survey, layout: Layout, graph: Any, batches: list[str]
 
 
 def _say_drift(survey: Survey, layout: Layout) -> None:
+    told = 0
     for path in sorted((layout.lake / survey.name / "batch_drift").glob("[!.]*.parquet")):
         over = [row for row in read_table(path).to_pylist() if row["exceeded"]]
-        if over:
+        told += bool(over)
+        if over and told <= _SHOWN:
             found = ", ".join(f"{row['words']} {row['value']:.2f} (limit {row['limit']:.2f})" for row in over)
             say(f"  drift       {path.stem}: {found}; `galaxy-assets run {survey.name} --retrain`")
+    if told > _SHOWN:
+        say(f"      and {told - _SHOWN} more; `galaxy-assets query` has all in {survey.name}.batch_drift")

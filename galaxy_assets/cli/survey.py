@@ -11,7 +11,7 @@ import typer
 
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.sky import begin, begun_skies, fetched, list_skies
-from galaxy_assets.cli.terminal import say
+from galaxy_assets.cli.terminal import say, say_rows
 from galaxy_assets.settings.files import SurveyError, SurveyFiles, enable, survey_files
 from galaxy_assets.settings.printing import printable
 from galaxy_assets.settings.survey import Survey
@@ -160,13 +160,11 @@ def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspect
     path = layout.surveys / f"{name}.yaml"
     survey = write_survey(path, settings, found, said)
     say(found.source.path)
-    for heading, text in report.table_of(found) + report.table_of_labels(found, said):
-        say(f"  {heading:16s}{text}")
+    say_rows(report.table_of(found) + report.table_of_labels(found, said))
     for caution in report.cautions(found, said):
         say(f"  ! {caution}")
     say(f"\n{path}, with the reason for each value; look at it before you run it:")
-    for heading, text in _chosen(survey):
-        say(f"  {heading:16s}{text}")
+    say_rows(_chosen(survey))
     say(f"\n  galaxy-assets run {name}\n  make dev          # look at it on http://127.0.0.1:3000")
     if said is None:
         return
@@ -239,16 +237,19 @@ def known() -> None:
     """
     layout = Layout.default()
     files = survey_files(layout.root)
-    say("Enabled")
+    rows = []
     for survey in files.enabled.values():
         path = (layout.raw / (survey.source.mirror or survey.source.path)).absolute()
-        say(f"  {survey.name:16s}{printable(survey.title)}")
-        say(f"  {'':16s}{printable(f'{path}: {_deliveries(survey, path, layout)}')}")
+        there = printable(f"{path}: {_deliveries(survey, path, layout)}")
+        rows += [(survey.name, printable(survey.title)), ("", there)]
+    say("Enabled")
+    say_rows(rows)
     if files.templates:
         say("\nTemplates")
-    for survey in files.templates.values():
-        say(f"  {survey.name:16s}{printable(survey.title)}")
-        say(f"  {'':16s}add with: galaxy-assets survey add {survey.name}")
+    rows = []
+    for name, survey in files.templates.items():
+        rows += [(name, printable(survey.title)), ("", f"add with: galaxy-assets survey add {name}")]
+    say_rows(rows)
     say_broken(files)
 
 
@@ -256,8 +257,7 @@ def say_broken(files: SurveyFiles) -> None:
     """Print the survey files that cannot be used, each with its reason and the remedy."""
     if files.broken:
         say("\nBroken, and left out until corrected")
-    for path, why in files.broken.items():
-        say(f"  {printable(path.stem):16s}{why}")
+    say_rows([(path.stem, why) for path, why in files.broken.items()])
 
 
 def _deliveries(survey: Survey, path: Path, layout: Layout) -> str:

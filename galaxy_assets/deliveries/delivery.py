@@ -46,7 +46,8 @@ class Delivery:
     modified : datetime
         Newest change of anything in it, UTC.
     snapshot : str
-        16 hex digits over the names, sizes and times of its images, or of the archive, and of its manifest.
+        16 hex digits over the names, sizes and times of its images, or of the archive, and of its manifest: what a
+        look sees without reading. `snapshots.by_content` puts their content in its place.
     state : {'whole', 'arriving', 'held'}
         `arriving` becomes `whole` with time or the rest of its files; `held` needs a person.
     reason : str or None

@@ -208,6 +208,15 @@ class Deliveries:
         known = ", ".join(one.name for one in self.all() if one.state == "whole")
         raise SurveyError(f"{self.folder}: no delivery {name!r}; there are {known or 'none'}")
 
+    def files(self, name: str) -> dict[str, Path]:
+        """The files of a whole delivery, by their name in it: its images, or the archive, and its manifest."""
+        one = next(one for one in self.all() if one.name == name)
+        at = self.folder / one.path
+        named = [image.file for image in self.images(name)] if one.kind == "folder" else [one.path]
+        found = {file.removeprefix(f"{one.path}/"): inside(self.folder, file) for file in named}
+        beside = (at / manifests.NAME, at.with_name(f"{at.name}.{manifests.NAME}"))
+        return found | {path.name: path for path in beside if path.is_file()}
+
     def read(self, file: str) -> bytes:
         """The bytes of an image.
 

@@ -117,6 +117,40 @@ def id_of(name: str, known: Collection[str]) -> str:
     return next((text for text in _meant(name) if text in known), name)
 
 
+def key_of(galaxy: str) -> str:
+    """What ids have in common that a row of a table may mean by one name.
+
+    Parameters
+    ----------
+    galaxy : str
+        An id.
+
+    Returns
+    -------
+    str
+        Without folders, case, and zeros before a number.
+    """
+    return _folded(_base(galaxy))
+
+
+def only_rows(names: Sequence[str]) -> set[str]:
+    """What rows of a table may mean whose name without folders no other row has.
+
+    Parameters
+    ----------
+    names : sequence of str
+        How the table's rows name their images.
+
+    Returns
+    -------
+    set of str
+        Ids.
+    """
+    spellings = {tuple(_spellings(name)) for name in names}
+    n_rows = Counter(_base(spelling[-1]) for spelling in spellings)
+    return {text for spelling in spellings if n_rows[_base(spelling[-1])] == 1 for text in spelling}
+
+
 def _meant(name: str) -> Iterator[str]:
     for text in _spellings(name):
         yield text

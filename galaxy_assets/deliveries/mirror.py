@@ -9,12 +9,9 @@ Belongs here: any address that fsspec knows, and what of it must be copied anew.
 downloads with checksums (`fetch`), and what of the copy is a delivery (`deliveries`).
 """
 
-import fcntl
 import shutil
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -27,6 +24,7 @@ from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.limits import RESERVED_DISK
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.locks import held
 
 log = logger(__name__)
 
@@ -85,7 +83,7 @@ def mirror(address: str, folder: Path) -> Path:
         Names the address, the reason and the remedy.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone_in(folder):
+    with held(folder / ".mirror.lock"):
         record = _record(folder, address)
         if 0 <= time.time() - record.looked < _PAUSE:
             return folder
@@ -105,13 +103,6 @@ def mirror(address: str, folder: Path) -> Path:
         wanted = {name: file for name, file in there.items() if not _is_same(folder / name, file, kept.get(name))}
         _copy_all(files, wanted, folder, Record(address=address, files=kept))
     return folder
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    with (folder / ".mirror.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _record(folder: Path, address: str) -> Record:

@@ -19,6 +19,7 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack, PixelStore
 from galaxy_assets.storage.tables import places, read_table
+from galaxy_assets.storage.versions import stamp
 
 SIDES = (64, 96, 128, 192, 256, 320, 512)
 """Sides of the pictures that are made, pixels: a browser asks for these, so that it can keep them."""
@@ -43,8 +44,8 @@ class Pictures:
     def __init__(self, layout: Layout, survey: Survey):
         self.survey = survey
         self._layout = layout
-        self._made = _made(layout, survey.name)
-        files = [Path(name) for name, _ in self._made]
+        files = _ledgers(layout, survey.name)
+        self._made = stamp(files)
         if not files:
             raise FileNotFoundError(f"{survey.name} has no cutouts yet: `galaxy-assets run {survey.name}`")
         parts = [read_table(file, ["batch", "pixels"]) for file in files]
@@ -67,7 +68,7 @@ class Pictures:
         -------
         bool
         """
-        return self._made != _made(self._layout, self.survey.name)
+        return self._made != stamp(_ledgers(self._layout, self.survey.name))
 
     def rows(self, ids: pa.Array) -> np.ndarray:
         """Rows of the ledger, and so of the pixels, of galaxies.
@@ -164,9 +165,8 @@ class Pictures:
         return _encoded(_image(self._stack[np.array([row])][0]), lossless=True)[0]
 
 
-def _made(layout: Layout, survey: str) -> list[tuple[str, int]]:
-    files = sorted((layout.lake / survey / "cutouts").glob("[!.]*.parquet"))
-    return [(str(file), file.stat().st_mtime_ns) for file in files]
+def _ledgers(layout: Layout, survey: str) -> list[Path]:
+    return sorted((layout.lake / survey / "cutouts").glob("[!.]*.parquet"))
 
 
 def _image(pixels: np.ndarray) -> Image.Image:

@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import damaged_otherwise
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import places, read_table
+from galaxy_assets.storage.versions import values_of
 
 _KEPT = 50
 _TIME = "%Y%m%dT%H%M%S%f"
@@ -82,7 +84,7 @@ def folder(layout: Layout, survey: str) -> Path:
 
 
 def keep(layout: Layout, survey: str) -> None:
-    """Keep the survey's ranking as it is now, unless that was done.
+    """Keep the survey's ranking as it is now, unless it is the one kept last.
 
     Tables are replaced by rename, so a hard link costs nothing and stays what it was; where the file system has none it
     is copied.
@@ -92,21 +94,21 @@ def keep(layout: Layout, survey: str) -> None:
     layout : Layout
     survey : str
     """
-    for i, file in enumerate(ranking_files(layout, survey)):
-        made = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    files, before = ranking_files(layout, survey), list(_kept(layout, survey))
+    newest = before[-1][0] if before else datetime.min.replace(tzinfo=UTC)
+    if {values_of(file) for file in files} == {values_of(file) for made, file in before if made == newest}:
+        return
+    made = max((datetime.fromtimestamp(file.stat().st_mtime, UTC) for file in files), default=newest)
+    made = made if made > newest else datetime.now(UTC)  # copies may be of any time
+    for i, file in enumerate(files):
         kept = folder(layout, survey) / f"{made:{_TIME}}-{i}.parquet"
-        if kept.exists():
-            continue
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(file, kept)
-        except FileExistsError:
-            continue
-        except OSError:
-            with replacing(kept) as partial:
+        with replacing(kept) as partial:
+            try:
+                os.link(store_of(file).local(file), partial)
+            except OSError:
                 shutil.copyfile(file, partial)
     for old in sorted(folder(layout, survey).glob("[!.]*.parquet"))[:-_KEPT]:
-        old.unlink(missing_ok=True)
+        store_of(old).remove(old)
 
 
 def _kept(layout: Layout, survey: str) -> Iterator[tuple[datetime, Path]]:
@@ -133,7 +135,9 @@ def history(layout: Layout, survey: str, galaxy: str) -> list[Scored]:
     for made, file in _kept(layout, survey):
         with damaged_otherwise(file):
             own = [("galaxy_id", "=", galaxy)]
-            rows = pq.read_table(file, columns=COLUMNS, filters=own, page_checksum_verification=True).to_pylist()
+            rows = pq.read_table(
+                store_of(file).local(file), columns=COLUMNS, filters=own, page_checksum_verification=True
+            ).to_pylist()
         for row in rows:
             found.append(Scored(made, row["rank"], row["score"], row["score_std"]))
     return found
@@ -153,9 +157,8 @@ def previous_ranks(layout: Layout, survey: str, ids: pa.Array) -> np.ndarray | N
     ndarray of shape (N,), float; or None
         NaN where a galaxy was not in it; None where no other was kept.
     """
-    current = {f.stat().st_ino for f in ranking_files(layout, survey)}
-    now = max((f.stat().st_mtime for f in ranking_files(layout, survey)), default=0.0)
-    before = [(m, f) for m, f in _kept(layout, survey) if f.stat().st_ino not in current and m.timestamp() < now - 1e-3]
+    current = {values_of(file) for file in ranking_files(layout, survey)}
+    before = [(made, file) for made, file in _kept(layout, survey) if values_of(file) not in current]
     if not before:
         return None
     last = before[-1][0]

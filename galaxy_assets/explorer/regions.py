@@ -19,6 +19,7 @@ from galaxy_assets.science.artefacts import Region, read_review, regions_to_tabl
 from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import read_table
 
 
@@ -139,4 +140,5 @@ def withdraw(layout: Layout, survey: str) -> None:
     layout : Layout
     survey : str
     """
-    layout.artefact_review(survey).unlink(missing_ok=True)
+    review = layout.artefact_review(survey)
+    store_of(review).remove(review)

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from galaxy_assets.science.labels import holding, latest_scores, standing, taken
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog, seen
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import store_of
 
 SOURCE = "explorer"
 ORDERS = {
@@ -48,7 +50,7 @@ class Labels:
         self.log = LabelLog(layout.labels(survey.name))
         self._layout, self._survey = layout, survey
         self._lock = threading.Lock()
-        self._stamp = -1
+        self._files: list[Path] | None = None
         self._appended = 0
         self._events: list[dict[str, Any]] = []
         self.generation = 0
@@ -65,10 +67,11 @@ class Labels:
             Whether it did.
         """
         with self._lock:
-            stamp = self.log.events.stat().st_mtime_ns if self.log.events.exists() else 0
-            if stamp == self._stamp:
+            store_of(self.log.folder).refresh(every=2.0)
+            files = self.log.files()  # written once, under names that are given once
+            if files == self._files:
                 return False
-            self._events, self._stamp = self.log.read().to_pylist(), stamp
+            self._events, self._files = self.log.read().to_pylist(), files
             self.generation += 1
             return True
 

@@ -25,6 +25,8 @@ from galaxy_assets.lake.query import QueryError
 from galaxy_assets.settings.files import SurveyFiles, survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import store_of
+from galaxy_assets.storage.versions import stamp
 
 _VIEWS = 3
 _SETS = 64
@@ -278,10 +280,10 @@ class Shared:
         str
         """
         home = self.layout.lake / survey
+        store_of(home).refresh(every=5.0)
         names = [*self.lake.tables(), "cluster_summary", "artefact_regions"]
         files = [f for n in names for f in (home / f"{n}.parquet", *sorted((home / n).rglob("[!.]*.parquet")))]
-        stats = [(str(f), s.st_mtime_ns) for f in files if f.exists() for s in [f.stat()]]
-        return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
+        return stamp(files)
 
     def keep_rows(self, rows: np.ndarray) -> str:
         """Name a set of rows, for a browser and a page's address.

@@ -18,10 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_assets.explorer.colours import Colours, coloured
+from galaxy_assets.lake.fetched import fetch_named
 from galaxy_assets.lake.query import QueryError, connect_to_read, cursor_of, within
 from galaxy_assets.lake.query_process import Limits, PersonsQueries
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import places
+from galaxy_assets.storage.versions import stamp
 
 PRETRAINED = "pretrained features"
 """The map of the ImageNet network's features of every image, on which artefact regions are drawn, as a start weight."""
@@ -125,6 +128,7 @@ class OpenLake:
     def _stamp(self) -> int:
         """Changes when a run published another read model; 0 where nothing was published."""
         path = self.layout.read_model
+        store_of(path).refresh(every=5.0)
         return path.stat().st_mtime_ns if path.exists() else 0
 
     def ask(self, sql: str, values: Sequence[Any] = (), tables: Mapping[str, pa.Table] | None = None) -> pa.Table:
@@ -147,6 +151,7 @@ class OpenLake:
         QueryError
             Where the query is wrong, takes too long or needs too much memory.
         """
+        fetch_named(self.layout, sql)
         with self.connection() as lake:
             try:
                 with within(lake, LIMITS.seconds):
@@ -421,12 +426,11 @@ def version(layout: Layout, survey: str, start: str) -> str:
     Returns
     -------
     str
-        12 hex digits, of names, sizes and times.
+        12 hex digits, of names and contents.
     """
     home = layout.lake / survey
     names = ["artefact_map"] if start == PRETRAINED else ["umap"]
     files: list[Path] = []
     for name in [*names, "cutouts"]:
         files += [home / f"{name}.parquet", *sorted((home / name).rglob("[!.]*.parquet"))]
-    stats = [(str(file), s.st_mtime_ns, s.st_size) for file in files if file.exists() for s in [file.stat()]]
-    return hashlib.sha256(repr((start, stats)).encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{start} {stamp(files)}".encode()).hexdigest()[:12]

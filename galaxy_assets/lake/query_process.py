@@ -21,6 +21,7 @@ from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
+from galaxy_assets.lake.fetched import fetch_named
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.storage.layout import Layout
 
@@ -103,6 +104,7 @@ class PersonsQueries:
             Where nothing was published.
         """
         with self._places:
+            fetch_named(self.layout, f"{before}{text}{after}")
             child = self._take()
             try:
                 answer = child.ask({"text": text, "before": before, "after": after}, tables or {})

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from galaxy_assets.lake.fetched import NOT_TABLES, bound_to, fetch_named
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import damaged_otherwise, origin
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import said_of
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ _WHERE = "galaxy_data"
 _FOLDER = f"coalesce(getvariable('{_WHERE}')::varchar, error('set variable {_WHERE} = ''<the data folder>'' first'))"
 """The data folder as a connection says it: a path in the file would be that of another folder after a copy."""
 
-_NOT_TABLES = {"pixels", "checkpoints", "figures", "worksheets"}
 
 # The rule of `science.neighbours.most_similar` to the last bit: list_distance would add in an order of its own.
 _SIMILAR_TO = """
@@ -57,7 +58,7 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
 
     Beside its views a survey has the table macro `similar_to(examples, neighbours := 8, start_weights := <the main>)`:
     the columns of `similar_galaxies` for a list of galaxy ids, see docs/similarity.md. What a column holds, and its
-    unit, is its comment, as far as the newest file of its table says it.
+    unit, is its comment, as the last file of its table, by name, says it; older ones may not.
 
     Its views name their files by their path below the data folder, which can be moved and copied. `connect` says where
     it is; another program does so by `set variable galaxy_data = '<the data folder>'`. Readers that have the old file
@@ -80,7 +81,8 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
 
     with replacing(layout.read_model) as partial:
         try:
-            with duckdb.connect(partial) as connection:
+            with duckdb.connect(partial) as connection, bound_to(layout) as folder:
+                look_below(connection, folder)
                 views = _write(connection, layout, explorer)
         finally:
             partial.with_name(f"{partial.name}.wal").unlink(missing_ok=True)
@@ -91,7 +93,6 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
 def _write(connection: "duckdb.DuckDBPyConnection", layout: Layout, explorer: Sequence[str]) -> list[str]:
     """Make the table of the explorer and all views; return their names."""
     views, surveys = [], survey_files(layout.root).known
-    look_below(connection, layout.root)
     connection.execute("create table main.explorer_tables (place integer, name varchar)")
     for place, name in enumerate(explorer):
         connection.execute("insert into main.explorer_tables values (?, ?)", [place, name])
@@ -100,7 +101,7 @@ def _write(connection: "duckdb.DuckDBPyConnection", layout: Layout, explorer: Se
         assets = {p.stem: p for p in survey.glob("[!.]*.parquet")}
         assets |= {p.name: p / "**" / "[!.]*.parquet" for p in survey.glob("[!.]*") if p.is_dir()}
         for name, files in sorted(assets.items()):
-            if name in _NOT_TABLES or (files.suffix != ".parquet") or not (there := _files(survey, name)):
+            if name in NOT_TABLES or (files.suffix != ".parquet") or not (there := _files(survey, name)):
                 continue
             whole = _view(connection, f"{_quoted(survey.name)}.{_quoted(name)}", files.relative_to(layout.root), there)
             views.append(f"{survey.name}.{name}")
@@ -160,26 +161,32 @@ def _damaged(files: list[Path]) -> DamagedFile | None:
 
 
 def _comment(connection: "duckdb.DuckDBPyConnection", view: str, files: list[Path]) -> None:
-    """Say in the comments of a view's columns what the newest of its files says of them; older ones may say nothing."""
+    """Say in the comments of a view's columns what the last of its files that says anything, by name, says."""
     import pyarrow.parquet as pq
 
-    newest = max(files, key=lambda path: path.stat().st_mtime_ns)
-    with damaged_otherwise(newest):
-        schema = pq.read_schema(newest)
-    for field in schema:
-        description, unit = said_of(field)
+    for file in sorted(files, reverse=True):
+        with damaged_otherwise(file):
+            known = store_of(file).schema(file)
+            schema = known if known is not None else pq.read_schema(file)
+        told = [(field.name, *said_of(field)) for field in schema]
+        if any(description for _, description, _ in told):
+            break
+    for name, description, unit in told:
         if description:
             text = f"{description} [{unit}]" if unit else description
-            connection.execute(f"comment on column {view}.{_quoted(field.name)} is {_quoted(text, chr(39))}")
+            connection.execute(f"comment on column {view}.{_quoted(name)} is {_quoted(text, chr(39))}")
 
 
-def connect(root: Path | str | None = None) -> "duckdb.DuckDBPyConnection":
+def connect(root: Path | str | None = None, tables: Sequence[str] | None = None) -> "duckdb.DuckDBPyConnection":
     """Open the read model read-only: a schema per survey, a view per asset.
 
     Parameters
     ----------
     root : Path or str, optional
         The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
+    tables : sequence of str, optional
+        Of a data folder in a bucket: the tables to be asked, such as `demo_radio.catalogue`, which are fetched now; all
+        when not given.
 
     Returns
     -------
@@ -210,6 +217,7 @@ def connect(root: Path | str | None = None) -> "duckdb.DuckDBPyConnection":
     layout = Layout(Path(root)) if root is not None else Layout.default()
     if not layout.read_model.exists():
         raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`make demo`)")
+    fetch_named(layout, None if tables is None else " ".join(tables))
     connection = duckdb.connect(layout.read_model, read_only=True)
     look_below(connection, layout.root)
     return connection

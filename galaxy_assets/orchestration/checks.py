@@ -25,6 +25,7 @@ from galaxy_assets.orchestration.assets.representation import FIXED
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
 from galaxy_assets.science import recall
 from galaxy_assets.science.cutouts import FEW_LEVELS, WITHOUT_PIXELS
+from galaxy_assets.science.labels import standing
 from galaxy_assets.storage.files import DamagedFile
 
 LEAST_COMPONENTS = 3
@@ -344,14 +345,22 @@ def oracle_labelled(stored: Stored) -> Verdict:
     )
 
 
-@survey_check("anomaly_model")
+@survey_check("anomaly_model", loud=True)
 def posterior_informed(stored: Stored) -> Verdict:
-    """The scores given tell galaxies apart: the posterior is not flat."""
+    """The scores given tell galaxies apart; otherwise an isolation forest ranks."""
     model = _anomaly_model(stored)
-    if model.predictor is None:
-        return Verdict(not model.labelled_ids, "kernel: none")
-    flat = bool(np.ptp(model.predictor.predict(model.labelled)[0]) < 1e-6)
-    return Verdict(not flat, f"kernel: {model.predictor.kernel}")
+    if model.predictor is not None:
+        return Verdict(True, f"kernel: {model.predictor.kernel}")
+    scores = [score for score in standing(stored("label_events"))["score"].to_pylist() if score is not None]
+    if not scores:
+        return Verdict(True, "kernel: none")
+    alike = f" are {scores[0]:g}, so they" if len(set(scores)) == 1 else ""
+    return Verdict(
+        False,
+        f"all {len(scores)} scores given{alike} tell no galaxies apart, and the ranking is that of an isolation "
+        "forest, which no score has changed. Score galaxies that differ in interest (`galaxy-assets explore`, or "
+        f"`labels import {stored.survey.name}`), or look whether the right column was imported, on the right --range",
+    )
 
 
 @survey_check("anomaly_model")

@@ -23,7 +23,9 @@ from pydantic import Field
 from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.resources import resources
 from galaxy_assets.orchestration.survey import survey_definitions
-from galaxy_assets.settings.files import SurveyError, data_root, missing_start, survey_files, survey_from
+from galaxy_assets.settings.files import SurveyError, survey_files, survey_from
+from galaxy_assets.settings.root import data_root
+from galaxy_assets.settings.starts import missing_start, unusable_network
 from galaxy_assets.settings.survey import Survey
 
 _FOUND: dict[tuple[Path, str], str] = {}
@@ -105,6 +107,6 @@ class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
         if other != str(path):
             raise SurveyError(f"{path}: a survey {survey.name!r} is described by {other} already; choose another name")
         known = files.known | {survey.name: survey}
-        if why := missing_start(survey, known, files.files):
+        if why := unusable_network(survey, root) or missing_start(survey, known, files.files):
             raise SurveyError(f"{path}: {why}")
         return survey, known

@@ -11,8 +11,9 @@ context and tables and returns a `Result`.
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,11 +54,14 @@ Step = Literal[
 Job = Literal["training", "refit"]
 Trigger = Literal["at_once", "daily"]
 
-# a launcher reads only its own key; elsewhere these tags are inert and the pool alone holds GPU work to one at a time
+# an executor or launcher reads only its own key; elsewhere these tags are inert and the pool alone holds GPU work
 GPU_TAGS = {
     "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
     "dagster-ray/config": {"num_gpus": 1},
 }
+
+GPU_RUN_TAGS = {name: json.dumps(value) for name, value in GPU_TAGS.items()}
+"""The same for a run in which an asset takes a GPU: launchers read the tags of runs, and not of ops."""
 
 INTERRUPTED = "interrupted; run it again to go on from here"
 
@@ -81,6 +85,10 @@ IN_TURN = {"in_turn": True}
 
 SHOWN = {"shown": True}
 """Of an input that is only looked at: a blocking check of it stops nothing here, a person should see what is wrong."""
+
+OWN_BATCH = {"own_batch": True}
+"""Of an input without partitions, for an asset per batch: the rows of its batch alone are read, and no other rows make
+the asset outdated. What makes that input returns `Result(by_batch=True)`."""
 
 IF_THERE = {"allow_missing": True}
 """Of an input of which partitions that were never made are left out."""
@@ -118,6 +126,10 @@ class SurveyContext:
         """The survey's stored cutouts."""
         return PixelStore(self.layout.pixels(self.survey.name))
 
+    def link(self, path: Path) -> dg.MetadataValue:
+        """A file or folder for the UI, relative to the data folder: other machines have that elsewhere."""
+        return dg.MetadataValue.path(self.layout.named(path))
+
     def training(self, fingerprint: str) -> Training:
         """The files of the training of these start weights that has this fingerprint."""
         return Training(self.layout.checkpoints(self.survey.name) / self.init / fingerprint)
@@ -137,17 +149,28 @@ class Result:
         everything after it outdated.
     decides : pyarrow.Table, optional
         The part of the table that decides what is made of it, where the rest may change without a consequence.
+    by_batch : bool
+        The table is sorted by its column `batch`, and is read with OWN_BATCH.
     """
 
     table: pa.Table
     metadata: Mapping[str, Any] = field(default_factory=dict)
     unversioned: Sequence[str] = ()
     decides: pa.Table | None = None
+    by_batch: bool = False
 
     @property
     def data_version(self) -> str:
         """Digest of what decides, else of the table without its unversioned columns."""
         return digest(self.table.drop_columns(list(self.unversioned)) if self.decides is None else self.decides)
+
+    @property
+    def data_version_by_batch(self) -> dict[str, str]:
+        """The digest of each batch's rows; nothing of a table that is not read batch by batch."""
+        batches = self.table["batch"].to_pylist() if self.by_batch else []
+        starts = [i for i, batch in enumerate(batches) if i == 0 or batch != batches[i - 1]]
+        ends = [*starts[1:], len(batches)]
+        return {batches[i]: digest(self.table[i:end]) for i, end in zip(starts, ends, strict=False)}
 
     def shown(self) -> dict[str, Any]:
         """The metadata as Dagster takes it."""
@@ -172,7 +195,7 @@ class SurveyAsset:
         What its partitions are: deliveries, start weights, or both.
     reads : mapping of str to mapping
         Assets of the same survey by name, and how each is read: EVERY_BATCH, MAIN_START, ONE_START, FITTED_ON,
-        TRAINED_ON, IN_TURN, IF_THERE, added up by `|`.
+        TRAINED_ON, IN_TURN, OWN_BATCH, IF_THERE, added up by `|`.
     files : tuple of External
         What it reads that is no table of its survey. A change of it makes the asset outdated.
     settings : callable
@@ -295,6 +318,7 @@ class SurveyAsset:
             made = self.function(at, **tables)
             data = made.data_version
             origin = made_by(code, versions, files, data, written_beside(at.beside, lake.layout.root))
+            origin = replace(origin, by_batch=made.data_version_by_batch)
             table = with_origin(described(made.table, self.columns), origin)
             schema = {"dagster/row_count": table.num_rows, "dagster/column_schema": schema_of(self.columns, table)}
             return dg.MaterializeResult(
@@ -418,4 +442,4 @@ def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict
 
     path = save(image, context.layout.figure(context.survey.name, *name))
     context.beside.append(path)
-    return {"preview": dg.MetadataValue.md(preview(image)), "figure": dg.MetadataValue.path(str(path))}
+    return {"preview": dg.MetadataValue.md(preview(image)), "figure": context.link(path)}

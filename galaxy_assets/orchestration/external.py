@@ -7,6 +7,7 @@ Belongs here: what there is of these, where it lies, and the fingerprint by whic
 here: reading it (`assets`).
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import fingerprint, readable_origin
+from galaxy_assets.storage.provenance import readable_origin
 from galaxy_assets.storage.tables import read_table
+from galaxy_assets.storage.versions import fingerprint
 
 
 class Reader(NamedTuple):
@@ -35,6 +37,8 @@ class Reader(NamedTuple):
         The data folder.
     batch, init : str
         Empty where the asset has none.
+    seen : dict
+        What was found that is the same for all partitions of the survey; given to many readers it is looked at once.
     """
 
     survey: Survey
@@ -42,6 +46,14 @@ class Reader(NamedTuple):
     layout: Layout
     batch: str = ""
     init: str = ""
+    seen: dict[str, Any] | None = None
+
+    def once(self, name: str, find: Callable[[], Any]) -> Any:
+        """What `find` returns, which depends on the survey alone."""
+        seen = {} if self.seen is None else self.seen
+        if name not in seen:
+            seen[name] = find()
+        return seen[name]
 
 
 State = Callable[[Reader], Mapping[str, str]]
@@ -146,7 +158,11 @@ class External:
         -------
         str
         """
-        return "-".join(self.state(Reader(survey, {}, layout)).values()) or "absent"
+        found = list(self.state(Reader(survey, {}, layout)).values())
+        # a version is a tag in Dagster's records, and there may be thousands of deliveries
+        return (
+            hashlib.sha256("-".join(found).encode()).hexdigest()[:16] if len(found) > 1 else "-".join(found) or "absent"
+        )
 
 
 def files_of(node: Any) -> list[External]:
@@ -182,11 +198,14 @@ def states(files: Iterable[External], reader: Reader) -> dict[str, str]:
 
 def _tables(reader: Reader) -> str:
     """Of the survey's tables of labels and votes; of none where its folder is not there."""
-    try:
-        paths = sorted(reader_in_place(reader.survey.source, reader.layout.raw).tables())
-    except SurveyError:
-        paths = []
-    return fingerprint(paths)
+
+    def found() -> str:
+        try:
+            return fingerprint(sorted(reader_in_place(reader.survey.source, reader.layout.raw).tables()))
+        except SurveyError:
+            return fingerprint([])
+
+    return reader.once("tables", found)
 
 
 def _delivered(reader: Reader) -> dict[str, str]:
@@ -195,9 +214,12 @@ def _delivered(reader: Reader) -> dict[str, str]:
     A delivery that is being changed, or broken, does not make its tables outdated before it is whole again.
     """
     path = reader.layout.table(reader.survey.name, "deliveries")
-    if not path.exists():
-        return {}
-    whole = {row["delivery"]: row["snapshot"] for row in read_table(path).to_pylist() if row["state"] == "whole"}
+
+    def found() -> dict[str, str]:
+        rows = read_table(path, ["delivery", "snapshot", "state"]).to_pylist() if path.exists() else []
+        return {row["delivery"]: row["snapshot"] for row in rows if row["state"] == "whole"}
+
+    whole = reader.once("deliveries", found)
     if not reader.batch:
         return whole
     return {"delivery": whole[reader.batch]} if reader.batch in whole else {}
@@ -208,7 +230,9 @@ def _checkpoint(reader: Reader) -> dict[str, str]:
     if (other := reader.known.get(reader.init)) is None:
         return {}
     start = reader.layout.table(other.name, "byol_checkpoints", other.main_start_weights)
-    made = readable_origin(start)  # no survey depends on what becomes of another one's files
+    made = reader.once(
+        f"start {other.name}", lambda: readable_origin(start)
+    )  # no survey depends on what becomes of another one's files
     return {f"{other.name}/byol_checkpoints": made.data if made is not None else ""}
 
 
@@ -243,7 +267,7 @@ LABEL_DROPS = External(
     "label_drops",
     "What people said of galaxies: label files dropped in data/labels/{survey}/, and scores given in the explorer and "
     "on the command line, as events.",
-    lambda r: {"labels": fingerprint(LabelLog(r.layout.labels(r.survey.name)).files())},
+    lambda r: {"labels": LabelLog(r.layout.labels(r.survey.name)).fingerprint()},
 )
 WEIGHTS = External(
     "weights",

@@ -15,6 +15,7 @@ from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, set_aside
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, as_input, origin, origin_of, with_origin
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import TablesInTurn, digest, read_table, verify, write_table
 
 log = logger(__name__)
@@ -48,11 +49,20 @@ class ParquetLake(dg.ConfigurableIOManager):
     the first batch of a survey behaves like the second. `AssetIn(metadata={"init": NAME})` reads only the partitions
     of those start weights, and `metadata={"allow_missing": True}` leaves out partitions that were never materialised;
     otherwise a missing one is an error that names it. `metadata={"in_turn": True}` gives `TablesInTurn`, for a function
-    that can do without the whole. What a model is fitted to (`metadata={"pinned": ...}`) is compared with its digest
-    first.
+    that can do without the whole, `metadata={"own_batch": True}` the rows of the batch that is made. What a model is
+    fitted to (`metadata={"pinned": ...}`) is compared with its digest first.
     """
 
     root: str
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Look at what is there when a run begins: what it writes replaces that, and nothing newer (`Store.begin`).
+
+        Parameters
+        ----------
+        context : dagster.InitResourceContext
+        """
+        store_of(Path(self.root)).begin(context.run_id or "")
 
     def _path(self, key: dg.AssetKey, partition: tuple[str, ...]) -> Path:
         survey, asset = key.path[-2:]  # whatever prefix they stand under
@@ -71,12 +81,12 @@ class ParquetLake(dg.ConfigurableIOManager):
         key = context.partition_key if context.has_partition_key else None
         partitions = context.asset_partitions_def if key is not None else None
         partition = partition_path(partitions, key)
-        path = self._path(context.asset_key, partition)
-        _keep_damaged(path, Layout(Path(self.root)).lake / context.asset_key.path[-2])
+        path, layout = self._path(context.asset_key, partition), Layout(Path(self.root))
+        _keep_damaged(path, layout.lake / context.asset_key.path[-2])
         name = "/".join(context.asset_key.path[-2:])
         place = {"asset": name, "partition": "/".join(partition), "run": context.run_id}
         write_table(with_origin(obj, dataclasses.replace(origin_of(obj), **place)), path)
-        context.add_output_metadata({"path": dg.MetadataValue.path(str(path))})
+        context.add_output_metadata({"path": dg.MetadataValue.path(layout.named(path))})
 
     def load_input(self, context: dg.InputContext) -> pa.Table | TablesInTurn:
         """Read the tables of an asset.
@@ -116,14 +126,20 @@ class ParquetLake(dg.ConfigurableIOManager):
                 f"{name}: {', '.join(missing) or 'no partition'} not in {self.root}; materialise {name} first"
             )
         # before the tables are read: what is replaced in between then counts as changed
-        versions = {partition: _version(path) for partition, path in paths.items()}
+        own = context.partition_key if wanted.get("own_batch") else None
+        versions = {partition: _version(path, own) for partition, path in paths.items()}
         read = verify if "pinned" in wanted else read_table
         if wanted.get("in_turn"):
             for path in paths.values() if "pinned" in wanted else ():
                 verify(path)
             return TablesInTurn(tuple(paths.values()), versions)
         tables = [read(path).replace_schema_metadata(None) for path in paths.values()]
-        return as_input(pa.concat_tables(tables, promote_options="permissive"), versions)
+        table = pa.concat_tables(tables, promote_options="permissive")
+        if own is not None:
+            import pyarrow.compute as pc
+
+            table = table.filter(pc.equal(table["batch"], own))
+        return as_input(table, versions)
 
 
 def _keep_damaged(path: Path, home: Path) -> None:
@@ -134,7 +150,7 @@ def _keep_damaged(path: Path, home: Path) -> None:
         log.warning("%s; it is kept as %s", error, set_aside(path, home))
 
 
-def _version(path: Path) -> Version:
-    """What the file's footer says it is; of a table put there by hand, its content."""
+def _version(path: Path, batch: str | None = None) -> Version:
+    """What the file's footer says it, or a batch's rows, are; of a table put there by hand, its content."""
     made = origin(path) or Origin()
-    return Version(made.data or digest(read_table(path)), made.method)
+    return made.version(batch) if made.data else Version(digest(read_table(path)), made.method)

@@ -33,6 +33,9 @@ class Reader(Protocol):
     A reader that keeps something on the disk to read its deliveries, such as an unpacked copy, has a method
     `spool_in(data)`. It is called once, after the reader is opened, with a folder below the data folder for that: the
     deliveries may lie where nothing can be written.
+
+    A reader whose deliveries are files has a method `files(delivery)`: the files of a whole delivery as a dict of their
+    names in it to their paths. Their content then tells whether it was changed; without it, `Delivery.snapshot` does.
     """
 
     def __init__(self, source: Source, path: Path) -> None:

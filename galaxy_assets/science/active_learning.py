@@ -142,8 +142,6 @@ class Posterior:
     ----------
     mean, std : ndarray of shape (N,), float64
         Of the score.
-    flat : bool
-        The scores given do not yet tell galaxies apart.
     kernel : str
         The fitted kernel in words.
     at_bounds : tuple of str
@@ -152,7 +150,6 @@ class Posterior:
 
     mean: np.ndarray
     std: np.ndarray
-    flat: bool
     kernel: str
     at_bounds: tuple[str, ...]
 
@@ -176,7 +173,7 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
     """
     model = find_learner(learner).fit(features[rows], scores, standard_deviations(features))
     mean, std = predict(model, features, learner)
-    return Posterior(mean, std, bool(np.ptp(mean) < 1e-6), model.kernel, model.at_bounds)
+    return Posterior(mean, std, model.kernel, model.at_bounds)
 
 
 def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> np.ndarray:

@@ -12,12 +12,13 @@ import pyarrow as pa
 from galaxy_assets.plugins.protocols import ScoreModel
 from galaxy_assets.science.active_learning import best_first, find_learner, predict, trees_of, unsupervised_score
 
+_FLAT = 1e-6  # of a score: predictions that differ by less differ by rounding
 _REFERENCE = 10_000  # galaxies of which an isolation forest is grown; each of its trees sees 256
 
 
 @dataclass(frozen=True)
 class AnomalyModel:
-    """What scores galaxies: the learner's predictor, or an isolation forest where the learner cannot fit the scores.
+    """What scores galaxies: the learner's predictor, or an isolation forest where scores tell no galaxies apart.
 
     Attributes
     ----------
@@ -73,8 +74,8 @@ def fit(
 ) -> AnomalyModel:
     """Fit the model to a survey's features and the scores given to its galaxies.
 
-    Where the learner cannot fit the scores, and without any score, it is the isolation forest; the corrected learner
-    needs scores that differ.
+    Without any score, and where those given tell no galaxies apart, it is the isolation forest: the learner cannot fit
+    them (ours but `published` need scores that differ), or what it fits predicts the same of every galaxy.
 
     Parameters
     ----------
@@ -112,14 +113,17 @@ def fit(
     names = tuple(s["galaxy_id"] for s in scored)
     scores = np.array([s["score"] for s in scored], float)
     nothing, known = np.empty((0, features.shape[1])), find_learner(learner)
-    if len(scores) and known.can_fit(scores):
-        labelled = features[[row[galaxy] for galaxy in names]].astype(np.float64)
-        predictor = known.fit(labelled, scores, std)
-        return AnomalyModel(learner, predictor, names, labelled, scores, nothing.astype(np.float32), seed)
     sample = np.arange(len(features))
     if len(features) > _REFERENCE:
         sample = np.sort(np.random.default_rng(seed).choice(len(features), _REFERENCE, replace=False))
-    return AnomalyModel(learner, None, names, nothing, np.empty(0), features[sample].astype(np.float32), seed)
+    reference = features[sample].astype(np.float32)
+    if len(scores) and known.can_fit(scores):
+        labelled = features[[row[galaxy] for galaxy in names]].astype(np.float64)
+        predictor = known.fit(labelled, scores, std)
+        predicted, _ = predict(predictor, np.concatenate([labelled, reference]), learner)
+        if np.ptp(predicted) >= _FLAT:
+            return AnomalyModel(learner, predictor, names, labelled, scores, nothing.astype(np.float32), seed)
+    return AnomalyModel(learner, None, names, nothing, np.empty(0), reference, seed)
 
 
 def scores_to_table(galaxies: pa.Table, score: np.ndarray, std: np.ndarray | None) -> pa.Table:
@@ -145,7 +149,8 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     """`anomaly_ranking` from the predicted scores of all galaxies and what is said of them.
 
     The corrected learner keeps a score given in place of the predicted one, and so does any whose `keeps_scores_given`
-    is true: what a person said outranks a prediction (Walmsley et al. 2022).
+    is true: what a person said outranks a prediction (Walmsley et al. 2022). Where an isolation forest speaks, the
+    scores given are equal, so galaxies that have one are in the order of the forest.
 
     Parameters
     ----------
@@ -165,7 +170,7 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     --------
     >>> import pyarrow as pa
     >>> from galaxy_assets.science.anomaly_model import ranked
-    >>> scores = pa.table({"galaxy_id": ["a", "b"], "score": [1.0, 2.0]})
+    >>> scores = pa.table({"galaxy_id": ["a", "b"], "score": [1.0, 2.0], "score_std": [0.1, 0.1]})
     >>> said = pa.table({"galaxy_id": ["a"], "score": [5.0], "by": ["people"], "round": pa.nulls(1, pa.int32())})
     >>> ranked(scores, said, "corrected").select(["galaxy_id", "score", "rank"]).to_pylist()
     [{'galaxy_id': 'a', 'score': 5.0, 'rank': 1}, {'galaxy_id': 'b', 'score': 2.0, 'rank': 2}]
@@ -175,12 +180,15 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     ids = scores["galaxy_id"].to_numpy(zero_copy_only=False)
     holds = {s["galaxy_id"]: s for s in said.to_pylist() if s["score"] is not None}
     own = [holds.get(galaxy) for galaxy in ids]
-    score = scores["score"].to_numpy()
+    predicted = score = scores["score"].to_numpy()
     if find_learner(learner).keeps_scores_given:
         given = [(row, s["score"]) for row, s in enumerate(own) if s is not None]
         score = score.copy()
         score[[row for row, _ in given]] = [value for _, value in given]
     order = best_first(score, ids)
+    if scores["score_std"].null_count == len(ids):
+        order = best_first(predicted, ids)
+        order = order[np.argsort(-score[order], kind="stable")]
     rank = np.empty(len(ids), np.int64)
     rank[order] = np.arange(1, len(ids) + 1)
     table = scores.set_column(scores.column_names.index("score"), "score", pa.array(score))

@@ -1,7 +1,7 @@
 """What people's labels come to: the scores and classes that hold after corrections.
 
-Belongs here: from events to what holds, as a pure function. Does not belong here: where events are kept
-(`storage.label_events`), what the search does with a score (`active_learning`).
+Belongs here: from events to what holds, as pure functions, and that in words. Does not belong here: where events are
+kept (`storage.label_events`), what the search does with a score (`active_learning`).
 """
 
 from collections import Counter, defaultdict
@@ -87,6 +87,59 @@ def standing(events: pa.Table) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows, schema=STANDING)
+
+
+def what_people_scored(now: pa.Table, used: pa.Table, ranking: pa.Table | None) -> str:
+    """How many galaxies people have scored, and what the ranking makes of it, in a sentence.
+
+    Parameters
+    ----------
+    now : pyarrow.Table
+        STANDING of what people have said until now.
+    used : pyarrow.Table
+        STANDING of what the search read.
+    ranking : pyarrow.Table or None
+        `galaxy_id` and `score_std` of `anomaly_ranking`; None where there is none.
+
+    Returns
+    -------
+    str
+        Empty where people have scored no galaxy.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.labels import STANDING, what_people_scored
+    >>> scores = [("J1", 5.0), ("J2", 1.0), ("J3", 2.0)]
+    >>> rows = [{"galaxy_id": galaxy, "score": score, "n_people": 1, "by": "people"} for galaxy, score in scores]
+    >>> now = pa.Table.from_pylist(rows, schema=STANDING)
+    >>> what_people_scored(now, now.slice(0, 2), pa.table({"galaxy_id": ["J2", "J3"], "score_std": [0.1, 0.2]}))
+    'people have scored 3 galaxies, from 1 to 5; the ranking learns from 1 of them; 1 newer score waits for a run; \
+1 is of a galaxy that is not ranked'
+    """
+    scored, read = _by_people(now), _by_people(used)
+    if not scored:
+        return ""
+    low, high = min(scored.values()), max(scored.values())
+    scale = f"all {low:g}" if low == high else f"from {low:g} to {high:g}"
+    said = [f"people have scored {len(scored)} galax{'y' if len(scored) == 1 else 'ies'}, {scale}"]
+    if ranking is None:
+        return "; ".join([*said, "no galaxy is ranked yet"])
+    there = set(ranking["galaxy_id"].to_pylist())
+    taken = sum(galaxy in there and read.get(galaxy) == score for galaxy, score in scored.items())
+    absent = sum(galaxy not in there for galaxy in scored)
+    learns = ranking["score_std"].null_count < ranking.num_rows
+    said.append(f"the ranking learns {f'from {taken} of them' if learns else 'nothing from them'}")
+    if newer := len(scored) - taken - absent:
+        said.append(f"{newer} newer {'score waits' if newer == 1 else 'scores wait'} for a run")
+    if absent:
+        of = "is of a galaxy that is" if absent == 1 else "are of galaxies that are"
+        said.append(f"{absent} {of} not ranked")
+    return "; ".join(said)
+
+
+def _by_people(said: pa.Table) -> dict[str, float]:
+    return {row["galaxy_id"]: row["score"] for row in said.to_pylist() if row["n_people"]}
 
 
 def latest_scores(held: Iterable[Event]) -> dict[str, dict[str, float]]:

@@ -6,6 +6,7 @@ drawn on it.
 
 import hashlib
 import logging
+import time
 import warnings
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from galaxy_assets.settings.structure import Umap
 
 log = logging.getLogger(__name__)
 
+_TOLD_EVERY = 10.0  # seconds
 _REFERENCE = 20_000  # galaxies whose features the map keeps to place others by: 100 MB of a ResNet-18's
 _BLOCK = 4096  # galaxies placed at once
 
@@ -55,10 +57,26 @@ def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
         n_jobs=1,  # a seeded layout is single-threaded; saying so keeps umap from warning about it
         # spectral initialisation needs more galaxies than its eigenvectors
         init="spectral" if n > 15 else "random",
+        tqdm_kwds={"disable": False, "file": _Epochs(), "bar_format": "{n} of {total}", "mininterval": _TOLD_EVERY},
     )
+    log.info("UMAP of %d galaxies, %d features each: first their neighbours, then epochs", n, features.shape[1])
+    begun = time.monotonic()
     with warnings.catch_warnings(), threadpool_limits(limits=None):  # restored when the block ends
         warnings.filterwarnings("ignore", message="Graph is not fully connected")
-        return np.asarray(reducer.fit_transform(features.astype(np.float32)), np.float32)
+        xy = np.asarray(reducer.fit_transform(features.astype(np.float32)), np.float32)
+    log.info("UMAP of %d galaxies took %.0f s", n, time.monotonic() - begun)
+    return xy
+
+
+class _Epochs:
+    """What UMAP's progress bar writes to: a line of the log each time."""
+
+    def write(self, text: str) -> None:
+        if count := text.strip():
+            log.info("UMAP: epoch %s", count)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 @dataclass(frozen=True)

@@ -353,15 +353,13 @@ def explained_share(features: np.ndarray, by: np.ndarray) -> float:
     ----------
     features : ndarray of shape (N, D)
     by : ndarray of shape (N, K)
-        NaN counts as the column's mean.
 
     Returns
     -------
     float
         0 to 1.
     """
-    known = np.where(np.isfinite(by), by, np.nan)
-    centred = np.nan_to_num(known - _means(known))
+    centred = by - by.mean(0)
     spread = centred.std(0)
     centred = centred[:, spread > 0] / spread[spread > 0]
     values = features - features.mean(0, dtype=np.float64)
@@ -371,11 +369,6 @@ def explained_share(features: np.ndarray, by: np.ndarray) -> float:
     basis, singular, _ = np.linalg.svd(centred, full_matrices=False)
     basis = basis[:, singular > 1e-9 * singular[0]]
     return float(((basis.T @ values) ** 2).sum() / whole)
-
-
-def _means(columns: np.ndarray) -> np.ndarray:
-    n = np.isfinite(columns).sum(0)
-    return np.nansum(columns, 0) / np.maximum(n, 1)
 
 
 def scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:

@@ -17,13 +17,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from galaxy_assets import plugins
 from galaxy_assets.settings import yaml_files
 from galaxy_assets.settings.limits import MAXIMUM_YAML
 from galaxy_assets.settings.printing import PrintableError, printable
-from galaxy_assets.settings.recipe import START
 from galaxy_assets.settings.regular import NotRegular, read_regular
+from galaxy_assets.settings.starts import circle, missing_start, unusable_network
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.settings.wrong_values import in_words
 
 SHIPPED = Path(__file__).parent / "shipped"
 DEMOS = ("demo_optical", "demo_radio")
@@ -36,17 +36,6 @@ _SHOWN = 8  # wrong keys of a file that are named; the rest is counted
 
 class SurveyError(PrintableError):
     """A survey file or a delivery that cannot be used; the message names the file, the reason and the remedy."""
-
-
-def data_root() -> Path:
-    """The data folder, which holds raw/, lake/ and surveys/.
-
-    Returns
-    -------
-    Path
-        $GALAXY_ASSETS_DATA, else ./data; absolute, and perhaps not there yet.
-    """
-    return Path(os.environ.get("GALAXY_ASSETS_DATA", "data")).expanduser().resolve()
 
 
 def read_survey(path: Path) -> Survey:
@@ -186,7 +175,7 @@ def _validated(path: Path, settings: dict[str, Any]) -> Survey:
     try:
         return Survey.model_validate(settings)
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, e['loc'])) or 'survey'}: {e['msg']}" for e in error.errors(include_input=False)]
+        wrong = in_words(error, Survey, settings)
         more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         said = "; ".join(wrong[:_SHOWN] + more)
         raise _unusable(path, f"{said}. Correct the file or compare it with {SHIPPED}") from error
@@ -273,7 +262,7 @@ def survey_files(root: Path) -> SurveyFiles:
     shipped, shipped_files = _read_all([path for path in SHIPPED.glob("*.yaml") if path.stem not in files], broken)
     found |= shipped
     files |= shipped_files
-    _refuse_starts(found, broken, files)
+    _refuse_starts(found, broken, files, root)
     enabled = {name for name in found if name in mine or _has_tables(root / "lake" / name)}
     enabled = enabled or {name for name in DEMOS if name in found}
     return SurveyFiles(
@@ -380,62 +369,15 @@ def _read_all(paths: list[Path], broken: dict[Path, str]) -> tuple[dict[str, Sur
     return found, files
 
 
-def _refuse_starts(found: dict[str, Survey], broken: dict[Path, str], files: dict[str, Path]) -> None:
-    """Move to the broken each survey whose start weights come from itself, a broken survey or none."""
-    wrong = {name: why for name in found if (why := _circle(name, found))}
+def _refuse_starts(found: dict[str, Survey], broken: dict[Path, str], files: dict[str, Path], root: Path) -> None:
+    """Move to the broken each survey whose networks cannot be had, from files or from other surveys."""
+    wrong = {name: why for name in found if (why := unusable_network(found[name], root) or circle(name, found))}
     wrong |= {name: why for name in found if name not in wrong and (why := missing_start(found[name], found, files))}
     while wrong:
         for name, why in wrong.items():
             broken[files[name]] = str(_unusable(files[name], why))
             del found[name]
         wrong = {name: why for name in found if (why := missing_start(found[name], found, files))}
-
-
-def _circle(name: str, surveys: dict[str, Survey]) -> str | None:
-    """Why not, where a survey's start weights come, through others or at once, from itself."""
-    paths: list[tuple[str, ...]] = [(name,)]
-    seen = {name}
-    while paths:
-        path = paths.pop()
-        for start in surveys[path[-1]].start_weights:
-            if start == name:
-                return f"start weights in a circle: {' <- '.join([*path, name])}; take that name out of `start_weights`"
-            if start in surveys and start not in seen:
-                seen.add(start)
-                paths.append((*path, start))
-    return None
-
-
-def missing_start(survey: Survey, known: dict[str, Survey], files: dict[str, Path]) -> str | None:
-    """Say why, and the remedy, where a survey's start weights are neither registered nor a known survey's; else None.
-
-    Parameters
-    ----------
-    survey : Survey
-    known : dict of str to Survey
-        Surveys by name, whose networks may be start weights.
-    files : dict of str to Path
-        Survey name -> file, broken ones included.
-
-    Returns
-    -------
-    str or None
-    """
-    if taken := sorted(set(survey.networks) & set(files)):
-        return f"networks: {', '.join(taken)} is a survey already; give the network another name"
-    of_its_own = {*plugins.names("start_weights"), *survey.networks}
-    beside = {START, *of_its_own}
-    if unknown := [start for start in survey.recipe.beside if start not in beside]:
-        return f"recipe.beside names {', '.join(unknown)}, which is none of {', '.join(sorted(beside))}"
-    for start in survey.start_weights:
-        if start in of_its_own or start in known:
-            continue
-        if start in files:
-            return f"start weights {start!r} come from {files[start]}, which is broken; correct that file"
-        names = ", ".join(sorted(set(known) - {survey.name}))
-        ours = ", ".join(sorted(of_its_own))
-        return f"start weights {start!r} are not {ours} or another survey; known surveys are {names}"
-    return None
 
 
 def _has_tables(home: Path) -> bool:

@@ -125,6 +125,8 @@ class Recipe(Settings):
     @field_validator("beside", mode="before")
     @classmethod
     def _by_one(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"expected a list, such as [{value}], or factors, such as {{{value}: 1.0}}")
         return dict.fromkeys(value, 1.0) if isinstance(value, list | tuple) else value
 
     @field_validator("trainer")

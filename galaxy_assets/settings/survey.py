@@ -19,6 +19,7 @@ from galaxy_assets.settings.recipe import START, Recipe
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.structure import DriftLimits, Labelling, Mixture, Umap, VoteRules
 from galaxy_assets.settings.tuning import KEYS, without_auto
+from galaxy_assets.settings.wrong_values import meant
 
 RESERVED = {
     "random",
@@ -105,7 +106,8 @@ class Survey(Settings):
     @classmethod
     def _can_be_tried(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if wrong := [key for key in value if key not in KEYS]:
-            raise ValueError(f"{', '.join(wrong)} cannot be chosen by trials; those that can are {', '.join(KEYS)}")
+            near = meant(wrong[0], ["cutout", *KEYS])
+            raise ValueError(f"trials choose `cutout`, {', '.join(KEYS)}, and not {', '.join(wrong)}{near}")
         return value
 
     @field_validator("start_weights")

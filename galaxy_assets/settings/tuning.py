@@ -1,11 +1,13 @@
 """Settings that a survey leaves to trials: `auto` in its file, and what becomes of it.
 
-Belongs here: which settings may say `auto`, how they are read, and a survey with a choice in their place. Does not
-belong here: the trials (`science.trials`) and where their table lies (`storage.trials`).
+Belongs here: which settings may say `auto`, how they are read, and a choice in their place: of a survey, and in its
+file. Does not belong here: the trials (`science.trials`) and where their table lies (`storage.trials`).
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 if TYPE_CHECKING:
     from galaxy_assets.settings.survey import Survey
@@ -65,6 +67,35 @@ def without_auto(values: dict[str, Any]) -> dict[str, Any]:
 def _possible(given: dict[str, Any]) -> dict[str, Any]:
     """With the only method that can turn a cutout, where one is to be turned and no method is given."""
     return {"method": "flux_radius"} | given if given.get("align") is True else given
+
+
+def as_yaml(choice: Mapping[str, Any]) -> str:
+    """A choice as lines of a survey file, in place of its `auto`.
+
+    Parameters
+    ----------
+    choice : mapping of str to Any
+        Setting, as in KEYS, -> value.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from galaxy_assets.settings.tuning import as_yaml
+    >>> print(as_yaml({"recipe.image_size": 64, "cutout.method": "central", "cutout.central_pixels": 90}))
+    cutout:
+      method: central
+      central_pixels: 90
+    recipe:
+      image_size: 64
+    """
+    sections: dict[str, dict[str, Any]] = {}
+    for key in (key for key in KEYS if key in choice):
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = choice[key]
+    return yaml.safe_dump(sections, sort_keys=False).strip()
 
 
 def with_choice(survey: "Survey", choice: Mapping[str, Any]) -> "Survey":

@@ -16,6 +16,7 @@ import pyarrow as pa
 from galaxy_assets.plugins import PluginError
 from galaxy_assets.storage.files import DamagedFile, file_sha256, replacing
 from galaxy_assets.storage.provenance import damaged_otherwise
+from galaxy_assets.storage.store import store_of
 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder
@@ -84,7 +85,7 @@ def load_encoder(path: Path) -> "Encoder":
 
     from galaxy_assets.science.encoders.network import encoder_from_tensors
 
-    with damaged_otherwise(path), safe_open(path, framework="pt") as file:
+    with damaged_otherwise(path), safe_open(store_of(path).local(path), framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     try:
@@ -115,7 +116,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     from safetensors import safe_open
 
-    with damaged_otherwise(path), safe_open(path, framework="np") as file:
+    with damaged_otherwise(path), safe_open(store_of(path).local(path), framework="np") as file:
         return file.metadata() or {}
 
 
@@ -194,7 +195,7 @@ class StateFile:
         if not self.path.exists():
             return None
         try:
-            return torch.load(self.path, map_location="cpu", weights_only=True)
+            return torch.load(store_of(self.path).local(self.path), map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise ValueError(
                 f"{self} is not a whole training state ({error}); delete {self} to train from the start"
@@ -209,7 +210,7 @@ class StateFile:
 
     def remove(self) -> None:
         """Remove the file, if it is there."""
-        self.path.unlink(missing_ok=True)
+        store_of(self.path).remove(self.path)
 
 
 def chosen_checkpoint(ledger: pa.Table, root: Path) -> tuple[dict[str, Any], Path]:

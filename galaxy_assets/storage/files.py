@@ -16,6 +16,7 @@ from pathlib import Path
 
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.owners import owner
+from galaxy_assets.storage.store import store_of
 
 PARTIAL = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]{8}-\d+-\d+)-)?[0-9a-f]{12,32}\.partial(?:\.wal)?")
 """Names of what `replacing` and `new_folder` write before it is whole (`.wal`: DuckDB beside it); `owner` is the
@@ -80,6 +81,8 @@ def replacing(path: Path) -> Iterator[Path]:
     ------
     NotWritten
         Where the disk is full or may not be written.
+    Conflict
+        Where another machine wrote it meanwhile, in a bucket (`store`).
     """
     with told_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +91,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield partial
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
-            partial.replace(path)
+            store_of(path).commit(partial, path)
         except BaseException as error:
             # asked while the file still takes its room
             full = not isinstance(error, OSError) and _is_full(path.parent)
@@ -234,7 +237,7 @@ def set_aside(path: Path, home: Path) -> Path:
         number = 0
         while (to := aside.with_name(f"{aside.name}.{number}" if number else aside.name)).exists():
             number += 1
-        path.rename(to)
+        store_of(path).move(path, to)
         return to
 
 
@@ -251,5 +254,27 @@ def file_sha256(path: Path) -> str:
     str
         64 hex digits.
     """
-    with path.open("rb") as file:
+    with store_of(path).local(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """What tells in a process whether a file was changed since it was last read; no version of its content.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    tuple of int
+        Time of change, size and inode.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    """
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -9,13 +9,14 @@ Belongs here: the files of events: append, read, undo, merge. Does not belong he
 """
 
 import errno
-import fcntl
+import hashlib
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,13 @@ import pyarrow as pa
 
 from galaxy_assets.settings.limits import MAXIMUM_AHEAD
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import told_of
+from galaxy_assets.storage.files import DamagedFile, state_of
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.provenance import damaged_otherwise, data_version
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import column, read_table, write_table
+from galaxy_assets.storage.versions import content_of
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -187,21 +191,37 @@ class LabelLog:
         """
         if not self.events.exists():
             return 0
-        with told_of(self.events), (self.events / ".compacting.lock").open("w") as lock:
+        try:
+            with held(self.events / ".compacting.lock", wait=False):
+                return self._compact()
+        except BlockingIOError:
+            return 0
+
+    def _compact(self) -> int:
+        files = self.files()
+        if len(files) < 2:
+            return 0
+        merged = self.events / f"merged-{uuid.uuid4().hex}.parquet"
+        write_table(_once(_concatenated(files)), merged, rows_per_group=_ROWS_PER_GROUP)
+        _flush_folder(self.events)
+        with self._listing():
+            for file in files:
+                store_of(file).remove(file)
+        return len(files)
+
+    def fingerprint(self) -> str:
+        """Which events there are: the same after files of them were merged or copied.
+
+        Returns
+        -------
+        str
+            16 hex digits.
+        """
+        while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return 0
-            files = self.files()
-            if len(files) < 2:
-                return 0
-            merged = self.events / f"merged-{uuid.uuid4().hex}.parquet"
-            write_table(_once(_concatenated(files)), merged, rows_per_group=_ROWS_PER_GROUP)
-            _flush_folder(self.events)
-            with self._listing(fcntl.LOCK_EX):
-                for file in files:
-                    file.unlink()
-            return len(files)
+                return _fingerprint(tuple((file, *state_of(file)) for file in self.files()))
+            except FileNotFoundError:  # merged since it was listed
+                continue
 
     def salvage(self, file: Path) -> tuple[int, int | None]:
         """Keep what can be read of a damaged file of events in another file.
@@ -219,7 +239,7 @@ class LabelLog:
         import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+            with pq.ParquetFile(store_of(file).local(file), page_checksum_verification=True) as opened:
                 held, parts = opened.metadata.num_rows, list(_whole_groups(opened))
         except (pa.ArrowException, OSError, ValueError):
             return 0, None
@@ -234,19 +254,16 @@ class LabelLog:
         if not self.events.exists():
             return []
         try:
-            with self._listing(fcntl.LOCK_SH):
+            with self._listing(shared=True):
                 return sorted(self.events.glob("[!.]*.parquet"))
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES):
                 raise
             return sorted(self.events.glob("[!.]*.parquet"))  # who may not write here waits for nobody
 
-    @contextmanager
-    def _listing(self, how: int) -> Iterator[None]:
+    def _listing(self, *, shared: bool = False) -> AbstractContextManager[None]:
         # a folder that changes while it is listed may show neither the merged file nor those it was merged from
-        with told_of(self.events / ".listing.lock"), (self.events / ".listing.lock").open("a") as lock:
-            fcntl.flock(lock, how)
-            yield
+        return held(self.events / ".listing.lock", shared=shared)
 
 
 def known_galaxies(layout: Layout, survey: str) -> set[str] | None:
@@ -361,6 +378,21 @@ def read_events(file: Path) -> pa.Table:
     table = read_table(file)
     with damaged_otherwise(file):
         return table.select(EVENTS.names).cast(EVENTS)
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(files: tuple[tuple[Any, ...], ...]) -> str:
+    events = set().union(*(_names(*file) for file in files))
+    return hashlib.sha256("\n".join(sorted(events)).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=10_000)
+def _names(file: Path, *state: int) -> frozenset[str]:
+    """Ids of the events of a file; of a damaged one, its sha256."""
+    try:
+        return frozenset(read_table(file, ["event"])["event"].to_pylist())
+    except (DamagedFile, KeyError):
+        return frozenset([f"damaged {content_of(file)}"])
 
 
 def _whole_groups(opened: "ParquetFile") -> Iterator[pa.Table]:

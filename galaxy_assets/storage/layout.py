@@ -32,7 +32,8 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
 from dataclasses import dataclass
 from pathlib import Path
 
-from galaxy_assets.settings.files import data_root
+from galaxy_assets.settings.root import data_root
+from galaxy_assets.storage.store import store_of
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,29 @@ class Layout:
 
     @classmethod
     def default(cls) -> "Layout":
-        """The layout of $GALAXY_ASSETS_DATA, else of ./data."""
-        return cls(data_root())
+        """The layout of $GALAXY_ASSETS_DATA, else of ./data; of a bucket, after a look at what is there."""
+        root = data_root()
+        store_of(root).refresh(every=5.0)
+        return cls(root)
+
+    def named(self, path: Path) -> str:
+        """A path as every machine that has the data folder understands it.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        str
+            Relative to the data folder; as it is where it lies elsewhere.
+
+        Examples
+        --------
+        >>> Layout(Path("/data")).named(Path("/data/lake/demo_radio/cutouts/images.parquet"))
+        'lake/demo_radio/cutouts/images.parquet'
+        """
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
     @property
     def raw(self) -> Path:

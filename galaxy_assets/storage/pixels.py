@@ -10,7 +10,6 @@ Belongs here: the files of pixels and the resumable filling of them. Does not be
     <folder>/.<batch>.building/         the same while it is being filled
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -20,13 +19,16 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, replacing, reserve, told_of
-from galaxy_assets.storage.provenance import Origin, damaged_otherwise, with_origin
+from galaxy_assets.storage.locks import held
+from galaxy_assets.storage.provenance import Origin, damaged_otherwise, origin_of, with_origin
+from galaxy_assets.storage.store import CutRows, store_of
 from galaxy_assets.storage.tables import read_table, write_table
 
 log = logger(__name__)
@@ -115,12 +117,8 @@ class PixelStore:
         NotWritten
             Where there is no room for all of them; it is reserved before the first.
         """
-        with told_of(self.folder / batch):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # two processes filling one batch (the main job and a click in the UI) would swap each other's files away
-            lock = (self.folder / f".{batch}.lock").open("w")
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # two processes filling one batch (the main job and a click in the UI) would swap each other's files away
+        with held(self.folder / f".{batch}.lock"):
             return self._fill(batch, n, shape, fingerprint, make, chunk, columns)
 
     def _fill(
@@ -146,13 +144,17 @@ class PixelStore:
             with replacing(building / "content.json") as partial:
                 partial.write_text(json.dumps(content), encoding="utf-8")
         offset = np.lib.format.open_memmap(file, mode="r").offset
+        mark = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
         for start in range(0, n, chunk):
             ledger = building / "rows" / f"{start:09d}.parquet"
             rows = range(start, min(start + chunk, n))
             if ledger.exists():
                 continue
-            block, table = make(rows)
-            data = np.ascontiguousarray(block).data
+            if (shared := _shared(final, mark, start, len(rows) * math.prod(shape))) is not None:
+                data, table = shared
+            else:
+                block, table = make(rows)
+                data = np.ascontiguousarray(block).data
             # written, not mapped: on a full disk a map ends the process without a word
             with told_of(file), file.open("r+b") as pixels:
                 pixels.seek(offset + start * math.prod(shape))
@@ -162,9 +164,10 @@ class PixelStore:
             # the rows are written last: their file says that the pixels before them are on disk
             beside = {file.name: hashlib.sha256(data).hexdigest()}
             write_table(with_origin(table, Origin(beside=beside)), ledger)
+            if shared is None:
+                store_of(final).keep_chunk(final, mark, start, CutRows(data, ledger.read_bytes()))
             log.info("%s: %d of %d cutouts", batch, rows.stop, n)
-        shutil.rmtree(final, ignore_errors=True)
-        building.rename(final)
+        store_of(final).commit(building, final)
         return self._rows(final)
 
     def _known_content(self, folder: Path) -> dict | None:
@@ -205,6 +208,7 @@ class PixelStore:
 
     @staticmethod
     def _rows(folder: Path) -> pa.Table:
+        store_of(folder).local(folder / "cutouts.npy")  # a batch is fetched whole
         chunks = [read_table(path) for path in sorted((folder / "rows").glob("[!.]*.parquet"))]
         return pa.concat_tables([chunk.replace_schema_metadata(None) for chunk in chunks])
 
@@ -365,12 +369,29 @@ class PixelStack:
 
 
 def _map_one(path: Path | str) -> np.memmap:
+    store_of(Path(path)).local(Path(path))
     with damaged_otherwise(Path(path)):
         return np.lib.format.open_memmap(path, mode="r")
 
 
 def _map(paths: Sequence[str]) -> PixelStack:
     return PixelStack(tuple(map(_map_one, paths)))
+
+
+def _shared(folder: Path, mark: str, start: int, size: int) -> tuple[Any, pa.Table] | None:
+    """Pixels and rows of a chunk that another machine made; None where there is none that is whole."""
+    import pyarrow.parquet as pq
+
+    if (chunk := store_of(folder).chunk(folder, mark, start)) is None:
+        return None
+    try:
+        table = pq.read_table(pa.BufferReader(chunk.rows), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        log.warning("rows %d of %s are damaged in the bucket and made anew: %s", start, folder, error)
+        return None
+    recorded = origin_of(table).beside.get("cutouts.npy")
+    whole = len(chunk.pixels) == size and hashlib.sha256(chunk.pixels).hexdigest() == recorded
+    return (chunk.pixels, table.replace_schema_metadata(None)) if whole else None
 
 
 def _is_array(path: Path, shape: tuple[int, ...]) -> bool:

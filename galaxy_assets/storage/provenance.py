@@ -8,20 +8,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from galaxy_assets.storage.files import DamagedFile, file_sha256
+from galaxy_assets.storage.files import DamagedFile, file_sha256, state_of
+from galaxy_assets.storage.store import store_of
 
 _KEY = b"galaxy_assets"
+NO_ROWS = "no rows"
+"""Stands for the digest of a batch's rows where a table that is read batch by batch has none."""
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """A partition of a table as it was read.
 
     Attributes
@@ -59,6 +61,8 @@ class Origin:
         What was written beside the table: path below the data folder -> sha256, empty where its own records have it.
     asset, partition, run : str
         Which table it is and which Dagster run made it.
+    by_batch : dict of str to str
+        Of a table that is read batch by batch: batch -> digest of its rows.
     """
 
     code: str = ""
@@ -71,6 +75,21 @@ class Origin:
     asset: str = ""
     partition: str = ""
     run: str = ""
+    by_batch: dict[str, str] = field(default_factory=dict)
+
+    def version(self, batch: str | None = None) -> Version:
+        """Which content this is, for who reads it.
+
+        Parameters
+        ----------
+        batch : str, optional
+            The batch whose rows alone are read.
+
+        Returns
+        -------
+        Version
+        """
+        return Version(self.data if batch is None else self.by_batch.get(batch, NO_ROWS), self.method)
 
 
 def made_by(
@@ -142,7 +161,8 @@ def with_origin(table: pa.Table, origin: Origin) -> pa.Table:
     -------
     pyarrow.Table
     """
-    return table.replace_schema_metadata({_KEY: json.dumps(asdict(origin))})
+    inputs = {name: {part: v._asdict() for part, v in versions.items()} for name, versions in origin.inputs.items()}
+    return table.replace_schema_metadata({_KEY: json.dumps({**vars(origin), "inputs": inputs})})
 
 
 def origin_of(table: pa.Table | pa.Schema) -> Origin:
@@ -159,13 +179,32 @@ def origin_of(table: pa.Table | pa.Schema) -> Origin:
         An empty one where the metadata has none.
     """
     schema = table.schema if isinstance(table, pa.Table) else table
-    told: dict[str, Any] = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
-    record = {name: value for name, value in told.items() if name in Origin.__dataclass_fields__}
-    record["inputs"] = {
-        name: {partition: Version(**version) for partition, version in versions.items()}
-        for name, versions in record.get("inputs", {}).items()
+    return origin_from(_record(schema))
+
+
+def _record(schema: pa.Schema) -> bytes:
+    return (schema.metadata or {}).get(_KEY, b"{}")
+
+
+def origin_from(record: str | bytes) -> Origin:
+    """The origin that a record holds.
+
+    Parameters
+    ----------
+    record : str or bytes
+        As `footer` gives it.
+
+    Returns
+    -------
+    Origin
+    """
+    told: dict[str, Any] = json.loads(record)
+    known = {name: told[name] for name in Origin.__dataclass_fields__.keys() & told.keys()}
+    known["inputs"] = {
+        name: {partition: Version(v["data"], v["method"]) for partition, v in versions.items()}
+        for name, versions in known.get("inputs", {}).items()
     }
-    return Origin(**record)
+    return Origin(**known)
 
 
 def origin(path: Path) -> Origin | None:
@@ -187,10 +226,9 @@ def origin(path: Path) -> Origin | None:
         Where it is no Parquet file.
     """
     try:
-        status = path.stat()
+        return _read(path, *state_of(path))
     except FileNotFoundError:
         return None
-    return _read(path, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def readable_origin(path: Path) -> Origin | None:
@@ -228,13 +266,35 @@ def data_version(path: Path) -> str | None:
     return made.data if made is not None else None
 
 
-@lru_cache(maxsize=100_000)
-def _read(path: Path, *status: int) -> Origin:
+@lru_cache(maxsize=10_000)
+def _read(path: Path, *state: int) -> Origin:
+    return origin_from(footer(path))
+
+
+def footer(path: Path) -> str:
+    """The record of a table's origin, as its file has it; `origin_from` reads it.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file.
+
+    Returns
+    -------
+    str
+        JSON.
+
+    Raises
+    ------
+    DamagedFile
+        Where it is no Parquet file.
+    """
     import pyarrow.parquet as pq
 
-    # a file is never changed in place, so that its time, size and inode tell one content from the next
+    store = store_of(path)
     with damaged_otherwise(path):
-        return origin_of(pq.read_schema(path))
+        known = store.schema(path)
+        return _record(known if known is not None else pq.read_schema(store.local(path))).decode()
 
 
 @contextmanager
@@ -297,23 +357,3 @@ def as_read(table: pa.Table) -> tuple[pa.Table, dict[str, Version]]:
         Partition -> version; empty where it carried none.
     """
     return table.replace_schema_metadata(None), origin_of(table).inputs.get("", {})
-
-
-def fingerprint(paths: Iterable[Path]) -> str:
-    """Which files these are, by name, size and time of change.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Files; one that is absent changes the fingerprint too.
-
-    Returns
-    -------
-    str
-        16 hex digits.
-    """
-    sha = hashlib.sha256()
-    for path in paths:
-        status = path.stat() if path.exists() else None
-        sha.update(repr((path.name, status and (status.st_size, status.st_mtime_ns))).encode())
-    return sha.hexdigest()[:16]

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.provenance import Version, damaged_otherwise, origin_of, with_origin
+from galaxy_assets.storage.store import store_of
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -113,6 +114,7 @@ def opened_table(path: Path) -> Iterator["ParquetFile"]:
     """
     import pyarrow.parquet as pq
 
+    store_of(path).local(path)
     with damaged_otherwise(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         yield file
 

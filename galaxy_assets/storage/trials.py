@@ -16,10 +16,28 @@ from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import damaged_otherwise
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import read_table
 
 TRIALS = "recipe_trials"
 """Name of the asset and of its table."""
+
+
+def document_of_trials(layout: Layout, survey: str) -> Path:
+    """The file, beside the contact sheet, of the lines that take another row of the trials.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+    survey : str
+        Name of the survey.
+
+    Returns
+    -------
+    Path
+    """
+    return layout.figure(survey, TRIALS).with_suffix(".md")
 
 
 def as_chosen(survey: Survey, recipe_trials: pa.Table) -> Survey:
@@ -97,4 +115,4 @@ class TrialRows:
 
     def remove(self) -> None:
         """Forget all rows: their table is made."""
-        self.path.unlink(missing_ok=True)
+        store_of(self.path).remove(self.path)

@@ -13,6 +13,7 @@ from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import PARTIAL
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.owners import runs
+from galaxy_assets.storage.store import store_of
 
 log = logger(__name__)
 
@@ -21,7 +22,7 @@ LONGEST_RUN = 7 * 24 * 3600
 
 
 def remove_interrupted(layout: Layout) -> list[Path]:
-    """Remove the files and folders that a process began below the data folder and will never finish.
+    """Remove the files and folders that a process began below the data folder and will never finish; see `Store.sweep`.
 
     A process of this machine is asked for. Of one that cannot be seen from here, what is older than the longest run is
     removed.
@@ -47,6 +48,8 @@ def remove_interrupted(layout: Layout) -> list[Path]:
             log.warning("%s of a process that was killed cannot be removed: %s", path, error)
             continue
         removed.append(path)
+    if swept := store_of(layout.root).sweep():
+        log.info("removed %d objects of the bucket that are no files any more", len(swept))
     if removed:
         log.info("removed %d files that killed processes left, %.1f MB", len(removed), size / 1e6)
     return removed

@@ -6,7 +6,9 @@ import dagster as dg
 import yaml
 from typer.testing import CliRunner
 
+import galaxy_assets.cli.run as command
 from galaxy_assets.cli import app
+from galaxy_assets.cli.status import said_aloud
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
 from galaxy_assets_tests.conftest import UNTRAINED
@@ -46,3 +48,50 @@ def test_a_rule_that_would_remove_nearly_all_removes_nothing_and_is_told_until_a
     ran = run(blank_fraction=0.0, most_removed=1)  # what the words name
     assert "0 of 36 images are left" in ran.output and "no_remnant: 0 of 36 images with pixels" in ran.output
     assert "removal_agreed" not in ran.output
+
+
+def test_what_people_scored_is_told_and_equal_scores_are_said_aloud(untrained, tmp_path, monkeypatch):
+    root, table = tmp_path / "data", tmp_path / "scores.csv"
+    shutil.copytree(untrained, root)
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(root))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    read = []
+    monkeypatch.setattr(command, "said_aloud", lambda survey, layout: read.append(survey) or said_aloud(survey, layout))
+    ranked = read_table(Layout(root).table("tiny", "anomaly_ranking"))["galaxy_id"].to_pylist()
+
+    def ask(*words):
+        ran = CliRunner().invoke(app, list(words))
+        assert ran.exit_code == 0, ran.output
+        return ran.output
+
+    def score(value):
+        rows = [f"{galaxy},{value(i)}" for i, galaxy in enumerate(ranked)]
+        table.write_text("\n".join(["galaxy_id,score", *rows]))
+        ask("labels", "import", "tiny", str(table), "--who", "ada")
+
+    assert "scores " not in ask("status", "tiny")
+    score(lambda i: 3)
+    waits = f"people have scored {len(ranked)} galaxies, all 3; the ranking learns"
+    assert f"scores      {waits} from 0 of them; {len(ranked)} newer scores wait for a run" in ask("status", "tiny")
+    found, told = f"posterior_informed: all {len(ranked)} scores given are 3, so they tell no", ask("run", "tiny")
+    assert f"  {waits} nothing from them" in told and told.count(found) == 2 and len(read) == 1
+    assert found in ask("status", "tiny") and f"  {waits} nothing from them" in ask("status", "tiny")
+    assert ask("run", "tiny").count(found) == 1 and len(read) == 2, "nothing was made: read once, at the end"
+    score(lambda i: i % 6)
+    told = ask("run", "tiny")
+    assert f"people have scored {len(ranked)} galaxies, from 0 to 5; the ranking learns from {len(ranked)} of" in told
+    assert "posterior_informed" not in told
+
+
+def test_of_many_deliveries_that_are_up_to_date_the_first_are_printed_and_the_rest_counted():
+    from galaxy_assets.cli.run import _few_fresh
+    from galaxy_assets.orchestration.outcome import Outcome
+
+    def fresh(n: int, asset: str) -> list[Outcome]:
+        return [Outcome("s", [asset], f"b{i}", "fresh") for i in range(n)]
+
+    failed = Outcome("s", ["cutouts"], "b7", "failed", error="why")
+    told = list(_few_fresh([*fresh(12, "a"), *fresh(2000, "b"), failed, *fresh(1, "b"), ValueError("stopped")]))
+    assert [o.partition for o in told[:12]] == [f"b{i}" for i in range(12)]
+    assert [o.partition for o in told[12:-3]] == [*(f"b{i}" for i in range(12)), "and 1,988 more"]
+    assert told[-3:-1] == [failed, Outcome("s", ["b"], "b0", "fresh")] and isinstance(told[-1], ValueError)

@@ -66,6 +66,19 @@ def test_a_template_is_added_and_its_start_weights_are_known_but_not_enabled(ask
     assert survey_files(tmp_path).named("mirabest").title == "Mine"
 
 
+def test_a_long_name_runs_into_no_other_column(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    long = "a_survey_of_a_long_name"
+    write(tmp_path, "short", GOOD.replace("name: good", "name: short"))
+    write(tmp_path, long, GOOD.replace("name: good", f"name: {long}"))
+    write(tmp_path, f"{long}_2", "")
+    lines = CliRunner().invoke(app, ["survey", "list"]).output.splitlines()
+    there, wide = f"{tmp_path}/raw/good: no delivery there", len(long)
+    rows = [(long, "Good"), ("", there), ("short", "Good"), ("", there)]
+    assert lines[1:5] == [f"  {first:{wide}}  {second}" for first, second in rows]
+    assert any(line.startswith(f"  {long}_2  {tmp_path}") for line in lines), lines
+
+
 def test_of_names_of_which_one_is_unknown_or_broken_none_is_added(ask, tmp_path):
     code, said = ask("survey", "add", "gz_decals", "nosuch")
     assert code == 2 and "no survey nosuch; known are demo_optical" in said
@@ -101,7 +114,7 @@ def test_status_shows_enabled_ones_those_never_run_and_broken_ones(ask, tmp_path
     assert code == 0
     assert "Simulated radio survey (demo_radio) deliveries none seen yet" in said
     assert "Good (good) was never run; `galaxy-assets run good`" in said
-    assert f"{bad}: \\x1b[31m: Extra inputs are not permitted" in said and "MiraBest" not in said
+    assert f"{bad}: \\x1b[31m: there is no such setting" in said and "MiraBest" not in said
     code, said = ask("status", "sdss_gz1")
     assert code == 0 and "(sdss_gz1) was never run" in said and "Broken" not in said
 

@@ -47,7 +47,7 @@ PLAIN = "id,label\ng0,spiral\ng1,smooth\ng2,spiral\n"
         (PLAIN + 'g3,"spiral\ng4,smooth\n'.replace("g4,smooth\n", ""), 1),
         (PLAIN.encode("utf-8-sig"), 0),
         (PLAIN.encode("utf-16"), 0),
-        (gzip.compress(PLAIN.encode()), 0),
+        (gzip.compress(PLAIN.encode(), mtime=0), 0),
         (bz2.compress(PLAIN.encode()), 0),
     ],
 )

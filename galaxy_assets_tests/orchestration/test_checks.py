@@ -1,6 +1,7 @@
 """Each check on stored tables: what passes, what warns, what stops; and one that a person runs alone."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -16,6 +17,7 @@ from galaxy_assets.science.observations import Observed
 from galaxy_assets.science.results import SCHEMA, compare
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.label_events import EVENTS
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table, write_table
 from galaxy_assets_tests.conftest import TINY
@@ -170,6 +172,23 @@ def test_a_check_finds_what_it_is_for(tmp_path, name, tables, expected, words):
     assert bool(stopped(Stored(SURVEY, layout), CHECK[name].asset)) == (expected == STOP)
 
 
+REST = (
+    "that of an isolation forest, which no score has changed. Score galaxies that differ in interest (`galaxy-assets "
+    "explore`, or `labels import tiny`), or look whether the right column was imported, on the right --range"
+)
+
+
+def given(scores: list[float]) -> pa.Table:
+    """A person's scores of as many galaxies, as `label_events`."""
+    now = datetime.now(UTC)
+    rows = [
+        {"event": f"e{i}", "time": now, "recorded": now, "who": "ada", "kind": "score", "source": "explorer"}
+        | {"galaxy_id": f"g{i}", "score": score}
+        for i, score in enumerate(scores)
+    ]
+    return pa.Table.from_pylist(rows, schema=EVENTS)
+
+
 def test_a_posterior_that_tells_nothing_apart_and_a_bound_are_told(tmp_path):
     layout, ids = Layout(tmp_path), np.array([f"g{i}" for i in range(8)])
     published = SURVEY.model_copy(update={"anomaly": SURVEY.anomaly.model_copy(update={"learner": "published"})})
@@ -181,6 +200,7 @@ def test_a_posterior_that_tells_nothing_apart_and_a_bound_are_told(tmp_path):
         (published, apart, exact, True, False),  # without noise
     ):
         said = pa.table({"galaxy_id": ids, "score": scores})
+        write_table(given(scores), layout.table("tiny", "label_events"))
         model = anomaly_model.fit(features, ids, said, features.std(axis=0), survey.anomaly.learner, 0)
         write_table(anomaly_model.model_to_table(model), layout.table("tiny", "anomaly_model"))
         names = "posterior_informed", "hyper_parameters_inside"
@@ -189,7 +209,13 @@ def test_a_posterior_that_tells_nothing_apart_and_a_bound_are_told(tmp_path):
     assert "noise_level = 1e-05" in found[1].words
     forest = anomaly_model.fit(apart, ids, said.slice(0, 0), apart.std(axis=0), "corrected", 0)
     write_table(anomaly_model.model_to_table(forest), layout.table("tiny", "anomaly_model"))
-    assert CHECK["posterior_informed"].function(Stored(SURVEY, layout)).passed
+    stored = Stored(SURVEY, layout)
+    said = "posterior_informed: all 8 scores given tell no galaxies apart, and the ranking is "
+    assert said_aloud(stored) == [said + REST]
+    write_table(given([3.0, 3.0]), layout.table("tiny", "label_events"))
+    assert "all 2 scores given are 3, so they tell no galaxies apart" in said_aloud(stored)[0]
+    write_table(given([]), layout.table("tiny", "label_events"))
+    assert CHECK["posterior_informed"].function(stored).passed and said_aloud(stored) == []
 
 
 def test_checks_that_can_stop_are_declared_blocking_and_no_others():
@@ -202,7 +228,7 @@ def test_checks_that_can_stop_are_declared_blocking_and_no_others():
 
 
 def test_a_loud_check_stops_nothing_and_is_said(tmp_path):
-    assert {check.name for check in CHECKS if check.loud} == {"removal_agreed", "no_remnant"}
+    assert {check.name for check in CHECKS if check.loud} == {"removal_agreed", "no_remnant", "posterior_informed"}
     stored = Stored(SURVEY, Layout(tmp_path))
     assert said_aloud(stored) == []  # before anything was made
     for asset, table in judged(0, 0, 0).items():

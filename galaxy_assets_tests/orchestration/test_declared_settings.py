@@ -11,11 +11,11 @@ EVERY_FIGURE = {name for name in ASSETS if name.startswith(("figure_", "table_")
 CHANGES = {
     "source": (
         {"source": TINY["source"] | {"campaign": "5"}},
-        "catalogue absent_images volunteer_votes vote_fractions",
+        "delivered_images taken_ids catalogue absent_images volunteer_votes vote_fractions",
     ),
     "source.bands": (
         {"source": TINY["source"] | {"bands": ["g"]}},
-        "catalogue absent_images volunteer_votes vote_fractions cutouts recipe_trials",
+        "delivered_images taken_ids catalogue absent_images volunteer_votes vote_fractions cutouts recipe_trials",
     ),
     "cutout": ({"cutout": {"size": 64}}, "cutouts recipe_trials table_1"),
     "artefacts": (

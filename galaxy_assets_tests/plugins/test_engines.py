@@ -40,5 +40,5 @@ def test_an_engine_that_leaves_tables_out_is_found(unrun, tmp_path, monkeypatch)
 def test_an_unknown_engine_is_told_with_those_that_are_registered(tmp_path, monkeypatch):
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     answer = CliRunner().invoke(app, ["run", "demo_radio", "--engine", "warp"])
-    assert answer.exit_code == 2 and "registered are in_process" in answer.output
+    assert answer.exit_code == 2 and "registered are in_process, launched" in answer.output
     assert not (tmp_path / "surveys").exists()

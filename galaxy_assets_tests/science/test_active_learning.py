@@ -84,7 +84,7 @@ def test_the_published_posterior_is_scikit_learns_and_the_formula_whatever_the_b
     ):
         np.testing.assert_allclose(found.mean, mean, atol=1e-6)
         np.testing.assert_allclose(found.std, std, atol=1e-6)
-    assert not found.flat and found.kernel == str(reference.kernel_)
+    assert np.ptp(found.mean) > 1e-6 and found.kernel == str(reference.kernel_)
 
 
 def test_the_corrected_posterior_is_the_formula_on_half_standardised_components():
@@ -107,7 +107,7 @@ def test_the_corrected_posterior_is_the_formula_on_half_standardised_components(
 @pytest.mark.parametrize("learner", ["published", "corrected"])
 def test_equal_scores_give_a_flat_posterior_and_ties_go_by_id(learner):
     features, ids, _ = world(100)
-    assert al.posterior(features, np.arange(10), np.zeros(10), learner).flat
+    assert np.ptp(al.posterior(features, np.arange(10), np.zeros(10), learner).mean) < 1e-6
     order = al.best_first(np.zeros(100), ids[::-1])
     assert ids[::-1][order].tolist() == sorted(ids)
 
@@ -129,7 +129,7 @@ def test_constant_features_tell_nothing_apart_and_are_asked_by_id(learner):
     ids = np.array([f"g{i:02d}" for i in range(40)])[::-1]
     features = np.ones((40, 3), np.float32)
     state = al.posterior(features, np.arange(8), np.array([0, 5.0] * 4), learner)
-    assert state.flat and np.isfinite(state.mean).all() and np.isfinite(state.std).all()
+    assert np.ptp(state.mean) < 1e-6 and np.isfinite(state.mean).all() and np.isfinite(state.std).all()
     queries = ask(features, ids, np.arange(40) % 2 == 0, budget=20, learner=learner)
     seeds = {q.row for q in queries[:10]}
     assert [ids[q.row] for q in queries[10:]] == sorted(ids[r] for r in range(40) if r not in seeds)[:10]

@@ -58,6 +58,22 @@ def test_before_scores_differ_the_strangest_come_first(scores):
     assert set(np.argsort(-score)[:5]) == set(range(95, 100))
 
 
+@pytest.mark.parametrize("learner", ["corrected", "graded", "published"])
+@pytest.mark.parametrize("score", [0.0, 3.0, 5.0])
+def test_equal_scores_leave_the_order_to_the_forest(learner, score):
+    given, nothing = {str(galaxy): score for galaxy in IDS[::2]}, model({}, learner)
+    fitted = model(given, learner)
+    assert fitted.predictor is None
+    forest = ranked(scores_to_table(GALAXIES, *nothing.score(FEATURES)), said({}), learner)["galaxy_id"].to_pylist()
+    table = ranked(scores_to_table(GALAXIES, *fitted.score(FEATURES)), said(given, by="people"), learner)
+    for has_one in (True, False):
+        assert [g for g in table["galaxy_id"].to_pylist() if (g in given) == has_one] == [
+            g for g in forest if (g in given) == has_one
+        ]
+    first = table["galaxy_id"][0].as_py()
+    assert learner == "published" or (first in given) == (score > 0)
+
+
 def test_scores_given_replace_predicted_ones_for_the_corrected_learner_alone():
     scores = scores_to_table(GALAXIES, np.linspace(0, 1, 100), None)
     given = said({"g000": 4.5, "g001": 2.0}, by="people")

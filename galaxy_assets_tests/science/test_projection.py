@@ -1,5 +1,6 @@
 """The map: seeded, one point per galaxy, and defined for a handful."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -109,3 +110,14 @@ print(torch.get_num_threads())
         [sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
     )
     assert answer.stdout.strip() == "1", answer.stderr
+
+
+def test_a_fit_says_what_it_does_and_prints_nothing(caplog, capfd):
+    features = np.random.default_rng(0).normal(size=(60, 5))
+    with caplog.at_level(logging.INFO, "galaxy_assets"):
+        umap_xy(features, Umap())
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].startswith("UMAP of 60 galaxies, 5 features each")
+    assert said[1] == "UMAP: epoch 0 of 500" and "UMAP: epoch 500 of 500" in said
+    assert said[-1].startswith("UMAP of 60 galaxies took ")
+    assert capfd.readouterr() == ("", "")

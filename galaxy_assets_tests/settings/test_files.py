@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -97,7 +99,7 @@ BAD = {
     "a tag of Python's": (bad("!!python/object/apply:os.system ['true']\n"), "not valid YAML: could not determine"),
     "a newer version": (bad(MINE + "version: 2\nnew_key: 1\n"), "written by a newer galaxy-assets (this one reads 1)"),
     "a version in words": (bad(MINE + "version: true\n"), "version: expected a whole number"),
-    "a wrong key": (bad(MINE + "recipe: {epoch: 3}\n"), "recipe.epoch: Extra inputs are not permitted"),
+    "a wrong key": (bad(MINE + "recipe: {epoch: 3}\n"), "recipe.epoch: there is no such setting"),
     "many wrong keys": (bad(MINE + "".join(f"k{i}: 1\n" for i in range(50))), "and 42 more"),
     "keys that are no text": (bad(MINE + "1: 2\n"), "Keys should be strings"),
     "a list for a word": (bad(MINE + "recipe: {preset: [small]}\n"), "recipe.preset"),
@@ -332,4 +334,87 @@ def test_text_of_strangers_is_printed_and_not_obeyed(folder):
     (folder / "wrong.yaml").write_text(MINE + '"\\e[31mkey\\n": 1\n')
     broken = survey_files(folder.parent).broken
     assert len(broken) == 3 and all(why.isprintable() for why in broken.values())
-    assert "\\x1b[31mkey\\n: Extra inputs" in broken[folder / "wrong.yaml"]
+    assert "\\x1b[31mkey\\n: there is no such" in broken[folder / "wrong.yaml"]
+
+
+TRIED_KEYS = "cutout.method, cutout.source, cutout.align, cutout.flux_fraction, cutout.enlarge, cutout.central_pixels"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    {
+        "cutout: {method: autoo}": "cutout.method: no cutters plug-in 'autoo'; registered are central, flux_radius, "
+        "sigma_clip, whole; name one of these or install its package; read 'autoo', did you mean `auto`?",
+        "cutout: autoo": "cutout: expected settings, each as `key: value`; read 'autoo', did you mean `auto`?",
+        "recipe: auto": "recipe.preset: expected 'paper' or 'small'; read 'auto', and `auto` may stand for "
+        "recipe.image_size, recipe.orientations, recipe.rotation_maximum, recipe.contrast.",
+        "recipe: smal": "recipe.preset: expected 'paper' or 'small'; read 'smal', did you mean `small`?",
+        "recipe: {image_size: automatic}": "recipe.image_size: expected a whole number; read 'automatic', did you mean "
+        "`auto`?",
+        "recipe: {orientations: AUTO}": "recipe.orientations: expected 1, 4 or 8; read 'AUTO', did you mean `auto`?",
+        "recipe: {epochs: auto}": "recipe.epochs: expected a whole number; read 'auto', and `auto` may stand for "
+        "recipe.image_size, recipe.orientations",
+        "mixture: auto": f"read 'auto', and `auto` may stand for the whole of `cutout`, or {TRIED_KEYS}",
+        "artefacts: {trail_length: atuo}": "artefacts.trail_length: expected a number or expected 'auto'; read 'atuo', "
+        "did you mean `auto`?",
+        "auto: cutout": "auto: expected a list, such as [cutout]; read 'cutout', and it may hold `cutout`, "
+        f"{TRIED_KEYS}",
+        "auto: [cutout.methd]": "and not cutout.methd, did you mean `cutout.method`?",
+        "recipe: {beside: start}": "recipe.beside: expected a list, such as [start], or factors, such as {start: 1.0}; "
+        "read 'start'",
+        "recipe: {beside: [strat]}": "recipe.beside names strat, which is none of classical, imagenet, random, rgz, "
+        "start, did you mean `start`?",
+        "cutout:": "cutout: expected settings, each as `key: value`; read nothing: write its value, or `auto`, or "
+        "delete the line",
+        "umap:": "umap: expected settings, each as `key: value`; read nothing: write its value, or delete the line",
+        "cutout: {metod: auto}": "cutout.metod: there is no such setting, did you mean `method`?",
+        "start_weights: imagenet": "start_weights: expected a list, such as [imagenet]; read 'imagenet'.",
+        "recipe: {backbone: resnett18}": "recipe.backbone: 'resnett18' is no model of timm; timm.list_models() names "
+        "them, did you mean `resnet18`?",
+        "networks: {zoo: {backbone: resnet18, weights: no.pt}}": "networks.zoo.weights: {root}/no.pt is not there; put",
+        "networks: {zoo: {backbone: zoobot, weights: half.safetensors}}": "networks.zoo.backbone: 'zoobot' is no model",
+        "networks: {zoo: {backbone: resnet18.tag, weights: half.safetensors}}": "networks.zoo.weights: {root}/half."
+        "safetensors is no safetensors file, or not all of it",
+        "networks: {zoo: {backbone: resnet18, weights: page.pth}}": "networks.zoo.weights: {root}/page.pth is no file "
+        "of tensors that torch saved",
+        "networks: {zoo: {backbone: resnet18, weights: surveys}}": "networks.zoo.weights: {root}/surveys cannot be read"
+        ": a folder",
+    }.items(),
+)
+def test_what_is_wrong_is_said_with_what_was_read_and_what_was_meant(folder, text, says):
+    root = folder.parent
+    (root / "half.safetensors").write_bytes((5000).to_bytes(8, "little") + b"{" * 100)
+    (root / "page.pth").write_text("<html>")
+    (folder / "mine.yaml").write_text(f"{MINE}{text}\n")
+    (folder / "other.yaml").write_text(MINE.replace("name: mine", "name: other"))
+    files = survey_files(root)
+    assert list(files.broken) == [folder / "mine.yaml"] and "other" in files.enabled
+    said = files.broken[folder / "mine.yaml"]
+    assert f"{folder / 'mine.yaml'}: " in said and says.replace("{root}", str(root)) in said
+
+
+def test_a_network_that_can_be_had_breaks_nothing_and_loads_no_torch(folder):
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(2)}, folder.parent / "a.safetensors")
+    torch.save({"a": torch.zeros(2)}, folder.parent / "b.pth")
+    of = "{backbone: %s, weights: %s}"
+    (folder / "mine.yaml").write_text(
+        MINE
+        + f"networks: {{a: {of % ('resnet18', 'a.safetensors')}, b: {of % ('vit_base_resnet50_384', 'b.pth')}}}\n"
+        + "start_weights: [imagenet, a, b]\n"
+    )
+    assert not survey_files(folder.parent).broken
+    code = "import sys; from pathlib import Path; from galaxy_assets.settings.files import survey_files\n"
+    code += f"assert not survey_files(Path({str(folder.parent)!r})).broken\n"
+    code += "assert not {'torch', 'timm'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_address_is_not_repeated_since_it_may_hold_a_password(folder):
+    (folder / "mine.yaml").write_text(
+        MINE.replace("path: mine", "path: 3, images: [s3://me:secret@x], batches: s3://x:y@z")
+    )
+    said = survey_files(folder.parent).broken[folder / "mine.yaml"]
+    assert "source.batches: expected a list, such as [...]" in said and "secret" not in said and "x:y" not in said

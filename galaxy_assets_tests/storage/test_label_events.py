@@ -1,5 +1,6 @@
 """The log of labels: nothing acknowledged is lost, whoever writes, merges, reads or is killed meanwhile."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,3 +187,18 @@ def test_a_file_of_events_is_plain_parquet(log):
     log.append([score("a", 1)])
     (file,) = log.events.glob("*.parquet")
     assert isinstance(file, Path) and read_table(file).schema == EVENTS
+
+
+def test_the_fingerprint_is_of_the_events_and_not_of_their_files(log, tmp_path):
+    assert log.fingerprint() == LabelLog(tmp_path / "nowhere").fingerprint()
+    seen = []
+    for i in range(3):
+        log.append([score(f"g{i}", i)])
+        seen.append(log.fingerprint())
+    assert len(set(seen)) == 3
+    shutil.copytree(log.folder, tmp_path / "copy")
+    assert log.compact() == 3
+    assert {log.fingerprint(), LabelLog(tmp_path / "copy").fingerprint()} == {seen[-1]}
+    (file,) = log.files()
+    file.write_bytes(file.read_bytes()[:100])
+    assert log.fingerprint() != seen[-1]

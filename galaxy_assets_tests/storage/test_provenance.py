@@ -10,13 +10,13 @@ from galaxy_assets.storage.provenance import (
     as_input,
     as_read,
     data_version,
-    fingerprint,
     made_by,
     origin,
     origin_of,
     with_origin,
 )
 from galaxy_assets.storage.tables import digest, write_table
+from galaxy_assets.storage.versions import fingerprint
 
 TABLE = pa.table({"a": [1, 2]})
 
@@ -64,9 +64,12 @@ def test_a_fingerprint_sees_a_change_a_removal_and_a_new_file(tmp_path):
     seen = [fingerprint([one, two])]
     two.write_text("2")
     seen.append(fingerprint([one, two]))
-    one.write_text("changed")
+    one.write_text("changed!")
     seen.append(fingerprint([one, two]))
-    os.utime(one, ns=(0, one.stat().st_mtime_ns + 1))  # replaced by one of the same size
+    os.utime(one, ns=(0, one.stat().st_mtime_ns + 1))  # a copy of another time
+    assert fingerprint([one, two]) == seen[-1]
+    one.write_text("replaced")  # by one of the same size
+    os.utime(one, ns=(0, one.stat().st_mtime_ns + 1))
     seen.append(fingerprint([one, two]))
     one.unlink()
     seen.append(fingerprint([one, two]))

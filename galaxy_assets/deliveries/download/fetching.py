@@ -4,7 +4,6 @@ Belongs here: the order of the work, and one process at a time in a folder. Does
 (`transfer`) and a single zip (`unpacking`).
 """
 
-import fcntl
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from galaxy_assets.deliveries.download.space import check_space
 from galaxy_assets.deliveries.download.transfer import download_file
 from galaxy_assets.deliveries.download.unpacking import unpack
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.storage.locks import held
 
 log = logger(__name__)
 
@@ -93,10 +93,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     FetchError
         Where another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".fetch.lock").open("w") as lock:
+    with ExitStack() as holds:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            holds.enter_context(held(folder / ".fetch.lock", wait=False))
         except BlockingIOError as error:
             raise FetchError(f"{folder}: another fetch is at work there; wait for it or stop it") from error
         yield

@@ -13,6 +13,9 @@ from galaxy_assets.science.cutouts import FEW_LEVELS, Cutout, cut
 from galaxy_assets.science.cutouts.nodata import find
 from galaxy_assets.settings.cutouts import CutoutSettings
 
+FALLBACK = 0.2
+"""Share of original frames above which the check of `cutouts` warns, and another way is proposed."""
+
 
 @dataclass
 class Framing:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from galaxy_assets.deliveries.onboarding.classes import proposed_classes
-from galaxy_assets.deliveries.onboarding.inspect import Framing, Inspection, framing
+from galaxy_assets.deliveries.onboarding.framing import FALLBACK, Framing
+from galaxy_assets.deliveries.onboarding.inspect import Inspection, framing
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.cutouts import CutoutSettings
@@ -17,7 +18,7 @@ from galaxy_assets.settings.recipe import START, Recipe
 from galaxy_assets.settings.structure import Mixture
 from galaxy_assets.settings.tuning import AUTO, KEYS
 
-_FALLBACK = 0.2  # share of original frames above which the check of `cutouts` warns
+_MORE_EPOCHS, _BELOW = 12, 3_000  # epochs, and the images below which they are proposed (docs/representation.md)
 _SMALL = 20_000  # images; Table 1 is for more
 _SIZES = 64, 300  # least and greatest side of a stored cutout, pixels; networks trained on ImageNet see little in less
 
@@ -192,7 +193,7 @@ def _stretch(found: Inspection) -> Setting | None:
         measured += (
             f"; the highest value is {np.median(found.peaks):.0f} times the noise, which linear levels do not show"
         )
-    better = by_asinh.few_levels < linear.few_levels and linear.few_levels > _FALLBACK
+    better = by_asinh.few_levels < linear.few_levels and linear.few_levels > FALLBACK
     return Setting("cutout.stretch", "asinh" if better or faint else "linear", f"{measured}.")
 
 
@@ -210,7 +211,7 @@ def _method(found: Inspection, clipped: Framing, frame: int, grey: bool) -> tupl
             f"{np.median(clipped.shares):.0%} of the frame's area"
         )
     lobes = bool(grey and clipped.beyond and np.quantile(clipped.beyond, 0.9) > 0.2)
-    if clipped.fallback <= _FALLBACK and not lobes:
+    if clipped.fallback <= FALLBACK and not lobes:
         return {"method": "sigma_clip", "sides": clipped.sides}, f"{measured}."
     by_radius = {
         "method": "flux_radius",
@@ -219,7 +220,7 @@ def _method(found: Inspection, clipped: Framing, frame: int, grey: bool) -> tupl
         "enlarge": 1.6,
     }
     by_flux = framing(found, CutoutSettings(**by_radius, size=16))
-    if by_flux.fallback <= _FALLBACK and np.median(by_flux.shares) < 0.8:
+    if by_flux.fallback <= FALLBACK and np.median(by_flux.shares) < 0.8:
         why = f"{measured}. By the radius that holds 85% of the flux it is found in {by_flux.share('cropped'):.0%}"
         if lobes:
             why += (
@@ -227,7 +228,7 @@ def _method(found: Inspection, clipped: Framing, frame: int, grey: bool) -> tupl
                 "clipped box of one image in ten. `align: true` would turn the major axis to the horizontal"
             )
         return by_radius | {"sides": by_flux.sides}, f"{why}."
-    if clipped.fallback <= _FALLBACK:
+    if clipped.fallback <= FALLBACK:
         return {"method": "sigma_clip", "sides": clipped.sides}, f"{measured}."
     if clipped.share("fallback_edge") < clipped.share("fallback_no_contour") and clipped.share("cropped") >= 0.1:
         side = round(np.quantile(clipped.sides, 0.9))
@@ -276,6 +277,9 @@ def _recipe(found: Inspection, size: int, resnet18: bool) -> list[Setting]:
             "networks do not (docs/representation.md).",
         ),
     ]
+    if n < _BELOW:
+        reason = "Of so few images an epoch has few steps; four more than the preset's 8 gained a little."
+        settings.append(Setting("recipe.epochs", _MORE_EPOCHS, reason))
     if batch < Recipe(preset="small").batch_size:
         reason = "A quarter of the images, so that batches are filled when artefacts are gone."
         settings.append(Setting("recipe.batch_size", batch, reason))

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from galaxy_assets.deliveries.onboarding.framing import FALLBACK
 from galaxy_assets.deliveries.onboarding.holdings import READERS
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.deliveries.suffixes import FOREIGN, TABLES
+from galaxy_assets.science.artefacts import MOST
 from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.printing import printable
@@ -173,6 +175,8 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
                 else " when they are scaled linearly; cutout.stretch says what was chosen."
             )
         )
+    if found.saturated > MOST * len(found.widths):
+        said.append(_about_saturation(found))
     if found.nodata and np.median(found.nodata) >= ArtefactRules().nodata_fraction:
         said.append(
             f"{len(found.nodata)} of {len(found.widths)} images have pixels without data, half of these "
@@ -192,6 +196,18 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             "they were not delivered one by one."
         )
     return [printable(caution) for caution in said]
+
+
+def _about_saturation(found: Inspection) -> str:
+    """What follows from a sample that is mostly saturated."""
+    edges = found.framing.fallback
+    return (
+        f"{found.saturated} of {len(found.widths)} images are saturated, a twentieth or more of their pixels at the "
+        "highest level: what most images show is no artefact, so no limit on it is proposed "
+        "(`artefacts.saturated_fraction` follows the images)"
+        + (f", and sigma clipping, which fails on {edges:.0%} of them, is not" if edges > FALLBACK else "")
+        + ". If the pictures were scaled too bright, deliver them anew."
+    )
 
 
 def _about_labels(found: Inspection, labels: Labels | None) -> list[str]:

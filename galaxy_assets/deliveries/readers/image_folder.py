@@ -166,6 +166,10 @@ class ImageFolder:
         """Every delivery, whole or not, sorted by name."""
         return self._found.all(quiet)
 
+    def files(self, delivery: str) -> dict[str, Path]:
+        """The files of a whole delivery, by their name in it."""
+        return self._found.files(delivery)
+
     def batches(self) -> list[str]:
         """Names of the whole deliveries, sorted; SurveyError if there is none."""
         found = self.deliveries()

@@ -150,10 +150,13 @@ class MiraBest:
 
     def deliveries(self, quiet: float = 0) -> list[Delivery]:
         """The one delivery there is, whole or not."""
-        files = [self.path] if self.path.is_file() else [p for p in self.path.iterdir() if _MEMBER.fullmatch(p.name)]
-        return [
-            of_files(DELIVERY, "tar" if self.path.is_file() else "folder", files, quiet, lambda: len(self._sources))
-        ]
+        kind, files = "tar" if self.path.is_file() else "folder", [*self.files(DELIVERY).values()]
+        return [of_files(DELIVERY, kind, files, quiet, lambda: len(self._sources))]
+
+    def files(self, delivery: str) -> dict[str, Path]:
+        """The archive, or the batches that were extracted from it, by name."""
+        found = [self.path] if self.path.is_file() else [p for p in self.path.iterdir() if _MEMBER.fullmatch(p.name)]
+        return {path.name: path for path in found}
 
     def batches(self) -> list[str]:
         """The name of the one delivery."""

@@ -13,7 +13,7 @@ from galaxy_assets.deliveries.images import in_words, unreadable_otherwise
 from galaxy_assets.science.votes import VotesError
 from galaxy_assets.settings.files import SurveyError
 
-_OF_DELIVERIES = ("deliveries", "batches", "catalogue", "labelled", "votes", "tables")
+_OF_DELIVERIES = ("deliveries", "files", "batches", "catalogue", "labelled", "votes", "tables")
 
 
 def guarded(reader: Any, where: str) -> Any:

@@ -241,7 +241,7 @@ def clean_galaxies(
 
 
 WOULD_BE_REMOVED = "would_be_removed"
-"""Folder of the figures that show what a rule would remove and is kept."""
+"""What the figures are called that show what a rule would remove and is kept."""
 
 
 def _sheet(

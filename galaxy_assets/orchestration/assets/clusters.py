@@ -179,7 +179,7 @@ def cluster_worksheet(context: SurveyContext, cluster_labels: pa.Table) -> Resul
     rows = worksheet.match([row for row in said if row.init == init], lookup(cluster_labels, "cluster"), path)
     return Result(
         rows.add_column(0, "init", pa.array([init] * rows.num_rows, pa.string())),
-        {"worksheet": dg.MetadataValue.path(str(path)), "rows in force": rows.num_rows - rows["cluster"].null_count},
+        {"worksheet": context.link(path), "rows in force": rows.num_rows - rows["cluster"].null_count},
     )
 
 
@@ -235,7 +235,7 @@ def cluster_summary(
     title = f"{context.init}: clusters' labels {accuracy:.1%} right"
     figure = class_map(umap["x"].to_numpy(), umap["y"].to_numpy(), on_map, title)
     shown = _shown(summaries, accuracy) | picture(context, figure, "class_map", context.init)
-    shown["worksheet template"] = dg.MetadataValue.path(str(template))
+    shown["worksheet template"] = context.link(template)
     return Result(pa.Table.from_pylist(rows, schema=SUMMARY), shown)
 
 

@@ -5,10 +5,8 @@ Belongs here: the asset that fills the pixel store. Does not belong here: how a 
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 
@@ -159,7 +157,7 @@ def cutouts(context: SurveyContext, catalogue: pa.Table) -> Result:
             "fallback_share": fallen_back(table),
             "few_levels_share": few_levels(table),
             "with_no_data": int(np.count_nonzero(table["nodata_fraction"].to_numpy() > 0)),
-            "pixels": dg.MetadataValue.path(str(Path(context.pixels.folder) / context.batch)),
+            "pixels": context.link(context.pixels.folder / context.batch),
             **picture(context, _examples(context, table), "cutouts", context.batch),
         },
     )

@@ -1,22 +1,21 @@
 """What the survey delivered: the catalogue of images and the volunteers' votes (paper 2).
 
-Belongs here: assets that read the survey's files. Does not belong here: decoding (`surveys`), vote rules (`science`).
+Belongs here: assets that read the survey's files. Does not belong here: decoding and ids (`deliveries`), vote rules
+(`science`).
 """
 
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from galaxy_assets.deliveries import ids
+from galaxy_assets.deliveries import ids, taken
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.tables import notes_of
 from galaxy_assets.orchestration.columns import shared
-from galaxy_assets.orchestration.declaration import Result, SurveyContext, survey_asset
+from galaxy_assets.orchestration.declaration import IN_TURN, OWN_BATCH, Result, SurveyContext, survey_asset
 from galaxy_assets.orchestration.external import DELIVERY, LABEL_TABLE, VOTE_TABLE
 from galaxy_assets.science import votes
-from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import read_table
+from galaxy_assets.storage.tables import TablesInTurn, read_table
 
 HISTORY = pa.schema(
     [
@@ -31,33 +30,79 @@ HISTORY = pa.schema(
 ABSENT = pa.schema([("galaxy_id", pa.string()), ("label", pa.string()), ("reason", pa.string())])
 
 
+CATALOGUE_COLUMNS = shared("galaxy_id", "batch") | {
+    "file": "where the reader finds the image: its path below the survey's folder, or a name of the reader's own",
+    "sha256": "sha256 of the file's bytes (MiraBest: of its pixels); null where they could not be read",
+    "width": ("width of the delivered image; null where it could not be read", "pix"),
+    "height": ("height of the delivered image; null where it could not be read", "pix"),
+    "ra": ("right ascension; null where the survey does not say", "deg"),
+    "dec": ("declination; null where the survey does not say", "deg"),
+    "label": "class by the survey's own labels; null where it has none",
+    "problem": "unreadable, too_small, too_large or duplicate_id; null where nothing is wrong",
+    "reason": "the problem in words; null where there is none",
+}
+
+
 @survey_asset(
     "1_delivery",
     paper="2",
     by="batch",
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
-    explorer=4,
-    columns=shared("galaxy_id", "batch")
-    | {
-        "file": "where the reader finds the image: its path below the survey's folder, or a name of the reader's own",
-        "sha256": "sha256 of the file's bytes (MiraBest: of its pixels); null where they could not be read",
-        "width": ("width of the delivered image; null where it could not be read", "pix"),
-        "height": ("height of the delivered image; null where it could not be read", "pix"),
-        "ra": ("right ascension; null where the survey does not say", "deg"),
-        "dec": ("declination; null where the survey does not say", "deg"),
-        "label": "class by the survey's own labels; null where it has none",
-        "problem": "unreadable, too_small, too_large or duplicate_id; null where nothing is wrong",
-        "reason": "the problem in words; null where there is none",
+    columns=CATALOGUE_COLUMNS,
+)
+def delivered_images(context: SurveyContext) -> Result:
+    """One row per delivered image, as the delivery alone tells it: two deliveries may give the same id. An image
+    that cannot be read is a row too.
+    """
+    table = open_reader(context.survey.source, context.layout.raw).catalogue(context.batch)
+    return Result(table, {"images": table.num_rows})
+
+
+@survey_asset(
+    "1_delivery",
+    paper="2; not in the paper",
+    reads={"delivered_images": IN_TURN},
+    files=[LABEL_TABLE],
+    settings=lambda survey: [survey.source],
+    columns={
+        "batch": "delivery that may not give the id",
+        "galaxy_id": "id that an image of an earlier delivery has, in the order of the deliveries' names",
+        "kept_by": "the first delivery with an image of that id, which keeps it",
+        "sha256": "sha256 of that image's file; null where it could not be read",
     },
 )
-def catalogue(context: SurveyContext) -> Result:
-    """One row per delivered image: its file, sha256, size, position and label, and what is wrong with it if
-    anything is. An image that cannot be read is a row too.
+def taken_ids(context: SurveyContext, delivered_images: TablesInTurn) -> Result:
+    """Ids that images of several deliveries would have: the delivery whose name sorts first keeps an id, whichever was
+    made first. One row per id and later delivery; that delivery's `catalogue` says what became of its image.
     """
-    survey = context.survey
-    taken = ids_elsewhere(context.layout, survey, context.batch)
-    table = open_reader(survey.source, context.layout.raw).catalogue(context.batch, taken)
+    labelled = open_reader(context.survey.source, context.layout.raw).labelled()
+    table = taken.taken_ids(
+        list(zip(delivered_images.versions, delivered_images.paths, strict=True)),
+        [] if labelled is None else labelled["galaxy_id"].to_pylist(),
+    )
+    return Result(table, {"ids": table.num_rows}, by_batch=True)
+
+
+@survey_asset(
+    "1_delivery",
+    paper="2",
+    by="batch",
+    reads={"delivered_images": {}, "taken_ids": OWN_BATCH},
+    files=[DELIVERY, LABEL_TABLE],
+    settings=lambda survey: [survey.source],
+    explorer=4,
+    columns=CATALOGUE_COLUMNS,
+)
+def catalogue(context: SurveyContext, delivered_images: pa.Table, taken_ids: pa.Table) -> Result:
+    """One row per delivered image: its file, sha256, size, position and label, and what is wrong with it if
+    anything is. An image that cannot be read is a row too. No two images of a survey have the same id: where an earlier
+    delivery has it, the image is a duplicate, or, where it differs and its folder tells it apart, it has another id.
+    """
+    survey, table = context.survey, delivered_images
+    if taken_ids.num_rows:
+        names = dict(zip(taken_ids["galaxy_id"].to_pylist(), taken_ids["sha256"].to_pylist(), strict=True))
+        table = open_reader(survey.source, context.layout.raw).catalogue(context.batch, names)
     return Result(
         table,
         {
@@ -188,17 +233,3 @@ def absent(labelled: pa.Table, catalogue: pa.Table) -> pa.Table:
             reasons[row] = f"named more than once; the first row with a class counts{other}"
     rows = [{"galaxy_id": named[row], "label": labels[row], "reason": reasons[row]} for row in sorted(reasons)]
     return pa.Table.from_pylist(rows, schema=ABSENT)
-
-
-def ids_elsewhere(layout: Layout, survey: Survey, batch: str) -> dict[str, str | None]:
-    """Ids that the images of the survey's other batches have, as far as they are catalogued, and their sha256."""
-    import pyarrow.compute as pc
-
-    own = layout.table(survey.name, "catalogue", batch)
-    elsewhere: dict[str, str | None] = {}
-    for path in own.parent.glob("[!.]*.parquet"):
-        if path != own:
-            table = read_table(path).select(["galaxy_id", "sha256", "problem"])
-            table = table.filter(pc.fill_null(pc.not_equal(table["problem"], "duplicate_id"), True))
-            elsewhere.update(zip(table["galaxy_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
-    return elsewhere

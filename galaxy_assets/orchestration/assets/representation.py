@@ -5,7 +5,6 @@ Belongs here: training, embedding, PCA. Does not belong here: the training step 
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,7 @@ from galaxy_assets.storage.checkpoints import (
 )
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, rows_of, vectors_to_column
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     files = context.training(fingerprint)
     if not files.whole():
         context.log.warning(f"{files.folder}: weights are missing or not the recorded ones; training anew")
-        shutil.rmtree(files.folder)
+        store_of(files.folder).remove(files.folder)
     keep = _Keeper(context, files, fingerprint, pixels, rows, devices[0])
     if not files.weights(0).exists() or not files.rows():
         keep(0, encoder)
@@ -356,7 +356,7 @@ def _shown(context: SurveyContext, files: Training, table: pa.Table) -> dict[str
         "reason": row["reason"],
         **{name: row[name] for name in ("pcs_95", "effective_rank", "alignment", "uniformity", "stability")},
         **{name: row[name] for name in ("loss", "images_per_second") if row[name] is not None},
-        "checkpoints": dg.MetadataValue.path(str(files.folder)),
+        "checkpoints": context.link(files.folder),
         **picture(context, draw(table), "training", context.init),
     }
 

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,9 +38,10 @@ from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZE, ORIENTATIONS, Can
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.settings.tuning import with_choice
+from galaxy_assets.settings.tuning import as_yaml, with_choice
+from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.pixels import resize
-from galaxy_assets.storage.trials import TrialRows
+from galaxy_assets.storage.trials import TRIALS, TrialRows, document_of_trials
 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder
@@ -51,6 +52,7 @@ _VERSION = "1"  # of what is measured; raise it when a change of code changes a 
 _SAMPLE = 1000  # images: enough for a difference of .02 in the share of neighbours, and minutes on two cores
 _LOOK = 200  # of them, for the sides of the clipped boxes
 _LEAST = 20  # images; neighbours of fewer say nothing
+_KEPT = 256 * 2**20  # bytes of decoded images that stay from one look to the next
 _PROGRESS_SECONDS = 20.0
 _EXAMPLES = 10  # galaxies on the contact sheet
 SCHEMA = pa.schema(
@@ -84,10 +86,12 @@ class _Cut(NamedTuple):
 
 @dataclass
 class _Sample:
-    """The images of the sample."""
+    """The images of the sample; those of the first look stay decoded until they are cut, as far as they are small."""
 
     reader: Reader
     rows: list[dict[str, Any]]
+    decoded: dict[str, np.ndarray] = field(default_factory=dict)
+    room: int = _KEPT
 
     def clipped(self) -> tuple[list[int], list[int]]:
         """Longer sides of the boxes that sigma clipping finds among the first images, and of the images themselves."""
@@ -98,19 +102,32 @@ class _Sample:
         """Each readable image with something to see, decoded once, cut in each way and resized to a side."""
         made, reported = [], time.monotonic()
         rows = self.rows[:first]
+        image = self.image if first is None else self.image_kept
         with ThreadPoolExecutor(2) as pool:
-            for one in pool.map(functools.partial(_cut, self.reader, ways=ways, side=side), rows):
+            for one in pool.map(functools.partial(_cut, image, ways=ways, side=side), [row["file"] for row in rows]):
                 made.append(one)
                 if time.monotonic() - reported > _PROGRESS_SECONDS:
                     reported = time.monotonic()
                     log.info("cut %d of %d images in %d ways", len(made), len(rows), len(ways))
         return [one for one in made if one is not None]
 
+    def image(self, file: str) -> np.ndarray:
+        """An image, which is not kept."""
+        return self.decoded.pop(file) if file in self.decoded else self.reader.image(file)
 
-def _cut(reader: Reader, row: dict[str, Any], ways: Sequence[CutoutSettings], side: int) -> _Cut | None:
+    def image_kept(self, file: str) -> np.ndarray:
+        """An image, kept for the next time where there is room."""
+        image = self.reader.image(file)
+        self.room -= image.nbytes
+        if self.room >= 0:
+            self.decoded[file] = image
+        return image
+
+
+def _cut(image_of: Callable[[str], np.ndarray], file: str, ways: Sequence[CutoutSettings], side: int) -> _Cut | None:
     """None of an image that cannot be read, or shows nothing."""
     try:
-        image = reader.image(row["file"])
+        image = image_of(file)
     except UnreadableImage:
         return None
     pixels, sides = [], []
@@ -237,9 +254,8 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
             rows.append(run.measured(frame, stack, trials.nuisances(stack, widths, [one.frame for one in made])))
         at, reason = trials.choose(rows)
         rows = [row | {"score": score} for row, score in zip(rows, trials.scores(rows).tolist(), strict=True)]
-    by_rule = trials.by_rule(with_choice(survey, frames[at].settings), sides[at], np.stack(pixels[at]))
-    best = replace(frames[at], settings=frames[at].settings | {k: v for k, v in by_rule.items() if k in is_open})
-    result = _result(context, rows, at, best, reason, [shown[:_EXAMPLES] for shown in pixels])
+    whole = [_with_rule(survey, *one) for one in zip(frames, sides, pixels, strict=True)]
+    result = _result(context, rows, at, whole, reason, [shown[:_EXAMPLES] for shown in pixels])
     run.kept.remove()
     return result
 
@@ -278,24 +294,46 @@ def _to_compare(survey: Survey, frame: Candidate, side: int) -> CutoutSettings:
     return cutout.model_copy(update={"size": side}) if "cutout.size" in survey.auto else cutout
 
 
+def _with_rule(survey: Survey, frame: Candidate, sides: Sequence[int], pixels: Sequence[np.ndarray]) -> Candidate:
+    """A frame with what follows from it, of the settings that are left open."""
+    by_rule = trials.by_rule(with_choice(survey, frame.settings), sides, np.stack(pixels))
+    return replace(frame, settings=frame.settings | {k: v for k, v in by_rule.items() if k in survey.auto})
+
+
 def _result(
     context: SurveyContext,
     rows: list[dict[str, Any]],
     at: int,
-    best: Candidate,
+    whole: Sequence[Candidate],
     reason: str,
     examples: list[Sequence[np.ndarray]],
 ) -> Result:
-    """The rows with the choice, and the contact sheet."""
+    """The rows with the choice, the contact sheet, and what a person writes to take another row."""
     from galaxy_assets.figures.galleries import comparison
 
+    best = whole[at]
     table = _table(context.survey, rows or [{"candidate": best.name}], at, best.settings, reason)
     words = [f"{row['candidate']}, score {row['score']:+.2f}" for row in rows] or [best.name]
     sheet = [
         (f"{said}{', chosen' if i == at else ''}", list(shown), i == at)
         for i, (said, shown) in enumerate(zip(words, examples, strict=True))
     ]
-    return _shown(table, best.name, reason, picture(context, comparison(sheet), "recipe_trials"))
+    shown = picture(context, comparison(sheet), TRIALS)
+    document = _to_take_another(context.survey, words, whole, reason)
+    path = document_of_trials(context.layout, context.survey.name)
+    with replacing(path) as partial:
+        partial.write_text(document, encoding="utf-8")
+    context.beside.append(path)
+    return _shown(table, best.name, reason, shown | {"to take another": dg.MetadataValue.md(document)})
+
+
+def _to_take_another(survey: Survey, words: Sequence[str], whole: Sequence[Candidate], reason: str) -> str:
+    """Under the words of each row the lines of the survey file that take it, as Markdown."""
+    begun = (
+        f"Chosen: {reason}\n\nTo take another row, write its lines into the file of {survey.name}, in place of `auto`."
+    )
+    blocks = [f"**{said}**\n\n```yaml\n{as_yaml(one.settings)}\n```" for said, one in zip(words, whole, strict=True)]
+    return "\n\n".join([begun, *blocks]) + "\n"
 
 
 def _untried(survey: Survey, n: int) -> Result:

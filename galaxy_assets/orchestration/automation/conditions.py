@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.events import AssetKeyPartitionKey
 
 from galaxy_assets.orchestration.automation.lock import main_job_runs
 from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated, Partition
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.io_manager import partition_path
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.heads import heads_of
 from galaxy_assets.storage.layout import Layout
 
 NIGHTLY = "30 2 * * *"
@@ -115,26 +117,41 @@ class LakeOutdated(dg.AutomationCondition):
         dagster.AutomationResult
         """
         layout, requested = Layout(self.root), json.loads(context.cursor or "{}")
+        if not _started(self.survey, layout) or main_job_runs(self.survey.name, layout):
+            return dg.AutomationResult(context, context.get_empty_subset(), cursor=json.dumps(requested))
+        rule = _rule(self.survey, self.known, layout, context)
         wanted: dict[Any, str] = {}
-        if _started(self.survey, layout) and not main_job_runs(self.survey.name, layout):
-            rule = _rule(self.survey, self.known, layout, context)
-            for candidate in context.candidate_subset.expensively_compute_asset_partitions():
-                key = candidate.partition_key
-                partition = partition_path(context.partitions_def, key)
-                reason = rule.why(context.key, partition)
-                if reason is None or (reason == NEVER_MADE and not self.absent):
-                    continue
-                if rule.stopped(context.key, partition):
-                    continue
-                if not all(_comes_along(context, read, key) for read in rule.waits_for(context.key, partition)):
-                    continue
-                made_from = rule.fingerprint(context.key, partition)
-                if requested.get(str(key)) != made_from:
-                    wanted[candidate] = made_from
+        # of what is up to date nothing is remembered: a cursor is read and written at every tick
+        made_from_before: dict[str, str] = {}
+        for partition in rule.partitions(context.key):
+            if (reason := rule.why(context.key, partition)) is None:
+                continue
+            key = _key(context.partitions_def, partition)
+            if str(key) in requested:
+                made_from_before[str(key)] = requested[str(key)]
+            if reason == NEVER_MADE and not self.absent:
+                continue
+            if rule.stopped(context.key, partition):
+                continue
+            if not all(_comes_along(context, read, key) for read in rule.waits_for(context.key, partition)):
+                continue
+            made_from = rule.fingerprint(context.key, partition)
+            if requested.get(str(key)) != made_from:
+                wanted[AssetKeyPartitionKey(context.key, key)] = made_from
         view = context.asset_graph_view
         subset = view.get_asset_subset_from_asset_partitions(context.key, set(wanted))
-        now = {str(candidate.partition_key): made_from for candidate, made_from in wanted.items()}
-        return dg.AutomationResult(context, subset, cursor=json.dumps(requested | now))
+        subset = subset.compute_intersection(context.candidate_subset)
+        asked = {str(one.partition_key) for one in subset.expensively_compute_asset_partitions()}
+        now = {
+            str(one.partition_key): made_from for one, made_from in wanted.items() if str(one.partition_key) in asked
+        }
+        return dg.AutomationResult(context, subset, cursor=json.dumps(made_from_before | now))
+
+
+def _key(partitions: dg.PartitionsDefinition | None, partition: Partition) -> str | None:
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        return dg.MultiPartitionKey(dict(zip(("batch", "init"), partition, strict=True)))
+    return partition[0] if partition else None
 
 
 def _started(survey: Survey, layout: Layout) -> bool:
@@ -157,6 +174,7 @@ def _rule(survey: Survey, known: Mapping[str, Survey], layout: Layout, context: 
     """The rule at this tick, shared by all assets of a survey: it reads the lake once."""
     tick = (survey.name, layout.root, context.evaluation_time)
     if _RULES.get(survey.name, (None, None))[0] != tick:
+        heads_of(layout, survey.name).keep()
         view = context.asset_graph_view
         batches = view.instance.get_dynamic_partitions(f"{survey.name}_batch")
         _RULES[survey.name] = tick, Outdated(context.asset_graph, survey, known, layout, batches)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from galaxy_assets.deliveries.delivery import Delivery
 from galaxy_assets.deliveries.label_imports import import_drop
 from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.deliveries.snapshots import by_content
 from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
 from galaxy_assets.orchestration.columns import described
 from galaxy_assets.settings.printing import logger
@@ -23,6 +24,7 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile, replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import column, read_table, write_table
 
 log = logger(__name__)
@@ -37,7 +39,7 @@ LEDGER = pa.schema(
         column("files", pa.int64(), "images in it; null where an archive must be decompressed to count them"),
         column("bytes", pa.int64(), "size of its images, or of the archive", "byte"),
         column("modified", pa.timestamp("us", "UTC"), "newest change of anything in it"),
-        column("snapshot", pa.string(), "digest of its files' names, sizes and times, 16 hex digits"),
+        column("snapshot", pa.string(), "digest of its files' names and content once it is whole, 16 hex digits"),
         column("first_seen", pa.timestamp("us", "UTC"), "when a look first found it"),
         column("changed", pa.timestamp("us", "UTC"), "when a look first found it as it is now"),
     ]
@@ -86,7 +88,9 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
     SurveyError
         Where there is no delivery at all.
     """
-    found = open_reader(survey.source, layout.raw).deliveries(quiet)
+    store_of(layout.root).refresh()
+    reader = open_reader(survey.source, layout.raw)
+    found = by_content(reader, reader.deliveries(quiet), layout.lake / survey.name / ".snapshots.json")
     import_labels(survey, layout)
     partitions = f"{survey.name}_batch"
     known = set(instance.get_dynamic_partitions(partitions))
@@ -122,7 +126,7 @@ def import_labels(survey: Survey, layout: Layout) -> None:
             log.error("%s: %s", survey.name, "; ".join(report.problems))
             _write_problems(refused, report.problems)
             continue
-        refused.unlink(missing_ok=True)
+        store_of(refused).remove(refused)
         log.info("%s: %d labels of %s are new", survey.name, report.n_added, report.path.name)
         done = labels.folder / "imported"
         done.mkdir(exist_ok=True)
@@ -130,7 +134,7 @@ def import_labels(survey: Survey, layout: Layout) -> None:
         if report.problems:
             log.warning("%s: %d rows of %s give no label", survey.name, len(report.problems), report.path.name)
             _write_problems(done / f"{report.path.stem}-{stamp}.problems.txt", report.problems)
-        report.path.rename(done / f"{report.path.stem}-{stamp}.csv")
+        store_of(done).move(report.path, done / f"{report.path.stem}-{stamp}.csv")
 
 
 def _write_problems(path: Path, problems: Sequence[str]) -> None:
@@ -152,10 +156,7 @@ def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, bat
             gone = all_gone(read_table(path)).replace_schema_metadata(None)  # it is not what the asset made any more
             write_table(described(gone, image_history.columns), path)
             continue
-        aside = home / ".withdrawn" / path.relative_to(home)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
+        store_of(path).move(path, home / ".withdrawn" / path.relative_to(home))
 
 
 def _keep_ledger(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> pa.Table:

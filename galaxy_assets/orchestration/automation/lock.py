@@ -6,12 +6,11 @@ Belongs here: the lock, which ends with its process however that ends. Does not 
 `conditions`).
 """
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from galaxy_assets.storage.files import told_of
+from galaxy_assets.storage import locks
 from galaxy_assets.storage.layout import Layout
 
 
@@ -40,13 +39,9 @@ def main_job_of(survey: str, layout: Layout) -> Iterator[None]:
     NotWritten
         Where the data folder may not be written.
     """
-    path = _path(layout, survey)
-    with told_of(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
-    with lock:
+    with ExitStack() as holds:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            holds.enter_context(locks.held(_path(layout, survey), wait=False))
         except BlockingIOError:
             raise AtWork(f"{survey}: another main job of it is at work; wait for it or stop it") from None
         yield
@@ -65,11 +60,4 @@ def main_job_runs(survey: str, layout: Layout) -> bool:
     -------
     bool
     """
-    try:
-        with _path(layout, survey).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return locks.is_held(_path(layout, survey))

@@ -12,22 +12,26 @@ Dagster's own answer ("stale") is not used: it follows every new partition into 
 up at a hundred partitions.
 """
 
+import contextlib
+import functools
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import dagster as dg
 
 from galaxy_assets.orchestration.checks import Stored, Verdict, stopped
-from galaxy_assets.orchestration.external import Reader, files_of, states
+from galaxy_assets.orchestration.external import External, Reader, files_of, states
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile
+from galaxy_assets.storage.heads import Heads, heads_of
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import Origin, Version, origin, readable_origin
+from galaxy_assets.storage.provenance import NO_ROWS, Origin, Version
+from galaxy_assets.storage.store import store_of
 
 Follow = Literal["refit", "retrain"]
 NEVER_MADE = "never made"
@@ -74,8 +78,17 @@ class Outdated:
     layout: Layout
     batches: Sequence[str]
     follow: Follow | None = None
+    _declarations: dict[dg.AssetKey, "_Declared"] = field(default_factory=dict, init=False, repr=False)
+    _versions: dict[tuple[str, str], tuple[Version, dict[str, str]] | None] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _seen: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _reasons: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
     _verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Look at what is there now."""
+        store_of(self.layout.root).refresh()
 
     def reason(self, asset: dg.AssetKey, partition: Partition) -> str | None:
         """Why a partition is to be made (again).
@@ -91,19 +104,19 @@ class Outdated:
             In words; None where it is up to date.
         """
         try:
-            made = origin(self._table(asset, partition))
+            made = self._made(asset, partition)
         except DamagedFile:
             return "its file is damaged"
         if made is None:
             return NEVER_MADE
-        if made.code != self.graph.get(asset).code_version:
+        if made.code != self._declared(asset).code:
             return "code or settings changed"
-        if missing := next((path for path in made.beside if not (self.layout.root / path).exists()), None):
+        if missing := next((path for path in made.beside if not os.path.exists(f"{self._root}{path}")), None):  # noqa: PTH110
             return f"{missing} is missing"
-        for name, value in self._outside(asset, partition).items():
+        for name, value in self.outside(asset, partition).items():
             if made.outside.get(name) != value:
                 return f"{name} changed"
-        for read in reads(self.graph, asset):
+        for read in self._declared(asset).reads:
             if reason := self._changed(read, made, asset, partition):
                 return reason
         return None
@@ -120,13 +133,13 @@ class Outdated:
         -------
         list of (dagster.AssetKey, tuple of str)
         """
-        others = self._outside(asset, partition).items()
+        others = self.outside(asset, partition).items()
         elsewhere: list[tuple[dg.AssetKey, Partition]] = [
             (dg.AssetKey([*asset.path[:-2], *name.split("/")]), ()) for name, found in others if not found
         ]
         return elsewhere + [
             (read.asset, part)
-            for read in reads(self.graph, asset)
+            for read in self._declared(asset).reads
             for part in self.read_partitions(read, asset, partition)
             if (reason := self.why(read.asset, part)) and not (read.how.get("allow_missing") and reason == NEVER_MADE)
         ]
@@ -144,11 +157,11 @@ class Outdated:
         str
         """
         read = {
-            read.asset.path[-1]: {"/".join(p): str(self._version(read.asset, "/".join(p))) for p in parts}
-            for read in reads(self.graph, asset)
-            for parts in [self.read_partitions(read, asset, partition)]
+            read.asset.path[-1]: {"/".join(p): str(self._version(read.asset, "/".join(p), own)) for p in parts}
+            for read in self._declared(asset).reads
+            for parts, own in [(self.read_partitions(read, asset, partition), self._own(read, asset, partition))]
         }
-        whole = json.dumps([self.graph.get(asset).code_version, read, self._outside(asset, partition)], sort_keys=True)
+        whole = json.dumps([self._declared(asset).code, read, self.outside(asset, partition)], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     def why(self, asset: dg.AssetKey, partition: Partition) -> str | None:
@@ -180,7 +193,7 @@ class Outdated:
         str or None
             The words of the check; None where none failed.
         """
-        for read in reads(self.graph, asset):
+        for read in self._declared(asset).reads:
             if read.how.get("allow_missing") or read.how.get("shown"):
                 continue
             for part in self.read_partitions(read, asset, partition):
@@ -209,7 +222,7 @@ class Outdated:
         """
         values = {"batch": self.batches, "init": self.survey.starts_main_first}
         values |= {dimension: [value] for dimension, value in fixed.items()}
-        by = dimensions(self.graph.get(asset).partitions_def)
+        by = self._declared(asset).by
         # the start weights change slowest
         return [part[::-1] for part in product(*(values[dimension] for dimension in reversed(by)))]
 
@@ -228,11 +241,14 @@ class Outdated:
         -------
         list of tuple of str
         """
-        own = dict(zip(dimensions(self.graph.get(asset).partitions_def), partition, strict=True))
+        own = dict(zip(self._declared(asset).by, partition, strict=True))
         if read.how.get("every_batch"):
             own.pop("batch", None)
         if "init" in read.how:
             own["init"] = read.how["init"]
+        by = self._declared(read.asset).by
+        if all(dimension in own for dimension in by):
+            return [tuple([own[dimension] for dimension in by])]
         return self.partitions(read.asset, **own)
 
     def _changed(self, read: Read, made: Origin, asset: dg.AssetKey, partition: Partition) -> str | None:
@@ -244,28 +260,86 @@ class Outdated:
             now = {part: self._version(read.asset, part) for part in before}
             remade = [part for part, seen in before.items() if (v := now[part]) and _is_other(v, seen)]
             return f"{name} was made anew by other code or settings" if remade else None
-        parts = ["/".join(part) for part in self.read_partitions(read, asset, partition)]
-        # what is absent now is made first, and may come out as it was
-        now = {part: version for part in parts if (version := self._version(read.asset, part) or before.get(part))}
-        if {part: v.data for part, v in now.items()} != {part: v.data for part, v in before.items()}:
-            return f"{name} changed"
-        return None
+        own, found = self._own(read, asset, partition), 0
+        for part in map("/".join, self.read_partitions(read, asset, partition)):
+            seen = before.get(part)
+            # what is absent now is made first, and may come out as it was
+            if (now := self._version(read.asset, part, own) or seen) is None:
+                continue
+            if seen is None or now.data != seen.data:
+                return f"{name} changed"
+            found += 1
+        return f"{name} changed" if found != len(before) else None
 
-    def _outside(self, asset: dg.AssetKey, partition: Partition) -> dict[str, str]:
-        reader = Reader(self.survey, self.known, self.layout, *self._named(asset, partition))
-        return states(files_of(self.graph.get(asset)), reader)
+    def outside(self, asset: dg.AssetKey, partition: Partition) -> dict[str, str]:
+        """Fingerprints of what a partition reads that is no table of its survey, as it is now.
+
+        Parameters
+        ----------
+        asset : dagster.AssetKey
+        partition : tuple of str
+
+        Returns
+        -------
+        dict of str to str
+            By name.
+        """
+        if not (files := self._declared(asset).files):
+            return {}
+        return states(files, Reader(self.survey, self.known, self.layout, *self._named(asset, partition), self._seen))
+
+    @functools.cached_property
+    def heads(self) -> Heads:
+        """The origins of the survey's tables."""
+        return heads_of(self.layout, self.survey.name)
+
+    @functools.cached_property
+    def _root(self) -> str:
+        return f"{self.layout.root}/"
+
+    def _declared(self, asset: dg.AssetKey) -> "_Declared":
+        if asset not in self._declarations:
+            node = self.graph.get(asset)
+            by = dimensions(node.partitions_def)
+            self._declarations[asset] = _Declared(node.code_version, by, reads(self.graph, asset), files_of(node))
+        return self._declarations[asset]
 
     def _named(self, asset: dg.AssetKey, partition: Partition) -> tuple[str, str]:
         """Batch and start weights of a partition, each empty where it has none."""
-        own = dict(zip(dimensions(self.graph.get(asset).partitions_def), partition, strict=True))
+        own = dict(zip(self._declared(asset).by, partition, strict=True))
         return own.get("batch", ""), own.get("init", "")
 
-    def _table(self, asset: dg.AssetKey, partition: Partition) -> Path:
-        return self.layout.table(*asset.path[-2:], *partition)
+    def _own(self, read: Read, asset: dg.AssetKey, partition: Partition) -> str | None:
+        """The batch whose rows alone a partition reads of an input; None where it reads all."""
+        return self._named(asset, partition)[0] if read.how.get("own_batch") else None
 
-    def _version(self, asset: dg.AssetKey, partition: str) -> Version | None:
-        made = readable_origin(self._table(asset, tuple(filter(None, partition.split("/")))))
-        return Version(made.data, made.method) if made is not None else None
+    def _made(self, asset: dg.AssetKey, partition: Partition) -> Origin | None:
+        """The origin of a table; its version is remembered for those that read it. Raises DamagedFile."""
+        name = asset.path[-1], "/".join(partition)
+        self._versions[name] = None
+        made = self.heads.origin(name[0], partition)
+        if made is not None:
+            self._versions[name] = made.version(), made.by_batch
+        return made
+
+    def _version(self, asset: dg.AssetKey, partition: str, batch: str | None = None) -> Version | None:
+        name = asset.path[-1], partition
+        if name not in self._versions:
+            with contextlib.suppress(DamagedFile):  # it is made anew
+                self._made(asset, tuple(filter(None, partition.split("/"))))
+        if (found := self._versions[name]) is None:
+            return None
+        version, by_batch = found
+        return version if batch is None else Version(by_batch.get(batch, NO_ROWS), version.method)
+
+
+class _Declared(NamedTuple):
+    """What the graph says of an asset: its code version, what it is partitioned by, and what it reads."""
+
+    code: str
+    by: tuple[str, ...]
+    reads: list[Read]
+    files: list[External]
 
 
 def _is_other(now: Version, before: Version) -> bool:

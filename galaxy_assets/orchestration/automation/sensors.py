@@ -18,8 +18,8 @@ from galaxy_assets.deliveries.readers import made_by_first_run
 from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.conditions import NIGHTLY
 from galaxy_assets.orchestration.automation.deliveries import register
-from galaxy_assets.orchestration.declaration import Job
-from galaxy_assets.orchestration.engines.in_process import RUN_TAGS
+from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS, Job
+from galaxy_assets.orchestration.engines.main_job import RUN_TAGS
 from galaxy_assets.orchestration.external import EXTERNAL
 from galaxy_assets.orchestration.graph import ASSETS, EXPLORER
 from galaxy_assets.settings.files import SurveyError
@@ -31,6 +31,8 @@ from galaxy_assets.storage.upkeep import remove_interrupted
 
 DAY = 24 * 3600
 _WEEKLY = "0 3 * * 0"
+_SAID = 12
+"""Deliveries that are not whole of which a tick's message says why."""
 QUIET = 120
 """Seconds without a change after which a delivery without a manifest counts as whole."""
 
@@ -72,7 +74,8 @@ def delivery_sensor(survey: Survey, root: Path, prefix: Sequence[str] = ()) -> d
         changed = [external for external in EXTERNAL if versions[external.name] != seen.get(external.name)]
         observed = [_observation(external.key(survey, prefix), versions[external.name]) for external in changed]
         open_ones = [row for row in found.ledger.to_pylist() if row["state"] in ("arriving", "held")]
-        said = [f"{row['delivery']} {row['state']}: {row['reason']}" for row in open_ones]
+        said = [f"{row['delivery']} {row['state']}: {row['reason']}" for row in open_ones[:_SAID]]
+        said += [f"and {len(open_ones) - _SAID} more that are not whole"] if len(open_ones) > _SAID else []
         words = "; ".join([f"{len(found.batches)} batches, {len(found.new)} of them new", *said])
         return dg.SensorResult(skip_reason=words, asset_events=observed, cursor=json.dumps(versions))
 
@@ -187,7 +190,7 @@ def jobs(survey: Survey, prefix: Sequence[str] = ()) -> dict[Job, Any]:
         job: dg.define_asset_job(
             f"{survey.name}_{job}",
             selection=dg.AssetSelection.assets(*(dg.AssetKey([*prefix, survey.name, asset]) for asset in assets)),
-            tags=RUN_TAGS | {"survey": survey.name},
+            tags=RUN_TAGS | {"survey": survey.name} | (GPU_RUN_TAGS if any(ASSETS[a].gpu for a in assets) else {}),
             description=survey.title,
             # a training's process may be ended by the system for its memory: its step is then started again
             executor_def=dg.multiprocess_executor.configured({"max_concurrent": 1}),

@@ -29,7 +29,8 @@ _WALL_CLOCK = ("image_history", "label_events", "oracle_events")
 class Engine(Protocol):
     """Kind `engines`: makes what is outdated of a survey, wherever it runs.
 
-    `galaxy-assets run --engine NAME` uses it. Which partitions are outdated is the rule's to say
+    `galaxy-assets run --engine NAME` uses it; one that can make several partitions at once has a parameter `at_once` of
+    that number too. Which partitions are outdated is the rule's to say
     (`orchestration.automation.outdated`); whichever engine makes them, the tables are the same.
     """
 
@@ -94,6 +95,7 @@ def check_engine(name: str, build: Build, data: Path, survey: str, folder: Path)
     AssertionError
         Where the engine fails, makes other tables, or does not find everything up to date the second time.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     reference = _run("in_process", build, shutil.copytree(data, folder / "reference"), survey)
     copy = shutil.copytree(data, folder / "by_engine")
     assert _run(name, build, copy, survey) == reference, f"{name} makes other tables than in_process"
@@ -118,6 +120,8 @@ def _run(engine: str, build: Build, root: Path, survey: str) -> dict[str, Any]:
 
 def _outcomes(engine: str, build: Build, root: Path, survey: str) -> list[Any]:
     known = survey_files(root).known
-    with dg.DagsterInstance.ephemeral() as instance:
+    home = root.with_name(f"{root.name}_dagster")
+    home.mkdir(exist_ok=True)
+    with dg.DagsterInstance.local_temp(str(home)) as instance:  # kept, so that other processes see it
         make = plugins.load("engines", engine)
         return list(make(build(root), known[survey], known, instance, root))

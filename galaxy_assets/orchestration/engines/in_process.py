@@ -1,88 +1,27 @@
-"""The engine that runs in this process: a survey from its images to its results, as a sequence of Dagster runs.
+"""The engine that runs in this process: one Dagster run after the other, on one core.
 
-Belongs here: the order of the runs, and what becomes of failures and interruptions. Does not belong here: which
-partitions are outdated (`outdated`), what starts by itself (`conditions`, `sensors`).
+Belongs here: making a run here, and what becomes of an interruption. Does not belong here: the order of the runs
+(`main_job`), the runs of a main job that was killed (`stopping`).
 """
 
-import functools
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 
-from galaxy_assets.lake import read_model
-from galaxy_assets.orchestration.automation.deliveries import register
-from galaxy_assets.orchestration.automation.lock import main_job_of
-from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions, reads
+from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.declaration import INTERRUPTED
-from galaxy_assets.orchestration.graph import EXPLORER, keys_of
+from galaxy_assets.orchestration.engines.main_job import QUIET, Ran, Wanted, materialise, reason
+from galaxy_assets.orchestration.engines.stopping import PROCESS
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.owners import owner, runs
-from galaxy_assets.storage.upkeep import LONGEST_RUN, remove_interrupted
+from galaxy_assets.storage.owners import owner
 
 log = logger(__name__)
-
-_PROCESS_TAG = "galaxy_assets/process"
-_WHERE_DEFINED = re.compile(r"^(galaxy_assets|dagster)(\.\w+)+: ")
-"""What Dagster puts before the words of an error that says all."""
-RUN_TAGS = {"dagster/max_runtime": str(LONGEST_RUN)}
-
-
-class Stage(NamedTuple):
-    """Assets of a survey that share their partitions and can run together once the stages before have.
-
-    Attributes
-    ----------
-    assets : list of dagster.AssetKey
-    by : tuple of str
-        What they are partitioned by.
-    """
-
-    assets: list[dg.AssetKey]
-    by: tuple[str, ...]
-
-
-def stages(graph: Any, survey: str) -> list[Stage]:
-    """The survey's asset graph cut into stages.
-
-    One Dagster run materialises one partition of assets that share their partitions, so the path from images to results
-    is a sequence of runs.
-
-    Parameters
-    ----------
-    graph : asset graph of Dagster
-    survey : str
-
-    Returns
-    -------
-    list of Stage
-        In the order in which they run.
-    """
-    keys = keys_of(graph, survey)
-    done: set[dg.AssetKey] = set()
-    found: list[Stage] = []
-    while len(done) < len(keys):
-        ready = [key for key in keys if key not in done and _parents(graph, key) <= done]
-        by = dimensions(graph.get(ready[0]).partitions_def)
-        stage: list[dg.AssetKey] = []
-        for key in (key for key in keys if key not in done and dimensions(graph.get(key).partitions_def) == by):
-            if _parents(graph, key) <= done | set(stage):
-                stage.append(key)
-        done |= set(stage)
-        found.append(Stage(stage, by))
-    return found
-
-
-def _parents(graph: Any, key: dg.AssetKey) -> set[dg.AssetKey]:
-    """Assets of the same survey that the asset reads."""
-    return {read.asset for read in reads(graph, key)}
 
 
 def run_survey(
@@ -92,26 +31,23 @@ def run_survey(
     instance: dg.DagsterInstance,
     root: Path,
     follow: Follow | None = None,
-) -> Iterator[Outcome]:
-    """Materialise a survey from its images to its results, yielding outcomes as runs end.
+) -> Generator[Outcome, None, None]:
+    """Materialise a survey from its images to its results in this process, yielding outcomes as runs end.
 
-    Runs go through the given instance, so the UI over the same store shows them. A partition that is up to date (code,
-    settings, inputs and files) is not run again: killed, the next call goes on where this one stopped. A failure is
-    reported and left; only what reads it is skipped, so that missing weights cost their own start weights alone. Tables
-    that could not be made anew stay as they were, and are outdated.
+    It is the engine `in_process` (`contract.Engine`, which says what the parameters are).
 
     Parameters
     ----------
     defs : dagster.Definitions
-        What `definitions.build_defs` makes over `root`.
     survey : Survey
     known : mapping of str to Survey
-        All surveys by name, for start weights taken from another.
     instance : dagster.DagsterInstance
     root : Path
-        The data folder.
     follow : {"refit", "retrain"}, optional
-        `refit` fits PCA, mixture, maps and the oracle's session anew to all deliveries; `retrain` trains too.
+
+    Yields
+    ------
+    Outcome
 
     Raises
     ------
@@ -120,195 +56,55 @@ def run_survey(
     AtWork
         Where another main job of the survey is at work.
     """
-    layout = Layout(root)
-    with main_job_of(survey.name, layout):
-        _fail_orphaned_runs(instance)
-        remove_interrupted(layout)
-        found = register(survey, instance, layout)
-        for row in found.ledger.to_pylist():
-            if row["state"] in ("held", "arriving"):
-                yield Outcome(survey.name, ["catalogue"], row["delivery"], row["state"], error=row["reason"])
-        yield from MainJob(defs, survey, known, instance, layout, found.batches, follow).outcomes()
-    read_model.publish(layout, EXPLORER)
+    runs = InProcess(defs.resolve_implicit_global_asset_job_def(), instance)
+    yield from materialise(defs, survey, known, instance, root, runs, follow)
 
 
 @dataclass
-class MainJob:
-    """The runs of one main job, in the order of the stages.
+class InProcess:
+    """Runs that are made here, each when it is asked for.
 
     Attributes
     ----------
-    defs : dagster.Definitions
-    survey : Survey
-    known : mapping of str to Survey
-        All surveys by name.
+    job : dagster job
+        Can make any asset.
     instance : dagster.DagsterInstance
-    layout : Layout
-        The data folder.
-    batches : list of str
-        The deliveries that are registered.
-    follow : {"refit", "retrain"} or None
-        What is made anew, see `run_survey`.
-    broken : set of (asset, batch, init)
-        What could not be made; what reads it is skipped.
     """
 
-    defs: dg.Definitions
-    survey: Survey
-    known: Mapping[str, Survey]
+    job: Any
     instance: dg.DagsterInstance
-    layout: Layout
-    batches: list[str]
-    follow: Follow | None
-    broken: set[tuple[dg.AssetKey, str | None, str | None]] = field(default_factory=set)
+    at_once: int = 1
+    apart: bool = False
+    _ended: dict[str, Ran] = field(default_factory=dict, init=False, repr=False)
 
-    @functools.cached_property
-    def graph(self) -> Any:
-        """The asset graph."""
-        return self.defs.resolve_asset_graph()
-
-    @functools.cached_property
-    def job(self) -> Any:
-        """The job that can make any asset."""
-        return self.defs.resolve_implicit_global_asset_job_def()
-
-    def rule(self) -> Outdated:
-        """What is outdated now; it reads the lake anew."""
-        return Outdated(self.graph, self.survey, self.known, self.layout, self.batches, self.follow)
-
-    def outcomes(self) -> Iterator[Outcome]:
-        """Make what is outdated, stage by stage."""
-        for stage in stages(self.graph, self.survey.name):
-            for partition in self.rule().partitions(stage.assets[0]):
-                yield from self._partition(stage, partition)
-
-    def _partition(self, stage: Stage, partition: Partition) -> Iterator[Outcome]:
-        """Make what is outdated of one partition of a stage."""
-        ready = list(stage.assets)
-        yield from self._skip(ready, stage, partition)
-        tried: set[dg.AssetKey] = set()
-        # again after each run: whether what follows is outdated shows only when what it reads was made
-        while wanted := _outdated(rule := self.rule(), ready, tried, partition):
-            stopped = {asset: why for asset in wanted if (why := rule.stopped(asset, partition))}
-            if stopped:
-                for why in dict.fromkeys(stopped.values()):
-                    yield self._lose([a for a in stopped if stopped[a] == why], stage, partition, "blocked", error=why)
-                ready = [asset for asset in ready if asset not in stopped]
-                yield from self._skip(ready, stage, partition)
-                continue
-            tried |= set(wanted)
-            yield from self._run(wanted, stage, partition)
-            cut_off = self._cut_off(ready, stage, partition)
-            ready = [asset for asset in ready if asset not in cut_off]
-        if fresh := [asset for asset in ready if asset not in tried]:
-            yield Outcome(self.survey.name, _names(fresh), _partition_key(stage, partition), "fresh")
-
-    def _run(self, wanted: list[dg.AssetKey], stage: Stage, partition: Partition) -> Iterator[Outcome]:
-        """Materialise assets of a stage's partition in one Dagster run."""
-        key = _partition_key(stage, partition)
-        log.info("%s [%s]: %s", self.survey.name, key or "whole survey", ", ".join(_names(wanted)))
-        _say_what_is_waited_for(self.instance, self.graph, wanted)
+    def start(self, wanted: Wanted) -> str:
+        """Make a run; returns its id. Raises KeyboardInterrupt where it was interrupted."""
+        _say_what_is_waited_for(self.instance, wanted.pools)
         start = time.perf_counter()
         run = self.job.execute_in_process(
-            asset_selection=wanted,
-            partition_key=key,
+            asset_selection=wanted.assets,
+            partition_key=wanted.partition,
             instance=self.instance,
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={**RUN_TAGS, "survey": self.survey.name, _PROCESS_TAG: owner()},
+            run_config=QUIET,
+            tags={**wanted.tags, PROCESS: owner()},
         )
         seconds = time.perf_counter() - start
         if _interrupted(run):
             raise KeyboardInterrupt
         made = {event.asset_key for event in run.get_asset_materialization_events()}
-        rule, lost = self.rule(), [asset for asset in wanted if asset not in made]
-        stopped = [asset for asset in lost if rule.stopped(asset, partition)]
-        if failed := [asset for asset in lost if asset not in stopped]:
-            yield self._lose(failed, stage, partition, "failed", seconds, _reason(run))
-        for asset in stopped:
-            yield self._lose([asset], stage, partition, "blocked", error=rule.stopped(asset, partition) or "")
-        if made:
-            yield Outcome(self.survey.name, _names([a for a in wanted if a in made]), key, "done", seconds)
+        self._ended[run.run_id] = Ran(made, reason(run.all_events), seconds)
+        return run.run_id
 
-    def _lose(
-        self,
-        assets: list[dg.AssetKey],
-        stage: Stage,
-        partition: Partition,
-        status: str,
-        seconds: float = 0.0,
-        error: str = "",
-    ) -> Outcome:
-        """Note that assets could not be made. Their tables of an earlier run stay, and are outdated."""
-        own = dict(zip(stage.by, partition, strict=True))
-        self.broken |= {(asset, own.get("batch"), own.get("init")) for asset in assets}
-        return Outcome(self.survey.name, _names(assets), _partition_key(stage, partition), status, seconds, error)
-
-    def _skip(self, ready: list[dg.AssetKey], stage: Stage, partition: Partition) -> Iterator[Outcome]:
-        """Take what reads something broken out of `ready`."""
-        if cut_off := self._cut_off(ready, stage, partition):
-            yield self._lose(cut_off, stage, partition, "skipped", error="what it reads failed before")
-            ready[:] = [asset for asset in ready if asset not in cut_off]
-
-    def _cut_off(self, assets: list[dg.AssetKey], stage: Stage, partition: Partition) -> list[dg.AssetKey]:
-        """Assets that read something broken of their batch and start weights, directly or through each other.
-
-        An asset without batches reads all of them; one without start weights reads the main ones and can do without the
-        others.
-        """
-        own = dict(zip(stage.by, partition, strict=True))
-        batch, starts = own.get("batch"), (None, own.get("init", self.survey.main_start_weights))
-        found: list[dg.AssetKey] = []
-        for asset in assets:
-            parents = self.graph.get(asset).parent_keys
-            broken = any(p in parents and (None in (b, batch) or b == batch) and i in starts for p, b, i in self.broken)
-            if broken or parents & set(found):
-                found.append(asset)
-        return found
+    def ended(self) -> dict[str, Ran]:
+        """The run that was made."""
+        ended, self._ended = self._ended, {}
+        return ended
 
 
-def _outdated(
-    rule: Outdated, ready: list[dg.AssetKey], tried: set[dg.AssetKey], partition: Partition
-) -> list[dg.AssetKey]:
-    """Assets to run together now: the outdated ones, less those that may turn out outdated again.
-
-    They read, through an up-to-date asset, something that is made anew.
-    """
-    wanted: list[dg.AssetKey] = []
-    perhaps: set[dg.AssetKey] = set()
-    for asset in ready:  # in the order of the graph
-        parents = _parents(rule.graph, asset)
-        outdated = asset not in tried and rule.why(asset, partition) is not None
-        if outdated and not parents & perhaps:
-            wanted.append(asset)
-        elif parents & (set(wanted) | perhaps):
-            perhaps.add(asset)
-    return wanted
-
-
-def _partition_key(stage: Stage, partition: Partition) -> str | dg.MultiPartitionKey | None:
-    if len(partition) > 1:
-        return dg.MultiPartitionKey(dict(zip(stage.by, partition, strict=True)))
-    return partition[0] if partition else None
-
-
-def _fail_orphaned_runs(instance: dg.DagsterInstance) -> None:
-    """End the runs of a main job that was killed.
-
-    Dagster would show them as running for ever, and the pool's slot that such a run holds would keep every later GPU
-    step waiting.
-    """
-    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    for run in instance.get_runs(started):
-        if runs(run.tags.get(_PROCESS_TAG, "")) is False:
-            log.info("run %s was killed; ending it", run.run_id)
-            instance.report_run_failed(run, "the process was killed")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
-def _say_what_is_waited_for(instance: dg.DagsterInstance, graph, assets: list[dg.AssetKey]) -> None:
+def _say_what_is_waited_for(instance: dg.DagsterInstance, pools: Iterable[str]) -> None:
     """A step waits in silence while another run holds its pool's slot; name that run."""
-    for pool in {pool for asset in assets for pool in graph.get(asset).pools or ()}:
+    for pool in pools:
         for slot in instance.event_log_storage.get_concurrency_info(pool).claimed_slots:
             log.warning(
                 "waiting for pool %s, held by run %s; if that run is dead, free its slot in the UI under Deployment, "
@@ -318,27 +114,8 @@ def _say_what_is_waited_for(instance: dg.DagsterInstance, graph, assets: list[dg
             )
 
 
-def _names(assets: list[dg.AssetKey]) -> list[str]:
-    return [asset.path[-1] for asset in assets]
-
-
 def _interrupted(run: dg.ExecuteInProcessResult) -> bool:
     """Whether Ctrl-C or SIGTERM ended the run: Dagster records that as a failed step, and the job must not go on."""
     errors = [e.step_failure_data.error for e in run.all_events if e.is_step_failure]
     stops = {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
     return any(error and (error.cls_name in stops or INTERRUPTED in error.message) for error in errors)
-
-
-def _reason(run: dg.ExecuteInProcessResult) -> str:
-    """The error of the first step that failed or was tried again, out of those that Dagster puts around it."""
-    for event in run.all_events:
-        if event.is_step_failure or event.is_step_up_for_retry:
-            error = event.step_failure_data.error if event.is_step_failure else event.step_retry_data.error
-            while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
-                error = error.cause
-            return (
-                _WHERE_DEFINED.sub("", error.message.strip())
-                if error is not None
-                else f"step {event.step_key} gave no reason"
-            )
-    return "the run failed before its first step; see it in the UI"

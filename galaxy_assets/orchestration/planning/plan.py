@@ -329,7 +329,8 @@ class _Planner:
             "how many galaxies are artefacts is not known: all are trained on, embedded and ranked",
             "principal components are as many as were measured; clusters that stay empty cost as much as others",
             "not measured: artefact evidence and map, evaluation, health of every epoch, figures, checks, tables "
-            "without a vector, memory of training and embedding, reading over a network, starting runs that load torch",
+            "without a vector, memory of training and embedding, reading over a network, and starting a run that loads "
+            "torch",
         ]
         steps = [cost.step for cost in self.costs(1) if cost.step in self.known.slopes and not cost.by_batch]
         if far := [step for step in steps if _FAR * self.known.slopes[step].n < self.size.galaxies]:

@@ -90,6 +90,18 @@ def test_unreadable_constant_and_saturated_images_are_counted(tmp_path):
     assert ("constant", "1 of 3 images") in table_of(found)
 
 
+@pytest.mark.parametrize("bright", [8, 3])
+def test_of_images_that_are_mostly_saturated_it_is_said_what_is_left_off_for_it(tmp_path, bright):
+    y, x = np.indices((64, 64)) - 32
+    flooded = np.clip(2000 * np.exp(-(x**2 + y**2) / 800), 0, 255).astype(np.uint8)
+    found = inspect(fill(tmp_path, [flooded if i < bright else blobs(64, (0, 0), width=4) for i in range(10)]))
+    said, method = " ".join(cautions(found, None)), settings_for("mine", found, None, False)
+    assert found.saturated == bright
+    assert ("8 of 10 images are saturated" in said and "`artefacts.saturated_fraction`" in said) == (bright == 8)
+    assert ("sigma clipping, which fails on 80% of them, is not" in said) == (bright == 8)
+    assert "sigma_clip" not in [one.value for one in method if one.key == "cutout.method"]
+
+
 def test_a_folder_of_a_table_of_images_that_none_can_read_lists_its_columns(tmp_path):
     pq.write_table(pa.table({"stamp": ["aGVsbG8="] * 3}), tmp_path / "t.parquet")
     with pytest.raises(SurveyError, match=r"t.parquet: no column holds images; it has stamp \(string\)"):

@@ -13,10 +13,13 @@ from galaxy_assets.science.results import VERDICTS
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import Version
 from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table
 
 BATCH, INIT = "first", "imagenet"
 COLUMNS = {
+    "delivered_images": "galaxy_id batch file sha256 width height ra dec label problem reason",
+    "taken_ids": "batch galaxy_id kept_by sha256",
     "catalogue": "galaxy_id batch file sha256 width height ra dec label problem reason",
     "image_history": "galaxy_id file sha256 state first_seen last_seen",
     "absent_images": "galaxy_id label reason",
@@ -77,7 +80,9 @@ COLUMNS = {
     "table_2": "cluster description n n_labelled majority_class purity suspect_fraction artefact evidence described_by",
 }
 
-IN_TURN = {(name, "embeddings") for name in ("pca_model", "umap_model", "cluster_model")}
+IN_TURN = {(name, "embeddings") for name in ("pca_model", "umap_model", "cluster_model")} | {
+    ("taken_ids", "delivered_images")
+}
 EVERY_START = {"results", "encoder_comparison", "figure_03", "figure_14", "figure_15"}
 
 
@@ -116,7 +121,9 @@ def materialise(world, name: str) -> tuple[pa.Table, dg.ExecuteInProcessResult]:
         one_batch = None if parent.endswith("_model") else batch
         if (name, parent) in IN_TURN:
             folder = Layout(world.root).lake / "tiny" / parent
-            table = TablesInTurn(tuple(sorted(folder.rglob(f"{INIT}.parquet"))), {})
+            per_start = tuple(sorted(folder.rglob(f"{INIT}.parquet")))
+            paths = per_start or tuple(sorted(folder.glob("*.parquet")))
+            table = TablesInTurn(paths, {path.stem: Version("", "") for path in paths})
         else:
             table = stored(world, parent, one_batch, None if name in EVERY_START else INIT)
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from galaxy_assets.cli.run import _say_choice
 from galaxy_assets.definitions import build_defs
+from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.lake import similar as search
 from galaxy_assets.orchestration.assets import trials as asset
 from galaxy_assets.orchestration.automation.outdated import Outdated
@@ -22,13 +23,15 @@ from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import ASSETS, keys_of
 from galaxy_assets.science import trials as science
+from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import chosen_checkpoint
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import origin, with_origin
 from galaxy_assets.storage.tables import read_table, write_table
-from galaxy_assets.storage.trials import TRIALS, as_chosen, in_force
+from galaxy_assets.storage.trials import TRIALS, as_chosen, document_of_trials, in_force
 from galaxy_assets_tests.conftest import TINY, draw, write_generated_weights
 
 OPEN = TINY | {
@@ -238,10 +241,45 @@ def test_the_sheet_has_a_row_for_each_frame_and_marks_the_chosen_one(tuned):
     assert sum((marked == [0xA8, 0xE0, 0xB0]).all(axis=1)) == 1
 
 
+def test_the_lines_beside_the_sheet_take_any_row_of_it(tuned, tmp_path):
+    table = read_table(tuned.layout.table("tiny", TRIALS))
+    path = document_of_trials(tuned.layout, "tiny")
+    assert str(path.relative_to(tuned.root)) in origin(tuned.layout.table("tiny", TRIALS)).beside
+    blocks = [yaml.safe_load(one.split("```")[0]) for one in path.read_text().split("```yaml")[1:]]
+    assert len(blocks) == table.num_rows and chosen(table)["reason"] in path.read_text()
+    for row, lines in zip(table.to_pylist(), blocks, strict=True):
+        taken = OPEN | {"cutout": {"size": 48} | lines["cutout"], "recipe": OPEN["recipe"] | lines["recipe"]}
+        survey = Survey.model_validate(taken)
+        assert not survey.auto and (survey.cutout.method, survey.recipe.image_size) == (row["method"], 64)
+        assert survey.cutout.central_pixels == row["central_pixels"]
+        if row["chosen"]:
+            assert survey.cutout == in_force(tuned.layout, survey_files(tuned.root).named("tiny")).cutout
+
+
+def test_an_image_is_decoded_once_where_there_is_room(tuned):
+    names = [row["file"] for row in catalogue(tuned).to_pylist() if row["problem"] is None]
+    reader = open_reader(survey_files(tuned.root).named("tiny").source, tuned.layout.raw)
+    decoded = []
+
+    class Counting:
+        def image(self, file):
+            decoded.append(file)
+            return reader.image(file)
+
+    for room, times in ((2**24, 1), (0, 2)):
+        decoded.clear()
+        sample = asset._Sample(Counting(), [{"file": name} for name in names], room=room)
+        boxes, frames = sample.clipped()
+        made = sample.cut([CutoutSettings(size=16), CutoutSettings(method="whole", size=16)], 16)
+        assert sorted(decoded) == sorted(names * times) and not sample.decoded
+        assert [one.sides[0] for one in made if one.sides[0] < one.frame] == boxes and len(frames) == len(names)
+
+
 def test_a_run_says_what_was_chosen_and_where_to_look(tuned, capsys):
     _say_choice(survey_files(tuned.root).named("tiny"), tuned.layout)
     said, row = capsys.readouterr().out, chosen(read_table(tuned.layout.table("tiny", TRIALS)))
     assert f"chosen: {row['candidate']}; " in said and str(tuned.layout.figure("tiny", TRIALS)) in said
+    assert "recipe_trials.md" in said
 
 
 def test_a_handful_of_images_is_not_tried_on(tuned):

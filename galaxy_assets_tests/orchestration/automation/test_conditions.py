@@ -23,10 +23,18 @@ from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import digest, read_table
 
 PER_BATCH = {
-    *("catalogue", "image_history", "cutouts", "pretrained_features", "artefact_evidence", "artefact_map"),
+    *(
+        "delivered_images",
+        "catalogue",
+        "image_history",
+        "cutouts",
+        "pretrained_features",
+        "artefact_evidence",
+        "artefact_map",
+    ),
     *("clean_galaxies", "embeddings", "pca_features", "cluster_labels", "umap", "batch_drift", "anomaly_scores"),
 }
-AT_ONCE = {"anomaly_ranking", "similar_galaxies"}
+AT_ONCE = {"taken_ids", "anomaly_ranking", "similar_galaxies"}
 
 
 class Automated:

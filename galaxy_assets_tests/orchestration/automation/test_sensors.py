@@ -12,7 +12,7 @@ from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
 from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.automation.deliveries import import_labels
-from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.engines import main_job
 from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.label_events import LabelLog
@@ -146,13 +146,16 @@ def test_a_successful_run_publishes_the_read_model(tiny):
         assert lake.sql("select a from tiny.observed").fetchall() == [(1,)]
 
 
-def test_stages_run_each_asset_once_after_all_it_reads(tiny):
+@pytest.mark.parametrize("apart", [False, True])
+def test_stages_run_each_asset_once_after_all_it_reads(tiny, apart):
     root, _, _ = tiny
     defs = build_defs(root)
     graph = defs.resolve_asset_graph()
-    stages = in_process.stages(graph, "tiny")
+    stages = main_job.stages(graph, "tiny", apart)
     order = [key for stage in stages for key in stage.assets]
     assert sorted(order) == sorted(keys_of(graph, "tiny"))
     for i, key in enumerate(order):
         assert {p for p in graph.get(key).parent_keys if p in order} <= set(order[:i])
     assert all(len({graph.get(key).partitions_def for key in stage.assets}) == 1 for stage in stages)
+    takes_gpu = [{"gpu" in (graph.get(key).pools or ()) for key in stage.assets} for stage in stages]
+    assert all(len(kinds) == 1 for kinds in takes_gpu) == apart, "no run holds a GPU without need"

@@ -12,7 +12,7 @@ import yaml
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
 from galaxy_assets.orchestration.automation.outdated import Outdated
-from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.engines import in_process, stopping
 from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.artefact_review import map_digest
@@ -79,7 +79,7 @@ def test_the_paper_is_checked_in_the_interface_and_the_summary_is_short(world, m
     assert metadata["differs"].value == metadata["not observed"].value == 0
     assert len(metadata["table"].value.splitlines()) == rows + 2
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
-    _summary([world.survey], 0)
+    _summary([world.survey], 0, {})
     printed = capsys.readouterr().out
     assert f"0 differs, 0 not observed, 0 not comparable, 0 agrees, {rows} not applicable" in printed
     assert "imagenet: k-NN accuracy at the chosen epoch" in printed and "UMAP" not in printed
@@ -330,16 +330,16 @@ def test_a_killed_run_gives_its_pools_slot_back(tmp_path):
     configured = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides=configured) as instance:
         killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-        tags = {in_process._PROCESS_TAG: owner(killed.pid)}
+        tags = {stopping.PROCESS: owner(killed.pid)}
         run = instance.create_run_for_job(simple_job, tags=tags, status=dg.DagsterRunStatus.STARTED)
         storage = instance.event_log_storage
         storage.initialize_concurrency_limit_to_default("gpu")
         assert storage.claim_concurrency_slot("gpu", run.run_id, "step").is_claimed
-        in_process._fail_orphaned_runs(instance)
+        stopping.end_left(instance, "tiny")
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED, "its process lives"
         killed.kill()
         killed.wait()
-        in_process._fail_orphaned_runs(instance)
+        stopping.end_left(instance, "tiny")
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
         assert not storage.get_concurrency_info("gpu").claimed_slots
 
@@ -356,7 +356,7 @@ def test_a_second_main_job_of_a_survey_is_told_in_words_and_the_next_survey_runs
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     with main_job_of("tiny", Layout(tmp_path)):
-        assert _materialise([survey_files(tmp_path).named("tiny")], None) == 1
+        assert _materialise([survey_files(tmp_path).named("tiny")], None, in_process.run_survey) == (1, {})
     assert "another main job of it is at work" in capsys.readouterr().out
 
 

@@ -25,6 +25,7 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import column, rows_of
 
 if TYPE_CHECKING:
@@ -187,11 +188,11 @@ def publish(view: View, figure: PaperFigure, shown: Shown) -> dict[str, Any]:
         metadata["caption"] = dg.MetadataValue.md(shown.caption)
     if shown.picture is None:
         for path in (png, png.with_suffix(".pdf")):
-            path.unlink(missing_ok=True)
+            store_of(path).remove(path)
     else:
         metadata |= picture(view.context, shown.picture, figure.name)
         view.context.beside.append(print_file := save_for_print(shown.picture, png.with_suffix(".pdf")))
-        metadata["print"] = dg.MetadataValue.path(str(print_file))
+        metadata["print"] = view.context.link(print_file)
     numbers = dict(shown.numbers)
     note = {
         "name": figure.name,

@@ -1,0 +1,108 @@
+"""The demo's radio survey in two batches, on two Ray nodes of this machine and in one process: are the tables equal?
+
+    make cluster-demo
+
+It starts PostgreSQL, a Ray head on 127.0.0.2 and a Ray node on 127.0.0.3, and runs `galaxy-assets run demo_radio`
+twice: in process, and by `--engine launched --at-once 2` with dagster.cluster.yaml and packaging/launchers/ray.yaml. It
+prints which node made what and which tables differ, and ends with 1 if one does. It keeps nothing, and ends what it
+started.
+
+Belongs here: the two runs and their comparison. Does not belong here: the servers (`galaxy_assets_tests`), digests
+(`golden`).
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+from golden import digests
+
+from galaxy_assets_tests import postgresql
+from galaxy_assets_tests.cluster.ray_nodes import environment, two_nodes
+
+ROOT = Path(__file__).parents[1]
+TIMES = ("image_history", "label_events", "oracle_events")
+"""Tables that hold when something was seen or said: they have equal rows but for it, and another digest."""
+
+
+def write_world(root: Path, images: int) -> None:
+    """The survey's file: the demo's in two batches, trained shortly, without the weights that another survey trains."""
+    settings = {
+        "extends": "demo_radio",
+        "source": {"batches": ["delivery_1", "delivery_2"], "n_images": images},
+        "start_weights": ["random", "imagenet"],
+        "recipe": {"epochs": 2},
+    }
+    (root / "surveys").mkdir(parents=True)
+    (root / "surveys/demo_radio.yaml").write_text(yaml.safe_dump(settings))
+
+
+def run(root: Path, given: Mapping[str, str], *options: str) -> float:
+    """`galaxy-assets run demo_radio`; its seconds."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "galaxy_assets.cli", "run", "demo_radio", *options]
+    subprocess.run(command, env=os.environ | given | {"GALAXY_ASSETS_DATA": str(root)}, check=True)
+    return time.perf_counter() - start
+
+
+def runs_of_nodes(address: str) -> Counter[str]:
+    """Node -> number of runs that it made."""
+    from ray.job_submission import JobSubmissionClient
+
+    jobs = JobSubmissionClient(address).list_jobs()
+    return Counter(urlsplit(job.driver_agent_http_address).hostname for job in jobs)
+
+
+def differences(one: Path, other: Path) -> tuple[int, list[str]]:
+    """Number of files compared, and those that differ."""
+    before, after = digests(one), digests(other)
+    for name, told in (*before.items(), *after.items()):
+        if name.split("/")[1].removesuffix(".parquet") in TIMES:
+            del told["data"], told["rows"]
+    return len(before), sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=400)
+    images = parser.parse_args().images
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
+    programs = postgresql.programs()
+    if programs is None:
+        sys.exit("no PostgreSQL on this machine: install it (apt install postgresql)")
+    with tempfile.TemporaryDirectory(prefix="galaxy_assets_cluster_") as made:
+        alone, cluster, home = (Path(made) / name for name in ("in_process", "launched", "home"))
+        write_world(alone, images)
+        seconds = run(alone, {"DAGSTER_HOME": str(Path(made) / "home_of_one")})
+        write_world(cluster, images)
+        shutil.copytree(alone / "raw", cluster / "raw")
+        home.mkdir()
+        parts = (ROOT / "dagster.cluster.yaml", ROOT / "packaging/launchers/ray.yaml")
+        (home / "dagster.yaml").write_text("".join(part.read_text() for part in parts))
+        with postgresql.server(programs) as server:
+            shared = environment(home, server.new("dagster").environment, ROOT)
+            os.environ.update(shared)
+            with two_nodes(shared):
+                on_two = run(cluster, shared, "--engine", "launched", "--at-once", "2")
+                nodes = runs_of_nodes(shared["RAY_API_SERVER_ADDRESS"])
+        compared, differ = differences(alone, cluster)
+    print(f"\nin process {seconds:.0f} s; two nodes {on_two:.0f} s, of which each run starts Python anew")
+    print("runs of each node: " + ", ".join(f"{node} {count}" for node, count in sorted(nodes.items())))
+    for name in differ:
+        print(f"differs: {name}")
+    print(f"{compared - len(differ)} of {compared} tables, pixel files and checkpoints are equal")
+    sys.exit(bool(differ) or len(nodes) < 2)
+
+
+if __name__ == "__main__":
+    main()

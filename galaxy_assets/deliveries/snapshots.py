@@ -1,0 +1,63 @@
+"""Which content a delivery has: what tells that it was changed, on whatever machine and disk a copy of it lies.
+
+A look at a drop sees names, sizes and times, reads nothing, and is repeated every half minute. Times are of one copy on
+one disk, so that they only say when the files must be read again.
+
+Belongs here: the digest of a delivery's files, and the note of those that were read. Does not belong here: whether a
+delivery is whole (`delivery`), what becomes of one that changed (`orchestration`).
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from galaxy_assets.deliveries.delivery import Delivery, digest
+from galaxy_assets.storage.files import file_sha256, replacing
+
+_READERS = 4
+"""Threads that read: a file system over a network answers several at once."""
+
+
+def by_content(reader: Any, found: Sequence[Delivery], note: Path) -> list[Delivery]:
+    """Deliveries with snapshots of their content, where they are whole and their reader names their files.
+
+    Parameters
+    ----------
+    reader : Reader
+    found : sequence of Delivery
+        Its deliveries; the snapshots are of names, sizes and times.
+    note : Path
+        File that keeps what was read; may be deleted. It is written where something was read.
+
+    Returns
+    -------
+    list of Delivery
+        In the same order.
+    """
+    if not hasattr(reader, "files"):
+        return list(found)
+    noted, known = _noted(note), {}
+    for one in found:
+        if one.state == "whole":
+            state = f"{one.path}\0{one.snapshot}"
+            known[state] = noted.get(state) or _content(reader.files(one.name))
+    if known != noted:
+        with replacing(note) as partial:
+            partial.write_text(json.dumps(known), encoding="utf-8")
+    return [dataclasses.replace(one, snapshot=known.get(f"{one.path}\0{one.snapshot}", one.snapshot)) for one in found]
+
+
+def _content(files: dict[str, Path]) -> str:
+    with ThreadPoolExecutor(_READERS) as pool:
+        digests = pool.map(file_sha256, files.values())
+        return digest([f"{name}\0{sha256}" for name, sha256 in sorted(zip(files, digests, strict=True))])
+
+
+def _noted(note: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}

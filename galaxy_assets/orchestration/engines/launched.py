@@ -1,0 +1,302 @@
+"""The engine that hands runs to the instance's run launcher: several at once, on this machine or on a cluster.
+
+Which launcher that is, is a line of `dagster.yaml`: Dagster's own starts a process on this machine, others a Ray job or
+a pod. Runs go to it without Dagster's queue, so that no daemon is needed. A worker that is lost is found by asking the
+launcher.
+
+Belongs here: handing runs over, waiting for them, and ending those that nobody waits for. Does not belong here: the
+order of the runs (`main_job`), Dagster's code server (`code_server`).
+"""
+
+import os
+import signal
+import time
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.launcher import DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from dagster._core.origin import JobPythonOrigin
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from galaxy_assets.orchestration.automation.outdated import Follow
+from galaxy_assets.orchestration.engines.code_server import ATTRIBUTE, LOCATION, MODULE, CodeServer
+from galaxy_assets.orchestration.engines.main_job import NO_STEP, QUIET, Ran, Wanted, materialise, reason
+from galaxy_assets.orchestration.engines.stopping import LAUNCHED, end
+from galaxy_assets.orchestration.outcome import Outcome
+from galaxy_assets.settings.printing import PrintableError, logger
+from galaxy_assets.settings.survey import Survey
+
+log = logger(__name__)
+
+_LOOK, _ASK = 0.5, 10.0
+"""Seconds between looks at the runs, and between questions to the launcher whether their workers are there."""
+_SILENT = 300.0
+"""Seconds without a clear answer until a worker is taken for lost: a cluster's head may start anew meanwhile."""
+_MADE = DagsterEventType.ASSET_MATERIALIZATION
+
+
+class NotLaunched(PrintableError):
+    """Runs cannot be handed to a launcher here."""
+
+
+def run_survey(
+    defs: dg.Definitions,
+    survey: Survey,
+    known: Mapping[str, Survey],
+    instance: dg.DagsterInstance,
+    root: Path,
+    follow: Follow | None = None,
+    at_once: int = 2,
+) -> Generator[Outcome, None, None]:
+    """Materialise a survey from its images to its results by the instance's run launcher.
+
+    It is the engine `launched` (`contract.Engine`, which says what the parameters are). Ctrl-C and SIGTERM cancel the
+    runs that are under way.
+
+    Parameters
+    ----------
+    defs : dagster.Definitions
+    survey : Survey
+    known : mapping of str to Survey
+    instance : dagster.DagsterInstance
+        One that is kept: ephemeral ones are of one process.
+    root : Path
+        Workers have the same folder under the same path.
+    follow : {"refit", "retrain"}, optional
+    at_once : int
+        So many runs are under way together.
+
+    Yields
+    ------
+    Outcome
+
+    Raises
+    ------
+    SurveyError
+        Where there is no delivery.
+    AtWork
+        Where another main job of the survey is at work.
+    NotLaunched
+        Where the instance is not kept.
+    """
+    if not instance.is_persistent:
+        raise NotLaunched("the engine launched needs a Dagster instance that is kept; set DAGSTER_HOME")
+    job = defs.resolve_implicit_global_asset_job_def()
+    with _data_of_workers(root), _stopped_by_sigterm(), _server(instance) as server:
+        runs = Launched(job, instance, server, at_once)
+        try:
+            yield from materialise(defs, survey, known, instance, root, runs, follow)
+        finally:
+            runs.cancel()
+
+
+@contextmanager
+def _data_of_workers(root: Path) -> Iterator[None]:
+    """Say in the environment, which workers get, which data folder the code location is built over."""
+    name = "GALAXY_ASSETS_DATA"
+    before = os.environ.get(name)
+    os.environ[name] = str(root.resolve())
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Take SIGTERM, which schedulers send, as Ctrl-C."""
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _server(instance: dg.DagsterInstance) -> Iterator[CodeServer | None]:
+    """The code server that Dagster's own launcher needs; others start their workers themselves."""
+    if not isinstance(instance.run_launcher, DefaultRunLauncher):
+        yield None
+        return
+    with CodeServer(instance) as server:
+        yield server
+
+
+@dataclass
+class _UnderWay:
+    """A run that was handed over: what is said of it, since when, and how far its events were read."""
+
+    name: str
+    since: float
+    cursor: str | None = None
+    asked: float = 0.0
+    answered: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class Launched:
+    """Runs that the instance's run launcher starts.
+
+    Attributes
+    ----------
+    job : dagster job
+        Can make any asset.
+    instance : dagster.DagsterInstance
+    server : CodeServer or None
+        For Dagster's own launcher.
+    at_once : int
+    """
+
+    job: Any
+    instance: dg.DagsterInstance
+    server: CodeServer | None
+    at_once: int
+    apart: bool = True
+    _under_way: dict[str, _UnderWay] = field(default_factory=dict, init=False, repr=False)
+    _starting: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor, init=False, repr=False)
+
+    def start(self, wanted: Wanted) -> str:
+        """Create a run and hand it over; one that cannot be launched has failed."""
+        repository = ReconstructableRepository.for_module(MODULE, ATTRIBUTE, str(Path.cwd()))
+        location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name=MODULE), LOCATION)
+        name = self.job.name
+        run = self.instance.create_run_for_job(
+            self.job.get_subset(asset_selection=set(wanted.assets)),
+            run_config=QUIET,
+            tags={**wanted.tags, **LAUNCHED, **_partition_tags(wanted.partition)},
+            asset_selection=frozenset(wanted.assets),
+            remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(name),
+            job_code_origin=JobPythonOrigin(name, repository.get_python_origin()),
+        )
+        self._under_way[run.run_id] = _UnderWay(str(wanted.partition or "whole survey"), time.monotonic())
+        starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, job_name=name)
+        self.instance.report_dagster_event(starting, run_id=run.run_id)
+        # a launcher answers when its worker was started, which takes seconds
+        self._starting.submit(self._launch, run.run_id)
+        return run.run_id
+
+    def _launch(self, run_id: str) -> None:
+        run = self._run(run_id)
+        try:
+            if self.server is not None:
+                DefaultRunLauncher.launch_run_from_grpc_client(self.instance, run, self.server.client)
+            else:
+                self.instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
+        except Exception as error:  # of whatever launcher
+            if not self._run(run_id).is_finished:
+                self._fail(run_id, f"it could not be launched: {error}")
+
+    def ended(self) -> dict[str, Ran]:
+        """Wait until a run has ended, and tell meanwhile what the workers log."""
+        while True:
+            ended = {}
+            for run_id, under_way in list(self._under_way.items()):
+                self._find_lost(run_id, under_way)
+                over = self._run(run_id).is_finished
+                self._tell(run_id, under_way)
+                if over:
+                    ended[run_id] = self._ran(run_id, self._under_way.pop(run_id))
+            if ended:
+                return ended
+            time.sleep(_LOOK)
+
+    def _ran(self, run_id: str, under_way: _UnderWay) -> Ran:
+        self.instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+        events = [e.dagster_event for e in self.instance.all_logs(run_id) if e.dagster_event is not None]
+        made = {event.asset_key for event in events if event.event_type == _MADE and event.asset_key}
+        why = reason(events)
+        if why == NO_STEP or self._run(run_id).status == dg.DagsterRunStatus.CANCELED:
+            told = [event.message for event in events if event.message and _says_why(event)]
+            why = "; ".join(dict.fromkeys(told)) or why
+        return Ran(made, f"{why} (run {run_id})", time.monotonic() - under_way.since)
+
+    def _tell(self, run_id: str, under_way: _UnderWay) -> None:
+        """Log here what the worker's code logged."""
+        found = self.instance.get_records_for_run(run_id, under_way.cursor)
+        under_way.cursor = found.cursor
+        for record in found.records:
+            entry = record.event_log_entry
+            if entry.dagster_event is None and entry.user_message:
+                log.log(int(entry.level), "[%s] %s", under_way.name, entry.user_message)
+
+    def _find_lost(self, run_id: str, under_way: _UnderWay) -> None:
+        """Fail a run whose worker is gone: nobody else would."""
+        now = time.monotonic()
+        if now - under_way.asked < _ASK:
+            return
+        under_way.asked = now
+        lost, sure = self._lost(run_id)
+        if sure:
+            under_way.answered = now
+        if lost and (sure or now - under_way.answered > _SILENT) and not self._run(run_id).is_finished:
+            self._fail(run_id, lost)
+
+    def _lost(self, run_id: str) -> tuple[str, bool]:
+        """Why the worker of a run will not end it, empty where it may, and whether that is sure."""
+        if self.server is not None:  # which fails the runs of its own processes itself
+            return "" if self.server.runs else "Dagster's code server ended, and the worker with it", True
+        launcher, run = self.instance.run_launcher, self._run(run_id)
+        if not launcher.supports_check_run_worker_health:
+            return "", True
+        try:
+            found = launcher.check_run_worker_health(run)
+        except Exception as error:  # of whatever launcher: the way to it is cut, or it starts anew
+            return f"nothing is known of its worker: {error}", False
+        well = {WorkerStatus.RUNNING, WorkerStatus.SUCCESS}
+        if run.status != dg.DagsterRunStatus.STARTED:  # its worker may not be there yet
+            well |= {WorkerStatus.NOT_FOUND, WorkerStatus.UNKNOWN}
+        if found.transient or found.status in well:
+            return "", True
+        words = f"its worker is lost: {found.status.value} {found.msg or ''} {self._debug_info(run)}".strip()
+        return words, found.status != WorkerStatus.UNKNOWN
+
+    def _debug_info(self, run: dg.DagsterRun) -> str:
+        try:
+            return self.instance.run_launcher.get_run_worker_debug_info(run) or ""
+        except Exception as error:  # of whatever launcher; the run is lost all the same
+            return f"({error})"
+
+    def cancel(self) -> None:
+        """End the runs that are under way."""
+        if self._under_way:
+            log.info("cancelling %d runs", len(self._under_way))
+        self._starting.shutdown()
+        end(self.instance, list(self._under_way))
+        self._under_way.clear()
+
+    def _fail(self, run_id: str, why: str) -> None:
+        self.instance.report_run_failed(self._run(run_id), why)
+
+    def _run(self, run_id: str) -> dg.DagsterRun:
+        run = self.instance.get_run_by_id(run_id)
+        if run is None:
+            raise NotLaunched(f"run {run_id} was deleted while it was under way; run the survey again")
+        return run
+
+
+def _says_why(event: DagsterEvent) -> bool:
+    """Whether an event tells why a run ended before a step could."""
+    told_nothing = "from outside the execution context"
+    ends = event.is_run_failure or event.event_type == DagsterEventType.RUN_CANCELED
+    message = event.message or ""
+    crashed = event.event_type == DagsterEventType.ENGINE_EVENT and "Run execution process" in message
+    return crashed or (ends and told_nothing not in message)
+
+
+def _partition_tags(key: str | dg.MultiPartitionKey | None) -> dict[str, str]:
+    if key is None:
+        return {}
+    own = key.keys_by_dimension if isinstance(key, dg.MultiPartitionKey) else {}
+    return {"dagster/partition": str(key)} | {f"dagster/partition/{name}": value for name, value in own.items()}

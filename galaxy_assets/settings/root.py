@@ -1,0 +1,43 @@
+"""Where the data folder is.
+
+Belongs here: reading the environment for it. Does not belong here: what lies below it (`storage.layout`), buckets
+(`storage.bucket.bucket`).
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from galaxy_assets.settings.printing import PrintableError
+
+BUCKETS = ("s3", "gs", "az")
+"""Kinds of bucket that a data folder may be."""
+
+
+def data_root() -> Path:
+    """The data folder, which holds raw/, lake/ and surveys/.
+
+    Returns
+    -------
+    Path
+        $GALAXY_ASSETS_DATA, else ./data; absolute, and perhaps not there yet. Where that is a bucket, such as
+        `s3://bucket/prefix`, the folder of this machine's copies of it, below $GALAXY_ASSETS_CACHE.
+
+    Raises
+    ------
+    PrintableError
+        Where the address of a bucket is none, or holds more than an address.
+    """
+    told = os.environ.get("GALAXY_ASSETS_DATA", "data")
+    if "://" not in told:
+        return Path(told).expanduser().resolve()
+    address = urlsplit(told)
+    if address.scheme not in BUCKETS or not address.netloc or "@" in address.netloc or address.query or ".." in told:
+        raise PrintableError(
+            "GALAXY_ASSETS_DATA is an address that cannot be used; say a folder, or one of "
+            f"{', '.join(f'{kind}://bucket/prefix' for kind in BUCKETS)}, and put credentials into the environment only"
+        )
+    cache = os.environ.get("GALAXY_ASSETS_CACHE") or Path(
+        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "galaxy-assets"
+    )
+    return Path(cache).expanduser().resolve().joinpath(address.scheme, address.netloc, *address.path.split("/"))

@@ -1,0 +1,402 @@
+"""A data folder in a bucket: this machine has a folder of copies, in which everything else works as in a data folder.
+
+    <bucket>/heads/<name>.json                        what the file of that name is now (`heads`)
+    <bucket>/data/<name without suffix>/<sha256>.*    content, written once
+    <bucket>/chunks/<name>/<mark>/<row>.parquet       rows of cutouts that are being filled, for other workers
+    <copies>/<name>                                   the file, or an empty one until its content is asked for
+    <copies>/.copies.sqlite, .store.lock              what this machine knows (`copies`), and its lock
+
+A write sends the content, replaces the head if it is still the one that was seen when the work began, and renames the
+file into its place. What waits to be filled, locks, spools and what surveys deliver stay on this machine.
+
+Belongs here: this protocol. Does not belong here: requests to the bucket (`objects`).
+"""
+
+import base64
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pyarrow as pa
+
+from galaxy_assets.settings.printing import logger
+from galaxy_assets.storage.bucket import limit
+from galaxy_assets.storage.bucket.contents import PIXELS, Contents, sha256_of
+from galaxy_assets.storage.bucket.copies import Copies, Copy
+from galaxy_assets.storage.bucket.heads import Head, Heads, HeadsInBucket
+from galaxy_assets.storage.bucket.objects import BucketError, Changed, Missing, Objects
+from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
+from galaxy_assets.storage.files import partial_name, state_of, told_of
+from galaxy_assets.storage.locks import held
+from galaxy_assets.storage.store import FOLDER, Conflict, CutRows
+
+log = logger(__name__)
+
+_KEPT = ("lake", "labels", "surveys", "weights", "figures")
+"""Folders below the data folder that are in the bucket."""
+_HIDDEN = (".withdrawn", ".damaged")
+"""Hidden folders that are in it too."""
+_BY_HAND = ("labels/", "surveys/", "weights/")
+"""Folders in which people put files."""
+_DERIVED = ("galaxy.duckdb", "figures/index.html")
+"""Files that are made of others: of two writers the later one's stays."""
+_LARGE = (".parquet", ".npy", ".safetensors", ".pt", ".png", ".pdf")
+"""Kinds of files that are fetched when they are read; others are small, or read by libraries, and fetched at once."""
+_AT_ONCE = 8
+"""Files that are fetched at once."""
+_WHERE = "heads-are-in"
+"""Object that says where heads are."""
+_MANY = 5000
+"""Heads that are held at once."""
+_LOOKS = 5
+"""Times that heads are listed again where they change meanwhile."""
+_LONGEST_RUN = 7 * 24 * 3600
+"""Seconds after which what no head names is of no run any more."""
+
+
+class Bucket:
+    """The store of a bucket. Safe to use from several threads, and from several processes of a machine.
+
+    Parameters
+    ----------
+    address : str
+        Such as `s3://bucket/prefix`.
+    root : Path
+        Folder of this machine's copies; it is made.
+    """
+
+    def __init__(self, address: str, root: Path):
+        self.root, self._objects = root, Objects(address)
+        root.mkdir(parents=True, exist_ok=True)
+        self._contents = Contents(self._objects)
+        self._heads = _heads_of(self._objects, address)
+        self._copies = Copies(root / ".copies.sqlite")
+        self._seen: dict[str, str] = {}
+        self._begun: tuple[str, dict[str, str]] | None = None
+        self._looked = 0.0
+        self._mutex = threading.RLock()
+        self.refresh()
+
+    def local(self, path: Path) -> Path:
+        """As `Store.local`: fetch it, if an empty file stands in its place."""
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return path
+        if status.st_size:
+            limit.used(path, status)
+        elif (name := self._unit(path)) is not None:
+            self._fetch(name)
+        return path
+
+    def schema(self, path: Path) -> pa.Schema | None:
+        """As `Store.schema`: the head has it."""
+        name = self._name(path)
+        known = self._copies.head(name) if name is not None else None
+        if known is None or not known[1].footer:
+            return None
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(known[1].footer)))
+
+    def commit(self, partial: Path, path: Path) -> None:
+        """As `Store.commit`."""
+        if (name := self._name(path)) is None:
+            FOLDER.commit(partial, path)
+            return
+        head = self._contents.sent(name, partial)
+        with self._lock():
+            self._replace(name, head)
+            FOLDER.commit(partial, path)
+            self._placed(name, head, whole=True)
+        self._trim()
+
+    def remove(self, path: Path) -> None:
+        """As `Store.remove`: a head that names no file takes its head's place."""
+        with self._lock():
+            for name in self._below(path):
+                self._end(name)
+            FOLDER.remove(path)
+
+    def move(self, path: Path, to: Path) -> None:
+        """As `Store.move`: no content is sent again."""
+        names, home = self._below(path), self._name(to)
+        if home is None or not names:  # not in the bucket yet: put there by hand
+            FOLDER.move(path, to)
+            if home is not None:
+                self._take_in([to])
+            return
+        with self._lock():
+            for name in names:
+                known = self._copies.head(name)
+                assert known is not None
+                new = home + name.removeprefix(self._relative(path))
+                head = Head(known[1].files, known[1].made, uuid.uuid4().hex, known[1].footer)
+                self._replace(new, head)
+                self._end(name)
+                self._stand_in(new, head)
+            FOLDER.remove(path)
+
+    def chunk(self, folder: Path, mark: str, row: int) -> CutRows | None:
+        """As `Store.chunk`."""
+        name = self._relative(folder)
+        try:
+            rows, _ = self._objects.get(f"chunks/{name}/{mark}/{row:09d}.parquet")
+            pixels, _ = self._objects.get(f"chunks/{name}/{mark}/{row:09d}.npy")
+        except Missing:
+            return None
+        return CutRows(pixels, rows)
+
+    def keep_chunk(self, folder: Path, mark: str, row: int, chunk: CutRows) -> None:
+        """As `Store.keep_chunk`: the rows are sent last."""
+        name = self._relative(folder)
+        self._objects.put_once(f"chunks/{name}/{mark}/{row:09d}.npy", bytes(chunk.pixels))
+        self._objects.put_once(f"chunks/{name}/{mark}/{row:09d}.parquet", chunk.rows)
+
+    def refresh(self, every: float = 0.0) -> None:
+        """As `Store.refresh`."""
+        with self._mutex:
+            if every and time.monotonic() - self._looked < every:
+                return
+            if not every:
+                self._begun = None
+            self._look()
+            self._looked = time.monotonic()
+
+    def begin(self, step: str) -> None:
+        """As `Store.begin`."""
+        with self._mutex:
+            if self._begun is None or self._begun[0] != step:
+                self.refresh()
+                self._begun = step, dict(self._seen)
+
+    def sweep(self) -> list[str]:
+        """As `Store.sweep`."""
+        until = time.time() - _LONGEST_RUN
+        there = [one for kind in ("data", "chunks") for one in self._objects.listed(kind)]
+        old = [one.key for one in there if one.written.timestamp() < until]
+        self.refresh()  # after the listing: what was named meanwhile is known
+        heads = dict(self._copies.heads())
+        named = set().union(*(head.keys for head in heads.values()))
+        unnamed = [key for key in old if key not in named]
+        self._objects.delete(unnamed)
+        # ids of events are given once, so that nobody writes these heads again
+        ended = [n for n, head in heads.items() if not head.files and "/events/" in n and head.made < until]
+        for name in ended:
+            self._heads.forget(name)
+        return unnamed + ended
+
+    def _look(self) -> None:
+        """Learn the heads of now, and put in its place what follows from them."""
+        for _ in range(_LOOKS):
+            listed, known = self._heads.tokens(), self._copies.tokens()
+            other = [name for name, token in listed.items() if known.get(name) != token]
+            other += known.keys() - listed.keys()
+            as_listed = True
+            for start in range(0, len(other), _MANY):
+                found = self._heads.read(other[start : start + _MANY])
+                with self._lock():
+                    self._copies.learn(found)
+                as_listed &= all((one[0] if one else None) == listed.get(name) for name, one in found.items())
+            if as_listed:  # else what was listed too early may have come with what changed since
+                break
+        late = self._copies.behind()
+        small = []
+        with self._lock():
+            for name in late:
+                known = self._copies.head(name)
+                if name.startswith(_BY_HAND) and self._is_edited(name, known):
+                    self._keep_mine(name)
+                if known is None:
+                    FOLDER.remove(self.root / name)
+                    self._copies.drop([name])
+                elif not known[1].files:
+                    FOLDER.remove(self.root / name)
+                    self._copies.put([(name, Copy(known[0], False, 0, ""))])
+                elif _is_large(name):
+                    self._stand_in(name, known[1], known[0])
+                else:
+                    small.append(name)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self._fetch, small))
+        self._seen = self._copies.tokens()
+        self._take_in(self._by_hand())
+
+    def _replace(self, name: str, head: Head) -> None:
+        """Replace a head, under the lock. Raises Conflict."""
+        seen = self._seen if self._begun is None else self._begun[1]
+        try:
+            token = self._heads.swap(name, head, seen.get(name))
+        except Changed:
+            if name not in _DERIVED:
+                raise Conflict(name) from None
+            now = self._heads.read([name])[name]
+            token = self._heads.swap(name, head, now[0] if now is not None else None)
+        self._copies.learn({name: (token, head)})
+        self._seen[name] = token
+        if self._begun is not None:
+            self._begun[1][name] = token
+
+    def _fetch(self, name: str) -> None:
+        """Put the content of a file or folder in its place."""
+        known = self._copies.head(name)
+        if known is None or not known[1].files:
+            return
+        token, head = known
+        copy = self._copies.copy(name)
+        if copy is not None and copy.whole and copy.token == token:
+            return
+        limit.must_hold(head.size, name, self.root)
+        path = self.root / name
+        with told_of(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(partial_name(path.name))
+            try:
+                for below, content in head.files.items():
+                    self._contents.write(content, partial / below if below else partial, name)
+                if partial.is_file():
+                    os.utime(partial, (head.made, head.made))
+                with self._lock():
+                    FOLDER.commit(partial, path)
+                    self._placed(name, head, whole=True, token=token)
+            finally:
+                FOLDER.remove(partial)
+        self._trim(keep=name)
+
+    def _stand_in(self, name: str, head: Head, token: str | None = None) -> None:
+        """Put an empty file, or a folder of its short files, in the place of content that nobody asked for yet."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(partial_name(path.name))
+        for below, content in head.files.items():
+            file = partial / below if below else partial
+            if not below or below == PIXELS:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+            elif "/" not in below:
+                self._contents.write(content, file, name)
+        if partial.is_file():
+            os.utime(partial, (head.made, head.made))
+        FOLDER.commit(partial, path)
+        self._placed(name, head, whole=False, token=token)
+
+    def _end(self, name: str) -> None:
+        """Let a head that names nothing take the place of a name's head, under the lock."""
+        self._replace(name, Head(made=time.time(), by=uuid.uuid4().hex))
+        self._copies.put([(name, Copy(self._seen[name], False, 0, ""))])
+
+    def _placed(self, name: str, head: Head, *, whole: bool, token: str | None = None) -> None:
+        path = self.root / name
+        state = str(state_of(path)) if path.is_file() else ""
+        self._copies.put([(name, Copy(token or self._seen[name], whole, head.size, state))])
+
+    def _trim(self, keep: str = "") -> None:
+        """Let empty files take the place of the copies used longest ago, until the rest has room."""
+        large = {name: size for name, size in self._copies.whole().items() if _is_large(name)}
+        for name in limit.too_much({self.root / name: size for name, size in large.items()}, self.root):
+            relative = self._relative(name)
+            with self._lock():
+                known, copy = self._copies.head(relative), self._copies.copy(relative)
+                if relative != keep and known is not None and copy is not None and copy.token == known[0]:
+                    self._stand_in(relative, known[1], known[0])
+
+    def _by_hand(self) -> list[Path]:
+        """Files that a person put below the folder of copies, or edited there."""
+        found = []
+        for path in (path for kind in _BY_HAND for path in (self.root / kind).rglob("[!.]*")):
+            name = self._name(path)
+            if name is None or not path.is_file() or "/events/" in name or "/rankings/" in name:
+                continue
+            if self._is_edited(name):
+                found.append(path)
+        return found
+
+    def _is_edited(self, name: str, known: tuple[str, Head] | None = None) -> bool:
+        """Whether a file is another one than was put there, and than the one known."""
+        path, copy = self.root / name, self._copies.copy(name)
+        if not path.is_file() or (copy is not None and copy.state == str(state_of(path))):
+            return False
+        return known is None or not known[1].files or known[1].files[""].sha256 != sha256_of(path)
+
+    def _keep_mine(self, name: str) -> None:
+        path = self.root / name
+        mine = path.with_name(f".{path.name}.mine")
+        path.rename(mine)
+        self._copies.drop([name])
+        log.warning("%s was changed here and elsewhere; this machine's is kept as %s", name, mine)
+
+    def _take_in(self, paths: Iterable[Path]) -> None:
+        """Send files that were put there by hand; of one that another machine has changed too, theirs stays."""
+        for path in paths:
+            name = self._relative(path)
+            head = self._contents.sent(name, path)
+            with self._lock():
+                try:
+                    self._replace(name, head)
+                except Conflict:
+                    self._keep_mine(name)
+                else:
+                    self._placed(name, head, whole=True)
+
+    def _lock(self) -> AbstractContextManager[None]:
+        return held(self.root / ".store.lock")
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _name(self, path: Path) -> str | None:
+        """Name of the head of a file or folder; None where it stays on this machine."""
+        parts = path.relative_to(self.root).parts if path.is_relative_to(self.root) else ()
+        if (whole := "/".join(parts)) in _DERIVED:
+            return whole
+        if len(parts) < 2 or parts[0] not in _KEPT:
+            return None
+        if any(part.startswith(".") and part not in _HIDDEN for part in parts):
+            return None
+        unit = self._unit(path)
+        return unit if unit == whole else None
+
+    def _unit(self, path: Path) -> str | None:
+        """Name of the head that a path belongs to: the pixels of a batch have one together."""
+        if not path.is_relative_to(self.root):
+            return None
+        parts = path.relative_to(self.root).parts
+        if parts[:1] == ("lake",) and "pixels" in parts[2:4]:
+            parts = parts[: parts.index("pixels") + 2]
+        return "/".join(parts)
+
+    def _below(self, path: Path) -> list[str]:
+        """Names of the files that are there at a path, or below it."""
+        name = self._relative(path)
+        with_files = (n for n in sorted(self._seen) if n == name or n.startswith(f"{name}/"))
+        return [n for n in with_files if (known := self._copies.head(n)) is not None and known[1].files]
+
+
+def _heads_of(objects: Objects, address: str) -> Heads:
+    """The heads, where the environment says they are, and the bucket that they have always been.
+
+    Raises
+    ------
+    BucketError
+        Where that is not the same: each would take the other's files for none.
+    """
+    database = os.environ.get(HEADS)
+    here = b"postgresql" if database else b"bucket"
+    try:
+        objects.swap(_WHERE, here, None)
+    except Changed:
+        if (there := objects.get(_WHERE)[0]) != here:
+            raise BucketError(
+                f"the heads of {address} are in {there.decode()}, and {HEADS} is {'' if database else 'not '}set; "
+                "say the same on every machine"
+            ) from None
+    return HeadsInPostgres(database, address) if database else HeadsInBucket(objects)
+
+
+def _is_large(name: str) -> bool:
+    """Whether it is fetched when it is read, and may go again: a large file, or the pixels of a batch."""
+    path = Path(name)
+    return path.parts[0] != "weights" and (path.suffix in _LARGE or path.parent.name == "pixels")

@@ -1,0 +1,144 @@
+"""Content of files in a bucket: sent as objects that are written once, and fetched from them.
+
+Belongs here: which objects a file becomes, and a file of its objects. Does not belong here: when (`bucket`).
+"""
+
+import base64
+import hashlib
+import json
+import math
+import time
+import uuid
+from pathlib import Path
+
+import pyarrow as pa
+
+from galaxy_assets.storage.bucket.heads import Content, Head, Part
+from galaxy_assets.storage.bucket.objects import BucketError, Missing, Objects
+from galaxy_assets.storage.store import Conflict
+
+PIXELS = "cutouts.npy"
+"""Of a batch's folder, the file that is sent in chunks of rows."""
+_SHORT = 2048
+"""Bytes up to which content is in the head itself."""
+
+
+class Contents:
+    """Content of files as objects.
+
+    Parameters
+    ----------
+    objects : Objects
+    """
+
+    def __init__(self, objects: Objects):
+        self._objects = objects
+
+    def sent(self, name: str, partial: Path) -> Head:
+        """Send the content of a file or folder.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        partial : Path
+            Where it lies now.
+
+        Returns
+        -------
+        Head
+            That names the content; nothing else does before it is a head of the bucket.
+        """
+        within = {"": partial}
+        if partial.is_dir():
+            files = [path for path in sorted(partial.rglob("[!.]*")) if path.is_file()]
+            within = {path.relative_to(partial).as_posix(): path for path in files if not _is_resized(path)}
+        cut = _chunks_of(name, partial) if partial.is_dir() else {}
+        contents = {below: self._content(name, below, path, cut) for below, path in within.items()}
+        return Head(contents, time.time(), uuid.uuid4().hex, _footer(partial) if name.endswith(".parquet") else "")
+
+    def _content(self, name: str, below: str, path: Path, cut: dict[str, tuple[int, int]]) -> Content:
+        size, sha256 = path.stat().st_size, sha256_of(path)
+        if size <= _SHORT:
+            return Content(size, sha256, [Part("", 0, size, path.read_bytes().hex())])
+        if below == PIXELS and cut:
+            return Content(size, sha256, self._sent_in_chunks(name, path, size, cut))
+        place = Path(name) / below
+        key = f"data/{place.with_suffix('').as_posix()}/{sha256[:32]}{place.suffix}"
+        self._objects.put_once(key, path)
+        return Content(size, sha256, [Part(key, 0, size)])
+
+    def _sent_in_chunks(self, name: str, path: Path, size: int, cut: dict[str, tuple[int, int]]) -> list[Part]:
+        """The pixels of a batch as objects of some rows each, by their content; what comes before them is short."""
+        header = size - sum(length for _, length in cut.values())
+        with path.open("rb") as file:
+            parts = [Part("", 0, header, file.read(header).hex())]
+            for start, length in cut.values():
+                file.seek(header + start)
+                data = file.read(length)
+                key = f"data/{name}/{hashlib.sha256(data).hexdigest()[:32]}.raw"
+                self._objects.put_once(key, data)
+                parts.append(Part(key, 0, length))
+        return parts
+
+    def write(self, content: Content, path: Path, name: str) -> None:
+        """Fetch what one file holds.
+
+        Parameters
+        ----------
+        content : Content
+        path : Path
+            File to write; its folder is made.
+        name : str
+            What is fetched, for messages.
+
+        Raises
+        ------
+        Conflict
+            Where the content is there no more: it was replaced more than a longest run ago.
+        BucketError
+            Where it is not what was sent.
+        """
+        sha = hashlib.sha256()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            try:
+                for part in content.parts:
+                    pieces = [bytes.fromhex(part.text)] if not part.key else self._objects.pieces(*part[:3])
+                    for piece in pieces:
+                        sha.update(piece)
+                        file.write(piece)
+            except Missing:
+                raise Conflict(name) from None
+        if sha.hexdigest() != content.sha256:
+            raise BucketError(
+                f"{name} in {self._objects.address} is damaged (its sha256 is another); `galaxy-assets check` tells "
+                "what else is, and a file that is removed is made again by the next run"
+            )
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file as it lies on the disk, fetched or not."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_resized(path: Path) -> bool:
+    return path.name.startswith("size_")
+
+
+def _chunks_of(name: str, folder: Path) -> dict[str, tuple[int, int]]:
+    """Where chunks of rows lie among a batch's pixels: offset and bytes, by their first row."""
+    told = json.loads((folder / "content.json").read_text(encoding="utf-8"))
+    row = math.prod(told["shape"])
+    starts = range(0, told["n"], told["chunk"])
+    return {f"{at:09d}": (at * row, (min(at + told["chunk"], told["n"]) - at) * row) for at in starts}
+
+
+def _footer(path: Path) -> str:
+    import pyarrow.parquet as pq
+
+    try:
+        return base64.b64encode(pq.read_schema(path).serialize()).decode()
+    except (pa.ArrowException, OSError, ValueError):  # whoever reads it says so
+        return ""

@@ -1,0 +1,119 @@
+"""What this machine knows of a bucket: the heads as they were last seen, and which of the files it has copies of.
+
+It is a SQLite file in the folder of copies, which all processes of this machine share and which may be deleted with
+that folder.
+
+Belongs here: that record. Does not belong here: fetching and removing copies (`bucket`).
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from galaxy_assets.storage.bucket.heads import Head
+
+_TABLES = """
+create table if not exists heads (name text primary key, token text not null, head text not null);
+create table if not exists copies (name text primary key, token text not null, whole integer not null,
+    size integer not null, state text not null);
+"""
+
+
+class Copy(NamedTuple):
+    """What lies at the path of a file.
+
+    Attributes
+    ----------
+    token : str
+        Of the head that it is a copy of.
+    whole : bool
+        Whether the content is there; else an empty file stands in its place.
+    size : int
+        Bytes of the content.
+    state : str
+        `files.state_of` of the file when it was put there.
+    """
+
+    token: str
+    whole: bool
+    size: int
+    state: str
+
+
+class Copies:
+    """The record of one folder of copies. Safe to use from several processes and threads.
+
+    Parameters
+    ----------
+    path : Path
+        Its file.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        with self._open() as db:
+            db.executescript(f"pragma journal_mode = wal; {_TABLES}")
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self._path, timeout=60)) as db, db:
+            db.execute("pragma synchronous = off")  # it may be lost: it is then made anew
+            yield db
+
+    def tokens(self) -> dict[str, str]:
+        """Name -> token of every head."""
+        with self._open() as db:
+            return dict(db.execute("select name, token from heads"))
+
+    def head(self, name: str) -> tuple[str, Head] | None:
+        """Token and head of a name; None where there is none."""
+        with self._open() as db:
+            found = db.execute("select token, head from heads where name = ?", [name]).fetchone()
+        return None if found is None else (found[0], Head.from_json(found[1]))
+
+    def heads(self) -> Iterator[tuple[str, Head]]:
+        """Name and head of all."""
+        with self._open() as db:
+            for name, text in db.execute("select name, head from heads"):
+                yield name, Head.from_json(text)
+
+    def learn(self, found: Mapping[str, tuple[str, Head] | None]) -> None:
+        """Take down heads as they were found; None where there is none."""
+        with self._open() as db:
+            for name, known in found.items():
+                if known is None:
+                    db.execute("delete from heads where name = ?", [name])
+                else:
+                    token, head = known
+                    db.execute("insert or replace into heads values (?, ?, ?)", [name, token, head.to_json()])
+
+    def copy(self, name: str) -> Copy | None:
+        """What lies at the path of a name; None where nothing was put there."""
+        with self._open() as db:
+            found = db.execute("select token, whole, size, state from copies where name = ?", [name]).fetchone()
+        return None if found is None else Copy(found[0], bool(found[1]), found[2], found[3])
+
+    def put(self, placed: Iterable[tuple[str, Copy]]) -> None:
+        """Take down what was put at the paths of names."""
+        with self._open() as db:
+            rows = [(name, *copy) for name, copy in placed]
+            db.executemany("insert or replace into copies values (?, ?, ?, ?, ?)", rows)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Forget what was put at the paths of names."""
+        with self._open() as db:
+            db.executemany("delete from copies where name = ?", [[name] for name in names])
+
+    def behind(self) -> list[str]:
+        """Names of which what lies at the path is of another head than the one known, or of none."""
+        with self._open() as db:
+            heads = "select name from heads left join copies using (name) where copies.token is not heads.token"
+            lost = "select name from copies left join heads using (name) where heads.token is null"
+            return [name for (name,) in db.execute(f"{heads} union {lost}")]
+
+    def whole(self) -> dict[str, int]:
+        """Name -> bytes of every copy whose content is there."""
+        with self._open() as db:
+            return dict(db.execute("select name, size from copies where whole"))

@@ -1,0 +1,133 @@
+"""Heads in PostgreSQL: one question for all of them, where a survey has more files than a bucket lists in a moment.
+
+$GALAXY_ASSETS_HEADS is the address of the database, `postgresql://host/database`; the password is in it, or in
+PGPASSWORD or ~/.pgpass. `psycopg2` comes with the extra `galaxy-assets[cluster]`.
+
+Belongs here: heads as rows. Does not belong here: what a head says (`heads`), Dagster's own tables.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from galaxy_assets.storage.bucket.heads import Head
+from galaxy_assets.storage.bucket.objects import BucketError, Changed
+
+HEADS = "GALAXY_ASSETS_HEADS"
+_TABLE = """
+create sequence if not exists galaxy_assets_token;
+create table if not exists galaxy_assets_heads (
+    folder text not null, name text not null, token bigint not null, head text not null, primary key (folder, name)
+);
+"""
+_LOCK = 4_207_849_484
+"""Held while the table is made: `if not exists` does not keep two sessions apart."""
+_TRIES = 2
+_Answer = TypeVar("_Answer")
+
+
+class HeadsInPostgres:
+    """The heads of one data folder as rows. Safe to use from several threads.
+
+    Parameters
+    ----------
+    database : str
+        Address of the database.
+    folder : str
+        Address of the bucket: a database may hold the heads of several.
+
+    Raises
+    ------
+    BucketError
+        Where the extra is not installed or the database does not answer.
+    """
+
+    def __init__(self, database: str, folder: str):
+        try:
+            import psycopg2
+        except ImportError as error:
+            raise BucketError(
+                f"{HEADS} is set, which needs the extra for clusters: pip install 'galaxy-assets[cluster]'"
+            ) from error
+        self._psycopg2: Any = psycopg2
+        self._database, self._folder = database.replace("postgresql+psycopg2://", "postgresql://", 1), folder
+        self._connection: Any = None
+        self._mutex = threading.Lock()
+        self._asked(lambda cursor: cursor.execute(f"select pg_advisory_xact_lock({_LOCK}); {_TABLE}"))
+
+    def tokens(self) -> dict[str, str]:
+        """As `Heads.tokens`."""
+
+        def ask(cursor: Any) -> dict[str, str]:
+            cursor.execute("select name, token::text from galaxy_assets_heads where folder = %s", [self._folder])
+            return dict(cursor.fetchall())
+
+        return self._asked(ask)
+
+    def read(self, names: Iterable[str]) -> dict[str, tuple[str, Head] | None]:
+        """As `Heads.read`."""
+        wanted = list(names)
+
+        def ask(cursor: Any) -> list[tuple[str, str, str]]:
+            query = "select name, token::text, head from galaxy_assets_heads where folder = %s and name = any(%s)"
+            cursor.execute(query, [self._folder, wanted])
+            return cursor.fetchall()
+
+        found = {name: (token, Head.from_json(text)) for name, token, text in (self._asked(ask) if wanted else ())}
+        return {name: found.get(name) for name in wanted}
+
+    def swap(self, name: str, head: Head, seen: str | None) -> str:
+        """As `Heads.swap`."""
+        text = head.to_json()
+
+        def ask(cursor: Any) -> str | None:
+            if seen is None:
+                cursor.execute(
+                    "insert into galaxy_assets_heads values (%s, %s, nextval('galaxy_assets_token'), %s) "
+                    "on conflict do nothing returning token::text",
+                    [self._folder, name, text],
+                )
+            else:
+                cursor.execute(
+                    "update galaxy_assets_heads set token = nextval('galaxy_assets_token'), head = %s "
+                    "where folder = %s and name = %s and token = %s returning token::text",
+                    [text, self._folder, name, int(seen)],
+                )
+            if (row := cursor.fetchone()) is not None:
+                return row[0]
+            # the answer to an earlier try may have been lost: then the row is this one
+            cursor.execute(
+                "select token::text from galaxy_assets_heads where folder = %s and name = %s and head = %s",
+                [self._folder, name, text],
+            )
+            return row[0] if (row := cursor.fetchone()) is not None else None
+
+        token = self._asked(ask)
+        if token is None:
+            raise Changed
+        return token
+
+    def forget(self, name: str) -> None:
+        """As `Heads.forget`."""
+        gone = "delete from galaxy_assets_heads where folder = %s and name = %s"
+        self._asked(lambda cursor: cursor.execute(gone, [self._folder, name]))
+
+    def _asked(self, ask: Callable[[Any], _Answer]) -> _Answer:
+        """The answer of one transaction; asked again over a new connection where the old one ended."""
+        with self._mutex:
+            for left in reversed(range(_TRIES)):
+                try:
+                    if self._connection is None or self._connection.closed:
+                        self._connection = self._psycopg2.connect(self._database, connect_timeout=30)
+                    with self._connection, self._connection.cursor() as cursor:
+                        return ask(cursor)
+                except (self._psycopg2.OperationalError, self._psycopg2.InterfaceError) as error:
+                    if self._connection is not None:
+                        self._connection.close()
+                    if not left:
+                        # its words may hold the address, and that the password
+                        raise BucketError(
+                            f"the database that {HEADS} names does not answer ({type(error).__name__}); start it, or "
+                            "correct the address in the environment"
+                        ) from None
+            raise AssertionError

@@ -1,0 +1,154 @@
+"""Locks between processes of one or several machines that share a data folder.
+
+Belongs here: taking a lock on a file, and what a file system must offer for it. Does not belong here: what is locked
+and why. Where there is no shared folder, in a bucket, nothing rests on a lock (`bucket`).
+"""
+
+import errno
+import fcntl
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from galaxy_assets.settings.printing import PrintableError, logger
+from galaxy_assets.storage.files import told_of
+
+log = logger(__name__)
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_OF_ONE_MACHINE = {
+    "lustre": ({"localflock"}, "mount it with the option `flock`"),
+    "nfs": ({"nolock", "local_lock=flock", "local_lock=all"}, "mount it with `local_lock=none`, best as NFS 4"),
+}
+"""Type of file system -> mount options with which a lock holds on one machine only, and the remedy."""
+
+
+class NoLocks(OSError, PrintableError):
+    """A file system on which no lock can be taken; `errno` is the system's number."""
+
+    def __init__(self, number: int, message: str):
+        PrintableError.__init__(self, message)
+        self.errno = number
+
+
+@contextmanager
+def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a file while the block runs; it ends with its process, however that ends.
+
+    It is `flock`, which Linux passes on to the server of an NFS mount as a lock of all the file's bytes. Unlike the
+    locks of `lockf` it belongs to the open file: another thread of the same process waits as well, and closing the file
+    elsewhere in the process does not end it (docs/decisions/0014-a-lock-is-flock.md).
+
+    Parameters
+    ----------
+    path : Path
+        File of the lock; it and its folder are made, and it stays.
+    shared : bool
+        Several may hold it at once, while nobody holds it alone.
+    wait : bool
+        Until nobody else holds it.
+
+    Raises
+    ------
+    BlockingIOError
+        Where another holds it and `wait` is false.
+    NoLocks
+        Where the file system has no locks.
+    NotWritten
+        Where the folder may not be written.
+    """
+    with told_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")  # NFS refuses a shared lock of a file that is not open to be read
+    with file:
+        _take(file.fileno(), path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds a lock alone.
+
+    Parameters
+    ----------
+    path : Path
+        File of the lock; it need not exist, and it need not be writable.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    NoLocks
+        Where the file system has no locks.
+    """
+    try:
+        with path.open() as file:
+            _take(file.fileno(), path, fcntl.LOCK_SH, wait=False)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _take(descriptor: int, path: Path, how: int, wait: bool) -> None:
+    try:
+        fcntl.flock(descriptor, how if wait else how | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise NoLocks(
+            error.errno,
+            f"{path} cannot be locked: {os.strerror(error.errno).lower()}; on Lustre mount the file system with the "
+            "option `flock`, on NFS with `local_lock=none`, best as NFS 4 (docs/shared-storage.md)",
+        ) from error
+    if why := holds_here_alone(path.parent):
+        _say_once(why)
+
+
+@functools.lru_cache(maxsize=64)
+def _say_once(why: str) -> None:
+    log.warning("%s", why)
+
+
+@functools.lru_cache(maxsize=1024)
+def holds_here_alone(folder: Path, mounts: str | None = None) -> str | None:
+    """Why a lock in a folder is not seen by other machines, as far as the mount says it.
+
+    Parameters
+    ----------
+    folder : Path
+    mounts : str, optional
+        Text of /proc/self/mountinfo; this machine's when not given.
+
+    Returns
+    -------
+    str or None
+        In words, with the remedy; None where nothing says so.
+    """
+    try:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8") if mounts is None else mounts
+    except OSError:  # no Linux
+        return None
+    # fields 5 and 6 are where it is mounted and how; after ` - ` come its type, its source and its own options
+    parts = [(line.split(" - ")[0].split(), line.split(" - ")[-1].split()) for line in text.splitlines()]
+    own = [
+        (Path(at[4].encode().decode("unicode_escape")), at[5], kind)
+        for at, kind in parts
+        if len(at) > 5 and len(kind) > 2
+    ]
+    around = [mount for mount in own if folder.absolute().is_relative_to(mount[0])]
+    if not around:
+        return None
+    at, how, kind = max(around, key=lambda mount: len(mount[0].parts))
+    options = {*how.split(","), *kind[2].split(",")}
+    wrong, remedy = _OF_ONE_MACHINE.get("nfs" if kind[0].startswith("nfs") else kind[0], (set(), ""))
+    if found := sorted(options & wrong):
+        return (
+            f"locks on {at} ({kind[0]}, {found[0]}) hold on this machine only: run the platform on one machine, "
+            f"or {remedy}"
+        )
+    return None

@@ -1,0 +1,96 @@
+"""Runs as jobs of two Ray nodes, with Dagster in PostgreSQL: a worker is killed, the tables are those of in process.
+
+`make cluster-demo` runs a whole survey. This ends at the artefact map, since every run starts Python anew.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dagster as dg
+import pytest
+
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.orchestration.engines import in_process, launched, stopping
+from galaxy_assets.orchestration.outcome import Outcome
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.storage.provenance import data_version
+from galaxy_assets_tests.cluster.ray_nodes import HEAD, OTHER, NotUp, environment, two_nodes
+from galaxy_assets_tests.conftest import PLANTED, UNTRAINED, write_tiny
+from galaxy_assets_tests.orchestration.engines.test_launched import until, worker_of
+
+ROOT = Path(__file__).parents[2]
+LAST = "artefact_umap_model"
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def nodes(postgres, tmp_path, monkeypatch) -> Iterator[Mapping[str, str]]:
+    """Two Ray nodes, and what is in their environment and in the test's."""
+    pytest.importorskip("dagster_ray", reason="the extra galaxy-assets[cluster] is not installed")
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = (ROOT / "dagster.cluster.yaml", ROOT / "packaging/launchers/ray.yaml")
+    (home / "dagster.yaml").write_text("".join(part.read_text() for part in settings))
+    shared = environment(home, postgres.environment, ROOT)
+    for name, value in shared.items():
+        monkeypatch.setenv(name, value)
+    try:
+        with two_nodes(shared):
+            yield shared
+    except NotUp as why:
+        pytest.skip(str(why))
+
+
+def run(engine, root: Path, instance: dg.DagsterInstance, **options) -> dict[tuple[str, str | None], Outcome]:
+    """What became of each asset and partition, until the artefact map."""
+    known, outcomes = survey_files(root).known, []
+    with closing(engine.run_survey(build_defs(root), known["tiny"], known, instance, root, **options)) as told:
+        for outcome in told:
+            outcomes.append(outcome)
+            if LAST in outcome.assets:
+                break
+    return {(asset, o.partition): o for o in outcomes for asset in o.assets}
+
+
+def tables(root: Path) -> dict[str, str | None]:
+    """Table -> digest, but for those that hold when something was seen."""
+    home = root / "lake/tiny"
+    found = (file for file in home.rglob("[!.]*.parquet") if "pixels" not in file.parts and file.stem != "deliveries")
+    return {str(file.relative_to(home)): data_version(file) for file in found if "image_history" not in file.parts}
+
+
+def test_two_nodes_make_the_tables_of_one_process_though_a_worker_is_killed(nodes, tmp_path):
+    from ray.job_submission import JobSubmissionClient
+
+    one, two = tmp_path / "one", tmp_path / "two"
+    write_tiny(one, UNTRAINED)
+    write_tiny(two, UNTRAINED)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert run(in_process, one, instance)[LAST, None].status == "done"
+    with dg.DagsterInstance.get() as instance:
+
+        def kill() -> None:
+            os.kill(until(lambda: worker_of(instance, "pretrained_features", "first"), 600), signal.SIGKILL)
+
+        threading.Thread(target=kill, daemon=True).start()
+        ended = run(launched, two, instance, at_once=2)
+        lost = ended["pretrained_features", "first"]
+        assert lost.status == "failed" and "its worker is lost" in lost.error
+        assert ended["pretrained_features", "second"].status == "done"
+        assert ended[LAST, None].status == "skipped", "it reads what was lost"
+        assert not instance.event_log_storage.get_concurrency_info("gpu").claimed_slots
+        assert run(launched, two, instance, at_once=2)[LAST, None].status == "done"
+        assert not instance.get_runs(dg.RunsFilter(statuses=stopping._ALIVE))
+    assert tables(two) == tables(one)
+
+    jobs = JobSubmissionClient(nodes["RAY_API_SERVER_ADDRESS"]).list_jobs()
+    assert {urlsplit(job.driver_agent_http_address).hostname for job in jobs} == {HEAD, OTHER}
+    # whoever sees Ray's pages sees what its jobs were started with
+    shown = " ".join(map(str, jobs))
+    assert str(two) in shown
+    assert nodes["PGPASSWORD"] not in shown and nodes["RAY_AUTH_TOKEN"] not in shown and PLANTED not in shown

@@ -1,0 +1,72 @@
+"""The snapshot of a delivery: of its content, read once, whatever the times of its files."""
+
+import os
+import shutil
+
+import pytest
+
+from galaxy_assets.deliveries.delivery import Delivery
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.deliveries.snapshots import by_content
+from galaxy_assets.settings.source import Source
+from galaxy_assets.storage import files
+from galaxy_assets_tests.deliveries.test_drop import KINDS, png, put_folder, put_manifest
+
+
+def look(folder, note, quiet: float = 0) -> dict[str, Delivery]:
+    reader = open_reader(Source(reader="image_folder", path="survey"), folder)
+    return {one.name: one for one in by_content(reader, reader.deliveries(quiet), note)}
+
+
+@pytest.mark.parametrize("name", ["b1.zip", "b1.tgz", "b1.parquet"])
+def test_an_archive_of_another_time_is_the_same_and_one_of_other_content_is_not(tmp_path, name):
+    path, note = KINDS[name](tmp_path / "survey" / name), tmp_path / ".snapshots.json"
+    seen = look(tmp_path, note)["b1"].snapshot
+    os.utime(path, ns=(0, 0))
+    assert look(tmp_path, note)["b1"].snapshot == seen
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    assert all(one.snapshot != seen for one in look(tmp_path, note).values())
+
+
+def test_a_folder_that_is_copied_is_the_same_and_what_changes_in_it_is_seen(tmp_path):
+    put_folder(tmp_path / "survey/b1")
+    put_folder(tmp_path / "survey", {"loose.png": png(4)})
+    note = tmp_path / ".snapshots.json"
+    before = look(tmp_path, note)
+    shutil.copytree(tmp_path / "survey", tmp_path / "elsewhere/survey", copy_function=shutil.copyfile)
+    again = look(tmp_path / "elsewhere", tmp_path / "elsewhere/.snapshots.json")
+    assert {name: one.snapshot for name, one in again.items()} == {name: one.snapshot for name, one in before.items()}
+    (tmp_path / "survey/b1").rename(tmp_path / "survey/b2")
+    assert look(tmp_path, note)["b2"].snapshot == before["b1"].snapshot
+    seen = [before["b1"].snapshot]
+    for change in (
+        lambda: (tmp_path / "survey/b2/a.png").write_bytes(png(11)),
+        lambda: (tmp_path / "survey/b2/a.png").rename(tmp_path / "survey/b2/c.png"),
+        lambda: (tmp_path / "survey/b2/c.png").unlink(),
+        lambda: put_manifest(tmp_path / "survey/b2/manifest.csv", {"deep/b.png": b""}),
+    ):
+        change()
+        found = look(tmp_path, note)
+        seen.append(found["b2"].snapshot)
+        assert found["images"].snapshot == before["images"].snapshot
+    assert len(set(seen)) == 5
+
+
+def test_a_look_reads_nothing_that_it_read_before_and_nothing_of_what_is_not_whole(tmp_path, monkeypatch):
+    put_folder(tmp_path / "survey/b1")
+    note, read = tmp_path / ".snapshots.json", []
+
+    def counted(path):
+        read.append(path.name)
+        return files.file_sha256(path)
+
+    monkeypatch.setattr("galaxy_assets.deliveries.snapshots.file_sha256", counted)
+    assert look(tmp_path, note, quiet=3600)["b1"].state == "arriving" and not read
+    look(tmp_path, note)
+    images = sorted(read)
+    assert {"a.png", "b.png"} < set(images) and "readme.txt" not in images
+    look(tmp_path, note)
+    assert sorted(read) == images
+    note.write_text("damaged")
+    look(tmp_path, note)
+    assert sorted(read) == sorted(images * 2)

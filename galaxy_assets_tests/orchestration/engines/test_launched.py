@@ -1,0 +1,159 @@
+"""The engine that hands runs to a launcher, over Dagster's own: processes of this machine, killed and cancelled."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.orchestration.engines import in_process, launched, stopping
+from galaxy_assets.orchestration.engines.contract import check_engine
+from galaxy_assets.orchestration.engines.main_job import Wanted
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets_tests.conftest import UNTRAINED, write_tiny
+
+POOLS = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def two(tmp_path) -> Path:
+    """The data folder of a survey of two deliveries that was not run."""
+    write_tiny(tmp_path / "data", UNTRAINED)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def instance(tmp_path):
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides=POOLS) as kept:
+        yield kept
+
+
+def run(engine, root: Path, instance: dg.DagsterInstance, **options):
+    known = survey_files(root).known
+    return engine.run_survey(build_defs(root), known["tiny"], known, instance, root, **options)
+
+
+def until(found, seconds: float = 300):
+    """What `found` returns, as soon as it is something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def worker_of(instance: dg.DagsterInstance, asset: str, partition: str) -> int | None:
+    """Process of the run in which the step of an asset has begun."""
+    for one in instance.get_runs(dg.RunsFilter(tags={"dagster/partition": partition}), limit=5):
+        logs = instance.all_logs(one.run_id)
+        begun = any(e.dagster_event and e.dagster_event.is_step_start and asset in str(e.step_key) for e in logs)
+        if begun and not one.is_finished:
+            pids = [found[1] for e in logs if (found := re.search(r"\(pid: (\d+)\)", e.user_message or e.message))]
+            return int(pids[-1])
+    return None
+
+
+def test_two_deliveries_at_once_have_the_tables_of_one_after_the_other(two, tmp_path):
+    check_engine("launched", build_defs, two, "tiny", tmp_path / "made")
+
+
+def test_a_killed_worker_is_found_the_others_end_and_the_next_run_completes(two, instance):
+    def kill() -> None:
+        os.kill(until(lambda: worker_of(instance, "pretrained_features", "first")), signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    outcomes = []
+    with closing(run(launched, two, instance, at_once=2)) as told:
+        for outcome in told:
+            outcomes.append(outcome)
+            if "artefact_umap_model" in outcome.assets:
+                break
+    ended = {(o.assets[0], o.partition): o for o in outcomes if o.partition}
+    lost = ended["pretrained_features", "first"]
+    assert lost.status == "failed" and "SIGKILL" in lost.error and "(run " in lost.error
+    assert ended["pretrained_features", "second"].status == "done"
+    assert outcomes[-1].status == "skipped", "it reads what was lost"
+    assert not instance.event_log_storage.get_concurrency_info("gpu").claimed_slots
+    with closing(run(launched, two, instance, at_once=2)) as told:
+        again = next(o for o in told if "artefact_umap_model" in o.assets)
+    assert again.status == "done"
+    assert not instance.get_runs(dg.RunsFilter(statuses=stopping._ALIVE))
+
+
+@pytest.fixture
+def command(two, tmp_path):
+    """`galaxy-assets run` of the survey by the engine, as a person's terminal starts it, and its Dagster's folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(ROOT / "dagster.yaml", home)
+    env = os.environ | {"GALAXY_ASSETS_DATA": str(two), "DAGSTER_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    options = ["run", "tiny", "--engine", "launched", "--at-once", "2"]
+    with (
+        (tmp_path / "printed").open("w") as printed,
+        subprocess.Popen(
+            [sys.executable, "-m", "galaxy_assets.cli", *options], env=env, stderr=printed, stdout=printed
+        ) as process,
+        dg.DagsterInstance.from_config(str(home)) as instance,
+    ):
+        yield process, instance, tmp_path / "printed"
+        process.kill()
+
+
+def test_ctrl_c_cancels_what_was_launched(command):
+    process, instance, printed = command
+    worker = until(lambda: worker_of(instance, "delivered_images", "second"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 130
+    assert "the same command goes on from here" in printed.read_text()
+    assert not instance.get_runs(dg.RunsFilter(statuses=stopping._ALIVE))
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+def test_what_a_killed_main_job_left_is_ended_by_the_next_whichever_its_engine(command, two):
+    process, instance, _ = command
+    until(lambda: worker_of(instance, "delivered_images", "second"))
+    process.kill()
+    process.wait()
+    with closing(run(in_process, two, instance)) as told:
+        next(told)
+    assert not instance.get_runs(dg.RunsFilter(statuses=stopping._ALIVE))
+
+
+def test_an_error_of_a_worker_is_told_as_in_process(two, instance):
+    source = UNTRAINED["source"] | {"votes": "absent.csv"}
+    (two / "surveys/tiny.yaml").write_text(yaml.safe_dump(UNTRAINED | {"source": source}))
+
+    def failed(engine) -> str:
+        with closing(run(engine, two, instance)) as told:
+            return next(o.error for o in told if "volunteer_votes" in o.assets and o.status == "failed")
+
+    here, there = failed(in_process), failed(launched)
+    assert "absent.csv" in here and there.startswith(here) and "(run " in there
+
+
+def test_a_launcher_that_cannot_launch_fails_the_run_with_its_words(two, instance, monkeypatch):
+    defs = build_defs(two)
+    runs = launched.Launched(defs.resolve_implicit_global_asset_job_def(), instance, None, 1)
+    runs.start(Wanted([dg.AssetKey(["tiny", "volunteer_votes"])], None, {"survey": "tiny"}, set()))
+    ((_, ran),) = runs.ended().items()
+    # Dagster's own launcher without a code server
+    assert not ran.made and "could not be launched" in ran.error and "workspace" in ran.error
+
+
+def test_an_instance_that_other_processes_cannot_see_is_refused(two):
+    with dg.DagsterInstance.ephemeral() as alone, pytest.raises(launched.NotLaunched, match="DAGSTER_HOME"):
+        next(run(launched, two, alone))

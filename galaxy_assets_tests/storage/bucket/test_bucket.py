@@ -1,0 +1,431 @@
+"""A data folder in a bucket: writes whole or absent, one winner, what a machine keeps, and faults on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.root import data_root
+from galaxy_assets.storage import store
+from galaxy_assets.storage.bucket import bucket
+from galaxy_assets.storage.bucket.bucket import Bucket
+from galaxy_assets.storage.bucket.objects import BucketError
+from galaxy_assets.storage.files import replacing, set_aside
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.pixels import PixelStore
+from galaxy_assets.storage.provenance import Origin, origin, with_origin
+from galaxy_assets.storage.store import Conflict, store_of
+from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets_tests.storage.bucket.s3 import NAME, S3, running
+
+ADDRESS = f"s3://{NAME}/a prefix"
+SECRET = "planted-secret-8c1f2a"
+Machine = Callable[..., Layout]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3]:
+    with running() as s3:
+        yield s3
+
+
+@pytest.fixture
+def s3(server, monkeypatch) -> Iterator[S3]:
+    """The server with nothing below ADDRESS that an earlier test wrote, and few seconds between tries."""
+    sleep = time.sleep
+    monkeypatch.setattr("galaxy_assets.storage.bucket.objects.time.sleep", lambda seconds: sleep(min(seconds, 0.01)))
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", f"{ADDRESS}/{time.monotonic_ns()}")
+    server.fault = None
+    yield server
+    server.fault = None
+    store._bucket.cache_clear()
+
+
+@pytest.fixture
+def machine(s3, monkeypatch, tmp_path_factory) -> Machine:
+    """Gives the layout of a machine, a new one without copies unless said; this process is one of it from then on."""
+    folders: dict[Path, Path] = {}
+
+    def other(known: Layout | None = None) -> Layout:
+        folder = tmp_path_factory.mktemp("copies") if known is None else folders[known.root]
+        monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(folder))
+        store._bucket.cache_clear()
+        layout = Layout.default()
+        folders[layout.root] = folder
+        return layout
+
+    return other
+
+
+def table(*values: int) -> pa.Table:
+    return pa.table({"rank": list(values)})
+
+
+def bucket_of(layout: Layout) -> Bucket:
+    """The store of a machine, also when this process is another one by now."""
+    return Bucket(os.environ["GALAXY_ASSETS_DATA"], layout.root)
+
+
+def commit(bucket: Bucket, path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.urandom(4).hex()}.partial")
+    partial.write_bytes(content)
+    try:
+        bucket.commit(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def test_a_table_is_there_on_another_machine_with_its_origin_and_without_its_content(machine):
+    here = machine()
+    path = here.table("s", "cutouts", "2026 ä#1%")
+    write_table(with_origin(table(1, 2), Origin(code="7", data="d")), path)
+    there = machine()
+    copy = there.root / path.relative_to(here.root)
+    made = origin(copy)
+    assert made is not None and (made.code, made.data) == ("7", "d") and copy.stat().st_size == 0
+    assert read_table(copy).drop_columns([]).equals(read_table(copy)) and read_table(copy)["rank"].to_pylist() == [1, 2]
+    assert copy.stat().st_size > 0
+
+
+def test_of_two_writers_one_wins_and_the_other_is_told_and_changes_nothing(machine):
+    first = machine()
+    path = first.table("s", "umap", "imagenet")
+    write_table(table(1), path)
+    second = machine()
+    other = bucket_of(first)
+    copy = second.root / path.relative_to(first.root)
+    write_table(table(2), copy)
+    with pytest.raises(Conflict, match="run the same again"):
+        commit(other, path, b"3" * 5000)
+    other.refresh()
+    other.local(path)
+    assert read_table(path)["rank"].to_pylist() == [2]
+    commit(other, path, b"3" * 5000)
+    assert not list(first.lake.rglob(".*.partial"))
+
+
+def test_many_writers_of_one_state_have_one_winner_and_many_turns_lose_none(machine, tmp_path):
+    machines = [bucket_of(machine()) for _ in range(4)]
+    won = []
+
+    def write(number: int) -> None:
+        bucket = machines[number % 4]
+        try:
+            commit(bucket, bucket.root / "lake/s/once.parquet", str(number).encode() * 5000)
+            won.append(number)
+        except Conflict:
+            pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert len(won) == 1
+
+    def count(bucket: Bucket) -> None:
+        path = bucket.root / "surveys/counter.txt"
+        done = 0
+        while done < 5:
+            bucket.refresh()
+            number = int(path.read_text()) if path.exists() else 0
+            try:
+                commit(bucket, path, str(number + 1).encode())
+                done += 1
+            except Conflict:
+                continue
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, machines))
+    machines[0].refresh()
+    assert (machines[0].root / "surveys/counter.txt").read_text() == "20"
+
+
+def test_a_step_replaces_what_was_there_when_it_began_whoever_looks_meanwhile(machine):
+    first = machine()
+    path = first.table("s", "umap", "imagenet")
+    write_table(table(1), path)
+    store_of(path).begin("run")
+    second = machine()
+    write_table(table(2), second.root / path.relative_to(first.root))
+    other = bucket_of(first)
+    other.begin("another run")
+    other.refresh(every=0.001)
+    commit(other, path, b"4" * 5000)  # it began after the second machine's
+    other.begin("a third run")
+    store_of(second.root).refresh()
+    write_table(table(5), second.root / path.relative_to(first.root))
+    other.refresh(every=0.001)
+    with pytest.raises(Conflict):
+        commit(other, path, b"6" * 5000)
+
+
+@pytest.mark.parametrize("fault", ["cut", "lost", 500, 503])
+@pytest.mark.parametrize("method", ["PUT", "GET", "HEAD"])
+def test_requests_that_fail_are_repeated(machine, s3, fault, method):
+    here = machine()
+    path, left = here.table("s", "umap"), {"n": 4}
+
+    def break_some(request) -> int | str | None:
+        if request.method != method or left["n"] == 0:
+            return None
+        left["n"] -= 1
+        return fault
+
+    s3.fault = break_some
+    write_table(pa.table({"x": np.random.default_rng(0).random(50_000)}), path)
+    write_table(table(2), path)
+    there = machine()
+    copy = there.root / path.relative_to(here.root)
+    assert read_table(copy)["rank"].to_pylist() == [2] and left["n"] == 0
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(machine, s3):
+    here = machine()
+    path, broken = here.table("s", "umap"), []
+    wanted = pa.table({"x": np.random.default_rng(0).random(50_000)})
+    write_table(wanted, path)
+    there = machine()
+
+    def halve(request) -> str | None:
+        if request.method == "GET" and "/data/" in request.path and len(broken) < 2:
+            broken.append(request)
+            return "half"
+        return None
+
+    s3.fault = halve
+    assert read_table(there.root / path.relative_to(here.root)).equals(wanted) and len(broken) == 2
+
+
+def test_a_bucket_that_always_fails_is_told_without_secrets_and_leaves_everything_as_it_was(machine, s3):
+    here = machine()
+    path = here.table("s", "umap")
+    write_table(table(1), path)
+    before = path.read_bytes()
+    for fault, words in ((500, "answered 500"), (503, "answered 503"), (403, "refused"), ("cut", "no answer")):
+        s3.fault = lambda request, fault=fault: fault if request.method == "PUT" else None
+        with pytest.raises(BucketError, match=words) as raised:
+            write_table(table(2), path)
+        assert SECRET not in str(raised.value) and "planted-id" not in str(raised.value)
+        assert path.read_bytes() == before and not list(here.lake.rglob(".*.partial"))
+    s3.fault = None
+    there = machine()
+    assert read_table(there.root / path.relative_to(here.root))["rank"].to_pylist() == [1]
+
+
+def test_a_stale_list_neither_loses_what_was_written_nor_lets_an_old_state_win(machine, s3):
+    here = machine()
+    old, new = here.table("s", "old"), here.table("s", "new")
+    write_table(table(1), old)
+    with s3.stale():
+        store_of(old).refresh()
+        write_table(table(2), old)
+        write_table(table(3), new)
+        store_of(old).refresh()
+        assert read_table(old)["rank"].to_pylist() == [2] and read_table(new)["rank"].to_pylist() == [3]
+        there = machine()
+        copy = there.root / new.relative_to(here.root)
+        assert not copy.exists()
+        with pytest.raises(Conflict):
+            write_table(table(4), copy)
+    store_of(copy).refresh()
+    assert read_table(copy)["rank"].to_pylist() == [3]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa
+from galaxy_assets.storage.bucket.heads import HeadsInBucket
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import write_table
+swap = HeadsInBucket.swap
+def dying(self, *arguments):
+    if sys.argv[1] == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    swap(self, *arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+HeadsInBucket.swap = dying
+write_table(pa.table({"rank": list(range(5000))}), Layout.default().table("s", "umap"))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_worker_that_is_killed_leaves_no_table_or_a_whole_one_and_upkeep_removes_the_rest(machine, monkeypatch, when):
+    here = machine()
+    path = here.table("s", "umap")
+    write_table(table(*range(1000)), path)
+    killed = subprocess.run([sys.executable, "-c", KILLED, when], env=os.environ, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    there = machine()
+    copy = there.root / path.relative_to(here.root)
+    found = list(range(1000 if when == "before" else 5000))
+    assert read_table(copy)["rank"].to_pylist() == found
+    assert store_of(copy).sweep() == []
+    monkeypatch.setattr(bucket, "_LONGEST_RUN", -60)
+    (swept,) = store_of(copy).sweep()
+    assert swept.startswith("data/lake/s/umap/")
+    assert read_table(machine().root / path.relative_to(here.root))["rank"].to_pylist() == found
+
+
+def test_what_is_removed_or_moved_is_so_everywhere(machine):
+    here = machine()
+    gone, kept, moved = here.table("s", "a", "b1"), here.table("s", "a", "b2"), here.table("s", "a", "b3")
+    for number, path in enumerate((gone, kept, moved)):
+        write_table(table(number), path)
+    there = machine()
+    store_of(there.root).remove(there.root / gone.relative_to(here.root))
+    aside = set_aside(there.root / moved.relative_to(here.root), there.lake / "s")
+    machine(here)
+    assert sorted(path.name for path in (here.lake / "s/a").iterdir()) == ["b2.parquet"]
+    assert read_table(here.root / aside.relative_to(there.root))["rank"].to_pylist() == [2]
+    machine(there)
+    write_table(table(7), there.root / gone.relative_to(here.root))
+    machine(here)
+    assert read_table(gone)["rank"].to_pylist() == [7]
+
+
+def test_copies_keep_to_their_limit_and_those_used_longest_ago_go(machine, monkeypatch):
+    here = machine()
+    rng, size = np.random.default_rng(0), 40_000
+    paths = [here.table("s", f"t{i}") for i in range(6)]
+    for path in paths:
+        write_table(pa.table({"x": rng.random(size // 8)}), path)
+    whole = paths[0].stat().st_size
+    there = machine()
+    monkeypatch.setenv("GALAXY_ASSETS_CACHE_LIMIT", f"{3.5 * whole / 1000:.0f} kB")
+    copies = [there.root / path.relative_to(here.root) for path in paths]
+    for i, copy in enumerate(copies):
+        read_table(copy)
+        for j, one in enumerate(copies[: i + 1]):
+            os.utime(one, (time.time() - 3600 + j, one.stat().st_mtime))
+    mapped = [copy.name for copy in copies if copy.stat().st_size]
+    assert mapped == ["t3.parquet", "t4.parquet", "t5.parquet"]
+    assert read_table(copies[0]).num_rows == size // 8
+    monkeypatch.setenv("GALAXY_ASSETS_CACHE_LIMIT", "1 kB")
+    with pytest.raises(BucketError, match="raise GALAXY_ASSETS_CACHE_LIMIT"):
+        read_table(copies[1])
+    monkeypatch.setenv("GALAXY_ASSETS_CACHE_LIMIT", "much")
+    with pytest.raises(PrintableError, match="say a size"):
+        read_table(copies[1])
+
+
+def cut(rows: range) -> tuple[np.ndarray, pa.Table]:
+    pixels = np.random.default_rng(rows.start).integers(0, 255, (len(rows), 8, 8, 3), np.uint8)
+    return pixels, pa.table({"row": list(rows)})
+
+
+def fill(layout: Layout, make=cut, fingerprint: str = "f") -> pa.Table:
+    pixels = PixelStore(layout.pixels("s"))
+    return pixels.fill("b", n=10, shape=(8, 8, 3), fingerprint=fingerprint, make=make, chunk=4, columns=["row"])
+
+
+def test_pixels_are_filled_by_several_machines_and_read_by_any(machine):
+    here = machine()
+
+    def dies(rows: range) -> tuple[np.ndarray, pa.Table]:
+        if rows.start == 8:
+            raise KeyboardInterrupt
+        return cut(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(here, dies)
+    there, made = machine(), []
+    assert fill(there, lambda rows: (made.append(rows.start), cut(rows))[1])["row"].to_pylist() == list(range(10))
+    assert made == [8], "the first machine's chunks are not made again"
+    third = machine()
+    pixels = PixelStore(third.pixels("s"))
+    assert pixels.fingerprint(["b"]) == "b:f" and pixels.file("b").stat().st_size == 0
+    whole = np.concatenate([cut(range(start, min(start + 4, 10)))[0] for start in (0, 4, 8)])
+    assert np.array_equal(pixels.read("b"), whole) and pixels.read("b", 4).shape == (10, 4, 4, 3)
+    assert fill(third, dies)["row"].to_pylist() == list(range(10)), "it is filled"
+    machine(there)
+    fill(there, lambda rows: (255 - cut(rows)[0], cut(rows)[1]), fingerprint="g")
+    machine(third)
+    assert not (pixels.folder / "b/size_004.npy").exists(), "it was of the cutouts before"
+    assert np.array_equal(pixels.read("b"), 255 - whole) and pixels.read("b", 4).shape == (10, 4, 4, 3)
+
+
+def test_label_events_of_all_machines_are_read_and_merged_once(machine):
+    def say(layout: Layout, galaxy: str) -> None:
+        row = {"who": "ann", "kind": "score", "galaxy_id": galaxy, "score": 1, "source": "cli"}
+        LabelLog(layout.labels("s")).append([row])
+
+    here = machine()
+    say(here, "g1")
+    there = machine()
+    for galaxy in ("g2", "g3"):
+        say(there, galaxy)
+    log = LabelLog(there.labels("s"))
+    seen = log.fingerprint()
+    assert log.read()["galaxy_id"].to_pylist() == ["g1", "g2", "g3"]
+    assert log.compact() == 3 and len(log.files()) == 1 and log.fingerprint() == seen
+    machine(here)
+    assert LabelLog(here.labels("s")).fingerprint() == seen
+    third = machine()
+    assert LabelLog(third.labels("s")).read()["galaxy_id"].to_pylist() == ["g1", "g2", "g3"]
+
+
+def test_files_that_people_put_or_edit_there_are_taken_in_and_a_conflict_keeps_both(machine):
+    here = machine()
+    review = here.artefact_review("s")
+    review.parent.mkdir(parents=True)
+    review.write_text("mine")
+    (here.labels("s")).mkdir(parents=True)
+    (here.labels("s") / "drop.csv").write_text("id,score")
+    store_of(review).refresh()
+    there = machine()
+    copy = there.root / review.relative_to(here.root)
+    assert copy.read_text() == "mine" and (there.labels("s") / "drop.csv").read_text() == "id,score"
+    copy.write_text("edited there")
+    store_of(copy).refresh()
+    store_of(copy).move(there.labels("s") / "drop.csv", there.labels("s") / "imported/drop.csv")
+    review.write_text("edited here")
+    machine(here)
+    assert review.read_text() == "edited there"
+    assert (review.parent / f".{review.name}.mine").read_text() == "edited here"
+    assert (here.labels("s") / "imported/drop.csv").exists() and not (here.labels("s") / "drop.csv").exists()
+
+
+def test_what_stays_on_a_machine_is_not_in_the_bucket(machine, s3):
+    here = machine()
+    s3.seen.clear()
+    for name in ("raw/s/a.png", "lake/s/.snapshots.json", "spool/s/x.tar", "lake/.hidden/x.parquet", "notes.txt"):
+        with replacing(here.root / name) as partial:
+            partial.write_text("x")
+    assert not s3.seen
+    store_of(here.root).remove(here.root / "raw/s")
+    store_of(here.root).remove(here.root / "notes.txt")
+    assert not (here.root / "raw/s").exists() and not (here.root / "notes.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "address", [f"s3://id:{SECRET}@bucket/x", f"s3://bucket/x?key={SECRET}", "ftp://host/x", "s3:///x", "s3://b/../x"]
+)
+def test_an_address_that_cannot_be_used_is_told_without_repeating_it(monkeypatch, address):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", address)
+    with pytest.raises(PrintableError, match="credentials into the environment only") as raised:
+        data_root()
+    assert SECRET not in str(raised.value)
+
+
+def test_without_the_extra_the_remedy_is_named_and_a_folder_needs_none(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(tmp_path / "copies"))
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", "s3://bucket/x")
+    with pytest.raises(BucketError, match=r"pip install 'galaxy-assets\[cluster\]'"):
+        Layout.default()
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "data"))
+    layout = Layout.default()
+    write_table(table(1), layout.table("s", "umap"))
+    assert read_table(layout.table("s", "umap")).num_rows == 1
+    loaded = "import sys, galaxy_assets.definitions; sys.exit('obstore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], env=os.environ).returncode == 0

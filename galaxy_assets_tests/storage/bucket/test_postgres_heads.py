@@ -1,0 +1,101 @@
+"""Heads of a bucket in a real PostgreSQL: the protocol of those in the bucket, and a connection that ends."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.storage import store
+from galaxy_assets.storage.bucket.heads import Content, Head, Part
+from galaxy_assets.storage.bucket.objects import BucketError, Changed
+from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import Conflict, store_of
+from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets_tests.storage.bucket.s3 import NAME, running
+
+postgresql = pytest.importorskip("galaxy_assets_tests.postgresql")
+psycopg2 = pytest.importorskip("psycopg2", reason="the extra galaxy-assets[cluster] is not installed")
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    if (programs := postgresql.programs()) is None:
+        pytest.skip("no PostgreSQL on this machine: install it (apt install postgresql)")
+    with postgresql.server(programs) as server:
+        yield server.url
+
+
+def head(text: str) -> Head:
+    return Head({"": Content(1, "0" * 64, [Part("k", 0, 1)])}, 1.0, text)
+
+
+def test_a_head_is_replaced_by_who_saw_it_and_by_nobody_else(database):
+    heads, other = HeadsInPostgres(database, "s3://a"), HeadsInPostgres(database, "s3://b")
+    first = heads.swap("lake/x", head("1"), None)
+    assert heads.swap("lake/x", head("1"), None) == first, "an answer that was lost is found again"
+    with pytest.raises(Changed):
+        heads.swap("lake/x", head("2"), None)
+    second = heads.swap("lake/x", head("2"), first)
+    with pytest.raises(Changed):
+        heads.swap("lake/x", head("3"), first)
+    assert heads.tokens() == {"lake/x": second} and other.tokens() == {}
+    assert heads.read(["lake/x", "lake/y"]) == {"lake/x": (second, head("2")), "lake/y": None}
+    heads.forget("lake/x")
+    assert heads.tokens() == {}
+
+
+def test_many_writers_of_one_state_have_one_winner(database):
+    heads = [HeadsInPostgres(database, "s3://many") for _ in range(4)]
+    first = heads[0].swap("x", head("first"), None)
+
+    def write(number: int) -> bool:
+        try:
+            heads[number % 4].swap("x", head(str(number)), first)
+        except Changed:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(write, range(8))) == 1
+
+
+def test_a_connection_that_ended_is_made_anew_and_no_answer_is_told_without_the_password(database):
+    heads = HeadsInPostgres(database, "s3://ended")
+    heads.swap("x", head("1"), None)
+    with psycopg2.connect(database.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
+        cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
+    assert set(heads.tokens()) == {"x"}
+    nowhere = "postgresql://ann:planted-secret-8c1f2a@127.0.0.1:1/x"
+    with pytest.raises(BucketError, match=HEADS) as raised:
+        HeadsInPostgres(nowhere, "s3://a")
+    assert "planted" not in str(raised.value)
+
+
+def test_a_data_folder_in_a_bucket_with_its_heads_there(database, monkeypatch, tmp_path_factory):
+    def machine() -> Layout:
+        monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(tmp_path_factory.mktemp("copies")))
+        store._bucket.cache_clear()
+        return Layout.default()
+
+    with running() as s3:
+        monkeypatch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}/data")
+        monkeypatch.setenv(HEADS, database)
+        here = machine()
+        path = here.table("s", "umap")
+        write_table(pa.table({"rank": [1]}), path)
+        mine = store_of(path)
+        there = machine()
+        copy = there.root / path.relative_to(here.root)
+        assert read_table(copy)["rank"].to_pylist() == [1]
+        write_table(pa.table({"rank": [2]}), copy)
+        partial = path.with_name(".x.partial")
+        partial.write_bytes(b"3")
+        with pytest.raises(Conflict):
+            mine.commit(partial, path)
+        assert not [request for request in s3.seen if "/heads/" in request.path]
+        monkeypatch.delenv(HEADS)
+        with pytest.raises(BucketError, match="are in postgresql, and GALAXY_ASSETS_HEADS is not set"):
+            machine()
+    store._bucket.cache_clear()

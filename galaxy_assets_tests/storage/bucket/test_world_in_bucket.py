@@ -1,0 +1,118 @@
+"""The tiny survey run whole in a bucket: the tables of a folder, and everything that reads them, on other machines."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from typer.testing import CliRunner
+
+from galaxy_assets.cli import app
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.lake.read_model import connect, publish
+from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.graph import EXPLORER
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.storage import store
+from galaxy_assets.storage.integrity import flaws
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import data_version
+from galaxy_assets.storage.tables import read_table
+from galaxy_assets_tests.conftest import PLANTED, World, write_tiny
+from galaxy_assets_tests.storage.bucket.s3 import NAME, S3, running
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path_factory):
+    """Makes this process one of another machine, with no copies yet."""
+
+    def change() -> Layout:
+        monkeypatch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}/data")
+        monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(tmp_path_factory.mktemp("copies")))
+        store._bucket.cache_clear()
+        return Layout.default()
+
+    yield change
+    store._bucket.cache_clear()
+
+
+OF_THE_RUN = {
+    "image_history": ("first_seen", "last_seen"),
+    "label_events": ("time", "recorded", "event"),
+    "results": ("observed", "verdict", "note"),
+}
+"""Tables that hold when something was seen or how fast it was, and the columns that say so."""
+
+
+def tables(lake: Path) -> dict[str, Any]:
+    """Data versions of all tables; of those that hold times, the other columns."""
+    found = {path.relative_to(lake).as_posix(): path for path in lake.rglob("[!.]*.parquet")}
+    told: dict[str, Any] = {}
+    for name, path in found.items():
+        asset = name.split("/")[1].removesuffix(".parquet")
+        if asset in OF_THE_RUN:
+            table = read_table(path)
+            told[name] = table.drop_columns(list(OF_THE_RUN[asset])).to_pylist()
+        elif asset not in ("pixels", "deliveries"):
+            told[name] = data_version(path)
+    return told
+
+
+@pytest.fixture(scope="module")
+def made(s3, world: World, tmp_path_factory) -> list:
+    """What the main job reported that ran in the bucket, from one machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}/data")
+        patch.setenv("GALAXY_ASSETS_CACHE", str(tmp_path_factory.mktemp("copies")))
+        store._bucket.cache_clear()
+        root = Layout.default().root
+        write_tiny(root)
+        defs, known = build_defs(root), survey_files(root).known
+        outcomes = list(in_process.run_survey(defs, known["tiny"], known, dg.DagsterInstance.ephemeral(), root))
+        publish(Layout(root), EXPLORER)
+        store._bucket.cache_clear()
+    return outcomes
+
+
+def test_the_tables_are_those_of_a_folder_digest_for_digest(made, world, machine):
+    assert {(o.status, tuple(o.assets), o.partition) for o in made} == {
+        (o.status, tuple(o.assets), o.partition) for o in world.outcomes
+    }
+    here = machine()
+    assert tables(here.lake) == tables(world.root / "lake")
+
+
+def test_another_machine_reads_everything_from_the_bucket(made, world, machine):
+    here = machine()
+    assert here.table("tiny", "anomaly_ranking").stat().st_size == 0, "it is not fetched before it is read"
+    runner = CliRunner()
+    asked = "select count(*) as n, sum(rank) as ranks from tiny.anomaly_ranking"
+    with connect(here.root, ["tiny.anomaly_ranking"]) as lake, connect(world.root) as there:
+        publish(Layout(world.root), EXPLORER)
+        assert lake.sql(asked).fetchall() == there.sql(asked).fetchall()
+    found = runner.invoke(
+        app, ["query", "select count(*) as n from tiny.cutouts join tiny.catalogue using (galaxy_id)"]
+    )
+    assert found.exit_code == 0 and "73" in found.output, found.output
+    refused = runner.invoke(app, ["query", f"from read_text('{here.root}/surveys/tiny.yaml')"])
+    assert refused.exit_code != 0 and "Permission" in refused.output
+    assert not list(flaws(here, "tiny", deep=True))
+    out = here.root.parent / "exported"
+    exported = runner.invoke(app, ["export", "ranking", "tiny", "--to", str(out), "--images"])
+    assert exported.exit_code == 0, exported.output
+    assert json.loads((out / "about.json").read_text())
+
+
+def test_nothing_in_the_bucket_or_beside_it_names_a_secret(made, machine):
+    here = machine()
+    for path in here.root.rglob("*"):
+        if path.is_file():
+            assert PLANTED.encode() not in store.store_of(path).local(path).read_bytes(), path
