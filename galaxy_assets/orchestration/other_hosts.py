@@ -22,6 +22,7 @@ from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.checkpoints import Training, load_encoder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import read_table, write_table
 
 if TYPE_CHECKING:
@@ -121,15 +122,34 @@ def take_part(place: torchrun.Place, layout: Layout) -> int:
         except Exception as error:
             if torchrun.gone():
                 raise
+            torchrun.withdraw(place, error)
             log.error("%s: %s: %s", training.folder, type(error).__name__, error)
             failed += 1
     return failed
+
+
+@dataclass(frozen=True)
+class _StateToRead:
+    """The state that the first host writes, as it is now."""
+
+    files: Training
+
+    def __str__(self) -> str:
+        return str(self.files.state)
+
+    def read(self) -> dict[str, Any] | None:
+        store_of(self.files.folder).refresh()
+        return self.files.state.read()
+
+    def write(self, saved: dict[str, Any]) -> None:
+        raise RuntimeError(f"{self} is the first host's to write")
 
 
 def _train(told: TrainingElsewhere, layout: Layout) -> None:
     from galaxy_assets.science.devices import choose_devices
 
     recipe, files = Recipe.model_validate(told.recipe), Training(layout.root / told.folder)
+    store_of(layout.root).refresh()
     train = plugins.load("trainers", recipe.trainer)
     train(
         load_encoder(files.weights(0)),
@@ -138,7 +158,7 @@ def _train(told: TrainingElsewhere, layout: Layout) -> None:
         recipe,
         freeze=told.freeze,
         devices=choose_devices(),
-        state=files.state,
+        state=_StateToRead(files),
         on_epoch=lambda result, encoder: None,
         hosts=True,
     )

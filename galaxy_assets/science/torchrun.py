@@ -149,7 +149,9 @@ def dismiss(place: Place) -> None:
 
 def _tell(text: str) -> None:
     store = _under("invitations")
-    store.set(str(store.add("sent", 1) - 1), text)
+    number = store.add("sent", 1) - 1
+    _begin(number)
+    store.set(str(number), text)
 
 
 def _wait_until_read(store: "Store", what: str, place: Place) -> None:
@@ -193,6 +195,7 @@ def invitations(place: Place) -> Iterator[dict[str, Any]]:
                 return
         except RuntimeError as error:
             raise PartnerLost(f"the first process is gone ({_first_line(error)})") from error
+        _begin(number)
         yield told
         number += 1
 
@@ -200,8 +203,28 @@ def invitations(place: Place) -> Iterator[dict[str, Any]]:
 # One training
 
 
+_invited = -1  # the last invitation, which meetings are counted from
 _meetings = 0
 _gone: str | None = None
+
+
+def _begin(number: int) -> None:
+    global _invited, _meetings
+    _invited, _meetings = number, 0
+
+
+def withdraw(place: Place, error: Exception) -> None:
+    """Tell the others that this process does not come to the training that it was asked to, or to any more of it.
+
+    Parameters
+    ----------
+    place : Place
+        Its own.
+    error : Exception
+        Why.
+    """
+    if not isinstance(error, PartnerLost):
+        Meeting.next(place).failed(error)
 
 
 def gone() -> str | None:
@@ -230,7 +253,7 @@ class Meeting:
 
     @classmethod
     def next(cls, place: Place) -> "Meeting":
-        """The meeting after the last one. Every process counts for itself, so all must come to each.
+        """The meeting after the last one of this invitation. Every process counts for itself: all come to each.
 
         Raises
         ------
@@ -241,7 +264,7 @@ class Meeting:
         if _gone is not None:
             raise PartnerLost(_gone)
         _meetings += 1
-        return cls(place, _under(f"meeting_{_meetings}"))
+        return cls(place, _under(f"invitation_{_invited}/meeting_{_meetings}"))
 
     def wait_for_all(self, where: str) -> None:
         """Wait until every process has called this with the same word.

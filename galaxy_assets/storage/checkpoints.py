@@ -296,7 +296,7 @@ class Training:
     def remove_what_resumes(self) -> None:
         """Remove what is of use until the training is done: its state is larger than all checkpoints together."""
         self.state.remove()
-        self.rows_for_other_hosts.unlink(missing_ok=True)
+        store_of(self.folder).remove(self.rows_for_other_hosts)
 
     def record(self, epoch: int, row: dict[str, Any]) -> None:
         """Keep one epoch's row; it is written after its weights, so a row's weights exist.

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import time
 from multiprocessing import connection
 from pathlib import Path
 
@@ -36,9 +37,13 @@ def first(root: Path, told: dict[str, str], answer: Path) -> None:
     register(survey_files(root).known["tiny"], instance, Layout(root))
     job = build_defs(root).resolve_implicit_global_asset_job_def()
     wanted = [dg.AssetKey(["tiny", "byol_checkpoints"])]
-    done = job.execute_in_process(asset_selection=wanted, partition_key="imagenet", instance=instance)
+    done = job.execute_in_process(
+        asset_selection=wanted, partition_key="imagenet", instance=instance, raise_on_error=False
+    )
     torchrun.dismiss(place)
-    answer.write_text(json.dumps({"success": done.success, "runs": len(instance.get_runs())}))
+    failed = [event.step_failure_data.error for event in done.all_events if event.is_step_failure]
+    why = failed[0].to_string() if failed and failed[0] is not None else ""
+    answer.write_text(json.dumps({"success": done.success, "runs": len(instance.get_runs()), "why": why}))
 
 
 def other(root: Path, told: dict[str, str]) -> None:
@@ -83,15 +88,21 @@ def run(*processes) -> list[int | None]:
             process.kill()
 
 
-def test_dagster_sees_one_run_and_the_checkpoints_are_those_of_one_process(world, tmp_path):
-    root, answer = tmp_path / "data", tmp_path / "answer"
+@pytest.fixture
+def untrained_world(world, tmp_path) -> Path:
+    root = tmp_path / "data"
     shutil.copytree(world.root, root, ignore=shutil.ignore_patterns("byol_checkpoints", "checkpoints"))
+    return root
+
+
+def test_dagster_sees_one_run_and_the_checkpoints_are_those_of_one_process(world, untrained_world, tmp_path):
+    root, answer = untrained_world, tmp_path / "answer"
     one, two = places()
     ended = run(
         STARTED.Process(target=first, args=(root, one, answer)), STARTED.Process(target=other, args=(root, two))
     )
     assert ended == [0, 0]
-    assert json.loads(answer.read_text()) == {"success": True, "runs": 1}
+    assert json.loads(answer.read_text()) == {"success": True, "runs": 1, "why": ""}
     alone, shared = (
         read_table(Layout(folder).table("tiny", "byol_checkpoints", "imagenet")).to_pylist()
         for folder in (world.root, root)
@@ -101,6 +112,20 @@ def test_dagster_sees_one_run_and_the_checkpoints_are_those_of_one_process(world
     assert shared[0]["sha256"] == alone[0]["sha256"] and shared[2]["sha256"] != alone[2]["sha256"]
     files = Training((root / shared[0]["path"]).parent)
     assert {path.suffix for path in files.folder.iterdir()} == {".safetensors", ".json"}
+
+
+def test_a_host_that_sees_another_data_folder_ends_the_training_at_once(untrained_world, tmp_path):
+    answer, elsewhere = tmp_path / "answer", tmp_path / "elsewhere"
+    one, two = places()
+    began = time.monotonic()
+    ended = run(
+        STARTED.Process(target=first, args=(untrained_world, one, answer)),
+        STARTED.Process(target=other, args=(elsewhere, two)),
+    )
+    assert ended == [0, 1] and time.monotonic() - began < torchrun.PATIENCE.total_seconds() / 2
+    told = json.loads(answer.read_text())
+    assert not told["success"] and "process 1 of 2 on" in told["why"] and "elsewhere" in told["why"]
+    assert not list(untrained_world.rglob("state.pt")) and not elsewhere.exists()
 
 
 def test_another_hosts_command_ends_when_there_is_nothing_to_train(world, tmp_path):
