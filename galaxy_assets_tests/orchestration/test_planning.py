@@ -143,9 +143,7 @@ def test_random_weights_are_planned_as_they_are_trained():
 def test_the_same_work_is_measured_and_other_work_computed():
     basis = {cost.step: cost.basis for cost in of().costs}
     assert (basis["cutouts"], basis["embeddings"], basis["pca_model"]) == ("measured",) * 3
-    assert (basis["byol_checkpoints"], basis["cluster_model"]) == (
-        "computed",
-    ) * 2  # at 128 px; iterations assumed
+    assert (basis["byol_checkpoints"], basis["cluster_model"]) == ("computed",) * 2  # at 128 px; iterations assumed
     other = {cost.step: cost.basis for cost in of(changed(image_size=96)).costs}
     assert other["embeddings"] == "computed" and other["cutouts"] == "measured"
 

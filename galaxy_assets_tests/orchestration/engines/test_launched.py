@@ -66,10 +66,12 @@ def worker_of(instance: dg.DagsterInstance, asset: str, partition: str) -> int |
     return None
 
 
+@pytest.mark.cluster  # a whole survey, of which every run starts Python anew
 def test_two_deliveries_at_once_have_the_tables_of_one_after_the_other(two, tmp_path):
     check_engine("launched", build_defs, two, "tiny", tmp_path / "made")
 
 
+@pytest.mark.cluster  # a whole survey, of which every run starts Python anew
 def test_a_killed_worker_is_found_the_others_end_and_the_next_run_completes(two, instance):
     def kill() -> None:
         os.kill(until(lambda: worker_of(instance, "pretrained_features", "first")), signal.SIGKILL)
