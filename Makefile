@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env dev-env cluster-env demo real figures explore dev test test-browser smoke mutants golden cluster-demo campaign check bench gpu-check representation fidelity \
+.PHONY: env dev-env cluster-env demo real figures explore dev test test-browser test-cluster smoke mutants golden cluster-demo campaign check bench gpu-check representation fidelity \
 	anomaly-search lock clean
 
 # what a user needs; a stamp is newer than its lock only when the whole environment was installed
@@ -58,7 +58,11 @@ test: dev-env
 test-browser: dev-env
 	$(BIN)/python -m pytest -m browser galaxy_assets_tests/explorer galaxy_assets_tests/web
 
-# a few of them
+# whole surveys by a launcher, and on two Ray nodes of this machine, with workers killed; a quarter of an hour
+test-cluster: dev-env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
+
+# a few of the browser's
 smoke: dev-env
 	$(BIN)/python -m pytest -m "browser and smoke" galaxy_assets_tests/explorer
 

@@ -4,7 +4,8 @@
 
 Reads `lake/benchmarks/performance/` and writes docs/performance.json, which is those rows and is committed with the
 page, so that a test can hold one to the other; the sections of docs/performance.md between `<!-- measured: NAME -->`
-and `<!-- end -->`; and docs/performance.png. A stage that the lake has not keeps the rows that the page had.
+and `<!-- end -->`; docs/performance.png; and the slopes that `galaxy-assets plan` goes by, a file of the package. A
+stage that the lake has not keeps the rows that the page had.
 """
 
 import json
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 PAGE = ROOT / "docs" / "performance.md"
 NUMBERS = PAGE.with_suffix(".json")
 PICTURE = PAGE.with_suffix(".png")
+SLOPES = ROOT / "galaxy_assets" / "orchestration" / "planning" / "measured.json"
 _SECTION = re.compile(r"(<!-- measured: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _SHARED = ("machine", "threads", "versions", "code", "took", "measured")
 _MACHINE_MB = 24_000  # of the machine that the project is built for
@@ -45,6 +47,8 @@ def write_page(layout: Layout) -> Path:
     with replacing(NUMBERS) as partial:
         partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     save(picture(rows), PICTURE)
+    with replacing(SLOPES) as partial:
+        partial.write_text(json.dumps(slopes(rows), indent=1) + "\n", encoding="utf-8")
     text = rendered(PAGE.read_text(encoding="utf-8"), rows)
     with replacing(PAGE) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -235,7 +239,8 @@ class Projected(NamedTuple):
 
 _STEPS, _WIDTH, _KEPT, _CLUSTERS = 20, 512, 29, 20
 _QUADRATIC = _KEPT * (_KEPT + 3) / 2
-_FIT = 10 * 150  # starts times iterations
+_ITERATIONS = 150  # of a fit of the mixture
+_FIT = 10 * _ITERATIONS  # starts times iterations
 PROJECTED = (
     Projected("cutouts from PNG", "PNG file to stored cutout", 1, None),
     Projected("embedding, 224 px", "embedding, 224 px, float32", 1, 3.64e9),
@@ -264,6 +269,9 @@ PROJECTED = (
     Projected("read model and its queries", "read_model", 1, None),
 )
 _GPU_FLOPS, _GPU_BYTES = 10e12, 1e12  # per second
+_PASSES = (
+    8  # forward passes that a BYOL step is worth: two views, each forwards and backwards online, forwards in target
+)
 _SIZES = (1e6, 1e8, 1e10)
 
 
@@ -292,6 +300,54 @@ def projection(rows: list[dict[str, Any]]) -> str:
         lines.append([step.step, f"N^{max(row.exponent or 1.0, 1.0):.2f}", *cells])
     head = ["step", "grows as", *(f"10^{math.log10(n):.0f}, one core" for n in _SIZES)]
     return _table([*head, *(f"10^{math.log10(n):.0f}, one GPU (computed)" for n in _SIZES)], lines)
+
+
+_FEATURES = {"features": _WIDTH, "components": _KEPT}
+PLANNED: dict[str, tuple[str, dict[str, Any]]] = {
+    "cutouts": ("PNG file to stored cutout", {}),
+    "embedding float32": ("embedding, 224 px, float32", {"backbone": "resnet18", "size": 224}),
+    "embedding bfloat16": ("embedding, 224 px, bfloat16", {"backbone": "resnet18", "size": 224}),
+    "training float32": ("BYOL step, 128 px, batch 16, float32", {"backbone": "resnet18", "size": 128}),
+    "training bfloat16": ("BYOL step, 128 px, batch 16, bfloat16", {"backbone": "resnet18", "size": 128}),
+    "views": ("one view of each of 32, 128 px", {"size": 128}),
+    "pca_model": ("pca_model", _FEATURES),
+    "pca_features": ("pca_features", _FEATURES),
+    "mixture_iteration": ("mixture, one iteration of one start of 10, float64", {"clusters": _CLUSTERS}),
+    "cluster_model": ("cluster_model", {"clusters": _CLUSTERS}),
+    "cluster_labels": ("cluster_labels", {"clusters": _CLUSTERS}),
+    "umap_model": ("UMAP", {}),
+    "oracle_events": ("label_events", {"rounds": 19}),
+    "baseline_rankings": ("local outlier factor, a baseline of the ranking", {}),
+    "anomaly_ranking": ("anomaly_ranking", {}),
+    "anomaly_recall": ("anomaly_recall", {}),
+    "similar_galaxies": ("similar_galaxies", {}),
+    "read_model": ("read_model", {}),
+    "run": ("starting a run of a light asset", {}),
+    **{
+        f"bytes {name}": (name, {"features": _WIDTH} if name == "embeddings" else {})
+        for name in ("delivered image, PNG", "embeddings")
+    },
+    **{f"bytes {name}": (name, {}) for name in ("pca_features", "cluster_labels", "anomaly_ranking")},
+}
+"""What a plan goes by: name -> the case that measures it, and what it was measured on beside its number of galaxies."""
+
+
+def slopes(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `galaxy-assets plan` goes by: the measured cost of each step, when and on which machine; what is assumed."""
+    by_case = {(row["case"], row["stage"] == "kept_bytes"): row for row in reversed(rows)}
+    found = {}
+    for name, (case, of) in PLANNED.items():
+        if row := by_case.get((case, name.startswith("bytes"))):
+            columns = ("stage", "case", "n", "seconds", "cpu_seconds", "memory_mb", "bytes", "sizes", "size_seconds")
+            columns += ("size_memory_mb", "exponent", "machine", "threads", "measured")
+            found[name] = {column: row.get(column) for column in columns} | {"of": of}
+    assumed = {
+        "gpu_operations_per_second": _GPU_FLOPS,
+        "gpu": "about half of what the data sheet of a data-centre GPU of 2020 promises in float32",
+        "forward_passes_of_a_training_step": _PASSES,
+        "iterations_of_a_mixture": _ITERATIONS,
+    }
+    return {"written_by": "benchmarks/report.py", "slopes": found, "assumed": assumed}
 
 
 def breaking(rows: list[dict[str, Any]]) -> str:

@@ -34,6 +34,7 @@ STAGES = (
     "similarity",
     "feature_tables",
     "survey_at_scale",
+    "kept_bytes",
 )
 """In the order of the data."""
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}

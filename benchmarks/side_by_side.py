@@ -210,8 +210,8 @@ class Row:
 
     n : galaxies, images or sources that one call worked on. Times are seconds of one call, medians over the rounds;
     ratios are peer / ours within a round, `ratio` on the clock and `cpu_ratio` of the processor. Memory is what the
-    process grew by at its peak, in MB. `limit` says what bounds the stage and `share` how much of it is reached.
-    Targets that are not asked for are null.
+    process grew by at its peak, in MB; `bytes` is what lies on disk afterwards, of all n together. `limit` says what
+    bounds the stage and `share` how much of it is reached. Targets that are not asked for are null.
     """
 
     stage: str
@@ -235,6 +235,7 @@ class Row:
     size_seconds: list[float] = field(default_factory=list)
     size_memory_mb: list[float] = field(default_factory=list)
     exponent: float | None = None
+    bytes: int | None = None
     equal: list[Equal] = field(default_factory=list)
     target_ratio: float | None = None
     target_memory_ratio: float | None = None
@@ -288,6 +289,7 @@ SCHEMA = pa.schema(
         ("size_seconds", pa.list_(pa.float64())),
         ("size_memory_mb", pa.list_(pa.float64())),
         ("exponent", pa.float64()),
+        ("bytes", pa.int64()),
         ("equal", pa.list_(pa.struct([("what", pa.string()), ("found", pa.float64()), ("limit", pa.float64())]))),
         *((f"target_{name}", pa.float64()) for name in ("ratio", "memory_ratio", "seconds", "mb", "exponent")),
         ("note", pa.string()),

@@ -188,10 +188,18 @@ def test_a_step_that_needs_too_much_memory_is_named(tmp_path):
 
 def test_every_stage_is_run_and_loading_is_one_of_them():
     stages = importlib.import_module("run").STAGES
-    assert set(stages) == {*COMPARED, "training", "survey_at_scale", "startup"}
+    assert set(stages) == {*COMPARED, "training", "survey_at_scale", "startup", "kept_bytes"}
     assert all((ROOT / "benchmarks" / f"{stage}.py").exists() for stage in stages)
     (row,) = importlib.import_module("startup").measure(small=True)
     assert {name for name, *_ in row.targets()} == {"seconds", "MB"} and row.memory_mb > 10
+
+
+def test_the_bytes_of_a_galaxy_are_those_of_its_files():
+    kept = importlib.import_module("kept_bytes")
+    rows = {row.case: row for row in kept.measure(small=True)}
+    assert set(rows) == {"delivered image, PNG", *kept.TABLES}
+    assert rows["embeddings"].n == 1_000 and rows["embeddings"].bytes / 1_000 < 4 * 512 * 1.1
+    assert rows["embeddings"].bytes > rows["pca_features"].bytes > rows["cluster_labels"].bytes / 2 > 0
 
 
 def test_answers_that_differ_are_told():

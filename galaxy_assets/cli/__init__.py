@@ -19,6 +19,7 @@ from galaxy_assets.cli import (
     fetch,
     figures,
     labels,
+    plan,
     query,
     run,
     similar,
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(status.status)
 app.command()(check.check)
+app.command()(plan.plan)
 app.add_typer(survey.app, name="survey")
 app.command()(fetch.fetch)
 app.add_typer(labels.app, name="labels")

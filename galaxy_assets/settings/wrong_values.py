@@ -157,7 +157,7 @@ def meant(word: str, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(word.lower(), allowed, 1)
     if not near and AUTO in allowed and _like_auto(word):
         near = [AUTO]
-    return f", did you mean `{near[0]}`?" if near else ""
+    return f", did you mean `{near[0]}`?" if near and near[0] != word else ""
 
 
 def _like_auto(word: str) -> bool:

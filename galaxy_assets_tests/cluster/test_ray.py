@@ -25,6 +25,7 @@ from galaxy_assets_tests.orchestration.engines.test_launched import until, worke
 
 ROOT = Path(__file__).parents[2]
 LAST = "artefact_umap_model"
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Surveys at an address: what is copied, when it is copied anew, and what becomes of what is gone."""
 
+import itertools
 import logging
 from pathlib import Path
 
@@ -99,11 +100,11 @@ def test_a_copy_that_stopped_goes_on_and_leaves_nothing_half(site, tmp_path, mon
     for i in range(20):
         site.put(f"b1/{i:02}.png", png(i))
     copy = type(site.files).get_file
-    asked = []
+    asked, number = [], itertools.count(1)
 
     def stalls(self, path, *args, **kwargs):
         asked.append(path)
-        if len(asked) == 12:
+        if next(number) == 12:  # several threads copy
             raise OSError("connection lost")
         return copy(self, path, *args, **kwargs)
 

@@ -119,9 +119,14 @@ def test_the_survey_is_there_under_its_prefix_with_checks_jobs_and_sensors(proje
 def test_an_asset_of_the_project_lands_in_its_data_folder(project, monkeypatch):
     defs, instance = load(project, monkeypatch), dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions("tiny_batch", ["first"])
-    keys = [dg.AssetKey(["astronomy", "images", "tiny", name]) for name in ("catalogue", "cutouts")]
     job = defs.resolve_implicit_global_asset_job_def()
-    assert job.execute_in_process(asset_selection=keys, partition_key="first", instance=instance).success
+    for partition, names in (
+        ("first", ["delivered_images"]),
+        (None, ["taken_ids"]),
+        ("first", ["catalogue", "cutouts"]),
+    ):
+        keys = [dg.AssetKey(["astronomy", "images", "tiny", name]) for name in names]
+        assert job.execute_in_process(asset_selection=keys, partition_key=partition, instance=instance).success
     assert read_table(Layout(project / "data").table("tiny", "cutouts", "first")).num_rows == 36
 
 

@@ -79,7 +79,7 @@ def test_the_paper_is_checked_in_the_interface_and_the_summary_is_short(world, m
     assert metadata["differs"].value == metadata["not observed"].value == 0
     assert len(metadata["table"].value.splitlines()) == rows + 2
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
-    _summary([world.survey], 0)
+    _summary([world.survey], 0, {})
     printed = capsys.readouterr().out
     assert f"0 differs, 0 not observed, 0 not comparable, 0 agrees, {rows} not applicable" in printed
     assert "imagenet: k-NN accuracy at the chosen epoch" in printed and "UMAP" not in printed
@@ -356,7 +356,7 @@ def test_a_second_main_job_of_a_survey_is_told_in_words_and_the_next_survey_runs
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     with main_job_of("tiny", Layout(tmp_path)):
-        assert _materialise([survey_files(tmp_path).named("tiny")], None, in_process.run_survey) == 1
+        assert _materialise([survey_files(tmp_path).named("tiny")], None, in_process.run_survey) == (1, {})
     assert "another main job of it is at work" in capsys.readouterr().out
 
 

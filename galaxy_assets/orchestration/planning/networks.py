@@ -1,0 +1,105 @@
+"""What a network asks of a computer for one image, counted without computing it.
+
+Belongs here: the networks that a survey's settings name, and their operations. Does not belong here: seconds.
+"""
+
+import functools
+from dataclasses import dataclass
+
+from galaxy_assets import plugins
+from galaxy_assets.settings.recipe import START
+from galaxy_assets.settings.survey import Survey
+
+_VARIANT_OF = {"rgz": "rgz", "classical": None}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A network for images of one size.
+
+    Attributes
+    ----------
+    operations : float
+        Multiplications and additions of one forward pass of one image.
+    features : int
+        Of its answer.
+    """
+
+    operations: float
+    features: int
+
+
+@functools.cache
+def counted(backbone: str, size: int, variant: str = "timm") -> Counted:
+    """Count the operations of a network; no weights are made and no memory is taken.
+
+    Parameters
+    ----------
+    backbone : str
+        timm model name.
+    size : int
+        Side of its input, pixels.
+    variant : str
+        Name of its architecture among the plug-ins of kind `encoders`.
+
+    Returns
+    -------
+    Counted
+
+    Raises
+    ------
+    ValueError
+        Where there is no such backbone.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network = plugins.load("encoders", variant)(backbone).eval()
+        channels = next(weight.shape[1] for weight in network.parameters() if weight.ndim == 4)
+        features = network(torch.empty(1, channels, size, size)).shape[1]
+    return Counted(float(counter.get_total_flops()), features)
+
+
+def network_of(survey: Survey, start: str) -> Counted | None:
+    """The network of some start weights of a survey, at its image size; None where it cannot be counted.
+
+    Parameters
+    ----------
+    survey : Survey
+    start : str
+        One of its start weights, or what stands beside them.
+
+    Returns
+    -------
+    Counted or None
+        None for formulae, and for the start weights of another package.
+    """
+    size = survey.recipe.image_size
+    if (named := survey.networks.get(start)) is not None:
+        return counted(named.backbone, size)
+    if start in plugins.names("start_weights"):
+        if plugins.provenance("start_weights", start) is not None:
+            return None
+        variant = _VARIANT_OF.get(start, "timm")
+        return None if variant is None else counted(survey.recipe.backbone, size, variant)
+    return counted(survey.recipe.backbone, size)  # of another survey, whose backbone must be this one's
+
+
+def parts_of(survey: Survey, start: str, trained: bool) -> list[str]:
+    """The start weights whose features stand side by side in the embeddings of some start weights.
+
+    Parameters
+    ----------
+    survey : Survey
+    start : str
+    trained : bool
+        Whether they are trained; the start stands beside itself only then.
+
+    Returns
+    -------
+    list of str
+        `start` first.
+    """
+    again = [start] if START in survey.recipe.beside and trained else []
+    return [start, *again, *(name for name in survey.recipe.beside if name not in (START, start))]

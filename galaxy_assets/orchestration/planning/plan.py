@@ -1,0 +1,349 @@
+"""The plan of a survey: what each step costs at a number of galaxies, what is read and kept, and what breaks first.
+
+Belongs here: which measured slope stands for which asset, and how often a survey's settings ask for it. Does not
+belong here: the slopes (`measured`), counting a network (`networks`), printing (`cli.plan`).
+
+A figure is `measured` where a benchmark measured that very step, of which only the number of galaxies is another; it is
+`computed` where the slope is also scaled by counted operations or rests on an assumption, and `unknown` where neither
+is to be had.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from galaxy_assets.orchestration.planning.measured import Measured, Slope
+from galaxy_assets.orchestration.planning.networks import Counted, counted, network_of, parts_of
+from galaxy_assets.settings.survey import Survey
+
+Basis = Literal["measured", "computed", "unknown"]
+_FAR = 100  # times the galaxies measured, from which on the plan says that they were few
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is planned for.
+
+    Attributes
+    ----------
+    galaxies, batch_size : int
+    cores, gpus : int
+        Of all machines together; with a GPU the networks run there.
+    memory : float
+        Of the machine that runs the steps over the whole survey, bytes.
+    """
+
+    galaxies: int
+    batch_size: int = 100_000
+    cores: int = 1
+    gpus: int = 0
+    memory: float = math.inf
+
+    @property
+    def batches(self) -> int:
+        """Deliveries."""
+        return math.ceil(self.galaxies / self.batch_size)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one step costs, over all batches and start weights.
+
+    Attributes
+    ----------
+    step : str
+        Its asset.
+    by_batch : bool
+        Whether batches are worked on independently.
+    basis : {"measured", "computed", "unknown"}
+        Of core hours, or of GPU hours where there are any.
+    core_hours, gpu_hours : float
+    memory : float or None
+        Peak of one process, bytes; None where it was not measured.
+    full_at : float or None
+        Galaxies at which that fills the machine; None where it never does or was not measured.
+    """
+
+    step: str
+    by_batch: bool
+    basis: Basis
+    core_hours: float = 0.0
+    gpu_hours: float = 0.0
+    memory: float | None = None
+    full_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """What is read or kept.
+
+    Attributes
+    ----------
+    what : str
+    basis : {"measured", "computed", "unknown"}
+    read, kept : float
+        Bytes.
+    """
+
+    what: str
+    basis: Basis
+    read: float = 0.0
+    kept: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A survey at one size.
+
+    Attributes
+    ----------
+    survey : str
+        Its name.
+    size : Size
+    runs : int
+        Dagster runs, where nothing has to be done twice.
+    costs : list of Cost
+    bytes : list of Bytes
+    unknown : list of str
+        What the plan leaves out or cannot know, a sentence each.
+    """
+
+    survey: str
+    size: Size
+    runs: int
+    costs: list[Cost]
+    bytes: list[Bytes]
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def core_hours(self) -> float:
+        """Of all steps."""
+        return sum(cost.core_hours for cost in self.costs)
+
+    @property
+    def gpu_hours(self) -> float:
+        """Of all steps."""
+        return sum(cost.gpu_hours for cost in self.costs)
+
+    @property
+    def largest(self) -> Cost | None:
+        """The step that takes most memory."""
+        return max((c for c in self.costs if c.memory is not None), key=lambda c: c.memory or 0, default=None)
+
+    @property
+    def breaks_first(self) -> Cost | None:
+        """The step whose memory is full at the fewest galaxies."""
+        return min((c for c in self.costs if c.full_at is not None), key=lambda c: c.full_at or 0, default=None)
+
+    @property
+    def hours(self) -> float:
+        """Hours at least, where batches share all cores and GPUs and steps over the whole survey run one by one."""
+        at_once = min(self.size.cores, self.size.batches)
+        gpus = max(self.size.gpus, 1)
+        return sum(
+            cost.core_hours / (at_once if cost.by_batch else 1)
+            + cost.gpu_hours / (gpus if cost.step == "byol_checkpoints" else min(gpus, self.size.batches))
+            for cost in self.costs
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        told = asdict(self)
+        if math.isinf(self.size.memory):
+            told["size"]["memory"] = None
+        return told | {
+            "batches": self.size.batches,
+            "core_hours": self.core_hours,
+            "gpu_hours": self.gpu_hours,
+            "hours_at_least": self.hours,
+            "bytes_read": sum(b.read for b in self.bytes),
+            "bytes_kept": sum(b.kept for b in self.bytes),
+            "largest": self.largest.step if self.largest else None,
+            "breaks_first": self.breaks_first.step if self.breaks_first else None,
+        }
+
+
+def plan(survey: Survey, size: Size, stages: Sequence[Sequence[str]], known: Measured) -> Plan:
+    """What a survey costs at a size.
+
+    Parameters
+    ----------
+    survey : Survey
+    size : Size
+    stages : sequence of sequences of str
+        What the partitions of each stage of the main job are: `batch`, `init`, both or nothing.
+    known : Measured
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError
+        Where the survey names a backbone that there is not.
+    """
+    planner = _Planner(survey, size, known)
+    count = {"batch": size.batches, "init": len(survey.start_weights)}
+    runs = sum(math.prod(count[dimension] for dimension in stage) for stage in stages)
+    costs = [planner.limited(cost) for cost in planner.costs(runs)]
+    return Plan(survey.name, size, runs, costs, list(planner.bytes_()), planner.unknown())
+
+
+@dataclass(frozen=True)
+class _Planner:
+    survey: Survey
+    size: Size
+    known: Measured
+
+    def trained(self, start: str) -> bool:
+        """Whether start weights are trained at all at this size."""
+        recipe = self.survey.recipe
+        few = start == "random" and self.size.galaxies < recipe.fewest_for_random
+        return recipe.epochs > 0 and network_of(self.survey, start) is not None and not few
+
+    def limited(self, cost: Cost) -> Cost:
+        """A cost with the peak of its step's memory."""
+        slope = self.known.slopes.get(cost.step)
+        n = self.size.batch_size if cost.by_batch else self.size.galaxies
+        if slope is None or cost.basis == "unknown" or (memory := slope.memory_of(n)) is None:
+            return cost
+        return replace(cost, memory=memory, full_at=None if cost.by_batch else slope.full_at(self.size.memory))
+
+    def costs(self, runs: int) -> Iterator[Cost]:
+        """Every step, in the order of the path."""
+        starts = len(self.survey.start_weights)
+        yield self._as_measured("cutouts", by_batch=True)
+        yield self._network("pretrained_features", [counted(self.survey.recipe.backbone, self._pixels)], "float32")
+        yield self._training()
+        yield from self._embeddings()
+        features, clusters = self._features(), self.survey.mixture.components
+        of = {name: slope.of for name, slope in self.known.slopes.items()}
+        for name, by_batch, power in (("pca_model", False, 2), ("pca_features", True, 1)):
+            scale = sum((width / of[name]["features"]) ** power for width in features)
+            yield self._as_measured(name, by_batch=by_batch, times=scale, same={*features} == {of[name]["features"]})
+        fits = self.survey.mixture
+        rounds = fits.n_init * min(fits.max_iter, self.known.assumed["iterations_of_a_mixture"])
+        share = clusters / of["mixture_iteration"]["clusters"]
+        seconds = self.known.slopes["mixture_iteration"].core_seconds(self.size.galaxies)
+        yield Cost("cluster_model", False, "computed", core_hours=starts * rounds * share * seconds / 3600)
+        share = clusters / of["cluster_labels"]["clusters"]
+        yield self._as_measured("cluster_labels", by_batch=True, times=starts * share, same=share == 1)
+        yield self._as_measured("umap_model", times=starts)
+        search = self.survey.anomaly
+        rounds = max(search.budget - search.seeds, 0) / search.per_round / of["oracle_events"]["rounds"]
+        yield self._as_measured("oracle_events", times=rounds, same=rounds == 1)
+        for name in ("baseline_rankings", "anomaly_ranking", "anomaly_recall", "similar_galaxies", "read_model"):
+            yield self._as_measured(name)
+        yield Cost("starting runs", True, "measured", core_hours=runs * self.known.slopes["run"].seconds / 3600)
+
+    @property
+    def _pixels(self) -> int:
+        return self.survey.recipe.image_size
+
+    def _as_measured(self, step: str, *, by_batch: bool = False, times: float = 1, same: bool = True) -> Cost:
+        """A step from its own slope: `times` as often or as much, which is `measured` where the work is the `same`."""
+        seconds = times * self.known.slopes[step].core_seconds(self.size.galaxies)
+        return Cost(step, by_batch, "measured" if same else "computed", core_hours=seconds / 3600)
+
+    def _embeddings(self) -> Iterator[Cost]:
+        recipe, found = self.survey.recipe, []
+        for start in self.survey.start_weights:
+            found += [network_of(self.survey, part) for part in parts_of(self.survey, start, self.trained(start))]
+        networks = [network for network in found if network is not None] * recipe.orientations
+        yield self._network("embeddings", networks, recipe.embedding_precision)
+        if None in found:
+            yield Cost("embeddings without a network", True, "unknown")
+
+    def _features(self) -> list[int]:
+        """Features of the embeddings of each start, as far as they are known."""
+        found = []
+        for start in self.survey.start_weights:
+            parts = [network_of(self.survey, part) for part in parts_of(self.survey, start, self.trained(start))]
+            found.append(sum(part.features for part in parts if part is not None))
+        return found
+
+    def _network(self, step: str, networks: Sequence[Counted], precision: str) -> Cost:
+        """Forward passes of every galaxy through some networks."""
+        slope = self.known.slopes[f"embedding {precision}"]
+        same = self._counted_of(slope)
+        operations = self.size.galaxies * sum(network.operations for network in networks)
+        if self.size.gpus:
+            return Cost(step, True, "computed", gpu_hours=self._gpu_hours(operations))
+        seconds = slope.core_seconds(1) * operations / same.operations
+        basis: Basis = "measured" if all(network == same for network in networks) else "computed"
+        return Cost(step, True, basis, core_hours=seconds / 3600)
+
+    def _training(self) -> Cost:
+        """Every epoch of every start that is trained, on every galaxy, with the views."""
+        recipe, step = self.survey.recipe, "byol_checkpoints"
+        networks = [network_of(self.survey, start) for start in self.survey.start_weights if self.trained(start)]
+        operations = sum(network.operations for network in networks if network is not None)
+        images = self.size.galaxies * recipe.epochs
+        if self.size.gpus:
+            passes = self.known.assumed["forward_passes_of_a_training_step"]
+            return Cost(step, False, "computed", gpu_hours=self._gpu_hours(images * passes * operations))
+        slope, views = self.known.slopes[f"training {recipe.precision}"], self.known.slopes["views"]
+        same = self._counted_of(slope)
+        drawn = 2 * views.core_seconds(1) * (self._pixels / views.of["size"]) ** 2 * len(networks)
+        seconds = images * (slope.core_seconds(1) * operations / same.operations + drawn)
+        basis: Basis = "measured" if all(network == same for network in networks) else "computed"
+        return Cost(step, False, basis, core_hours=seconds / 3600)
+
+    @staticmethod
+    def _counted_of(slope: Slope) -> Counted:
+        return counted(slope.of["backbone"], slope.of["size"])
+
+    def _gpu_hours(self, operations: float) -> float:
+        return operations / self.known.assumed["gpu_operations_per_second"] / 3600
+
+    def bytes_(self) -> Iterator[Bytes]:
+        """What is read and kept, of images, pixels and the tables that have a vector or a row for each galaxy."""
+        n, recipe, cutout = self.size.galaxies, self.survey.recipe, self.survey.cutout
+        each = {name: slope.bytes_each for name, slope in self.known.slopes.items() if slope.bytes_each is not None}
+        yield Bytes("delivered images", "computed", read=n * each["bytes delivered image, PNG"])
+        channels = 1 if cutout.grey else 3
+        yield Bytes("stored cutouts", "computed", kept=n * cutout.size**2 * channels)
+        trained = sum(map(self.trained, self.survey.start_weights))
+        passes = 1 + len(self.survey.start_weights) + recipe.epochs * trained
+        pixels = n * self._pixels**2 * channels
+        what = "cutouts at the network's size"
+        yield Bytes(what, "computed", read=passes * pixels, kept=0 if self._pixels == cutout.size else pixels)
+        slope = self.known.slopes["bytes embeddings"]
+        width = slope.of["features"]
+        features = [counted(recipe.backbone, self._pixels).features, *self._features()]
+        same = {*features} == {width}
+        kept = n * each["bytes embeddings"] * sum(features) / width
+        yield Bytes("features of networks", "measured" if same else "computed", kept=kept)
+        starts = {"pca_features": len(self.survey.start_weights), "cluster_labels": len(self.survey.start_weights)}
+        for name in ("pca_features", "cluster_labels", "anomaly_ranking"):
+            yield Bytes(name, "measured", kept=n * each[f"bytes {name}"] * starts.get(name, 1))
+
+    def unknown(self) -> list[str]:
+        """What the plan leaves out or cannot know."""
+        survey = self.survey
+        told = [
+            "cutouts and delivered bytes are those of PNG images of 300 to 424 pixels; FITS, archives and larger "
+            "images differ",
+            "how many galaxies are artefacts is not known: all are trained on, embedded and ranked",
+            "principal components are as many as were measured; clusters that stay empty cost as much as others",
+            "not measured: artefact evidence and map, evaluation, health of every epoch, figures, checks, tables "
+            "without a vector, memory of training and embedding, reading over a network, and starting a run that loads "
+            "torch",
+        ]
+        steps = [cost.step for cost in self.costs(1) if cost.step in self.known.slopes and not cost.by_batch]
+        if far := [step for step in steps if _FAR * self.known.slopes[step].n < self.size.galaxies]:
+            sizes = ", ".join(f"{step} on {self.known.slopes[step].n:,}" for step in far)
+            told.append(f"far beyond what was measured: {sizes}")
+        if self.size.gpus:
+            told.append(f"no GPU was measured: it is taken to do {self.known.assumed['gpu']}, and no time to be fed")
+        if any(network_of(survey, name) is None for name in {*survey.start_weights, *survey.recipe.beside} - {"start"}):
+            told.append("features without a network (`classical`, another package's) were not measured")
+        if survey.recipe.trainer != "byol":
+            told.append(f"training is that of the trainer `byol`, not of `{survey.recipe.trainer}`")
+        if survey.auto:
+            told.append(f"trials choose {', '.join(survey.auto)}: their defaults are planned with, trials not counted")
+        if not self.size.gpus and survey.recipe.backbone != self.known.slopes["embedding float32"].of["backbone"]:
+            told.append("networks of other layers than the one measured may take several times what they count")
+        return told

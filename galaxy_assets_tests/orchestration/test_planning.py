@@ -1,0 +1,226 @@
+"""A plan continues what was measured by laws: what grows with what, and what does not matter."""
+
+import importlib
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from galaxy_assets.cli import app
+from galaxy_assets.orchestration.planning.measured import FILE, Slope, measured
+from galaxy_assets.orchestration.planning.networks import counted, network_of, parts_of
+from galaxy_assets.orchestration.planning.plan import Plan, Size, plan
+from galaxy_assets.settings.recipe import Recipe
+from galaxy_assets.settings.survey import Survey
+
+ROOT = Path(__file__).parents[2]
+STAGES = [("batch",), ("init",), ("batch", "init"), ()]
+SURVEY = Survey.model_validate(
+    {
+        "name": "s",
+        "title": "S",
+        "description": "-",
+        "source": {"reader": "image_folder", "path": "s"},
+        "cutout": {"size": 150},
+        "start_weights": ["imagenet"],
+        "recipe": {"preset": "paper", "backbone": "resnet18", "image_size": 224, "epochs": 20},
+    }
+)
+SIZE = Size(10**7, 10**5, memory=24e9)
+
+
+def of(survey: Survey = SURVEY, size: Size = SIZE) -> Plan:
+    return plan(survey, size, STAGES, measured())
+
+
+def changed(**settings: object) -> Survey:
+    recipe = {key: settings.pop(key) for key in list(settings) if key in Recipe.model_fields}
+    return SURVEY.model_copy(update={**settings, "recipe": SURVEY.recipe.model_copy(update=recipe)})
+
+
+def hours(found: Plan) -> dict[str, float]:
+    return {cost.step: cost.core_hours + cost.gpu_hours for cost in found.costs}
+
+
+def total(found: Plan, name: str) -> float:
+    return sum(getattr(entry, name) for entry in found.bytes)
+
+
+def test_ten_times_the_galaxies_cost_ten_times_and_neighbours_of_every_pair_more():
+    one, ten = hours(of()), hours(of(size=replace(SIZE, galaxies=10**8)))
+    power = {step: math.log10(ten[step] / one[step]) for step in one}
+    more = {step for step in power if power[step] > 1.01}
+    assert more == {"baseline_rankings"}
+    assert power.pop("starting runs") == pytest.approx(1, abs=0.01)
+    assert [p for step, p in power.items() if step not in more] == pytest.approx([1.0] * (len(power) - 1), abs=1e-9)
+    assert power["baseline_rankings"] == pytest.approx(measured().slopes["baseline_rankings"].exponent)
+    for name in ("read", "kept"):
+        assert total(of(size=replace(SIZE, galaxies=10**8)), name) == pytest.approx(10 * total(of(), name))
+
+
+def test_more_cores_and_more_gpus_take_less_time_and_no_fewer_hours():
+    for few, many in (({}, {"cores": 8}), ({"gpus": 1}, {"gpus": 8})):
+        one, eight = (of(size=replace(SIZE, **changes)) for changes in (few, many))
+        assert (eight.core_hours, eight.gpu_hours) == (one.core_hours, one.gpu_hours)
+        assert eight.hours < one.hours and eight.runs == one.runs
+
+
+def test_no_more_cores_are_busy_than_there_are_batches():
+    few = replace(SIZE, batch_size=10**7)
+    assert of(size=replace(few, cores=64)).hours == of(size=few).hours
+
+
+def test_larger_batches_are_fewer_runs_and_the_same_work():
+    small, large = of(), of(size=replace(SIZE, batch_size=10**6))
+    assert small.runs == 100 + 1 + 100 + 1 and large.runs == 10 + 1 + 10 + 1
+    started = {"starting runs"}
+    assert {k: v for k, v in hours(small).items() if k not in started} == {
+        k: v for k, v in hours(large).items() if k not in started
+    }
+    assert hours(small)["starting runs"] > hours(large)["starting runs"]
+    assert of(size=replace(SIZE, galaxies=10**7 + 1)).size.batches == 101
+
+
+def test_gpus_take_the_networks_and_nothing_else():
+    without, gpu = of(), of(size=replace(SIZE, gpus=1))
+    on_gpu = {cost.step for cost in gpu.costs if cost.gpu_hours}
+    assert on_gpu == {"pretrained_features", "byol_checkpoints", "embeddings"}
+    assert {cost.basis for cost in gpu.costs if cost.gpu_hours} == {"computed"}
+    assert {c.step: c.core_hours for c in gpu.costs} == {
+        c.step: 0.0 if c.step in on_gpu else c.core_hours for c in without.costs
+    }
+    assert without.gpu_hours == 0 and any("no GPU was measured" in words for words in gpu.unknown)
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "times"),
+    [
+        ({"orientations": 4}, "embeddings", 4),
+        ({"epochs": 40}, "byol_checkpoints", 2),
+        ({"epochs": 0}, "byol_checkpoints", 0),
+        ({"beside": {"start": 1.0}}, "embeddings", 2),
+        ({"beside": {"start": 1.0}, "epochs": 0}, "embeddings", 1),
+        ({"beside": {"imagenet": 1.0}}, "embeddings", 1),
+        ({"beside": {"random": 1.0}}, "pca_model", 4),
+        ({"start_weights": ("imagenet", "random")}, "embeddings", 2),
+        ({"start_weights": ("imagenet", "random")}, "byol_checkpoints", 2),
+        ({"start_weights": ("imagenet", "random")}, "cluster_model", 2),
+        ({"start_weights": ("imagenet", "random")}, "cutouts", 1),
+        ({"start_weights": ("imagenet", "classical")}, "byol_checkpoints", 1),
+    ],
+)
+def test_what_a_survey_asks_for_is_what_it_costs(settings, step, times):
+    assert hours(of(changed(**settings)))[step] == pytest.approx(times * hours(of())[step])
+
+
+def test_the_image_size_goes_by_its_pixels_and_the_backbone_by_its_operations():
+    twice = hours(of(changed(image_size=448)))
+    assert twice["embeddings"] / hours(of())["embeddings"] == pytest.approx(4, rel=1e-3)
+    other = counted("efficientnet_lite0", 224).operations / counted("resnet18", 224).operations
+    lite = hours(of(changed(backbone="efficientnet_lite0")))
+    assert lite["embeddings"] / hours(of())["embeddings"] == pytest.approx(other)
+    assert any("other layers" in words for words in of(changed(backbone="efficientnet_lite0")).unknown)
+
+
+def test_bytes_of_pixels_are_exact():
+    kept = {entry.what: entry for entry in of().bytes}
+    assert kept["stored cutouts"].kept == 10**7 * 150 * 150 * 3
+    assert kept["cutouts at the network's size"].kept == 10**7 * 224 * 224 * 3
+    assert kept["cutouts at the network's size"].read == (1 + 1 + 20) * 10**7 * 224 * 224 * 3
+    same = {entry.what: entry for entry in of(changed(image_size=150)).bytes}
+    assert same["cutouts at the network's size"].kept == 0
+
+
+def test_random_weights_are_planned_as_they_are_trained():
+    survey = changed(start_weights=("random",), main_start_weights="random", train_random_from=10_000)
+    assert hours(of(survey, Size(9_999)))["byol_checkpoints"] == 0 < hours(of(survey, Size(10_000)))["byol_checkpoints"]
+
+
+def test_the_same_work_is_measured_and_other_work_computed():
+    basis = {cost.step: cost.basis for cost in of().costs}
+    assert (basis["cutouts"], basis["embeddings"], basis["pca_model"]) == ("measured",) * 3
+    assert (basis["byol_checkpoints"], basis["cluster_model"]) == ("computed",) * 2  # at 128 px; iterations assumed
+    other = {cost.step: cost.basis for cost in of(changed(image_size=96)).costs}
+    assert other["embeddings"] == "computed" and other["cutouts"] == "measured"
+
+
+def test_what_no_network_computes_is_not_known():
+    found = of(changed(start_weights=("imagenet", "classical")))
+    assert any("without a network" in words for words in found.unknown)
+    assert [cost.basis for cost in found.costs if cost.step == "embeddings without a network"] == ["unknown"]
+
+
+def test_memory_grows_and_the_first_to_break_is_the_one_that_is_full_first():
+    small, large = of(), of(size=replace(SIZE, galaxies=10**9))
+    for one, other in zip(small.costs, large.costs, strict=True):
+        assert (one.memory or 0) <= (other.memory or 0)
+    first = small.breaks_first
+    assert first is not None and first.full_at is not None
+    slope = measured().slopes[first.step]
+    assert slope.memory_of(first.full_at) == pytest.approx(24e9)
+    assert all(cost.full_at >= first.full_at for cost in small.costs if cost.full_at is not None)
+    assert of(size=replace(SIZE, memory=48e9)).breaks_first.full_at > first.full_at
+
+
+def test_a_slope_passes_through_what_was_measured():
+    for name, slope in measured().slopes.items():
+        if name.startswith("bytes"):
+            assert slope.bytes_each and slope.bytes_each > 0, name
+            continue
+        assert slope.core_seconds(slope.n) == pytest.approx(slope.seconds) and slope.seconds > 0, name
+        for n, taken in slope.memory:
+            assert slope.memory_of(n) >= taken, name
+
+
+def test_the_parts_of_an_embedding_are_those_that_the_asset_puts_together():
+    survey = changed(beside={"start": 1.0, "random": 0.5, "imagenet": 1.0})
+    assert parts_of(survey, "imagenet", True) == ["imagenet", "imagenet", "random"]
+    assert parts_of(survey, "imagenet", False) == ["imagenet", "random"]
+    assert parts_of(survey, "random", True) == ["random", "random", "imagenet"]
+    assert network_of(survey, "classical") is None
+    assert network_of(survey, "rgz").operations > network_of(survey, "imagenet").operations
+
+
+def test_the_packages_slopes_are_the_committed_measurements(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    report = importlib.import_module("report")
+    assert report.slopes(report.read_numbers()) == json.loads(FILE.read_text())
+    assert set(report.PLANNED) == set(measured().slopes)
+    rows = {row.case: row for row in map(report._row, report.read_numbers())}
+    for step in ("pca_model", "anomaly_ranking", "local outlier factor, a baseline of the ranking"):
+        name = {case: name for name, (case, _) in report.PLANNED.items() if "bytes" not in name}[step]
+        for n in (1e6, 1e8, 1e10):
+            assert measured().slopes[name].core_seconds(n) == pytest.approx(report.projected(rows[step], n))
+    sys.modules.pop("report", None)
+
+
+def test_a_growth_below_one_is_fixed_cost():
+    row = {"n": 100, "seconds": None, "cpu_seconds": 1.0, "sizes": [10, 100], "size_seconds": [0.9, 1.0]}
+    row |= {"size_memory_mb": [5.0, 4.0], "exponent": 0.05, "bytes": None, "of": {}, "machine": "", "measured": ""}
+    slope = Slope.of_row(row)
+    assert slope.core_seconds(1_000) == pytest.approx(10.0) and slope.full_at(1e9) is None
+
+
+def test_the_command_says_the_same_in_text_and_in_json(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    words = ["plan", "sdss_gz1", "--galaxies", "1e8", "--gpus", "2", "--memory", "24"]
+    text, told = (CliRunner().invoke(app, [*words, *more]) for more in ([], ["--json"]))
+    assert text.exit_code == told.exit_code == 0, text.output + told.output
+    found = json.loads(told.output)
+    assert f"{found['runs']:,} runs" in text.output and found["batches"] == 1000
+    assert found["breaks_first"] in text.output and found["largest"] in text.output
+    assert all(words in text.output for words in found["unknown"] + found["measured_on"])
+    assert {cost["basis"] for cost in found["costs"]} == {"measured", "computed"}
+    assert found["core_hours"] == pytest.approx(sum(cost["core_hours"] for cost in found["costs"]))
+    assert list(tmp_path.iterdir()) == [], "nothing is enabled or made"
+
+
+@pytest.mark.parametrize("wrong", ["0", "many", "1.5", "-3", "inf", "nan", "1e13"])
+def test_a_number_of_galaxies_is_a_number(tmp_path, monkeypatch, wrong):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
+    result = CliRunner().invoke(app, ["plan", "sdss_gz1", "--galaxies", wrong], env={"COLUMNS": "200"})
+    assert result.exit_code == 2 and "whole number" in result.output
