@@ -58,9 +58,9 @@ test: dev-env
 test-browser: dev-env
 	$(BIN)/python -m pytest -m browser galaxy_assets_tests/explorer galaxy_assets_tests/web
 
-# a run on two Ray nodes of this machine, of which one worker is killed; some minutes
+# whole surveys by a launcher, and on two Ray nodes of this machine, with workers killed; a quarter of an hour
 test-cluster: dev-env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster galaxy_assets_tests/cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
 
 # a few of the browser's
 smoke: dev-env

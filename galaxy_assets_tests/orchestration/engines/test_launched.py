@@ -66,10 +66,12 @@ def worker_of(instance: dg.DagsterInstance, asset: str, partition: str) -> int |
     return None
 
 
+@pytest.mark.cluster  # a whole survey, of which every run starts Python anew
 def test_two_deliveries_at_once_have_the_tables_of_one_after_the_other(two, tmp_path):
     check_engine("launched", build_defs, two, "tiny", tmp_path / "made")
 
 
+@pytest.mark.cluster  # a whole survey, of which every run starts Python anew
 def test_a_killed_worker_is_found_the_others_end_and_the_next_run_completes(two, instance):
     def kill() -> None:
         os.kill(until(lambda: worker_of(instance, "pretrained_features", "first")), signal.SIGKILL)
@@ -93,6 +95,11 @@ def test_a_killed_worker_is_found_the_others_end_and_the_next_run_completes(two,
     assert not instance.get_runs(dg.RunsFilter(statuses=stopping._ALIVE))
 
 
+def _heed_ctrl_c() -> None:
+    """A test that was started in the background ignores it, and what it starts would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def command(two, tmp_path):
     """`galaxy-assets run` of the survey by the engine, as a person's terminal starts it, and its Dagster's folder."""
@@ -104,7 +111,11 @@ def command(two, tmp_path):
     with (
         (tmp_path / "printed").open("w") as printed,
         subprocess.Popen(
-            [sys.executable, "-m", "galaxy_assets.cli", *options], env=env, stderr=printed, stdout=printed
+            [sys.executable, "-m", "galaxy_assets.cli", *options],
+            env=env,
+            stderr=printed,
+            stdout=printed,
+            preexec_fn=_heed_ctrl_c,
         ) as process,
         dg.DagsterInstance.from_config(str(home)) as instance,
     ):
