@@ -3,8 +3,8 @@
     make outdated [BATCHES=10000]
 
 It writes a lake of tiny tables, each with the origin that a run would have given it, and asks the rule
-(`orchestration.automation.outdated`) for every table: first without `.heads.parquet`, then as every later process does.
-Nothing of it is a survey: the tables have one column without rows, and no pixels.
+(`orchestration.automation.outdated`) for every table: first without `.footers.parquet`, then as every later process
+does. Nothing of it is a survey: the tables have one column without rows, and no pixels.
 
 Belongs here: that world, and the seconds. Does not belong here: the rule.
 """
@@ -132,7 +132,7 @@ def main() -> None:
             begun = time.perf_counter()
             written = write_world(root, arguments.batches)
             print(f"wrote {written} tables in {time.perf_counter() - begun:.0f} s", flush=True)
-        (root / "lake/many/.heads.parquet").unlink(missing_ok=True)
+        (root / "lake/many/.footers.parquet").unlink(missing_ok=True)
         for _ in range(2):
             subprocess.run([sys.executable, __file__, "--ask", str(root)], check=True)
 

@@ -11,6 +11,8 @@ import re
 import socket
 from pathlib import Path
 
+LONGEST_RUN = 7 * 24 * 3600
+"""Seconds that a run may take; what is older, of a process that cannot be seen from here, is of no run any more."""
 _NAME = re.compile(r"([0-9a-f]{8})-(\d+)-(\d+)")
 
 

@@ -12,13 +12,10 @@ from pathlib import Path
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import PARTIAL
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.owners import runs
+from galaxy_assets.storage.owners import LONGEST_RUN, runs
 from galaxy_assets.storage.store import store_of
 
 log = logger(__name__)
-
-LONGEST_RUN = 7 * 24 * 3600
-"""Seconds that a run may take."""
 
 
 def remove_interrupted(layout: Layout) -> list[Path]:

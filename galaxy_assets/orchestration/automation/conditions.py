@@ -23,7 +23,7 @@ from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.io_manager import partition_path
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.heads import heads_of
+from galaxy_assets.storage.footers import footers_of
 from galaxy_assets.storage.layout import Layout
 
 NIGHTLY = "30 2 * * *"
@@ -174,7 +174,7 @@ def _rule(survey: Survey, known: Mapping[str, Survey], layout: Layout, context: 
     """The rule at this tick, shared by all assets of a survey: it reads the lake once."""
     tick = (survey.name, layout.root, context.evaluation_time)
     if _RULES.get(survey.name, (None, None))[0] != tick:
-        heads_of(layout, survey.name).keep()
+        footers_of(layout, survey.name).keep()
         view = context.asset_graph_view
         batches = view.instance.get_dynamic_partitions(f"{survey.name}_batch")
         _RULES[survey.name] = tick, Outdated(context.asset_graph, survey, known, layout, batches)

@@ -28,7 +28,7 @@ from galaxy_assets.orchestration.checks import Stored, Verdict, stopped
 from galaxy_assets.orchestration.external import External, Reader, files_of, states
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile
-from galaxy_assets.storage.heads import Heads, heads_of
+from galaxy_assets.storage.footers import Footers, footers_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import NO_ROWS, Origin, Version
 from galaxy_assets.storage.store import store_of
@@ -289,9 +289,9 @@ class Outdated:
         return states(files, Reader(self.survey, self.known, self.layout, *self._named(asset, partition), self._seen))
 
     @functools.cached_property
-    def heads(self) -> Heads:
+    def footers(self) -> Footers:
         """The origins of the survey's tables."""
-        return heads_of(self.layout, self.survey.name)
+        return footers_of(self.layout, self.survey.name)
 
     @functools.cached_property
     def _root(self) -> str:
@@ -317,7 +317,7 @@ class Outdated:
         """The origin of a table; its version is remembered for those that read it. Raises DamagedFile."""
         name = asset.path[-1], "/".join(partition)
         self._versions[name] = None
-        made = self.heads.origin(name[0], partition)
+        made = self.footers.origin(name[0], partition)
         if made is not None:
             self._versions[name] = made.version(), made.by_batch
         return made

@@ -33,6 +33,7 @@ from galaxy_assets.orchestration.engines.stopping import LAUNCHED, end
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.store import FOLDER, store_of
 
 log = logger(__name__)
 
@@ -100,7 +101,13 @@ def run_survey(
 
 @contextmanager
 def _data_of_workers(root: Path) -> Iterator[None]:
-    """Say in the environment, which workers get, which data folder the code location is built over."""
+    """Say in the environment, which workers get, which data folder the code location is built over.
+
+    A bucket stays named: `root` is the folder of this machine's copies of it.
+    """
+    if store_of(root.resolve()) is not FOLDER:
+        yield
+        return
     name = "GALAXY_ASSETS_DATA"
     before = os.environ.get(name)
     os.environ[name] = str(root.resolve())

@@ -24,9 +24,10 @@ from galaxy_assets.orchestration.graph import EXPLORER, keys_of
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.heads import heads_of
+from galaxy_assets.storage.footers import footers_of
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.upkeep import LONGEST_RUN, remove_interrupted
+from galaxy_assets.storage.owners import LONGEST_RUN
+from galaxy_assets.storage.upkeep import remove_interrupted
 
 log = logger(__name__)
 
@@ -207,7 +208,7 @@ def materialise(
             if row["state"] in ("held", "arriving"):
                 yield Outcome(survey.name, ["catalogue"], row["delivery"], row["state"], error=row["reason"])
         yield from MainJob(defs, survey, known, runs, layout, found.batches, follow).outcomes()
-        heads_of(layout, survey.name).keep()
+        footers_of(layout, survey.name).keep()
     read_model.publish(layout, EXPLORER)
 
 

@@ -33,6 +33,7 @@ from galaxy_assets.storage.bucket.objects import BucketError, Changed, Missing, 
 from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
 from galaxy_assets.storage.files import partial_name, state_of, told_of
 from galaxy_assets.storage.locks import held
+from galaxy_assets.storage.owners import LONGEST_RUN
 from galaxy_assets.storage.store import FOLDER, Conflict, CutRows
 
 log = logger(__name__)
@@ -55,8 +56,6 @@ _MANY = 5000
 """Heads that are held at once."""
 _LOOKS = 5
 """Times that heads are listed again where they change meanwhile."""
-_LONGEST_RUN = 7 * 24 * 3600
-"""Seconds after which what no head names is of no run any more."""
 
 
 class Bucket:
@@ -175,7 +174,7 @@ class Bucket:
 
     def sweep(self) -> list[str]:
         """As `Store.sweep`."""
-        until = time.time() - _LONGEST_RUN
+        until = time.time() - LONGEST_RUN
         there = [one for kind in ("data", "chunks") for one in self._objects.listed(kind)]
         old = [one.key for one in there if one.written.timestamp() < until]
         self.refresh()  # after the listing: what was named meanwhile is known

@@ -270,7 +270,7 @@ def test_a_worker_that_is_killed_leaves_no_table_or_a_whole_one_and_upkeep_remov
     found = list(range(1000 if when == "before" else 5000))
     assert read_table(copy)["rank"].to_pylist() == found
     assert store_of(copy).sweep() == []
-    monkeypatch.setattr(bucket, "_LONGEST_RUN", -60)
+    monkeypatch.setattr(bucket, "LONGEST_RUN", -60)
     (swept,) = store_of(copy).sweep()
     assert swept.startswith("data/lake/s/umap/")
     assert read_table(machine().root / path.relative_to(here.root))["rank"].to_pylist() == found

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from galaxy_assets.cli import app
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake.read_model import connect, publish
-from galaxy_assets.orchestration.engines import in_process
+from galaxy_assets.orchestration.engines import in_process, launched
 from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage import store
@@ -20,7 +21,7 @@ from galaxy_assets.storage.integrity import flaws
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version
 from galaxy_assets.storage.tables import read_table
-from galaxy_assets_tests.conftest import PLANTED, World, write_tiny
+from galaxy_assets_tests.conftest import PLANTED, UNTRAINED, World, write_tiny
 from galaxy_assets_tests.storage.bucket.s3 import NAME, S3, running
 
 
@@ -34,8 +35,8 @@ def s3() -> Iterator[S3]:
 def machine(monkeypatch, tmp_path_factory):
     """Makes this process one of another machine, with no copies yet."""
 
-    def change() -> Layout:
-        monkeypatch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}/data")
+    def change(prefix: str = "data") -> Layout:
+        monkeypatch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}/{prefix}")
         monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(tmp_path_factory.mktemp("copies")))
         store._bucket.cache_clear()
         return Layout.default()
@@ -109,6 +110,20 @@ def test_another_machine_reads_everything_from_the_bucket(made, world, machine):
     exported = runner.invoke(app, ["export", "ranking", "tiny", "--to", str(out), "--images"])
     assert exported.exit_code == 0, exported.output
     assert json.loads((out / "about.json").read_text())
+
+
+def test_workers_that_a_launcher_started_commit_to_the_bucket(s3, machine, tmp_path):
+    here = machine("launched")
+    write_tiny(here.root, UNTRAINED)
+    known = survey_files(here.root).known
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
+        closing(launched.run_survey(build_defs(here.root), known["tiny"], known, instance, here.root)) as told,
+    ):
+        first = next(outcome for outcome in told if outcome.partition == "first")
+    assert first.status == "done" and "delivered_images" in first.assets
+    there = machine("launched")
+    assert read_table(there.table("tiny", "delivered_images", "first")).num_rows
 
 
 def test_nothing_in_the_bucket_or_beside_it_names_a_secret(made, machine):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.storage.files import DamagedFile
-from galaxy_assets.storage.heads import Heads
+from galaxy_assets.storage.footers import Footers
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Version, made_by, origin, with_origin
 from galaxy_assets.storage.tables import write_table
@@ -28,44 +28,44 @@ def layout(tmp_path) -> Layout:
     return Layout(tmp_path / "data")
 
 
-def heads(layout: Layout) -> Heads:
-    return Heads(layout.lake / "s")
+def footers(layout: Layout) -> Footers:
+    return Footers(layout.lake / "s")
 
 
 def kept(layout: Layout) -> Path:
-    return layout.lake / "s/.heads.parquet"
+    return layout.lake / "s/.footers.parquet"
 
 
-def asked(found: Heads) -> list:
+def asked(found: Footers) -> list:
     return [found.origin(asset, partition) for asset, partition in TABLES]
 
 
 def test_kept_footers_are_those_of_the_files(layout, monkeypatch):
     expected = [origin(layout.table("s", asset, *partition)) for asset, partition in TABLES]
-    before = heads(layout)
+    before = footers(layout)
     assert asked(before) == expected and None not in expected
     before.keep()
     assert not kept(layout).exists(), "a few are not worth a file"
     before.keep(1)
-    monkeypatch.setattr("galaxy_assets.storage.heads.footer", lambda path: pytest.fail(f"{path} is read again"))
-    assert asked(before) == asked(heads(layout)) == expected
+    monkeypatch.setattr("galaxy_assets.storage.footers.footer", lambda path: pytest.fail(f"{path} is read again"))
+    assert asked(before) == asked(footers(layout)) == expected
 
 
 @pytest.mark.parametrize("same_time", [False, True])
 def test_a_table_that_was_replaced_is_read_again(layout, same_time):
-    found = heads(layout)
+    found = footers(layout)
     asked(found)
     found.keep(1)
     times = [(path, path.stat()) for path in layout.lake.rglob("[!.]*.parquet")]
     write(layout, "two")  # as many bytes as before
     for path, status in times if same_time else ():
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    for who in (found, heads(layout)):
+    for who in (found, footers(layout)):
         assert [made.data for made in asked(who)] == ["two a", "two b", "two c"]
 
 
 def test_a_copy_with_the_times_of_other_tables_is_read_again(layout, tmp_path):
-    asked(found := heads(layout))
+    asked(found := footers(layout))
     found.keep(1)
     other = Layout(tmp_path / "other")
     write(other, "two")
@@ -74,22 +74,22 @@ def test_a_copy_with_the_times_of_other_tables_is_read_again(layout, tmp_path):
         times = ours.stat().st_atime_ns, ours.stat().st_mtime_ns
         os.utime(theirs, ns=times)
     shutil.copy2(kept(layout), kept(other))
-    assert [made.data for made in asked(heads(other))] == ["two a", "two b", "two c"]
+    assert [made.data for made in asked(footers(other))] == ["two a", "two b", "two c"]
 
 
 def test_a_file_that_is_gone_or_damaged_is_told_as_without_the_kept_footers(layout):
-    asked(found := heads(layout))
+    asked(found := footers(layout))
     found.keep(1)
     layout.table("s", "a").unlink()
     layout.table("s", "b", "b1").write_bytes(b"nothing")
-    for who in (found, heads(layout)):
+    for who in (found, footers(layout)):
         assert who.origin("a") is None
         with pytest.raises(DamagedFile):
             who.origin("b", ("b1",))
 
 
 def test_without_or_with_a_damaged_file_of_footers_the_tables_are_asked(layout):
-    asked(found := heads(layout))
+    asked(found := footers(layout))
     found.keep(1)
     kept(layout).write_bytes(b"nothing")
-    assert [made.data for made in asked(heads(layout))] == ["one a", "one b", "one c"]
+    assert [made.data for made in asked(footers(layout))] == ["one a", "one b", "one c"]

@@ -1,7 +1,7 @@
 """What every table of a survey was made from, asked of thousands of tables at once.
 
 A footer costs a tenth of a millisecond, which is a quarter of a minute at 150,000 tables. They are kept together in
-`lake/<survey>/.heads.parquet`, each with what the file system says of its table: times of change of content and of
+`lake/<survey>/.footers.parquet`, each with what the file system says of its table: times of change of content and of
 inode, size and inode. Where one of these is another, the footer is read again: a copy of a lake, or a table that was
 replaced, has another inode and another time that nobody can set. The file may be deleted at any time.
 
@@ -28,7 +28,7 @@ _MANY = 1000
 """Footers that are worth a new file."""
 
 
-class Heads:
+class Footers:
     """The origins of a survey's tables, each as its file is when it is asked for.
 
     Parameters
@@ -51,7 +51,7 @@ class Heads:
 
     @property
     def _path(self) -> Path:
-        return self._home / ".heads.parquet"
+        return self._home / ".footers.parquet"
 
     def _kept(self) -> pa.Table:
         import pyarrow.parquet as pq
@@ -123,7 +123,7 @@ class Heads:
 
 
 @functools.cache
-def heads_of(layout: Layout, survey: str) -> Heads:
+def footers_of(layout: Layout, survey: str) -> Footers:
     """The origins of a survey's tables, remembered as long as the process.
 
     Parameters
@@ -134,6 +134,6 @@ def heads_of(layout: Layout, survey: str) -> Heads:
 
     Returns
     -------
-    Heads
+    Footers
     """
-    return Heads(layout.lake / survey)
+    return Footers(layout.lake / survey)
