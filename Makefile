@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env dev-env cluster-env demo real figures explore dev test test-browser test-cluster smoke mutants golden cluster-demo campaign check bench gpu-check representation fidelity \
+.PHONY: env dev-env cluster-env demo real figures explore dev test test-browser test-cluster smoke mutants golden cluster-demo campaign check bench rehearsal gpu-check representation fidelity \
 	anomaly-search lock clean
 
 # what a user needs; a stamp is newer than its lock only when the whole environment was installed
@@ -76,9 +76,15 @@ check: dev-env $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/pyright
 	$(BIN)/dg check defs
 
-# every stage beside its peer, a simulated survey, and docs/performance.md from them; half an hour, resumes
+# stages beside their peers, and docs/performance.md from them; 20 minutes, resumes; OPTIONS=--all adds the mixture and a
+# simulated survey of 300,000, half an hour
 bench: dev-env
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(OPTIONS)
+
+# the whole main job on simulated surveys of N="20000 50000" images in the official layout: what grows how; resumes
+rehearsal: dev-env
+	@test -n "$(N)" || { echo 'say how many images: make rehearsal N=50000'; exit 2; }
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rehearsal.py $(N)
 
 # whether a GPU computes what the CPU does, and how fast, docs/gpu.json and docs/gpu.md; six minutes on one GPU
 gpu-check: dev-env

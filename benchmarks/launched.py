@@ -88,7 +88,7 @@ def outcomes(root: Path, instance: dg.DagsterInstance, at_once: int, until: str)
 
 def speed(folder: Path, batches: int, images: int) -> None:
     """Print the seconds of both ways, and their ratio."""
-    write_survey(folder / "data", batches, images, "resnet18", 224)
+    write_survey(folder / "data", batches, images, "tf_efficientnet_lite0", 128)
     seconds = {}
     for at_once in (1, 2):
         root = shutil.copytree(folder / "data", folder / f"at_once_{at_once}")

@@ -1,9 +1,10 @@
 """Every stage of the benchmarks, one after the other, each in a process of its own on one thread; what `make bench`
 calls.
 
-    python benchmarks/run.py [STAGE ...] [--again]
+    python benchmarks/run.py [STAGE ...] [--all] [--again]
 
-A stage that was measured with today's code, libraries and machine is not measured again unless `--again` says so:
+Without names it is the stages that take seconds or a few minutes; `--all` adds those that take a quarter of an hour. A
+stage that was measured with today's code, libraries and machine is not measured again unless `--again` says so:
 stopped in between, the suite goes on where it was. At the end the tables of the lake are published for SQL and the
 measured sections of docs/performance.md and its figures are written anew.
 """
@@ -37,6 +38,8 @@ STAGES = (
     "kept_bytes",
 )
 """In the order of the data."""
+LONG = ("mixture", "survey_at_scale")
+"""Stages that take a quarter of an hour each."""
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 
 
@@ -52,13 +55,15 @@ def main() -> None:
     """Measure what is to be measured; ends with 1 where a stage failed, after all others."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
+    parser.add_argument("--all", action="store_true", help=f"also {' and '.join(LONG)}, which take half an hour")
     parser.add_argument("--again", action="store_true", help="measure also what was measured with today's code")
     given = parser.parse_args()
     unknown = set(given.stages) - set(STAGES)
     if unknown:
         parser.error(f"no stage {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
     layout, failed = Layout.default(), []
-    wanted = [stage for stage in STAGES if not given.stages or stage in given.stages]
+    asked = given.stages or [stage for stage in STAGES if given.all or stage not in LONG]
+    wanted = [stage for stage in STAGES if stage in asked]
     for number, stage in enumerate(wanted, 1):
         path = layout.table(SURVEY, TABLE, stage)
         print(f"[{number}/{len(wanted)}] {stage}", flush=True)

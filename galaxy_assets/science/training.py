@@ -24,6 +24,7 @@ from galaxy_assets.science.batches import Batches
 from galaxy_assets.science.devices import fastest_convolutions
 from galaxy_assets.science.distributed import Share
 from galaxy_assets.science.encoders.network import Encoder
+from galaxy_assets.science.threads import THREADS
 
 if TYPE_CHECKING:
     from galaxy_assets.settings.recipe import Recipe
@@ -293,6 +294,7 @@ class ResumableTraining:
         total = torch.zeros((), device=self.device)
         began = reported = time.monotonic()
         for i, batch in enumerate(batches(order, recipe.batch_size // self.share.processes)):
+            THREADS.adapt()
             total += step(*self._views(batch, generator))
             now = time.monotonic()
             if now - reported > _PROGRESS_SECONDS and i < steps - 1:

@@ -19,6 +19,7 @@ from galaxy_assets.science.batches import Batches
 from galaxy_assets.science.devices import Precision, autocast, in_parts_that_fit
 from galaxy_assets.science.encoders.composition import SideBySide
 from galaxy_assets.science.encoders.network import Encoder, Images
+from galaxy_assets.science.threads import THREADS
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def embed(
     begin = 0
     with torch.inference_mode(), autocast(device, precision):
         for batch in Batches(pixels, rows, device, keep=False)(np.arange(len(rows)), size):
+            THREADS.adapt()
             found, fitting = in_parts_that_fit(mean_features, batch, fitting)
             features[begin : begin + len(batch)] = found.cpu().numpy()
             begin += len(batch)
