@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -96,5 +97,6 @@ def in_terminal(
 
 
 def _controlling() -> None:
-    """Make the terminal the one whose Ctrl-C reaches the process."""
+    """Make the terminal the one whose Ctrl-C reaches the process, which may have been started in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

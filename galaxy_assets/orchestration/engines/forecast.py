@@ -11,8 +11,9 @@ from dagster._core.execution.stats import StepEventStatus
 
 from galaxy_assets.orchestration.automation.outdated import Outdated, Partition
 from galaxy_assets.orchestration.course import Table
+from galaxy_assets.orchestration.graph import ASSETS
 
-_RUNS = 100
+_RUNS = 60
 """Earlier runs of a survey that are looked at, the latest first."""
 
 
@@ -69,19 +70,20 @@ def seconds_of_earlier_runs(instance: dg.DagsterInstance, survey: str) -> dict[T
     Returns
     -------
     dict of Table to float
-        Seconds; without tables that no run of the latest hundred made.
+        Seconds; without tables that no run of the latest sixty made.
     """
     found: dict[Table, float] = {}
     for run in instance.get_runs(dg.RunsFilter(tags={"survey": survey}), limit=_RUNS):
         partition = run.tags.get("dagster/partition")
         for step in instance.get_run_step_stats(run.run_id):
-            if step.status == StepEventStatus.SUCCESS and step.start_time and step.end_time:
-                found.setdefault((asset_of(step.step_key), partition), step.end_time - step.start_time)
+            asset = asset_of(step.step_key)
+            if asset and step.status == StepEventStatus.SUCCESS and step.start_time and step.end_time:
+                found.setdefault((asset, partition), step.end_time - step.start_time)
     return found
 
 
-def asset_of(step_key: str) -> str:
-    """The asset's name of a step.
+def asset_of(step_key: str) -> str | None:
+    """The asset that a step makes.
 
     Parameters
     ----------
@@ -90,6 +92,8 @@ def asset_of(step_key: str) -> str:
 
     Returns
     -------
-    str
+    str or None
+        Its name; None where the step is a check.
     """
-    return step_key.rsplit("__", 1)[-1]
+    name = step_key.rsplit("__", 1)[-1]
+    return name if name in ASSETS else None

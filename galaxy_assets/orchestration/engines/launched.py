@@ -300,11 +300,12 @@ class Launched:
 
 def _tell_step(event: DagsterEvent, partition: str | None) -> None:
     """Tell that an asset of a run begins, or was made."""
-    if event.is_step_start and event.step_key:
-        course.tell(course.Began((asset_of(event.step_key), partition)))
-    elif event.is_step_success and event.step_key:
-        seconds = event.step_success_data.duration_ms / 1000
-        course.tell(course.Ended((asset_of(event.step_key), partition), seconds))
+    if (asset := asset_of(event.step_key or "")) is None:
+        return
+    if event.is_step_start:
+        course.tell(course.Began((asset, partition)))
+    elif event.is_step_success:
+        course.tell(course.Ended((asset, partition), event.step_success_data.duration_ms / 1000))
 
 
 def _says_why(event: DagsterEvent) -> bool:
