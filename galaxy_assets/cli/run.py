@@ -1,20 +1,15 @@
-"""`run` and `real`: the main job with its progress, and the printed summary.
+"""`run` and `real`: the main job of surveys.
 
-Belongs here: what these commands print, and the survey files that `real` writes. Does not belong here: the main job
-(`automation`).
+Belongs here: what these commands do, and the survey files that `real` writes. Does not belong here: the main job
+(`orchestration.engines`), how it is shown (`view`), the summary (`summary`).
 """
 
 import errno
 import functools
 import inspect
-import logging
 import os
-import re
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,9 +19,12 @@ import yaml
 from galaxy_assets import plugins
 from galaxy_assets.cli.arguments import chosen_surveys
 from galaxy_assets.cli.dagster_home import use_dagster_home
-from galaxy_assets.cli.status import people_said, said_aloud
+from galaxy_assets.cli.run_progress import RunProgress
+from galaxy_assets.cli.status import said_aloud
+from galaxy_assets.cli.summary import say_summary
 from galaxy_assets.cli.survey import enable_all
 from galaxy_assets.cli.terminal import say
+from galaxy_assets.cli.view import Shown, can_be_rewritten, shown
 from galaxy_assets.science import torchrun
 from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError
@@ -37,23 +35,10 @@ from galaxy_assets.storage.tables import read_table
 from galaxy_assets.storage.trials import TRIALS, document_of_trials
 
 if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
     from galaxy_assets.orchestration.automation.outdated import Follow
     from galaxy_assets.orchestration.outcome import Outcome
-
-log = logging.getLogger("galaxy_assets")
-
-# what of `results` is printed at the end of a run: images, accuracies, clusters, the ranking; the rest is in the table
-_FOUND = re.compile(r"D1|D3|E7:\w+|(C2|C3|C8):\w+|A3|A7:\d+(:\w+)?|A8:\d+")
-_FRESH = 12
-"""Partitions of the same assets that are up to date, one after the other, that are printed."""
-_MARK = {"done": "+", "fresh": "=", "failed": "!", "skipped": "-", "blocked": "!", "held": "!", "arriving": "?"}
-
-
-def _start_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s   %(message)s", "%H:%M:%S"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
 
 
 def run(
@@ -93,16 +78,16 @@ def run(
             _take_part(place)
             return
     enable_all(surveys, root)
-    _start_logging()
+    live = place is None and can_be_rewritten()  # torchrun's other processes write to the same terminal
     try:
-        failed, aloud = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, make)
+        failed, aloud = _materialise(chosen, "retrain" if retrain else "refit" if refit else None, make, live=live)
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
     finally:
         if place is not None:
             torchrun.dismiss(place)
-    _summary(chosen, failed, aloud)
+    say_summary(chosen, failed, aloud)
     if failed:
         raise typer.Exit(1)
 
@@ -122,9 +107,10 @@ def _check_hosts(place: torchrun.Place, surveys: list[Survey], engine: str) -> N
 def _take_part(place: torchrun.Place) -> None:
     from galaxy_assets.orchestration.other_hosts import take_part
 
-    _start_logging()
     say(f"process {place.rank} of {place.processes} trains when the first one, which runs the surveys, asks for it")
-    if take_part(place, Layout.default()):
+    with shown(live=False):
+        failed = take_part(place, Layout.default())
+    if failed:
         raise typer.Exit(1)
 
 
@@ -192,68 +178,64 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
 
 
 def _materialise(
-    surveys: list[Survey], follow: "Follow | None", make: "Callable[..., Iterator[Outcome]]"
+    surveys: list[Survey], follow: "Follow | None", make: "Callable[..., Iterator[Outcome]]", *, live: bool = False
 ) -> tuple[int, dict[str, list[str]]]:
     """How many steps failed, and by survey what its loud checks find, where what they read was made anew."""
     import dagster as dg
 
     from galaxy_assets.definitions import build_defs
-    from galaxy_assets.orchestration.verdicts import CHECKS
 
-    layout = Layout.default()
-    root = layout.root
-    say(f"Dagster keeps its history of runs in {use_dagster_home(layout)}")
-    defs, known, failed, start = build_defs(root), survey_files(root).known, 0, time.perf_counter()
+    root, failed = Layout.default().root, 0
+    say(f"Dagster keeps its history of runs in {use_dagster_home(Layout.default())}")
+    defs, known = build_defs(root), survey_files(root).known
     aloud: dict[str, list[str]] = {}
-    with _full_home_told(), dg.DagsterInstance.get() as instance:
+    with _full_home_told(), dg.DagsterInstance.get() as instance, shown(live=live) as showing:
         for survey in surveys:
-            say(f"\n{survey.title} ({survey.name})")
-            for outcome in _few_fresh(_outcomes(make(defs, survey, known, instance, root, follow))):
-                if isinstance(outcome, Exception):
-                    failed += 1
-                    say(f"        {outcome}")
-                    continue
-                minutes, seconds = divmod(int(time.perf_counter() - start), 60)
-                what = ", ".join(outcome.assets) + (f" [{outcome.partition}]" if outcome.partition else "")
-                say(f" {minutes:3d}:{seconds:02d} {_MARK[outcome.status]} {outcome.status:7s} {what}")
-                failed += outcome.status in ("failed", "blocked", "held")
-                if outcome.error and outcome.status != "skipped":
-                    say(f"        {outcome.error}")
-                if TRIALS in outcome.assets and outcome.status in ("done", "fresh"):
-                    _say_choice(survey, Layout(root))
-                if outcome.status == "done" and {check.asset for check in CHECKS if check.loud} & set(outcome.assets):
-                    before, aloud[survey.name] = aloud.get(survey.name, []), said_aloud(survey, Layout(root))
-                    for words in (words for words in aloud[survey.name] if words not in before):
-                        say(f"      ! {words}")
-                if gone := torchrun.gone():
-                    say(f"\n{gone}")
-                    return failed, aloud
+            with showing.survey(f"{survey.title} ({survey.name})", _progress_of(survey, instance)):
+                for outcome in _outcomes(make(defs, survey, known, instance, root, follow)):
+                    failed += _show(outcome, survey, showing, aloud)
+                    if gone := torchrun.gone():
+                        showing.say(gone)
+                        return failed, aloud
     return failed, aloud
 
 
-def _few_fresh(outcomes: "Iterator[Outcome | Exception]") -> "Iterator[Outcome | Exception]":
-    """The outcomes, but of more partitions in a row that are up to date than a person reads, how many these are."""
-    in_a_row: list[Outcome] = []
-    for one in chain(outcomes, [None]):
-        fresh = None if one is None or isinstance(one, Exception) or one.status != "fresh" else one
-        if in_a_row and (fresh is None or fresh.assets != in_a_row[0].assets):
-            if (left := len(in_a_row) - _FRESH) > 0:
-                yield in_a_row[-1]._replace(partition=f"and {left:,} more")
-            in_a_row = []
-        if fresh is not None:
-            in_a_row.append(fresh)
-        if one is not None and len(in_a_row) <= _FRESH:
-            yield one
+def _progress_of(survey: Survey, instance: "DagsterInstance") -> RunProgress:
+    """A run that begins, with the steps of its assets and the seconds that they took before."""
+    from galaxy_assets.orchestration.engines.forecast import seconds_of_earlier_runs
+    from galaxy_assets.orchestration.graph import steps_of_assets
+
+    return RunProgress(steps_of_assets(), seconds_of_earlier_runs(instance, survey.name))
 
 
-def _say_choice(survey: Survey, layout: Layout) -> None:
+def _show(outcome: "Outcome | Exception", survey: Survey, showing: Shown, aloud: dict[str, list[str]]) -> bool:
+    """Show what became of tables, and what a person must know of them; returns whether that is a failure."""
+    from galaxy_assets.orchestration.verdicts import CHECKS
+
+    if isinstance(outcome, Exception):
+        showing.say(f"! {outcome}")
+        return True
+    showing.outcome(outcome)
+    layout = Layout.default()
+    if TRIALS in outcome.assets and outcome.status in ("done", "fresh"):
+        for line in _choice(survey, layout):
+            showing.say(f"        {line}")
+    if outcome.status == "done" and {check.asset for check in CHECKS if check.loud} & set(outcome.assets):
+        before, aloud[survey.name] = aloud.get(survey.name, []), said_aloud(survey, layout)
+        for words in (words for words in aloud[survey.name] if words not in before):
+            showing.say(f"      ! {words}")
+    return outcome.status in ("failed", "blocked", "held")
+
+
+def _choice(survey: Survey, layout: Layout) -> list[str]:
     """What the trials of a survey chose, why, and where a person sees it."""
     table = read_table(layout.table(survey.name, TRIALS))
     (row,) = table.filter(table["chosen"]).to_pylist()
-    say(f"        chosen: {row['candidate']}; {row['reason']}")
+    lines = [f"chosen: {row['candidate']}; {row['reason']}"]
     if (sheet := layout.figure(survey.name, TRIALS)).exists():
-        lines = document_of_trials(layout, survey.name).name
-        say(f"        {sheet} has the same galaxies cut in each way; {lines} beside it, what takes another")
+        beside = document_of_trials(layout, survey.name).name
+        lines.append(f"{sheet} has the same galaxies cut in each way; {beside} beside it, what takes another")
+    return lines
 
 
 def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
@@ -279,42 +261,3 @@ def _full_home_told() -> Iterator[None]:
             raise
         home = os.environ["DAGSTER_HOME"]
         raise NotWritten(errno.ENOSPC, f"{home}: Dagster's own folder is on a disk that is full; make room") from error
-
-
-def _summary(surveys: list[Survey], failed: int, aloud: dict[str, list[str]]) -> None:
-    from galaxy_assets.lake import connect
-    from galaxy_assets.science.results import AGREES, DIFFERS, VERDICTS
-
-    layout = Layout.default()
-    if failed:
-        say(f"\n{failed} steps failed, see above; numbers that rest on them are from an earlier run or absent")
-    for survey in surveys:
-        if not layout.table(survey.name, "results").exists():
-            say(f"\n{survey.title}: not finished, no results yet")
-            continue
-        say(f"\n{survey.title}: what was found")
-        if not layout.read_model.exists():
-            say(f"\n{survey.title}: {layout.read_model} was not written, see above")
-            continue
-        with connect(layout.root) as lake:
-            query = f'select check_id, description, observed, expected, verdict from "{survey.name}".results'
-            rows = lake.sql(query).fetchall()
-        for check_id, description, observed, expected, verdict in rows:
-            if observed is not None and _FOUND.fullmatch(check_id):
-                paper = f"   paper {expected:,.4g}: {verdict}" if verdict in (AGREES, DIFFERS) else ""
-                say(f"  {observed:>9,.4g}  {description}{paper}")
-        verdicts = [row[-1] for row in rows]
-        counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
-        say(f"  the paper's numbers and settings, in {survey.name}.results: {counts}")
-        if words := people_said(survey, layout):
-            say(f"  {words}")
-        say(f"  figures: {layout.figure(survey.name, 'x').parent}, all on one page by `make figures`")
-    for survey in surveys:
-        for words in aloud[survey.name] if survey.name in aloud else said_aloud(survey, layout):
-            say(f"\n! {survey.title}: {words}")
-    say("\nLook at it: `galaxy-assets dev`, then http://127.0.0.1:3000.")
-    if ranked := [one.name for one in surveys if layout.table(one.name, "anomaly_ranking").exists()]:
-        say(
-            "Ask it in SQL:\n"
-            f'  galaxy-assets query "select * from {ranked[0]}.anomaly_ranking order by rank" --limit 20'
-        )

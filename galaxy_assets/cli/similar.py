@@ -3,6 +3,8 @@
 Belongs here: the command's arguments and its printed answer. Does not belong here: the search (`search`).
 """
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -28,11 +30,13 @@ def similar(
 
     Example: galaxy-assets similar sdss_gz1 --id ID --file ring.png --sheet more_like_these.png
     """
+    _refuse(ids or [], files or [], sheet)
+    layout = Layout.default()
+    (known,) = chosen_surveys([survey], layout.root)
+
     from galaxy_assets.lake import similar as search
     from galaxy_assets.storage.figures import save
 
-    layout = Layout.default()
-    (known,) = chosen_surveys([survey], layout.root)
     asked = {"ids": ids or [], "files": files or []}
     try:
         found = search.similar(survey, neighbours=neighbours, **asked)
@@ -45,3 +49,17 @@ def similar(
         say("{rank:4d}  {distance:8.4g}  {neighbour_id}  {file}  {query_id}".format(**row))
     if drawn is not None and sheet is not None:
         say(f"sheet: {save(drawn, sheet)}")
+
+
+def _refuse(ids: Sequence[str], files: Sequence[Path], sheet: Path | None) -> None:
+    """Raise typer.BadParameter for what can be refused by looking, before anything is loaded."""
+    if not ids and not files:
+        raise typer.BadParameter("no example given: name a galaxy by --id or an image by --file")
+    for file in files:
+        if not file.is_file():
+            why = "is a folder; name an image in it" if file.is_dir() else "does not exist"
+            raise typer.BadParameter(f"{file} {why}", param_hint="--file")
+        if not os.access(file, os.R_OK):
+            raise typer.BadParameter(f"{file} may not be read by you; change its permissions", param_hint="--file")
+    if sheet is not None and sheet.is_dir():
+        raise typer.BadParameter(f"{sheet} is a folder; name a file", param_hint="--sheet")

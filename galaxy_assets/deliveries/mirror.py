@@ -23,6 +23,7 @@ from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.limits import RESERVED_DISK
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.progress import HowFar
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.locks import held
 
@@ -171,15 +172,15 @@ def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Reco
         )
     if wanted:
         log.info("%s: copying %d files, %d bytes, from %s", folder, len(wanted), needed, record.address)
-    copied = dict(record.files)
+    copied, far = dict(record.files), HowFar(log, f"copying {folder}", len(wanted), "files", even=False)
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
             done = pool.map(lambda name: _copy(files, wanted[name], folder / name), wanted)
             for number, (name, _) in enumerate(zip(wanted, done, strict=True), start=1):
                 copied[name] = wanted[name].version
+                far.tell(number)
                 if number % _SAVED == 0:
                     _write(folder, record.model_copy(update={"files": copied}))
-                    log.info("%s: %d of %d files", folder, number, len(wanted))
     except BaseException:
         _write(folder, record.model_copy(update={"files": copied}))
         raise

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import duckdb
 import pyarrow as pa
 
+from galaxy_assets.lake.near_names import missing_table, no_such_table
 from galaxy_assets.lake.read_model import look_below
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.layout import Layout
@@ -142,7 +143,7 @@ def answered(lake: duckdb.DuckDBPyConnection, text: str, before: str = "from ", 
     Raises
     ------
     QueryError
-        With the database's message, and with the tables there are where the query names one that does not exist.
+        With the database's message; with the nearest names where the query names a table that does not exist.
     duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException
         Where the database may not be as good as before.
     """
@@ -151,7 +152,7 @@ def answered(lake: duckdb.DuckDBPyConnection, text: str, before: str = "from ", 
     except (duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException):
         raise
     except duckdb.Error as error:
-        raise QueryError(_explained(lake, error)) from error
+        raise QueryError(_explained(lake, text, error)) from error
 
 
 @contextmanager
@@ -180,11 +181,12 @@ def within(lake: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
         clock.cancel()
 
 
-def _explained(lake: duckdb.DuckDBPyConnection, error: duckdb.Error) -> str:
+def _explained(lake: duckdb.DuckDBPyConnection, text: str, error: duckdb.Error) -> str:
     message = str(error)
-    if not isinstance(error, duckdb.CatalogException) or "Table with name" not in message:
+    if not isinstance(error, duckdb.CatalogException) or (missing := missing_table(message)) is None:
         return message
-    found = lake.execute(
-        "select schema_name || '.' || view_name from duckdb_views() where not internal order by all"
-    ).fetchall()
-    return f"{message}\n\nTables: {', '.join(name for (name,) in found) or 'none'}"
+    found = lake.execute("select schema_name, view_name from duckdb_views() where not internal order by all").fetchall()
+    tables: dict[str, list[str]] = {}
+    for survey, table in found:
+        tables.setdefault(survey, []).append(table)
+    return no_such_table(missing, text, tables)

@@ -21,6 +21,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration import course
 from galaxy_assets.orchestration.columns import described, schema_of
 from galaxy_assets.orchestration.external import FILES, External, Reader, states
 from galaxy_assets.orchestration.partitions import Partitioned, partition_of, partitions
@@ -315,7 +316,8 @@ class SurveyAsset:
             at = SurveyContext(in_force, known, lake.layout, batch, init, context.log)
             # asked before the function reads, so that what changes meanwhile shows as a change
             files = states(self.files, Reader(survey, known, lake.layout, batch, init))
-            made = self.function(at, **tables)
+            with course.making(self.name, context.partition_key if context.has_partition_key else None):
+                made = self.function(at, **tables)
             data = made.data_version
             origin = made_by(code, versions, files, data, written_beside(at.beside, lake.layout.root))
             origin = replace(origin, by_batch=made.data_version_by_batch)

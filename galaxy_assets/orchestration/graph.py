@@ -106,3 +106,15 @@ def is_of(key: dg.AssetKey, survey: str) -> bool:
     bool
     """
     return len(key.path) > 1 and key.path[-2] == survey
+
+
+def steps_of_assets() -> dict[str, str]:
+    """The step of the paper that each asset belongs to, without its number.
+
+    Returns
+    -------
+    dict of str to str
+        By the asset's name, in the order of the steps.
+    """
+    by_step = sorted(ASSETS.values(), key=lambda asset: asset.step)
+    return {asset.name: asset.step.partition("_")[2] for asset in by_step}

@@ -15,6 +15,7 @@ import numpy as np
 from galaxy_assets import plugins
 from galaxy_assets.plugins.protocols import Learner, ScoreModel
 from galaxy_assets.science.gaussian_process import standard_deviations
+from galaxy_assets.settings.progress import HowFar
 
 log = logging.getLogger(__name__)
 
@@ -307,6 +308,7 @@ def search(
         others = best_first(strange(), ids, seeds)
         rows = np.concatenate([rows, others[~np.isin(others, rows)][:strangest]])
     queries = [Query(int(r), 0, None, float(s)) for r, s in zip(rows, oracle(rows), strict=True)]
+    far = HowFar(log, "anomaly search", budget, "scores", even=False)
     while len(queries) < budget:
         by_id = sorted(queries, key=lambda query: ids[query.row])  # as `anomaly_model` is fitted
         asked, scores = (np.array([getattr(q, name) for q in by_id]) for name in ("row", "score"))
@@ -323,7 +325,8 @@ def search(
             Query(int(r), this, None if gain is None else float(gain[r]), float(s))
             for r, s in zip(rows, oracle(rows), strict=True)
         ]
-        log.info("round %d: %d of %d scored, mean score %.2f", this, len(queries), budget, np.mean(scores))
+        far.tell(len(queries))
+        log.debug("round %d: %d of %d scored, mean score %.2f", this, len(queries), budget, np.mean(scores))
     return queries
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.settings.progress import Progress, tell
 from galaxy_assets.settings.structure import Umap
 
 log = logging.getLogger(__name__)
@@ -69,11 +70,12 @@ def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
 
 
 class _Epochs:
-    """What UMAP's progress bar writes to: a line of the log each time."""
+    """What UMAP's progress bar writes to: progress each time."""
 
     def write(self, text: str) -> None:
         if count := text.strip():
-            log.info("UMAP: epoch %s", count)
+            done, total = map(int, count.split(" of "))
+            tell(log, Progress("UMAP", done, total, "epochs"))
 
     def flush(self) -> None:
         """Nothing is held back."""

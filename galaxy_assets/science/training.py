@@ -25,6 +25,7 @@ from galaxy_assets.science.devices import fastest_convolutions
 from galaxy_assets.science.distributed import Share
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.threads import THREADS
+from galaxy_assets.settings.progress import Progress, tell
 
 if TYPE_CHECKING:
     from galaxy_assets.settings.recipe import Recipe
@@ -275,10 +276,7 @@ class ResumableTraining:
             between = time.monotonic() - ended
             left = (self.recipe.epochs - epoch) * (result.seconds + between)
             speed = result.images_per_second
-            log.info(
-                "epoch %d of %d: loss %.4f, %.0f images/s, %.0f s left",
-                *(epoch, self.recipe.epochs, result.loss, speed, left),
-            )
+            tell(log, Progress("training", epoch, self.recipe.epochs, "epochs", speed, left), f"loss {result.loss:.4f}")
 
     def _epoch(self, epoch: int, batches: Batches, step: Step, between: float) -> EpochResult:
         """One epoch. Its order and views follow from the recipe's seed and its number alone.
@@ -303,7 +301,7 @@ class ResumableTraining:
                 speed = (i + 1) * recipe.batch_size / (now - began)
                 epochs = recipe.epochs - epoch + 1
                 left = (epochs * steps - i - 1) * recipe.batch_size / speed + epochs * between
-                log.info("epoch %d, step %d of %d: %.0f images/s, %.0f s left in all", epoch, i + 1, steps, speed, left)
+                tell(log, Progress(f"training, epoch {epoch} of {recipe.epochs}", i + 1, steps, "steps", speed, left))
         loss = float(self.share.mean(total)) / steps
         _check_finite(loss, epoch)
         seconds = time.monotonic() - began

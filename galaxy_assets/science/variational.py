@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from galaxy_assets.science.devices import fits, on_a_gpu
+from galaxy_assets.settings.progress import HowFar
 
 if TYPE_CHECKING:
     import torch
@@ -199,6 +200,7 @@ def _iterate(survey: "_Survey", ends: list[Start], settings: "Mixture", dtype: t
     """Carry on from `ends` with products in `dtype` until each bound changes by less than `tol`."""
     ends = list(ends)
     running = [i for i, end in enumerate(ends) if end.iterations < settings.max_iter]
+    far = HowFar(log, f"mixture of {len(ends)} starts", settings.max_iter, "iterations", even=False)
     bounds = np.full(len(ends), -np.inf)  # not those of `ends`: another precision is no measure of change
     while running:
         arrays = zip(*(_arrays(ends[i].components) for i in running), strict=True)
@@ -211,7 +213,8 @@ def _iterate(survey: "_Survey", ends: list[Start], settings: "Mixture", dtype: t
             ends[i] = Start(components.of(position), float(bounds[i]), converged, ends[i].iterations + 1)
             if converged or ends[i].iterations % 20 == 0:
                 state = "steady" if converged else "rising"
-                log.info("start %d, iteration %d: bound %.6g, %s", i, ends[i].iterations, bounds[i], state)
+                log.debug("start %d, iteration %d: bound %.6g, %s", i, ends[i].iterations, bounds[i], state)
+        far.tell(max(end.iterations for end in ends))
         running = [i for i in running if not ends[i].converged and ends[i].iterations < settings.max_iter]
     return ends
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.progress import HowFar
 from galaxy_assets.simulation.streams import PIXELS, generator
 
 log = logger(__name__)
@@ -87,6 +88,7 @@ def deliver(
     if processes is None:
         processes = (os.cpu_count() or 1) if todo >= 2 * _CHUNK else 1
     done = len(delivery) - todo
+    far = HowFar(log, f"simulating {folder.name.lstrip('.')}", len(delivery), before=done)
     with ExitStack() as stack:
         hidden = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".unfinished.", dir=folder)))
         apply: Callable[..., Iterable[int]] = map
@@ -100,7 +102,7 @@ def deliver(
             chunks = [(draw, seed, images[start : start + size]) for start in range(0, len(images), size)]
             for count in apply(_draw_chunk, chunks):
                 done += count
-                log.info("%s: %d of %d images", folder.name.lstrip("."), done, len(delivery))
+                far.tell(done)
             (hidden / batch).rename(folder / batch)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.progress import HowFar
 from galaxy_assets.storage.files import DamagedFile, replacing, reserve, told_of
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.provenance import Origin, damaged_otherwise, origin_of, with_origin
@@ -145,10 +146,12 @@ class PixelStore:
                 partial.write_text(json.dumps(content), encoding="utf-8")
         offset = np.lib.format.open_memmap(file, mode="r").offset
         mark = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+        far = HowFar(log, f"cutouts of {batch}", n)
         for start in range(0, n, chunk):
             ledger = building / "rows" / f"{start:09d}.parquet"
             rows = range(start, min(start + chunk, n))
             if ledger.exists():
+                far.before = rows.stop
                 continue
             if (shared := _shared(final, mark, start, len(rows) * math.prod(shape))) is not None:
                 data, table = shared
@@ -166,7 +169,7 @@ class PixelStore:
             write_table(with_origin(table, Origin(beside=beside)), ledger)
             if shared is None:
                 store_of(final).keep_chunk(final, mark, start, CutRows(data, ledger.read_bytes()))
-            log.info("%s: %d of %d cutouts", batch, rows.stop, n)
+            far.tell(rows.stop)
         store_of(final).commit(building, final)
         return self._rows(final)
 

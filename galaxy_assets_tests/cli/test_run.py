@@ -32,7 +32,7 @@ def test_a_rule_that_would_remove_nearly_all_removes_nothing_and_is_told_until_a
     assert [line.strip() for line in ran.output.splitlines() if words in line] == [
         line.strip() for line in ran.output.splitlines() if "artefacts.most_removed in data/surveys/tiny.yaml" in line
     ]
-    assert ran.output.count(words) == 2 and f"! Tiny survey: {words}" in ran.output.split("what was found")[1]
+    assert ran.output.count(words) == 2 and f"  ! {words}" in ran.output.split("what was found")[1]
     clean = read_table(layout.table("tiny", "clean_galaxies", "first"))
     assert clean["kept"].to_pylist() == [True] * 36 and clean["rule"].to_pylist() == ["blank"] * 36
     picture = layout.figure("tiny", "would_be_removed", "first")
@@ -43,7 +43,7 @@ def test_a_rule_that_would_remove_nearly_all_removes_nothing_and_is_told_until_a
         (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
         found = record.event.dagster_event.asset_check_evaluation_data
         assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.ERROR, False)
-    assert f"look        {words}" in CliRunner().invoke(app, ["status", "tiny"]).output
+    assert f"look            {words}" in CliRunner().invoke(app, ["status", "tiny"]).output
 
     ran = run(blank_fraction=0.0, most_removed=1)  # what the words name
     assert "0 of 36 images are left" in ran.output and "no_remnant: 0 of 36 images with pixels" in ran.output
@@ -72,7 +72,7 @@ def test_what_people_scored_is_told_and_equal_scores_are_said_aloud(untrained, t
     assert "scores " not in ask("status", "tiny")
     score(lambda i: 3)
     waits = f"people have scored {len(ranked)} galaxies, all 3; the ranking learns"
-    assert f"scores      {waits} from 0 of them; {len(ranked)} newer scores wait for a run" in ask("status", "tiny")
+    assert f"scores          {waits} from 0 of them; {len(ranked)} newer scores wait for a run" in ask("status", "tiny")
     found, told = f"posterior_informed: all {len(ranked)} scores given are 3, so they tell no", ask("run", "tiny")
     assert f"  {waits} nothing from them" in told and told.count(found) == 2 and len(read) == 1
     assert found in ask("status", "tiny") and f"  {waits} nothing from them" in ask("status", "tiny")
@@ -81,17 +81,3 @@ def test_what_people_scored_is_told_and_equal_scores_are_said_aloud(untrained, t
     told = ask("run", "tiny")
     assert f"people have scored {len(ranked)} galaxies, from 0 to 5; the ranking learns from {len(ranked)} of" in told
     assert "posterior_informed" not in told
-
-
-def test_of_many_deliveries_that_are_up_to_date_the_first_are_printed_and_the_rest_counted():
-    from galaxy_assets.cli.run import _few_fresh
-    from galaxy_assets.orchestration.outcome import Outcome
-
-    def fresh(n: int, asset: str) -> list[Outcome]:
-        return [Outcome("s", [asset], f"b{i}", "fresh") for i in range(n)]
-
-    failed = Outcome("s", ["cutouts"], "b7", "failed", error="why")
-    told = list(_few_fresh([*fresh(12, "a"), *fresh(2000, "b"), failed, *fresh(1, "b"), ValueError("stopped")]))
-    assert [o.partition for o in told[:12]] == [f"b{i}" for i in range(12)]
-    assert [o.partition for o in told[12:-3]] == [*(f"b{i}" for i in range(12)), "and 1,988 more"]
-    assert told[-3:-1] == [failed, Outcome("s", ["b"], "b0", "fresh")] and isinstance(told[-1], ValueError)

@@ -48,12 +48,29 @@ def test_answers_are_printed_and_written(layout, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.parquet", "it's data"]
 
 
-def test_errors_are_the_databases_and_say_which_tables_there_are(layout, tmp_path, monkeypatch):
+def test_an_unknown_table_is_answered_with_the_nearest_of_its_survey_and_how_to_list_all(layout):
+    for i in range(60):
+        write_table(pa.table({"batch": ["b"]}), layout.table("other", f"table_{i:02d}"))
+    write_table(pa.table({"batch": ["b"]}), layout.table("other", "cutouts"))
+    publish(layout)
     code, shown = query("select * from s.anomaly_rankin")
-    assert code == 2 and "does not exist" in shown and "Tables: s.anomaly_ranking, s.cutouts" in shown
+    assert code == 2 and "there is no table anomaly_rankin in s nearest: s.anomaly_ranking `show tables" in shown
+    assert "other" not in shown and "`show tables from s` lists all 2" in shown
+    assert "cutouts" in query("show tables from s")[1]
+    code, shown = query("select * from othr.cutouts")
+    assert code == 2 and "there is no survey othr in the lake nearest: other.cutouts `select" in shown
+    listed = query("select distinct schema from (show all tables)")[1]
+    assert "other" in listed and " s " in listed
+    code, shown = query("from ranking")
+    assert code == 2 and "there is no table ranking; " in shown and "nearest: s.anomaly_ranking" in shown
+    ran = CliRunner().invoke(app, ["query", "from other.nothing_like_it"], terminal_width=80)
+    assert ran.exit_code == 2 and len(ran.output.splitlines()) <= 12 and "lists all 61" in ran.output
+
+
+def test_other_errors_are_the_databases(layout, tmp_path, monkeypatch):
     code, shown = query("selct 1", "--to", tmp_path / "x.csv")
     assert code == 2 and "syntax error" in shown and not (tmp_path / "x.csv").exists()
-    assert "Tables:" not in query("select nofun(1)")[1]
+    assert "nofun" in query("select nofun(1)")[1]
     assert query("select 1", "--to", tmp_path / "x.txt")[0] == 2
     (tmp_path / "file").write_text("")
     assert "not written" in query("select 1", "--to", tmp_path / "file" / "x.csv")[1]

@@ -1,5 +1,6 @@
 """The similarity search over the small world: in Python, in SQL and as the asset; by id, by file and by several."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -136,6 +137,27 @@ def test_the_command_prints_and_draws_what_the_function_finds(world, kept, tmp_p
     wrong = CliRunner().invoke(app, ["similar", "tiny", "--id", "broken"])
     assert wrong.exit_code == 2 and "unreadable" in wrong.output
     assert "--sheet more_like_these.png" in " ".join(CliRunner().invoke(app, ["similar", "--help"]).output.split())
+
+
+def test_the_command_refuses_a_missing_file_before_it_loads_the_search(world, tmp_path):
+    code = (
+        "import sys; from typer.testing import CliRunner; from galaxy_assets.cli import app; "
+        "ran = CliRunner().invoke(app, ['similar', 'tiny', *sys.argv[1:]], terminal_width=400); "
+        "print(ran.exit_code, [m for m in ('galaxy_assets.lake.similar', 'torch', 'cv2') if m in sys.modules]); "
+        "print(' '.join(ran.output.replace(chr(0x2502), ' ').split()))"
+    )
+
+    def refused(*words: object) -> str:
+        environment = os.environ | {"GALAXY_ASSETS_DATA": str(world.root)}
+        command = [sys.executable, "-c", code, *map(str, words)]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        assert said.startswith("2 []"), said
+        return said
+
+    assert "absent.png does not exist" in refused("--file", tmp_path / "absent.png")
+    assert f"{tmp_path} is a folder; name an image in it" in refused("--file", tmp_path)
+    assert "name a galaxy by --id or an image by --file" in refused()
+    assert "is a folder; name a file" in refused("--id", "a", "--sheet", tmp_path)
 
 
 def test_a_checkpoint_that_is_not_its_ledgers_answers_no_file(world, kept, tmp_path):

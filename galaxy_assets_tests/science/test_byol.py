@@ -245,8 +245,8 @@ def test_results_and_log_say_what_happened(pixels, tmp_path, caplog, monkeypatch
     # 11 images make two whole batches of four
     assert all(r.images_per_second * r.seconds == pytest.approx(8) for r in results)
     lines = [record.getMessage() for record in caplog.records]
-    assert sum(line.startswith("epoch 3, step 1 of 2") for line in lines) == 1
-    assert sum(line.startswith("epoch 3 of 4: loss") for line in lines) == 1
+    assert sum(line.startswith("training, epoch 3 of 4: 1 of 2 steps, ") for line in lines) == 1
+    assert sum(line.startswith("training: 3 of 4 epochs, ") and "; loss " in line for line in lines) == 1
 
 
 def test_rows_outside_the_indices_do_not_matter(pixels, tmp_path):

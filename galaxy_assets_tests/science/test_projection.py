@@ -118,6 +118,6 @@ def test_a_fit_says_what_it_does_and_prints_nothing(caplog, capfd):
         umap_xy(features, Umap())
     said = [record.getMessage() for record in caplog.records]
     assert said[0].startswith("UMAP of 60 galaxies, 5 features each")
-    assert said[1] == "UMAP: epoch 0 of 500" and "UMAP: epoch 500 of 500" in said
+    assert said[1] == "UMAP: 0 of 500 epochs" and "UMAP: 500 of 500 epochs" in said
     assert said[-1].startswith("UMAP of 60 galaxies took ")
     assert capfd.readouterr() == ("", "")

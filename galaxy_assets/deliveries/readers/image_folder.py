@@ -35,11 +35,10 @@ from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, ids_of, r
 from galaxy_assets.deliveries.readers.volunteers import read_votes
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import logger, printable
+from galaxy_assets.settings.progress import HowFar
 from galaxy_assets.settings.source import Source
 
 log = logger(__name__)
-
-_PROGRESS = 5000  # files between two lines in the log
 
 
 class Listed(NamedTuple):
@@ -260,13 +259,13 @@ class ImageFolder:
     def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
         """One row per image of a delivery, sorted by galaxy_id."""
         listed, rows = self.listed(batch, taken), []
+        far = HowFar(log, f"catalogue of {batch}", len(listed), "files")
         for note in self._labels.notes:
             log.warning("%s: %s", self.source.labels, note)
         with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 4)) as pool:  # hashing releases the GIL, disks wait
             for row in pool.map(lambda one: self._row(batch, one), listed):
                 rows.append(row)
-                if len(rows) % _PROGRESS == 0:
-                    log.info("catalogue of %s: %d of %d files", batch, len(rows), len(listed))
+                far.tell(len(rows))
         rows.sort(key=lambda row: row["galaxy_id"])
         return pa.Table.from_pylist(rows, schema=CATALOGUE_SCHEMA)
 

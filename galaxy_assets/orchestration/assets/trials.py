@@ -37,6 +37,7 @@ from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZE, ORIENTATIONS, Candidate
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.progress import HowFar, Progress, tell
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import as_yaml, with_choice
 from galaxy_assets.storage.files import replacing
@@ -53,7 +54,6 @@ _SAMPLE = 1000  # images: enough for a difference of .02 in the share of neighbo
 _LOOK = 200  # of them, for the sides of the clipped boxes
 _LEAST = 20  # images; neighbours of fewer say nothing
 _KEPT = 256 * 2**20  # bytes of decoded images that stay from one look to the next
-_PROGRESS_SECONDS = 20.0
 _EXAMPLES = 10  # galaxies on the contact sheet
 SCHEMA = pa.schema(
     [
@@ -100,15 +100,13 @@ class _Sample:
 
     def cut(self, ways: Sequence[CutoutSettings], side: int, first: int | None = None) -> list[_Cut]:
         """Each readable image with something to see, decoded once, cut in each way and resized to a side."""
-        made, reported = [], time.monotonic()
-        rows = self.rows[:first]
+        made, rows = [], self.rows[:first]
+        far = HowFar(log, f"cutting in {len(ways)} ways", len(rows))
         image = self.image if first is None else self.image_kept
         with ThreadPoolExecutor(2) as pool:
             for one in pool.map(functools.partial(_cut, image, ways=ways, side=side), [row["file"] for row in rows]):
                 made.append(one)
-                if time.monotonic() - reported > _PROGRESS_SECONDS:
-                    reported = time.monotonic()
-                    log.info("cut %d of %d images in %d ways", len(made), len(rows), len(ways))
+                far.tell(len(made))
         return [one for one in made if one is not None]
 
     def image(self, file: str) -> np.ndarray:
@@ -175,12 +173,10 @@ class _Trials:
             }
             self.kept.record(candidate.name, row)
         self.done += 1
-        if measured := self.done - self.found:
-            left = (self.planned - self.done) * (time.monotonic() - self.begun) / measured
-            told = f"tried {candidate.name} ({row['seconds']:.0f} s), about {left:.0f} s left"
-        else:
-            told = f"{candidate.name} was tried before the stop"
-        log.info("%s: %s", self.survey.name, told)
+        measured = self.done - self.found
+        left = (self.planned - self.done) * (time.monotonic() - self.begun) / measured if measured else None
+        told = f"{candidate.name} took {row['seconds']:.0f} s" if measured else f"{candidate.name}, before the stop"
+        tell(log, Progress(f"trials of {self.survey.name}", self.done, self.planned, "ways", left=left), told)
         return row
 
 

@@ -226,6 +226,19 @@ class Outdated:
         # the start weights change slowest
         return [part[::-1] for part in product(*(values[dimension] for dimension in reversed(by)))]
 
+    def reads(self, asset: dg.AssetKey) -> "list[Read]":
+        """The asset's inputs of its own survey.
+
+        Parameters
+        ----------
+        asset : dagster.AssetKey
+
+        Returns
+        -------
+        list of Read
+        """
+        return self._declared(asset).reads
+
     def read_partitions(self, read: Read, asset: dg.AssetKey, partition: Partition) -> list[Partition]:
         """The partitions of what is read that belong to a partition of the reader.
 

@@ -31,7 +31,8 @@ class Engine(Protocol):
 
     `galaxy-assets run --engine NAME` uses it; one that can make several partitions at once has a parameter `at_once` of
     that number too. Which partitions are outdated is the rule's to say
-    (`orchestration.automation.outdated`); whichever engine makes them, the tables are the same.
+    (`orchestration.automation.outdated`); whichever engine makes them, the tables are the same. How far it is shows by
+    its outcomes; one that tells `orchestration.course` what it will make and what begins is shown in more detail.
     """
 
     def __call__(

@@ -26,9 +26,11 @@ from dagster._core.origin import JobPythonOrigin
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from galaxy_assets.orchestration import course
 from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.engines.code_server import ATTRIBUTE, LOCATION, MODULE, CodeServer
-from galaxy_assets.orchestration.engines.main_job import NO_STEP, QUIET, Ran, Wanted, materialise, reason
+from galaxy_assets.orchestration.engines.forecast import asset_of
+from galaxy_assets.orchestration.engines.main_job import NO_STEP, QUIET, WHOLE, Ran, Wanted, materialise, reason
 from galaxy_assets.orchestration.engines.stopping import LAUNCHED, end
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import PrintableError, logger
@@ -143,9 +145,9 @@ def _server(instance: dg.DagsterInstance) -> Iterator[CodeServer | None]:
 
 @dataclass
 class _UnderWay:
-    """A run that was handed over: what is said of it, since when, and how far its events were read."""
+    """A run that was handed over: its partition, since when, and how far its events were read."""
 
-    name: str
+    partition: str | None
     since: float
     cursor: str | None = None
     asked: float = 0.0
@@ -187,7 +189,8 @@ class Launched:
             remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(name),
             job_code_origin=JobPythonOrigin(name, repository.get_python_origin()),
         )
-        self._under_way[run.run_id] = _UnderWay(str(wanted.partition or "whole survey"), time.monotonic())
+        key = None if wanted.partition is None else str(wanted.partition)
+        self._under_way[run.run_id] = _UnderWay(key, time.monotonic())
         starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, job_name=name)
         self.instance.report_dagster_event(starting, run_id=run.run_id)
         # a launcher answers when its worker was started, which takes seconds
@@ -230,13 +233,15 @@ class Launched:
         return Ran(made, f"{why} (run {run_id})", time.monotonic() - under_way.since)
 
     def _tell(self, run_id: str, under_way: _UnderWay) -> None:
-        """Log here what the worker's code logged."""
+        """Log here what the worker's code logged, and tell which of its assets begin and end."""
         found = self.instance.get_records_for_run(run_id, under_way.cursor)
         under_way.cursor = found.cursor
         for record in found.records:
             entry = record.event_log_entry
-            if entry.dagster_event is None and entry.user_message:
-                log.log(int(entry.level), "[%s] %s", under_way.name, entry.user_message)
+            if (event := entry.dagster_event) is not None:
+                _tell_step(event, under_way.partition)
+            elif entry.user_message:
+                log.log(int(entry.level), "[%s] %s", under_way.partition or WHOLE, entry.user_message)
 
     def _find_lost(self, run_id: str, under_way: _UnderWay) -> None:
         """Fail a run whose worker is gone: nobody else would."""
@@ -291,6 +296,16 @@ class Launched:
         if run is None:
             raise NotLaunched(f"run {run_id} was deleted while it was under way; run the survey again")
         return run
+
+
+def _tell_step(event: DagsterEvent, partition: str | None) -> None:
+    """Tell that an asset of a run begins, or was made."""
+    if (asset := asset_of(event.step_key or "")) is None:
+        return
+    if event.is_step_start:
+        course.tell(course.Began((asset, partition)))
+    elif event.is_step_success:
+        course.tell(course.Ended((asset, partition), event.step_success_data.duration_ms / 1000))
 
 
 def _says_why(event: DagsterEvent) -> bool:

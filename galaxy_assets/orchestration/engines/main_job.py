@@ -15,10 +15,12 @@ from typing import Any, NamedTuple, Protocol
 import dagster as dg
 
 from galaxy_assets.lake import read_model
+from galaxy_assets.orchestration import course
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions, reads
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS
+from galaxy_assets.orchestration.engines.forecast import outdated_or_after
 from galaxy_assets.orchestration.engines.stopping import end_left
 from galaxy_assets.orchestration.graph import EXPLORER, keys_of
 from galaxy_assets.orchestration.outcome import Outcome
@@ -36,6 +38,8 @@ _WHERE_DEFINED = re.compile(r"^(galaxy_assets|dagster)(\.\w+)+: ")
 RUN_TAGS = {"dagster/max_runtime": str(LONGEST_RUN)}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Configuration of a run whose events are not printed."""
+WHOLE = "whole survey"
+"""What is said in the place of a partition where there is none."""
 NO_STEP = "the run failed before its first step; see it in the UI"
 
 
@@ -254,7 +258,10 @@ class MainJob:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Make what is outdated, stage by stage; within a stage partitions do not wait for each other."""
-        for stage in stages(self.graph, self.survey.name, self.runs.apart):
+        found = stages(self.graph, self.survey.name, self.runs.apart)
+        if course.followed():
+            course.tell(self._planned(found))
+        for stage in found:
             rule = self.rule()  # partitions of a stage do not read each other
             waiting = deque(rule.partitions(stage.assets[0]))
             under_way: dict[str, Steps] = {}
@@ -263,6 +270,13 @@ class MainJob:
                     yield from self._go_on(self._partition(stage, waiting.popleft(), rule), None, under_way)
                 for run, ran in self.runs.ended().items() if under_way else ():
                     yield from self._go_on(under_way.pop(run), ran, under_way)
+
+    def _planned(self, found: list[Stage]) -> course.Planned:
+        """Every table, and whether it may have to be made."""
+        by_asset = {asset: stage for stage in found for asset in stage.assets}
+        outdated = outdated_or_after(self.rule(), by_asset)
+        named = {(asset.path[-1], _key_text(by_asset[asset], part)): out for (asset, part), out in outdated.items()}
+        return course.Planned(named, self.runs.at_once)
 
     def _go_on(self, steps: "Steps", ran: Ran | None, under_way: dict[str, "Steps"]) -> Iterator[Outcome]:
         """Take a partition, whose last run is given, on to its next run."""
@@ -273,7 +287,7 @@ class MainJob:
                 said = next(steps)
         except StopIteration:
             return
-        log.info("%s [%s]: %s", self.survey.name, said.partition or "whole survey", ", ".join(_names(said.assets)))
+        log.info("%s [%s]: %s", self.survey.name, said.partition or WHOLE, ", ".join(_names(said.assets)))
         under_way[self.runs.start(said)] = steps
 
     def _partition(self, stage: Stage, partition: Partition, rule: Outdated) -> "Steps":
@@ -330,7 +344,10 @@ class MainJob:
     def _skip(self, ready: list[dg.AssetKey], stage: Stage, partition: Partition) -> Iterator[Outcome]:
         """Take what reads something broken out of `ready`."""
         if cut_off := self._cut_off(ready, stage, partition):
-            yield self._lose(cut_off, stage, partition, "skipped", error="what it reads failed before")
+            read = {parent for asset in cut_off for parent in self.graph.get(asset).parent_keys}
+            broken = sorted({asset.path[-1] for asset, _, _ in self.broken if asset in read})
+            why = f"what it reads was not made: {', '.join(broken)}"
+            yield self._lose(cut_off, stage, partition, "skipped", error=why)
             ready[:] = [asset for asset in ready if asset not in cut_off]
 
     def _cut_off(self, assets: list[dg.AssetKey], stage: Stage, partition: Partition) -> list[dg.AssetKey]:
@@ -377,6 +394,11 @@ def _partition_key(stage: Stage, partition: Partition) -> str | dg.MultiPartitio
     if len(partition) > 1:
         return dg.MultiPartitionKey(dict(zip(stage.by, partition, strict=True)))
     return partition[0] if partition else None
+
+
+def _key_text(stage: Stage, partition: Partition) -> str | None:
+    key = _partition_key(stage, partition)
+    return None if key is None else str(key)
 
 
 def _names(assets: list[dg.AssetKey]) -> list[str]:

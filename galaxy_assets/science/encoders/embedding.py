@@ -6,7 +6,6 @@ devices (`devices`) and what is made of the features (`pca`, `health`).
 
 import copy
 import logging
-import time
 from collections.abc import Iterator
 from typing import Literal, cast
 
@@ -20,10 +19,10 @@ from galaxy_assets.science.devices import Precision, autocast, in_parts_that_fit
 from galaxy_assets.science.encoders.composition import SideBySide
 from galaxy_assets.science.encoders.network import Encoder, Images
 from galaxy_assets.science.threads import THREADS
+from galaxy_assets.settings.progress import HowFar
 
 log = logging.getLogger(__name__)
 
-_PROGRESS_SECONDS = 20.0
 _ON_A_GPU, _ELSEWHERE = 512, 64  # images at once
 
 
@@ -76,7 +75,7 @@ def embed(
     [0.0, 0.20000000298023224, 1.0]
     """
     rows = np.arange(len(pixels)) if indices is None else np.asarray(indices)
-    features, reported = np.empty((len(rows), encoder.feature_size), np.float32), time.monotonic()
+    features = np.empty((len(rows), encoder.feature_size), np.float32)
     network = for_inference(encoder, device, pixels[rows[:1]].shape[1])
     size = fitting = batch_size or (_ON_A_GPU if device.type == "cuda" else _ELSEWHERE)
 
@@ -84,16 +83,14 @@ def embed(
         images = batch.permute(0, 3, 1, 2).float() / 255
         return _over_orientations(network, images, orientations)
 
-    begin = 0
+    begin, far = 0, HowFar(log, "embedding", len(rows))
     with torch.inference_mode(), autocast(device, precision):
         for batch in Batches(pixels, rows, device, keep=False)(np.arange(len(rows)), size):
             THREADS.adapt()
             found, fitting = in_parts_that_fit(mean_features, batch, fitting)
             features[begin : begin + len(batch)] = found.cpu().numpy()
             begin += len(batch)
-            if time.monotonic() - reported > _PROGRESS_SECONDS:
-                reported = time.monotonic()
-                log.info("embedded %d of %d images", begin, len(rows))
+            far.tell(begin)
     return features
 
 

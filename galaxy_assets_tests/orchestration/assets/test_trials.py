@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from galaxy_assets.cli.run import _say_choice
+from galaxy_assets.cli.run import _choice
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.lake import similar as search
@@ -275,9 +275,9 @@ def test_an_image_is_decoded_once_where_there_is_room(tuned):
         assert [one.sides[0] for one in made if one.sides[0] < one.frame] == boxes and len(frames) == len(names)
 
 
-def test_a_run_says_what_was_chosen_and_where_to_look(tuned, capsys):
-    _say_choice(survey_files(tuned.root).named("tiny"), tuned.layout)
-    said, row = capsys.readouterr().out, chosen(read_table(tuned.layout.table("tiny", TRIALS)))
+def test_a_run_says_what_was_chosen_and_where_to_look(tuned):
+    said = "\n".join(_choice(survey_files(tuned.root).named("tiny"), tuned.layout))
+    row = chosen(read_table(tuned.layout.table("tiny", TRIALS)))
     assert f"chosen: {row['candidate']}; " in said and str(tuned.layout.figure("tiny", TRIALS)) in said
     assert "recipe_trials.md" in said
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from galaxy_assets.definitions import build_defs
+from galaxy_assets.orchestration.course import Began, Ended, following
 from galaxy_assets.orchestration.engines import in_process, launched, stopping
 from galaxy_assets.orchestration.engines.contract import check_engine
 from galaxy_assets.orchestration.engines.main_job import Wanted
@@ -144,7 +145,7 @@ def test_what_a_killed_main_job_left_is_ended_by_the_next_whichever_its_engine(c
     assert not instance.get_runs(dg.RunsFilter(statuses=stopping._ALIVE))
 
 
-def test_an_error_of_a_worker_is_told_as_in_process(two, instance):
+def test_an_error_of_a_worker_is_told_as_in_process_and_so_is_what_begins_and_ends(two, instance):
     source = UNTRAINED["source"] | {"votes": "absent.csv"}
     (two / "surveys/tiny.yaml").write_text(yaml.safe_dump(UNTRAINED | {"source": source}))
 
@@ -152,8 +153,16 @@ def test_an_error_of_a_worker_is_told_as_in_process(two, instance):
         with closing(run(engine, two, instance)) as told:
             return next(o.error for o in told if "volunteer_votes" in o.assets and o.status == "failed")
 
-    here, there = failed(in_process), failed(launched)
+    told = {in_process: [], launched: []}
+    with following(told[in_process].append):
+        here = failed(in_process)
+    with following(told[launched].append):
+        there = failed(launched)
     assert "absent.csv" in here and there.startswith(here) and "(run " in there
+    planned, elsewhere = told[in_process][0], told[launched][0]
+    assert planned.tables == elsewhere.tables | {("table_1", None): True} and elsewhere.at_once == 2
+    assert Began(("volunteer_votes", None)) in told[in_process] and Began(("volunteer_votes", None)) in told[launched]
+    assert [t.table for t in told[in_process] if isinstance(t, Ended)] == [("table_1", None)]
 
 
 def test_a_launcher_that_cannot_launch_fails_the_run_with_its_words(two, instance, monkeypatch):

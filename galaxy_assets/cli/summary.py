@@ -1,0 +1,193 @@
+"""The summary at the end of a run: for each survey a short table, the numbers that matter first.
+
+Belongs here: which numbers, and their words. Does not belong here: the numbers themselves, which are tables of the
+survey.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from galaxy_assets.cli.status import people_said, said_aloud
+from galaxy_assets.cli.terminal import say, say_rows
+from galaxy_assets.settings.printing import printable
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
+
+_NAMED = 3  # rules, clusters and start weights that are named
+_WORDS = 40  # letters of a cluster's description
+_UNSHOWN = 100  # galaxies that nobody scored, in which those found are counted
+Ask = Callable[[str], list[tuple[Any, ...]]]
+"""Asks the lake in SQL; no rows where the table is absent."""
+
+
+def say_summary(surveys: list[Survey], failed: int, aloud: Mapping[str, list[str]]) -> None:
+    """Print what was found.
+
+    Parameters
+    ----------
+    surveys : list of Survey
+        That were run.
+    failed : int
+        Steps that failed.
+    aloud : mapping of str to list of str
+        What the loud checks of a survey found, where they were asked.
+    """
+    layout = Layout.default()
+    if failed:
+        steps = "1 step" if failed == 1 else f"{failed} steps"
+        say(f"\n{steps} failed, see above; numbers that rest on them are from an earlier run or absent")
+    for survey in surveys:
+        _say_survey(survey, layout)
+        for words in aloud[survey.name] if survey.name in aloud else said_aloud(survey, layout):
+            say(f"  ! {words}")
+    _say_where_to_look(surveys, layout)
+
+
+def _say_survey(survey: Survey, layout: Layout) -> None:
+    if not layout.table(survey.name, "results").exists():
+        say(f"\n{printable(survey.title)}: not finished, no results yet")
+    elif not layout.read_model.exists():
+        say(f"\n{printable(survey.title)}: {layout.read_model} was not written, see above")
+    else:
+        say(f"\n{printable(survey.title)}: what was found")
+        say_rows(found(survey, layout))
+
+
+def found(survey: Survey, layout: Layout) -> list[tuple[str, str]]:
+    """What was found in a survey, each with the word for what it is about.
+
+    Parameters
+    ----------
+    survey : Survey
+    layout : Layout
+        The data folder.
+
+    Returns
+    -------
+    list of (str, str)
+        Without what the survey has no tables for.
+    """
+    import duckdb
+
+    from galaxy_assets.lake import connect
+
+    with connect(layout.root) as lake:
+
+        def ask(sql: str) -> list[tuple[Any, ...]]:
+            try:
+                return lake.execute(sql.replace("SURVEY.", f'"{survey.name}".')).fetchall()
+            except duckdb.Error:  # the table is not there, is of an older release or damaged, which `check` tells
+                return []
+
+        observed = dict(ask("select check_id, observed from SURVEY.results"))
+        rows = [
+            ("images", _images(ask)),
+            ("search", _search(ask, survey)),
+            ("scores", [people_said(survey, layout)]),
+            ("clusters", _clusters(ask, survey)),
+            ("training", _training(ask, observed, survey)),
+            ("other starts", _other_starts(observed, survey)),
+            ("the paper", _paper(ask, survey)),
+        ]
+    return [(name if i == 0 else "", words) for name, lines in rows for i, words in enumerate(filter(None, lines))]
+
+
+def _images(ask: Ask) -> list[str]:
+    from galaxy_assets.science.cutouts import WITHOUT_PIXELS
+
+    counts = ask("select kept, rule, count(*) from SURVEY.clean_galaxies group by all order by 3 desc, 2")
+    kept = sum(n for keep, _, n in counts if keep)
+    unread = [(rule, n) for keep, rule, n in counts if not keep and rule in WITHOUT_PIXELS]
+    removed = [(rule, n) for keep, rule, n in counts if not keep and rule not in WITHOUT_PIXELS]
+    delivered = sum(n for *_, n in counts)
+    if not counts:
+        return []
+    return [f"{delivered:,} in, {kept:,} kept", f"{_counted(removed, 'removed')}, {_counted(unread, 'not read')}"]
+
+
+def _counted(counts: list[tuple[str, int]], what: str) -> str:
+    """How many, and the most frequent reasons where there are some."""
+    named = ", ".join(f"{rule} {n:,}" for rule, n in counts[:_NAMED]) + (", ..." if len(counts) > _NAMED else "")
+    return f"{sum(n for _, n in counts):,} {what}" + (f" ({named})" if counts else "")
+
+
+def _search(ask: Ask, survey: Survey) -> list[str]:
+    """What the questions met, beside what as many looks at other lists would have met; then what comes unasked."""
+    sizes = ask("select count(*), count(found_unshown), max(found), max(found_unshown) from SURVEY.anomaly_recall")
+    ranked, unshown, true, later = sizes[0] if sizes else (0, 0, 0, 0)
+    if not true or not (asked := ranked - unshown):
+        return []
+    first, name = min(unshown, _UNSHOWN), survey.anomaly.name
+    recall = dict(ask(f"select rank, found_unshown from SURVEY.anomaly_recall where rank = {first}"))
+    ((forest, random),) = ask(f"select isolation_forest, random from SURVEY.anomaly_recall where rank = {asked}")
+    return [
+        f"{true - (later or 0):,} of {true:,} {name} met in {asked:,} questions",
+        f"(the first {asked:,} of an isolation forest hold {forest:,}, of a random order {random:,.0f})",
+        f"{recall[first]:,} more in the first {first:,} that nobody scored" if first else "",
+    ]
+
+
+def _clusters(ask: Ask, survey: Survey) -> list[str]:
+    rows = ask(
+        "select n, description, artefact, accuracy_overall from SURVEY.cluster_summary "
+        f"where init = '{survey.main_start_weights}' and n > 0 order by n desc, cluster"
+    )
+    if not rows:
+        return []
+    artefacts = sum(bool(artefact) for _, _, artefact, _ in rows)
+    known = [accuracy for *_, accuracy in rows[:1] if accuracy is not None and accuracy == accuracy]
+    right = "".join(f"; their labels are right for {accuracy:.0%}" for accuracy in known)
+    largest = [f"{n:,} {_short(description)}" for n, description, *_ in rows[:_NAMED]]
+    return [f"{len(rows)} with members, {artefacts} of artefacts{right}", *largest]
+
+
+def _short(description: str | None) -> str:
+    words = printable(description or "not described")
+    return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
+
+
+def _training(ask: Ask, observed: Mapping[str, float | None], survey: Survey) -> list[str]:
+    """Which epoch of the main start weights is used, and what training brought."""
+    main = survey.main_start_weights
+    chosen = ask(f"select epoch, reason from SURVEY.byol_checkpoints where init = '{main}' and chosen")
+    if not chosen:
+        return []
+    ((epoch, reason),) = chosen
+    used = f"{main}: epoch {epoch} of {survey.recipe.epochs} is used"
+    trained, start, pixels = (observed.get(f"E7:{name}") for name in (main, f"{main}:start", "pixels"))
+    if trained is None or start is None:
+        return [used, _short(reason)]
+    beside = "" if pixels is None else f", of the pixels alone {pixels:.3f}"
+    return [used, f"k-NN accuracy {trained:.3f}, before training {start:.3f}{beside}"]
+
+
+def _other_starts(observed: Mapping[str, float | None], survey: Survey) -> list[str]:
+    accuracies = {init: observed.get(f"E7:{init}") for init in survey.starts_main_first[1:]}
+    others = [(value, init) for init, value in accuracies.items() if value is not None]
+    return [", ".join(f"{init}: k-NN accuracy {value:.3f}" for value, init in sorted(others, reverse=True)[:_NAMED])]
+
+
+def _paper(ask: Ask, survey: Survey) -> list[str]:
+    """How many of the paper's numbers agree, of a survey that the paper has."""
+    from galaxy_assets.science.results import AGREES, DIFFERS, NOT_COMPARABLE, NOT_OBSERVED
+
+    said = {AGREES: "agree", DIFFERS: "differ", NOT_OBSERVED: NOT_OBSERVED, NOT_COMPARABLE: NOT_COMPARABLE}
+    counts = dict(ask("select verdict, count(*) from SURVEY.results group by all"))
+    told = ", ".join(f"{counts[verdict]} {words}" for verdict, words in said.items() if verdict in counts)
+    return [f"of its numbers and settings {told} ({survey.name}.results)"] if told else []
+
+
+def _say_where_to_look(surveys: list[Survey], layout: Layout) -> None:
+    ranked = [survey for survey in surveys if layout.table(survey.name, "anomaly_ranking").exists()]
+    rows = [("the galaxies", "galaxy-assets explore")]
+    drawn = [survey.name for survey in surveys if layout.figure(survey.name, "x").parent.is_dir()]
+    if drawn:
+        page: Path = layout.figure(drawn[0], "x").parent
+        rows.append(("figures", f"galaxy-assets figures {' '.join(drawn)}, or the files in {page}"))
+    if ranked:
+        sql = f"select * from {ranked[0].name}.anomaly_ranking order by rank"
+        rows.append(("the ranking", f'galaxy-assets query "{sql}" --limit 20'))
+    rows.append(("the runs", "galaxy-assets dev, then http://127.0.0.1:3000"))
+    say("\nLook next at")
+    say_rows(rows)

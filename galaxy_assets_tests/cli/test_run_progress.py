@@ -1,0 +1,118 @@
+"""How far a run is: steps, what is being made, and a time left that is honest."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxy_assets.cli.run_progress import Left, RunProgress
+from galaxy_assets.orchestration.course import Began, Ended, Planned
+from galaxy_assets.orchestration.outcome import Outcome
+from galaxy_assets.settings.progress import Progress
+
+STEPS = {"catalogue": "delivery", "cutouts": "cutouts", "embeddings": "representation", "umap": "structure"}
+A, B, E, U = ("catalogue", "b1"), ("cutouts", "b1"), ("embeddings", "b1|random"), ("umap", "random")
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def planned(measured=(), tables=(A, B, E, U), outdated=(B, E, U), at_once=1) -> tuple[RunProgress, Clock]:
+    clock = Clock()
+    run = RunProgress(STEPS, dict(measured), clock)
+    run.see(Planned({table: table in outdated for table in tables}, at_once))
+    return run, clock
+
+
+def test_steps_say_what_is_done_under_way_waiting_and_what_could_not_be_made():
+    run, clock = planned()
+    assert [(s.name, s.state, s.done, s.total) for s in run.steps()] == [
+        ("delivery", "up to date", 1, 1),
+        ("cutouts", "waiting", 0, 1),
+        ("representation", "waiting", 0, 1),
+        ("structure", "waiting", 0, 1),
+    ]
+    run.see(Began(B))
+    assert run.steps()[1].state == "under way" and [m.name for m in run.making()] == ["cutouts [b1]"]
+    run.see(Ended(B, 4.0))
+    run.see_outcome(Outcome("s", ["cutouts"], "b1", "done", 5.0))
+    assert run.steps()[1] == ("cutouts", "done", 1, 1, 0, 4.0)
+    run.see(Began(E))
+    run.see_outcome(Outcome("s", ["embeddings"], "b1|random", "failed", 5.0, "why"))
+    run.see_outcome(Outcome("s", ["umap"], "random", "skipped", 0.0, "why"))
+    assert [(s.state, s.done, s.lost) for s in run.steps()[2:]] == [("incomplete", 0, 1)] * 2
+    assert not run.making() and run.counts() == (2, 4) and run.left().tables == 0
+    run.see(Began(A))  # it turned out to be outdated after all
+    assert run.steps()[0].state == "under way" and run.left().tables == 1
+
+
+def test_the_time_left_is_that_of_earlier_runs_and_unknown_where_there_are_none():
+    run, clock = planned()
+    assert str(run.left()) == "time left unknown"
+    run, clock = planned({B: 30.0, E: 60.0, U: 200.0})
+    assert run.left() == Left(3, 290.0, 0) and str(run.left()) == "about 5 min left"
+    run.see(Began(B))
+    clock.now = 20
+    assert run.left().seconds == 270
+    clock.now = 31  # longer than it ever took: nobody knows
+    assert run.left() == Left(3, 260.0, 1) and str(run.left()) == "more than 4 min left"
+    run.see_progress(Progress("cutouts of b1", 5, 10, left=11.0))
+    assert run.left() == Left(3, 271.0, 0)
+    run, _ = planned({B: 30.0})
+    assert str(run.left()) == "more than 30 s left"
+
+
+def test_another_partition_of_this_run_tells_how_long_one_takes_and_several_at_once_take_less():
+    tables = [("embeddings", f"b{i}|random") for i in range(5)]
+    run, _ = planned(tables=tables, outdated=tables, at_once=2)
+    run.see(Began(tables[0]))
+    run.see(Ended(tables[0], 10.0))
+    assert run.left() == Left(4, 20.0, 0)
+    run, _ = planned({("embeddings", "b9|random"): 7.0}, tables=tables, outdated=tables)
+    assert run.left() == Left(5, 35.0, 0), "of an earlier run's partition where this run has none"
+
+
+def test_progress_belongs_to_the_latest_table_or_to_that_of_its_partition():
+    run, clock = planned()
+    run.see_progress(Progress("nobody", 1, 2))
+    for table in (B, E):
+        clock.now += 1
+        run.see(Began(table))
+    run.see_progress(Progress("embedding", 3, 9))
+    run.see_progress(Progress("cutting", 1, 9), "b1")
+    assert [(m.name, m.progress.what) for m in run.making()] == [
+        ("cutouts [b1]", "cutting"),
+        ("embeddings [b1|random]", "embedding"),
+    ]
+
+
+@given(
+    st.dictionaries(st.sampled_from([B, E, U]), st.floats(0, 1e4)),
+    st.floats(0, 1e4),
+    st.none() | st.floats(0, 1e4),
+    st.integers(1, 4),
+)
+def test_nothing_is_said_to_be_left_only_where_nothing_is(measured, gone, told, at_once):
+    run, clock = planned(measured, at_once=at_once)
+    assert "0 s" not in str(run.left()).split()
+    for table in (B, E, U):
+        run.see(Began(table))
+        clock.now += gone
+        if told is not None:
+            run.see_progress(Progress("x", 1, 2, left=told))
+        left = run.left()
+        assert left.tables and str(left) != "nothing left" and " 0 s" not in str(left)
+        assert left.unknown or "unknown" not in str(left)
+        run.see(Ended(table, gone))
+    assert str(run.left()) == "nothing left"
+
+
+@pytest.mark.parametrize("status", ["held", "arriving"])
+def test_a_delivery_that_is_not_whole_is_no_table(status):
+    run, _ = planned()
+    run.see_outcome(Outcome("s", ["catalogue"], "b7", status, error="truncated"))
+    assert run.counts() == (1, 4)

@@ -1,0 +1,89 @@
+"""The summary at the end of a run: short, its numbers those of the tables, the paper's where it has the survey."""
+
+import pyarrow as pa
+import pytest
+
+from galaxy_assets.cli.summary import found, say_summary
+from galaxy_assets.lake import connect
+from galaxy_assets.lake.read_model import publish
+from galaxy_assets.science.results import SCHEMA
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table, write_table
+
+
+def rows_of(world) -> dict[str, list[str]]:
+    rows: dict[str, list[str]] = {}
+    for name, words in found(world.survey, Layout(world.root)):
+        rows.setdefault(name or list(rows)[-1], []).append(words)
+    return rows
+
+
+def test_images_come_first_and_then_what_the_search_met_beside_other_lists(world):
+    rows = rows_of(world)
+    assert list(rows) == ["images", "search", "clusters", "training", "other starts"]
+    with connect(world.root) as lake:
+        kept, removed = lake.sql(
+            "select count(*) filter (kept), count(*) filter (not kept and rule <> 'unreadable') "
+            "from tiny.clean_galaxies"
+        ).fetchall()[0]
+        true = "(select galaxy_id from tiny.catalogue where label = 'pair')"
+        pairs, met = lake.sql(
+            f"select count(*) filter (galaxy_id in {true}), "
+            f"(select count(*) from tiny.oracle_events where galaxy_id in {true}) "
+            "from tiny.clean_galaxies where kept"
+        ).fetchall()[0]
+        ranked = lake.sql(
+            "select galaxy_id from tiny.baseline_rankings order by isolation_forest desc, galaxy_id"
+        ).fetchall()
+        pair_ids = {galaxy for (galaxy,) in lake.sql(f"from {true}").fetchall()}
+    assert rows["images"] == [f"73 in, {kept} kept", f"{removed} removed, 1 not read (unreadable 1)"]
+    forest = sum(galaxy in pair_ids for (galaxy,) in ranked[:18])
+    assert rows["search"][0] == f"{met} of {pairs} pairs met in 18 questions"
+    assert rows["search"][1].startswith(f"(the first 18 of an isolation forest hold {forest}, of a random order ")
+    assert rows["search"][2] == f"{pairs - met} more in the first {kept - 18} that nobody scored"
+
+
+def test_clusters_and_what_training_was_worth(world):
+    layout, rows = Layout(world.root), rows_of(world)
+    summary = [row for row in read_table(layout.table("tiny", "cluster_summary", "imagenet")).to_pylist() if row["n"]]
+    largest = max(summary, key=lambda row: row["n"])
+    assert rows["clusters"][0].startswith(f"{len(summary)} with members, ")
+    assert rows["clusters"][1] == f"{largest['n']} {largest['description']}"[:46] or "..." in rows["clusters"][1]
+    with connect(world.root) as lake:
+        observed = dict(lake.sql("select check_id, observed from tiny.results").fetchall())
+    assert rows["training"] == [
+        f"imagenet: epoch {observed['B5:imagenet:epoch']:.0f} of 2 is used",
+        f"k-NN accuracy {observed['E7:imagenet']:.3f}, before training {observed['E7:imagenet:start']:.3f}, "
+        f"of the pixels alone {observed['E7:pixels']:.3f}",
+    ]
+    assert rows["other starts"] == [f"random: k-NN accuracy {observed['E7:random']:.3f}"]
+
+
+def test_it_is_short_and_says_where_to_look_and_nothing_of_the_paper(world, monkeypatch, capsys):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
+    say_summary([world.survey], 1, {"tiny": ["a_check: what it found"]})
+    printed = capsys.readouterr().out
+    assert printed.startswith("\n1 step failed, see above") and "  ! a_check: what it found\n" in printed
+    assert "not applicable" not in printed and "paper" not in printed
+    assert "galaxy-assets explore" in printed and "select * from tiny.anomaly_ranking" in printed
+    assert len(printed.splitlines()) <= 24
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        (
+            ["agrees", "agrees", "differs", "not applicable to this survey"],
+            "settings 2 agree, 1 differ (mirabest.results)",
+        ),
+        (["not applicable to this survey"], ""),
+    ],
+)
+def test_of_a_survey_that_the_paper_has_it_says_how_many_numbers_agree(tmp_path, verdicts, words):
+    layout = Layout(tmp_path)
+    table = pa.Table.from_pylist([{"check_id": f"X{i}", "verdict": v} for i, v in enumerate(verdicts)], schema=SCHEMA)
+    write_table(table, layout.table("mirabest", "results"))
+    publish(layout)
+    rows = dict(found(survey_files(tmp_path).known["mirabest"], layout))
+    assert rows.get("the paper", "").endswith(words) and bool(rows.get("the paper")) == bool(words)
