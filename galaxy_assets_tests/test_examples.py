@@ -9,6 +9,7 @@ MODULES = {
     "deliveries.readers": 1,
     "figures.preview": 1,
     "lake.export": 2,
+    "lake.meanings": 2,
     "lake.read_model": 1,
     "lake.similar": 1,
     "plugins": 2,
