@@ -22,6 +22,7 @@ from galaxy_assets.cli import (
     plan,
     query,
     run,
+    send,
     similar,
     status,
     survey,
@@ -52,6 +53,7 @@ app.command()(fetch.fetch)
 app.add_typer(labels.app, name="labels")
 app.command()(query.query)
 app.add_typer(export.app, name="export")
+app.add_typer(send.app, name="send")
 app.command()(similar.similar)
 app.command()(explore.explore)
 app.command()(dev.dev)
