@@ -9,6 +9,7 @@ MODULES = {
     "deliveries.readers": 1,
     "figures.preview": 1,
     "lake.export": 2,
+    "lake.meanings": 2,
     "lake.read_model": 1,
     "lake.similar": 1,
     "plugins": 2,
@@ -35,6 +36,7 @@ MODULES = {
     "science.votes": 3,
     "science.worksheet": 1,
     "settings.files": 2,
+    "settings.sky_links": 1,
     "storage.layout": 1,
     "storage.tables": 3,
 }

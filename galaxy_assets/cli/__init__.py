@@ -22,6 +22,7 @@ from galaxy_assets.cli import (
     plan,
     query,
     run,
+    send,
     similar,
     status,
     survey,
@@ -51,7 +52,8 @@ app.add_typer(survey.app, name="survey")
 app.command()(fetch.fetch)
 app.add_typer(labels.app, name="labels")
 app.command()(query.query)
-app.command()(export.export)
+app.add_typer(export.app, name="export")
+app.add_typer(send.app, name="send")
 app.command()(similar.similar)
 app.command()(explore.explore)
 app.command()(dev.dev)

@@ -1,4 +1,4 @@
-"""What is on the page, as a file: CSV, Parquet, VOTable, or a zip of cutouts with the table.
+"""What is on the page, as a file: CSV, Parquet, VOTable, FITS, or a zip of cutouts with the table.
 
 Belongs here: the columns and the files. Does not belong here: exports of whole rankings and clusters on the command
 line (`galaxy_assets.lake.export`).
@@ -17,6 +17,8 @@ from pyarrow import csv as arrow_csv
 from galaxy_assets.explorer.pictures import Pictures
 from galaxy_assets.explorer.view import OpenLake, View, quoted
 from galaxy_assets.lake.export import file_name
+from galaxy_assets.lake.formats import SUFFIXES, Format, write_as
+from galaxy_assets.lake.meanings import said_in, with_meanings
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.spreadsheets import for_spreadsheets
@@ -24,14 +26,15 @@ from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version
-from galaxy_assets.storage.tables import write_table
 
 KINDS = {
     "csv": "CSV",
     "parquet": "Parquet",
     "vot": "VOTable",
+    "fits": "FITS",
     "zip": "Cutouts and table, zip",
 }
+_FORMATS: dict[str, Format] = {suffix[1:]: form for form, suffix in SUFFIXES.items()}
 MAXIMUM_CUTOUTS = 20_000
 _MEMORY = "4GB"  # in a process of its own, which ends
 _TABLES = ("umap", "artefact_map", "anomaly_ranking", "cluster_labels", "catalogue", "evaluation_subset")
@@ -71,15 +74,10 @@ def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, fold
     table = page_table(view, rows)
     target = folder / f"{uuid.uuid4().hex}-{survey}_{len(rows)}_galaxies.{kind}"
     match kind:
-        case "parquet":
-            write_table(table, target)
-        case "csv":
-            with replacing(target) as partial:
-                arrow_csv.write_csv(for_spreadsheets(table), partial)
-        case "vot":
-            _write_votable(table, target)
-        case _:
+        case "zip":
             _write_zip(layout, view, rows, table, target)
+        case _:
+            write_as(table, target, _FORMATS[kind], f"{survey}_galaxies")
     return target
 
 
@@ -94,7 +92,7 @@ def page_table(view: View, rows: np.ndarray) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        Position on the map, ranking, cluster, catalogue and what people say.
+        Position on the map, ranking, cluster, catalogue and what people say; its fields say what they hold.
     """
     names = [k for k, c in view.columns.items() if c.table in _TABLES and k not in _LEFT_OUT]
     wanted = pa.table({"row": pa.array(rows, pa.int64()), "place": pa.array(np.arange(len(rows)))})
@@ -105,32 +103,15 @@ def page_table(view: View, rows: np.ndarray) -> pa.Table:
         "left join said s on s.galaxy_id = g.galaxy_id order by wanted.place",
         tables={"wanted": wanted, "said": said},
     )
-    return table
+    return with_meanings(table, _said(view))
 
 
-def _write_votable(table: pa.Table, target: Path) -> None:
-    from astropy.io.votable import from_table, writeto
-    from astropy.table import Table
-
-    columns = {}
-    for name in table.column_names:
-        column = table[name].combine_chunks()
-        empty = column.is_null().to_numpy(zero_copy_only=False)
-        if pa.types.is_floating(column.type):
-            columns[name] = column.to_numpy(zero_copy_only=False)
-        elif pa.types.is_string(column.type):
-            columns[name] = np.array([value or "" for value in column.to_pylist()])
-        elif pa.types.is_boolean(column.type):
-            columns[name] = np.ma.array([bool(value) for value in column.to_pylist()], mask=empty)
-        else:
-            columns[name] = np.ma.array(column.fill_null(0).to_numpy(zero_copy_only=False), mask=empty)
-    made = Table(columns)
-    for name, unit, ucd in (("ra", "deg", "pos.eq.ra;meta.main"), ("dec", "deg", "pos.eq.dec;meta.main")):
-        if name in made.colnames:
-            column = made.columns[name]
-            column.unit, column.meta["ucd"] = unit, ucd
-    with replacing(target) as partial:
-        writeto(from_table(made), str(partial))
+def _said(view: View) -> dict[str, tuple[str, str]]:
+    """Description and unit of the columns, by the names that they have on the page."""
+    found = {name: said_in(view.lake.layout, view.survey, f"{name}/**/[!.]*") for name in _TABLES}
+    found = {name: said or said_in(view.lake.layout, view.survey, name) for name, said in found.items()}
+    columns = {key: c for key, c in view.columns.items() if c.name in found.get(c.table, ())}
+    return {key: found[c.table][c.name] for key, c in columns.items()}
 
 
 def _write_zip(layout: Layout, view: View, rows: np.ndarray, table: pa.Table, target: Path) -> None:

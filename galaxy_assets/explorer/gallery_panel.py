@@ -18,6 +18,7 @@ from galaxy_assets.explorer import neighbours
 from galaxy_assets.explorer.colours import word
 from galaxy_assets.explorer.components import Gallery
 from galaxy_assets.explorer.export_page import KINDS, write
+from galaxy_assets.explorer.send import send_shown
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.explorer.view import quoted
 from galaxy_assets.lake.query import QueryError
@@ -76,6 +77,7 @@ class GalleryPanel:
                 with ui.button("Export").props("flat dense no-caps"), ui.menu():
                     for kind, words in KINDS.items():
                         ui.menu_item(words, on_click=partial(self._export, kind))
+                    ui.menu_item("Send to TOPCAT, Aladin or DS9", on_click=partial(send_shown, tab))
             self.count = ui.label().classes("ga-count").props("role=status aria-live=polite")
             self.problem = ui.label().classes("ga-problem").props("role=alert")
             self.gallery = Gallery("galaxies", "No galaxy matches. Change the filter, or show all.").classes(

@@ -1,30 +1,32 @@
 """What was found, taken elsewhere: a table and the cutouts in a folder of their own, without Dagster.
 
 Belongs here: which rows and images make up the ranking, the training candidates and a cluster, and the folder. Does not
-belong here: how they were found (`orchestration.assets`), any table as it is (`galaxy-assets query --to`).
+belong here: the formats of files (`formats`), how the rows were found (`orchestration.assets`), any table as it is
+(`galaxy-assets query --to`).
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv as arrow_csv
 
+from galaxy_assets.lake.formats import SUFFIXES, Format, write_as
+from galaxy_assets.lake.meanings import meanings, said_in, with_meanings
 from galaxy_assets.lake.replay import past_ranking
 from galaxy_assets.lake.similar import open_survey, read_survey_table
-from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import new_folder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import data_version
-from galaxy_assets.storage.tables import places, rows_of, write_table
+from galaxy_assets.storage.tables import places, rows_of
 
 What = Literal["ranking", "candidates", "cluster"]
 
@@ -42,13 +44,15 @@ def export(
     init: str | None = None,
     images: bool = False,
     until: datetime | None = None,
+    formats: Sequence[Format] = ("csv", "parquet"),
     root: Path | str | None = None,
 ) -> pa.Table:
     """Write a table and its cutouts to a new folder, whole or not at all, and return the table.
 
-    The folder holds `<what>.csv` and `<what>.parquet`; `about.json`, which says of which survey, table, data version
-    and checkpoint it is, and when it was made; and with images `images/<rank>_<galaxy id>.png`, the cutouts as they are
-    stored, named by the column `image`. In an id or label, what does not belong in a file name becomes `_`.
+    The folder holds `<what>.csv` and `<what>.parquet`, or the formats asked for; `about.json`, which says of which
+    survey, table, data version and checkpoint it is, what its columns hold, and when it was made; and with images
+    `images/<rank>_<galaxy id>.png`, the cutouts as they are stored, named by the column `image`. In an id or label,
+    what does not belong in a file name becomes `_`.
 
     Parameters
     ----------
@@ -70,6 +74,8 @@ def export(
         Write the cutouts too.
     until : datetime, optional
         With a time zone. For `ranking`, as the label events recorded by then rank the galaxies (`replay.past_ranking`).
+    formats : sequence of {'csv', 'parquet', 'votable', 'fits'}
+        Of the table's files, see `formats.write_as`.
     root : Path or str, optional
         The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
 
@@ -83,7 +89,8 @@ def export(
     SurveyError
         For an unknown survey.
     ValueError
-        For unknown start weights, a cluster without members, or an argument that does not concern `what`.
+        For unknown start weights, a cluster without members, an argument that does not concern `what`, or a text that
+        a format cannot hold.
     FileExistsError
         For a folder with something in it.
     FileNotFoundError
@@ -94,6 +101,7 @@ def export(
     A ranking of one galaxy, in a lake that `galaxy-assets run` would have made:
 
     >>> import tempfile
+    >>> from galaxy_assets.storage.tables import write_table
     >>> layout = Layout(Path(tempfile.mkdtemp()))
     >>> known = {"galaxy_id": ["a"], "ra": [180.0], "dec": [12.5], "file": ["a.png"], "label": [None]}
     >>> write_table(pa.table(known), layout.table("demo_radio", "catalogue", "2026_01"))
@@ -105,49 +113,110 @@ def export(
     >>> sorted(path.name for path in (layout.root / "top").iterdir())
     ['about.json', 'ranking.csv', 'ranking.parquet']
     """
+    chosen = select(what, survey, first=first, cluster=cluster, init=init, until=until, root=root)
+    table, images = chosen.table, images or what == "candidates"
+    if images:
+        table = with_meanings(table.append_column("image", pa.array(chosen.images(), pa.string())), chosen.said)
+    with new_folder(folder) as partial:
+        for form in formats:
+            write_as(table, partial / f"{what}{SUFFIXES[form]}", form, f"{survey}_{what}")
+        if images:
+            write_images(table, chosen.layout, chosen.survey, partial)
+        asked = {"what": what, "cluster": cluster, "until": until.isoformat() if until is not None else None}
+        about = about_export(chosen.layout, chosen.survey, chosen.pattern, chosen.start) | asked
+        about |= {"rows": table.num_rows, "columns": meanings(table.schema)}
+        (partial / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    return table
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The rows of an export.
+
+    Attributes
+    ----------
+    layout : Layout
+        The data folder.
+    survey : Survey
+        The survey.
+    start : str
+        Start weights.
+    pattern : str
+        The lake's table, as `similar.read_survey_table` takes it.
+    table : pyarrow.Table
+        The rows, whose fields say what they hold.
+    said : dict of str to (str, str)
+        What the lake says of the columns.
+    folders : list of str
+        For each row, the folder for its cutout.
+    """
+
+    layout: Layout
+    survey: Survey
+    start: str
+    pattern: str
+    table: pa.Table
+    said: dict[str, tuple[str, str]]
+    folders: list[str]
+
+    def images(self) -> list[str]:
+        """For each row, a file name for its cutout."""
+        ranks, ids = (self.table[name].to_pylist() for name in ("rank", "galaxy_id"))
+        return [f"{f}/{r:05d}_{file_name(g)}.png" for f, r, g in zip(self.folders, ranks, ids, strict=True)]
+
+
+def select(
+    what: What,
+    survey: str,
+    *,
+    first: int | None = None,
+    cluster: int | None = None,
+    init: str | None = None,
+    until: datetime | None = None,
+    root: Path | str | None = None,
+) -> Selected:
+    """The rows of an export, with what their columns hold; parameters and errors are those of `export`.
+
+    Returns
+    -------
+    Selected
+    """
     layout, known = open_survey(survey, root)
+    start = _checked(what, known, cluster, init, until)
+    match what:
+        case "ranking":
+            pattern = "anomaly_ranking"
+            table = read_survey_table(layout, known, pattern) if until is None else past_ranking(survey, until, root)
+            table = table.sort_by("rank").slice(0, first)
+        case "candidates":
+            pattern = f"training_candidates/{start}"
+            table = read_survey_table(layout, known, pattern)
+            table = table if first is None else table.filter(pc.less_equal(table["rank"], first))
+        case "cluster":
+            pattern = f"cluster_labels/[!.]*/{start}"
+            table = _members(read_survey_table(layout, known, pattern), cluster, survey, start).slice(0, first)
+    table = _with_catalogue(table, layout, known, [name for name in _CATALOGUE if name not in table.column_names])
+    said = said_in(layout, survey, "catalogue/[!.]*") | said_in(layout, survey, pattern)
+    folders = ["images"] * table.num_rows
+    if what == "candidates":
+        labels = zip(*(table[c].to_pylist() for c in ("label", "cluster")), strict=True)
+        folders = [f"images/{file_name(label or f'cluster_{k}')}" for label, k in labels]
+    return Selected(layout, known, start, pattern, with_meanings(table, said), said, folders)
+
+
+def _checked(what: What, survey: Survey, cluster: int | None, init: str | None, until: datetime | None) -> str:
+    """The start weights. Raises ValueError for what does not concern this kind of export."""
     if (cluster is None) == (what == "cluster"):
         which = "say which cluster: give its number as `cluster`"
         raise ValueError(which if what == "cluster" else f"{what}: not of one cluster; leave out `cluster`")
     if until is not None and what != "ranking":
         raise ValueError(f"{what}: only the ranking can be made as it was; leave out `until`")
     if init is not None and what == "ranking":
-        raise ValueError(f"ranking: made of the main start weights, {known.main_start_weights}; leave out `init`")
-    start = init or known.main_start_weights
-    if start not in known.start_weights:
-        raise ValueError(f"no start weights {start} in {survey}; it has {', '.join(known.start_weights)}")
-    match what:
-        case "ranking":
-            pattern = "anomaly_ranking"
-            table = read_survey_table(layout, known, pattern) if until is None else past_ranking(survey, until, root)
-            table = table.sort_by("rank").slice(0, first)
-            table = _with_catalogue(table, layout, known, _CATALOGUE)
-            places = ["images"] * table.num_rows
-        case "candidates":
-            pattern, images = f"training_candidates/{start}", True
-            table = read_survey_table(layout, known, pattern)
-            table = table if first is None else table.filter(pc.less_equal(table["rank"], first))
-            table = _with_catalogue(table, layout, known, ("ra", "dec", "file"))
-            labels = zip(*(table[c].to_pylist() for c in ("label", "cluster")), strict=True)
-            places = [f"images/{file_name(label or f'cluster_{k}')}" for label, k in labels]
-        case "cluster":
-            pattern = f"cluster_labels/[!.]*/{start}"
-            table = _members(read_survey_table(layout, known, pattern), cluster, survey, start).slice(0, first)
-            table = _with_catalogue(table, layout, known, _CATALOGUE)
-            places = ["images"] * table.num_rows
-    if images:
-        ranks, ids = (table[c].to_pylist() for c in ("rank", "galaxy_id"))
-        named = [f"{p}/{r:05d}_{file_name(g)}.png" for p, r, g in zip(places, ranks, ids, strict=True)]
-        table = table.append_column("image", pa.array(named, pa.string()))
-    with new_folder(folder) as partial:
-        write_table(table, partial / f"{what}.parquet")
-        arrow_csv.write_csv(for_spreadsheets(table), partial / f"{what}.csv")
-        if images:
-            _write_images(table, layout, known, partial)
-        asked = {"what": what, "cluster": cluster, "until": until.isoformat() if until is not None else None}
-        about = _about(layout, known, pattern, start) | asked | {"rows": table.num_rows}
-        (partial / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    return table
+        raise ValueError(f"ranking: made of the main start weights, {survey.main_start_weights}; leave out `init`")
+    start = init or survey.main_start_weights
+    if start not in survey.start_weights:
+        raise ValueError(f"no start weights {start} in {survey.name}; it has {', '.join(survey.start_weights)}")
+    return start
 
 
 def file_name(text: str) -> str:
@@ -191,7 +260,18 @@ def _with_catalogue(table: pa.Table, layout: Layout, survey: Survey, columns: Se
     return table
 
 
-def _write_images(table: pa.Table, layout: Layout, survey: Survey, folder: Path) -> None:
+def write_images(table: pa.Table, layout: Layout, survey: Survey, folder: Path) -> None:
+    """Write cutouts as PNG, as they are stored.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With galaxy_id, and image: a name below the folder.
+    layout : Layout
+    survey : Survey
+    folder : Path
+        Takes the files.
+    """
     from PIL import Image
 
     cutouts = read_survey_table(layout, survey, "cutouts/[!.]*")
@@ -206,8 +286,28 @@ def _write_images(table: pa.Table, layout: Layout, survey: Survey, folder: Path)
             Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(folder / name, format="PNG")
 
 
-def _about(layout: Layout, survey: Survey, pattern: str, start: str) -> dict:
-    """What the exported rows are of. Raises FileNotFoundError where there is no ledger of checkpoints."""
+def about_export(layout: Layout, survey: Survey, pattern: str, start: str) -> dict[str, Any]:
+    """What an export is of.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : Survey
+    pattern : str
+        Its table, as `similar.read_survey_table` takes it.
+    start : str
+        Start weights.
+
+    Returns
+    -------
+    dict
+        Survey, tables with their data versions, checkpoint and time, for JSON.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no ledger of checkpoints.
+    """
     files = sorted((layout.lake / survey.name).glob(f"{pattern}.parquet"))
     names = [file.relative_to(layout.lake).with_suffix("").as_posix() for file in files]
     ledger = read_survey_table(layout, survey, f"byol_checkpoints/{start}").to_pylist()

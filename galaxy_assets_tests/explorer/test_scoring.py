@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from galaxy_assets.explorer import rankings, regions, worksheet
-from galaxy_assets.explorer.export_page import write
+from galaxy_assets.explorer.export_page import KINDS, write
 from galaxy_assets.explorer.scoring import Labels, Queue, queue_rows
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
 from galaxy_assets.lake import similar
@@ -221,7 +221,7 @@ def test_a_search_in_blocks_is_the_search_of_all(layout, survey, monkeypatch):
 def test_exports_hold_what_is_shown_in_its_order(layout, survey, tmp_path):
     Labels(layout, survey).say("ann", "g04", 5)
     rows = np.array([4, 1, 50], np.int32)
-    files = {k: write(layout.root, NAME, "imagenet", rows, k, tmp_path) for k in ("csv", "parquet", "vot", "zip")}
+    files = {k: write(layout.root, NAME, "imagenet", rows, k, tmp_path) for k in KINDS}
     table = pq.read_table(files["parquet"])
     assert table["galaxy_id"].to_pylist() == ["g04", "g01", "g50"] and table["human_score"].to_pylist() == [
         5.0,
@@ -232,6 +232,7 @@ def test_exports_hold_what_is_shown_in_its_order(layout, survey, tmp_path):
     assert files["csv"].read_text().splitlines()[1].startswith('"g04"')
     votable = Table.read(files["vot"], format="votable")
     assert list(votable["galaxy_id"]) == ["g04", "g01", "g50"] and votable["ra"].unit == "deg"
+    assert votable["ra"].meta["ucd"] == "pos.eq.ra;meta.main" and len(Table.read(files["fits"])) == 3
     assert votable["cluster"].tolist() == [0, 0, 5] and votable["queried_round"].tolist() == [None, 0, None]
     import zipfile
 

@@ -1,0 +1,68 @@
+"""What is on the page, to TOPCAT, Aladin or DS9 on the machine of the server, by SAMP.
+
+Belongs here: sending the shown galaxies, and saying what became of it. Does not belong here: the messages
+(`lake.samp`), the columns (`export_page`).
+"""
+
+from pathlib import Path
+
+import numpy as np
+from nicegui import ui
+
+from galaxy_assets.explorer import neighbours
+from galaxy_assets.explorer.export_page import page_table
+from galaxy_assets.explorer.tab import Tab
+from galaxy_assets.explorer.view import OpenLake, View
+from galaxy_assets.lake.samp import Answer, SampError, send_table
+from galaxy_assets.storage.layout import Layout
+
+_MEMORY = "4GB"  # in a process of its own, which ends
+
+
+def send(root: Path, survey: str, start: str, rows: np.ndarray) -> list[Answer]:
+    """Send rows of a map as a table, with what people say of them.
+
+    Parameters
+    ----------
+    root : Path
+        The data folder.
+    survey, start : str
+        Name the map.
+    rows : ndarray of int
+        In the order of the table.
+
+    Returns
+    -------
+    list of Answer
+        One for each program that loads tables.
+
+    Raises
+    ------
+    SampError
+        Where no hub runs, or no such program is connected to it.
+    """
+    table = page_table(View(OpenLake(Layout(root), _MEMORY), survey, start), rows)
+    return send_table(table, f"{survey}, {len(rows):,} galaxies")
+
+
+async def send_shown(tab: Tab) -> None:
+    """Send the galaxies that a tab shows, and say who loaded them.
+
+    Parameters
+    ----------
+    tab : Tab
+    """
+    if not len(tab.shown):
+        ui.notify("There is nothing on the page to send.", type="warning")
+        return
+    notice = ui.notification("Sending the table", spinner=True, timeout=None)
+    try:
+        answers = await neighbours.apart(send, tab.shared.layout.root, tab.survey.name, tab.view.start, tab.shown)
+    except (SampError, ValueError, OSError) as error:
+        ui.notify(str(error), type="negative", multi_line=True, timeout=10_000, close_button="Close")
+        return
+    finally:
+        notice.dismiss()
+    for name, problem in answers:
+        words = f"{name}: {problem or f'loaded {len(tab.shown):,} galaxies'}"
+        ui.notify(words, type="negative" if problem else "positive")

@@ -1,0 +1,189 @@
+"""Tables as files for other programs: CSV, Parquet, VOTable, FITS, with what their columns hold.
+
+What a field's metadata say (`meanings`) becomes `description`, `unit` and `ucd` of a VOTable's FIELD; TCOMM, TUNIT and
+TUCD of a FITS column; and in Parquet the metadata of the field, and a VOTable without data in the file's own metadata,
+as the IVOA Note VOParquet 1.0 has it. A CSV has no place for it.
+
+Belongs here: from a table to bytes. Does not belong here: which rows and columns (`export`), what columns hold
+(`meanings`), the lake's own files (`storage.tables`).
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.lake.meanings import meaning_of
+from galaxy_assets.settings.spreadsheets import for_spreadsheets
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.tables import column_to_vectors, with_schema
+
+if TYPE_CHECKING:
+    from astropy.io.votable.tree import VOTableFile
+
+Format = Literal["csv", "parquet", "votable", "fits"]
+
+SUFFIXES: dict[Format, str] = {"csv": ".csv", "parquet": ".parquet", "votable": ".vot", "fits": ".fits"}
+"""Format -> suffix of its files."""
+
+
+def write_as(table: pa.Table, path: Path, form: Format, name: str = "") -> None:
+    """Write a table, whole or not at all.
+
+    A text is empty where it is null, a floating number NaN; whole numbers and flags keep their nulls. A vector is an
+    array in VOTable and FITS; in CSV, as all that is neither number, flag nor text, it is JSON.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With the metadata of `meanings.with_meanings`, as far as they are known.
+    path : Path
+        The file.
+    form : {'csv', 'parquet', 'votable', 'fits'}
+        Its format.
+    name : str
+        Of the table, in VOTable and FITS.
+
+    Raises
+    ------
+    ValueError
+        For a text that the format cannot hold: FITS has ASCII alone, VOTable no control characters.
+    NotWritten
+        Where the disk is full or may not be written.
+    """
+    writer = {"csv": _to_csv, "parquet": _to_parquet, "votable": _to_votable, "fits": _to_fits}[form]
+    with replacing(path) as partial:
+        writer(table, partial, name)
+
+
+def _to_csv(table: pa.Table, path: Path, name: str) -> None:
+    from pyarrow import csv
+
+    plain = [column if _plain(column.type) else _as_text(column) for column in table.columns]
+    csv.write_csv(for_spreadsheets(pa.table(plain, names=table.column_names)), path)
+
+
+def _to_parquet(table: pa.Table, path: Path, name: str) -> None:
+    import pyarrow.parquet as pq
+
+    text = io.BytesIO()
+    described = _votable(table[:0], name)
+    for field, column in zip(described.get_first_table().fields, table.columns, strict=True):
+        if field.datatype == "unicodeChar":  # astropy reads no texts of any length here
+            field.arraysize = str(_longest(column))
+    described.to_xml(text)
+    about = {b"IVOA.VOTable-Parquet.version": b"1.0", b"IVOA.VOTable-Parquet.content": text.getvalue()}
+    schema = table.schema.with_metadata(about)
+    pq.write_table(with_schema(table, schema), path, compression="zstd", write_page_checksum=True)
+
+
+def _to_votable(table: pa.Table, path: Path, name: str) -> None:
+    with path.open("wb") as file:
+        _votable(table, name).to_xml(file)
+
+
+def _votable(table: pa.Table, name: str) -> "VOTableFile":
+    from astropy.io.votable import from_table
+    from astropy.table import Table
+
+    made = Table({column: _values(table, column, "VOTable", _unprintable) for column in table.column_names})
+    votable = from_table(made)
+    (inside,) = votable.resources[0].tables
+    inside.name = name or None
+    for field, column in zip(inside.fields, table.schema, strict=True):
+        meaning = meaning_of(column)
+        field.description, field.ucd = meaning.description or None, meaning.ucd or None
+        field.unit = meaning.unit or None
+    return votable
+
+
+def _to_fits(table: pa.Table, path: Path, name: str) -> None:
+    from astropy.io import fits
+
+    made, null = [], {}
+    for column in table.column_names:
+        values = _values(table, column, "FITS", _no_ascii)
+        if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iub":
+            values = values.astype(np.int16) if values.dtype.kind == "b" or values.dtype.itemsize == 1 else values
+            null[column] = int(np.iinfo(values.dtype).min)
+            values = values.filled(null[column])
+        made.append(fits.Column(column, _fits_format(values), array=values, null=null.get(column)))
+    hdu = fits.BinTableHDU.from_columns(made, name=name or None)
+    for number, field in enumerate(table.schema, 1):
+        meaning = meaning_of(field)
+        for key, text in ("TUNIT", meaning.unit), ("TUCD", meaning.ucd), ("TCOMM", meaning.description):
+            if text:
+                hdu.header[f"{key}{number}"] = text.encode("ascii", "replace").decode()
+    with path.open("wb") as file:
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file)
+
+
+def _fits_format(values: np.ndarray) -> str:
+    if values.dtype.kind == "S":
+        return f"{max(values.dtype.itemsize, 1)}A"
+    letter = {"b1": "L", "u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}[values.dtype.str[1:]]
+    return f"{values.shape[1]}{letter}" if values.ndim == 2 else letter
+
+
+def _values(table: pa.Table, name: str, form: str, wrong: Any) -> np.ndarray:
+    """A column as what astropy takes: texts without nulls, masked whole numbers and flags, arrays for vectors."""
+    column = table[name]
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type) and not column.null_count:
+        return column_to_vectors(column) if len(column) else np.empty((0, kind.list_size), np.float32)
+    if pa.types.is_floating(kind):
+        return column.to_numpy().astype(np.float64 if kind != pa.float32() else np.float32)
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        nulls = column.is_null().to_numpy()
+        values = column.fill_null(False if pa.types.is_boolean(kind) else 0).to_numpy()
+        values = values.astype(np.int16 if values.dtype == np.int8 else _signed(values.dtype))
+        return np.ma.array(values, mask=nulls) if nulls.any() else values
+    texts = [text or "" for text in (column if _is_text(kind) else _as_text(column)).to_pylist()]
+    if (bad := next((text for text in texts if wrong(text)), None)) is not None:
+        raise ValueError(f"column {name} holds {bad[:80]!r}, which {form} cannot hold; write parquet or csv")
+    return np.array(texts, "S" if form == "FITS" else "U") if texts else np.empty(0, "S1" if form == "FITS" else "U1")
+
+
+def _signed(kind: np.dtype) -> np.dtype:
+    """The type that holds the same whole numbers in every format; 64 bits without a sign have none."""
+    larger = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64, np.dtype(np.uint64): np.int64}
+    return np.dtype(larger.get(kind, kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
+
+
+def _plain(kind: pa.DataType) -> bool:
+    """Whether a CSV holds it as it is."""
+    return _is_text(kind) or pa.types.is_primitive(kind) or pa.types.is_null(kind) or pa.types.is_dictionary(kind)
+
+
+def _longest(column: pa.ChunkedArray) -> int:
+    """Characters of the longest text."""
+    import pyarrow.compute as pc
+
+    texts = column if _is_text(column.type) else _as_text(column)
+    return pc.max(pc.utf8_length(texts.cast(pa.large_string()))).as_py() or 1
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values of other types as JSON; times as ISO 8601."""
+    values = column.to_pylist()
+    texts = [v if v is None or isinstance(v, str) else json.dumps(v, default=str).strip('"') for v in values]
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def _no_ascii(text: str) -> bool:
+    return not text.isascii()
+
+
+def _unprintable(text: str) -> bool:
+    """Whether XML 1.0 has no such character."""
+    return any(letter < " " and letter not in "\t\n\r" or "\ud800" <= letter <= "\udfff" for letter in text) or any(
+        letter in text for letter in "\ufffe\uffff"
+    )
