@@ -24,17 +24,12 @@ $(VENV)/installed $(VENV)/installed-dev $(VENV)/installed-cluster: $(VENV)/insta
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# only where there is none: an instance of your own keeps its storage and launcher
-$(DAGSTER_HOME)/dagster.yaml:
-	mkdir -p $(DAGSTER_HOME)
-	cp dagster.yaml $@
-
 # the main job on the two simulated surveys
-demo: env $(DAGSTER_HOME)/dagster.yaml
-	$(BIN)/galaxy-assets run demo_optical demo_radio
+demo: env
+	$(BIN)/galaxy-assets demo
 
 # the same job on real surveys below DATA, e.g. DATA/sdss_gz1 and DATA/mirabest
-real: env $(DAGSTER_HOME)/dagster.yaml
+real: env
 	@test -n "$(DATA)" || { echo 'say where the surveys are: make real DATA=<folder>'; exit 2; }
 	$(BIN)/galaxy-assets real "$(DATA)"
 
@@ -47,7 +42,7 @@ explore: env
 	$(BIN)/galaxy-assets explore $(OPTIONS)
 
 # Dagster's pages and daemon over the same store, behind a guard; OPTIONS="--port 3001" and others
-dev: env $(DAGSTER_HOME)/dagster.yaml
+dev: env
 	$(BIN)/galaxy-assets dev $(OPTIONS)
 
 # a worker a core, of one thread each, four at most
@@ -70,7 +65,10 @@ smoke: dev-env
 mutants: dev-env
 	$(BIN)/python -m galaxy_assets_tests.mutants $(if $(ONLY),"$(ONLY)")
 
-check: dev-env $(DAGSTER_HOME)/dagster.yaml
+# `dg` wants Dagster's folder to be there; the commands of galaxy-assets make it themselves
+check: dev-env
+	mkdir -p $(DAGSTER_HOME)
+	test -e $(DAGSTER_HOME)/dagster.yaml || cp galaxy_assets/cli/dagster.yaml $(DAGSTER_HOME)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
@@ -131,9 +129,10 @@ campaign: dev-env
 # after changing dependencies in pyproject.toml; needs uv
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate --python-version 3.11
 lock:
-	$(LOCK) --extra dev --extra cluster pyproject.toml -o requirements-dev.lock
-	$(LOCK) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
-	$(LOCK) --constraint requirements-dev.lock --extra cluster pyproject.toml -o requirements-cluster.lock
+	$(LOCK) --extra dev --extra cluster --extra formats pyproject.toml -o requirements-dev.lock
+	$(LOCK) --constraint requirements-dev.lock --extra formats pyproject.toml -o requirements.lock
+	$(LOCK) --constraint requirements-dev.lock --extra cluster --extra formats pyproject.toml -o requirements-cluster.lock
+	$(LOCK) --constraint requirements-dev.lock --group lake -o requirements-lake.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,11 @@ import yaml
 ROOT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_suffix(".yaml")
 _PATIENCE = 600  # seconds for one test: a fault may make a loop endless
-_READ: dict[str, Callable[[str], object]] = {".py": ast.parse, ".yaml": yaml.safe_load}
+_READ: dict[str, Callable[[str], object]] = {
+    ".py": ast.parse,
+    ".yaml": yaml.safe_load,
+    ".toml": tomllib.loads,
+}
 _PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "--hypothesis-seed=0")
 
 
@@ -66,7 +71,7 @@ class Fault:
         text = text.replace(self.before, self.after)
         try:
             _READ[Path(self.file).suffix](text)
-        except (SyntaxError, yaml.YAMLError) as error:
+        except (SyntaxError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
             raise CannotPlant(f"{self.file} with {self.after!r} cannot be read: {error}") from error
         return text
 

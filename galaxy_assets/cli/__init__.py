@@ -4,7 +4,8 @@ Belongs here: a module per command with its arguments, progress and printed answ
 commands do.
 """
 
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import click
 import typer
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 
 from galaxy_assets.cli import (
     check,
+    demo,
     dev,
     device,
     explore,
@@ -27,6 +29,8 @@ from galaxy_assets.cli import (
     status,
     survey,
 )
+from galaxy_assets.cli.terminal import say
+from galaxy_assets.plugins import OURS
 from galaxy_assets.settings.printing import PrintableError
 
 
@@ -44,6 +48,24 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands, no_args_is_help=True, add_completion=False, help="From a folder of galaxy images to discoveries."
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"galaxy-assets {version(OURS)}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_command(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="print the version and stop")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(demo.demo)
 app.command()(run.run)
 app.command()(status.status)
 app.command()(check.check)

@@ -11,7 +11,9 @@ from galaxy_assets.storage.files import told_of
 from galaxy_assets.storage.layout import Layout
 
 _NAME = ".dagster"
-_SETTINGS = "dagster.yaml"
+
+SETTINGS = Path(__file__).with_name("dagster.yaml")
+"""Dagster's settings on one machine: pools, run monitoring, no telemetry."""
 
 
 def dagster_home(layout: Layout) -> Path:
@@ -32,14 +34,14 @@ def dagster_home(layout: Layout) -> Path:
     if given := os.environ.get("DAGSTER_HOME"):
         return Path(given)
     own, beside = layout.root / _NAME, layout.root.parent / _NAME
-    of_make = layout.root.name == "data" and (layout.root.parent / _SETTINGS).exists()
+    of_make = layout.root.name == "data" and (layout.root.parent / "galaxy_assets" / "definitions.py").exists()
     if of_make or (beside.is_dir() and not own.is_dir() and layout.lake.is_dir()):
         return beside
     return own
 
 
 def use_dagster_home(layout: Layout) -> Path:
-    """Tell Dagster where its history lies, and make that folder, with this repository's settings.
+    """Tell Dagster where its history lies, and make that folder, with the settings of this package.
 
     Parameters
     ----------
@@ -49,6 +51,7 @@ def use_dagster_home(layout: Layout) -> Path:
     Returns
     -------
     Path
+        A `dagster.yaml` that is there is kept: an instance of somebody's own has its storage and launcher in it.
 
     Raises
     ------
@@ -57,9 +60,9 @@ def use_dagster_home(layout: Layout) -> Path:
     """
     home = dagster_home(layout)
     os.environ["DAGSTER_HOME"] = str(home)
-    settings = Path(__file__).parents[2] / _SETTINGS
-    with told_of(home / _SETTINGS):
+    own = home / SETTINGS.name
+    with told_of(own):
         home.mkdir(parents=True, exist_ok=True)
-        if settings.exists() and not (home / _SETTINGS).exists():
-            shutil.copy(settings, home)
+        if not own.exists():
+            shutil.copyfile(SETTINGS, own)
     return home

@@ -20,7 +20,7 @@ def explore(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8500,
     dagster: Annotated[
-        str, typer.Option(help="Dagster's webserver, which makes new rankings (`make dev`)")
+        str, typer.Option(help="Dagster's webserver, which makes new rankings (`galaxy-assets dev`)")
     ] = "http://127.0.0.1:3000",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page in a browser")] = True,
 ) -> None:
@@ -35,7 +35,7 @@ def explore(
 
     layout = Layout.default()
     if not layout.lake.exists():
-        raise typer.BadParameter(f"{layout.lake}: no survey was run here yet; `make demo` runs two, simulated")
+        raise typer.BadParameter(f"{layout.lake}: no survey was run here yet; `galaxy-assets demo` runs two, simulated")
     free_address(host, port)
     try:
         publish(layout, EXPLORER)

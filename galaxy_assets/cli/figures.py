@@ -31,7 +31,7 @@ def figures(
     layout = Layout.default()
     path = write_figures_page(chosen_surveys(surveys, layout.root), layout)
     if path is None:
-        say("no figures yet; run a survey first, for instance `make demo`")
+        say("no figures yet; run a survey first, for instance `galaxy-assets demo`")
         raise typer.Exit(1)
     say(path.as_uri())
 

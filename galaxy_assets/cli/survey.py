@@ -165,7 +165,7 @@ def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspect
         say(f"  ! {caution}")
     say(f"\n{path}, with the reason for each value; look at it before you run it:")
     say_rows(_chosen(survey))
-    say(f"\n  galaxy-assets run {name}\n  make dev          # look at it on http://127.0.0.1:3000")
+    say(f"\n  galaxy-assets run {name}\n  galaxy-assets dev          # look at it on http://127.0.0.1:3000")
     if said is None:
         return
     for graded in said.graded:

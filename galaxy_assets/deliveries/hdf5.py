@@ -12,7 +12,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.archives import damaged_otherwise
 from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
-from galaxy_assets.deliveries.members import check_count
+from galaxy_assets.deliveries.members import DamagedArchive, check_count
 from galaxy_assets.deliveries.stacks import Kept
 from galaxy_assets.settings.limits import DATASET_PER_BYTE, MAXIMUM_ARRAY, MAXIMUM_BYTES
 from galaxy_assets.settings.regular import regular
@@ -45,11 +45,16 @@ class Hdf5Arrays:
     Raises
     ------
     DamagedArchive
-        Where the file is not whole.
+        Where the file is not whole, or h5py is not installed: the delivery is held, and taken once it is.
     """
 
     def __init__(self, path: Path):
-        import h5py
+        try:
+            import h5py
+        except ImportError as error:
+            raise DamagedArchive(
+                "HDF5 is read by h5py, which is not installed: pip install 'galaxy-assets[formats]'"
+            ) from error
 
         self.kept: dict[str, Kept] = {}
         self.notes: list[str] = []

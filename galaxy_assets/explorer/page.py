@@ -83,7 +83,7 @@ class _Page:
         if not surveys:
             _nothing(
                 "Nothing to explore yet",
-                f"No survey in {shared.layout.root} has been run. `make demo` makes two, simulated.",
+                f"No survey in {shared.layout.root} has been run. `galaxy-assets demo` makes two, simulated.",
             )
             return
         self.survey = surveys.get(place.survey) or surveys[next(iter(surveys))]

@@ -264,7 +264,8 @@ class Dagster:
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise RunError(
-                f"no Dagster at {self.address} ({reason}); start it with `make dev`, or name its address with --dagster"
+                f"no Dagster at {self.address} ({reason}); start it with `galaxy-assets dev`, "
+                "or name its address with --dagster"
             ) from error
         if content.get("errors"):
             raise RunError(f"Dagster at {self.address}: {'; '.join(e['message'] for e in content['errors'])}")

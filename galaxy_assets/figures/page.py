@@ -105,7 +105,7 @@ def page(surveys: Sequence[SurveyEntry], dagster: str = "http://127.0.0.1:3000")
         "<h1>Figures of every survey</h1>\n"
         "<p>The figures and tables of Mohale &amp; Lochner (2023), made anew from each survey that has what they need. "
         "Each is a table too: its key is the name of an asset and of a view in the lake. Links to assets need the "
-        f"Dagster UI, which <code>make dev</code> starts.</p>\n<nav><ul>{contents}</ul></nav>\n"
+        f"Dagster UI, which <code>galaxy-assets dev</code> starts.</p>\n<nav><ul>{contents}</ul></nav>\n"
         + "\n".join(_survey(survey, dagster) for survey in surveys)
         + "\n</body></html>\n"
     )

@@ -47,7 +47,7 @@ def connect_to_read(
         Where nothing was published yet.
     """
     if not layout.read_model.exists():
-        raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`make demo`)")
+        raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`galaxy-assets demo`)")
     # attached to an instance of its own: DuckDB shares one between connections to a file, with the first one's settings
     connection = duckdb.connect()
     connection.execute(f"attach '{str(layout.read_model).replace(chr(39), 2 * chr(39))}' as galaxy (read_only)")

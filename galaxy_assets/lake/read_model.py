@@ -216,7 +216,7 @@ def connect(root: Path | str | None = None, tables: Sequence[str] | None = None)
 
     layout = Layout(Path(root)) if root is not None else Layout.default()
     if not layout.read_model.exists():
-        raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`make demo`)")
+        raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`galaxy-assets demo`)")
     fetch_named(layout, None if tables is None else " ".join(tables))
     connection = duckdb.connect(layout.read_model, read_only=True)
     look_below(connection, layout.root)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from galaxy_assets.lake.light import needs_the_whole
 from galaxy_assets.lake.similar import open_survey, read_survey_table
 from galaxy_assets.science import anomaly_model, pca
 from galaxy_assets.science.labels import standing
@@ -45,8 +46,11 @@ def past_ranking(survey: str, until: datetime, root: Path | str | None = None) -
         Where the survey was not run that far.
     ValueError
         Where `until` has no time zone.
+    PrintableError
+        Where the light half of the package is installed alone (docs/installing.md).
     """
     layout, known = open_survey(survey, root)
+    needs_the_whole("a ranking as it was", "sklearn")
     main, learner = known.main_start_weights, known.anomaly.learner
     people, oracle = LabelLog(layout.labels(survey)).read(until), read_survey_table(layout, known, "oracle_events")
     oracle = oracle.filter(pc.less_equal(oracle["recorded"], pa.scalar(until, oracle.schema.field("recorded").type)))

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import decode_file
+from galaxy_assets.lake.light import needs_the_whole
 from galaxy_assets.science import pca
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.neighbours import most_similar_in_turn
@@ -70,6 +71,8 @@ def similar(
         For a file.
     FileNotFoundError
         Where the survey was not run that far.
+    PrintableError
+        For files where the light half of the package is installed alone (docs/installing.md).
 
     Examples
     --------
@@ -88,11 +91,7 @@ def similar(
     {'neighbour_id': ['c', 'b'], 'distance': [3.0, 5.0]}
     """
     layout, known = open_survey(survey, root)
-    others = (
-        list(zip(map(str, files), _features(layout, known, pixels_of(layout, known, files)), strict=True))
-        if files
-        else []
-    )
+    others = _of_files(layout, known, files) if files else []
     near = nearest(layout, known, known.main_start_weights, ids, neighbours, others)
     catalogue = read_survey_table(layout, known, "catalogue/[!.]*")
     answers = pa.array(near.ids, pa.string())
@@ -106,6 +105,12 @@ def similar(
             "file": catalogue["file"].take(pa.array(at, mask=at < 0)),
         }
     )
+
+
+def _of_files(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> list[tuple[str, np.ndarray]]:
+    """Image files by the names they were given, with their features (D,)."""
+    needs_the_whole("a search by image files", "torch")
+    return list(zip(map(str, files), _features(layout, survey, pixels_of(layout, survey, files)), strict=True))
 
 
 class Near(NamedTuple):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -487,6 +488,21 @@ def test_arrays_that_lie_in_other_files_are_not_read(survey, tmp_path):
     said = " ".join(found.notes())
     assert "raw lies in other files" in said and "virtual/images lies in other files" in said
     assert "images is a link into another file and is not followed" in said
+
+
+def test_hdf5_without_its_extra_holds_its_delivery_alone_and_names_it(survey, monkeypatch):
+    h5(survey / "s.h5", images=PIXELS)
+    npz(survey / "t.npz", images=PIXELS)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "h5py", None)  # as where it is not installed
+        found = {one.name: one for one in reader(survey.parent.parent).deliveries()}
+        assert (found["t"].state, found["s"].state) == ("whole", "held")
+        assert found["s"].reason == "HDF5 is read by h5py, which is not installed: pip install 'galaxy-assets[formats]'"
+        with pytest.raises(SurveyError, match=r"s\.h5: .*galaxy-assets\[formats\]"):
+            reader(survey.parent.parent).catalogue("s")
+        assert len(rows(survey, "t")) == 5
+    assert [one.state for one in reader(survey.parent.parent).deliveries()] == ["whole", "whole"]
+    assert len(rows(survey, "s")) == 5
 
 
 # --- hostile files

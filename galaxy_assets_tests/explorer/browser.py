@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from galaxy_assets.cli.dagster_home import SETTINGS
+
 # draw without a graphics card
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PATIENCE = 60_000
@@ -88,7 +90,7 @@ ROOT = Path(__file__).parents[2]
 def dagster_serving(root: Path, home: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """`galaxy-assets dev` over a data folder, its address and its process, which ends with the block."""
     port = free_port()
-    shutil.copy(ROOT / "dagster.yaml", home)
+    shutil.copy(SETTINGS, home)
     environment = os.environ | {"DAGSTER_HOME": str(home), "GALAXY_ASSETS_DATA": str(root), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "galaxy_assets.cli", "dev", "--port", str(port)]
     process = subprocess.Popen(

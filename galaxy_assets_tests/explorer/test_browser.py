@@ -424,7 +424,7 @@ def test_names_are_text_wherever_they_stand(page, explored):
 def test_rank_anew_without_dagster_says_how_to_start_it(page, explored):
     open_page(page, explored, panel="ranking")
     page.get_by_role("button", name="Rank anew").click()
-    page.wait_for_selector(".ga-problem:has-text('start it with `make dev`')")
+    page.wait_for_selector(".ga-problem:has-text('start it with `galaxy-assets dev`')")
     assert page.get_by_role("button", name="Rank anew").is_enabled()
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from galaxy_assets.cli.dagster_home import SETTINGS
 from galaxy_assets.lake.similar import similar
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.conftest import draw
-from galaxy_assets_tests.explorer.browser import PATIENCE, ROOT, dagster_serving, serving
+from galaxy_assets_tests.explorer.browser import PATIENCE, dagster_serving, serving
 from galaxy_assets_tests.explorer.conftest import Explored
 from galaxy_assets_tests.explorer.test_browser import GALLERY, open_page, press_and_wait
 
@@ -35,7 +36,7 @@ def root(world, tmp_path_factory) -> Path:
 def dagster(root, tmp_path_factory) -> Iterator[str]:
     """Address of a Dagster over the copy, with its daemon."""
     home = tmp_path_factory.mktemp("dagster")
-    shutil.copy(ROOT / "dagster.yaml", home)
+    shutil.copy(SETTINGS, home)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.add_dynamic_partitions("tiny_batch", ["first", "second"])
     with dagster_serving(root, home) as (address, _):

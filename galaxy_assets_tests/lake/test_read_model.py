@@ -70,7 +70,7 @@ def test_columns_carry_what_the_last_file_that_says_anything_says_of_them(tmp_pa
 
 
 def test_without_a_run_the_error_says_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match="make demo"):
+    with pytest.raises(FileNotFoundError, match="galaxy-assets demo"):
         connect(tmp_path)
 
 

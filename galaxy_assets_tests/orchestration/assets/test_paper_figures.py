@@ -169,4 +169,4 @@ def test_the_page_links_pictures_that_exist_and_tells_the_reasons(world, tmp_pat
     assert "<td>D1</td>" in html
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     empty = CliRunner().invoke(app, ["figures"])
-    assert empty.exit_code == 1 and "make demo" in empty.output
+    assert empty.exit_code == 1 and "`galaxy-assets demo`" in empty.output

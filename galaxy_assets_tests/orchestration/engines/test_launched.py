@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from galaxy_assets.cli.dagster_home import SETTINGS
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.course import Began, Ended, following
 from galaxy_assets.orchestration.engines import in_process, launched, stopping
@@ -106,7 +107,7 @@ def command(two, tmp_path):
     """`galaxy-assets run` of the survey by the engine, as a person's terminal starts it, and its Dagster's folder."""
     home = tmp_path / "home"
     home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
+    shutil.copy(SETTINGS, home)
     env = os.environ | {"GALAXY_ASSETS_DATA": str(two), "DAGSTER_HOME": str(home), "PYTHONPATH": str(ROOT)}
     options = ["run", "tiny", "--engine", "launched", "--at-once", "2"]
     with (
