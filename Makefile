@@ -7,7 +7,7 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
 .PHONY: env dev-env cluster-env demo real figures explore dev test test-browser test-cluster smoke mutants golden cluster-demo campaign check bench rehearsal gpu-check representation fidelity \
-	anomaly-search lock clean
+	anomaly-search docs docs-test screenshots lock clean
 
 # what a user needs; a stamp is newer than its lock only when the whole environment was installed
 env: $(VENV)/installed
@@ -125,6 +125,20 @@ campaign: dev-env
 	@test -n "$(DATA)" -a -n "$(OUT)" || { echo 'say where the surveys are and where to write: make campaign DATA=<folder> OUT=<file>.json'; exit 2; }
 	PYTHONPATH=benchmarks OMP_NUM_THREADS=1 $(BIN)/python -m campaign "$(DATA)" "$(OUT)" $(if $(PAGE),--page "$(PAGE)") \
 		$(foreach section,$(ONLY),--only $(section))
+
+# the site of docs/, into build/docs/html; a warning is an error
+docs: dev-env
+	$(BIN)/python -m sphinx -b html -W --keep-going -q -d build/docs/read docs build/docs/html
+	@echo "file://$(CURDIR)/build/docs/html/index.html"
+
+# its tutorials on the demo's lake, and its pages in Chromium, which must be installed; half an hour, the demo included
+docs-test: dev-env demo
+	GALAXY_ASSETS_DEMO_DATA="$(GALAXY_ASSETS_DATA)" OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -m "browser or not browser" galaxy_assets_tests/docs galaxy_assets_tests/test_readme.py
+
+# the pictures of the site and the README, from the demo's lake; Chromium must be installed
+screenshots: dev-env demo
+	$(BIN)/python docs/screenshots.py
 
 # after changing dependencies in pyproject.toml; needs uv
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate --python-version 3.11

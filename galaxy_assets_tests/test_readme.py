@@ -21,28 +21,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.strip().split("#")[0].strip() for line in README.splitlines() if line.startswith("    ")]
 
 
-def test_every_make_target_quoted_is_one():
+def test_the_commands_of_a_newcomer_are_make_targets():
     targets = [shlex.split(c) for c in COMMANDS if c.startswith("make ")]
-    assert {t[1] for t in targets} == {
-        "anomaly-search",
-        "demo",
-        "dev",
-        "explore",
-        "figures",
-        "golden",
-        "mutants",
-        "test",
-        "test-browser",
-        "real",
-        "check",
-        "bench",
-        "gpu-check",
-        "representation",
-        "fidelity",
-    }
-    for _, target, *variables in targets:
-        dry = ["make", "--dry-run", target, *(v.replace("<folder>", "/tmp") for v in variables)]
-        subprocess.run(dry, cwd=ROOT, check=True, capture_output=True)
+    assert {t[1] for t in targets} == {"demo", "explore", "test", "check"}
 
 
 QUOTED = [shlex.split(c)[1:] for c in COMMANDS if c.startswith(".venv/bin/galaxy-assets")]
@@ -77,7 +58,8 @@ def test_the_export_of_training_candidates_works(world, monkeypatch, tmp_path):
 
 
 def test_the_assets_listed_are_all_there_are(defs_of_world):
-    listed = set(re.findall(r"`([a-z_0-9]+)`", README.split("## The assets of a survey")[1].split("`batch`")[0]))
+    steps = (ROOT / "docs/explanation/steps.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`([a-z_0-9]+)`", steps.split("## The assets of a survey")[1].split("`batch`")[0]))
     assert listed == defs_of_world
 
 

@@ -1,0 +1,89 @@
+"""Every tutorial is a notebook too: the page's text and snippets as a `.ipynb` beside it, linked from its end.
+
+    ```python      a cell
+    ```console     a cell of shell commands, one per line behind `$`
+    ```text        what the snippet before it prints; left out of the notebook, which makes it anew
+    ```toml file=pyproject.toml     a file; in the notebook a cell that writes it
+
+Belongs here: how a page is cut into cells. Does not belong here: running them (`galaxy_assets_tests/docs`).
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sphinx.application import Sphinx
+
+FENCE = re.compile(r"^```(\S*)(?: file=(\S+))?[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Cell(NamedTuple):
+    """A piece of a page: `markdown`, or the language of its fence; its text; and the file that it is, if it is one."""
+
+    kind: str
+    text: str
+    file: str | None = None
+
+
+def cells(page: str) -> list[Cell]:
+    """The pieces of a page in turn."""
+    found, end = [], 0
+    for fence in FENCE.finditer(page):
+        found.append(Cell("markdown", page[end : fence.start()].strip()))
+        found.append(Cell(fence[1], fence[3].rstrip("\n"), fence[2]))
+        end = fence.end()
+    found.append(Cell("markdown", page[end:].strip()))
+    return [cell for cell in found if cell.text]
+
+
+def shell(text: str) -> list[str]:
+    """The commands of a console cell; a line that ends with a backslash goes on."""
+    joined = text.replace("\\\n", " ")
+    return [line.removeprefix("$ ").strip() for line in joined.splitlines() if line.startswith("$ ")]
+
+
+def notebook(page: str) -> dict[str, Any]:
+    """The page in Jupyter's format, version 4.5."""
+    made: list[dict[str, Any]] = []
+    for i, cell in enumerate(cells(page)):
+        about = {"id": f"cell-{i}", "metadata": {}}
+        if cell.file or cell.kind in ("python", "console"):
+            source = f"%%writefile {cell.file}\n{cell.text}" if cell.file else cell.text
+            if cell.kind == "console":
+                source = "\n".join(f"!{command}" for command in shell(cell.text))
+            made.append({"cell_type": "code", "source": source, "outputs": [], "execution_count": None} | about)
+        elif cell.kind == "markdown":
+            made.append({"cell_type": "markdown", "source": cell.text} | about)
+    about_python = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return {"cells": made, "metadata": about_python, "nbformat": 4, "nbformat_minor": 5}
+
+
+def is_tutorial(name: str) -> bool:
+    """Whether a page is a notebook too."""
+    return name.startswith("tutorials/") and name != "tutorials/index"
+
+
+def link(app: Sphinx, name: str, source: list[str]) -> None:
+    """Add the link to the notebook."""
+    if is_tutorial(name):
+        file = f"{Path(name).name}.ipynb"
+        source[0] += f'\n\n---\n\n<a href="{file}" download>This page as a notebook</a>\n'
+
+
+def write(app: Sphinx, problem: Exception | None) -> None:
+    """Write the notebooks beside the pages."""
+    if problem is not None or app.builder.format != "html":
+        return
+    for name in sorted(app.env.found_docs):
+        if is_tutorial(name):
+            text = app.env.doc2path(name).read_text(encoding="utf-8")
+            made = json.dumps(notebook(text), indent=1, ensure_ascii=False)
+            (Path(app.outdir) / f"{name}.ipynb").write_text(made + "\n", encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Sphinx's entry."""
+    app.connect("source-read", link)
+    app.connect("build-finished", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
