@@ -15,7 +15,7 @@ sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
 
 project = "galaxy-assets"
 author = "the galaxy-assets authors"
-project_copyright = "BSD-3-Clause"
+project_copyright = "the galaxy-assets authors, BSD-3-Clause"
 
 extensions = [
     "myst_parser",
@@ -28,6 +28,8 @@ extensions = [
 exclude_patterns = ["_ext", "_static"]
 # single backticks in docstrings are code
 default_role = "literal"
+# text is shown as it is written
+smartquotes = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -54,6 +56,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,
+    # deeper levels have buttons without a name
+    "navigation_depth": 1,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }

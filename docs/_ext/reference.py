@@ -102,6 +102,8 @@ def default_of(field: Any) -> str:
         return ""
     if field.default is None:
         return "null"
+    if field.default == "":
+        return "empty"
     value = list(field.default) if isinstance(field.default, tuple) else field.default
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 

@@ -1,5 +1,6 @@
 """What the tests of the site share."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -10,10 +11,18 @@ from galaxy_assets_tests.docs.site import build
 
 @pytest.fixture(scope="session")
 def html(tmp_path_factory) -> Path:
-    """The site, built without a warning."""
+    """The site, built without a warning; once for all processes of a test run."""
     for package in ("myst_parser", "numpydoc", "pydata_sphinx_theme"):
         pytest.importorskip(package, reason="the extra galaxy-assets[docs] is not installed")
-    return build(tmp_path_factory.mktemp("site"))
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "site"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "whole").exists():
+            build(folder)
+            (folder / "whole").touch()
+    return folder / "html"
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ class Links(HTMLParser):
 
 def broken(html: Path) -> list[str]:
     """Links and loads of the site's pages that lead to nothing, or to another machine where a page loads it."""
-    pages = {page: Links(page) for page in html.rglob("*.html")}
+    pages = {page: Links(page) for page in html.rglob("*.html") if "_static" not in page.parts}
     found = []
     for page, read in pages.items():
         for link in [*read.links, *read.loads]:

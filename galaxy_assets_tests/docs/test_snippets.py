@@ -26,7 +26,6 @@ from galaxy_assets_tests.docs.pages import (
 )
 
 
-
 def called(page: Path, program: str) -> list[list[str]]:
     """The words behind a program's name in each line of a page that calls it."""
     lines = [re.sub(r"^(\S*/bin/|until |srun .* )", "", line).partition(" > ")[0] for line in command_lines(page)]
@@ -62,7 +61,7 @@ def test_every_snippet_of_settings_and_of_python_can_be_read():
 
 def test_the_pages_have_what_is_tested_here():
     commands = [words for page in PAGES for words in called(page, "galaxy-assets")]
-    assert len(commands) > 70 and len(snippets("python")) > 20 and len(TUTORIALS) == 7
+    assert len(commands) > 60 and len(snippets("python")) > 20 and len(TUTORIALS) == 7
 
 
 @pytest.fixture
