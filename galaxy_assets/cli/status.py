@@ -47,8 +47,11 @@ def status(
     if was_run:
         graph = build_defs(layout.root).resolve_asset_graph()
         gc.freeze()  # the graph is a million objects that stay, which every collection would look at again
-        for survey in was_run:
-            _say_how_far(survey, layout, graph, everything)
+        try:
+            for survey in was_run:
+                _say_how_far(survey, layout, graph, everything)
+        finally:
+            gc.unfreeze()  # else libraries complain at the end of objects that were never given back
     elif not surveys:
         say("nothing was run yet; `galaxy-assets run demo_optical` makes a first survey")
     for survey in (survey for survey in chosen if survey not in was_run):
@@ -117,7 +120,7 @@ def _found(survey: Survey, layout: Layout) -> list[Row]:
 
     path = layout.table(survey.name, "search_spread")
     found = words(read_table(path), survey.anomaly.name) if path.exists() else ""
-    return [("search", printable(found))] if found else []
+    return [(name, printable(part)) for name, part in zip(("search", ""), found.split("; "), strict=False) if part]
 
 
 def _steps(survey: Survey, layout: Layout, graph: Any, batches: list[str], everything: bool) -> tuple[str, list[Row]]:
