@@ -85,6 +85,28 @@ def cluster(
     _export("cluster", survey, to, formats, cluster=cluster, first=first, init=init, images=images)
 
 
+@app.command()
+def encoder(survey: SurveyName, to: To, init: Init = None) -> None:
+    """Write the chosen encoder as ONNX, with its normalisation, and compare it with the lake's features.
+
+    It needs the extra galaxy-assets[onnx].
+
+    Example: galaxy-assets export encoder sdss_gz1 --to encoder
+    """
+    from galaxy_assets.lake.export_encoder import export_encoder
+
+    try:
+        about = export_encoder(survey, to, init=init)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    compared = about["compared"]
+    say(f"{to}: encoder.onnx, images {about['input']['shape']} in [0, 1] to features {about['output']['shape']}")
+    say(
+        f"  of {compared['galaxies']} galaxies: at most {compared['largest_difference_from_torch']:.1e} from torch, "
+        f"{compared['largest_difference_from_embeddings']:.1e} from the lake's embeddings"
+    )
+
+
 def _export(what: What, survey: str, to: Path, formats: list[str] | None, **asked: Any) -> None:
     wanted = cast(list[Format], formats or ["csv", "parquet"])
     try:
