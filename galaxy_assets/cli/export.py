@@ -86,6 +86,27 @@ def cluster(
 
 
 @app.command()
+def subjects(
+    survey: SurveyName,
+    to: To,
+    first: Annotated[int, typer.Option(min=1, help="how many of the ranking")],
+) -> None:
+    """Write the top of the ranking as subjects of a Zooniverse project: images and manifest.csv.
+
+    `labels import` reads the project's classifications back.
+
+    Example: galaxy-assets export subjects sdss_gz1 --to subjects --first 500
+    """
+    from galaxy_assets.lake.export_subjects import export_subjects
+
+    try:
+        table = export_subjects(survey, to, first)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    say(f"{to}: manifest.csv with {table.num_rows} subjects, and their images")
+
+
+@app.command()
 def encoder(survey: SurveyName, to: To, init: Init = None) -> None:
     """Write the chosen encoder as ONNX, with its normalisation, and compare it with the lake's features.
 

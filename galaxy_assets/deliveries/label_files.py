@@ -24,7 +24,7 @@ from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.readers.tables import ids_of, notes_of, read_table
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
-from galaxy_assets.settings import yaml_files
+from galaxy_assets.settings import spreadsheets, yaml_files
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.limits import MAXIMUM_AHEAD, MAXIMUM_YAML
 from galaxy_assets.settings.regular import read_regular
@@ -34,6 +34,8 @@ Source = Literal["csv", "astronomaly", "zooniverse"]
 _ID_KEYS = ("galaxy_id", "id", "iauname", "objid", "filename")
 _HIDDEN = ("//", "#", "!")  # how Zooniverse marks subject metadata that volunteers do not see
 _PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")  # Markdown before the words of an answer
+SUBJECT_SURVEY = "galaxy_assets_survey"
+"""Key of the subject metadata by which `lake.export_subjects` says whose galaxy it is."""
 HIGHEST = 5.0
 """The score of what is most interesting; 0 is the dullest."""
 _FEW = 10  # scores outside the scale that may be slips of a pen
@@ -145,7 +147,10 @@ def read_answers(path: Path) -> ZooniverseAnswers:
 
 
 def read_label_file(
-    path: Path, answers: ZooniverseAnswers | Path | None = None, columns: ScoreColumns | None = None
+    path: Path,
+    answers: ZooniverseAnswers | Path | None = None,
+    columns: ScoreColumns | None = None,
+    survey: str = "",
 ) -> LabelFile:
     """The labels in a file; a bad row is a problem with its line number, and the other rows are read.
 
@@ -160,6 +165,8 @@ def read_label_file(
         Needed for a Zooniverse export; a file that has them is read for one alone.
     columns : ScoreColumns, optional
         The file is a table of graded scores, of any format that `readers.tables` reads.
+    survey : str
+        Whose labels are wanted: Zooniverse's subjects that `lake.export_subjects` made of another survey give none.
 
     Returns
     -------
@@ -181,7 +188,7 @@ def read_label_file(
         raise
     except Exception as error:  # also what decompressors say of what is in it
         raise ValueError(f"{path}: not a CSV ({in_words(error)}); save it as one") from error
-    source, row_labels = _layout(path, table.names, answers)
+    source, row_labels = _layout(path, table.names, answers, survey)
     found = LabelFile(source, problems=list(table.notes))
     for line, cells in zip(table.lines, table.rows, strict=True):
         try:
@@ -240,7 +247,7 @@ _Row = dict[str, str]
 
 
 def _layout(
-    path: Path, columns: list[str], answers: ZooniverseAnswers | Path | None
+    path: Path, columns: list[str], answers: ZooniverseAnswers | Path | None, survey: str
 ) -> tuple[Source, Callable[[int, _Row], Iterator[GivenLabel]]]:
     """Which of the layouts it is, and how a row of it is read."""
     if {"classification_id", "annotations", "subject_data"} <= set(columns):
@@ -250,7 +257,7 @@ def _layout(
                 "put zooniverse.yaml into the survey's folder of labels, see docs/labels.md"
             )
         means = read_answers(answers) if isinstance(answers, Path) else answers
-        return "zooniverse", lambda line, row: _zooniverse(line, row, means)
+        return "zooniverse", lambda line, row: _zooniverse(line, row, means, survey)
     if "human_label" in columns and columns[0] != "human_label":
         return "astronomaly", lambda line, row: _astronomaly(line, row, columns[0])
     if "galaxy_id" in columns and {"score", "label"} & set(columns):
@@ -281,7 +288,7 @@ def _astronomaly(line: int, row: _Row, index: str) -> Iterator[GivenLabel]:
         yield GivenLabel(line, _galaxy(row[index]), score=_score(given))
 
 
-def _zooniverse(line: int, row: _Row, answers: ZooniverseAnswers) -> Iterator[GivenLabel]:
+def _zooniverse(line: int, row: _Row, answers: ZooniverseAnswers, survey: str) -> Iterator[GivenLabel]:
     try:
         annotations, subjects = json.loads(row["annotations"]), json.loads(row["subject_data"])
         given = [a["value"] for a in annotations if a.get("task") == answers.task]
@@ -296,8 +303,11 @@ def _zooniverse(line: int, row: _Row, answers: ZooniverseAnswers) -> Iterator[Gi
         raise _BadRow(f"the answers to {answers.task} mean {' and '.join(map(str, means))} at once")
     if len(subjects) != 1:
         raise _BadRow(f"{len(subjects)} subjects in one classification")
+    subject = _shown(subjects[0])
+    if survey and subject.get(SUBJECT_SURVEY, survey) != survey:
+        return
     key, time = row["classification_id"], _time(row.get("created_at", "").removesuffix(" UTC"))
-    who, galaxy = _volunteer(row.get("user_name", "")), _galaxy(_subject_id(subjects[0], answers))
+    who, galaxy = _volunteer(row.get("user_name", "")), _galaxy(_subject_id(subject, answers))
     score, label = (means[0], None) if isinstance(means[0], int) else (None, means[0])
     yield GivenLabel(line, galaxy, score=score, label=label, who=who, time=time, key=key)
 
@@ -314,15 +324,21 @@ def _volunteer(name: str) -> str | None:
     return name or None
 
 
-def _subject_id(subject: Any, answers: ZooniverseAnswers) -> str:
+def _shown(subject: Any) -> dict[str, Any]:
+    """The subject's metadata by their keys, without the marks of hidden ones."""
     if not isinstance(subject, dict):
         raise _BadRow("subject_data is not the JSON of a classification")
-    shown = {re.sub(f"^({'|'.join(_HIDDEN)})+", "", key).strip().lower(): value for key, value in subject.items()}
+    return {re.sub(f"^({'|'.join(_HIDDEN)})+", "", key).strip().lower(): value for key, value in subject.items()}
+
+
+def _subject_id(subject: dict[str, Any], answers: ZooniverseAnswers) -> str:
     wanted = (answers.galaxy_id.lower(),) if answers.galaxy_id else _ID_KEYS
-    key = next((key for key in wanted if shown.get(key) not in (None, "")), None)
+    key = next((key for key in wanted if subject.get(key) not in (None, "")), None)
     if key is None:
         raise _BadRow(f"the subject's metadata have no {' or '.join(wanted)}, but {', '.join(subject) or 'nothing'}")
-    name = str(shown[key]).strip()
+    name = str(subject[key]).strip()
+    if SUBJECT_SURVEY in subject:  # our own manifest, which is a CSV for spreadsheets
+        return spreadsheets.read(name)
     return image_name(name) if key == "filename" else name
 
 

@@ -69,7 +69,7 @@ def import_file(
     Parameters
     ----------
     log : LabelLog
-        Of the survey.
+        Of the survey, after which its folder is named.
     path : Path
         The file.
     who : str, optional
@@ -93,7 +93,7 @@ def import_file(
         Where the file is absent.
     """
     beside = log.folder / "zooniverse.yaml"
-    content = read_label_file(path, answers or (beside if beside.exists() else None), columns)
+    content = read_label_file(path, answers or (beside if beside.exists() else None), columns, log.folder.name)
     if known is not None:
         labels = [replace(label, galaxy_id=id_of(label.galaxy_id, known)) for label in content.labels]
         content = replace(content, labels=labels)
