@@ -107,6 +107,23 @@ def subjects(
 
 
 @app.command()
+def hats(survey: SurveyName, to: To) -> None:
+    """Write positions, ranking, clusters and features as a HATS catalogue, which LSDB cross-matches.
+
+    It needs the extra galaxy-assets[hats].
+
+    Example: galaxy-assets export hats sdss_gz1 --to hats
+    """
+    from galaxy_assets.lake.export_hats import export_hats
+
+    try:
+        written = export_hats(survey, to)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    say(f"{written.catalogue}: {written.n} galaxies; {written.without_position} have no position and are left out")
+
+
+@app.command()
 def encoder(survey: SurveyName, to: To, init: Init = None) -> None:
     """Write the chosen encoder as ONNX, with its normalisation, and compare it with the lake's features.
 
