@@ -8,7 +8,6 @@ import html
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -17,6 +16,7 @@ from galaxy_assets.explorer.colours import word
 from galaxy_assets.explorer.components import Gallery
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.lake.similar import nearest
+from galaxy_assets.settings.sky_links import sky_links
 
 _NEAR = 12
 _ROW_ASSETS = ("catalogue", "cutouts", "cluster_labels", "anomaly_ranking", "artefact_map", "clean_galaxies")
@@ -121,7 +121,7 @@ class ObjectDialog:
             ra, dec = about.get("ra"), about.get("dec")
             if ra is not None and dec is not None and math.isfinite(ra) and math.isfinite(dec):
                 with ui.row().classes("ga-bar"):
-                    for name, address in _sky(ra, dec).items():
+                    for name, address in sky_links(tab.survey.sky_links, ra, dec).items():
                         ui.link(name, address, new_tab=True).props('rel="noopener noreferrer"')
             else:
                 ui.label("No coordinates, so no sky viewer.").classes("ga-note")
@@ -173,18 +173,6 @@ class ObjectDialog:
     async def _more(self, galaxy: str) -> None:
         self.dialog.close()
         await self.on_more_like([galaxy])
-
-
-def _sky(ra: float, dec: float) -> dict[str, str]:
-    """Addresses of sky viewers; they are links that a person may follow, nothing is fetched from there."""
-    at = f"{ra:.6f} {dec:+.6f}"
-    return {
-        "Legacy Survey": "https://www.legacysurvey.org/viewer?"
-        + urlencode({"ra": f"{ra:.6f}", "dec": f"{dec:.6f}", "zoom": 15}),
-        "Aladin": "https://aladin.cds.unistra.fr/AladinLite/?" + urlencode({"target": at, "fov": 0.05}),
-        "SIMBAD": "https://simbad.cds.unistra.fr/simbad/sim-coo?"
-        + urlencode({"Coord": at, "Radius": 1, "Radius.unit": "arcmin"}),
-    }
 
 
 def _outcome(about: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What every settings model shares: validation, and the fingerprint of what decides a result.
 
-Belongs here: the base class and the two marks a field may carry. Does not belong here: any setting.
+Belongs here: the base class and the marks a field may carry. Does not belong here: any setting.
 """
 
 import hashlib
@@ -15,6 +15,10 @@ from galaxy_assets import plugins
 
 class AddedLater:
     """Mark of a field that older lakes were made without: at its default it stays out of the fingerprint."""
+
+
+class ShownOnly:
+    """Mark of a field that only people read: it stays out of the fingerprint, whatever it says."""
 
 
 class PluginName:
@@ -40,8 +44,8 @@ class Settings(BaseModel):
     def deciding(self) -> dict[str, Any]:
         """These settings as JSON values, as far as they decide a result.
 
-        Fields marked `AddedLater` are left out at their default. A field marked `PluginName` is followed by the
-        distribution and version of another package's plug-in.
+        Fields marked `AddedLater` are left out at their default, those marked `ShownOnly` always. A field marked
+        `PluginName` is followed by the distribution and version of another package's plug-in.
 
         Returns
         -------
@@ -65,7 +69,9 @@ class Settings(BaseModel):
 def _deciding(settings: Settings, dumped: dict[str, Any]) -> dict[str, Any]:
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        if _mark(field, AddedLater) and value == field.get_default(call_default_factory=True):
+        if _mark(field, ShownOnly):
+            del dumped[name]
+        elif _mark(field, AddedLater) and value == field.get_default(call_default_factory=True):
             del dumped[name]
         elif isinstance(value, Settings):
             dumped[name] = _deciding(value, dumped[name])

@@ -10,12 +10,13 @@ from pydantic import Field, field_validator, model_validator
 
 from galaxy_assets import plugins
 from galaxy_assets.settings.artefacts import ArtefactRules
-from galaxy_assets.settings.base import AddedLater, PluginName, Settings
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings, ShownOnly
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.discovery import Anomaly, Similarity
 from galaxy_assets.settings.evaluation import Evaluation
 from galaxy_assets.settings.networks import Name, Network
 from galaxy_assets.settings.recipe import START, Recipe
+from galaxy_assets.settings.sky_links import USUAL, VIEWERS, check_link
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.structure import DriftLimits, Labelling, Mixture, Umap, VoteRules
 from galaxy_assets.settings.tuning import KEYS, without_auto
@@ -49,6 +50,11 @@ class Survey(Settings):
     owner: str | None = Field(
         default=None,
         description="who to ask, an e-mail address or `team:NAME`, for the UI; `team:<name>` if absent",
+    )
+    sky_links: Annotated[tuple[str, ...], ShownOnly()] = Field(
+        default=USUAL,
+        description=f"where a galaxy's page links to, by its position: {', '.join(VIEWERS)}, the id of a HiPS, or an "
+        "address with {ra} and {dec}",
     )
     source: Source = Field(description="where its deliveries lie")
     cutout: CutoutSettings = Field(default=CutoutSettings(), description="how galaxies are cut out")
@@ -100,6 +106,13 @@ class Survey(Settings):
             raise ValueError(
                 f"{value!r} is reserved (a schema of the read model or a kind of start weights); choose another name"
             )
+        return value
+
+    @field_validator("sky_links")
+    @classmethod
+    def _can_be_linked(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            check_link(name)
         return value
 
     @field_validator("auto")

@@ -76,7 +76,7 @@ CHANGES = {
         "recipe_trials cutouts pretrained_features clean_galaxies byol_checkpoints embeddings epoch_accuracy table_1",
     ),
 }
-WORDS = {"name", "title", "description", "reference", "owner"}
+WORDS = {"name", "title", "description", "reference", "owner", "sky_links"}
 SURVEY = Survey.model_validate(TINY)
 
 

@@ -26,6 +26,7 @@ NOT_IN_THE_PAPER = {
     "description": "shown only",
     "reference": "shown only",
     "owner": "shown only",
+    "sky_links": "shown only",
     "source.reader": "what the delivery is, and D1, D2 and M1 count what is read",
     "source.path": "where the delivery lies",
     "source.mirror": "where the delivery lies",
