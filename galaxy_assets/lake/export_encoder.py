@@ -22,7 +22,7 @@ from galaxy_assets.storage.tables import column_to_vectors, rows_of
 from galaxy_assets.storage.trials import in_force
 
 TOLERANCE = 1e-5
-"""Largest difference of a feature from torch's, as a share of the largest feature where that is above 1."""
+"""Largest difference of a feature from torch's, as a share of the largest feature."""
 
 _COMPARED = 16  # galaxies
 
@@ -122,7 +122,7 @@ def _compared(path: Path, encoder: Any, pixels: np.ndarray, stored: np.ndarray, 
     expected = embed(encoder, pixels, device=torch.device("cpu"), orientations=orientations)
     largest = float(np.abs(expected).max(initial=0))
     difference, from_lake = (float(np.abs(found - other).max(initial=0)) for other in (expected, stored))
-    if not difference <= TOLERANCE * max(1.0, largest):
+    if not difference <= TOLERANCE * largest:
         raise ValueError(
             f"the ONNX features differ by {difference:.2g} from torch's, of which the largest is {largest:.3g}; "
             "nothing is written. Another version of onnxruntime or torch may agree"

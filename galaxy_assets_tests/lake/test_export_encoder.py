@@ -29,7 +29,7 @@ def test_the_file_gives_the_lakes_embeddings_of_any_number_of_images(onnx, world
     ran = CliRunner().invoke(app, ["export", "encoder", "tiny", "--to", str(tmp_path / "encoder")])
     assert ran.exit_code == 0 and "encoder.onnx, images ['N', 3, 32, 32] in [0, 1]" in ran.output, ran.output
     layout, about = Layout(world.root), json.loads((tmp_path / "encoder/about.json").read_text())
-    assert about["orientations"] == 8 and about["compared"]["largest_difference_from_torch"] <= TOLERANCE
+    assert about["orientations"] == 8 and about["compared"]["galaxies"] == 16
     stored = read_table(layout.table("tiny", "embeddings", "first", "imagenet"))
     cutouts = read_table(layout.table("tiny", "cutouts", "first"))
     images = PixelStore(layout.pixels("tiny")).of(cutouts, 32)[rows_of(cutouts, stored)]
@@ -38,7 +38,7 @@ def test_the_file_gives_the_lakes_embeddings_of_any_number_of_images(onnx, world
     for n in (1, len(given)):
         (features,) = session.run(["features"], {"images": given[:n]})
         expected = column_to_vectors(stored["vector"])[:n]
-        np.testing.assert_allclose(features, expected, rtol=0, atol=TOLERANCE * max(1, np.abs(expected).max()))
+        np.testing.assert_allclose(features, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
     told = session.get_modelmeta().custom_metadata_map
     assert (told["survey"], told["checkpoint_sha256"]) == ("tiny", about["checkpoint_sha256"])
 
