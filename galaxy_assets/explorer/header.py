@@ -58,9 +58,8 @@ class Header:
             self.name = ui.input("Scoring as", value=who).classes("ga-who")
             self.name.props("dense outlined maxlength=80 autocomplete=off")
             self.name.on("blur", on_name).on("keydown.enter", on_name)
-            self.undo = ui.button("Undo", icon="undo", on_click=on_undo).props(
-                "flat dense no-caps disable data-testid=undo"
-            )
+            self.undo = ui.button("Undo", icon="undo", on_click=on_undo).props("flat dense no-caps data-testid=undo")
+            self.undo.disable()
             self.share = ui.row()
             ui.button(icon="contrast", on_click=on_dark).props('flat round dense aria-label="light or dark"')
             ui.button(icon="help_outline", on_click=show_keys).props('flat round dense aria-label="keys"')
