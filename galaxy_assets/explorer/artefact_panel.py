@@ -12,6 +12,7 @@ from typing import Any
 from nicegui import ui
 
 from galaxy_assets.explorer import regions
+from galaxy_assets.explorer.changes import Changes
 from galaxy_assets.explorer.components import Map
 from galaxy_assets.explorer.routes import Extent
 from galaxy_assets.explorer.tab import Tab
@@ -31,10 +32,19 @@ class ArtefactPanel:
         Leads to the map of pretrained features.
     on_rows : callable
         Shows rows in the gallery.
+    changes : Changes
+        Where what is saved can be taken back from.
     """
 
-    def __init__(self, tab: Tab, map_: Map, on_map: Callable[[], Any], on_rows: Callable[..., Awaitable[Any]]):
-        self.tab, self.map, self.on_rows = tab, map_, on_rows
+    def __init__(
+        self,
+        tab: Tab,
+        map_: Map,
+        on_map: Callable[[], Any],
+        on_rows: Callable[..., Awaitable[Any]],
+        changes: Changes,
+    ):
+        self.tab, self.map, self.on_rows, self.changes = tab, map_, on_rows, changes
         self.drawn: list[Region] = []
         self.loaded = False
         with ui.column().classes("ga-panel"):
@@ -81,9 +91,20 @@ class ArtefactPanel:
         """
         extent = Extent.of(self.tab.view)
         (x0, y0), (x1, y1) = extent.to_map(box[0], box[1]), extent.to_map(box[2], box[3])
+        self._remember("a box drawn")
         number = max((r.region for r in self.drawn), default=0) + 1
-        self.drawn.append(Region(number, x0, y0, x1, y1, 0, 0, 0.0, f"drawn by {self.tab.who}", "accepted"))
+        box_ = Region(number, x0, y0, x1, y1, 0, 0, 0.0, f"drawn by {self.tab.who}", "accepted")
+        self.drawn = [*self.drawn, box_]
         await self._refresh()
+
+    def _remember(self, words: str) -> None:
+        drawn = self.drawn
+
+        async def back() -> None:
+            self.drawn = drawn
+            await self._refresh()
+
+        self.tab.did(words, back)
 
     async def _refresh(self) -> None:
         tab = self.tab
@@ -132,6 +153,7 @@ class ArtefactPanel:
                 ui.label(f"version {file.stem}")
 
     async def _remove(self, region: Region) -> None:
+        self._remember(f"box {region.region} removed")
         self.drawn = [replace(r, status="rejected") if r is region else r for r in self.drawn]
         await self._refresh()
 
@@ -146,7 +168,9 @@ class ArtefactPanel:
         tab = self.tab
         accepted = [replace(r, status="accepted") if r.status != "rejected" else r for r in self.drawn]
         try:
+            before = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
             version = await asyncio.to_thread(regions.save, tab.shared.layout, tab.survey.name, accepted)
+            await self._made("the artefact rule saved", before)
         except (ValueError, OSError) as error:
             self._say(f"not saved: {error}")
             return
@@ -155,7 +179,23 @@ class ArtefactPanel:
         self._list_versions()
 
     async def _withdraw(self) -> None:
-        regions.withdraw(self.tab.shared.layout, self.tab.survey.name)
+        tab = self.tab
+        before = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
+        regions.withdraw(tab.shared.layout, tab.survey.name)
+        if before is not None:
+            await self._made("the artefact rule withdrawn", before)
+        await self.reload()
+
+    async def _made(self, words: str, before: str | None) -> None:
+        tab = self.tab
+        after = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
+        await asyncio.to_thread(self.changes.made, tab.who, "artefacts", words, before, after)
+        tab.on_step()
+
+    async def reload(self) -> None:
+        """Show the boxes in force again, where the panel shows any."""
+        if self.tab.view.start != PRETRAINED:
+            return
         self._say("")
         self.loaded = False
         await self.load()

@@ -9,6 +9,7 @@ from typing import Any
 
 from nicegui import ui
 
+from galaxy_assets.explorer.changes import Changes
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.explorer.worksheet import Cluster, read_clusters, save
@@ -29,10 +30,14 @@ class ClusterPanel:
         Called with a row.
     on_cluster : callable
         Called with a cluster's number, to show its members.
+    changes : Changes
+        Where what is saved can be taken back from.
     """
 
-    def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_cluster: Callable[[int], Awaitable[Any]]):
-        self.tab, self.on_open, self.on_cluster = tab, on_open, on_cluster
+    def __init__(
+        self, tab: Tab, on_open: Callable[[int], Any], on_cluster: Callable[[int], Awaitable[Any]], changes: Changes
+    ):
+        self.tab, self.on_open, self.on_cluster, self.changes = tab, on_open, on_cluster, changes
         self.loaded = False
         with ui.column().classes("ga-panel"):
             with ui.row().classes("ga-bar"):
@@ -112,6 +117,7 @@ class ClusterPanel:
                 )
                 artefact.props("dense outlined options-dense").classes("ga-artefact")
                 saved = ui.label().classes("ga-note").props("role=status")
+                said = [cluster.said]
 
                 async def keep() -> None:
                     says = Override(
@@ -119,14 +125,32 @@ class ClusterPanel:
                         label.value or None,
                         {"": None, "yes": True, "no": False}[artefact.value],
                     )
-                    try:
-                        path = await asyncio.to_thread(save, tab.view, tab.survey, cluster, says)
-                    except (ValueError, OSError) as error:
-                        saved.text = str(error)
-                        return
-                    saved.text = f"saved in {path.name}; the next run uses it"
+                    saved.text = await self._save(cluster, said[0], says)
+                    if not saved.text.startswith("not saved"):
+                        said[0] = says
 
                 ui.button("Save", on_click=keep).props("flat dense no-caps")
+
+    async def _save(self, cluster: Cluster, before: Override, says: Override) -> str:
+        """Save what is said of a cluster; returns what became of it, in words."""
+        tab, about = self.tab, f"{self.tab.view.start}/{cluster.number}"
+        try:
+            path = await asyncio.to_thread(save, tab.view, tab.survey, cluster, says)
+            if says != before:
+                words = f"what cluster {cluster.number} is"
+                await asyncio.to_thread(
+                    self.changes.made, tab.who, "cluster", words, list(before), list(says), about=about
+                )
+        except (ValueError, OSError) as error:
+            return f"not saved: {error}"
+        tab.on_step()
+        return f"saved in {path.name}; the next run uses it"
+
+    async def reload(self) -> None:
+        """Read the clusters again after one was changed elsewhere on the page."""
+        if self.loaded:
+            self.loaded = False
+            await self.load()
 
     async def _use(self) -> None:
         tab = self.tab

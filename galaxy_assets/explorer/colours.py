@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 CATEGORIES = 40
 """Columns with more values are numbers, or show the commonest ones and `other`."""
 BINS = 64
+NOTHING = 255
+"""The code of a galaxy without a value."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def coloured(values: pa.Array, numeric: bool) -> Colours:
     -------
     Colours
     """
-    codes = np.full(len(values), 255, np.uint8)
+    codes = np.full(len(values), NOTHING, np.uint8)
     if numeric and pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, None)
     counted = pc.value_counts(values.drop_null())

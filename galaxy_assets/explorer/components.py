@@ -11,13 +11,15 @@ from nicegui import events
 from nicegui.element import Element
 
 _HERE = Path(__file__).parent
+_MODULES = {"regl-scatterplot": str(_HERE / "vendor"), "gestures": str(_HERE / "gestures")}
 
 
-class Map(Element, component=_HERE / "map.js", esm={"regl-scatterplot": str(_HERE / "vendor")}):
+class Map(Element, component=_HERE / "map.js", esm=_MODULES):
     """Points of a view.
 
-    Events: `open` (row), `selected` (name of a set of rows), `clear`, and with `box` in place of a lasso `region`
-    ([x0, y0, x1, y1] in positions of the page).
+    Events: `open`, `like` and `only` (row), `selected` (name of a set of rows), `clear`, `moved` (what of it is seen,
+    as `tab.Place.zoom`), `hidden` (names in the legend), and with `box` in place of a lasso `region` ([x0, y0, x1, y1]
+    in positions of the page).
 
     Parameters
     ----------
@@ -25,13 +27,21 @@ class Map(Element, component=_HERE / "map.js", esm={"regl-scatterplot": str(_HER
         For screen readers.
     box : bool
         Draw boxes and not a lasso.
+    zoom : str
+        What of it is seen first.
+    hide : list of str
+        Names in the legend that are hidden first.
+    companion : bool
+        The second map: without a legend of its own.
     """
 
-    def __init__(self, label: str, *, box: bool = False):
+    def __init__(self, label: str, *, box: bool = False, zoom: str = "", hide: list[str], companion: bool = False):
         super().__init__()
-        self._props.update(label=label, box=box, points="", colour="", legend=None, base="")
+        self._props.update(label=label, box=box, zoom=zoom, hide=hide, companion=companion, name="", peers="")
+        self._props.update(points="", colour="", legend=None, base="")
+        self._props["data-testid"] = "map-beside" if companion else "map"
 
-    def show(self, *, points: str, colour: str, legend: dict[str, Any], base: str) -> None:
+    def show(self, *, points: str, colour: str, legend: dict[str, Any], base: str, peers: str = "") -> None:
         """Draw points and colours; what is the same as before is not fetched again.
 
         Parameters
@@ -42,8 +52,31 @@ class Map(Element, component=_HERE / "map.js", esm={"regl-scatterplot": str(_HER
             What the codes mean.
         base : str
             Address of the map's pictures.
+        peers : str
+            Address of the rows of the same galaxies on the other map, where there are two.
         """
-        self._props.update(points=points, colour=colour, legend=legend, base=base)
+        self._props.update(points=points, colour=colour, legend=legend, base=base, peers=peers or self._props["peers"])
+        self.update()
+
+    def show_peers(self, peers: str) -> None:
+        """Link it to another map.
+
+        Parameters
+        ----------
+        peers : str
+            Address of the rows of the same galaxies on that map.
+        """
+        self._props["peers"] = peers
+        self.update()
+
+    def hide(self, names: list[str]) -> None:
+        """Hide these names of the legend and no others.
+
+        Parameters
+        ----------
+        names : list of str
+        """
+        self._props["hide"] = names
         self.update()
 
     def mark(self, address: str | None) -> None:

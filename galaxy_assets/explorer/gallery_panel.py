@@ -5,7 +5,7 @@ Belongs here: filter, order, count, export and "more like these". Does not belon
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -41,10 +41,10 @@ class GalleryPanel:
     on_open : callable
         Called with a row.
     on_rows : callable
-        Called with the address of the rows to mark on the map, or None.
+        Called with the rows to mark on the map, or None.
     """
 
-    def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_rows: Callable[[str | None], Any]):
+    def __init__(self, tab: Tab, on_open: Callable[[int], Any], on_rows: Callable[[np.ndarray | None], Awaitable[Any]]):
         self.tab, self.on_rows = tab, on_rows
         self.chosen: list[int] = []
         self._scores: dict[str, float] = {}
@@ -92,6 +92,8 @@ class GalleryPanel:
     async def refilter(self) -> None:
         """Show what the filter says; a filter that cannot be answered leaves what was shown."""
         condition = (self.filter.value or "").strip()
+        if condition != self.tab.place.where:
+            self._remember("the filter")
         self.tab.shared.apply(condition)
         self.tab.moved(where=condition)
         await self.refresh(mark=True)
@@ -130,7 +132,7 @@ class GalleryPanel:
         self._words()
         if mark:
             whole = len(rows) == len(tab.view)
-            self.on_rows(None if whole else f"/rows/{tab.shared.keep_rows(rows)}")
+            await self.on_rows(None if whole else rows)
 
     def _rows(self, condition: str) -> np.ndarray:
         tab = self.tab
@@ -168,18 +170,20 @@ class GalleryPanel:
 
     async def _resort(self) -> None:
         if self.sort.value and self.sort.value != self.by:
+            self._remember("the order")
             self.by = self.sort.value
             self.tab.moved(by=self.by)
             self.tab.found = None
             await self.refresh()
 
     async def _turn(self) -> None:
+        self._remember("the order")
         self.down = not self.down
         self.tab.moved(down="1" if self.down else "")
         self.tab.found = None
         await self.refresh()
 
-    async def select(self, rows: np.ndarray, words: str, name: str = "", found: dict[int, float] | None = None) -> None:
+    async def select(self, rows: np.ndarray, words: str, name: str = "", *, mark: bool = False) -> None:
         """Show a selection.
 
         Parameters
@@ -190,26 +194,63 @@ class GalleryPanel:
             What the selection is.
         name : str
             Name of the set in the page's address.
-        found : dict of int to float, optional
-            Distances by row, where the selection has an order of its own.
+        mark : bool
+            Mark them on the map too; where they come from the map, it has.
         """
+        self._remember(f"a selection of {len(rows):,}")
+        await self._select(rows, words, name, mark=mark)
+
+    async def _select(
+        self, rows: np.ndarray, words: str, name: str = "", found: dict[int, float] | None = None, *, mark: bool
+    ) -> None:
         self.tab.selection, self.tab.words, self.tab.found = rows, words, found
-        self.tab.moved(of=name or self.tab.shared.keep_rows(rows))
-        await self.refresh(mark=found is not None)
+        self.tab.moved(of=name or self.tab.shared.keep_rows(self.tab.view, rows))
+        await self.refresh(mark=mark)
+
+    async def only(self, condition: str) -> None:
+        """Show what a condition names, of all galaxies.
+
+        Parameters
+        ----------
+        condition : str
+            In SQL.
+        """
+        self._remember(f"the filter {condition}")
+        self.tab.selection, self.tab.words, self.tab.found = None, "", None
+        self.filter.value = condition
+        self.tab.moved(of="", where=condition)
+        await self.refilter()
 
     async def deselect(self) -> None:
         """Show the whole map again."""
         if self.tab.selection is not None:
+            self._remember("the selection cleared")
             self.tab.selection, self.tab.words, self.tab.found = None, "", None
             self.tab.moved(of="")
             await self.refresh(mark=bool(self.tab.place.where))
 
     async def show_all(self) -> None:
         """Neither a selection nor a filter."""
+        self._remember("selection and filter cleared")
         self.tab.selection, self.tab.words, self.tab.found = None, "", None
         self.filter.value = ""
         self.tab.moved(of="", where="")
         await self.refresh(mark=True)
+
+    def _remember(self, words: str) -> None:
+        """Note what is shown, so that the change that follows can be taken back."""
+        tab, place = self.tab, self.tab.place
+        selected = tab.selection, tab.words, tab.found, place.of
+        where, by, down = place.where, self.by, self.down
+
+        async def back() -> None:
+            tab.selection, tab.words, tab.found, of = selected
+            self.by, self.down = by, down
+            self.filter.value, self.sort.value = where, by
+            tab.moved(of=of, where=where, by=by, down="1" if down else "")
+            await self.refresh(mark=True)
+
+        tab.did(words, back)
 
     async def more_like_chosen(self) -> None:
         """Show the nearest galaxies of those that are chosen in the gallery."""
@@ -242,9 +283,10 @@ class GalleryPanel:
         rows = tab.view.rows_of([*ids, *near.ids])
         distance = dict(zip(near.ids, near.distances, strict=True))
         found = {int(row): distance.get(tab.galaxy(int(row)), 0.0) for row in rows}
+        self._remember(words)
         self.filter.value = ""
         tab.moved(where="")
-        await self.select(rows, words, found=found)
+        await self._select(rows, words, found=found, mark=True)
 
     def _ask_for_image(self) -> None:
         with ui.dialog().props('aria-label="more like an image"') as dialog, ui.card().classes("ga-dialog"):

@@ -8,11 +8,17 @@ export default {
   unmounted() { document.removeEventListener("keydown", this.pressed); },
   methods: {
     pressed(event) {
+      const undo = (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "z";
+      if (undo && !event.repeat && !this.rests(event)) {
+        event.preventDefault();
+        this.$emit("key", { key: "undo", shown: "" });
+      }
       if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing || !this.keys.includes(event.key)) return;
-      if (event.target.closest?.(TYPING) || document.querySelector(".q-dialog, .q-menu")) return;
+      if (this.rests(event)) return;
       event.preventDefault();
       this.$emit("key", { key: event.key, shown: document.querySelector("[data-shown]")?.dataset.shown ?? "" });
     },
+    rests(event) { return event.target.closest?.(TYPING) || document.querySelector(".q-dialog, .q-menu, .ga-menu"); },
     preload(urls) { this.ahead = urls.map((url) => Object.assign(new Image(), { src: url })); },
     focus(selector) { document.querySelector(selector)?.focus(); },
     remember(name, value) { document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=31536000; samesite=strict`; },

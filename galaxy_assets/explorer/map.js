@@ -1,6 +1,7 @@
 // The map: every galaxy a point, drawn by regl-scatterplot. Rows of a lasso go to the server by POST, pictures come by GET;
 // hovering and the legend ask the server for nothing but a picture.
 import createScatterplot from "regl-scatterplot";
+import { fingers, nearest, place } from "gestures";
 
 // Okabe and Ito's colours without yellow and black, then the same lighter and darker: neighbours in the list differ in hue
 const HUES = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C8C8C"];
@@ -33,6 +34,7 @@ export default {
   template: `
     <section class="ga-map" :aria-label="label">
       <div class="ga-tools" role="toolbar" aria-label="map tools">
+        <strong v-if="name" class="ga-map-name">{{ name }}</strong>
         <button type="button" :aria-pressed="mode === 'panZoom'" @click="use('panZoom')" title="drag to move, wheel to zoom">Move</button>
         <button type="button" :aria-pressed="mode === 'lasso'" @click="use('lasso')" title="draw around galaxies; Shift and drag does it too">{{ box ? 'Draw a box' : 'Lasso' }}</button>
         <button type="button" @click="whole">Whole map</button>
@@ -42,11 +44,16 @@ export default {
       <div class="ga-plot" ref="plot">
         <canvas ref="canvas" :aria-label="label + '. The gallery beside it shows the same galaxies and needs no mouse.'" role="img"></canvas>
         <div v-if="state" class="ga-state" role="status"><span v-if="!failed" class="ga-spinner"></span>{{ state }}</div>
-        <div v-if="tip" class="ga-tip" :style="{ left: tip.x + 'px', top: tip.y + 'px' }">
+        <div v-if="ring" class="ga-ring" :style="{ left: ring.x + 'px', top: ring.y + 'px' }" :data-row="ring.row"></div>
+        <div v-if="tip" class="ga-tip" :class="{ 'ga-tapped': tip.tapped }" :style="{ left: tip.x + 'px', top: tip.y + 'px' }" @click="$emit('open', tip.row)">
           <img :src="tip.image" width="128" height="128" alt=""><div>{{ tip.text }}</div><div class="ga-tip-id">{{ tip.id }}</div>
+          <div v-if="tip.tapped" class="ga-tip-id">tap again to open</div>
+        </div>
+        <div v-if="menu" class="ga-menu" role="menu" :aria-label="'galaxy ' + menu.id" :style="{ left: menu.x + 'px', top: menu.y + 'px' }" @keydown="menuKey">
+          <button v-for="[word, kind] in acts" :key="kind" type="button" role="menuitem" tabindex="-1" @click="act(kind)">{{ word }}</button>
         </div>
       </div>
-      <div class="ga-legend" v-if="legend">
+      <div class="ga-legend" v-if="legend && !companion">
         <div class="ga-legend-title">{{ legend.title }}<button v-if="hidden.length" type="button" class="ga-link" @click="showAll">show all</button></div>
         <div v-if="legend.low !== null" class="ga-ramp"><span>{{ short(legend.low) }}</span><i :style="{ background: gradient }"></i><span>{{ short(legend.high) }}</span></div>
         <div class="ga-entries">
@@ -57,8 +64,9 @@ export default {
         </div>
       </div>
     </section>`,
-  props: { points: String, colour: String, legend: Object, base: String, label: String, box: Boolean },
-  data: () => ({ mode: "panZoom", state: "loading the map", failed: false, tip: null, hidden: [], chosen: 0, note: "", dark: false, n: 0, drawn: 0 }),
+  props: { points: String, colour: String, legend: Object, base: String, label: String, box: Boolean, name: String, zoom: String, hide: Array, peers: String, companion: Boolean },
+  data: () => ({ mode: "panZoom", state: "loading the map", failed: false, tip: null, hidden: [], chosen: 0, note: "", dark: false, ring: null, menu: null,
+    acts: [["Open", "open"], ["More like this", "like"], ["Show in the gallery", "only"]], n: 0, drawn: 0 }),
   computed: {
     palette() {
       if (!this.legend) return [];
@@ -76,6 +84,8 @@ export default {
   watch: {
     points() { this.load(); },
     colour() { this.recolour(); },
+    peers() { if (this.drawn) this.link(); },
+    hide(names) { if (this.drawn) this.hideNamed(names); },
     box(value) { if (this.sp) this.sp.set({ lassoType: value ? "rectangle" : "freeform" }); },
   },
   async mounted() {
@@ -96,7 +106,15 @@ export default {
     this.sizes = new ResizeObserver(() => this.resize());
     this.sizes.observe(this.$refs.plot);
     this.sp.subscribe("pointOver", (i) => this.over(i));
-    this.sp.subscribe("pointOut", () => { this.tip = null; });
+    this.sp.subscribe("pointOut", () => { this.tip = null; this.tell(-1); });
+    this.sp.subscribe("view", () => this.viewed());
+    this.untouch = fingers(this.$refs.canvas, {
+      sp: () => this.sp, lassoing: () => this.mode === "lasso", tapped: (at) => this.tapped(at), pressed: (at) => this.pressed(at),
+    });
+    this.elsewhere = (event) => { if (this.menu && !event.target.closest?.(".ga-menu")) this.menu = null; };
+    this.told = ({ detail }) => { if (detail.from !== this.$el) this.circle(detail.row); };
+    document.addEventListener("pointerdown", this.elsewhere);
+    window.addEventListener("ga-hover", this.told);
     // events of one lasso come in this order: lassoStart, select where it holds anything, lassoEnd
     this.sp.subscribe("lassoStart", () => { this.lasso = []; this.tip = null; });
     this.sp.subscribe("select", ({ points }) => { if (this.lasso) this.lasso = points; else this.clicked(points); });
@@ -106,6 +124,10 @@ export default {
   unmounted() {
     this.themes?.disconnect();
     this.sizes?.disconnect();
+    this.untouch?.();
+    clearTimeout(this.settling);
+    document.removeEventListener("pointerdown", this.elsewhere);
+    window.removeEventListener("ga-hover", this.told);
     this.sp?.destroy();
   },
   methods: {
@@ -121,6 +143,7 @@ export default {
       const asked = [url, this.colour].map(async (u) => (await this.bytes(u)).arrayBuffer());
       asked.forEach((promise) => promise.catch(() => {}));
       if (!this.sp) return;  // the browser has them when the plot is there
+      [this.ring, this.menu] = [null, null];
       [this.state, this.failed, this.tip, this.chosen, this.note] = ["loading the map", false, null, 0, ""];
       try {
         const [points, codes] = await Promise.all(asked);
@@ -133,6 +156,13 @@ export default {
         this.sp.set({ pointSize: Math.max(1.4, 6 - 1.7 * few), pointSizeSelected: 1, opacity: Math.max(0.45, 1 - 0.18 * few) });
         await this.draw();
         this.whole();
+        const at = (this.zoom || "").split(",").map(Number);
+        if (at.length === 3 && at.every(Number.isFinite) && at[2] > 0) {
+          this.sp.get("camera").lookAt([at[0], at[1]], at[2]);
+          this.sp.redraw();
+        }
+        if (this.hide?.length) this.hideNamed(this.hide);
+        this.link();
       } catch (error) {
         this.fail(error.message);
       }
@@ -146,6 +176,7 @@ export default {
         this.codes = codes;
         this.hidden = [];
         await this.draw();
+        this.hideNamed(this.hide ?? []);
       } catch (error) {
         this.fail(error.message);
       }
@@ -188,7 +219,25 @@ export default {
       this.sp?.set({ mouseMode: mode });
     },
     // not reset(), which fits the height alone and cuts off the sides of a map in a tall window
-    whole() { this.sp?.zoomToArea({ x: -1, y: -1, width: 2, height: 2 }); },
+    whole() {
+      this.sp?.zoomToArea({ x: -1, y: -1, width: 2, height: 2 });
+      if (this.sp) this.home = place(this.sp);
+      this.viewed();
+    },
+    // the view is part of the page's address, once it rests
+    viewed() {
+      if (this.tip?.tapped) this.tip = null;
+      this.menu = null;
+      if (this.ring) this.circle(this.ring.row);
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => {
+        const { x, y, half } = place(this.sp), home = this.home;
+        const whole = home && Math.hypot(x - home.x, y - home.y) < 0.001 && Math.abs(half / home.half - 1) < 0.001;
+        const words = whole ? "" : [x, y, half].map((v) => Number(v.toPrecision(4))).join(",");
+        if (words !== (this.seen ?? this.zoom ?? "")) this.$emit("moved", words);
+        this.$el.dataset.zoom = this.seen = words;
+      }, 250);
+    },
     clear() {
       this.rows = null;
       this.lasso = null;
@@ -201,27 +250,96 @@ export default {
       if (only) this.hidden = codes.filter((c) => c !== code);
       else this.hidden = this.hidden.includes(code) ? this.hidden.filter((c) => c !== code) : [...this.hidden, code];
       this.applyHidden();
+      this.sayHidden();
     },
-    showAll() { this.hidden = []; this.applyHidden(); },
+    showAll() { this.hidden = []; this.applyHidden(); this.sayHidden(); },
+    sayHidden() { this.$emit("hidden", this.entries.filter((e) => this.hidden.includes(e.code)).map((e) => e.name)); },
+    hideNamed(names) {
+      if (!this.sp || !this.codes) return;
+      this.hidden = this.entries.filter((e) => names.includes(e.name)).map((e) => e.code);
+      this.applyHidden();
+    },
     applyHidden() {
-      if (!this.hidden.length) { this.sp.unfilter(); return; }
+      if (!this.hidden.length) { this.sp.unfilter(); this.$el.dataset.shown = this.n; return; }
       const { n, codes } = this, hide = new Uint8Array(256), shown = [];
       this.hidden.forEach((c) => { hide[c] = 1; });
       for (let i = 0; i < n; i++) if (!hide[codes[i]]) shown.push(i);
       this.sp.filter(shown);
       this.$el.dataset.shown = shown.length;
     },
-    over(row) {
+    over(row, tapped = false) {
+      this.tell(row);
       const [x, y] = this.sp.getScreenPosition(row), { width, height } = this.$refs.plot.getBoundingClientRect();
       const code = this.codes[row];
       let text = code === NOTHING ? "no value" : this.legend.low === null ? this.legend.names[code] : "";
       text = text === "" ? "" : `${this.legend.title}: ${text}`;
-      this.tip = { row, x: Math.min(x + 14, width - 150), y: Math.min(y + 14, height - 185), image: `${this.base}/image/${row}/128`, text, id: "" };
+      this.tip = { row, x: Math.min(x + 14, width - 150), y: Math.min(y + 14, height - 185), image: `${this.base}/image/${row}/128`, text, id: "", tapped };
       clearTimeout(this.asking);
       this.asking = setTimeout(async () => {
         const answer = await fetch(`${this.base}/about/${row}?column=${encodeURIComponent(this.legend.title)}`);
         if (answer.ok && this.tip?.row === row) Object.assign(this.tip, await answer.json());
       }, 60);
+    },
+    // the same galaxy on the map beside this one
+    async link() {
+      this.peer = null;
+      if (!this.peers || !this.xy) return;
+      try {
+        const rows = new Int32Array(await (await this.bytes(this.peers)).arrayBuffer());
+        if (rows.length === this.n) this.peer = rows;
+        this.$el.dataset.linked = this.peer ? "yes" : "no";
+      } catch (error) {
+        this.note = error.message;
+      }
+    },
+    tell(row) {
+      if (this.peer) window.dispatchEvent(new CustomEvent("ga-hover", { detail: { from: this.$el, row: row < 0 ? -1 : this.peer[row] } }));
+    },
+    circle(row) {
+      const [x, y] = row >= 0 && this.xy ? this.sp.getScreenPosition(row) : [-1, -1], { width, height } = this.$refs.plot.getBoundingClientRect();
+      this.ring = x >= 0 && y >= 0 && x <= width && y <= height ? { x, y, row } : null;
+    },
+    at(place, reach) {
+      if (!this.xy) return -1;
+      const hidden = new Set(this.hidden), shown = hidden.size ? (i) => !hidden.has(this.codes[i]) : undefined;
+      return nearest(this.sp, this.xy, this.n, place, this.$refs.plot.getBoundingClientRect(), reach, shown);
+    },
+    // a finger hides what it points at: the first tap shows the galaxy, the second opens it
+    tapped(place) {
+      this.menu = null;
+      const row = this.at(place, 24);
+      if (row >= 0 && this.tip?.row === row) { this.$emit("open", row); return; }
+      this.tip = null;
+      this.circle(row);
+      if (row >= 0) this.over(row, true);
+      else this.tell(-1);
+    },
+    async pressed(place) {
+      const row = this.at(place, 24);
+      this.menu = null;
+      if (row < 0) return;
+      this.tip = null;
+      this.circle(row);
+      const { width, height } = this.$refs.plot.getBoundingClientRect();
+      this.menu = { row, id: row, x: Math.max(4, Math.min(place[0], width - 170)), y: Math.max(4, Math.min(place[1], height - 120)) };
+      await this.$nextTick();
+      this.$el.querySelector(".ga-menu button")?.focus();
+      const answer = await fetch(`${this.base}/about/${row}?column=`);
+      if (answer.ok && this.menu?.row === row) this.menu.id = (await answer.json()).id;
+    },
+    act(kind) {
+      const { row } = this.menu;
+      [this.menu, this.ring] = [null, null];
+      this.$emit(kind, row);
+    },
+    menuKey(event) {
+      const buttons = [...this.$el.querySelectorAll(".ga-menu button")], i = buttons.indexOf(document.activeElement);
+      if (event.key === "ArrowDown") buttons[(i + 1) % buttons.length].focus();
+      else if (event.key === "ArrowUp") buttons[(i + buttons.length - 1) % buttons.length].focus();
+      else if (event.key === "Escape") [this.menu, this.ring] = [null, null];
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
     },
     clicked(points) {
       if (points.length !== 1) return;

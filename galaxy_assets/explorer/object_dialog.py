@@ -14,6 +14,8 @@ from nicegui import ui
 from galaxy_assets.explorer import rankings
 from galaxy_assets.explorer.colours import word
 from galaxy_assets.explorer.components import Gallery
+from galaxy_assets.explorer.history_curve import curve
+from galaxy_assets.explorer.share import copy_button
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.lake.similar import nearest
 from galaxy_assets.settings.sky_links import sky_links
@@ -34,7 +36,8 @@ class ObjectDialog:
 
     def __init__(self, tab: Tab, on_more_like: Callable[[list[str]], Awaitable[Any]]):
         self.tab, self.on_more_like = tab, on_more_like
-        self.dialog = ui.dialog().props('aria-labelledby="ga-object-title"')
+        self.dialog = ui.dialog().props('aria-labelledby="ga-object-title" data-testid=object')
+        self.dialog.on("hide", lambda: tab.moved(open=""))
         with self.dialog, ui.card().classes("ga-object"):
             self.content = ui.column().classes("ga-object-content")
 
@@ -53,6 +56,7 @@ class ObjectDialog:
             with ui.row().classes("ga-bar"):
                 ui.label(galaxy).classes("ga-title").props('id="ga-object-title" role=heading aria-level=2')
                 ui.space()
+                copy_button(tab, "copy a link to this galaxy")
                 ui.button("More like this", on_click=lambda: self._more(galaxy)).props("flat dense no-caps")
                 ui.button(icon="close", on_click=self.dialog.close).props('flat dense round aria-label="close"')
             with ui.element("div").classes("ga-object-grid"):
@@ -74,6 +78,7 @@ class ObjectDialog:
             near = Gallery("nearest galaxies", "").classes("ga-near")
             near.on("open", lambda e: self.show(int(e.args)))
         self.dialog.open()
+        tab.moved(open=galaxy)
         with history:
             await self._history(galaxy)
         await self._neighbours(galaxy, near, state)
@@ -141,7 +146,7 @@ class ObjectDialog:
             )
             for k in kept[::-1]
         ]
-        _rows("Score, ranking by ranking", rows, "No ranking yet.")
+        _rows("Score, ranking by ranking", rows, "No ranking yet.", curve(kept))
         said = [
             (
                 f"{e['time']:%Y-%m-%d %H:%M}",
@@ -206,8 +211,9 @@ def _table(title: str, values: dict[str, Any]) -> None:
     _rows(title, rows, "None.")
 
 
-def _rows(title: str, rows: list[tuple[str, ...]], empty: str) -> None:
-    """A small table. Every cell is escaped: names and notes are anybody's text."""
+def _rows(title: str, rows: list[tuple[str, ...]], empty: str, picture: str = "") -> None:
+    """A small table, below a picture of it. Every cell is escaped: names and notes are anybody's text."""
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     content = f"<table>{body}</table>" if rows else f'<p class="ga-note">{html.escape(empty)}</p>'
-    ui.html(f'<section class="ga-facts"><h3>{html.escape(title)}</h3>{content}</section>', sanitize=False)
+    style = "ga-facts ga-history" if picture else "ga-facts"
+    ui.html(f'<section class="{style}"><h3>{html.escape(title)}</h3>{picture}{content}</section>', sanitize=False)

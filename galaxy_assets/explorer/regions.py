@@ -117,6 +117,40 @@ def save(layout: Layout, survey: str, regions: list[Region]) -> Path:
     return version
 
 
+def review_text(layout: Layout, survey: str) -> str | None:
+    """The file of the person's review.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+
+    Returns
+    -------
+    str or None
+        None where there is none and the proposal is in force.
+    """
+    review = layout.artefact_review(survey)
+    return store_of(review).local(review).read_text(encoding="utf-8") if review.exists() else None
+
+
+def put_review(layout: Layout, survey: str, text: str | None) -> None:
+    """Make the review what `review_text` said it was.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+    text : str or None
+        None takes the review away.
+    """
+    if text is None:
+        withdraw(layout, survey)
+        return
+    with replacing(layout.artefact_review(survey)) as partial:
+        partial.write_bytes(text.encode())
+
+
 def versions(layout: Layout, survey: str) -> Path:
     """Where the versions of a survey's review are.
 

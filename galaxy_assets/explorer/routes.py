@@ -5,6 +5,8 @@ Belongs here: the addresses and the checks of what is in them. Does not belong h
 
     /view/<survey>/<start weights>/<version>/points            float32: x of every galaxy, then y, both in [-1, 1]
     /view/.../colours/<stamp>?column=                          uint8, see `colours.Colours`
+    /view/.../colours/...&of=<start weights>                   the same galaxies' colours on another map
+    /view/.../peers?on=<start weights>                         int32: row of each galaxy on another map, -1 for none
     /view/.../image/<row>/<side>                               a cutout
     /view/.../frame/<row>                                      the original frame
     /view/.../about/<row>?column=                              id and value, as JSON
@@ -20,7 +22,8 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import FileResponse
 
 from galaxy_assets.deliveries.images import UnreadableImage
-from galaxy_assets.explorer.colours import word
+from galaxy_assets.explorer.colours import NOTHING, word
+from galaxy_assets.explorer.peers import PEERS
 from galaxy_assets.explorer.pictures import SIDES, Pictures
 from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.view import View
@@ -161,12 +164,29 @@ def _points(view: Seen) -> Response:
 
 
 @router.get(_PREFIX + "/colours/{stamp}")
-def _colours(shared: Sharing, view: Seen, stamp: str, column: str) -> Response:
+def _colours(shared: Sharing, view: Seen, stamp: str, column: str, of: str = "") -> Response:
     try:
-        codes = shared.colours(view, column).codes
+        first = _other(shared, view, of) if of else view
+        codes = shared.colours(first, column).codes
     except QueryError as error:
         raise HTTPException(404, str(error)) from error
+    if of:
+        codes = np.append(codes, np.uint8(NOTHING))[PEERS.rows(view, first)]
     return Response(codes.tobytes(), media_type="application/octet-stream", headers=_FOREVER | _AS_IT_IS)
+
+
+@router.get(_PREFIX + "/peers")
+def _peers(shared: Sharing, view: Seen, on: str) -> Response:
+    rows = PEERS.rows(view, _other(shared, view, on))
+    # the other map may be made anew under the same address
+    headers = {"cache-control": "no-store"} | _AS_IT_IS
+    return Response(rows.astype("<i4").tobytes(), media_type="application/octet-stream", headers=headers)
+
+
+def _other(shared: Shared, view: View, start: str) -> View:
+    if start not in shared.starts(shared.surveys()[view.survey]):
+        raise HTTPException(404, f"{view.survey} has no map of {start}")
+    return shared.view(view.survey, start)
 
 
 @router.get(_PREFIX + "/image/{row}/{side}")
@@ -207,7 +227,7 @@ async def _choose_rows(request: Request, shared: Sharing, view: Seen) -> Respons
     found = np.frombuffer(content, "<i4")
     if len(found) and not (0 <= found.min() and found.max() < len(view)):
         raise HTTPException(400, f"rows of {len(view)} galaxies only")
-    return Response(shared.keep_rows(found.copy()), media_type="text/plain")
+    return Response(shared.keep_rows(view, found.copy()), media_type="text/plain")
 
 
 @router.get("/rows/{name}")

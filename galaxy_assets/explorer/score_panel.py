@@ -198,6 +198,7 @@ class ScorePanel:
         self.queue.scored(row)
         self._show()
         self.on_scored(row, score)
+        self.tab.on_step()
 
     async def undo(self) -> None:
         """Take back this person's last score, and show its galaxy again."""
@@ -221,11 +222,20 @@ class ScorePanel:
             self.on_scored(int(rows[0]), tab.labels.scores_by(tab.who).get(last["galaxy_id"]))
         self.note.value = last["note"] or ""
         self._show()
+        self.tab.on_step()
 
     def skip(self) -> None:
         """Go on without a score."""
         if self.queue is not None and not self._busy:
+            row = self.queue.current()
             self.queue.skip()
+            self._show()
+            if row is not None:
+                self.tab.did(f"{self.tab.galaxy(row)} skipped", partial(self._back_to, row))
+
+    def _back_to(self, row: int) -> None:
+        if self.queue is not None:
+            self.queue.back_to(row)
             self._show()
 
     def open(self) -> None:

@@ -28,7 +28,7 @@ from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.versions import stamp
 
-_VIEWS = 3
+_VIEWS = 4
 _SETS = 64
 _CONDITIONS = 1000
 _SURVEYS_FOR = 5.0
@@ -285,18 +285,21 @@ class Shared:
         files = [f for n in names for f in (home / f"{n}.parquet", *sorted((home / n).rglob("[!.]*.parquet")))]
         return stamp(files)
 
-    def keep_rows(self, rows: np.ndarray) -> str:
-        """Name a set of rows, for a browser and a page's address.
+    def keep_rows(self, view: View, rows: np.ndarray) -> str:
+        """Name a set of rows of a map, for a browser and a page's address.
 
         Parameters
         ----------
+        view : View
         rows : ndarray of int
 
         Returns
         -------
         str
+            16 hex digits, others for other rows or another version of the map.
         """
-        name = hashlib.sha256(np.ascontiguousarray(rows, np.int32).tobytes()).hexdigest()[:16]
+        of = f"{view.survey}/{view.start}/{view.version}/".encode()
+        name = hashlib.sha256(of + np.ascontiguousarray(rows, np.int32).tobytes()).hexdigest()[:16]
         with self._lock:
             self._sets[name] = rows
             self._sets.move_to_end(name)
@@ -304,12 +307,14 @@ class Shared:
                 self._sets.popitem(last=False)
         return name
 
-    def rows(self, name: str) -> np.ndarray | None:
+    def rows(self, name: str, view: View | None = None) -> np.ndarray | None:
         """The rows that `keep_rows` named.
 
         Parameters
         ----------
         name : str
+        view : View, optional
+            Rows of another map than this one are not returned.
 
         Returns
         -------
@@ -317,7 +322,8 @@ class Shared:
             None for an unknown name.
         """
         with self._lock:
-            return self._sets.get(name)
+            rows = self._sets.get(name)
+        return rows if rows is None or view is None or self.keep_rows(view, rows) == name else None
 
     def apply(self, condition: str) -> None:
         """Note that a person applied a condition: from now on an address with it is answered when it is opened.

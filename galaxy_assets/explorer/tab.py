@@ -5,9 +5,11 @@ The tab's place is in its address, so that reloading keeps it.
 Belongs here: that state and its way into the address and back. Does not belong here: elements of the page (the panels).
 """
 
+import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import numpy as np
@@ -29,6 +31,11 @@ _DEFAULTS = {
     "order": "acquisition",
     "cluster": "",
     "at": "",
+    "open": "",
+    "zoom": "",
+    "hide": "",
+    "beside": "",
+    "zoom_beside": "",
 }
 
 
@@ -49,6 +56,29 @@ class Place:
     cluster: str = ""
     at: str = ""
     """Galaxy that is shown for scoring."""
+    open: str = ""
+    """Galaxy whose dialog is open."""
+    zoom: str = ""
+    """What of the map is seen: x and y of the centre and half the height, in positions of the page; all when empty."""
+    hide: str = ""
+    """Names in the legend that are hidden, as a JSON list."""
+    beside: str = ""
+    """Start weights of a second map."""
+    zoom_beside: str = ""
+
+    def hidden(self) -> list[str]:
+        """The names in the legend that are hidden.
+
+        Returns
+        -------
+        list of str
+            Empty also for what is no list of names, since an address is anybody's text.
+        """
+        try:
+            names = json.loads(self.hide or "[]")
+        except ValueError:
+            return []
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     def address(self) -> str:
         """The page's address that leads to this place.
@@ -59,6 +89,27 @@ class Place:
         """
         given = {k: v for k, v in vars(self).items() if v and v != _DEFAULTS.get(k, "")}
         return "/?" + urlencode(given, quote_via=quote)
+
+
+class Step(NamedTuple):
+    """A change that this tab made to what it shows, and that nothing but the tab remembers.
+
+    Attributes
+    ----------
+    time : float
+        Seconds.
+    words : str
+        What was changed, for a person.
+    back : callable
+        Takes it back; may be a coroutine function.
+    """
+
+    time: float
+    words: str
+    back: Callable[[], Any]
+
+
+_STEPS = 100
 
 
 @dataclass
@@ -78,6 +129,9 @@ class Tab:
     """What the selection is, for a person."""
     shown: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
     on_place: Callable[[str], Any] = lambda address: None
+    on_step: Callable[[], Any] = lambda: None
+    steps: list[Step] = field(default_factory=list)
+    """Changes that can be taken back, the latest last."""
 
     @property
     def base(self) -> str:
@@ -87,7 +141,20 @@ class Tab:
         -------
         str
         """
-        return f"/view/{quote(self.survey.name)}/{quote(self.view.start)}/{self.view.version}"
+        return base_of(self.view)
+
+    def did(self, words: str, back: Callable[[], Any]) -> None:
+        """Note a change that nothing but this tab remembers, so that it can be taken back.
+
+        Parameters
+        ----------
+        words : str
+            What was changed, for a person.
+        back : callable
+            Takes it back; may be a coroutine function.
+        """
+        self.steps = [*self.steps[1 - _STEPS :], Step(time.time(), words, back)]
+        self.on_step()
 
     def picture(self, row: int, side: int) -> str:
         """Address of a galaxy's picture.
@@ -135,3 +202,17 @@ class Tab:
         bool
         """
         return all(column in self.view.columns for column in columns)
+
+
+def base_of(view: View) -> str:
+    """Address of a map's pictures and points.
+
+    Parameters
+    ----------
+    view : View
+
+    Returns
+    -------
+    str
+    """
+    return f"/view/{quote(view.survey)}/{quote(view.start)}/{view.version}"

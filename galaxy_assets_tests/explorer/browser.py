@@ -20,6 +20,13 @@ from galaxy_assets.cli.dagster_home import SETTINGS
 
 # draw without a graphics card
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+# the n-th map of the page as its component: (which) => ...
+MAP = "((which) => getElement(Number(document.querySelectorAll('.ga-map')[which].id.slice(1))))"
+# where on the screen a row of the n-th map is: ([which, row]) => [x, y]
+SPOT = f"""([which, row]) => {{
+  const map = {MAP}(which), box = map.$refs.plot.getBoundingClientRect(), [x, y] = map.sp.getScreenPosition(row);
+  return [box.x + x, box.y + y];
+}}"""
 PATIENCE = 60_000
 """Milliseconds that a busy machine is given."""
 

@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from galaxy_assets.explorer.routes import add_routes
 from galaxy_assets.explorer.shared import Shared
+from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets_tests.explorer.small_lake import NAME, N, write_small_lake
 
 OCTETS = "application/octet-stream"
@@ -54,6 +55,25 @@ def test_chosen_rows_come_back_by_the_name_of_their_set(client, address):
     chosen = np.array([5, 2, 9], "<i4").tobytes()
     name = client.post(address + "/rows", content=chosen).text
     assert client.get(f"/rows/{name}").content == chosen
+
+
+def test_rows_of_one_map_are_not_taken_for_those_of_another(shared, client, address):
+    name = client.post(address + "/rows", content=np.array([5, 2], "<i4").tobytes()).text
+    first, second = (shared.view(NAME, start) for start in ("imagenet", PRETRAINED))
+    assert shared.rows(name, first).tolist() == [5, 2] and shared.rows(name, second) is None
+
+
+def test_another_map_has_the_same_galaxies_and_their_colours(client, shared, address):
+    second = shared.view(NAME, PRETRAINED)
+    beside = f"/view/{NAME}/{PRETRAINED}/{second.version}"
+    rows = np.frombuffer(client.get(f"{beside}/peers?on=imagenet").content, "<i4")
+    assert rows.tolist() == [*range(N - 2), -1, -1], "the last two galaxies were removed and have no place on the first"
+    assert np.frombuffer(client.get(f"{address}/peers?on={PRETRAINED}").content, "<i4").tolist() == list(range(N - 2))
+    codes = np.frombuffer(client.get(f"{beside}/colours/1?column=cluster&of=imagenet").content, np.uint8)
+    own = np.frombuffer(client.get(address + "/colours/1?column=cluster").content, np.uint8)
+    assert codes.tolist() == [*own.tolist(), 255, 255]
+    assert client.get(f"{beside}/peers?on=nonsense").status_code == 404
+    assert client.get(f"{beside}/colours/1?column=cluster&of=nonsense").status_code == 404
 
 
 def test_what_was_offered_is_downloaded(client, shared, tmp_path):

@@ -1,0 +1,152 @@
+"""The page on the server, without a browser: what its parts tell each other, and that nothing fails behind it."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from galaxy_assets.explorer.share import keep_selection
+from galaxy_assets.explorer.shared import Shared
+from galaxy_assets.explorer.view import PRETRAINED
+from galaxy_assets.science.worksheet import Override
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets_tests.explorer.small_lake import NAME, N, write_small_lake
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch) -> Shared:
+    monkeypatch.setitem(os.environ, "NICEGUI_STORAGE_PATH", str(tmp_path / "nicegui"))
+    return Shared(write_small_lake(tmp_path / "data"), "http://127.0.0.1:9")
+
+
+@asynccontextmanager
+async def opened(shared: Shared, monkeypatch, *addresses: str) -> AsyncIterator[tuple]:
+    """The page of each address, loaded, and who opened it."""
+    from nicegui.testing import user_simulation
+
+    from galaxy_assets.explorer import page
+
+    pages = []
+    made = page._Page.__init__
+
+    def noted(self, *arguments) -> None:
+        made(self, *arguments)
+        pages.append(self)
+
+    monkeypatch.setattr(page._Page, "__init__", noted)
+    async with user_simulation() as user:
+        page.add_page(shared)
+        for address in addresses:
+            await user.open(f"/?survey={NAME}{address}")
+            await until(lambda: hasattr(pages[-1], "_stamp"))
+        with user:
+            yield user, pages
+
+
+async def until(true: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if true():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("never came to be")
+
+
+def run(coroutine, caplog) -> None:
+    """Run to the end; what failed behind the page fails the test."""
+    loop = asyncio.new_event_loop()  # not asyncio.run, which waits for timers of the simulation that never end
+    with caplog.at_level(logging.ERROR):
+        loop.run_until_complete(coroutine)
+    said = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR and "nicegui" in r.name]
+    # of timers, when the simulation ends
+    assert [words for words in said if not words.startswith("Could not cancel")] == []
+
+
+def test_the_last_change_is_taken_back_first_whether_it_is_stored_or_not(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score&order=rank") as (user, (page,)):
+            tab, scored = page.tab, page.score._shown()
+            await page.score.score(4, scored)
+            page.score.skip()
+            rows = np.array([3, 4, 5], np.int32)
+            await page.gallery.select(rows, "inside the lasso", shared.keep_rows(tab.view, rows))
+            page.gallery.filter.value = "rank <= 5"
+            await page.gallery.refilter()
+            assert len(tab.shown) == 2
+            page.maps._hidden(["0", "1"])
+            seen = []
+            for _ in range(5):
+                await page.undo.undo()
+                seen.append((len(tab.shown), page.place.hide, page.score._shown() == scored))
+            assert seen == [(2, "", False), (3, "", False), (58, "", False), (58, "", False), (58, "", True)]
+            await page.undo.undo()
+            kinds = [e["kind"] for e in LabelLog(shared.layout.labels(NAME)).read().to_pylist()]
+            assert kinds == ["score", "undo"], "there is nothing more to take back"
+            said = [message for message in user.notify.messages if message.startswith("Taken back")]
+            assert said[0] == "Taken back: what the legend hides" and said[-1] == f"Taken back: score 4 of {scored}"
+
+    run(use(), caplog)
+
+
+def test_stored_changes_are_taken_back_by_another_page_of_the_same_person(shared, monkeypatch, caplog):
+    sheet, review = shared.layout.cluster_worksheet(NAME), shared.layout.artefact_review(NAME)
+
+    async def use() -> None:
+        addresses = "&panel=clusters", f"&start={PRETRAINED}&panel=artefacts"
+        async with opened(shared, monkeypatch, *addresses) as (user, (first, second)):
+            from galaxy_assets.explorer.worksheet import read_clusters
+
+            cluster = read_clusters(first.tab.view, first.survey)[1]
+            await first.clusters._save(cluster, cluster.said, Override("rings", None, True))
+            await second.artefacts.region([-0.5, -0.5, 0.1, 0.5])
+            await second.artefacts._save()
+            assert "rings" in sheet.read_text() and review.exists()
+            await first.undo.undo()
+            assert not review.exists() and "rings" in sheet.read_text()
+            await first.undo.undo()
+            assert "rings" not in sheet.read_text()
+            assert second.changes.last_by(first.who) is None
+            assert user.notify.messages[-2:] == ["Taken back: the artefact rule saved", "Taken back: what cluster 1 is"]
+
+    run(use(), caplog)
+
+
+def test_a_second_map_speaks_of_the_first_ones_galaxies(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, f"&beside={PRETRAINED}") as (user, (page,)):
+            tab, beside = page.tab, page.maps.beside
+            await beside.act("only", 7)
+            assert [tab.galaxy(int(row)) for row in tab.shown] == ["g07"]
+            await beside.act("open", N - 1)
+            assert user.notify.messages[-1] == f"g{N - 1} is not on the map of imagenet."
+            await beside.act("like", 7)
+            assert tab.words == "most like g07" and tab.shown[0] == 7
+
+    run(use(), caplog)
+
+
+def test_a_link_leads_to_its_selection_on_another_map_and_server(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "") as (_, (page,)):
+            await page.gallery.more_like(["g07"])
+            keep_selection(page.tab)
+            name = page.place.of
+        other = Shared(shared.layout, "http://127.0.0.1:9")
+        address = f"&of={name}&start={PRETRAINED}&open=g07"
+        async with opened(other, monkeypatch, address) as (_, (page,)):
+            assert page.tab.words == "most like g07" and page.place.open == "g07"
+            assert list(page.tab.found.values())[:2] == [0.0, 1.0]
+
+    run(use(), caplog)
+
+
+def test_the_list_of_keys_has_every_key(shared, monkeypatch, caplog):
+    from galaxy_assets.explorer import keyboard
+
+    listed = {word for keys in keyboard._LISTS.values() for key, _ in keys for word in key.split()}
+    assert set(keyboard.KEYS) - {"undo"} <= listed and "Ctrl" in listed
+    assert Path(keyboard.__file__).with_name("keys.js").read_text().count('key: "undo"') == 1
