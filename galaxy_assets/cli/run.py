@@ -53,6 +53,10 @@ def run(
     at_once: Annotated[
         int | None, typer.Option(min=1, help="deliveries and start weights to make at once, by engine launched")
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="threads of a CPU to compute on; as many as others leave free unless given"),
+    ] = None,
 ) -> None:
     """Materialise surveys from their images to their results. A shipped survey is enabled by it (`survey add`).
 
@@ -63,6 +67,10 @@ def run(
     Example: galaxy-assets run demo_optical demo_radio
     """
     root, place = Layout.default().root, torchrun.place()
+    if threads is not None:
+        from galaxy_assets.science.threads import FIXED
+
+        os.environ[FIXED] = str(threads)  # before torch is loaded, here and in the workers of a launcher
     if engine not in plugins.names("engines"):
         raise typer.BadParameter(f"no engine {engine!r}; registered are {', '.join(plugins.names('engines'))}")
     make = plugins.load("engines", engine)

@@ -32,7 +32,8 @@ class _Graph(nn.Module):
 
     def __init__(self, encoder: Encoder, orientations: Literal[1, 4, 8]):
         super().__init__()
-        self.encoder, self.orientations = copy.deepcopy(encoder).cpu().eval(), orientations
+        self.encoder = copy.deepcopy(encoder).cpu().eval()
+        self.orientations: Literal[1, 4, 8] = orientations
 
     def forward(self, images: Tensor) -> Tensor:
         return _features(self.encoder, images, self.orientations)
