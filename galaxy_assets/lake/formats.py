@@ -1,8 +1,8 @@
 """Tables as files for other programs: CSV, Parquet, VOTable, FITS, with what their columns hold.
 
 What a field's metadata say (`meanings`) becomes `description`, `unit` and `ucd` of a VOTable's FIELD; TCOMM, TUNIT and
-TUCD of a FITS column; and in Parquet the metadata of the field, and a VOTable without data in the file's own metadata,
-as the IVOA Note VOParquet 1.0 has it. A CSV has no place for it.
+TUCD of a FITS column; and in Parquet the metadata of the field, and, where astropy is installed, a VOTable without data
+in the file's own metadata, as the IVOA Note VOParquet 1.0 has it. A CSV has no place for it.
 
 Belongs here: from a table to bytes. Does not belong here: which rows and columns (`export`), what columns hold
 (`meanings`), the lake's own files (`storage.tables`).
@@ -10,12 +10,14 @@ Belongs here: from a table to bytes. Does not belong here: which rows and column
 
 import io
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.lake.light import needs_the_whole
 from galaxy_assets.lake.meanings import meaning_of
 from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.storage.files import replacing
@@ -53,8 +55,12 @@ def write_as(table: pa.Table, path: Path, form: Format, name: str = "") -> None:
         For a text that the format cannot hold: FITS has ASCII alone, VOTable no control characters.
     NotWritten
         Where the disk is full or may not be written.
+    PrintableError
+        For VOTable and FITS where astropy is not installed.
     """
     writer = {"csv": _to_csv, "parquet": _to_parquet, "votable": _to_votable, "fits": _to_fits}[form]
+    if form in ("votable", "fits"):
+        needs_the_whole(f"a table as {form}", "astropy")
     with replacing(path) as partial:
         writer(table, partial, name)
 
@@ -69,15 +75,21 @@ def _to_csv(table: pa.Table, path: Path, name: str) -> None:
 def _to_parquet(table: pa.Table, path: Path, name: str) -> None:
     import pyarrow.parquet as pq
 
-    text = io.BytesIO()
-    described = _votable(table[:0], name)
+    about = None
+    if find_spec("astropy") is not None:  # the light half has none: its files have descriptions and units in the schema
+        about = {b"IVOA.VOTable-Parquet.version": b"1.0", b"IVOA.VOTable-Parquet.content": _head(table, name)}
+    schema = table.schema.with_metadata(about)
+    pq.write_table(with_schema(table, schema), path, compression="zstd", write_page_checksum=True)
+
+
+def _head(table: pa.Table, name: str) -> bytes:
+    """A VOTable without rows that says what the columns hold."""
+    text, described = io.BytesIO(), _votable(table[:0], name)
     for field, column in zip(described.get_first_table().fields, table.columns, strict=True):
         if field.datatype == "unicodeChar":  # astropy reads no texts of any length here
             field.arraysize = str(_longest(column))
     described.to_xml(text)
-    about = {b"IVOA.VOTable-Parquet.version": b"1.0", b"IVOA.VOTable-Parquet.content": text.getvalue()}
-    schema = table.schema.with_metadata(about)
-    pq.write_table(with_schema(table, schema), path, compression="zstd", write_page_checksum=True)
+    return text.getvalue()
 
 
 def _to_votable(table: pa.Table, path: Path, name: str) -> None:

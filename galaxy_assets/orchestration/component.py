@@ -49,6 +49,9 @@ class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
     description: str | None = Field(default=None, description="what it holds, in a sentence")
     reference: str | None = Field(default=None, description="where the data comes from and how to cite it")
     owner: str | None = Field(default=None, description="who to ask, an e-mail address or `team:NAME`")
+    sky_links: list[str] | None = Field(
+        default=None, description="sky viewers and archives that a galaxy's page links to"
+    )
     source: dict[str, Any] | None = Field(default=None, description="where its deliveries lie, and the reader")
     cutout: str | dict[str, Any] | None = Field(default=None, description="how galaxies are cut out, or `auto`")
     artefacts: dict[str, Any] | None = Field(default=None, description="what is proposed for removal")

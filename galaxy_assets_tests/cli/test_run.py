@@ -7,7 +7,7 @@ import yaml
 from typer.testing import CliRunner
 
 import galaxy_assets.cli.run as command
-from galaxy_assets.cli import app
+from galaxy_assets.cli import app, summary
 from galaxy_assets.cli.status import said_aloud
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
@@ -56,7 +56,10 @@ def test_what_people_scored_is_told_and_equal_scores_are_said_aloud(untrained, t
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(root))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     read = []
-    monkeypatch.setattr(command, "said_aloud", lambda survey, layout: read.append(survey) or said_aloud(survey, layout))
+    for module in (command, summary):
+        monkeypatch.setattr(
+            module, "said_aloud", lambda survey, layout: read.append(survey) or said_aloud(survey, layout)
+        )
     ranked = read_table(Layout(root).table("tiny", "anomaly_ranking"))["galaxy_id"].to_pylist()
 
     def ask(*words):

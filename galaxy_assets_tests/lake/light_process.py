@@ -54,6 +54,7 @@ def asked(root: str, folder: Path) -> dict[str, object]:
         "images": [name for name in written["image"].to_pylist() if not (folder / "top" / name).is_file()],
         "by file": why(lambda: similar("tiny", files=["a.png"], root=root)),
         "as it was": why(lambda: export("ranking", "tiny", folder / "was", until=now, root=root)),
+        "as VOTable": why(lambda: export("ranking", "tiny", folder / "vo", formats=["votable"], root=root)),
         "torch": why(lambda: __import__("torch")),
     }
 

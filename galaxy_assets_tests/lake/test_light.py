@@ -32,6 +32,7 @@ def test_a_lake_is_asked_with_what_the_lock_installs_and_nothing_else(world, tmp
     remedy = "which is not installed: `pip install galaxy-assets` adds it"
     assert said.pop("by file") == f"PrintableError: a search by image files needs torch, {remedy}"
     assert said.pop("as it was") == f"PrintableError: a ranking as it was needs sklearn, {remedy}"
+    assert said.pop("as VOTable") == f"PrintableError: a table as votable needs astropy, {remedy}"
     assert said == {"SQL and Python agree": True, "found": 8, "exported": True, "images": []}
 
 

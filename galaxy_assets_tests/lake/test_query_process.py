@@ -118,7 +118,7 @@ def test_tables_and_every_type_go_there_and_back(queries):
         "map {'k': 1} m, null n, uuid() u, [1, 2]::int[2] a, '101'::bit bits"
     ).to_pylist()[0]
     assert (row["h"], str(row["d"]), row["m"], row["a"], row["n"]) == (1, "1.50", [("k", 1)], [1, 2], None)
-    with pytest.raises(QueryError, match="does not exist"):
+    with pytest.raises(QueryError, match="there is no table given"):
         queries.ask("from given")
 
 
