@@ -195,9 +195,10 @@ def _materialise(
 
     root, failed = Layout.default().root, 0
     say(f"Dagster keeps its history of runs in {use_dagster_home(Layout.default())}")
-    defs, known = build_defs(root), survey_files(root).known
+    known = survey_files(root).known
     aloud: dict[str, list[str]] = {}
     with _full_home_told(), dg.DagsterInstance.get() as instance, shown(live=live) as showing:
+        defs = build_defs(root)  # it says which survey files it leaves out
         for survey in surveys:
             with showing.survey(f"{survey.title} ({survey.name})", _progress_of(survey, instance)):
                 for outcome in _outcomes(make(defs, survey, known, instance, root, follow)):

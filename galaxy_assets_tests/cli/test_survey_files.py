@@ -112,7 +112,7 @@ def test_status_shows_enabled_ones_those_never_run_and_broken_ones(ask, tmp_path
     write_table(pa.table({"a": [1]}), Layout(tmp_path).table("demo_radio", "catalogue", "first"))
     code, said = ask("status")
     assert code == 0
-    assert "Simulated radio survey (demo_radio) deliveries none seen yet" in said
+    assert "Simulated radio survey (demo_radio):" in said and "deliveries none seen yet" in said
     assert "Good (good) was never run; `galaxy-assets run good`" in said
     assert f"{bad}: \\x1b[31m: there is no such setting" in said and "MiraBest" not in said
     code, said = ask("status", "sdss_gz1")

@@ -142,7 +142,7 @@ def test_the_command_prints_and_draws_what_the_function_finds(world, kept, tmp_p
 def test_the_command_refuses_a_missing_file_before_it_loads_the_search(world, tmp_path):
     code = (
         "import sys; from typer.testing import CliRunner; from galaxy_assets.cli import app; "
-        "ran = CliRunner().invoke(app, ['similar', 'tiny', *sys.argv[1:]], terminal_width=400); "
+        "ran = CliRunner().invoke(app, ['similar', 'tiny', *sys.argv[1:]], env={'COLUMNS': '400'}); "
         "print(ran.exit_code, [m for m in ('torch', 'cv2') if m in sys.modules]); "
         "print(' '.join(ran.output.replace(chr(0x2502), ' ').split()))"
     )

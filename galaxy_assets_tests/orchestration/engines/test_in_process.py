@@ -11,6 +11,7 @@ import yaml
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
+from galaxy_assets.orchestration.assets import cutouts
 from galaxy_assets.orchestration.automation.outdated import Outdated
 from galaxy_assets.orchestration.engines import in_process, stopping
 from galaxy_assets.orchestration.graph import keys_of
@@ -311,7 +312,7 @@ def test_an_interrupt_stops_the_job_and_the_next_call_goes_on(small, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as stopped:
-        stopped.setattr("galaxy_assets.orchestration.assets.cutouts.cut", interrupted)
+        stopped.setattr(cutouts, "cut", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(root, instance)
     outcomes = run(root, instance)
