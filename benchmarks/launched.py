@@ -1,10 +1,12 @@
 """Two deliveries at once beside one after the other, and what is left when workers are killed.
 
-    python benchmarks/launched.py speed [--batches 8] [--images 1500]
+    python benchmarks/launched.py speed [--batches 8] [--images 1500] [--threads 1]
     python benchmarks/launched.py faults [--kills 20] [--until ASSET]
 
 `speed` cuts and embeds simulated deliveries by the engine `launched`, with `--at-once 1` and with `--at-once 2`, and
-prints the ratio of the seconds from the first start to the last end of the runs that do. `faults` makes a small survey
+prints the ratio of the seconds from the first start to the last end of the runs that do. A worker has so many threads
+as `--threads` says, one where each has a core of its own as in a container, and the pool `gpu` has a slot for each.
+`faults` makes a small survey
 as often as it kills: each time the worker of a run under way at a random moment, after which the next run must
 complete, with the tables of an unkilled survey and no slot of a pool held.
 
@@ -33,6 +35,7 @@ from galaxy_assets.definitions import build_defs
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.engines import launched
 from galaxy_assets.orchestration.outcome import Outcome
+from galaxy_assets.science.threads import FIXED
 from galaxy_assets.settings.files import survey_files
 
 POOLS = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
@@ -86,13 +89,15 @@ def outcomes(root: Path, instance: dg.DagsterInstance, at_once: int, until: str)
     return told
 
 
-def speed(folder: Path, batches: int, images: int) -> None:
+def speed(folder: Path, batches: int, images: int, threads: int) -> None:
     """Print the seconds of both ways, and their ratio."""
+    os.environ[FIXED] = str(threads)  # the workers have it from here
     write_survey(folder / "data", batches, images, "tf_efficientnet_lite0", 128)
     seconds = {}
     for at_once in (1, 2):
         root = shutil.copytree(folder / "data", folder / f"at_once_{at_once}")
         with kept_instance(folder / f"dagster_{at_once}") as instance:
+            instance.event_log_storage.set_concurrency_slots("gpu", at_once)
             told = outcomes(root, instance, at_once, MEASURED[-1])
         seconds[at_once] = 0.0
         for asset in MEASURED:
@@ -161,12 +166,13 @@ def main() -> None:
     parser.add_argument("what", choices=["speed", "faults"])
     parser.add_argument("--batches", type=int, default=8)
     parser.add_argument("--images", type=int, default=1500, help="of a delivery")
+    parser.add_argument("--threads", type=int, default=1, help="of a worker")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--until", default="results", help="asset after which a survey is whole enough")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if arguments.what == "speed":
-            speed(Path(folder), arguments.batches, arguments.images)
+            speed(Path(folder), arguments.batches, arguments.images, arguments.threads)
         else:
             faults(Path(folder), arguments.kills, arguments.until)
 
