@@ -107,7 +107,7 @@ def ask(root: Path) -> None:
     tables = [(key, partition) for key in keys_of(graph, "many") for partition in rule.partitions(key)]
     why = [reason for key, partition in tables if (reason := rule.why(key, partition))]
     asked, cpu = time.perf_counter(), time.process_time() - cpu
-    rule.heads.keep(1)
+    rule.footers.keep(1)
     kept = time.perf_counter() - asked
     print(
         f"{len(tables)} tables of {len(batches)} deliveries, {len(why)} outdated {sorted(set(why))[:3]}: "
