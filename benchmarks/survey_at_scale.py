@@ -40,8 +40,9 @@ from galaxy_assets.science.labels import STANDING
 from galaxy_assets.science.neighbours import SimilaritySearch
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.structure import Mixture
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table, vectors_to_column, write_table
+from galaxy_assets.storage.tables import column_to_vectors, read_table, vectors_to_column, write_table
 
 SURVEY, INIT, BATCH = "gz_decals", "imagenet", 100_000
 SIZES, SMALL = (100_000, 300_000), (1_000, 2_000, 4_000)

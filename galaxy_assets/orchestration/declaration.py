@@ -31,10 +31,11 @@ from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.checkpoints import Training
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import as_read, made_by, with_origin, written_beside
-from galaxy_assets.storage.tables import TablesInTurn, digest
+from galaxy_assets.storage.tables import digest
 from galaxy_assets.storage.trials import TRIALS, as_chosen
 
 if TYPE_CHECKING:

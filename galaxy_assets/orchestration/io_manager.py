@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, set_aside
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, as_input, origin, origin_of, with_origin
 from galaxy_assets.storage.store import store_of
-from galaxy_assets.storage.tables import TablesInTurn, digest, read_table, verify, write_table
+from galaxy_assets.storage.tables import digest, read_table, verify, write_table
 
 log = logger(__name__)
 

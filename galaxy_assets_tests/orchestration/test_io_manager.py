@@ -5,8 +5,9 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.orchestration.io_manager import ParquetLake
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.provenance import as_read
-from galaxy_assets.storage.tables import TablesInTurn, digest, read_table
+from galaxy_assets.storage.tables import digest, read_table
 
 BATCHES = dg.DynamicPartitionsDefinition(name="s_batch")
 INITS = dg.StaticPartitionsDefinition(["imagenet", "random"])

@@ -16,6 +16,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from galaxy_assets.science import active_learning as al
 from galaxy_assets.science import gaussian_process
+from galaxy_assets.science.outliers import outlier_factor
 
 
 def world(n=400, seed=0):
@@ -256,9 +257,9 @@ def test_the_isolated_galaxy_is_the_strangest_before_any_score():
 def test_the_outlier_factor_is_one_where_galaxies_are_alike_and_largest_at_the_isolated_one():
     features = np.random.default_rng(0).normal(size=(200, 3))
     features[17] = 9
-    factor = al.outlier_factor(features)
+    factor = outlier_factor(features)
     assert factor.argmax() == 17 and 0.9 < np.median(factor) < 1.2
-    assert al.outlier_factor(features[:1]).tolist() == [1] and len(al.outlier_factor(features[:2])) == 2
+    assert outlier_factor(features[:1]).tolist() == [1] and len(outlier_factor(features[:2])) == 2
 
 
 def test_galaxies_far_apart_are_told_apart_by_the_corrected_learner_alone():

@@ -5,6 +5,7 @@ Gaussian process (`science.anomaly_model`), people's events (`storage.label_even
 (`recall`).
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -23,7 +24,9 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.orchestration.external import LABEL_DROPS
 from galaxy_assets.science import active_learning, votes
+from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places_among
 from galaxy_assets.science.labels import standing
+from galaxy_assets.science.samples import drawn
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import EVENTS, LabelLog
@@ -38,44 +41,50 @@ def _package(survey: Survey) -> list[str]:
 
 
 def oracle_scores(
-    ids: list[str], catalogue: pa.Table, volunteer_votes: pa.Table, anomaly: Anomaly
+    ids: Sequence[str] | pa.Array | pa.ChunkedArray, catalogue: pa.Table, volunteer_votes: pa.Table, anomaly: Anomaly
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the simulated oracle knows of each galaxy: score 0-5 (-1 where it has no label) and whether it truly is an
     anomaly, (N,) int and (N,) bool (paper 7.1).
     """
-    known: dict[str, tuple[int, bool]] = {}
+    import pyarrow.compute as pc
+
+    known, score, true = pa.array([], pa.string()), np.empty(0, int), np.empty(0, bool)
     if anomaly.labels:
-        for galaxy, label in zip(catalogue["galaxy_id"].to_pylist(), catalogue["label"].to_pylist(), strict=True):
-            if label is not None:
-                known[galaxy] = (5 if label in anomaly.labels else 0, label in anomaly.labels)
+        labelled = catalogue.filter(catalogue["label"].is_valid())
+        known, wanted = labelled["galaxy_id"], pa.array(anomaly.labels, pa.string())
+        true = pc.is_in(labelled["label"].cast(pa.string()), value_set=wanted).to_numpy(zero_copy_only=False)
+        score = 5 * true.astype(int)
     elif anomaly.answers and volunteer_votes.num_rows:
         probability, true = votes.anomaly_probability(volunteer_votes, anomaly)
         asked = np.isfinite(probability)
-        score = votes.score(np.where(asked, probability, 0.0))
-        for galaxy, has, s, t in zip(volunteer_votes["galaxy_id"].to_pylist(), asked, score, true, strict=True):
-            if has:
-                known[galaxy] = (int(s), bool(t))
-    pairs = [known.get(galaxy, (-1, False)) for galaxy in ids]
-    return np.array([s for s, _ in pairs], int), np.array([t for _, t in pairs], bool)
+        score, true = votes.score(probability[asked]), true[asked]
+        known = volunteer_votes["galaxy_id"].filter(pa.array(asked))
+    at = places_among(known, as_arrow(ids))
+    return np.append(score, -1)[at], np.append(true, False)[at]  # a galaxy that is not known is at -1
 
 
 def simulated_search(
-    survey: Survey, learner: str, features: np.ndarray, ids: np.ndarray, score: np.ndarray
+    survey: Survey, learner: str, features: np.ndarray, ids: Ids | np.ndarray, score: np.ndarray
 ) -> tuple[list[active_learning.Query], np.ndarray]:
     """The search over the galaxies that have a score (-1 is none), and its queries' rows in `features`."""
     pool, anomaly = np.flatnonzero(score >= 0), survey.anomaly
     if not len(pool):
         return [], pool
+    names, seed = as_arrow(ids), survey.recipe.seed
+    if len(pool) < len(score):
+        features, names = features[pool], names.take(pa.array(pool))
+    sample = drawn(names, anomaly.fitted_on, seed)
     queries = active_learning.search(
-        features[pool],
-        ids[pool],
+        features,
+        Ids(names),
         lambda rows: score[pool[rows]],
         seeds=anomaly.seeds,
         per_round=anomaly.per_round,
         budget=anomaly.budget,
         trade_off=anomaly.trade_off,
         learner=learner,
-        seed=survey.recipe.seed,
+        seed=seed,
+        among=None if sample is None else features[sample],
     )
     return queries, pool[[q.row for q in queries]]
 
@@ -102,8 +111,8 @@ def oracle_events(
     survey's learner asks for, round by round until the budget is spent. It is simulated once per refit.
     """
     anomaly = context.survey.anomaly
-    ids = np.array(pca_features["galaxy_id"].to_pylist())
-    score, true = oracle_scores(ids.tolist(), catalogue, volunteer_votes, anomaly)
+    ids = Ids(pca_features["galaxy_id"])
+    score, true = oracle_scores(ids.arrow, catalogue, volunteer_votes, anomaly)
     features = column_to_vectors(pca_features["vector"])
     queries, asked = simulated_search(context.survey, anomaly.learner, features, ids, score)
     rows = _events(queries, ids[asked], digest(pca_features))

@@ -14,6 +14,9 @@ from galaxy_assets.orchestration.assets.discovery import oracle_scores, simulate
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.science import active_learning
+from galaxy_assets.science.galaxy_ids import Ids
+from galaxy_assets.science.outliers import outlier_factor, unsupervised_score
+from galaxy_assets.science.samples import drawn
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.storage.tables import column_to_vectors, lookup
 
@@ -39,8 +42,9 @@ RECALL_COLUMNS = {
     explorer=9,
     columns=shared("galaxy_id")
     | {
-        "isolation_forest": "score by an isolation forest over all galaxies, larger is stranger",
-        "local_outlier_factor": "local outlier factor among 20 neighbours, about 1 for usual ones, larger is stranger",
+        "isolation_forest": "score by an isolation forest of all galaxies, or of a sample of many, larger is stranger",
+        "local_outlier_factor": "local outlier factor among 20 neighbours, of a sample of many, about 1 for usual "
+        "ones, larger is stranger",
         "published": "score that the learner as published predicts; null where there is nothing to search for",
         "published_std": "its standard deviation; null where there is nothing to search for",
         "published_round": "query in which that search was shown the galaxy, 0 the seeds; null where it was not",
@@ -51,29 +55,33 @@ def baseline_rankings(
     context: SurveyContext, catalogue: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
 ) -> Result:
     """What the ranking is measured against, for every clean galaxy: the scores of an isolation forest and of the
-    local outlier factor (larger is stranger), and the predicted score, its uncertainty and the rounds of a search
+    local outlier factor (larger is stranger; where there are more galaxies than the survey's `anomaly` says, of a
+    sample that they are compared with), and the predicted score, its uncertainty and the rounds of a search
     of its own by the learner as published; null where the survey has nothing to search for.
     """
     survey, features = context.survey, column_to_vectors(pca_features["vector"])
-    ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
-    score, _ = oracle_scores(ids.tolist(), catalogue, volunteer_votes, survey.anomaly)
+    ids, seed, n = Ids(pca_features["galaxy_id"]), survey.recipe.seed, len(features)
+    score, _ = oracle_scores(ids.arrow, catalogue, volunteer_votes, survey.anomaly)
     queries, asked = simulated_search(survey, "published", features, ids, score)
-    n = len(ids)
+    forest, outliers = (
+        drawn(ids.arrow, size, seed) for size in (survey.anomaly.fitted_on, survey.anomaly.outliers_among)
+    )
     mean, std, at_bounds = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), ()
     if queries:
         by_id = np.argsort(ids[asked])  # as the search itself fits
         scores = np.array([q.score for q in queries])
         state = active_learning.posterior(features, asked[by_id], scores[by_id], "published")
         mean, std, at_bounds = pa.array(state.mean), pa.array(state.std), state.at_bounds
-    rounds = {row: q.round for row, q in zip(asked.tolist(), queries, strict=True)}
+    rounds = np.full(n, -1, np.int32)
+    rounds[asked] = [q.round for q in queries]
     table = pa.table(
         {
             "galaxy_id": pca_features["galaxy_id"],
-            "isolation_forest": active_learning.unsupervised_score(features, survey.recipe.seed),
-            "local_outlier_factor": active_learning.outlier_factor(features),
+            "isolation_forest": unsupervised_score(features, seed, None if forest is None else features[forest]),
+            "local_outlier_factor": outlier_factor(features, outliers),
             "published": mean,
             "published_std": std,
-            "published_round": pa.array([rounds.get(i) for i in range(n)], pa.int32()),
+            "published_round": pa.array(np.maximum(rounds, 0), mask=rounds < 0),
         }
     )
     return Result(table, {"at bounds": ", ".join(at_bounds) or "none"})
