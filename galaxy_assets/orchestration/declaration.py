@@ -85,6 +85,12 @@ TRAINED_ON = {"pinned": "retrain"}
 IN_TURN = {"in_turn": True}
 """Of an input that the function can read file by file: it is given `TablesInTurn`."""
 
+
+def only(*names: str) -> dict[str, Any]:
+    """Of an input of which these columns alone are read."""
+    return {"columns": names}
+
+
 SHOWN = {"shown": True}
 """Of an input that is only looked at: a blocking check of it stops nothing here, a person should see what is wrong."""
 
@@ -197,7 +203,7 @@ class SurveyAsset:
         What its partitions are: deliveries, start weights, or both.
     reads : mapping of str to mapping
         Assets of the same survey by name, and how each is read: EVERY_BATCH, MAIN_START, ONE_START, FITTED_ON,
-        TRAINED_ON, IN_TURN, OWN_BATCH, IF_THERE, added up by `|`.
+        TRAINED_ON, IN_TURN, OWN_BATCH, IF_THERE, `only`, added up by `|`.
     files : tuple of External
         What it reads that is no table of its survey. A change of it makes the asset outdated.
     settings : callable

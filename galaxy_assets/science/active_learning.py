@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from galaxy_assets import plugins
 from galaxy_assets.plugins.protocols import Learner, ScoreModel
@@ -351,7 +352,7 @@ def trees_of(learner: Learner) -> int:
     return getattr(learner, "trees", 100)
 
 
-def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray | list[int | None]]:
+def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
     """Anomalies found down a ranked list, beside a random order's expectation and a perfect one (paper Fig. 8).
 
     Parameters
@@ -365,7 +366,7 @@ def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray
     -------
     columns : dict
         rank (int64, from 1), found (int64), random (float64) and perfect (int64), each (N,); and found_unshown, the
-        same count down the list of galaxies that the oracle never saw, None past its end: what the ranking found by
+        same count down the list of galaxies that the oracle never saw, null past its end: what the ranking found by
         itself.
 
     Examples
@@ -374,15 +375,17 @@ def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray
     >>> from galaxy_assets.science.active_learning import recall_curve
     >>> true = np.array([True, False, True, False])
     >>> curve = recall_curve(true, shown=np.array([True, False, False, False]))
-    >>> curve["found"].tolist(), curve["perfect"].tolist(), curve["found_unshown"]
+    >>> curve["found"].tolist(), curve["perfect"].tolist(), curve["found_unshown"].to_pylist()
     ([1, 1, 2, 2], [1, 2, 2, 2], [0, 1, 1, None])
     """
     rank = np.arange(1, len(is_true) + 1)
-    total = int(is_true.sum())
+    total, unshown = int(is_true.sum()), len(is_true) - int(shown.sum())
+    found_unshown = np.zeros(len(is_true), np.int64)
+    np.cumsum(is_true[~shown], out=found_unshown[:unshown])
     return {
         "rank": rank,
         "found": np.cumsum(is_true),
         "random": rank * total / max(len(is_true), 1),
         "perfect": np.minimum(rank, total),
-        "found_unshown": [*np.cumsum(is_true[~shown]).tolist(), *[None] * int(shown.sum())],
+        "found_unshown": pa.array(found_unshown, mask=rank > unshown),
     }

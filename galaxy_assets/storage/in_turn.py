@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science import samples
 from galaxy_assets.storage.provenance import Version
-from galaxy_assets.storage.tables import opened_table, read_table
+from galaxy_assets.storage.tables import column_to_vectors, opened_table, read_table
 
 _AT_ONCE = 4096  # vectors that are decoded at once: they stay in the processor's cache
+_MEETING: Any = {"promote_options": "permissive"}  # of tables that different code made
 Read = TypeVar("Read")
 
 
@@ -143,6 +144,48 @@ def read_vectors(path: Path) -> np.ndarray:
             vectors[begin:end] = batch.column(0).flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
             begin = end
     return vectors
+
+
+def read_as_one(paths: Sequence[Path], read: Callable[[Path], pa.Table] = read_table) -> pa.Table:
+    """Several files of a table as one, without a second copy of its column `vector`.
+
+    Joined after they were read, the vectors of ten million galaxies would be in memory twice.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files, at least one.
+    read : callable, optional
+        Reads one of them.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows in the order of the files, without the metadata of the schema; vectors are in one piece.
+    """
+    tables, vectors, begin, place, kind = [], np.empty((0, 0), np.float32), 0, 0, None
+    for path in paths:
+        table = read(path).replace_schema_metadata(None)
+        at, end = table.schema.get_field_index("vector"), begin + table.num_rows
+        if len(paths) > 1 and not tables and at >= 0 and _holds_vectors(table["vector"]):
+            kind = table.schema.field(at)
+            vectors = np.empty((sum(map(_rows, paths)), kind.type.list_size), np.float32)
+        if kind is not None:
+            if at < 0 or table.schema.field(at).type != kind.type or not _holds_vectors(table["vector"]):
+                return pa.concat_tables([read(each).replace_schema_metadata(None) for each in paths], **_MEETING)
+            vectors[begin:end] = column_to_vectors(table["vector"])
+            place, table = (at if not tables else place), table.remove_column(at)
+        tables.append(table)
+        begin = end
+    table = pa.concat_tables(tables, **_MEETING)
+    if kind is None:
+        return table
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind.type)
+    return table.add_column(place, kind, column)
+
+
+def _holds_vectors(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_fixed_size_list(column.type) and column.type.value_type == pa.float32() and not column.null_count
 
 
 def _ahead(read: Callable[[Path], Read], paths: Iterable[Path]) -> Iterator[Read]:

@@ -240,7 +240,7 @@ def test_the_search_does_not_depend_on_the_order_of_the_rows(seed, learner):
 def test_recall_never_exceeds_perfect_and_ends_where_random_does(galaxies):
     truth, shown = [t for t, _ in galaxies], [s for _, s in galaxies]
     curve = al.recall_curve(np.array(truth, bool), np.array(shown, bool))
-    unshown = [n for n in curve["found_unshown"] if n is not None]
+    unshown = [n for n in curve["found_unshown"].to_pylist() if n is not None]
     assert len(unshown) == shown.count(False) and unshown[-1:] in ([], [galaxies.count((True, False))])
     assert (curve["found"] <= curve["perfect"]).all()
     if truth:

@@ -16,9 +16,11 @@ from galaxy_assets import plugins
 from galaxy_assets.orchestration.columns import of_schema, shared
 from galaxy_assets.orchestration.declaration import (
     FITTED_ON,
+    IN_TURN,
     MAIN_START,
     Result,
     SurveyContext,
+    only,
     picture,
     survey_asset,
 )
@@ -29,10 +31,13 @@ from galaxy_assets.science.labels import standing
 from galaxy_assets.science.samples import drawn
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.label_events import EVENTS, LabelLog
-from galaxy_assets.storage.tables import column_to_vectors, digest, rows_of
+from galaxy_assets.storage.tables import column_to_vectors, digest, read_table, rows_of
 
 ORACLE = "volunteer_oracle"
+LABELS = only("galaxy_id", "label")
+PIXELS = only("galaxy_id", "batch", "pixels")
 
 
 def _package(survey: Survey) -> list[str]:
@@ -93,8 +98,8 @@ def simulated_search(
     "7_discovery",
     paper="7.1, Figure 10",
     reads={
-        "catalogue": FITTED_ON,
-        "cutouts": FITTED_ON,
+        "catalogue": FITTED_ON | LABELS,
+        "cutouts": FITTED_ON | PIXELS,
         "volunteer_votes": FITTED_ON,
         "pca_features": MAIN_START | FITTED_ON,
     },
@@ -213,7 +218,7 @@ def anomaly_model(
 
     learner, said = context.survey.anomaly.learner, standing(label_events)
     features = column_to_vectors(pca_features["vector"])
-    ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
+    ids = Ids(pca_features["galaxy_id"])
     deviations = table_to_model(pca_model).deviations
     model = models.fit(features, ids, said, deviations, learner, context.survey.recipe.seed)
     at_bounds = model.predictor.at_bounds if model.predictor is not None else ()
@@ -262,14 +267,45 @@ def scored(survey: Survey, pca_features: pa.Table, anomaly_model: pa.Table) -> p
     return table.append_column("model", pa.array([digest(anomaly_model)] * table.num_rows, pa.string()))
 
 
+def scored_now(
+    survey: Survey, anomaly_model: pa.Table, anomaly_scores: TablesInTurn, pca_features: TablesInTurn
+) -> tuple[pa.Table, int]:
+    """The scores of all clean galaxies by the present model, and how many of them are not among `anomaly_scores` and
+    are scored here: galaxy_id, batch, score, score_std.
+    """
+    import pyarrow.compute as pc
+
+    now, model, here = {}, digest(anomaly_model), 0
+    for table in anomaly_scores.tables(["galaxy_id", "batch", "score", "score_std", "model"]):
+        table = table.filter(pc.equal(table["model"], model)).drop_columns("model")
+        if table.num_rows:
+            now[table["batch"][0].as_py()] = table
+    parts = []
+    for path in pca_features.paths:
+        galaxies = read_table(path, ["galaxy_id", "batch"])
+        batch = galaxies["batch"][0].as_py() if galaxies.num_rows else ""
+        if known := now.pop(batch, None):
+            parts.append(known.filter(pc.is_in(known["galaxy_id"], galaxies["galaxy_id"].combine_chunks())))
+            lacking = pc.invert(pc.is_in(galaxies["galaxy_id"], known["galaxy_id"].combine_chunks()))
+        else:
+            lacking = pa.array(np.ones(galaxies.num_rows, bool))
+        if galaxies.num_rows == 0 or not pc.any(lacking).as_py():
+            continue
+        parts.append(scored(survey, read_table(path).filter(lacking), anomaly_model).drop_columns("model"))
+        here += parts[-1].num_rows
+    if not parts:  # no galaxy at all
+        parts = [scored(survey, read_table(pca_features.paths[0]), anomaly_model).drop_columns("model")]
+    return pa.concat_tables(parts), here
+
+
 @survey_asset(
     "7_discovery",
     paper="7.1, Figure 9",
     reads={
-        "cutouts": {},
+        "cutouts": PIXELS,
         "anomaly_model": {},
-        "anomaly_scores": {},
-        "pca_features": MAIN_START,
+        "anomaly_scores": IN_TURN,
+        "pca_features": MAIN_START | IN_TURN,
         "label_events": {},
     },
     settings=lambda survey: [survey.anomaly.learner, survey.main_start_weights, *_package(survey)],
@@ -290,8 +326,8 @@ def anomaly_ranking(
     context: SurveyContext,
     cutouts: pa.Table,
     anomaly_model: pa.Table,
-    anomaly_scores: pa.Table,
-    pca_features: pa.Table,
+    anomaly_scores: TablesInTurn,
+    pca_features: TablesInTurn,
     label_events: pa.Table,
 ) -> Result:
     """Every clean galaxy by falling predicted score, with its uncertainty, who scored it (people or the oracle) and
@@ -304,13 +340,9 @@ def anomaly_ranking(
     from galaxy_assets.figures.galleries import contact_sheet
     from galaxy_assets.science.anomaly_model import ranked
 
-    present = pc.is_in(anomaly_scores["galaxy_id"], pca_features["galaxy_id"].combine_chunks())
-    now = anomaly_scores.filter(pc.and_(present, pc.equal(anomaly_scores["model"], digest(anomaly_model))))
-    known = pc.is_in(pca_features["galaxy_id"], now["galaxy_id"].combine_chunks())
-    others = scored(context.survey, pca_features.filter(pc.invert(known)), anomaly_model)
-    scores = pa.concat_tables([now, others]).drop_columns("model")
+    scores, here = scored_now(context.survey, anomaly_model, anomaly_scores, pca_features)
     table = ranked(scores, standing(label_events), context.survey.anomaly.learner)
     top = context.pixels.of(cutouts)[rows_of(cutouts, table.slice(0, 40))]
     sheet = contact_sheet(list(top), [f"{s:.2f}" for s in table["score"].to_pylist()[:40]], columns=8)
-    shown = {"scored": pc.sum(table["scored_by"].is_valid()).as_py() or 0, "scored here": others.num_rows}
+    shown = {"scored": pc.sum(table["scored_by"].is_valid()).as_py() or 0, "scored here": here}
     return Result(table, shown | picture(context, sheet, "top_ranked"))

@@ -84,6 +84,8 @@ COLUMNS = {
 IN_TURN = {(name, "embeddings") for name in ("pca_model", "umap_model", "cluster_model")} | {
     ("taken_ids", "delivered_images"),
     ("artefact_umap_model", "pretrained_features"),
+    ("anomaly_ranking", "anomaly_scores"),
+    ("anomaly_ranking", "pca_features"),
 }
 EVERY_START = {"results", "encoder_comparison", "figure_03", "figure_14", "figure_15"}
 
