@@ -120,7 +120,7 @@ def oracle_events(
     score, true = oracle_scores(ids.arrow, catalogue, volunteer_votes, anomaly)
     features = column_to_vectors(pca_features["vector"])
     queries, asked = simulated_search(context.survey, anomaly.learner, features, ids, score)
-    rows = _events(queries, ids[asked], digest(pca_features))
+    rows = events_of(queries, ids[asked], digest(pca_features))
     shown = {
         "labelled galaxies": int((score >= 0).sum()),
         "true anomalies": int(true.sum()),
@@ -131,7 +131,7 @@ def oracle_events(
     return Result(pa.Table.from_pylist(rows, schema=EVENTS), shown, unversioned=["time", "recorded"])
 
 
-def _events(queries: list[active_learning.Query], ids: np.ndarray, seen: str) -> list[dict]:
+def events_of(queries: list[active_learning.Query], ids: np.ndarray, seen: str) -> list[dict]:
     """A label event per query; `seen` is the data version of the features that were searched."""
     now = datetime.now(UTC)
     return [
