@@ -80,7 +80,7 @@ def in_turn(layout: Layout, asset: str) -> TablesInTurn:
 
 def whole(layout: Layout, asset: str, columns: dict | None = None) -> pa.Table:
     """All batches of an asset as one table, as the I/O manager hands it over."""
-    return read_as_one(in_turn(layout, asset).paths, lambda path: read_table(path, (columns or {}).get("columns")))
+    return read_as_one(in_turn(layout, asset).paths, (columns or {}).get("columns"))
 
 
 def of_start(layout: Layout, asset: str) -> pa.Table:
@@ -106,7 +106,7 @@ def pca_features(layout: Layout) -> None:
     """Project batch by batch."""
     model = of_start(layout, "pca_model")
     for batch in batches(layout, "embeddings"):
-        table = read_table(layout.table(SURVEY, "embeddings", batch, INIT))
+        table = read_as_one([layout.table(SURVEY, "embeddings", batch, INIT)])
         made = representation.pca_features.function(context(layout, batch), table, model)
         write_table(made.table, layout.table(SURVEY, "pca_features", batch, INIT))
 
@@ -122,7 +122,7 @@ def cluster_labels(layout: Layout) -> None:
     """Label batch by batch."""
     model = of_start(layout, "cluster_model")
     for batch in batches(layout, "pca_features"):
-        table = read_table(layout.table(SURVEY, "pca_features", batch, INIT))
+        table = read_as_one([layout.table(SURVEY, "pca_features", batch, INIT)])
         made = structure.cluster_labels.function(context(layout, batch), table, model)
         write_table(made.table, layout.table(SURVEY, "cluster_labels", batch, INIT))
 
@@ -147,7 +147,7 @@ def anomaly_ranking(layout: Layout) -> None:
     at, events = context(layout), read_table(layout.table(SURVEY, "label_events"))
     made = discovery.anomaly_model.function(at, events, of_start(layout, "pca_model"), whole(layout, "pca_features"))
     for batch in batches(layout, "pca_features"):
-        table = read_table(layout.table(SURVEY, "pca_features", batch, INIT))
+        table = read_as_one([layout.table(SURVEY, "pca_features", batch, INIT)])
         scores = discovery.anomaly_scores.function(context(layout, batch), table, made.table)
         write_table(scores.table, layout.table(SURVEY, "anomaly_scores", batch))
     features, found = in_turn(layout, "pca_features"), in_turn(layout, "anomaly_scores")

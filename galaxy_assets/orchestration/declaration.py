@@ -88,7 +88,7 @@ IN_TURN = {"in_turn": True}
 
 def only(*names: str) -> dict[str, Any]:
     """Of an input of which these columns alone are read."""
-    return {"columns": names}
+    return {"columns": list(names)}
 
 
 SHOWN = {"shown": True}

@@ -130,25 +130,16 @@ class ParquetLake(dg.ConfigurableIOManager):
         # before the tables are read: what is replaced in between then counts as changed
         own = context.partition_key if wanted.get("own_batch") else None
         versions = {partition: _version(path, own) for partition, path in paths.items()}
-        names = wanted.get("columns")
+        for path in paths.values() if "pinned" in wanted else ():
+            verify(path)
         if wanted.get("in_turn"):
-            for path in paths.values() if "pinned" in wanted else ():
-                verify(path)
             return TablesInTurn(tuple(paths.values()), versions)
-        table = read_as_one(list(paths.values()), lambda path: _read(path, names, whole="pinned" in wanted))
+        table = read_as_one(list(paths.values()), wanted.get("columns"))
         if own is not None:
             import pyarrow.compute as pc
 
             table = table.filter(pc.equal(table["batch"], own))
         return as_input(table, versions)
-
-
-def _read(path: Path, names: Sequence[str] | None, *, whole: bool) -> pa.Table:
-    """These columns of a file, or all; of the whole file the values are compared with their digest first."""
-    if not whole:
-        return read_table(path, names)
-    table = verify(path)
-    return table if names is None else table.select(list(names))
 
 
 def _keep_damaged(path: Path, home: Path) -> None:

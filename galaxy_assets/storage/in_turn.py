@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -57,7 +57,7 @@ class TablesInTurn:
         numpy.ndarray of shape (n, D), float32
         """
         begin = 0
-        for vectors in _ahead(read_vectors, self.paths):
+        for vectors in _ahead(_vectors, self.paths):
             end = begin + len(vectors)
             own = None if rows is None else rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)] - begin
             yield vectors if own is None else vectors[own]
@@ -114,40 +114,17 @@ class TablesInTurn:
         return samples.smallest(np.concatenate(keys), size)
 
 
+def _vectors(path: Path) -> np.ndarray:
+    return column_to_vectors(read_as_one([path], ["vector"])["vector"])
+
+
 def _rows(path: Path) -> int:
     with opened_table(path) as file:
         return file.metadata.num_rows
 
 
-def read_vectors(path: Path) -> np.ndarray:
-    """The column `vector` of a file, decoded piece by piece: all at once would take six times the memory of the result.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    ndarray of shape (N, D), float32
-
-    Raises
-    ------
-    DamagedFile
-        Where it is no Parquet or its checksums are others.
-    """
-    with opened_table(path) as file:
-        width = file.schema_arrow.field("vector").type.list_size
-        vectors, begin = np.empty((file.metadata.num_rows, width), np.float32), 0
-        for batch in file.iter_batches(_AT_ONCE, columns=["vector"]):
-            end = begin + len(batch)
-            vectors[begin:end] = batch.column(0).flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-            begin = end
-    return vectors
-
-
-def read_as_one(paths: Sequence[Path], read: Callable[[Path], pa.Table] = read_table) -> pa.Table:
-    """Several files of a table as one, without a second copy of its column `vector`.
+def read_as_one(paths: Sequence[Path], names: Sequence[str] | None = None) -> pa.Table:
+    """Files of a table as one, with the column `vector` read into its place.
 
     Joined after they were read, the vectors of ten million galaxies would be in memory twice.
 
@@ -155,37 +132,69 @@ def read_as_one(paths: Sequence[Path], read: Callable[[Path], pa.Table] = read_t
     ----------
     paths : sequence of Path
         The files, at least one.
-    read : callable, optional
-        Reads one of them.
+    names : sequence of str, optional
+        Columns wanted; all when not given.
 
     Returns
     -------
     pyarrow.Table
-        Rows in the order of the files, without the metadata of the schema; vectors are in one piece.
+        Rows in the order of the files, without the metadata of the schema.
+
+    Raises
+    ------
+    DamagedFile
+        Where one of them is no Parquet or its checksums are others.
     """
-    tables, vectors, begin, place, kind = [], np.empty((0, 0), np.float32), 0, 0, None
-    for path in paths:
-        table = read(path).replace_schema_metadata(None)
-        at, end = table.schema.get_field_index("vector"), begin + table.num_rows
-        if len(paths) > 1 and not tables and at >= 0 and _holds_vectors(table["vector"]):
-            kind = table.schema.field(at)
-            vectors = np.empty((sum(map(_rows, paths)), kind.type.list_size), np.float32)
-        if kind is not None:
-            if at < 0 or table.schema.field(at).type != kind.type or not _holds_vectors(table["vector"]):
-                return pa.concat_tables([read(each).replace_schema_metadata(None) for each in paths], **_MEETING)
-            vectors[begin:end] = column_to_vectors(table["vector"])
-            place, table = (at if not tables else place), table.remove_column(at)
-        tables.append(table)
-        begin = end
-    table = pa.concat_tables(tables, **_MEETING)
-    if kind is None:
-        return table
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind.type)
-    return table.add_column(place, kind, column)
+    schemas = [_schema(path) for path in paths]
+    wanted = [schema.names if names is None else list(names) for schema in schemas]
+    kinds = {schema.field("vector").type if "vector" in schema.names else None for schema in schemas}
+    kind, begin = kinds.pop(), 0
+    vectors = np.empty((0, 0), np.float32)
+    if not kinds and "vector" in wanted[0] and _holds_vectors(kind):
+        vectors = np.empty((sum(map(_rows, paths)), kind.list_size), np.float32)
+        for path in paths:
+            end = begin + _rows(path)
+            if not _read_into(path, vectors[begin:end]):
+                vectors = np.empty((0, 0), np.float32)
+                break
+            begin = end
+    if not vectors.size:
+        return pa.concat_tables([_plain(path, own) for path, own in zip(paths, wanted, strict=True)], **_MEETING)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)
+    others = [_plain(path, [n for n in own if n != "vector"]) for path, own in zip(paths, wanted, strict=True)]
+    table, field = pa.concat_tables(others, **_MEETING), schemas[0].field("vector").remove_metadata()
+    if not table.num_columns:
+        return pa.Table.from_arrays([column], schema=pa.schema([field]))
+    return table.add_column(wanted[0].index("vector"), field, column)
 
 
-def _holds_vectors(column: pa.ChunkedArray) -> bool:
-    return pa.types.is_fixed_size_list(column.type) and column.type.value_type == pa.float32() and not column.null_count
+def _plain(path: Path, names: Sequence[str]) -> pa.Table:
+    return read_table(path, names).replace_schema_metadata(None)
+
+
+def _schema(path: Path) -> pa.Schema:
+    with opened_table(path) as file:
+        return file.schema_arrow
+
+
+def _holds_vectors(kind: pa.DataType | None) -> TypeGuard[pa.FixedSizeListType]:
+    return kind is not None and pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32()
+
+
+def _read_into(path: Path, vectors: np.ndarray) -> bool:
+    """Fill (N, D) with the column `vector` of a file; false where one is null.
+
+    It is decoded piece by piece: all at once would take six times the memory of the result.
+    """
+    begin = 0
+    with opened_table(path) as file:
+        for batch in file.iter_batches(_AT_ONCE, columns=["vector"]):
+            if batch.column(0).null_count:
+                return False
+            end = begin + len(batch)
+            vectors[begin:end] = batch.column(0).flatten().to_numpy(zero_copy_only=False).reshape(-1, vectors.shape[1])
+            begin = end
+    return True
 
 
 def _ahead(read: Callable[[Path], Read], paths: Iterable[Path]) -> Iterator[Read]:

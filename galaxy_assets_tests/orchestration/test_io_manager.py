@@ -100,7 +100,7 @@ def test_named_columns_are_read_alone_and_carry_the_version_of_the_whole(world):
 
             return looked
 
-        part, every = look("part", how | {"columns": ("init",)}), look("every", how)
+        part, every = look("part", how | {"columns": ["init"]}), look("every", how)
         run([embeddings, part, every], [part, every])
         assert seen["part"][0].to_pydict() == {"init": ["imagenet"]}
         assert seen["part"][1] == seen["every"][1] and seen["every"][0].column_names == ["batch", "init"]

@@ -31,8 +31,10 @@ def test_files_as_one_are_what_they_are_joined(stored):
     assert digest(one) == digest(joined) and one.schema == joined.schema
     assert one["vector"].num_chunks == 1
     names = ["n", "galaxy_id"]
-    assert digest(read_as_one(paths, lambda path: read_table(path, names))) == digest(joined.select(names))
-    assert digest(read_as_one(paths[2:3])) == digest(joined[5000:5003])
+    assert digest(read_as_one(paths, names)) == digest(joined.select(names))
+    assert digest(read_as_one(paths, ["vector"])) == digest(joined.select(["vector"]))
+    assert digest(read_as_one(paths[2:3])) == digest(joined[5000:5003]) == digest(read_table(paths[2]))
+    assert digest(read_as_one(paths[1:2])) == digest(joined[:0])
 
 
 def test_vectors_that_are_absent_somewhere_stay_absent(stored, tmp_path):

@@ -73,7 +73,6 @@ def test_scores_of_the_present_model_are_taken_and_all_others_are_made_here(tmp_
     assert sorted(by_id) == ids[:8] + ids[10:] and table.num_rows == 28
     taken = {galaxy for galaxy, value in by_id.items() if value > 50}
     assert taken == set(ids[:8] + ids[10:15])
-    none, here = scored_now(
-        survey, model, TablesInTurn((), {}), TablesInTurn((tmp_path / "features/empty.parquet",), {})
-    )
+    empty = TablesInTurn((tmp_path / "features" / "empty.parquet",), {})
+    none, here = scored_now(survey, model, TablesInTurn((), {}), empty)
     assert (none.num_rows, here) == (0, 0) and none.schema == table.schema
