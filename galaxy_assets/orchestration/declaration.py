@@ -85,12 +85,6 @@ TRAINED_ON = {"pinned": "retrain"}
 IN_TURN = {"in_turn": True}
 """Of an input that the function can read file by file: it is given `TablesInTurn`."""
 
-
-def only(*names: str) -> dict[str, Any]:
-    """Of an input of which these columns alone are read."""
-    return {"columns": list(names)}
-
-
 SHOWN = {"shown": True}
 """Of an input that is only looked at: a blocking check of it stops nothing here, a person should see what is wrong."""
 

@@ -13,14 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
-from galaxy_assets.orchestration.columns import of_schema, shared
+from galaxy_assets.orchestration.columns import of_schema, only, shared
 from galaxy_assets.orchestration.declaration import (
     FITTED_ON,
     IN_TURN,
     MAIN_START,
     Result,
     SurveyContext,
-    only,
     picture,
     survey_asset,
 )

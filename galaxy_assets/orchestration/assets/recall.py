@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.discovery import LABELS, oracle_scores, simulated_search
-from galaxy_assets.orchestration.columns import shared
-from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, only, picture, survey_asset
+from galaxy_assets.orchestration.columns import only, shared
+from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.science import active_learning
 from galaxy_assets.science.galaxy_ids import Ids, places_among
 from galaxy_assets.science.outliers import outlier_factor, unsupervised_score
