@@ -35,6 +35,7 @@ from galaxy_assets.science import active_learning, anomaly_model, gaussian_proce
 from galaxy_assets.science.devices import choose_devices
 from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.weights import LITE0, build_encoder
+from galaxy_assets.science.outliers import outlier_factor
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
@@ -178,7 +179,7 @@ def by_scikit_learn_alone(world: World, true: np.ndarray) -> Row:
 def unsupervised(world: World, true: np.ndarray, seed: int, first: int = FIRST) -> Row:
     """Anomalies at the head of the lists that need no labels."""
     forest = active_learning.unsupervised_score(world.features, seed)
-    lists = {"forest": forest, "outlier factor": active_learning.outlier_factor(world.features)}
+    lists = {"forest": forest, "outlier factor": outlier_factor(world.features)}
     return {name: int(true[active_learning.best_first(value, world.ids, first)].sum()) for name, value in lists.items()}
 
 

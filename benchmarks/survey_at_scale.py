@@ -34,19 +34,24 @@ from side_by_side import Row, exponent, keep, line, resident
 
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.orchestration.assets import discovery, representation, structure
+from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.graph import EXPLORER
-from galaxy_assets.science import active_learning, anomaly_model, mixture, pca
-from galaxy_assets.science.labels import STANDING
+from galaxy_assets.science import active_learning, anomaly_model, pca, votes
+from galaxy_assets.science.galaxy_ids import Ids
+from galaxy_assets.science.labels import standing
 from galaxy_assets.science.neighbours import SimilaritySearch
-from galaxy_assets.settings.discovery import Anomaly
-from galaxy_assets.settings.structure import Mixture
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.in_turn import TablesInTurn, read_as_one
+from galaxy_assets.storage.label_events import EVENTS
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table, vectors_to_column, write_table
+from galaxy_assets.storage.tables import column_to_vectors, digest, read_table, vectors_to_column, write_table
 
 SURVEY, INIT, BATCH = "gz_decals", "imagenet", 100_000
 SIZES, SMALL = (100_000, 300_000), (1_000, 2_000, 4_000)
 STARTS, ITERATIONS = 2, 10
-TARGET_MB = {1_000_000: 3_000.0, 10_000_000: 20_000.0}
+NO_VOTES = votes.empty("5")
+TARGET_MB = {1_000_000: 3_000.0, 10_000_000: 3_000.0}
 TARGET_EXPONENT = 1.1
 
 
@@ -73,10 +78,22 @@ def in_turn(layout: Layout, asset: str) -> TablesInTurn:
     return TablesInTurn(tuple(sorted((layout.lake / SURVEY / asset).rglob("*.parquet"))), {})
 
 
-def whole(layout: Layout, asset: str) -> pa.Table:
+def whole(layout: Layout, asset: str, columns: dict | None = None) -> pa.Table:
     """All batches of an asset as one table, as the I/O manager hands it over."""
-    tables = [read_table(path) for path in in_turn(layout, asset).paths]
-    return pa.concat_tables(tables, promote_options="permissive")
+    return read_as_one(in_turn(layout, asset).paths, (columns or {}).get("columns"))
+
+
+def of_start(layout: Layout, asset: str) -> pa.Table:
+    """A model, which has a table for the start weights."""
+    return read_table(layout.table(SURVEY, asset, INIT))
+
+
+def context(layout: Layout, batch: str = "") -> SurveyContext:
+    """What the assets' functions are given beside their tables."""
+    own = {"name": SURVEY, "title": SURVEY, "description": "", "source": {"reader": "image_folder", "path": ""}}
+    fit = {"n_init": STARTS, "max_iter": ITERATIONS, "tol": 0.0}
+    survey = Survey.model_validate(own | {"mixture": fit, "anomaly": {"labels": ["rare"]}})
+    return SurveyContext(survey, {}, layout, batch, INIT, None)
 
 
 def pca_model(layout: Layout) -> None:
@@ -87,80 +104,65 @@ def pca_model(layout: Layout) -> None:
 
 def pca_features(layout: Layout) -> None:
     """Project batch by batch."""
-    model = pca.table_to_model(read_table(layout.table(SURVEY, "pca_model", INIT)))
+    model = of_start(layout, "pca_model")
     for batch in batches(layout, "embeddings"):
-        table = read_table(layout.table(SURVEY, "embeddings", batch, INIT))
-        features = model.transform(column_to_vectors(table["vector"]))
-        table = table.drop_columns(["vector"]).append_column("vector", vectors_to_column(features))
-        write_table(table, layout.table(SURVEY, "pca_features", batch, INIT))
+        table = read_as_one([layout.table(SURVEY, "embeddings", batch, INIT)])
+        made = representation.pca_features.function(context(layout, batch), table, model)
+        write_table(made.table, layout.table(SURVEY, "pca_features", batch, INIT))
 
 
 def cluster_model(layout: Layout) -> None:
-    """Fit the mixture on all galaxies, a fixed number of iterations."""
-    components = pca.table_to_model(read_table(layout.table(SURVEY, "pca_model", INIT)))
-    features = np.vstack([components.transform(vectors) for vectors in in_turn(layout, "embeddings").vectors()])
-    model = mixture.fit(features, Mixture(n_init=STARTS, max_iter=ITERATIONS, tol=0.0))
-    # how many galaxies are unsure is no part of the fit, which is timed
-    write_table(mixture.model_to_table(model, INIT, math.nan), layout.table(SURVEY, "cluster_model", INIT))
+    """Fit the mixture, a fixed number of iterations."""
+    components = of_start(layout, "pca_model")
+    made = structure.cluster_model.function(context(layout), in_turn(layout, "embeddings"), components)
+    write_table(made.table, layout.table(SURVEY, "cluster_model", INIT))
 
 
 def cluster_labels(layout: Layout) -> None:
     """Label batch by batch."""
-    model = mixture.table_to_model(read_table(layout.table(SURVEY, "cluster_model", INIT)))
+    model = of_start(layout, "cluster_model")
     for batch in batches(layout, "pca_features"):
-        table = read_table(layout.table(SURVEY, "pca_features", batch, INIT))
-        probabilities = model.probabilities(column_to_vectors(table["vector"]))
-        table = table.drop_columns(["vector"])
-        table = table.append_column("cluster", pa.array(probabilities.argmax(axis=1), pa.int32()))
-        table = table.append_column("probability", pa.array(probabilities.max(axis=1)))
-        table = table.append_column("probabilities", vectors_to_column(probabilities))
-        write_table(table, layout.table(SURVEY, "cluster_labels", batch, INIT))
-
-
-def truth(layout: Layout) -> np.ndarray:
-    """Whether each galaxy is of the rare cluster, (N,) bool in the order of the features."""
-    return whole(layout, "catalogue")["label"].to_numpy(zero_copy_only=False) == "rare"
+        table = read_as_one([layout.table(SURVEY, "pca_features", batch, INIT)])
+        made = structure.cluster_labels.function(context(layout, batch), table, model)
+        write_table(made.table, layout.table(SURVEY, "cluster_labels", batch, INIT))
 
 
 def label_events(layout: Layout) -> None:
     """The search with the oracle, with the paper's seeds, rounds and budget."""
-    table, true, settings = whole(layout, "pca_features"), truth(layout), Anomaly()
-    ids = np.array(table["galaxy_id"].to_pylist())
-    queries = active_learning.search(
-        column_to_vectors(table["vector"]),
-        ids,
-        lambda rows: np.where(true[rows], 5, 0),
-        seeds=settings.seeds,
-        per_round=settings.per_round,
-        budget=settings.budget,
-        trade_off=settings.trade_off,
-        learner=settings.learner,
-        seed=0,
-    )
-    events = [{"galaxy_id": ids[q.row], "score": q.score, "round": q.round} for q in queries]
-    write_table(pa.Table.from_pylist(events), layout.table(SURVEY, "label_events"))
+    survey, table = context(layout).survey, whole(layout, "pca_features")
+    features, ids, catalogue = column_to_vectors(table["vector"]), Ids(table["galaxy_id"]), catalogued(layout)
+    score, _ = discovery.oracle_scores(ids.arrow, catalogue, NO_VOTES, survey.anomaly)
+    queries, asked = discovery.simulated_search(survey, survey.anomaly.learner, features, ids, score)
+    events = discovery.events_of(queries, ids[asked], digest(table))
+    write_table(pa.Table.from_pylist(events, schema=EVENTS), layout.table(SURVEY, "label_events"))
+
+
+def catalogued(layout: Layout) -> pa.Table:
+    """Ids and labels of all galaxies."""
+    return whole(layout, "catalogue", discovery.LABELS)
 
 
 def anomaly_ranking(layout: Layout) -> None:
-    """The model of the scores given, and every galaxy by falling predicted score."""
-    table, events = whole(layout, "pca_features"), read_table(layout.table(SURVEY, "label_events")).to_pylist()
-    said = pa.Table.from_pylist([event | {"by": "oracle"} for event in events], schema=STANDING)
-    ids, features = table["galaxy_id"].to_numpy(zero_copy_only=False), column_to_vectors(table["vector"])
-    deviations = pca.table_to_model(read_table(layout.table(SURVEY, "pca_model", INIT))).deviations
-    model = anomaly_model.fit(features, ids, said, deviations, Anomaly().learner, 0)
-    scores = anomaly_model.scores_to_table(table, *model.score(features))
-    write_table(anomaly_model.ranked(scores, said, Anomaly().learner), layout.table(SURVEY, "anomaly_ranking"))
+    """The model of the scores given, the scores batch by batch, and every galaxy by falling predicted score."""
+    at, events = context(layout), read_table(layout.table(SURVEY, "label_events"))
+    made = discovery.anomaly_model.function(at, events, of_start(layout, "pca_model"), whole(layout, "pca_features"))
+    for batch in batches(layout, "pca_features"):
+        table = read_as_one([layout.table(SURVEY, "pca_features", batch, INIT)])
+        scores = discovery.anomaly_scores.function(context(layout, batch), table, made.table)
+        write_table(scores.table, layout.table(SURVEY, "anomaly_scores", batch))
+    features, found = in_turn(layout, "pca_features"), in_turn(layout, "anomaly_scores")
+    scores, _ = discovery.scored_now(at.survey, made.table, found, features)
+    table = anomaly_model.ranked(scores, standing(events), at.survey.anomaly.learner)
+    write_table(table, layout.table(SURVEY, "anomaly_ranking"))
 
 
 def anomaly_recall(layout: Layout) -> None:
     """True anomalies down the ranking."""
-    table, catalogue = read_table(layout.table(SURVEY, "anomaly_ranking")), whole(layout, "catalogue")
-    known = dict(zip(catalogue["galaxy_id"].to_pylist(), truth(layout).tolist(), strict=True))
-    true = np.array([known[galaxy] for galaxy in table["galaxy_id"].to_pylist()])
-    shown = table["queried_round"].is_valid().to_numpy(zero_copy_only=False)
-    curve = active_learning.recall_curve(true, shown)
-    table = pa.table(curve | {"found_unshown": pa.array(curve["found_unshown"], pa.int64())})
-    write_table(table, layout.table(SURVEY, "anomaly_recall"))
+    ranking = read_table(layout.table(SURVEY, "anomaly_ranking"), ["galaxy_id", "scored_by"])
+    catalogue, anomaly = catalogued(layout), context(layout).survey.anomaly
+    _, true = discovery.oracle_scores(ranking["galaxy_id"], catalogue, NO_VOTES, anomaly)
+    shown = ranking["scored_by"].is_valid().to_numpy(zero_copy_only=False)
+    write_table(pa.table(active_learning.recall_curve(true, shown)), layout.table(SURVEY, "anomaly_recall"))
 
 
 def similar_galaxies(layout: Layout) -> None:

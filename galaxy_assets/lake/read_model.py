@@ -26,10 +26,11 @@ _FOLDER = f"coalesce(getvariable('{_WHERE}')::varchar, error('set variable {_WHE
 """The data folder as a connection says it: a path in the file would be that of another folder after a copy."""
 
 
-# The rule of `science.neighbours.most_similar` to the last bit: list_distance would add in an order of its own.
+# The rule of `science.neighbours.most_similar` to the last bit: list_distance would add in an order of its own. What is
+# nearest to all examples is among the nearest of one, so that no more is kept of the galaxies than these lists.
 _SIMILAR_TO = """
 create macro {schema}.similar_to(examples, neighbours := 8, start_weights := {main}) as table (
-    with features as (
+    with features as not materialized (
         select galaxy_id, vector::double[] as vector from {schema}.pca_features where init = start_weights
     ), queries as (
         select query_id, coalesce(vector, error('no clean galaxy ' || query_id || ' in {schema}')) as vector
@@ -38,9 +39,13 @@ create macro {schema}.similar_to(examples, neighbours := 8, start_weights := {ma
         select query_id, galaxy_id as neighbour_id,
             sqrt(list_sum([(x - queries.vector[i]) * (x - queries.vector[i]) for x, i in features.vector])) as distance
         from features, queries where galaxy_id not in (select query_id from queries)
+    ), lists as (
+        select query_id,
+            unnest(min({{'distance': distance, 'neighbour_id': neighbour_id}}, greatest(neighbours, 1))) as near
+        from distances group by query_id
     ), answers as (
-        select neighbour_id, min({{'distance': distance, 'query_id': query_id}}) as nearest
-        from distances group by neighbour_id
+        select near.neighbour_id as neighbour_id, min({{'distance': near.distance, 'query_id': query_id}}) as nearest
+        from lists group by 1
     )
     select nearest.query_id as query_id, neighbour_id, nearest.distance as distance,
         (row_number() over (order by nearest.distance, neighbour_id))::integer as rank

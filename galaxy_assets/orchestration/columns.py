@@ -35,6 +35,11 @@ def shared(*names: str) -> dict[str, str]:
     return {name: SHARED[name] for name in names}
 
 
+def only(*names: str) -> dict[str, Any]:
+    """Of an input of an asset, in its declaration: these columns alone are read."""
+    return {"columns": list(names)}
+
+
 def of_schema(schema: pa.Schema) -> Described:
     """What a schema says of its columns."""
     return {column.name: said_of(column) for column in schema}

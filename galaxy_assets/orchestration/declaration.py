@@ -31,10 +31,11 @@ from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.checkpoints import Training
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import as_read, made_by, with_origin, written_beside
-from galaxy_assets.storage.tables import TablesInTurn, digest
+from galaxy_assets.storage.tables import digest
 from galaxy_assets.storage.trials import TRIALS, as_chosen
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class SurveyAsset:
         What its partitions are: deliveries, start weights, or both.
     reads : mapping of str to mapping
         Assets of the same survey by name, and how each is read: EVERY_BATCH, MAIN_START, ONE_START, FITTED_ON,
-        TRAINED_ON, IN_TURN, OWN_BATCH, IF_THERE, added up by `|`.
+        TRAINED_ON, IN_TURN, OWN_BATCH, IF_THERE, `only`, added up by `|`.
     files : tuple of External
         What it reads that is no table of its survey. A change of it makes the asset outdated.
     settings : callable

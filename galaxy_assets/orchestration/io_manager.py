@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, set_aside
+from galaxy_assets.storage.in_turn import TablesInTurn, read_as_one
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, as_input, origin, origin_of, with_origin
 from galaxy_assets.storage.store import store_of
-from galaxy_assets.storage.tables import TablesInTurn, digest, read_table, verify, write_table
+from galaxy_assets.storage.tables import digest, read_table, verify, write_table
 
 log = logger(__name__)
 
@@ -49,8 +50,9 @@ class ParquetLake(dg.ConfigurableIOManager):
     the first batch of a survey behaves like the second. `AssetIn(metadata={"init": NAME})` reads only the partitions
     of those start weights, and `metadata={"allow_missing": True}` leaves out partitions that were never materialised;
     otherwise a missing one is an error that names it. `metadata={"in_turn": True}` gives `TablesInTurn`, for a function
-    that can do without the whole, `metadata={"own_batch": True}` the rows of the batch that is made. What a model is
-    fitted to (`metadata={"pinned": ...}`) is compared with its digest first.
+    that can do without the whole, `metadata={"columns": NAMES}` these columns, and `metadata={"own_batch": True}` the
+    rows of the batch that is made. What a model is fitted to (`metadata={"pinned": ...}`) is compared with its digest
+    first.
     """
 
     root: str
@@ -128,13 +130,11 @@ class ParquetLake(dg.ConfigurableIOManager):
         # before the tables are read: what is replaced in between then counts as changed
         own = context.partition_key if wanted.get("own_batch") else None
         versions = {partition: _version(path, own) for partition, path in paths.items()}
-        read = verify if "pinned" in wanted else read_table
+        for path in paths.values() if "pinned" in wanted else ():
+            verify(path)
         if wanted.get("in_turn"):
-            for path in paths.values() if "pinned" in wanted else ():
-                verify(path)
             return TablesInTurn(tuple(paths.values()), versions)
-        tables = [read(path).replace_schema_metadata(None) for path in paths.values()]
-        table = pa.concat_tables(tables, promote_options="permissive")
+        table = read_as_one(list(paths.values()), wanted.get("columns"))
         if own is not None:
             import pyarrow.compute as pc
 

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from galaxy_assets import plugins
 from galaxy_assets.plugins.protocols import Learner, ScoreModel
+from galaxy_assets.science.galaxy_ids import Ids
 from galaxy_assets.science.gaussian_process import standard_deviations
+from galaxy_assets.science.outliers import unsupervised_score
 from galaxy_assets.settings.progress import HowFar
 
 log = logging.getLogger(__name__)
@@ -177,7 +180,7 @@ def posterior(features: np.ndarray, rows: np.ndarray, scores: np.ndarray, learne
     return Posterior(mean, std, model.kernel, model.at_bounds)
 
 
-def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> np.ndarray:
+def best_first(value: np.ndarray, ids: Ids | np.ndarray, count: int | None = None) -> np.ndarray:
     """Rows by falling value; of exactly equal values the smaller id comes first, and nothing else is a tie.
 
     Values are not rounded: where scores hardly tell galaxies apart, expected improvements differ by 1e-12 and less, and
@@ -187,7 +190,7 @@ def best_first(value: np.ndarray, ids: np.ndarray, count: int | None = None) -> 
     ----------
     value : ndarray of shape (N,), float
         Without NaN.
-    ids : ndarray of shape (N,), str
+    ids : Ids or ndarray of shape (N,), str
     count : int, optional
         How many to return; all unless given.
 
@@ -240,7 +243,7 @@ class Query:
 
 def search(
     features: np.ndarray,
-    ids: np.ndarray,
+    ids: Ids | np.ndarray,
     oracle: Callable[[np.ndarray], np.ndarray],
     *,
     seeds: int,
@@ -249,6 +252,7 @@ def search(
     trade_off: float,
     learner: str,
     seed: int,
+    among: np.ndarray | None = None,
 ) -> list[Query]:
     """Run the search with an oracle that scores rows, and return every query in the order it was asked.
 
@@ -256,7 +260,7 @@ def search(
     ----------
     features : ndarray of shape (N, D)
         Principal components with the first in column 0.
-    ids : ndarray of shape (N,), str
+    ids : Ids or ndarray of shape (N,), str
         Decide between exactly equal values, see `best_first`.
     oracle : callable
         Called with rows (M,) int, returns scores (M,).
@@ -272,6 +276,8 @@ def search(
         that share of the seeds from the strangest, and one with `trees` finds these by so many trees.
     seed : int
         Of the isolation forest that finds the strangest.
+    among : ndarray of shape (M, D), optional
+        The galaxies that it is grown of, all unless given.
 
     Returns
     -------
@@ -300,7 +306,7 @@ def search(
     """
     budget = min(budget, len(features))
     asking = find_learner(learner)
-    strange = functools.cache(lambda: unsupervised_score(features, seed, trees=trees_of(asking)))
+    strange = functools.cache(lambda: unsupervised_score(features, seed, among, trees_of(asking)))
     seeds = min(seeds, budget)
     strangest = int(seeds * getattr(asking, "strange_seeds", 0))
     rows = seed_sample(features, seeds - strangest)
@@ -346,65 +352,7 @@ def trees_of(learner: Learner) -> int:
     return getattr(learner, "trees", 100)
 
 
-def unsupervised_score(
-    features: np.ndarray, seed: int, among: np.ndarray | None = None, trees: int = 100
-) -> np.ndarray:
-    """How isolated each galaxy is among all, or among others: an isolation forest, for a survey without scores.
-
-    The ranking before anybody has scored anything (Lochner & Bassett 2021 start from the same algorithm).
-
-    Parameters
-    ----------
-    features : ndarray of shape (N, D)
-        Principal components.
-    seed : int
-        Of the forest.
-    among : ndarray of shape (M, D), optional
-        The galaxies that it is grown of, all unless given.
-    trees : int
-        How many; the more, the less the order hangs on the seed and on rounding.
-
-    Returns
-    -------
-    score : ndarray of shape (N,), float64
-        Larger is stranger.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from galaxy_assets.science.active_learning import unsupervised_score
-    >>> features = np.random.default_rng(0).normal(size=(50, 3))
-    >>> features[17] = 9
-    >>> int(unsupervised_score(features, seed=0).argmax())
-    17
-    """
-    from sklearn.ensemble import IsolationForest
-
-    forest = IsolationForest(n_estimators=trees, random_state=seed).fit(features if among is None else among)
-    return -forest.score_samples(features)
-
-
-def outlier_factor(features: np.ndarray) -> np.ndarray:
-    """Local outlier factor of each galaxy among its 20 neighbours: a baseline.
-
-    Parameters
-    ----------
-    features : ndarray of shape (N, D)
-        Principal components.
-
-    Returns
-    -------
-    ndarray of shape (N,), float64
-        Larger is stranger.
-    """
-    from sklearn.neighbors import LocalOutlierFactor
-
-    if len(features) < 2:
-        return np.ones(len(features))
-    return -LocalOutlierFactor(min(20, len(features) - 1)).fit(features).negative_outlier_factor_
-
-
-def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray | list[int | None]]:
+def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
     """Anomalies found down a ranked list, beside a random order's expectation and a perfect one (paper Fig. 8).
 
     Parameters
@@ -418,7 +366,7 @@ def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray
     -------
     columns : dict
         rank (int64, from 1), found (int64), random (float64) and perfect (int64), each (N,); and found_unshown, the
-        same count down the list of galaxies that the oracle never saw, None past its end: what the ranking found by
+        same count down the list of galaxies that the oracle never saw, null past its end: what the ranking found by
         itself.
 
     Examples
@@ -427,15 +375,17 @@ def recall_curve(is_true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray
     >>> from galaxy_assets.science.active_learning import recall_curve
     >>> true = np.array([True, False, True, False])
     >>> curve = recall_curve(true, shown=np.array([True, False, False, False]))
-    >>> curve["found"].tolist(), curve["perfect"].tolist(), curve["found_unshown"]
+    >>> curve["found"].tolist(), curve["perfect"].tolist(), curve["found_unshown"].to_pylist()
     ([1, 1, 2, 2], [1, 2, 2, 2], [0, 1, 1, None])
     """
     rank = np.arange(1, len(is_true) + 1)
-    total = int(is_true.sum())
+    total, unshown = int(is_true.sum()), len(is_true) - int(shown.sum())
+    found_unshown = np.zeros(len(is_true), np.int64)
+    np.cumsum(is_true[~shown], out=found_unshown[:unshown])
     return {
         "rank": rank,
         "found": np.cumsum(is_true),
         "random": rank * total / max(len(is_true), 1),
         "perfect": np.minimum(rank, total),
-        "found_unshown": [*np.cumsum(is_true[~shown]).tolist(), *[None] * int(shown.sum())],
+        "found_unshown": pa.array(found_unshown, mask=rank > unshown),
     }

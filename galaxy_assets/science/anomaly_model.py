@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from galaxy_assets.plugins.protocols import ScoreModel
 from galaxy_assets.science.active_learning import best_first, find_learner, predict, trees_of, unsupervised_score
+from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places
 
 _FLAT = 1e-6  # of a score: predictions that differ by less differ by rounding
 _REFERENCE = 10_000  # galaxies of which an isolation forest is grown; each of its trees sees 256
@@ -70,7 +71,7 @@ class AnomalyModel:
 
 
 def fit(
-    features: np.ndarray, ids: np.ndarray, said: pa.Table, std: np.ndarray, learner: str, seed: int
+    features: np.ndarray, ids: Ids | np.ndarray, said: pa.Table, std: np.ndarray, learner: str, seed: int
 ) -> AnomalyModel:
     """Fit the model to a survey's features and the scores given to its galaxies.
 
@@ -81,7 +82,7 @@ def fit(
     ----------
     features : ndarray of shape (N, D)
         Principal components.
-    ids : ndarray of shape (N,), str
+    ids : Ids or ndarray of shape (N,), str
         Names of the galaxies.
     said : pyarrow.Table
         The labels that hold (`labels.STANDING`); rows without a score and unknown galaxies do no harm.
@@ -108,17 +109,17 @@ def fit(
     >>> [str(galaxy) for galaxy in ids[np.argsort(-score)]]
     ['d', 'c', 'b', 'a']
     """
-    row = {galaxy: i for i, galaxy in enumerate(ids)}
-    scored = [s for s in said.to_pylist() if s["score"] is not None and s["galaxy_id"] in row]
-    names = tuple(s["galaxy_id"] for s in scored)
-    scores = np.array([s["score"] for s in scored], float)
+    said = said.filter(said["score"].is_valid())
+    rows = places(as_arrow(ids), said["galaxy_id"])
+    said, rows = said.filter(pa.array(rows >= 0)), rows[rows >= 0]
+    names, scores = tuple(said["galaxy_id"].to_pylist()), np.array(said["score"].to_pylist(), float)
     nothing, known = np.empty((0, features.shape[1])), find_learner(learner)
     sample = np.arange(len(features))
     if len(features) > _REFERENCE:
         sample = np.sort(np.random.default_rng(seed).choice(len(features), _REFERENCE, replace=False))
     reference = features[sample].astype(np.float32)
     if len(scores) and known.can_fit(scores):
-        labelled = features[[row[galaxy] for galaxy in names]].astype(np.float64)
+        labelled = features[rows].astype(np.float64)
         predictor = known.fit(labelled, scores, std)
         predicted, _ = predict(predictor, np.concatenate([labelled, reference]), learner)
         if np.ptp(predicted) >= _FLAT:
@@ -177,24 +178,26 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     >>> ranked(scores, said, "published")["galaxy_id"].to_pylist()
     ['b', 'a']
     """
-    ids = scores["galaxy_id"].to_numpy(zero_copy_only=False)
-    holds = {s["galaxy_id"]: s for s in said.to_pylist() if s["score"] is not None}
-    own = [holds.get(galaxy) for galaxy in ids]
+    ids, said = Ids(scores["galaxy_id"]), said.filter(said["score"].is_valid())
+    own = places(ids.arrow, said["galaxy_id"])
+    said, own = said.filter(pa.array(own >= 0)), own[own >= 0]
     predicted = score = scores["score"].to_numpy()
     if find_learner(learner).keeps_scores_given:
-        given = [(row, s["score"]) for row, s in enumerate(own) if s is not None]
         score = score.copy()
-        score[[row for row, _ in given]] = [value for _, value in given]
+        score[own] = said["score"].to_numpy()
     order = best_first(score, ids)
     if scores["score_std"].null_count == len(ids):
         order = best_first(predicted, ids)
         order = order[np.argsort(-score[order], kind="stable")]
     rank = np.empty(len(ids), np.int64)
     rank[order] = np.arange(1, len(ids) + 1)
+    which = np.full(len(ids), -1)
+    which[own] = np.arange(len(own))
+    given = pa.array(which, mask=which < 0)
     table = scores.set_column(scores.column_names.index("score"), "score", pa.array(score))
     table = table.append_column("rank", pa.array(rank))
-    table = table.append_column("queried_round", pa.array([s and s["round"] for s in own], pa.int32()))
-    table = table.append_column("scored_by", pa.array([s and s["by"] for s in own], pa.string()))
+    table = table.append_column("queried_round", said["round"].cast(pa.int32()).combine_chunks().take(given))
+    table = table.append_column("scored_by", said["by"].cast(pa.string()).combine_chunks().take(given))
     return table.take(order)
 
 

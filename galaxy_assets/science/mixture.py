@@ -139,7 +139,7 @@ def fit(features: np.ndarray, settings: Mixture, *, single: bool = True) -> Mixt
     )
 
 
-def model_to_table(model: MixtureModel, init: str, unsure: float) -> pa.Table:
+def model_to_table(model: MixtureModel, init: str, unsure: float, fitted_on: int | None = None) -> pa.Table:
     """`cluster_model`: a row per component.
 
     Parameters
@@ -150,15 +150,18 @@ def model_to_table(model: MixtureModel, init: str, unsure: float) -> pa.Table:
         Start weights of the features that it was fitted to.
     unsure : float
         Share of the fitted galaxies of which no membership probability reaches one half.
+    fitted_on : int, optional
+        How many galaxies it was fitted to, where they are a sample.
 
     Returns
     -------
     pyarrow.Table
         init, cluster, weight, log_weight, mean (list of D), precision_cholesky (list of D x D), degrees_of_freedom,
-        mean_precision; and the same in every row: lower_bound, unsure, converged, iterations.
+        mean_precision; and the same in every row: lower_bound, unsure, converged, iterations, and fitted_on of a
+        sample.
     """
     k = len(model.weights)
-    return pa.table(
+    table = pa.table(
         {
             "init": [init] * k,
             "cluster": pa.array(range(k), pa.int32()),
@@ -174,6 +177,9 @@ def model_to_table(model: MixtureModel, init: str, unsure: float) -> pa.Table:
             "iterations": pa.array([model.iterations] * k, pa.int32()),
         }
     )
+    if fitted_on is None:  # a table of older code has no such column, and stays what it was
+        return table
+    return table.append_column("fitted_on", pa.array([fitted_on] * k, pa.int64()))
 
 
 def table_to_model(table: pa.Table) -> MixtureModel:

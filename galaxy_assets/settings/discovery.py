@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from galaxy_assets import plugins
-from galaxy_assets.settings.base import PluginName, Settings
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings
+from galaxy_assets.settings.structure import FITTED_ON
 
 
 class Anomaly(Settings):
@@ -29,6 +30,15 @@ class Anomaly(Settings):
         description="`graded`: mean and scale of the scores given, half of the seeds the strangest, then the highest "
         "plausible score, and scores given kept in the ranking; `corrected`, the default before it: a prior of 0 and "
         "the highest predicted score; `published` (docs/anomaly-search.md); or another package's",
+    )
+
+    fitted_on: Annotated[int, AddedLater()] = Field(
+        default=FITTED_ON, ge=1000, description="most galaxies that an isolation forest is grown of; of more, a sample"
+    )
+    outliers_among: Annotated[int, AddedLater()] = Field(
+        default=20_000,
+        ge=1000,
+        description="most galaxies whose neighbours the local outlier factor looks at; of more, a sample",
     )
 
     @field_validator("learner")

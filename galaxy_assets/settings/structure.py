@@ -4,11 +4,14 @@ Belongs here: settings of what is fitted to the features, and of what is said of
 the search for anomalies (`discovery`).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.base import AddedLater, Settings
+
+FITTED_ON = 500_000
+"""Galaxies that a model is fitted to, unless a survey says another number; of more, a seeded sample is drawn."""
 
 
 class Mixture(Settings):
@@ -20,6 +23,9 @@ class Mixture(Settings):
     max_iter: int = Field(default=1000, description="most iterations of one fit")
     tol: float = Field(default=1e-3, description="gain of the lower bound below which a fit has converged")
     seed: int = Field(default=0, description="of the starting points")
+    fitted_on: Annotated[int, AddedLater()] = Field(
+        default=FITTED_ON, ge=1000, description="most galaxies that it is fitted to; of more, a sample under `seed`"
+    )
 
 
 class Umap(Settings):
@@ -28,6 +34,11 @@ class Umap(Settings):
     n_neighbors: int = Field(default=15, description="galaxies that count as near: more show the whole, fewer detail")
     min_dist: float = Field(default=0.01, description="smallest distance of two galaxies on the map, in its own unit")
     seed: int = Field(default=0, description="of the layout")
+    fitted_on: Annotated[int, AddedLater()] = Field(
+        default=FITTED_ON,
+        ge=1000,
+        description="most galaxies that are laid out; of more, a sample under `seed`, by which the others are placed",
+    )
 
 
 class VoteRules(Settings):

@@ -320,7 +320,8 @@ class PixelStore:
         FileNotFoundError
             As `check` and `read`.
         """
-        fingerprints = dict(zip(cutouts["batch"].to_pylist(), cutouts["pixels"].to_pylist(), strict=True))
+        pairs = cutouts.select(["batch", "pixels"]).group_by(["batch", "pixels"], use_threads=False).aggregate([])
+        fingerprints = dict(zip(pairs["batch"].to_pylist(), pairs["pixels"].to_pylist(), strict=True))
         self.check(fingerprints)
         return self.stack(list(fingerprints), size)
 

@@ -1,21 +1,22 @@
 """Tables of the lake: Parquet files that are whole or absent, and what identifies their content.
 
-Belongs here: reading, writing and fingerprinting one table, and finding galaxies in one. Does not belong here: which
-table goes where (`layout`), how Dagster passes tables between assets (`io_manager`).
+Belongs here: reading, writing and fingerprinting one table, and finding galaxies in one. Does not belong here: many
+files of one table (`in_turn`), which table goes where (`layout`), how Dagster passes tables on (`io_manager`).
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.storage.files import DamagedFile, replacing
-from galaxy_assets.storage.provenance import Version, damaged_otherwise, origin_of, with_origin
+from galaxy_assets.storage.provenance import damaged_otherwise, origin_of, with_origin
 from galaxy_assets.storage.store import store_of
 
 if TYPE_CHECKING:
@@ -334,33 +335,6 @@ class UnknownGalaxies(ValueError):
         self.galaxies = list(galaxies)
 
 
-def places(ids: pa.Array | pa.ChunkedArray, galaxies: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Where galaxies stand among ids.
-
-    Parameters
-    ----------
-    ids : pyarrow.Array or pyarrow.ChunkedArray
-        Ids (N,) to be looked through.
-    galaxies : pyarrow.Array or pyarrow.ChunkedArray
-        Ids (n,) to be found, each as often as you like.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) int64: the place of the first such id, -1 where there is none.
-    """
-    import pyarrow.compute as pc
-
-    # looked up in what is wanted: a table of all ids would be built for each call
-    galaxies = galaxies.cast(ids.type)  # none at all may have no type
-    wanted = pc.unique(galaxies)
-    which = pc.index_in(ids, value_set=wanted).fill_null(-1).to_numpy()
-    found = np.flatnonzero(which >= 0)[::-1]  # backwards: of several the first is written last
-    first = np.full(len(wanted), -1, np.int64)
-    first[which[found]] = found
-    return first[pc.index_in(galaxies, value_set=wanted).to_numpy()]
-
-
 def rows_of(table: pa.Table, galaxies: pa.Table | Sequence[str], name: str = "cutouts") -> np.ndarray:
     """Rows of a table that hold the galaxies of another, in its order.
 
@@ -401,44 +375,3 @@ def rows_of(table: pa.Table, galaxies: pa.Table | Sequence[str], name: str = "cu
             unknown,
         )
     return rows
-
-
-@dataclass(frozen=True)
-class TablesInTurn:
-    """The partitions of a table as files that are read one after the other, so that memory is that of the largest.
-
-    Attributes
-    ----------
-    paths : tuple of Path
-        Their files.
-    versions : mapping of str to Version
-        Partition -> version, as other inputs carry them.
-    """
-
-    paths: tuple[Path, ...]
-    versions: Mapping[str, Version]
-
-    def vectors(self) -> Iterator[np.ndarray]:
-        """The column `vector` of each file.
-
-        Yields
-        ------
-        numpy.ndarray of shape (n, D), float32
-        """
-        for path in self.paths:
-            yield column_to_vectors(read_table(path, ["vector"])["vector"])
-
-    def select(self, names: Sequence[str]) -> pa.Table:
-        """These columns of all files, as one table.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Columns wanted.
-
-        Returns
-        -------
-        pyarrow.Table
-            Rows in the order of the files.
-        """
-        return pa.concat_tables([read_table(path, names) for path in self.paths], promote_options="permissive")

@@ -5,8 +5,9 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.orchestration.io_manager import ParquetLake
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.provenance import as_read
-from galaxy_assets.storage.tables import TablesInTurn, digest, read_table
+from galaxy_assets.storage.tables import digest, read_table
 
 BATCHES = dg.DynamicPartitionsDefinition(name="s_batch")
 INITS = dg.StaticPartitionsDefinition(["imagenet", "random"])
@@ -79,6 +80,30 @@ def test_in_turn_files_are_read_one_by_one_and_carry_the_same_versions(world):
     assert {name: version.data for name, version in seen["lazy"].items()} == {
         batch: digest(read_table(folder / f"{batch}.parquet")) for batch in ("b1", "b2")
     }
+
+
+def test_named_columns_are_read_alone_and_carry_the_version_of_the_whole(world):
+    run, _, _ = world
+    run([embeddings], [embeddings], dg.MultiPartitionKey({"batch": "b1", "init": "imagenet"}))
+    for pinned in ({}, {"pinned": "refit"}):
+        seen = {}
+        how = {"init": "imagenet", "allow_missing": True} | pinned
+
+        def look(name, metadata, seen=seen):
+            @dg.asset(
+                key_prefix="s",
+                name=name,
+                ins={"table": dg.AssetIn(key=dg.AssetKey(["s", "embeddings"]), metadata=metadata)},
+            )
+            def looked(table: pa.Table) -> None:
+                seen[name] = as_read(table)
+
+            return looked
+
+        part, every = look("part", how | {"columns": ["init"]}), look("every", how)
+        run([embeddings, part, every], [part, every])
+        assert seen["part"][0].to_pydict() == {"init": ["imagenet"]}
+        assert seen["part"][1] == seen["every"][1] and seen["every"][0].column_names == ["batch", "init"]
 
 
 def test_a_missing_partition_is_named_and_can_be_allowed(world):

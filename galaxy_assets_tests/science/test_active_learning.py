@@ -16,6 +16,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from galaxy_assets.science import active_learning as al
 from galaxy_assets.science import gaussian_process
+from galaxy_assets.science.outliers import outlier_factor
 
 
 def world(n=400, seed=0):
@@ -239,7 +240,7 @@ def test_the_search_does_not_depend_on_the_order_of_the_rows(seed, learner):
 def test_recall_never_exceeds_perfect_and_ends_where_random_does(galaxies):
     truth, shown = [t for t, _ in galaxies], [s for _, s in galaxies]
     curve = al.recall_curve(np.array(truth, bool), np.array(shown, bool))
-    unshown = [n for n in curve["found_unshown"] if n is not None]
+    unshown = [n for n in curve["found_unshown"].to_pylist() if n is not None]
     assert len(unshown) == shown.count(False) and unshown[-1:] in ([], [galaxies.count((True, False))])
     assert (curve["found"] <= curve["perfect"]).all()
     if truth:
@@ -256,9 +257,9 @@ def test_the_isolated_galaxy_is_the_strangest_before_any_score():
 def test_the_outlier_factor_is_one_where_galaxies_are_alike_and_largest_at_the_isolated_one():
     features = np.random.default_rng(0).normal(size=(200, 3))
     features[17] = 9
-    factor = al.outlier_factor(features)
+    factor = outlier_factor(features)
     assert factor.argmax() == 17 and 0.9 < np.median(factor) < 1.2
-    assert al.outlier_factor(features[:1]).tolist() == [1] and len(al.outlier_factor(features[:2])) == 2
+    assert outlier_factor(features[:1]).tolist() == [1] and len(outlier_factor(features[:2])) == 2
 
 
 def test_galaxies_far_apart_are_told_apart_by_the_corrected_learner_alone():

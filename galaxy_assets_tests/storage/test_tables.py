@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxy_assets.storage.files import DamagedFile, replacing
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.tables import (
-    TablesInTurn,
     UnknownGalaxies,
     column_to_vectors,
     digest,

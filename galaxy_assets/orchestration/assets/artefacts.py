@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.orchestration.columns import markdown, shared
-from galaxy_assets.orchestration.declaration import FITTED_ON, Result, SurveyContext, picture, survey_asset
+from galaxy_assets.orchestration.declaration import FITTED_ON, IN_TURN, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
 from galaxy_assets.science.artefact_limits import limits_of, under
@@ -17,6 +17,7 @@ from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.settings.artefacts import LEAST
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.artefact_review import map_digest
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.tables import beside, column_to_vectors, rows_of, vectors_to_column
 
 _BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
@@ -109,7 +110,7 @@ def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
 @survey_asset(
     "3_artefacts",
     paper="3.2 and 3.3, Figure 1",
-    reads={"pretrained_features": FITTED_ON, "artefact_evidence": FITTED_ON},
+    reads={"pretrained_features": FITTED_ON | IN_TURN, "artefact_evidence": FITTED_ON},
     settings=lambda survey: [survey.umap],
     kinds=("umap", "parquet"),
     columns=shared("galaxy_id", "batch", "features_key")
@@ -117,17 +118,23 @@ def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
     | {"vector": "pretrained features of up to 20,000 images, by which others are placed; null for the rest"}
     | {name: _EVIDENCE[name] for name in (*LEAST, "suspect", "reason")},
 )
-def artefact_umap_model(context: SurveyContext, pretrained_features: pa.Table, artefact_evidence: pa.Table) -> Result:
-    """UMAP of the pretrained features of every image there was when it was fitted, with their evidence: what limits and
-    regions follow from, and what later deliveries are placed on.
+def artefact_umap_model(
+    context: SurveyContext, pretrained_features: TablesInTurn, artefact_evidence: pa.Table
+) -> Result:
+    """UMAP of the pretrained features of every image there was when it was fitted, or of a sample of a survey that has
+    more than `umap.fitted_on`, with their evidence: what limits and regions follow from, and what others are placed on.
     """
     from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
 
-    features = column_to_vectors(pretrained_features["vector"])
-    fitted = model_to_table(fit_map(features, feature_keys(features), context.survey.umap))
-    evidence = artefact_evidence.take(rows_of(artefact_evidence, pretrained_features, "artefact_evidence"))
-    table = beside(pretrained_features.select(["galaxy_id", "batch"]), fitted)
-    return Result(beside(table, evidence, [*LEAST, "suspect", "reason"]))
+    settings, galaxies = context.survey.umap, pretrained_features.select(["galaxy_id", "batch"])
+    rows = pretrained_features.drawn(settings.fitted_on, settings.seed)
+    if rows is not None:
+        rows = np.sort(rows)
+        galaxies = galaxies.take(rows)
+    features = np.vstack(list(pretrained_features.vectors(rows)))
+    fitted = model_to_table(fit_map(features, feature_keys(features), settings))
+    evidence = artefact_evidence.take(rows_of(artefact_evidence, galaxies, "artefact_evidence"))
+    return Result(beside(beside(galaxies, fitted), evidence, [*LEAST, "suspect", "reason"]))
 
 
 @survey_asset(

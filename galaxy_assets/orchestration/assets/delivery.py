@@ -15,7 +15,8 @@ from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import IN_TURN, OWN_BATCH, Result, SurveyContext, survey_asset
 from galaxy_assets.orchestration.external import DELIVERY, LABEL_TABLE, VOTE_TABLE
 from galaxy_assets.science import votes
-from galaxy_assets.storage.tables import TablesInTurn, read_table
+from galaxy_assets.storage.in_turn import TablesInTurn
+from galaxy_assets.storage.tables import read_table
 
 HISTORY = pa.schema(
     [

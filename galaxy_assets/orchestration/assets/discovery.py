@@ -5,6 +5,7 @@ Gaussian process (`science.anomaly_model`), people's events (`storage.label_even
 (`recall`).
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -12,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
-from galaxy_assets.orchestration.columns import of_schema, shared
+from galaxy_assets.orchestration.columns import of_schema, only, shared
 from galaxy_assets.orchestration.declaration import (
     FITTED_ON,
+    IN_TURN,
     MAIN_START,
     Result,
     SurveyContext,
@@ -23,13 +25,18 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.orchestration.external import LABEL_DROPS
 from galaxy_assets.science import active_learning, votes
+from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places_among
 from galaxy_assets.science.labels import standing
+from galaxy_assets.science.samples import drawn
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.label_events import EVENTS, LabelLog
-from galaxy_assets.storage.tables import column_to_vectors, digest, rows_of
+from galaxy_assets.storage.tables import column_to_vectors, digest, read_table, rows_of
 
 ORACLE = "volunteer_oracle"
+LABELS = only("galaxy_id", "label")
+PIXELS = only("galaxy_id", "batch", "pixels")
 
 
 def _package(survey: Survey) -> list[str]:
@@ -38,44 +45,50 @@ def _package(survey: Survey) -> list[str]:
 
 
 def oracle_scores(
-    ids: list[str], catalogue: pa.Table, volunteer_votes: pa.Table, anomaly: Anomaly
+    ids: Sequence[str] | pa.Array | pa.ChunkedArray, catalogue: pa.Table, volunteer_votes: pa.Table, anomaly: Anomaly
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the simulated oracle knows of each galaxy: score 0-5 (-1 where it has no label) and whether it truly is an
     anomaly, (N,) int and (N,) bool (paper 7.1).
     """
-    known: dict[str, tuple[int, bool]] = {}
+    import pyarrow.compute as pc
+
+    known, score, true = pa.array([], pa.string()), np.empty(0, int), np.empty(0, bool)
     if anomaly.labels:
-        for galaxy, label in zip(catalogue["galaxy_id"].to_pylist(), catalogue["label"].to_pylist(), strict=True):
-            if label is not None:
-                known[galaxy] = (5 if label in anomaly.labels else 0, label in anomaly.labels)
+        labelled = catalogue.filter(catalogue["label"].is_valid())
+        known, wanted = labelled["galaxy_id"], pa.array(anomaly.labels, pa.string())
+        true = pc.is_in(labelled["label"].cast(pa.string()), value_set=wanted).to_numpy(zero_copy_only=False)
+        score = 5 * true.astype(int)
     elif anomaly.answers and volunteer_votes.num_rows:
         probability, true = votes.anomaly_probability(volunteer_votes, anomaly)
         asked = np.isfinite(probability)
-        score = votes.score(np.where(asked, probability, 0.0))
-        for galaxy, has, s, t in zip(volunteer_votes["galaxy_id"].to_pylist(), asked, score, true, strict=True):
-            if has:
-                known[galaxy] = (int(s), bool(t))
-    pairs = [known.get(galaxy, (-1, False)) for galaxy in ids]
-    return np.array([s for s, _ in pairs], int), np.array([t for _, t in pairs], bool)
+        score, true = votes.score(probability[asked]), true[asked]
+        known = volunteer_votes["galaxy_id"].filter(pa.array(asked))
+    at = places_among(known, as_arrow(ids))
+    return np.append(score, -1)[at], np.append(true, False)[at]  # a galaxy that is not known is at -1
 
 
 def simulated_search(
-    survey: Survey, learner: str, features: np.ndarray, ids: np.ndarray, score: np.ndarray
+    survey: Survey, learner: str, features: np.ndarray, ids: Ids | np.ndarray, score: np.ndarray
 ) -> tuple[list[active_learning.Query], np.ndarray]:
     """The search over the galaxies that have a score (-1 is none), and its queries' rows in `features`."""
     pool, anomaly = np.flatnonzero(score >= 0), survey.anomaly
     if not len(pool):
         return [], pool
+    names, seed = as_arrow(ids), survey.recipe.seed
+    if len(pool) < len(score):
+        features, names = features[pool], names.take(pa.array(pool))
+    sample = drawn(names, anomaly.fitted_on, seed)
     queries = active_learning.search(
-        features[pool],
-        ids[pool],
+        features,
+        Ids(names),
         lambda rows: score[pool[rows]],
         seeds=anomaly.seeds,
         per_round=anomaly.per_round,
         budget=anomaly.budget,
         trade_off=anomaly.trade_off,
         learner=learner,
-        seed=survey.recipe.seed,
+        seed=seed,
+        among=None if sample is None else features[sample],
     )
     return queries, pool[[q.row for q in queries]]
 
@@ -84,8 +97,8 @@ def simulated_search(
     "7_discovery",
     paper="7.1, Figure 10",
     reads={
-        "catalogue": FITTED_ON,
-        "cutouts": FITTED_ON,
+        "catalogue": FITTED_ON | LABELS,
+        "cutouts": FITTED_ON | PIXELS,
         "volunteer_votes": FITTED_ON,
         "pca_features": MAIN_START | FITTED_ON,
     },
@@ -102,11 +115,11 @@ def oracle_events(
     survey's learner asks for, round by round until the budget is spent. It is simulated once per refit.
     """
     anomaly = context.survey.anomaly
-    ids = np.array(pca_features["galaxy_id"].to_pylist())
-    score, true = oracle_scores(ids.tolist(), catalogue, volunteer_votes, anomaly)
+    ids = Ids(pca_features["galaxy_id"])
+    score, true = oracle_scores(ids.arrow, catalogue, volunteer_votes, anomaly)
     features = column_to_vectors(pca_features["vector"])
     queries, asked = simulated_search(context.survey, anomaly.learner, features, ids, score)
-    rows = _events(queries, ids[asked], digest(pca_features))
+    rows = events_of(queries, ids[asked], digest(pca_features))
     shown = {
         "labelled galaxies": int((score >= 0).sum()),
         "true anomalies": int(true.sum()),
@@ -117,7 +130,7 @@ def oracle_events(
     return Result(pa.Table.from_pylist(rows, schema=EVENTS), shown, unversioned=["time", "recorded"])
 
 
-def _events(queries: list[active_learning.Query], ids: np.ndarray, seen: str) -> list[dict]:
+def events_of(queries: list[active_learning.Query], ids: np.ndarray, seen: str) -> list[dict]:
     """A label event per query; `seen` is the data version of the features that were searched."""
     now = datetime.now(UTC)
     return [
@@ -204,7 +217,7 @@ def anomaly_model(
 
     learner, said = context.survey.anomaly.learner, standing(label_events)
     features = column_to_vectors(pca_features["vector"])
-    ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
+    ids = Ids(pca_features["galaxy_id"])
     deviations = table_to_model(pca_model).deviations
     model = models.fit(features, ids, said, deviations, learner, context.survey.recipe.seed)
     at_bounds = model.predictor.at_bounds if model.predictor is not None else ()
@@ -253,14 +266,45 @@ def scored(survey: Survey, pca_features: pa.Table, anomaly_model: pa.Table) -> p
     return table.append_column("model", pa.array([digest(anomaly_model)] * table.num_rows, pa.string()))
 
 
+def scored_now(
+    survey: Survey, anomaly_model: pa.Table, anomaly_scores: TablesInTurn, pca_features: TablesInTurn
+) -> tuple[pa.Table, int]:
+    """The scores of all clean galaxies by the present model, and how many of them are not among `anomaly_scores` and
+    are scored here: galaxy_id, batch, score, score_std.
+    """
+    import pyarrow.compute as pc
+
+    now, model, here = {}, digest(anomaly_model), 0
+    for table in anomaly_scores.tables(["galaxy_id", "batch", "score", "score_std", "model"]):
+        table = table.filter(pc.equal(table["model"], model)).drop_columns("model")
+        if table.num_rows:
+            now[table["batch"][0].as_py()] = table
+    parts = []
+    for path in pca_features.paths:
+        galaxies = read_table(path, ["galaxy_id", "batch"])
+        batch = galaxies["batch"][0].as_py() if galaxies.num_rows else ""
+        if known := now.pop(batch, None):
+            parts.append(known.filter(pc.is_in(known["galaxy_id"], galaxies["galaxy_id"].combine_chunks())))
+            lacking = pc.invert(pc.is_in(galaxies["galaxy_id"], known["galaxy_id"].combine_chunks()))
+        else:
+            lacking = pa.array(np.ones(galaxies.num_rows, bool))
+        if galaxies.num_rows == 0 or not pc.any(lacking).as_py():
+            continue
+        parts.append(scored(survey, read_table(path).filter(lacking), anomaly_model).drop_columns("model"))
+        here += parts[-1].num_rows
+    if not parts:  # no galaxy at all
+        parts = [scored(survey, read_table(pca_features.paths[0]), anomaly_model).drop_columns("model")]
+    return pa.concat_tables(parts), here
+
+
 @survey_asset(
     "7_discovery",
     paper="7.1, Figure 9",
     reads={
-        "cutouts": {},
+        "cutouts": PIXELS,
         "anomaly_model": {},
-        "anomaly_scores": {},
-        "pca_features": MAIN_START,
+        "anomaly_scores": IN_TURN,
+        "pca_features": MAIN_START | IN_TURN,
         "label_events": {},
     },
     settings=lambda survey: [survey.anomaly.learner, survey.main_start_weights, *_package(survey)],
@@ -281,8 +325,8 @@ def anomaly_ranking(
     context: SurveyContext,
     cutouts: pa.Table,
     anomaly_model: pa.Table,
-    anomaly_scores: pa.Table,
-    pca_features: pa.Table,
+    anomaly_scores: TablesInTurn,
+    pca_features: TablesInTurn,
     label_events: pa.Table,
 ) -> Result:
     """Every clean galaxy by falling predicted score, with its uncertainty, who scored it (people or the oracle) and
@@ -295,13 +339,9 @@ def anomaly_ranking(
     from galaxy_assets.figures.galleries import contact_sheet
     from galaxy_assets.science.anomaly_model import ranked
 
-    present = pc.is_in(anomaly_scores["galaxy_id"], pca_features["galaxy_id"].combine_chunks())
-    now = anomaly_scores.filter(pc.and_(present, pc.equal(anomaly_scores["model"], digest(anomaly_model))))
-    known = pc.is_in(pca_features["galaxy_id"], now["galaxy_id"].combine_chunks())
-    others = scored(context.survey, pca_features.filter(pc.invert(known)), anomaly_model)
-    scores = pa.concat_tables([now, others]).drop_columns("model")
+    scores, here = scored_now(context.survey, anomaly_model, anomaly_scores, pca_features)
     table = ranked(scores, standing(label_events), context.survey.anomaly.learner)
     top = context.pixels.of(cutouts)[rows_of(cutouts, table.slice(0, 40))]
     sheet = contact_sheet(list(top), [f"{s:.2f}" for s in table["score"].to_pylist()[:40]], columns=8)
-    shown = {"scored": pc.sum(table["scored_by"].is_valid()).as_py() or 0, "scored here": others.num_rows}
+    shown = {"scored": pc.sum(table["scored_by"].is_valid()).as_py() or 0, "scored here": here}
     return Result(table, shown | picture(context, sheet, "top_ranked"))

@@ -4,18 +4,21 @@ Belongs here: assets that look at labels to judge a ranking; nothing that ranks 
 ranking (`discovery`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.discovery import oracle_scores, simulated_search
-from galaxy_assets.orchestration.columns import shared
+from galaxy_assets.orchestration.assets.discovery import LABELS, oracle_scores, simulated_search
+from galaxy_assets.orchestration.columns import only, shared
 from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.science import active_learning
+from galaxy_assets.science.galaxy_ids import Ids, places_among
+from galaxy_assets.science.outliers import outlier_factor, unsupervised_score
+from galaxy_assets.science.samples import drawn
 from galaxy_assets.settings.discovery import Anomaly
-from galaxy_assets.storage.tables import column_to_vectors, lookup
+from galaxy_assets.storage.tables import column_to_vectors
 
 BASELINES = ("isolation_forest", "local_outlier_factor", "published")
 RECALL_COLUMNS = {
@@ -33,14 +36,15 @@ RECALL_COLUMNS = {
 @survey_asset(
     "7_discovery",
     paper="7.1; the learner as published, and what needs no labels",
-    reads={"catalogue": {}, "volunteer_votes": {}, "pca_features": MAIN_START},
+    reads={"catalogue": LABELS, "volunteer_votes": {}, "pca_features": MAIN_START},
     settings=lambda survey: [survey.anomaly, survey.main_start_weights],
     kinds=("scikitlearn", "parquet"),
     explorer=9,
     columns=shared("galaxy_id")
     | {
-        "isolation_forest": "score by an isolation forest over all galaxies, larger is stranger",
-        "local_outlier_factor": "local outlier factor among 20 neighbours, about 1 for usual ones, larger is stranger",
+        "isolation_forest": "score by an isolation forest of all galaxies, or of a sample of many, larger is stranger",
+        "local_outlier_factor": "local outlier factor among 20 neighbours, of a sample of many, about 1 for usual "
+        "ones, larger is stranger",
         "published": "score that the learner as published predicts; null where there is nothing to search for",
         "published_std": "its standard deviation; null where there is nothing to search for",
         "published_round": "query in which that search was shown the galaxy, 0 the seeds; null where it was not",
@@ -51,29 +55,33 @@ def baseline_rankings(
     context: SurveyContext, catalogue: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
 ) -> Result:
     """What the ranking is measured against, for every clean galaxy: the scores of an isolation forest and of the
-    local outlier factor (larger is stranger), and the predicted score, its uncertainty and the rounds of a search
+    local outlier factor (larger is stranger; where there are more galaxies than the survey's `anomaly` says, of a
+    sample that they are compared with), and the predicted score, its uncertainty and the rounds of a search
     of its own by the learner as published; null where the survey has nothing to search for.
     """
     survey, features = context.survey, column_to_vectors(pca_features["vector"])
-    ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
-    score, _ = oracle_scores(ids.tolist(), catalogue, volunteer_votes, survey.anomaly)
+    ids, seed, n = Ids(pca_features["galaxy_id"]), survey.recipe.seed, len(features)
+    score, _ = oracle_scores(ids.arrow, catalogue, volunteer_votes, survey.anomaly)
     queries, asked = simulated_search(survey, "published", features, ids, score)
-    n = len(ids)
+    forest, outliers = (
+        drawn(ids.arrow, size, seed) for size in (survey.anomaly.fitted_on, survey.anomaly.outliers_among)
+    )
     mean, std, at_bounds = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), ()
     if queries:
         by_id = np.argsort(ids[asked])  # as the search itself fits
         scores = np.array([q.score for q in queries])
         state = active_learning.posterior(features, asked[by_id], scores[by_id], "published")
         mean, std, at_bounds = pa.array(state.mean), pa.array(state.std), state.at_bounds
-    rounds = {row: q.round for row, q in zip(asked.tolist(), queries, strict=True)}
+    rounds = np.full(n, -1, np.int32)
+    rounds[asked] = [q.round for q in queries]
     table = pa.table(
         {
             "galaxy_id": pca_features["galaxy_id"],
-            "isolation_forest": active_learning.unsupervised_score(features, survey.recipe.seed),
-            "local_outlier_factor": active_learning.outlier_factor(features),
+            "isolation_forest": unsupervised_score(features, seed, None if forest is None else features[forest]),
+            "local_outlier_factor": outlier_factor(features, outliers),
             "published": mean,
             "published_std": std,
-            "published_round": pa.array([rounds.get(i) for i in range(n)], pa.int32()),
+            "published_round": pa.array(np.maximum(rounds, 0), mask=rounds < 0),
         }
     )
     return Result(table, {"at bounds": ", ".join(at_bounds) or "none"})
@@ -82,7 +90,7 @@ def baseline_rankings(
 @survey_asset(
     "7_discovery",
     paper="7.1; how much a search hangs on chance",
-    reads={"catalogue": {}, "volunteer_votes": {}, "pca_features": MAIN_START},
+    reads={"catalogue": LABELS, "volunteer_votes": {}, "pca_features": MAIN_START},
     settings=lambda survey: [survey.anomaly, survey.main_start_weights],
     kinds=("scikitlearn", "parquet"),
     columns={
@@ -116,12 +124,12 @@ def search_spread(
     "7_discovery",
     paper="7.1, Figures 8 and 9",
     reads={
-        "catalogue": {},
+        "catalogue": LABELS,
         "volunteer_votes": {},
-        "anomaly_ranking": {},
-        "baseline_rankings": {},
+        "anomaly_ranking": only("galaxy_id", "score", "scored_by"),
+        "baseline_rankings": only("galaxy_id", *BASELINES),
         "search_spread": {},
-        "umap": MAIN_START,
+        "umap": MAIN_START | only("galaxy_id", "x", "y"),
     },
     settings=lambda survey: [survey.anomaly],
     columns=RECALL_COLUMNS,
@@ -143,13 +151,12 @@ def anomaly_recall(
     from galaxy_assets.figures.curves import recall
     from galaxy_assets.science.search_spread import words
 
-    ids = anomaly_ranking["galaxy_id"].to_pylist()
+    ids = anomaly_ranking["galaxy_id"]
     score, true = oracle_scores(ids, catalogue, volunteer_votes, context.survey.anomaly)
     shown = anomaly_ranking["scored_by"].is_valid().to_numpy(zero_copy_only=False)
     curve = active_learning.recall_curve(true[score >= 0], shown[score >= 0])
-    table = pa.table(curve | {"found_unshown": pa.array(curve["found_unshown"], pa.int64())})
-    truth = dict(zip(ids, true.tolist(), strict=True))
-    table = _with_baselines(table, baseline_rankings, np.array(ids)[score >= 0], truth)
+    labelled = anomaly_ranking.select(["galaxy_id"]).append_column("true", pa.array(true)).filter(pa.array(score >= 0))
+    table = _with_baselines(pa.table(curve), baseline_rankings, labelled)
     return Result(
         table,
         {
@@ -158,7 +165,7 @@ def anomaly_recall(
             **_found(table),
             "true anomalies": int(true.sum()),
             **picture(context, recall(table), "recall"),
-            "maps": _maps(context, umap, truth, anomaly_ranking),
+            "maps": _maps(context, umap, anomaly_ranking, true),
         },
     )
 
@@ -170,52 +177,45 @@ def never_scored(read: Callable[..., pa.Table], anomaly: Anomaly) -> tuple[np.nd
     """
     ranking = read("anomaly_ranking", ["galaxy_id", "scored_by"])
     ranking = ranking.filter(ranking["scored_by"].is_null())
-    forest = lookup(read("baseline_rankings", ["galaxy_id", "isolation_forest"]), "isolation_forest")
-    ids = np.array([galaxy for galaxy in ranking["galaxy_id"].to_pylist() if galaxy in forest], object)
-    score, true = oracle_scores(ids.tolist(), read("catalogue"), read("volunteer_votes"), anomaly)
-    ids, true = ids[score >= 0], true[score >= 0]
+    forest = read("baseline_rankings", ["galaxy_id", "isolation_forest"])
+    at = places_among(forest["galaxy_id"], ranking["galaxy_id"])
+    ids, at = ranking["galaxy_id"].filter(pa.array(at >= 0)), at[at >= 0]
+    score, true = oracle_scores(ids, read("catalogue"), read("volunteer_votes"), anomaly)
+    ids, at, true = ids.filter(pa.array(score >= 0)), at[score >= 0], true[score >= 0]
     place = np.empty(len(ids), np.int64)
-    place[active_learning.best_first(np.array([forest[galaxy] for galaxy in ids], float), ids)] = np.arange(len(ids))
+    strange = forest["isolation_forest"].to_numpy().astype(float)[at]
+    place[active_learning.best_first(strange, Ids(ids))] = np.arange(len(ids))
     return true, place
 
 
-def _with_baselines(
-    table: pa.Table, baseline_rankings: pa.Table, labelled_ids: np.ndarray, truth: Mapping[str, bool]
-) -> pa.Table:
+def _with_baselines(table: pa.Table, baseline_rankings: pa.Table, labelled: pa.Table) -> pa.Table:
     """`anomaly_recall` with a column per baseline: anomalies found down its list of the labelled galaxies."""
-    every = baseline_rankings["galaxy_id"].to_numpy(zero_copy_only=False)
-    labelled = baseline_rankings.filter(pa.array(np.isin(every, labelled_ids)))
-    names = labelled["galaxy_id"].to_numpy(zero_copy_only=False)
+    at = places_among(labelled["galaxy_id"], baseline_rankings["galaxy_id"])
+    own, true = baseline_rankings.filter(pa.array(at >= 0)), labelled["true"].to_numpy()[at[at >= 0]]
     for name in BASELINES:
-        counts = pa.nulls(len(names), pa.int64())
-        if labelled[name].null_count == 0:
-            order = active_learning.best_first(labelled[name].to_numpy(), names)
-            counts = pa.array(np.cumsum([truth[galaxy] for galaxy in names[order]], dtype=np.int64))
+        counts = pa.nulls(len(true), pa.int64())
+        if own[name].null_count == 0:
+            order = active_learning.best_first(own[name].to_numpy(), Ids(own["galaxy_id"]))
+            counts = pa.array(np.cumsum(true[order], dtype=np.int64))
         table = table.append_column(name, counts)
     return table
 
 
 def _found(table: pa.Table) -> dict[str, Any]:
     """What the UI shows: anomalies found at three depths of each list."""
-    found, unshown = table["found"].to_pylist(), table["found_unshown"].drop_null().to_pylist()
-    depths = [n for n in (100, 200, 500) if n <= len(found)]
-    shown = {f"found in the first {n} never shown": unshown[n - 1] for n in (100, 200, 500) if n <= len(unshown)}
-    shown |= {f"found in the first {n}": found[n - 1] for n in depths}
+    unshown = table["found_unshown"].drop_null()
+    depths = [n for n in (100, 200, 500) if n <= table.num_rows]
+    shown = {f"found in the first {n} never shown": unshown[n - 1].as_py() for n in depths if n <= len(unshown)}
+    shown |= {f"found in the first {n}": table["found"][n - 1].as_py() for n in depths}
     for name in ("random", *BASELINES):
         shown |= {f"{name} in the first {n}": table[name][n - 1].as_py() for n in depths}
     return shown
 
 
-def _maps(context: SurveyContext, umap: pa.Table, truth: Mapping[str, bool], ranking: pa.Table) -> Any:
+def _maps(context: SurveyContext, umap: pa.Table, ranking: pa.Table, true: np.ndarray) -> Any:
     """The true anomalies and the predicted scores on the map, as a preview."""
     from galaxy_assets.figures.maps import anomaly_maps
 
-    predicted = lookup(ranking, "score")
-    galaxies = umap["galaxy_id"].to_pylist()
-    maps = anomaly_maps(
-        umap["x"].to_numpy(),
-        umap["y"].to_numpy(),
-        np.array([truth[g] for g in galaxies], bool),
-        np.array([predicted[g] for g in galaxies]),
-    )
+    at = places_among(ranking["galaxy_id"], umap["galaxy_id"])
+    maps = anomaly_maps(umap["x"].to_numpy(), umap["y"].to_numpy(), true[at], ranking["score"].to_numpy()[at])
     return picture(context, maps, "anomaly_maps")["preview"]

@@ -38,10 +38,11 @@ from galaxy_assets.storage.checkpoints import (
     load_start,
     save_encoder,
 )
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack
 from galaxy_assets.storage.store import store_of
-from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, digest, read_table, rows_of, vectors_to_column
+from galaxy_assets.storage.tables import column_to_vectors, digest, read_table, rows_of, vectors_to_column
 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder

@@ -20,7 +20,8 @@ from galaxy_assets.orchestration.declaration import (
     survey_asset,
 )
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
-from galaxy_assets.storage.tables import TablesInTurn, beside, column_to_vectors, vectors_to_column
+from galaxy_assets.storage.in_turn import TablesInTurn
+from galaxy_assets.storage.tables import beside, column_to_vectors, vectors_to_column
 
 DRIFT = pa.schema(
     [
@@ -34,12 +35,18 @@ DRIFT = pa.schema(
 )
 
 
-def components(embeddings: TablesInTurn, pca_model: pa.Table) -> np.ndarray:
-    """The embeddings in principal components, (N, K) float32: a refit does not wait for `pca_features`."""
+def components(embeddings: TablesInTurn, pca_model: pa.Table, rows: np.ndarray | None = None) -> np.ndarray:
+    """The embeddings in principal components, (N, K) float32, of all galaxies or of these rows: a refit does not wait
+    for `pca_features`.
+    """
     from galaxy_assets.science.pca import table_to_model
 
     model = table_to_model(pca_model)
-    return np.vstack([model.transform(vectors) for vectors in embeddings.vectors()])
+    if rows is None:
+        return np.vstack([model.transform(vectors) for vectors in embeddings.vectors()])
+    rising = np.sort(rows)
+    features = np.vstack([model.transform(vectors) for vectors in embeddings.vectors(rising)])
+    return features[np.searchsorted(rising, rows)]
 
 
 @survey_asset(
@@ -55,13 +62,17 @@ def components(embeddings: TablesInTurn, pca_model: pa.Table) -> np.ndarray:
 )
 def umap_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.Table) -> Result:
     """A map of the representation in two dimensions, for looking only: where every galaxy lies that there was when
-    it was fitted, and what later deliveries are placed by.
+    it was fitted, or each of a sample of a survey that has more than `umap.fitted_on`, and what others are placed by.
     """
     from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
 
-    keys = np.concatenate([feature_keys(vectors) for vectors in embeddings.vectors()])
-    fitted = model_to_table(fit_map(components(embeddings, pca_model), keys, context.survey.umap))
-    return Result(beside(embeddings.select(["galaxy_id", "batch", "init"]), fitted))
+    settings = context.survey.umap
+    rows = embeddings.drawn(settings.fitted_on, settings.seed)
+    rows = None if rows is None else np.sort(rows)
+    keys = np.concatenate([feature_keys(vectors) for vectors in embeddings.vectors(rows)])
+    fitted = model_to_table(fit_map(components(embeddings, pca_model, rows), keys, settings))
+    galaxies = embeddings.select(["galaxy_id", "batch", "init"])
+    return Result(beside(galaxies if rows is None else galaxies.take(rows), fitted), {"fitted on": fitted.num_rows})
 
 
 @survey_asset(
@@ -105,22 +116,27 @@ def umap(context: SurveyContext, embeddings: pa.Table, pca_features: pa.Table, u
         "unsure": "share of the fitted galaxies that no cluster has with one half or more; the same in every row",
         "converged": "whether the fit converged; the same in every row",
         "iterations": "iterations of the fit; the same in every row",
+        "fitted_on": "how many galaxies it was fitted to, the same in every row; absent where they are no sample",
     },
 )
 def cluster_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.Table) -> Result:
     """The Bayesian Gaussian mixture, a row per component: weight, mean, Cholesky factor of the precision and the
     parameters of its posterior, and which share of all fitted galaxies is unsure (below probability one half).
-    Components are numbered by falling weight.
+    Components are numbered by falling weight. A survey of more than `mixture.fitted_on` galaxies is fitted on a
+    sample of so many.
     """
     from galaxy_assets.science import mixture
 
-    features = components(embeddings, pca_model)
-    model = mixture.fit(features, context.survey.mixture)
+    settings = context.survey.mixture
+    rows = embeddings.drawn(settings.fitted_on, settings.seed)
+    features = components(embeddings, pca_model, rows)
+    model = mixture.fit(features, settings)
     k, unsure = len(model.weights), float((model.probabilities(features).max(axis=1) < 0.5).mean())
-    table = mixture.model_to_table(model, context.init, unsure)
+    table = mixture.model_to_table(model, context.init, unsure, None if rows is None else len(rows))
     return Result(
         table,
         {
+            "fitted on": len(features),
             "components": k,
             "components above 1 %": int((model.weights > 0.01).sum()),
             "lower_bound": model.lower_bound,

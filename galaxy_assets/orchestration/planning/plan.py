@@ -226,15 +226,18 @@ class _Planner:
         fits = self.survey.mixture
         rounds = fits.n_init * min(fits.max_iter, self.known.assumed["iterations_of_a_mixture"])
         share = clusters / of["mixture_iteration"]["clusters"]
-        seconds = self.known.slopes["mixture_iteration"].core_seconds(self.size.galaxies)
+        seconds = self.known.slopes["mixture_iteration"].core_seconds(min(self.size.galaxies, fits.fitted_on))
         yield Cost("cluster_model", False, "computed", core_hours=starts * rounds * share * seconds / 3600)
         share = clusters / of["cluster_labels"]["clusters"]
         yield self._as_measured("cluster_labels", by_batch=True, times=starts * share, same=share == 1)
-        yield self._as_measured("umap_model", times=starts)
+        yield self._as_measured("umap_model", times=starts, most=self.survey.umap.fitted_on)
         search = self.survey.anomaly
         rounds = max(search.budget - search.seeds, 0) / search.per_round / of["oracle_events"]["rounds"]
         yield self._as_measured("oracle_events", times=rounds, same=rounds == 1)
-        for name in ("baseline_rankings", "anomaly_ranking", "anomaly_recall", "similar_galaxies", "read_model"):
+        # from there on each galaxy is compared with as many
+        times = max(self.size.galaxies / search.outliers_among, 1)
+        yield self._as_measured("baseline_rankings", times=times, same=times == 1, most=search.outliers_among)
+        for name in ("anomaly_ranking", "anomaly_recall", "similar_galaxies", "read_model"):
             yield self._as_measured(name)
         yield Cost("starting runs", True, "measured", core_hours=runs * self.known.slopes["run"].seconds / 3600)
 
@@ -242,9 +245,14 @@ class _Planner:
     def _pixels(self) -> int:
         return self.survey.recipe.image_size
 
-    def _as_measured(self, step: str, *, by_batch: bool = False, times: float = 1, same: bool = True) -> Cost:
-        """A step from its own slope: `times` as often or as much, which is `measured` where the work is the `same`."""
-        seconds = times * self.known.slopes[step].core_seconds(self.size.galaxies)
+    def _as_measured(
+        self, step: str, *, by_batch: bool = False, times: float = 1, same: bool = True, most: int | None = None
+    ) -> Cost:
+        """A step from its own slope: `times` as often or as much, which is `measured` where the work is the `same`.
+
+        It grows up to `most` galaxies.
+        """
+        seconds = times * self.known.slopes[step].core_seconds(min(self.size.galaxies, most or self.size.galaxies))
         return Cost(step, by_batch, "measured" if same else "computed", core_hours=seconds / 3600)
 
     def _embeddings(self) -> Iterator[Cost]:

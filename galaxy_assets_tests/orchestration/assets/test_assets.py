@@ -12,9 +12,10 @@ from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.science.results import VERDICTS
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Version
-from galaxy_assets.storage.tables import TablesInTurn, column_to_vectors, read_table
+from galaxy_assets.storage.tables import column_to_vectors, read_table
 
 BATCH, INIT = "first", "imagenet"
 COLUMNS = {
@@ -81,7 +82,10 @@ COLUMNS = {
 }
 
 IN_TURN = {(name, "embeddings") for name in ("pca_model", "umap_model", "cluster_model")} | {
-    ("taken_ids", "delivered_images")
+    ("taken_ids", "delivered_images"),
+    ("artefact_umap_model", "pretrained_features"),
+    ("anomaly_ranking", "anomaly_scores"),
+    ("anomaly_ranking", "pca_features"),
 }
 EVERY_START = {"results", "encoder_comparison", "figure_03", "figure_14", "figure_15"}
 

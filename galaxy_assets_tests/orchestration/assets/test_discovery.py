@@ -3,10 +3,13 @@
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.assets.discovery import oracle_scores, simulated_search
-from galaxy_assets.science import votes
+from galaxy_assets.orchestration.assets.discovery import oracle_scores, scored, scored_now, simulated_search
+from galaxy_assets.science import anomaly_model, votes
+from galaxy_assets.science.labels import STANDING
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.in_turn import TablesInTurn
+from galaxy_assets.storage.tables import vectors_to_column, write_table
 from galaxy_assets_tests.conftest import TINY
 from galaxy_assets_tests.science.test_votes import CALM, CRASH, SPIRAL, normal
 
@@ -39,3 +42,37 @@ def test_only_galaxies_with_a_score_are_asked_by_the_numbers_of_the_survey():
     assert np.bincount([q.round for q in queries]).tolist() == [6, 4, 4, 4]
     nothing, none = simulated_search(survey, "corrected", features, np.array(["g"] * 60), np.full(60, -1))
     assert nothing == [] and len(none) == 0
+
+
+def test_scores_of_the_present_model_are_taken_and_all_others_are_made_here(tmp_path):
+    survey, rng = Survey.model_validate(TINY | {"anomaly": {"learner": "graded"}}), np.random.default_rng(0)
+    vectors, ids = rng.normal(size=(30, 3)).astype(np.float32), [f"g{i:02d}" for i in range(30)]
+    said = pa.Table.from_pylist(
+        [{"galaxy_id": ids[i], "score": float(i % 6), "by": "people"} for i in range(12)], schema=STANDING
+    )
+    fitted = anomaly_model.fit(vectors, np.array(ids), said, vectors.std(axis=0), "graded", 0)
+    model = anomaly_model.model_to_table(fitted)
+    galaxies = pa.table({"galaxy_id": ids, "batch": ["a"] * 10 + ["b"] * 10 + ["c"] * 10})
+    galaxies = galaxies.append_column("vector", vectors_to_column(vectors))
+    expected = scored(survey, galaxies, model)
+    score = expected["score"].to_numpy() + 100  # by which those that were taken are told from those made here
+    kept = expected.set_column(expected.column_names.index("score"), "score", pa.array(score))
+    older = kept.set_column(kept.column_names.index("model"), "model", pa.array(["older"] * 30))
+    for name, features, scores in (
+        ("a", galaxies[:8], kept[:10]),  # two galaxies are no longer clean
+        ("b", galaxies[10:20], kept[10:15]),  # five are new
+        ("c", galaxies[20:], older[20:]),
+    ):
+        write_table(features, tmp_path / "features" / f"{name}.parquet")
+        write_table(scores, tmp_path / "scores" / f"{name}.parquet")
+    write_table(galaxies[:0], tmp_path / "features" / "empty.parquet")
+    found = [TablesInTurn(tuple(sorted((tmp_path / part).iterdir())), {}) for part in ("scores", "features")]
+    table, here = scored_now(survey, model, *found)
+    assert here == 15 and table.column_names == ["galaxy_id", "batch", "score", "score_std"]
+    by_id = dict(zip(table["galaxy_id"].to_pylist(), table["score"].to_pylist(), strict=True))
+    assert sorted(by_id) == ids[:8] + ids[10:] and table.num_rows == 28
+    taken = {galaxy for galaxy, value in by_id.items() if value > 50}
+    assert taken == set(ids[:8] + ids[10:15])
+    empty = TablesInTurn((tmp_path / "features" / "empty.parquet",), {})
+    none, here = scored_now(survey, model, TablesInTurn((), {}), empty)
+    assert (none.num_rows, here) == (0, 0) and none.schema == table.schema

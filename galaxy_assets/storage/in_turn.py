@@ -1,0 +1,209 @@
+"""The partitions of a table that are read one after the other, where a step can do without the whole.
+
+Belongs here: reading many files of one table at the memory of one, or of one column. Does not belong here: one file
+(`tables`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_assets.science import samples
+from galaxy_assets.storage.provenance import Version
+from galaxy_assets.storage.tables import column_to_vectors, opened_table, read_table
+
+_AT_ONCE = 4096  # vectors that are decoded at once: they stay in the processor's cache
+_MEETING: Any = {"promote_options": "permissive"}  # of tables that different code made
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class TablesInTurn:
+    """The partitions of a table as files that are read one after the other, so that memory is that of the largest.
+
+    While one is worked on, the next one is read.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        Their files.
+    versions : mapping of str to Version
+        Partition -> version, as other inputs carry them.
+    """
+
+    paths: tuple[Path, ...]
+    versions: Mapping[str, Version]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all files, as their footers say."""
+        return sum(map(_rows, self.paths))
+
+    def vectors(self, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """The column `vector` of each file.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (M,), int, optional
+            Rows wanted, counted over all files, rising; all when not given.
+
+        Yields
+        ------
+        numpy.ndarray of shape (n, D), float32
+        """
+        begin = 0
+        for vectors in _ahead(_vectors, self.paths):
+            end = begin + len(vectors)
+            own = None if rows is None else rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)] - begin
+            yield vectors if own is None else vectors[own]
+            begin = end
+
+    def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """These columns of each file.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Columns wanted.
+
+        Yields
+        ------
+        pyarrow.Table
+        """
+        yield from _ahead(lambda path: read_table(path, names), self.paths)
+
+    def select(self, names: Sequence[str]) -> pa.Table:
+        """These columns of all files, as one table.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Columns wanted.
+
+        Returns
+        -------
+        pyarrow.Table
+            Rows in the order of the files.
+        """
+        return pa.concat_tables(list(self.tables(names)), promote_options="permissive")
+
+    def drawn(self, size: int, seed: int) -> np.ndarray | None:
+        """A sample of the galaxies (`science.samples`), of which no more than the ids of one file are read at once.
+
+        Parameters
+        ----------
+        size : int
+            Galaxies wanted.
+        seed : int
+            Of the sample.
+
+        Returns
+        -------
+        ndarray of shape (size,), int64, or None
+            Rows counted over all files, in an order that does not depend on the files; None where there are no more
+            galaxies than that.
+        """
+        if self.num_rows <= size:
+            return None
+        keys = [samples.keys(table["galaxy_id"], seed) for table in self.tables(["galaxy_id"])]
+        return samples.smallest(np.concatenate(keys), size)
+
+
+def _vectors(path: Path) -> np.ndarray:
+    return column_to_vectors(read_as_one([path], ["vector"])["vector"])
+
+
+def _rows(path: Path) -> int:
+    with opened_table(path) as file:
+        return file.metadata.num_rows
+
+
+def read_as_one(paths: Sequence[Path], names: Sequence[str] | None = None) -> pa.Table:
+    """Files of a table as one, with the column `vector` read into its place.
+
+    Joined after they were read, the vectors of ten million galaxies would be in memory twice.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files, at least one.
+    names : sequence of str, optional
+        Columns wanted; all when not given.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows in the order of the files, without the metadata of the schema.
+
+    Raises
+    ------
+    DamagedFile
+        Where one of them is no Parquet or its checksums are others.
+    """
+    schemas = [_schema(path) for path in paths]
+    wanted = [schema.names if names is None else list(names) for schema in schemas]
+    kinds = {schema.field("vector").type if "vector" in schema.names else None for schema in schemas}
+    kind, begin = kinds.pop(), 0
+    vectors = np.empty((0, 0), np.float32)
+    if not kinds and "vector" in wanted[0] and _holds_vectors(kind):
+        vectors = np.empty((sum(map(_rows, paths)), kind.list_size), np.float32)
+        for path in paths:
+            end = begin + _rows(path)
+            if not _read_into(path, vectors[begin:end]):
+                vectors = np.empty((0, 0), np.float32)
+                break
+            begin = end
+    if not vectors.size:
+        return pa.concat_tables([_plain(path, own) for path, own in zip(paths, wanted, strict=True)], **_MEETING)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)
+    others = [_plain(path, [n for n in own if n != "vector"]) for path, own in zip(paths, wanted, strict=True)]
+    table, field = pa.concat_tables(others, **_MEETING), schemas[0].field("vector").remove_metadata()
+    if not table.num_columns:
+        return pa.Table.from_arrays([column], schema=pa.schema([field]))
+    return table.add_column(wanted[0].index("vector"), field, column)
+
+
+def _plain(path: Path, names: Sequence[str]) -> pa.Table:
+    return read_table(path, names).replace_schema_metadata(None)
+
+
+def _schema(path: Path) -> pa.Schema:
+    with opened_table(path) as file:
+        return file.schema_arrow
+
+
+def _holds_vectors(kind: pa.DataType | None) -> TypeGuard[pa.FixedSizeListType]:
+    return kind is not None and pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32()
+
+
+def _read_into(path: Path, vectors: np.ndarray) -> bool:
+    """Fill (N, D) with the column `vector` of a file; false where one is null.
+
+    It is decoded piece by piece: all at once would take six times the memory of the result.
+    """
+    begin = 0
+    with opened_table(path) as file:
+        for batch in file.iter_batches(_AT_ONCE, columns=["vector"]):
+            if batch.column(0).null_count:
+                return False
+            end = begin + len(batch)
+            vectors[begin:end] = batch.column(0).flatten().to_numpy(zero_copy_only=False).reshape(-1, vectors.shape[1])
+            begin = end
+    return True
+
+
+def _ahead(read: Callable[[Path], Read], paths: Iterable[Path]) -> Iterator[Read]:
+    """What is read of each file, of which the next one is read while one is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = None
+        for path in paths:
+            ready, coming = coming, reader.submit(read, path)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
