@@ -1,7 +1,7 @@
 """Cells of galaxies that lie near each other in feature space, so that a search reads a few of them and not the survey.
 
-Belongs here: the cells, the exact neighbours of a sample, and how many cells a search has to read to find them. Does not
-belong here: the file that keeps galaxies by cell (`storage.similarity`), the rule of the search (`neighbours`).
+Belongs here: the cells, the exact neighbours of a sample, and how many cells a search has to read to find them. Does
+not belong here: the file that keeps galaxies by cell (`storage.similarity`), the rule of the search (`neighbours`).
 """
 
 import numpy as np

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from galaxy_assets import plugins
-from galaxy_assets.settings.base import PluginName, Settings
+from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
 
 class Anomaly(Settings):
@@ -44,3 +44,14 @@ class Similarity(Settings):
     queries: tuple[str, ...] = Field(default=(), description="galaxy ids; empty takes the best ranked galaxies")
     n_queries: int = Field(default=4, description="how many best ranked galaxies, where `queries` is empty")
     neighbours: int = Field(default=8, description="galaxies found for each query")
+    exact_below: Annotated[int, AddedLater()] = Field(
+        default=1_000_000,
+        ge=2,
+        description="galaxies from which searches read an index, which may miss a neighbour, and not every galaxy",
+    )
+    least_recall: Annotated[float, AddedLater()] = Field(
+        default=0.99,
+        ge=0,
+        le=1,
+        description="share of the exact neighbours found by the index below which a check warns",
+    )

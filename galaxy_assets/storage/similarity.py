@@ -3,8 +3,8 @@
     lake/<survey>/similarity/<start weights>/<stamp of the features>.safetensors
 
 A search reads the cells nearest to its examples and leaves to the rule of `science.neighbours` what rounding could hide
-among them. What it may miss is a neighbour in a cell that is not read: how many cells are read is fitted to one sample of
-the survey, and how many of the exact neighbours are found is measured on another and kept in the file.
+among them. What it may miss is a neighbour in a cell that is not read: how many cells are read is fitted to one sample
+of the survey, and how many of the exact neighbours are found is measured on another and kept in the file.
 
 Belongs here: making this file, and reading candidates from it. Does not belong here: cells (`science.cells`).
 """
@@ -66,6 +66,15 @@ def feature_blocks(files: Sequence[Path]) -> Iterator[tuple[np.ndarray, np.ndarr
             for batch in opened.iter_batches(_BLOCK, columns=["galaxy_id", "vector"]):
                 table = pa.Table.from_batches([batch])
                 yield table["galaxy_id"].to_numpy(), column_to_vectors(table["vector"])
+
+
+def rows_in(files: Sequence[Path]) -> int:
+    """How many rows files of a table have together."""
+    rows = 0
+    for file in files:
+        with opened_table(file) as opened:
+            rows += opened.metadata.num_rows
+    return rows
 
 
 @dataclass(frozen=True)
@@ -220,7 +229,7 @@ def index_path(layout: Layout, survey: str, start: str, files: Sequence[Path]) -
     -------
     Path
     """
-    return layout.lake / survey / "similarity" / start / f"{stamp(files)}.safetensors"
+    return layout.lake / survey / "similarity" / start / f"{stamp(sorted(files))}.safetensors"
 
 
 def open_index(path: Path) -> SimilarityIndex | None:
@@ -294,10 +303,7 @@ def make_index(path: Path, files: Sequence[Path], *, neighbours: int, seed: int 
 
 def _write(partial: Path, files: Sequence[Path], neighbours: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    n = 0
-    for file in files:
-        with opened_table(file) as opened:
-            n += opened.metadata.num_rows
+    n = rows_in(files)
     count, asked = number_of_cells(n), min(_SAMPLE, n // 2)
     chosen = np.sort(rng.choice(n, min(n, SAMPLE_PER_CELL * count), replace=False))
     queries = rng.choice(n, 2 * asked, replace=False)
