@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.artefacts import WOULD_BE_REMOVED
 from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, outcomes
-from galaxy_assets.orchestration.assets.discovery import oracle_scores
+from galaxy_assets.orchestration.assets.discovery import LEAST, SHARE, SHORT, oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
 from galaxy_assets.orchestration.assets.recall import never_scored
 from galaxy_assets.orchestration.assets.representation import FIXED
@@ -375,6 +375,19 @@ def hyper_parameters_inside(stored: Stored) -> Verdict:
     chosen = {"length_scale": process.length_scale, "noise_level": process.noise}
     at = [f"{n} = {v:.3g}" for n, v in chosen.items() if np.isclose(np.log(v), np.log(_AT_BOUND)).any()]
     return Verdict(not at, ", ".join(at) or process.kernel)
+
+
+@survey_check("oracle_events")
+def shortlist_holds_the_best(stored: Stored) -> Verdict:
+    """The shortlist of a large survey's search held the share `anomaly.least_share` of the best 100 galaxies."""
+    measured, least = stored.measured("oracle_events"), stored.survey.anomaly.least_share
+    if LEAST not in measured:
+        short = measured.get(SHORT, 0)
+        return Verdict(True, f"{short:.0f} rounds by a shortlist, and none after them that scored every galaxy")
+    passed = measured[LEAST] >= least
+    words = f"of the best 100 galaxies the shortlist held {measured[SHARE]:.3f}, {measured[LEAST]:.3f} at the least"
+    remedy = f"; {least:g} is asked for: raise `anomaly.shortlist`, or lower `anomaly.whole_every`"
+    return Verdict(passed, words if passed else words + remedy, numbers=measured)
 
 
 def _anomaly_model(stored: Stored) -> Any:

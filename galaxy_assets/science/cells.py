@@ -136,7 +136,7 @@ class ExactNeighbours:
             below = (1 - self._rounding) * norms[:, None] / 2 - block @ self._halved.T
             hits = below <= self._limit
             for query in np.flatnonzero(hits.any(axis=0)):
-                self._keep(query, first + begin, block, np.flatnonzero(hits[:, query]))
+                self._keep(int(query), first + begin, block, np.flatnonzero(hits[:, query]))
 
     def _keep(self, query: int, first: int, block: np.ndarray, hits: np.ndarray) -> None:
         hits = hits[first + hits != self._own[query]]

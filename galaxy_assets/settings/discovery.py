@@ -31,6 +31,26 @@ class Anomaly(Settings):
         "the highest predicted score; `published` (docs/anomaly-search.md); or another package's",
     )
 
+    exact_below: Annotated[int, AddedLater()] = Field(
+        default=1_000_000,
+        ge=2,
+        description="galaxies from which most rounds of the simulated search score a shortlist and not every galaxy",
+    )
+    shortlist: Annotated[int, AddedLater()] = Field(
+        default=100_000,
+        ge=1_000,
+        description="galaxies on it: the best when all were scored last, and a fifth as many others",
+    )
+    whole_every: Annotated[int, AddedLater()] = Field(
+        default=5, ge=1, description="of so many rounds one scores every galaxy; 1 does so in each"
+    )
+    least_share: Annotated[float, AddedLater()] = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="share of the best 100 galaxies that the shortlist holds below which a check warns",
+    )
+
     @field_validator("learner")
     @classmethod
     def _registered_learner(cls, value: str) -> str:

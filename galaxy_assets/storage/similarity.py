@@ -29,7 +29,7 @@ from galaxy_assets.science.cells import (
 )
 from galaxy_assets.science.neighbours import most_similar_in_turn
 from galaxy_assets.settings.printing import logger
-from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.provenance import damaged_otherwise
@@ -260,6 +260,8 @@ def open_index(path: Path) -> SimilarityIndex | None:
             name: (_TYPES[one["dtype"]], tuple(one["shape"]), 8 + length + one["data_offsets"][0])
             for name, one in told.items()
         }
+        if path.stat().st_size != max(8 + length + one["data_offsets"][1] for one in told.values()):
+            raise ValueError("it has not the length that it says")
         small = {}
         for name in ("starts", "centres", "largest"):
             kind, shape, offset = arrays[name]
@@ -290,11 +292,16 @@ def make_index(path: Path, files: Sequence[Path], *, neighbours: int, seed: int 
     SimilarityIndex
     """
     with held(path.parent / ".lock"):
-        if (known := open_index(path)) is None:
+        try:
+            known = open_index(path)
+        except DamagedFile as error:
+            log.warning("%s: it is made anew", error.words)
+            known = None
+        if known is None:
             with replacing(path) as partial:
                 _write(partial, files, neighbours, seed)
-            if (known := open_index(path)) is None:
-                raise FileNotFoundError(path)
+            known = open_index(path)
+            assert known is not None
         for other in path.parent.glob("[!.]*.safetensors"):
             if other != path:
                 store_of(other).remove(other)
@@ -420,7 +427,7 @@ class _Writer:
 
     def _put(self, file: int, name: str, row: int, values: np.ndarray) -> None:
         start = _HEADER + self._arrays[name]["data_offsets"][0] + row * (values.nbytes // max(1, len(values)))
-        data = memoryview(np.ascontiguousarray(values).view(np.uint8)).cast("B")
+        data = np.ascontiguousarray(values).view(np.uint8).data.cast("B")
         while len(data):
             written = os.pwrite(file, data, start)
             data, start = data[written:], start + written

@@ -24,12 +24,15 @@ from galaxy_assets.orchestration.declaration import (
 from galaxy_assets.orchestration.external import LABEL_DROPS
 from galaxy_assets.science import active_learning, votes
 from galaxy_assets.science.labels import standing
+from galaxy_assets.science.shortlist import Shortlist
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import EVENTS, LabelLog
 from galaxy_assets.storage.tables import column_to_vectors, digest, rows_of
 
 ORACLE = "volunteer_oracle"
+SHARE, LEAST, SHORT = "share of the best 100 on the shortlist", "least such share", "rounds by the shortlist"
+"""What the footer of `oracle_events` has of a large survey's search: mean and least over rounds that scored all."""
 
 
 def _package(survey: Survey) -> list[str]:
@@ -59,13 +62,21 @@ def oracle_scores(
     return np.array([s for s, _ in pairs], int), np.array([t for _, t in pairs], bool)
 
 
+def shortlist_for(galaxies: int, anomaly: Anomaly, seed: int) -> Shortlist | None:
+    """The shortlist of a search among so many galaxies; None where every round scores them all."""
+    return Shortlist(anomaly.shortlist, anomaly.whole_every, seed) if galaxies >= anomaly.exact_below else None
+
+
 def simulated_search(
     survey: Survey, learner: str, features: np.ndarray, ids: np.ndarray, score: np.ndarray
-) -> tuple[list[active_learning.Query], np.ndarray]:
-    """The search over the galaxies that have a score (-1 is none), and its queries' rows in `features`."""
+) -> tuple[list[active_learning.Query], np.ndarray, dict[str, float]]:
+    """The search over the galaxies that have a score (-1 is none), its queries' rows in `features`, and what was
+    measured of its shortlist where it has one.
+    """
     pool, anomaly = np.flatnonzero(score >= 0), survey.anomaly
     if not len(pool):
-        return [], pool
+        return [], pool, {}
+    shortlist = shortlist_for(len(pool), anomaly, survey.recipe.seed)
     queries = active_learning.search(
         features[pool],
         ids[pool],
@@ -76,8 +87,12 @@ def simulated_search(
         trade_off=anomaly.trade_off,
         learner=learner,
         seed=survey.recipe.seed,
+        shortlist=shortlist,
     )
-    return queries, pool[[q.row for q in queries]]
+    measured = {} if shortlist is None else {SHORT: float(shortlist.short)}
+    if shortlist is not None and shortlist.shares:
+        measured |= {SHARE: float(np.mean(shortlist.shares)), LEAST: min(shortlist.shares)}
+    return queries, pool[[q.row for q in queries]], measured
 
 
 @survey_asset(
@@ -105,7 +120,7 @@ def oracle_events(
     ids = np.array(pca_features["galaxy_id"].to_pylist())
     score, true = oracle_scores(ids.tolist(), catalogue, volunteer_votes, anomaly)
     features = column_to_vectors(pca_features["vector"])
-    queries, asked = simulated_search(context.survey, anomaly.learner, features, ids, score)
+    queries, asked, measured = simulated_search(context.survey, anomaly.learner, features, ids, score)
     rows = _events(queries, ids[asked], digest(pca_features))
     shown = {
         "labelled galaxies": int((score >= 0).sum()),
@@ -114,7 +129,7 @@ def oracle_events(
         "true anomalies shown": int(true[asked].sum()),
         **_history(context, cutouts, pca_features, queries, asked),
     }
-    return Result(pa.Table.from_pylist(rows, schema=EVENTS), shown, unversioned=["time", "recorded"])
+    return Result(pa.Table.from_pylist(rows, schema=EVENTS), shown, unversioned=["time", "recorded"], measured=measured)
 
 
 def _events(queries: list[active_learning.Query], ids: np.ndarray, seen: str) -> list[dict]:

@@ -57,7 +57,7 @@ def baseline_rankings(
     survey, features = context.survey, column_to_vectors(pca_features["vector"])
     ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
     score, _ = oracle_scores(ids.tolist(), catalogue, volunteer_votes, survey.anomaly)
-    queries, asked = simulated_search(survey, "published", features, ids, score)
+    queries, asked, _ = simulated_search(survey, "published", features, ids, score)
     n = len(ids)
     mean, std, at_bounds = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), ()
     if queries:
