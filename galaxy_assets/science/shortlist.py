@@ -1,9 +1,9 @@
 """The galaxies that a round of a large survey's search scores: those that can still come to the top.
 
 Most rounds score a shortlist: the galaxies that were best when all were scored last, and a sample of the others. Scores
-are exact, so what is missed is a galaxy that is not scored. The sample watches for it: once one of it comes among the
-best, all galaxies are scored in that round, and so they are every few rounds. Then it is measured how many of the best
-100 the shortlist held, just before it is renewed.
+are exact, so what is missed is a galaxy that is not scored. The sample watches for it: where it says that more than a
+twentieth of the best are not scored, all galaxies are scored in that same round, and so they are every few rounds. Then
+it is measured how many of the best 100 the shortlist held that would have been trusted in that round.
 
 Belongs here: which galaxies are scored when, and that measurement. Does not belong here: scores (`active_learning`).
 """
@@ -16,6 +16,8 @@ import numpy as np
 BEST = 100
 """Of how many the share that the shortlist holds is measured."""
 _SAMPLE = 5  # for so many galaxies of the shortlist one of the sample
+_DEPTH = 10  # one of so many on the shortlist is among the best that the sample watches: 100 are too few for it
+_MISSED = 0.05  # of these
 
 
 @dataclass
@@ -31,7 +33,8 @@ class Shortlist:
     seed : int
         Of the sample.
     shares : list of float
-        For each time that all were scored, but the first: the share of the best 100 that the shortlist held.
+        For each time that all were scored because it was time, and the sample did not ask for it: the share of the best
+        100 that the shortlist held. Galaxies of the same value count as the same.
     short : int
         Rounds that were scored by the shortlist alone.
 
@@ -57,6 +60,7 @@ class Shortlist:
     _rows: np.ndarray | None = None
     _chosen: np.ndarray | None = None
     _since: int = 0
+    _stands_for: float = 1.0
 
     def values(
         self, value_of: Callable[[np.ndarray | None], np.ndarray], asked: np.ndarray
@@ -88,26 +92,30 @@ class Shortlist:
         return None, value
 
     def _missed(self, value: np.ndarray, asked: np.ndarray) -> bool:
-        """Whether a galaxy of the sample is among the best: then others like it are, which are not scored."""
+        """Whether the sample says that more than a twentieth of the best are not scored."""
         assert self._rows is not None and self._chosen is not None
         sought = ~np.isin(self._rows, asked)
         value, chosen = value[sought], self._chosen[sought]
-        return bool((value[~chosen] >= _least(value)).any())
+        depth = max(BEST, len(value) // _DEPTH)
+        among = int((value[~chosen] > _least(value, depth)).sum())
+        return among * self._stands_for > _MISSED * depth
 
     def _renew(self, value: np.ndarray, asked: np.ndarray) -> None:
         value = value.copy()
         value[asked] = -np.inf
-        if self._rows is not None:
-            self.shares.append(float(np.isin(np.flatnonzero(value >= _least(value)), self._rows).mean()))
+        if self._rows is not None and not self._missed(value[self._rows], asked):
+            held = value[self._rows] >= _least(value, BEST)
+            self.shares.append(min(1.0, float(held.sum()) / min(BEST, len(value) - len(asked))))
         length = min(self.length, len(value))
         chosen = np.argpartition(value, len(value) - length)[len(value) - length :]
         others = np.random.default_rng(self.seed).choice(len(value), min(len(value), self.length // _SAMPLE))
         self._rows = np.union1d(chosen, others)
         self._chosen = np.isin(self._rows, chosen)
+        self._stands_for = (len(value) - length) / max(1, int((~self._chosen).sum()))
         self._since = 0
 
 
-def _least(value: np.ndarray) -> float:
-    """The least of the best 100 values."""
-    count = min(BEST, len(value))
+def _least(value: np.ndarray, count: int) -> float:
+    """The least of so many best values."""
+    count = min(count, len(value))
     return float(np.partition(value, len(value) - count)[len(value) - count])
