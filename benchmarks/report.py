@@ -150,7 +150,7 @@ def equality(rows: list[dict[str, Any]]) -> str:
     return _table(
         ["", "what", "found", "allowed"],
         [
-            [f"{row.case} / {row.peer}", equal.what, f"{equal.found:.2g}", f"{equal.limit:.2g}"]
+            [" / ".join(filter(None, (row.case, row.peer))), equal.what, f"{equal.found:.2g}", f"{equal.limit:.2g}"]
             for row in map(_row, rows)
             for equal in row.equal
         ],

@@ -9,16 +9,23 @@ its resident memory rose above a bare interpreter's. A step may use nine tenths 
 start; one that needs more is stopped, and the row says so. Pixels are not drawn: the survey begins with embeddings of
 512 features, delivered in batches of 100,000.
 
+From the settings' sizes on the search has its shortlist and similarity its index, as in the assets. Two more rows are
+of what a person waits for: `one search round`, the median of the rounds that score a shortlist (of all, below that
+size), and `one similarity search` for a galaxy by id, as the lake and the explorer do it; with what they miss of the
+exact answer.
+
 The mixture does a fixed number of iterations, because how many it needs until it converges depends on the data and
 not on N; `mixture.py` measures fits to convergence. The oracle knows every galaxy and gives the rare cluster a 5.
 """
 
 import argparse
+import itertools
 import json
 import logging
 import math
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,21 +37,25 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import simulated
-from side_by_side import Row, exponent, keep, line, resident
+from side_by_side import Equal, Row, exponent, keep, line, resident
 
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.lake.similar import nearest
 from galaxy_assets.orchestration.assets import discovery, representation, structure
 from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.science import active_learning, anomaly_model, pca, votes
 from galaxy_assets.science.galaxy_ids import Ids
 from galaxy_assets.science.labels import standing
-from galaxy_assets.science.neighbours import SimilaritySearch
+from galaxy_assets.science.samples import drawn
+from galaxy_assets.settings.discovery import Similarity
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.in_turn import TablesInTurn, read_as_one
 from galaxy_assets.storage.label_events import EVENTS
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.similarity import index_path, make_index
 from galaxy_assets.storage.tables import column_to_vectors, digest, read_table, vectors_to_column, write_table
 
 SURVEY, INIT, BATCH = "gz_decals", "imagenet", 100_000
@@ -53,6 +64,10 @@ STARTS, ITERATIONS = 2, 10
 NO_VOTES = votes.empty("5")
 TARGET_MB = {1_000_000: 3_000.0, 10_000_000: 3_000.0}
 TARGET_EXPONENT = 1.1
+WAITED = {"one search round": ("label_events", 1.0), "one similarity search": ("similar_galaxies", 0.05)}
+"""What a person waits for: in which step it is measured, and the seconds that are the target at 10^7."""
+Found = dict[str, float]
+"""What a step measured of one such wait: `waited`, seconds, and `missed`, a share of the exact answer."""
 
 
 def deliver(layout: Layout, n: int) -> None:
@@ -127,14 +142,36 @@ def cluster_labels(layout: Layout) -> None:
         write_table(made.table, layout.table(SURVEY, "cluster_labels", batch, INIT))
 
 
-def label_events(layout: Layout) -> None:
+def label_events(layout: Layout) -> Found:
     """The search with the oracle, with the paper's seeds, rounds and budget."""
     survey, table = context(layout).survey, whole(layout, "pca_features")
-    features, ids, catalogue = column_to_vectors(table["vector"]), Ids(table["galaxy_id"]), catalogued(layout)
-    score, _ = discovery.oracle_scores(ids.arrow, catalogue, NO_VOTES, survey.anomaly)
-    queries, asked = discovery.simulated_search(survey, survey.anomaly.learner, features, ids, score)
-    events = discovery.events_of(queries, ids[asked], digest(table))
+    features, ids, settings = column_to_vectors(table["vector"]), Ids(table["galaxy_id"]), survey.anomaly
+    score, _ = discovery.oracle_scores(ids.arrow, catalogued(layout), NO_VOTES, settings)
+    sample, asked = drawn(ids.arrow, settings.fitted_on, 0), []
+    shortlist = discovery.shortlist_for(len(ids), settings, 0)
+
+    def oracle(rows: np.ndarray) -> np.ndarray:
+        asked.append((time.perf_counter(), shortlist.short if shortlist is not None else len(asked)))
+        return score[rows]
+
+    queries = active_learning.search(
+        features,
+        ids,
+        oracle,
+        seeds=settings.seeds,
+        per_round=settings.per_round,
+        budget=settings.budget,
+        trade_off=settings.trade_off,
+        learner=settings.learner,
+        seed=0,
+        among=None if sample is None else features[sample],
+        shortlist=shortlist,
+    )
+    events = discovery.events_of(queries, ids[np.array([q.row for q in queries])], digest(table))
     write_table(pa.Table.from_pylist(events, schema=EVENTS), layout.table(SURVEY, "label_events"))
+    rounds = [there - here for (here, before), (there, after) in itertools.pairwise(asked) if after > before]
+    shares = shortlist.shares if shortlist is not None else [1.0]
+    return {"waited": statistics.median(rounds), "missed": 1 - min(shares, default=math.nan), "rounds": len(rounds)}
 
 
 def catalogued(layout: Layout) -> pa.Table:
@@ -165,20 +202,28 @@ def anomaly_recall(layout: Layout) -> None:
     write_table(pa.table(active_learning.recall_curve(true, shown)), layout.table(SURVEY, "anomaly_recall"))
 
 
-def similar_galaxies(layout: Layout) -> None:
-    """The neighbours of the four best ranked galaxies."""
-    table = whole(layout, "pca_features")
-    features, ids = column_to_vectors(table["vector"]), table["galaxy_id"].to_numpy(zero_copy_only=False)
-    asked = read_table(layout.table(SURVEY, "anomaly_ranking"))["galaxy_id"].to_pylist()[:4]
-    row = {galaxy: i for i, galaxy in enumerate(ids)}
-    search = SimilaritySearch(features, ids)
-    answers = [search.most_similar(features[[row[g]]], 8, [row[g]]) for g in asked]
-    rows = [
-        {"query_id": g, "neighbour_id": ids[i], "distance": d, "rank": k}
-        for g, (neighbours, distances, _) in zip(asked, answers, strict=True)
-        for k, (i, d) in enumerate(zip(neighbours, distances, strict=True), 1)
-    ]
+def similar_galaxies(layout: Layout) -> Found:
+    """The neighbours of the four best ranked galaxies, and of 20 others one by one."""
+    files, settings = in_turn(layout, "pca_features").paths, Similarity()
+    ranking = read_table(layout.table(SURVEY, "anomaly_ranking"), ["galaxy_id"])["galaxy_id"]
+    survey, recall = survey_files(layout.root).named(SURVEY), 1.0
+    if len(ranking) >= settings.exact_below:
+        index = make_index(index_path(layout, SURVEY, INIT, files), files, neighbours=settings.neighbours)
+        recall = index.recall
+
+    def near(galaxy: str) -> list[dict]:
+        found = nearest(layout, survey, INIT, [galaxy], settings.neighbours)
+        pairs = enumerate(zip(found.ids, found.distances, strict=True), 1)
+        return [{"query_id": galaxy, "neighbour_id": other, "distance": d, "rank": k} for k, (other, d) in pairs]
+
+    rows = [row for galaxy in ranking[:4].to_pylist() for row in near(galaxy)]
     write_table(pa.Table.from_pylist(rows), layout.table(SURVEY, "similar_galaxies"))
+    seconds = []
+    for galaxy in ranking.take(np.random.default_rng(0).choice(len(ranking), 20)).to_pylist():
+        began = time.perf_counter()
+        near(galaxy)
+        seconds.append(time.perf_counter() - began)
+    return {"waited": statistics.median(seconds), "missed": 1 - recall}
 
 
 def read_model(layout: Layout) -> None:
@@ -195,11 +240,16 @@ def read_model(layout: Layout) -> None:
         known = lake.execute(
             f"select neighbour_id from {SURVEY}.similar_galaxies where query_id = ? order by rank", [first]
         ).fetchall()
-    if alike != known or len(best) != 20 or sum(count for _, count in sizes) < 20:
+    missed = len(known) - len({*alike} & {*known})  # by the index, of which the read model knows nothing
+    if (
+        missed > (sum(count for _, count in sizes) >= Similarity().exact_below)
+        or len(best) != 20
+        or sum(count for _, count in sizes) < 20
+    ):
         raise ValueError(f"the read model answers otherwise than the tables: {alike}, {known}")
 
 
-STEPS: dict[str, Callable[[Layout], None]] = {
+STEPS: dict[str, Callable[[Layout], Found | None]] = {
     step.__name__: step
     for step in (
         pca_model,
@@ -228,8 +278,8 @@ def alone(step: str, root: Path, limit: int) -> dict:
 def here(step: str, root: Path) -> dict:
     """Run one step in this process."""
     wall, cpu = time.perf_counter(), time.process_time()
-    STEPS[step](Layout(root))
-    return {
+    found = STEPS[step](Layout(root)) or {}
+    return found | {
         "seconds": time.perf_counter() - wall,
         "cpu": time.process_time() - cpu,
         "memory": resident("VmHWM"),
@@ -298,12 +348,32 @@ def rows(costs: dict[int, dict[str, dict]], bare: float) -> Iterator[Row]:
             )
 
 
+def waits(costs: dict[int, dict[str, dict]]) -> Iterator[Row]:
+    """A row for each size of what a person waits for."""
+    for case, (step, target) in WAITED.items():
+        for n, found in costs.items():
+            if (waited := found.get(step, {}).get("waited")) is None:
+                continue
+            rounds, missed = found[step].get("rounds"), found[step]["missed"]
+            yield Row(
+                "survey_at_scale",
+                case,
+                n,
+                seconds=waited,
+                rounds=rounds,
+                equal=[Equal("share of the exact answer that is missed", missed, 0.05 if rounds else 0.01)],
+                target_seconds=target if n >= 10_000_000 else None,
+                note=f"{1 - missed:.4f} of the exact answer",
+            )
+
+
 def measure(small: bool, sizes: tuple[int, ...] = ()) -> Iterator[Row]:
     """The survey at each size; small ones in this process."""
     sizes = sizes or (SMALL if small else SIZES)
     with tempfile.TemporaryDirectory(dir=None if small else scratch()) as folder:
         costs = {n: simulate(n, Path(folder), processes=not small) for n in sorted(sizes)}
     yield from rows(costs, bare_interpreter() if Path("/proc/self/status").exists() else math.nan)
+    yield from waits(costs)
 
 
 def scratch() -> Path:

@@ -172,8 +172,10 @@ def test_the_check_of_a_gpu_needs_four_packages_alone():
 def test_a_simulated_survey_goes_all_the_way_to_the_read_model():
     at_scale = importlib.import_module("survey_at_scale")
     rows = {row.case: row for row in at_scale.measure(small=True)}
+    waited = [rows.pop(case) for case in at_scale.WAITED]
     assert list(rows) == [*at_scale.STEPS, "all steps"]
     assert all(row.sizes == list(at_scale.SMALL) and row.note is None for row in rows.values())
+    assert all(row.n == at_scale.SMALL[-1] and row.seconds > 0 and row.equal[0].found == 0 for row in waited)
 
 
 def test_a_step_that_needs_too_much_memory_is_named(tmp_path):

@@ -22,6 +22,9 @@ def similar(
         list[Path] | None, typer.Option("--file", help="a PNG, JPEG or FITS image from anywhere; may be repeated")
     ] = None,
     neighbours: Annotated[int, typer.Option(min=1, help="how many to show")] = 8,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="read every galaxy of a large survey, of which an index reads some")
+    ] = False,
     sheet: Annotated[Path | None, typer.Option(help="PNG to write: the examples, then what is like them")] = None,
 ) -> None:
     """Show the galaxies of a survey most like the given ones.
@@ -39,7 +42,7 @@ def similar(
 
     asked = {"ids": ids or [], "files": files or []}
     try:
-        found = search.similar(survey, neighbours=neighbours, **asked)
+        found = search.similar(survey, neighbours=neighbours, exact=exact, **asked)
         drawn = search.sheet(survey, found, **asked) if sheet else None
     except (ValueError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error

@@ -4,7 +4,7 @@ Belongs here: from what a person points at to the answer, without Dagster. Does 
 (`science.neighbours`), the same in SQL (`lake.read_model`), arguments and printing (`cli`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,17 +18,20 @@ from galaxy_assets.science import pca
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.neighbours import most_similar_in_turn
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import chosen_checkpoint, load_encoder
+from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore, resize
-from galaxy_assets.storage.tables import column_to_vectors, opened_table, places, read_table, rows_of
+from galaxy_assets.storage.similarity import SimilarityIndex, feature_blocks, index_path, open_index
+from galaxy_assets.storage.tables import places, read_table, rows_of
 from galaxy_assets.storage.trials import in_force
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_BLOCK = 32_768  # galaxies at once
+log = logger(__name__)
 
 
 def similar(
@@ -37,6 +40,7 @@ def similar(
     ids: Sequence[str] = (),
     files: Sequence[Path | str] = (),
     neighbours: int = 8,
+    exact: bool = False,
     root: Path | str | None = None,
 ) -> pa.Table:
     """The galaxies of a survey most like the examples; of several examples the nearest counts (`most_similar`).
@@ -52,6 +56,8 @@ def similar(
         start weights and projected like the survey's own; their pixel scale should be the survey's too.
     neighbours : int
         How many to return.
+    exact : bool
+        Read every galaxy of a large survey too, of which the index reads some (docs/similarity.md).
     root : Path or str, optional
         The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
 
@@ -92,7 +98,7 @@ def similar(
     """
     layout, known = open_survey(survey, root)
     others = _of_files(layout, known, files) if files else []
-    near = nearest(layout, known, known.main_start_weights, ids, neighbours, others)
+    near = nearest(layout, known, known.main_start_weights, ids, neighbours, others, exact=exact)
     catalogue = read_survey_table(layout, known, "catalogue/[!.]*")
     answers = pa.array(near.ids, pa.string())
     at = places(catalogue["galaxy_id"], answers)
@@ -138,8 +144,12 @@ def nearest(
     ids: Sequence[str],
     neighbours: int,
     others: Sequence[tuple[str, np.ndarray]] = (),
+    *,
+    exact: bool = False,
 ) -> Near:
-    """The galaxies most like any of several examples by the features of one start weight, read block by block.
+    """The galaxies most like any of several examples by the features of one start weight.
+
+    They are read block by block; of a survey from `similarity.exact_below` galaxies on that has an index, some cells.
 
     Parameters
     ----------
@@ -155,6 +165,8 @@ def nearest(
         How many to return.
     others : sequence of (str, numpy.ndarray)
         Examples from elsewhere: their names and features (D,), of the same start weights.
+    exact : bool
+        Miss none, whatever the size of the survey.
 
     Returns
     -------
@@ -169,12 +181,19 @@ def nearest(
         For an id that is no clean galaxy, with the rule that removed it, or without any example.
     """
     files = _table_files(layout, survey, f"pca_features/[!.]*/{start}")
-    own = _vectors_of(layout, survey, files, ids)
+    index = _index(layout, survey, start, files)
+    own = index.vectors_of(ids) if index is not None else {}
+    if len(own) < len({*ids}):
+        own = _vectors_of(layout, survey, files, ids)
     examples = sorted([*own.items(), *others], key=lambda example: example[0])
     if not examples:
         raise ValueError("no example given: name a galaxy or an image file")
     vectors = np.stack([vector for _, vector in examples])
-    found, distances, which = most_similar_in_turn(_blocks(files), vectors, neighbours, own)
+    if index is None:
+        blocks = feature_blocks(files)
+    else:
+        blocks = [index.candidates(vectors, neighbours + len(own), exact=exact)]
+    found, distances, which = most_similar_in_turn(blocks, vectors, neighbours, own)
     pa.default_memory_pool().release_unused()  # a server would hold the most that any search needed
     return Near(found.tolist(), distances.tolist(), [examples[i][0] for i in which])
 
@@ -285,19 +304,20 @@ def _start_weights(survey: Survey, table: str) -> str:
     return last if last in survey.start_weights else survey.main_start_weights
 
 
-def _blocks(files: Sequence[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Ids (n,) and features (n, D) of the galaxies in files of `pca_features`."""
-    for file in files:
-        with opened_table(file) as opened:
-            for batch in opened.iter_batches(_BLOCK, columns=["galaxy_id", "vector"]):
-                table = pa.Table.from_batches([batch])
-                yield table["galaxy_id"].to_numpy(), column_to_vectors(table["vector"])
+def _index(layout: Layout, survey: Survey, start: str, files: Sequence[Path]) -> SimilarityIndex | None:
+    """The index of just these features, for a survey that is large enough; None where none was made, or is damaged."""
+    try:
+        index = open_index(index_path(layout, survey.name, start, files))
+    except DamagedFile as error:
+        log.warning("%s; every galaxy is read instead", error)
+        return None
+    return index if index is not None and index.galaxies >= survey.similarity.exact_below else None
 
 
 def _vectors_of(layout: Layout, survey: Survey, files: Sequence[Path], ids: Sequence[str]) -> dict[str, np.ndarray]:
     """Features (D,) of the examples, by id. Raises ValueError for one that has none."""
     wanted, found = list(dict.fromkeys(ids)), {}
-    for names, features in _blocks(files) if wanted else ():
+    for names, features in feature_blocks(files) if wanted else ():
         for row in np.flatnonzero(np.isin(names, wanted)):
             found[names[row]] = features[row]
     if unknown := [galaxy for galaxy in wanted if galaxy not in found]:

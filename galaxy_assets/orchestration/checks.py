@@ -18,12 +18,13 @@ import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.artefacts import WOULD_BE_REMOVED
 from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, outcomes
-from galaxy_assets.orchestration.assets.discovery import oracle_scores
+from galaxy_assets.orchestration.assets.discovery import LEAST, SHARE, SHORT, oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
 from galaxy_assets.orchestration.assets.recall import never_scored
 from galaxy_assets.orchestration.assets.representation import FIXED
+from galaxy_assets.orchestration.assets.similarity import RECALL
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
-from galaxy_assets.science import recall
+from galaxy_assets.science import recall as recalls
 from galaxy_assets.science.cutouts import FEW_LEVELS, WITHOUT_PIXELS
 from galaxy_assets.science.labels import standing
 from galaxy_assets.storage.files import DamagedFile
@@ -376,6 +377,19 @@ def hyper_parameters_inside(stored: Stored) -> Verdict:
     return Verdict(not at, ", ".join(at) or process.kernel)
 
 
+@survey_check("oracle_events")
+def shortlist_holds_the_best(stored: Stored) -> Verdict:
+    """The shortlist of a large survey's search held the share `anomaly.least_share` of the best 100 galaxies."""
+    measured, least = stored.measured("oracle_events"), stored.survey.anomaly.least_share
+    if LEAST not in measured:
+        short = measured.get(SHORT, 0)
+        return Verdict(True, f"{short:.0f} rounds by a shortlist, and none after them that scored every galaxy")
+    passed = measured[LEAST] >= least
+    words = f"of the best 100 galaxies the shortlist held {measured[SHARE]:.3f}, {measured[LEAST]:.3f} at the least"
+    remedy = f"; {least:g} is asked for: raise `anomaly.shortlist`, or lower `anomaly.whole_every`"
+    return Verdict(passed, words if passed else words + remedy, numbers=measured)
+
+
 def _anomaly_model(stored: Stored) -> Any:
     from galaxy_assets.science.anomaly_model import table_to_model
 
@@ -389,7 +403,7 @@ def better_than_random(stored: Stored) -> Verdict:
     The first are 200, at most a tenth. The share of anomalies among them exceeds that among all, by the lower end of
     its one-sided 95 % binomial interval (Clopper-Pearson).
     """
-    found = recall.against_random(never_scored(stored, stored.survey.anomaly)[0])
+    found = recalls.against_random(never_scored(stored, stored.survey.anomaly)[0])
     return Verdict(found.better, found.words)
 
 
@@ -400,8 +414,19 @@ def better_than_isolation_forest(stored: Stored) -> Verdict:
     Of the anomalies that only one of the two lists has among its first 200 (at most a tenth), more than half are the
     ranking's, by the lower end of the one-sided 95 % binomial interval.
     """
-    found = recall.against_list(*never_scored(stored, stored.survey.anomaly))
+    found = recalls.against_list(*never_scored(stored, stored.survey.anomaly))
     return Verdict(found.better, found.words)
+
+
+@survey_check("similar_galaxies")
+def neighbours_found(stored: Stored) -> Verdict:
+    """The index of a large survey finds the exact neighbours, as far as `similarity.least_recall` asks for."""
+    recall, least = stored.measured("similar_galaxies").get(RECALL), stored.survey.similarity.least_recall
+    if recall is None:
+        return Verdict(True, "every galaxy is read")
+    words = f"{recall:.4f} of the exact neighbours of a sample are found, {least:g} are asked for"
+    remedy = "; raise `similarity.exact_below` above the number of galaxies, or ask with `--exact`"
+    return Verdict(recall >= least, words if recall >= least else words + remedy, numbers={RECALL: recall})
 
 
 @survey_check("results")

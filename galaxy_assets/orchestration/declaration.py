@@ -153,6 +153,8 @@ class Result:
         The part of the table that decides what is made of it, where the rest may change without a consequence.
     by_batch : bool
         The table is sorted by its column `batch`, and is read with OWN_BATCH.
+    measured : mapping of str to float
+        What was measured of how the table was made: kept in its footer, where a check reads it, and shown in the UI.
     """
 
     table: pa.Table
@@ -160,6 +162,7 @@ class Result:
     unversioned: Sequence[str] = ()
     decides: pa.Table | None = None
     by_batch: bool = False
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def data_version(self) -> str:
@@ -176,7 +179,7 @@ class Result:
 
     def shown(self) -> dict[str, Any]:
         """The metadata as Dagster takes it."""
-        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.metadata.items()}
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in {**self.metadata, **self.measured}.items()}
         return {k: v for k, v in plain.items() if not isinstance(v, float) or np.isfinite(v)}
 
 
@@ -321,7 +324,7 @@ class SurveyAsset:
                 made = self.function(at, **tables)
             data = made.data_version
             origin = made_by(code, versions, files, data, written_beside(at.beside, lake.layout.root))
-            origin = replace(origin, by_batch=made.data_version_by_batch)
+            origin = replace(origin, by_batch=made.data_version_by_batch, measured=dict(made.measured))
             table = with_origin(described(made.table, self.columns), origin)
             schema = {"dagster/row_count": table.num_rows, "dagster/column_schema": schema_of(self.columns, table)}
             return dg.MaterializeResult(

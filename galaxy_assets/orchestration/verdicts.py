@@ -16,6 +16,7 @@ from galaxy_assets.orchestration.partitions import partition_of, partitions
 from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import origin
 from galaxy_assets.storage.tables import read_table
 
 
@@ -72,6 +73,11 @@ class Stored:
         if not tables:
             raise FileNotFoundError(f"{self.survey.name}/{asset} was never made; materialise it first")
         return pa.concat_tables(tables, promote_options="permissive")
+
+    def measured(self, asset: str) -> Mapping[str, float]:
+        """What was measured when an asset without partitions was made; nothing where it was not made."""
+        made = origin(self.layout.table(self.survey.name, asset))
+        return made.measured if made is not None else {}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from galaxy_assets.plugins.protocols import Learner, ScoreModel
 from galaxy_assets.science.galaxy_ids import Ids
 from galaxy_assets.science.gaussian_process import standard_deviations
 from galaxy_assets.science.outliers import unsupervised_score
+from galaxy_assets.science.shortlist import Shortlist
 from galaxy_assets.settings.progress import HowFar
 
 log = logging.getLogger(__name__)
@@ -253,6 +254,7 @@ def search(
     learner: str,
     seed: int,
     among: np.ndarray | None = None,
+    shortlist: Shortlist | None = None,
 ) -> list[Query]:
     """Run the search with an oracle that scores rows, and return every query in the order it was asked.
 
@@ -278,6 +280,8 @@ def search(
         Of the isolation forest that finds the strangest.
     among : ndarray of shape (M, D), optional
         The galaxies that it is grown of, all unless given.
+    shortlist : Shortlist, optional
+        Which galaxies a round scores; all of them in each round unless given.
 
     Returns
     -------
@@ -304,8 +308,8 @@ def search(
     >>> len(queries), queries[-1].round, sum(query.score == 5 for query in queries)
     (25, 4, 10)
     """
-    budget = min(budget, len(features))
-    asking = find_learner(learner)
+    budget, asking = min(budget, len(features)), find_learner(learner)
+    deviations = functools.cache(lambda: standard_deviations(features))
     strange = functools.cache(lambda: unsupervised_score(features, seed, among, trees_of(asking)))
     seeds = min(seeds, budget)
     strangest = int(seeds * getattr(asking, "strange_seeds", 0))
@@ -318,19 +322,24 @@ def search(
     while len(queries) < budget:
         by_id = sorted(queries, key=lambda query: ids[query.row])  # as `anomaly_model` is fitted
         asked, scores = (np.array([getattr(q, name) for q in by_id]) for name in ("row", "score"))
+        part, gain = None, None
         if asking.can_fit(scores):
-            state = posterior(features, asked, scores, learner)
-            value = gain = asking.acquisition(state.mean, state.std, float(scores.max()), trade_off)
-            _refuse_unusable(gain, len(features), learner, "value of `acquisition`")
-        else:
-            gain, value = None, strange()
+            model = asking.fit(features[asked], scores, deviations())
+
+            def gain_of(rows: np.ndarray | None, model: ScoreModel = model, best: float = scores.max()) -> np.ndarray:
+                mean, std = predict(model, features if rows is None else features[rows], learner)
+                gain = asking.acquisition(mean, std, float(best), trade_off)
+                _refuse_unusable(gain, len(mean), learner, "value of `acquisition`")
+                return gain
+
+            part, gain = (None, gain_of(None)) if shortlist is None else shortlist.values(gain_of, asked)
         wanted, this = min(per_round, budget - len(queries)), queries[-1].round + 1
-        order = best_first(value, ids, wanted + len(asked))
-        rows = order[~np.isin(order, asked)][:wanted]
-        queries += [
-            Query(int(r), this, None if gain is None else float(gain[r]), float(s))
-            for r, s in zip(rows, oracle(rows), strict=True)
-        ]
+        names = ids if part is None else ids[part]
+        order = best_first(strange() if gain is None else gain, names, wanted + len(asked))
+        at = order[~np.isin(order if part is None else part[order], asked)][:wanted]
+        rows = at if part is None else part[at]
+        gains = [None] * len(at) if gain is None else gain[at].tolist()
+        queries += [Query(int(r), this, g, float(s)) for r, g, s in zip(rows, gains, oracle(rows), strict=True)]
         far.tell(len(queries))
         log.debug("round %d: %d of %d scored, mean score %.2f", this, len(queries), budget, np.mean(scores))
     return queries

@@ -40,6 +40,25 @@ class Anomaly(Settings):
         ge=1000,
         description="most galaxies whose neighbours the local outlier factor looks at; of more, a sample",
     )
+    exact_below: Annotated[int, AddedLater()] = Field(
+        default=1_000_000,
+        ge=2,
+        description="galaxies from which most rounds of the simulated search score a shortlist and not every galaxy",
+    )
+    shortlist: Annotated[int, AddedLater()] = Field(
+        default=100_000,
+        ge=1_000,
+        description="galaxies on it: the best when all were scored last, and a fifth as many others",
+    )
+    whole_every: Annotated[int, AddedLater()] = Field(
+        default=5, ge=1, description="of so many rounds one scores every galaxy; 1 does so in each"
+    )
+    least_share: Annotated[float, AddedLater()] = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="share of the best 100 galaxies that the shortlist holds below which a check warns",
+    )
 
     @field_validator("learner")
     @classmethod
@@ -54,3 +73,14 @@ class Similarity(Settings):
     queries: tuple[str, ...] = Field(default=(), description="galaxy ids; empty takes the best ranked galaxies")
     n_queries: int = Field(default=4, description="how many best ranked galaxies, where `queries` is empty")
     neighbours: int = Field(default=8, description="galaxies found for each query")
+    exact_below: Annotated[int, AddedLater()] = Field(
+        default=1_000_000,
+        ge=2,
+        description="galaxies from which searches read an index, which may miss a neighbour, and not every galaxy",
+    )
+    least_recall: Annotated[float, AddedLater()] = Field(
+        default=0.99,
+        ge=0,
+        le=1,
+        description="share of the exact neighbours found by the index below which a check warns",
+    )

@@ -21,6 +21,7 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
     lake/<survey>/<asset>/<partition>.parquet                 a partitioned table (batch before init)
     lake/<survey>/pixels/<batch>/                             decoded cutouts
     lake/<survey>/checkpoints/<init>/<recipe>/epoch_020.safetensors
+    lake/<survey>/similarity/<init>/<features>.safetensors    index of a large survey's similarity search
     lake/<survey>/trials/<fingerprint>.json                   rows of trials that were stopped
     lake/<survey>/figures/<name>.png                          beside it .pdf and .json of the paper's figures
     lake/<survey>/worksheets/<init>.csv                       templates of what a person may say of the clusters

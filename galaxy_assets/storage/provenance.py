@@ -63,6 +63,8 @@ class Origin:
         Which table it is and which Dagster run made it.
     by_batch : dict of str to str
         Of a table that is read batch by batch: batch -> digest of its rows.
+    measured : dict of str to float
+        What was measured of how it was made, which its checks judge: no part of its content.
     """
 
     code: str = ""
@@ -76,6 +78,7 @@ class Origin:
     partition: str = ""
     run: str = ""
     by_batch: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
 
     def version(self, batch: str | None = None) -> Version:
         """Which content this is, for who reads it.

@@ -28,6 +28,7 @@ from galaxy_assets.science import active_learning, votes
 from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places_among
 from galaxy_assets.science.labels import standing
 from galaxy_assets.science.samples import drawn
+from galaxy_assets.science.shortlist import Shortlist
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.in_turn import TablesInTurn
@@ -37,6 +38,8 @@ from galaxy_assets.storage.tables import column_to_vectors, digest, read_table, 
 ORACLE = "volunteer_oracle"
 LABELS = only("galaxy_id", "label")
 PIXELS = only("galaxy_id", "batch", "pixels")
+SHARE, LEAST, SHORT = "share of the best 100 on the shortlist", "least such share", "rounds by the shortlist"
+"""What the footer of `oracle_events` has of a large survey's search: mean and least over rounds that scored all."""
 
 
 def _package(survey: Survey) -> list[str]:
@@ -67,17 +70,24 @@ def oracle_scores(
     return np.append(score, -1)[at], np.append(true, False)[at]  # a galaxy that is not known is at -1
 
 
+def shortlist_for(galaxies: int, anomaly: Anomaly, seed: int) -> Shortlist | None:
+    """The shortlist of a search among so many galaxies; None where every round scores them all."""
+    return Shortlist(anomaly.shortlist, anomaly.whole_every, seed) if galaxies >= anomaly.exact_below else None
+
+
 def simulated_search(
     survey: Survey, learner: str, features: np.ndarray, ids: Ids | np.ndarray, score: np.ndarray
-) -> tuple[list[active_learning.Query], np.ndarray]:
-    """The search over the galaxies that have a score (-1 is none), and its queries' rows in `features`."""
+) -> tuple[list[active_learning.Query], np.ndarray, dict[str, float]]:
+    """The search over the galaxies that have a score (-1 is none), its queries' rows in `features`, and what was
+    measured of its shortlist where it has one.
+    """
     pool, anomaly = np.flatnonzero(score >= 0), survey.anomaly
     if not len(pool):
-        return [], pool
+        return [], pool, {}
     names, seed = as_arrow(ids), survey.recipe.seed
     if len(pool) < len(score):
         features, names = features[pool], names.take(pa.array(pool))
-    sample = drawn(names, anomaly.fitted_on, seed)
+    sample, shortlist = drawn(names, anomaly.fitted_on, seed), shortlist_for(len(pool), anomaly, seed)
     queries = active_learning.search(
         features,
         Ids(names),
@@ -89,8 +99,12 @@ def simulated_search(
         learner=learner,
         seed=seed,
         among=None if sample is None else features[sample],
+        shortlist=shortlist,
     )
-    return queries, pool[[q.row for q in queries]]
+    measured = {} if shortlist is None else {SHORT: float(shortlist.short)}
+    if shortlist is not None and shortlist.shares:
+        measured |= {SHARE: float(np.mean(shortlist.shares)), LEAST: min(shortlist.shares)}
+    return queries, pool[[q.row for q in queries]], measured
 
 
 @survey_asset(
@@ -118,7 +132,7 @@ def oracle_events(
     ids = Ids(pca_features["galaxy_id"])
     score, true = oracle_scores(ids.arrow, catalogue, volunteer_votes, anomaly)
     features = column_to_vectors(pca_features["vector"])
-    queries, asked = simulated_search(context.survey, anomaly.learner, features, ids, score)
+    queries, asked, measured = simulated_search(context.survey, anomaly.learner, features, ids, score)
     rows = events_of(queries, ids[asked], digest(pca_features))
     shown = {
         "labelled galaxies": int((score >= 0).sum()),
@@ -127,7 +141,7 @@ def oracle_events(
         "true anomalies shown": int(true[asked].sum()),
         **_history(context, cutouts, pca_features, queries, asked),
     }
-    return Result(pa.Table.from_pylist(rows, schema=EVENTS), shown, unversioned=["time", "recorded"])
+    return Result(pa.Table.from_pylist(rows, schema=EVENTS), shown, unversioned=["time", "recorded"], measured=measured)
 
 
 def events_of(queries: list[active_learning.Query], ids: np.ndarray, seen: str) -> list[dict]:

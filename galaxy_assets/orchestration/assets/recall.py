@@ -62,7 +62,7 @@ def baseline_rankings(
     survey, features = context.survey, column_to_vectors(pca_features["vector"])
     ids, seed, n = Ids(pca_features["galaxy_id"]), survey.recipe.seed, len(features)
     score, _ = oracle_scores(ids.arrow, catalogue, volunteer_votes, survey.anomaly)
-    queries, asked = simulated_search(survey, "published", features, ids, score)
+    queries, asked, _ = simulated_search(survey, "published", features, ids, score)
     forest, outliers = (
         drawn(ids.arrow, size, seed) for size in (survey.anomaly.fitted_on, survey.anomaly.outliers_among)
     )

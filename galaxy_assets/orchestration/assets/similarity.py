@@ -1,14 +1,21 @@
 """More like this one: the nearest galaxies to a few queries (paper 7.2).
 
 Belongs here: the asset. Does not belong here: the search (`science.neighbours`), a search by a person's own image
-(`lake.similar`).
+(`lake.similar`), the index of a large survey (`storage.similarity`).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.declaration import MAIN_START, Result, SurveyContext, picture, survey_asset
+from galaxy_assets.orchestration.declaration import IN_TURN, MAIN_START, Result, SurveyContext, picture, survey_asset
+from galaxy_assets.storage.in_turn import TablesInTurn
+from galaxy_assets.storage.similarity import index_path, make_index, rows_in
 from galaxy_assets.storage.tables import column_to_vectors, rows_of
+
+RECALL = "recall of the index"
+"""Share of the exact neighbours that the index finds, as the footer of the table has it."""
 
 NEIGHBOURS = {
     "query_id": "id of the galaxy to which others are similar",
@@ -21,49 +28,80 @@ NEIGHBOURS = {
 @survey_asset(
     "7_discovery",
     paper="7.2, Figures 11 and 12",
-    reads={"cutouts": {}, "pca_features": MAIN_START, "anomaly_ranking": {}},
+    reads={"cutouts": {}, "pca_features": MAIN_START | IN_TURN, "anomaly_ranking": {}},
     settings=lambda survey: [survey.similarity, survey.main_start_weights],
     trigger="at_once",
     columns=NEIGHBOURS,
 )
 def similar_galaxies(
-    context: SurveyContext, cutouts: pa.Table, pca_features: pa.Table, anomaly_ranking: pa.Table
+    context: SurveyContext, cutouts: pa.Table, pca_features: TablesInTurn, anomaly_ranking: pa.Table
 ) -> Result:
     """The nearest galaxies in principal components to the survey's query galaxies, or to the best ranked ones
-    where the survey names none.
+    where the survey names none. Of a survey from `similarity.exact_below` galaxies on an index is made beside it, and
+    how many of the exact neighbours it finds is measured.
     """
-    from galaxy_assets.science.neighbours import SimilaritySearch
-
-    settings, ids = context.survey.similarity, pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
-    asked = settings.queries or anomaly_ranking["galaxy_id"].to_pylist()[: settings.n_queries]
-    features, queries = column_to_vectors(pca_features["vector"]), _rows(asked, ids, context.survey.name)
-    search = SimilaritySearch(features, ids)
-    found = [search.most_similar(features[[q]], settings.neighbours, [q]) for q in queries]
-    neighbours, distances = (np.stack([answer[i] for answer in found]) for i in (0, 1))
+    settings = context.survey.similarity
+    asked = settings.queries or anomaly_ranking["galaxy_id"][: settings.n_queries].to_pylist()
+    large = rows_in(pca_features.paths) >= settings.exact_below
+    neighbours, distances, measured = (_by_index if large else _exactly)(context, pca_features, asked)
     k = neighbours.shape[1]
     table = pa.table(
         {
             "query_id": [galaxy for galaxy in asked for _ in range(k)],
-            "neighbour_id": pa.array(ids[neighbours.ravel()], pa.string()),
+            "neighbour_id": pa.array(neighbours.ravel(), pa.string()),
             "distance": distances.ravel(),
             "rank": pa.array(list(range(1, k + 1)) * len(asked), pa.int32()),
         }
     )
-    shown = np.concatenate([[q, *n] for q, n in zip(queries, neighbours, strict=True)])
-    images = context.pixels.of(cutouts)[rows_of(cutouts, pca_features.take(shown))]
-    return Result(table, {"queries": len(asked), **_sheet(context, images, distances)})
+    shown = [galaxy for query, near in zip(asked, neighbours.tolist(), strict=True) for galaxy in [query, *near]]
+    images = context.pixels.of(cutouts)[rows_of(cutouts, shown)]
+    return Result(table, {"queries": len(asked), **_sheet(context, images, distances)}, measured=measured)
 
 
-def _rows(asked: "tuple[str, ...] | list[str]", ids: np.ndarray, survey: str) -> list[int]:
-    """Rows of the galaxies asked for. Raises ValueError where one is not among the clean galaxies."""
+Found = tuple[np.ndarray, np.ndarray, dict[str, float]]
+"""Ids and distances of the neighbours of each query, and what was measured."""
+
+
+def _exactly(context: SurveyContext, pca_features: TablesInTurn, asked: Sequence[str]) -> Found:
+    from galaxy_assets.science.neighbours import SimilaritySearch
+
+    table = pca_features.select(["galaxy_id", "vector"])
+    ids, features = table["galaxy_id"].to_numpy(zero_copy_only=False), column_to_vectors(table["vector"])
     row = {galaxy: i for i, galaxy in enumerate(ids)}
-    unknown = [galaxy for galaxy in asked if galaxy not in row]
+    _refuse([galaxy for galaxy in asked if galaxy not in row], context.survey.name)
+    search = SimilaritySearch(features, ids)
+    found = [search.most_similar(features[[row[q]]], context.survey.similarity.neighbours, [row[q]]) for q in asked]
+    return ids[np.stack([rows for rows, _, _ in found])], np.stack([distances for _, distances, _ in found]), {}
+
+
+def _by_index(context: SurveyContext, pca_features: TablesInTurn, asked: Sequence[str]) -> Found:
+    """By the index of the features, which is made where it is not there."""
+    from galaxy_assets.science.neighbours import most_similar_in_turn
+
+    survey, files = context.survey, pca_features.paths
+    path, count = (
+        index_path(context.layout, survey.name, survey.main_start_weights, files),
+        survey.similarity.neighbours,
+    )
+    index = make_index(path, files, neighbours=count)
+    context.beside.append(path)
+    vectors = index.vectors_of(asked)
+    _refuse([galaxy for galaxy in asked if galaxy not in vectors], survey.name)
+    found = []
+    for galaxy in asked:
+        example = vectors[galaxy][None]
+        found.append(most_similar_in_turn([index.candidates(example, count + 1)], example, count, [galaxy]))
+    ids, distances = np.stack([ids for ids, _, _ in found]), np.stack([distances for _, distances, _ in found])
+    return ids, distances, {RECALL: index.recall, "cells read": index.probes, "cells": len(index.centres)}
+
+
+def _refuse(unknown: list[str], survey: str) -> None:
+    """Raise ValueError where a galaxy asked for is not among the clean galaxies."""
     if unknown:
         raise ValueError(
             f"similarity.queries of {survey}: {', '.join(unknown)} not among the clean galaxies; "
             "correct the survey's YAML or look in clean_galaxies for the rule that removed them"
         )
-    return [row[galaxy] for galaxy in asked]
 
 
 def _sheet(context: SurveyContext, images: np.ndarray, distances: np.ndarray) -> dict:

@@ -36,11 +36,13 @@ def test_the_oracle_knows_labels_and_votes_and_nothing_of_other_galaxies():
 def test_only_galaxies_with_a_score_are_asked_by_the_numbers_of_the_survey():
     survey, features = Survey.model_validate(TINY), np.random.default_rng(0).normal(size=(60, 3))
     score = np.where(np.arange(60) % 3 == 0, -1, 5 * (np.arange(60) % 7 == 1))
-    queries, rows = simulated_search(survey, "corrected", features, np.array([f"g{i:02d}" for i in range(60)]), score)
+    queries, rows, _ = simulated_search(
+        survey, "corrected", features, np.array([f"g{i:02d}" for i in range(60)]), score
+    )
     assert (score[rows] >= 0).all() and len(set(rows.tolist())) == 18
     assert [q.score for q in queries] == score[rows].tolist()
     assert np.bincount([q.round for q in queries]).tolist() == [6, 4, 4, 4]
-    nothing, none = simulated_search(survey, "corrected", features, np.array(["g"] * 60), np.full(60, -1))
+    nothing, none, _ = simulated_search(survey, "corrected", features, np.array(["g"] * 60), np.full(60, -1))
     assert nothing == [] and len(none) == 0
 
 
