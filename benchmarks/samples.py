@@ -44,7 +44,7 @@ def main() -> None:
     print(words.format("all galaxies, another seed", *alike(whole, labels(None, 1))))
     for share in SHARES:
         rows = drawn(ids, int(share * n), 0)
-        print(words.format(f"sample of {len(rows):,}", *alike(whole, labels(rows, 0))))
+        print(words.format(f"sample of {int(share * n):,}", *alike(whole, labels(rows, 0))))
 
 
 if __name__ == "__main__":

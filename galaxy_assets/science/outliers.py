@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from galaxy_assets.science.threads import usable_cores
-
 _SCORED = 65_536  # galaxies that one thread takes through a forest
 _BLOCK = 8192  # galaxies whose neighbours are looked for at once
 
@@ -47,6 +45,8 @@ def unsupervised_score(
     17
     """
     from sklearn.ensemble import IsolationForest
+
+    from galaxy_assets.science.threads import usable_cores
 
     forest = IsolationForest(n_estimators=trees, random_state=seed).fit(features if among is None else among)
     # what is said of a galaxy depends on no other, so that blocks may be counted beside each other

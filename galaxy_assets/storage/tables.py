@@ -293,7 +293,9 @@ def column_to_vectors(column: pa.ChunkedArray) -> np.ndarray:
     numpy.ndarray of shape (N, D), float32
     """
     width = column.type.list_size
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    # one chunk is used as it is: combined, it would be copied
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    values = whole.flatten().to_numpy(zero_copy_only=False)
     return values.reshape(-1, width)
 
 

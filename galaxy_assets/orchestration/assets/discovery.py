@@ -67,6 +67,7 @@ def oracle_scores(
         score, true = votes.score(probability[asked]), true[asked]
         known = volunteer_votes["galaxy_id"].filter(pa.array(asked))
     at = places_among(known, as_arrow(ids))
+    pa.default_memory_pool().release_unused()  # the table of all ids was large, and a search follows
     return np.append(score, -1)[at], np.append(true, False)[at]  # a galaxy that is not known is at -1
 
 
