@@ -67,14 +67,14 @@ def test_clusters_and_what_training_was_worth(world):
 @pytest.mark.parametrize(
     ("epoch", "untrained", "words"),
     [
-        (1, 0.86, "training gains here: +4.0 points beside an untrained network (0.860), by chance up to 2.5"),
-        (1, 0.82, "training gains here: +6.0 points beside the ImageNet network (0.840), by chance up to 2.5"),
+        (1, 0.86, "training gains here: +4.0 points beside an untrained network (0.860), by chance up to 3.5"),
+        (1, 0.82, "training gains here: +6.0 points beside the ImageNet network (0.840), by chance up to 3.5"),
         (
             1,
             0.89,
-            "training gains nothing sure here: +1.0 points beside an untrained network (0.890), by chance up to 2.5",
+            "training gains nothing sure here: +1.0 points beside an untrained network (0.890), by chance up to 3.5",
         ),
-        (1, 0.95, "training loses here: -5.0 points beside an untrained network (0.950), by chance up to 2.5"),
+        (1, 0.95, "training loses here: -5.0 points beside an untrained network (0.950), by chance up to 3.5"),
         (0, 0.86, "the start itself is used: training gains nothing here"),
     ],
 )
