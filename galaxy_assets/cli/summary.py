@@ -6,6 +6,7 @@ survey.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from galaxy_assets.cli.status import people_said, said_aloud
@@ -17,6 +18,13 @@ from galaxy_assets.storage.layout import Layout
 _NAMED = 3  # rules, clusters and start weights that are named
 _WORDS = 40  # letters of a cluster's description
 _UNSHOWN = 100  # galaxies that nobody scored, in which those found are counted
+_WITHOUT = {
+    "byol": "the start",
+    "pretrained": "the ImageNet network",
+    "untrained": "an untrained network",
+    "pixels": "the raw pixels",
+}
+"""Of `epoch_accuracy.features`, what is to be had without training, in words"""
 Ask = Callable[[str], list[tuple[Any, ...]]]
 """Asks the lake in SQL; no rows where the table is absent."""
 
@@ -121,9 +129,12 @@ def _search(ask: Ask, survey: Survey) -> list[str]:
     first, name = min(unshown, _UNSHOWN), survey.anomaly.name
     recall = dict(ask(f"select rank, found_unshown from SURVEY.anomaly_recall where rank = {first}"))
     ((forest, random),) = ask(f"select isolation_forest, random from SURVEY.anomaly_recall where rank = {asked}")
+    met = true - (later or 0)
+    others = f"of an isolation forest hold {forest:,}, of a random order {random:,.0f}"
+    more = f"{met - forest:,}" if met > forest else "none"
     return [
-        f"{true - (later or 0):,} of {true:,} {name} met in {asked:,} questions",
-        f"(the first {asked:,} of an isolation forest hold {forest:,}, of a random order {random:,.0f})",
+        f"{met:,} of {true:,} {name} met in {asked:,} questions",
+        f"(the first {asked:,} {others}): asking meets {more} more",
         f"{recall[first]:,} more in the first {first:,} that nobody scored" if first else "",
     ]
 
@@ -159,7 +170,35 @@ def _training(ask: Ask, observed: Mapping[str, float | None], survey: Survey) ->
     if trained is None or start is None:
         return [used, _short(reason)]
     beside = "" if pixels is None else f", of the pixels alone {pixels:.3f}"
-    return [used, f"k-NN accuracy {trained:.3f}, before training {start:.3f}{beside}"]
+    numbers = f"k-NN accuracy {trained:.3f}, before training {start:.3f}{beside}"
+    return [used, numbers, _gained(ask, survey) if epoch else "the start itself is used: training gains nothing here"]
+
+
+def _gained(ask: Ask, survey: Survey) -> str:
+    """What training brought beyond the best that is to be had without it, beside what chance can bring."""
+    import numpy as np
+
+    from galaxy_assets.science.neighbours import difference_by_chance
+
+    judged: dict[str, list[float]] = {}
+    for features, chosen, accuracy in ask(
+        "select features, chosen, accuracy from SURVEY.epoch_accuracy "
+        f"where init = '{survey.main_start_weights}' and (chosen or epoch = 0) order by epoch, features, split"
+    ):
+        judged.setdefault("trained" if chosen else features, []).append(accuracy)
+    trained = judged.pop("trained", [])
+    without = {kind: accuracies for kind, accuracies in judged.items() if len(accuracies) == len(trained)}
+    if not without:
+        return ""
+    # of equals the start, the first here, is the one to name
+    mean = {kind: fmean(without[kind]) for kind in _WITHOUT if kind in without}
+    best = max(mean, key=lambda kind: mean[kind])
+    gain, test = 100 * (fmean(trained) - mean[best]), survey.evaluation.test_fraction
+    chance = 100 * difference_by_chance(np.array(trained), np.array(without[best]), test_fraction=test)
+    beside = f"{gain:+.1f} points beside {_WITHOUT[best]} ({mean[best]:.3f}), by chance up to {chance:.1f}"
+    if gain > chance:
+        return f"training gains here: {beside}"
+    return f"training {'loses' if gain < -chance else 'gains nothing sure'} here: {beside}"
 
 
 def _other_starts(observed: Mapping[str, float | None], survey: Survey) -> list[str]:

@@ -91,6 +91,39 @@ def knn_accuracies(
     return accuracies
 
 
+def difference_by_chance(first: np.ndarray, second: np.ndarray, *, test_fraction: float) -> float:
+    """How far apart two accuracies may lie by chance: two standard errors of the mean difference on the same splits.
+
+    Splits share galaxies, so that their differences are not independent; the variance is corrected for it (Nadeau &
+    Bengio 2003, equation 9).
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (splits,)
+        Accuracies of two representations, as `knn_accuracies` gives them for the same galaxies, splits and seed.
+    test_fraction : float
+        That of the splits.
+
+    Returns
+    -------
+    float
+        On the scale of the accuracies; NaN for fewer than two splits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.neighbours import difference_by_chance
+    >>> first, second = np.array([0.90, 0.92, 0.88, 0.90]), np.array([0.90, 0.90, 0.90, 0.90])
+    >>> round(difference_by_chance(first, second, test_fraction=0.25), 4)
+    0.0249
+    """
+    splits = len(first)
+    if splits < 2:
+        return float("nan")
+    variance = float(np.var(np.asarray(first) - np.asarray(second), ddof=1))
+    return 2 * (variance * (1 / splits + test_fraction / (1 - test_fraction))) ** 0.5
+
+
 _LIST = 40  # of 40 neighbours about 30 are in the training part; a shorter list is made up for one by one
 _SQUARE = 1400  # galaxies of which all distances are held at once; columns a power of two apart would share cache lines
 

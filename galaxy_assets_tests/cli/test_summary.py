@@ -6,6 +6,8 @@ import pytest
 from galaxy_assets.cli.summary import found, say_summary
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.orchestration.assets.evaluation import ACCURACY
+from galaxy_assets.orchestration.assets.representation import SCHEMA as CHECKPOINTS
 from galaxy_assets.science.results import SCHEMA
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
@@ -41,6 +43,7 @@ def test_images_come_first_and_then_what_the_search_met_beside_other_lists(world
     forest = sum(galaxy in pair_ids for (galaxy,) in ranked[:18])
     assert rows["search"][0] == f"{met} of {pairs} pairs met in 18 questions"
     assert rows["search"][1].startswith(f"(the first 18 of an isolation forest hold {forest}, of a random order ")
+    assert rows["search"][1].endswith(f"asking meets {met - forest if met > forest else 'none'} more")
     assert rows["search"][2] == f"{pairs - met} more in the first {kept - 18} that nobody scored"
 
 
@@ -52,12 +55,57 @@ def test_clusters_and_what_training_was_worth(world):
     assert rows["clusters"][1] == f"{largest['n']} {largest['description']}"[:46] or "..." in rows["clusters"][1]
     with connect(world.root) as lake:
         observed = dict(lake.sql("select check_id, observed from tiny.results").fetchall())
-    assert rows["training"] == [
+    assert rows["training"][:2] == [
         f"imagenet: epoch {observed['B5:imagenet:epoch']:.0f} of 2 is used",
         f"k-NN accuracy {observed['E7:imagenet']:.3f}, before training {observed['E7:imagenet:start']:.3f}, "
         f"of the pixels alone {observed['E7:pixels']:.3f}",
     ]
+    assert rows["training"][2].startswith("training ") or observed["B5:imagenet:epoch"] == 0
     assert rows["other starts"] == [f"random: k-NN accuracy {observed['E7:random']:.3f}"]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "untrained", "words"),
+    [
+        (1, 0.86, "training gains here: +4.0 points beside an untrained network (0.860), by chance up to 3.5"),
+        (1, 0.82, "training gains here: +6.0 points beside the ImageNet network (0.840), by chance up to 3.5"),
+        (
+            1,
+            0.89,
+            "training gains nothing sure here: +1.0 points beside an untrained network (0.890), by chance up to 3.5",
+        ),
+        (1, 0.95, "training loses here: -5.0 points beside an untrained network (0.950), by chance up to 3.5"),
+        (0, 0.86, "the start itself is used: training gains nothing here"),
+    ],
+)
+def test_it_says_on_the_spot_what_training_brought_beside_the_best_without_it(tmp_path, epoch, untrained, words):
+    layout, survey = Layout(tmp_path), survey_files(tmp_path).known["demo_radio"]
+    means = {"byol": [0.8, 0.9], "pretrained": [0.84], "untrained": [untrained], "pixels": [0.6]}
+    write_table(
+        pa.Table.from_pylist(
+            [
+                {"init": "imagenet", "epoch": e, "features": kind, "split": i, "accuracy": mean + wave}
+                | {"chosen": kind == "byol" and e == epoch}
+                for kind, curve in means.items()
+                for e, mean in enumerate(curve)
+                for i, wave in enumerate([0.02, -0.02, 0.02, -0.02] if kind == "byol" and e == 1 else [0.0] * 4)
+            ],
+            schema=ACCURACY,
+        ),
+        layout.table(survey.name, "epoch_accuracy", "imagenet"),
+    )
+    checkpoints = [{"init": "imagenet", "epoch": e, "chosen": e == epoch, "reason": "of health"} for e in (0, 1)]
+    write_table(
+        pa.Table.from_pylist(checkpoints, schema=CHECKPOINTS),
+        layout.table(survey.name, "byol_checkpoints", "imagenet"),
+    )
+    observed = {"E7:imagenet": means["byol"][epoch], "E7:imagenet:start": 0.8, "E7:pixels": 0.6}
+    write_table(
+        pa.Table.from_pylist([{"check_id": k, "observed": v} for k, v in observed.items()], schema=SCHEMA),
+        layout.table(survey.name, "results"),
+    )
+    publish(layout)
+    assert words in [said for _, said in found(survey, layout)]
 
 
 def test_it_is_short_and_says_where_to_look_and_nothing_of_the_paper(world, monkeypatch, capsys):

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from galaxy_assets.science import neighbours
-from galaxy_assets.science.neighbours import SimilaritySearch, knn_accuracies, most_similar
+from galaxy_assets.science.neighbours import SimilaritySearch, difference_by_chance, knn_accuracies, most_similar
 
 SETTINGS = {"neighbours": 5, "splits": 10, "test_fraction": 0.25, "seed": 0}
 
@@ -187,3 +187,26 @@ def test_of_several_examples_the_nearest_counts():
 def test_a_search_that_makes_no_sense_is_an_error(examples, k):
     with pytest.raises(ValueError, match="at least one neighbour"):
         most_similar(np.zeros((5, 2)), np.arange(5), examples, k)
+
+
+def test_equal_representations_differ_by_chance_as_much_as_it_says():
+    # two representations of the same worth, each with noise of its own: nineteen differences of twenty lie within
+    rng, within = np.random.default_rng(8), []
+    labels = np.repeat(["a", "b"], 60)
+    for _ in range(60):
+        both = [
+            knn_accuracies(rng.normal(size=(120, 2)) + 1.5 * (labels == "b")[:, None], labels, **SETTINGS)
+            for _ in range(2)
+        ]
+        within.append(abs(both[0].mean() - both[1].mean()) <= difference_by_chance(*both, test_fraction=0.25))
+    assert 0.85 < np.mean(within) <= 1
+
+
+def test_what_differs_alike_on_every_split_differs_by_no_chance():
+    accuracies = np.array([0.8, 0.9, 0.7])
+    assert difference_by_chance(accuracies + 0.05, accuracies, test_fraction=0.25) == pytest.approx(0, abs=1e-9)
+    assert math.isnan(difference_by_chance(accuracies[:1], accuracies[:1], test_fraction=0.25))
+    # variance 0.01, three splits, a third as many tested as trained on
+    assert difference_by_chance(np.array([0.1, 0, -0.1]), np.zeros(3), test_fraction=0.25) == pytest.approx(
+        2 * (0.01 * 2 / 3) ** 0.5
+    )
