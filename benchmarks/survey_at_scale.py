@@ -15,7 +15,8 @@ size), and `one similarity search` for a galaxy by id, as the lake and the explo
 exact answer.
 
 The mixture does a fixed number of iterations, because how many it needs until it converges depends on the data and
-not on N; `mixture.py` measures fits to convergence. The oracle knows every galaxy: the rare cluster has a 5, of the others one half a 1.
+not on N; `mixture.py` measures fits to convergence. The oracle
+knows every galaxy: the rare cluster has a 5, of the others one half a 1.
 """
 
 import argparse
@@ -162,7 +163,11 @@ def label_events(layout: Layout) -> Found:
     write_table(pa.Table.from_pylist(events), layout.table(SURVEY, "label_events"))
     rounds = [there - here for (here, before), (there, after) in itertools.pairwise(asked) if after > before]
     shares = shortlist.shares if shortlist is not None else [1.0]
-    return {"waited": statistics.median(rounds), "missed": 1 - min(shares, default=math.nan), "rounds": len(rounds)}
+    return {
+        "waited": statistics.median(rounds or [math.nan]),
+        "missed": 1 - min(shares, default=math.nan),
+        "rounds": len(rounds),
+    }
 
 
 def anomaly_ranking(layout: Layout) -> None:
