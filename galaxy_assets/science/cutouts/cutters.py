@@ -154,22 +154,19 @@ def _measured(image: np.ndarray, settings: CutoutSettings) -> tuple[np.ndarray, 
     Pixels without data (masked) take no part in sky and noise, and have the level of the sky in the channel. A channel
     of 8 bits without gaps is a view: its noise is read off the whole image, its source off a part of it.
     """
-    values, first = np.ma.getdata(image), settings.channel == "first"
-    masked = isinstance(image, np.ma.MaskedArray)
-    if image.dtype == np.uint8 and first and not masked:
-        plane = values[..., 0]
-        _, median, noise = sigma_clipped_noise(values, settings.sigma, channel=0)
-    else:
-        measured = values[..., 0] if first else values.mean(axis=2, dtype=np.float64)
-        plane = measured.astype(measured.dtype if image.dtype == np.uint8 and first else np.float64)
-        gaps = None
-        if masked:
-            mask = np.ma.getmaskarray(image)
-            gaps = mask[..., 0] if first and not mask[..., 0].all() else mask.all(axis=2)
-            measured = measured[~gaps]
-        _, median, noise = sigma_clipped_noise(measured, settings.sigma)
-        if gaps is not None:
-            plane[gaps] = median
+    values, first, eight = np.ma.getdata(image), settings.channel == "first", image.dtype == np.uint8
+    measured = values[..., 0] if first else values.mean(axis=2, dtype=np.float64)
+    plane = measured if eight and first else measured.astype(np.float64)
+    gaps, channel = None, None
+    if isinstance(image, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(image)
+        gaps = mask[..., 0] if first and not mask[..., 0].all() else mask.all(axis=2)
+        measured, plane = measured[~gaps], plane.copy()
+    elif eight and first:
+        measured, channel = values, 0
+    _, median, noise = sigma_clipped_noise(measured, settings.sigma, channel=channel)
+    if gaps is not None:
+        plane[gaps] = median
     threshold = median + (settings.sigma if settings.threshold == "paper_text" else 1.0) * noise
     return plane, median, noise, threshold
 

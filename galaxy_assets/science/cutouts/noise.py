@@ -46,7 +46,7 @@ def sigma_clipped_noise(
     [100, 100, 2]
     """
     if values.dtype == np.uint8:
-        return _clip_histogram(_histogram(values, channel), sigma, maxiters)
+        return clip_histogram(histogram(values, channel), sigma, maxiters)
     values = values if channel is None else values[..., channel]
     ordered = np.sort(values, axis=None)  # what is not finite comes first, or last
     ordered = ordered[ordered.searchsorted(-np.inf, side="right") : ordered.searchsorted(np.inf)].astype(np.float64)
@@ -67,8 +67,19 @@ def _middle(ordered: np.ndarray) -> float:
     return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
 
 
-def _histogram(values: np.ndarray, channel: int | None = None) -> np.ndarray:
-    """How often each of 0..255 occurs among uint8 values, or in one channel of (H, W, C); (256,) int64."""
+def histogram(values: np.ndarray, channel: int | None = None) -> np.ndarray:
+    """How often each of 0..255 occurs.
+
+    Parameters
+    ----------
+    values : ndarray of any shape, uint8
+    channel : int, optional
+        Which channel of (H, W, C) is counted; every value when not given.
+
+    Returns
+    -------
+    ndarray of shape (256,), int64
+    """
     import cv2
 
     counts = np.zeros(256, np.int64)
@@ -80,20 +91,33 @@ def _histogram(values: np.ndarray, channel: int | None = None) -> np.ndarray:
     return counts
 
 
-def _clip_histogram(counts: np.ndarray, sigma: float, maxiters: int) -> tuple[float, float, float]:
-    """`sigma_clipped_noise` of the values 0..255 that occur `counts` times."""
+def clip_histogram(counts: np.ndarray, sigma: float, maxiters: int = 5) -> tuple[float, float, float]:
+    """`sigma_clipped_noise` of values of 8 bits that have been counted.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (256,), int64
+        How often each of 0..255 occurs.
+    sigma, maxiters
+        As in `sigma_clipped_noise`.
+
+    Returns
+    -------
+    mean, median, std : float
+        NaN where nothing survives.
+    """
     below = np.zeros((3, 257), dtype=np.int64)  # sums of 1, v and v^2 over all values below a level
     np.cumsum(counts * _POWERS, axis=1, out=below[:, 1:])
-    ones, sums, squares = below.tolist()  # a few look-ups: Python's are faster than numpy's
+    ones = below[0].tolist()  # looked up often, which Python does faster than numpy
     first, last = 0, 256
     while True:
-        n, total, square = ones[last] - ones[first], sums[last] - sums[first], squares[last] - squares[first]
+        n, total, squares = (below[:, last] - below[:, first]).tolist()
         if n == 0:
             return math.nan, math.nan, math.nan
         lower, upper = (bisect_right(ones, ones[first] + rank) - 1 for rank in ((n - 1) // 2, n // 2))
         median = (lower + upper) / 2
         # in integers: the difference of float squares loses the variance of a nearly constant image
-        std = math.sqrt(n * square - total * total) / n
+        std = math.sqrt(n * squares - total * total) / n
         narrowed = max(first, math.ceil(median - sigma * std)), min(last, math.floor(median + sigma * std) + 1)
         if maxiters == 0 or narrowed == (first, last):
             return total / n, median, std

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
+from galaxy_assets.science.cutouts.noise import clip_histogram, histogram, sigma_clipped_noise
 from galaxy_assets.settings.cutouts import CutoutSettings
 
 
@@ -167,5 +167,6 @@ def levels(part: np.ndarray, settings: CutoutSettings) -> int:
 
     part = to_8_bit(part, settings.stretch)
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY) if part.shape[2] == 3 else part[..., 0]
-    _, sky, noise = sigma_clipped_noise(grey, 3.0)
-    return int(np.count_nonzero(np.bincount(grey.ravel(), minlength=256)[math.floor(sky + 3 * noise) + 1 :]))
+    counts = histogram(grey)
+    _, sky, noise = clip_histogram(counts, 3.0)
+    return int(np.count_nonzero(counts[math.floor(sky + 3 * noise) + 1 :]))

@@ -50,17 +50,20 @@ def source_above(plane: np.ndarray, limit: float, reading: Literal["central", "a
 
 def _alone(plane: np.ndarray, limit: float, contour: np.ndarray, left: int, top: int) -> bool:
     """Whether a contour ends inside the middle of a plane, and sky leads from it straight to the frame's edge."""
+    import cv2
+
     height, width = plane.shape
-    xs, ys = contour[:, 0, 0], contour[:, 0, 1]
-    first, last, high, low = xs.argmin(), xs.argmax(), ys.argmin(), ys.argmax()
-    if xs[first] <= left or ys[high] <= top or xs[last] >= width - left - 1 or ys[low] >= height - top - 1:
+    x, y, w, h = cv2.boundingRect(contour)
+    if x <= left or y <= top or x + w >= width - left or y + h >= height - top:
         return False
-    return (
-        not (plane[ys[first], : xs[first]] > limit).any()
-        or not (plane[ys[last], xs[last] + 1 :] > limit).any()
-        or not (plane[: ys[high], xs[high]] > limit).any()
-        or not (plane[ys[low] + 1 :, xs[low]] > limit).any()
+    xs, ys = contour[:, 0, 0], contour[:, 0, 1]
+    rays = (
+        lambda: plane[ys[xs.argmin()], :x],
+        lambda: plane[ys[xs.argmax()], x + w :],
+        lambda: plane[:y, xs[ys.argmin()]],
+        lambda: plane[y + h :, xs[ys.argmax()]],
     )
+    return any(not (ray() > limit).any() for ray in rays)
 
 
 def source_contour(mask: np.ndarray, reading: Literal["central", "astronomaly"]) -> np.ndarray | None:
