@@ -279,12 +279,16 @@ class TestBox:
         assert contour is not None and len(contour) == 3 and cv2.boundingRect(contour) == (10, 20, 41, 21)
 
     @given(
-        arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=16), elements=st.integers(0, 3)),
-        st.integers(1, 5), st.integers(0, 2), st.sampled_from(["central", "astronomaly"]), st.booleans(),
+        seed=st.integers(0, 9999), side=st.sampled_from([5, 30, 45, 60]), sx=st.floats(2, 9), sy=st.floats(2, 9),
+        scale=st.integers(1, 8), crowded=st.sampled_from([0.0, 0.01, 0.1, 0.4]), limit=st.integers(12, 20),
+        floating=st.booleans(),
+        reading=st.sampled_from(["central", "astronomaly"]),
     )  # fmt: skip
-    def test_the_middle_first_is_the_whole_frame(self, coarse, scale, limit, reading, floating):
-        plane = np.kron(coarse, np.ones((scale, scale), np.uint8))
-        plane = np.ascontiguousarray(plane, np.float64) if floating else np.stack([plane, 3 - plane], axis=2)[..., 0]
+    def test_the_middle_first_is_the_whole_frame(self, seed, side, sx, sy, scale, crowded, limit, floating, reading):
+        plane = blob(side, side + 9, side / 2 + 4, side / 2, sx, sy, peak=40, seed=seed)
+        blocks = np.random.default_rng(seed).random((side // scale + 1, (side + 9) // scale + 1)) < crowded
+        plane = np.where(np.kron(blocks, np.ones((scale, scale), bool))[:side, : side + 9], np.uint8(20), plane)
+        plane = plane.astype(np.float64) if floating else np.stack([plane, 99 - plane], axis=2)[..., 0]
         expected, found = source_contour(plane > limit, reading), source_above(plane, limit, reading)
         assert (expected is None) == (found is None)
         assert expected is None or np.array_equal(expected, found)

@@ -1,7 +1,7 @@
 """The source in the middle of an image: its outline above a threshold.
 
-Belongs here: from a mask, or a channel and a threshold, to a contour. Does not belong here: the threshold (`noise`), the box around the contour
-(`cutters`).
+Belongs here: from a mask, or a channel and a limit, to a contour. Does not belong here: the threshold (`noise`), the
+box around the contour (`cutters`).
 
 Two things that Astronomaly's sigma clipping does are done only where they are asked for by `contour: astronomaly`: it
 looks for the contour at (row, column) where OpenCV expects (column, row), and it takes the last contour when none holds
@@ -90,7 +90,7 @@ def source_contour(mask: np.ndarray, reading: Literal["central", "astronomaly"])
 
 
 def _point(width: int, height: int, reading: Literal["central", "astronomaly"]) -> tuple[int, int]:
-    """x and y of the pixel that the source's contour holds."""
+    """The pixel (x, y) that the source's contour holds."""
     return (width // 2, height // 2) if reading == "central" else (height // 2, width // 2)
 
 
