@@ -18,7 +18,7 @@ from galaxy_assets.deliveries.images import decode
 from galaxy_assets.science.cutouts import OUTCOMES, WITHOUT_PIXELS, cut
 from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
 from galaxy_assets.science.cutouts.rendering import render
-from galaxy_assets.science.cutouts.source import source_contour
+from galaxy_assets.science.cutouts.source import source_above, source_contour
 from galaxy_assets.settings.cutouts import CutoutSettings
 
 SMALL = CutoutSettings(size=32)
@@ -277,6 +277,41 @@ class TestBox:
         triangle = (rows >= 20) & (rows <= 40) & (np.abs(columns - 30) <= rows - 20)
         contour = source_contour(triangle, "central")
         assert contour is not None and len(contour) == 3 and cv2.boundingRect(contour) == (10, 20, 41, 21)
+
+    @given(
+        seed=st.integers(0, 9999), side=st.sampled_from([5, 30, 45, 60]), sx=st.floats(2, 9), sy=st.floats(2, 9),
+        scale=st.integers(1, 8), crowded=st.sampled_from([0.0, 0.01, 0.1, 0.4]), limit=st.integers(12, 20),
+        floating=st.booleans(),
+        reading=st.sampled_from(["central", "astronomaly"]),
+    )  # fmt: skip
+    def test_the_middle_first_is_the_whole_frame(self, seed, side, sx, sy, scale, crowded, limit, floating, reading):
+        plane = blob(side, side + 9, side / 2 + 4, side / 2, sx, sy, peak=40, seed=seed)
+        blocks = np.random.default_rng(seed).random((side // scale + 1, (side + 9) // scale + 1)) < crowded
+        plane = np.where(np.kron(blocks, np.ones((scale, scale), bool))[:side, : side + 9], np.uint8(20), plane)
+        plane = plane.astype(np.float64) if floating else np.stack([plane, 99 - plane], axis=2)[..., 0]
+        expected, found = source_contour(plane > limit, reading), source_above(plane, limit, reading)
+        assert (expected is None) == (found is None)
+        assert expected is None or np.array_equal(expected, found)
+
+    def test_what_surrounds_the_middle_is_the_source(self):
+        image = np.full((101, 101), 10, np.uint8)
+        image[45:56, 45:56] = 90
+        assert cut(image, SMALL).box == (40, 40, 62, 62)
+        image[10:91, 10] = image[10:91, 90] = image[10, 10:91] = image[90, 10:91] = 90
+        contour = source_above(image, 50, "central")
+        assert contour is not None and cv2.boundingRect(contour) == (10, 10, 81, 81)
+        for gap in (50, slice(45, 56)):  # no ring any more, whether a ray from the source passes the gap or none does
+            image[gap, 10] = 10
+            contour = source_above(image, 50, "central")
+            assert contour is not None and cv2.boundingRect(contour) == (45, 45, 11, 11)
+
+    @pytest.mark.parametrize("turns", range(4))
+    def test_a_source_that_leaves_the_middle_is_whole(self, turns):
+        image = np.full((101, 101), 10, np.uint8)
+        image[45:56, 20:60] = 90  # the middle begins at 25
+        image = np.ascontiguousarray(np.rot90(image, turns))
+        contour = source_above(image, 50, "central")
+        assert contour is not None and sorted(cv2.boundingRect(contour)[2:]) == [11, 40]
 
     def test_rows_and_columns_are_not_swapped(self):
         image = np.full((60, 200), 10, np.uint8)

@@ -11,7 +11,7 @@ import numpy as np
 from galaxy_assets.science.cutouts import Cutout
 from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
 from galaxy_assets.science.cutouts.rendering import interval, render
-from galaxy_assets.science.cutouts.source import source_contour
+from galaxy_assets.science.cutouts.source import source_above
 from galaxy_assets.settings.cutouts import CutoutSettings
 
 _SMALLEST_HALF_BOX = 8.0  # pixels
@@ -64,7 +64,7 @@ def cut_central(image: np.ndarray, settings: CutoutSettings) -> Cutout:
 def cut_by_contour(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     """Method `sigma_clip`, the paper's (2.1).
 
-    Pixels of the chosen channel strictly above the threshold are outlined by their outer contours; `source_contour`
+    Pixels of the chosen channel strictly above the threshold are outlined by their outer contours; `source_above`
     says which of them is the source. Its bounding rectangle is enlarged about its centre. A box that leaves the frame
     is moved inside it, and trimmed along an axis on which it is longer than the frame; with `clamp: trim` it is never
     moved. Where it then is the frame, or where there is no such contour, the original is used, as in the paper. A
@@ -87,7 +87,7 @@ def cut_by_contour(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     plane, _, noise, threshold = _measured(image, settings)
     # no level of 8 bits lies between the threshold and the integer below it
     limit = math.floor(threshold) if plane.dtype == np.uint8 else threshold
-    contour = source_contour(plane > limit, settings.contour)
+    contour = source_above(plane, limit, settings.contour)
     if contour is None:
         return _original(image, settings, noise, threshold)
     x, y, w, h = cv2.boundingRect(contour)
@@ -151,22 +151,20 @@ def _original(image: np.ndarray, settings: CutoutSettings, noise: float, thresho
 def _measured(image: np.ndarray, settings: CutoutSettings) -> tuple[np.ndarray, float, float, float]:
     """The chosen channel (H, W), uint8 or float64; its sky level, its noise, and the threshold of a source.
 
-    Pixels without data (masked) take no part in sky and noise, and have the level of the sky in the channel.
+    Pixels without data (masked) take no part in sky and noise, and have the level of the sky in the channel. A channel
+    of 8 bits without gaps is a view: its noise is read off the whole image, its source off a part of it.
     """
-    import cv2
-
-    values, first = np.ma.getdata(image), settings.channel == "first"
+    values, first, eight = np.ma.getdata(image), settings.channel == "first", image.dtype == np.uint8
     measured = values[..., 0] if first else values.mean(axis=2, dtype=np.float64)
-    if image.dtype == np.uint8 and first:
-        measured = plane = cv2.extractChannel(np.ascontiguousarray(values), 0)
-    else:
-        plane = measured.astype(np.float64)
-    gaps = None
+    plane = measured if eight and first else measured.astype(np.float64)
+    gaps, channel = None, None
     if isinstance(image, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(image)
         gaps = mask[..., 0] if first and not mask[..., 0].all() else mask.all(axis=2)
-        measured = measured[~gaps]
-    _, median, noise = sigma_clipped_noise(measured, settings.sigma)
+        measured, plane = measured[~gaps], plane.copy()
+    elif eight and first:
+        measured, channel = values, 0
+    _, median, noise = sigma_clipped_noise(measured, settings.sigma, channel=channel)
     if gaps is not None:
         plane[gaps] = median
     threshold = median + (settings.sigma if settings.threshold == "paper_text" else 1.0) * noise

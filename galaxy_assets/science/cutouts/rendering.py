@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
+from galaxy_assets.science.cutouts.noise import clip_histogram, histogram, sigma_clipped_noise
 from galaxy_assets.settings.cutouts import CutoutSettings
 
 
@@ -63,9 +63,7 @@ def render(
 
     x0, y0, x1, y1 = box
     image = np.ma.getdata(image)
-    part = np.ascontiguousarray(image[y0:y1, x0:x1])
-    if angle:
-        part = _turned(image, box, angle)
+    part = _turned(image, box, angle) if angle else image[y0:y1, x0:x1]
     part = to_8_bit(part, settings.stretch)
     if settings.grey and part.shape[2] == 3:
         part = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
@@ -167,7 +165,8 @@ def levels(part: np.ndarray, settings: CutoutSettings) -> int:
     """
     import cv2
 
-    part = np.ascontiguousarray(to_8_bit(part, settings.stretch))
+    part = to_8_bit(part, settings.stretch)
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY) if part.shape[2] == 3 else part[..., 0]
-    _, sky, noise = sigma_clipped_noise(grey, 3.0)
-    return int(np.count_nonzero(np.bincount(grey.ravel(), minlength=256)[math.floor(sky + 3 * noise) + 1 :]))
+    counts = histogram(grey)
+    _, sky, noise = clip_histogram(counts, 3.0)
+    return int(np.count_nonzero(counts[math.floor(sky + 3 * noise) + 1 :]))
