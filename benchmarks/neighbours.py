@@ -11,8 +11,8 @@ from simulated import WIDTH, components, embeddings
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
-from galaxy_assets.science.active_learning import outlier_factor
 from galaxy_assets.science.neighbours import knn_accuracies
+from galaxy_assets.science.outliers import outlier_factor
 
 NEIGHBOURS, SPLITS, TEST = 5, 50, 0.25
 

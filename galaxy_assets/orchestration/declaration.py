@@ -61,7 +61,6 @@ GPU_TAGS = {
     "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
     "dagster-ray/config": {"num_gpus": 1},
 }
-
 GPU_RUN_TAGS = {name: json.dumps(value) for name, value in GPU_TAGS.items()}
 """The same for a run in which an asset takes a GPU: launchers read the tags of runs, and not of ops."""
 

@@ -40,7 +40,8 @@ class Shortlist:
 
     Examples
     --------
-    Of 1,000 galaxies that are valued by their number the first round values all, the second the last 100 and a sample:
+    Of 1,000 galaxies that are valued by their number the first round values all, the second the last 100 that were not
+    asked for, and a sample:
 
     >>> import numpy as np
     >>> shortlist, number = Shortlist(100, whole_every=5), np.arange(1000.0)
@@ -49,7 +50,7 @@ class Shortlist:
     True
     >>> rows, value = shortlist.values(lambda rows: number if rows is None else number[rows], np.array([999]))
     >>> len(rows) < 130, int(rows[value.argmax()])
-    (True, 999)
+    (True, 998)
     """
 
     length: int

@@ -57,6 +57,8 @@ class Origin:
         What was read that is no table of this survey: name -> fingerprint.
     content : str
         Digest of all that the file holds, by which `tables.verify` knows it.
+    types : str
+        Digest of the types of its columns, which no checksum of a file guards.
     beside : dict of str to str
         What was written beside the table: path below the data folder -> sha256, empty where its own records have it.
     asset, partition, run : str
@@ -73,6 +75,7 @@ class Origin:
     inputs: dict[str, dict[str, Version]] = field(default_factory=dict)
     outside: dict[str, str] = field(default_factory=dict)
     content: str = ""
+    types: str = ""
     beside: dict[str, str] = field(default_factory=dict)
     asset: str = ""
     partition: str = ""

@@ -46,7 +46,8 @@ def write_table(table: pa.Table, path: Path, rows_per_group: int | None = None) 
     import pyarrow.parquet as pq
 
     made = origin_of(table)
-    table = with_origin(table, replace(made, data=made.data or digest(table), content=_content(table)))
+    made = replace(made, data=made.data or digest(table), content=_content(table), types=_types(table.schema))
+    table = with_origin(table, made)
     lists = [field for field in table.schema if pa.types.is_fixed_size_list(field.type)]
     vectors = [field.name for field in lists if field.type.value_type == pa.float32()]
     others: Any = [name for name in table.column_names if name not in vectors]  # the stubs know no list
@@ -121,7 +122,7 @@ def opened_table(path: Path) -> Iterator["ParquetFile"]:
 
 
 def verify(path: Path) -> pa.Table:
-    """Read a table of the lake and compare its values with the digest in its footer, if it has one.
+    """Read a table of the lake and compare its values and types with the digests in its footer, if it has them.
 
     Parameters
     ----------
@@ -136,13 +137,15 @@ def verify(path: Path) -> pa.Table:
     Raises
     ------
     DamagedFile
-        Where it cannot be read or its values are others.
+        Where it cannot be read, or its values or types are others.
     """
     table = read_table(path)
     with damaged_otherwise(path):
-        recorded = origin_of(table).content
-    if recorded and _content(table) != recorded:
-        raise DamagedFile(path, f"its values are not those of the digest {recorded} in its footer")
+        recorded = origin_of(table)
+    if recorded.types and _types(table.schema) != recorded.types:
+        raise DamagedFile(path, f"the types of its columns are not those of the digest {recorded.types} in its footer")
+    if recorded.content and _content(table) != recorded.content:
+        raise DamagedFile(path, f"its values are not those of the digest {recorded.content} in its footer")
     return table
 
 
@@ -235,6 +238,24 @@ def _content(table: pa.Table) -> str:
         for part in _plain(table[name].combine_chunks()):
             sha.update(digest(pa.table({name: part})).encode())
     return sha.hexdigest()[:16]
+
+
+def _types(schema: pa.Schema) -> str:
+    """Digest of the names and types of columns, but for the names within lists, which Parquet chooses itself."""
+    kinds = [(field.name, _kind(field.type)) for field in schema]
+    return hashlib.sha256(repr(kinds).encode()).hexdigest()[:16]
+
+
+def _kind(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return f"dictionary {kind.ordered} of {_kind(kind.value_type)}"
+    if pa.types.is_fixed_size_list(kind):
+        return f"{kind.list_size} of {_kind(kind.value_type)}"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list of {_kind(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        return f"struct of {[(field.name, _kind(field.type)) for field in kind]}"
+    return str(kind)
 
 
 def _plain(column: pa.Array) -> Iterator[pa.Array]:

@@ -24,6 +24,7 @@ from galaxy_assets.science.labels import standing
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage import similarity
 from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
@@ -205,9 +206,9 @@ def test_boxes_are_previewed_and_saved_as_a_versioned_review(layout):
 
 def test_a_search_in_blocks_is_the_search_of_all(layout, survey, monkeypatch):
     for asked in (["g20"], ["g03", "g41"], ["g41", "g03", "g41"]):
-        monkeypatch.setattr(similar, "_BLOCK", 7)
+        monkeypatch.setattr(similarity, "_BLOCK", 7)
         near = similar.nearest(layout, survey, "imagenet", asked, 6)
-        monkeypatch.setattr(similar, "_BLOCK", 100)
+        monkeypatch.setattr(similarity, "_BLOCK", 100)
         assert near == similar.nearest(layout, survey, "imagenet", asked, 6)
         table = similar.similar(NAME, ids=asked, neighbours=6, root=layout.root)
         assert near.ids == table["neighbour_id"].to_pylist() and near.distances == table["distance"].to_pylist()

@@ -84,6 +84,15 @@ NOT_IN_THE_PAPER = {
     "drift.unsure": "as above",
     "drift.fallback": "as above",
     "auto": "what trials choose stands in the other settings",
+    "mixture.fitted_on": "the paper's surveys are smaller, and all of them is fitted",
+    "umap.fitted_on": "as above",
+    "anomaly.fitted_on": "as above",
+    "anomaly.outliers_among": "the paper has no local outlier factor",
+    **dict.fromkeys(
+        ("anomaly.exact_below", "anomaly.shortlist", "anomaly.whole_every", "anomaly.least_share"),
+        "the paper's surveys are smaller, and every round scores all of them",
+    ),
+    **dict.fromkeys(("similarity.exact_below", "similarity.least_recall"), "as above, and every search reads them"),
 }
 NOT_OF_MIRABEST = NOT_IN_THE_PAPER | {
     "source.campaign": "MiraBest has no volunteers",

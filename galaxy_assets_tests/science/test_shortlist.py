@@ -23,7 +23,7 @@ NOBODY = np.array([], int)
 @pytest.fixture(autouse=True)
 def far_ones_are_strange(monkeypatch):
     """In place of the isolation forest, which takes most of the time."""
-    monkeypatch.setattr(active_learning, "unsupervised_score", lambda f, seed, trees: (f**2).sum(axis=1))
+    monkeypatch.setattr(active_learning, "unsupervised_score", lambda f, seed, among, trees: (f**2).sum(axis=1))
 
 
 def world() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,7 +16,8 @@ def test_a_line_of_the_log_is_read_as_what_it_was_made_from(done, more, speed, l
     found = read(str(told))
     assert found is not None and found[:4] == told[:4]
     assert found.speed == (None if speed is None else pytest.approx(speed, rel=0.06))
-    assert found.left == (None if left is None else pytest.approx(left, rel=0.06, abs=1)) and read(f"{told}; loss 0.1")
+    near = None if left is None else pytest.approx(left, rel=0.06, abs=1 if left <= 99 else 30)  # then whole minutes
+    assert found.left == near and read(f"{told}; loss 0.1")
 
 
 @given(st.floats(0, 1e7))

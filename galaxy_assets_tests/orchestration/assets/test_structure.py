@@ -8,7 +8,7 @@ import pytest
 
 from galaxy_assets.orchestration.assets import artefacts, recall, structure
 from galaxy_assets.orchestration.declaration import SurveyContext
-from galaxy_assets.science import mixture, pca, votes
+from galaxy_assets.science import mixture, pca, projection, votes
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
@@ -57,7 +57,7 @@ def test_a_mixture_of_a_sample_says_how_many_it_was_fitted_to_and_labels_as_the_
 
 def test_the_map_of_a_sample_has_its_galaxies_alone(embedded, tmp_path, monkeypatch):
     paths, components, table = embedded
-    monkeypatch.setattr("galaxy_assets.science.projection.umap_xy", lambda features, _: features[:, :2].copy())
+    monkeypatch.setattr(projection, "umap_xy", lambda features, _: features[:, :2].copy())
     sample, tables = context(tmp_path, umap={"fitted_on": 1000}), TablesInTurn(paths, {})
     made = structure.umap_model.function(sample, tables, components).table
     drawn = sorted(table["galaxy_id"].take(pa.array(tables.drawn(1000, 0))).to_pylist())
