@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.artefacts import WOULD_BE_REMOVED
-from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, outcomes
+from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, outcomes, with_pixels
 from galaxy_assets.orchestration.assets.discovery import LEAST, SHARE, SHORT, oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
 from galaxy_assets.orchestration.assets.recall import never_scored
@@ -135,7 +135,7 @@ def removal_agreed(stored: Stored) -> Verdict:
 
     clean, survey = stored("clean_galaxies", ["batch", "kept", "rule"]), stored.survey
     against = clean.filter(pc.and_(clean["kept"], pc.is_valid(clean["rule"])))
-    most, shown = survey.artefacts.most_removed, _with_pixels(stored)
+    most, shown = survey.artefacts.most_removed, _with_pixels(stored, clean)
     if not against.num_rows:
         return Verdict(True, f"at most {most:.0%} of each delivery is removed, or a person agreed")
     batches = sorted(set(against["batch"].to_pylist()))
@@ -154,15 +154,16 @@ def removal_agreed(stored: Stored) -> Verdict:
 @survey_check("clean_galaxies", whole=True, loud=True)
 def no_remnant(stored: Stored) -> Verdict:
     """At least half of the images with pixels are kept."""
-    kept, shown = int(np.sum(stored("clean_galaxies", ["kept"])["kept"].to_numpy())), _with_pixels(stored)
+    clean = stored("clean_galaxies", ["batch", "kept"])
+    kept, shown = int(np.sum(clean["kept"].to_numpy())), _with_pixels(stored, clean)
     words = f"{kept} of {shown} images with pixels are kept"
     rest = "; training, components, clusters and ranking rest on this remnant and say nothing of the others"
     return Verdict(2 * kept >= shown, words if 2 * kept >= shown else words + rest)
 
 
-def _with_pixels(stored: Stored) -> int:
-    made = outcomes(stored("cutouts", ["outcome"]))
-    return sum(n for outcome, n in made.items() if outcome not in WITHOUT_PIXELS)
+def _with_pixels(stored: Stored, clean: pa.Table) -> int:
+    """Images with pixels of the deliveries that are judged; others may have their cutouts already."""
+    return with_pixels(stored("cutouts", ["batch", "outcome"]), clean["batch"])
 
 
 def _rules(clean: pa.Table) -> str:

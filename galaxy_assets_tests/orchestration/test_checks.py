@@ -43,7 +43,10 @@ def judged(kept: int, removed: int, against: int) -> dict[str, pa.Table]:
     outcomes = ["whole"] * len(rows) + ["blank"] * 10
     all_rows = enumerate(rows + [(False, "blank")] * 10)
     clean = [{"galaxy_id": str(i), "batch": "first", "kept": k, "rule": rule} for i, (k, rule) in all_rows]
-    return {"clean_galaxies": pa.Table.from_pylist(clean), "cutouts": pa.table({"outcome": outcomes})}
+    # a delivery that is not judged yet has its cutouts already
+    batches, outcomes = ["first"] * len(outcomes) + ["second"] * 900, outcomes + ["whole"] * 900
+    cutouts = pa.table({"batch": batches, "outcome": outcomes})
+    return {"clean_galaxies": pa.Table.from_pylist(clean), "cutouts": cutouts}
 
 
 def delivered(*sha256: str) -> pa.Table:

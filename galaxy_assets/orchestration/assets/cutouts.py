@@ -16,7 +16,7 @@ from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, picture, survey_asset
 from galaxy_assets.plugins.protocols import Reader
-from galaxy_assets.science.cutouts import FEW_LEVELS, Cutout, cut
+from galaxy_assets.science.cutouts import FEW_LEVELS, WITHOUT_PIXELS, Cutout, cut
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.tables import digest
@@ -168,6 +168,15 @@ def outcomes(cutouts: pa.Table) -> dict[str, int]:
     import pyarrow.compute as pc
 
     return dict(sorted((o["values"], o["counts"]) for o in pc.value_counts(cutouts["outcome"]).to_pylist()))
+
+
+def with_pixels(cutouts: pa.Table, batches: pa.ChunkedArray) -> int:
+    """How many images of these deliveries have pixels."""
+    import pyarrow.compute as pc
+
+    of_these = pc.is_in(cutouts["batch"], pc.unique(batches.cast(cutouts["batch"].type)))
+    made = outcomes(cutouts.filter(of_these))
+    return sum(n for outcome, n in made.items() if outcome not in WITHOUT_PIXELS)
 
 
 def fallen_back(cutouts: pa.Table) -> float:
