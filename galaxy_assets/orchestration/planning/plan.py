@@ -205,11 +205,14 @@ class _Planner:
 
     def limited(self, cost: Cost) -> Cost:
         """A cost with the peak of its step's memory."""
-        slope = self.known.slopes.get(cost.step)
-        n = self.size.batch_size if cost.by_batch else self.size.galaxies
+        slope, most = self.known.slopes.get(cost.step), math.inf
+        if cost.step == "umap_model":
+            most = self.survey.umap.fitted_on
+        n = min(self.size.batch_size if cost.by_batch else self.size.galaxies, most)
         if slope is None or cost.basis == "unknown" or (memory := slope.memory_of(n)) is None:
             return cost
-        return replace(cost, memory=memory, full_at=None if cost.by_batch else slope.full_at(self.size.memory))
+        full_at = None if cost.by_batch else slope.full_at(self.size.memory)
+        return replace(cost, memory=memory, full_at=full_at if full_at is not None and full_at <= most else None)
 
     def costs(self, runs: int) -> Iterator[Cost]:
         """Every step, in the order of the path."""
