@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -177,6 +178,22 @@ def test_no_flipped_bit_of_a_table_gives_other_values_without_a_word(tmp_path):
         else:
             silent += not found.equals(expected)
     assert silent == 0 and told > 200
+
+
+def test_columns_of_other_types_with_the_same_values_are_damage(tmp_path):
+    path = tmp_path / "t.parquet"
+    columns = {"who": pa.array(["a", "b"]).dictionary_encode(), "vector": vectors_to_column(np.ones((2, 3)))}
+    write_table(pa.table(columns), path)
+    table = verify(path)
+    others = {
+        "who": pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["a", "b"]), ordered=True),
+        "vector": table["vector"].cast(pa.list_(pa.float32())),
+    }
+    for name, other in others.items():
+        changed = table.set_column(table.column_names.index(name), name, other)
+        pq.write_table(changed.replace_schema_metadata(table.schema.metadata), path)
+        with pytest.raises(DamagedFile, match="the types of its columns are not those"):
+            verify(path)
 
 
 def test_the_digest_of_a_file_is_that_of_what_was_written_whatever_the_types(tmp_path):
