@@ -69,8 +69,7 @@ def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, fold
     """
     if kind == "zip" and len(rows) > MAXIMUM_CUTOUTS:
         raise ValueError(f"{len(rows):,} cutouts are more than {MAXIMUM_CUTOUTS:,}; filter or select fewer")
-    layout = Layout(root)
-    view = View(OpenLake(layout, _MEMORY), survey, start)
+    layout, view = Layout(root), view_apart(root, survey, start)
     table = page_table(view, rows)
     target = folder / f"{uuid.uuid4().hex}-{survey}_{len(rows)}_galaxies.{kind}"
     match kind:
@@ -79,6 +78,23 @@ def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, fold
         case _:
             write_as(table, target, _FORMATS[kind], f"{survey}_galaxies")
     return target
+
+
+def view_apart(root: Path, survey: str, start: str) -> View:
+    """A map of its own, for a process that ends with the work.
+
+    Parameters
+    ----------
+    root : Path
+        The data folder.
+    survey, start : str
+        Name the map.
+
+    Returns
+    -------
+    View
+    """
+    return View(OpenLake(Layout(root), _MEMORY), survey, start)
 
 
 def page_table(view: View, rows: np.ndarray) -> pa.Table:

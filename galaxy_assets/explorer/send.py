@@ -10,13 +10,9 @@ import numpy as np
 from nicegui import ui
 
 from galaxy_assets.explorer import neighbours
-from galaxy_assets.explorer.export_page import page_table
+from galaxy_assets.explorer.export_page import page_table, view_apart
 from galaxy_assets.explorer.tab import Tab
-from galaxy_assets.explorer.view import OpenLake, View
 from galaxy_assets.lake.samp import Answer, SampError, send_table
-from galaxy_assets.storage.layout import Layout
-
-_MEMORY = "4GB"  # in a process of its own, which ends
 
 
 def send(root: Path, survey: str, start: str, rows: np.ndarray) -> list[Answer]:
@@ -41,7 +37,7 @@ def send(root: Path, survey: str, start: str, rows: np.ndarray) -> list[Answer]:
     SampError
         Where no hub runs, or no such program is connected to it.
     """
-    table = page_table(View(OpenLake(Layout(root), _MEMORY), survey, start), rows)
+    table = page_table(view_apart(root, survey, start), rows)
     return send_table(table, f"{survey}, {len(rows):,} galaxies")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.artefacts import WOULD_BE_REMOVED
-from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, outcomes, with_pixels
+from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, outcomes, shown_of, with_pixels
 from galaxy_assets.orchestration.assets.discovery import LEAST, SHARE, SHORT, oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
 from galaxy_assets.orchestration.assets.recall import never_scored
@@ -25,7 +25,7 @@ from galaxy_assets.orchestration.assets.representation import FIXED
 from galaxy_assets.orchestration.assets.similarity import RECALL
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
 from galaxy_assets.science import recall as recalls
-from galaxy_assets.science.cutouts import FEW_LEVELS, WITHOUT_PIXELS
+from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.science.labels import standing
 from galaxy_assets.storage.files import DamagedFile
 
@@ -176,7 +176,7 @@ def _rules(clean: pa.Table) -> str:
 def something_to_see(stored: Stored) -> Verdict:
     """Some of the images have a cutout."""
     made = outcomes(stored("cutouts", ["outcome"]))
-    n, shown = sum(made.values()), sum(k for outcome, k in made.items() if outcome not in WITHOUT_PIXELS)
+    n, shown = sum(made.values()), shown_of(made)
     if shown:
         return Verdict(True, f"{shown} of {n} images have a cutout")
     found = ", ".join(f"{outcome} {k}" for outcome, k in made.items())

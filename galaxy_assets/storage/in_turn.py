@@ -42,7 +42,7 @@ class TablesInTurn:
     @property
     def num_rows(self) -> int:
         """Rows of all files, as their footers say."""
-        return sum(map(_rows, self.paths))
+        return rows_in(self.paths)
 
     def vectors(self, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
         """The column `vector` of each file.
@@ -118,9 +118,23 @@ def _vectors(path: Path) -> np.ndarray:
     return column_to_vectors(read_as_one([path], ["vector"])["vector"])
 
 
-def _rows(path: Path) -> int:
+def rows_in(paths: Iterable[Path]) -> int:
+    """How many rows files of a table have together, as their footers say.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+
+    Returns
+    -------
+    int
+    """
+    return sum(rows for _, rows in map(_footer, paths))
+
+
+def _footer(path: Path) -> tuple[pa.Schema, int]:
     with opened_table(path) as file:
-        return file.metadata.num_rows
+        return file.schema_arrow, file.metadata.num_rows
 
 
 def read_as_one(paths: Sequence[Path], names: Sequence[str] | None = None) -> pa.Table:
@@ -145,15 +159,15 @@ def read_as_one(paths: Sequence[Path], names: Sequence[str] | None = None) -> pa
     DamagedFile
         Where one of them is no Parquet or its checksums are others.
     """
-    schemas = [_schema(path) for path in paths]
+    schemas, rows = zip(*map(_footer, paths), strict=True)
     wanted = [schema.names if names is None else list(names) for schema in schemas]
     kinds = {schema.field("vector").type if "vector" in schema.names else None for schema in schemas}
     kind, begin = kinds.pop(), 0
     vectors = np.empty((0, 0), np.float32)
     if not kinds and "vector" in wanted[0] and _holds_vectors(kind):
-        vectors = np.empty((sum(map(_rows, paths)), kind.list_size), np.float32)
-        for path in paths:
-            end = begin + _rows(path)
+        vectors = np.empty((sum(rows), kind.list_size), np.float32)
+        for path, own in zip(paths, rows, strict=True):
+            end = begin + own
             if not _read_into(path, vectors[begin:end]):
                 vectors = np.empty((0, 0), np.float32)
                 break
@@ -170,11 +184,6 @@ def read_as_one(paths: Sequence[Path], names: Sequence[str] | None = None) -> pa
 
 def _plain(path: Path, names: Sequence[str]) -> pa.Table:
     return read_table(path, names).replace_schema_metadata(None)
-
-
-def _schema(path: Path) -> pa.Schema:
-    with opened_table(path) as file:
-        return file.schema_arrow
 
 
 def _holds_vectors(kind: pa.DataType | None) -> TypeGuard[pa.FixedSizeListType]:

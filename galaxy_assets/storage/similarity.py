@@ -30,6 +30,7 @@ from galaxy_assets.science.cells import (
 from galaxy_assets.science.neighbours import most_similar_in_turn
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, replacing
+from galaxy_assets.storage.in_turn import rows_in
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.provenance import damaged_otherwise
@@ -66,15 +67,6 @@ def feature_blocks(files: Sequence[Path]) -> Iterator[tuple[np.ndarray, np.ndarr
             for batch in opened.iter_batches(_BLOCK, columns=["galaxy_id", "vector"]):
                 table = pa.Table.from_batches([batch])
                 yield table["galaxy_id"].to_numpy(), column_to_vectors(table["vector"])
-
-
-def rows_in(files: Sequence[Path]) -> int:
-    """How many rows files of a table have together."""
-    rows = 0
-    for file in files:
-        with opened_table(file) as opened:
-            rows += opened.metadata.num_rows
-    return rows
 
 
 @dataclass(frozen=True)

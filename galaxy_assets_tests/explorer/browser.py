@@ -43,6 +43,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def await_answer(url: str, process: subprocess.Popen, seconds: float) -> None:
+    """Return when a server answers; raise what it said last where it has ended or takes longer."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).read()
+            return
+        except (urllib.error.URLError, OSError):
+            if process.poll() is not None or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
 class Server:
     """`galaxy-assets explore` over a data folder."""
 
@@ -56,15 +69,7 @@ class Server:
         command += ["--port", str(self.port), "--dagster", self.dagster]
         environment = os.environ | {"GALAXY_ASSETS_DATA": str(self.root), "USER": "ann", "LOGNAME": "ann"}
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
-        end = time.monotonic() + PATIENCE / 1000
-        while True:
-            try:
-                urllib.request.urlopen(self.url, timeout=5).read()
-                return
-            except (urllib.error.URLError, OSError):
-                if self.process.poll() is not None or time.monotonic() > end:
-                    raise
-                time.sleep(0.1)
+        await_answer(self.url, self.process, PATIENCE / 1000)
 
     def kill(self) -> None:
         """At once, as the kernel would: nothing is cleaned up."""
@@ -103,15 +108,9 @@ def dagster_serving(root: Path, home: Path) -> Iterator[tuple[str, subprocess.Po
     process = subprocess.Popen(
         command, env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 240
+    address = f"http://127.0.0.1:{port}"
     try:
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/server_info", timeout=5).read()
-                break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None and time.monotonic() < end, "Dagster did not start"
-                time.sleep(0.5)
+        await_answer(f"{address}/server_info", process, 240)
         yield address, process
     finally:
         process.terminate()

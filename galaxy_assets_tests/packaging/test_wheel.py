@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 import urllib.error
 import urllib.request
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from galaxy_assets_tests.explorer.browser import free_port
+from galaxy_assets_tests.explorer.browser import await_answer, free_port
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -114,15 +113,9 @@ def pages(environment, tmp_path) -> Iterator[str]:
     command = [sys.executable, "-m", "galaxy_assets.cli", "dev", "--port", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, **quiet)
-    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 240
+    address = f"http://127.0.0.1:{port}"
     try:
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/server_info", timeout=5).read()
-                break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None and time.monotonic() < end, "Dagster did not start"
-                time.sleep(0.5)
+        await_answer(f"{address}/server_info", process, 240)
         yield address
     finally:
         process.terminate()

@@ -4,6 +4,7 @@ Belongs here: the asset that fills the pixel store. Does not belong here: how a 
 """
 
 import hashlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -174,9 +175,12 @@ def with_pixels(cutouts: pa.Table, batches: pa.ChunkedArray) -> int:
     """How many images of these deliveries have pixels."""
     import pyarrow.compute as pc
 
-    of_these = pc.is_in(cutouts["batch"], pc.unique(batches.cast(cutouts["batch"].type)))
-    made = outcomes(cutouts.filter(of_these))
-    return sum(n for outcome, n in made.items() if outcome not in WITHOUT_PIXELS)
+    return shown_of(outcomes(cutouts.filter(pc.is_in(cutouts["batch"], batches.cast(cutouts["batch"].type).unique()))))
+
+
+def shown_of(outcomes: Mapping[str, int]) -> int:
+    """How many of the images with these outcomes have pixels."""
+    return sum(n for outcome, n in outcomes.items() if outcome not in WITHOUT_PIXELS)
 
 
 def fallen_back(cutouts: pa.Table) -> float:

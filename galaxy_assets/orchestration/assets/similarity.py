@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from galaxy_assets.orchestration.declaration import IN_TURN, MAIN_START, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.storage.in_turn import TablesInTurn
-from galaxy_assets.storage.similarity import index_path, make_index, rows_in
+from galaxy_assets.storage.similarity import index_path, make_index
 from galaxy_assets.storage.tables import column_to_vectors, rows_of
 
 RECALL = "recall of the index"
@@ -42,7 +42,7 @@ def similar_galaxies(
     """
     settings = context.survey.similarity
     asked = settings.queries or anomaly_ranking["galaxy_id"][: settings.n_queries].to_pylist()
-    large = rows_in(pca_features.paths) >= settings.exact_below
+    large = pca_features.num_rows >= settings.exact_below
     neighbours, distances, measured = (_by_index if large else _exactly)(context, pca_features, asked)
     k = neighbours.shape[1]
     table = pa.table(

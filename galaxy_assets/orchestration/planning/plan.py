@@ -205,9 +205,7 @@ class _Planner:
 
     def limited(self, cost: Cost) -> Cost:
         """A cost with the peak of its step's memory."""
-        slope, most = self.known.slopes.get(cost.step), math.inf
-        if cost.step == "umap_model":
-            most = self.survey.umap.fitted_on
+        slope, most = self.known.slopes.get(cost.step), self._fitted_on.get(cost.step, math.inf)
         n = min(self.size.batch_size if cost.by_batch else self.size.galaxies, most)
         if slope is None or cost.basis == "unknown" or (memory := slope.memory_of(n)) is None:
             return cost
@@ -233,7 +231,7 @@ class _Planner:
         yield Cost("cluster_model", False, "computed", core_hours=starts * rounds * share * seconds / 3600)
         share = clusters / of["cluster_labels"]["clusters"]
         yield self._as_measured("cluster_labels", by_batch=True, times=starts * share, same=share == 1)
-        yield self._as_measured("umap_model", times=starts, most=self.survey.umap.fitted_on)
+        yield self._as_measured("umap_model", times=starts, most=self._fitted_on["umap_model"])
         search = self.survey.anomaly
         rounds = max(search.budget - search.seeds, 0) / search.per_round / of["oracle_events"]["rounds"]
         yield self._as_measured("oracle_events", times=rounds, same=rounds == 1)
@@ -243,6 +241,11 @@ class _Planner:
         for name in ("anomaly_ranking", "anomaly_recall", "similar_galaxies", "read_model"):
             yield self._as_measured(name)
         yield Cost("starting runs", True, "measured", core_hours=runs * self.known.slopes["run"].seconds / 3600)
+
+    @property
+    def _fitted_on(self) -> dict[str, int]:
+        """Steps that read a sample alone: galaxies beyond which neither their seconds nor their memory grow."""
+        return {"umap_model": self.survey.umap.fitted_on}
 
     @property
     def _pixels(self) -> int:
