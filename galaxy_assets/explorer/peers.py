@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 
 from galaxy_assets.explorer.view import View
-from galaxy_assets.storage.tables import places
+from galaxy_assets.science.galaxy_ids import places
 
 _PAIRS = 4
 

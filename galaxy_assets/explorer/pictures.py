@@ -15,10 +15,11 @@ from PIL import Image
 
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.plugins.protocols import Reader
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStack, PixelStore
-from galaxy_assets.storage.tables import places, read_table
+from galaxy_assets.storage.tables import read_table
 from galaxy_assets.storage.versions import stamp
 
 SIDES = (64, 96, 128, 192, 256, 320, 512)

@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import damaged_otherwise
 from galaxy_assets.storage.store import store_of
-from galaxy_assets.storage.tables import places, read_table
+from galaxy_assets.storage.tables import read_table
 from galaxy_assets.storage.versions import values_of
 
 _KEPT = 50

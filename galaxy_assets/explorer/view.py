@@ -21,9 +21,9 @@ from galaxy_assets.explorer.colours import Colours, coloured
 from galaxy_assets.lake.fetched import fetch_named
 from galaxy_assets.lake.query import QueryError, connect_to_read, cursor_of, within
 from galaxy_assets.lake.query_process import Limits, PersonsQueries
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.store import store_of
-from galaxy_assets.storage.tables import places
 from galaxy_assets.storage.versions import stamp
 
 PRETRAINED = "pretrained features"

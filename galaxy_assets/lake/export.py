@@ -21,12 +21,13 @@ from galaxy_assets.lake.formats import SUFFIXES, Format, write_as
 from galaxy_assets.lake.meanings import meanings, said_in, with_meanings
 from galaxy_assets.lake.replay import past_ranking
 from galaxy_assets.lake.similar import open_survey, read_survey_table
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import new_folder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import data_version
-from galaxy_assets.storage.tables import places, rows_of
+from galaxy_assets.storage.tables import rows_of
 
 What = Literal["ranking", "candidates", "cluster"]
 

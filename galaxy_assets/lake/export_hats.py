@@ -16,10 +16,11 @@ from galaxy_assets.lake.export import about_export
 from galaxy_assets.lake.formats import write_as
 from galaxy_assets.lake.meanings import meanings, said_in, with_meanings
 from galaxy_assets.lake.similar import open_survey, read_survey_table
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import new_folder
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import places, read_table
+from galaxy_assets.storage.tables import read_table
 
 _ORDER = 8  # finest HEALPix order of a partition: 0.05 square degrees
 _RANKING = ("rank", "score", "score_std")

@@ -16,6 +16,7 @@ from galaxy_assets.deliveries.readers import decode_file
 from galaxy_assets.lake.light import needs_the_whole
 from galaxy_assets.science import pca
 from galaxy_assets.science.cutouts import cut
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.science.neighbours import most_similar_in_turn
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import logger
@@ -25,7 +26,7 @@ from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore, resize
 from galaxy_assets.storage.similarity import SimilarityIndex, feature_blocks, index_path, open_index
-from galaxy_assets.storage.tables import places, read_table, rows_of
+from galaxy_assets.storage.tables import read_table, rows_of
 from galaxy_assets.storage.trials import in_force
 
 if TYPE_CHECKING:
@@ -190,10 +191,9 @@ def nearest(
         raise ValueError("no example given: name a galaxy or an image file")
     vectors = np.stack([vector for _, vector in examples])
     if index is None:
-        blocks = feature_blocks(files)
+        found, distances, which = most_similar_in_turn(feature_blocks(files), vectors, neighbours, own)
     else:
-        blocks = [index.candidates(vectors, neighbours + len(own), exact=exact)]
-    found, distances, which = most_similar_in_turn(blocks, vectors, neighbours, own)
+        found, distances, which = index.nearest(vectors, neighbours, own, exact=exact)
     pa.default_memory_pool().release_unused()  # a server would hold the most that any search needed
     return Near(found.tolist(), distances.tolist(), [examples[i][0] for i in which])
 

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.plugins.protocols import ScoreModel
-from galaxy_assets.science.active_learning import best_first, find_learner, predict, trees_of, unsupervised_score
+from galaxy_assets.science.active_learning import best_first, find_learner, predict, trees_of
 from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places
+from galaxy_assets.science.outliers import unsupervised_score
 
 _FLAT = 1e-6  # of a score: predictions that differ by less differ by rounding
 _REFERENCE = 10_000  # galaxies of which an isolation forest is grown; each of its trees sees 256

@@ -11,7 +11,7 @@ Belongs here: making this file, and reading candidates from it. Does not belong 
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,6 +156,29 @@ class SimilarityIndex:
             rows, features = kept.best()
         names = self.map("ids")
         return np.array([names[row].decode() for row in rows], object), features
+
+    def nearest(
+        self, examples: np.ndarray, neighbours: int, own: Collection[str], *, exact: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The galaxies nearest to any of several examples, by the rule of `science.neighbours`.
+
+        Parameters
+        ----------
+        examples : ndarray of shape (Q, D), float32
+        neighbours : int
+            How many to return.
+        own : collection of str
+            Examples that are galaxies of the survey; they are no answers.
+        exact : bool
+            Read all cells.
+
+        Returns
+        -------
+        ids, distances, examples : ndarray
+            As `most_similar_in_turn` returns them.
+        """
+        blocks = [self.candidates(examples, neighbours + len(own), exact=exact)]
+        return most_similar_in_turn(blocks, examples, neighbours, own)
 
 
 class _Kept:
@@ -357,8 +380,7 @@ def _recall(index: SimilarityIndex, examples: np.ndarray, own: np.ndarray, neare
     names = index.map("ids")
     found = 0
     for example, row, others in zip(examples, own, nearest, strict=True):
-        blocks = [index.candidates(example[None], len(others) + 1)]
-        answer, _, _ = most_similar_in_turn(blocks, example[None], len(others), [names[row].decode()])
+        answer, _, _ = index.nearest(example[None], len(others), [names[row].decode()])
         found += len({galaxy.encode() for galaxy in answer} & {bytes(names[other]) for other in others})
     return found / nearest.size
 

@@ -18,7 +18,7 @@ from galaxy_assets.science.galaxy_ids import Ids, places_among
 from galaxy_assets.science.outliers import outlier_factor, unsupervised_score
 from galaxy_assets.science.samples import drawn
 from galaxy_assets.settings.discovery import Anomaly
-from galaxy_assets.storage.tables import column_to_vectors
+from galaxy_assets.storage.tables import column_to_vectors, rows_of
 
 BASELINES = ("isolation_forest", "local_outlier_factor", "published")
 RECALL_COLUMNS = {
@@ -216,6 +216,6 @@ def _maps(context: SurveyContext, umap: pa.Table, ranking: pa.Table, true: np.nd
     """The true anomalies and the predicted scores on the map, as a preview."""
     from galaxy_assets.figures.maps import anomaly_maps
 
-    at = places_among(ranking["galaxy_id"], umap["galaxy_id"])
+    at = rows_of(ranking, umap, "anomaly_ranking")
     maps = anomaly_maps(umap["x"].to_numpy(), umap["y"].to_numpy(), true[at], ranking["score"].to_numpy()[at])
     return picture(context, maps, "anomaly_maps")["preview"]

@@ -76,8 +76,6 @@ def _exactly(context: SurveyContext, pca_features: TablesInTurn, asked: Sequence
 
 def _by_index(context: SurveyContext, pca_features: TablesInTurn, asked: Sequence[str]) -> Found:
     """By the index of the features, which is made where it is not there."""
-    from galaxy_assets.science.neighbours import most_similar_in_turn
-
     survey, files = context.survey, pca_features.paths
     path, count = (
         index_path(context.layout, survey.name, survey.main_start_weights, files),
@@ -87,10 +85,7 @@ def _by_index(context: SurveyContext, pca_features: TablesInTurn, asked: Sequenc
     context.beside.append(path)
     vectors = index.vectors_of(asked)
     _refuse([galaxy for galaxy in asked if galaxy not in vectors], survey.name)
-    found = []
-    for galaxy in asked:
-        example = vectors[galaxy][None]
-        found.append(most_similar_in_turn([index.candidates(example, count + 1)], example, count, [galaxy]))
+    found = [index.nearest(vectors[galaxy][None], count, [galaxy]) for galaxy in asked]
     ids, distances = np.stack([ids for ids, _, _ in found]), np.stack([distances for _, distances, _ in found])
     return ids, distances, {RECALL: index.recall, "cells read": index.probes, "cells": len(index.centres)}
 
