@@ -105,7 +105,8 @@ def usage() -> Usage:
 
     cores = psutil.cpu_times(percpu=True)
     if hasattr(os, "sched_getaffinity"):
-        cores = [times for core, times in enumerate(cores) if core in os.sched_getaffinity(0)] or cores
+        bound = os.sched_getaffinity(0)
+        cores = [times for core, times in enumerate(cores) if core in bound] or cores
     busy = sum(getattr(times, name, 0.0) for times in cores for name in _BUSY)
     return Usage(time.monotonic(), busy, time.process_time())
 
