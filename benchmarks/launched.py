@@ -1,6 +1,6 @@
 """Two deliveries at once beside one after the other, and what is left when workers are killed.
 
-    python benchmarks/launched.py speed [--batches 8] [--images 1500] [--threads 1]
+    python benchmarks/launched.py speed [--batches 8] [--images 400] [--threads 1]
     python benchmarks/launched.py faults [--kills 20] [--until ASSET]
 
 `speed` cuts and embeds simulated deliveries by the engine `launched`, with `--at-once 1` and with `--at-once 2`, and
@@ -165,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["speed", "faults"])
     parser.add_argument("--batches", type=int, default=8)
-    parser.add_argument("--images", type=int, default=1500, help="of a delivery")
+    parser.add_argument("--images", type=int, default=400, help="of a delivery")
     parser.add_argument("--threads", type=int, default=1, help="of a worker")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--until", default="results", help="asset after which a survey is whole enough")

@@ -91,7 +91,15 @@ def _table(rule: Outdated, key, partition: tuple[str, ...]) -> pa.Table:
         for read in reads(rule.graph, key)
     }
     code, outside = rule.graph.get(key).code_version, rule.outside(key, partition)
-    origin = Origin(code, version.data, version.method, inputs, outside, "c" * 16, {}, "/".join(key.path))
+    origin = Origin(
+        code=code,
+        data=version.data,
+        method=version.method,
+        inputs=inputs,
+        outside=outside,
+        content="c" * 16,
+        asset="/".join(key.path),
+    )
     return with_origin(pa.table({"galaxy_id": pa.array([], pa.string())}), origin)
 
 
@@ -107,10 +115,12 @@ def ask(root: Path) -> None:
     tables = [(key, partition) for key in keys_of(graph, "many") for partition in rule.partitions(key)]
     why = [reason for key, partition in tables if (reason := rule.why(key, partition))]
     asked, cpu = time.perf_counter(), time.process_time() - cpu
+    if why:
+        raise SystemExit(f"{len(why)} tables count as outdated though nothing has changed: {sorted(set(why))[:3]}")
     rule.footers.keep(1)
     kept = time.perf_counter() - asked
     print(
-        f"{len(tables)} tables of {len(batches)} deliveries, {len(why)} outdated {sorted(set(why))[:3]}: "
+        f"{len(tables)} tables of {len(batches)} deliveries, all up to date: "
         f"{asked - loaded:.1f} s, {cpu:.1f} s of CPU (code location {loaded - begun:.1f} s, keeping {kept:.1f} s)",
         flush=True,
     )

@@ -5,9 +5,9 @@
 Each size is a survey as Galaxy Zoo DECaLS is delivered: four zips of PNG and the volunteers' table as Parquet, with the
 settings of `gz_decals` and small networks of random weights, so that nothing but the networks is smaller than the
 paper's. Two thousand galaxies are simulated; an image is one of them in one of eight orientations, with a brightness
-and noise of its own, and so is its row of votes. It prints seconds, the process's memory and the bytes kept of every
-asset, and the exponents with which they grow from the smallest size to the largest. Stopped and started again, it goes
-on where it was.
+and noise of its own, and so is its row of votes. It prints seconds, those of the processor, the process's memory and
+the bytes kept of every asset, and the exponents with which the seconds of the processor, which others on the machine
+hardly change, grow from the smallest size to the largest. Stopped and started again, it goes on where it was.
 
 Belongs here: the survey, and what its steps took. Does not belong here: single steps at larger sizes
 (`survey_at_scale`), speed beside other tools (`run`).
@@ -123,18 +123,23 @@ def write_part(path: Path, originals: list[np.ndarray], names: list[str], number
 
 
 def watch(path: Path, stop: threading.Event) -> None:
-    """Write the moment and the resident memory of this process, five times a second, until told to stop."""
-    process = psutil.Process()
+    """Write the moment, the resident memory and the seconds of the processor of this process, five times a second,
+    until told to stop. Where it is begun again the seconds go on from the last line.
+    """
+    process, before = psutil.Process(), 0.0
+    if path.exists() and (lines := path.read_text().splitlines()):
+        before = float(lines[-1].split()[2])
     with path.open("a") as lines:
         while not stop.wait(0.2):
-            lines.write(f"{time.time():.2f} {process.memory_info().rss}\n")
+            processor = before + sum(process.cpu_times()[:4])  # its own and its children's, user and system
+            lines.write(f"{time.time():.2f} {process.memory_info().rss} {processor:.2f}\n")
 
 
 def make(root: Path) -> None:
     """Run what is not made yet, or end in an error where something cannot be made."""
     (root / "dagster").mkdir(exist_ok=True)
     stop, known = threading.Event(), survey_files(root).known
-    watching = threading.Thread(target=watch, args=(root / "memory.txt", stop))
+    watching = threading.Thread(target=watch, args=(root / "watched.txt", stop))
     watching.start()
     try:
         with dg.DagsterInstance.local_temp(str(root / "dagster")) as instance:
@@ -166,12 +171,13 @@ def steps(root: Path) -> Iterable[tuple[str, float, float]]:
 
 
 def measured(root: Path) -> dict[str, dict[str, float]]:
-    """Seconds, largest resident bytes and bytes kept, by asset."""
-    watched = np.loadtxt(root / "memory.txt", ndmin=2)
-    found: dict[str, dict[str, float]] = defaultdict(lambda: {"seconds": 0.0, "memory": 0.0})
+    """Seconds, those of the processor, largest resident bytes and bytes kept, by asset."""
+    watched = np.loadtxt(root / "watched.txt", ndmin=2)
+    found: dict[str, dict[str, float]] = defaultdict(lambda: {"seconds": 0.0, "processor": 0.0, "memory": 0.0})
     for asset, begin, end in steps(root):
         within = watched[(watched[:, 0] >= begin) & (watched[:, 0] <= end + 0.2), 1]
         found[asset]["seconds"] += end - begin
+        found[asset]["processor"] += float(np.subtract(*np.interp([end, begin], watched[:, 0], watched[:, 2])))
         found[asset]["memory"] = max(found[asset]["memory"], within.max(initial=0))
     home = root / "lake" / SURVEY
     for asset, row in found.items():
@@ -182,21 +188,21 @@ def measured(root: Path) -> dict[str, dict[str, float]]:
 
 
 def report(results: dict[int, dict[str, dict[str, float]]]) -> tuple[str, list[str]]:
-    """A Markdown table of all sizes, and the assets whose seconds grow by more than they may."""
+    """A Markdown table of all sizes, and the assets whose seconds of the processor grow by more than they may."""
     least, most = min(results), max(results)
-    head = [f"{what}, {n:,}" for n in sorted(results) for what in ("s", "MB in memory", "MB kept")]
-    lines = ["| asset | " + " | ".join([*head, "exponent of s"]) + " |", "|---" * (len(head) + 2) + "|"]
+    head = [f"{what}, {n:,}" for n in sorted(results) for what in ("s", "of the processor", "MB in memory", "MB kept")]
+    lines = ["| asset | " + " | ".join([*head, "exponent"]) + " |", "|---" * (len(head) + 2) + "|"]
     bad = []
-    for asset, largest in sorted(results[most].items(), key=lambda one: -one[1]["seconds"]):
+    for asset, largest in sorted(results[most].items(), key=lambda one: -one[1]["processor"]):
         cells = []
         for n in sorted(results):
             row = results[n].get(asset, {})
-            cells += [f"{row.get('seconds', math.nan):.1f}"]
+            cells += [f"{row.get(name, math.nan):.1f}" for name in ("seconds", "processor")]
             cells += [f"{row.get(name, math.nan) / 1e6:.1f}" for name in ("memory", "bytes")]
         exponent, before = math.nan, results[least].get(asset)
-        if before and before["seconds"] and most > least:
-            exponent = math.log(largest["seconds"] / before["seconds"]) / math.log(most / least)
-        if exponent > MOST and largest["seconds"] > LEAST_SECONDS:
+        if before and most > least and min(before["processor"], largest["processor"]) > 0:
+            exponent = math.log(largest["processor"] / before["processor"]) / math.log(most / least)
+        if exponent > MOST and largest["processor"] > LEAST_SECONDS:
             bad.append(asset)
         lines.append(f"| `{asset}` | " + " | ".join([*cells, f"{exponent:.2f}"]) + " |")
     return "\n".join(lines), bad

@@ -18,7 +18,7 @@ from galaxy_assets.plugins.protocols import Learner, ScoreModel
 from galaxy_assets.science.galaxy_ids import Ids
 from galaxy_assets.science.gaussian_process import standard_deviations
 from galaxy_assets.science.outliers import unsupervised_score
-from galaxy_assets.science.shortlist import Shortlist
+from galaxy_assets.science.shortlist import Shortlist, exact_of_the_best
 from galaxy_assets.settings.progress import HowFar
 
 log = logging.getLogger(__name__)
@@ -281,7 +281,8 @@ def search(
     among : ndarray of shape (M, D), optional
         The galaxies that it is grown of, all unless given.
     shortlist : Shortlist, optional
-        Which galaxies a round scores; all of them in each round unless given.
+        Which galaxies a round scores; all of them in each round unless given. With it a tenth of the trees says which
+        galaxies the whole forest looks at.
 
     Returns
     -------
@@ -310,7 +311,7 @@ def search(
     """
     budget, asking = min(budget, len(features)), find_learner(learner)
     deviations = functools.cache(lambda: standard_deviations(features))
-    strange = functools.cache(lambda: unsupervised_score(features, seed, among, trees_of(asking)))
+    strange = functools.cache(lambda: _strangeness(features, seed, among, trees_of(asking), shortlist))
     seeds = min(seeds, budget)
     strangest = int(seeds * getattr(asking, "strange_seeds", 0))
     rows = seed_sample(features, seeds - strangest)
@@ -343,6 +344,20 @@ def search(
         far.tell(len(queries))
         log.debug("round %d: %d of %d scored, mean score %.2f", this, len(queries), budget, np.mean(scores))
     return queries
+
+
+def _strangeness(
+    features: np.ndarray, seed: int, among: np.ndarray | None, trees: int, shortlist: Shortlist | None
+) -> np.ndarray:
+    """How strange each galaxy is; where there is a shortlist, of those that a tenth of the trees find strangest."""
+
+    def by_forest(rows: np.ndarray | None, trees: int = trees) -> np.ndarray:
+        asked = features if rows is None else features[rows]
+        return unsupervised_score(asked, seed, features if among is None else among, trees)
+
+    if shortlist is None:
+        return by_forest(None)
+    return exact_of_the_best(by_forest(None, max(1, trees // 10)), by_forest, shortlist.length, shortlist.seed)
 
 
 def trees_of(learner: Learner) -> int:

@@ -1,9 +1,10 @@
 """The partitions of a table that are read one after the other, where a step can do without the whole.
 
-Belongs here: reading many files of one table at the memory of one, or of one column. Does not belong here: one file
+Belongs here: reading many files of one table at the memory of a few, or of one column. Does not belong here: one file
 (`tables`).
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from galaxy_assets.science import samples
 from galaxy_assets.storage.provenance import Version
 from galaxy_assets.storage.tables import column_to_vectors, opened_table, read_table
 
+_READERS = 2  # files that are read while one is worked on; decoding takes longer than most work
 _AT_ONCE = 4096  # vectors that are decoded at once: they stay in the processor's cache
 _MEETING: Any = {"promote_options": "permissive"}  # of tables that different code made
 Read = TypeVar("Read")
@@ -24,9 +26,9 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class TablesInTurn:
-    """The partitions of a table as files that are read one after the other, so that memory is that of the largest.
+    """The partitions of a table as files that are read one after the other, so that memory is that of three.
 
-    While one is worked on, the next one is read.
+    While one is worked on, the next two are read.
 
     Attributes
     ----------
@@ -206,13 +208,12 @@ def _read_into(path: Path, vectors: np.ndarray) -> bool:
     return True
 
 
-def _ahead(read: Callable[[Path], Read], paths: Iterable[Path]) -> Iterator[Read]:
-    """What is read of each file, of which the next one is read while one is worked on."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = None
-        for path in paths:
-            ready, coming = coming, reader.submit(read, path)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
+def _ahead(read: Callable[[Path], Read], paths: Sequence[Path]) -> Iterator[Read]:
+    """What is read of each file, in their order, while the next ones are read."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        coming = deque(readers.submit(read, path) for path in paths[:_READERS])
+        for path in [*paths[_READERS:], *[None] * len(coming)]:
+            ready = coming.popleft().result()
+            if path is not None:
+                coming.append(readers.submit(read, path))
+            yield ready

@@ -7,7 +7,8 @@ import pytest
 from galaxy_assets.orchestration.assets.discovery import LEAST, SHARE, SHORT, shortlist_for, simulated_search
 from galaxy_assets.orchestration.checks import CHECKS, Stored
 from galaxy_assets.science import active_learning
-from galaxy_assets.science.shortlist import Shortlist
+from galaxy_assets.science.outliers import unsupervised_score
+from galaxy_assets.science.shortlist import Shortlist, exact_of_the_best
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
@@ -94,6 +95,33 @@ def test_a_galaxy_that_was_asked_calls_for_nothing():
     risen[sample] += N
     asked = lambda: shortlist.values(lambda rows: risen if rows is None else risen[rows], sample)[0]  # noqa: E731
     assert asked() is not None and shortlist.short == 1
+
+
+def test_the_whole_forest_looks_at_the_strangest_alone_and_the_search_begins_with_the_same(monkeypatch):
+    features, ids, strange = world()
+    score, looked = np.where(strange, 5, 0), []
+
+    def forest(features, seed, among, trees):
+        looked.append((len(features), trees))
+        return unsupervised_score(features, seed, among, trees)
+
+    monkeypatch.setattr(active_learning, "unsupervised_score", forest)
+    whole, _, _ = simulated_search(survey(budget=30), "graded", features, ids, score)
+    assert looked == [(N, 300)]
+    looked.clear()
+    short, _, _ = simulated_search(survey(budget=30, exact_below=N), "graded", features, ids, score)
+    (every, few), (some, all_trees) = looked
+    assert (every, few, all_trees) == (N, 30, 300) and 1000 < some < 1200
+    assert short[:10] == whole[:10] and len(whole) == 30
+
+
+def test_all_are_valued_where_the_rough_value_misleads():
+    value = np.random.default_rng(3).normal(size=N)
+    assert exact_of_the_best(-value, lambda rows: value if rows is None else value[rows], 400) is value
+    exact = exact_of_the_best(value.round(1), lambda rows: value if rows is None else value[rows], 400)
+    best = np.argsort(-value)[:300]
+    np.testing.assert_array_equal(exact[best], value[best])
+    assert np.isneginf(exact).sum() > N - 500
 
 
 @pytest.mark.parametrize("fault", [False, True])

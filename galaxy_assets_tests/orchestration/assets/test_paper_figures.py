@@ -1,6 +1,7 @@
 """The paper's figures as assets: what they show, what they say where they cannot be made, and the page of them all."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from galaxy_assets.cli import app
 from galaxy_assets.cli.figures import write_figures_page
 from galaxy_assets.figures.curves import variance
-from galaxy_assets.orchestration.assets.paper_figures import FIGURES
+from galaxy_assets.orchestration.assets.paper_figures import ASSETS, FIGURES
 from galaxy_assets.orchestration.assets.paper_figures.declaring import NotApplicable, PaperFigure, Shown, View, publish
 from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.science import votes
@@ -170,3 +171,18 @@ def test_the_page_links_pictures_that_exist_and_tells_the_reasons(world, tmp_pat
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     empty = CliRunner().invoke(app, ["figures"])
     assert empty.exit_code == 1 and "`galaxy-assets demo`" in empty.output
+
+
+def test_a_galaxy_that_is_no_longer_delivered_is_grey_and_the_caption_says_so(world, tmp_path):
+    root = shutil.copytree(world.root, tmp_path / "data")
+    (asset,) = (one for one in ASSETS if one.function.__name__ == "figure_10")
+    events = read_table(Layout(root).table("tiny", "oracle_events"))
+    cutouts = pa.concat_tables(read_table(p) for p in sorted((root / "lake/tiny/cutouts").glob("*.parquet")))
+    whole = asset.function(at(world.survey, root), cutouts=cutouts, oracle_events=events)
+    assert "no longer delivered" not in whole.metadata
+    gone = pc.equal(cutouts["galaxy_id"], events["galaxy_id"][0])
+    made = asset.function(at(world.survey, root), cutouts=cutouts.filter(pc.invert(gone)), oracle_events=events)
+    assert made.table.equals(whole.table) and made.metadata["no longer delivered"] == 1
+    assert made.metadata["caption"].value.endswith("Grey: 1 galaxy that is no longer delivered.")
+    none = asset.function(at(world.survey, root), cutouts=cutouts.slice(0, 0), oracle_events=events)
+    assert none.metadata["no longer delivered"] == made.table.num_rows

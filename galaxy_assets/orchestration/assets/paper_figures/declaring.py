@@ -5,7 +5,7 @@ Belongs here: what is the same for every figure. Does not belong here: any figur
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -23,16 +23,19 @@ from galaxy_assets.orchestration.declaration import (
     picture,
     survey_asset,
 )
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.store import store_of
-from galaxy_assets.storage.tables import column, rows_of
+from galaxy_assets.storage.tables import column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEXT, WHOLE, REAL, YES = pa.string(), pa.int32(), pa.float64(), pa.bool_()
 """Types of the columns of a figure's table"""
+
+_GREY = 96
 
 Columns = Mapping[str, tuple[pa.DataType, str] | tuple[pa.DataType, str, str]]
 """Column of a figure's table -> its type, what it holds, and its unit where it has one"""
@@ -51,6 +54,8 @@ class View:
 
     context: SurveyContext
     cutouts: pa.Table | None
+    withdrawn: set[str] = field(default_factory=set)
+    """Galaxies asked for that are no longer delivered: a model or a session of scores may be older than the cutouts."""
 
     @property
     def survey(self) -> Survey:
@@ -58,12 +63,17 @@ class View:
         return self.context.survey
 
     def images(self, ids: Sequence[str]) -> list[np.ndarray]:
-        """Cutouts of the galaxies in that order, uint8 (size, size, channels) each."""
+        """Cutouts of the galaxies in that order, uint8 (size, size, channels) each; grey where one was withdrawn."""
         assert self.cutouts is not None, "a figure with cutouts reads `cutouts`"
         if not len(ids):
             return []
-        rows = rows_of(self.cutouts, ids)
-        return list(self.context.pixels.of(self.cutouts)[rows])
+        rows = places(self.cutouts["galaxy_id"], pa.array(ids, pa.string()))
+        there = rows >= 0
+        known = self.context.pixels.of(self.cutouts)[rows[there]]
+        images = np.full((len(rows), *known.shape[1:]), _GREY, known.dtype)
+        images[there] = known
+        self.withdrawn.update(galaxy for galaxy, found in zip(ids, there, strict=True) if not found)
+        return list(images)
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,10 @@ def figure_asset(figure: PaperFigure) -> SurveyAsset:
             shown = figure.show(view, **tables)
         except NotApplicable as reason:
             shown = Shown([], None, "", {"not applicable": str(reason)})
+        if gone := len(view.withdrawn):
+            words = f" Grey: {gone} {'galaxy that is' if gone == 1 else 'galaxies that are'} no longer delivered."
+            numbers = {**shown.numbers, "no longer delivered": gone}
+            shown = replace(shown, caption=shown.caption + words, numbers=numbers)
         table = shown.table
         if isinstance(table, list):
             table = pa.Table.from_pylist(table, schema=figure.columns)
