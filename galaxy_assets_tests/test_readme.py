@@ -40,7 +40,7 @@ def test_every_command_quoted_is_one_with_these_options(words):
 def test_the_query_quoted_works(world, monkeypatch):
     (quoted,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(world.root))
-    *imports, expression = quoted.replace("sdss_gz1", "tiny").strip().splitlines()
+    *imports, expression = quoted.replace("mysurvey", "tiny").strip().splitlines()
     names: dict = {}
     exec("\n".join(imports), names)
     rows = eval(expression, names).fetchall()

@@ -126,7 +126,7 @@ def real(data: Annotated[Path, typer.Argument(help="folder with sdss_gz1/, mirab
     """Run the main job on real surveys that lie below one folder.
 
     Each survey found gets a file in data/surveys/ that says where its images are (kept when it is there already) and,
-    where ImageNet's ResNet-18 cannot be had, a recipe that needs no download.
+    for MiraBest, a recipe that needs no download.
 
     Example: galaxy-assets real /data/surveys
     """

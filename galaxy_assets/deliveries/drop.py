@@ -33,7 +33,7 @@ from galaxy_assets.deliveries.delivery import (
     signature,
     verdict,
 )
-from galaxy_assets.deliveries.images import UnreadableImage, inside, read_file
+from galaxy_assets.deliveries.images import UnreadableImage, inside, inside_or_none, read_file
 from galaxy_assets.deliveries.listing import HIDDEN, PARTIAL, Listing, is_folder, is_image, listing_of
 from galaxy_assets.deliveries.manifests import Manifest, ManifestError, Promise, composed, read_manifest
 from galaxy_assets.deliveries.members import DamagedArchive, Said
@@ -211,10 +211,11 @@ class Deliveries:
     def files(self, name: str) -> dict[str, Path]:
         """The files of a whole delivery, by their name in it: its images, or the archive, and its manifest."""
         one = next(one for one in self.all() if one.name == name)
-        at = self.folder / one.path
+        home = self.folder / one.path
         named = [image.file for image in self.images(name)] if one.kind == "folder" else [one.path]
-        found = {file.removeprefix(f"{one.path}/"): inside(self.folder, file) for file in named}
-        beside = (at / manifests.NAME, at.with_name(f"{at.name}.{manifests.NAME}"))
+        # a link that leads out is no file of it: its image is a row with that reason
+        found = {file.removeprefix(f"{one.path}/"): at for file in named if (at := inside_or_none(self.folder, file))}
+        beside = (home / manifests.NAME, home.with_name(f"{home.name}.{manifests.NAME}"))
         return found | {path.name: path for path in beside if path.is_file()}
 
     def read(self, file: str) -> bytes:

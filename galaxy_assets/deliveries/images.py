@@ -78,6 +78,14 @@ def inside(folder: Path, file: str) -> Path:
     return path
 
 
+def inside_or_none(folder: Path, file: str) -> Path | None:
+    """As `inside`, and None of what leads out."""
+    try:
+        return inside(folder, file)
+    except UnreadableImage:
+        return None
+
+
 def read_file(path: Path) -> bytes:
     """The content of a file.
 

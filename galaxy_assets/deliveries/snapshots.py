@@ -8,6 +8,7 @@ delivery is whole (`delivery`), what becomes of one that changed (`orchestration
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from galaxy_assets.deliveries.delivery import Delivery, digest
-from galaxy_assets.storage.files import file_sha256, replacing
+from galaxy_assets.settings.regular import open_regular
+from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.store import store_of
 
 _READERS = 4
 """Threads that read: a file system over a network answers several at once."""
@@ -52,8 +55,17 @@ def by_content(reader: Any, found: Sequence[Delivery], note: Path) -> list[Deliv
 
 def _content(files: dict[str, Path]) -> str:
     with ThreadPoolExecutor(_READERS) as pool:
-        digests = pool.map(file_sha256, files.values())
+        digests = pool.map(_sha256, files.values())
         return digest([f"{name}\0{sha256}" for name, sha256 in sorted(zip(files, digests, strict=True))])
+
+
+def _sha256(path: Path) -> str:
+    """sha256 of a file; of what cannot be read, why. A bad image is a row of the catalogue, and stops no delivery."""
+    try:
+        with open_regular(store_of(path).local(path)) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return type(error).__name__
 
 
 def _noted(note: Path) -> dict[str, str]:

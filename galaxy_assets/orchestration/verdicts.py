@@ -6,6 +6,7 @@ check (`checks`).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,7 @@ from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.partitions import partition_of, partitions
 from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import state_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import origin
 from galaxy_assets.storage.tables import read_table
@@ -69,7 +71,7 @@ class Stored:
         start = self.init or "*" if by in ("init", "batch_init") else None
         pattern = "/".join([asset, *filter(None, (batch, start))])
         paths = sorted((self.layout.lake / self.survey.name).glob(f"{pattern}.parquet"))
-        tables = [read_table(path, columns) for path in paths if not path.name.startswith(".")]
+        tables = [_read(path, columns) for path in paths if not path.name.startswith(".")]
         if not tables:
             raise FileNotFoundError(f"{self.survey.name}/{asset} was never made; materialise it first")
         return pa.concat_tables(tables, promote_options="permissive")
@@ -78,6 +80,26 @@ class Stored:
         """What was measured when an asset without partitions was made; nothing where it was not made."""
         made = origin(self.layout.table(self.survey.name, asset))
         return made.measured if made is not None else {}
+
+
+_SMALL, _REMEMBERED = 500, 20_000
+_KNOWN: dict[tuple[Path, tuple[str, ...]], tuple[tuple[int, ...], pa.Table]] = {}
+
+
+def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    """A table, or columns of it; of a small one they are remembered as long as its file stays.
+
+    Checks of a whole survey are asked after each of its deliveries, of which there may be thousands.
+    """
+    if columns is None:
+        return read_table(path)
+    key, state = (path, tuple(columns)), state_of(path)
+    if key in _KNOWN and _KNOWN[key][0] == state:
+        return _KNOWN[key][1]
+    table = read_table(path, columns)
+    if table.num_rows <= _SMALL and len(_KNOWN) < _REMEMBERED:
+        _KNOWN[key] = state, table
+    return table
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from galaxy_assets import plugins
 from galaxy_assets.plugins.protocols import Learner, ScoreModel
-from galaxy_assets.science.galaxy_ids import Ids
+from galaxy_assets.science.galaxy_ids import Ids, as_arrow
 from galaxy_assets.science.gaussian_process import standard_deviations
 from galaxy_assets.science.outliers import unsupervised_score
 from galaxy_assets.science.shortlist import Shortlist, exact_of_the_best
@@ -208,8 +208,10 @@ def best_first(value: np.ndarray, ids: Ids | np.ndarray, count: int | None = Non
     """
     falling = -value
     rows = np.arange(len(falling))
-    if count is not None and count < len(rows):
-        rows = np.flatnonzero(falling <= np.partition(falling, count)[count])
+    if count is not None and 0 < count < len(rows):
+        last = np.partition(falling, count - 1)[count - 1]
+        better, equal = np.flatnonzero(falling < last), np.flatnonzero(falling == last)
+        rows = np.concatenate([better, equal[_smallest(ids, equal, count - len(better))]])
     rows = rows[np.argsort(falling[rows], kind="stable")]
     same = falling[rows][1:] == falling[rows][:-1]
     tied = np.zeros(len(rows), bool)
@@ -218,6 +220,16 @@ def best_first(value: np.ndarray, ids: Ids | np.ndarray, count: int | None = Non
     # names are compared where values do not decide: a comparison of strings takes far longer than one of numbers
     rows[tied] = rows[tied][np.lexsort((ids[rows[tied]], falling[rows[tied]]))]
     return rows[:count]
+
+
+def _smallest(ids: Ids | np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Which of these rows have the smallest ids, without a string of each: all may have the same value."""
+    import pyarrow.compute as pc
+
+    if count >= len(rows):
+        return np.arange(len(rows))
+    names = as_arrow(ids).take(pa.array(rows))
+    return pc.bottom_k_unstable(names, count, sort_keys=[("ids", "ascending")]).to_numpy()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science import active_learning
+from galaxy_assets.science.galaxy_ids import Ids
 from galaxy_assets.settings.discovery import Anomaly
 
 FIRST = 100
@@ -33,7 +34,7 @@ SPREAD = pa.schema(
 
 
 def trials(
-    features: np.ndarray, ids: np.ndarray, score: np.ndarray, true: np.ndarray, anomaly: Anomaly, seed: int
+    features: np.ndarray, ids: Ids | np.ndarray, score: np.ndarray, true: np.ndarray, anomaly: Anomaly, seed: int
 ) -> pa.Table:
     """Search from five starts, and on five samples of 90 % of the galaxies.
 
@@ -44,7 +45,7 @@ def trials(
     ----------
     features : ndarray of shape (N, D)
         Principal components of the galaxies that the simulated oracle knows.
-    ids : ndarray of shape (N,), str
+    ids : Ids or ndarray of shape (N,), str
     score : ndarray of shape (N,)
         What it says of each, 0 to 5.
     true : ndarray of shape (N,), bool
@@ -61,10 +62,10 @@ def trials(
         for; `unshown`, those among the first 100 of the others, by the ranking; `isolation_forest`, those among its
         first 100 of all galaxies. Without rows where there is no anomaly.
     """
-    if not true.any():
-        return SPREAD.empty_table()
     rng = np.random.default_rng(seed)
     pool = np.sort(rng.permutation(len(ids))[:_MOST])
+    if not true[pool].any():
+        return SPREAD.empty_table()
     rows = []
     for kind in ("start", "sample"):
         for number in range(_TRIALS):
@@ -121,7 +122,7 @@ def searched(
         learner=anomaly.learner,
         seed=seed,
     )
-    asked = np.array([query.row for query in queries])
+    asked = np.array([query.row for query in queries], int)
     by_id, learner = asked[np.argsort(ids[asked])], active_learning.find_learner(anomaly.learner)
     if learner.can_fit(score[by_id]):
         value = active_learning.posterior(features, by_id, score[by_id].astype(float), anomaly.learner).mean
@@ -160,8 +161,9 @@ isolation forest 2'
         return ""
     first = rows[0]
     met, unshown = (", ".join(_spreads(rows, column)) for column in ("met", "unshown"))
+    sampled = f"of a sample of {first['galaxies']:,} galaxies, " if first["galaxies"] >= _MOST else ""
     return (
-        f"{first['met']} of {first['anomalies']} {name} met in {first['scored']} questions ({met}); "
+        f"{sampled}{first['met']} of {first['anomalies']} {name} met in {first['scored']} questions ({met}); "
         f"{first['unshown']} unshown in the first {FIRST} ({unshown}), of an isolation forest "
         f"{first['isolation_forest']}"
     )

@@ -98,6 +98,8 @@ class Shortlist:
         """Whether the sample says that more than a twentieth of the best are not scored."""
         assert self._rows is not None and self._chosen is not None
         sought = ~np.isin(self._rows, asked)
+        if not sought.any():
+            return True
         value, chosen = value[sought], self._chosen[sought]
         depth = max(BEST, len(value) // _DEPTH)
         among = int((value[~chosen] > _least(value, depth)).sum())

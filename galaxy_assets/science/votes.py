@@ -351,7 +351,8 @@ def anomaly_probability(table: pa.Table, anomaly: Anomaly) -> tuple[np.ndarray, 
         raise VotesError(f"anomaly {anomaly.name!r} names no question and answers; set both in the survey's YAML")
     shares = [fraction(table, anomaly.question, answer, 1) for answer in anomaly.answers]
     # 6/35 + 8/35 falls below 0.4 in floating point, though 14 of 35 volunteers are exactly 0.4
-    probability = np.round(np.sum(shares, axis=0), 9)
+    # and fractions of three digits add up to 1.001
+    probability = np.minimum(np.round(np.sum(shares, axis=0), 9), 1)
     enough = _enough(table, f"{anomaly.question}_total-votes", anomaly.minimum_votes)
     return probability, (probability >= anomaly.truth_threshold) & enough
 

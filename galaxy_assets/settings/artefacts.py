@@ -44,12 +44,15 @@ class ArtefactRules(Settings):
         default=("blank", "trail"), description="evidence that removes an image by itself, wherever it lies on the map"
     )
     region_purity: float = Field(
-        default=0.5, description="share of suspects from which a UMAP region is proposed for removal"
+        default=0.5, ge=0, le=1, description="share of suspects from which a UMAP region is proposed for removal"
     )
-    region_minimum: int = Field(default=5, description="smallest number of images in a proposed region")
+    region_minimum: int = Field(default=5, ge=1, description="smallest number of images in a proposed region")
 
     nodata_fraction: Annotated[float, AddedLater()] = Field(
-        default=0.2, description="share of a cutout's values without data, and filled, from which it is suspect"
+        default=0.2,
+        ge=0,
+        le=1,
+        description="share of a cutout's values without data, and filled, from which it is suspect",
     )
     most_removed: Annotated[float, AddedLater()] = Field(
         default=0.05,

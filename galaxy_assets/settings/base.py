@@ -39,7 +39,7 @@ class PluginName:
 class Settings(BaseModel):
     """Base of every settings model: unknown keys are errors, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def deciding(self) -> dict[str, Any]:
         """These settings as JSON values, as far as they decide a result.

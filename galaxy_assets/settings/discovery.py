@@ -18,13 +18,17 @@ class Anomaly(Settings):
     name: str = Field(default="anomalies", description="what the target is called in tables and figures")
     answers: tuple[str, ...] = Field(default=(), description="vote answers whose fractions add up to the probability")
     question: str | None = Field(default=None, description="the volunteers' question that `answers` belong to")
-    truth_threshold: float = Field(default=0.4, description="probability from which a galaxy counts as an anomaly")
-    minimum_votes: int = Field(default=10, description="votes for `question` that an anomaly needs")
+    truth_threshold: float = Field(
+        default=0.4, ge=0, le=1, description="probability from which a galaxy counts as an anomaly"
+    )
+    minimum_votes: int = Field(default=10, ge=0, description="votes for `question` that an anomaly needs")
     labels: tuple[str, ...] = Field(default=(), description="catalogue labels that score 5; all others score 0")
-    seeds: int = Field(default=10, description="galaxies scored before the first fit")
-    per_round: int = Field(default=10, description="galaxies scored between two fits")
-    budget: int = Field(default=200, description="galaxies scored in all")
-    trade_off: float = Field(default=0.5, description="of expected improvement, which the published learner asks by")
+    seeds: int = Field(default=10, ge=1, description="galaxies scored before the first fit")
+    per_round: int = Field(default=10, ge=1, description="galaxies scored between two fits")
+    budget: int = Field(default=200, ge=0, description="galaxies scored in all; 0: only people score")
+    trade_off: float = Field(
+        default=0.5, ge=0, description="of expected improvement, which the published learner asks by"
+    )
     learner: Annotated[str, PluginName("learners")] = Field(
         default="graded",
         description="`graded`: mean and scale of the scores given, half of the seeds the strangest, then the highest "
@@ -71,8 +75,8 @@ class Similarity(Settings):
     """Queries of the similarity search (paper 7.2)."""
 
     queries: tuple[str, ...] = Field(default=(), description="galaxy ids; empty takes the best ranked galaxies")
-    n_queries: int = Field(default=4, description="how many best ranked galaxies, where `queries` is empty")
-    neighbours: int = Field(default=8, description="galaxies found for each query")
+    n_queries: int = Field(default=4, ge=1, description="how many best ranked galaxies, where `queries` is empty")
+    neighbours: int = Field(default=8, ge=1, description="galaxies found for each query")
     exact_below: Annotated[int, AddedLater()] = Field(
         default=1_000_000,
         ge=2,

@@ -17,8 +17,8 @@ class Cut(Settings):
 
     question: str = Field(description="a question of the volunteers' tree, for instance `smooth-or-featured`")
     answer: str = Field(description="one of its answers, whose vote fraction is judged")
-    above: float | None = Field(default=None, description="what the fraction must exceed")
-    below: float | None = Field(default=None, description="what the fraction must stay below")
+    above: float | None = Field(default=None, ge=0, le=1, description="what the fraction must exceed")
+    below: float | None = Field(default=None, ge=0, le=1, description="what the fraction must stay below")
     minimum_votes: int = Field(default=5, ge=1, description="votes for `question` without which the cut fails")
 
 
@@ -44,9 +44,9 @@ class Evaluation(Settings):
         default=(), description="cuts every member must pass whatever its class (no mergers)"
     )
     maximum_per_class: int | None = Field(
-        default=None, description="random sample per class, to balance and to bound the cost"
+        default=None, ge=1, description="random sample per class, to balance and to bound the cost"
     )
-    neighbours: int = Field(default=5, description="of the k-nearest-neighbours classifier")
-    splits: int = Field(default=50, description="random splits into training and test set")
+    neighbours: int = Field(default=5, ge=1, description="of the k-nearest-neighbours classifier")
+    splits: int = Field(default=50, ge=1, description="random splits into training and test set")
     test_fraction: float = Field(default=0.25, gt=0, lt=1, description="share of a split that is tested on")
-    seed: int = Field(default=0, description="of the splits and of the sample per class")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of the splits and of the sample per class")

@@ -89,7 +89,9 @@ class Recipe(Settings):
     epoch_choice: Literal["last", "healthy"] = Field(
         default="last", description="which epoch is used: the last, or the healthiest; labels have no part in it"
     )
-    seed: int = Field(default=0, ge=0, description="of new layers, the order of images, augmentations and the ranking")
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="of new layers, the order of images, augmentations and the ranking"
+    )
 
     embedding_precision: Annotated[Literal["float32", "bfloat16"], AddedLater()] = Field(
         default="float32",

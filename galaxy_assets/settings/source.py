@@ -67,7 +67,7 @@ class Source(Settings):
         default=None, description="which demo survey the project simulates"
     )
     n_images: int = Field(default=0, ge=0, description="number of simulated images, over all batches")
-    seed: int = Field(default=0, description="seed of the simulation")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the simulation")
     batches: tuple[str, ...] = Field(default=(), description="names of the simulated deliveries, of equal size")
 
     bands: Annotated[tuple[str | int, ...] | None, AddedLater()] = Field(

@@ -17,12 +17,14 @@ FITTED_ON = 500_000
 class Mixture(Settings):
     """The Bayesian Gaussian mixture (paper 6.1)."""
 
-    components: int = Field(default=20, description="most clusters it may use")
-    weight_concentration_prior: float = Field(default=0.5, description="smaller values leave more components empty")
-    n_init: int = Field(default=10, description="fits from different starting points, of which the best is kept")
-    max_iter: int = Field(default=1000, description="most iterations of one fit")
-    tol: float = Field(default=1e-3, description="gain of the lower bound below which a fit has converged")
-    seed: int = Field(default=0, description="of the starting points")
+    components: int = Field(default=20, ge=1, description="most clusters it may use")
+    weight_concentration_prior: float = Field(
+        default=0.5, gt=0, description="smaller values leave more components empty"
+    )
+    n_init: int = Field(default=10, ge=1, description="fits from different starting points, of which the best is kept")
+    max_iter: int = Field(default=1000, ge=1, description="most iterations of one fit")
+    tol: float = Field(default=1e-3, ge=0, description="gain of the lower bound below which a fit has converged")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of the starting points")
     fitted_on: Annotated[int, AddedLater()] = Field(
         default=FITTED_ON, ge=1000, description="most galaxies that it is fitted to; of more, a sample under `seed`"
     )
@@ -31,9 +33,13 @@ class Mixture(Settings):
 class Umap(Settings):
     """UMAP as the paper sets it (3.2)."""
 
-    n_neighbors: int = Field(default=15, description="galaxies that count as near: more show the whole, fewer detail")
-    min_dist: float = Field(default=0.01, description="smallest distance of two galaxies on the map, in its own unit")
-    seed: int = Field(default=0, description="of the layout")
+    n_neighbors: int = Field(
+        default=15, ge=2, description="galaxies that count as near: more show the whole, fewer detail"
+    )
+    min_dist: float = Field(
+        default=0.01, ge=0, le=1, description="smallest distance of two galaxies on the map, in its own unit"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of the layout")
     fitted_on: Annotated[int, AddedLater()] = Field(
         default=FITTED_ON,
         ge=1000,

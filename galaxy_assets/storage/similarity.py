@@ -317,9 +317,9 @@ def make_index(path: Path, files: Sequence[Path], *, neighbours: int, seed: int 
                 _write(partial, files, neighbours, seed)
             known = open_index(path)
             assert known is not None
-        for other in path.parent.glob("[!.]*.safetensors"):
-            if other != path:
-                store_of(other).remove(other)
+        others = [other for other in path.parent.glob("[!.]*.safetensors") if other != path]
+        for other in sorted(others, key=lambda other: other.stat().st_mtime)[:-1]:  # the last may be open elsewhere
+            store_of(other).remove(other)
     return known
 
 
@@ -377,11 +377,11 @@ def _gathered(files: Sequence[Path], *wanted: np.ndarray) -> tuple[np.ndarray, n
 
 def _recall(index: SimilarityIndex, examples: np.ndarray, own: np.ndarray, nearest: np.ndarray) -> float:
     """Share of the exact neighbours, given as galaxies of the index, that a search finds."""
-    names = index.map("ids")
-    found = 0
+    names, terms, found = index.map("ids"), index.map("terms"), 0
     for example, row, others in zip(examples, own, nearest, strict=True):
-        answer, _, _ = index.nearest(example[None], len(others), [names[row].decode()])
-        found += len({galaxy.encode() for galaxy in answer} & {bytes(names[other]) for other in others})
+        _, distances, _ = index.nearest(example[None], len(others), [names[row].decode()])
+        apart = np.linalg.norm(terms[others, :-1].astype(np.float64) - example, axis=1)
+        found += int((distances <= apart.max() * (1 + 1e-9)).sum())  # of equally near ones any will do
     return found / nearest.size
 
 

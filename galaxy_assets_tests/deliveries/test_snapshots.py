@@ -60,7 +60,7 @@ def test_a_look_reads_nothing_that_it_read_before_and_nothing_of_what_is_not_who
         read.append(path.name)
         return files.file_sha256(path)
 
-    monkeypatch.setattr("galaxy_assets.deliveries.snapshots.file_sha256", counted)
+    monkeypatch.setattr("galaxy_assets.deliveries.snapshots._sha256", counted)
     assert look(tmp_path, note, quiet=3600)["b1"].state == "arriving" and not read
     look(tmp_path, note)
     images = sorted(read)
@@ -70,3 +70,20 @@ def test_a_look_reads_nothing_that_it_read_before_and_nothing_of_what_is_not_who
     note.write_text("damaged")
     look(tmp_path, note)
     assert sorted(read) == sorted(images * 2)
+
+
+def test_files_that_cannot_be_read_stop_no_delivery_and_are_seen_again_once_they_can_be(tmp_path):
+    folder, note = put_folder(tmp_path / "survey/b1"), tmp_path / ".snapshots.json"
+    put_folder(tmp_path / "survey/b2")
+    before = look(tmp_path, note)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "gone.png").symlink_to(folder / "nothing.png")
+    (tmp_path / "outside.png").write_bytes(png(3))
+    (folder / "outside.png").symlink_to(tmp_path / "outside.png")
+    (folder / "itself.png").symlink_to(folder / "itself.png")
+    found = look(tmp_path, note)
+    assert {name: one.state for name, one in found.items()} == {"b1": "whole", "b2": "whole"}
+    assert found["b2"].snapshot == before["b2"].snapshot and found["b1"].snapshot != before["b1"].snapshot
+    (folder / "gone.png").unlink()
+    (folder / "gone.png").write_bytes(png(7))
+    assert look(tmp_path, note)["b1"].snapshot not in (found["b1"].snapshot, before["b1"].snapshot)

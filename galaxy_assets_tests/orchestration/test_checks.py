@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from galaxy_assets.orchestration import verdicts
 from galaxy_assets.orchestration.checks import CHECKS, Stored, Verdict, said_aloud, stopped
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science import active_learning, anomaly_model
@@ -377,3 +378,25 @@ def test_the_oracle_without_labels_is_told_what_to_do(world, tmp_path):
     unlabelled = SURVEY.model_copy(update={"anomaly": SURVEY.anomaly.model_copy(update={"labels": ("ring",)})})
     found = CHECK["oracle_labelled"].function(Stored(unlabelled, layout))
     assert not found.passed and not found.stops and "under `anomaly` in data/surveys/tiny.yaml" in found.words
+
+
+def test_a_check_that_cannot_be_asked_says_so_and_stops_neither_run_nor_status(tmp_path):
+    stored = Stored(SURVEY, Layout(tmp_path))
+    write_table(pa.table({"galaxy_id": ["a"]}), Layout(tmp_path).table("tiny", "anomaly_model"))
+    write_table(pa.table({"galaxy_id": ["a"]}), Layout(tmp_path).table("tiny", "label_events"))
+    (said,) = said_aloud(stored)
+    assert said.startswith("posterior_informed: cannot be asked (")
+
+
+def test_what_a_check_of_a_whole_survey_remembers_is_read_again_once_its_file_is_another(tmp_path, monkeypatch):
+    layout, read = Layout(tmp_path), []
+    monkeypatch.setattr(verdicts, "read_table", lambda *given: read.append(given) or read_table(*given))
+    for batch, kept in (("first", 3), ("second", 600)):
+        write_table(clean(kept, 1), layout.table("tiny", "clean_galaxies", batch))
+    stored = Stored(SURVEY, layout)
+    for _ in range(3):
+        assert stored("clean_galaxies", ["kept"]).num_rows == 605
+    assert len(read) == 1 + 3  # the small one is remembered, the large one is not
+    write_table(clean(5, 1), layout.table("tiny", "clean_galaxies", "first"))
+    assert stored("clean_galaxies", ["kept"]).num_rows == 607
+    assert stored("clean_galaxies", ["kept", "rule"]).column_names == ["kept", "rule"]

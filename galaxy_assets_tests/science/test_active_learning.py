@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from galaxy_assets.science import active_learning as al
 from galaxy_assets.science import gaussian_process
+from galaxy_assets.science.galaxy_ids import Ids
 from galaxy_assets.science.outliers import outlier_factor
 
 
@@ -271,3 +273,24 @@ def test_galaxies_far_apart_are_told_apart_by_the_corrected_learner_alone():
     unseen = np.setdiff1d(np.arange(400), rows)
     assert np.ptp(stuck.mean[unseen]) < 0.1
     assert found.mean[unseen][strange[unseen]].mean() > found.mean[unseen][~strange[unseen]].mean() + 0.5
+
+
+@pytest.mark.parametrize("as_ids", [Ids, lambda ids: ids.to_numpy(zero_copy_only=False)])
+def test_among_many_equal_values_the_smallest_ids_come_first_without_a_string_of_each(as_ids):
+    rng = np.random.default_rng(0)
+    ids = pa.array([f"J{i:06d}ä" for i in rng.permutation(20_000)])
+    value = rng.integers(3, size=len(ids)).astype(float)
+    value[:4] = 9
+    whole = np.lexsort((ids.to_numpy(zero_copy_only=False), -value))
+    for count in (2, 4, 50, 7_000):
+        np.testing.assert_array_equal(al.best_first(value, as_ids(ids), count), whole[:count])
+    taken = []
+
+    class Counting(Ids):
+        def __getitem__(self, rows):
+            taken.append(np.size(rows))
+            return super().__getitem__(rows)
+
+    first = np.argsort(ids.to_numpy(zero_copy_only=False))[:10]
+    np.testing.assert_array_equal(al.best_first(np.zeros(len(ids)), Counting(ids), 10), first)
+    assert sum(taken) <= 10

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from galaxy_assets.science.checked_settings import found, not_the_papers, setting
@@ -291,7 +290,6 @@ def cut_at(*above: float | None) -> Survey:
         ((0.8, 0.7), 0.7, False),
         ((0.81, 0.8, 0.5), 0.5, False),
         ((0.8, None), None, False),
-        ((0.8, np.nan), 0.8, False),
         ((), None, False),
     ],
 )

@@ -1,6 +1,7 @@
 """The learner of graded scores: any scale, mixed seeds, equal scores, and an outcome that does not hang on rounding."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.spatial.distance import cdist
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -107,5 +108,18 @@ def test_the_spread_is_of_five_starts_and_five_samples_and_said_in_words():
     assert said.startswith(f"{first['met']} of 45 clumps met in 60 questions (")
     assert (f"{lowest}-{highest} over 5 starts" if lowest < highest else f"{lowest} over 5 starts") in said
     assert f"of an isolation forest {first['isolation_forest']}" in said
+    assert "sample of" not in said
+    sampled = table.set_column(2, "galaxies", pa.array([5000] * 10))
+    assert search_spread.words(sampled, "clumps") == f"of a sample of 5,000 galaxies, {said}"
     nothing = search_spread.trials(features, ids, 0 * true, ~true & true, anomaly, seed=3)
     assert nothing.num_rows == 0 and search_spread.words(nothing, "clumps") == ""
+
+
+def test_a_sample_without_an_anomaly_says_nothing_of_the_whole():
+    rng = np.random.default_rng(0)
+    n = 40_000
+    drawn = np.random.default_rng(7).permutation(n)[:5000]
+    true = np.zeros(n, bool)
+    true[np.setdiff1d(np.arange(n), drawn)[:2]] = True
+    ids = np.array([f"g{i:05d}" for i in range(n)])
+    assert search_spread.trials(rng.normal(size=(n, 2)), ids, 5 * true, true, Anomaly(labels=("x",)), 7).num_rows == 0

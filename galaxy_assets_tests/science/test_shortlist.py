@@ -115,6 +115,14 @@ def test_the_whole_forest_looks_at_the_strangest_alone_and_the_search_begins_wit
     assert short[:10] == whole[:10] and len(whole) == 30
 
 
+def test_where_everything_on_the_list_was_asked_all_are_scored():
+    value = np.arange(float(N))
+    shortlist = Shortlist(400, whole_every=50)
+    shortlist.values(lambda rows: value if rows is None else value[rows], NOBODY)
+    rows, _ = shortlist.values(lambda rows: value if rows is None else value[rows], np.arange(N))
+    assert rows is None
+
+
 def test_all_are_valued_where_the_rough_value_misleads():
     value = np.random.default_rng(3).normal(size=N)
     assert exact_of_the_best(-value, lambda rows: value if rows is None else value[rows], 400) is value

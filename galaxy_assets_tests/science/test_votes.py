@@ -258,6 +258,14 @@ def test_anomaly_is_the_sum_of_its_answers():
     assert is_true.tolist() == [True, False, False, False]
 
 
+def test_fractions_of_three_digits_that_add_up_to_more_than_one_are_one():
+    answers = ("merger", "major-disturbance", "minor-disturbance")
+    shares = {f"merging_{answer}_fraction": [0.334] for answer in answers}
+    table = pa.table({"merging_total-votes": [30]} | shares)
+    probability, is_true = votes.anomaly_probability(table, Anomaly(question="merging", answers=answers))
+    assert probability.tolist() == [1.0] and is_true.all() and votes.score(probability).tolist() == [5]
+
+
 def test_anomaly_without_a_question_is_an_error():
     with pytest.raises(VotesError, match="no question and answers"):
         votes.anomaly_probability(normal(ROUND), Anomaly(labels=("ring",)))

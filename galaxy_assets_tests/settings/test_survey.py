@@ -5,6 +5,7 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from galaxy_assets import settings
@@ -128,6 +129,21 @@ def test_every_setting_is_described():
     assert len(fields) > 90
     assert [f"{model}.{name}" for model, name, one in fields if not one.description] == []
     assert [name for name, model in models().items() if not model.__doc__] == []
+
+
+def test_every_number_has_a_least_value_and_none_is_infinite():
+    """A budget, a sample or a seed below it would end in an endless loop or in an error hours later."""
+    numbers = {int, float, int | None, float | None}
+    open_ended = {
+        f"{model}.{name}"
+        for model, of in models().items()
+        for name, one in of.model_fields.items()
+        if one.annotation in numbers and not any(hasattr(rule, "ge") or hasattr(rule, "gt") for rule in one.metadata)
+    }
+    assert open_ended == set()
+    for value in (float("inf"), float("nan")):
+        with pytest.raises(ValidationError, match="finite"):
+            Recipe(noise=value)
 
 
 @pytest.mark.parametrize(

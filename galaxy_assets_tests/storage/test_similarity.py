@@ -104,7 +104,7 @@ def test_the_lake_reads_the_index_of_a_large_survey_and_of_no_small_one(kept, mo
     assert nearest(layout, large, "imagenet", [], 1, [("a file", features[9])]).ids == [ids[9]]
 
 
-def test_other_features_have_another_index_and_the_old_one_goes(tmp_path):
+def test_other_features_have_another_index_and_of_the_old_ones_the_last_stays_for_who_reads_it(tmp_path):
     layout = Layout(tmp_path)
     ids, features = galaxies()
     files = store(layout, ids, features)
@@ -117,7 +117,19 @@ def test_other_features_have_another_index_and_the_old_one_goes(tmp_path):
     new = similarity.index_path(layout, "tiny", "imagenet", files)
     assert new != old and similarity.open_index(new) is None
     similarity.make_index(new, files, neighbours=8)
-    assert new.exists() and not old.exists()
+    assert new.exists() and old.exists()
+    store(layout, ids, features + 2)
+    newest = similarity.index_path(layout, "tiny", "imagenet", files)
+    similarity.make_index(newest, files, neighbours=8)
+    assert newest.exists() and new.exists() and not old.exists()
+
+
+def test_equally_near_galaxies_do_not_count_as_missed(tmp_path):
+    ids, features = galaxies()
+    features[:300] = features[0]
+    files = store(Layout(tmp_path), [*np.random.default_rng(5).permutation(ids)], features)
+    path = similarity.index_path(Layout(tmp_path), "tiny", "imagenet", files)
+    assert similarity.make_index(path, files, neighbours=8).recall > 0.98
 
 
 def test_a_damaged_index_is_named_and_the_lake_does_without_it(tmp_path, caplog):

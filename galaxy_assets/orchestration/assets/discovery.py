@@ -223,9 +223,9 @@ def label_events(context: SurveyContext, oracle_events: pa.Table) -> Result:
 def anomaly_model(
     context: SurveyContext, label_events: pa.Table, pca_model: pa.Table, pca_features: pa.Table
 ) -> Result:
-    """What the survey's learner makes of the scores that stand (of our own two, a Gaussian process: its kernel) and
-    the features of the galaxies scored, by which any delivery can be scored. Before any score is given, and for the
-    corrected learner until scores differ, a sample for an isolation forest instead.
+    """What the survey's learner makes of the scores that stand (of our own, a Gaussian process: its kernel) and
+    the features of the galaxies scored, by which any delivery can be scored. Before any score is given, and for
+    `graded` and `corrected` until scores differ, a sample for an isolation forest instead.
     """
     from galaxy_assets.science import anomaly_model as models
     from galaxy_assets.science.pca import table_to_model
@@ -345,8 +345,8 @@ def anomaly_ranking(
     label_events: pa.Table,
 ) -> Result:
     """Every clean galaxy by falling predicted score, with its uncertainty, who scored it (people or the oracle) and
-    the round in which the oracle was shown it. The corrected learner keeps a score given in place of the predicted
-    one. Batches that the present model has not scored yet are scored here, so that one run ranks anew after a
+    the round in which the oracle was shown it. `graded` and `corrected` keep a score given in place of the
+    predicted one. Batches that the present model has not scored yet are scored here, so that one run ranks anew after a
     person's labels.
     """
     import pyarrow.compute as pc

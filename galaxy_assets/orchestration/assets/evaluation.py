@@ -4,6 +4,7 @@ Belongs here: the evaluation subset and the accuracies beside their baselines. D
 feeds back; training and the choice of epoch never see what is computed here.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from galaxy_assets.science import figure_tables, votes
 from galaxy_assets.settings.evaluation import Evaluation
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.checkpoints import load_encoder
-from galaxy_assets.storage.tables import rows_of
+from galaxy_assets.storage.tables import digest, rows_of
 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder
@@ -43,6 +44,8 @@ ACCURACY = pa.schema(
 )
 _PIXELS = 128  # largest image of the raw-pixel baseline: 13,609 galaxies of 300 px would be 15 GB of floats
 _LEAST = 10  # galaxies per class from which an accuracy means anything
+_REMEMBERED = 8  # networks whose features of the subset are remembered: start weights of a survey share baselines
+_JUDGED: dict[str, np.ndarray] = {}
 NOTHING = "fewer than two classes of ten galaxies: the representation is not judged"
 
 
@@ -180,18 +183,32 @@ class _Judge:
         return epoch, kind, accuracies
 
     def features(self, encoder: "Encoder") -> np.ndarray:
+        """Features of the subset; of a network that was judged before, for other start weights, they are remembered."""
         from galaxy_assets.science.devices import choose_devices
         from galaxy_assets.science.encoders.embedding import embed
 
         recipe = self.context.survey.recipe
-        stack = self.context.pixels.of(self.cutouts, recipe.image_size)
-        return embed(
-            encoder,
-            stack,
-            indices=self.rows,
-            device=choose_devices()[0],
-            orientations=recipe.orientations,
-            precision=recipe.embedding_precision,
+        asked = (recipe.image_size, recipe.orientations, recipe.embedding_precision)
+        key = f"{self._of_subset} {asked} {_network(encoder)}"
+        if key not in _JUDGED:
+            found = embed(
+                encoder,
+                self.context.pixels.of(self.cutouts, recipe.image_size),
+                indices=self.rows,
+                device=choose_devices()[0],
+                orientations=recipe.orientations,
+                precision=recipe.embedding_precision,
+            )
+            if len(_JUDGED) >= _REMEMBERED:
+                _JUDGED.pop(next(iter(_JUDGED)))
+            _JUDGED[key] = found
+        return _JUDGED[key]
+
+    @functools.cached_property
+    def _of_subset(self) -> str:
+        """Digest of the images: which rows of which pixels."""
+        return digest(
+            self.cutouts.select(["batch", "pixels"]).take(self.rows).append_column("row", pa.array(self.rows))
         )
 
     def baselines(self) -> Iterator[tuple[int, str, np.ndarray]]:
@@ -215,6 +232,14 @@ class _Judge:
         for row in byol_checkpoints.to_pylist():
             encoder = load_encoder(self.context.layout.root / row["path"])
             yield self.accuracies(row["epoch"], "byol", self.features(encoder))
+
+
+def _network(encoder: "Encoder") -> str:
+    """What decides the features of an encoder."""
+    from galaxy_assets.science.encoders.network import state_sha256
+
+    scale = [buffer.flatten().tolist() for buffer in (encoder.mean, encoder.std)]
+    return f"{encoder.backbone} {encoder.variant} {scale} {state_sha256(encoder)}"
 
 
 def _rows(init: str, epoch: int, kind: str, accuracies: np.ndarray, chosen: int) -> pa.Table:

@@ -113,10 +113,11 @@ def search_spread(
     from galaxy_assets.science import search_spread as spread
 
     anomaly, features = context.survey.anomaly, column_to_vectors(pca_features["vector"])
-    ids = pca_features["galaxy_id"].to_numpy(zero_copy_only=False)
-    score, true = oracle_scores(ids.tolist(), catalogue, volunteer_votes, anomaly)
-    own = score >= 0
-    table = spread.trials(features[own], ids[own], score[own], true[own], anomaly, context.survey.recipe.seed)
+    ids = pca_features["galaxy_id"]
+    score, true = oracle_scores(ids, catalogue, volunteer_votes, anomaly)
+    if len(own := np.flatnonzero(score >= 0)) < len(score):
+        features, ids, score, true = features[own], ids.take(pa.array(own)), score[own], true[own]
+    table = spread.trials(features, Ids(ids), score, true, anomaly, context.survey.recipe.seed)
     return Result(table, {"found": spread.words(table, anomaly.name) or "no true anomaly is known"})
 
 

@@ -4,6 +4,7 @@ Belongs here: the registration that the main job and the sensor share, and its l
 a delivery whole (`deliveries.delivery`).
 """
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.snapshots import by_content
 from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
 from galaxy_assets.orchestration.columns import described
+from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile, replacing, set_aside
@@ -45,6 +47,10 @@ LEDGER = pa.schema(
     ]
 )
 """`state` is `whole`, `arriving`, `held` or `gone`; `changed` is when a look first found it as it is."""
+
+
+_FIRST = "catalogue"
+"""The asset that every batch has first."""
 
 
 class Registered(NamedTuple):
@@ -95,7 +101,12 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
     partitions = f"{survey.name}_batch"
     known = set(instance.get_dynamic_partitions(partitions))
     present = {delivery.name for delivery in found}
-    for batch in sorted(known - present):
+    if not present:  # a disk that is not mounted looks like a folder without deliveries: nothing is set aside
+        reader.batches()
+        raise SurveyError(f"{survey.name}: no delivery is left in {survey.source.path}; what was made of them stays")
+    # a process that was killed, or another history of runs, leaves tables of batches that Dagster does not know
+    made = {path.stem for path in (layout.lake / survey.name / _FIRST).glob("[!.]*.parquet")}
+    for batch in sorted((known | made) - present):
         _set_aside(survey, instance, layout, batch)
     # one that is known and now held or arriving stays as it is: what was made of it is of its last whole state
     batches = sorted({d.name for d in found if d.state == "whole"} | (known & present))
@@ -149,14 +160,25 @@ def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, bat
     """
     home = layout.lake / survey.name
     log.warning("%s: delivery %s is gone; what was made of it goes to %s", survey.name, batch, home / ".withdrawn")
-    instance.delete_dynamic_partition(f"{survey.name}_batch", batch)
     shutil.rmtree(layout.pixels(survey.name) / f".{batch}.building", ignore_errors=True)
-    for path in [*home.glob(f"[!.]*/{batch}.parquet"), *home.glob(f"[!.]*/{batch}")]:
+    made = [*home.glob(f"[!.]*/{batch}.parquet"), *home.glob(f"[!.]*/{batch}")]
+    # last what tells that the batch was there: stopped in between, the next look goes on
+    for path in sorted(made, key=lambda path: path.parent.name == _FIRST):
         if path.parent.name == "image_history":
-            gone = all_gone(read_table(path)).replace_schema_metadata(None)  # it is not what the asset made any more
-            write_table(described(gone, image_history.columns), path)
+            _end_history(path, home)
             continue
-        store_of(path).move(path, home / ".withdrawn" / path.relative_to(home))
+        with contextlib.suppress(FileNotFoundError):  # another process looked at the same moment
+            store_of(path).move(path, home / ".withdrawn" / path.relative_to(home))
+    instance.delete_dynamic_partition(f"{survey.name}_batch", batch)
+
+
+def _end_history(path: Path, home: Path) -> None:
+    try:
+        gone = all_gone(read_table(path)).replace_schema_metadata(None)  # it is not what the asset made any more
+    except DamagedFile as error:
+        log.warning("%s; it is kept as %s", error, set_aside(path, home))
+        return
+    write_table(described(gone, image_history.columns), path)
 
 
 def _keep_ledger(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> pa.Table:

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,10 +145,11 @@ def _server(instance: dg.DagsterInstance) -> Iterator[CodeServer | None]:
 
 @dataclass
 class _UnderWay:
-    """A run that was handed over: its partition, since when, and how far its events were read."""
+    """A run that was handed over: its partition, since when, its launch, and how far its events were read."""
 
     partition: str | None
     since: float
+    launch: Future | None = None
     cursor: str | None = None
     asked: float = 0.0
     answered: float = field(default_factory=time.monotonic)
@@ -194,25 +195,22 @@ class Launched:
         starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, job_name=name)
         self.instance.report_dagster_event(starting, run_id=run.run_id)
         # a launcher answers when its worker was started, which takes seconds
-        self._starting.submit(self._launch, run.run_id)
+        self._under_way[run.run_id].launch = self._starting.submit(self._launch, run.run_id)
         return run.run_id
 
     def _launch(self, run_id: str) -> None:
         run = self._run(run_id)
-        try:
-            if self.server is not None:
-                DefaultRunLauncher.launch_run_from_grpc_client(self.instance, run, self.server.client)
-            else:
-                self.instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
-        except Exception as error:  # of whatever launcher
-            if not self._run(run_id).is_finished:
-                self._fail(run_id, f"it could not be launched: {error}")
+        if self.server is not None:
+            DefaultRunLauncher.launch_run_from_grpc_client(self.instance, run, self.server.client)
+        else:
+            self.instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
 
     def ended(self) -> dict[str, Ran]:
         """Wait until a run has ended, and tell meanwhile what the workers log."""
         while True:
             ended = {}
             for run_id, under_way in list(self._under_way.items()):
+                self._find_unlaunched(run_id, under_way)
                 self._find_lost(run_id, under_way)
                 over = self._run(run_id).is_finished
                 self._tell(run_id, under_way)
@@ -242,6 +240,13 @@ class Launched:
                 _tell_step(event, under_way.partition)
             elif entry.user_message:
                 log.log(int(entry.level), "[%s] %s", under_way.partition or WHOLE, entry.user_message)
+
+    def _find_unlaunched(self, run_id: str, under_way: _UnderWay) -> None:
+        """Fail a run that its launcher, of whatever kind, could not start."""
+        if under_way.launch is not None and under_way.launch.done():
+            error, under_way.launch = under_way.launch.exception(), None
+            if error is not None and not self._run(run_id).is_finished:
+                self._fail(run_id, f"it could not be launched: {error}")
 
     def _find_lost(self, run_id: str, under_way: _UnderWay) -> None:
         """Fail a run whose worker is gone: nobody else would."""

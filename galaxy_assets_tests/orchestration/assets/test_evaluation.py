@@ -1,9 +1,17 @@
 """The evaluation subset: how a large class is sampled."""
 
+import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.assets import evaluation
 from galaxy_assets.orchestration.assets.evaluation import balanced, class_sizes
+from galaxy_assets.orchestration.declaration import SurveyContext
+from galaxy_assets.science.encoders import embedding
+from galaxy_assets.science.encoders.embedding import embed
+from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.settings.evaluation import Evaluation, EvaluationClass
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import read_table
 
 SPIRALS, RINGS = 400, 7
 
@@ -27,3 +35,28 @@ def test_a_large_class_is_sampled_at_random_and_the_same_each_time():
 def test_sizes_name_every_class_also_those_without_galaxies():
     wanted = Evaluation(classes=tuple(EvaluationClass(name=n, labels=(n,)) for n in ("ring", "spiral", "merger")))
     assert class_sizes(subset(), wanted) == {"ring": RINGS, "spiral": SPIRALS, "merger": 0}
+
+
+def test_a_network_is_embedded_once_for_all_start_weights_and_anew_for_other_images(world, monkeypatch):
+    layout, asked = Layout(world.root), []
+    context = SurveyContext(world.survey, {}, layout, "", "", None)
+    cutouts = pa.concat_tables(read_table(p) for p in sorted((world.root / "lake/tiny/cutouts").glob("*.parquet")))
+    monkeypatch.setattr(evaluation, "_JUDGED", {})
+    monkeypatch.setattr(embedding, "embed", lambda *given, **named: asked.append(given) or embed(*given, **named))
+    backbone, weights = world.survey.recipe.backbone, layout.weights
+    one, other = (build_encoder(backbone, "random", seed=seed, weights=weights) for seed in (0, 1))
+    rows = np.flatnonzero(cutouts["outcome"].to_numpy(zero_copy_only=False) == "ok")[:8]
+    rows = rows if len(rows) else np.arange(8)
+
+    def features(encoder, rows) -> np.ndarray:
+        return evaluation._Judge(context, cutouts, rows, np.array(["a"] * len(rows))).features(encoder)
+
+    first = features(one, rows)
+    np.testing.assert_array_equal(features(build_encoder(backbone, "random", seed=0, weights=weights), rows), first)
+    assert len(asked) == 1
+    assert not np.array_equal(features(other, rows), first) and len(asked) == 2
+    np.testing.assert_array_equal(features(one, rows[::-1].copy()), first[::-1])
+    assert len(asked) == 3
+    for seed in range(2, 20):
+        features(build_encoder(backbone, "random", seed=seed, weights=weights), rows[:2])
+    assert len(evaluation._JUDGED) == evaluation._REMEMBERED

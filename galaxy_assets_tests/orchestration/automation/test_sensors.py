@@ -10,6 +10,7 @@ import pytest
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
+from galaxy_assets.orchestration.assets.delivery import history
 from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.automation.deliveries import import_labels
 from galaxy_assets.orchestration.engines import main_job
@@ -105,6 +106,55 @@ def test_a_survey_without_a_delivery_is_skipped_with_the_reason(tiny):
     root, survey, instance = tiny
     (root / "raw" / "tiny").rename(root / "raw" / "elsewhere")
     assert str(root / "raw" / "tiny") in tick(root, survey, instance)
+
+
+def test_a_folder_that_is_empty_sets_nothing_aside(tiny, monkeypatch):
+    """As where a disk is not mounted."""
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    tick(root, survey, instance)
+    table = Layout(root).table("tiny", "catalogue", "first")
+    write_table(pa.table({"galaxy_id": ["a"]}), table)
+    (root / "raw/tiny").rename(root / "raw/elsewhere")
+    (root / "raw/tiny/images").mkdir(parents=True)
+    assert str(root / "raw/tiny") in tick(root, survey, instance)
+    assert table.exists() and batches(instance) == ["first", "second"]
+    (root / "raw/tiny/images").rmdir()
+    (root / "raw/tiny").rmdir()
+    (root / "raw/elsewhere").rename(root / "raw/tiny")
+    assert tick(root, survey, instance).startswith("2 batches, 0 of them new")
+
+
+@pytest.mark.parametrize("lost", ["history of runs", "in between", "image_history"])
+def test_what_was_made_of_a_delivery_that_is_gone_is_set_aside_whatever_happened_meanwhile(tiny, monkeypatch, lost):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    tick(root, survey, instance)
+    layout = Layout(root)
+    for asset in ("catalogue", "cutouts", "image_history"):
+        for batch in ("first", "second"):
+            write_table(image_history_of(["a"]), layout.table("tiny", asset, batch))
+    shutil.rmtree(root / "raw/tiny/images/first")
+    if lost == "history of runs":
+        instance = dg.DagsterInstance.ephemeral()
+    elif lost == "image_history":
+        layout.table("tiny", "image_history", "first").write_bytes(b"damaged")
+    else:  # killed after the first move
+        made = layout.table("tiny", "cutouts", "first")
+        aside = root / "lake/tiny/.withdrawn/cutouts/first.parquet"
+        aside.parent.mkdir(parents=True)
+        made.rename(aside)
+    tick(root, survey, instance)
+    assert batches(instance) == ["second"]
+    left = {path.parent.name for path in (root / "lake/tiny").glob("[!.]*/first.parquet")}
+    assert left == (set() if lost == "image_history" else {"image_history"})
+    assert sorted(p.parent.name for p in (root / "lake/tiny/.withdrawn").rglob("*.parquet")) == ["catalogue", "cutouts"]
+
+
+def image_history_of(ids: list[str]) -> pa.Table:
+    sha = [galaxy.upper() for galaxy in ids]
+    images = pa.table({"galaxy_id": ids, "file": [f"{galaxy}.png" for galaxy in ids], "sha256": sha})
+    return history(None, images, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_a_tick_simulates_nothing(tiny):

@@ -175,6 +175,24 @@ def test_a_launcher_that_cannot_launch_fails_the_run_with_its_words(two, instanc
     assert not ran.made and "could not be launched" in ran.error and "workspace" in ran.error
 
 
+def test_a_launch_that_ends_in_an_error_of_the_database_fails_its_run(two, instance, monkeypatch):
+    defs = build_defs(two)
+    runs = launched.Launched(defs.resolve_implicit_global_asset_job_def(), instance, None, 1)
+    asked, of = [], launched.Launched._run
+
+    def once(self, run_id):
+        asked.append(run_id)
+        if len(asked) == 1:  # in the thread that launches
+            raise OSError("the database went away")
+        return of(self, run_id)
+
+    monkeypatch.setattr(launched.Launched, "_run", once)
+    runs.start(Wanted([dg.AssetKey(["tiny", "volunteer_votes"])], None, {"survey": "tiny"}, set()))
+    until(lambda: asked)
+    ((_, ran),) = runs.ended().items()
+    assert not ran.made and "the database went away" in ran.error
+
+
 def test_an_instance_that_other_processes_cannot_see_is_refused(two):
     with dg.DagsterInstance.ephemeral() as alone, pytest.raises(launched.NotLaunched, match="DAGSTER_HOME"):
         next(run(launched, two, alone))
