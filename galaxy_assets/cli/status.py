@@ -47,10 +47,12 @@ def status(
     if was_run:
         graph = build_defs(layout.root).resolve_asset_graph()
         gc.freeze()  # the graph is a million objects that stay, which every collection would look at again
+        gc.disable()  # and nothing that the question makes refers to itself
         try:
             for survey in was_run:
                 _say_how_far(survey, layout, graph, everything)
         finally:
+            gc.enable()
             gc.unfreeze()  # else libraries complain at the end of objects that were never given back
     elif not surveys:
         say("nothing was run yet; `galaxy-assets run demo_optical` makes a first survey")

@@ -98,6 +98,9 @@ class Origin:
         return Version(self.data if batch is None else self.by_batch.get(batch, NO_ROWS), self.method)
 
 
+_FIELDS = Origin.__dataclass_fields__.keys()
+
+
 def made_by(
     code: str,
     inputs: Mapping[str, Mapping[str, Version]],
@@ -204,12 +207,11 @@ def origin_from(record: str | bytes) -> Origin:
     -------
     Origin
     """
-    told: dict[str, Any] = json.loads(record)
-    known = {name: told[name] for name in Origin.__dataclass_fields__.keys() & told.keys()}
-    known["inputs"] = {
-        name: {partition: Version(v["data"], v["method"]) for partition, v in versions.items()}
-        for name, versions in known.get("inputs", {}).items()
-    }
+    known: dict[str, Any] = json.loads(record)
+    if not known.keys() <= _FIELDS:  # of a later release
+        known = {name: known[name] for name in known.keys() & _FIELDS}
+    for name in (inputs := known.setdefault("inputs", {})):
+        inputs[name] = {partition: Version(v["data"], v["method"]) for partition, v in inputs[name].items()}
     return Origin(**known)
 
 

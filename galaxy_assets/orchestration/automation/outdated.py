@@ -254,15 +254,30 @@ class Outdated:
         -------
         list of tuple of str
         """
-        own = dict(zip(self._declared(asset).by, partition, strict=True))
+        declared = self._declared(asset)
+        if read.asset not in declared.places:
+            declared.places[read.asset] = self._places(read, declared.by)
+        if (places := declared.places[read.asset]) is not None:
+            values = (*partition, read.how.get("init", ""))
+            return [tuple([values[place] for place in places])]
+        own = dict(zip(declared.by, partition, strict=True))
         if read.how.get("every_batch"):
             own.pop("batch", None)
         if "init" in read.how:
             own["init"] = read.how["init"]
-        by = self._declared(read.asset).by
-        if all(dimension in own for dimension in by):
-            return [tuple([own[dimension] for dimension in by])]
         return self.partitions(read.asset, **own)
+
+    def _places(self, read: Read, by: tuple[str, ...]) -> list[int] | None:
+        """Where the partition that is read stands in (partition of the reader, start weights that are named); None
+        where several are read.
+        """
+        at = {dimension: place for place, dimension in enumerate(by)}
+        if read.how.get("every_batch"):
+            at.pop("batch", None)
+        if "init" in read.how:
+            at["init"] = len(by)
+        wanted = self._declared(read.asset).by
+        return [at[dimension] for dimension in wanted] if at.keys() >= {*wanted} else None
 
     def _changed(self, read: Read, made: Origin, asset: dg.AssetKey, partition: Partition) -> str | None:
         """What has changed of an input since it was read, in words."""
@@ -314,7 +329,7 @@ class Outdated:
         if asset not in self._declarations:
             node = self.graph.get(asset)
             by = dimensions(node.partitions_def)
-            self._declarations[asset] = _Declared(node.code_version, by, reads(self.graph, asset), files_of(node))
+            self._declarations[asset] = _Declared(node.code_version, by, reads(self.graph, asset), files_of(node), {})
         return self._declarations[asset]
 
     def _named(self, asset: dg.AssetKey, partition: Partition) -> tuple[str, str]:
@@ -347,12 +362,15 @@ class Outdated:
 
 
 class _Declared(NamedTuple):
-    """What the graph says of an asset: its code version, what it is partitioned by, and what it reads."""
+    """What the graph says of an asset: its code version, what it is partitioned by, what it reads and, once that was
+    asked, where (`Outdated._places`).
+    """
 
     code: str
     by: tuple[str, ...]
     reads: list[Read]
     files: list[External]
+    places: dict[dg.AssetKey, list[int] | None]
 
 
 def _is_other(now: Version, before: Version) -> bool:
