@@ -72,6 +72,8 @@ def fetch(
 
 def _fetch_sky(folder: Path, blank_too: bool) -> None:
     try:
-        fetched(folder, blank_too=blank_too)
+        counts = fetched(folder, blank_too=blank_too)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
+    if counts["failed"]:  # as of a download: a loop in a script goes on until all are there
+        raise typer.Exit(1)

@@ -216,5 +216,5 @@ def _print(report: Imported) -> None:
             say("  if 1 is the highest there can be, undo these and import them with --range 0 1")
     if report.n_unknown:
         say(f"  {report.n_unknown} of the new ones are of galaxies that are not in the survey's catalogue")
-    for problem in report.problems:
-        say(f"  {problem}")
+    for words in (*report.notes, *report.problems):
+        say(f"  {words}")

@@ -46,7 +46,7 @@ def similar(
         drawn = search.sheet(survey, found, **asked) if sheet else None
     except (ValueError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
-    say(f"{known.title}; files are those in {(layout.raw / known.source.path).absolute()}")
+    say(f"{known.title}; files are those in {known.source.folder(layout.raw)}")
     say("rank  distance  galaxy, file, the example it is nearest to")
     for row in found.to_pylist():
         say("{rank:4d}  {distance:8.4g}  {neighbour_id}  {file}  {query_id}".format(**row))

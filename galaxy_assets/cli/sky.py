@@ -52,13 +52,12 @@ def begin(
         Where something of it cannot be used.
     """
     from galaxy_assets.deliveries.sky.plan import choose, keep_plan
-    from galaxy_assets.deliveries.sky.positions import check_classes, keep_positions, read_positions
+    from galaxy_assets.deliveries.sky.positions import keep_positions, read_positions
 
     plan = choose(sky, catalogue, size, pixels, form)
     read = read_positions(catalogue, columns, f".{plan.format}")
     plan = keep_plan(folder, plan)
     kept = keep_positions(folder, read.table)
-    check_classes(folder)
     say(f"{len(kept):,} objects in {printable(str(catalogue))}: {'; '.join(read.notes)}")
     say(f"{plan.size:g} arcsec, {plan.pixels} pixels, {plan.format.upper()}, of {plan.url()}")
     if (caution := plan.caution()) is not None:

@@ -239,7 +239,7 @@ def known() -> None:
     files = survey_files(layout.root)
     rows = []
     for survey in files.enabled.values():
-        path = (layout.raw / (survey.source.mirror or survey.source.path)).absolute()
+        path = survey.source.folder(layout.raw)
         there = printable(f"{path}: {_deliveries(survey, path, layout)}")
         rows += [(survey.name, printable(survey.title)), ("", there)]
     say("Enabled")

@@ -22,7 +22,7 @@ from pydantic import Field, field_validator
 
 from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.images import in_words
-from galaxy_assets.deliveries.readers.tables import ids_of, notes_of, read_table
+from galaxy_assets.deliveries.readers.tables import ids_of, lost_of, notes_of, read_table
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings import spreadsheets, yaml_files
 from galaxy_assets.settings.base import Settings
@@ -73,12 +73,15 @@ class LabelFile:
         Rows that give no label.
     problems : list of str
         What is wrong with the other rows, by line.
+    notes : list of str
+        How the file was read where that is not plain.
     """
 
     source: Source
     labels: list[GivenLabel] = field(default_factory=list)
     n_unlabelled: int = 0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,8 @@ def read_label_file(
     except Exception as error:  # also what decompressors say of what is in it
         raise ValueError(f"{path}: not a CSV ({in_words(error)}); save it as one") from error
     source, row_labels = _layout(path, table.names, answers, survey)
-    found = LabelFile(source, problems=list(table.notes))
+    found = LabelFile(source, problems=list(table.lost))
+    found.notes = [note for note in table.notes if note not in table.lost]
     for line, cells in zip(table.lines, table.rows, strict=True):
         try:
             labels = list(row_labels(line, dict(zip(table.names, cells, strict=True))))
@@ -212,7 +216,8 @@ def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
     galaxies = ids_of(table[columns.galaxy_id])
     beside = [name for name in ("note", "who", "time") if name in names]
     given = [("" if v is None else str(v).strip()) for v in table[columns.score].to_pylist()]
-    found = LabelFile("csv", problems=notes_of(table))
+    lost = lost_of(table)
+    found = LabelFile("csv", problems=lost, notes=[note for note in notes_of(table) if note not in lost])
     outside = []
     for row, (galaxy, text) in enumerate(zip(galaxies, given, strict=True)):
         if text.lower() in _NOTHING:

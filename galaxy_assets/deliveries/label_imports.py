@@ -8,6 +8,7 @@ Belongs here: from the rows of a file to events that are new. Does not belong he
 """
 
 import hashlib
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from typing import Any
 from galaxy_assets.deliveries.ids import id_of
 from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.label_files import GivenLabel, ScoreColumns, ZooniverseAnswers, read_label_file
-from galaxy_assets.storage.files import NotWritten
+from galaxy_assets.storage.files import NotWritten, state_of
 from galaxy_assets.storage.label_events import SAYS, LabelLog, time_prefix
 
 
@@ -38,6 +39,10 @@ class Imported:
         The lowest and the highest score of the file, 0 to 5.
     problems : list of str
         What is wrong with the file or its rows.
+    notes : list of str
+        How it was read where that is not plain.
+    changed : bool
+        It was written to meanwhile, and is to be read again.
     """
 
     path: Path
@@ -49,6 +54,8 @@ class Imported:
     """Of the new ones, how many are of galaxies that the survey does not know."""
     scores: tuple[float, float] | None = None
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    changed: bool = False
 
 
 def import_file(
@@ -102,6 +109,7 @@ def import_file(
     present, latest = _said_before(log, content.source)
     again = any(event.startswith(batch) for event in present)
     report = Imported(path, content.source, n_unlabelled=content.n_unlabelled, problems=list(content.problems))
+    report.notes = list(content.notes)
     if scores := [label.score for label in content.labels if label.score is not None]:
         report.scores = min(scores), max(scores)
     rows = []
@@ -119,7 +127,7 @@ def import_file(
     return report
 
 
-def import_drop(log: LabelLog, known: Collection[str] | None = None) -> list[Imported]:
+def import_drop(log: LabelLog, known: Collection[str] | None = None, quiet: float = 0) -> list[Imported]:
     """`import_file` of every `*.csv` in the log's folder, by name.
 
     Hidden files and those still being written (`*.part`, `*.tmp`) are left alone.
@@ -130,6 +138,8 @@ def import_drop(log: LabelLog, known: Collection[str] | None = None) -> list[Imp
         Of the survey.
     known : Collection of str, optional
         Galaxies of the survey.
+    quiet : float
+        Seconds for which a file must have stayed as it is; another may still be arriving.
 
     Returns
     -------
@@ -139,7 +149,12 @@ def import_drop(log: LabelLog, known: Collection[str] | None = None) -> list[Imp
     reports = []
     for path in sorted(log.folder.glob("[!.]*.csv")):
         try:
-            reports.append(import_file(log, path, known=known))
+            before = state_of(path)
+            if time.time() - before[0] / 1e9 < quiet:
+                continue
+            report = import_file(log, path, known=known)
+            report.changed = state_of(path) != before
+            reports.append(report)
         except NotWritten:  # no fault of the file
             raise
         except Exception as error:  # of one file, whatever it is: the others are imported all the same

@@ -11,7 +11,7 @@ downloads with checksums (`fetch`), and what of the copy is a delivery (`deliver
 
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ log = logger(__name__)
 _PAUSE = 60.0  # seconds for which a listing counts: every step of a run opens the survey anew
 _SAVED = 500  # files between two notes of what was copied
 _THREADS = 8
+_ARRIVING = ".part"  # what the name of a file that could not be copied ends in, so that its delivery waits
 # what tells that a file has changed, whatever its file system calls it; the first that is given
 _VERSIONS = ("ETag", "etag", "md5Hash", "md5", "mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -173,18 +174,35 @@ def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Reco
     if wanted:
         log.info("%s: copying %d files, %d bytes, from %s", folder, len(wanted), needed, record.address)
     copied, far = dict(record.files), HowFar(log, f"copying {folder}", len(wanted), "files", even=False)
-    try:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            done = pool.map(lambda name: _copy(files, wanted[name], folder / name), wanted)
-            for number, (name, _) in enumerate(zip(wanted, done, strict=True), start=1):
-                copied[name] = wanted[name].version
+    failed: list[SurveyError] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        names = {pool.submit(_copy, files, wanted[name], folder / name): name for name in wanted}
+        try:
+            for number, done in enumerate(as_completed(names), start=1):
+                name = names[done]
+                arriving = folder / f"{name}{_ARRIVING}"
+                try:
+                    done.result()
+                    copied[name] = wanted[name].version
+                    arriving.unlink(missing_ok=True)
+                except SurveyError as error:  # its delivery waits for it, and no other does
+                    failed.append(error)
+                    arriving.parent.mkdir(parents=True, exist_ok=True)
+                    arriving.touch()
                 far.tell(number)
                 if number % _SAVED == 0:
                     _write(folder, record.model_copy(update={"files": copied}))
-    except BaseException:
-        _write(folder, record.model_copy(update={"files": copied}))
-        raise
-    _write(folder, record.model_copy(update={"files": copied, "looked": time.time()}))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            _write(folder, record.model_copy(update={"files": copied}))
+    if failed and not copied:
+        raise failed[0]
+    if failed:
+        log.error("%s; %d files are not copied, and their deliveries wait for them", failed[0], len(failed))
+    else:
+        _write(folder, record.model_copy(update={"files": copied, "looked": time.time()}))
 
 
 def _copy(files: Any, there: _Remote, local: Path) -> None:

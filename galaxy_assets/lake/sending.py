@@ -103,7 +103,7 @@ def send_galaxies(
 
 def _delivered(layout: Layout, survey: Survey, file: str) -> bytes | None:
     """The bytes of an original that is a plain FITS file in the survey's folder; None for any other."""
-    folder = (layout.raw / survey.source.path).resolve()
+    folder = survey.source.folder(layout.raw).resolve()
     path = (folder / file).resolve()
     if not path.is_relative_to(folder) or not path.is_file():
         return None

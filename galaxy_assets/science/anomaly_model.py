@@ -13,6 +13,7 @@ from galaxy_assets.plugins.protocols import ScoreModel
 from galaxy_assets.science.active_learning import best_first, find_learner, predict, trees_of
 from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places
 from galaxy_assets.science.outliers import unsupervised_score
+from galaxy_assets.science.samples import keys, smallest
 
 _FLAT = 1e-6  # of a score: predictions that differ by less differ by rounding
 _REFERENCE = 10_000  # galaxies of which an isolation forest is grown; each of its trees sees 256
@@ -117,7 +118,7 @@ def fit(
     nothing, known = np.empty((0, features.shape[1])), find_learner(learner)
     sample = np.arange(len(features))
     if len(features) > _REFERENCE:
-        sample = np.sort(np.random.default_rng(seed).choice(len(features), _REFERENCE, replace=False))
+        sample = smallest(keys(as_arrow(ids), seed), _REFERENCE)  # the same in whatever order deliveries came
     reference = features[sample].astype(np.float32)
     if len(scores) and known.can_fit(scores):
         labelled = features[rows].astype(np.float64)

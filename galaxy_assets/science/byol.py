@@ -248,7 +248,8 @@ def train(
     """Train `encoder` in place for the recipe's epochs and return it: the trainer `byol`.
 
     Order and views of an epoch follow from (recipe.seed, epoch) alone. Killed and called again with the same arguments,
-    training resumes after the last epoch in `state`; on the CPU the result is bit for bit that of an uninterrupted run.
+    training resumes after the last epoch in `state`; on the CPU, with a fixed number of threads, the result is bit for
+    bit that of an uninterrupted run.
 
     Parameters
     ----------

@@ -82,10 +82,10 @@ def knn_accuracies(
         row, column = np.nonzero(usable & (rank <= neighbours))
         np.add.at(votes, (row, codes[near[test[row], column]]), 1)
         short = np.flatnonzero(rank[:, -1] < neighbours)
-        if len(short):
-            distances = ((features[test[short], None] - features[None, train]) ** 2).sum(axis=2)
-            closest = train[np.argsort(distances, axis=1, kind="stable")[:, :neighbours]]
-            votes[short] = (codes[closest][..., None] == np.arange(len(classes))).sum(axis=1)
+        for one in short:  # of all at once the differences would take as much memory as the galaxies squared
+            distances = ((features[test[one]] - features[train]) ** 2).sum(axis=1)
+            closest = train[np.argsort(distances, kind="stable")[:neighbours]]
+            votes[one] = np.bincount(codes[closest], minlength=len(classes))
         # equal votes go to the first class in sorted order, as in scikit-learn
         accuracies[i] = (votes.argmax(axis=1) == codes[test]).mean()
     return accuracies

@@ -124,7 +124,7 @@ def searched(
     )
     asked = np.array([query.row for query in queries], int)
     by_id, learner = asked[np.argsort(ids[asked])], active_learning.find_learner(anomaly.learner)
-    if learner.can_fit(score[by_id]):
+    if len(by_id) and learner.can_fit(score[by_id]):
         value = active_learning.posterior(features, by_id, score[by_id].astype(float), anomaly.learner).mean
     else:
         value = active_learning.unsupervised_score(features, seed, trees=active_learning.trees_of(learner))

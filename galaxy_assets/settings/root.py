@@ -26,11 +26,18 @@ def data_root() -> Path:
     Raises
     ------
     PrintableError
-        Where the address of a bucket is none, or holds more than an address.
+        Where the folder's name is a pattern to DuckDB; where the address of a bucket is none, or holds more than an
+        address.
     """
     told = os.environ.get("GALAXY_ASSETS_DATA", "data")
     if "://" not in told:
-        return Path(told).expanduser().resolve()
+        root = Path(told).expanduser().resolve()
+        if any(sign in str(root) for sign in "[]*?"):
+            raise PrintableError(
+                f"{root}: DuckDB reads [, ], * and ? in a folder's name as a pattern; rename the data folder, or point "
+                "GALAXY_ASSETS_DATA at another one"
+            )
+        return root
     address = urlsplit(told)
     if address.scheme not in BUCKETS or not address.netloc or "@" in address.netloc or address.query or ".." in told:
         raise PrintableError(

@@ -4,6 +4,7 @@ Belongs here: settings that a reader reads. Does not belong here: reading (`deli
 """
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -112,6 +113,10 @@ class Source(Settings):
     def is_elsewhere(self) -> bool:
         """Whether `path` is an address, such as `s3://...`."""
         return re.match(r"[a-z][a-z0-9+.-]*://", self.path) is not None
+
+    def folder(self, raw: Path) -> Path:
+        """Where its images lie on this machine: `path` below raw/, or what an address is copied to."""
+        return (raw / (self.mirror or self.path)).absolute()
 
     @model_validator(mode="after")
     def _files_in_a_table(self) -> "Source":

@@ -323,4 +323,4 @@ class Training:
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the finished epochs, in order of the epoch."""
-        return [read_row(path) for path in sorted(self.folder.glob("epoch_*.json"))]
+        return sorted(map(read_row, self.folder.glob("epoch_*.json")), key=lambda row: row["epoch"])

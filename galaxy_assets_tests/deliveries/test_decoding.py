@@ -195,6 +195,7 @@ def without_bzero(data: np.ndarray, **cards) -> bytes:
         tiff(np.where(np.isnan(NAN), -9999, NAN).astype(np.float32), extratags=[(42113, "s", 0, "-9999", True)]),
         without_bzero(np.where(np.isnan(NAN), -32768, 5).astype(np.int16), BLANK=-32768),
         without_bzero(np.where(np.isnan(NAN), 7, 5).astype(np.int32), BLANK=7),
+        without_bzero(np.where(np.isnan(NAN), 0, 5).astype(np.int16), BLANK=0),
         tiles(NAN, "RICE_1"),
     ],
 )
@@ -208,6 +209,24 @@ def test_blank_of_unsigned_integers_is_nan():
     hdu.header["BLANK"] = 32767  # 65535 as it is stored, with BZERO 32768
     found = decode(fits_bytes(hdu))
     assert np.array_equal(np.isnan(found), np.isnan(NAN)) and np.nanmax(found) == (DEEP // 2).max()
+
+
+def test_a_value_that_stands_for_no_data_is_no_light_in_colours():
+    grz = np.stack([FLOATS * 0.1 + 0.2] * 3)
+    whole, gap = decode(fits_bytes(primary(grz, BANDS="grz"))), grz.copy()
+    gap[2, :, :5] = -9999
+    found = decode(fits_bytes(primary(gap, BANDS="grz")))
+    assert isinstance(found, np.ma.MaskedArray) and found.mask[..., 0].sum() == 5 * H and not found.mask[..., 1:].any()
+    np.testing.assert_array_equal(np.asarray(found)[:, 5:], whole[:, 5:])
+
+
+def test_a_fourth_band_of_a_tiff_multiplies_nothing_and_bands_may_be_chosen():
+    cube = np.random.default_rng(0).random((H, W, 4)).astype(np.float32)
+    content = tiff(cube, photometric="rgb", extrasamples=[0])
+    source = Source(reader="image_folder", path=".", bands=[1])
+    np.testing.assert_array_equal(np.squeeze(decode(content, source)), cube[..., 0])
+    premultiplied = tiff(np.dstack([BYTES_RGB, np.full((H, W), 128, np.uint8)]), photometric="rgb", extrasamples=[1])
+    np.testing.assert_array_equal(decode(premultiplied), BYTES_RGB)
 
 
 def test_colours_of_grz_mask_what_has_no_data_in_each_band():

@@ -96,9 +96,10 @@ def test_what_is_gone_there_is_set_aside_and_that_is_said(site, tmp_path, caplog
     assert (tmp_path / "far/mine.csv").exists() and not (tmp_path / "far/b2").exists()
 
 
-def test_a_copy_that_stopped_goes_on_and_leaves_nothing_half(site, tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_copied_makes_its_delivery_wait_and_no_other(site, tmp_path, monkeypatch, caplog):
     for i in range(20):
         site.put(f"b1/{i:02}.png", png(i))
+    site.put("b2/z.png", png(30))
     copy = type(site.files).get_file
     asked, number = [], itertools.count(1)
 
@@ -109,12 +110,24 @@ def test_a_copy_that_stopped_goes_on_and_leaves_nothing_half(site, tmp_path, mon
         return copy(self, path, *args, **kwargs)
 
     monkeypatch.setattr(type(site.files), "get_file", stalls)
-    with pytest.raises(SurveyError, match="connection lost; run again to go on from here"):
-        opened(site, tmp_path)
+    states = {one.name: one.state for one in opened(site, tmp_path).deliveries()}
+    assert states == {"b1": "arriving", "b2": "whole"} and "connection lost; run again to go on" in caplog.text
     done = times(tmp_path)
     assert done and not [name for name in done if "partial" in name]
-    assert len(opened(site, tmp_path).catalogue("b1")) == 20
-    assert len(asked) < 12 + 20
+    again = opened(site, tmp_path)
+    assert len(again.catalogue("b1")) == 20 and {one.state for one in again.deliveries()} == {"whole"}
+    assert len(asked) == 21 + 1  # the one that failed, and no other
+
+
+def test_where_nothing_at_all_can_be_copied_that_is_an_error(site, tmp_path, monkeypatch):
+    site.put("b1/a.png", png(1))
+
+    def refused(self, *args, **kwargs):
+        raise PermissionError("forbidden")
+
+    monkeypatch.setattr(type(site.files), "get_file", refused)
+    with pytest.raises(SurveyError, match="forbidden; run again to go on from here"):
+        opened(site, tmp_path)
 
 
 def test_an_address_that_cannot_be_reached_is_an_error_only_at_first(site, tmp_path, monkeypatch, caplog):

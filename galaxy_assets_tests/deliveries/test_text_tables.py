@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galaxy_assets.deliveries.readers import text_tables
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 
 ROWS = [["g0", "spiral"], ["g1", "smooth"], ["g2", "spiral"]]
@@ -161,3 +162,17 @@ def test_only_the_columns_wanted_are_kept(tmp_path):
     (tmp_path / "a.csv").write_text("id,b,c\n1,2,3\n4,5\n")
     found = read_text_table(tmp_path / "a.csv", {"c", "id"})
     assert (found.names, found.rows, found.lines) == (["id", "c"], [["1", "3"], ["4", ""]], [2, 3])
+
+
+def test_a_quote_is_followed_no_further_than_a_cell_may_be_long(tmp_path, monkeypatch):
+    path = tmp_path / "long.csv"
+    path.write_text(
+        "id,label\n" + 'a,5" from a star\n' + "".join(f"g{i},spiral\n" for i in range(6_000)) + 'b,"closed\n'
+    )
+    monkeypatch.setattr(text_tables, "_LONGEST", 5_000)
+    found = read_text_table(path)
+    assert (
+        len(found.rows) == 6_000
+        and found.lost == [found.notes[-1]]
+        and found.lost[0].startswith("2 lines have a quote")
+    )

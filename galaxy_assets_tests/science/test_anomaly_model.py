@@ -89,3 +89,14 @@ def test_the_ranking_rounds_no_score_and_only_equal_ones_go_by_id(learner):
     scores = scores_to_table(galaxies, np.array([1.0, 1.0 + 1e-13, 1.0, 0.5]), None)
     table = ranked(scores, said({}), learner)
     assert table["galaxy_id"].to_pylist() == ["c", "b", "d", "a"]
+
+
+def test_the_forest_before_scores_differ_does_not_depend_on_the_order_of_deliveries():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(10_050, 3)).astype(np.float32)
+    ids, turned = np.array([f"g{i:05d}" for i in range(len(features))]), rng.permutation(len(features))
+    std, nothing = features.std(axis=0), said({})
+    here = fit(features, ids, nothing, std, "graded", 0)
+    there = fit(features[turned], ids[turned], nothing, std, "graded", 0)
+    np.testing.assert_array_equal(here.reference, there.reference)
+    np.testing.assert_array_equal(here.score(features[:50])[0], there.score(features[:50])[0])

@@ -123,3 +123,9 @@ def test_a_sample_without_an_anomaly_says_nothing_of_the_whole():
     true[np.setdiff1d(np.arange(n), drawn)[:2]] = True
     ids = np.array([f"g{i:05d}" for i in range(n)])
     assert search_spread.trials(rng.normal(size=(n, 2)), ids, 5 * true, true, Anomaly(labels=("x",)), 7).num_rows == 0
+
+
+def test_a_budget_of_nothing_asks_nobody_and_ranks_by_the_forest():
+    features, ids, true = crowd()
+    table = search_spread.trials(features, ids, 5 * true, true, Anomaly(labels=("clump",), budget=0), seed=0)
+    assert set(table["scored"].to_pylist()) == {0} and set(table["met"].to_pylist()) == {0}

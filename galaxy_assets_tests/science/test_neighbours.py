@@ -2,6 +2,7 @@
 
 import functools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -47,6 +48,20 @@ def test_lists_of_neighbours_are_scikit_learns_whatever_the_block(monkeypatch, s
     for length in (1, 12, 149, 400):
         expected = peer.kneighbors(n_neighbors=min(length, 149), return_distance=False)
         np.testing.assert_array_equal(neighbours._neighbour_lists(features, length), expected)
+
+
+def test_of_many_neighbours_the_memory_does_not_grow_with_the_galaxies_squared(monkeypatch):
+    rng = np.random.default_rng(1)
+    features, labels = rng.normal(size=(400, 600)).astype(np.float32), np.repeat(["a", "b"], 200)
+    tracemalloc.start()
+    found = knn_accuracies(features, labels, neighbours=35, splits=2, test_fraction=0.25, seed=0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20e6
+    for i, accuracy in enumerate(found):
+        train, test = train_test_split(np.arange(400), test_size=0.25, random_state=i)
+        peer = KNeighborsClassifier(35).fit(features[train], labels[train])
+        assert accuracy == pytest.approx(peer.score(features[test], labels[test]), abs=0.02)
 
 
 def test_features_of_a_diverged_training_are_an_error():

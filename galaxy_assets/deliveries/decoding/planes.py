@@ -368,11 +368,13 @@ def _with_data(image: np.ndarray) -> np.ndarray:
 
 def _lupton(bands: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3) from nanomaggies per pixel, float32 (3, H, W) from blue to red (Lupton et al. 2004)."""
-    nodata = np.isnan(bands)
-    if not nodata.any():
-        return _colours(bands)
-    from galaxy_assets.science.cutouts.nodata import fill
+    from galaxy_assets.science.cutouts.nodata import fill, find
 
+    # colours cannot be told from values that stand for no data any more
+    found = find(np.moveaxis(bands, 0, -1))
+    if found is None:
+        return _colours(bands)
+    nodata = np.moveaxis(found, -1, 0)
     filled = np.stack([fill(band, gaps) for band, gaps in zip(bands, nodata, strict=True)])
     without = nodata.all(axis=(1, 2))
     filled[without] = 0  # a band without any data adds no light

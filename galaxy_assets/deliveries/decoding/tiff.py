@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 _PAGES = 64  # that are looked at
+_PREMULTIPLIED, _ALPHA = 1, 2  # kinds of an extra sample; 0 does not say
 _NO_DATA = 42113  # GDAL's tag
 # those whose decoders write into a buffer of the page's size; JPEG is read for 8 bits
 _COMPRESSIONS = {"NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "LZMA", "ZSTD", "JPEG", "CCITTFAX4"}
@@ -47,14 +48,22 @@ def decode(data: bytes, choice: Choice, file_size: int) -> np.ndarray:
             return image_of(planes, choice, lambda i: _values(pages[i]).reshape(planes.height, planes.width))
         page, values = pages[0], _values(pages[0])
         grey = page.photometric.name in ("MINISBLACK", "MINISWHITE")
-        if page.extrasamples and planes.n == (2 if grey else 4):
+        if _has_alpha(page, values) and choice.bands is None and planes.n == (2 if grey else 4):
             colours = (
                 np.moveaxis(values.reshape(planes.n, planes.height, planes.width), 0, -1) if not planes.last else values
             )
-            return on_black(colours[..., 0] if grey else colours[..., :3], colours[..., -1])
+            shown = colours[..., 0] if grey else colours[..., :3]
+            return shown if int(page.extrasamples[0]) == _PREMULTIPLIED else on_black(shown, colours[..., -1])
         if page.photometric.name == "PALETTE":
             return _by_palette(page, values.reshape(planes.height, planes.width))
         return from_array(values, planes, choice)
+
+
+def _has_alpha(page: "TiffPage", values: np.ndarray) -> bool:
+    """Whether the last plane says how much the others cover: a fourth band is not called so, or is not of 8 bits."""
+    if not page.extrasamples or values.dtype.kind != "u":
+        return False
+    return int(page.extrasamples[0]) in (_PREMULTIPLIED, _ALPHA) or values.dtype.itemsize == 1
 
 
 def _open(data: bytes) -> "TiffFile":

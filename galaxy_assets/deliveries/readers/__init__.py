@@ -132,11 +132,9 @@ def _opened(registered: Any, source: Source, path: Path, raw: Path) -> "Reader":
 
 
 def _folder(source: Source, raw: Path) -> Path:
-    if not source.is_elsewhere:
-        return (raw / source.path).absolute()
-    if source.mirror is None:
+    if source.is_elsewhere and source.mirror is None:
         raise SurveyError(f"{source.path} is copied to a folder of {raw}; name it in `source.mirror`")
-    return raw / source.mirror
+    return source.folder(raw)
 
 
 def decode_file(path: Path, source: Source | None = None) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as kinds
 
+from galaxy_assets.deliveries.angles import degrees_per, is_hours
 from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.members import position_of
 from galaxy_assets.deliveries.readers.row_counts import check_fits, check_lines, check_rows
@@ -162,6 +163,11 @@ def notes_of(table: pa.Table) -> list[str]:
     return json.loads((table.schema.metadata or {}).get(b"notes", b"[]"))
 
 
+def lost_of(table: pa.Table) -> list[str]:
+    """Of these notes those on lines that should have given a row and did not."""
+    return json.loads((table.schema.metadata or {}).get(b"lost", b"[]"))
+
+
 def read_table(path: Path, wanted: Collection[str] | None = None) -> pa.Table:
     """The columns of a table file that hold one value per row.
 
@@ -196,7 +202,8 @@ def _read_text(path: Path, form: str, wanted: Collection[str] | None) -> pa.Tabl
     table = read_text_table(path, wanted)
     kept = [i for i, name in enumerate(table.names) if wanted is None or name in wanted]
     columns = {table.names[i]: pa.array([row[i] for row in table.rows], pa.string()) for i in kept}
-    return pa.table(columns).replace_schema_metadata({"notes": json.dumps(table.notes)})
+    told = {"notes": json.dumps(table.notes), "lost": json.dumps(table.lost)}
+    return pa.table(columns).replace_schema_metadata(told)
 
 
 def _read_parquet(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
@@ -341,7 +348,25 @@ def ids_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | None]
     return ids
 
 
-def _labels(column: pa.ChunkedArray, unit: str | None) -> list[str | None]:
+def labels_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | None]:
+    """Classes of a column, each as text; None where there is none.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Text, whole numbers, booleans, or lists of one of them.
+    unit : str, optional
+        Says nothing here.
+
+    Returns
+    -------
+    list of str or None
+
+    Raises
+    ------
+    ValueError
+        Where its type holds no classes; says why.
+    """
     if kinds.is_boolean(column.type):
         return [None if value is None else str(value) for value in column.to_pylist()]
     if kinds.is_floating(column.type):  # whole numbers with gaps are floats in pandas
@@ -367,12 +392,13 @@ def _angles(hours: bool) -> Callable[[pa.ChunkedArray, str | None], list[float |
     """What reads a column of right ascensions (`hours` where they are written 12:30:00) or declinations."""
 
     def degrees(column: pa.ChunkedArray, unit: str | None) -> list[float | None]:
-        factor = 1.0 if unit is None else _degrees_per(unit)
+        factor = 1.0 if unit is None else degrees_per(unit)
         numbers = kinds.is_floating(column.type) or kinds.is_integer(column.type) or kinds.is_decimal(column.type)
         values = column.to_pylist() if numbers or kinds.is_null(column.type) else _text(column)
         if values is None:
             raise ValueError(f"holds {column.type} values; write it in degrees")
-        return [None if value is None else _degrees(value, factor, hours) for value in values]
+        sexagesimal = hours if unit is None else is_hours(unit)
+        return [None if value is None else _degrees(value, factor, sexagesimal) for value in values]
 
     return degrees
 
@@ -398,19 +424,5 @@ def _sexagesimal(text: str, hours: bool) -> float:
         raise ValueError(f"holds {text!r}, which is no angle; write it in degrees, or as {wanted}") from None
 
 
-def _degrees_per(unit: str) -> float:
-    from astropy import units
-
-    lower = unit.strip().lower()
-    known: list[Any] = [units.Unit(text, parse_strict="silent") for text in (unit, lower, lower.removesuffix("s"))]  # pyright: ignore[reportCallIssue]
-    found = next((unit for unit in known if not isinstance(unit, units.UnrecognizedUnit)), known[0])
-    try:
-        # catalogues write the hours of right ascension as hours of time
-        one: Any = units.Quantity(1, units.hourangle if found == units.hour else found)
-        return one.to_value(units.deg)
-    except ValueError:  # UnitConversionError is one
-        raise ValueError(f"has the unit {unit!r}, which is no angle; give it one, such as deg") from None
-
-
-_READS = {"id_column": ids_of, "label_column": _labels, "ra_column": _angles(True), "dec_column": _angles(False)}
+_READS = {"id_column": ids_of, "label_column": labels_of, "ra_column": _angles(True), "dec_column": _angles(False)}
 """What each of the settings that name a column makes of it: a list with a value per row."""

@@ -58,12 +58,15 @@ class TextTable:
         Of each row, the line it ends on.
     notes : list of str
         How the file was read where that is not plain, and which lines gave no row.
+    lost : list of str
+        Of these notes those on lines that should have given one.
     """
 
     names: list[str]
     rows: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 def read_text_table(path: Path, wanted: Collection[str] | None = None) -> TextTable:
@@ -218,14 +221,16 @@ def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, 
     usual = max(counts, key=lambda n: counts[n], default=0)
     at = top
     while at < len(lines):
-        first, record = at, lines[at]
-        while record.count('"') % 2 and at + 1 < len(lines):
+        first, length, is_open = at, len(lines[at]), lines[at].count('"') % 2
+        while is_open and at + 1 < len(lines) and length <= _LONGEST:  # a longer cell is refused in any case
             at += 1
-            record += "\n" + lines[at]
+            length += len(lines[at]) + 1
+            is_open ^= lines[at].count('"') % 2
+        record = "\n".join(lines[first : at + 1])
         n = record[: len(lines[first])].count(delimiter)
         inner = lines[first + 1 : at + 1]
         astray = (
-            record.count('"') % 2
+            is_open
             or ((n or not usual) and any(line.partition('"')[0].count(delimiter) == n for line in inner))
             or (inner and all(line.count(delimiter) == usual for line in lines[first : at + 1]))
         )
@@ -284,9 +289,13 @@ def _table(
             whole = cells + [""] * n
             table.rows.append([whole[i] for i in kept])
             table.lines.append(line)
+    lost = 0
     for what, lines in passed_over.items():
-        notes.append(f"{len(lines)} lines {what}, such as line {lines[0]}: they are no rows")
-    lost = sum(len(lines) for what, lines in passed_over.items() if what.startswith("have"))
+        words = f"{len(lines)} lines {what}, such as line {lines[0]}: they are no rows"
+        notes.append(words)
+        if what.startswith("have"):
+            table.lost.append(words)
+            lost += len(lines)
     if lost > len(table.rows):
         raise ValueError(f"of {seen} lines {notes[-1]}")
     return table

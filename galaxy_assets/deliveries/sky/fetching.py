@@ -110,7 +110,10 @@ class _Work:
         self.here = there - {manifests.NAME}
 
     def pending(self, blank_too: bool) -> list[tuple[str, str, float, float]]:
-        """The positions without an answer that is final, and those whose image is gone, in the table's order."""
+        """The positions without an answer that is final, and those whose image is gone, in the table's order.
+
+        Those that failed before come last, so that they keep no other from being asked for.
+        """
         there: dict[str, set[str]] = {self.name: self.here}
         rows = zip(*(self.positions[c].to_pylist() for c in ("id", "file", "ra", "dec")), strict=True)
         left = []
@@ -125,7 +128,8 @@ class _Work:
                 if file in there[entry.delivery]:
                     continue
             left.append((galaxy, file, ra, dec))
-        return left
+        failed = {galaxy for galaxy, entry in self.ledger.entries.items() if entry.state == "failed"}
+        return sorted(left, key=lambda one: one[0] in failed)
 
     def fetch(self, pending: list[tuple[str, str, float, float]], connection: Connection) -> None:
         begun = told = time.monotonic()

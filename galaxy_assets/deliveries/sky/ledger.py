@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from galaxy_assets.storage.files import replacing
 
-NAME = "ledger.parquet"
+NAME, JOURNAL = "ledger.parquet", ".sky.jsonl"
 STATES = ("done", "blank", "failed", "no_position", "pending")
 
 _SCHEMA = pa.schema(
@@ -70,7 +70,7 @@ class Ledger:
     """
 
     def __init__(self, folder: Path):
-        self._folder, self._journal = folder, folder / ".sky.jsonl"
+        self._folder, self._journal = folder, folder / JOURNAL
         self.entries: dict[str, Entry] = {}
         lines = self._journal.read_bytes().split(b"\n") if self._journal.exists() else [b""]
         for line in lines[:-1]:

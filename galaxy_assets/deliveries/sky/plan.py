@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from galaxy_assets.deliveries.download.fetching import alone_in
 from galaxy_assets.deliveries.download.offers import FetchError
+from galaxy_assets.deliveries.sky import ledger, positions
 from galaxy_assets.deliveries.sky.skies import (
     MOST_PIXELS,
     Format,
@@ -190,9 +191,8 @@ def keep_plan(folder: Path, plan: Plan) -> Plan:
         )
     try:
         with alone_in(folder):  # no image came: what was blank or failed says nothing of other cutouts
-            for path in folder.iterdir():
-                if path.is_file():
-                    path.unlink()
+            for name in (NAME, positions.NAME, ledger.NAME, ledger.JOURNAL):  # nothing that a person put beside them
+                (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / "images", ignore_errors=True)
     except FetchError as error:
         raise SurveyError(str(error)) from error

@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from galaxy_assets.deliveries.angles import degrees_of, degrees_per, is_hours
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import distinct_ids
-from galaxy_assets.deliveries.readers.tables import ids_of, notes_of, read_labels, read_table
-from galaxy_assets.deliveries.sky.angles import degrees_of, degrees_per
+from galaxy_assets.deliveries.readers.tables import ids_of, labels_of, notes_of, read_table
 from galaxy_assets.deliveries.sky.names import file_stem, position_id
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import printable
-from galaxy_assets.settings.source import Source
 from galaxy_assets.storage.files import replacing
 
 NAME = "positions.parquet"
@@ -144,7 +143,11 @@ def read_positions(path: Path, columns: Columns, suffix: str) -> Positions:
         "dec": pa.array(up, pa.float64()),
     }
     if found.label is not None:
-        made["label"] = table[found.label].take(pa.array(rows, pa.int64()))
+        try:
+            labels = labels_of(table[found.label])
+        except ValueError as error:
+            raise SurveyError(f"{path}: --label-column {found.label} {error}") from error
+        made["label"] = pa.array([labels[row] for row in rows], pa.string())
     return Positions(pa.table(made), notes)
 
 
@@ -207,6 +210,8 @@ def _coordinates(
         assert column is not None  # `_found` has named both
         values = table[column].to_pylist()
         unit = unit or _unit_of(table, column)
+        if axis == "dec" and unit is not None and is_hours(unit):
+            raise SurveyError(f"{path}: column {column}: declinations are in no hours; give --units hourangle,deg")
         try:
             axes.append(degrees_of(values, axis, unit))  # pyright: ignore[reportArgumentType]
         except ValueError as error:
@@ -297,16 +302,6 @@ def keep_positions(folder: Path, positions: pa.Table) -> pa.Table:
 
         pq.write_table(positions, partial, compression="zstd")
     return positions
-
-
-def check_classes(folder: Path) -> None:
-    """Raise SurveyError where the kept table has classes that a survey could not read."""
-    if "label" in kept_positions(folder).column_names:
-        source = Source(reader="image_folder", path=".", labels=NAME, id_column="id", label_column="label")
-        try:
-            read_labels(folder / NAME, source)
-        except SurveyError as error:
-            raise SurveyError(f"--label-column: {error}") from error
 
 
 def kept_positions(folder: Path) -> pa.Table:

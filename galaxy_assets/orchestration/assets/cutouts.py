@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
-from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.deliveries.images import UnreadableImage, in_words
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import Result, SurveyContext, picture, survey_asset
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.cutouts import FEW_LEVELS, WITHOUT_PIXELS, Cutout, cut
 from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.tables import digest
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PIXELS = "1"  # version of the cutting; raise it when a change of code changes the pixels
+log = logger(__name__)
+
 SCHEMA = pa.schema(
     [
         ("galaxy_id", pa.string()),
@@ -55,6 +58,11 @@ def _one(reader: Reader, row: dict, settings: CutoutSettings) -> tuple[Cutout | 
         made = cut(reader.image(row["file"]), settings)
     except UnreadableImage as error:
         return None, error.problem, str(error)
+    except PrintableError:
+        raise
+    except Exception as error:  # of whatever library, for one image of many
+        log.warning("%s cannot be cut: %s", row["file"], error, exc_info=True)
+        return None, "unreadable", f"cannot be cut: {in_words(error)}"
     return made, made.outcome, None
 
 

@@ -71,16 +71,29 @@ def evaluation_subset(
     context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, clean_galaxies: pa.Table
 ) -> Result:
     """The galaxies that are easy to classify, and their class: by cuts on the volunteers' votes, or by the
-    catalogue's labels. Only clean galaxies.
+    catalogue's labels. Only clean galaxies, and of images that are equal byte for byte the first.
     """
     evaluation = context.survey.evaluation
     by_votes = any(c.cuts for c in evaluation.classes)
     subset = votes.evaluation_class(volunteer_votes if by_votes else catalogue, evaluation)
     kept = clean_galaxies.filter(clean_galaxies["kept"])["galaxy_id"]
     subset = subset.filter(pa.compute.is_in(subset["galaxy_id"], kept.combine_chunks()))
+    subset = subset.filter(pa.compute.invert(pa.compute.is_in(subset["galaxy_id"], _copies(catalogue))))
     subset = balanced(subset, evaluation.maximum_per_class, evaluation.seed)
     shown: dict[str, Any] = {f"class {name}": n for name, n in class_sizes(subset, evaluation).items()}
     return Result(subset, shown | _examples(context, cutouts, subset))
+
+
+def _copies(catalogue: pa.Table) -> pa.Array:
+    """Galaxies whose image an earlier row of the catalogue has too: else it would be trained on and tested with."""
+    if "sha256" not in catalogue.column_names:
+        return pa.array([], pa.string())
+    named = catalogue.select(["galaxy_id", "sha256"]).drop_null()
+    first = (
+        named.append_column("row", pa.array(np.arange(named.num_rows))).group_by("sha256").aggregate([("row", "min")])
+    )
+    others = np.setdiff1d(np.arange(named.num_rows), first["row_min"].to_numpy())
+    return named["galaxy_id"].take(pa.array(others)).combine_chunks()
 
 
 def class_sizes(subset: pa.Table, evaluation: Evaluation) -> dict[str, int]:
@@ -127,16 +140,20 @@ def epoch_accuracy(
     context: SurveyContext, cutouts: pa.Table, evaluation_subset: pa.Table, byol_checkpoints: pa.Table
 ) -> Result:
     """K-nearest-neighbour accuracy of every epoch on random training-test splits, beside three baselines: raw
-    pixels (128 px at most), and the untrained and the ImageNet network embedded alike (size, orientations). Without
-    two classes of ten galaxies there is nothing to judge by, and the table is empty.
+    pixels (128 px at most), and the untrained and the ImageNet network embedded alike (size, orientations). Classes
+    of fewer than ten galaxies are left out; without two others there is nothing to judge by, and the table is empty.
     """
     from galaxy_assets.figures.curves import epoch_accuracy as draw
 
     labels = evaluation_subset["evaluation_class"].to_numpy(zero_copy_only=False)
-    counts = np.unique(labels, return_counts=True)[1]
-    if len(counts) < 2 or counts.min() < _LEAST:
+    classes, counts = np.unique(labels, return_counts=True)
+    if np.sum(counts >= _LEAST) < 2:
         log.info("%s: %s", context.survey.name, NOTHING)
         return Result(ACCURACY.empty_table(), {"judged": NOTHING})
+    if rare := classes[counts < _LEAST].tolist():
+        log.warning("%s: classes of fewer than ten galaxies are not judged: %s", context.survey.name, ", ".join(rare))
+        evaluation_subset = evaluation_subset.filter(pa.array(~np.isin(labels, rare)))
+        labels = evaluation_subset["evaluation_class"].to_numpy(zero_copy_only=False)
     judge = _Judge(context, cutouts, rows_of(cutouts, evaluation_subset), labels)
     chosen = next(row["epoch"] for row in byol_checkpoints.to_pylist() if row["chosen"])
     found = [*judge.baselines(), *judge.epochs(byol_checkpoints)]

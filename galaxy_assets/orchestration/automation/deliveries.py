@@ -49,6 +49,8 @@ LEDGER = pa.schema(
 """`state` is `whole`, `arriving`, `held` or `gone`; `changed` is when a look first found it as it is."""
 
 
+_QUIET_LABELS = 10
+"""Seconds after which a file of labels counts as copied, where deliveries wait at all."""
 _FIRST = "catalogue"
 """The asset that every batch has first."""
 
@@ -97,7 +99,7 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
     store_of(layout.root).refresh()
     reader = open_reader(survey.source, layout.raw)
     found = by_content(reader, reader.deliveries(quiet), layout.lake / survey.name / ".snapshots.json")
-    import_labels(survey, layout)
+    import_labels(survey, layout, min(quiet, _QUIET_LABELS))
     partitions = f"{survey.name}_batch"
     known = set(instance.get_dynamic_partitions(partitions))
     present = {delivery.name for delivery in found}
@@ -116,7 +118,7 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
     return Registered(batches, new, _keep_ledger(survey, layout, found))
 
 
-def import_labels(survey: Survey, layout: Layout) -> None:
+def import_labels(survey: Survey, layout: Layout, quiet: float = 0) -> None:
     """Import the CSVs in the survey's drop of labels.
 
     Each goes to `imported/` when it was read, with what was wrong with its rows beside it. One that cannot be read
@@ -127,11 +129,15 @@ def import_labels(survey: Survey, layout: Layout) -> None:
     survey : Survey
     layout : Layout
         The data folder.
+    quiet : float
+        Seconds for which a file must have stayed as it is.
     """
     labels = LabelLog(layout.labels(survey.name))
     if not any(labels.folder.glob("[!.]*.csv")):
         return
-    for report in import_drop(labels, known_galaxies(layout, survey.name)):
+    for report in import_drop(labels, known_galaxies(layout, survey.name), quiet):
+        if report.changed:
+            continue
         refused = report.path.with_name(f"{report.path.name}.problems.txt")
         if report.source is None:
             log.error("%s: %s", survey.name, "; ".join(report.problems))

@@ -268,9 +268,7 @@ class Outdated:
         return self.partitions(read.asset, **own)
 
     def _places(self, read: Read, by: tuple[str, ...]) -> list[int] | None:
-        """Where the partition that is read stands in (partition of the reader, start weights that are named); None
-        where several are read.
-        """
+        """Place of what is read in (partition of the reader, start weights that are named); None of several."""
         at = {dimension: place for place, dimension in enumerate(by)}
         if read.how.get("every_batch"):
             at.pop("batch", None)
@@ -362,9 +360,7 @@ class Outdated:
 
 
 class _Declared(NamedTuple):
-    """What the graph says of an asset: its code version, what it is partitioned by, what it reads and, once that was
-    asked, where (`Outdated._places`).
-    """
+    """What the graph says of an asset: code version, partitions, what it reads; and where, once asked (`_places`)."""
 
     code: str
     by: tuple[str, ...]

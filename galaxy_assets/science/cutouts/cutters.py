@@ -86,7 +86,7 @@ def cut_by_contour(image: np.ndarray, settings: CutoutSettings) -> Cutout:
     height, width, _ = image.shape
     plane, _, noise, threshold = _measured(image, settings)
     # no level of 8 bits lies between the threshold and the integer below it
-    limit = math.floor(threshold) if plane.dtype == np.uint8 else threshold
+    limit = math.floor(threshold) if plane.dtype == np.uint8 and math.isfinite(threshold) else threshold
     contour = source_above(plane, limit, settings.contour)
     if contour is None:
         return _original(image, settings, noise, threshold)

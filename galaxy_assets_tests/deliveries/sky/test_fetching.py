@@ -228,6 +228,16 @@ def test_a_service_that_is_down_is_not_asked_for_everything(sky, tmp_path):
     assert Counter(row["state"] for row in rows(folder).values()) == {"done": 3, "failed": 5, "pending": 32}
 
 
+def test_positions_that_always_fail_keep_no_other_from_being_fetched(sky, tmp_path):
+    sky.forever = dict.fromkeys(range(3, 8), "404")
+    folder = begin(tmp_path, 40)
+    with pytest.raises(FetchError, match="5 positions failed in a row"):
+        fetch_sky(folder, QUICK)
+    with pytest.raises(FetchError, match="5 positions failed in a row"):
+        fetch_sky(folder, QUICK)
+    assert Counter(row["state"] for row in rows(folder).values()) == {"done": 35, "failed": 5}
+
+
 def test_failures_are_told_five_times_and_all_are_kept(sky, tmp_path, caplog):
     sky.forever = dict.fromkeys(range(0, 40, 2), "404")
     caplog.set_level(logging.INFO)

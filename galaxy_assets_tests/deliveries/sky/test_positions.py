@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from galaxy_assets.deliveries.sky.names import file_stem, position_id
-from galaxy_assets.deliveries.sky.positions import Columns, check_classes, keep_positions, read_positions
+from galaxy_assets.deliveries.sky.positions import Columns, keep_positions, read_positions
 from galaxy_assets.settings.files import SurveyError
 
 RA, DEC = [188.73625, 0.5, 359.999], [-5.5125, 89.25, 0.0]
@@ -207,12 +207,20 @@ def test_classes_are_those_of_the_last_table(tmp_path):
 
 def test_classes_that_no_survey_could_read_are_refused(tmp_path):
     pq.write_table(pa.table({"ra": [1.0], "dec": [2.0], "p": [0.25]}), tmp_path / "t.parquet")
-    keep_positions(tmp_path, read(tmp_path / "t.parquet", label="p").table)
-    with pytest.raises(SurveyError, match="--label-column: .*holds double values; a class is text"):
-        check_classes(tmp_path)
+    with pytest.raises(SurveyError, match="--label-column p holds double values; a class is text"):
+        read(tmp_path / "t.parquet", label="p")
     pq.write_table(pa.table({"ra": [1.0], "dec": [2.0], "p": [3]}), tmp_path / "t.parquet")
-    keep_positions(tmp_path, read(tmp_path / "t.parquet", label="p").table)
-    check_classes(tmp_path)
+    kept = keep_positions(tmp_path, read(tmp_path / "t.parquet", label="p").table)
+    assert kept["label"].to_pylist() == ["3"]
+
+
+@pytest.mark.parametrize("dec", ["1.0", "+05:30:00"])
+def test_declinations_in_hours_are_refused(tmp_path, dec):
+    table = write(tmp_path, f"id,ra,dec\na,1.5,{dec}\n")
+    with pytest.raises(SurveyError, match="column dec: declinations are in no hours; give --units hourangle,deg"):
+        read(table, units="hourangle")
+    (row,) = read(table, units="hourangle,deg").table.to_pylist()
+    assert row["ra"] == 22.5 and row["dec"] == (1.0 if dec == "1.0" else 5.5)
 
 
 def test_a_column_of_kinds_is_no_column_of_ids(tmp_path):

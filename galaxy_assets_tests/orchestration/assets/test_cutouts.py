@@ -4,7 +4,9 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.orchestration.assets import cutouts
 from galaxy_assets.orchestration.assets.cutouts import cut_chunk, fallen_back, few_levels, outcomes, pixels_fingerprint
+from galaxy_assets.science.cutouts import cut
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.survey import Survey
@@ -53,3 +55,31 @@ def test_the_share_that_kept_its_frame_is_of_all_images():
     table = pa.table({"outcome": names})
     assert fallen_back(table) == 0.2 and outcomes(table)["cropped"] == 5
     assert fallen_back(table.slice(0, 0)) == 0
+
+
+def test_an_image_on_which_a_library_fails_is_a_row_and_the_others_are_cut(tmp_path, monkeypatch, caplog):
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).normal(5, 1, (40, 40)).astype(np.float32))
+    reader = open_reader(Source(reader="image_folder", path=str(tmp_path)), tmp_path)
+    settings, asked = CutoutSettings(method="whole", size=40, grey=True), []
+
+    def fails_once(image, settings):
+        asked.append(image)
+        if len(asked) == 1:
+            raise ValueError("cannot convert float NaN to integer")
+        return cut(image, settings)
+
+    monkeypatch.setattr(cutouts, "cut", fails_once)
+    _, ledger = cut_chunk(reader, reader.catalogue("images").to_pylist(), settings, "x")
+    assert sorted(ledger["outcome"].to_pylist()) == ["unreadable", "whole"]
+    assert "cannot be cut: cannot convert float NaN" in str(ledger["reason"].drop_null()[0])
+
+
+def test_where_clipping_leaves_nothing_of_a_frame_it_keeps_its_frame():
+    frame = np.zeros((40, 40, 1), np.uint8)
+    frame[20:] = 200
+    assert cut(frame, CutoutSettings(method="sigma_clip", sigma=0.5, grey=True)).outcome in (
+        "fallback_edge",
+        "fallback_no_contour",
+        "cropped",
+    )

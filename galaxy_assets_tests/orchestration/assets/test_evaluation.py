@@ -60,3 +60,28 @@ def test_a_network_is_embedded_once_for_all_start_weights_and_anew_for_other_ima
     for seed in range(2, 20):
         features(build_encoder(backbone, "random", seed=seed, weights=weights), rows[:2])
     assert len(evaluation._JUDGED) == evaluation._REMEMBERED
+
+
+def test_a_class_of_a_few_is_left_out_and_the_others_are_judged(world, caplog):
+    layout = Layout(world.root)
+    context = SurveyContext(world.survey, {}, layout, "", "imagenet", None)
+    cutouts = pa.concat_tables(read_table(p) for p in sorted((world.root / "lake/tiny/cutouts").glob("*.parquet")))
+    whole = read_table(layout.table("tiny", "evaluation_subset"))
+    labels = whole["evaluation_class"].to_pylist()
+    kinds = sorted(set(labels))
+    assert min(labels.count(kind) for kind in kinds) >= 10 and len(kinds) >= 2
+    few = pa.table({"galaxy_id": whole["galaxy_id"], "evaluation_class": ["rare"] * 2 + labels[2:]})
+    made = evaluation.epoch_accuracy.function(
+        context,
+        cutouts=cutouts,
+        evaluation_subset=few,
+        byol_checkpoints=read_table(layout.table("tiny", "byol_checkpoints", "imagenet")),
+    )
+    assert made.table.num_rows and made.metadata["galaxies"] == len(labels) - 2
+    assert "not judged: rare" in caplog.text
+
+
+def test_of_images_that_are_equal_the_first_alone_is_judged():
+    catalogue = pa.table({"galaxy_id": ["a", "b", "c", "d", "e"], "sha256": ["1", "2", "1", None, "1"]})
+    assert evaluation._copies(catalogue).to_pylist() == ["c", "e"]
+    assert evaluation._copies(catalogue.select(["galaxy_id"])).to_pylist() == []

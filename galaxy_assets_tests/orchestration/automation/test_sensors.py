@@ -9,12 +9,14 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.definitions import build_defs
+from galaxy_assets.deliveries import label_imports
 from galaxy_assets.lake import connect
 from galaxy_assets.orchestration.assets.delivery import history
 from galaxy_assets.orchestration.automation import sensors
 from galaxy_assets.orchestration.automation.deliveries import import_labels
 from galaxy_assets.orchestration.engines import main_job
 from galaxy_assets.orchestration.graph import keys_of
+from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
@@ -100,6 +102,32 @@ def test_labels_dropped_are_imported_once_and_what_was_wrong_is_kept(tiny):
     assert [path.name for path in labels.folder.glob("*.csv")] == ["other.csv"], "what cannot be read stays"
     (problems,) = (labels.folder / "imported").glob("mine-*.problems.txt")
     assert "line 3" in problems.read_text() and len(list((labels.folder / "imported").glob("mine-*.csv"))) == 1
+
+
+def test_a_file_of_labels_that_is_still_written_is_left_for_the_next_look(tiny, monkeypatch):
+    root, survey, _ = tiny
+    labels = LabelLog(Layout(root).labels("tiny"))
+    labels.folder.mkdir(parents=True)
+    file = labels.folder / "mine.csv"
+    file.write_text("galaxy_id,score\nfirst_00,4\nfirst_01,4")
+    import_labels(survey, Layout(root), quiet=3600)
+    assert file.exists() and not labels.read().num_rows
+    read = label_imports.read_label_file
+
+    def slowly(path, *how):
+        found = read(path, *how)
+        with path.open("a") as arriving:  # the rest of the row, and another
+            arriving.write(".5\nfirst_02,3\n")
+        return found
+
+    with monkeypatch.context() as copying:
+        copying.setattr(label_imports, "read_label_file", slowly)
+        import_labels(survey, Layout(root))
+    assert file.exists()
+    import_labels(survey, Layout(root))
+    assert not file.exists()
+    said = [(row["galaxy_id"], row["score"]) for row in standing(labels.read()).to_pylist()]
+    assert sorted(said) == [("first_00", 4), ("first_01", 4.5), ("first_02", 3)]
 
 
 def test_a_survey_without_a_delivery_is_skipped_with_the_reason(tiny):

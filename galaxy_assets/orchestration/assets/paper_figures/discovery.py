@@ -52,6 +52,7 @@ def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> 
     expected) and in a perfect one. A search that was not run is null.
     """
     from galaxy_assets.figures.curves import recall
+    from galaxy_assets.science.search_spread import FIRST
     from galaxy_assets.science.search_spread import words as found_in_words
 
     found = anomaly_recall["found"].to_pylist()
@@ -62,7 +63,8 @@ def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> 
         there = name in anomaly_recall.column_names
         values = anomaly_recall[name].cast(REAL) if there else pa.nulls(table.num_rows, REAL)
         table = table.append_column(name, values)
-    anomaly, depth = view.survey.anomaly, min(view.survey.anomaly.budget, len(found))  # as many as there were labels
+    anomaly = view.survey.anomaly
+    depth = min(anomaly.budget or FIRST, len(found))  # as many as there were labels
     at = {name: table[name][depth - 1].as_py() for name in _RANKED}
     words = {"published": "the learner as published", "isolation_forest": "an isolation forest"}
     words |= {"local_outlier_factor": "local outlier factors", "random": "a random order"}

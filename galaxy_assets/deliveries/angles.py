@@ -53,6 +53,14 @@ def degrees_per(unit: str) -> float:
     raise ValueError(f"has the unit {unit!r}, which is no angle; give it one, such as deg, or name it with --units")
 
 
+def is_hours(unit: str) -> bool:
+    """Whether a unit is hours of right ascension; of none that is an angle it says no."""
+    try:
+        return degrees_per(unit) == _HOUR
+    except ValueError:
+        return False
+
+
 def degrees_of(values: list, axis: Axis, unit: str | None) -> list[float | None]:
     """A column of coordinates in degrees.
 
