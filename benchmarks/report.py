@@ -91,7 +91,7 @@ def _table(head: list[str], lines: Iterator[list[str]] | list[list[str]]) -> str
 
 
 def _number(value: float | None, digits: int = 2) -> str:
-    return "" if value is None else f"{value:,.{digits}g}" if abs(value) < 100 else f"{value:,.0f}"
+    return "" if value is None else f"{value:,.{digits}g}" if abs(value) < 99.5 else f"{value:,.0f}"
 
 
 def duration(seconds: float) -> str:
