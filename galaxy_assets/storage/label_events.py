@@ -8,7 +8,6 @@ Belongs here: the files of events: append, read, undo, merge. Does not belong he
     <folder>/events/.compacting.lock  held by the one compaction
 """
 
-import errno
 import hashlib
 import os
 import uuid
@@ -25,7 +24,7 @@ import pyarrow as pa
 
 from galaxy_assets.settings.limits import MAXIMUM_AHEAD
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import DamagedFile, state_of
+from galaxy_assets.storage.files import DamagedFile, NotWritten, state_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.provenance import damaged_otherwise, data_version
@@ -187,7 +186,7 @@ class LabelLog:
         Returns
         -------
         int
-            Files merged; 0 where there was nothing to merge or another process is merging.
+            Files merged; 0 where there was nothing to merge, another process is merging, or this one may only read.
         """
         if not self.events.exists():
             return 0
@@ -195,6 +194,10 @@ class LabelLog:
             with held(self.events / ".compacting.lock", wait=False):
                 return self._compact()
         except BlockingIOError:
+            return 0
+        except NotWritten as error:
+            if not error.forbidden:
+                raise
             return 0
 
     def _compact(self) -> int:
@@ -256,8 +259,8 @@ class LabelLog:
         try:
             with self._listing(shared=True):
                 return sorted(self.events.glob("[!.]*.parquet"))
-        except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES):
+        except NotWritten as error:
+            if not error.forbidden:
                 raise
             return sorted(self.events.glob("[!.]*.parquet"))  # who may not write here waits for nobody
 
