@@ -395,6 +395,48 @@ def test_files_that_people_put_or_edit_there_are_taken_in_and_a_conflict_keeps_b
     assert (here.labels("s") / "imported/drop.csv").exists() and not (here.labels("s") / "drop.csv").exists()
 
 
+def test_every_conflict_keeps_what_was_edited_here(machine):
+    here = machine()
+    review = here.artefact_review("s")
+    review.parent.mkdir(parents=True)
+    review.write_text("begun")
+    store_of(review).refresh()
+    there = machine()
+    copy = there.root / review.relative_to(here.root)
+    for number in range(3):
+        machine(there)
+        copy.write_text(f"there {number}")
+        store_of(copy).refresh()
+        review.write_text(f"here {number}")
+        machine(here)
+        assert review.read_text() == f"there {number}"
+    kept = {path.name: path.read_text() for path in review.parent.glob(".*.mine*")}
+    name = f".{review.name}.mine"
+    assert kept == {name: "here 0", f"{name}.1": "here 1", f"{name}.2": "here 2"}
+
+
+def test_what_another_process_of_the_machine_writes_is_no_edit_by_hand(machine, s3, monkeypatch):
+    here = machine()
+    review = here.artefact_review("s")
+    first, second = bucket_of(here), bucket_of(here)
+    commit(first, review, b"before")
+    whole = second._by_hand
+
+    def while_it_is_written() -> list[Path]:
+        monkeypatch.setattr(second, "_by_hand", whole)
+        commit(first, review, b"written")  # put there and not taken down yet when the other looks
+        return [review]
+
+    monkeypatch.setattr(second, "_by_hand", while_it_is_written)
+    second.refresh()
+    assert review.read_bytes() == b"written" and not list(review.parent.glob(".*.mine*"))
+    s3.seen.clear()
+    review.touch()
+    for _ in range(2):
+        second.refresh()
+    assert [r.path for r in s3.seen if r.method == "PUT" and "/heads/" in r.path] == [], "the same content is no edit"
+
+
 def test_what_stays_on_a_machine_is_not_in_the_bucket(machine, s3):
     here = machine()
     s3.seen.clear()
