@@ -1,6 +1,7 @@
 """A data folder in a bucket: writes whole or absent, one winner, what a machine keeps, and faults on the way."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -352,6 +353,43 @@ def test_pixels_are_filled_by_several_machines_and_read_by_any(machine):
     machine(third)
     assert not (pixels.folder / "b/size_004.npy").exists(), "it was of the cutouts before"
     assert np.array_equal(pixels.read("b"), 255 - whole) and pixels.read("b", 4).shape == (10, 4, 4, 3)
+
+
+def test_of_many_batches_those_are_fetched_of_which_a_row_is_asked_for(machine, monkeypatch):
+    here = machine()
+    for number, batch in enumerate("abc"):
+        PixelStore(here.pixels("s")).fill(
+            batch, n=4, shape=(8, 8, 3), fingerprint=batch, make=lambda rows, n=number: (cut(rows)[0] + n, cut(rows)[1])
+        )
+    there = machine()
+    pixels = PixelStore(there.pixels("s"))
+
+    def fetched() -> list[str]:
+        return [batch for batch in "abc" if pixels.file(batch).stat().st_size]
+
+    stack = pixels.stack(["a", "b", "c"])
+    assert stack.shape == (12, 8, 8, 3) and len(stack) == 12 and fetched() == []
+    times, whole = [], Bucket._fetch
+    monkeypatch.setattr(Bucket, "_fetch", lambda self, name: (times.append(name), whole(self, name))[1])
+    with ThreadPoolExecutor(4) as threads:
+        asked = list(threads.map(stack.__getitem__, [np.array([5])] * 4))
+    assert all(np.array_equal(one[0], cut(range(4))[0][1] + 1) for one in asked)
+    assert fetched() == ["b"] and times == ["lake/s/pixels/b"]
+    other = pickle.loads(pickle.dumps(stack))
+    assert np.array_equal(other[np.arange(12)], stack[np.arange(12)]) and fetched() == ["a", "b", "c"]
+
+
+def test_pixels_that_were_made_anew_are_not_given_for_those_before(machine):
+    here = machine()
+    fill(here)
+    there = machine()
+    stack = PixelStore(there.pixels("s")).stack(["b"])
+    machine(here)
+    fill(here, fingerprint="g")
+    machine(there)
+    with pytest.raises(FileNotFoundError, match="made anew meanwhile"):
+        stack[np.array([0])]
+    assert PixelStore(there.pixels("s")).stack(["b"])[np.array([0])].shape == (1, 8, 8, 3)
 
 
 def test_label_events_of_all_machines_are_read_and_merged_once(machine):
