@@ -356,9 +356,7 @@ class PixelStore:
     def _as_told(self, batch: str, content: dict) -> np.memmap:
         pixels = self.read(batch)
         if self.content(self.folder / batch) != content:
-            raise FileNotFoundError(
-                f"the pixels of batch {batch!r} in {self.folder} were made anew meanwhile"
-            )
+            raise FileNotFoundError(f"the pixels of batch {batch!r} in {self.folder} were made anew meanwhile")
         return pixels
 
 
