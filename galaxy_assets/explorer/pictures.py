@@ -18,7 +18,8 @@ from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.pixels import PixelStack, PixelStore
+from galaxy_assets.storage.pixel_stack import PixelStack
+from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.tables import read_table
 from galaxy_assets.storage.versions import stamp
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from galaxy_assets.science.galaxy_ids import places
-from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.files import NotWritten, replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import damaged_otherwise
 from galaxy_assets.storage.store import store_of
@@ -88,13 +88,21 @@ def keep(layout: Layout, survey: str) -> None:
     """Keep the survey's ranking as it is now, unless it is the one kept last.
 
     Tables are replaced by rename, so a hard link costs nothing and stays what it was; where the file system has none it
-    is copied.
+    is copied. Who may not write there keeps none.
 
     Parameters
     ----------
     layout : Layout
     survey : str
     """
+    try:
+        _keep(layout, survey)
+    except NotWritten as error:
+        if not error.forbidden:
+            raise
+
+
+def _keep(layout: Layout, survey: str) -> None:
     files, before = ranking_files(layout, survey), list(_kept(layout, survey))
     newest = before[-1][0] if before else datetime.min.replace(tzinfo=UTC)
     if {values_of(file) for file in files} == {values_of(file) for made, file in before if made == newest}:

@@ -17,7 +17,8 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import chosen_checkpoint, load_encoder
 from galaxy_assets.storage.files import new_folder
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.pixels import PixelStack, PixelStore
+from galaxy_assets.storage.pixel_stack import PixelStack
+from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.tables import column_to_vectors, rows_of
 from galaxy_assets.storage.trials import in_force
 

@@ -213,6 +213,9 @@ def _of_labels(path: Path, deep: bool) -> Iterator[Flaw]:
             raise DamagedFile(path, "it holds no events")
     except DamagedFile as error:
         yield Flaw(path, error.words)
+    except FileNotFoundError:  # else merged since it was listed
+        if path.is_symlink():
+            yield Flaw(path, f"{path} is a link to {path.readlink()}, which is not there")
 
 
 def _repair_labels(path: Path, labels: Path) -> str:

@@ -8,24 +8,23 @@ Belongs here: the files of events: append, read, undo, merge. Does not belong he
     <folder>/events/.compacting.lock  held by the one compaction
 """
 
-import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.settings.limits import MAXIMUM_AHEAD
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import DamagedFile, state_of
+from galaxy_assets.storage.files import DamagedFile, NotWritten, state_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.provenance import damaged_otherwise, data_version
@@ -35,6 +34,8 @@ from galaxy_assets.storage.versions import content_of
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
+
+_Made = TypeVar("_Made")
 
 EVENTS = pa.schema(
     [
@@ -127,17 +128,14 @@ class LabelLog:
         ------
         ValueError
             Where `until` has no time zone.
+        DamagedFile
+            Where a file cannot be read, or is listed and not there.
         """
         import pyarrow.compute as pc
 
         if until is not None and until.tzinfo is None:
             raise ValueError(f"{until} has no time zone; say for instance {until.isoformat()}+00:00")
-        while True:
-            try:
-                table = _once(_concatenated(self.files()))
-                break
-            except FileNotFoundError:  # merged since it was listed: what it held is in a newer file
-                continue
+        table = self._of_files(lambda files: _once(_concatenated(files)))
         return (
             table
             if until is None
@@ -187,7 +185,7 @@ class LabelLog:
         Returns
         -------
         int
-            Files merged; 0 where there was nothing to merge or another process is merging.
+            Files merged; 0 where there was nothing to merge, another process is merging, or this one may only read.
         """
         if not self.events.exists():
             return 0
@@ -196,13 +194,17 @@ class LabelLog:
                 return self._compact()
         except BlockingIOError:
             return 0
+        except NotWritten as error:
+            if not error.forbidden:
+                raise
+            return 0
 
     def _compact(self) -> int:
-        files = self.files()
-        if len(files) < 2:
+        if len(self.files()) < 2:
             return 0
+        files, table = self._of_files(lambda files: (files, _once(_concatenated(files))))
         merged = self.events / f"merged-{uuid.uuid4().hex}.parquet"
-        write_table(_once(_concatenated(files)), merged, rows_per_group=_ROWS_PER_GROUP)
+        write_table(table, merged, rows_per_group=_ROWS_PER_GROUP)
         _flush_folder(self.events)
         with self._listing():
             for file in files:
@@ -217,11 +219,7 @@ class LabelLog:
         str
             16 hex digits.
         """
-        while True:
-            try:
-                return _fingerprint(tuple((file, *state_of(file)) for file in self.files()))
-            except FileNotFoundError:  # merged since it was listed
-                continue
+        return self._of_files(lambda files: _fingerprint(tuple((file, *state_of(file)) for file in files)))
 
     def salvage(self, file: Path) -> tuple[int, int | None]:
         """Keep what can be read of a damaged file of events in another file.
@@ -256,10 +254,26 @@ class LabelLog:
         try:
             with self._listing(shared=True):
                 return sorted(self.events.glob("[!.]*.parquet"))
-        except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES):
+        except NotWritten as error:
+            if not error.forbidden:
                 raise
             return sorted(self.events.glob("[!.]*.parquet"))  # who may not write here waits for nobody
+
+    def _of_files(self, made: Callable[[list[Path]], _Made]) -> _Made:
+        """What is made of the files, from a later listing where one was merged since: a newer file has its events.
+
+        Raises DamagedFile where a file is listed again and not there, such as a link to nothing.
+        """
+        before = None
+        while True:
+            files = self.files()
+            try:
+                return made(files)
+            except FileNotFoundError as error:
+                if files == before:
+                    absent = next((file for file in files if not file.exists()), self.events)
+                    raise DamagedFile(absent, "it is listed and not there") from error
+                before = files
 
     def _listing(self, *, shared: bool = False) -> AbstractContextManager[None]:
         # a folder that changes while it is listed may show neither the merged file nor those it was merged from

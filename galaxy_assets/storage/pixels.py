@@ -10,6 +10,7 @@ Belongs here: the files of pixels and the resumable filling of them. Does not be
     <folder>/.<batch>.building/         the same while it is being filled
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -28,6 +29,7 @@ from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import HowFar
 from galaxy_assets.storage.files import DamagedFile, replacing, reserve, told_of
 from galaxy_assets.storage.locks import held
+from galaxy_assets.storage.pixel_stack import Part, PixelStack, map_pixels, part_of
 from galaxy_assets.storage.provenance import Origin, damaged_otherwise, origin_of, with_origin
 from galaxy_assets.storage.store import CutRows, store_of
 from galaxy_assets.storage.tables import read_table, write_table
@@ -293,13 +295,13 @@ class PixelStore:
         stored = self.file(batch)
         if not stored.exists():
             raise self._missing(batch)
-        pixels = _map_one(stored)
+        pixels = map_pixels(stored)
         if size is None or size == pixels.shape[1]:
             return pixels
         resized = self.folder / batch / f"size_{size:03d}.npy"
         if not resized.exists():
             _write_resized(pixels, size, resized)
-        return _map_one(resized)
+        return map_pixels(resized)
 
     def of(self, cutouts: pa.Table, size: int | None = None) -> "PixelStack":
         """The pixels of a ledger's batches: row i of the table is row i of the stack.
@@ -338,48 +340,24 @@ class PixelStore:
         Returns
         -------
         PixelStack
+            In a bucket, a batch that is not on this machine is fetched when a row of it is first asked for; at another
+            size at once.
         """
-        return PixelStack(tuple(self.read(batch, size) for batch in batches))
+        return PixelStack(tuple(self._part(batch, size) for batch in batches))
 
+    def _part(self, batch: str, size: int | None) -> Part:
+        file = self.file(batch)
+        elsewhere = file.exists() and not file.stat().st_size
+        content = self.content(file.parent) if elsewhere else None
+        if content is None or size not in (None, content["shape"][0]):
+            return part_of(self.read(batch, size))
+        return Part((content["n"], *content["shape"]), functools.partial(self._as_told, batch, content))
 
-@dataclass(frozen=True)
-class PixelStack:
-    """Memory maps end to end: `stack[indices]` gathers uint8 (len(indices), size, size, channels)."""
-
-    parts: tuple[np.memmap, ...]
-
-    def __reduce__(self) -> tuple:
-        """Name the files, so that another process maps the same ones instead of being sent the pixels."""
-        return _map, ([str(part.filename) for part in self.parts],)
-
-    def __len__(self) -> int:
-        """Cutouts in all parts together."""
-        return sum(map(len, self.parts))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, size, size, channels) of all parts together."""
-        return (len(self), *self.parts[0].shape[1:])
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """Gather rows: uint8 (len(indices), size, size, channels)."""
-        indices = np.asarray(indices)
-        starts = np.cumsum([0, *map(len, self.parts)])
-        part = np.searchsorted(starts, indices, side="right") - 1
-        out = np.empty((len(indices), *self.shape[1:]), np.uint8)
-        for i in np.unique(part):
-            out[part == i] = self.parts[i][indices[part == i] - starts[i]]
-        return out
-
-
-def _map_one(path: Path | str) -> np.memmap:
-    store_of(Path(path)).local(Path(path))
-    with damaged_otherwise(Path(path)):
-        return np.lib.format.open_memmap(path, mode="r")
-
-
-def _map(paths: Sequence[str]) -> PixelStack:
-    return PixelStack(tuple(map(_map_one, paths)))
+    def _as_told(self, batch: str, content: dict) -> np.memmap:
+        pixels = self.read(batch)
+        if self.content(self.folder / batch) != content:
+            raise FileNotFoundError(f"the pixels of batch {batch!r} in {self.folder} were made anew meanwhile")
+        return pixels
 
 
 def _shared(folder: Path, mark: str, start: int, size: int) -> tuple[Any, pa.Table] | None:
@@ -401,7 +379,7 @@ def _shared(folder: Path, mark: str, start: int, size: int) -> tuple[Any, pa.Tab
 def _is_array(path: Path, shape: tuple[int, ...]) -> bool:
     """Whether a file is an array of the shape, and has its whole length."""
     try:
-        return path.exists() and _map_one(path).shape == shape
+        return path.exists() and map_pixels(path).shape == shape
     except DamagedFile as error:
         log.warning("%s", error)
         return False

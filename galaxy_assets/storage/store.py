@@ -6,6 +6,7 @@ goes through the store of its path, so that the rest of the platform knows nothi
 Belongs here: the seam, and the store of a plain folder. Does not belong here: buckets (`bucket`), what is written.
 """
 
+import contextlib
 import functools
 import os
 import shutil
@@ -159,8 +160,7 @@ class Folder:
     def commit(self, partial: Path, path: Path) -> None:
         """Rename it; of two writers the later one's file stays."""
         if partial.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-            partial.rename(path)
+            _rename_over(partial, path)
         else:
             partial.replace(path)
 
@@ -175,8 +175,9 @@ class Folder:
         """Rename it."""
         to.parent.mkdir(parents=True, exist_ok=True)
         if to.is_dir():
-            shutil.rmtree(to)
-        path.rename(to)
+            _rename_over(path, to)
+        else:
+            path.rename(to)
 
     def chunk(self, folder: Path, mark: str, row: int) -> CutRows | None:
         """None: what is filled is there."""
@@ -193,6 +194,29 @@ class Folder:
     def sweep(self) -> list[str]:
         """Nothing: `upkeep` finds what killed processes left on a disk."""
         return []
+
+
+def _rename_over(new: Path, path: Path) -> None:
+    """Rename a file or folder to the path of a folder, which goes only then.
+
+    On NFS a file that a process has mapped stays as `.nfsXXXX` in its folder, which cannot be removed meanwhile: it
+    goes under a hidden name, and `upkeep` removes what is left of it.
+    """
+    from galaxy_assets.storage.files import partial_name
+
+    old = path.with_name(partial_name(path.name))
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(old)
+    try:
+        new.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):  # none was there, or another writer's is there by now
+            old.rename(path)
+        raise
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink(missing_ok=True)
 
 
 FOLDER = Folder()

@@ -63,6 +63,17 @@ def test_a_score_is_an_event_on_disk_when_it_returns_and_undo_is_another(layout,
     assert [(e["kind"], e["undone"]) for e in labels.of("g01")] == [("undo", False), ("score", False), ("score", True)]
 
 
+def test_who_may_only_read_sees_scores_and_keeps_no_ranking(small_disk):
+    layout = write_small_lake(small_disk / "data")
+    survey = survey_files(layout.root).named(NAME)
+    Labels(layout, survey).say("ann", "g01", 4)
+    small_disk.read_only()
+    labels = Labels(layout, survey)
+    assert labels.scores_by("ann") == {"g01": 4}
+    rankings.keep(layout, NAME)
+    assert not rankings.folder(layout, NAME).exists() and rankings.history(layout, NAME, "g01") == []
+
+
 def test_events_of_other_processes_are_seen(layout, survey):
     labels = Labels(layout, survey)
     generation = labels.generation

@@ -17,6 +17,7 @@ from galaxy_assets.storage.files import NotWritten, new_folder, partial_name, re
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
+from galaxy_assets.storage.store import FOLDER
 from galaxy_assets.storage.tables import write_table
 from galaxy_assets.storage.upkeep import remove_interrupted
 
@@ -95,8 +96,62 @@ def test_a_table_on_a_disk_that_may_not_be_written(small_disk):
     with pytest.raises(NotWritten, match="read-only"):
         log.append([{"who": "a", "kind": "score", "score": 3, "galaxy_id": "g", "source": "cli"}])
     assert log.read().num_rows == 1
-    with pytest.raises(NotWritten):
-        log.compact()
+    assert log.compact() == 0, "who may only read merges nothing"
+
+
+@pytest.mark.parametrize("number, merges_later", [(errno.EROFS, True), (errno.EACCES, True), (errno.EPERM, True),
+                                                  (errno.ENOSPC, False)])  # fmt: skip
+def test_labels_are_read_and_not_merged_where_they_may_not_be_written(tmp_path, monkeypatch, number, merges_later):
+    log = LabelLog(tmp_path / "labels")
+    for galaxy in ("g", "h"):
+        log.append([{"who": "a", "kind": "score", "score": 3, "galaxy_id": galaxy, "source": "cli"}])
+    whole = Path.open
+
+    def refused(self: Path, mode: str = "r", *more, **named):
+        if mode != "r" and self.is_relative_to(tmp_path):
+            raise OSError(number, os.strerror(number), str(self))
+        return whole(self, mode, *more, **named)
+
+    monkeypatch.setattr(Path, "open", refused)
+    if merges_later:
+        assert log.compact() == 0 and log.read().num_rows == 2
+    else:
+        with pytest.raises(NotWritten, match="the disk is full"):
+            log.compact()
+
+
+def _as_on_nfs(monkeypatch) -> None:
+    """A file that is removed stays in its folder under another name, as long as a process has mapped it."""
+
+    def unlink(name: str, *, dir_fd: int | None = None) -> None:
+        os.rename(name, f".nfs{name}", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+    monkeypatch.setattr("shutil.os.unlink", unlink)
+
+
+@pytest.mark.parametrize("how", ["commit", "move"])
+def test_a_folder_of_which_a_file_is_mapped_on_nfs_is_replaced(tmp_path, monkeypatch, how):
+    layout = Layout(tmp_path)
+    old, new = tmp_path / "lake/s/b", tmp_path / "lake/s/.b.building"
+    for folder, content in ((old, "old"), (new, "new")):
+        folder.mkdir(parents=True)
+        (folder / "cutouts.npy").write_text(content)
+    with monkeypatch.context() as nfs:
+        _as_on_nfs(nfs)
+        getattr(FOLDER, how)(new, old)
+        assert [file.name for file in old.iterdir()] == ["cutouts.npy"] and not new.exists()
+    assert (old / "cutouts.npy").read_text() == "new"
+    (left,) = (path for path in old.parent.iterdir() if path != old)
+    monkeypatch.setattr("galaxy_assets.storage.upkeep.runs", lambda name: False)  # the process that had it mapped ended
+    assert remove_interrupted(layout) == [left] and list(old.parent.iterdir()) == [old]
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path):
+    (old := tmp_path / "b").mkdir()
+    (old / "cutouts.npy").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        FOLDER.move(tmp_path / "none", old)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["b", "b/cutouts.npy"]
 
 
 _WRITER = """

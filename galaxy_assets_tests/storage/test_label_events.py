@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.science.labels import standing
+from galaxy_assets.storage.files import DamagedFile
+from galaxy_assets.storage.integrity import flaws, repair
 from galaxy_assets.storage.label_events import EVENTS, LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table, write_table
@@ -173,6 +175,40 @@ def test_duplicated_files_and_any_split_into_files_are_the_same_log(log, tmp_pat
         write_table(table.take(rows), other.events / f"{number}.parquet")
     assert other.read().equals(table) and standing(other.read()).equals(standing(table))
     assert other.compact() == 5 and other.read().equals(table)
+
+
+def test_a_link_to_nothing_is_named_and_set_aside_and_nothing_waits_for_it(log, tmp_path, monkeypatch):
+    listed, whole = [], LabelLog.files
+
+    def few(self: LabelLog) -> list[Path]:
+        assert len(listed) < 50, "it is asked for again and again"
+        listed.append(self)
+        return whole(self)
+
+    monkeypatch.setattr(LabelLog, "files", few)
+    log.append([score("a", 1)])
+    (link := log.events / "a.parquet").symlink_to(tmp_path / "nowhere.parquet")
+    for ask in (log.read, log.fingerprint, log.compact):
+        with pytest.raises(DamagedFile, match=r"events/a\.parquet.*not there.*--repair"):
+            ask()
+    (flaw,) = flaws(Layout(tmp_path), "s")
+    assert flaw.path == link and "nowhere.parquet" in flaw.words
+    assert "kept as" in repair(flaw, Layout(tmp_path), "s")
+    assert log.read()["galaxy_id"].to_pylist() == ["a"] and list(flaws(Layout(tmp_path), "s")) == []
+
+
+def test_a_file_that_was_merged_since_it_was_listed_is_read_where_it_is_now(log, monkeypatch):
+    for galaxy in ("a", "b"):
+        log.append([score(galaxy, 1)])
+    before, whole = log.fingerprint(), LabelLog.files
+    for ask in (lambda: log.read()["galaxy_id"].to_pylist() == ["a", "b"], lambda: log.fingerprint() == before):
+        old = log.files()
+        log.append([score("b", 1, event=log.read()["event"][1].as_py())])  # the same event again: two files to merge
+        assert log.compact() == 1 + len(old)
+        listings = iter([old])
+        with monkeypatch.context() as late:
+            late.setattr(LabelLog, "files", lambda self: next(listings, None) or whole(self))  # noqa: B023
+            assert ask()
 
 
 def test_known_galaxies_are_those_of_every_delivery(tmp_path):

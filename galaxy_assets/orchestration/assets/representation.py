@@ -40,7 +40,7 @@ from galaxy_assets.storage.checkpoints import (
 )
 from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.pixels import PixelStack
+from galaxy_assets.storage.pixel_stack import PixelStack
 from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import column_to_vectors, digest, read_table, rows_of, vectors_to_column
 

@@ -26,7 +26,7 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile, replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.store import store_of
+from galaxy_assets.storage.store import Conflict, store_of
 from galaxy_assets.storage.tables import column, read_table, write_table
 
 log = logger(__name__)
@@ -115,7 +115,12 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
     new = [batch for batch in batches if batch not in known]
     if new:
         instance.add_dynamic_partitions(partitions, new)
-    return Registered(batches, new, _keep_ledger(survey, layout, found))
+    try:
+        ledger = _keep_ledger(survey, layout, found)
+    except Conflict:  # another sensor looked at the same moment: its ledger is the one of the last look
+        store_of(layout.root).refresh()
+        ledger = _keep_ledger(survey, layout, found)
+    return Registered(batches, new, ledger)
 
 
 def import_labels(survey: Survey, layout: Layout, quiet: float = 0) -> None:

@@ -320,9 +320,19 @@ class Bucket:
             return False
         return known is None or not known[1].files or known[1].files[""].sha256 != sha256_of(path)
 
+    def _is_known(self, name: str) -> bool:
+        """Whether a file is what was put there, or the one known, which is taken down then; under the lock."""
+        path, known, copy = self.root / name, self._copies.head(name), self._copies.copy(name)
+        if self._is_edited(name, known):
+            return False
+        if path.is_file() and known is not None and (copy is None or copy.state != str(state_of(path))):
+            self._placed(name, known[1], whole=True, token=known[0])
+        return True
+
     def _keep_mine(self, name: str) -> None:
-        path = self.root / name
-        mine = path.with_name(f".{path.name}.mine")
+        path, number = self.root / name, 0
+        while (mine := path.with_name(f".{path.name}.mine{f'.{number}' if number else ''}")).exists():
+            number += 1
         path.rename(mine)
         self._copies.drop([name])
         log.warning("%s was changed here and elsewhere; this machine's is kept as %s", name, mine)
@@ -333,6 +343,9 @@ class Bucket:
             name = self._relative(path)
             head = self._contents.sent(name, path)
             with self._lock():
+                # asked again: another process of this machine may have been writing it
+                if not path.is_dir() and self._is_known(name):
+                    continue
                 try:
                     self._replace(name, head)
                 except Conflict:

@@ -1,6 +1,7 @@
 """A data folder in a bucket: writes whole or absent, one winner, what a machine keeps, and faults on the way."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -354,6 +355,43 @@ def test_pixels_are_filled_by_several_machines_and_read_by_any(machine):
     assert np.array_equal(pixels.read("b"), 255 - whole) and pixels.read("b", 4).shape == (10, 4, 4, 3)
 
 
+def test_of_many_batches_those_are_fetched_of_which_a_row_is_asked_for(machine, monkeypatch):
+    here = machine()
+    for number, batch in enumerate("abc"):
+        PixelStore(here.pixels("s")).fill(
+            batch, n=4, shape=(8, 8, 3), fingerprint=batch, make=lambda rows, n=number: (cut(rows)[0] + n, cut(rows)[1])
+        )
+    there = machine()
+    pixels = PixelStore(there.pixels("s"))
+
+    def fetched() -> list[str]:
+        return [batch for batch in "abc" if pixels.file(batch).stat().st_size]
+
+    stack = pixels.stack(["a", "b", "c"])
+    assert stack.shape == (12, 8, 8, 3) and len(stack) == 12 and fetched() == []
+    times, whole = [], Bucket._fetch
+    monkeypatch.setattr(Bucket, "_fetch", lambda self, name: (times.append(name), whole(self, name))[1])
+    with ThreadPoolExecutor(4) as threads:
+        asked = list(threads.map(stack.__getitem__, [np.array([5])] * 4))
+    assert all(np.array_equal(one[0], cut(range(4))[0][1] + 1) for one in asked)
+    assert fetched() == ["b"] and times == ["lake/s/pixels/b"]
+    other = pickle.loads(pickle.dumps(stack))
+    assert np.array_equal(other[np.arange(12)], stack[np.arange(12)]) and fetched() == ["a", "b", "c"]
+
+
+def test_pixels_that_were_made_anew_are_not_given_for_those_before(machine):
+    here = machine()
+    fill(here)
+    there = machine()
+    stack = PixelStore(there.pixels("s")).stack(["b"])
+    machine(here)
+    fill(here, fingerprint="g")
+    machine(there)
+    with pytest.raises(FileNotFoundError, match="made anew meanwhile"):
+        stack[np.array([0])]
+    assert PixelStore(there.pixels("s")).stack(["b"])[np.array([0])].shape == (1, 8, 8, 3)
+
+
 def test_label_events_of_all_machines_are_read_and_merged_once(machine):
     def say(layout: Layout, galaxy: str) -> None:
         row = {"who": "ann", "kind": "score", "galaxy_id": galaxy, "score": 1, "source": "cli"}
@@ -393,6 +431,48 @@ def test_files_that_people_put_or_edit_there_are_taken_in_and_a_conflict_keeps_b
     assert review.read_text() == "edited there"
     assert (review.parent / f".{review.name}.mine").read_text() == "edited here"
     assert (here.labels("s") / "imported/drop.csv").exists() and not (here.labels("s") / "drop.csv").exists()
+
+
+def test_every_conflict_keeps_what_was_edited_here(machine):
+    here = machine()
+    review = here.artefact_review("s")
+    review.parent.mkdir(parents=True)
+    review.write_text("begun")
+    store_of(review).refresh()
+    there = machine()
+    copy = there.root / review.relative_to(here.root)
+    for number in range(3):
+        machine(there)
+        copy.write_text(f"there {number}")
+        store_of(copy).refresh()
+        review.write_text(f"here {number}")
+        machine(here)
+        assert review.read_text() == f"there {number}"
+    kept = {path.name: path.read_text() for path in review.parent.glob(".*.mine*")}
+    name = f".{review.name}.mine"
+    assert kept == {name: "here 0", f"{name}.1": "here 1", f"{name}.2": "here 2"}
+
+
+def test_what_another_process_of_the_machine_writes_is_no_edit_by_hand(machine, s3, monkeypatch):
+    here = machine()
+    review = here.artefact_review("s")
+    first, second = bucket_of(here), bucket_of(here)
+    commit(first, review, b"before")
+    whole = second._by_hand
+
+    def while_it_is_written() -> list[Path]:
+        monkeypatch.setattr(second, "_by_hand", whole)
+        commit(first, review, b"written")  # put there and not taken down yet when the other looks
+        return [review]
+
+    monkeypatch.setattr(second, "_by_hand", while_it_is_written)
+    second.refresh()
+    assert review.read_bytes() == b"written" and not list(review.parent.glob(".*.mine*"))
+    s3.seen.clear()
+    review.touch()
+    for _ in range(2):
+        second.refresh()
+    assert [r.path for r in s3.seen if r.method == "PUT" and "/heads/" in r.path] == [], "the same content is no edit"
 
 
 def test_what_stays_on_a_machine_is_not_in_the_bucket(machine, s3):

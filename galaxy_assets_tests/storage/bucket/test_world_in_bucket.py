@@ -1,26 +1,33 @@
 """The tiny survey run whole in a bucket: the tables of a folder, and everything that reads them, on other machines."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake.read_model import connect, publish
+from galaxy_assets.orchestration.automation import deliveries
 from galaxy_assets.orchestration.engines import in_process, launched
 from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage import store
+from galaxy_assets.storage.bucket.bucket import Bucket
 from galaxy_assets.storage.integrity import flaws
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version
-from galaxy_assets.storage.tables import read_table
+from galaxy_assets.storage.store import Conflict
+from galaxy_assets.storage.tables import read_table, write_table
 from galaxy_assets_tests.conftest import PLANTED, UNTRAINED, World, write_tiny
 from galaxy_assets_tests.storage.bucket.s3 import NAME, S3, running
 
@@ -110,6 +117,35 @@ def test_another_machine_reads_everything_from_the_bucket(made, world, machine):
     exported = runner.invoke(app, ["export", "ranking", "tiny", "--to", str(out), "--images"])
     assert exported.exit_code == 0, exported.output
     assert json.loads((out / "about.json").read_text())
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_of_two_looks_at_once_the_later_one_goes_on_from_the_ledger_of_the_other(s3, machine, monkeypatch, others):
+    here = machine(f"looks{others}")
+    write_tiny(here.root, UNTRAINED)
+    survey, instance = survey_files(here.root).named("tiny"), dg.DagsterInstance.ephemeral()
+    path, long_ago, written = here.table("tiny", "deliveries"), datetime(2020, 1, 1, tzinfo=UTC), []
+
+    def late(table: pa.Table, to: Path) -> None:
+        if len(written) < others:
+            theirs = [row | {"first_seen": long_ago, "state": "arriving"} for row in table.to_pylist()]
+            other = Bucket(os.environ["GALAXY_ASSETS_DATA"], here.root)  # another process of this machine
+            pq.write_table(pa.Table.from_pylist(theirs, table.schema), partial := here.root / ".theirs.partial")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            other.commit(partial, to)
+            written.append(to)
+        write_table(table, to)
+
+    monkeypatch.setattr(deliveries, "write_table", late)
+    if others == 2:  # once is by chance, twice is not
+        with pytest.raises(Conflict, match="tiny/deliveries"):
+            deliveries.register(survey, instance, here)
+        return
+    found = deliveries.register(survey, instance, here)
+    assert found.batches == ["first", "second"] and set(found.ledger["first_seen"].to_pylist()) == {long_ago}
+    kept = read_table(path)
+    assert written == [path] and kept["first_seen"].to_pylist() == [long_ago] * 2
+    assert kept["state"].to_pylist() == ["whole"] * 2
 
 
 def test_workers_that_a_launcher_started_commit_to_the_bucket(s3, machine, tmp_path):
