@@ -342,10 +342,10 @@ class GalleryPanel:
             return
         notice = ui.notification("Preparing the export", spinner=True, timeout=None)
         try:
-            file = await neighbours.apart(
-                write, tab.shared.layout.root, tab.survey.name, tab.view.start, tab.shown, kind, tab.shared.folder
-            )
-        except (ValueError, OSError) as error:
+            of = tab.view.survey, tab.view.start, tab.view.version
+            root, folder = tab.shared.layout.root, tab.shared.folder
+            file = await neighbours.apart(write, root, *of, tab.shown, kind, folder)
+        except (QueryError, ValueError, OSError) as error:
             ui.notify(str(error), type="negative", multi_line=True, timeout=10_000, close_button="Close")
             return
         finally:

@@ -39,6 +39,7 @@ PANELS = {
     "artefacts": "Artefacts",
     "ranking": "Ranking",
 }
+_ANEW = "The map was made anew: reload the page. Until then it shows the galaxies of the map before."
 _CLOCK = 2.0  # seconds between two looks at runs and at what other people said
 
 
@@ -268,11 +269,19 @@ class _Page:
     async def _new_ranking(self) -> None:
         """Show what a run changed."""
         self._stamp = self.shared.stamp(self.survey.name)
+        if await self._show_anew():
+            await self.score.reload()
+            ui.notify("The ranking is new.", type="positive")
+
+    async def _show_anew(self) -> bool:
+        """Read the tables again that a run replaced; of another map the page says so, and shows what it showed."""
+        if await asyncio.to_thread(self.tab.view.stale):
+            ui.notify(_ANEW, type="warning", timeout=0, close_button="Close")
+            return False
         self.tab.view.forget()
         await self.maps.show()
         await self.gallery.refresh(keep=True)
-        await self.score.reload()
-        ui.notify("The ranking is new.", type="positive")
+        return True
 
     async def _tick(self) -> None:
         await self.ranking.follow()
@@ -282,10 +291,8 @@ class _Page:
         stamp = await asyncio.to_thread(self.shared.stamp, self.survey.name)
         if stamp != self._stamp:
             self._stamp = stamp
-            self.tab.view.forget()
-            await self.maps.show()
-            await self.gallery.refresh(keep=True)
-            ui.notify("Tables of this survey were made anew; the page shows them.", type="info")
+            if await self._show_anew():
+                ui.notify("Tables of this survey were made anew; the page shows them.", type="info")
 
     async def _undo(self) -> None:
         await self.undo.undo()

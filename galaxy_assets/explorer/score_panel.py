@@ -273,9 +273,12 @@ class ScorePanel:
 
     def _caption(self, row: int, galaxy: str) -> str:
         view, words = self.tab.view, [galaxy]
-        for column, name in (("rank", "rank"), ("score", "score"), ("cluster", "cluster")):
-            if column in view.columns:
-                value = view.column(column)[row].as_py()
+        for name in ("rank", "score", "cluster"):
+            if name in view.columns:
+                try:
+                    value = view.column(name)[row].as_py()
+                except QueryError:  # of another map by now, which the page says
+                    continue
                 if value is not None:
                     words.append(f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}")
         return "   ".join(words)

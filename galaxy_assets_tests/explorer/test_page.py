@@ -15,7 +15,7 @@ from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.storage.label_events import LabelLog
-from galaxy_assets_tests.explorer.small_lake import NAME, N, write_small_lake
+from galaxy_assets_tests.explorer.small_lake import NAME, N, turn_map_over, write_small_lake
 
 
 @pytest.fixture
@@ -140,6 +140,23 @@ def test_a_link_leads_to_its_selection_on_another_map_and_server(shared, monkeyp
         async with opened(other, monkeypatch, address) as (_, (page,)):
             assert page.tab.words == "most like g07" and page.place.open == "g07"
             assert list(page.tab.found.values())[:2] == [0.0, 1.0]
+
+    run(use(), caplog)
+
+
+def test_a_page_left_open_over_a_new_map_says_so_and_shows_no_other_galaxies(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score") as (user, (page,)):
+            turn_map_over(shared.layout)
+            await until(lambda: any("The map was made anew" in words for words in user.notify.messages))
+            await page.object.show(3)
+            assert user.notify.messages[-1] == "g03 is not shown: the map was made anew; reload the page"
+            page.gallery.filter.value = "rank <= 5"
+            await page.gallery.refilter()
+            assert "made anew" in page.gallery.problem.text and len(page.tab.shown) == N - 2
+            await page.gallery._export("csv")
+            assert user.notify.messages[-1] == "the map was made anew; reload the page"
+            page.score.skip()
 
     run(use(), caplog)
 

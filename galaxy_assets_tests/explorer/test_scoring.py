@@ -219,10 +219,10 @@ def test_a_search_in_blocks_is_the_search_of_all(layout, survey, monkeypatch):
         similar.nearest(layout, survey, "random", ["g20"], 3)
 
 
-def test_exports_hold_what_is_shown_in_its_order(layout, survey, tmp_path):
+def test_exports_hold_what_is_shown_in_its_order(layout, survey, view, tmp_path):
     Labels(layout, survey).say("ann", "g04", 5)
     rows = np.array([4, 1, 50], np.int32)
-    files = {k: write(layout.root, NAME, "imagenet", rows, k, tmp_path) for k in KINDS}
+    files = {k: write(layout.root, NAME, "imagenet", view.version, rows, k, tmp_path) for k in KINDS}
     table = pq.read_table(files["parquet"])
     assert table["galaxy_id"].to_pylist() == ["g04", "g01", "g50"] and table["human_score"].to_pylist() == [
         5.0,
