@@ -101,7 +101,7 @@ def test_stored_changes_are_taken_back_by_another_page_of_the_same_person(shared
             from galaxy_assets.explorer.worksheet import read_clusters
 
             cluster = read_clusters(first.tab.view, first.survey)[1]
-            await first.clusters._save(cluster, cluster.said, Override("rings", None, True))
+            await first.clusters._save(cluster, Override("rings", None, True))
             await second.artefacts.region([-0.5, -0.5, 0.1, 0.5])
             await second.artefacts._save()
             assert "rings" in sheet.read_text() and review.exists()
