@@ -5,6 +5,7 @@ routes.
 """
 
 import asyncio
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -40,6 +41,7 @@ PANELS = {
     "ranking": "Ranking",
 }
 _ANEW = "The map was made anew: reload the page. Until then it shows the galaxies of the map before."
+_SAME_AGAIN = 60.0  # seconds after which the same failure is said again
 _CLOCK = 2.0  # seconds between two looks at runs and at what other people said
 
 
@@ -59,7 +61,22 @@ def add_page(shared: Shared) -> None:
         ui.add_css(STYLES)
         ui.add_head_html("<script>document.documentElement.lang = 'en'</script>")
         ui.dark_mode(dark)
+        ui.context.client.on_exception(_Failures().say)
         await _Page(shared, Place(**given), who, dark).build()
+
+
+class _Failures:
+    """What failed behind the page, said to the person; the same again only after a while, for clocks fail often."""
+
+    def __init__(self):
+        self._last, self._until = "", 0.0
+
+    def say(self, error: Exception) -> None:
+        words = f"This failed: {str(error) or type(error).__name__}"
+        if words == self._last and time.monotonic() < self._until:
+            return
+        self._last, self._until = words, time.monotonic() + _SAME_AGAIN
+        ui.notify(words, type="negative", multi_line=True, timeout=15_000, close_button="Close")
 
 
 class _Page:
@@ -121,6 +138,9 @@ class _Page:
             self.maps.map.run_method("fail", "There is no map to draw.")
             return
         self.tab = Tab(shared, self.survey, view, labels, self.who, place)
+        if view.damaged:
+            words = f"Damaged, and left out: {', '.join(view.damaged)}. `galaxy-assets check --repair` sets them aside."
+            ui.notify(words, type="warning", multi_line=True, timeout=15_000, close_button="Close")
         await self.maps.open(self.tab, beside)
         self.right.clear()
         self._body()

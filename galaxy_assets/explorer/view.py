@@ -167,7 +167,8 @@ class View:
     """The galaxies of one map of a survey. Row i is galaxy `ids[i]` at `x[i]`, `y[i]`; columns are read when asked for.
 
     `version` changes with the files it was read from: what a browser keeps is of one version, and a view of an older
-    one answers nothing new. `drawn_on` is what artefact boxes on it refer to.
+    one answers nothing new. `drawn_on` is what artefact boxes on it refer to. `damaged` names
+    tables whose columns are missing.
 
     Parameters
     ----------
@@ -226,7 +227,10 @@ class View:
             [self.survey],
         ).to_pylist()
         names: dict[str, Column] = {}
-        tables = self.tables
+        whole = {row["table_name"] for row in found if row["column_name"] == "galaxy_id"}
+        # the view of a damaged table has one column, which is its error
+        self.damaged = [t for t in self.tables if t not in whole and any(row["table_name"] == t for row in found)]
+        tables = [table for table in self.tables if table in whole]
         if self.start == PRETRAINED:
             tables = list(dict.fromkeys(["artefact_map", *(t for t in tables if t not in ("umap", "cluster_labels"))]))
         for table in tables:
