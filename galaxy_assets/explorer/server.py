@@ -5,11 +5,10 @@ Belongs here: assembling it. Does not belong here: arguments (`cli.explore`), th
 
 import os
 import shutil
-import tempfile
 import webbrowser
-from pathlib import Path
 from threading import Thread, Timer
 
+from galaxy_assets.explorer.temporary import STORAGE, make_folder, remove_left
 from galaxy_assets.storage.layout import Layout
 
 POLICY = (
@@ -38,7 +37,8 @@ def serve(layout: Layout, *, host: str, port: int, dagster: str, open_browser: b
     open_browser : bool
     """
     # NiceGUI would write its own storage into the working directory; nothing of ours goes there
-    storage = Path(tempfile.mkdtemp(prefix="galaxy_assets_page_"))
+    storage = make_folder(STORAGE)
+    Thread(target=remove_left, daemon=True).start()
     os.environ["NICEGUI_STORAGE_PATH"] = str(storage)
     from fastapi import FastAPI
     from nicegui import ui
