@@ -95,7 +95,7 @@ class ArtefactPanel:
         (x0, y0), (x1, y1) = extent.to_map(box[0], box[1]), extent.to_map(box[2], box[3])
         self._remember("a box drawn")
         number = max((r.region for r in self.drawn), default=0) + 1
-        box_ = Region(number, x0, y0, x1, y1, 0, 0, 0.0, f"drawn by {self.tab.who}", "accepted")
+        box_ = Region(number, x0, y0, x1, y1, 0, 0, 0.0, f"drawn by {self.tab.who or 'somebody'}", "accepted")
         self.drawn = [*self.drawn, box_]
         await self._refresh()
 
@@ -170,8 +170,9 @@ class ArtefactPanel:
         tab = self.tab
         accepted = [replace(r, status="accepted") if r.status != "rejected" else r for r in self.drawn]
         try:
+            who = tab.person()
             version = await asyncio.to_thread(regions.save, tab.view, accepted, self.review)
-            await self._made("the artefact rule saved")
+            await self._made(who, "the artefact rule saved")
         except (ValueError, OSError) as error:
             self._say(f"not saved: {error}")
             return
@@ -182,18 +183,19 @@ class ArtefactPanel:
     async def _withdraw(self) -> None:
         tab = self.tab
         try:
+            who = tab.person()
             await asyncio.to_thread(regions.put_review, tab.shared.layout, tab.survey.name, None, self.review)
             if self.review is not None:
-                await self._made("the artefact rule withdrawn")
+                await self._made(who, "the artefact rule withdrawn")
         except (ValueError, OSError) as error:
             self._say(f"not withdrawn: {error}")
             return
         await self.reload()
 
-    async def _made(self, words: str) -> None:
+    async def _made(self, who: str, words: str) -> None:
         tab, before = self.tab, self.review
         self.review = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
-        await asyncio.to_thread(self.changes.made, tab.who, "artefacts", words, before, self.review)
+        await asyncio.to_thread(self.changes.made, who, "artefacts", words, before, self.review)
         tab.on_step()
 
     async def reload(self) -> None:

@@ -136,11 +136,12 @@ class ClusterPanel:
         """Save what is said of a cluster; returns what became of it, in words."""
         tab, about = self.tab, f"{self.tab.view.start}/{cluster.number}"
         try:
+            who = tab.person()
             path = await asyncio.to_thread(save, tab.view, tab.survey, cluster, says)
             if says != cluster.said:
                 words = f"what cluster {cluster.number} is"
                 await asyncio.to_thread(
-                    self.changes.made, tab.who, "cluster", words, list(cluster.said), list(says), about=about
+                    self.changes.made, who, "cluster", words, list(cluster.said), list(says), about=about
                 )
         except (QueryError, ValueError, OSError) as error:
             return f"not saved: {error}"

@@ -47,9 +47,12 @@ def serve(layout: Layout, *, host: str, port: int, dagster: str, open_browser: b
     from galaxy_assets.explorer.routes import add_routes
     from galaxy_assets.explorer.shared import Shared
     from galaxy_assets.web import serving
+    from galaxy_assets.web.guard import is_loopback
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     shared = Shared(layout, dagster)
+    if not is_loopback(host):
+        shared.who = ""
     add_routes(app, shared)
     add_page(shared)
     ui.run_with(app, title="galaxy-assets explorer", reconnect_timeout=10.0, show_welcome_message=False, tailwind=False)

@@ -85,6 +85,7 @@ class Shared:
         self.dagster = Dagster.at(dagster)
         self.lake = OpenLake(layout)
         self.who = getpass.getuser()
+        """Who somebody is that has not said it; empty where others than the server's owner reach the page."""
         self.folder = make_folder(DOWNLOADS)
         """Of uploads and downloads; removed when the server ends."""
         self.runs: dict[str, Run] = {}

@@ -95,7 +95,7 @@ class Undo:
         try:
             last = await asyncio.to_thread(self.last)
             if last is None:
-                ui.notify(f"{self.tab.who} has nothing to take back.", type="info")
+                ui.notify(f"{self.tab.who or 'Nobody'} has nothing to take back.", type="info")
                 return
             if self.tab.steps and self.tab.steps[-1].back is last.back:
                 self.tab.steps = self.tab.steps[:-1]

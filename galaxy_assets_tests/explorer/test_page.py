@@ -229,6 +229,45 @@ def test_one_damaged_table_hides_its_columns_and_nothing_else(shared, monkeypatc
     run(use(), caplog)
 
 
+def test_nothing_is_kept_under_the_owners_name_for_who_has_not_said_theirs(shared, monkeypatch, caplog):
+    from galaxy_assets.explorer import server
+    from galaxy_assets.web import serving
+
+    served = []
+    monkeypatch.setattr("galaxy_assets.explorer.shared.Shared", lambda *_: shared)
+    monkeypatch.setattr(serving, "serve", lambda site, **_: served.append(shared.who))
+    monkeypatch.setattr("galaxy_assets.explorer.page.add_page", lambda _: None)
+    owner = shared.who
+    for host in ("127.0.0.1", "0.0.0.0"):
+        server.serve(shared.layout, host=host, port=1, dagster="http://127.0.0.1:9", open_browser=False)
+    assert served == [owner, ""]
+    monkeypatch.undo()
+    shared.folder.mkdir(exist_ok=True)
+
+    async def use() -> None:
+        from galaxy_assets.explorer.worksheet import read_clusters
+
+        addresses = "&panel=score&order=rank", f"&start={PRETRAINED}&panel=artefacts"
+        async with opened(shared, monkeypatch, *addresses) as (_, (first, second)):
+            scored = first.score._shown()
+            await first.score.score(4, scored)
+            assert first.score.problem.text.startswith("not kept: nobody has said who this is; write your name")
+            cluster = read_clusters(first.tab.view, first.survey)[1]
+            assert "nobody has said who" in await first.clusters._save(cluster, Override("rings"))
+            await second.artefacts.region([-0.5, -0.5, 0.1, 0.5])
+            await second.artefacts._save()
+            assert "nobody has said who" in second.artefacts.problem.text
+            assert not shared.layout.cluster_worksheet(NAME).exists()
+            assert not shared.layout.artefact_review(NAME).exists()
+            assert not LabelLog(shared.layout.labels(NAME)).read().num_rows
+            first.header.name.value = "ann"
+            first._rename()
+            await first.score.score(4, scored)
+            assert [e["who"] for e in LabelLog(shared.layout.labels(NAME)).read().to_pylist()] == ["ann"]
+
+    run(use(), caplog)
+
+
 def test_the_list_of_keys_has_every_key(shared, monkeypatch, caplog):
     from galaxy_assets.explorer import keyboard
 
