@@ -118,8 +118,8 @@ def test_other_rows_and_columns_of_the_worksheet_stay_as_they_are(layout, survey
     )
     first, second = worksheet.read_clusters(view, survey)[1:3]
     assert (first.said, second.said) == (Override("-1", "odd"), Override("two"))
+    worksheet.save(view, survey, second, Override())  # below an empty line
     worksheet.save(view, survey, first, Override("rings", None, True))
-    worksheet.save(view, survey, second, Override())
     rows = list(csv.reader(path.open(encoding="utf-8")))
     assert rows[0] == ["colour", "init", "exemplars", "label", "seen by", "description", "cluster", "artefact"]
     assert rows[1] == ["red", "imagenet", ";".join(first.exemplars), "", "ann, bob", "rings", "1", "yes"]
