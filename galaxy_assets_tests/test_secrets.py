@@ -62,9 +62,10 @@ def used(home) -> Iterator[tuple[Path, str, list[str]]]:
         ):
             ran = CliRunner().invoke(app, words)
             assert ran.exit_code == 0, (words, ran.output)
-        rows = View(OpenLake(layout), "tiny", "imagenet").rows_of(["first_00", "first_01"])
+        view = View(OpenLake(layout), "tiny", "imagenet")
+        rows = view.rows_of(["first_00", "first_01"])
         for kind in KINDS:
-            write(layout.root, "tiny", "imagenet", rows, kind, out)
+            write(layout.root, "tiny", "imagenet", view.version, rows, kind, out)
         yield home, _explored(home, lines), lines
     finally:
         log.removeHandler(handler)

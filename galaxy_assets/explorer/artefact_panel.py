@@ -46,6 +46,7 @@ class ArtefactPanel:
     ):
         self.tab, self.map, self.on_rows, self.changes = tab, map_, on_rows, changes
         self.drawn: list[Region] = []
+        self.review: str | None = None  # as it was when the boxes were read
         self.loaded = False
         with ui.column().classes("ga-panel"):
             ui.label(
@@ -76,7 +77,8 @@ class ArtefactPanel:
             return
         self.loaded = True
         try:
-            self.drawn = await asyncio.to_thread(regions.read_regions, tab.shared.layout, tab.survey.name)
+            self.review = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
+            self.drawn = await asyncio.to_thread(regions.read_regions, tab.view)
         except (ValueError, OSError) as error:
             self._say(str(error))
         await self._refresh()
@@ -93,7 +95,7 @@ class ArtefactPanel:
         (x0, y0), (x1, y1) = extent.to_map(box[0], box[1]), extent.to_map(box[2], box[3])
         self._remember("a box drawn")
         number = max((r.region for r in self.drawn), default=0) + 1
-        box_ = Region(number, x0, y0, x1, y1, 0, 0, 0.0, f"drawn by {self.tab.who}", "accepted")
+        box_ = Region(number, x0, y0, x1, y1, 0, 0, 0.0, f"drawn by {self.tab.who or 'somebody'}", "accepted")
         self.drawn = [*self.drawn, box_]
         await self._refresh()
 
@@ -168,9 +170,9 @@ class ArtefactPanel:
         tab = self.tab
         accepted = [replace(r, status="accepted") if r.status != "rejected" else r for r in self.drawn]
         try:
-            before = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
-            version = await asyncio.to_thread(regions.save, tab.shared.layout, tab.survey.name, accepted)
-            await self._made("the artefact rule saved", before)
+            who = tab.person()
+            version = await asyncio.to_thread(regions.save, tab.view, accepted, self.review)
+            await self._made(who, "the artefact rule saved")
         except (ValueError, OSError) as error:
             self._say(f"not saved: {error}")
             return
@@ -180,16 +182,20 @@ class ArtefactPanel:
 
     async def _withdraw(self) -> None:
         tab = self.tab
-        before = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
-        regions.withdraw(tab.shared.layout, tab.survey.name)
-        if before is not None:
-            await self._made("the artefact rule withdrawn", before)
+        try:
+            who = tab.person()
+            await asyncio.to_thread(regions.put_review, tab.shared.layout, tab.survey.name, None, self.review)
+            if self.review is not None:
+                await self._made(who, "the artefact rule withdrawn")
+        except (ValueError, OSError) as error:
+            self._say(f"not withdrawn: {error}")
+            return
         await self.reload()
 
-    async def _made(self, words: str, before: str | None) -> None:
-        tab = self.tab
-        after = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
-        await asyncio.to_thread(self.changes.made, tab.who, "artefacts", words, before, after)
+    async def _made(self, who: str, words: str) -> None:
+        tab, before = self.tab, self.review
+        self.review = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
+        await asyncio.to_thread(self.changes.made, who, "artefacts", words, before, self.review)
         tab.on_step()
 
     async def reload(self) -> None:

@@ -8,6 +8,7 @@ here: scores (`storage.label_events`), writing the worksheet and the review (`wo
 
 import json
 import uuid
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.store import store_of
 
 
@@ -126,6 +128,21 @@ class Changes:
         back = {change.undoes for change in changes}
         mine = [c for c in changes if c.who == who and c.undoes is None and c.change not in back]
         return mine[-1] if mine else None
+
+
+def one_at_a_time(layout: Layout, survey: str) -> AbstractContextManager[None]:
+    """Let one process at a time look at the worksheet or the review of a survey and replace it.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : str
+
+    Returns
+    -------
+    context manager
+    """
+    return held(layout.labels(survey) / ".saving.lock")
 
 
 def _change_in(file: Path) -> Change | None:

@@ -5,6 +5,7 @@ Belongs here: the panel. Does not belong here: the worksheet's file (`worksheet`
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from nicegui import ui
@@ -117,7 +118,7 @@ class ClusterPanel:
                 )
                 artefact.props("dense outlined options-dense").classes("ga-artefact")
                 saved = ui.label().classes("ga-note").props("role=status")
-                said = [cluster.said]
+                shown = [cluster]
 
                 async def keep() -> None:
                     says = Override(
@@ -125,23 +126,24 @@ class ClusterPanel:
                         label.value or None,
                         {"": None, "yes": True, "no": False}[artefact.value],
                     )
-                    saved.text = await self._save(cluster, said[0], says)
+                    saved.text = await self._save(shown[0], says)
                     if not saved.text.startswith("not saved"):
-                        said[0] = says
+                        shown[0] = replace(cluster, said=says)
 
                 ui.button("Save", on_click=keep).props("flat dense no-caps")
 
-    async def _save(self, cluster: Cluster, before: Override, says: Override) -> str:
+    async def _save(self, cluster: Cluster, says: Override) -> str:
         """Save what is said of a cluster; returns what became of it, in words."""
         tab, about = self.tab, f"{self.tab.view.start}/{cluster.number}"
         try:
+            who = tab.person()
             path = await asyncio.to_thread(save, tab.view, tab.survey, cluster, says)
-            if says != before:
+            if says != cluster.said:
                 words = f"what cluster {cluster.number} is"
                 await asyncio.to_thread(
-                    self.changes.made, tab.who, "cluster", words, list(before), list(says), about=about
+                    self.changes.made, who, "cluster", words, list(cluster.said), list(says), about=about
                 )
-        except (ValueError, OSError) as error:
+        except (QueryError, ValueError, OSError) as error:
             return f"not saved: {error}"
         tab.on_step()
         return f"saved in {path.name}; the next run uses it"

@@ -15,10 +15,11 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from galaxy_assets.explorer.pictures import Pictures
-from galaxy_assets.explorer.view import OpenLake, View, quoted
+from galaxy_assets.explorer.view import ANEW, OpenLake, View, quoted
 from galaxy_assets.lake.export import file_name
 from galaxy_assets.lake.formats import SUFFIXES, Format, write_as
 from galaxy_assets.lake.meanings import said_in, with_meanings
+from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.spreadsheets import for_spreadsheets
@@ -41,15 +42,15 @@ _TABLES = ("umap", "artefact_map", "anomaly_ranking", "cluster_labels", "catalog
 _LEFT_OUT = ("init", "sha256", "problem", "catalogue_reason")
 
 
-def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, folder: Path) -> Path:
+def write(root: Path, survey: str, start: str, version: str, rows: np.ndarray, kind: str, folder: Path) -> Path:
     """Write rows of a map to a new file; what people say of them is in the last columns.
 
     Parameters
     ----------
     root : Path
         The data folder.
-    survey, start : str
-        Name the map.
+    survey, start, version : str
+        Name the map, and that of now: the `version` of the view that the rows are of.
     rows : ndarray of int
         In the order of the file.
     kind : str
@@ -66,10 +67,12 @@ def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, fold
     ------
     ValueError
         For more than MAXIMUM_CUTOUTS cutouts.
+    QueryError
+        Where the map was made anew, and the rows are other galaxies.
     """
     if kind == "zip" and len(rows) > MAXIMUM_CUTOUTS:
         raise ValueError(f"{len(rows):,} cutouts are more than {MAXIMUM_CUTOUTS:,}; filter or select fewer")
-    layout, view = Layout(root), view_apart(root, survey, start)
+    layout, view = Layout(root), view_apart(root, survey, start, version)
     table = page_table(view, rows)
     target = folder / f"{uuid.uuid4().hex}-{survey}_{len(rows)}_galaxies.{kind}"
     match kind:
@@ -80,21 +83,29 @@ def write(root: Path, survey: str, start: str, rows: np.ndarray, kind: str, fold
     return target
 
 
-def view_apart(root: Path, survey: str, start: str) -> View:
+def view_apart(root: Path, survey: str, start: str, version: str) -> View:
     """A map of its own, for a process that ends with the work.
 
     Parameters
     ----------
     root : Path
         The data folder.
-    survey, start : str
-        Name the map.
+    survey, start, version : str
+        Name the map, and which one of it is meant.
 
     Returns
     -------
     View
+
+    Raises
+    ------
+    QueryError
+        Where the map was made anew.
     """
-    return View(OpenLake(Layout(root), _MEMORY), survey, start)
+    view = View(OpenLake(Layout(root), _MEMORY), survey, start)
+    if view.version != version:
+        raise QueryError(ANEW)
+    return view
 
 
 def page_table(view: View, rows: np.ndarray) -> pa.Table:

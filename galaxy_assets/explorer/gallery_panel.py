@@ -49,6 +49,8 @@ class GalleryPanel:
         self.chosen: list[int] = []
         self._scores: dict[str, float] = {}
         self._applied: str | None = None
+        self._newest = 0
+        self._running: tuple[tuple[Any, ...], bool, bool] | None = None  # what is asked for now, mark, keep
         place, columns = tab.place, list(tab.view.columns)
         self.by = place.by if place.by in columns else ("rank" if "rank" in columns else "galaxy_id")
         self.down = place.down == "1"
@@ -101,6 +103,9 @@ class GalleryPanel:
     async def refresh(self, *, mark: bool = False, keep: bool = False) -> None:
         """Ask for the rows anew and show them. A filter that came with the address waits until it is applied.
 
+        What was asked for last is shown, however long the answer to what was asked before takes. The same is not asked
+        for twice at a time.
+
         Parameters
         ----------
         mark : bool
@@ -108,6 +113,22 @@ class GalleryPanel:
         keep : bool
             Stay at the place that one scrolled to.
         """
+        tab = self.tab
+        asked = (tab.place.where, id(tab.selection), id(tab.found), self.by, self.down)
+        if self._running is not None:
+            before, marks, keeps = self._running
+            if asked == before and marks >= mark and not keep:
+                return
+            mark, keep = mark or marks, keep and keeps  # what was asked before is shown by this one
+        self._newest += 1
+        turn, self._running = self._newest, (asked, mark, keep)
+        try:
+            await self._refresh(turn, mark=mark, keep=keep)
+        finally:
+            if turn == self._newest:
+                self._running = None
+
+    async def _refresh(self, turn: int, *, mark: bool, keep: bool) -> None:
         tab, condition = self.tab, self.tab.place.where
         waiting = bool(condition) and not tab.shared.applied(condition)
         if waiting:
@@ -115,19 +136,27 @@ class GalleryPanel:
             condition = ""
         try:
             rows = await asyncio.to_thread(self._rows, condition)
-            self.problem.set_visibility(waiting)
         except QueryError as error:
+            if turn != self._newest:
+                return
             self._complain(str(error))
             if self._applied is not None:
                 return
             condition = ""  # nothing is shown yet: everything is better than an empty page
             rows = await asyncio.to_thread(self._rows, condition)
+        else:
+            if turn == self._newest:
+                self.problem.set_visibility(waiting)
+        if turn != self._newest:
+            return
         tab.shown, self._applied = rows, condition
         self._scores = tab.labels.scores_by(tab.who)
         if not keep:
             self.chosen = []
             self.gallery.run_method("unchoose")
         items = await asyncio.to_thread(self._items, 0, PAGE)
+        if turn != self._newest:
+            return
         self.gallery.show(tab.base, items, len(rows), keep=keep)
         self._words()
         if mark:
@@ -342,10 +371,10 @@ class GalleryPanel:
             return
         notice = ui.notification("Preparing the export", spinner=True, timeout=None)
         try:
-            file = await neighbours.apart(
-                write, tab.shared.layout.root, tab.survey.name, tab.view.start, tab.shown, kind, tab.shared.folder
-            )
-        except (ValueError, OSError) as error:
+            of = tab.view.survey, tab.view.start, tab.view.version
+            root, folder = tab.shared.layout.root, tab.shared.folder
+            file = await neighbours.apart(write, root, *of, tab.shown, kind, folder)
+        except (QueryError, ValueError, OSError) as error:
             ui.notify(str(error), type="negative", multi_line=True, timeout=10_000, close_button="Close")
             return
         finally:

@@ -19,7 +19,7 @@ class Header:
     ----------
     place : Place
     who : str
-        The person.
+        The person; empty where nobody has said it.
     titles : dict of str to str
         Of the surveys, by name.
     starts : list of str
@@ -55,7 +55,7 @@ class Header:
             others = {"": "no other", **{name: name for name in starts if name != place.start}}
             self._choice(others, place.beside, "Beside it", "ga-start", self._beside)
             ui.space()
-            self.name = ui.input("Scoring as", value=who).classes("ga-who")
+            self.name = ui.input("Scoring as", value=who, placeholder="your name").classes("ga-who")
             self.name.props("dense outlined maxlength=80 autocomplete=off")
             self.name.on("blur", on_name).on("keydown.enter", on_name)
             self.undo = ui.button("Undo", icon="undo", on_click=on_undo).props("flat dense no-caps data-testid=undo")

@@ -17,6 +17,7 @@ from galaxy_assets.explorer.components import Gallery
 from galaxy_assets.explorer.history_curve import curve
 from galaxy_assets.explorer.share import copy_button
 from galaxy_assets.explorer.tab import Tab
+from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.similar import nearest
 from galaxy_assets.settings.sky_links import sky_links
 
@@ -50,7 +51,11 @@ class ObjectDialog:
             Of the map.
         """
         tab, galaxy = self.tab, self.tab.galaxy(row)
-        about = await asyncio.to_thread(self._about, row)
+        try:
+            about = await asyncio.to_thread(self._about, row)
+        except QueryError as error:
+            ui.notify(f"{galaxy} is not shown: {error}", type="negative", multi_line=True, close_button="Close")
+            return
         self.content.clear()
         with self.content:
             with ui.row().classes("ga-bar"):

@@ -5,6 +5,7 @@ routes.
 """
 
 import asyncio
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -39,6 +40,8 @@ PANELS = {
     "artefacts": "Artefacts",
     "ranking": "Ranking",
 }
+_ANEW = "The map was made anew: reload the page. Until then it shows the galaxies of the map before."
+_SAME_AGAIN = 60.0  # seconds after which the same failure is said again
 _CLOCK = 2.0  # seconds between two looks at runs and at what other people said
 
 
@@ -58,7 +61,22 @@ def add_page(shared: Shared) -> None:
         ui.add_css(STYLES)
         ui.add_head_html("<script>document.documentElement.lang = 'en'</script>")
         ui.dark_mode(dark)
+        ui.context.client.on_exception(_Failures().say)
         await _Page(shared, Place(**given), who, dark).build()
+
+
+class _Failures:
+    """What failed behind the page, said to the person; the same again only after a while, for clocks fail often."""
+
+    def __init__(self):
+        self._last, self._until = "", 0.0
+
+    def say(self, error: Exception) -> None:
+        words = f"This failed: {str(error) or type(error).__name__}"
+        if words == self._last and time.monotonic() < self._until:
+            return
+        self._last, self._until = words, time.monotonic() + _SAME_AGAIN
+        ui.notify(words, type="negative", multi_line=True, timeout=15_000, close_button="Close")
 
 
 class _Page:
@@ -120,6 +138,9 @@ class _Page:
             self.maps.map.run_method("fail", "There is no map to draw.")
             return
         self.tab = Tab(shared, self.survey, view, labels, self.who, place)
+        if view.damaged:
+            words = f"Damaged, and left out: {', '.join(view.damaged)}. `galaxy-assets check --repair` sets them aside."
+            ui.notify(words, type="warning", multi_line=True, timeout=15_000, close_button="Close")
         await self.maps.open(self.tab, beside)
         self.right.clear()
         self._body()
@@ -268,11 +289,19 @@ class _Page:
     async def _new_ranking(self) -> None:
         """Show what a run changed."""
         self._stamp = self.shared.stamp(self.survey.name)
+        if await self._show_anew():
+            await self.score.reload()
+            ui.notify("The ranking is new.", type="positive")
+
+    async def _show_anew(self) -> bool:
+        """Read the tables again that a run replaced; of another map the page says so, and shows what it showed."""
+        if await asyncio.to_thread(self.tab.view.stale):
+            ui.notify(_ANEW, type="warning", timeout=0, close_button="Close")
+            return False
         self.tab.view.forget()
         await self.maps.show()
         await self.gallery.refresh(keep=True)
-        await self.score.reload()
-        ui.notify("The ranking is new.", type="positive")
+        return True
 
     async def _tick(self) -> None:
         await self.ranking.follow()
@@ -282,10 +311,8 @@ class _Page:
         stamp = await asyncio.to_thread(self.shared.stamp, self.survey.name)
         if stamp != self._stamp:
             self._stamp = stamp
-            self.tab.view.forget()
-            await self.maps.show()
-            await self.gallery.refresh(keep=True)
-            ui.notify("Tables of this survey were made anew; the page shows them.", type="info")
+            if await self._show_anew():
+                ui.notify("Tables of this survey were made anew; the page shows them.", type="info")
 
     async def _undo(self) -> None:
         await self.undo.undo()

@@ -66,7 +66,7 @@ class RankingPanel:
         """What the ranking is, and what moved to make it."""
         tab = self.tab
         given = len(tab.labels.scores_by(tab.who))
-        self.about.text = f"{given:,} scores by {tab.who}"
+        self.about.text = f"{given:,} scores by {tab.who or 'nobody yet'}"
         if tab.has("rank"):
             await asyncio.to_thread(rankings.keep, tab.shared.layout, tab.survey.name)
             await self._what_moved()

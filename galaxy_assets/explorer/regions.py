@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from galaxy_assets.explorer.changes import one_at_a_time
 from galaxy_assets.explorer.view import View
 from galaxy_assets.science.artefacts import Region, read_review, regions_to_table, table_to_regions
 from galaxy_assets.storage.artefact_review import drawn_on
@@ -23,13 +24,13 @@ from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import read_table
 
 
-def read_regions(layout: Layout, survey: str) -> list[Region]:
+def read_regions(view: View) -> list[Region]:
     """The boxes in force: a person's review where there is one, else the proposal.
 
     Parameters
     ----------
-    layout : Layout
-    survey : str
+    view : View
+        The map of pretrained features on which they are shown.
 
     Returns
     -------
@@ -38,13 +39,19 @@ def read_regions(layout: Layout, survey: str) -> list[Region]:
     Raises
     ------
     ValueError
-        For a review of another map.
+        For boxes of another map.
     """
+    layout, survey = view.lake.layout, view.survey
     review = layout.artefact_review(survey)
     if review.exists():
-        return read_review(review, drawn_on(layout, survey))
+        return read_review(review, view.drawn_on)
     proposed = layout.table(survey, "artefact_regions")
-    return table_to_regions(read_table(proposed)) if proposed.exists() else []
+    if not proposed.exists():
+        return []
+    table = read_table(proposed)
+    if set(table["map"].to_pylist()) - {view.drawn_on}:
+        raise ValueError("the boxes of artefact_regions are of another map; reload the page when the run has ended")
+    return table_to_regions(table)
 
 
 @dataclass(frozen=True)
@@ -90,30 +97,42 @@ def preview(view: View, regions: list[Region]) -> Preview:
     return Preview(rows, int(np.sum(suspect.astype(bool))), tally.most_common(6))
 
 
-def save(layout: Layout, survey: str, regions: list[Region]) -> Path:
+def save(view: View, regions: list[Region], shown: str | None) -> Path:
     """Write boxes as the person's review, which the next run applies in place of the proposal.
 
     Every version stays in surveys/versions.
 
     Parameters
     ----------
-    layout : Layout
-    survey : str
+    view : View
+        The map of pretrained features on which they are drawn.
     regions : list of Region
+    shown : str or None
+        What `review_text` said when the person began.
 
     Returns
     -------
     Path
         Of this version.
+
+    Raises
+    ------
+    ValueError
+        Where the map was made anew, or the review was changed since; nothing is written then.
     """
+    layout, survey = view.lake.layout, view.survey
     content = pa.BufferOutputStream()
-    arrow_csv.write_csv(regions_to_table(regions, drawn_on(layout, survey)), content)
+    arrow_csv.write_csv(regions_to_table(regions, view.drawn_on), content)
     data = content.getvalue().to_pybytes()
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{hashlib.sha256(data).hexdigest()[:8]}.csv"
     version = versions(layout, survey) / name
-    for path in (version, layout.artefact_review(survey)):
-        with replacing(path) as partial:
-            partial.write_bytes(data)
+    with one_at_a_time(layout, survey):
+        if view.drawn_on != drawn_on(layout, survey):
+            raise ValueError("the map was made anew, and the boxes hold other galaxies there; reload the page")
+        _refuse_other(layout, survey, shown)
+        for path in (version, layout.artefact_review(survey)):
+            with replacing(path) as partial:
+                partial.write_bytes(data)
     return version
 
 
@@ -134,7 +153,7 @@ def review_text(layout: Layout, survey: str) -> str | None:
     return store_of(review).local(review).read_text(encoding="utf-8") if review.exists() else None
 
 
-def put_review(layout: Layout, survey: str, text: str | None) -> None:
+def put_review(layout: Layout, survey: str, text: str | None, shown: str | None) -> None:
     """Make the review what `review_text` said it was.
 
     Parameters
@@ -142,13 +161,31 @@ def put_review(layout: Layout, survey: str, text: str | None) -> None:
     layout : Layout
     survey : str
     text : str or None
-        None takes the review away.
+        None takes the review away: the next run proposes regions again. Its versions stay.
+    shown : str or None
+        What the person takes it to be now.
+
+    Raises
+    ------
+    ValueError
+        Where it is not that any more.
     """
-    if text is None:
-        withdraw(layout, survey)
-        return
-    with replacing(layout.artefact_review(survey)) as partial:
-        partial.write_bytes(text.encode())
+    review = layout.artefact_review(survey)
+    with one_at_a_time(layout, survey):
+        _refuse_other(layout, survey, shown)
+        if text is None:
+            store_of(review).remove(review)
+            return
+        with replacing(review) as partial:
+            partial.write_bytes(text.encode())
+
+
+def _refuse_other(layout: Layout, survey: str, shown: str | None) -> None:
+    if review_text(layout, survey) != shown:
+        raise ValueError(
+            "the artefact review was changed since, by hand or by somebody else; its versions are kept. "
+            "Reload the page to see it"
+        )
 
 
 def versions(layout: Layout, survey: str) -> Path:
@@ -164,15 +201,3 @@ def versions(layout: Layout, survey: str) -> Path:
     Path
     """
     return layout.surveys / "versions" / f"{survey}_artefacts"
-
-
-def withdraw(layout: Layout, survey: str) -> None:
-    """Take the review away: the next run proposes regions again. Its versions stay.
-
-    Parameters
-    ----------
-    layout : Layout
-    survey : str
-    """
-    review = layout.artefact_review(survey)
-    store_of(review).remove(review)

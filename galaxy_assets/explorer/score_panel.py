@@ -187,7 +187,7 @@ class ScorePanel:
             return
         self._busy = True
         try:
-            await asyncio.to_thread(self.tab.labels.say, self.tab.who, shown, score, self.note.value)
+            await asyncio.to_thread(self.tab.labels.say, self.tab.person(), shown, score, self.note.value)
         except (OSError, ValueError) as error:
             self._say(f"not kept: {error}")
             return
@@ -206,11 +206,11 @@ class ScorePanel:
         last = tab.labels.last_by(tab.who)
         if self._busy or last is None:
             if last is None:
-                ui.notify(f"{tab.who} has no score to take back.", type="info")
+                ui.notify(f"{tab.who or 'Nobody'} has no score to take back.", type="info")
             return
         self._busy = True
         try:
-            await asyncio.to_thread(tab.labels.undo, tab.who, last["event"])
+            await asyncio.to_thread(tab.labels.undo, tab.person(), last["event"])
         except (OSError, ValueError) as error:
             self._say(f"not taken back: {error}")
             return
@@ -268,14 +268,17 @@ class ScorePanel:
         if queue is not None:
             done, total = queue.done(), len(queue.rows)
             self.progress.value = done / total if total else 0
-            self.progress_words.text = f"{done:,} of {total:,} scored by {tab.who}"
+            self.progress_words.text = f"{done:,} of {total:,} scored by {tab.who or 'nobody yet'}"
         tab.moved(at=galaxy)
 
     def _caption(self, row: int, galaxy: str) -> str:
         view, words = self.tab.view, [galaxy]
-        for column, name in (("rank", "rank"), ("score", "score"), ("cluster", "cluster")):
-            if column in view.columns:
-                value = view.column(column)[row].as_py()
+        for name in ("rank", "score", "cluster"):
+            if name in view.columns:
+                try:
+                    value = view.column(name)[row].as_py()
+                except QueryError:  # of another map by now, which the page says
+                    continue
                 if value is not None:
                     words.append(f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}")
         return "   ".join(words)

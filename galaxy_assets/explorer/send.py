@@ -12,18 +12,19 @@ from nicegui import ui
 from galaxy_assets.explorer import neighbours
 from galaxy_assets.explorer.export_page import page_table, view_apart
 from galaxy_assets.explorer.tab import Tab
+from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.samp import Answer, SampError, send_table
 
 
-def send(root: Path, survey: str, start: str, rows: np.ndarray) -> list[Answer]:
+def send(root: Path, survey: str, start: str, version: str, rows: np.ndarray) -> list[Answer]:
     """Send rows of a map as a table, with what people say of them.
 
     Parameters
     ----------
     root : Path
         The data folder.
-    survey, start : str
-        Name the map.
+    survey, start, version : str
+        Name the map, and that of now: the `version` of the view that the rows are of.
     rows : ndarray of int
         In the order of the table.
 
@@ -36,8 +37,10 @@ def send(root: Path, survey: str, start: str, rows: np.ndarray) -> list[Answer]:
     ------
     SampError
         Where no hub runs, or no such program is connected to it.
+    QueryError
+        Where the map was made anew, and the rows are other galaxies.
     """
-    table = page_table(view_apart(root, survey, start), rows)
+    table = page_table(view_apart(root, survey, start, version), rows)
     return send_table(table, f"{survey}, {len(rows):,} galaxies")
 
 
@@ -53,8 +56,9 @@ async def send_shown(tab: Tab) -> None:
         return
     notice = ui.notification("Sending the table", spinner=True, timeout=None)
     try:
-        answers = await neighbours.apart(send, tab.shared.layout.root, tab.survey.name, tab.view.start, tab.shown)
-    except (SampError, ValueError, OSError) as error:
+        view = tab.view
+        answers = await neighbours.apart(send, tab.shared.layout.root, view.survey, view.start, view.version, tab.shown)
+    except (SampError, QueryError, ValueError, OSError) as error:
         ui.notify(str(error), type="negative", multi_line=True, timeout=10_000, close_button="Close")
         return
     finally:

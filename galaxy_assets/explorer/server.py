@@ -5,11 +5,10 @@ Belongs here: assembling it. Does not belong here: arguments (`cli.explore`), th
 
 import os
 import shutil
-import tempfile
 import webbrowser
-from pathlib import Path
 from threading import Thread, Timer
 
+from galaxy_assets.explorer.temporary import STORAGE, make_folder, remove_left
 from galaxy_assets.storage.layout import Layout
 
 POLICY = (
@@ -38,7 +37,8 @@ def serve(layout: Layout, *, host: str, port: int, dagster: str, open_browser: b
     open_browser : bool
     """
     # NiceGUI would write its own storage into the working directory; nothing of ours goes there
-    storage = Path(tempfile.mkdtemp(prefix="galaxy_assets_page_"))
+    storage = make_folder(STORAGE)
+    Thread(target=remove_left, daemon=True).start()
     os.environ["NICEGUI_STORAGE_PATH"] = str(storage)
     from fastapi import FastAPI
     from nicegui import ui
@@ -47,9 +47,12 @@ def serve(layout: Layout, *, host: str, port: int, dagster: str, open_browser: b
     from galaxy_assets.explorer.routes import add_routes
     from galaxy_assets.explorer.shared import Shared
     from galaxy_assets.web import serving
+    from galaxy_assets.web.guard import is_loopback
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     shared = Shared(layout, dagster)
+    if not is_loopback(host):
+        shared.who = ""
     add_routes(app, shared)
     add_page(shared)
     ui.run_with(app, title="galaxy-assets explorer", reconnect_timeout=10.0, show_welcome_message=False, tailwind=False)

@@ -7,7 +7,6 @@ import asyncio
 import getpass
 import hashlib
 import secrets
-import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from galaxy_assets.explorer.colours import Colours
 from galaxy_assets.explorer.pictures import Pictures
 from galaxy_assets.explorer.runs import Dagster, Progress, RunError
 from galaxy_assets.explorer.scoring import Labels
+from galaxy_assets.explorer.temporary import DOWNLOADS, make_folder
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View, version
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.settings.files import SurveyFiles, survey_files
@@ -31,6 +31,7 @@ from galaxy_assets.storage.versions import stamp
 _VIEWS = 4
 _SETS = 64
 _CONDITIONS = 1000
+_DOWNLOADS = 8  # files that are kept for browsers, of all tabs together
 _SURVEYS_FOR = 5.0
 _POLL = 1.0  # seconds between two questions about a run
 
@@ -84,7 +85,8 @@ class Shared:
         self.dagster = Dagster.at(dagster)
         self.lake = OpenLake(layout)
         self.who = getpass.getuser()
-        self.folder = Path(tempfile.mkdtemp(prefix="galaxy_assets_explorer_"))
+        """Who somebody is that has not said it; empty where others than the server's owner reach the page."""
+        self.folder = make_folder(DOWNLOADS)
         """Of uploads and downloads; removed when the server ends."""
         self.runs: dict[str, Run] = {}
         self._files: tuple[float, SurveyFiles | None] = (0.0, None)
@@ -95,7 +97,7 @@ class Shared:
         self._sets: OrderedDict[str, np.ndarray] = OrderedDict()
         self._colours: OrderedDict[tuple, Colours] = OrderedDict()
         self._applied: OrderedDict[str, None] = OrderedDict()
-        self._downloads: dict[str, tuple[Path, str]] = {}
+        self._downloads: OrderedDict[str, tuple[Path, str]] = OrderedDict()
         self._lock = threading.RLock()
 
     def files(self) -> SurveyFiles:
@@ -355,7 +357,9 @@ class Shared:
             return condition in self._applied
 
     def offer(self, file: Path, name: str) -> str:
-        """A path from which a browser gets a file.
+        """A path from which a browser gets a file, until newer ones take its place and it is removed.
+
+        A browser that is getting it gets the rest of it.
 
         Parameters
         ----------
@@ -371,6 +375,9 @@ class Shared:
         token = secrets.token_urlsafe(16)
         with self._lock:
             self._downloads[token] = (file, name)
+            while len(self._downloads) > _DOWNLOADS:
+                _, (old, _) = self._downloads.popitem(last=False)
+                old.unlink(missing_ok=True)
         return f"/download/{token}"
 
     def offered(self, token: str) -> tuple[Path, str] | None:

@@ -143,6 +143,22 @@ class Tab:
         """
         return base_of(self.view)
 
+    def person(self) -> str:
+        """Who is looking, for what is kept under their name.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ValueError
+            Where nobody has said it: over the network the server's owner is not whoever opens the page.
+        """
+        if not self.who:
+            raise ValueError("nobody has said who this is; write your name into “Scoring as”, at the top, first")
+        return self.who
+
     def did(self, words: str, back: Callable[[], Any]) -> None:
         """Note a change that nothing but this tab remembers, so that it can be taken back.
 

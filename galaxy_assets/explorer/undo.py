@@ -95,7 +95,7 @@ class Undo:
         try:
             last = await asyncio.to_thread(self.last)
             if last is None:
-                ui.notify(f"{self.tab.who} has nothing to take back.", type="info")
+                ui.notify(f"{self.tab.who or 'Nobody'} has nothing to take back.", type="info")
                 return
             if self.tab.steps and self.tab.steps[-1].back is last.back:
                 self.tab.steps = self.tab.steps[:-1]
@@ -147,6 +147,4 @@ def _restore_cluster(tab: Tab, change: Change) -> None:
 
 
 def _restore_review(tab: Tab, change: Change) -> None:
-    if regions.review_text(tab.shared.layout, tab.survey.name) != change.after:
-        raise ValueError("the artefact review was changed since, by hand or by somebody else; its versions are kept")
-    regions.put_review(tab.shared.layout, tab.survey.name, change.before)
+    regions.put_review(tab.shared.layout, tab.survey.name, change.before, change.after)

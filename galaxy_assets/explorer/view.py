@@ -4,12 +4,10 @@ Belongs here: from the lake to arrays that are aligned with the map. Does not be
 (`pictures`), what people say (`scoring`), anything a browser sees (`routes`, `page`).
 """
 
-import hashlib
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
@@ -18,16 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_assets.explorer.colours import Colours, coloured
+from galaxy_assets.explorer.map_version import PRETRAINED, drawn_on_now, version
 from galaxy_assets.lake.fetched import fetch_named
 from galaxy_assets.lake.query import QueryError, connect_to_read, cursor_of, within
 from galaxy_assets.lake.query_process import Limits, PersonsQueries
 from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.store import store_of
-from galaxy_assets.storage.versions import stamp
 
-PRETRAINED = "pretrained features"
-"""The map of the ImageNet network's features of every image, on which artefact regions are drawn, as a start weight."""
+ANEW = "the map was made anew; reload the page"
 
 LIMITS = Limits(seconds=20.0, memory=400_000_000, answer=64_000_000)
 """Of a query that a person wrote, in its process."""
@@ -169,7 +166,9 @@ class OpenLake:
 class View:
     """The galaxies of one map of a survey. Row i is galaxy `ids[i]` at `x[i]`, `y[i]`; columns are read when asked for.
 
-    `version` changes with the files it was read from: what a browser keeps is of one version.
+    `version` changes with the files it was read from: what a browser keeps is of one version, and a view of an older
+    one answers nothing new. `drawn_on` is what artefact boxes on it refer to. `damaged` names
+    tables whose columns are missing.
 
     Parameters
     ----------
@@ -187,6 +186,7 @@ class View:
     def __init__(self, lake: OpenLake, survey: str, start: str):
         self.lake, self.survey, self.start = lake, survey, start
         self.version = version(lake.layout, survey, start)
+        self.drawn_on = drawn_on_now(lake.layout, survey) if start == PRETRAINED else ""
         try:
             base = lake.ask(f"select galaxy_id, x, y from {self._base()}", self._values())
         except QueryError as error:
@@ -227,7 +227,10 @@ class View:
             [self.survey],
         ).to_pylist()
         names: dict[str, Column] = {}
-        tables = self.tables
+        whole = {row["table_name"] for row in found if row["column_name"] == "galaxy_id"}
+        # the view of a damaged table has one column, which is its error
+        self.damaged = [t for t in self.tables if t not in whole and any(row["table_name"] == t for row in found)]
+        tables = [table for table in self.tables if table in whole]
         if self.start == PRETRAINED:
             tables = list(dict.fromkeys(["artefact_map", *(t for t in tables if t not in ("umap", "cluster_labels"))]))
         for table in tables:
@@ -272,7 +275,18 @@ class View:
     def _base_table(self) -> str:
         return "artefact_map" if self.start == PRETRAINED else "umap"
 
+    def stale(self) -> bool:
+        """Whether the map was made anew since, so that its rows are other galaxies now.
+
+        Returns
+        -------
+        bool
+        """
+        return version(self.lake.layout, self.survey, self.start) != self.version
+
     def _literal_base(self) -> str:
+        if self.stale():
+            raise QueryError(ANEW)
         return self._base().replace("?", "'" + self.start.replace("'", "''") + "'")
 
     def _of_start(self, table: str) -> str:
@@ -293,7 +307,7 @@ class View:
         Raises
         ------
         QueryError
-            For an unknown column, and where the tables changed while it was read.
+            For an unknown column, and where the map was made anew.
         """
         with self._lock:
             if name in self._kept:
@@ -314,7 +328,9 @@ class View:
         return values
 
     def forget(self) -> None:
-        """Read columns anew: a run has replaced their tables."""
+        """Read columns anew: a run has replaced their tables. Of an older map what was read stays."""
+        if self.stale():
+            return
         with self._lock:
             self._kept.clear()
         self.columns = self._found_columns()
@@ -337,7 +353,7 @@ class View:
         Raises
         ------
         QueryError
-            Where the condition is no SQL or names no column.
+            Where the condition is no SQL or names no column, and where the map was made anew.
         """
         text = condition.strip().rstrip(";")
         tables = {"said": said} if said is not None else None
@@ -413,24 +429,3 @@ class View:
             For an unknown column.
         """
         return coloured(self.column(name), numeric=self.columns[name].numeric)
-
-
-def version(layout: Layout, survey: str, start: str) -> str:
-    """What the files of a map are: changes when one of them does.
-
-    Parameters
-    ----------
-    layout : Layout
-    survey, start : str
-
-    Returns
-    -------
-    str
-        12 hex digits, of names and contents.
-    """
-    home = layout.lake / survey
-    names = ["artefact_map"] if start == PRETRAINED else ["umap"]
-    files: list[Path] = []
-    for name in [*names, "cutouts"]:
-        files += [home / f"{name}.parquet", *sorted((home / name).rglob("[!.]*.parquet"))]
-    return hashlib.sha256(f"{start} {stamp(files)}".encode()).hexdigest()[:12]

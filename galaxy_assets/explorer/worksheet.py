@@ -7,12 +7,14 @@ clusters (`science.worksheet`), the summary itself (`orchestration.assets.struct
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from galaxy_assets.explorer.changes import one_at_a_time
 from galaxy_assets.explorer.view import View
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.worksheet import Override, Row, match, overrides, read_worksheet
+from galaxy_assets.settings.regular import regular
 from galaxy_assets.settings.spreadsheets import written
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
@@ -133,13 +135,15 @@ def _said(view: View, survey: Survey) -> dict[int, Override]:
 def save(view: View, survey: Survey, cluster: Cluster, says: Override) -> Path:
     """Write what a person says of a cluster into the survey's worksheet, in place of what it said before.
 
-    The next run reads it. Rows about other clusters stay as they are.
+    The next run reads it. The cluster is the one that holds the card's exemplars now, whatever its number. Other rows
+    and columns stay as they are.
 
     Parameters
     ----------
     view : View
     survey : Survey
     cluster : Cluster
+        As the person saw it; `said` is what it was when they began.
     says : Override
         None in it leaves a cell to the rule.
 
@@ -151,23 +155,68 @@ def save(view: View, survey: Survey, cluster: Cluster, says: Override) -> Path:
     Raises
     ------
     ValueError
-        Where the worksheet of now cannot be read; the message names the line.
+        Where no cluster holds the exemplars any more, where the worksheet of now says something else of it than was
+        shown, or cannot be read; the message names the line.
     """
-    path = view.lake.layout.cluster_worksheet(survey.name)
-    rows = _rows(view.lake.layout, survey)
-    own = [row for row in rows if row.init == view.start]
-    now = match(own, _cluster_of(view, own), path)["cluster"].to_pylist() if own else []
-    about = {id(row) for row, number in zip(own, now, strict=True) if number == cluster.number}
-    kept = [row for row in rows if id(row) not in about]
-    if says != Override():
-        kept.append(Row(0, view.start, str(cluster.number), tuple(cluster.exemplars), says))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for row in kept:
-        artefact = "" if row.says.artefact is None else "yes" if row.says.artefact else "no"
-        cells = [row.init, row.written_for, row.says.description or "", row.says.label or "", artefact]
-        writer.writerow(map(written, [*cells, ";".join(row.exemplars)]))
-    with replacing(path) as partial:
-        partial.write_text(text.getvalue(), encoding="utf-8")
+    layout = view.lake.layout
+    path = layout.cluster_worksheet(survey.name)
+    with one_at_a_time(layout, survey.name):
+        own = [row for row in _rows(layout, survey) if row.init == view.start]
+        card = Row(0, view.start, str(cluster.number), tuple(cluster.exemplars), says)
+        number = match([card], _cluster_of(view, [card]), path)["cluster"][0].as_py()
+        if number is None:
+            raise ValueError(f"the galaxies of cluster {cluster.number} are in several by now; reload the page")
+        now = match(own, _cluster_of(view, own), path)["cluster"].to_pylist() if own else []
+        about = next((row for row, of in zip(own, now, strict=True) if of == number), None)
+        if (about.says if about else Override()) != cluster.said:
+            raise ValueError(f"cluster {number} is described otherwise by now; reload the page to see it")
+        text = _sheet(path, about.line if about else 0, replace(card, written_for=str(number)))
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
     return path
+
+
+def _sheet(path: Path, line: int, row: Row) -> str:
+    """The worksheet with this row in place of a line, or below all where that is 0; all other cells as they are."""
+    columns, kept = _cells(path)
+    more = [name for name in _COLUMNS if name not in columns]
+    width, columns = len(columns), [*columns, *more]
+    cells = dict(zip(_COLUMNS, _said_in(row), strict=True))
+    table, placed = [], False
+    for at, given in kept:
+        given = [*given[:width], *[""] * (len(columns) - min(width, len(given))), *given[width:]]
+        if at == line:
+            placed = True
+            given = [cells.get(name, cell) for name, cell in zip(columns, given, strict=False)] + given[len(columns) :]
+            others = [cell for name, cell in zip(columns, given, strict=False) if name not in _COLUMNS]
+            if row.says == Override() and not any(others):
+                continue
+        table.append(given)
+    if not placed and row.says != Override():
+        table.append([cells.get(name, "") for name in columns])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *table])
+    return text.getvalue()
+
+
+def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Columns of a worksheet, and each row with its line; none where there is no file."""
+    if not path.exists():
+        return [], []
+    with regular(path).open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        columns, kept, blank = next(reader, []), [], 0
+        for cells in reader:
+            if cells:
+                kept.append((blank or reader.line_num, cells))  # as `read_worksheet` numbers them
+                blank = 0
+            else:
+                blank = blank or reader.line_num
+        return columns, kept
+
+
+def _said_in(row: Row) -> list[str]:
+    """The cells of _COLUMNS."""
+    artefact = "" if row.says.artefact is None else "yes" if row.says.artefact else "no"
+    cells = [row.init, row.written_for, row.says.description or "", row.says.label or "", artefact]
+    return [written(cell) for cell in [*cells, ";".join(row.exemplars)]]

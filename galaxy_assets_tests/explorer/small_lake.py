@@ -12,7 +12,7 @@ from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, with_origin
-from galaxy_assets.storage.tables import digest, vectors_to_column, write_table
+from galaxy_assets.storage.tables import digest, read_table, vectors_to_column, write_table
 
 N, SIDE = 60, 24
 NAME = "small"
@@ -47,6 +47,17 @@ def write_ranking(layout: Layout, scores: np.ndarray) -> None:
         }
     )
     keep(table.take(pa.array(order)), layout.table(NAME, "anomaly_ranking"))
+
+
+def turn_map_over(layout: Layout) -> None:
+    """Make both maps anew, with their galaxies in the other order: row i is another galaxy than before."""
+    for where in (("umap", "b", "imagenet"), ("artefact_map", "b"), ("artefact_umap_model",)):
+        path = layout.table(NAME, *where)
+        made = read_table(path)
+        keep(
+            made.set_column(made.column_names.index("x"), "x", made["x"].take(pa.array(range(len(made))[::-1])))[::-1],
+            path,
+        )
 
 
 def write_small_lake(root: Path) -> Layout:

@@ -361,9 +361,8 @@ def test_a_box_is_drawn_previewed_and_saved_as_the_rule(page, explored):
     from galaxy_assets.explorer.regions import read_regions
     from galaxy_assets.storage.artefact_review import drawn_on
 
-    regions = read_regions(layout, explored.survey)
     view = View(OpenLake(layout), explored.survey, "pretrained features")
-    assert int(regions[-1].holds(view.x, view.y).sum()) == n and drawn_on(layout, explored.survey)
+    assert int(read_regions(view)[-1].holds(view.x, view.y).sum()) == n and drawn_on(layout, explored.survey)
     page.get_by_role("button", name="Back to the proposal").click()
     page.wait_for_selector("text=In force: the proposal")
     assert not layout.artefact_review(explored.survey).exists()

@@ -3,19 +3,23 @@
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from nicegui import ui
 
 from galaxy_assets.explorer.share import keep_selection
 from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.view import PRETRAINED
+from galaxy_assets.lake.read_model import publish
+from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.storage.label_events import LabelLog
-from galaxy_assets_tests.explorer.small_lake import NAME, N, write_small_lake
+from galaxy_assets_tests.explorer.small_lake import NAME, N, turn_map_over, write_small_lake
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ def test_stored_changes_are_taken_back_by_another_page_of_the_same_person(shared
             from galaxy_assets.explorer.worksheet import read_clusters
 
             cluster = read_clusters(first.tab.view, first.survey)[1]
-            await first.clusters._save(cluster, cluster.said, Override("rings", None, True))
+            await first.clusters._save(cluster, Override("rings", None, True))
             await second.artefacts.region([-0.5, -0.5, 0.1, 0.5])
             await second.artefacts._save()
             assert "rings" in sheet.read_text() and review.exists()
@@ -140,6 +144,126 @@ def test_a_link_leads_to_its_selection_on_another_map_and_server(shared, monkeyp
         async with opened(other, monkeypatch, address) as (_, (page,)):
             assert page.tab.words == "most like g07" and page.place.open == "g07"
             assert list(page.tab.found.values())[:2] == [0.0, 1.0]
+
+    run(use(), caplog)
+
+
+def test_a_page_left_open_over_a_new_map_says_so_and_shows_no_other_galaxies(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score") as (user, (page,)):
+            turn_map_over(shared.layout)
+            await until(lambda: any("The map was made anew" in words for words in user.notify.messages))
+            await page.object.show(3)
+            assert user.notify.messages[-1] == "g03 is not shown: the map was made anew; reload the page"
+            page.gallery.filter.value = "rank <= 5"
+            await page.gallery.refilter()
+            assert "made anew" in page.gallery.problem.text and len(page.tab.shown) == N - 2
+            await page.gallery._export("csv")
+            assert user.notify.messages[-1] == "the map was made anew; reload the page"
+            page.score.skip()
+
+    run(use(), caplog)
+
+
+def test_a_filter_that_was_given_up_does_not_come_back_and_is_asked_for_once(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "") as (_, (page,)):
+            gallery, tab = page.gallery, page.tab
+            asked, answer, rows_of = [], threading.Event(), gallery._rows
+
+            def slow(condition: str) -> np.ndarray:
+                asked.append(condition)
+                if condition == "rank <= 5":
+                    assert answer.wait(30)
+                return rows_of(condition)
+
+            monkeypatch.setattr(gallery, "_rows", slow)
+            gallery.filter.value = "rank <= 5"
+            first = asyncio.create_task(gallery.refilter())
+            await until(lambda: asked == ["rank <= 5"])
+            await gallery.refilter()
+            assert asked == ["rank <= 5"], "Enter pressed again asks for nothing more"
+            gallery.filter.value = "rank <= 7"
+            await gallery.refilter()
+            assert len(tab.shown) == 7
+            answer.set()
+            await first
+            assert asked == ["rank <= 5", "rank <= 7"] and len(tab.shown) == 7 and tab.place.where == "rank <= 7"
+            assert gallery.count.text.startswith("7 of ")
+            await gallery.refilter()
+            assert asked[2:] == ["rank <= 7"], "and again when it was answered"
+
+    run(use(), caplog)
+
+
+def test_what_fails_behind_the_page_is_said_and_not_said_again_at_once(shared, monkeypatch):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "") as (user, (page,)):
+
+            async def fails() -> None:
+                raise RuntimeError("no such thing")
+
+            for _ in range(2):
+                with page.gallery.count:
+                    ui.timer(0, fails, once=True)
+            await until(lambda: "This failed: no such thing" in user.notify.messages)
+            await asyncio.sleep(0.3)
+            assert user.notify.messages.count("This failed: no such thing") == 1
+
+    asyncio.new_event_loop().run_until_complete(use())
+
+
+def test_one_damaged_table_hides_its_columns_and_nothing_else(shared, monkeypatch, caplog):
+    file = shared.layout.table(NAME, "volunteer_votes")
+    file.write_bytes(file.read_bytes()[:100])
+    publish(shared.layout, EXPLORER)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "") as (user, (page,)):
+            assert any("left out: volunteer_votes" in words for words in user.notify.messages)
+            assert page.tab.has("score", "cluster") and not page.tab.has("damaged") and not page.tab.has("total_votes")
+            await page.object.show(3)
+            assert page.place.open == "g03"
+            assert len(page.tab.view.matching("columns('^rank$') <= 5")) == 5
+
+    run(use(), caplog)
+
+
+def test_nothing_is_kept_under_the_owners_name_for_who_has_not_said_theirs(shared, monkeypatch, caplog):
+    from galaxy_assets.explorer import server
+    from galaxy_assets.web import serving
+
+    served = []
+    monkeypatch.setattr("galaxy_assets.explorer.shared.Shared", lambda *_: shared)
+    monkeypatch.setattr(serving, "serve", lambda site, **_: served.append(shared.who))
+    monkeypatch.setattr("galaxy_assets.explorer.page.add_page", lambda _: None)
+    owner = shared.who
+    for host in ("127.0.0.1", "0.0.0.0"):
+        server.serve(shared.layout, host=host, port=1, dagster="http://127.0.0.1:9", open_browser=False)
+    assert served == [owner, ""]
+    monkeypatch.undo()
+    shared.folder.mkdir(exist_ok=True)
+
+    async def use() -> None:
+        from galaxy_assets.explorer.worksheet import read_clusters
+
+        addresses = "&panel=score&order=rank", f"&start={PRETRAINED}&panel=artefacts"
+        async with opened(shared, monkeypatch, *addresses) as (_, (first, second)):
+            scored = first.score._shown()
+            await first.score.score(4, scored)
+            assert first.score.problem.text.startswith("not kept: nobody has said who this is; write your name")
+            cluster = read_clusters(first.tab.view, first.survey)[1]
+            assert "nobody has said who" in await first.clusters._save(cluster, Override("rings"))
+            await second.artefacts.region([-0.5, -0.5, 0.1, 0.5])
+            await second.artefacts._save()
+            assert "nobody has said who" in second.artefacts.problem.text
+            assert not shared.layout.cluster_worksheet(NAME).exists()
+            assert not shared.layout.artefact_review(NAME).exists()
+            assert not LabelLog(shared.layout.labels(NAME)).read().num_rows
+            first.header.name.value = "ann"
+            first._rename()
+            await first.score.score(4, scored)
+            assert [e["who"] for e in LabelLog(shared.layout.labels(NAME)).read().to_pylist()] == ["ann"]
 
     run(use(), caplog)
 

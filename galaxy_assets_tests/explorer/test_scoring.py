@@ -184,11 +184,13 @@ def test_what_is_said_of_a_cluster_is_the_worksheet_that_the_next_run_reads(layo
     assert clusters[5].votes[0][:2] == ("merging: merger", 0.95)
     worksheet.save(view, survey, clusters[1], Override("spiral; with, commas", "odd", None))
     worksheet.save(view, survey, clusters[4], Override(None, None, True))
-    again = {c.number: c.said for c in worksheet.read_clusters(view, survey)}
+    clusters = worksheet.read_clusters(view, survey)
+    again = {c.number: c.said for c in clusters}
     assert again[1] == Override("spiral; with, commas", "odd", None) and again[4] == Override(None, None, True)
     worksheet.save(view, survey, clusters[1], Override("elliptical", None, False))
     worksheet.save(view, survey, clusters[4], Override())
-    again = {c.number: c.said for c in worksheet.read_clusters(view, survey)}
+    clusters = worksheet.read_clusters(view, survey)
+    again = {c.number: c.said for c in clusters}
     assert again[1] == Override("elliptical", None, False) and again[4] == Override()
     path = layout.cluster_worksheet(NAME)
     path.write_text(path.read_text() + "random,0,theirs,,,g00\n")
@@ -204,15 +206,16 @@ def test_boxes_are_previewed_and_saved_as_a_versioned_review(layout):
     box = Region(1, -0.5, -1.0, 3.0, 1.0, 0, 0, 0.0, "drawn by ann", "accepted")
     held = regions.preview(whole, [box])
     assert held.rows.tolist() == [0, 1, 2, 3] and held.suspects == 3 and held.reasons == [("saturated", 3)]
-    assert regions.read_regions(layout, NAME) == []
-    first = regions.save(layout, NAME, [box])
-    second = regions.save(layout, NAME, [box, Region(2, 57.5, -1, 60, 1, 0, 0, 0.0, "drawn by ann", "rejected")])
+    assert regions.read_regions(whole) == []
+    first = regions.save(whole, [box], None)
+    shown = regions.review_text(layout, NAME)
+    second = regions.save(whole, [box, Region(2, 57.5, -1, 60, 1, 0, 0, 0.0, "drawn by ann", "rejected")], shown)
     assert first.exists() and second.exists() and first != second
     (read,) = read_review(layout.artefact_review(NAME), drawn_on(layout, NAME))
     assert (read.x0, read.y0, read.x1, read.y1) == (-0.5, -1.0, 3.0, 1.0)
-    assert [r.region for r in regions.read_regions(layout, NAME)] == [1]
-    regions.withdraw(layout, NAME)
-    assert regions.read_regions(layout, NAME) == [] and first.exists()
+    assert [r.region for r in regions.read_regions(whole)] == [1]
+    regions.put_review(layout, NAME, None, regions.review_text(layout, NAME))
+    assert regions.read_regions(whole) == [] and first.exists()
 
 
 def test_a_search_in_blocks_is_the_search_of_all(layout, survey, monkeypatch):
@@ -230,10 +233,10 @@ def test_a_search_in_blocks_is_the_search_of_all(layout, survey, monkeypatch):
         similar.nearest(layout, survey, "random", ["g20"], 3)
 
 
-def test_exports_hold_what_is_shown_in_its_order(layout, survey, tmp_path):
+def test_exports_hold_what_is_shown_in_its_order(layout, survey, view, tmp_path):
     Labels(layout, survey).say("ann", "g04", 5)
     rows = np.array([4, 1, 50], np.int32)
-    files = {k: write(layout.root, NAME, "imagenet", rows, k, tmp_path) for k in KINDS}
+    files = {k: write(layout.root, NAME, "imagenet", view.version, rows, k, tmp_path) for k in KINDS}
     table = pq.read_table(files["parquet"])
     assert table["galaxy_id"].to_pylist() == ["g04", "g01", "g50"] and table["human_score"].to_pylist() == [
         5.0,

@@ -6,9 +6,11 @@ import pytest
 
 from galaxy_assets.explorer import view as views
 from galaxy_assets.explorer.colours import CATEGORIES, coloured
+from galaxy_assets.explorer.export_page import page_table, write
+from galaxy_assets.explorer.send import send
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets_tests.explorer.small_lake import NAME, N, ids, write_small_lake
+from galaxy_assets_tests.explorer.small_lake import NAME, N, ids, turn_map_over, write_small_lake
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +128,25 @@ def test_colours_are_names_or_bins_and_say_what_has_no_value():
 def test_a_map_that_is_not_there_says_what_makes_it(view):
     with pytest.raises(FileNotFoundError, match=r"small has no map of random yet: `galaxy-assets run small`"):
         View(view.lake, NAME, "random")
+
+
+@pytest.mark.parametrize("start", ["imagenet", PRETRAINED])
+def test_rows_of_a_map_are_never_asked_of_the_one_that_replaced_it(tmp_path, start):
+    layout = write_small_lake(tmp_path / "data")
+    old = View(OpenLake(layout), NAME, start)
+    kept = old.column("score")
+    turn_map_over(layout)
+    old.forget()
+    assert old.stale() and old.column("score") is kept, "what was read of the old map is right for its rows"
+    for ask in (
+        lambda: old.column("rank"),
+        lambda: old.matching("rank <= 3"),
+        lambda: old.matching("select 'g03' as galaxy_id"),
+        lambda: page_table(old, np.array([0], np.int32)),
+        lambda: write(layout.root, NAME, start, old.version, np.array([0], np.int32), "csv", tmp_path),
+        lambda: send(layout.root, NAME, start, old.version, np.array([0], np.int32)),
+    ):
+        with pytest.raises(QueryError, match="the map was made anew; reload the page"):
+            ask()
+    new = View(old.lake, NAME, start)
+    assert new.ids[0] == old.ids[-1] and page_table(new, np.array([0]))["galaxy_id"].to_pylist() == [new.ids[0].as_py()]

@@ -126,6 +126,7 @@ def test_an_original_that_was_delivered_as_fits_is_sent_as_it_is(world, receiver
 
 
 def test_the_page_sends_what_it_shows_with_what_people_say(receiver, tmp_path):
+    from galaxy_assets.explorer import map_version
     from galaxy_assets.explorer.scoring import Labels
     from galaxy_assets.explorer.send import send
     from galaxy_assets.settings.files import survey_files
@@ -133,7 +134,8 @@ def test_the_page_sends_what_it_shows_with_what_people_say(receiver, tmp_path):
     layout = write_small_lake(tmp_path / "data")
     Labels(layout, survey_files(layout.root).named(NAME)).say("ann", "g04", 5)
     topcat = receiver("topcat", (TABLE,))
-    assert send(layout.root, NAME, "imagenet", np.array([4, 1], np.int32)) == [("topcat", "")]
+    version = map_version.version(layout, NAME, "imagenet")
+    assert send(layout.root, NAME, "imagenet", version, np.array([4, 1], np.int32)) == [("topcat", "")]
     (tmp_path / "got.vot").write_bytes(topcat.got[0][1]["content"])
     read = Table.read(tmp_path / "got.vot", format="votable")
     assert list(read["galaxy_id"]) == ["g04", "g01"] and read["human_score"].tolist() == [5.0, None]
