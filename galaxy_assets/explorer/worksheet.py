@@ -205,14 +205,8 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         return [], []
     with regular(path).open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, strict=True)
-        columns, kept, blank = next(reader, []), [], 0
-        for cells in reader:
-            if cells:
-                kept.append((blank or reader.line_num, cells))  # as `read_worksheet` numbers them
-                blank = 0
-            else:
-                blank = blank or reader.line_num
-        return columns, kept
+        columns = next(reader, [])
+        return columns, [(reader.line_num, cells) for cells in reader if cells]
 
 
 def _said_in(row: Row) -> list[str]:
