@@ -115,8 +115,9 @@ def _not_comparable(check: Check, survey: Survey, other_weights: Mapping[str, st
 
 def _number(observed: Observed | None) -> float | None:
     """The value of what was observed, None where it could not be computed (nan)."""
-    missing = observed is None or observed.value is None or np.isnan(observed.value)
-    return None if missing else float(observed.value)
+    if observed is None or observed.value is None or np.isnan(observed.value):
+        return None
+    return float(observed.value)
 
 
 def _remedy(check: Check, survey: Survey) -> str:

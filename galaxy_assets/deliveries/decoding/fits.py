@@ -221,7 +221,7 @@ def _values(hdu: Any, data: bytes) -> np.ndarray:
     if isinstance(hdu, fits.CompImageHDU):
         _check_tiles(hdu, data)
     # astropy takes a BLANK of 0 for none; of 8 bits, 0 is black
-    gap = float(hdu.header.get("BZERO", 0)) if _blank_is_zero(hdu.header) else None
+    gap = _value_of_blank_zero(hdu.header)
     values = np.asarray(hdu.data)
     if gap is not None:
         values = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
@@ -229,8 +229,11 @@ def _values(hdu: Any, data: bytes) -> np.ndarray:
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
-def _blank_is_zero(header: Any) -> bool:
-    return header.get("BLANK") == 0 and int(header.get("BITPIX", 8)) > 8
+def _value_of_blank_zero(header: Any) -> float | None:
+    """What an integer 0 is after scaling, where the header says that it is no data."""
+    if header.get("BLANK") != 0 or int(header.get("BITPIX", 8)) <= 8:
+        return None
+    return float(header.get("BZERO", 0))
 
 
 def _check_tiles(hdu: Any, data: bytes) -> None:
