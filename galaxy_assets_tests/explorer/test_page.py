@@ -239,6 +239,7 @@ def test_nothing_is_kept_under_the_owners_name_for_who_has_not_said_theirs(share
     monkeypatch.setattr(sharing, "Shared", lambda *_: shared)
     monkeypatch.setattr(serving, "serve", lambda site, **_: served.append(shared.who))
     monkeypatch.setattr(pages, "add_page", lambda _: None)
+    monkeypatch.setattr("nicegui.ui.run_with", lambda *_, **__: None)
     owner = shared.who
     for host in ("127.0.0.1", "0.0.0.0"):
         server.serve(shared.layout, host=host, port=1, dagster="http://127.0.0.1:9", open_browser=False)
