@@ -1,6 +1,7 @@
 """The page on the server, without a browser: what its parts tell each other, and that nothing fails behind it."""
 
 import asyncio
+import importlib
 import logging
 import os
 import threading
@@ -234,9 +235,11 @@ def test_nothing_is_kept_under_the_owners_name_for_who_has_not_said_theirs(share
     from galaxy_assets.web import serving
 
     served = []
-    monkeypatch.setattr("galaxy_assets.explorer.shared.Shared", lambda *_: shared)
+    sharing, pages = (importlib.import_module(f"galaxy_assets.explorer.{name}") for name in ("shared", "page"))
+    monkeypatch.setattr(sharing, "Shared", lambda *_: shared)
     monkeypatch.setattr(serving, "serve", lambda site, **_: served.append(shared.who))
-    monkeypatch.setattr("galaxy_assets.explorer.page.add_page", lambda _: None)
+    monkeypatch.setattr(pages, "add_page", lambda _: None)
+    monkeypatch.setattr("nicegui.ui.run_with", lambda *_, **__: None)
     owner = shared.who
     for host in ("127.0.0.1", "0.0.0.0"):
         server.serve(shared.layout, host=host, port=1, dagster="http://127.0.0.1:9", open_browser=False)
