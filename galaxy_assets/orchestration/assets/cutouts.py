@@ -58,7 +58,7 @@ def _one(reader: Reader, row: dict, settings: CutoutSettings) -> tuple[Cutout | 
         made = cut(reader.image(row["file"]), settings)
     except UnreadableImage as error:
         return None, error.problem, str(error)
-    except PrintableError:
+    except (PrintableError, plugins.PluginError):
         raise
     except Exception as error:  # of whatever library, for one image of many
         log.warning("%s cannot be cut: %s", row["file"], error, exc_info=True)
