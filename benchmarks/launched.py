@@ -1,7 +1,7 @@
 """Two deliveries at once beside one after the other, and what is left when workers are killed.
 
     python benchmarks/launched.py speed [--batches 8] [--images 400] [--threads 1]
-    python benchmarks/launched.py faults [--kills 20] [--until ASSET]
+    python benchmarks/launched.py faults [--kills 20]
 
 `speed` cuts and embeds simulated deliveries by the engine `launched`, with `--at-once 1` and with `--at-once 2`, and
 prints the ratio of the seconds from the first start to the last end of the runs that do. A worker has so many threads
@@ -75,10 +75,10 @@ def kept_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def outcomes(root: Path, instance: dg.DagsterInstance, at_once: int, until: str) -> list[tuple[float, Outcome]]:
-    """Make the survey until an asset is made of all partitions there are, each outcome with the time it came."""
+def outcomes(root: Path, instance: dg.DagsterInstance, at_once: int, until: str = "") -> list[tuple[float, Outcome]]:
+    """Make the survey, or until an asset is made of all deliveries, each outcome with the time it came."""
     known, told = survey_files(root).known, []
-    left = len(known["many"].source.batches or ()) if until in MEASURED else 1
+    left = len(known["many"].source.batches)
     with closing(launched.run_survey(build_defs(root), known["many"], known, instance, root, at_once=at_once)) as runs:
         for outcome in runs:
             told.append((time.monotonic(), outcome))
@@ -108,21 +108,21 @@ def speed(folder: Path, batches: int, images: int, threads: int) -> None:
     print(f"at once 1: {seconds[1]:.0f} s, at once 2: {seconds[2]:.0f} s, ratio {ratio:.2f} (load {load:.1f})")
 
 
-def faults(folder: Path, kills: int, until: str) -> None:
+def faults(folder: Path, kills: int) -> None:
     """Kill one worker in each of so many surveys, and compare what the next run leaves."""
     write_survey(folder / "data", 2, 24, "test_efficientnet", 32)
     reference = shutil.copytree(folder / "data", folder / "reference")
     begun = time.monotonic()
     with kept_instance(folder / "dagster") as instance:
-        outcomes(reference, instance, 2, until)
+        outcomes(reference, instance, 2)
     whole, expected, bad = time.monotonic() - begun, contents(reference), 0
     for number in range(kills):
         root = shutil.copytree(folder / "data", folder / "killed")
         with kept_instance(folder / f"dagster_{number}") as instance:
             moment = random.Random(number).uniform(0, whole)
             killed = _kill_later(instance, moment)
-            first = outcomes(root, instance, 2, until)
-            again = outcomes(root, instance, 2, until)
+            first = outcomes(root, instance, 2)
+            again = outcomes(root, instance, 2)
             held = instance.event_log_storage.get_concurrency_info("gpu").claimed_slots
             under_way = instance.get_runs(_IDS)
         unlike = differences(expected, contents(root))
@@ -168,13 +168,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400, help="of a delivery")
     parser.add_argument("--threads", type=int, default=1, help="of a worker")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--until", default="results", help="asset after which a survey is whole enough")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if arguments.what == "speed":
             speed(Path(folder), arguments.batches, arguments.images, arguments.threads)
         else:
-            faults(Path(folder), arguments.kills, arguments.until)
+            faults(Path(folder), arguments.kills)
 
 
 if __name__ == "__main__":
