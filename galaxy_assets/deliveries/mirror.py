@@ -194,15 +194,14 @@ def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Reco
                     _write(folder, record.model_copy(update={"files": copied}))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        finally:
             _write(folder, record.model_copy(update={"files": copied}))
+            raise
+    looked = {} if failed else {"looked": time.time()}
+    _write(folder, record.model_copy(update={"files": copied, **looked}))
     if failed and not copied:
         raise failed[0]
     if failed:
         log.error("%s; %d files are not copied, and their deliveries wait for them", failed[0], len(failed))
-    else:
-        _write(folder, record.model_copy(update={"files": copied, "looked": time.time()}))
 
 
 def _copy(files: Any, there: _Remote, local: Path) -> None:
