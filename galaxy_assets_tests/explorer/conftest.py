@@ -1,4 +1,4 @@
-"""What the tests in a browser share: lakes to explore, a server over each, a page.
+"""What the explorer's tests share: a small lake; and in a browser, lakes to explore, a server over each, a page.
 
 They run on a lake written by hand, and on every survey of the finished data folder that $GALAXY_ASSETS_FINISHED_DATA
 names (a copy of it: the tests score galaxies).
@@ -12,10 +12,32 @@ from typing import NamedTuple
 
 import pytest
 
+from galaxy_assets.explorer.view import OpenLake, View
+from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.explorer.browser import PATIENCE, Server, serving
 from galaxy_assets_tests.explorer.small_lake import NAME, write_small_lake
 
 FINISHED = os.environ.get("GALAXY_ASSETS_FINISHED_DATA")
+
+
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    """A small lake that a test may change."""
+    return write_small_lake(tmp_path / "data")
+
+
+@pytest.fixture
+def survey(layout) -> Survey:
+    """Its survey."""
+    return survey_files(layout.root).named(NAME)
+
+
+@pytest.fixture
+def view(layout) -> View:
+    """The map of its main start weights."""
+    return View(OpenLake(layout), NAME, "imagenet")
 
 
 class Explored(NamedTuple):

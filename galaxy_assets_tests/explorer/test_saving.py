@@ -10,28 +10,11 @@ from galaxy_assets.explorer import regions, worksheet
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
 from galaxy_assets.science.artefacts import Region, regions_to_table
 from galaxy_assets.science.worksheet import Override
-from galaxy_assets.settings.files import survey_files
-from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
-from galaxy_assets_tests.explorer.small_lake import NAME, keep, turn_map_over, write_small_lake
+from galaxy_assets_tests.explorer.small_lake import NAME, keep, turn_map_over
 
 BOX = Region(1, -0.5, -1.0, 3.0, 1.0, 0, 0, 0.0, "drawn by ann", "accepted")
-
-
-@pytest.fixture
-def layout(tmp_path) -> Layout:
-    return write_small_lake(tmp_path / "data")
-
-
-@pytest.fixture
-def survey(layout) -> Survey:
-    return survey_files(layout.root).named(NAME)
-
-
-@pytest.fixture
-def view(layout) -> View:
-    return View(OpenLake(layout), NAME, "imagenet")
 
 
 def refit(layout: Layout) -> None:

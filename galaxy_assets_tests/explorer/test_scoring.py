@@ -23,28 +23,12 @@ from galaxy_assets.science.artefacts import Region, read_review
 from galaxy_assets.science.labels import standing
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.settings.files import survey_files
-from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage import similarity
 from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.explorer.small_lake import NAME, N, write_ranking, write_small_lake
 from galaxy_assets_tests.science.test_labels import histories
-
-
-@pytest.fixture
-def layout(tmp_path) -> Layout:
-    return write_small_lake(tmp_path / "data")
-
-
-@pytest.fixture
-def survey(layout) -> Survey:
-    return survey_files(layout.root).named(NAME)
-
-
-@pytest.fixture
-def view(layout) -> View:
-    return View(OpenLake(layout), NAME, "imagenet")
 
 
 def test_a_score_is_an_event_on_disk_when_it_returns_and_undo_is_another(layout, survey):
