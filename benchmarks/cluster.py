@@ -20,7 +20,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,6 +59,23 @@ def run(root: Path, given: Mapping[str, str], *options: str) -> float:
     return time.perf_counter() - start
 
 
+@contextmanager
+def nodes(home: Path) -> Iterator[Mapping[str, str]]:
+    """PostgreSQL and two Ray nodes, for an instance whose home is this folder; what is in their environment is also in
+    ours from now on.
+    """
+    if (programs := postgresql.programs()) is None:
+        sys.exit("no PostgreSQL on this machine: install it (apt install postgresql)")
+    home.mkdir()
+    parts = (ROOT / "dagster.cluster.yaml", ROOT / "packaging/launchers/ray.yaml")
+    (home / "dagster.yaml").write_text("".join(part.read_text() for part in parts))
+    with postgresql.server(programs) as server:
+        shared = environment(home, server.new("dagster").environment, ROOT)
+        os.environ.update(shared)
+        with two_nodes(shared):
+            yield shared
+
+
 def runs_of_nodes(address: str) -> Counter[str]:
     """Node -> number of runs that it made."""
     from ray.job_submission import JobSubmissionClient
@@ -93,31 +111,22 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400)
     images = parser.parse_args().images
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
-    programs = postgresql.programs()
-    if programs is None:
-        sys.exit("no PostgreSQL on this machine: install it (apt install postgresql)")
     with tempfile.TemporaryDirectory(prefix="galaxy_assets_cluster_") as made:
         alone, cluster, home = (Path(made) / name for name in ("in_process", "launched", "home"))
         write_world(alone, images)
         seconds = run(alone, {"DAGSTER_HOME": str(Path(made) / "home_of_one")})
         write_world(cluster, images)
         shutil.copytree(alone / "raw", cluster / "raw")
-        home.mkdir()
-        parts = (ROOT / "dagster.cluster.yaml", ROOT / "packaging/launchers/ray.yaml")
-        (home / "dagster.yaml").write_text("".join(part.read_text() for part in parts))
-        with postgresql.server(programs) as server:
-            shared = environment(home, server.new("dagster").environment, ROOT)
-            os.environ.update(shared)
-            with two_nodes(shared):
-                on_two = run(cluster, shared, "--engine", "launched", "--at-once", "2")
-                nodes = runs_of_nodes(shared["RAY_API_SERVER_ADDRESS"])
+        with nodes(home) as shared:
+            on_two = run(cluster, shared, "--engine", "launched", "--at-once", "2")
+            made_by = runs_of_nodes(shared["RAY_API_SERVER_ADDRESS"])
         compared, differ = differences(alone, cluster)
     print(f"\nin process {seconds:.0f} s; two nodes {on_two:.0f} s, of which each run starts Python anew")
-    print("runs of each node: " + ", ".join(f"{node} {count}" for node, count in sorted(nodes.items())))
+    print("runs of each node: " + ", ".join(f"{node} {count}" for node, count in sorted(made_by.items())))
     for name in differ:
         print(f"differs: {name}")
     print(f"{compared - len(differ)} of {compared} tables, pixel files and checkpoints are equal")
-    sys.exit(bool(differ) or len(nodes) < 2)
+    sys.exit(bool(differ) or len(made_by) < 2)
 
 
 if __name__ == "__main__":

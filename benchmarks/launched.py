@@ -1,14 +1,15 @@
 """Two deliveries at once beside one after the other, and what is left when workers are killed.
 
     python benchmarks/launched.py speed [--batches 8] [--images 400] [--threads 1]
-    python benchmarks/launched.py faults [--kills 20]
+    PYTHONPATH=. python benchmarks/launched.py faults [--kills 20] [--ray]
 
 `speed` cuts and embeds simulated deliveries by the engine `launched`, with `--at-once 1` and with `--at-once 2`, and
 prints the ratio of the seconds from the first start to the last end of the runs that do. A worker has so many threads
 as `--threads` says, one where each has a core of its own as in a container, and the pool `gpu` has a slot for each.
 `faults` makes a small survey
 as often as it kills: each time the worker of a run under way at a random moment, after which the next run must
-complete, with the tables of an unkilled survey and no slot of a pool held.
+complete, with the tables of an unkilled survey and no slot of a pool held. With `--ray` workers are jobs of two Ray
+nodes on 127.0.0.2 and 127.0.0.3, with Dagster in PostgreSQL, as in `make cluster-demo`.
 
 Belongs here: the survey, the seconds, the kills. Does not belong here: the engine; kills of the command itself
 (`campaign`).
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import cluster
 import dagster as dg
 import yaml
 from campaign.compare import contents, differences
@@ -75,6 +77,14 @@ def kept_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+@contextmanager
+def ray_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance that hands runs to two Ray nodes, which are there as long."""
+    with cluster.nodes(folder) as shared, dg.DagsterInstance.get() as instance:
+        yield instance
+        print(f"runs of each node: {dict(cluster.runs_of_nodes(shared['RAY_API_SERVER_ADDRESS']))}")
+
+
 def outcomes(root: Path, instance: dg.DagsterInstance, at_once: int, until: str = "") -> list[tuple[float, Outcome]]:
     """Make the survey, or until an asset is made of all deliveries, each outcome with the time it came."""
     known, told = survey_files(root).known, []
@@ -108,43 +118,45 @@ def speed(folder: Path, batches: int, images: int, threads: int) -> None:
     print(f"at once 1: {seconds[1]:.0f} s, at once 2: {seconds[2]:.0f} s, ratio {ratio:.2f} (load {load:.1f})")
 
 
-def faults(folder: Path, kills: int) -> None:
+def faults(folder: Path, kills: int, ray: bool) -> None:
     """Kill one worker in each of so many surveys, and compare what the next run leaves."""
     write_survey(folder / "data", 2, 24, "test_efficientnet", 32)
     reference = shutil.copytree(folder / "data", folder / "reference")
-    begun = time.monotonic()
-    with kept_instance(folder / "dagster") as instance:
+    with (ray_instance if ray else kept_instance)(folder / "dagster") as instance:
+        begun = time.monotonic()
         outcomes(reference, instance, 2)
-    whole, expected, bad = time.monotonic() - begun, contents(reference), 0
-    for number in range(kills):
-        root = shutil.copytree(folder / "data", folder / "killed")
-        with kept_instance(folder / f"dagster_{number}") as instance:
-            moment = random.Random(number).uniform(0, whole)
-            killed = _kill_later(instance, moment)
+        whole, expected, bad = time.monotonic() - begun, contents(reference), 0
+        for number in range(kills):
+            root = shutil.copytree(folder / "data", folder / "killed")
+            moment, over = random.Random(number).uniform(0, 0.95 * whole), threading.Event()
+            killed = _kill_later(instance, moment, over)
             first = outcomes(root, instance, 2)
+            over.set()
             again = outcomes(root, instance, 2)
             held = instance.event_log_storage.get_concurrency_info("gpu").claimed_slots
             under_way = instance.get_runs(_IDS)
-        unlike = differences(expected, contents(root))
-        wrong = {outcome.status for _, outcome in again} - {"done", "fresh"}
-        lost = [outcome.error for _, outcome in first if outcome.status == "failed"]
-        bad += bool(unlike or wrong or held or under_way)
-        print(
-            f"kill {number + 1} at {moment:.0f} s of run {killed}: told {lost}; then {wrong or 'all made'}, "
-            f"{len(held)} slots held, {len(under_way)} runs open, differs in {unlike or 'nothing'}",
-            flush=True,
-        )
-        shutil.rmtree(root)
+            unlike = differences(expected, contents(root))
+            wrong = {outcome.status for _, outcome in again} - {"done", "fresh"}
+            lost = [outcome.error for _, outcome in first if outcome.status == "failed"]
+            bad += bool(unlike or wrong or held or under_way)
+            print(
+                f"kill {number + 1} at {moment:.0f} s of run {killed}: told {lost}; then {wrong or 'all made'}, "
+                f"{len(held)} slots held, {len(under_way)} runs open, differs in {unlike or 'nothing'}",
+                flush=True,
+            )
+            shutil.rmtree(root)
     print(f"{kills} kills, {bad} with a loss")
 
 
-def _kill_later(instance: dg.DagsterInstance, moment: float) -> list[str]:
-    """Kill a worker that is at work after so many seconds, or the next one; the list gets its run's id."""
+def _kill_later(instance: dg.DagsterInstance, moment: float, over: threading.Event) -> list[str]:
+    """Kill a worker that is at work after so many seconds, or the next one, until it is over; the list gets its run's
+    id.
+    """
     killed: list[str] = []
 
     def kill() -> None:
-        time.sleep(moment)
-        for _ in range(3000):
+        over.wait(moment)
+        while not over.is_set():
             for run in instance.get_runs(_IDS):
                 said = [
                     entry.dagster_event.message or "" for entry in instance.all_logs(run.run_id) if entry.dagster_event
@@ -168,12 +180,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400, help="of a delivery")
     parser.add_argument("--threads", type=int, default=1, help="of a worker")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--ray", action="store_true", help="workers are jobs of two Ray nodes")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if arguments.what == "speed":
             speed(Path(folder), arguments.batches, arguments.images, arguments.threads)
         else:
-            faults(Path(folder), arguments.kills)
+            faults(Path(folder), arguments.kills, arguments.ray)
 
 
 if __name__ == "__main__":
