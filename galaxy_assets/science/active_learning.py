@@ -206,19 +206,21 @@ def best_first(value: np.ndarray, ids: Ids | np.ndarray, count: int | None = Non
     >>> best_first(np.array([1.0, 3.0, 3.0]), np.array(["a", "c", "b"])).tolist()
     [2, 1, 0]
     """
-    falling = -value
-    rows = np.arange(len(falling))
-    if count is not None and 0 < count < len(rows):
-        last = np.partition(falling, count - 1)[count - 1]
-        better, equal = np.flatnonzero(falling < last), np.flatnonzero(falling == last)
+    if count is not None and 0 < count < len(value):
+        last = np.partition(value, len(value) - count)[len(value) - count]
+        better, equal = np.flatnonzero(value > last), np.flatnonzero(value == last)
         rows = np.concatenate([better, equal[_smallest(ids, equal, count - len(better))]])
-    rows = rows[np.argsort(falling[rows], kind="stable")]
-    same = falling[rows][1:] == falling[rows][:-1]
+    else:
+        rows = np.arange(len(value))
+    falling = -value[rows]
+    order = np.argsort(falling, kind="stable")
+    rows, falling = rows[order], falling[order]
+    same = falling[1:] == falling[:-1]
     tied = np.zeros(len(rows), bool)
     tied[1:] |= same
     tied[:-1] |= same
     # names are compared where values do not decide: a comparison of strings takes far longer than one of numbers
-    rows[tied] = rows[tied][np.lexsort((ids[rows[tied]], falling[rows[tied]]))]
+    rows[tied] = rows[tied][np.lexsort((ids[rows[tied]], falling[tied]))]
     return rows[:count]
 
 

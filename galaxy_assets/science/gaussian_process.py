@@ -117,7 +117,9 @@ class GaussianProcess:
                 end = min(row + _ROWS, size)  # beyond it the rows are 0
                 explained = correlation[:, :end] @ inverse[row:end, :end].T
                 variance[part] -= np.einsum("ij,ij->i", explained, explained)[:galaxies]
-        return mean + self.prior_mean, np.sqrt(np.maximum(variance, 0))
+        mean += self.prior_mean
+        np.maximum(variance, 0, out=variance)
+        return mean, np.sqrt(variance, out=variance)
 
     def to_table(self) -> pa.Table:
         """Keep the process as a table.

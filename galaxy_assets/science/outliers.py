@@ -53,7 +53,8 @@ def unsupervised_score(
     with ThreadPoolExecutor(usable_cores()) as threads:
         blocks = range(0, len(features), _SCORED)
         scores = threads.map(lambda begin: forest.score_samples(features[begin : begin + _SCORED]), blocks)
-        return -np.concatenate(list(scores))
+        scores = np.concatenate(list(scores))
+    return np.negative(scores, out=scores)
 
 
 def outlier_factor(features: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:

@@ -112,7 +112,9 @@ class Shortlist:
             held = value[self._rows] >= _least(value, BEST)
             self.shares.append(min(1.0, float(held.sum()) / min(BEST, len(value) - len(asked))))
         length = min(self.length, len(value))
-        chosen = np.argpartition(value, len(value) - length)[len(value) - length :]
+        least = _least(value, length)  # an order of all would take twice the memory of their values
+        best, equal = np.flatnonzero(value > least), np.flatnonzero(value == least)
+        chosen = np.concatenate([best, equal[: length - len(best)]])
         others = np.random.default_rng(self.seed).choice(len(value), min(len(value), self.length // _SAMPLE))
         self._rows = np.union1d(chosen, others)
         self._chosen = np.isin(self._rows, chosen)

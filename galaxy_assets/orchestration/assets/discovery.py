@@ -113,7 +113,7 @@ def simulated_search(
     paper="7.1, Figure 10",
     reads={
         "catalogue": FITTED_ON | LABELS,
-        "cutouts": FITTED_ON | PIXELS,
+        "cutouts": FITTED_ON | IN_TURN,
         "volunteer_votes": FITTED_ON,
         "pca_features": MAIN_START | FITTED_ON,
     },
@@ -123,7 +123,11 @@ def simulated_search(
     version="2",
 )
 def oracle_events(
-    context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
+    context: SurveyContext,
+    catalogue: pa.Table,
+    cutouts: TablesInTurn,
+    volunteer_votes: pa.Table,
+    pca_features: pa.Table,
 ) -> Result:
     """The session of a simulated person, as label events: scores 0-5 by the volunteers' votes or the labels in the
     active-learning search over the labelled galaxies: seeds along the first principal component, then what the
@@ -168,19 +172,29 @@ def events_of(queries: list[active_learning.Query], ids: np.ndarray, seen: str) 
 
 def _history(
     context: SurveyContext,
-    cutouts: pa.Table,
+    cutouts: TablesInTurn,
     pca_features: pa.Table,
     queries: list[active_learning.Query],
     asked: np.ndarray,
 ) -> dict[str, dg.MetadataValue]:
     """The first galaxies asked in each round as a contact sheet, for the UI."""
+    import pyarrow.compute as pc
+
     from galaxy_assets.figures.plates import query_history
 
     if not queries:
         return {}
     rounds = np.array([q.round for q in queries], int)
     shown = np.concatenate([np.flatnonzero(rounds == r)[:5] for r in np.unique(rounds)])
-    images = context.pixels.of(cutouts)[rows_of(cutouts, pca_features.take(asked[shown]))]
+    galaxies = pca_features.select(["galaxy_id"]).take(asked[shown])
+    wanted = galaxies["galaxy_id"].combine_chunks()
+    ledger = pa.concat_tables(
+        [
+            table.filter(pc.is_in(table["galaxy_id"], wanted))
+            for table in cutouts.tables(["galaxy_id", "batch", "pixels"])
+        ]
+    )
+    images = context.pixels.of(ledger)[rows_of(ledger, galaxies)]
     sheet = query_history(list(images), [queries[i].score for i in shown], rounds[shown].tolist())
     return picture(context, sheet, "query_history")
 
