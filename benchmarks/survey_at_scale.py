@@ -152,6 +152,7 @@ def label_events(layout: Layout) -> Found:
     score = np.where(true, 5, features[:, 0] > 0)  # of equal scores alone nothing would be learnt
     sample, asked = drawn(ids.arrow, settings.fitted_on, 0), []
     shortlist = discovery.shortlist_for(len(ids), settings, 0)
+    pa.default_memory_pool().release_unused()  # as `discovery.simulated_search`
 
     def oracle(rows: np.ndarray) -> np.ndarray:
         asked.append((time.perf_counter(), shortlist.short if shortlist is not None else len(asked)))

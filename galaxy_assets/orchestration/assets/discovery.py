@@ -67,7 +67,6 @@ def oracle_scores(
         score, true = votes.score(probability[asked]), true[asked]
         known = volunteer_votes["galaxy_id"].filter(pa.array(asked))
     at = places_among(known, as_arrow(ids))
-    pa.default_memory_pool().release_unused()  # the table of all ids was large, and a search follows
     return np.append(score, -1)[at], np.append(true, False)[at]  # a galaxy that is not known is at -1
 
 
@@ -85,6 +84,7 @@ def simulated_search(
     pool, anomaly = np.flatnonzero(score >= 0), survey.anomaly
     if not len(pool):
         return [], pool, {}
+    pa.default_memory_pool().release_unused()  # what ids were looked up in was large
     names, seed = as_arrow(ids), survey.recipe.seed
     if len(pool) < len(score):
         features, names = features[pool], names.take(pa.array(pool))

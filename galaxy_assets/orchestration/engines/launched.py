@@ -43,6 +43,7 @@ _LOOK, _ASK = 0.5, 10.0
 """Seconds between looks at the runs, and between questions to the launcher whether their workers are there."""
 _SILENT = 300.0
 """Seconds without a clear answer until a worker is taken for lost: a cluster's head may start anew meanwhile."""
+_WORDS = 200  # characters of what a launcher says, from its beginning and from its end
 _MADE = DagsterEventType.ASSET_MATERIALIZATION
 
 
@@ -276,7 +277,7 @@ class Launched:
             well |= {WorkerStatus.NOT_FOUND, WorkerStatus.UNKNOWN}
         if found.transient or found.status in well:
             return "", True
-        words = f"its worker is lost: {found.status.value} {found.msg or ''} {self._debug_info(run)}".strip()
+        words = f"its worker is lost: {found.status.value} {_told(found.msg)} {_told(self._debug_info(run))}".strip()
         return words, found.status != WorkerStatus.UNKNOWN
 
     def _debug_info(self, run: dg.DagsterRun) -> str:
@@ -301,6 +302,12 @@ class Launched:
         if run is None:
             raise NotLaunched(f"run {run_id} was deleted while it was under way; run the survey again")
         return run
+
+
+def _told(words: str | None) -> str:
+    """What a launcher says of a worker, of which Ray says pages: how it begins and how it ends."""
+    words = " ".join((words or "").split())
+    return words if len(words) <= 2 * _WORDS else f"{words[:_WORDS]} ... {words[-_WORDS:]}"
 
 
 def _tell_step(event: DagsterEvent, partition: str | None) -> None:
