@@ -155,8 +155,8 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str]) -> Chose
     left = like + able([name for name in among if name not in why], False)
     if len(left) > 1:
         raise SurveyError(
-            f"{path}: which column holds the classes? It has {', '.join(left[:20])}{', ...' if left[20:] else ''}. Name "
-            "one with --label-column, or write --label-column none"
+            f"{path}: which column holds the classes? It has {', '.join(left[:20] + ['...'] * (len(left) > 20))}. "
+            "Name one with --label-column, or write --label-column none"
         )
     if left:
         numbers = all(label is None or _CODE.fullmatch(label) for label in labels_of(columns[left[0]]))

@@ -82,7 +82,7 @@ def test_the_rarest_class_is_sought_and_judged_too_where_it_has_enough_images():
 @pytest.mark.parametrize(
     ("labels", "judged", "sought", "says"),
     [
-        ({"star": 3044, "galaxy": 942}, ["star", "galaxy"], None, "galaxy, has 942 of 3,986 labelled images, more than"),
+        ({"star": 3044, "galaxy": 942}, ["star", "galaxy"], None, "galaxy, has 942 of 3,986 labelled images"),
         ({"star": 90, "E": 500, "S": 400}, ["E", "S"], None, "star: neither judged nor sought"),
         ({"star": 90, "cw": 500, "acw": 400}, ["cw_or_acw", "star"], None, "cw_or_acw joins cw and acw: mirror images"),
         ({"none": 980, "lens": 20}, ["none", "lens"], ["lens"], ""),
@@ -93,9 +93,9 @@ def test_the_rarest_class_is_sought_and_judged_too_where_it_has_enough_images():
         ({"-1": 50, "0": 900, "1": 400}, ["0", "1"], None, "-1: neither judged"),
         ({"-1": 40, "1": 900}, ["1", "-1"], ["-1"], ""),
         ({"-1": 40, "-3": 900, "2": 400}, ["-3", "2", "-1"], ["-1"], ""),
-        ({"E": 500, "S": 400, "Spirall": 1, "merger": 9}, ["E", "S"], ["merger"], "merger, Spirall: not judged, for want of 18"),
-        ({f"T{i}": 100 - i for i in range(60)}, [], None, "There are 60 classes, of which the rarest says little"),
-        ({f"c{i}": 100 - i for i in range(7)}, ["c0", "c1", "c2", "c3", "c6"], ["c6"], "c4, c5: not judged, since the 4"),
+        ({"E": 500, "S": 400, "Spirall": 1, "merger": 9}, ["E", "S"], ["merger"], "merger, Spirall: not judged, for"),
+        ({f"T{i}": 9 for i in range(60)}, [], None, "There are 60 classes, of which the rarest says little"),
+        ({f"c{i}": 100 - i for i in range(7)}, ["c0", "c1", "c2", "c3", "c6"], ["c6"], "c4, c5: not judged"),
         ({"E": 500, "merger": 1}, [], None, "The rarest class, E"),
         ({}, [], None, ""),
     ],

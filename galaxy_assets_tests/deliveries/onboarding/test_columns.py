@@ -69,7 +69,7 @@ def test_two_columns_of_names_that_differ_are_asked_for():
         ({"type": ["3"] * 100, "gz2class": [*"ab"] * 50}, "gz2class", ""),
         ({"type": ["3"] * 100}, None, "type holds 3 in every row"),
         ({"type": ["3", "6"] * 50, "gz2class": [*"ab"] * 50}, "type", "gz2class may hold them too"),
-        ({"target_id": [str(i) for i in range(100)], "morph_class": [*"ab"] * 50, "x": [*"cd"] * 50}, "morph_class", ""),
+        ({"target_id": [str(i) for i in range(100)], "gz2class": [*"ab"] * 50, "x": [*"cd"] * 50}, "gz2class", ""),
         ({"ring": ["0", "1"] * 50, "mag": [0.5] * 100}, "ring", "as the only one that may hold them"),
         ({"kind": ["disc", "ring", None, "disc"] * 25}, "kind", ""),
         ({"field": [str(i // 2) for i in range(200)]}, None, "field holds 100 different numbers"),
@@ -122,7 +122,7 @@ NAMES = ["ra,dec", "RAdeg,DEdeg", "_RAJ2000,_DEJ2000", "RA (deg),DEC (deg)", "TA
 @pytest.mark.parametrize("names", [*NAMES, "ra_j2000,dec_deg"])
 def test_positions_of_a_table_of_labels_are_found_as_those_of_a_catalogue(tmp_path, names):
     images = fill(tmp_path / "pictures", *(f"g{i}.png" for i in range(12)))
-    cells = ["12:30:00,-1.5", "about 3,4", *(f"{30 * i},{i}" for i in range(2, 12))]
+    cells = ["45.25,-1.5", "about 3,4", *(f"{30 * i},{i}" for i in range(2, 12))]
     rows = [f"g{i}.png,{place}" for i, place in enumerate(cells)]
     (tmp_path / "t.csv").write_text("\n".join([f"filename,{names}", *rows]))
     found = inspect(images, sample=2)
@@ -132,7 +132,7 @@ def test_positions_of_a_table_of_labels_are_found_as_those_of_a_catalogue(tmp_pa
         row["galaxy_id"]: (row["ra"], row["dec"])
         for row in open_reader(labels.source, images).catalogue("images").to_pylist()
     }
-    assert rows["g0"] == pytest.approx((187.5, -1.5)) and rows["g1"] == (None, None) and rows["g5"] == (150, 5)
+    assert rows["g0"] == (45.25, -1.5) and rows["g1"] == (None, None) and rows["g5"] == (150, 5)
     assert "1 positions are no angles or not on the sphere" in " ".join(cautions(found, labels))
 
 
