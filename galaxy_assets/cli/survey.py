@@ -39,7 +39,9 @@ def new(
     id_column: Annotated[
         str | None, typer.Option(help="its column of file names, or the catalogue's of ids; found out if left out")
     ] = None,
-    label_column: Annotated[str | None, typer.Option(help="its column of classes")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="its column of classes; none where a table of labels has none")
+    ] = None,
     sample: Annotated[int, typer.Option(min=1, help="most images to look at")] = 200,
     catalogue: Annotated[
         Path | None, typer.Option(help="in place of images: table of positions whose cutouts are fetched from --sky")

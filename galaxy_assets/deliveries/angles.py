@@ -23,6 +23,43 @@ _SEXAGESIMAL = re.compile(
 )
 
 
+_BRACKET = re.compile(r"(.+?)\s*[\[(]([^\[\]()]+)[\])]\s*")  # RA (deg), dec[rad]
+
+
+def plain_name(column: str) -> str:
+    """The name of a column in lower case, letters and digits alone, without a unit in brackets: `RA (deg)` is `ra`."""
+    bracket = _BRACKET.fullmatch(column)
+    return re.sub(r"[^a-z0-9]", "", (bracket[1] if bracket else column).lower())
+
+
+def unit_in(column: str) -> str | None:
+    """The unit that the name of a column of coordinates says.
+
+    Parameters
+    ----------
+    column : str
+        Its name.
+
+    Returns
+    -------
+    str or None
+        None where it says none.
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.angles import unit_in
+    >>> [unit_in(column) for column in ("RA (deg)", "ra_rad", "RA (J2000)", "ra")]
+    ['deg', 'rad', None, None]
+    """
+    if (bracket := _BRACKET.fullmatch(column)) is not None:
+        try:
+            degrees_per(bracket[2])
+            return bracket[2]
+        except ValueError:  # RA (J2000)
+            return None
+    return {"rarad": "rad", "decrad": "rad", "rahours": "h"}.get(plain_name(column))
+
+
 def degrees_per(unit: str) -> float:
     """How many degrees one of a unit is.
 

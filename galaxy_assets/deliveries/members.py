@@ -4,6 +4,7 @@ Belongs here: the names of columns and datasets that are known, and the limits t
 belong here: opening a container (`archives`, `shards`, `stacks`, `hdf5`).
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -38,6 +39,10 @@ IDS = (
 """Columns and datasets that name images, in any case; the first of them that there is."""
 LABELS = ("label", "labels", "class", "class_name", "cls", "category", "ans", "y", "target", "summary")
 """Those that hold a class per image."""
+
+# how programs and people write that there is none; `none` is a class of some surveys, None is Python's word
+_NOTHING = frozenset(["", "nan", "null", "na", "n/a", "n.a.", "#n/a", "<na>", "<null>", "\\n", "nat", "-", "--"])
+_UNLABELLED = re.compile(r"(un ?|not )labell?ed|(no|without( a)?) ?label", re.IGNORECASE)
 
 _LIKE_CLASS = ("class", "label", "target", "morph", "type", "category")
 
@@ -156,8 +161,36 @@ def member_name(text: str, data: bytes, suffixes: tuple[str, ...]) -> str:
     return without_suffix(name) + (suffix if suffix in suffixes else suffixes[0])
 
 
+def is_no_class(text: str) -> bool:
+    """Whether a text says that there is no class: by a program's word for nothing, or `unlabelled`.
+
+    Parameters
+    ----------
+    text : str
+        As a table, a container or the name of a folder has it.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.members import is_no_class
+    >>> [is_no_class(text) for text in ("NA", "None", "no_label", "none", "spiral")]
+    [True, True, True, False, False]
+    """
+    plain = text.strip()
+    return plain.lower() in _NOTHING or plain == "None" or bool(_UNLABELLED.fullmatch(re.sub(r"[\s_-]+", " ", plain)))
+
+
 def class_of(value: Any) -> str | None:
-    """A value as a class: text, or a whole number as text, alone in a list or not; None for anything else."""
+    """A value as a class: as `text_of`; None also for what says that there is none."""
+    text = text_of(value)
+    return None if text is None or is_no_class(text) else text
+
+
+def text_of(value: Any) -> str | None:
+    """Text, or a whole number as text, alone in a list or not; None for anything else."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bytes):

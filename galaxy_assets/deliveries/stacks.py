@@ -27,6 +27,7 @@ from galaxy_assets.deliveries.members import (
     check_count,
     class_of,
     position_of,
+    text_of,
 )
 from galaxy_assets.settings.limits import MAXIMUM_ARRAY, MINIMUM_SIDE
 
@@ -204,7 +205,7 @@ class StackArchive:
         )
         home = self._stem if len(self.stacks) == 1 else f"{self._stem}_{stack.path.replace('/', '_')}"
         for i in range(stack.n):
-            name = class_of(names[i]) or f"{home}_{i}"
+            name = text_of(names[i]) or f"{home}_{i}"
             yield stack.member(i), Said(name, class_of(labels[i]), *position_of(ra[i], dec[i]))
 
     def _column(self, path: str | None, n: int) -> Sequence:
@@ -221,7 +222,7 @@ class StackArchive:
             return None
         names = self.arrays.whole(stack.bands)
         names = names[i] if names.ndim == 2 else names
-        return [class_of(name) or "" for name in names.tolist()]
+        return [text_of(name) or "" for name in names.tolist()]
 
 
 def _name_of_one(path: str) -> str:

@@ -117,7 +117,7 @@ def test_whole_numbers_that_became_floats_by_a_gap_are_ids(tmp_path, suffix):
     assert [entry.name for entry in read_entries(path, source(label_column=None))] == ["12", "3"]
 
 
-@pytest.mark.parametrize("nothing", ["#N/A", "n.a.", "-", "<NULL>", "NaN"])
+@pytest.mark.parametrize("nothing", ["#N/A", "n.a.", "-", "<NULL>", "NaN", "Unlabelled", "not_labeled", "no label"])
 def test_what_programs_write_for_nothing_is_no_class(tmp_path, nothing):
     path = write(tmp_path, "csv", {"id": ["a", "b"], "label": [nothing, "disc"]})
     assert [entry.label for entry in read_entries(path, source())] == [None, "disc"]
@@ -206,6 +206,16 @@ def test_a_unit_that_is_no_angle_and_text_that_is_no_number_are_refused(tmp_path
         read_entries(path, asked)
 
 
+def test_one_cell_that_is_no_angle_is_said_and_the_others_are_read(tmp_path):
+    path = write(tmp_path, "csv", {"id": [*"abc"], "RA (rad)": [1.0, "?", None], "DEC (deg)": [-3, 5, "south"]})
+    asked = source(label_column=None, ra_column="RA (rad)", dec_column="DEC (deg)")
+    entries, notes = read_labels(path, asked)
+    assert (
+        entries[0][2:] == pytest.approx((np.degrees(1), -3)) and [one[2:] for one in entries[1:]] == [(None, None)] * 2
+    )
+    assert notes == ["1 positions are no angles or not on the sphere and count as unknown, such as that of row 2"]
+
+
 @pytest.mark.parametrize(
     ("ra", "dec"), [("01:30:00", "-01:30:00"), ("1h30m", "-1d30m"), ("01 30 00", "-01 30 00"), ("22.5", "-1.5")]
 )
@@ -219,7 +229,7 @@ def test_positions_off_the_sphere_are_unknown_and_said(tmp_path):
     path = write(tmp_path, "csv", {"id": [*"abcde"], "ra": [-999, -10, 10, -181, 361], "dec": [-999, 5, 91, 0, 0]})
     entries, notes = read_labels(path, source(label_column=None, ra_column="ra", dec_column="dec"))
     assert [(entry.ra, entry.dec) for entry in entries] == [(None, None), (350, 5), *[(None, None)] * 3]
-    assert notes == ["4 positions are not on the sphere and count as unknown, such as that of row 1"]
+    assert notes == ["4 positions are no angles or not on the sphere and count as unknown, such as that of row 1"]
 
 
 def test_an_images_own_position_comes_before_the_tables(tmp_path):

@@ -1,25 +1,53 @@
 """Which of the labels judge a representation, and which class is sought.
 
 Belongs here: the settings that follow from how many images each label has, and from labels that name mirror images of
-one another. Does not belong here: reading labels (`labels`), the other settings (`propose`).
+one another. Does not belong here: reading labels (`labels`), which column holds them (`columns`), the other settings
+(`propose`).
 """
 
 import re
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from galaxy_assets.deliveries.members import is_no_class
 
 _RARE = 0.2  # largest share of the labelled images that an anomaly may have
+_SOUGHT = 2  # images of it, at least: with the only one found nothing is left to find
 _CLASSES = 5
 _LEAST = 10  # images of a class from which an accuracy means anything
-# classes that say that nobody knew, or that it is no galaxy: neither judged nor searched for
-_NO_KIND = re.compile(
-    r"((dont|do not|not) ?(know|sure)|un(known|certain|sure|classified|classifiable)|(star or )?art[ei]facts?|star|"
-    r"bad|junk|other|none|n/?a|nan|\?+|-?99+)"
+_MOST_KINDS = 50  # of which the rarest is one that people look for
+# nobody knew: neither judged nor sought
+_UNKNOWN = re.compile(
+    r"(dont|do not|cant|cannot|not|un) ?(know|tell|say|sure)|un(known|certain|sure|clear|classified|classifiable)|nan|"
+    r"\?+|-?99+(\.0+)?"
 )
-# words that name one of two mirror images
-_SENSE = re.compile(r"(anti|counter)? ?clock ?wise|\b([ac]?cw|[sz] ?wise|(left|right)( ?(handed|hand|ward|wards))?)\b")
+# what is left beside kinds of galaxies; a class where there is but one of these
+_NO_GALAXY = re.compile(r"(star or )?art[ei]facts?|stars?|bad|junk|others?|none")
+_MINUS_ONE = re.compile(r"-1(\.0+)?")
+# words that name one of two mirror images, and the other
+_MIRRORED = (
+    (re.compile(r"clock ?wise|\bcw\b"), re.compile(r"(anti|counter) ?clock ?wise|\b(acw|ccw)\b")),
+    (re.compile(r"\bleft( ?(handed|hand|wards?))?\b"), re.compile(r"\bright( ?(handed|hand|wards?))?\b")),
+    (re.compile(r"\bs( ?wise)?\b"), re.compile(r"\bz( ?wise)?\b")),
+)
 
 
-def proposed_classes(labels: dict[str, int]) -> list[tuple[str, Any, str]]:
+class Proposed(NamedTuple):
+    """What follows from the labels.
+
+    Attributes
+    ----------
+    settings : list of (str, value, str)
+        Key as `section.key`, value and reason.
+    cautions : list of str
+        Which labels are left out or joined, and what is not judged or sought, each with the reason.
+    """
+
+    settings: list[tuple[str, Any, str]]
+    cautions: list[str]
+
+
+def proposed_classes(labels: dict[str, int]) -> Proposed:
     """The settings of the classes.
 
     Parameters
@@ -29,60 +57,121 @@ def proposed_classes(labels: dict[str, int]) -> list[tuple[str, Any, str]]:
 
     Returns
     -------
-    list of (str, value, str)
-        Key as `section.key`, value and reason.
+    Proposed
     """
-    known = {name: n for name, n in labels.items() if not _NO_KIND.fullmatch(_words(name))}
-    left_out = [name for name in labels if name not in known]
-    of = _joined(list(known))
-    kinds = {name: sum(known[label] for label in own) for name, own in of.items()}
+    left_out = _left_out(labels)
+    of = _joined([name for name in labels if name not in left_out])
+    kinds = {name: sum(labels[label] for label in own) for name, own in of.items()}
     kinds = dict(sorted(kinds.items(), key=lambda item: -item[1]))
-    total = sum(labels.values())
-    rarest = min(kinds, key=lambda name: kinds[name], default=None)
-    judged = [name for name, n in kinds.items() if n >= max(_LEAST, total / 50)]
-    judged = [*judged[: _CLASSES - 1], judged[-1]] if len(judged) > _CLASSES else judged
-    settings: list[tuple[str, Any, str]] = []
-    if len(judged) > 1:
-        least = min(kinds[name] for name in judged)
-        reason = "The commonest classes" + (f", without {', '.join(left_out)}" if left_out else "")
-        reason += "; they judge the representation and take no part in training. One may join several labels."
-        for name in judged:
-            if len(of[name]) > 1:
-                reason += (
-                    f" {name} joins {' and '.join(of[name])}: mirror images of one another, which features that are "
-                    "averaged over mirror images cannot tell apart."
-                )
-        equal = f"As many of each class as the smallest has: chance is 1/{len(judged)}."
-        settings += [
-            ("evaluation.maximum_per_class", least, equal),
-            ("evaluation.classes", [{"name": name, "labels": of[name]} for name in judged], reason),
-        ]
-    if rarest is not None and len(kinds) > 1 and kinds[rarest] <= _RARE * total:
-        reason = (
-            f"The rarest class, {kinds[rarest]:,} of {total:,} labelled images: what the simulated expert scores 5. "
-            "Name what you look for."
+    cautions = []
+    if left_out:
+        cautions.append(
+            f"{_listed(left_out)}: neither judged nor sought, since that says that there is no class, or no galaxy."
         )
-        settings += [("anomaly.name", rarest, ""), ("anomaly.labels", of[rarest], reason)]
-    return settings
+    joins = [
+        f"{name} joins {' and '.join(own)}: mirror images of one another, which features that are averaged over mirror "
+        "images cannot tell apart."
+        for name, own in of.items()
+        if len(own) > 1
+    ]
+    total = sum(labels.values())
+    judged, why_judged = _judged(kinds, of, total, left_out)
+    sought, why_sought = _sought(kinds, of, total)
+    return Proposed(judged + sought, cautions + joins + why_judged + why_sought)
+
+
+def _judged(
+    kinds: dict[str, int], of: dict[str, list[str]], total: int, left_out: Collection[str]
+) -> tuple[list[tuple[str, Any, str]], list[str]]:
+    """The settings of what judges a representation, and which kinds do not."""
+    least = max(_LEAST, total / 50)
+    enough = [name for name, n in kinds.items() if n >= least]
+    if len(enough) < 2:
+        there = f"only {enough[0]} has" if enough else "no class has"
+        why = f"No classes are judged, and accuracies are not measured: {there} {least:.0f} images or more."
+        return [], [why] if kinds or left_out else []
+    judged = [*enough[: _CLASSES - 1], enough[-1]] if len(enough) > _CLASSES else enough
+    reason = "The commonest classes" + (f", without {', '.join(left_out)}" if left_out else "")
+    reason += "; they judge the representation and take no part in training. One may join several labels."
+    for name in judged:
+        if len(of[name]) > 1:
+            reason += (
+                f" {name} joins {' and '.join(of[name])}: mirror images of one another, which features that are "
+                "averaged over mirror images cannot tell apart."
+            )
+    cautions = []
+    if few := [name for name in kinds if name not in enough]:
+        cautions.append(f"{_listed(few)}: not judged, for want of {least:.0f} images.")
+    if more := [name for name in enough if name not in judged]:
+        cautions.append(f"{_listed(more)}: not judged, since the {_CLASSES - 1} commonest classes and the rarest are.")
+    equal = f"As many of each class as the smallest has: chance is 1/{len(judged)}."
+    return [
+        ("evaluation.maximum_per_class", min(kinds[name] for name in judged), equal),
+        ("evaluation.classes", [{"name": name, "labels": of[name]} for name in judged], reason),
+    ], cautions
+
+
+def _sought(
+    kinds: dict[str, int], of: dict[str, list[str]], total: int
+) -> tuple[list[tuple[str, Any, str]], list[str]]:
+    """The settings of what is sought, or why nothing is."""
+    if len(kinds) < 2:
+        return [], []  # what is not judged says it
+    unsought = "nothing is sought until `anomaly.labels` names it"
+    if len(kinds) > _MOST_KINDS:
+        return [], [f"There are {len(kinds)} classes, of which the rarest says little: {unsought}."]
+    able = [name for name, n in kinds.items() if n >= _SOUGHT and not _NO_GALAXY.fullmatch(_words(name))]
+    if not able:
+        return [], [f"No class of galaxies has {_SOUGHT} images or more: {unsought}."]
+    rarest = able[-1]
+    if kinds[rarest] > _RARE * total:
+        share = f"{kinds[rarest]:,} of {total:,} labelled images, more than {_RARE:.0%}"
+        return [], [f"The rarest class, {rarest}, has {share}: {unsought}."]
+    reason = (
+        f"The rarest class, {kinds[rarest]:,} of {total:,} labelled images: what the simulated expert scores 5. "
+        "Name what you look for."
+    )
+    return [("anomaly.name", rarest, ""), ("anomaly.labels", of[rarest], reason)], []
+
+
+def _left_out(labels: Collection[str]) -> list[str]:
+    """The labels that say that there is no class, or no galaxy beside kinds of galaxies."""
+    unknown = {name for name in labels if is_no_class(name) or _UNKNOWN.fullmatch(_words(name))}
+    there = [name for name in labels if name not in unknown]
+    # -1 is no class beside others, but one of two codes, or of several below zero
+    codes = [name for name in there if not _MINUS_ONE.fullmatch(name)]
+    if len(codes) > 1 and not any(re.fullmatch(r"-\d+(\.0+)?", name) for name in codes):
+        unknown |= {*there} - {*codes}
+        there = codes
+    galaxies = [name for name in there if not _NO_GALAXY.fullmatch(_words(name))]
+    return [name for name in labels if name in unknown or (len(_joined(galaxies)) > 1 and name not in galaxies)]
 
 
 def _joined(names: list[str]) -> dict[str, list[str]]:
     """The labels of each class: mirror images are one, called by what they share, every other label is its own."""
-    alike: dict[str, list[str]] = {}
+    alike: dict[tuple[int, str], dict[str, int]] = {}
     for name in names:
         words = _words(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
-        if _SENSE.search(words):
-            alike.setdefault(" ".join(_SENSE.sub(" ", words).split()), []).append(name)
-    of, joined = {}, {label: key for key, own in alike.items() if len(own) > 1 for label in own}
+        for which, (one, other) in enumerate(_MIRRORED):
+            if found := other.search(words) or one.search(words):
+                shared = " ".join(re.findall(r"\w+", f"{words[: found.start()]} {words[found.end() :]}"))
+                alike.setdefault((which, shared), {})[name] = 1 if found.re is other else 0
+                break
+    joined = {name: key for key, own in alike.items() if len({*own.values()}) > 1 for name in own}
+    of: dict[str, list[str]] = {}
     for name in names:
         if name not in joined:
             of[name] = [name]
-            continue
-        own = alike[joined[name]]
-        called = joined[name].replace(" ", "_") or "_or_".join(own)
-        of[called if called not in names else "_or_".join(own)] = own
+        elif not any(name in own for own in of.values()):
+            own = [*alike[joined[name]]]
+            called = joined[name][1].replace(" ", "_")
+            of[called if called and called not in {*names, *of} else "_or_".join(own)] = own
     return of
 
 
 def _words(label: str) -> str:
     return re.sub(r"[\s_'’-]+", lambda match: "" if match[0] in "'’" else " ", label.lower()).strip()
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join([*names][:8]) + (", ..." if len(names) > 8 else "")

@@ -1,8 +1,8 @@
 """What a table, or the names of folders, says of the images of a folder.
 
-Belongs here: which columns a table has for ids, classes and positions, and what the catalogue will hold of them, by the
-reader itself. Does not belong here: the images (`inspect`), which row is about which image (`deliveries.ids`), and
-reading tables (`readers.tables`).
+Belongs here: what the catalogue will hold of them, by the reader itself. Does not belong here: the images (`inspect`),
+which columns hold ids and classes (`columns`), which row is about which image (`deliveries.ids`), and reading tables
+(`readers.tables`).
 """
 
 import re
@@ -14,17 +14,24 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.decoding.planes import is_band
 from galaxy_assets.deliveries.ids import SEVERAL, NamedImages
-from galaxy_assets.deliveries.members import like_class
+from galaxy_assets.deliveries.members import is_no_class, like_class
+from galaxy_assets.deliveries.onboarding.columns import CLASSES, class_column, named_by, why_no_classes
+from galaxy_assets.deliveries.onboarding.columns import id_column as id_column_of
 from galaxy_assets.deliveries.onboarding.graded import Graded, graded_columns
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
 from galaxy_assets.deliveries.readers.image_folder import Listed
-from galaxy_assets.deliveries.readers.tables import LabelTable, ids_of, read_labels, read_table
+from galaxy_assets.deliveries.readers.tables import (
+    LabelTable,
+    declinations,
+    read_labels,
+    read_table,
+    right_ascensions,
+    unit_of,
+)
+from galaxy_assets.deliveries.sky.positions import position_columns
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 
-_CLASSES = ("label", "labels", "class", "class_name", "classification", "human_label", "morphology", "category", "type")
-_RA = ("ra", "raj2000", "ra_j2000", "ra_deg", "alpha_j2000", "right_ascension", "ra_icrs")
-_DEC = ("dec", "dej2000", "decj2000", "dec_j2000", "dec_deg", "delta_j2000", "declination", "de_icrs", "dec_icrs")
 _MOST_FOLDERS = 50  # that are classes
 # folders that say how images were delivered, not what they show; and, where most have one, a number
 _NO_CLASS = re.compile(
@@ -70,9 +77,9 @@ def inspect_labels(
     table : Path
         As `readers.tables.read_table` takes it.
     id_column : str, optional
-        The one that names most images, when not given.
+        Found as `columns.id_column` does when not given.
     label_column : str, optional
-        The one called `label`, `class` or the like, or the only one left, when not given.
+        Found as `columns.class_column` does when not given; `none` where the table has no classes.
 
     Returns
     -------
@@ -89,46 +96,55 @@ def inspect_labels(
     if not len(columns):
         there = f"below its columns {', '.join(columns.column_names)}" if columns.column_names else "at all"
         raise SurveyError(f"{path}: no row {there}; name another table with --labels")
+    none = label_column is not None and label_column.lower() == "none" and label_column not in columns.column_names
     images = _images(inspection.listed)
-    named = _named(columns, images)
+    named = {name: n for name, n in named_by(columns, images).items() if name != label_column}
+    notes: list[str] = []
     if id_column is None:
-        id_column = max(named, key=lambda column: named[column], default=None)
-        if id_column is None or not named[id_column]:
+        id_column, notes = id_column_of(path, columns, images, named)
+        if id_column is None:
             raise SurveyError(
                 f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; it has "
                 f"{_described(columns)}. Name the column with --id-column, or another table with --labels"
             )
-    position = [next((name for name in columns.column_names if name.lower() in known), None) for known in (_RA, _DEC)]
+    position, said = _positions(columns)
     left = [
         name
         for name in columns.column_names
         if name not in (id_column, label_column, *position) and named[name] < max(1, named.get(id_column, 0))
     ]
     graded = graded_columns(columns, left)
+    codes = left
     if label_column is None:
-        left = [name for name in left if name not in {one.column for one in graded if one.scores_only}]
-        if named_so := [name for name in left if name.lower() in _CLASSES]:
-            left = sorted(named_so, key=lambda name: _CLASSES.index(name.lower()))[:1]
-        elif (like := like_class(left)) is not None:
-            left = [like]
-        if len(left) > 1:
-            raise SurveyError(
-                f"{path}: which column holds the classes? It has {', '.join(left)}. Name one with --label-column"
-            )
-        label_column = left[0] if left else None
-    both = None not in position
+        scores = {one.column for one in graded if one.scores_only}
+        label_column, about = class_column(path, columns, [name for name in left if name not in scores])
+        codes, said = [label_column or ""], said + about
     source = inspection.source.model_copy(
         update={
             "labels": str(path),
             "id_column": id_column,
-            "label_column": label_column,
-            "ra_column": position[0] if both else None,
-            "dec_column": position[1] if both else None,
+            "label_column": None if none else label_column,
+            "ra_column": position[0],
+            "dec_column": position[1],
         }
     )
-    codes = {name for name in left if name.lower() in _CLASSES or like_class([name])}
+    codes = [name for name in codes if name.lower() in CLASSES or like_class([name])]
     graded = [one for one in graded if one.scores_only or one.column not in codes]
-    return replace(_by_reader(source, read_labels(path, source)), graded=graded)
+    labels = _by_reader(source, read_labels(path, source))
+    return replace(labels, notes=notes + said + labels.notes, graded=graded)
+
+
+def _positions(columns: pa.Table) -> tuple[tuple[str, str] | tuple[None, None], list[str]]:
+    """The columns of right ascensions and declinations, and why what is called so gives none."""
+    found = position_columns(columns.column_names)
+    if found is None:
+        return (None, None), []
+    for column, read in zip(found, (right_ascensions, declinations), strict=True):
+        try:
+            read(columns[column], unit_of(columns, column))
+        except ValueError as error:
+            return (None, None), [f"columns {' and '.join(found)} give no positions: {column} {error}"]
+    return found, []
 
 
 def inside_labels(inspection: Inspection) -> Labels | None:
@@ -146,7 +162,13 @@ def inside_labels(inspection: Inspection) -> Labels | None:
     """
     said = [one.image.said.label for one in inspection.listed]
     classes = Counter(label for label in said if label is not None)
-    return Labels(inspection.source, dict(classes.most_common()), classes.total()) if classes else None
+    if not classes:
+        return None
+    why = why_no_classes(classes, called_so=True) if len(classes) > 1 else None
+    if why is not None:
+        note = f"the column or array that the archives have for classes {why}: it is neither judged nor sought"
+        return Labels(inspection.source, {}, classes.total(), notes=[note])
+    return Labels(inspection.source, dict(classes.most_common()), classes.total())
 
 
 def folder_labels(inspection: Inspection) -> Labels | None:
@@ -167,11 +189,12 @@ def folder_labels(inspection: Inspection) -> Labels | None:
     source = inspection.source.model_copy(update={"folder_labels": True})
     reader = open_folder(source)
     folders = Counter(reader.folder_of(one.image.called) for one in inspection.listed)
-    names = [name for name in folders if name is not None and not _NO_CLASS.fullmatch(name)]
+    unlabelled = [name for name in folders if name is not None and is_no_class(name)]
+    names = [name for name in folders if name is not None and name not in unlabelled and not _NO_CLASS.fullmatch(name)]
     if all(map(is_band, names)):
         return None
     numbered = sum(bool(re.search(r"\d", name)) for name in names)
-    alike = len(names) < len(folders) or 2 * numbered > len(names) or min(folders.values()) < 2
+    alike = len(names) + len(unlabelled) < len(folders) or 2 * numbered > len(names) or min(folders.values()) < 2
     if alike or not 2 <= len(names) <= _MOST_FOLDERS:
         if len(names) > 1:
             inspection.notes.append(
@@ -179,7 +202,7 @@ def folder_labels(inspection: Inspection) -> Labels | None:
                 "as classes: if they are, set `source.folder_labels` to true"
             )
         return None
-    return Labels(source, {name: n for name, n in folders.most_common() if name is not None}, len(inspection.listed))
+    return Labels(source, {name: n for name, n in folders.most_common() if name in names}, len(inspection.listed))
 
 
 def _described(columns: pa.Table) -> str:
@@ -191,18 +214,6 @@ def _described(columns: pa.Table) -> str:
 def _images(listed: list[Listed]) -> dict[str, str]:
     """What the reader matches the rows of a table with: ids, and what the files are called."""
     return {one.galaxy_id: one.image.called for one in listed}
-
-
-def _named(columns: pa.Table, images: dict[str, str]) -> dict[str, int]:
-    """How many images the values of each column name."""
-    found, named = NamedImages(images), {}
-    for column in columns.column_names:
-        try:
-            names = dict.fromkeys(name for name in ids_of(columns[column]) if name)
-        except ValueError:
-            names = {}
-        named[column] = sum(bool(rows) for rows in found.match(list(names)).rows)
-    return named
 
 
 def _by_reader(source: Source, table: LabelTable) -> Labels:

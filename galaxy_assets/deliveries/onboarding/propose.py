@@ -79,7 +79,7 @@ def settings_for(
         *_source(found, labels),
         *cut_settings,
         *recipe,
-        *(Setting(*one) for one in (proposed_classes(labels.classes) if labels is not None else [])),
+        *(Setting(*one) for one in (proposed_classes(labels.classes).settings if labels is not None else [])),
         *_mixture(len(found.files)),
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from galaxy_assets.deliveries.onboarding.classes import proposed_classes
 from galaxy_assets.deliveries.onboarding.framing import FALLBACK
 from galaxy_assets.deliveries.onboarding.holdings import READERS
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
@@ -221,14 +222,16 @@ def _about_labels(found: Inspection, labels: Labels | None) -> list[str]:
             f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "
             "set `source.folder_labels` to false."
         )
-    if labels is not None and labels.source.labels is None and not labels.source.folder_labels:
+    if labels is not None and labels.source.labels is None and not labels.classes:
+        said += [f"{note}." for note in labels.notes]
+    elif labels is not None and labels.source.labels is None and not labels.source.folder_labels:
         said.append(
             f"The classes are those that the archives themselves have ({', '.join(list(labels.classes)[:8])}); a table "
             "of labels takes their place (--labels)."
         )
-    elif labels is not None:
-        said += [f"{Path(labels.source.labels or '').name}: {note}." for note in labels.notes]
+    elif labels is not None and labels.source.labels is not None:
+        said += [f"{Path(labels.source.labels).name}: {note}." for note in labels.notes]
         unlabelled = len(found.files) - labels.named
         if unlabelled > 0.5 * len(found.files):
             said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
-    return said
+    return said + ([] if labels is None else proposed_classes(labels.classes).cautions)

@@ -30,6 +30,7 @@ from galaxy_assets.deliveries.drop import Deliveries, Image
 from galaxy_assets.deliveries.ids import NamedImages, image_name, told_apart
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header, unreadable_otherwise
 from galaxy_assets.deliveries.manifests import composed
+from galaxy_assets.deliveries.members import is_no_class
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
 from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, ids_of, read_labels, read_table
 from galaxy_assets.deliveries.readers.volunteers import read_votes
@@ -290,7 +291,7 @@ class ImageFolder:
             row["label"] = entry.label
             if entry.ra is not None:
                 row |= {"ra": entry.ra, "dec": entry.dec}
-        row["label"] = row["label"] or (self.folder_of(image.called) if self.source.folder_labels else None)
+        row["label"] = row["label"] or (self._class_of_folder(image.called) if self.source.folder_labels else None)
         problems: list[tuple[str, str]] = []
         if galaxy_id != name:
             problems.append(("duplicate_id", f"another image is already called {name}"))
@@ -352,6 +353,10 @@ class ImageFolder:
         inner = re.split(r"[^/]*!/", self._inner(file))[-1]
         folders = inner.split("/")[:-1]
         return printable(folders[-1]) if folders and folders != [self.source.images] else None
+
+    def _class_of_folder(self, file: str) -> str | None:
+        folder = self.folder_of(file)
+        return None if folder is None or is_no_class(folder) else folder
 
     @cached_property
     def _home(self) -> str:

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from galaxy_assets.deliveries.angles import degrees_per, is_hours
+from galaxy_assets.deliveries.angles import degrees_of, degrees_per, is_hours, unit_in
 from galaxy_assets.deliveries.images import in_words
-from galaxy_assets.deliveries.members import position_of
+from galaxy_assets.deliveries.members import is_no_class, position_of
 from galaxy_assets.deliveries.readers.row_counts import check_fits, check_lines, check_rows
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings.files import SurveyError
@@ -52,8 +52,6 @@ _NAMES = {
 }
 # how pandas and spreadsheets write long ids that went through floats
 _ROUNDED = re.compile(r"\d{16,}\.0|\d\.\d+[eE]\+\d+")
-# how programs write that there is nothing; `none` is a class of some surveys, None is Python's word
-_NOTHING = frozenset(["", "nan", "null", "na", "n/a", "n.a.", "#n/a", "<na>", "<null>", "\\n", "nat", "-", "--"])
 
 
 class Entry(NamedTuple):
@@ -93,8 +91,8 @@ class LabelTable(NamedTuple):
 def read_labels(path: Path, source: Source) -> LabelTable:
     """What a table says of galaxies, from the columns that `source` names.
 
-    Whole numbers become text digit by digit, masked and empty values None, and so do the words that programs write for
-    nothing: `nan`, `null`, `NA`. A position is None unless both coordinates are there and on the sphere.
+    Whole numbers become text digit by digit, masked and empty values None, and so does what says that there is none:
+    `nan`, `null`, `NA`, `unlabelled`. A position is None unless both coordinates can be read and are on the sphere.
 
     Parameters
     ----------
@@ -123,7 +121,7 @@ def read_labels(path: Path, source: Source) -> LabelTable:
     columns: dict[str, list[Any]] = {name: [None] * len(table) for name in _READS}
     for name, column in named.items():
         try:
-            columns[name] = _READS[name](table[column], _unit(table, column))
+            columns[name] = _READS[name](table[column], unit_of(table, column))
         except ValueError as error:
             raise SurveyError(f"{path}: column {column} {error}, or correct `source.{name}`") from error
     entries, astray, nameless, classless = [], [], [], []
@@ -143,7 +141,8 @@ def read_labels(path: Path, source: Source) -> LabelTable:
             notes.append(f"{len(rows)} {what}, such as row {rows[0]}")
     if astray:
         notes.append(
-            f"{len(astray)} positions are not on the sphere and count as unknown, such as that of row {astray[0]}"
+            f"{len(astray)} positions are no angles or not on the sphere and count as unknown, such as that of row "
+            f"{astray[0]}"
         )
     return LabelTable(entries, notes)
 
@@ -282,9 +281,10 @@ def _arrow(column: Any) -> pa.Array | None:
     return pa.array(cells, pa.string()) if all(isinstance(cell, str | None) for cell in cells) else None
 
 
-def _unit(table: pa.Table, column: str) -> str | None:
+def unit_of(table: pa.Table, column: str) -> str | None:
+    """The unit of a column of coordinates: the file's, else the one in its name; None where there is none."""
     unit = (table.schema.field(column).metadata or {}).get(b"unit")
-    return unit.decode() if unit else None
+    return unit.decode() if unit else unit_in(column)
 
 
 def _text(column: pa.ChunkedArray) -> list[str | None] | None:
@@ -381,15 +381,14 @@ def labels_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | No
     labels = _text(column)
     if labels is None:
         raise ValueError(f"holds {column.type} values; a class is text or a whole number. Save it as one of these")
-    return [None if label is None or _is_nothing(label) else printable(label.strip()) for label in labels]
-
-
-def _is_nothing(text: str) -> bool:
-    return text.strip().lower() in _NOTHING or text == "None"
+    return [None if label is None or is_no_class(label) else printable(label.strip()) for label in labels]
 
 
 def _angles(hours: bool) -> Callable[[pa.ChunkedArray, str | None], list[float | None]]:
-    """What reads a column of right ascensions (`hours` where they are written 12:30:00) or declinations."""
+    """What reads a column of right ascensions (`hours` where they are written 12:30:00) or declinations.
+
+    What is no angle is NaN there; a column of nothing else is refused.
+    """
 
     def degrees(column: pa.ChunkedArray, unit: str | None) -> list[float | None]:
         factor = 1.0 if unit is None else degrees_per(unit)
@@ -398,18 +397,23 @@ def _angles(hours: bool) -> Callable[[pa.ChunkedArray, str | None], list[float |
         if values is None:
             raise ValueError(f"holds {column.type} values; write it in degrees")
         sexagesimal = hours if unit is None else is_hours(unit)
-        return [None if value is None else _degrees(value, factor, sexagesimal) for value in values]
+        angles = [None if value is None else _degrees(value, factor, sexagesimal) for value in values]
+        given = [(value, angle) for value, angle in zip(values, angles, strict=True) if angle is not None]
+        if given and all(np.isnan(angle) for _, angle in given):
+            wanted = "12:30:00 or 12h30m00s" if hours else "-30:15:00 or -30d15m00s"
+            raise ValueError(f"holds {given[0][0]!r}, which is no angle; write it in degrees, or as {wanted}")
+        return angles
 
     return degrees
 
 
 def _degrees(value: Any, factor: float, hours: bool) -> float | None:
-    if isinstance(value, str) and _is_nothing(value):
+    if isinstance(value, str) and is_no_class(value):
         return None
     try:
         number = float(value.replace(",", ".") if isinstance(value, str) else value) * factor
     except ValueError:
-        number = _sexagesimal(value, hours)
+        return _sexagesimal(value, hours)
     return number if np.isfinite(number) else None
 
 
@@ -420,9 +424,17 @@ def _sexagesimal(text: str, hours: bool) -> float:
         angle: Any = Angle(text, unit="hourangle" if hours else "deg")
         return float(angle.deg)
     except (ValueError, TypeError):
-        wanted = "12:30:00 or 12h30m00s" if hours else "-30:15:00 or -30d15m00s"
-        raise ValueError(f"holds {text!r}, which is no angle; write it in degrees, or as {wanted}") from None
+        (degrees,) = degrees_of([text], "ra" if hours else "dec", None)
+        return np.nan if degrees is None else degrees
 
 
-_READS = {"id_column": ids_of, "label_column": labels_of, "ra_column": _angles(True), "dec_column": _angles(False)}
+right_ascensions, declinations = _angles(True), _angles(False)
+"""What makes degrees of a column and its unit: NaN of what is no angle, ValueError of a column of nothing else."""
+
+_READS = {
+    "id_column": ids_of,
+    "label_column": labels_of,
+    "ra_column": right_ascensions,
+    "dec_column": declinations,
+}
 """What each of the settings that name a column makes of it: a list with a value per row."""

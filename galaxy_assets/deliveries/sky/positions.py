@@ -6,17 +6,16 @@ Belongs here: which columns hold what, ids and file names, what is left out. Doe
 (`readers.tables`), units (`angles`).
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from galaxy_assets.deliveries.angles import degrees_of, degrees_per, is_hours
+from galaxy_assets.deliveries.angles import degrees_of, is_hours, plain_name
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.readers.catalogue import distinct_ids
-from galaxy_assets.deliveries.readers.tables import ids_of, labels_of, notes_of, read_table
+from galaxy_assets.deliveries.readers.tables import ids_of, labels_of, notes_of, read_table, unit_of
 from galaxy_assets.deliveries.sky.names import file_stem, position_id
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import printable
@@ -48,11 +47,12 @@ _PAIRS = (
     ("rahours", "decdeg"),
     ("rahms", "decdms"),
 )
+# each alone says what it is, so that the two may be spelt differently; alpha and delta say much else
+_AXES = tuple({name for name in axis if name not in ("alpha", "delta")} for axis in zip(*_PAIRS, strict=True))
 _IDS = (
     "galaxyid id name objectid objid idstr iauname sourceid sourcename objname object designation source mainid "
     "targetid dr7objid dr8objid specobjid galaxy"
 ).split()
-_BRACKET = re.compile(r"(.+?)\s*[\[(]([^\[\]()]+)[\])]\s*")  # RA (deg), dec[rad]
 
 
 class Columns(NamedTuple):
@@ -151,6 +151,35 @@ def read_positions(path: Path, columns: Columns, suffix: str) -> Positions:
     return Positions(pa.table(made), notes)
 
 
+def position_columns(names: Sequence[str]) -> tuple[str, str] | None:
+    """The columns of right ascensions and declinations, as their names have it.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of all columns.
+
+    Returns
+    -------
+    (str, str) or None
+        None where no two go together.
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.sky.positions import position_columns
+    >>> position_columns(["Name", "_RAJ2000", "_DEJ2000"]), position_columns(["RA (deg)", "mag", "DEC_DEG"])
+    (('_RAJ2000', '_DEJ2000'), ('RA (deg)', 'DEC_DEG'))
+    """
+    by_name: dict[str, str] = {}
+    for name in names:
+        by_name.setdefault(plain_name(name), name)
+    for ra, dec in _PAIRS:
+        if ra in by_name and dec in by_name:
+            return by_name[ra], by_name[dec]
+    alone = [[by_name[name] for name in by_name if name in axis] for axis in _AXES]
+    return (alone[0][0], alone[1][0]) if len(alone[0]) == len(alone[1]) == 1 else None
+
+
 def _place(ra: float | None, dec: float | None) -> tuple[float | None, float | None]:
     """A position as far as it tells objects apart: to a hundred-millionth of a degree."""
     return (None if ra is None else round(ra, 8), None if dec is None else round(dec, 8))
@@ -166,16 +195,16 @@ def _found(path: Path, table: pa.Table, said: Columns) -> Columns:
         raise SurveyError("--ra-column and --dec-column go together: give both or neither")
     by_name: dict[str, str] = {}
     for name in names:
-        by_name.setdefault(_plain(name), name)
+        by_name.setdefault(plain_name(name), name)
     ra, dec = said.ra, said.dec
     if ra is None:
-        pair = next((pair for pair in _PAIRS if pair[0] in by_name and pair[1] in by_name), None)
+        pair = position_columns(names)
         if pair is None:
             raise SurveyError(
                 f"{path}: which columns are right ascension and declination? It has {_listed(names)}. Name them with "
                 "--ra-column and --dec-column"
             )
-        ra, dec = (by_name[name] for name in pair)
+        ra, dec = pair
     likely = [by_name[name] for name in _IDS if name in by_name and by_name[name] not in (ra, dec, said.label)]
     galaxy = said.id or next((name for name in likely if _tells_apart(table[name])), None)
     return said._replace(id=galaxy, ra=ra, dec=dec)
@@ -185,11 +214,6 @@ def _tells_apart(column: pa.ChunkedArray) -> bool:
     """Whether at least half of the values differ, as ids do and kinds of objects (`source`, `object`) do not."""
     given = [str(value) for value in column.to_pylist() if value not in (None, "")]
     return 2 * len(set(given)) >= len(given)
-
-
-def _plain(column: str) -> str:
-    bracket = _BRACKET.fullmatch(column)
-    return re.sub(r"[^a-z0-9]", "", (bracket[1] if bracket else column).lower())
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -209,7 +233,7 @@ def _coordinates(
     for axis, column, unit in (("ra", found.ra, given[0]), ("dec", found.dec, given[1])):
         assert column is not None  # `_found` has named both
         values = table[column].to_pylist()
-        unit = unit or _unit_of(table, column)
+        unit = unit or unit_of(table, column)
         if axis == "dec" and unit is not None and is_hours(unit):
             raise SurveyError(f"{path}: column {column}: declinations are in no hours; give --units hourangle,deg")
         try:
@@ -238,19 +262,6 @@ def _coordinates(
         elif all(x <= 24 for x, _ in there):
             notes.append("no right ascension exceeds 24: taken as degrees; for hours give --units hourangle,deg")
     return ra, dec, [printable(note) for note in notes]
-
-
-def _unit_of(table: pa.Table, column: str) -> str | None:
-    unit = (table.schema.field(column).metadata or {}).get(b"unit")
-    if unit:
-        return unit.decode()
-    if (bracket := _BRACKET.fullmatch(column)) is not None:
-        try:
-            degrees_per(bracket[2])
-            return bracket[2]
-        except ValueError:  # RA (J2000)
-            return None
-    return "rad" if _plain(column) in ("rarad", "decrad") else "h" if _plain(column) == "rahours" else None
 
 
 def _is_number(value: object) -> bool:

@@ -51,6 +51,7 @@ CATALOGUE_COLUMNS = shared("galaxy_id", "batch") | {
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
     columns=CATALOGUE_COLUMNS,
+    version="2",
 )
 def delivered_images(context: SurveyContext) -> Result:
     """One row per delivered image, as the delivery alone tells it: two deliveries may give the same id. An image
@@ -152,6 +153,7 @@ def image_history(context: SurveyContext, catalogue: pa.Table) -> Result:
         "label": "its class there; null where it has none",
         "reason": "no image of that name was delivered, or the table names it more than once",
     },
+    version="2",
 )
 def absent_images(context: SurveyContext, catalogue: pa.Table) -> Result:
     """Galaxies that the survey's table of labels names and of which no image was delivered, or that it names twice,

@@ -1,13 +1,20 @@
 """Which classes are proposed: mirror images as one, and the rarest judged as well as sought."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from galaxy_assets.deliveries.onboarding.classes import proposed_classes
 
 
+def ordered(labels: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(labels.items(), key=lambda item: -item[1]))
+
+
 def proposed(**labels: int) -> dict:
-    ordered = dict(sorted(labels.items(), key=lambda item: -item[1]))
-    return {key: (value, reason) for key, value, reason in proposed_classes(ordered)}
+    return {key: (value, reason) for key, value, reason in proposed_classes(ordered(labels)).settings}
 
 
 @pytest.mark.parametrize(
@@ -17,6 +24,11 @@ def proposed(**labels: int) -> dict:
         ("Clockwise spiral", "Counter-clockwise spiral", "spiral"),
         ("SpiralCW", "SpiralACW", "spiral"),
         ("left-handed arm", "right-handed arm", "arm"),
+        ("spiral (clockwise)", "spiral (anticlockwise)", "spiral"),
+        ("Sb, CW", "Sb, CCW", "sb"),
+        ("S", "Z", "S_or_Z"),
+        ("spiral S", "spiral Z", "spiral"),
+        ("SpiralS", "SpiralZ", "spiral"),
         ("left", "right", "left_or_right"),
         ("clockwise", "anticlockwise", "clockwise_or_anticlockwise"),
     ],
@@ -34,7 +46,18 @@ def test_a_rare_pair_of_mirror_images_is_sought_together():
     assert settings["anomaly.labels"][0] == ["spiral_cw", "spiral_acw"] and settings["anomaly.name"][0] == "spiral"
 
 
-@pytest.mark.parametrize("names", [("left", "elliptical"), ("spiral_clockwise", "bar_anticlockwise"), ("a", "b")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("left", "elliptical"),
+        ("spiral_clockwise", "bar_anticlockwise"),
+        ("a", "b"),
+        ("S", "S0"),
+        ("S", "Sa"),
+        ("spiral S", "spiral cw"),
+        ("cw", "clockwise"),
+    ],
+)
 def test_what_has_no_mirror_image_stays_as_it_is(names):
     classes, reason = proposed(**dict.fromkeys(names, 50))["evaluation.classes"]
     assert {one["name"] for one in classes} == set(names) and "mirror" not in reason
@@ -54,3 +77,48 @@ def test_the_rarest_class_is_sought_and_judged_too_where_it_has_enough_images():
     assert settings["anomaly.labels"][0] == ["g"] and settings["evaluation.maximum_per_class"][0] == 60
     few = proposed(a=500, b=400, g=9)
     assert [one["name"] for one in few["evaluation.classes"][0]] == ["a", "b"] and few["anomaly.labels"][0] == ["g"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "judged", "sought", "says"),
+    [
+        ({"star": 3044, "galaxy": 942}, ["star", "galaxy"], None, "galaxy, has 942 of 3,986 labelled images"),
+        ({"star": 90, "E": 500, "S": 400}, ["E", "S"], None, "star: neither judged nor sought"),
+        ({"star": 90, "cw": 500, "acw": 400}, ["cw_or_acw", "star"], None, "cw_or_acw joins cw and acw: mirror images"),
+        ({"none": 980, "lens": 20}, ["none", "lens"], ["lens"], ""),
+        ({"galaxy": 950, "artefact": 50}, ["galaxy", "artefact"], None, "The rarest class, galaxy"),
+        ({"cw": 500, "acw": 400}, [], None, "No classes are judged.*: only cw_or_acw has 18 images or more"),
+        ({"E": 9, "S": 8}, [], None, "No classes are judged.*: no class has 10 images or more"),
+        ({"NA": 50, "E": 900, "S": 400, "unlabeled": 40}, ["E", "S"], None, "NA, unlabeled: neither judged"),
+        ({"-1": 50, "0": 900, "1": 400}, ["0", "1"], None, "-1: neither judged"),
+        ({"-1": 40, "1": 900}, ["1", "-1"], ["-1"], ""),
+        ({"-1": 40, "-3": 900, "2": 400}, ["-3", "2", "-1"], ["-1"], ""),
+        ({"E": 500, "S": 400, "Spirall": 1, "merger": 9}, ["E", "S"], ["merger"], "merger, Spirall: not judged, for"),
+        ({f"T{i}": 9 for i in range(60)}, [], None, "There are 60 classes, of which the rarest says little"),
+        ({f"c{i}": 100 - i for i in range(7)}, ["c0", "c1", "c2", "c3", "c6"], ["c6"], "c4, c5: not judged"),
+        ({"E": 500, "merger": 1}, [], None, "The rarest class, E"),
+        ({}, [], None, ""),
+    ],
+)  # fmt: skip
+def test_what_is_not_judged_and_not_sought_is_said(labels, judged, sought, says):
+    settings, cautions = proposed_classes(ordered(labels))
+    values = {key: value for key, value, _ in settings}
+    assert [one["name"] for one in values.get("evaluation.classes", [])] == judged
+    assert values.get("anomaly.labels") == sought
+    assert re.search(says, " ".join(cautions)) and bool(cautions) >= bool(says)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*"ESZ", "S0", "cw", "acw", "star", "-1", "0", "1", "NA", "?", "none"]), st.integers(1, 300)
+    )
+)
+def test_every_label_is_judged_and_sought_or_it_is_said_that_it_is_not(labels):
+    settings, cautions = proposed_classes(ordered(labels))
+    values = {key: value for key, value, _ in settings}
+    judged = [label for one in values.get("evaluation.classes", []) for label in one["labels"]]
+    assert len(judged) == len(set(judged)) and set(judged) <= set(labels) and len({*values}) != 1
+    for label in set(labels) - set(judged):
+        assert any(label in one or "No classes are judged" in one for one in cautions)
+    if labels and "anomaly.labels" not in values:
+        assert any("nothing is sought" in one or "No classes are judged" in one for one in cautions)

@@ -285,15 +285,17 @@ def test_two_classes_of_one_size_hold_no_anomaly(hundred):
 
 def test_positions_in_a_table_are_used_and_unclear_columns_asked_for(hundred):
     found = inspect(hundred)
-    table = labelled(hundred, ["a"] * 100, RA=range(100), Dec=[1] * 100)
+    table = labelled(hundred, ["b", "a"] * 50, RA=range(100), Dec=[1] * 100)
     said = inspect_labels(found, table).source
     assert (said.ra_column, said.dec_column, said.label_column) == ("RA", "Dec", "kind")
     row = open_reader(said, hundred).catalogue("images").slice(7, 1).to_pylist()[0]
     assert (row["galaxy_id"], row["ra"], row["dec"], row["label"]) == ("g07", 7, 1, "a")
-    table = labelled(hundred, ["a"] * 100, size=range(100))
-    with pytest.raises(SurveyError, match="which column holds the classes.*kind, size.*--label-column"):
+    table = labelled(hundred, ["a", "b"] * 50, bar=["0", "1"] * 50)
+    with pytest.raises(SurveyError, match="which column holds the classes.*kind, bar.*--label-column none"):
         inspect_labels(found, table)
-    assert inspect_labels(found, table, label_column="kind").classes == {"a": 100}
+    assert inspect_labels(found, table, label_column="kind").classes == {"a": 50, "b": 50}
+    none = inspect_labels(found, table, label_column="none")
+    assert (none.source.label_column, none.classes, none.notes) == (None, {}, [])
     table.write_text("name,kind\nother,a\n")
     with pytest.raises(
         SurveyError, match="no column names an image of .*such as g00; it has name .other., kind .a..*--id-column"

@@ -1,0 +1,229 @@
+"""Which columns of a table name the images and hold their classes, by their names and by what is in them.
+
+Belongs here: one judge of values, for tables and containers. Does not belong here: positions (`sky.positions`), scores
+(`graded`), what the catalogue holds of them (`labels`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from galaxy_assets.deliveries.ids import NamedImages
+from galaxy_assets.deliveries.members import IDS, LABELS, like_class
+from galaxy_assets.deliveries.readers.tables import ids_of, labels_of
+from galaxy_assets.deliveries.readers.text_tables import KNOWN
+from galaxy_assets.deliveries.suffixes import without_suffix
+from galaxy_assets.settings.files import SurveyError
+
+CLASSES = ("label", "labels", "class", "class_name", "classification", "human_label", "morphology", "category", "type")
+"""Names of columns of classes, in lower case, the likeliest first."""
+
+_NO_IDS = {*CLASSES, *LABELS, "ra", "dec", "score"}
+# how programs call a column that numbers the rows; `column_1` is one without a name
+_NUMBERING = re.compile(r"(column|level|unnamed|__index_level)[ _:]*\d+_*(_\d+)?|index|row(_?(id|num|number))?")
+_SOME, _MANY = 0.1, 0.5  # of the images that another column names
+_DECIMAL = re.compile(r"[+-]?\d*[.,](?!0+$)\d+([eE][+-]?\d+)?|[+-]?\d+([.,]\d*)?[eE][+-]\d+")
+_CODE = re.compile(r"[+-]?\d+|True|False", re.IGNORECASE)
+_FEW_ROWS = 10  # fewer say nothing of a column that is called a class
+_MOST_CODES = 50  # numbers that are classes in a column that is not called so
+
+
+class Chosen(NamedTuple):
+    """A column, and what a person should know of the choice."""
+
+    column: str | None
+    notes: list[str]
+
+
+def named_by(columns: pa.Table, images: Mapping[str, str]) -> dict[str, int]:
+    """How many images the values of each column name.
+
+    Parameters
+    ----------
+    columns : pyarrow.Table
+        Of `readers.tables.read_table`.
+    images : mapping of str to str
+        Id and file.
+
+    Returns
+    -------
+    dict of str to int
+    """
+    found, named = NamedImages(images), {}
+    for column in columns.column_names:
+        names = dict.fromkeys(name for name in _names(columns, column) if name)
+        named[column] = sum(bool(rows) for rows in found.match(list(names)).rows)
+    return named
+
+
+def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: Mapping[str, int]) -> Chosen:
+    """The column that names the images.
+
+    Names of files come before names that are known for ids, and these before others; a column that numbers the rows is
+    taken where no other names images.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file, for messages.
+    columns : pyarrow.Table
+        Of `readers.tables.read_table`.
+    images : mapping of str to str
+        Id and file.
+    named : mapping of str to int
+        Of `named_by`.
+
+    Returns
+    -------
+    Chosen
+        None where no column names an image.
+
+    Raises
+    ------
+    SurveyError
+        Where two columns name as many images, neither is the likelier and they name different ones in a row.
+    """
+    most = max((n for name, n in named.items() if not _is_numbering(name)), default=0)
+    if most < max(1, _SOME * max(named.values(), default=0)):
+        most = max(named.values(), default=0)
+        able = [name for name, n in named.items() if n == most > 0]
+    else:
+        able = [name for name, n in named.items() if n >= _MANY * most and not _is_numbering(name)]
+    ranks = {name: (_rank(columns, name), -named[name]) for name in able}
+    chosen = min(able, key=lambda name: ranks[name], default=None)
+    if chosen is None:
+        return Chosen(None, [])
+    found, notes = NamedImages(images), []
+    rows = _rows(found, columns, chosen)
+    for other in (name for name, n in named.items() if name != chosen and n >= max(1, _MANY * named[chosen])):
+        n = sum(
+            bool(a) and bool(b) and a.isdisjoint(b) for a, b in zip(rows, _rows(found, columns, other), strict=True)
+        )
+        if n and other in ranks and ranks[other] == ranks[chosen]:
+            raise SurveyError(
+                f"{path}: columns {chosen} and {other} both name the images, and {n} of them in different rows; say "
+                "which does with --id-column"
+            )
+        if n and other.lower() not in _NO_IDS:
+            notes.append(
+                f"column {chosen} is taken for the names of the images; {other} has such names too, of {n} images in "
+                "other rows (--id-column)"
+            )
+    return Chosen(chosen, notes)
+
+
+def class_column(path: Path, columns: pa.Table, among: Collection[str]) -> Chosen:
+    """The column that holds the classes.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file, for messages.
+    columns : pyarrow.Table
+        Of `readers.tables.read_table`.
+    among : Collection of str
+        Columns that hold neither ids, positions nor scores.
+
+    Returns
+    -------
+    Chosen
+        The one called `label`, `class` or the like, or the only one left, of those whose values may be classes; None
+        where there is none.
+
+    Raises
+    ------
+    SurveyError
+        Where it may be one of several.
+    """
+    why: dict[str, str | None] = {}
+
+    def able(names: Collection[str], called_so: bool) -> list[str]:
+        why.update({name: _why_not(columns, name, called_so) for name in names})
+        return [name for name in names if why[name] is None]
+
+    exact = sorted((name for name in among if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
+    alike = [name for name in among if name not in exact and like_class([name])]
+    known, like = able(exact, True), able(alike, True)
+    if known or len(like) == 1:
+        column, *others = known + like
+        also = f"column {column} is taken for the classes; {', '.join(others)} may hold them too (--label-column)"
+        return Chosen(column, [also] if others else [])
+    left = like + able([name for name in among if name not in why], False)
+    if len(left) > 1:
+        raise SurveyError(
+            f"{path}: which column holds the classes? It has {', '.join(left[:20] + ['...'] * (len(left) > 20))}. "
+            "Name one with --label-column, or write --label-column none"
+        )
+    if left:
+        numbers = all(label is None or _CODE.fullmatch(label) for label in labels_of(columns[left[0]]))
+        only = f"column {left[0]} is taken for the classes, as the only one that may hold them (--label-column none)"
+        return Chosen(left[0], [only] if numbers else [])
+    said = "; ".join(f"{name} {reason}" for name, reason in [*why.items()][:4])
+    none = f"no column is taken for the classes: {said}. If one holds them, name it with --label-column"
+    return Chosen(None, [none] if why else [])
+
+
+def why_no_classes(counts: Mapping[str, int], called_so: bool) -> str | None:
+    """Why values are no classes; None where they may be.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        How often each value is there.
+    called_so : bool
+        Whether their column has a name for classes.
+
+    Returns
+    -------
+    str or None
+        Follows on the name of the column.
+    """
+    n = sum(counts.values())
+    if called_so and 0 < n < _FEW_ROWS:
+        return None
+    if len(counts) < 2:
+        return f"holds {next(iter(counts))} in every row" if counts else "is empty"
+    if 2 * sum(times for value, times in counts.items() if _DECIMAL.fullmatch(value)) > n:
+        return "holds decimal numbers"
+    if 2 * len(counts) > n or 2 * sum(times for times in counts.values() if times > 1) <= n:
+        return f"holds {len(counts)} different values in {n} rows"
+    if not called_so and len(counts) > _MOST_CODES and all(map(_CODE.fullmatch, counts)):
+        return f"holds {len(counts)} different numbers"
+    return None
+
+
+def _why_not(columns: pa.Table, name: str, called_so: bool) -> str | None:
+    try:
+        labels = labels_of(columns[name])
+    except ValueError:
+        return f"holds {'decimal numbers' if pa.types.is_floating(columns[name].type) else columns[name].type}"
+    return why_no_classes(Counter(label for label in labels if label is not None), called_so)
+
+
+def _names(columns: pa.Table, column: str) -> list[str | None]:
+    try:
+        return ids_of(columns[column])
+    except ValueError:
+        return []
+
+
+def _rows(found: NamedImages, columns: pa.Table, column: str) -> list[set[int]]:
+    """Of each image the rows that a column says are about it."""
+    return [set(rows) for rows in found.match([name or "" for name in _names(columns, column)]).rows]
+
+
+def _is_numbering(column: str) -> bool:
+    return _NUMBERING.fullmatch(column.lower()) is not None
+
+
+def _rank(columns: pa.Table, column: str) -> int:
+    """How little a column looks like names of images."""
+    names = [name for name in _names(columns, column) if name]
+    if 2 * sum(without_suffix(name) != name for name in names) > len(names):
+        return 0
+    lower = column.lower()
+    return 1 if lower in {*IDS, *KNOWN} - _NO_IDS else 3 if _is_numbering(column) or lower in _NO_IDS else 2

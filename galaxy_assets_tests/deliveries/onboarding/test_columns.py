@@ -1,0 +1,179 @@
+"""Which column names the images and which holds the classes: by names and by values, and what is said of the choice."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from galaxy_assets.deliveries.onboarding.columns import class_column, id_column, named_by, why_no_classes
+from galaxy_assets.deliveries.onboarding.inspect import inspect
+from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
+from galaxy_assets.deliveries.onboarding.propose import settings_for
+from galaxy_assets.deliveries.onboarding.report import cautions
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.settings.files import SurveyError
+
+TABLE = Path("t.csv")
+
+
+def chosen(images: list[str], **columns: list):
+    files = {name.removesuffix(".png"): name for name in images}
+    table = pa.table(columns)
+    return id_column(TABLE, table, files, named_by(table, files))
+
+
+@pytest.mark.parametrize("numbering", ["column_1", "Unnamed: 0", "index", "__index_level_0__"])
+@given(st.permutations(range(30)), st.integers(1, 30), st.integers(0, 80))
+def test_a_column_that_numbers_the_rows_never_comes_before_names(numbering, order, here, elsewhere):
+    names = [f"{i}.png" for i in order[:here]] + [f"{i}.png" for i in range(100, 100 + elsewhere)]
+    columns = {numbering: [str(i) for i in range(len(names))], "filename": names}
+    column, notes = chosen([f"{i}.png" for i in range(30)], **columns)
+    if 10 * here >= min(len(names), 30):
+        assert column == "filename"
+    if column == "filename" and here == 30 and order != list(range(30)):
+        assert f"{numbering} has such names too, of" in " ".join(notes)
+
+
+@pytest.mark.parametrize(
+    ("columns", "column"),
+    [
+        ({"id": [*"210"], "shown": ["0.png", "1.png", "2.png"]}, "shown"),
+        ({"rank": [*"210"], "objid": [*"012"]}, "objid"),
+        ({"class": [*"012"], "stamp": [*"012"]}, "stamp"),
+        ({"column_1": ["0", "1", "2"], "column_2": ["a", "b", "a"]}, "column_1"),
+        ({"id": ["x", "y", "0"], "cutout": [*"012"]}, "cutout"),
+    ],
+)
+def test_names_of_files_come_first_and_then_known_names(columns, column):
+    assert chosen(["0.png", "1.png", "2.png"], **columns).column == column
+
+
+def test_two_columns_of_names_that_differ_are_asked_for():
+    with pytest.raises(SurveyError, match="columns id and name both name the images, and 2 of them in.*--id-column"):
+        chosen(["0.png", "1.png", "2.png"], id=[*"012"], name=[*"021"])
+    assert chosen(["0.png", "1.png"], id=[*"01"], name=[*"01"]) == ("id", [])
+
+
+@pytest.mark.parametrize(
+    ("columns", "column", "says"),
+    [
+        ({"objid": [str(587721000 + i) for i in range(100)]}, None, "objid holds 100 different values in 100 rows"),
+        ({"mag": [f"17.{i % 7}1" for i in range(100)]}, None, "mag holds decimal numbers"),
+        ({"mag": [f"0,{i % 7}1" for i in range(100)]}, None, "mag holds decimal numbers"),
+        ({"mag": [17 + i / 7 for i in range(100)]}, None, "mag holds decimal numbers"),
+        ({"comment": ["", "", "nice", "check"] * 1 + [""] * 96}, None, "comment holds 2 different values in 2 rows"),
+        ({"type": ["3"] * 100, "gz2class": [*"ab"] * 50}, "gz2class", ""),
+        ({"type": ["3"] * 100}, None, "type holds 3 in every row"),
+        ({"type": ["3", "6"] * 50, "gz2class": [*"ab"] * 50}, "type", "gz2class may hold them too"),
+        ({"target_id": [str(i) for i in range(100)], "gz2class": [*"ab"] * 50, "x": [*"cd"] * 50}, "gz2class", ""),
+        ({"ring": ["0", "1"] * 50, "mag": [0.5] * 100}, "ring", "as the only one that may hold them"),
+        ({"kind": ["disc", "ring", None, "disc"] * 25}, "kind", ""),
+        ({"field": [str(i // 2) for i in range(200)]}, None, "field holds 100 different numbers"),
+        ({"label": ["a", "b", "c"]}, "label", ""),
+        ({}, None, ""),
+    ],
+)  # fmt: skip
+def test_values_decide_whether_a_column_holds_classes(columns, column, says):
+    found = class_column(TABLE, pa.table(columns), list(columns))
+    assert found.column == column and says in " ".join(found.notes) and bool(says) == bool(found.notes)
+
+
+@given(st.lists(st.sampled_from(["E", "S", "S0", "0", "1", "merger"]), min_size=20))
+def test_labels_that_images_share_are_classes_whatever_their_column_is_called(labels):
+    counts = {label: labels.count(label) for label in labels}
+    if len(counts) > 1:
+        assert why_no_classes(counts, False) is None
+    assert why_no_classes(counts, True) is None or len(counts) == 1
+
+
+@given(st.integers(10, 200), st.booleans())
+def test_values_that_no_two_images_share_are_no_classes(n, called_so):
+    assert why_no_classes({str(i): 1 for i in range(n)}, called_so) is not None
+
+
+def fill(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        pixels = np.random.default_rng(i).integers(0, 99, (20, 20), np.uint8)
+        pixels[8:12, 8:12] += 150
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def test_a_table_of_pandas_gives_each_image_the_class_of_its_file(tmp_path):
+    order = [(7 * i) % 24 for i in range(24)]
+    images = fill(tmp_path / "pictures", *(f"{i}.png" for i in range(24)))
+    rows = [f"{row},{i}.png,{'ring' if i < 12 else 'disc'}" for row, i in enumerate(order)]
+    (tmp_path / "t.csv").write_text("\n".join([",filename,label", *rows]))
+    found = inspect(images, sample=2)
+    labels = inspect_labels(found, tmp_path / "t.csv")
+    rows = open_reader(labels.source, images).catalogue("images").to_pylist()
+    assert {row["galaxy_id"]: row["label"] for row in rows} == {str(i): "ring" if i < 12 else "disc" for i in range(24)}
+    assert "column filename is taken" in " ".join(cautions(found, labels))
+
+
+NAMES = ["ra,dec", "RAdeg,DEdeg", "_RAJ2000,_DEJ2000", "RA (deg),DEC (deg)", "TARGET_RA,TARGET_DEC", "ALPHA,DELTA"]
+
+
+@pytest.mark.parametrize("names", [*NAMES, "ra_j2000,dec_deg"])
+def test_positions_of_a_table_of_labels_are_found_as_those_of_a_catalogue(tmp_path, names):
+    images = fill(tmp_path / "pictures", *(f"g{i}.png" for i in range(12)))
+    cells = ["45.25,-1.5", "about 3,4", *(f"{30 * i},{i}" for i in range(2, 12))]
+    rows = [f"g{i}.png,{place}" for i, place in enumerate(cells)]
+    (tmp_path / "t.csv").write_text("\n".join([f"filename,{names}", *rows]))
+    found = inspect(images, sample=2)
+    labels = inspect_labels(found, tmp_path / "t.csv")
+    assert (labels.source.ra_column, labels.source.dec_column, labels.source.label_column) == (*names.split(","), None)
+    rows = {
+        row["galaxy_id"]: (row["ra"], row["dec"])
+        for row in open_reader(labels.source, images).catalogue("images").to_pylist()
+    }
+    assert rows["g0"] == (45.25, -1.5) and rows["g1"] == (None, None) and rows["g5"] == (150, 5)
+    assert "1 positions are no angles or not on the sphere" in " ".join(cautions(found, labels))
+
+
+def test_what_is_called_a_position_and_is_none_is_said(tmp_path):
+    images = fill(tmp_path / "pictures", "a.png", "b.png")
+    (tmp_path / "t.csv").write_text("filename,alpha,delta\na.png,steep,no\nb.png,flat,no\n")
+    labels = inspect_labels(inspect(images), tmp_path / "t.csv")
+    assert labels.source.ra_column is None and "columns alpha and delta give no positions" in " ".join(labels.notes)
+
+
+def test_coordinates_in_a_container_are_no_classes(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 20, 20), np.uint8)
+    np.savez(tmp_path / "s.npz", images=pixels, x=np.arange(40), y=np.arange(40) * 3)
+    found = inspect(tmp_path, sample=2)
+    labels = inside_labels(found)
+    keys = {one.key for one in settings_for("mine", found, labels, False)}
+    assert not any(key.startswith(("evaluation", "anomaly")) for key in keys)
+    assert "holds 40 different values in 40 rows: it is neither judged nor sought" in " ".join(cautions(found, labels))
+
+
+@pytest.mark.parametrize("nothing", ["NA", "unlabeled", "Not labelled", ""])
+def test_words_for_nothing_are_no_class_of_containers_and_folders(tmp_path, nothing):
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 20, 20), np.uint8)
+    (tmp_path / "a").mkdir()
+    np.savez(
+        tmp_path / "a/s.npz",
+        images=pixels,
+        label=np.array(["E", "S", nothing] * 8),
+        name=["NA"] + [f"g{i}" for i in range(23)],
+    )
+    found = inspect(tmp_path / "a", sample=2)
+    assert inside_labels(found).classes == {"E": 8, "S": 8}
+    assert "NA" in {one.galaxy_id for one in found.listed}, "a name is no class"
+    for name in ("E", "S", nothing or "NA"):
+        fill(tmp_path / "b" / name, *(f"{name}{i}.png" for i in range(4)))
+    found = inspect(tmp_path / "b", sample=2)
+    labels = folder_labels(found)
+    rows = [
+        row
+        for batch in found.deliveries
+        for row in open_reader(labels.source, tmp_path / "b").catalogue(batch).to_pylist()
+    ]
+    assert labels.classes == {"E": 4, "S": 4}
+    assert sorted(row["label"] or "" for row in rows) == [""] * 4 + ["E"] * 4 + ["S"] * 4
