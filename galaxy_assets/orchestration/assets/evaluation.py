@@ -203,10 +203,11 @@ class _Judge:
         """Features of the subset; of a network that was judged before, for other start weights, they are remembered."""
         from galaxy_assets.science.devices import choose_devices
         from galaxy_assets.science.encoders.embedding import embed
+        from galaxy_assets.science.encoders.network import encoder_sha256
 
         recipe = self.context.survey.recipe
         asked = (recipe.image_size, recipe.orientations, recipe.embedding_precision)
-        key = f"{self._of_subset} {asked} {_network(encoder)}"
+        key = f"{self._of_subset} {asked} {encoder_sha256(encoder)}"
         if key not in _JUDGED:
             found = embed(
                 encoder,
@@ -249,14 +250,6 @@ class _Judge:
         for row in byol_checkpoints.to_pylist():
             encoder = load_encoder(self.context.layout.root / row["path"])
             yield self.accuracies(row["epoch"], "byol", self.features(encoder))
-
-
-def _network(encoder: "Encoder") -> str:
-    """What decides the features of an encoder."""
-    from galaxy_assets.science.encoders.network import state_sha256
-
-    scale = [buffer.flatten().tolist() for buffer in (encoder.mean, encoder.std)]
-    return f"{encoder.backbone} {encoder.variant} {scale} {state_sha256(encoder)}"
 
 
 def _rows(init: str, epoch: int, kind: str, accuracies: np.ndarray, chosen: int) -> pa.Table:
