@@ -144,7 +144,7 @@ def artefact_umap_model(
     by="batch",
     reads=["pretrained_features", "artefact_evidence", "artefact_umap_model"],
     settings=lambda survey: [survey.umap, survey.artefacts.of_evidence()],
-    version="3",
+    version="4",
     explorer=8,
     columns=shared("galaxy_id", "batch") | ON_THE_MAP | _EVIDENCE,
 )
@@ -171,6 +171,7 @@ def artefact_map(
     reads=["artefact_umap_model"],
     files=[ARTEFACT_REVIEW],
     settings=lambda survey: [survey.artefacts.of_evidence()],
+    version="2",
     columns={
         "region": "number of the box, from 1, the largest group of suspects first",
         "x0": "left edge of the box on the map of pretrained features, inclusive",
