@@ -64,6 +64,7 @@ def balanced(subset: pa.Table, maximum: int | None, seed: int) -> pa.Table:
     paper="5.1, Figure 2",
     reads=["catalogue", "cutouts", "volunteer_votes", "clean_galaxies"],
     settings=lambda survey: [survey.evaluation],
+    version="2",
     explorer=5,
     columns=shared("galaxy_id", "evaluation_class"),
 )
@@ -71,17 +72,25 @@ def evaluation_subset(
     context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, clean_galaxies: pa.Table
 ) -> Result:
     """The galaxies that are easy to classify, and their class: by cuts on the volunteers' votes, or by the
-    catalogue's labels. Only clean galaxies, and of images that are equal byte for byte the first.
+    catalogue's labels. Only clean galaxies, and the first of those whose images are equal byte for byte.
     """
     evaluation = context.survey.evaluation
-    by_votes = any(c.cuts for c in evaluation.classes)
-    subset = votes.evaluation_class(volunteer_votes if by_votes else catalogue, evaluation)
+    subset = votes.evaluation_class(_described(catalogue, volunteer_votes, evaluation), evaluation)
     kept = clean_galaxies.filter(clean_galaxies["kept"])["galaxy_id"]
     subset = subset.filter(pa.compute.is_in(subset["galaxy_id"], kept.combine_chunks()))
-    subset = subset.filter(pa.compute.invert(pa.compute.is_in(subset["galaxy_id"], _copies(catalogue))))
+    judged = catalogue.filter(pa.compute.is_in(catalogue["galaxy_id"], subset["galaxy_id"].combine_chunks()))
+    subset = subset.filter(pa.compute.invert(pa.compute.is_in(subset["galaxy_id"], _copies(judged))))
     subset = balanced(subset, evaluation.maximum_per_class, evaluation.seed)
     shown: dict[str, Any] = {f"class {name}": n for name, n in class_sizes(subset, evaluation).items()}
     return Result(subset, shown | _examples(context, cutouts, subset))
+
+
+def _described(catalogue: pa.Table, volunteer_votes: pa.Table, evaluation: Evaluation) -> pa.Table:
+    """What the classes and cuts go by: votes, labels, or both."""
+    by_labels = any(c.labels for c in evaluation.classes)
+    if evaluation.reject or any(c.cuts for c in evaluation.classes):
+        return votes.beside_labels(catalogue, volunteer_votes) if by_labels else volunteer_votes
+    return catalogue
 
 
 def _copies(catalogue: pa.Table) -> pa.Array:
@@ -235,7 +244,7 @@ class _Judge:
 
         recipe = self.context.survey.recipe
         small = self.context.pixels.of(self.cutouts, min(recipe.image_size, _PIXELS))
-        yield self.accuracies(0, "pixels", small[self.rows].reshape(len(self.rows), -1).astype(np.float32))
+        yield self.accuracies(0, "pixels", small[self.rows].reshape(len(self.rows), -1))
         for kind, start in [("untrained", "random"), ("pretrained", "imagenet")]:
             try:
                 weights = self.context.layout.weights
