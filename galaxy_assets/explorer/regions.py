@@ -16,7 +16,10 @@ from pyarrow import csv as arrow_csv
 
 from galaxy_assets.explorer.changes import one_at_a_time
 from galaxy_assets.explorer.view import View
-from galaxy_assets.science.artefacts import Region, read_review, regions_to_table, table_to_regions
+from galaxy_assets.science.artefacts import Region, regions_to_table, table_to_regions
+from galaxy_assets.science.region_review import read_review
+from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.regular import regular
 from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
@@ -39,7 +42,7 @@ def read_regions(view: View) -> list[Region]:
     Raises
     ------
     ValueError
-        For boxes of another map.
+        For boxes of another map, and a review that cannot be used.
     """
     layout, survey = view.lake.layout, view.survey
     review = layout.artefact_review(survey)
@@ -148,9 +151,21 @@ def review_text(layout: Layout, survey: str) -> str | None:
     -------
     str or None
         None where there is none and the proposal is in force.
+
+    Raises
+    ------
+    PrintableError
+        Where it is no text in UTF-8.
+    OSError
+        Where it cannot be read.
     """
     review = layout.artefact_review(survey)
-    return store_of(review).local(review).read_text(encoding="utf-8") if review.exists() else None
+    if not review.exists():
+        return None
+    try:
+        return regular(store_of(review).local(review)).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PrintableError(f"{review}: not a CSV in UTF-8 ({error}); save it as one") from error
 
 
 def put_review(layout: Layout, survey: str, text: str | None, shown: str | None) -> None:

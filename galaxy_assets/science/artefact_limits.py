@@ -84,14 +84,18 @@ def under(evidence: pa.Table, limits: dict[str, float]) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        The same, but for reasons whose measure is below its limit, and what follows from them.
+        The same, but for reasons whose measure is below its limit, or whose limit is infinite, and what follows from
+        them.
     """
     reasons = evidence["reason"].to_pylist()
     measured = {reason: name for reason, name in _MEASURES.items() if name in evidence.column_names}
     values = {reason: evidence[name].to_numpy() for reason, name in measured.items()}
 
     def left(row: int, reason: str) -> bool:
-        return reason not in measured or not values[reason][row] < limits[measured[reason]]
+        if reason not in measured:
+            return True
+        limit = limits[measured[reason]]
+        return np.isfinite(limit) and not values[reason][row] < limit
 
     kept = [", ".join(one for one in said.split(", ") if left(i, one)) for i, said in enumerate(reasons)]
     new = {"reason": pa.array(kept, pa.string()), "suspect": pa.array([bool(said) for said in kept], pa.bool_())}

@@ -12,7 +12,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,7 +19,6 @@ import pyarrow as pa
 
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.settings.artefacts import ArtefactRules
-from galaxy_assets.settings.regular import regular
 
 SATURATED = 250
 """8-bit value from which a channel counts as saturated; JPEG moves a clipped 255 by a few."""
@@ -391,54 +389,3 @@ def table_to_regions(table: pa.Table) -> list[Region]:
     list of Region
     """
     return [Region(**row) for row in table.drop_columns(["map"]).to_pylist()]
-
-
-def read_review(path: Path, map_digest: str) -> list[Region]:
-    """A person's review of the rule: its accepted regions.
-
-    Parameters
-    ----------
-    path : Path
-        CSV with the columns of `REGIONS`. Columns other than x0, y0, x1, y1, status and map may be left out.
-    map_digest : str
-        Names the map of now.
-
-    Returns
-    -------
-    list of Region
-
-    Raises
-    ------
-    ValueError
-        Where a column is missing or not a number, a status is unknown, or a box was drawn on another map: a new
-        delivery or a changed setting moves every point, and the box would remove other galaxies. The message names the
-        file.
-    """
-    import pandas as pd
-
-    frame = pd.read_csv(regular(path))
-    if any("\n" in text for column in frame.select_dtypes("object") for text in frame[column].dropna().astype(str)):
-        raise ValueError(f"{path}: a quote is not closed and hides the rows below it; correct it")
-    missing = {"x0", "y0", "x1", "y1", "status", "map"} - set(frame.columns)
-    if missing:
-        raise ValueError(f"{path}: no column {', '.join(sorted(missing))}; start from the table artefact_regions")
-    unknown = set(frame["status"]) - {"proposed", "accepted", "rejected"}
-    if unknown:
-        raise ValueError(
-            f"{path}: unknown status {', '.join(map(repr, unknown))}; write proposed, accepted or rejected"
-        )
-    other = set(frame["map"].astype(str)) - {map_digest}
-    if other:
-        raise ValueError(
-            f"{path}: its boxes are drawn on map {', '.join(sorted(other))}, the artefact_map is now {map_digest}; "
-            "review artefact_regions again, or delete the file to take the proposal"
-        )
-    try:
-        boxes = frame[["x0", "y0", "x1", "y1"]].astype(float)
-    except ValueError as error:
-        raise ValueError(f"{path}: x0, y0, x1 and y1 must be numbers: {error}") from error
-    accepted = boxes.loc[frame["status"] == "accepted"]
-    return [
-        Region(i, *box, n=0, n_suspect=0, purity=0.0, reasons="review", status="accepted")
-        for i, box in enumerate(accepted.to_numpy().tolist(), start=1)
-    ]

@@ -27,7 +27,8 @@ def knn_accuracies(
 
     Parameters
     ----------
-    features : ndarray of shape (N, D), float
+    features : ndarray of shape (N, D), float or uint8
+        Some thousand rows at a time become float64: pixels need not be copied as floats.
     labels : ndarray of shape (N,)
         Any comparable dtype.
     neighbours : int
@@ -66,7 +67,7 @@ def knn_accuracies(
             f"too few galaxies to judge a representation: {dict(zip(classes.tolist(), counts.tolist(), strict=True))}; "
             "two classes of two are the least, loosen the survey's evaluation cuts"
         )
-    if not np.isfinite(features).all():
+    if not all(np.isfinite(features[i : i + _SQUARE]).all() for i in range(0, len(features), _SQUARE)):
         raise ValueError("features are not all finite: the training has diverged; look at byol_checkpoints")
     codes = np.searchsorted(classes, labels)
     # every split searches the same galaxies, so one list of neighbours serves them all
@@ -83,12 +84,20 @@ def knn_accuracies(
         np.add.at(votes, (row, codes[near[test[row], column]]), 1)
         short = np.flatnonzero(rank[:, -1] < neighbours)
         for one in short:  # of all at once the differences would take as much memory as the galaxies squared
-            distances = ((features[test[one]] - features[train]) ** 2).sum(axis=1)
+            distances = _squares(features, test[one], train)
             closest = train[np.argsort(distances, kind="stable")[:neighbours]]
             votes[one] = np.bincount(codes[closest], minlength=len(classes))
         # equal votes go to the first class in sorted order, as in scikit-learn
         accuracies[i] = (votes.argmax(axis=1) == codes[test]).mean()
     return accuracies
+
+
+def _squares(features: np.ndarray, one: int, others: np.ndarray) -> np.ndarray:
+    """Squared distances of one galaxy from others, rows (M,): (M,) in the features' type, or float32 of integers."""
+    kind = np.result_type(features.dtype, np.float32) if features.dtype.kind == "f" else np.float32
+    own = features[one].astype(kind)
+    blocks = (features[others[i : i + _SQUARE]].astype(kind) for i in range(0, len(others), _SQUARE))
+    return np.concatenate([((own - block) ** 2).sum(axis=1) for block in blocks])
 
 
 def difference_by_chance(first: np.ndarray, second: np.ndarray, *, test_fraction: float) -> float:
@@ -133,12 +142,11 @@ def _neighbour_lists(features: np.ndarray, length: int) -> np.ndarray:
 
     Distances are symmetric: each pair of blocks is multiplied once and read by rows and by columns.
     """
-    features = np.asarray(features, np.float64)
     n = len(features)
     if (found := on_a_gpu(lambda device: _on(device, features, length), n, _ON_A_GPU)) is not None:
         return found
     length = min(length, n - 1)
-    norms = np.einsum("ij,ij->i", features, features)
+    norms = np.empty(n)
     rows, squares = np.zeros((n, length), np.int64), np.full((n, length), np.inf)
 
     def keep(galaxies: slice, others: int, found: np.ndarray) -> None:
@@ -149,11 +157,16 @@ def _neighbour_lists(features: np.ndarray, length: int) -> np.ndarray:
         squares[galaxies] = np.take_along_axis(both, best, axis=1)
         rows[galaxies] = np.take_along_axis(names, best, axis=1)
 
-    for i in range(0, n, _SQUARE):
-        first = slice(i, i + _SQUARE)
-        for j in range(i, n, _SQUARE):
-            second = slice(j, j + _SQUARE)
-            found = features[first] @ (-2 * features[second].T)
+    blocks = [slice(i, i + _SQUARE) for i in range(0, n, _SQUARE)]
+    for block in blocks:
+        values = features[block].astype(np.float64)
+        norms[block] = np.einsum("ij,ij->i", values, values)
+    for k, first in enumerate(blocks):
+        own, i = features[first].astype(np.float64), first.start
+        for second in blocks[k:]:
+            j = second.start
+            found = own @ features[second].astype(np.float64).T
+            found *= -2
             found += norms[first, None]
             found += norms[second]
             if i == j:

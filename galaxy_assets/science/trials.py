@@ -76,8 +76,8 @@ def frames(cutout: CutoutSettings, is_open: Collection[str], sides: Sequence[flo
     -------
     list of Candidate
         At least one. The enlarged box around the clipped contour; the radius of the flux, of the central source and of
-        all nearby, turned and not; fixed boxes at QUANTILES of the clipped boxes, those below nine tenths of the frame;
-        the whole frame.
+        all nearby, turned and not; fixed boxes at QUANTILES of the clipped boxes, those below nine tenths of the frame,
+        or the frame's side where nothing but `central` may be; the whole frame.
 
     Examples
     --------
@@ -88,6 +88,8 @@ def frames(cutout: CutoutSettings, is_open: Collection[str], sides: Sequence[flo
     """
     quantiles = np.quantile(sides, QUANTILES) if len(sides) >= _FEW else frame * np.array(_SHARES)
     boxes = _distinct([_rounded(side) for side in quantiles], 0.9 * frame)
+    if not boxes and cutout.method == "central":
+        boxes = [max(frame, 1)]
     if "cutout.central_pixels" not in is_open and cutout.central_pixels:
         boxes = [cutout.central_pixels]
     sources = ("central", "nearby") if "cutout.source" in is_open else (cutout.source,)
@@ -305,7 +307,7 @@ def features_of(
 CRITERIA = {
     "stability": "share of a view's ten nearest images that are also among the ten nearest of the other view, 0 to 1",
     "nuisance_share": "share of the features' variance that sky, noise, side of the box and side of the image explain, "
-    "with their squares, 0 to 1",
+    "with their squares, beyond what as many numbers at random would: at most 1, and 0 in the mean of such numbers",
     "fill": "share of the cutouts' pixels that shine above the sky, 0 to 1",
     "empty": "share of the cutouts in which nothing shines, 0 to 1",
     "effective_rank": "dimensions that the features fill, by the entropy of their singular values; decides nothing",
@@ -347,7 +349,10 @@ def criteria(features: Features, pixels: np.ndarray, nuisance: np.ndarray) -> di
 
 
 def explained_share(features: np.ndarray, by: np.ndarray) -> float:
-    """Share of the features' variance that a linear map of other columns explains, R squared of all together.
+    """Share of the features' variance that a linear map of other columns explains, adjusted R squared of all together.
+
+    As it is, R squared is K / (N - 1) in the mean for columns at random, and so favours candidates with fewer columns
+    that vary, as a box of fixed side has.
 
     Parameters
     ----------
@@ -357,7 +362,8 @@ def explained_share(features: np.ndarray, by: np.ndarray) -> float:
     Returns
     -------
     float
-        0 to 1.
+        At most 1, and 0 in the mean for columns that have nothing to do with the features; 0 where there are not more
+        images than columns by two, which say nothing.
     """
     centred = by - by.mean(0)
     spread = centred.std(0)
@@ -368,7 +374,9 @@ def explained_share(features: np.ndarray, by: np.ndarray) -> float:
         return 0.0
     basis, singular, _ = np.linalg.svd(centred, full_matrices=False)
     basis = basis[:, singular > 1e-9 * singular[0]]
-    return float(((basis.T @ values) ** 2).sum() / whole)
+    left = len(by) - 1 - basis.shape[1]
+    unexplained = 1 - float(((basis.T @ values) ** 2).sum() / whole)
+    return 1 - unexplained * (len(by) - 1) / left if left > 0 else 0.0
 
 
 def scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:

@@ -284,7 +284,8 @@ def evaluation_class(table: pa.Table, evaluation: Evaluation) -> pa.Table:
     Parameters
     ----------
     table : pyarrow.Table
-        Volunteer table in normal form; where the classes are defined by labels, any table with `galaxy_id` and `label`.
+        Volunteer table in normal form; where classes are defined by labels, with `label` too. Where nothing goes by
+        votes any table with `galaxy_id` and `label`.
     evaluation : Evaluation
         Of the survey.
 
@@ -323,6 +324,30 @@ def evaluation_class(table: pa.Table, evaluation: Evaluation) -> pa.Table:
     return pa.table(
         {"galaxy_id": table["galaxy_id"].take(pa.array(chosen)), "evaluation_class": pa.array(classes, pa.string())}
     )
+
+
+def beside_labels(catalogue: pa.Table, votes: pa.Table) -> pa.Table:
+    """The votes on the galaxies of a catalogue beside their labels, for classes and cuts that go by both.
+
+    Parameters
+    ----------
+    catalogue : pyarrow.Table
+        N rows with `galaxy_id` and `label`.
+    votes : pyarrow.Table
+        Volunteer table in normal form.
+
+    Returns
+    -------
+    pyarrow.Table
+        N rows: `galaxy_id`, `label` and the columns of the votes, null where nobody was asked.
+    """
+    import pyarrow.compute as pc
+
+    ids = votes["galaxy_id"].combine_chunks().cast(pa.string())
+    found = votes.drop_columns(["galaxy_id"]).take(pc.index_in(catalogue["galaxy_id"].cast(pa.string()), ids))
+    for i, name in enumerate(("galaxy_id", "label")):
+        found = found.add_column(i, name, catalogue[name])
+    return found
 
 
 def anomaly_probability(table: pa.Table, anomaly: Anomaly) -> tuple[np.ndarray, np.ndarray]:

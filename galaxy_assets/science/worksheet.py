@@ -18,7 +18,6 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from galaxy_assets.settings import spreadsheets
-from galaxy_assets.settings.regular import regular
 
 WORKSHEET = pa.schema(
     [
@@ -99,14 +98,7 @@ def read_worksheet(path: Path, inits: Sequence[str]) -> list[Row]:
         Where a column is missing, start weights are not among `inits`, a row has no exemplars or `artefact` is neither
         yes nor no. The message names the file, the line and the remedy.
     """
-    try:
-        with regular(path).open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            read = spreadsheets.read
-            cells = [(reader.line_num, {k: read((v or "").strip()) for k, v in row.items() if k}) for row in reader]
-            columns = reader.fieldnames or []
-    except (UnicodeDecodeError, csv.Error, AttributeError) as error:
-        raise ValueError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from error
+    columns, cells = spreadsheets.rows_by_hand(path)
     missing = {"init", "exemplars"} - set(columns)
     if missing or not set(_SAID) & set(columns):
         raise ValueError(
@@ -119,11 +111,10 @@ def read_worksheet(path: Path, inits: Sequence[str]) -> list[Row]:
         if not any(said):
             continue
         where = f"{path}, line {line}"
-        if cell["init"] not in inits:
-            raise ValueError(
-                f"{where}: start weights {cell['init']!r} are not among {', '.join(inits)}; correct `init`"
-            )
-        exemplars = tuple(dict.fromkeys(name.strip() for name in cell["exemplars"].split(_SEPARATOR) if name.strip()))
+        if (init := cell.get("init", "")) not in inits:
+            raise ValueError(f"{where}: start weights {init!r} are not among {', '.join(inits)}; correct `init`")
+        named = (name.strip() for name in cell.get("exemplars", "").split(_SEPARATOR))
+        exemplars = tuple(dict.fromkeys(name for name in named if name))
         if not exemplars:
             raise ValueError(
                 f"{where}: no exemplars, and a cluster's number does not outlast a refit; copy them from the template"
@@ -132,7 +123,7 @@ def read_worksheet(path: Path, inits: Sequence[str]) -> list[Row]:
         if answer not in _YES | _NO | {""}:
             raise ValueError(f"{where}: artefact is {said[2]!r}; write yes or no, or leave it empty")
         says = Override(said[0] or None, said[1] or None, answer in _YES if answer else None)
-        rows.append(Row(line, cell["init"], cell.get("cluster", ""), exemplars, says))
+        rows.append(Row(line, init, cell.get("cluster", ""), exemplars, says))
     return rows
 
 

@@ -6,12 +6,17 @@
 
 Numbers stay numbers: of a table only columns of text are changed.
 
-Belongs here: the rule, in both directions. Does not belong here: which tables are written, and other formats, which
-have types and need none of this.
+Belongs here: the rule, in both directions, and the rows of a CSV that a person wrote. Does not belong here: which
+tables are written, what a row says, and other formats, which have types and need none of this.
 """
 
+import csv
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.regular import regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,3 +96,46 @@ def for_spreadsheets(table: "pa.Table") -> "pa.Table":
             column = pa.array(cells, pa.large_string()).take(distinct.indices)
         columns.append(column)
     return pa.table(columns, names=[written(name) for name in table.column_names])
+
+
+def rows_by_hand(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """What a CSV says that a person wrote: every cell is text, and none is taken for that of another column.
+
+    Parameters
+    ----------
+    path : Path
+        UTF-8; the first line names the columns.
+
+    Returns
+    -------
+    columns : list of str
+        Empty for a file without content.
+    rows : list of (int, dict of str to str)
+        The number of each line that says something, and its cells by column, as `read` and without space around them. A
+        line that ends early lacks its last columns.
+
+    Raises
+    ------
+    PrintableError
+        Where it is no CSV in UTF-8, names a column twice, or a line has more cells than there are columns, as a comma
+        in a text without quotes makes them. The message names the file, the line and the remedy.
+    """
+    try:
+        with regular(path).open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            lines = [(reader.line_num, [read(cell.strip()) for cell in line]) for line in reader if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PrintableError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from error
+    (_, columns), *others = lines or [(1, [])]
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise PrintableError(f"{path}: two columns are called {twice[0]!r}; remove one of them")
+    rows = []
+    for number, cells in others:
+        if len(cells) > len(columns):
+            raise PrintableError(
+                f"{path}, line {number}: {len(cells)} cells under {len(columns)} columns; put quotes around a text "
+                "that has a comma in it, and remove commas at the end"
+            )
+        if any(cells):
+            rows.append((number, dict(zip(columns, cells, strict=False))))
+    return columns, rows

@@ -151,3 +151,10 @@ class Survey(Settings):
                 f"main_start_weights {self.main_start_weights!r} is not among {list(self.start_weights)}; add it"
             )
         return self
+
+    @model_validator(mode="after")
+    def _fixed_box_has_a_side(self) -> "Survey":
+        method, side = self.cutout.method, self.cutout.central_pixels
+        if method == "central" and not side and "cutout.central_pixels" not in self.auto:
+            raise ValueError("cutout method `central` needs `central_pixels`, the side of its box in pixels, or `auto`")
+        return self

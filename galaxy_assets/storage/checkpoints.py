@@ -7,6 +7,7 @@ here: what an encoder is (`science.encoders.network`), other start weights (`sci
 
 import json
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -283,6 +284,9 @@ class Training:
         """File of the weights after an epoch; epoch 0 is the start."""
         return self.folder / f"epoch_{epoch:03d}.safetensors"
 
+    def _row(self, epoch: int) -> Path:
+        return self.folder / f"epoch_{epoch:03d}.json"
+
     @property
     def state(self) -> StateFile:
         """The file of the state after the last whole epoch (learner and optimiser), to resume from."""
@@ -308,8 +312,32 @@ class Training:
         row : dict of str to Any
             Values that JSON can hold, `epoch` and `sha256` among them.
         """
-        with replacing(self.folder / f"epoch_{epoch:03d}.json") as partial:
+        with replacing(self._row(epoch)) as partial:
             partial.write_text(json.dumps(row), encoding="utf-8")
+
+    def forget(self, epoch: int) -> None:
+        """Remove one epoch's row before its weights are written anew; killed between, the others stay `whole`.
+
+        Parameters
+        ----------
+        epoch : int
+        """
+        store_of(self.folder).remove(self._row(epoch))
+
+    def begin_with(self, metadata: Mapping[str, str]) -> bool:
+        """Whether the recorded start, where there is one, is an encoder of this description.
+
+        The folder's name does not tell: weights alone say nothing of how the pixels are normalised.
+
+        Parameters
+        ----------
+        metadata : mapping of str to str
+            As `science.encoders.network.architecture_metadata` returns it.
+        """
+        if not self._row(0).exists():
+            return True
+        kept = read_metadata(self.weights(0))
+        return all(kept.get(name, value) == value for name, value in metadata.items())
 
     def whole(self) -> bool:
         """Whether every recorded epoch's weights are there and are the recorded ones."""

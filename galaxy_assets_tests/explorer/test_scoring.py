@@ -19,8 +19,9 @@ from galaxy_assets.explorer.export_page import KINDS, write
 from galaxy_assets.explorer.scoring import Labels, Queue, queue_rows
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
 from galaxy_assets.lake import similar
-from galaxy_assets.science.artefacts import Region, read_review
+from galaxy_assets.science.artefacts import Region
 from galaxy_assets.science.labels import standing
+from galaxy_assets.science.region_review import read_review
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage import similarity
@@ -200,6 +201,21 @@ def test_boxes_are_previewed_and_saved_as_a_versioned_review(layout):
     assert [r.region for r in regions.read_regions(whole)] == [1]
     regions.put_review(layout, NAME, None, regions.review_text(layout, NAME))
     assert regions.read_regions(whole) == [] and first.exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["x0,y0\n1,2\n".encode("utf-16"), b"", b"x0,y0,x1,y1,status,map\n0,0,1,1,accepted,\n"]
+)
+def test_a_review_that_cannot_be_used_is_told_with_its_file(layout, content):
+    whole, review = View(OpenLake(layout), NAME, PRETRAINED), layout.artefact_review(NAME)
+    review.parent.mkdir(exist_ok=True)
+    review.write_bytes(content)
+    try:
+        with pytest.raises(ValueError, match=rf"{review}.*(save it as one|delete the file)"):
+            regions.review_text(layout, NAME)
+            regions.read_regions(whole)
+    finally:
+        review.unlink()
 
 
 def test_a_search_in_blocks_is_the_search_of_all(layout, survey, monkeypatch):

@@ -103,3 +103,11 @@ def test_a_reason_without_a_measure_stays_and_a_table_of_older_code_stays_as_it_
     measured = table.append_column("saturated_fraction", pa.array([0.1, 0.1]))
     left = under(measured, {"saturated_fraction": 0.5})
     assert left["reason"].to_pylist() == ["nodata", ""] and left["suspect"].to_pylist() == [True, False]
+
+
+def test_where_no_value_is_an_outlier_none_is_suspect_for_it_not_even_an_infinite_one():
+    ratios = pa.array([0.5] * 10 + [np.inf] * 30)
+    reasons = ["edge_flux"] * 39 + ["edge_flux, nodata"]
+    table = pa.table({"edge_flux_ratio": ratios, "suspect": [True] * 40, "reason": reasons})
+    left = under(table, limits_of(table, AUTO))
+    assert left["reason"].to_pylist() == [""] * 39 + ["nodata"] and left["suspect"].to_pylist() == [False] * 39 + [True]

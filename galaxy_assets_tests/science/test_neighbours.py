@@ -64,6 +64,22 @@ def test_of_many_neighbours_the_memory_does_not_grow_with_the_galaxies_squared(m
         assert accuracy == pytest.approx(peer.score(features[test], labels[test]), abs=0.02)
 
 
+@pytest.mark.parametrize("length", [40, 6])
+def test_pixels_score_as_their_copy_in_floats_does_without_that_copy(monkeypatch, length):
+    monkeypatch.setattr(neighbours, "_LIST", length)
+    monkeypatch.setattr(neighbours, "_SQUARE", 50)
+    rng = np.random.default_rng(3)
+    labels = rng.choice(["a", "b"], 600)
+    pixels = (rng.integers(0, 230, (600, 5000)) + 9 * (labels == "a")[:, None]).astype(np.uint8)
+    np.testing.assert_array_equal(neighbours._neighbour_lists(pixels, 9), neighbours._neighbour_lists(pixels + 0.0, 9))
+    expected = knn_accuracies(pixels.astype(np.float32), labels, **SETTINGS)
+    tracemalloc.start()
+    found = knn_accuracies(pixels, labels, **SETTINGS)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.tolist() == expected.tolist() and most < 3 * pixels.nbytes
+
+
 def test_features_of_a_diverged_training_are_an_error():
     features = np.random.default_rng(0).normal(size=(40, 2))
     features[3, 1] = np.nan

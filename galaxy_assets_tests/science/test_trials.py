@@ -99,6 +99,12 @@ def test_fill_is_the_share_that_a_galaxy_takes_whatever_the_sky():
     assert trials.fill(np.full((2, 64, 64, 1), 7, np.uint8)).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize(("frame", "side"), [(400, 280), (12, 12), (0, 1)])
+def test_of_fixed_boxes_alone_each_has_a_side_also_in_frames_of_a_few_pixels(frame, side):
+    found = frames(["cutout.central_pixels"], sides=[], frame=frame, method="central")
+    assert found[-1].settings == {"cutout.central_pixels": side} and all(one.settings for one in found)
+
+
 def test_nuisances_are_of_the_border_and_the_box():
     pixels = np.stack([sky_and_galaxy(16, 20), sky_and_galaxy(32, 60)])
     found = trials.nuisances(pixels, [40, 50], [200, 240])
@@ -115,6 +121,22 @@ def test_the_share_that_nuisances_explain():
     assert trials.explained_share(own, by) < 0.01
     assert trials.explained_share(half, by * [1000, 1e-6]) == pytest.approx(trials.explained_share(half, by))
     assert trials.explained_share(half, np.full((2000, 2), 7.0)) == 0
+
+
+@pytest.mark.parametrize(("n", "columns"), [(20, 4), (25, 8), (60, 8), (1000, 8)])
+def test_numbers_at_random_explain_nothing_in_the_mean_however_many_they_are(n, columns):
+    rng = np.random.default_rng(n)
+    shares = [trials.explained_share(rng.normal(size=(n, 32)), rng.normal(size=(n, columns))) for _ in range(200)]
+    assert abs(np.mean(shares)) < 4 * np.std(shares) / np.sqrt(200)
+
+
+def test_a_box_of_fixed_side_is_no_better_for_that_its_side_explains_nothing():
+    rng = np.random.default_rng(1)
+    features, sky, side = rng.normal(size=(24, 16)), rng.normal(size=(24, 4)), rng.normal(size=(24, 4))
+    fixed = trials.explained_share(features, np.hstack([sky, np.full((24, 4), 90.0)]))
+    assert fixed == trials.explained_share(features, sky)
+    assert trials.explained_share(features, np.hstack([sky, side])) < fixed + 0.1
+    assert trials.explained_share(features[:5], sky[:5]) == 0, "four columns explain anything of five images"
 
 
 def test_features_that_views_leave_alone_are_the_stablest():

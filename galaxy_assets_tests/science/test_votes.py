@@ -385,3 +385,19 @@ def test_fractions_that_are_left_out_follow_from_the_votes():
     table = votes.normalise(pa.table(delivered), "5")
     assert table["smooth-or-featured_smooth_fraction"].to_pylist() == [0.75]
     assert table["disk-edge-on_yes_fraction"].to_pylist() == [None]
+
+
+def test_classes_go_by_labels_and_by_votes_together():
+    smooth, other = ROUND, {"smooth-or-featured_smooth": 1, "smooth-or-featured_artifact": 9}
+    said = votes.normalise(delivered(smooth, smooth, other, names=["a", "c", "e"]), "1_and_2")
+    catalogue = pa.table({"galaxy_id": list("edcba"), "label": ["ring", "ring", "ring", None, None]})
+    cut = Cut(question="smooth-or-featured", answer="smooth", above=0.5)
+    classes = EvaluationClass(name="rings", labels=("ring",)), EvaluationClass(name="smooth", cuts=(cut,))
+
+    def found(**wanted) -> dict[str, str]:
+        table = votes.evaluation_class(votes.beside_labels(catalogue, said), Evaluation(**wanted))
+        return dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
+
+    assert found(classes=classes) == {"e": "rings", "d": "rings", "a": "smooth"}, "c is both"
+    unsmooth = cut.model_copy(update={"above": None, "below": 0.5})
+    assert found(classes=classes[:1], reject=(unsmooth,)) == {"e": "rings"}, "of d nobody was asked"

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from galaxy_assets.settings.files import SurveyError, read_survey
 from galaxy_assets.settings.survey import Survey
@@ -69,3 +70,24 @@ def test_a_galaxy_is_turned_by_the_only_method_that_can():
     assert made.cutout.method == "flux_radius" and "cutout.method" in made.auto
     assert with_choice(made, {}).cutout.align
     assert set(made.auto) < set(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("cutout", "said"),
+    [
+        ({"method": "central"}, "`central` needs `central_pixels`"),
+        ({"method": "central", "central_pixels": 0}, "`central` needs `central_pixels`"),
+        ({"method": "flux_radius", "central_pixels": 90}, None),  # as whoever extends a survey with a fixed box has it
+        ({"method": "central", "central_pixels": 90}, None),
+        ({"method": "central", "central_pixels": "auto"}, None),
+        ({"method": "auto", "central_pixels": 90}, None),
+        ("auto", None),
+    ],
+)
+def test_a_fixed_box_has_a_side_and_nothing_else_has_one(cutout, said):
+    if said is None:
+        made = survey(cutout)
+        assert with_choice(made, {"cutout.central_pixels": 60}).cutout.central_pixels in (60, 90)
+        return
+    with pytest.raises(ValidationError, match=said):
+        survey(cutout)

@@ -14,6 +14,7 @@ from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
 from galaxy_assets.science.artefact_limits import limits_of, under
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
+from galaxy_assets.science.region_review import read_review
 from galaxy_assets.settings.artefacts import LEAST
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.artefact_review import map_digest
@@ -143,7 +144,7 @@ def artefact_umap_model(
     by="batch",
     reads=["pretrained_features", "artefact_evidence", "artefact_umap_model"],
     settings=lambda survey: [survey.umap, survey.artefacts.of_evidence()],
-    version="3",
+    version="4",
     explorer=8,
     columns=shared("galaxy_id", "batch") | ON_THE_MAP | _EVIDENCE,
 )
@@ -170,6 +171,7 @@ def artefact_map(
     reads=["artefact_umap_model"],
     files=[ARTEFACT_REVIEW],
     settings=lambda survey: [survey.artefacts.of_evidence()],
+    version="2",
     columns={
         "region": "number of the box, from 1, the largest group of suspects first",
         "x0": "left edge of the box on the map of pretrained features, inclusive",
@@ -192,7 +194,7 @@ def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> R
     """
     review, drawn_on = context.layout.artefact_review(context.survey.name), map_digest(artefact_umap_model)
     if review.exists():
-        table = artefacts.regions_to_table(artefacts.read_review(review, drawn_on), drawn_on)
+        table = artefacts.regions_to_table(read_review(review, drawn_on), drawn_on)
         return Result(table, {"accepted by a person": table.num_rows})
     limits = limits_of(artefact_umap_model, context.survey.artefacts)
     fitted = under(artefact_umap_model, limits)

@@ -64,6 +64,7 @@ def balanced(subset: pa.Table, maximum: int | None, seed: int) -> pa.Table:
     paper="5.1, Figure 2",
     reads=["catalogue", "cutouts", "volunteer_votes", "clean_galaxies"],
     settings=lambda survey: [survey.evaluation],
+    version="2",
     explorer=5,
     columns=shared("galaxy_id", "evaluation_class"),
 )
@@ -71,17 +72,25 @@ def evaluation_subset(
     context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, clean_galaxies: pa.Table
 ) -> Result:
     """The galaxies that are easy to classify, and their class: by cuts on the volunteers' votes, or by the
-    catalogue's labels. Only clean galaxies, and of images that are equal byte for byte the first.
+    catalogue's labels. Only clean galaxies, and the first of those whose images are equal byte for byte.
     """
     evaluation = context.survey.evaluation
-    by_votes = any(c.cuts for c in evaluation.classes)
-    subset = votes.evaluation_class(volunteer_votes if by_votes else catalogue, evaluation)
+    subset = votes.evaluation_class(_described(catalogue, volunteer_votes, evaluation), evaluation)
     kept = clean_galaxies.filter(clean_galaxies["kept"])["galaxy_id"]
     subset = subset.filter(pa.compute.is_in(subset["galaxy_id"], kept.combine_chunks()))
-    subset = subset.filter(pa.compute.invert(pa.compute.is_in(subset["galaxy_id"], _copies(catalogue))))
+    judged = catalogue.filter(pa.compute.is_in(catalogue["galaxy_id"], subset["galaxy_id"].combine_chunks()))
+    subset = subset.filter(pa.compute.invert(pa.compute.is_in(subset["galaxy_id"], _copies(judged))))
     subset = balanced(subset, evaluation.maximum_per_class, evaluation.seed)
     shown: dict[str, Any] = {f"class {name}": n for name, n in class_sizes(subset, evaluation).items()}
     return Result(subset, shown | _examples(context, cutouts, subset))
+
+
+def _described(catalogue: pa.Table, volunteer_votes: pa.Table, evaluation: Evaluation) -> pa.Table:
+    """What the classes and cuts go by: votes, labels, or both."""
+    by_labels = any(c.labels for c in evaluation.classes)
+    if evaluation.reject or any(c.cuts for c in evaluation.classes):
+        return votes.beside_labels(catalogue, volunteer_votes) if by_labels else volunteer_votes
+    return catalogue
 
 
 def _copies(catalogue: pa.Table) -> pa.Array:
@@ -203,10 +212,11 @@ class _Judge:
         """Features of the subset; of a network that was judged before, for other start weights, they are remembered."""
         from galaxy_assets.science.devices import choose_devices
         from galaxy_assets.science.encoders.embedding import embed
+        from galaxy_assets.science.encoders.network import encoder_sha256
 
         recipe = self.context.survey.recipe
         asked = (recipe.image_size, recipe.orientations, recipe.embedding_precision)
-        key = f"{self._of_subset} {asked} {_network(encoder)}"
+        key = f"{self._of_subset} {asked} {encoder_sha256(encoder)}"
         if key not in _JUDGED:
             found = embed(
                 encoder,
@@ -234,7 +244,7 @@ class _Judge:
 
         recipe = self.context.survey.recipe
         small = self.context.pixels.of(self.cutouts, min(recipe.image_size, _PIXELS))
-        yield self.accuracies(0, "pixels", small[self.rows].reshape(len(self.rows), -1).astype(np.float32))
+        yield self.accuracies(0, "pixels", small[self.rows].reshape(len(self.rows), -1))
         for kind, start in [("untrained", "random"), ("pretrained", "imagenet")]:
             try:
                 weights = self.context.layout.weights
@@ -249,14 +259,6 @@ class _Judge:
         for row in byol_checkpoints.to_pylist():
             encoder = load_encoder(self.context.layout.root / row["path"])
             yield self.accuracies(row["epoch"], "byol", self.features(encoder))
-
-
-def _network(encoder: "Encoder") -> str:
-    """What decides the features of an encoder."""
-    from galaxy_assets.science.encoders.network import state_sha256
-
-    scale = [buffer.flatten().tolist() for buffer in (encoder.mean, encoder.std)]
-    return f"{encoder.backbone} {encoder.variant} {scale} {state_sha256(encoder)}"
 
 
 def _rows(init: str, epoch: int, kind: str, accuracies: np.ndarray, chosen: int) -> pa.Table:

@@ -5,7 +5,7 @@ Belongs here: training, embedding, PCA. Does not belong here: the training step 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,8 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     together are one more row, after the last epoch, and are what is used.
     """
     from galaxy_assets.science.devices import choose_devices
+    from galaxy_assets.science.encoders.composition import is_of
+    from galaxy_assets.science.encoders.network import architecture_metadata
 
     recipe, devices = context.survey.recipe, choose_devices()
     encoder = start_encoder(context)
@@ -132,18 +134,25 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     if not files.whole():
         context.log.warning(f"{files.folder}: weights are missing or not the recorded ones; training anew")
         store_of(files.folder).remove(files.folder)
+    if not files.begin_with(architecture_metadata(encoder)):
+        context.log.warning(f"{files.folder}: its start has another architecture, mean or std; training anew")
+        store_of(files.folder).remove(files.folder)
     keep = _Keeper(context, files, fingerprint, pixels, rows, devices[0])
     if not files.weights(0).exists() or not files.rows():
         keep(0, encoder)
     why = _untrained_because(context, encoder, len(rows))
-    if len(files.rows()) <= recipe.epochs and why is None:
+    if why is None and sum(row["epoch"] <= recipe.epochs for row in files.rows()) <= recipe.epochs:
         batches = cutouts["batch"].unique().to_pylist()
         _train(context, encoder, pixels, rows, devices, files, keep, batches)
     files.remove_what_resumes()
     table = ledger(files, recipe, why)
     if others := _beside(files, table, recipe, beside):
-        if files.rows()[-1]["epoch"] <= recipe.epochs:
-            keep(recipe.epochs + 1, _composed(context, files, table, others, pixels, rows, devices[0]))
+        parts = [load_encoder(chosen_checkpoint(table, context.layout.root)[1]), *others.values()]
+        last = recipe.epochs + 1
+        if files.rows()[-1]["epoch"] != last or not is_of(load_encoder(files.weights(last)), parts):
+            files.forget(last)
+            factors = [1.0, *(recipe.beside[name] for name in others)]
+            keep(last, _composed(parts, factors, recipe, pixels, sample_of(rows, recipe), devices[0]))
         table = ledger(files, recipe, why, list(others))
     context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
@@ -196,28 +205,18 @@ def _beside(files: Training, table: pa.Table, recipe: Recipe, others: Sequence["
 
 
 def _composed(
-    context: SurveyContext,
-    files: Training,
-    table: pa.Table,
-    beside: Mapping[str, "Encoder"],
+    parts: Sequence["Encoder"],
+    factors: Sequence[float],
+    recipe: Recipe,
     pixels: PixelStack,
-    rows: np.ndarray,
+    sample: np.ndarray,
     device: Any,
 ) -> "Encoder":
-    """The chosen epoch's encoder and those beside it as one, each with the same total variance on the sample on which
-    health is watched, times the factor that the recipe gives it.
-    """
+    """Encoders as one, each with the same total variance on the sample on which health is watched, times a factor."""
     from galaxy_assets.science.encoders.composition import equal_variance, side_by_side
     from galaxy_assets.science.encoders.embedding import embed
 
-    recipe = context.survey.recipe
-    chosen = next(row["epoch"] for row in table.to_pylist() if row["chosen"])
-    parts = [load_encoder(files.weights(chosen)), *beside.values()]
-    factors = [1.0, *(recipe.beside[name] for name in beside)]
-    features = [
-        embed(part, pixels, indices=sample_of(rows, recipe), device=device, orientations=recipe.orientations)
-        for part in parts
-    ]
+    features = [embed(part, pixels, indices=sample, device=device, orientations=recipe.orientations) for part in parts]
     return side_by_side(parts, [s * f for s, f in zip(equal_variance(features), factors, strict=True)])
 
 

@@ -17,6 +17,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.cutouts import planes, reader_package
@@ -32,11 +33,11 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.orchestration.external import WEIGHTS
 from galaxy_assets.plugins.protocols import Reader
-from galaxy_assets.science import trials
+from galaxy_assets.science import samples, trials
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZE, ORIENTATIONS, Candidate
 from galaxy_assets.settings.cutouts import CutoutSettings
-from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.progress import HowFar, Progress, tell
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import as_yaml, with_choice
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 
-_VERSION = "1"  # of what is measured; raise it when a change of code changes a row
 _SAMPLE = 1000  # images: enough for a difference of .02 in the share of neighbours, and minutes on two cores
 _LOOK = 200  # of them, for the sides of the clipped boxes
 _LEAST = 20  # images; neighbours of fewer say nothing
@@ -93,9 +93,13 @@ class _Sample:
     decoded: dict[str, np.ndarray] = field(default_factory=dict)
     room: int = _KEPT
 
-    def clipped(self) -> tuple[list[int], list[int]]:
-        """Longer sides of the boxes that sigma clipping finds among the first images, and of the images themselves."""
-        looked = self.cut([CutoutSettings(size=16)], 16, _LOOK)
+    def clipped(self, cutout: CutoutSettings) -> tuple[list[int], list[int]]:
+        """Longer sides of the boxes that sigma clipping finds among the first images, and of the images themselves.
+
+        What is thresholded, and how, is as the survey says.
+        """
+        wanted = {"method": "sigma_clip", "enlarge": 2.0, "size": 16, "align": False, "options": {}}
+        looked = self.cut([cutout.model_copy(update=wanted)], 16, _LOOK)
         return [one.sides[0] for one in looked if one.sides[0] < one.frame], [one.frame for one in looked]
 
     def cut(self, ways: Sequence[CutoutSettings], side: int, first: int | None = None) -> list[_Cut]:
@@ -123,13 +127,19 @@ class _Sample:
 
 
 def _cut(image_of: Callable[[str], np.ndarray], file: str, ways: Sequence[CutoutSettings], side: int) -> _Cut | None:
-    """None of an image that cannot be read, or shows nothing."""
+    """None of an image that cannot be read or cut, or shows nothing."""
     try:
         image = image_of(file)
+        made = [cut(image, settings) for settings in ways]
     except UnreadableImage:
         return None
+    except (PrintableError, plugins.PluginError):
+        raise
+    except Exception as error:  # of whatever library, for one image of many
+        log.warning("%s cannot be cut: %s", file, error, exc_info=True)
+        return None
     pixels, sides = [], []
-    for one in (cut(image, settings) for settings in ways):
+    for one in made:
         if one.pixels is None or one.box is None:
             return None
         x0, y0, x1, y1 = one.box
@@ -202,6 +212,7 @@ def _tried_with(survey: Survey) -> str:
         *reader_package(survey),
         *planes(survey),
     ],
+    version="2",
     gpu=True,
     retry=True,
     trigger="at_once",
@@ -231,12 +242,15 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     only what says so is tried. It is made anew by a retraining. Killed, it goes on after the last whole candidate.
     """
     survey, sample, is_open = context.survey, _sample(context, catalogue), context.survey.auto
-    boxes, images = sample.clipped()
+    boxes, images = sample.clipped(survey.cutout)
+    side_of_images = int(np.median(images)) if images else survey.cutout.size
+    frames = trials.frames(survey.cutout, is_open, boxes, side_of_images)
     if len(images) < _LEAST:
-        return _untried(survey, len(images))
-    frames = trials.frames(survey.cutout, is_open, boxes, int(np.median(images)))
+        return _untried(survey, frames, len(images))
     side = IMAGE_SIZE if "recipe.image_size" in is_open else survey.recipe.image_size
     made = sample.cut([_to_compare(survey, one, side) for one in frames], side)
+    if len(made) < _LEAST:
+        return _untried(survey, frames, len(made))
     pixels, sides = (
         list(zip(*values, strict=True)) for values in zip(*((c.pixels, c.sides) for c in made), strict=True)
     )
@@ -257,28 +271,22 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
 
 
 def _sample(context: SurveyContext, catalogue: pa.Table) -> _Sample:
-    """A random sample of the images that can be read, of each delivery in proportion."""
-    rows = [row for row in catalogue.to_pylist() if row["problem"] is None]
-    order = np.random.default_rng(context.survey.recipe.seed).permutation(len(rows))[:_SAMPLE]
-    return _Sample(open_reader(context.survey.source, context.layout.raw), [rows[i] for i in order])
+    """A random sample of the images that can be read, in an order that the ids decide and not the deliveries."""
+    readable = catalogue.filter(catalogue["problem"].is_null()).select(["galaxy_id", "file", "sha256"])
+    order = np.argsort(samples.keys(readable["galaxy_id"], context.survey.recipe.seed), kind="stable")[:_SAMPLE]
+    reader = open_reader(context.survey.source, context.layout.raw)
+    return _Sample(reader, readable.take(pa.array(order)).to_pylist())
 
 
 def _begun(context: SurveyContext, sample: _Sample, n_frames: int) -> _Trials:
     """The trials before their first candidate, with the rows that a stopped start of the same ones has left."""
     from galaxy_assets.science.devices import choose_devices
-    from galaxy_assets.science.encoders.network import state_sha256
+    from galaxy_assets.science.encoders.network import encoder_sha256
 
     survey = context.survey
     encoder = start_encoder(replace(context, init=survey.main_start_weights))
     files = [(row["galaxy_id"], row["sha256"]) for row in sample.rows]
-    decided_by = [
-        _VERSION,
-        survey.cutout.deciding(),
-        _tried_with(survey),
-        survey.auto,
-        state_sha256(encoder),
-        files,
-    ]
+    decided_by = [recipe_trials.code_version(survey), encoder_sha256(encoder), files]
     fingerprint = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:12]
     kept = TrialRows(context.layout.trials(survey.name, fingerprint))
     return _Trials(survey, encoder, choose_devices()[0], kept, n_frames)
@@ -332,10 +340,11 @@ def _to_take_another(survey: Survey, words: Sequence[str], whole: Sequence[Candi
     return "\n\n".join([begun, *blocks]) + "\n"
 
 
-def _untried(survey: Survey, n: int) -> Result:
-    """The defaults, where there are too few images to try anything on."""
+def _untried(survey: Survey, frames: Sequence[Candidate], n: int) -> Result:
+    """The defaults, where there are too few images to try anything on; of fixed boxes, which have none, the largest."""
+    settings = frames[-1].settings if survey.cutout.method == "central" else {}
     reason = f"as set: only {n} images can be read, and neighbours of fewer than {_LEAST} say nothing"
-    return _shown(_table(survey, [{"candidate": "as set"}], 0, {}, reason), "as set", reason, {})
+    return _shown(_table(survey, [{"candidate": "as set"}], 0, settings, reason), "as set", reason, {})
 
 
 def _table(survey: Survey, rows: list[dict[str, Any]], at: int, settings: dict[str, Any], reason: str) -> pa.Table:

@@ -13,6 +13,7 @@ from galaxy_assets.science.cutouts.noise import sigma_clipped_noise
 from galaxy_assets.science.cutouts.rendering import interval, render
 from galaxy_assets.science.cutouts.source import source_above
 from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.printing import PrintableError
 
 _SMALLEST_HALF_BOX = 8.0  # pixels
 _SPECK, _LEAST_REACH = 4, 4.0  # square pixels, and pixels
@@ -51,11 +52,11 @@ def cut_central(image: np.ndarray, settings: CutoutSettings) -> Cutout:
 
     Raises
     ------
-    ValueError
+    PrintableError
         Where `central_pixels` is not set.
     """
     if settings.central_pixels < 1:
-        raise ValueError("cutout method `central` needs `central_pixels`, the side of the box in pixels")
+        raise PrintableError("cutout method `central` needs `central_pixels`, the side of the box in pixels")
     height, width, _ = image.shape
     (x0, x1), (y0, y1) = (interval(n / 2, settings.central_pixels, n) for n in (width, height))
     return Cutout(render(image, (x0, y0, x1, y1), settings), "central", (x0, y0, x1, y1))

@@ -284,7 +284,7 @@ def untrained_encoder(metadata: dict[str, str]) -> Encoder:
 
 
 def state_sha256(encoder: Encoder) -> str:
-    """Digest of an encoder's weights and statistics: what it starts from, wherever that came from.
+    """Digest of an encoder's weights and statistics, without how it normalises pixels: see `encoder_sha256`.
 
     Parameters
     ----------
@@ -300,3 +300,20 @@ def state_sha256(encoder: Encoder) -> str:
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()
+
+
+def encoder_sha256(encoder: Encoder) -> str:
+    """Digest of all that decides an encoder's features: weights, architecture and how pixels are normalised.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Of several side by side each is described.
+
+    Returns
+    -------
+    str
+        sha256, 64 hex digits.
+    """
+    described = json.dumps(architecture_metadata(encoder) | {"start": ""}, sort_keys=True)
+    return hashlib.sha256(f"{described} {state_sha256(encoder)}".encode()).hexdigest()

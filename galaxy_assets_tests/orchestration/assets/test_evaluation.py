@@ -1,15 +1,20 @@
 """The evaluation subset: how a large class is sampled."""
 
+import logging
+
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from galaxy_assets.orchestration.assets import evaluation
 from galaxy_assets.orchestration.assets.evaluation import balanced, class_sizes
 from galaxy_assets.orchestration.declaration import SurveyContext
+from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.science import votes
 from galaxy_assets.science.encoders import embedding
 from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.weights import build_encoder
-from galaxy_assets.settings.evaluation import Evaluation, EvaluationClass
+from galaxy_assets.settings.evaluation import Cut, Evaluation, EvaluationClass
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
 
@@ -85,3 +90,40 @@ def test_of_images_that_are_equal_the_first_alone_is_judged():
     catalogue = pa.table({"galaxy_id": ["a", "b", "c", "d", "e"], "sha256": ["1", "2", "1", None, "1"]})
     assert evaluation._copies(catalogue).to_pylist() == ["c", "e"]
     assert evaluation._copies(catalogue.select(["galaxy_id"])).to_pylist() == []
+
+
+def test_a_copy_takes_the_place_of_one_that_has_no_label_or_was_removed(world):
+    layout = Layout(world.root)
+    tables = {
+        name: pa.concat_tables(read_table(p) for p in sorted((world.root / f"lake/tiny/{name}").glob("*.parquet")))
+        for name in ("catalogue", "cutouts", "clean_galaxies")
+    }
+    said = read_table(layout.table("tiny", "volunteer_votes"))
+    classes = [c.labels[0] for c in world.survey.evaluation.classes]
+    rows = tables["catalogue"].to_pylist()
+    kept = set(tables["clean_galaxies"].filter(tables["clean_galaxies"]["kept"])["galaxy_id"].to_pylist())
+    labelled = [row for row in rows if row["label"] in classes and row["galaxy_id"] in kept]
+    unlabelled = next(row for row in rows if row["label"] not in classes and row["galaxy_id"] in kept)
+    removed, one, copy = labelled[0]["galaxy_id"], labelled[1]["galaxy_id"], labelled[2]["galaxy_id"]
+    for row in rows:  # of four equal images the first is not labelled and the second removed
+        if row["galaxy_id"] in (unlabelled["galaxy_id"], removed, one, copy):
+            row["sha256"] = "same"
+    rows.sort(key=lambda row: row["galaxy_id"] != unlabelled["galaxy_id"])
+    tables["catalogue"] = pa.Table.from_pylist(rows, schema=tables["catalogue"].schema)
+    clean = [
+        row | {"kept": row["kept"] and row["galaxy_id"] != removed} for row in tables["clean_galaxies"].to_pylist()
+    ]
+    tables["clean_galaxies"] = pa.Table.from_pylist(clean, schema=tables["clean_galaxies"].schema)
+    context = SurveyContext(world.survey, {}, layout, "", "", logging.getLogger(__name__))
+    found = ASSETS["evaluation_subset"].function(context, volunteer_votes=said, **tables).table["galaxy_id"].to_pylist()
+    assert one in found and not {unlabelled["galaxy_id"], removed, copy} & set(found)
+
+
+@pytest.mark.parametrize("reject", [False, True])
+def test_labels_and_votes_can_be_asked_together(world, reject):
+    cut = Cut(question="merging", answer="merger", below=0.5)
+    classes = EvaluationClass(name="ring", labels=("ring",)), EvaluationClass(name="calm", cuts=(cut,))
+    wanted = Evaluation(classes=classes[:1], reject=(cut,)) if reject else Evaluation(classes=classes)
+    catalogue = pa.table({"galaxy_id": ["a"], "label": ["ring"]})
+    table = evaluation._described(catalogue, votes.empty("5"), wanted)
+    assert votes.evaluation_class(table, wanted)["evaluation_class"].to_pylist() == ([] if reject else ["ring"])

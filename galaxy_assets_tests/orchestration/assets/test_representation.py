@@ -108,6 +108,61 @@ def test_features_beside_the_chosen_epochs_have_the_same_total_variance(beside, 
     assert state_sha256(alone) == state_sha256(network)
 
 
+@pytest.fixture
+def checkpoints(beside, tmp_path):
+    """Rows of `byol_checkpoints` from start weights, with settings in place of the survey's, in a copy of its lake."""
+    there, survey = beside
+    layout = Layout(tmp_path)
+    for made in (there.weights, there.checkpoints("tiny"), there.pixels("tiny")):
+        shutil.copytree(made, layout.root / made.relative_to(there.root))
+    tables = {
+        name: pa.concat_tables([read_table(there.table("tiny", name, batch)) for batch in ("first", "second")])
+        for name in ("cutouts", "clean_galaxies")
+    }
+
+    def made(start: str, mean: float | None = None, **recipe) -> list[dict]:
+        mine = survey.networks["mine"].model_copy(update={"mean": mean and (mean,) * 3})
+        told = {"networks": {"mine": mine}, "recipe": survey.recipe.model_copy(update=recipe)}
+        context = SurveyContext(survey.model_copy(update=told), {}, layout, "", start, logging.getLogger(__name__))
+        return ASSETS["byol_checkpoints"].function(context, **tables).table.to_pylist()
+
+    return layout, made
+
+
+def test_a_corrected_mean_is_trained_and_used_and_nothing_is_trained_anew_without_one(beside, checkpoints):
+    (there, _), (layout, made) = beside, checkpoints
+    before = [row["sha256"] for row in read_table(there.table("tiny", "byol_checkpoints", "mine")).to_pylist()]
+    files = list(layout.checkpoints("tiny").rglob("epoch_*"))
+    times = [file.stat().st_mtime_ns for file in files]
+    assert [row["sha256"] for row in made("mine")] == before
+    assert [file.stat().st_mtime_ns for file in files] == times
+    corrected = made("mine", mean=0.25)
+    assert not {row["sha256"] for row in corrected} & set(before)
+    start, trained = (load_encoder(layout.root / row["path"]) for row in corrected[:2])
+    assert start.mean.flatten().tolist() == trained.mean.flatten().tolist() == [0.25] * 3
+    assert load_encoder(layout.root / corrected[2]["path"]).network.encoders[0].mean.max() == 0.25
+
+
+def test_a_corrected_mean_of_what_stands_beside_is_used_and_trains_nothing(checkpoints):
+    layout, made = checkpoints
+    before = made("imagenet", beside={"mine": 0.5})
+    after = made("imagenet", mean=0.25, beside={"mine": 0.5})
+    assert [row["sha256"] for row in after[:2]] == [row["sha256"] for row in before[:2]]
+    assert after[2]["sha256"] != before[2]["sha256"]
+    assert load_encoder(layout.root / after[2]["path"]).network.encoders[1].mean.max() == 0.25
+
+
+def test_what_stands_side_by_side_is_of_the_epoch_that_is_chosen_now(checkpoints):
+    layout, made = checkpoints
+    for fewest, epochs in ((10_000, [0, 2]), (0, [0, 1, 2]), (10_000, [0, 2])):
+        rows = made("random", train_random_from=fewest, beside={"classical": 0.5}, epoch_choice="last")
+        assert [row["epoch"] for row in rows] == epochs and rows[-1]["chosen"]
+        chosen = epochs[-2]
+        assert rows[-1]["reason"].startswith(f"epoch {chosen} beside classical")
+        of = load_encoder(layout.root / rows[-1]["path"]).network.encoders[0]
+        assert state_sha256(of) == state_sha256(load_encoder(layout.root / rows[chosen]["path"]))
+
+
 def test_a_picture_from_elsewhere_is_looked_up_by_both(beside):
     layout, _ = beside
     found = similar("tiny", files=[layout.root / "raw/tiny/images/first/first_04.png"], neighbours=2, root=layout.root)

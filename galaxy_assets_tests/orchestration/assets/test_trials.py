@@ -23,9 +23,10 @@ from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import ASSETS, keys_of
 from galaxy_assets.science import trials as science
+from galaxy_assets.science.cutouts import cut
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import survey_files
-from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import chosen_checkpoint
 from galaxy_assets.storage.layout import Layout
@@ -269,7 +270,7 @@ def test_an_image_is_decoded_once_where_there_is_room(tuned):
     for room, times in ((2**24, 1), (0, 2)):
         decoded.clear()
         sample = asset._Sample(Counting(), [{"file": name} for name in names], room=room)
-        boxes, frames = sample.clipped()
+        boxes, frames = sample.clipped(CutoutSettings())
         made = sample.cut([CutoutSettings(size=16), CutoutSettings(method="whole", size=16)], 16)
         assert sorted(decoded) == sorted(names * times) and not sample.decoded
         assert [one.sides[0] for one in made if one.sides[0] < one.frame] == boxes and len(frames) == len(names)
@@ -289,3 +290,66 @@ def test_a_handful_of_images_is_not_tried_on(tuned):
     assert made.table.num_rows == 1 and "12 images" in row["reason"] and json.loads(row["settings"]) == {}
     survey = survey_files(tuned.root).named("tiny")
     assert as_chosen(survey, made.table) == survey
+
+
+def test_fixed_boxes_have_a_side_where_too_little_can_be_read_to_try_one(tuned):
+    context = tuned.context()
+    cutout = {"method": "central", "central_pixels": "auto", "size": 48}
+    survey = Survey.model_validate(OPEN | {"cutout": cutout})
+    for n in (12, 0):
+        made = ASSETS[TRIALS].function(dataclasses.replace(context, survey=survey), catalogue(tuned).slice(0, n))
+        after = as_chosen(survey, made.table).cutout
+        assert (
+            after.method == "central"
+            and after.central_pixels == json.loads(chosen(made.table)["settings"])["cutout.central_pixels"]
+        )
+        image = draw("long", np.random.default_rng(0))
+        assert cut(image, after).box[2] - cut(image, after).box[0] == min(after.central_pixels, 120) > 20
+
+
+def test_the_sample_and_the_trials_do_not_depend_on_the_order_of_deliveries(tuned, monkeypatch):
+    monkeypatch.setattr(asset, "_SAMPLE", 25)
+    table = catalogue(tuned)
+    one, other = (asset._sample(tuned.context(), t).rows for t in (table, table.take(np.arange(len(table))[::-1])))
+    assert one == other and len(one) == 25
+    assert {row["file"].split("/")[-2] for row in one[:12]} == {"first", "second"}
+    assert [row["galaxy_id"] for row in one] != sorted(row["galaxy_id"] for row in one)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"source": OPEN["source"] | {"extension": 1}},
+        {"source": OPEN["source"] | {"colour": "linear"}},
+        {"cutout": OPEN["cutout"] | {"sigma": 3.5}},
+        {"recipe": OPEN["recipe"] | {"seed": 1}},
+    ],
+)
+def test_rows_of_other_pixels_are_no_rows_of_these_trials(tuned, changed):
+    context, sample = tuned.context(), asset._Sample(None, [])
+    before, again, other = (
+        asset._begun(dataclasses.replace(context, survey=Survey.model_validate(OPEN | one)), sample, 1).kept.path
+        for one in ({}, {"recipe": OPEN["recipe"] | {"epochs": 7}}, changed)
+    )
+    assert before == again != other
+
+
+def test_the_first_look_is_through_the_settings_of_a_person(tuned):
+    class Reader:
+        def image(self, file):
+            image = np.random.default_rng(0).normal(10, 1, (120, 120, 3))
+            image[50:70, 50:70, 2] += 300  # in the last channel alone
+            return image
+
+    sample = asset._Sample(Reader(), [{"file": "a"}])
+    assert sample.clipped(CutoutSettings()) == ([], [120])
+    (side,), _ = sample.clipped(CutoutSettings(channel="mean", method="flux_radius", align=True, enlarge=1.2))
+    assert side == 40
+
+
+def test_an_image_that_cannot_be_cut_is_left_out_and_a_setting_that_cannot_be_used_stops(caplog):
+    image = np.zeros((9, 9, 2), np.uint8)
+    assert asset._cut(lambda file: image, "strange.png", [CutoutSettings()], 16) is None
+    assert "strange.png cannot be cut" in caplog.text
+    with pytest.raises(PrintableError, match="needs `central_pixels`"):
+        asset._cut(lambda file: draw("long", np.random.default_rng(0)), "", [CutoutSettings(method="central")], 16)

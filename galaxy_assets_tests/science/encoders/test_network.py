@@ -6,8 +6,10 @@ import torch
 from galaxy_assets import plugins
 from galaxy_assets.plugins import PluginError
 from galaxy_assets.plugins.training_contracts import check_encoder
+from galaxy_assets.science.encoders.composition import is_of, side_by_side
 from galaxy_assets.science.encoders.network import (
     encoder_from_tensors,
+    encoder_sha256,
     encoder_to_tensors,
     seeded,
     state_sha256,
@@ -79,3 +81,15 @@ def test_seeded_puts_the_global_random_state_back():
     with seeded(1):
         assert torch.equal(torch.rand(3), first)
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("part", ["mean", "std"])
+def test_the_digest_of_an_encoder_sees_how_it_normalises_also_side_by_side(tmp_path, part):
+    one, other = (build_encoder(TINY, "random", seed=1, weights=tmp_path) for _ in range(2))
+    other.start = "elsewhere"
+    assert encoder_sha256(one) == encoder_sha256(other)
+    getattr(other, part)[0, 1] += 0.125
+    assert state_sha256(one) == state_sha256(other) and encoder_sha256(one) != encoder_sha256(other)
+    pair = [side_by_side([first, one], [1, 1]) for first in (one, other)]
+    assert encoder_sha256(pair[0]) != encoder_sha256(pair[1])
+    assert is_of(pair[0], [one, one]) and not is_of(pair[0], [other, one]) and not is_of(one, [one])
