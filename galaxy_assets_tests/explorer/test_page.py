@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,9 @@ def shared(tmp_path, monkeypatch) -> Shared:
 
 
 @asynccontextmanager
-async def opened(shared: Shared, monkeypatch, *addresses: str) -> AsyncIterator[tuple]:
+async def opened(
+    shared: Shared, monkeypatch, *addresses: str, while_it_loads: Callable[[Any], Any] | None = None
+) -> AsyncIterator[tuple]:
     """The page of each address, loaded, and who opened it."""
     from nicegui.testing import user_simulation
 
@@ -54,6 +56,8 @@ async def opened(shared: Shared, monkeypatch, *addresses: str) -> AsyncIterator[
         page.add_page(shared)
         for address in addresses:
             await user.open(f"/?survey={NAME}{address}")
+            if while_it_loads is not None:
+                await while_it_loads(pages[-1])
             await until(lambda: hasattr(pages[-1], "_stamp"))
         with user:
             yield user, pages
@@ -310,15 +314,14 @@ def test_a_name_typed_while_the_map_opens_is_whose_scores_they_are(shared, monke
 
     monkeypatch.setattr(shared, "view", slow)
 
+    async def type_it(page) -> None:
+        page.header.name.value = "bob"
+        page._rename()
+        await page._key(KeyPressed())
+        opens.set()
+
     async def use() -> None:
-        async with opened(shared, monkeypatch) as (user, pages):
-            await user.open(f"/?survey={NAME}&panel=score&order=rank")
-            (page,) = pages
-            page.header.name.value = "bob"
-            page._rename()
-            await page._key(KeyPressed())
-            opens.set()
-            await until(lambda: hasattr(page, "_stamp"))
+        async with opened(shared, monkeypatch, "&panel=score&order=rank", while_it_loads=type_it) as (_, (page,)):
             await page.score.score(4, page.score._shown())
             assert page.tab.labels.scores_by("bob") and page.who == page.tab.who == "bob"
 
