@@ -267,13 +267,23 @@ def test_a_double_click_and_clicks_faster_than_the_pictures_score_and_skip_nothi
         len(events(explored)),
         "(of) => { for (let i = 0; i < 4; i++) document.querySelector(of).click(); }",
     )
-    page.locator(".ga-score-button").nth(3).dblclick()
+    page.locator(".ga-score-button").nth(3).dblclick(delay=400)
     page.wait_for_timeout(1500)
     assert [e["score"] for e in events(explored)[before:]] == [3]
     page.evaluate(clicks, ".ga-score-button")
     page.wait_for_timeout(1500)
     assert [e["score"] for e in events(explored)[before:]] == [3, 0], "all four were about the galaxy on the screen"
-    here = shown(page)
+    here, scored = shown(page), events(explored)[-1]["galaxy_id"]
+    late = """([of, was]) => {
+      const { dataset } = document.querySelector('[data-shown]'), { shown } = dataset;
+      dataset.shown = was;
+      document.querySelector(of).click();
+      dataset.shown = shown;
+    }"""
+    for of in (".ga-score-button", ".ga-skip"):  # pressed before the next galaxy came to the screen
+        page.evaluate(late, [of, scored])
+    page.wait_for_timeout(1500)
+    assert len(events(explored)) == before + 2 and shown(page) == here
     page.evaluate(clicks, ".ga-skip")
     page.wait_for_function("(g) => document.querySelector('[data-shown]').dataset.shown !== g", arg=here)
     page.wait_for_timeout(500)

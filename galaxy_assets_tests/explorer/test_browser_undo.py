@@ -113,6 +113,10 @@ def test_a_description_is_taken_back_after_a_reload_and_not_over_another(page, e
         card.get_by_role("button", name="Save").click()
         page.wait_for_function("() => document.querySelector('[data-testid=undo]').ariaLabel.includes('cluster 1')")
         card.locator("text=the next run uses it").wait_for()
+        for _ in range(600):  # a save before has said so already
+            if written() == [words]:
+                return
+            page.wait_for_timeout(50)
 
     def written() -> list[str]:
         return [row["description"] for row in csv.DictReader(sheet.open()) if row["cluster"] == "1"]
