@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 -include .env
+# what .env says also counts where make itself does not use it
+$(foreach name,$(shell sed -n 's/^ *\([A-Za-z_][A-Za-z0-9_]*\) *[:?]*=.*/\1/p' .env 2>/dev/null),$(eval export $(name)))
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 

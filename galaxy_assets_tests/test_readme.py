@@ -1,5 +1,6 @@
 """The README's commands and snippets do what it says."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -55,6 +56,15 @@ def test_the_export_of_training_candidates_works(world, monkeypatch, tmp_path):
     exec(quoted.replace("mysurvey", "tiny"), {})
     header, *rows = (tmp_path / "candidates.csv").read_text().splitlines()
     assert header == "init,cluster,rank,galaxy_id,batch,probability,description,label" and rows
+
+
+def test_make_hands_on_every_name_of_env(tmp_path):
+    """Also those that no rule of the Makefile uses; what the shell alone has is not lost, and no file is needed."""
+    show = ["make", "-s", "-f", str(ROOT / "Makefile"), "--eval", 'show: ; @echo "$$TORCH_HOME|$$MINE|$$BIN"', "show"]
+    plain = {k: v for k, v in os.environ.items() if k not in ("TORCH_HOME", "MINE", "BIN")} | {"MINE": "shell's"}
+    assert subprocess.check_output(show, cwd=tmp_path, env=plain, text=True).strip() == "|shell's|"
+    (tmp_path / ".env").write_text("# BIN=no\nTORCH_HOME=/srv/torch home\nGALAXY_ASSETS_DATA = /srv/data\n")
+    assert subprocess.check_output(show, cwd=tmp_path, env=plain, text=True).strip() == "/srv/torch home|shell's|"
 
 
 def test_the_assets_listed_are_all_there_are(defs_of_world):

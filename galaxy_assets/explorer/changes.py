@@ -8,8 +8,9 @@ here: scores (`storage.label_events`), writing the worksheet and the review (`wo
 
 import json
 import uuid
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ class Change:
     before, after : object
         What it said before and says since, as JSON holds it.
     undoes : str or None
-        The change that it takes back.
+        The change that it takes back, or passes over for good.
+    exemplars : list of str
+        Of a cluster the galaxies that it was known by, whose number does not outlast a refit.
     """
 
     change: str
@@ -53,6 +56,7 @@ class Change:
     before: Any
     after: Any
     undoes: str | None = None
+    exemplars: list[str] = field(default_factory=list)
 
 
 class Changes:
@@ -69,7 +73,16 @@ class Changes:
         self._read: dict[Path, Change | None] = {}
 
     def made(
-        self, who: str, what: str, words: str, before: Any, after: Any, *, about: str = "", undoes: str | None = None
+        self,
+        who: str,
+        what: str,
+        words: str,
+        before: Any,
+        after: Any,
+        *,
+        about: str = "",
+        undoes: str | None = None,
+        exemplars: Sequence[str] = (),
     ) -> Change:
         """Append a change that was made; when it returns, it is on disk.
 
@@ -81,6 +94,7 @@ class Changes:
             As JSON holds it.
         about : str
         undoes : str, optional
+        exemplars : sequence of str
 
         Returns
         -------
@@ -93,7 +107,7 @@ class Changes:
         """
         now = datetime.now(UTC)
         name = f"{now:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:12]}"
-        change = Change(name, now.timestamp(), who, what, about, words, before, after, undoes)
+        change = Change(name, now.timestamp(), who, what, about, words, before, after, undoes, list(exemplars))
         with replacing(self.folder / f"{name}.json") as partial:
             partial.write_text(json.dumps(asdict(change), ensure_ascii=False, indent=1), encoding="utf-8")
         return change

@@ -141,7 +141,14 @@ class ClusterPanel:
             if says != cluster.said:
                 words = f"what cluster {cluster.number} is"
                 await asyncio.to_thread(
-                    self.changes.made, who, "cluster", words, list(cluster.said), list(says), about=about
+                    self.changes.made,
+                    who,
+                    "cluster",
+                    words,
+                    list(cluster.said),
+                    list(says),
+                    about=about,
+                    exemplars=cluster.exemplars,
                 )
         except (QueryError, ValueError, OSError) as error:
             return f"not saved: {error}"

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 CATEGORIES = 40
 """Columns with more values are numbers, or show the commonest ones and `other`."""
+NUMBERED = ("cluster",)
+"""Columns of numbers that are names, of which none lies between two others."""
 BINS = 64
 NOTHING = 255
 """The code of a galaxy without a value."""
@@ -39,7 +41,7 @@ class Colours:
     high: float | None = None
 
 
-def coloured(values: pa.Array, numeric: bool) -> Colours:
+def coloured(values: pa.Array, numeric: bool, named: bool = False) -> Colours:
     """Values as colours: numbers with more than CATEGORIES different values in BINS, everything else by name.
 
     Parameters
@@ -47,6 +49,8 @@ def coloured(values: pa.Array, numeric: bool) -> Colours:
     values : pyarrow.Array of length N
     numeric : bool
         Whether they are numbers.
+    named : bool
+        Whether numbers are names, however many there are.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def coloured(values: pa.Array, numeric: bool) -> Colours:
     if numeric and pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, None)
     counted = pc.value_counts(values.drop_null())
-    if numeric and len(counted) > CATEGORIES:
+    if numeric and not named and len(counted) > CATEGORIES:
         numbers = values.cast(pa.float32()).to_numpy(zero_copy_only=False)
         valid = np.isfinite(numbers)
         low, high = (float(q) for q in np.quantile(numbers[valid], [0.005, 0.995]))
@@ -66,8 +70,10 @@ def coloured(values: pa.Array, numeric: bool) -> Colours:
         codes[valid] = np.clip((numbers[valid] - low) * scale, 0, BINS - 1).astype(np.uint8)
         return Colours(codes, [], [], low, high)
     names, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
-    order = sorted(range(len(names)), key=(lambda i: names[i]) if numeric else (lambda i: (-counts[i], str(names[i]))))
+    order = sorted(range(len(names)), key=lambda i: (-counts[i], names[i] if numeric else str(names[i])))
     shown = order[: CATEGORIES - 1] if len(order) > CATEGORIES else order
+    if numeric:
+        shown = sorted(shown, key=lambda i: names[i])
     index = pc.index_in(values, value_set=pa.array([names[i] for i in shown], values.type))
     known, given = index.is_valid().to_numpy(zero_copy_only=False), values.is_valid().to_numpy(zero_copy_only=False)
     codes[given] = len(shown)

@@ -108,6 +108,7 @@ class _Page:
             place.start = self.starts[0]
         second = place.beside in self.starts and place.beside != place.start
         place.beside = place.beside if second else ""
+        self.keys = Keys(KEYS, self._key)
         titles = {name: survey.title for name, survey in surveys.items()}
         self.header = Header(
             place, self.who, titles, self.starts, on_name=self._rename, on_dark=self._turn_dark, on_undo=self._undo
@@ -131,6 +132,7 @@ class _Page:
                 asyncio.to_thread(shared.view, self.survey.name, place.start),
             )
             beside = await asyncio.to_thread(shared.view, self.survey.name, place.beside) if place.beside else None
+            self._opened = await asyncio.to_thread(shared.up_to_date, view)
         except (FileNotFoundError, QueryError, ValueError, OSError) as error:
             self.right.clear()
             with self.right, ui.element("div").classes("ga-waiting"):
@@ -151,7 +153,7 @@ class _Page:
 
     def _body(self) -> None:
         tab, place = self.tab, self.place
-        self.keys = Keys(KEYS, self._key)
+        tab.who = self.who  # also of who typed it while the map opened
         with self.header.share:
             copy_button(tab, "copy a link to what is shown")
         tab.on_place = lambda address: self.keys.run_method("address", address)
@@ -185,7 +187,7 @@ class _Page:
         self.tabs.on_value_change(self._turn_to)
         for name, panel in self.panels.items():
             panel.set_visibility(name == place.panel)
-        self.undo = Undo(tab, self.changes, self.header.undo, self.score.undo, self._changed)
+        self.undo = Undo(tab, self.changes, self.header.undo, self.score.take_back, self._changed)
         tab.on_step = lambda: background_tasks.create(self.undo.refresh())
 
     async def _load(self) -> None:
@@ -204,7 +206,7 @@ class _Page:
         if place.open and len(rows := tab.view.rows_of([place.open])):
             await self.object.show(int(rows[0]))
         await self.undo.refresh()
-        self._stamp = self.shared.stamp(self.survey.name)
+        self._stamp = self._opened
         ui.timer(_CLOCK, self._tick)
         if tab.has("rank"):
             await asyncio.to_thread(rankings.keep, self.shared.layout, self.survey.name)
@@ -230,6 +232,8 @@ class _Page:
         key = event.args["key"]
         if key == "?":
             show_keys()
+        elif not self.panels:
+            return
         elif key == "undo":
             await self.undo.undo()
         elif key == "g":
@@ -320,10 +324,12 @@ class _Page:
     def _rename(self) -> None:
         name = (self.header.name.value or "").strip()[:80]
         if name and name != self.who:
-            self.who = self.tab.who = name
+            self.who = name
             self.keys.run_method("remember", COOKIE_WHO, name)
-            ui.timer(0, self.score.reload, once=True)
-            self.tab.on_step()
+            if self.panels:
+                self.tab.who = name
+                ui.timer(0, self.score.reload, once=True)
+                self.tab.on_step()
 
     async def _turn_dark(self) -> None:
         dark = await ui.run_javascript("document.body.classList.contains('body--dark')")

@@ -13,8 +13,7 @@ from nicegui import ui
 
 from galaxy_assets.explorer import rankings
 from galaxy_assets.explorer.components import Gallery
-from galaxy_assets.explorer.runs import WORDS
-from galaxy_assets.explorer.shared import Run
+from galaxy_assets.explorer.runs import WORDS, Run
 from galaxy_assets.explorer.tab import Tab
 
 ASSETS = ["label_events", "anomaly_model", "anomaly_ranking"]
@@ -40,6 +39,7 @@ class RankingPanel:
         self.tab, self.on_new = tab, on_new
         self._shown: Run | None = None
         self._told: Run | None = None
+        self._before = tab.shared.runs.get(tab.survey.name)
         with ui.column().classes("ga-panel"):
             with ui.row().classes("ga-bar"):
                 self.start = (
@@ -105,7 +105,7 @@ class RankingPanel:
         self.link.set_visibility(bool(run.run))
         if run.over:
             self._told = run
-            if progress.status == "SUCCESS" and "anomaly_ranking" in run.assets:
+            if progress.status == "SUCCESS" and "anomaly_ranking" in run.assets and run is not self._before:
                 await self.on_new()
                 await asyncio.to_thread(rankings.keep, self.tab.shared.layout, self.tab.survey.name)
                 await self._what_moved()

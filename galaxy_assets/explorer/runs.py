@@ -5,20 +5,30 @@ module `dagster` itself, which this process does not load.
 """
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from galaxy_assets.web.guard import cookie_name
+from galaxy_assets.web.guard import cookie_name, is_loopback
 
 _TIMEOUT = 10.0
+_LAKE = "galaxy_assets_lake"  # the resource whose `root` is a code location's data folder
 
 _LOCATION = """
 query($keys: [AssetKeyInput!]) {
-  assetNodes(assetKeys: $keys) { assetKey { path } repository { name location { name } } }
+  assetNodes(assetKeys: $keys) {
+    assetKey { path }
+    repository {
+      name
+      location { name }
+      allTopLevelResourceDetails { name configuredValues { key value } }
+    }
+  }
 }"""
 _LAUNCH = """
 mutation($params: ExecutionParams!) {
@@ -105,6 +115,39 @@ class Progress:
         return done / len(self.steps) if self.steps else 0.0
 
 
+@dataclass
+class Run:
+    """A run that the page started, and what became of it.
+
+    Attributes
+    ----------
+    survey : str
+    assets : list of str
+    run : str
+        Its id.
+    progress : Progress
+    error : str
+        Empty where nothing went wrong.
+    started : float
+        Seconds.
+    ended : float or None
+        Seconds; None while it runs.
+    """
+
+    survey: str
+    assets: list[str]
+    run: str = ""
+    progress: Progress = field(default_factory=Progress)
+    error: str = ""
+    started: float = field(default_factory=time.time)
+    ended: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it ended."""
+        return self.ended is not None
+
+
 @dataclass(frozen=True)
 class Dagster:
     """A Dagster webserver. Its methods wait for answers: call them in a thread.
@@ -164,7 +207,7 @@ class Dagster:
         """
         return f"{self.address}/assets/{survey}/{asset}"
 
-    def launch(self, survey: str, assets: Sequence[str], partition: str | None = None) -> str:
+    def launch(self, survey: str, assets: Sequence[str], root: Path, partition: str | None = None) -> str:
         """Start a run that materialises assets of a survey.
 
         Parameters
@@ -172,6 +215,8 @@ class Dagster:
         survey : str
         assets : sequence of str
             Their names.
+        root : Path
+            The data folder.
         partition : str, optional
             Of the assets that have partitions.
 
@@ -183,7 +228,7 @@ class Dagster:
         Raises
         ------
         RunError
-            Where Dagster does not answer, knows no such asset, or does not start the run.
+            Where Dagster does not answer, knows no such asset, works in another data folder, or starts no run.
         """
         keys = [{"path": [survey, asset]} for asset in assets]
         nodes = self._ask(_LOCATION, {"keys": keys})["assetNodes"]
@@ -192,6 +237,12 @@ class Dagster:
             raise RunError(
                 f"Dagster at {self.address} knows no {', '.join(missing)} of {survey}: it serves another project or "
                 "data folder, or its code location did not load"
+            )
+        there = _data_folder(known[assets[0]])
+        if there is None or there.resolve() != root.resolve():
+            raise RunError(
+                f"Dagster at {self.address} works in {there or 'a data folder that it does not name'}, not in {root}; "
+                f"start `galaxy-assets dev` with GALAXY_ASSETS_DATA={root}, or name its address with --dagster"
             )
         tags = [{"key": "galaxy_assets/started_by", "value": "explorer"}]
         if partition is not None:
@@ -246,6 +297,11 @@ class Dagster:
         steps = [(key, stats.get(key, "WAITING")) for key in plan or stats]
         return Progress(answer["status"], steps, failures, events["cursor"])
 
+    def _opener(self) -> urllib.request.OpenerDirector:
+        """What sends requests: never by a proxy to this machine, which would be handed the token."""
+        direct = is_loopback(urlsplit(self.address).hostname or "")
+        return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if direct else []))
+
     def _ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         parts = urlsplit(self.address)
@@ -255,7 +311,7 @@ class Dagster:
             headers["cookie"] = f"{cookie_name(parts.port or 80)}={self.token}"
         request = urllib.request.Request(f"{self.address}/graphql", body, headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            with self._opener().open(request, timeout=_TIMEOUT) as answer:
                 content = json.load(answer)
         except urllib.error.HTTPError as error:
             raise RunError(
@@ -270,6 +326,13 @@ class Dagster:
         if content.get("errors"):
             raise RunError(f"Dagster at {self.address}: {'; '.join(e['message'] for e in content['errors'])}")
         return content["data"]
+
+
+def _data_folder(repository: dict[str, Any]) -> Path | None:
+    """Where the assets of a repository are kept, as far as it says."""
+    resources = {r["name"]: r["configuredValues"] for r in repository["allTopLevelResourceDetails"]}
+    said = {value["key"]: value["value"] for value in resources.get(_LAKE, [])}
+    return Path(json.loads(said["root"])) if "root" in said else None
 
 
 def _innermost(error: dict[str, Any] | None) -> str:

@@ -11,12 +11,15 @@ from typing import Any
 from nicegui import events, ui
 
 from galaxy_assets.explorer.components import Keys
-from galaxy_assets.explorer.scoring import ORDERS, Queue, queue_rows
+from galaxy_assets.explorer.scoring import ORDERS, Queue, members_of_clusters, queue_rows
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.lake.query import QueryError
 
 SIDE = 512
 _WORDS = {0: "dull", 1: "", 2: "", 3: "", 4: "", 5: "an anomaly"}
+# in the browser: a click is about the galaxy on the screen, as a key is; the second of a double click scores nothing
+_SEEN = "document.querySelector('[data-shown]')?.dataset.shown ?? ''"
+_CLICK, _FIRST_CLICK = f"() => emit({_SEEN})", f"(e) => {{ if (e.detail < 2) emit({_SEEN}); }}"
 
 
 class ScorePanel:
@@ -39,16 +42,19 @@ class ScorePanel:
         self.queue: Queue | None = None
         self._busy = False
         self._generation = -1
+        self._asked = object()
+        self._notes: dict[str, str] = {}
+        self._noted = ""
+        if tab.place.order not in ORDERS:
+            tab.place.order = "acquisition"
         with ui.column().classes("ga-panel ga-scoring"):
             with ui.row().classes("ga-bar"):
-                self.order = ui.select(
-                    ORDERS, value=tab.place.order if tab.place.order in ORDERS else "acquisition", label="Queue"
-                )
-                self.order.props("dense outlined options-dense").classes("ga-grow").on_value_change(self.requeue)
+                self.order = ui.select(ORDERS, value=tab.place.order, label="Queue")
+                self.order.props("dense outlined options-dense").classes("ga-grow").on_value_change(self._chosen)
                 self.cluster = (
                     ui.select({}, label="Cluster").props("dense outlined options-dense").classes("ga-cluster")
                 )
-                self.cluster.on_value_change(self.requeue)
+                self.cluster.on_value_change(self._chosen)
                 self.cluster.set_visibility(self.order.value == "cluster")
             with ui.element("div").classes("ga-stage").props("tabindex=-1"):
                 self.image = ui.element("img").props('alt="the galaxy to score"').classes("ga-large")
@@ -57,7 +63,8 @@ class ScorePanel:
             with ui.row().classes("ga-scores").props('role=group aria-label="score"'):
                 self.buttons = []
                 for score, words in _WORDS.items():
-                    button = ui.button(on_click=partial(self._press, score), color=None).props("unelevated no-caps")
+                    button = ui.button(color=None).props("unelevated no-caps")
+                    button.on("click", partial(self._press, score), js_handler=_FIRST_CLICK)
                     button.classes("ga-score-button").tooltip(f"key {score}")
                     with button:
                         ui.label(str(score)).classes("ga-digit")
@@ -76,10 +83,13 @@ class ScorePanel:
                 ui.button("Undo", on_click=self.undo).props("flat dense no-caps").tooltip(
                     "key u: take back my last score"
                 )
-                ui.button("Skip", on_click=self.skip).props("flat dense no-caps").tooltip("key s")
+                skip = ui.button("Skip").props("flat dense no-caps").classes("ga-skip").tooltip("key s")
+                skip.on("click", lambda event: self.skip(event.args), js_handler=_CLICK)
                 ui.button("Open", on_click=self.open).props("flat dense no-caps").tooltip(
                     "key o: all about this galaxy"
                 )
+                self.skipped = ui.button("Show what was skipped", on_click=self._from_the_top)
+                self.skipped.props("flat dense no-caps").set_visibility(False)
                 ui.space()
                 self.progress_words = ui.label().classes("ga-count").props("role=status")
             self.progress = ui.linear_progress(0, show_value=False).props('rounded aria-label="scored of this queue"')
@@ -101,41 +111,48 @@ class ScorePanel:
         """Make the queue anew; the galaxy that is shown stays."""
         tab = self.tab
         if tab.has("cluster"):
-            colours = await asyncio.to_thread(tab.shared.colours, tab.view, "cluster")
-            pairs = zip(colours.names, colours.counts, strict=True)
-            self.cluster.set_options({name: f"{name} ({count:,})" for name, count in pairs})
-            self.cluster.value = (
-                tab.place.cluster if tab.place.cluster in colours.names else next(iter(colours.names), None)
-            )
-        await self._queue(at=tab.place.at)
+            members = await asyncio.to_thread(members_of_clusters, tab.view)
+            names = {str(cluster): f"{cluster} ({n:,})" for cluster, n in members.items()}
+            chosen = tab.place.cluster if tab.place.cluster in names else next(iter(names), "")
+            tab.moved(cluster=chosen if self.order.value == "cluster" else "")
+            self.cluster.set_options(names, value=chosen or None)
+        await self.requeue(tab.place.at)
 
-    async def requeue(self) -> None:
-        """Make the queue anew after another order was chosen."""
-        self.cluster.set_visibility(self.order.value == "cluster")
-        self.tab.moved(
-            order=self.order.value, cluster=str(self.cluster.value or "") if self.order.value == "cluster" else ""
-        )
-        await self._queue()
+    async def _chosen(self) -> None:
+        """Make the queue anew if a person chose another order or cluster, and not where the page itself wrote it."""
+        place, order = self.tab.place, self.order.value
+        cluster = str(self.cluster.value or "") if order == "cluster" else ""
+        self.cluster.set_visibility(order == "cluster")
+        if (order, cluster) != (place.order, place.cluster):
+            self.tab.moved(order=order, cluster=cluster)
+            await self.requeue()
 
-    async def _queue(self, at: str = "") -> None:
-        tab = self.tab
+    async def requeue(self, at: str = "") -> None:
+        """Make the queue anew; where it is asked for again meanwhile, the newest is shown.
+
+        Parameters
+        ----------
+        at : str
+            Id of the galaxy that comes first; without it that of the queue.
+        """
+        tab, order = self.tab, self.order.value
+        self._asked = asked = object()
         cluster = int(self.cluster.value) if self.cluster.value not in (None, "") else None
+        rows, problem = None, ""
         try:
             rows = await asyncio.to_thread(
-                queue_rows, tab.view, tab.survey, self.order.value, cluster=cluster, selection=tab.shown
+                queue_rows, tab.view, tab.survey, order, cluster=cluster, selection=tab.shown
             )
         except QueryError as error:
-            self.queue = None
-            self._say(f"this queue needs what {tab.survey.name} does not have yet: {error}")
-            self._show()
+            problem = f"this queue needs what {tab.survey.name} does not have yet: {error}"
+        if self._asked is not asked:  # another one was asked for since
             return
-        self._say("")
+        self._say(problem)
         self._generation = tab.labels.generation
-        self.queue = Queue(tab.view, rows, tab.labels.scores_by(tab.who))
-        if at:
-            found = tab.view.rows_of([at])
-            if len(found) and found[0] in rows:
-                self.queue.back_to(int(found[0]))
+        self.queue = None if rows is None else Queue(tab.view, rows, tab.labels.scores_by(tab.who))
+        found = tab.view.rows_of([at]) if at else []
+        if self.queue is not None and len(found) and found[0] in rows:
+            self.queue.back_to(int(found[0]))
         self._show()
 
     def again(self) -> None:
@@ -161,14 +178,14 @@ class ScorePanel:
         elif key == "u":
             await self.undo()
         elif key == "s":
-            self.skip()
+            self.skip(shown)
         elif key == "o":
             self.open()
         elif key == "n":
             self.keys.run_method("focus", ".ga-note-field input")
 
-    async def _press(self, score: int) -> None:
-        await self.score(score, self._shown())
+    async def _press(self, score: int, event: events.GenericEventArguments) -> None:
+        await self.score(score, event.args)
 
     async def score(self, score: int, shown: str) -> None:
         """Keep a score of the galaxy that was on the screen.
@@ -194,44 +211,67 @@ class ScorePanel:
         finally:
             self._busy = False
         self._say("")
-        self.note.value = ""
-        self.queue.scored(row)
+        self._write(shown, "")
+        if self.queue is not None:
+            self.queue.scored(row)
         self._show()
         self.on_scored(row, score)
         self.tab.on_step()
 
     async def undo(self) -> None:
-        """Take back this person's last score, and show its galaxy again."""
+        """Take back this person's last score and show its galaxy again, or say why not."""
+        try:
+            await self.take_back()
+        except (OSError, ValueError) as error:
+            self._say(f"not taken back: {error}")
+
+    async def take_back(self) -> None:
+        """Take back this person's last score, and show its galaxy again.
+
+        Raises
+        ------
+        ValueError
+            Where the person has none, or one is being kept or taken back at this moment.
+        OSError
+            Where it cannot be written.
+        """
         tab = self.tab
         last = tab.labels.last_by(tab.who)
         if self._busy or last is None:
-            if last is None:
-                ui.notify(f"{tab.who or 'Nobody'} has no score to take back.", type="info")
-            return
+            raise ValueError("wait for the score before" if self._busy else f"{tab.who or 'nobody'} has no score")
         self._busy = True
         try:
             await asyncio.to_thread(tab.labels.undo, tab.person(), last["event"])
-        except (OSError, ValueError) as error:
-            self._say(f"not taken back: {error}")
-            return
         finally:
             self._busy = False
+        self._say("")
         rows = tab.view.rows_of([last["galaxy_id"]])
         if len(rows) and self.queue is not None:
             self.queue.back_to(int(rows[0]))
             self.on_scored(int(rows[0]), tab.labels.scores_by(tab.who).get(last["galaxy_id"]))
-        self.note.value = last["note"] or ""
+        self._write(last["galaxy_id"], last["note"] or "")
         self._show()
         self.tab.on_step()
 
-    def skip(self) -> None:
-        """Go on without a score."""
-        if self.queue is not None and not self._busy:
-            row = self.queue.current()
-            self.queue.skip()
+    def skip(self, shown: str) -> None:
+        """Go on without a score.
+
+        Parameters
+        ----------
+        shown : str
+            Id of the galaxy that was on the screen.
+        """
+        row = self.queue.current() if self.queue is not None else None
+        if self._busy or self.queue is None or row is None or shown != self._shown():
+            return
+        self.queue.skip()
+        self._show()
+        self.tab.did(f"{shown} skipped", partial(self._back_to, row))
+
+    def _from_the_top(self) -> None:
+        if self.queue is not None:
+            self.queue.from_the_top()
             self._show()
-            if row is not None:
-                self.tab.did(f"{self.tab.galaxy(row)} skipped", partial(self._back_to, row))
 
     def _back_to(self, row: int) -> None:
         if self.queue is not None:
@@ -247,10 +287,24 @@ class ScorePanel:
         row = self.queue.current() if self.queue is not None else None
         return "" if row is None else self.tab.galaxy(row)
 
+    def _write(self, galaxy: str, note: str) -> None:
+        """Make this the note of a galaxy, shown or not."""
+        self._notes[galaxy] = note
+        if galaxy == self._noted:
+            self.note.value = note
+
+    def _show_note(self, galaxy: str) -> None:
+        if galaxy == self._noted:
+            return
+        self._notes[self._noted] = self.note.value or ""
+        self._noted, self.note.value = galaxy, self._notes.get(galaxy, "")
+        self.note.set_enabled(bool(galaxy))
+
     def _show(self) -> None:
         tab, queue = self.tab, self.queue
         row = queue.current() if queue is not None else None
         galaxy = "" if row is None else tab.galaxy(row)
+        self._show_note(galaxy)
         self.image._props["src"] = "" if row is None else tab.picture(row, SIDE)
         self.image._props["data-shown"] = galaxy
         self.image.set_visibility(row is not None)
@@ -258,15 +312,15 @@ class ScorePanel:
         for button in self.buttons:
             button.set_enabled(row is not None)
         self.empty.set_visibility(row is None)
+        done, total = (queue.done(), len(queue.rows)) if queue is not None else (0, 0)
+        self.skipped.set_visibility(row is None and done < total)
         if row is None or queue is None:
             self.caption.text = ""
-            total = len(queue.rows) if queue is not None else 0
-            self.empty.text = "All of this queue is scored." if total else "This queue is empty. Choose another one."
+            self.empty.text = _at_the_end(done, total)
         else:
             self.caption.text = self._caption(row, galaxy)
             self.keys.run_method("preload", [tab.picture(r, SIDE) for r in queue.ahead(3)])
         if queue is not None:
-            done, total = queue.done(), len(queue.rows)
             self.progress.value = done / total if total else 0
             self.progress_words.text = f"{done:,} of {total:,} scored by {tab.who or 'nobody yet'}"
         tab.moved(at=galaxy)
@@ -286,3 +340,11 @@ class ScorePanel:
     def _say(self, words: str) -> None:
         self.problem.text = words
         self.problem.set_visibility(bool(words))
+
+
+def _at_the_end(done: int, total: int) -> str:
+    if not total:
+        return "This queue is empty. Choose another one."
+    if done == total:
+        return "All of this queue is scored."
+    return f"The end of this queue: {done:,} of {total:,} are scored, {total - done:,} were skipped."

@@ -280,19 +280,21 @@ class Queue:
         self._forward()
 
     def back_to(self, row: int) -> None:
-        """Show a row again whose score was taken back.
+        """Show a row, also one that was scored; after it comes what is shown now, so that none is left out.
 
         Parameters
         ----------
         row : int
         """
         self._scored.discard(row)
-        found = np.flatnonzero(self.rows == row)
-        if len(found):
-            self.at = int(found[0])
-        else:
-            self.rows = np.insert(self.rows, self.at, np.int32(row))
-            self._member[row] = True
+        self._member[row] = True
+        before, after = (part[part != row] for part in np.split(self.rows, [self.at]))
+        self.rows, self.at = np.concatenate([before, np.array([row], np.int32), after]), len(before)
+
+    def from_the_top(self) -> None:
+        """Show what was skipped, in the order of the queue."""
+        self.at = 0
+        self._forward()
 
     def pass_over(self, scored: dict[str, float]) -> None:
         """Pass over what is scored by now, also elsewhere.
@@ -317,6 +319,27 @@ class Queue:
     def _forward(self) -> None:
         while self.at < len(self.rows) and int(self.rows[self.at]) in self._scored:
             self.at += 1
+
+
+def members_of_clusters(view: View) -> dict[int, int]:
+    """The clusters of a map, however many there are.
+
+    Parameters
+    ----------
+    view : View
+
+    Returns
+    -------
+    dict of int to int
+        How many galaxies each has, by its number and in this order.
+
+    Raises
+    ------
+    QueryError
+        Where the map has no clusters.
+    """
+    clusters, counts = np.unique(view.column("cluster").drop_null().to_numpy(), return_counts=True)
+    return dict(zip(clusters.tolist(), counts.tolist(), strict=True))
 
 
 def queue_rows(

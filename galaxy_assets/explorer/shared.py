@@ -10,14 +10,13 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from galaxy_assets.explorer.colours import Colours
 from galaxy_assets.explorer.pictures import Pictures
-from galaxy_assets.explorer.runs import Dagster, Progress, RunError
+from galaxy_assets.explorer.runs import Dagster, Run, RunError
 from galaxy_assets.explorer.scoring import Labels
 from galaxy_assets.explorer.temporary import DOWNLOADS, make_folder
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View, version
@@ -34,39 +33,6 @@ _CONDITIONS = 1000
 _DOWNLOADS = 8  # files that are kept for browsers, of all tabs together
 _SURVEYS_FOR = 5.0
 _POLL = 1.0  # seconds between two questions about a run
-
-
-@dataclass
-class Run:
-    """A run that the page started, and what became of it.
-
-    Attributes
-    ----------
-    survey : str
-    assets : list of str
-    run : str
-        Its id.
-    progress : Progress
-    error : str
-        Empty where nothing went wrong.
-    started : float
-        Seconds.
-    ended : float or None
-        Seconds; None while it runs.
-    """
-
-    survey: str
-    assets: list[str]
-    run: str = ""
-    progress: Progress = field(default_factory=Progress)
-    error: str = ""
-    started: float = field(default_factory=time.time)
-    ended: float | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether it ended."""
-        return self.ended is not None
 
 
 class Shared:
@@ -91,6 +57,7 @@ class Shared:
         self.runs: dict[str, Run] = {}
         self._files: tuple[float, SurveyFiles | None] = (0.0, None)
         self._views: OrderedDict[tuple[str, str], View] = OrderedDict()
+        self._tables: dict[tuple[str, str], str] = {}
         self._pictures: dict[str, Pictures] = {}
         self._rows: dict[tuple[str, str], tuple[str, np.ndarray]] = {}
         self._labels: dict[str, Labels] = {}
@@ -162,6 +129,7 @@ class Shared:
         with self._lock:
             view = self._views.get((survey, start))
             if view is None or view.version != version(self.layout, survey, start):
+                self._tables[survey, start] = self.stamp(survey)
                 view = self._views[survey, start] = View(self.lake, survey, start)
                 self._rows.pop((survey, start), None)
             self._views.move_to_end((survey, start))
@@ -169,6 +137,25 @@ class Shared:
                 old, _ = self._views.popitem(last=False)
                 self._rows.pop(old, None)
             return view
+
+    def up_to_date(self, view: View) -> str:
+        """Let a map read its columns anew where a run replaced a table while no page was open that noticed.
+
+        Parameters
+        ----------
+        view : View
+
+        Returns
+        -------
+        str
+            The `stamp` of its tables.
+        """
+        key, now = (view.survey, view.start), self.stamp(view.survey)
+        with self._lock:
+            before, self._tables[key] = self._tables.get(key), now
+        if before != now:
+            view.forget()
+        return now
 
     def warm(self) -> None:
         """Read what the page shows first, before anybody asks for it, and start the process of people's queries."""
@@ -413,7 +400,7 @@ class Shared:
         """
         run = self.runs[survey] = Run(survey, assets)
         try:
-            run.run = await asyncio.to_thread(self.dagster.launch, survey, assets, partition)
+            run.run = await asyncio.to_thread(self.dagster.launch, survey, assets, self.layout.root, partition)
         except RunError as error:
             run.error, run.ended = str(error), time.time()
             return run

@@ -50,7 +50,7 @@ class Undo:
         Of the tab's survey.
     button : ui.button
     back_score : callable
-        A coroutine function that takes back the person's last score.
+        A coroutine function that takes back the person's last score; a ValueError or OSError says why it is not.
     on_changed : callable
         A coroutine function, called with `cluster` or `artefacts` after one was taken back.
     """
@@ -122,28 +122,34 @@ class Undo:
 
     async def _restore(self, change: Change) -> None:
         restore = _restore_cluster if change.what == "cluster" else _restore_review
-        await asyncio.to_thread(restore, self.tab, change)
-        tab = self.tab
-        await asyncio.to_thread(
-            self.changes.made,
-            tab.who,
+        try:
+            await asyncio.to_thread(restore, self.tab, change)
+        except (ValueError, QueryError, FileNotFoundError) as error:  # else no change before it could be taken back
+            await asyncio.to_thread(self._note, change, "passed over", change.after)
+            raise ValueError(f"{change.words}: {error}. It is passed over; the change before it comes next") from error
+        await asyncio.to_thread(self._note, change, "taken back", change.before)
+        await self.on_changed(change.what)
+
+    def _note(self, change: Change, became: str, now: Any) -> None:
+        self.changes.made(
+            self.tab.who,
             change.what,
-            f"taken back: {change.words}",
+            f"{became}: {change.words}",
             change.after,
-            change.before,
+            now,
             about=change.about,
             undoes=change.change,
+            exemplars=change.exemplars,
         )
-        await self.on_changed(change.what)
 
 
 def _restore_cluster(tab: Tab, change: Change) -> None:
     start, number = change.about.rsplit("/", 1)
+    if not change.exemplars:
+        raise ValueError("which galaxies the cluster held was not kept then; describe it anew")
     view = tab.view if tab.view.start == start else tab.shared.view(tab.survey.name, start)
-    found = [c for c in worksheet.read_clusters(view, tab.survey) if c.number == int(number)]
-    if not found or found[0].said != Override(*change.after):
-        raise ValueError(f"cluster {number} of {start} start weights is described otherwise by now; describe it anew")
-    worksheet.save(view, tab.survey, found[0], Override(*change.before))
+    seen = worksheet.Seen(int(number), change.exemplars, Override(*change.after))
+    worksheet.save(view, tab.survey, seen, Override(*change.before))
 
 
 def _restore_review(tab: Tab, change: Change) -> None:

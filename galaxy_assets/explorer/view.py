@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxy_assets.explorer.colours import Colours, coloured
+from galaxy_assets.explorer.colours import NUMBERED, Colours, coloured
 from galaxy_assets.explorer.map_version import PRETRAINED, drawn_on_now, version
 from galaxy_assets.lake.fetched import fetch_named
 from galaxy_assets.lake.query import QueryError, connect_to_read, cursor_of, within
@@ -428,4 +428,4 @@ class View:
         QueryError
             For an unknown column.
         """
-        return coloured(self.column(name), numeric=self.columns[name].numeric)
+        return coloured(self.column(name), numeric=self.columns[name].numeric, named=name in NUMBERED)

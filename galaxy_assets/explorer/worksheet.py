@@ -7,7 +7,7 @@ clusters (`science.worksheet`), the summary itself (`orchestration.assets.struct
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from galaxy_assets.explorer.changes import one_at_a_time
@@ -25,32 +25,44 @@ _ANSWERS = 8
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Seen:
+    """A cluster as a person saw it when they said something of it.
+
+    Attributes
+    ----------
+    number : int
+        It had then.
+    exemplars : list of str
+        Its most certain members, by which it is known after a refit.
+    said : Override
+        What the worksheet said of it.
+    """
+
+    number: int
+    exemplars: list[str]
+    said: Override
+
+
+@dataclass(frozen=True)
+class Cluster(Seen):
     """A cluster with its evidence.
 
     Attributes
     ----------
-    number, n : int
+    n : int
         As in `cluster_summary`, like `description`, `evidence`, `described_by`, `label` and `artefact`.
-    exemplars : list of str
-        Its most certain members.
     votes : list of (str, float, float, int)
         Question and answer, its mean fraction among the members, that among all, and the members with such votes; the
         most telling first.
-    said : Override
-        What the worksheet says of it now.
     """
 
-    number: int
     n: int
     description: str
     evidence: str
     described_by: str
     label: str | None
     artefact: bool
-    exemplars: list[str]
-    votes: list[tuple[str, float, float, int]] = field(default_factory=list)
-    said: Override = Override()
+    votes: list[tuple[str, float, float, int]]
 
 
 def read_clusters(view: View, survey: Survey) -> list[Cluster]:
@@ -93,17 +105,17 @@ def read_clusters(view: View, survey: Survey) -> list[Cluster]:
     return [
         Cluster(
             row["cluster"],
+            exemplars[row["cluster"]],
+            said.get(row["cluster"], Override()),
             row["n"],
             row["description"] or "",
             row["evidence"] or "",
             row["described_by"] or "",
             row.get("label"),
             bool(row["artefact"]),
-            exemplars[row["cluster"]],
             [(v["what"], v["mean"], v["everywhere"], v["n"]) for v in votes if v["cluster"] == str(row["cluster"])][
                 :_ANSWERS
             ],
-            said.get(row["cluster"], Override()),
         )
         for row in summary
         if row["cluster"] in exemplars
@@ -132,18 +144,17 @@ def _said(view: View, survey: Survey) -> dict[int, Override]:
     return overrides(match(own, _cluster_of(view, own), path))
 
 
-def save(view: View, survey: Survey, cluster: Cluster, says: Override) -> Path:
+def save(view: View, survey: Survey, cluster: Seen, says: Override) -> Path:
     """Write what a person says of a cluster into the survey's worksheet, in place of what it said before.
 
-    The next run reads it. The cluster is the one that holds the card's exemplars now, whatever its number. Other rows
-    and columns stay as they are.
+    The next run reads it. The cluster is the one that holds the exemplars now, whatever its number. Other rows and
+    columns stay as they are.
 
     Parameters
     ----------
     view : View
     survey : Survey
-    cluster : Cluster
-        As the person saw it; `said` is what it was when they began.
+    cluster : Seen
     says : Override
         None in it leaves a cell to the rule.
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from galaxy_assets.science.threads import usable_cores
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import HowFar
 from galaxy_assets.simulation.streams import PIXELS, generator
@@ -80,13 +81,13 @@ def deliver(
     seed : int
         Of the survey.
     processes : int or None
-        How many draw; None takes as many as cores where there are enough images to gain by it.
+        How many draw; None takes as many as this process may use cores, and no more than there are images for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [batch for batch in dict.fromkeys(delivery) if not (folder / batch).exists()]
     todo = sum(batch in missing for batch in delivery)
     if processes is None:
-        processes = (os.cpu_count() or 1) if todo >= 2 * _CHUNK else 1
+        processes = _processes(max((delivery.count(batch) for batch in missing), default=0))
     done = len(delivery) - todo
     far = HowFar(log, f"simulating {folder.name.lstrip('.')}", len(delivery), before=done)
     with ExitStack() as stack:
@@ -104,6 +105,11 @@ def deliver(
                 done += count
                 far.tell(done)
             (hidden / batch).rename(folder / batch)
+
+
+def _processes(images: int) -> int:
+    """How many gain by drawing the images of one batch."""
+    return max(1, min(usable_cores(), images // _CHUNK))
 
 
 def _draw_chunk(

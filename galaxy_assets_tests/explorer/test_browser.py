@@ -211,10 +211,13 @@ def test_scores_are_on_disk_before_the_next_galaxy_shows_and_undo_takes_back(pag
     press_and_wait(page, "4")
     (event,) = events(explored)[n:]
     assert (event["score"], event["note"]) == (4, "5 is what I type, not what I score")
+    press_and_wait(page, "s")
     here = shown(page)
     page.reload()
     page.wait_for_selector("[data-shown]")
     page.wait_for_function("(g) => document.querySelector('[data-shown]').dataset.shown === g", arg=here)
+    page.wait_for_timeout(500)
+    assert shown(page) == here, "and not what was skipped"
     words = page.locator(".ga-scoring .ga-count").inner_text()
     assert re.search(r"\d+ of [\d,]+ scored by ann", words)
 
@@ -255,6 +258,37 @@ def test_keys_faster_than_the_pictures_score_nothing_unseen(page, explored):
     page.wait_for_timeout(1500)
     new = events(explored)[before:]
     assert len(new) == 1 and new[0]["score"] == 0, "all eight were pressed while the first galaxy was on the screen"
+
+
+def test_a_double_click_and_clicks_faster_than_the_pictures_score_and_skip_nothing_unseen(page, explored):
+    open_page(page, explored, panel="score", order="random")
+    page.wait_for_function("document.querySelector('[data-shown]')?.dataset.shown")
+    before, clicks = (
+        len(events(explored)),
+        "(of) => { for (let i = 0; i < 4; i++) document.querySelector(of).click(); }",
+    )
+    page.locator(".ga-score-button").nth(3).dblclick(delay=400)
+    page.wait_for_timeout(1500)
+    assert [e["score"] for e in events(explored)[before:]] == [3]
+    page.evaluate(clicks, ".ga-score-button")
+    page.wait_for_timeout(1500)
+    assert [e["score"] for e in events(explored)[before:]] == [3, 0], "all four were about the galaxy on the screen"
+    here, scored = shown(page), events(explored)[-1]["galaxy_id"]
+    late = """([of, was]) => {
+      const { dataset } = document.querySelector('[data-shown]'), { shown } = dataset;
+      dataset.shown = was;
+      document.querySelector(of).click();
+      dataset.shown = shown;
+    }"""
+    for of in (".ga-score-button", ".ga-skip"):  # pressed before the next galaxy came to the screen
+        page.evaluate(late, [of, scored])
+    page.wait_for_timeout(1500)
+    assert len(events(explored)) == before + 2 and shown(page) == here
+    page.evaluate(clicks, ".ga-skip")
+    page.wait_for_function("(g) => document.querySelector('[data-shown]').dataset.shown !== g", arg=here)
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Undo", exact=False).first.click()
+    page.wait_for_function("(g) => document.querySelector('[data-shown]').dataset.shown === g", arg=here)
 
 
 def test_two_tabs_have_their_own_place_and_share_what_is_said(page, explored, browser):

@@ -113,6 +113,10 @@ def test_a_description_is_taken_back_after_a_reload_and_not_over_another(page, e
         card.get_by_role("button", name="Save").click()
         page.wait_for_function("() => document.querySelector('[data-testid=undo]').ariaLabel.includes('cluster 1')")
         card.locator("text=the next run uses it").wait_for()
+        for _ in range(600):  # a save before has said so already
+            if written() == [words]:
+                return
+            page.wait_for_timeout(50)
 
     def written() -> list[str]:
         return [row["description"] for row in csv.DictReader(sheet.open()) if row["cluster"] == "1"]
@@ -130,7 +134,7 @@ def test_a_description_is_taken_back_after_a_reload_and_not_over_another(page, e
     page.wait_for_function("document.querySelectorAll('.ga-cluster-card')[1]?.querySelector('input').value === 'rings'")
     sheet.write_text(sheet.read_text().replace("rings", "a colleague's word"))
     page.keyboard.press("Control+z")
-    page.wait_for_selector("text=Not taken back: cluster 1 of imagenet start weights is described otherwise by now")
+    page.wait_for_selector("text=Not taken back: what cluster 1 is: cluster 1 is described otherwise by now")
     assert written() == ["a colleague's word"]
 
 

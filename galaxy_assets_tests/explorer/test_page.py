@@ -8,19 +8,25 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from nicegui import ui
 
+from galaxy_assets.explorer.runs import Progress, Run
 from galaxy_assets.explorer.share import keep_selection
 from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.view import PRETRAINED
+from galaxy_assets.explorer.worksheet import read_clusters
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.storage.label_events import LabelLog
-from galaxy_assets_tests.explorer.small_lake import NAME, N, turn_map_over, write_small_lake
+from galaxy_assets.storage.tables import read_table
+from galaxy_assets_tests.explorer.small_lake import NAME, N, keep, turn_map_over, write_ranking, write_small_lake
+from galaxy_assets_tests.explorer.test_saving import refit
 
 
 @pytest.fixture
@@ -30,7 +36,9 @@ def shared(tmp_path, monkeypatch) -> Shared:
 
 
 @asynccontextmanager
-async def opened(shared: Shared, monkeypatch, *addresses: str) -> AsyncIterator[tuple]:
+async def opened(
+    shared: Shared, monkeypatch, *addresses: str, while_it_loads: Callable[[Any], Any] | None = None
+) -> AsyncIterator[tuple]:
     """The page of each address, loaded, and who opened it."""
     from nicegui.testing import user_simulation
 
@@ -48,6 +56,8 @@ async def opened(shared: Shared, monkeypatch, *addresses: str) -> AsyncIterator[
         page.add_page(shared)
         for address in addresses:
             await user.open(f"/?survey={NAME}{address}")
+            if while_it_loads is not None:
+                await while_it_loads(pages[-1])
             await until(lambda: hasattr(pages[-1], "_stamp"))
         with user:
             yield user, pages
@@ -76,7 +86,7 @@ def test_the_last_change_is_taken_back_first_whether_it_is_stored_or_not(shared,
         async with opened(shared, monkeypatch, "&panel=score&order=rank") as (user, (page,)):
             tab, scored = page.tab, page.score._shown()
             await page.score.score(4, scored)
-            page.score.skip()
+            page.score.skip(page.score._shown())
             rows = np.array([3, 4, 5], np.int32)
             await page.gallery.select(rows, "inside the lasso", shared.keep_rows(tab.view, rows))
             page.gallery.filter.value = "rank <= 5"
@@ -103,8 +113,6 @@ def test_stored_changes_are_taken_back_by_another_page_of_the_same_person(shared
     async def use() -> None:
         addresses = "&panel=clusters", f"&start={PRETRAINED}&panel=artefacts"
         async with opened(shared, monkeypatch, *addresses) as (user, (first, second)):
-            from galaxy_assets.explorer.worksheet import read_clusters
-
             cluster = read_clusters(first.tab.view, first.survey)[1]
             await first.clusters._save(cluster, Override("rings", None, True))
             await second.artefacts.region([-0.5, -0.5, 0.1, 0.5])
@@ -116,6 +124,230 @@ def test_stored_changes_are_taken_back_by_another_page_of_the_same_person(shared
             assert "rings" not in sheet.read_text()
             assert second.changes.last_by(first.who) is None
             assert user.notify.messages[-2:] == ["Taken back: the artefact rule saved", "Taken back: what cluster 1 is"]
+
+    run(use(), caplog)
+
+
+def test_a_description_is_taken_back_from_the_galaxies_it_was_given_to(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=clusters") as (_, (page,)):
+            tab = page.tab
+            clusters = read_clusters(tab.view, page.survey)
+            await page.clusters._save(clusters[2], Override("arms"))
+            await page.clusters._save(clusters[1], Override("arms"))
+            refit(shared.layout)  # the galaxies of 1 are 0 now, and those of 2 are 1
+            await page.undo.undo()
+            said = {c.number: c.said.description for c in read_clusters(tab.view, page.survey)}
+            assert {number: words for number, words in said.items() if words} == {1: "arms"}
+
+    run(use(), caplog)
+
+
+def test_a_change_that_cannot_be_taken_back_is_passed_over_and_said(shared, monkeypatch, caplog):
+    sheet = shared.layout.cluster_worksheet(NAME)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=clusters") as (user, (page,)):
+            clusters = read_clusters(page.tab.view, page.survey)
+            await page.clusters._save(clusters[1], Override("rings"))
+            await page.clusters._save(clusters[2], Override("arms"))
+            sheet.write_text(sheet.read_text().replace("arms", "theirs"))
+            await page.undo.undo()
+            said = user.notify.messages[-1]
+            assert said.startswith("Not taken back: what cluster 2 is: cluster 2 is described otherwise by now")
+            assert said.endswith("It is passed over; the change before it comes next")
+            await page.undo.undo()
+            assert user.notify.messages[-1] == "Taken back: what cluster 1 is"
+            assert "rings" not in sheet.read_text() and "theirs" in sheet.read_text()
+            await page.undo.undo()
+            assert user.notify.messages[-1].endswith("has nothing to take back.")
+
+    run(use(), caplog)
+
+
+def test_a_score_that_is_not_taken_back_is_not_said_to_be(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score&order=rank") as (user, (page,)):
+            await page.score.score(4, page.score._shown())
+            page.score._busy = True
+            await page.undo.undo()
+            assert user.notify.messages[-1] == "Not taken back: wait for the score before"
+
+    run(use(), caplog)
+
+
+def test_a_note_stays_with_the_galaxy_it_was_written_about(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score&order=rank") as (_, (page,)):
+            score, labels = page.score, page.tab.labels
+            first = score._shown()
+            score.note.value = "ring"
+            score.skip(first)
+            second = score._shown()
+            assert not score.note.value
+            score.note.value = "tail"
+            await score.score(3, second)
+            assert [e["note"] for e in labels.of(second)] == ["tail"] and not score.note.value
+            await page.undo.undo()
+            assert (score._shown(), score.note.value) == (second, "tail")
+            await page.undo.undo()
+            assert (score._shown(), score.note.value) == (first, "ring"), "the skip is taken back"
+            score.order.value = "random"
+            await until(lambda: score._shown() not in (first, second))
+            assert not score.note.value
+            score.order.value = "rank"
+            await until(lambda: score._shown() == first)
+            assert score.note.value == "ring"
+            labels.say(page.who, first, 2)  # in another tab
+            score.again()
+            assert (score._shown(), score.note.value) == (second, "tail")
+            await score.score(1, second)
+            assert labels.of(second)[0]["note"] == "tail" and labels.of(first)[0]["note"] is None
+
+    run(use(), caplog)
+
+
+@pytest.mark.parametrize(
+    ("place", "at"),
+    [
+        ("&order=rank", "g30"),
+        ("&order=random", "g30"),
+        ("&order=cluster&cluster=2", "g25"),
+        ("&order=x&cluster=9", "g31"),
+    ],
+)
+def test_the_galaxy_of_a_link_is_shown_first_and_then_the_queue_from_its_top(shared, monkeypatch, caplog, place, at):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, f"&panel=score{place}&at={at}") as (_, (page,)):
+            await asyncio.sleep(0.3)  # what else would come, came
+            assert page.score._shown() == at and page.place.at == at
+            top = page.tab.galaxy(int(page.score.queue.rows[1]))
+            page.score.skip(at)
+            assert page.score._shown() == top
+            assert (top == "g20") == ("cluster=2" in place)
+
+    run(use(), caplog)
+
+
+def test_the_queue_of_the_newest_choice_is_shown_whichever_is_ready_first(shared, monkeypatch, caplog):
+    from galaxy_assets.explorer import score_panel
+
+    made, ready = score_panel.queue_rows, threading.Event()
+
+    def slow(view, survey, order, **more):
+        if order == "random":
+            assert ready.wait(30)
+        return made(view, survey, order, **more)
+
+    monkeypatch.setattr(score_panel, "queue_rows", slow)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score") as (_, (page,)):
+            page.score.order.value = "random"
+            await until(lambda: page.place.order == "random")
+            page.score.order.value = "rank"
+            await until(lambda: page.score._shown() == "g00")
+            ready.set()
+            await asyncio.sleep(0.3)
+            assert page.score._shown() == "g00"
+
+    run(use(), caplog)
+
+
+def test_after_a_new_ranking_the_queue_goes_on_from_its_top_and_offers_what_was_skipped(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score&order=rank") as (_, (page,)):
+            score = page.score
+            for _ in range(3):
+                score.skip(score._shown())
+            assert score._shown() == "g03"
+            write_ranking(shared.layout, np.linspace(0, 5, N))
+            await page._new_ranking()
+            assert score._shown() == "g03"
+            await score.score(2, "g03")
+            assert score._shown() == "g57", "the first of the new ranking that is on the map"
+            score.order.value = "cluster"
+            score.cluster.value = "5"
+            await until(lambda: score.queue is not None and len(score.queue.rows) == 8)
+            await score.score(2, score._shown())
+            for _ in range(7):
+                assert not score.skipped.visible
+                score.skip(score._shown())
+            assert score.empty.text == "The end of this queue: 1 of 8 are scored, 7 were skipped."
+            assert score.skipped.visible and not score.note.enabled
+            score._from_the_top()
+            for _ in range(7):
+                await score.score(1, score._shown())
+            assert score.empty.text == "All of this queue is scored." and not score.skipped.visible
+
+    run(use(), caplog)
+
+
+def test_every_cluster_has_a_queue_and_a_name_however_many_there_are(shared, monkeypatch, caplog):
+    path = shared.layout.table(NAME, "cluster_labels", "b", "imagenet")
+    made = read_table(path)
+    at = made.column_names.index("cluster")
+    keep(made.set_column(at, "cluster", pa.array([i // 2 * 3 for i in range(N - 2)], pa.int32())), path)
+    pairs = {str(3 * k): f"{3 * k} (2)" for k in range((N - 2) // 2)}
+    numbers = [i if i < 50 else 50 for i in range(N - 2)]
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score&order=cluster&cluster=84") as (_, (page,)):
+            assert page.score.cluster.options == pairs and page.score._shown() == "g56"
+            keep(made.set_column(at, "cluster", pa.array(numbers, pa.int32())), path)
+            await page._show_anew()
+            await page.score.reload()
+            assert len(page.score.cluster.options) == 51 and page.score.cluster.value == "0"
+            colours = shared.colours(page.tab.view, "cluster")
+            assert colours.low is None and len(colours.names) == 40 and colours.names[-2:] == ["50", "other"]
+            assert colours.names[:38] == [str(k) for k in range(38)] and colours.counts[-2:] == [8, 12]
+
+    run(use(), caplog)
+
+
+def test_a_name_typed_while_the_map_opens_is_whose_scores_they_are(shared, monkeypatch, caplog):
+    opens, view = threading.Event(), shared.view
+
+    def slow(*map_of: str):
+        assert opens.wait(30)
+        return view(*map_of)
+
+    monkeypatch.setattr(shared, "view", slow)
+
+    async def type_it(page) -> None:
+        page.header.name.value = "bob"
+        page._rename()
+        await page._key(KeyPressed())
+        opens.set()
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score&order=rank", while_it_loads=type_it) as (_, (page,)):
+            await page.score.score(4, page.score._shown())
+            assert page.tab.labels.scores_by("bob") and page.who == page.tab.who == "bob"
+
+    run(use(), caplog)
+
+
+class KeyPressed:
+    args: ClassVar = {"key": "g", "shown": ""}
+
+
+def test_a_run_that_ended_before_the_page_was_opened_is_no_news(shared, monkeypatch, caplog):
+    before = shared.view(NAME, "imagenet")
+    assert before.column("rank")[0].as_py() == 1
+    write_ranking(shared.layout, np.linspace(0, 5, N))
+    shared.runs[NAME] = Run(NAME, ["anomaly_ranking"], "r", Progress("SUCCESS"), ended=1.0)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=ranking") as (user, (page,)):
+            await page.ranking.follow()
+            await asyncio.sleep(0.5)  # what else would come, came
+            assert "The ranking is new." not in user.notify.messages
+            assert page.tab.view is before and before.column("rank")[0].as_py() == N
+            shared.runs[NAME] = Run(NAME, ["anomaly_ranking"], "s", Progress("SUCCESS"), ended=2.0)
+            await page.ranking.follow()
+            await page.ranking.follow()
+            assert user.notify.messages.count("The ranking is new.") == 1
 
     run(use(), caplog)
 
@@ -161,7 +393,7 @@ def test_a_page_left_open_over_a_new_map_says_so_and_shows_no_other_galaxies(sha
             assert "made anew" in page.gallery.problem.text and len(page.tab.shown) == N - 2
             await page.gallery._export("csv")
             assert user.notify.messages[-1] == "the map was made anew; reload the page"
-            page.score.skip()
+            page.score.skip(page.score._shown())
 
     run(use(), caplog)
 
@@ -248,8 +480,6 @@ def test_nothing_is_kept_under_the_owners_name_for_who_has_not_said_theirs(share
     shared.folder.mkdir(exist_ok=True)
 
     async def use() -> None:
-        from galaxy_assets.explorer.worksheet import read_clusters
-
         addresses = "&panel=score&order=rank", f"&start={PRETRAINED}&panel=artefacts"
         async with opened(shared, monkeypatch, *addresses) as (_, (first, second)):
             scored = first.score._shown()

@@ -148,6 +148,32 @@ def test_a_queue_passes_over_what_is_scored_and_comes_back(view):
     assert queue.current() == 40, "also one that the queue did not have"
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.permutations(range(12)).flatmap(lambda p: st.tuples(st.just(p), st.integers(1, 12))),
+    st.lists(st.tuples(st.sampled_from(["score", "skip", "back"]), st.integers(0, 14)), max_size=30),
+)
+def test_a_queue_leaves_none_out_whatever_was_skipped_and_taken_back(view, order, done):
+    rows, n = order
+    queue = Queue(view, np.array(rows[:n], np.int32), {f"g{rows[0]:02d}": 1})
+    for what, row in done:
+        shown = queue.current()
+        if what == "back":
+            queue.back_to(row)
+            assert queue.current() == row
+            if shown != row:
+                queue.skip()
+                assert queue.current() == shown, "the queue goes on where it was"
+        elif what == "skip":
+            queue.skip()
+        elif shown is not None:
+            queue.scored(shown)
+    queue.from_the_top()
+    while (shown := queue.current()) is not None:
+        queue.scored(shown)
+    assert queue.done() == len(queue.rows) == len(set(queue.rows.tolist())) and {*rows[:n]} <= {*queue.rows.tolist()}
+
+
 def test_rankings_are_kept_and_compared(layout, view):
     rankings.keep(layout, NAME)
     rankings.keep(layout, NAME)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_assets.simulation import surveys
+from galaxy_assets.simulation import surveys, writing
 from galaxy_assets.simulation.surveys import simulate_optical, simulate_radio
 from galaxy_assets_tests.simulation.conftest import BATCHES
 
@@ -45,6 +45,15 @@ def test_a_second_call_does_nothing_and_a_third_replaces_what_was_lost(tmp_path)
     (tmp_path / "labels.csv").unlink()
     simulate_radio(tmp_path, **arguments)
     assert contents(tmp_path) == whole
+
+
+@pytest.mark.parametrize("cores", [1, 3, 64])
+def test_no_more_processes_draw_than_there_are_cores_to_use_and_images_to_gain_by(monkeypatch, cores):
+    monkeypatch.setattr(writing, "usable_cores", lambda: cores)
+    for images in (0, 1, 63, 64, 250, 10_000):
+        processes = writing._processes(images)
+        assert 1 <= processes <= cores and (processes == 1 or processes * 32 <= images)
+    assert writing._processes(10_000) == cores and writing._processes(63) == 1
 
 
 def test_an_interrupted_batch_is_absent(tmp_path, monkeypatch):

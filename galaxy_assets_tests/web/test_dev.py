@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import psutil
@@ -12,7 +13,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from galaxy_assets.explorer import runs
 from galaxy_assets.explorer.runs import Dagster, RunError
+from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets_tests.explorer.browser import PATIENCE, dagster_serving
 
 CHANGE = 'mutation { setConcurrencyLimit(concurrencyKey: "evil", limit: 1) }'
@@ -108,9 +111,24 @@ def test_other_pages_open_no_socket(dagster, origin):
 
 def test_the_explorer_is_let_in(dagster):
     with pytest.raises(RunError, match="knows no anomaly_ranking of nobody"):
-        Dagster.at(dagster.address + "/").launch("nobody", ["anomaly_ranking"])
+        Dagster.at(dagster.address + "/").launch("nobody", ["anomaly_ranking"], Path())
     given = Dagster.at("http://there:3000/?token=abc")
     assert given.address == "http://there:3000" and given.token == "abc" and "abc" not in given.run_page("r")
+
+
+def test_a_run_is_started_in_the_data_folder_that_is_shown_and_in_no_other(dagster, tmp_path):
+    ranking, here = ("demo_optical", ["anomaly_ranking"]), tmp_path / "linked"
+    with pytest.raises(RunError, match=f"works in {dagster.root}, not in {tmp_path}; start `galaxy-assets dev`"):
+        Dagster.at(dagster.address).launch(*ranking, tmp_path)
+    here.symlink_to(dagster.root)
+    run = Dagster.at(dagster.address).launch(*ranking, here)
+    tagged = f'{{ runOrError(runId: "{run}") {{ ... on Run {{ tags {{ key value }} }} }} }}'
+    tags = asked(dagster.address, tagged)["data"]["runOrError"]["tags"]
+    assert {"key": "galaxy_assets/started_by", "value": "explorer"} in tags
+
+
+def test_the_explorer_looks_for_the_data_folder_where_it_stands():
+    assert runs._LAKE == LAKE and "root" in Lake.model_fields
 
 
 @pytest.mark.parametrize("how", ["terminate", "interrupt", "daemon"])
