@@ -144,7 +144,7 @@ class Inspection:
         return [self.files[i] for i in order[: self.sample]]
 
 
-def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
+def inspect(folder: Path, sample: int = 200, seed: int = 0, table: Path | None = None) -> Inspection:
     """Look at a folder of images and its subfolders.
 
     Parameters
@@ -155,6 +155,8 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
         Most images that are decoded; fewer where they are large.
     seed : int
         Of the sample.
+    table : Path, optional
+        Of labels, which is no image wherever it lies.
 
     Returns
     -------
@@ -168,8 +170,9 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
         raise SurveyError(f"{folder}: no such folder; give the folder that holds the images")
-    found = holdings(folder)
-    reader = open_folder(found.source)
+    table = table and table.expanduser().resolve()
+    found = holdings(folder, table)
+    reader = open_folder(found.source, table)
     listed = [one for images in reader.listed_all().values() for one in images]
     files = sorted(one.image.file for one in listed)
     inspection = Inspection(found.source, found.suffixes, files, reader.batches(), seed, min(sample, len(files)))
@@ -182,9 +185,9 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
             f"read: put them into {folder / found.source.images}, or make them a survey of their own"
         )
     inspection.notes = list(dict.fromkeys(inspection.notes))  # a damaged archive is held, and noted
-    inspection.bands = look_at_bands(reader.read, files, seed)
+    inspection.bands = look_at_bands(reader.read, files, seed, found.source.bands)
     inspection.source = found.source.model_copy(update=inspection.bands.settings)
-    reader = open_folder(inspection.source)
+    reader = open_folder(inspection.source, table)
     if found.source.reader == "fits_folder":
         inspection.headers = Headers()
     with warnings.catch_warnings():
@@ -203,10 +206,12 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
     return inspection
 
 
-def open_folder(source: Source) -> ImageFolder:
-    """The reader of a folder, as a run opens it."""
+def open_folder(source: Source, table: Path | None = None) -> ImageFolder:
+    """The reader of a folder, as a run opens it; with a table that `source` does not name yet."""
     reader = open_reader(source, Layout.default().raw)
     assert isinstance(reader, ImageFolder), source.reader
+    if table is not None:
+        reader.leave_out(table)
     return reader
 
 
