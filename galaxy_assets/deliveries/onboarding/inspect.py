@@ -263,24 +263,28 @@ def _read_header(headers: Headers, data: bytes) -> None:
     from astropy.io import fits
 
     from galaxy_assets.deliveries.decoding.compressed import unpacked
-    from galaxy_assets.deliveries.decoding.fits import not_shown, opened, planes_in
+    from galaxy_assets.deliveries.decoding.fits import card, not_shown, number, opened, planes_in
     from galaxy_assets.deliveries.decoding.planes import Choice
 
     try:
         with unreadable_otherwise(), opened(unpacked(data), Choice()) as hdus:
             header, planes = hdus[0].header, planes_in(hdus)
-            headers.not_shown[", ".join(not_shown(unpacked(data)))] += 1
+            kind = str(np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]))
+            beside = ", ".join(not_shown(unpacked(data)))
+            bands = next((said for key in ("BANDS", "FILTER", "BAND") if (said := card(header, key))), None)
+            keywords = ", ".join(keyword for keyword in _POSITION if keyword in header)
+            celestial = str(card(header, "CTYPE1")).startswith(("RA--", "DEC-"))
+            placed = celestial and None not in (number(header, "CRVAL1"), number(header, "CRVAL2"))
+            scale = _pixel_scale(header) if celestial else None
     except UnreadableImage:
         return
     headers.planes[planes.n] += 1
-    headers.types[str(np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]))] += 1
-    bands = header.get("BANDS") or header.get("FILTER") or header.get("BAND")
-    headers.bands[str(bands) if bands else ", ".join(planes.names) or "not said"] += 1
-    headers.units[str(header.get("BUNIT") or "not said")] += 1
-    keywords = [keyword for keyword in _POSITION if keyword in header]
-    celestial = str(header.get("CTYPE1", "")).startswith(("RA--", "DEC-"))
-    headers.positions["WCS" if celestial else ", ".join(keywords) or "none"] += 1
-    if celestial and (scale := _pixel_scale(header)):
+    headers.types[kind] += 1
+    headers.not_shown[beside] += 1
+    headers.bands[str(bands or ", ".join(planes.names) or "not said")] += 1
+    headers.units[str(card(header, "BUNIT") or "not said")] += 1
+    headers.positions["WCS" if placed else keywords or ("WCS without numbers" if celestial else "none")] += 1
+    if scale:
         headers.scales.append(scale)
 
 
