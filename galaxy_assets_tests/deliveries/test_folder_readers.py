@@ -626,7 +626,7 @@ def with_card(path: Path, key: str, value: str) -> None:
 
 
 WRITTEN = {
-    "BUNIT": "Jy/beam",
+    "BUNIT": "MJy sr-1",
     "FILTER": "g DECam",
     "BANDS": "g r z",
     "EXTNAME": "SCI of it",
