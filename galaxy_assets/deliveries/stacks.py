@@ -11,13 +11,13 @@ Belongs here: which arrays are images, what other arrays say of them, and the im
 opening files (`arrays`, `hdf5`), and what their pixels become (`images`).
 """
 
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from galaxy_assets.deliveries.decoding.arrays import encoded
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.members import (
     IDS,
@@ -412,42 +412,6 @@ def _about_bands(stack: Stack, kept: Kept) -> list[str]:
     if len(shape) < 3 or _is_image(shape):
         return []
     return [f"the array {stack.path} has {shape[0]} planes without names: say which in `source.bands`, from 1"]
-
-
-def encoded(pixels: np.ndarray, bands: Sequence[str] | None = None) -> bytes:
-    """An array as the content of a file that `images.decode` reads.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        Of one image.
-    bands : sequence of str, optional
-        Names of the planes, which are the first axis then.
-
-    Returns
-    -------
-    bytes
-        A `.npy` file; with names a FITS image that has them as its BANDS.
-
-    Raises
-    ------
-    UnreadableImage
-        Where the array is none of an image.
-    """
-    if pixels.dtype.kind not in "buif" or pixels.dtype.itemsize > 8 or not 2 <= pixels.ndim <= 4:
-        raise UnreadableImage(f"an array {pixels.shape} of {pixels.dtype}; expected numbers (H, W) or (H, W, 3)")
-    stream = io.BytesIO()
-    if bands is None or pixels.ndim != 3 or len(bands) != len(pixels):
-        np.lib.format.write_array(stream, np.ascontiguousarray(pixels), version=(1, 0), allow_pickle=False)
-    else:
-        from astropy.io import fits
-
-        from galaxy_assets.deliveries.decoding.planes import band_name
-
-        names = ",".join(re.sub(r"[^A-Za-z0-9]", "", band_name(band)) or f"b{i}" for i, band in enumerate(bands, 1))
-        values = pixels.astype(np.float32) if pixels.dtype.kind in "bf" else pixels
-        fits.PrimaryHDU(values, fits.Header([("BANDS", names)])).writeto(stream, output_verify="ignore")
-    return stream.getvalue()
 
 
 def check_rows(kept: Kept, size: int) -> None:

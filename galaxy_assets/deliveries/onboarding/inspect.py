@@ -272,6 +272,7 @@ def _read_header(headers: Headers, data: bytes) -> None:
             kind = str(np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]))
             beside = ", ".join(not_shown(unpacked(data)))
             bands = next((said for key in ("BANDS", "FILTER", "BAND") if (said := card(header, key))), None)
+            unit = card(header, "BUNIT")
             keywords = ", ".join(keyword for keyword in _POSITION if keyword in header)
             celestial = str(card(header, "CTYPE1")).startswith(("RA--", "DEC-"))
             placed = celestial and None not in (number(header, "CRVAL1"), number(header, "CRVAL2"))
@@ -282,7 +283,7 @@ def _read_header(headers: Headers, data: bytes) -> None:
     headers.types[kind] += 1
     headers.not_shown[beside] += 1
     headers.bands[str(bands or ", ".join(planes.names) or "not said")] += 1
-    headers.units[str(card(header, "BUNIT") or "not said")] += 1
+    headers.units[str(unit or "not said")] += 1
     headers.positions["WCS" if placed else keywords or ("WCS without numbers" if celestial else "none")] += 1
     if scale:
         headers.scales.append(scale)
