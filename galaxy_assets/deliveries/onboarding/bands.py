@@ -79,10 +79,10 @@ class _Seen(NamedTuple):
 def look_at_bands(
     read: Callable[[str], bytes], files: list[str], seed: int, begun: tuple[str | int, ...] | None = None
 ) -> Bands:
-    """Choose the planes that most files can be read by, where most have several.
+    """Choose the planes that most files of several planes can be read by.
 
-    Nothing is chosen where files are not read any more as they are without a choice, unless most are not read at all
-    without one.
+    Nothing is chosen where other files would not be read any more as they are without a choice, unless these are fewer
+    than the files that are not read at all without one.
 
     Parameters
     ----------
@@ -121,11 +121,9 @@ def look_at_bands(
     if len(bands) == 3:
         settings["colour"], how = _colour(bands, of_kind)
         said = f"{said} {how}"
-    if begun is None and 2 * count <= len(found):
-        return Bands(caution=_joined([*cautions, _odd(several, found)]))
     otherwise = [one for one in found if one.kind != (n, names) and one.is_read_otherwise(settings)]
-    if otherwise and begun is None and of_kind[0].image() is not None:
-        return Bands(caution=_joined([*cautions, _odd(otherwise, found)]))
+    if begun is None and otherwise and (count <= len(otherwise) or of_kind[0].image() is not None):
+        return Bands(caution=_joined([*cautions, _odd(min(several, otherwise, key=len), found)]))
     if n > len(bands):
         cautions.append(f"{n - len(bands)} of {n} planes of a file are not shown: see source.bands.")
     if begun is not None:
