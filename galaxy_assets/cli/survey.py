@@ -118,7 +118,7 @@ def _new_of_images(layout: Layout, name: str, images: Path, table: tuple, sample
     refuse_name(name, layout.root)
     if labels is None and (id_column or label_column):
         raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
-    found = inspect(images, sample)
+    found = inspect(images, sample, table=labels)
     if labels is not None:
         said = inspect_labels(found, labels, id_column, label_column)
     else:

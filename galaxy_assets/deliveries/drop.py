@@ -6,23 +6,23 @@
     <top>/<folder or file>.manifest.csv         the files it must have; or `manifest.csv` in it
 
 Belongs here: finding deliveries, and what is in them. Does not belong here: the verdict on one (`delivery`), the files
-of a folder (`listing`), archives (`opening`) and their plain tars (`spools`), ids and catalogues (`readers`), and what
-becomes of a delivery (`automation`).
+of a folder (`listing`), which of them are taken (`places`), archives (`opening`) and their plain tars (`spools`), ids
+and catalogues (`readers`), and what becomes of a delivery (`automation`).
 """
 
 import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from galaxy_assets.deliveries import manifests
 from galaxy_assets.deliveries.archives import damaged
+from galaxy_assets.deliveries.arrays import without_images
 from galaxy_assets.deliveries.delivery import (
     LOOSE,
     Delivery,
@@ -35,19 +35,11 @@ from galaxy_assets.deliveries.delivery import (
 )
 from galaxy_assets.deliveries.images import UnreadableImage, inside, inside_or_none, read_file
 from galaxy_assets.deliveries.listing import HIDDEN, PARTIAL, Listing, is_folder, is_image, listing_of
-from galaxy_assets.deliveries.manifests import Manifest, ManifestError, Promise, composed, read_manifest
+from galaxy_assets.deliveries.manifests import Promise, composed
 from galaxy_assets.deliveries.members import DamagedArchive, Said
 from galaxy_assets.deliveries.memory import MEMORY
-from galaxy_assets.deliveries.opening import (
-    ARRAYS,
-    Archives,
-    count_unspooled,
-    kind_of,
-    may_be_archive,
-    may_hold_images,
-    notes_of,
-    opened,
-)
+from galaxy_assets.deliveries.opening import Archives, may_be_archive, notes_of, parts_of
+from galaxy_assets.deliveries.places import Contents, Place, contents_of, look_inside, order_of
 from galaxy_assets.deliveries.spools import note_of
 from galaxy_assets.deliveries.suffixes import ARCHIVES, FOREIGN
 from galaxy_assets.settings.files import SurveyError
@@ -73,44 +65,6 @@ class Image(NamedTuple):
         return self.file if self.said.name is None else f"{archive}!/{self.said.name}"
 
 
-class _Place(NamedTuple):
-    """Where a delivery may lie: an archive or a folder; of loose images, the subfolders that belong to them."""
-
-    name: str
-    kind: Kind
-    path: Path
-    subfolders: tuple[str, ...] | None = None
-
-    @property
-    def stem(self) -> str:
-        """Name of an archive without suffix."""
-        return (kind_of(self.path.name) or (self.path.name, self.kind))[0]
-
-    @property
-    def manifest(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.{manifests.NAME}")
-
-
-def _order(place: _Place) -> tuple[str, str]:
-    return place.name, place.path.name
-
-
-class _Contents(NamedTuple):
-    """The images that are taken, the manifest that says so, and what is wrong."""
-
-    images: list[str]
-    manifest: Manifest | None
-    flaw: str | None
-
-
-class _Inside(NamedTuple):
-    """What an archive holds, in short."""
-
-    images: int | None
-    manifest: bool
-    flaw: str | None
-
-
 class Deliveries:
     """The deliveries in one survey's folder. Safe to use from several threads.
 
@@ -125,8 +79,8 @@ class Deliveries:
     batch_of : callable
         Gives the name of the delivery that a subfolder of `top` is: LOOSE if it goes with the loose images, None if it
         is no delivery.
-    tables : Collection of Path
-        Files that the survey reads as tables.
+    bands : sequence of str or int, optional
+        The survey's `source.bands`, see `stacks.is_stack`.
     """
 
     def __init__(
@@ -135,16 +89,20 @@ class Deliveries:
         top: Path,
         suffixes: tuple[str, ...],
         batch_of: Callable[[Path], str | None],
-        tables: Collection[Path] = (),
+        bands: Sequence[str | int] | None = None,
     ):
         self.folder, self.top, self.suffixes = folder, top, suffixes
-        self._batch_of = batch_of
-        self._tables = {path.resolve() for path in tables}
+        self._batch_of, self._bands = batch_of, bands
+        self._tables: set[Path] = set()
         self._archives = Archives(folder, suffixes)
 
     def spool_in(self, data: Path) -> None:
         """Where to write plain tars of archives if the survey's folder may not be written."""
         self._archives.spool_in(data)
+
+    def leave_out(self, table: Path) -> None:
+        """Take no image from a file, whatever it holds."""
+        self._tables |= {table.absolute(), table.resolve()}
 
     def notes(self) -> list[str]:
         """What a person should know of the archives and containers in the folder: what is not taken of them, and why.
@@ -154,12 +112,13 @@ class Deliveries:
         list of str
             A sentence each, with the file's name before it.
         """
-        return [
-            f"{path.relative_to(self.folder)}: {note}"
-            for path in self._files_of_archives()
-            if path.resolve() not in self._tables
-            for note in notes_of(path)
-        ]
+        files = [path for path in self._files_of_archives() if path.resolve() not in self._tables]
+        taken = [path for path in files if not _is_array(path) or self._may_be_archive(path) is not None]
+        said = [(path, note) for path in taken for note in notes_of(path)]
+        if ".npy" in self.suffixes:
+            beside = without_images(filter(_is_array, files), self._bands)
+            said += [(path, note) for path, note in beside.items() if note is not None]
+        return [f"{path.relative_to(self.folder)}: {note}" for path, note in said]
 
     def all(self, quiet: float = 0) -> list[Delivery]:
         """Every delivery, sorted by name; see `plugins.protocols.Reader.deliveries`.
@@ -212,7 +171,8 @@ class Deliveries:
         """The files of a whole delivery, by their name in it: its images, or the archive, and its manifest."""
         one = next(one for one in self.all() if one.name == name)
         home = self.folder / one.path
-        named = [image.file for image in self.images(name)] if one.kind == "folder" else [one.path]
+        parts = [path.relative_to(self.folder).as_posix() for path in parts_of(home)]
+        named = [image.file for image in self.images(name)] if one.kind == "folder" else parts
         # a link that leads out is no file of it: its image is a row with that reason
         found = {file.removeprefix(f"{one.path}/"): at for file in named if (at := inside_or_none(self.folder, file))}
         beside = (home / manifests.NAME, home.with_name(f"{home.name}.{manifests.NAME}"))
@@ -266,18 +226,18 @@ class Deliveries:
         except OSError:
             return 0  # `read` says why
 
-    def _images(self, place: _Place, path: str) -> list[Image]:
+    def _images(self, place: Place, path: str) -> list[Image]:
         if place.kind == "folder":
             listing = self._listing(place, time.time())
             for link in listing.links:
                 log.warning("%s: a link to a folder is not followed; copy the folder in", place.path / link)
             home, sizes = "" if path == "." else f"{path}/", listing.sizes
-            contents = _contents(place, self.suffixes, sizes, lambda name: read_file(place.path / name))
+            contents = contents_of(place, self.suffixes, sizes, lambda name: read_file(place.path / name))
             beside: Mapping[str, Said] = {}
         else:
             archive = self._archives.open(place.path)
             home, sizes = f"{path}!/", archive.sizes
-            contents = _contents(place, self.suffixes, sizes, archive.read)
+            contents = contents_of(place, self.suffixes, sizes, archive.read)
             beside = archive.said(contents.images)
         if contents.flaw is not None:  # shows only now if the archive had to be decompressed
             raise SurveyError(f"{self.folder / path}: {contents.flaw}")
@@ -289,7 +249,7 @@ class Deliveries:
         ]
         return sorted(images, key=lambda image: image.file)
 
-    def _say_what_is_passed_over(self, place: _Place, names: Collection[str], contents: _Contents) -> None:
+    def _say_what_is_passed_over(self, place: Place, names: Collection[str], contents: Contents) -> None:
         if place.kind != "folder":
             for note in notes_of(place.path):
                 log.warning("%s: %s", place.path, note)
@@ -302,19 +262,19 @@ class Deliveries:
                 "%s: %d images are not taken, since %s does not name them", place.path, n, contents.manifest.where
             )
 
-    def _places(self) -> list[_Place]:
+    def _places(self) -> list[Place]:
         """Where deliveries may lie, sorted by the name they would have, then by their own."""
         loose, places = [], []
         for path in self._files_of_archives():
-            if (kind := may_be_archive(path, self.suffixes)) is not None and path.resolve() not in self._tables:
-                places.append(_Place(batch_name(kind[0]), kind[1], path))
+            if (kind := self._may_be_archive(path)) is not None and path.resolve() not in self._tables:
+                places.append(Place(batch_name(kind[0]), kind[1], path))
         for path in self._entries():
             if path.is_dir() and (batch := self._batch_of(path)) is not None:
                 if batch == LOOSE:
                     loose.append(path.name)
                 else:
-                    places.append(_Place(batch, "folder", path))
-        return sorted([_Place(LOOSE, "folder", self.top, tuple(loose)), *places], key=_order)
+                    places.append(Place(batch, "folder", path))
+        return sorted([Place(LOOSE, "folder", self.top, tuple(loose)), *places], key=order_of)
 
     def _entries(self) -> list[Path]:
         """Folders and files of archives' names in `top`, sorted by name."""
@@ -329,16 +289,24 @@ class Deliveries:
     def _files_of_archives(self) -> list[Path]:
         return [path for path in self._entries() if path.is_file()]
 
-    def _listing(self, place: _Place, now: float) -> Listing:
-        """The files of a folder; of the loose images without the arrays that are deliveries of their own."""
+    def _may_be_archive(self, path: Path) -> tuple[str, Kind] | None:
+        return may_be_archive(path, self.suffixes, self._bands)
+
+    def _listing(self, place: Place, now: float) -> Listing:
+        """The files of a folder without tables; of the loose ones without arrays that are deliveries, or no images."""
         listing = listing_of(place.path, place.subfolders, self.suffixes, now)
+        homes = {place.path, place.path.resolve()}
+        tables = [(path, home) for path in self._tables for home in homes if path.is_relative_to(home)]
+        apart = {path.relative_to(home).as_posix() for path, home in tables}
         if place.subfolders is not None and ".npy" in self.suffixes:
-            arrays = [name for name in listing.sizes if name.lower().endswith(".npy")]
-            for name in [name for name in arrays if may_be_archive(place.path / name, self.suffixes) is not None]:
-                del listing.sizes[name], listing.times[name]
+            arrays = [place.path / name for name in listing.sizes if name.lower().endswith(".npy")]
+            none = [*without_images(arrays, self._bands), *filter(self._may_be_archive, arrays)]
+            apart |= {path.relative_to(place.path).as_posix() for path in none}
+        for name in apart & listing.sizes.keys():
+            del listing.sizes[name], listing.times[name]
         return listing
 
-    def _judge(self, place: _Place, quiet: float, now: float) -> Delivery | None:
+    def _judge(self, place: Place, quiet: float, now: float) -> Delivery | None:
         """What is to be said of the delivery at a place; None if there is none."""
         try:
             found = (self._in_folder if place.kind == "folder" else self._in_archive)(place, now)
@@ -354,9 +322,9 @@ class Deliveries:
             found.flaw = f"rename the {place.kind} with letters, digits and _-. only"
         return verdict(place.name, place.kind, place.path.relative_to(self.folder).as_posix(), found, quiet, now)
 
-    def _in_folder(self, place: _Place, now: float) -> Found | None:
+    def _in_folder(self, place: Place, now: float) -> Found | None:
         listing = self._listing(place, now)
-        contents = _contents(place, self.suffixes, listing.sizes, lambda name: read_file(place.path / name))
+        contents = contents_of(place, self.suffixes, listing.sizes, lambda name: read_file(place.path / name))
         beside = manifests.NAME not in listing.sizes and place.subfolders is None and place.manifest.is_file()
         promised = beside or manifests.NAME in listing.sizes
         if not contents.images and (place.subfolders is not None or not promised):
@@ -371,8 +339,8 @@ class Deliveries:
         size = sum(listing.sizes[name] for name in contents.images)
         return Found(len(contents.images), size, changed, signed, promised, contents.flaw, listing.partial)
 
-    def _in_archive(self, place: _Place, now: float) -> Found | None:
-        given = [path for path in (place.path, place.manifest) if path.is_file()]
+    def _in_archive(self, place: Place, now: float) -> Found | None:
+        given = [path for path in (*parts_of(place.path), place.manifest) if path.is_file()]
         signed = [signature(path) for path in given]
         found = Found(None, place.path.stat().st_size, max(changed_at(path.stat(), now) for path in given), signed)
         # what `fetch` keeps beside its folder is no second delivery, and none at all before the folder is there
@@ -389,60 +357,15 @@ class Deliveries:
         made = [spooled, note_of(spooled)] if spooled is not None else []
         looked_at = given + [path for path in made if path.exists()]
         states = tuple(f"{signature(path)}\0{path.stat().st_ctime_ns}" for path in looked_at)
-        within = _look_inside(place, self.suffixes, spooled, states)
+        within = look_inside(place, self.suffixes, spooled, states)
         if within is None:
             return None
         found.images, found.manifest, found.flaw = within
         return found
 
 
-@lru_cache(maxsize=1024)  # sensors ask often; the states make it look again at what has changed
-def _look_inside(
-    place: _Place, suffixes: tuple[str, ...], spooled: Path | None, states: tuple[str, ...]
-) -> _Inside | None:
-    """What an archive holds, without reading or decompressing all of it; None if it is a table without images."""
-    nothing = f"holds no {'/'.join(suffixes)} images; pack these, or take it away"
-    try:
-        if spooled is not None and not spooled.exists():
-            if not may_hold_images(place.path, place.stem, place.kind):
-                return None
-            images, note = count_unspooled(place.path, place.stem, place.kind), note_of(spooled)
-            flaw = note.read_text(encoding="utf-8") if note.exists() else None
-            return _Inside(images, False, nothing if images == 0 else flaw)
-        archive = opened(place.path, place.stem, place.kind, spooled)
-    except DamagedArchive as error:
-        return _Inside(None, False, str(error))
-    if not archive.sizes and place.kind in ARRAYS:
-        return None
-    contents = _contents(place, suffixes, archive.sizes, archive.read)
-    flaw = contents.flaw or (None if contents.images else nothing)
-    return _Inside(len(contents.images), contents.manifest is not None, flaw)
-
-
-def _contents(
-    place: _Place, suffixes: tuple[str, ...], sizes: Mapping[str, int], read: Callable[[str], bytes]
-) -> _Contents:
-    """The images of a delivery that holds files of these sizes, as its manifest has them if there is one."""
-    images = [name for name in sizes if is_image(name, suffixes)]
-    try:
-        manifest = _manifest(place, sizes, read)
-    except (ManifestError, UnreadableImage, OSError) as error:
-        return _Contents(images, None, str(error))
-    if manifest is None:
-        return _Contents(images, None, None)
-    taken = [name for name in images if composed(name) in manifest.files]
-    return _Contents(taken, manifest, manifest.flaw(sizes))
-
-
-def _manifest(place: _Place, names: Collection[str], read: Callable[[str], bytes]) -> Manifest | None:
-    """The manifest in a delivery, also where an archive has one folder around all it holds; else the one beside it."""
-    homes = {name.partition("/")[0] for name in names if not HIDDEN.search(name)} if place.kind != "folder" else set()
-    for home in ("", *(f"{home}/" for home in homes if len(homes) == 1)):
-        if home + manifests.NAME in names:
-            return read_manifest(read(home + manifests.NAME), home + manifests.NAME, home)
-    if place.subfolders is None and place.manifest.is_file():
-        return read_manifest(read_file(place.manifest), place.manifest.name)
-    return None
+def _is_array(path: Path) -> bool:
+    return path.name.lower().endswith(".npy")
 
 
 def _text(name: str) -> str:

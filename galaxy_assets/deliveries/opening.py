@@ -11,12 +11,13 @@ Belongs here: from a file to what can be asked for its images. Does not belong h
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from galaxy_assets.deliveries import spools
 from galaxy_assets.deliveries.archives import Archive, TarArchive, ZipArchive
-from galaxy_assets.deliveries.arrays import NumpyArrays, is_stack_file
+from galaxy_assets.deliveries.arrays import NumpyArrays, arrays_beside, is_stack_file
 from galaxy_assets.deliveries.delivery import Kind, signature
 from galaxy_assets.deliveries.hdf5 import Hdf5Arrays
 from galaxy_assets.deliveries.members import DamagedArchive
@@ -34,7 +35,9 @@ def kind_of(name: str) -> tuple[str, Kind] | None:
     return (name[: -len(suffix)], ARCHIVES[suffix]) if suffix else None
 
 
-def may_be_archive(path: Path, suffixes: tuple[str, ...]) -> tuple[str, Kind] | None:
+def may_be_archive(
+    path: Path, suffixes: tuple[str, ...], bands: Sequence[str | int] | None = None
+) -> tuple[str, Kind] | None:
     """As `kind_of`, but None for an image and for arrays where images are none of them.
 
     Parameters
@@ -43,6 +46,8 @@ def may_be_archive(path: Path, suffixes: tuple[str, ...]) -> tuple[str, Kind] | 
         A file.
     suffixes : tuple of str
         Of images.
+    bands : sequence of str or int, optional
+        The survey's `source.bands`, see `stacks.is_stack`.
 
     Returns
     -------
@@ -51,7 +56,22 @@ def may_be_archive(path: Path, suffixes: tuple[str, ...]) -> tuple[str, Kind] | 
     found = kind_of(path.name)
     if found is None or (found[1] in ARRAYS and ".npy" not in suffixes):
         return None
-    return None if found[1] == "npy" and not is_stack_file(path) else found
+    return None if found[1] == "npy" and not is_stack_file(path, bands) else found
+
+
+def parts_of(path: Path) -> list[Path]:
+    """An archive, and the files beside it that say something of its images.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    list of Path
+    """
+    return [path, *(arrays_beside(path).values() if path.name.lower().endswith(".npy") else ())]
 
 
 class Archives:
@@ -91,7 +111,7 @@ class Archives:
         """
         with self._opening:
             try:
-                state = signature(path)
+                state = "\0".join(map(signature, parts_of(path)))
                 if path not in self._open or self._open[path][0] != state:
                     stem, kind = kind_of(path.name) or (path.name, "tar")
                     spooled = self.spooled(path)
@@ -196,7 +216,9 @@ def suffixes_inside(path: Path) -> Counter[str] | None:
 
 def stacks_in(path: Path, stem: str, kind: Kind) -> StackArchive:
     """The images in a file of arrays, whether its rows can be read one by one or not; raises DamagedArchive."""
-    return StackArchive(Hdf5Arrays(path) if kind == "hdf5" else NumpyArrays(path), stem)
+    if kind == "hdf5":
+        return StackArchive(Hdf5Arrays(path), stem)
+    return StackArchive(NumpyArrays(path, arrays_beside(path) if kind == "npy" else {}), stem)
 
 
 def notes_of(path: Path) -> list[str]:
@@ -207,8 +229,6 @@ def notes_of(path: Path) -> list[str]:
             from galaxy_assets.deliveries.shards import notes
 
             return notes(path, stem)
-        if kind == "npy" and not is_stack_file(path):
-            return []  # an image like any other
         if kind in ARRAYS:
             archive = stacks_in(path, stem, kind)
             there = ", ".join(f"{path} {one.shape}" for path, one in list(archive.arrays.kept.items())[:20])

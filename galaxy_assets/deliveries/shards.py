@@ -313,7 +313,7 @@ def format_in(path: Path, columns: Columns) -> str | None:
 
 
 def _images(cell: pa.Scalar, name: str | None, default: str, said: Said) -> Iterator[Row]:
-    from galaxy_assets.deliveries.stacks import encoded
+    from galaxy_assets.deliveries.decoding.arrays import encoded
 
     inner = inner_type(cell.type)
     try:

@@ -11,13 +11,13 @@ Belongs here: which arrays are images, what other arrays say of them, and the im
 opening files (`arrays`, `hdf5`), and what their pixels become (`images`).
 """
 
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from galaxy_assets.deliveries.decoding.arrays import encoded
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.members import (
     IDS,
@@ -277,7 +277,7 @@ def stacks_of(kept: Mapping[str, Kept]) -> tuple[list[Stack], list[str]]:
 def _left(taken: list[Stack], kept: Mapping[str, Kept]) -> dict[str, Kept]:
     """The arrays that may be classes and say nothing: of one axis, or called as classes are."""
     used = {path for stack in taken for path in stack if isinstance(path, str)}
-    called = {other for other in kept for stack in taken if _says(stack.path, other, LABELS)}
+    called = {other for other in kept for stack in taken if says(stack.path, other, LABELS)}
     return {path: one for path, one in kept.items() if path not in used and (path in called or len(one.shape) == 1)}
 
 
@@ -287,7 +287,7 @@ def _stack(path: str, kept: Mapping[str, Kept]) -> Stack | None:
     if not 2 <= axes <= 4 or 0 in shape:
         return None
     fit = (shape[1:2], shape[:2]) if axes == 4 else (shape[:1],) if "/" in path else ()
-    bands = next((other for other in kept if _says(path, other, _BANDS) and kept[other].shape in fit), None)
+    bands = next((other for other in kept if says(path, other, _BANDS) and kept[other].shape in fit), None)
     # an object's own group, in which the first axis has names: it is no row
     object_of_bands = axes == 3 and bands is not None and shape[0] <= _MOST_BANDS and _sides(shape[1:])
     if axes < 4 and (_is_image(shape) or object_of_bands):
@@ -308,7 +308,7 @@ def _stack(path: str, kept: Mapping[str, Kept]) -> Stack | None:
 
 def _first(path: str, there: Sequence[str], words: Sequence[str]) -> str | None:
     """Of the arrays that go with one of images the one that is called by the first of some words."""
-    return next((other for word in words for other in there if _says(path, other, (word,))), None)
+    return next((other for word in words for other in there if says(path, other, (word,))), None)
 
 
 def _sides(shape: tuple[int, ...]) -> bool:
@@ -322,8 +322,33 @@ def _is_image(shape: tuple[int, ...]) -> bool:
     return _sides(shape)
 
 
-def is_stack(one: Kept) -> bool:
+def is_stack(one: Kept, bands: Sequence[str | int] | None = None) -> bool:
     """Whether an array that is a file of its own is N images, and not one.
+
+    Parameters
+    ----------
+    one : Kept
+        Its shape and type.
+    bands : sequence of str or int, optional
+        The survey's `source.bands`: an array (B, H, W) that has these among few planes is one image.
+
+    Returns
+    -------
+    bool
+    """
+    stacks, _ = stacks_of({"images": one})
+    if all(stack.n is None for stack in stacks):
+        return False
+    return bands is None or (n := may_be_planes(one)) is None or not (len(bands) == n or _numbered(bands, n))
+
+
+def _numbered(bands: Sequence[str | int], n: int) -> bool:
+    """Whether bands are numbers of n planes."""
+    return all(str(band).isdigit() and 1 <= int(band) <= n for band in bands)
+
+
+def may_be_planes(one: Kept) -> int | None:
+    """How many planes an array (B, H, W) has if it is one image, and not B; None where it cannot be that.
 
     Parameters
     ----------
@@ -332,10 +357,10 @@ def is_stack(one: Kept) -> bool:
 
     Returns
     -------
-    bool
+    int or None
     """
-    stacks, _ = stacks_of({"images": one})
-    return any(stack.n is not None for stack in stacks)
+    few = len(one.shape) == 3 and 1 < one.shape[0] <= _MOST_BANDS and not _is_image(one.shape)
+    return one.shape[0] if few and _sides(one.shape[1:]) and one.dtype.kind in "buif" else None
 
 
 def _parts(path: str) -> list[str]:
@@ -354,8 +379,20 @@ def _rank(path: str) -> int:
     return min((_WORDS.index(part) for part in _parts(path) if part in _WORDS), default=len(_WORDS))
 
 
-def _says(path: str, other: str, words: Sequence[str]) -> bool:
-    """Whether an array is called by one of some words, and goes with an array of images: `y_train` with `x_train`."""
+def says(path: str, other: str, words: Sequence[str]) -> bool:
+    """Whether an array is called by one of some words, and goes with an array of images: `y_train` with `x_train`.
+
+    Parameters
+    ----------
+    path, other : str
+        Of the array of images, and of the other.
+    words : sequence of str
+        In lower case.
+
+    Returns
+    -------
+    bool
+    """
     group, _, own = path.rpartition("/")
     home, _, name = other.rpartition("/")
     if other == path or not (group == home or group.startswith(f"{home}/") or not home):
@@ -376,42 +413,6 @@ def _about_bands(stack: Stack, kept: Kept) -> list[str]:
     if len(shape) < 3 or _is_image(shape):
         return []
     return [f"the array {stack.path} has {shape[0]} planes without names: say which in `source.bands`, from 1"]
-
-
-def encoded(pixels: np.ndarray, bands: Sequence[str] | None = None) -> bytes:
-    """An array as the content of a file that `images.decode` reads.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        Of one image.
-    bands : sequence of str, optional
-        Names of the planes, which are the first axis then.
-
-    Returns
-    -------
-    bytes
-        A `.npy` file; with names a FITS image that has them as its BANDS.
-
-    Raises
-    ------
-    UnreadableImage
-        Where the array is none of an image.
-    """
-    if pixels.dtype.kind not in "buif" or pixels.dtype.itemsize > 8 or not 2 <= pixels.ndim <= 4:
-        raise UnreadableImage(f"an array {pixels.shape} of {pixels.dtype}; expected numbers (H, W) or (H, W, 3)")
-    stream = io.BytesIO()
-    if bands is None or pixels.ndim != 3 or len(bands) != len(pixels):
-        np.lib.format.write_array(stream, np.ascontiguousarray(pixels), version=(1, 0), allow_pickle=False)
-    else:
-        from astropy.io import fits
-
-        from galaxy_assets.deliveries.decoding.planes import band_name
-
-        names = ",".join(re.sub(r"[^A-Za-z0-9]", "", band_name(band)) or f"b{i}" for i, band in enumerate(bands, 1))
-        values = pixels.astype(np.float32) if pixels.dtype.kind in "bf" else pixels
-        fits.PrimaryHDU(values, fits.Header([("BANDS", names)])).writeto(stream, output_verify="ignore")
-    return stream.getvalue()
 
 
 def check_rows(kept: Kept, size: int) -> None:

@@ -17,8 +17,8 @@ class CutoutSettings(Settings):
     method: Annotated[str, PluginName("cutters")] = Field(
         default="sigma_clip",
         description="a cutter plug-in: `sigma_clip`, a box around the clipped contour (the paper's); `flux_radius`, "
-        "around the radius of the flux; `central`, of fixed size around the centre; `whole`, the image as it is; or "
-        "one of another package",
+        "around the radius of the flux; `central`, of fixed size around the centre; `whole`, the image as it is, "
+        "with sky beside it where it is not square; or one of another package",
     )
     sigma: float = Field(default=4.0, gt=0, description="clipping limit, and the threshold in the paper's reading")
     threshold: Literal["paper_text", "astronomaly"] = Field(
@@ -33,7 +33,8 @@ class CutoutSettings(Settings):
     )
     enlarge: float = Field(default=2.0, ge=1, description="bounding box or flux radius is enlarged by this factor")
     square: bool = Field(
-        default=True, description="square box (keeps the aspect of the galaxy) or the bounding rectangle"
+        default=True,
+        description="square box (keeps the aspect of the galaxy) or the bounding rectangle, which fills the cutout",
     )
     clamp: Literal["shift", "trim"] = Field(
         default="shift", description="a box that leaves the frame is moved inside it, or loses what lies outside"

@@ -390,6 +390,61 @@ def test_which_arrays_are_stacks(shape, stack):
     assert is_stack(Kept(shape, np.dtype(np.float32))) is stack
 
 
+@pytest.mark.parametrize(
+    ("shape", "bands", "stack"),
+    [
+        ((5, 20, 24), (1,), False),
+        ((5, 20, 24), (1, 3, 5), False),
+        ((5, 20, 24), (1, 3, 6), True),
+        ((5, 20, 24), ("g", "r", "z"), True),
+        ((33, 20, 24), (1,), True),
+        ((7, 5, 20, 24), (1,), True),
+        ((7, 20, 24, 3), (1,), True),
+        ((20, 24), (1,), False),
+    ],
+)
+def test_planes_that_a_survey_chooses_among_are_one_image(shape, bands, stack):
+    assert is_stack(Kept(shape, np.dtype(np.float32)), bands) is stack
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "classes"),
+    [
+        ("images", "labels", np.arange(5) % 2),
+        ("x", "y", np.array(["spiral", "odd", "spiral", "odd", "odd"])),
+        ("x_train", "y_train", np.eye(5, dtype=np.uint8)[[0, 1, 0, 1, 1]]),
+        ("galaxies", "class", (np.arange(5) % 2).reshape(5, 1)),
+    ],
+)
+def test_an_array_of_classes_beside_a_file_of_images_is_theirs(survey, images, labels, classes):
+    np.save(survey / f"{images}.npy", PIXELS)
+    np.save(survey / f"{labels}.npy", classes)
+    np.save(survey / f"ids{images[images.index('_') :] if '_' in images else ''}.npy", np.array(IDS))
+    found = reader(survey.parent.parent)
+    (one,) = found.deliveries()
+    told = [str(v) for v in (classes.argmax(axis=1) if classes.shape == (5, 5) else classes.ravel())]
+    assert (one.name, one.files, one.state) == (images, 5, "whole")
+    assert {path.name for path in found.files(images).values()} >= {f"{images}.npy", f"{labels}.npy"}
+    assert [(row["galaxy_id"], row["label"]) for row in rows(survey).values()] == list(zip(IDS, told, strict=True))
+    np.save(survey / f"{labels}.npy", np.zeros(5, np.int8))
+    assert found.deliveries()[0].snapshot != one.snapshot and {r["label"] for r in rows(survey).values()} == {"0"}
+    assert inspect(survey).listed[0].image.said.label == "0"
+
+
+def test_an_array_of_one_axis_is_no_image_and_is_told(survey):
+    np.save(survey / "a.npy", PIXELS)
+    np.save(survey / "labels.npy", np.arange(4))
+    np.save(survey / "b_labels.npy", np.arange(5))
+    found = reader(survey.parent.parent)
+    assert [one.name for one in found.deliveries()] == ["a"] and rows(survey)["a_0"]["label"] is None
+    told = [note.partition(" is ")[0] for note in found.notes()]
+    assert told == ["b_labels.npy: an array (5,) of int64", "labels.npy: an array (4,) of int64"]
+    np.save(survey / "b.npy", PIXELS)
+    assert rows(survey, "b")["b_3"]["label"] == "3" and rows(survey, "a")["a_3"]["label"] is None
+    np.save(survey / "labels.npy", np.arange(5))  # whose it is of the two is not said
+    assert rows(survey, "b")["b_3"]["label"] == "3" and rows(survey, "a")["a_3"]["label"] is None
+
+
 def test_a_file_of_one_array_is_an_image_or_a_delivery(survey):
     np.save(survey / "one.npy", PIXELS[0])
     np.save(survey / "many.npy", PIXELS)
@@ -470,7 +525,10 @@ def test_no_pickle_is_loaded(survey):
     np.savez(survey / "s.npz", images=PIXELS, ids=np.array([Trap()] * 5, dtype=object))
     np.save(survey / "t.npy", np.array([Trap()], dtype=object), allow_pickle=True)
     assert list(rows(survey, "s")) == [f"s_{i}" for i in range(5)]
-    assert rows(survey, "images")["t"]["problem"] == "unreadable" and not (survey / "executed").exists()
+    np.save(survey / "u.npy", np.array([[Trap()]], dtype=object), allow_pickle=True)
+    assert list(rows(survey, "images")) == ["u"] and rows(survey, "images")["u"]["problem"] == "unreadable"
+    assert not (survey / "executed").exists()
+    assert "t.npy: an array (1,) of object is no image" in " ".join(reader(survey.parent.parent).notes())
     assert "the array ids holds Python objects, which are not read" in " ".join(reader(survey.parent.parent).notes())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from astropy.coordinates import FK4, FK5, FK4NoETerms, SkyCoord
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from pyarrow import parquet
 
 from galaxy_assets.deliveries.delivery import batch_name
 from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.readers import made_by_first_run, open_reader, reader_in_place
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
 from galaxy_assets.deliveries.readers.galaxy_zoo_decals import position_of
@@ -576,3 +578,79 @@ def test_a_folder_of_images_takes_galaxy_zoo_2_by_the_names_of_its_images(tmp_pa
     assert mapped is not None and mapped["galaxy_id"].to_pylist() == ["7", "587722981736579107"]
     with pytest.raises(VotesError, match="nosuch.csv: no such file.*source.votes"):
         open_reader(source.model_copy(update={"votes": "nosuch.csv"}), tmp_path).votes()
+
+
+SKY = {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": 187.5, "CRVAL2": 12.0}
+SKY |= {"CRPIX1": 21.0, "CRPIX2": 21.0, "CDELT1": -1e-4, "CDELT2": 1e-4}
+
+
+def at(folder: Path, **header) -> tuple[float | None, float | None]:
+    """The position that the catalogue has of an image in the middle of SKY."""
+    put_fits(
+        folder / "images/a.fits", np.random.default_rng(0).normal(size=(41, 41)).astype(np.float32), **SKY | header
+    )
+    (row,) = open_reader(Source(reader="fits_folder", path="."), folder).catalogue("images").to_pylist()
+    assert row["problem"] is None
+    return row["ra"], row["dec"]
+
+
+@pytest.mark.parametrize(
+    "header", [{}, {"EQUINOX": 2000.0}, {"RADESYS": "ICRS", "EQUINOX": 1950.0}, {"RADESYS": "FK5"}]
+)
+def test_positions_of_icrs_and_j2000_are_as_the_header_has_them(tmp_path, header):
+    assert at(tmp_path, **header) == pytest.approx((187.5, 12.0), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("header", "frame"),
+    [
+        ({"EQUINOX": 1950.0}, FK4(equinox="B1950")),
+        ({"EPOCH": 1950.0}, FK4(equinox="B1950")),
+        ({"EQUINOX": "B1950"}, FK4(equinox="B1950")),
+        ({"RADECSYS": "FK4", "EQUINOX": 1975.0}, FK4(equinox="B1975")),
+        ({"RADESYS": "FK4-NO-E"}, FK4NoETerms(equinox="B1950")),
+        ({"RADESYS": "FK5", "EQUINOX": 2015.5}, FK5(equinox="J2015.5")),
+    ],
+)
+def test_positions_of_older_systems_become_icrs(tmp_path, header, frame):
+    ra, dec = at(tmp_path, **header)
+    there = SkyCoord(187.5, 12.0, unit="deg", frame=frame)
+    assert SkyCoord(ra, dec, unit="deg").separation(there.icrs).arcsec < 1e-6
+
+
+def with_card(path: Path, key: str, value: str) -> None:
+    """Write a card of a header as it stands, quotes or none."""
+    data = path.read_bytes()
+    (place,) = [i for i in range(0, 2880, 80) if data[i : i + 8].decode().strip() == key]
+    path.write_bytes(data[:place] + f"{key:<8}= {value}".ljust(80).encode() + data[place + 80 :])
+
+
+WRITTEN = {
+    "BUNIT": "MJy sr-1",
+    "FILTER": "g DECam",
+    "BANDS": "g r z",
+    "EXTNAME": "SCI of it",
+    "CTYPE1": "RA---SIN",
+    "CRVAL1": "12:30:00",
+    "CRVAL2": "'+12:00:00'",
+    "RADESYS": "FK5 of it",
+}
+
+
+@pytest.mark.parametrize("key", WRITTEN)
+def test_a_card_that_cannot_be_parsed_is_one_that_is_not_there(tmp_path, key):
+    shown = np.random.default_rng(0).normal(size=(41, 41)).astype(np.float32)
+    for name in "ab":
+        put_fits(tmp_path / f"images/{name}.fits", shown, **SKY | {"BUNIT": "Jy", key: SKY.get(key, "x")})
+        with_card(tmp_path / f"images/{name}.fits", key, WRITTEN[key])
+    reader = open_reader(Source(reader="fits_folder", path="."), tmp_path)
+    row = reader.catalogue("images").to_pylist()[0]
+    assert row["problem"] is None and np.array_equal(reader.image("images/a.fits"), shown)
+    assert (row["ra"], row["dec"]) == ((None, None) if key.startswith("CRVAL") else pytest.approx((187.5, 12.0)))
+    headers = inspect(tmp_path / "images").headers
+    assert (
+        headers is not None
+        and headers.planes == {1: 2}
+        and headers.units == {"not said" if key == "BUNIT" else "Jy": 2}
+    )
+    assert ("WCS" in headers.positions) is (key not in ("CTYPE1", "CRVAL1", "CRVAL2"))

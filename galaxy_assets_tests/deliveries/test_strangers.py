@@ -172,7 +172,7 @@ def test_an_error_of_no_known_class_holds_its_delivery_alone(tmp_path, monkeypat
     def fails(*_):
         raise BufferError("nobody thought of it")
 
-    monkeypatch.setattr(drop, "_look_inside", fails)
+    monkeypatch.setattr(drop, "look_inside", fails)
     bad, good = reader(tmp_path).deliveries()
     assert (bad.state, good.state) == ("held", "whole") and "nobody thought of it" in (bad.reason or "")
 

@@ -75,12 +75,28 @@ def peer(image: np.ndarray, choice: CutoutSettings, noise: tuple[float, float] |
     crop, size = image[y0:y1, x0:x1], choice.size
     if crop.dtype != np.uint8:
         crop = np.rint((crop - crop.min()) * (255 / (crop.max() - crop.min()))).astype(np.uint8)
+    long = y1 - y0 == height < x1 - x0 or x1 - x0 == width < y1 - y0
+    crop = in_a_square(crop) if long and choice.square else crop
     if choice.interpolation == "linear":
         pixels = cv2.resize(crop, (size, size))
     else:
-        shrunk = cv2.resize(crop, (min(x1 - x0, size), min(y1 - y0, size)), interpolation=cv2.INTER_AREA)
+        shrunk = cv2.resize(crop, (min(crop.shape[1], size), min(crop.shape[0], size)), interpolation=cv2.INTER_AREA)
         pixels = cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_CUBIC)
     return pixels if image.ndim == 3 else np.repeat(pixels[..., np.newaxis], 3, axis=2), outcome, box
+
+
+def in_a_square(crop: np.ndarray) -> np.ndarray:
+    """The uint8 image with its own edges' median above and below, or left and right."""
+    height, width = crop.shape[:2]
+    edges = np.stack([crop[0], crop[-1]]) if height < width else np.stack([crop[:, 0], crop[:, -1]])
+    level = np.rint(np.median(edges, axis=(0, 1))).astype(int)
+    before = (max(height, width) - height) // 2, (max(height, width) - width) // 2
+    after = max(height, width) - height - before[0], max(height, width) - width - before[1]
+    bands = [
+        np.pad(band, tuple(zip(before, after, strict=True)), constant_values=value)
+        for band, value in zip(np.atleast_3d(crop).transpose(2, 0, 1), np.atleast_1d(level), strict=True)
+    ]
+    return np.stack(bands, axis=-1) if crop.ndim == 3 else bands[0]
 
 
 def clipped_by_astronomaly(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -493,8 +509,35 @@ class TestPixels:
         image = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
         planes = torch.from_numpy(image).permute(2, 0, 1)[None].double()
         expected = torch.nn.functional.interpolate(planes, (64, 64), mode="bilinear", align_corners=False)
-        difference = self.whole(image, interpolation="linear") - expected[0].permute(1, 2, 0).numpy()
+        difference = self.whole(image, interpolation="linear", square=False) - expected[0].permute(1, 2, 0).numpy()
         assert np.abs(difference).max() <= 1  # OpenCV's weights of 8-bit images have 11 bits
+
+    @given(
+        sides=st.tuples(st.integers(40, 90), st.integers(40, 90)),
+        how=st.sampled_from([("whole", 0), ("central", 30), ("central", 80), ("sigma_clip", 0)]),
+        colour=st.booleans(),
+        floating=st.booleans(),
+    )
+    def test_a_round_source_is_round_whatever_the_frame(self, sides, how, colour, floating):
+        height, width = sides
+        image = blob(height, width, (width - 1) / 2, (height - 1) / 2, 6, 6)
+        image = np.stack([image, image // 2, image // 3], axis=2) if colour else image
+        method, side = how
+        # a threshold that nothing exceeds leaves the original
+        choice = CutoutSettings(method=method, central_pixels=side, sigma=60 if method == "sigma_clip" else 4, size=96)
+        made = cut(image.astype(np.float32) if floating else image, choice)
+        assert made.outcome == (method if method != "sigma_clip" else "fallback_no_contour")
+        light = np.clip(made.pixels[..., 0].astype(float) - np.median(made.pixels[0, :, 0]) - 40, 0, None)
+        y, x = np.mgrid[:96, :96]
+        wide, high = (np.sqrt((light * (axis - (light * axis).sum() / light.sum()) ** 2).sum()) for axis in (x, y))
+        assert wide / high == pytest.approx(1, abs=0.08)
+
+    @given(sides=st.tuples(st.integers(16, 90), st.integers(16, 90)), colour=st.booleans())
+    def test_a_frame_is_shown_as_the_square_around_it(self, sides, colour):
+        image = np.random.default_rng(sides).integers(0, 256, (*sides, 3) if colour else sides).astype(np.uint8)
+        around = in_a_square(image)
+        assert around.shape[0] == around.shape[1] == max(sides)
+        assert np.array_equal(self.whole(image), self.whole(around))
 
     def test_growing_does_not_wrap_around(self):
         image = np.zeros((16, 16), np.uint8)

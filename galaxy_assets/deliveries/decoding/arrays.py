@@ -6,10 +6,12 @@ are never loaded.
 
 import io
 import math
+import re
+from collections.abc import Sequence
 
 import numpy as np
 
-from galaxy_assets.deliveries.decoding.planes import Choice, Planes, image_of, on_black, planes_of
+from galaxy_assets.deliveries.decoding.planes import Choice, Planes, band_name, image_of, on_black, planes_of
 from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check_size
 
 
@@ -58,6 +60,40 @@ def from_array(values: np.ndarray, planes: Planes, choice: Choice) -> np.ndarray
     if planes.last and planes.n == 4 and values.dtype == np.uint8 and choice.bands is None:
         return on_black(np.moveaxis(stack[:3], 0, -1), stack[3])
     return image_of(planes, choice, lambda i: stack[i])
+
+
+def encoded(pixels: np.ndarray, bands: Sequence[str] | None = None) -> bytes:
+    """An array as the content of a file that `images.decode` reads.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Of one image.
+    bands : sequence of str, optional
+        Names of the planes, which are the first axis then.
+
+    Returns
+    -------
+    bytes
+        A `.npy` file; with names a FITS image that has them as its BANDS.
+
+    Raises
+    ------
+    UnreadableImage
+        Where the array is none of an image.
+    """
+    if pixels.dtype.kind not in "buif" or pixels.dtype.itemsize > 8 or not 2 <= pixels.ndim <= 4:
+        raise UnreadableImage(f"an array {pixels.shape} of {pixels.dtype}; expected numbers (H, W) or (H, W, 3)")
+    stream = io.BytesIO()
+    if bands is None or pixels.ndim != 3 or len(bands) != len(pixels):
+        np.lib.format.write_array(stream, np.ascontiguousarray(pixels), version=(1, 0), allow_pickle=False)
+    else:
+        from astropy.io import fits
+
+        names = ",".join(re.sub(r"[^A-Za-z0-9]", "", band_name(band)) or f"b{i}" for i, band in enumerate(bands, 1))
+        values = pixels.astype(np.float32) if pixels.dtype.kind in "bf" else pixels
+        fits.PrimaryHDU(values, fits.Header([("BANDS", names)])).writeto(stream, output_verify="ignore")
+    return stream.getvalue()
 
 
 def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:

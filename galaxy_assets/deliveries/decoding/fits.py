@@ -140,7 +140,7 @@ def _images(hdus: list[Any], choice: Choice) -> list[Any]:
     images = [hdu for hdu in hdus if hdu.is_image and 2 <= len(hdu.shape) <= _AXES and math.prod(hdu.shape) > 0]
     if choice.extension is not None:
         wanted = str(choice.extension)
-        named = [hdu for hdu in images if wanted.lower() == hdu.name.lower()]
+        named = [hdu for hdu in images if wanted.lower() == _name(hdu).lower()]
         numbered = [hdus[int(wanted)]] if wanted.isdigit() and int(wanted) < len(hdus) else []
         found = [hdu for hdu in named or numbered if any(hdu is image for image in images)]
         if not found:
@@ -148,16 +148,63 @@ def _images(hdus: list[Any], choice: Choice) -> list[Any]:
         return found[:1]
     if not images:
         raise UnreadableImage(f"no image in this FITS file: {_said(hdus)}")
-    main = max(images, key=lambda hdu: (not _beside(hdu), _area(hdu), hdu.name in ("SCI", "SCIENCE")))
+    main = max(images, key=lambda hdu: (not _beside(hdu), _area(hdu), _name(hdu) in ("SCI", "SCIENCE")))
     same = [hdu for hdu in images if hdu.shape == main.shape and not _beside(hdu)]
     asked = {str(band).lower() for band in choice.bands or ()}
-    of_bands = [hdu for hdu in same if is_band(_band(hdu)) or hdu.name.lower() in asked]
+    of_bands = [hdu for hdu in same if is_band(_band(hdu)) or _name(hdu).lower() in asked]
     apart = len({_band(hdu) for hdu in of_bands}) == len(of_bands) > 1
     return of_bands if apart and _area(main) == math.prod(main.shape) else [main]
 
 
+def card(header: Any, key: str) -> Any:
+    """The value of a header's card, such as text without quotes that astropy does not parse.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    key : str
+        Its keyword.
+
+    Returns
+    -------
+    str, bool, int, float, complex or None
+        None where there is no such card, no value in it, or none that can be parsed.
+    """
+    try:
+        value = header.get(key)
+    except fits.VerifyError:
+        return None
+    return None if isinstance(value, fits.card.Undefined) else value
+
+
+def number(header: Any, key: str) -> float | None:
+    """The value of a header's card as a number, also of one that is written as text; None where it is none.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    key : str
+        Its keyword.
+
+    Returns
+    -------
+    float or None
+    """
+    try:
+        return float(card(header, key))
+    except (TypeError, ValueError):
+        return None
+
+
+def _name(hdu: Any) -> str:
+    try:
+        return hdu.name
+    except fits.VerifyError:
+        return ""
+
+
 def _beside(hdu: Any) -> bool:
-    return _BESIDE.fullmatch(hdu.name) is not None
+    return _BESIDE.fullmatch(_name(hdu)) is not None
 
 
 def _area(hdu: Any) -> int:
@@ -167,15 +214,16 @@ def _area(hdu: Any) -> int:
 
 def _band(hdu: Any) -> str:
     """The band of one extension, by its name or its header; its name where neither says it."""
-    for text in (hdu.name, *(hdu.header.get(key) for key in ("FILTER", "BAND", "BANDS"))):
+    for text in (_name(hdu), *(card(hdu.header, key) for key in ("FILTER", "BAND", "BANDS"))):
         if text and is_band(name := band_name(str(text).replace("_", " "))):
             return name
-    return hdu.name
+    return _name(hdu)
 
 
 def _said(hdus: list[Any]) -> str:
     said = [
-        f"{hdu.name or i} {' x '.join(map(str, hdu.shape)) if hdu.is_image else 'table'}" for i, hdu in enumerate(hdus)
+        f"{_name(hdu) or i} {' x '.join(map(str, hdu.shape)) if hdu.is_image else 'table'}"
+        for i, hdu in enumerate(hdus)
     ]
     return ", ".join(said[:8]) + (", ..." if len(said) > 8 else "")
 
@@ -198,20 +246,22 @@ def planes_in(hdus: list[Any]) -> Planes:
         return planes_of(
             (len(hdus), *shape[-2:]), False, names, f"extensions {', '.join(names)} of {shape[-2]} x {shape[-1]}"
         )
-    kinds = [str(header.get(f"CTYPE{axis}", "")).split("-")[0] for axis in range(len(shape), 0, -1)]
+    kinds = [str(card(header, f"CTYPE{axis}") or "").split("-")[0] for axis in range(len(shape), 0, -1)]
     axes = " x ".join(f"{kind} {n}" if kind and n != 1 else str(n) for kind, n in zip(kinds, shape, strict=True))
     return planes_of(shape, False, _names(header, shape), axes)
 
 
 def _names(header: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
     for key in ("BANDS", "FILTERS", "FILTER", "BAND"):
-        if value := header.get(key):
+        if value := card(header, key):
             return band_names(str(value))
     for axis in range(3, len(shape) + 1):
         n = shape[len(shape) - axis]
-        if str(header.get(f"CTYPE{axis}", "")).strip() == "STOKES" and n == math.prod(shape[:-2]):
-            first, step = (float(header.get(f"{key}{axis}", 1)) for key in ("CRVAL", "CDELT"))
-            pixel = float(header.get(f"CRPIX{axis}", 1))
+        if str(card(header, f"CTYPE{axis}") or "").strip() == "STOKES" and n == math.prod(shape[:-2]):
+            said = [(number(header, key), key in header) for key in (f"{k}{axis}" for k in ("CRVAL", "CDELT", "CRPIX"))]
+            if any(there and value is None for value, there in said):
+                return ()
+            first, step, pixel = (1.0 if value is None else value for value, _ in said)
             codes = [round(first + (i + 1 - pixel) * step) for i in range(n)]
             return tuple(f"Stokes {_STOKES.get(code, code)}" for code in codes)
     return ()
@@ -231,7 +281,7 @@ def _values(hdu: Any, data: bytes) -> np.ndarray:
 
 def _value_of_blank_zero(header: Any) -> float | None:
     """What an integer 0 is after scaling, where the header says that it is no data."""
-    if header.get("BLANK") != 0 or int(header.get("BITPIX", 8)) <= 8:
+    if card(header, "BLANK") != 0 or int(header.get("BITPIX", 8)) <= 8:
         return None
     return float(header.get("BZERO", 0))
 

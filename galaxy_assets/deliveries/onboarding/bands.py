@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,48 @@ class Bands:
     caution: str = ""
 
 
-def look_at_bands(read: Callable[[str], bytes], files: list[str], seed: int) -> Bands:
+class _Seen(NamedTuple):
+    """A file that was looked at."""
+
+    file: str
+    planes: Planes
+    data: bytes
+
+    @property
+    def kind(self) -> tuple[int, tuple[str, ...]]:
+        return self.planes.n, self.planes.names
+
+    def image(self, **chosen: Any) -> np.ndarray | None:
+        """Its image with a choice of bands, or without; None where it is not read."""
+        try:
+            return decode(self.data, Source(reader="fits_folder", path=".", **chosen))
+        except UnreadableImage:
+            return None
+
+    def is_picture(self) -> bool:
+        """Whether its planes are read as a picture's channels where no bands are chosen."""
+        if self.planes.picture:
+            return self.planes.n == 3 or self.image() is not None
+        if self.kind != (3, ()):
+            return False
+        shown, planes = self.image(), self.image(bands=(1, 2, 3), colour="linear")
+        return shown is not None and planes is not None and np.array_equal(shown, planes[..., ::-1])
+
+    def is_read_otherwise(self, chosen: dict[str, Any]) -> bool:
+        """Whether it is read without a choice of bands, and not in the same way with it."""
+        if self.planes.n == 1 or (shown := self.image()) is None:
+            return False
+        then = self.image(**chosen)
+        return then is None or not np.array_equal(np.ma.getdata(shown), np.ma.getdata(then), equal_nan=True)
+
+
+def look_at_bands(
+    read: Callable[[str], bytes], files: list[str], seed: int, begun: tuple[str | int, ...] | None = None
+) -> Bands:
     """Choose the planes that most files of several planes can be read by.
+
+    Nothing is chosen where other files would not be read any more as they are without a choice, unless these are fewer
+    than the files that are not read at all without one.
 
     Parameters
     ----------
@@ -52,37 +92,63 @@ def look_at_bands(read: Callable[[str], bytes], files: list[str], seed: int) -> 
         Images, as the reader names them.
     seed : int
         Of the thirty files that are looked at.
+    begun : tuple of str or int, optional
+        Bands by which the files were found: some are chosen in any case.
 
     Returns
     -------
     Bands
     """
     order = np.random.default_rng(seed).permutation(len(files))[:_LOOKED_AT]
-    found: list[tuple[Planes, bytes]] = []
+    found: list[_Seen] = []
     for i in sorted(order):
         try:
             data = read(files[i])
-            found.append((read_planes(data), data))
+            found.append(_Seen(files[i], read_planes(data), data))
         except UnreadableImage:
             continue
-    several = [(planes, data) for planes, data in found if planes.n > 1 and not (planes.picture and planes.n in (3, 4))]
-    caution = _one_file_a_band(files)
+    several = [one for one in found if one.planes.n > 1 and not one.is_picture()]
+    cautions = [_one_file_a_band(files)]
     if not several:
-        return Bands(caution=caution)
-    kinds = Counter((planes.n, planes.names) for planes, _ in several)
-    (n, names), count = kinds.most_common(1)[0]
+        settings = {} if begun is None else {"bands": begun}
+        return Bands(settings, caution=_joined(cautions))
+    (n, names), count = Counter(one.kind for one in several).most_common(1)[0]
+    of_kind = [one for one in several if one.kind == (n, names)]
     bands, why = _choose(n, names)
     called = f"named {', '.join(names)}" if names else "without names"
     said = f"{count} of {len(found)} files looked at have {n} planes, {called}; {why}."
     settings: dict[str, Any] = {"bands": bands}
     if len(bands) == 3:
-        of_kind = [data for planes, data in several if (planes.n, planes.names) == (n, names)]
         settings["colour"], how = _colour(bands, of_kind)
         said = f"{said} {how}"
+    otherwise = [one for one in found if one.kind != (n, names) and one.is_read_otherwise(settings)]
+    if begun is None and otherwise and (count <= len(otherwise) or of_kind[0].image() is not None):
+        return Bands(caution=_joined([*cautions, _odd(min(several, otherwise, key=len), found)]))
     if n > len(bands):
-        left = f"{n - len(bands)} of {n} planes of a file are not shown: see source.bands."
-        caution = f"{caution} {left}".strip()
-    return Bands(settings, said, caution)
+        cautions.append(f"{n - len(bands)} of {n} planes of a file are not shown: see source.bands.")
+    if begun is not None:
+        cautions.append(
+            f".npy files of {n} planes are one image each, by source.bands: without it each is {n} images of its own."
+        )
+    if otherwise:
+        cautions.append(f"source.bands is for most files and changes how others are read: {_listed(otherwise)}.")
+    return Bands(settings, said, _joined(cautions))
+
+
+def _joined(cautions: list[str]) -> str:
+    return " ".join(filter(None, cautions))
+
+
+def _odd(odd: list[_Seen], found: list[_Seen]) -> str:
+    return (
+        f"{len(odd)} of {len(found)} files looked at have other planes than most: {_listed(odd)}. source.bands holds "
+        "for all files, so none is proposed: take them out, or make them a survey of their own."
+    )
+
+
+def _listed(files: list[_Seen]) -> str:
+    shown = ", ".join(f"{one.file} ({one.planes.n})" for one in files[:5])
+    return f"{shown}{', ...' if len(files) > 5 else ''}"
 
 
 def _choose(n: int, names: tuple[str, ...]) -> tuple[tuple[str | int, ...], str]:
@@ -103,15 +169,13 @@ def _choose(n: int, names: tuple[str, ...]) -> tuple[tuple[str | int, ...], str]
     return (1,), "the first is the image"
 
 
-def _colour(bands: tuple[str | int, ...], contents: list[bytes]) -> tuple[str, str]:
+def _colour(bands: tuple[str | int, ...], files: list[_Seen]) -> tuple[str, str]:
     """`lupton` where its colours show something of g, r, z; else `linear`."""
     if tuple(str(band).lower() for band in bands) != GRZ:
         return "linear", "Bands other than g, r, z stay linear, and cutout.stretch makes them colours."
     full, brightest = [], []
-    for data in contents:
-        try:
-            image = decode(data, Source(reader="fits_folder", path=".", bands=bands, colour="lupton"))
-        except UnreadableImage:
+    for one in files:
+        if (image := one.image(bands=bands, colour="lupton")) is None:
             continue
         full.append(float((np.ma.getdata(image).max(axis=2) >= _FULL).mean()))
         brightest.append(int(image.max()))
@@ -124,19 +188,28 @@ def _colour(bands: tuple[str | int, ...], contents: list[bytes]) -> tuple[str, s
 
 
 def _one_file_a_band(files: list[str]) -> str:
-    bands_of: dict[str, set[str]] = {}
+    by_name: dict[str, set[str]] = {}
+    by_folder: dict[str, set[str]] = {}
     for file in files:
         *folders, name = without_suffix(file).split("/")
+        home = [folder for folder in folders if not is_band(folder)]
         if match := _BY_BAND.fullmatch(name):
-            bands_of.setdefault(match[1], set()).add(match[2])
+            name, band = match[1], match[2]
+        elif home and is_band(name):
+            *home, name, band = *home, name
         elif folders and is_band(folders[-1]):
-            bands_of.setdefault(name, set()).add(folders[-1])
-    together = {name: bands for name, bands in bands_of.items() if len(bands) > 1}
-    if sum(map(len, together.values())) <= len(files) / 2:
-        return ""
-    name = min(together)
-    shown = ", ".join(sorted(together[name]))
-    return (
-        f"Files look like one band each of the same galaxies ({name}: {shown}): each is an image of its own here. Join "
-        "the bands of a galaxy as extensions or planes of one file for colour, or deliver one band."
-    )
+            band = folders[-1]
+        else:
+            continue
+        by_name.setdefault(name, set()).add(band)
+        by_folder.setdefault("/".join([*home, name]), set()).add(band)
+    for bands_of in (by_name, by_folder):
+        together = {name: bands for name, bands in bands_of.items() if len(bands) > 1}
+        if 2 * sum(map(len, together.values())) > len(files):
+            name = min(together)
+            shown = ", ".join(sorted(together[name]))
+            return (
+                f"Files look like one band each of the same galaxies ({name}: {shown}): each is an image of its own "
+                "here. Join the bands of a galaxy as extensions or planes of one file for colour, or deliver one band."
+            )
+    return ""

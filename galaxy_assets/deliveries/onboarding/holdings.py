@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from galaxy_assets.deliveries.arrays import planes_of_file, without_images
 from galaxy_assets.deliveries.opening import may_be_archive, notes_of, suffixes_inside
 from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
@@ -20,6 +21,7 @@ READERS: dict[str, tuple[str, ...]] = {
     "image_folder": ImageFolder.suffixes,
     "fits_folder": FitsFolder.suffixes,
 }
+_MANY = 3  # `.npy` files of as many planes, which are one image each
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Holdings:
     Attributes
     ----------
     source : Source
-        Reader, absolute path and `images`, as a survey needs them to find every image.
+        Reader, absolute path and `images`, as a survey needs them to find every image; `bands`, which a look at the
+        files may change, where `.npy` files of several planes are one image each.
     suffixes : Counter of str
         Files of each suffix, whatever they are; those in archives are not counted.
     elsewhere : list of str
@@ -41,13 +44,15 @@ class Holdings:
     elsewhere: list[str]
 
 
-def holdings(folder: Path) -> Holdings:
+def holdings(folder: Path, table: Path | None = None) -> Holdings:
     """Look at the names in a folder, its sub-folders and its archives.
 
     Parameters
     ----------
     folder : Path
         Absolute.
+    table : Path, optional
+        A file that is no image, whatever it holds.
 
     Returns
     -------
@@ -58,13 +63,16 @@ def holdings(folder: Path) -> Holdings:
     SurveyError
         Where no reader takes any file; says what there is.
     """
-    files = list(_files(folder))
+    files = [file for file in _files(folder) if table is None or (folder / file).resolve() != table]
+    planes = _planes(folder, files)
+    bands = None if planes is None else (1,)
     archives = {
         file: suffixes_inside(folder / file)
         for file in files
-        if may_be_archive(folder / file, ImageFolder.suffixes) is not None
+        if may_be_archive(folder / file, ImageFolder.suffixes, bands) is not None
     }
-    loose = [file for file in files if file not in archives]
+    none = _without_images(folder, files, bands)
+    loose = [file for file in files if file not in archives and file not in none]
     filled = [
         file for file, inside in archives.items() if inside is None or inside
     ]  # or damaged, which the reader says
@@ -82,7 +90,28 @@ def holdings(folder: Path) -> Holdings:
             f"{', '.join(ALL)}: convert them to one of these{passed_over}"
         )
     source = Source(reader=reader, path=str(folder), images="." if home == "" else home)
+    if reader == "image_folder" and bands is not None:
+        source = source.model_copy(update={"bands": bands})
     return Holdings(source, suffixes, sorted(set(filled) - set(near)))
+
+
+def _planes(folder: Path, files: list[str]) -> int | None:
+    """How many planes most images of a folder have if these are `.npy` files (B, H, W), one image each; else None."""
+    images = [file for file in files if file.lower().endswith(ImageFolder.suffixes)]
+    arrays = [folder / file for file in images if file.lower().endswith(".npy")]
+    counts = Counter(n for path in arrays if (n := planes_of_file(path)) is not None)
+    n, count = counts.most_common(1)[0] if counts else (None, 0)
+    return n if count >= _MANY and 2 * count > len(images) else None
+
+
+def _without_images(folder: Path, files: list[str], bands: tuple[int, ...] | None) -> set[str]:
+    """The `.npy` files that are no images."""
+    by_folder: dict[Path, list[Path]] = {}
+    for file in files:
+        if file.lower().endswith(".npy"):
+            by_folder.setdefault((folder / file).parent, []).append(folder / file)
+    none = [path for paths in by_folder.values() for path in without_images(paths, bands)]
+    return {path.relative_to(folder).as_posix() for path in none}
 
 
 def _home(loose: list[str], archives: list[str]) -> str:

@@ -144,7 +144,7 @@ class Inspection:
         return [self.files[i] for i in order[: self.sample]]
 
 
-def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
+def inspect(folder: Path, sample: int = 200, seed: int = 0, table: Path | None = None) -> Inspection:
     """Look at a folder of images and its subfolders.
 
     Parameters
@@ -155,6 +155,8 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
         Most images that are decoded; fewer where they are large.
     seed : int
         Of the sample.
+    table : Path, optional
+        Of labels, which is no image wherever it lies.
 
     Returns
     -------
@@ -168,8 +170,9 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
         raise SurveyError(f"{folder}: no such folder; give the folder that holds the images")
-    found = holdings(folder)
-    reader = open_folder(found.source)
+    table = table and table.expanduser().resolve()
+    found = holdings(folder, table)
+    reader = open_folder(found.source, table)
     listed = [one for images in reader.listed_all().values() for one in images]
     files = sorted(one.image.file for one in listed)
     inspection = Inspection(found.source, found.suffixes, files, reader.batches(), seed, min(sample, len(files)))
@@ -182,9 +185,9 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
             f"read: put them into {folder / found.source.images}, or make them a survey of their own"
         )
     inspection.notes = list(dict.fromkeys(inspection.notes))  # a damaged archive is held, and noted
-    inspection.bands = look_at_bands(reader.read, files, seed)
+    inspection.bands = look_at_bands(reader.read, files, seed, found.source.bands)
     inspection.source = found.source.model_copy(update=inspection.bands.settings)
-    reader = open_folder(inspection.source)
+    reader = open_folder(inspection.source, table)
     if found.source.reader == "fits_folder":
         inspection.headers = Headers()
     with warnings.catch_warnings():
@@ -203,10 +206,12 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0) -> Inspection:
     return inspection
 
 
-def open_folder(source: Source) -> ImageFolder:
-    """The reader of a folder, as a run opens it."""
+def open_folder(source: Source, table: Path | None = None) -> ImageFolder:
+    """The reader of a folder, as a run opens it; with a table that `source` does not name yet."""
     reader = open_reader(source, Layout.default().raw)
     assert isinstance(reader, ImageFolder), source.reader
+    if table is not None:
+        reader.leave_out(table)
     return reader
 
 
@@ -258,24 +263,29 @@ def _read_header(headers: Headers, data: bytes) -> None:
     from astropy.io import fits
 
     from galaxy_assets.deliveries.decoding.compressed import unpacked
-    from galaxy_assets.deliveries.decoding.fits import not_shown, opened, planes_in
+    from galaxy_assets.deliveries.decoding.fits import card, not_shown, number, opened, planes_in
     from galaxy_assets.deliveries.decoding.planes import Choice
 
     try:
         with unreadable_otherwise(), opened(unpacked(data), Choice()) as hdus:
             header, planes = hdus[0].header, planes_in(hdus)
-            headers.not_shown[", ".join(not_shown(unpacked(data)))] += 1
+            kind = str(np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]))
+            beside = ", ".join(not_shown(unpacked(data)))
+            bands = next((said for key in ("BANDS", "FILTER", "BAND") if (said := card(header, key))), None)
+            unit = card(header, "BUNIT")
+            keywords = ", ".join(keyword for keyword in _POSITION if keyword in header)
+            celestial = str(card(header, "CTYPE1")).startswith(("RA--", "DEC-"))
+            placed = celestial and None not in (number(header, "CRVAL1"), number(header, "CRVAL2"))
+            scale = _pixel_scale(header) if celestial else None
     except UnreadableImage:
         return
     headers.planes[planes.n] += 1
-    headers.types[str(np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]))] += 1
-    bands = header.get("BANDS") or header.get("FILTER") or header.get("BAND")
-    headers.bands[str(bands) if bands else ", ".join(planes.names) or "not said"] += 1
-    headers.units[str(header.get("BUNIT") or "not said")] += 1
-    keywords = [keyword for keyword in _POSITION if keyword in header]
-    celestial = str(header.get("CTYPE1", "")).startswith(("RA--", "DEC-"))
-    headers.positions["WCS" if celestial else ", ".join(keywords) or "none"] += 1
-    if celestial and (scale := _pixel_scale(header)):
+    headers.types[kind] += 1
+    headers.not_shown[beside] += 1
+    headers.bands[str(bands or ", ".join(planes.names) or "not said")] += 1
+    headers.units[str(unit or "not said")] += 1
+    headers.positions["WCS" if placed else keywords or ("WCS without numbers" if celestial else "none")] += 1
+    if scale:
         headers.scales.append(scale)
 
 

@@ -12,16 +12,18 @@ from astropy.wcs import WCS
 
 from galaxy_assets.deliveries import suffixes
 from galaxy_assets.deliveries.decoding.compressed import unpacked
-from galaxy_assets.deliveries.decoding.fits import opened, planes_in
+from galaxy_assets.deliveries.decoding.fits import card, number, opened, planes_in
 from galaxy_assets.deliveries.decoding.planes import Choice
 from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 
 # The two sky axes alone: a third axis without coordinates makes the matrix of grz cubes singular, and WCS takes the
 # header as text, where tabs in the comments of FIRST make astropy warn about every file.
-_WCS_KEYWORD = re.compile(
-    r"(CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|EQUINOX|RADESYS|LONPOLE|LATPOLE"
-)
+_TEXT = re.compile(r"(CTYPE|CUNIT)[12]")
+_NUMBER = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE")
+_SYSTEM = re.compile(r"RADESYS|RADECSYS")
+_EQUINOX = re.compile(r"EQUINOX|EPOCH")
+_YEAR = re.compile(r"\s*[BJ]?\s*(\d+(?:\.\d*)?)\s*")
 
 
 class FitsFolder(ImageFolder):
@@ -30,16 +32,51 @@ class FitsFolder(ImageFolder):
     suffixes = suffixes.FITS
 
     def position(self, name: str, data: bytes) -> tuple[float | None, float | None]:
-        """ICRS or FK5 position of the image's centre, None where the header has no celestial coordinates."""
+        """ICRS position of the image's centre, None where the header has no celestial coordinates that are numbers.
+
+        Positions in FK4, and in FK5 of another equinox than J2000, are converted; those of J2000 are within 0.03
+        arcseconds of ICRS and stay as they are.
+        """
         try:
             with unreadable_otherwise(), opened(unpacked(data), Choice.of(self.source)) as hdus:
-                cards = [card for card in hdus[0].header.cards if _WCS_KEYWORD.fullmatch(card.keyword)]
-                wcs = WCS(Header(cards), fix=False)
+                wcs = WCS(_sky_axes(hdus[0].header), fix=False)
                 if wcs.wcs.lngtyp != "RA":
                     return None, None
                 planes = planes_in(hdus)
                 centre = wcs.wcs_pix2world((planes.width - 1) / 2, (planes.height - 1) / 2, 0)
-                ra, dec = float(centre[wcs.wcs.lng]), float(centre[wcs.wcs.lat])
+                ra, dec = _icrs(wcs, float(centre[wcs.wcs.lng]), float(centre[wcs.wcs.lat]))
         except UnreadableImage:
             return None, None
         return (ra % 360, dec) if np.isfinite([ra, dec]).all() else (None, None)
+
+
+def _sky_axes(header: Header) -> Header:
+    """The cards that place an image; raises UnreadableImage where one of them should be a number and is none."""
+    cards = []
+    for one in header.cards:
+        if _TEXT.fullmatch(one.keyword):
+            cards.append(one)
+        elif _NUMBER.fullmatch(one.keyword):
+            if (value := number(header, one.keyword)) is None:
+                raise UnreadableImage(f"{one.keyword} is no number")
+            cards.append((one.keyword, value) if isinstance(card(header, one.keyword), str) else one)
+        elif _EQUINOX.fullmatch(one.keyword):
+            year = _YEAR.fullmatch(str(card(header, one.keyword)))
+            cards += [(one.keyword, float(year[1]))] if year else []
+        elif _SYSTEM.fullmatch(one.keyword):
+            cards.append((one.keyword, str(card(header, one.keyword) or "").strip().upper()))
+    return Header(cards)
+
+
+def _icrs(wcs: WCS, ra: float, dec: float) -> tuple[float, float]:
+    """A position as ICRS, degrees, from the system that the header names."""
+    system, equinox = wcs.wcs.radesys, wcs.wcs.equinox
+    if system not in ("FK4", "FK4-NO-E", "FK5") or (system == "FK5" and equinox == 2000):
+        return ra, dec
+    from astropy.coordinates import FK4, FK5, FK4NoETerms, SkyCoord
+    from astropy.time import Time
+
+    frame = {"FK4": FK4, "FK4-NO-E": FK4NoETerms, "FK5": FK5}[system]
+    year = Time(equinox, format="jyear" if system == "FK5" else "byear")
+    place = SkyCoord(ra, dec, unit="deg", frame=frame(equinox=year)).icrs
+    return float(place.ra.deg), float(place.dec.deg)

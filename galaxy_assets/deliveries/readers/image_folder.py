@@ -64,7 +64,9 @@ class ImageFolder:
                 f"{folder}: no such folder; expected {self.expected()}. "
                 "Put the delivery there, or correct `source.path`"
             )
-        self._found = Deliveries(folder, self.top(), self.suffixes, self.batch_of, self.tables())
+        self._found = Deliveries(folder, self.top(), self.suffixes, self.batch_of, source.bands)
+        for table in self.tables():
+            self.leave_out(table)
 
     def expected(self) -> str:
         """What the folder should hold, for error messages."""
@@ -142,6 +144,10 @@ class ImageFolder:
     def spool_in(self, data: Path) -> None:
         """Where to write what cannot be read by seeking, if the survey's own folder may not be written."""
         self._found.spool_in(data)
+
+    def leave_out(self, table: Path) -> None:
+        """Take no image from a file, whatever it holds."""
+        self._found.leave_out(table)
 
     def notes(self) -> list[str]:
         """What is not taken of the archives and containers in the folder, and why."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PIXELS = "1"  # version of the cutting; raise it when a change of code changes the pixels
+_NOT_SQUARE = "2"  # the same of images that are not square
 log = logger(__name__)
 
 SCHEMA = pa.schema(
@@ -81,8 +82,17 @@ def pixels_fingerprint(catalogue: pa.Table, survey: Survey) -> str:
     """What decides a batch's pixels: the files' content and the settings. Labels do not, so a corrected label cuts and
     trains nothing anew.
     """
+    import pyarrow.compute as pc
+
     files = catalogue.select(["galaxy_id", "file", "sha256", "problem"])
-    decided_by = [_PIXELS, survey.cutout.fingerprint(), digest(files), *reader_package(survey), *planes(survey)]
+    square = pc.all(pc.equal(catalogue["width"], catalogue["height"])).as_py()
+    decided_by = [
+        _PIXELS if square in (True, None) else _NOT_SQUARE,
+        survey.cutout.fingerprint(),
+        digest(files),
+        *reader_package(survey),
+        *planes(survey),
+    ]
     return hashlib.sha256(" ".join(decided_by).encode()).hexdigest()[:16]
 
 
@@ -117,7 +127,7 @@ def cut_chunk(
     by="batch",
     reads=["catalogue"],
     settings=lambda survey: [survey.cutout, *reader_package(survey), *planes(survey)],
-    version="2",
+    version="3",
     kinds=("opencv", "parquet"),
     retry=True,
     explorer=7,
@@ -126,7 +136,11 @@ def cut_chunk(
     | {
         "outcome": "what became of the image: cropped; a fallback, whole or central; without pixels blank, unreadable, "
         "too_small, too_large or duplicate_id; or a word of another package's cutter",
-        "box_x0": ("left edge of the box that the pixels show, on the original; null without pixels", "pix"),
+        "box_x0": (
+            "left edge of the box that the pixels show, on the original; with sky beside it where it is not square; "
+            "null without pixels",
+            "pix",
+        ),
         "box_y0": ("upper edge of the box; null without pixels", "pix"),
         "box_x1": ("right edge of the box, exclusive; null without pixels", "pix"),
         "box_y1": ("lower edge of the box, exclusive; null without pixels", "pix"),

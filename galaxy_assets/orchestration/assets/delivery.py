@@ -50,6 +50,7 @@ CATALOGUE_COLUMNS = shared("galaxy_id", "batch") | {
     by="batch",
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
+    version="2",
     columns=CATALOGUE_COLUMNS,
     version="2",
 )
@@ -93,6 +94,7 @@ def taken_ids(context: SurveyContext, delivered_images: TablesInTurn) -> Result:
     reads={"delivered_images": {}, "taken_ids": OWN_BATCH},
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
+    version="2",
     explorer=4,
     columns=CATALOGUE_COLUMNS,
 )

@@ -59,7 +59,8 @@ class Cutout:
     outcome : str
         One of `OUTCOMES`, or a word that begins with the name of another package's cutter.
     box : tuple of int or None
-        (x0, y0, x1, y1) of what the pixels show, half-open, in pixels of the original; None without pixels.
+        (x0, y0, x1, y1) of what the pixels show, half-open, in pixels of the original; None without pixels. Of a frame
+        that is not square it may be the middle of them alone (`rendering.render`).
     noise_std, threshold : float
         In units of the image; NaN where no source was looked for.
     contour_area : float

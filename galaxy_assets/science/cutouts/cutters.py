@@ -21,7 +21,7 @@ _NEARBY, _WIDENED = 1.5, 2.5  # of the reach: where another source still belongs
 
 
 def cut_nothing(image: np.ndarray, settings: CutoutSettings) -> Cutout:
-    """Method `whole`: the original frame, resized.
+    """Method `whole`: the original frame, made square by what its edges show (`render`), and resized.
 
     Parameters
     ----------

@@ -44,6 +44,10 @@ def render(
 ) -> np.ndarray:
     """Resize the part of an image inside a box.
 
+    A box that is longer than the frame along one axis is made square, so that no shape is squeezed: what is missing is
+    added on both sides of that axis, as bright as the edge there. Of a square frame there is none. With `square: false`
+    a survey asks for boxes that fill the cutout whatever their shape.
+
     Parameters
     ----------
     image : ndarray of shape (H, W, C)
@@ -65,17 +69,33 @@ def render(
     image = np.ma.getdata(image)
     part = _turned(image, box, angle) if angle else image[y0:y1, x0:x1]
     part = to_8_bit(part, settings.stretch)
+    if settings.square and (min(part.shape[:2]) == image.shape[int(part.shape[1] < part.shape[0])]):
+        part = _squared(part)
     if settings.grey and part.shape[2] == 3:
         part = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     if settings.interpolation == "linear":
         part = cv2.resize(part, (settings.size, settings.size), interpolation=cv2.INTER_LINEAR)
     else:
         # area averaging does not alias where an axis shrinks, cubic interpolation does not block where it grows
-        smaller = min(x1 - x0, settings.size), min(y1 - y0, settings.size)
+        smaller = min(part.shape[1], settings.size), min(part.shape[0], settings.size)
         part = cv2.resize(part, smaller, interpolation=cv2.INTER_AREA)
         part = cv2.resize(part, (settings.size, settings.size), interpolation=cv2.INTER_CUBIC)
     part = part.reshape(settings.size, settings.size, -1)
     return part if settings.grey or part.shape[2] == 3 else np.repeat(part, 3, axis=2)
+
+
+def _squared(part: np.ndarray) -> np.ndarray:
+    """(H, W, C) in the middle of a square, beyond it the median of the edge that is there."""
+    height, width, channels = part.shape
+    if height == width:
+        return part
+    edges = part[[0, -1]] if height < width else part[:, [0, -1]]
+    side = max(height, width)
+    square = np.empty((side, side, channels), part.dtype)
+    square[:] = np.rint(np.median(edges, axis=(0, 1)))
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = part
+    return square
 
 
 def _turned(image: np.ndarray, box: tuple[int, int, int, int], angle: float) -> np.ndarray:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
+from PIL import Image
 
 from galaxy_assets.deliveries.onboarding.inspect import inspect
-from galaxy_assets.deliveries.onboarding.labels import folder_labels
+from galaxy_assets.deliveries.onboarding.labels import folder_labels, inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.readers import open_reader
@@ -120,3 +122,126 @@ def test_folders_of_bands_are_no_classes(tmp_path):
     found = inspect(tmp_path)
     assert folder_labels(found) is None
     assert "Files look like one band each of the same galaxies (g00: g, r, z)" in " ".join(cautions(found, None))
+
+
+@pytest.mark.parametrize("n", [2, 4, 5])
+@pytest.mark.parametrize("folder", [".", "part1", "part1 part2"])
+def test_arrays_of_a_few_bands_are_one_image_each(n, folder, tmp_path):
+    for i in range(12):
+        home = tmp_path / folder.split()[i % len(folder.split())]
+        home.mkdir(exist_ok=True)
+        np.save(home / f"g{i:02d}.npy", np.stack([galaxy() for _ in range(n)]))
+    found, settings = looked_at(tmp_path)
+    assert len(found.files) == 12 and found.unreadable == [] and settings["source.bands"].value == [1]
+    assert found.deliveries == (["images"] if folder == "." else folder.split())
+    assert f".npy files of {n} planes are one image each" in " ".join(cautions(found, None))
+    np.save(home / "later.npy", np.stack([galaxy() for _ in range(n)]))  # as a run reads it
+    reader = open_reader(found.source, tmp_path)
+    assert sum(len(listed) for listed in reader.listed_all().values()) == 13 and reader.batches() == found.deliveries
+    assert reader.notes() == []
+
+
+def test_stacks_of_few_images_stay_stacks(tmp_path):
+    for name in ("train", "test"):
+        np.save(tmp_path / f"{name}.npy", np.stack([galaxy() for _ in range(5)]))
+    np.save(tmp_path / "many.npy", np.stack([galaxy() for _ in range(100)]))
+    found, settings = looked_at(tmp_path)
+    assert len(found.files) == 110 and "source.bands" not in settings
+
+
+def picture() -> np.ndarray:
+    levels = np.clip([galaxy(200, 2), galaxy(150, 2), galaxy(100, 2)], 0, 255)
+    return np.moveaxis(levels, 0, -1).astype(np.uint8)
+
+
+def pages(path: Path, n: int) -> None:
+    tifffile.imwrite(
+        path, np.stack([galaxy(200, 2) for _ in range(n)]).clip(0, 255).astype(np.uint8), photometric="minisblack"
+    )
+
+
+def test_one_odd_file_decides_no_bands(tmp_path):
+    for i in range(29):
+        tifffile.imwrite(tmp_path / f"g{i:02d}.tif", picture(), photometric="rgb")
+    pages(tmp_path / "odd.tif", 2)
+    found, settings = looked_at(tmp_path)
+    assert "source.bands" not in settings and found.kinds == {"colour": 29}
+    assert "1 of 30 files looked at have other planes than most: odd.tif (2)" in " ".join(cautions(found, None))
+
+
+def test_bands_of_most_files_are_not_proposed_where_others_would_be_read_otherwise(tmp_path):
+    put(tmp_path, *(cube("griz", BANDS="griz") for _ in range(6)))
+    fits.HDUList(cube("ugi", BANDS="ugi")).writeto(tmp_path / "odd.fits")
+    found, settings = looked_at(tmp_path)
+    assert "source.bands" not in settings and found.unreadable == []
+    assert "odd.fits (3)" in found.bands.caution
+
+
+def test_files_that_are_not_read_without_bands_have_them_and_the_others_are_named(tmp_path):
+    for i in range(6):
+        pages(tmp_path / f"g{i}.tif", 5)
+    tifffile.imwrite(tmp_path / "odd.tif", picture(), photometric="rgb")
+    Image.fromarray(picture()).save(tmp_path / "fine.png")
+    found, settings = looked_at(tmp_path)
+    assert settings["source.bands"].value == [1] and found.unreadable == []
+    assert "changes how others are read: odd.tif (3)." in found.bands.caution
+
+
+@pytest.mark.parametrize("kind", ["four planes of floats", "four planes first", "alpha", "grey and alpha"])
+def test_four_planes_are_a_picture_only_where_the_last_is_alpha(kind, tmp_path):
+    planes = np.stack([galaxy(200, 2) for _ in range(4)], -1).clip(0, 255)
+    for i in range(6):
+        if kind == "four planes of floats":
+            np.save(tmp_path / f"g{i}.npy", planes)
+        elif kind == "four planes first":
+            pages(tmp_path / f"g{i}.tif", 4)
+        elif kind == "alpha":
+            np.save(tmp_path / f"g{i}.npy", planes.astype(np.uint8))
+        else:
+            tifffile.imwrite(
+                tmp_path / f"g{i}.tif",
+                planes[..., :2].astype(np.uint8),
+                photometric="minisblack",
+                extrasamples=["unassalpha"],
+            )
+    found, settings = looked_at(tmp_path)
+    assert found.unreadable == [] and len(found.widths) == 6
+    assert settings.get("source.bands", [None, None])[1] == ([1] if "planes" in kind else None)
+
+
+def test_a_picture_in_fits_keeps_its_colours_and_levels(tmp_path):
+    shown = [picture() for _ in range(6)]
+    put(tmp_path, *([primary(np.moveaxis(one, -1, 0).copy())] for one in shown))
+    found, settings = looked_at(tmp_path)
+    assert not {"source.bands", "source.colour"} & settings.keys() and found.types == {"uint8": 6}
+    assert np.array_equal(open_reader(found.source, tmp_path).image("g00.fits"), shown[0])
+
+
+@pytest.mark.parametrize("name", ["g{i}/{band}.fits", "g{i}/sci_{band}.fits", "{band}/g{i}_{band}.fits"])
+def test_one_file_for_each_band_in_folders_is_said(name, tmp_path):
+    for i in range(4):
+        for band in "grz":
+            path = tmp_path / name.format(i=i, band=band)
+            path.parent.mkdir(exist_ok=True)
+            primary(galaxy()).writeto(path)
+    assert "one band each of the same galaxies (g0: g, r, z)" in inspect(tmp_path).bands.caution.replace("/sci", "")
+
+
+def test_a_table_of_labels_among_the_images_is_no_image(tmp_path):
+    put(tmp_path, *([primary(galaxy())] for _ in range(6)))
+    table = tmp_path / "classes.fits"
+    columns = [
+        fits.Column("id", "3A", array=[f"g{i:02d}" for i in range(6)]),
+        fits.Column("label", "1A", array=list("ababab")),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(table)
+    found = inspect(tmp_path, table=table)
+    assert len(found.files) == 6 and found.unreadable == []
+    said = inspect_labels(found, table)
+    assert said.named == 6 and [len(one) for one in open_reader(said.source, tmp_path).listed_all().values()] == [6]
+    (tmp_path / "part").mkdir()
+    for i in range(6):
+        (tmp_path / f"g{i:02d}.fits").rename(tmp_path / "part" / f"g{i:02d}.fits")
+    assert inspect(tmp_path, table=table).deliveries == ["part"]
+    table.rename(tmp_path / "part/classes.fits")
+    assert len(inspect(tmp_path, table=tmp_path / "part/classes.fits").files) == 6

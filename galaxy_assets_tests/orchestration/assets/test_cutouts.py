@@ -13,17 +13,19 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets_tests.conftest import TINY
 
 CATALOGUE = {"galaxy_id": ["a"], "file": ["a.png"], "sha256": ["1f"], "problem": pa.array([None], pa.string())}
+SIDES = {"width": [64], "height": [64]}
 
 
 def test_pixels_are_those_of_the_files_content_whatever_the_labels():
     survey = Survey.model_validate(TINY)
 
     def fingerprint(survey: Survey = survey, **changed: list) -> str:
-        return pixels_fingerprint(pa.table(CATALOGUE | {"label": ["round"], "ra": [1.0]} | changed), survey)
+        return pixels_fingerprint(pa.table(CATALOGUE | SIDES | {"label": ["round"], "ra": [1.0]} | changed), survey)
 
     plain = fingerprint()
     assert fingerprint(label=["long"]) == fingerprint(ra=[2.0]) == plain
     others = {name: fingerprint(**{name: ["other"]}) for name in CATALOGUE}
+    others["not square"] = fingerprint(width=[65])
     others["cutout"] = fingerprint(Survey.model_validate(TINY | {"cutout": {"size": 64}}))
     for key, value in {"bands": ["g"], "extension": "SCI", "colour": "linear"}.items():
         others[key] = fingerprint(Survey.model_validate(TINY | {"source": TINY["source"] | {key: value}}))
