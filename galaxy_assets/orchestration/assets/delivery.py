@@ -50,7 +50,6 @@ CATALOGUE_COLUMNS = shared("galaxy_id", "batch") | {
     by="batch",
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
-    version="2",
     columns=CATALOGUE_COLUMNS,
     version="2",
 )
