@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxy_assets.lake.formats import SUFFIXES, Format, write_as
+from galaxy_assets.lake.formats import SUFFIXES, Format, formats_of, write_as
 from galaxy_assets.lake.meanings import meanings, said_in, with_meanings
 from galaxy_assets.lake.replay import past_ranking
 from galaxy_assets.lake.similar import open_survey, read_survey_table
@@ -38,14 +38,14 @@ _CHUNK = 256  # cutouts in memory at once
 def export(
     what: What,
     survey: str,
-    folder: Path,
+    folder: Path | str,
     *,
     first: int | None = None,
     cluster: int | None = None,
     init: str | None = None,
     images: bool = False,
     until: datetime | None = None,
-    formats: Sequence[Format] = ("csv", "parquet"),
+    formats: Format | Sequence[Format] = ("csv", "parquet"),
     root: Path | str | None = None,
 ) -> pa.Table:
     """Write a table and its cutouts to a new folder, whole or not at all, and return the table.
@@ -63,8 +63,8 @@ def export(
         none; `cluster`, the members of a cluster by falling probability, equal ones by id.
     survey : str
         Its name.
-    folder : Path
-        Must be absent or empty.
+    folder : Path or str
+        Must be absent or empty; `~` is the home folder.
     first : int, optional
         Rows at most, all when not given; of `candidates`, of each cluster.
     cluster : int, optional
@@ -75,7 +75,7 @@ def export(
         Write the cutouts too.
     until : datetime, optional
         With a time zone. For `ranking`, as the label events recorded by then rank the galaxies (`replay.past_ranking`).
-    formats : sequence of {'csv', 'parquet', 'votable', 'fits'}
+    formats : {'csv', 'parquet', 'votable', 'fits'} or sequence of them
         Of the table's files, see `formats.write_as`.
     root : Path or str, optional
         The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
@@ -90,7 +90,7 @@ def export(
     SurveyError
         For an unknown survey.
     ValueError
-        For unknown start weights, a cluster without members, an argument that does not concern `what`, or a text that
+        For an unknown kind or format, unknown start weights, a cluster without members, an argument that does not concern `what`, or a text that
         a format cannot hold.
     FileExistsError
         For a folder with something in it.
@@ -114,6 +114,7 @@ def export(
     >>> sorted(path.name for path in (layout.root / "top").iterdir())
     ['about.json', 'ranking.csv', 'ranking.parquet']
     """
+    folder, formats = Path(folder).expanduser(), formats_of(formats)
     chosen = select(what, survey, first=first, cluster=cluster, init=init, until=until, root=root)
     table, images = chosen.table, images or what == "candidates"
     if images:
@@ -207,6 +208,8 @@ def select(
 
 def _checked(what: What, survey: Survey, cluster: int | None, init: str | None, until: datetime | None) -> str:
     """The start weights. Raises ValueError for what does not concern this kind of export."""
+    if what not in get_args(What):
+        raise ValueError(f"no export {what!r}; there are {', '.join(get_args(What))}")
     if (cluster is None) == (what == "cluster"):
         which = "say which cluster: give its number as `cluster`"
         raise ValueError(which if what == "cluster" else f"{what}: not of one cluster; leave out `cluster`")

@@ -29,7 +29,7 @@ _COMPARED = 16  # galaxies
 
 
 def export_encoder(
-    survey: str, folder: Path, *, init: str | None = None, root: Path | str | None = None
+    survey: str, folder: Path | str, *, init: str | None = None, root: Path | str | None = None
 ) -> dict[str, Any]:
     """Write the chosen encoder of a survey as ONNX to a new folder, whole or not at all.
 
@@ -43,8 +43,8 @@ def export_encoder(
     ----------
     survey : str
         Its name.
-    folder : Path
-        Must be absent or empty.
+    folder : Path or str
+        Must be absent or empty; `~` is the home folder.
     init : str, optional
         Start weights; the survey's main ones when not given.
     root : Path or str, optional
@@ -69,6 +69,7 @@ def export_encoder(
     """
     from galaxy_assets.science.encoders.onnx_graph import write_onnx
 
+    folder = Path(folder).expanduser()
     layout, known = open_survey(survey, root)
     start, recipe = init or known.main_start_weights, in_force(layout, known).recipe
     if start not in known.start_weights:

@@ -45,7 +45,7 @@ class Written(NamedTuple):
 
 
 def export_hats(
-    survey: str, folder: Path, *, per_partition: int = 1_000_000, root: Path | str | None = None
+    survey: str, folder: Path | str, *, per_partition: int = 1_000_000, root: Path | str | None = None
 ) -> Written:
     """Write the clean galaxies of a survey that have a position as a HATS catalogue.
 
@@ -57,8 +57,8 @@ def export_hats(
     ----------
     survey : str
         Its name.
-    folder : Path
-        Must be absent or empty.
+    folder : Path or str
+        Must be absent or empty; `~` is the home folder.
     per_partition : int
         Galaxies in one file at most.
     root : Path or str, optional
@@ -84,6 +84,7 @@ def export_hats(
     except ImportError as error:
         remedy = "install the extra: pip install 'galaxy-assets[hats]'"
         raise ValueError(f"HATS cannot be written without hats-import ({error}); {remedy}") from error
+    folder = Path(folder).expanduser()
     layout, known = open_survey(survey, root)
     start = known.main_start_weights
     pattern = f"pca_features/[!.]*/{start}"

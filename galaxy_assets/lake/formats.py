@@ -10,6 +10,7 @@ Belongs here: from a table to bytes. Does not belong here: which rows and column
 
 import io
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +31,34 @@ Format = Literal["csv", "parquet", "votable", "fits"]
 
 SUFFIXES: dict[Format, str] = {"csv": ".csv", "parquet": ".parquet", "votable": ".vot", "fits": ".fits"}
 """Format -> suffix of its files."""
+
+
+def formats_of(asked: str | Sequence[str]) -> list[Format]:
+    """Formats by their names.
+
+    Parameters
+    ----------
+    asked : str or sequence of str
+        One or several.
+
+    Returns
+    -------
+    list of Format
+
+    Raises
+    ------
+    ValueError
+        For one that is none.
+
+    Examples
+    --------
+    >>> formats_of("votable")
+    ['votable']
+    """
+    names = [asked] if isinstance(asked, str) else asked
+    if unknown := [name for name in names if name not in SUFFIXES]:
+        raise ValueError(f"no format {unknown[0]!r}; there are {', '.join(SUFFIXES)}")
+    return [form for form in SUFFIXES if form in names]
 
 
 def write_as(table: pa.Table, path: Path, form: Format, name: str = "") -> None:

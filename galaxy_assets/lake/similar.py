@@ -116,7 +116,7 @@ def similar(
 
 def _of_files(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> list[tuple[str, np.ndarray]]:
     """Image files by the names they were given, with their features (D,)."""
-    needs_the_whole("a search by image files", "torch")
+    needs_the_whole("a search by image files", "torch", "timm", "cv2", "safetensors")
     return list(zip(map(str, files), _features(layout, survey, pixels_of(layout, survey, files)), strict=True))
 
 
@@ -226,6 +226,8 @@ def sheet(
     """
     from galaxy_assets.figures.galleries import contact_sheet
 
+    if files:
+        needs_the_whole("a sheet of image files", "cv2")
     layout, known = open_survey(survey, root)
     cutouts = read_survey_table(layout, known, "cutouts/[!.]*")
     shown = rows_of(cutouts, [*ids, *found["neighbour_id"].to_pylist()])
@@ -256,7 +258,7 @@ def open_survey(survey: str, root: Path | str | None) -> tuple[Layout, Survey]:
     SurveyError
         For an unknown survey, with the known ones; for one whose file is broken, with the reason.
     """
-    layout = Layout(Path(root)) if root is not None else Layout.default()
+    layout = Layout.at(root)
     return layout, survey_files(layout.root).named(survey)
 
 

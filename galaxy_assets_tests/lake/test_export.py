@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
 from galaxy_assets.lake.export import export, file_name
+from galaxy_assets.lake.export_subjects import export_subjects
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.tables import digest, read_table
@@ -78,6 +79,9 @@ def test_a_clusters_members_come_by_falling_probability(world, tmp_path):
 def test_what_cannot_be_exported_is_said_in_words_and_leaves_nothing(world, tmp_path):
     for error, message, what, options in (
         (ValueError, "say which cluster", "cluster", {}),
+        (ValueError, "no export 'rankings'; there are ranking, candidates, cluster", "rankings", {}),
+        (ValueError, "no format 'xls'; there are csv, parquet, votable, fits", "ranking", {"formats": ["csv", "xls"]}),
+        (ValueError, "no format 'xls'", "ranking", {"formats": "xls"}),
         (ValueError, "not of one cluster", "ranking", {"cluster": 1}),
         (ValueError, "no cluster 99 with members in tiny for imagenet .* there are 0", "cluster", {"cluster": 99}),
         (ValueError, "no start weights rgz in tiny; it has random, imagenet", "candidates", {"init": "rgz"}),
@@ -90,6 +94,15 @@ def test_what_cannot_be_exported_is_said_in_words_and_leaves_nothing(world, tmp_
     with pytest.raises(FileExistsError, match="new or empty"):
         export("ranking", "tiny", tmp_path / "file", root=world.root)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_may_be_a_text_and_a_format_stand_alone(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    export("ranking", "tiny", "~/home", first=1, formats="votable", root=str(world.root))
+    export_subjects("tiny", "subjects", 2, root=world.root)
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["about.json", "ranking.vot"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "subjects"]
 
 
 def test_names_of_files_stay_in_their_folder_and_differ():
