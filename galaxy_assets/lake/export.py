@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from galaxy_assets.lake.formats import SUFFIXES, Format, formats_of, write_as
 from galaxy_assets.lake.meanings import meanings, said_in, with_meanings
-from galaxy_assets.lake.replay import past_ranking
+from galaxy_assets.lake.replay import past_ranking, replay_sources
 from galaxy_assets.lake.similar import open_survey, read_survey_table
 from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.settings.survey import Survey
@@ -90,8 +90,8 @@ def export(
     SurveyError
         For an unknown survey.
     ValueError
-        For an unknown kind or format, unknown start weights, a cluster without members, an argument that does not concern `what`, or a text that
-        a format cannot hold.
+        For an unknown kind or format, unknown start weights, a cluster without members, an argument that does not
+        concern `what`, or a text that a format cannot hold.
     FileExistsError
         For a folder with something in it.
     FileNotFoundError
@@ -125,7 +125,7 @@ def export(
         if images:
             write_images(table, chosen.layout, chosen.survey, partial)
         asked = {"what": what, "cluster": cluster, "until": until.isoformat() if until is not None else None}
-        about = about_export(chosen.layout, chosen.survey, chosen.pattern, chosen.start) | asked
+        about = about_export(chosen.layout, chosen.survey, chosen.sources, chosen.start) | asked
         about |= {"rows": table.num_rows, "columns": meanings(table.schema)}
         (partial / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return table
@@ -143,8 +143,8 @@ class Selected:
         The survey.
     start : str
         Start weights.
-    pattern : str
-        The lake's table, as `similar.read_survey_table` takes it.
+    sources : tuple of str
+        The lake's tables that the rows come from, as `similar.read_survey_table` takes them.
     table : pyarrow.Table
         The rows, whose fields say what they hold.
     said : dict of str to (str, str)
@@ -156,7 +156,7 @@ class Selected:
     layout: Layout
     survey: Survey
     start: str
-    pattern: str
+    sources: tuple[str, ...]
     table: pa.Table
     said: dict[str, tuple[str, str]]
     folders: list[str]
@@ -185,10 +185,14 @@ def select(
     """
     layout, known = open_survey(survey, root)
     start = _checked(what, known, cluster, init, until)
+    sources: tuple[str, ...] = ()
     match what:
         case "ranking":
             pattern = "anomaly_ranking"
-            table = read_survey_table(layout, known, pattern) if until is None else past_ranking(survey, until, root)
+            if until is None:
+                table = read_survey_table(layout, known, pattern)
+            else:
+                table, sources = past_ranking(survey, until, root), replay_sources(start)
             table = table.sort_by("rank").slice(0, first)
         case "candidates":
             pattern = f"training_candidates/{start}"
@@ -203,7 +207,7 @@ def select(
     if what == "candidates":
         labels = zip(*(table[c].to_pylist() for c in ("label", "cluster")), strict=True)
         folders = [f"images/{file_name(label or f'cluster_{k}')}" for label, k in labels]
-    return Selected(layout, known, start, pattern, with_meanings(table, said), said, folders)
+    return Selected(layout, known, start, sources or (pattern,), with_meanings(table, said), said, folders)
 
 
 def _checked(what: What, survey: Survey, cluster: int | None, init: str | None, until: datetime | None) -> str:
@@ -290,15 +294,15 @@ def write_images(table: pa.Table, layout: Layout, survey: Survey, folder: Path) 
             Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(folder / name, format="PNG")
 
 
-def about_export(layout: Layout, survey: Survey, pattern: str, start: str) -> dict[str, Any]:
+def about_export(layout: Layout, survey: Survey, sources: Sequence[str], start: str) -> dict[str, Any]:
     """What an export is of.
 
     Parameters
     ----------
     layout : Layout
     survey : Survey
-    pattern : str
-        Its table, as `similar.read_survey_table` takes it.
+    sources : sequence of str
+        Its tables, as `similar.read_survey_table` takes them.
     start : str
         Start weights.
 
@@ -312,7 +316,7 @@ def about_export(layout: Layout, survey: Survey, pattern: str, start: str) -> di
     FileNotFoundError
         Where there is no ledger of checkpoints.
     """
-    files = sorted((layout.lake / survey.name).glob(f"{pattern}.parquet"))
+    files = sorted(file for name in sources for file in (layout.lake / survey.name).glob(f"{name}.parquet"))
     names = [file.relative_to(layout.lake).with_suffix("").as_posix() for file in files]
     ledger = read_survey_table(layout, survey, f"byol_checkpoints/{start}").to_pylist()
     return {

@@ -61,7 +61,7 @@ def export_subjects(survey: str, folder: Path | str, first: int, *, root: Path |
     """
     folder = Path(folder).expanduser()
     chosen = select("ranking", survey, first=first, root=root)
-    about = about_export(chosen.layout, chosen.survey, chosen.pattern, chosen.start)
+    about = about_export(chosen.layout, chosen.survey, chosen.sources, chosen.start)
     with new_folder(folder) as partial:
         manifest = _manifest(chosen, _write_images(chosen, partial))
         arrow_csv.write_csv(for_spreadsheets(manifest), partial / "manifest.csv")

@@ -181,7 +181,7 @@ def nearest(
     ValueError
         For an id that is no clean galaxy, with the rule that removed it, or without any example.
     """
-    files = _table_files(layout, survey, f"pca_features/[!.]*/{start}")
+    files = table_files(layout, survey, f"pca_features/[!.]*/{start}")
     index = _index(layout, survey, start, files)
     own = index.vectors_of(ids) if index is not None else {}
     if len(own) < len({*ids}):
@@ -284,12 +284,12 @@ def read_survey_table(layout: Layout, survey: Survey, table: str) -> pa.Table:
     FileNotFoundError
         Where there is none; says what makes it.
     """
-    paths = _table_files(layout, survey, table)
+    paths = table_files(layout, survey, table)
     return pa.concat_tables(read_table(path).replace_schema_metadata(None) for path in paths)
 
 
-def _table_files(layout: Layout, survey: Survey, table: str) -> list[Path]:
-    """Files of the table, or of all its partitions that match the pattern. Raises FileNotFoundError."""
+def table_files(layout: Layout, survey: Survey, table: str) -> list[Path]:
+    """The files that `read_survey_table` reads, in the order of their names; parameters and errors are its."""
     paths = sorted((layout.lake / survey.name).glob(f"{table}.parquet"))
     if not paths:
         name, init = table.split("/")[0], _start_weights(survey, table)

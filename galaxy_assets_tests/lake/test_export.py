@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow.compute as pc
@@ -50,6 +51,18 @@ def test_the_ranking_with_its_images_and_its_origin(world, tmp_path, monkeypatch
     assert (about["survey"], about["what"], about["rows"]) == ("tiny", "ranking", 5)
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 2 and "not empty" in " ".join(again.output.split())
+
+
+def test_a_ranking_as_it_was_names_what_it_was_made_of(world, tmp_path):
+    now = datetime.now(UTC)
+    export("ranking", "tiny", tmp_path / "was", first=1, until=now, formats="csv", root=world.root)
+    about = json.loads((tmp_path / "was/about.json").read_text())
+    assert about["until"] == now.isoformat() and sorted(about["tables"]) == [
+        "tiny/oracle_events",
+        "tiny/pca_features/first/imagenet",
+        "tiny/pca_features/second/imagenet",
+        "tiny/pca_model/imagenet",
+    ]
 
 
 def test_candidates_are_a_training_set_with_a_folder_per_class(world, tmp_path):
