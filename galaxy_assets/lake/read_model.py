@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 
-_FORMAT = {"storage_compatibility_version": "v1.4.0"}
+_READ_BY = "v1.4.0"
 """The oldest DuckDB that reads the file, the oldest that this package is installed with."""
 _WHERE = "galaxy_data"
 _FOLDER = f"coalesce(getvariable('{_WHERE}')::varchar, error('set variable {_WHERE} = ''<the data folder>'' first'))"
@@ -88,7 +88,10 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
 
     with replacing(layout.read_model) as partial:
         try:
-            with duckdb.connect(partial, config=_FORMAT) as connection, bound_to(layout) as folder:
+            with (
+                duckdb.connect(partial, config={"storage_compatibility_version": _READ_BY}) as connection,
+                bound_to(layout) as folder,
+            ):
                 look_below(connection, folder)
                 views = _write(connection, layout, explorer)
         finally:

@@ -47,7 +47,8 @@ def data_root(told: Path | str | None = None) -> Path:
     address = urlsplit(told)
     if address.scheme not in BUCKETS or not address.netloc or "@" in address.netloc or address.query or ".." in told:
         raise PrintableError(
-            "the address of the data folder (GALAXY_ASSETS_DATA, or `root` in Python) cannot be used; say a folder, or one of "
+            "the address of the data folder (GALAXY_ASSETS_DATA, or `root` in Python) cannot be used; say a folder, or "
+            "one of "
             f"{', '.join(f'{kind}://bucket/prefix' for kind in BUCKETS)}, and put credentials into the environment only"
         )
     cache = os.environ.get("GALAXY_ASSETS_CACHE") or Path(
