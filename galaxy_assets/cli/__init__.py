@@ -4,6 +4,8 @@ Belongs here: a module per command with its arguments, progress and printed answ
 commands do.
 """
 
+import io
+import sys
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -62,7 +64,10 @@ def _before_any_command(
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="print the version and stop")
     ] = False,
 ) -> None:
-    pass
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # as stderr has it: a name that the terminal has no letters for is told
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 app.command()(demo.demo)

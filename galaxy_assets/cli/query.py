@@ -4,6 +4,10 @@ Belongs here: the answer as text or as a file. Does not belong here: how a perso
 (`lake.query_process`), the views (`lake.read_model`).
 """
 
+import contextlib
+import io
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,14 +25,18 @@ from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import write_table
 
 _SHOWN = 40  # rows of an answer without --limit; duckdb shows the first and the last ones
-_WIDTH = 120
+_WIDTH = 120  # letters of a line where there is no terminal
+_PLAIN = str.maketrans("┌┐└┘├┤┬┴┼─│·…", "+++++++++-|..")
+_LONGEST = 86_400.0  # seconds
 
 
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="one query, for instance a select")],
     to: Annotated[Path | None, typer.Option(help="a .csv or .parquet file to write, whole or not at all")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="rows at most")] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="time after which the query is ended")] = 600,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=_LONGEST, help="time after which the query is ended, a day at most")
+    ] = 600,
 ) -> None:
     """Ask the lake in SQL, read-only: a schema per survey, a table per asset.
 
@@ -46,14 +54,26 @@ def query(
     except (QueryError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
     if to is None:
-        with duckdb.connect() as printer:
-            printer.from_arrow(answer).show(max_rows=max(limit or _SHOWN, 1), max_width=_WIDTH)
+        _show(answer, max(limit or _SHOWN, 1))
         return
     try:
         _write(answer, to)
     except (OSError, pa.ArrowException, duckdb.Error) as error:
         raise typer.BadParameter(f"{to}: not written: {error}") from error
     say(f"{to}: {answer.num_rows} rows")
+
+
+def _show(answer: pa.Table, rows: int) -> None:
+    """Print a table as wide as the terminal, 80 letters at least, its lines in letters that the terminal has."""
+    shown, width = io.StringIO(), shutil.get_terminal_size((_WIDTH, 0)).columns
+    with duckdb.connect() as printer, contextlib.redirect_stdout(shown):
+        printer.from_arrow(answer).show(max_rows=rows, max_width=width)
+    text = shown.getvalue()
+    try:
+        "┌…".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = text.translate(_PLAIN)
+    say(text.rstrip("\n"))
 
 
 def _write(answer: pa.Table, path: Path) -> None:

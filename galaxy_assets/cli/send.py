@@ -71,10 +71,14 @@ def _send_rows(what: What, survey: str, to: str | None, **asked: int | str | Non
 
 
 def _report(sent: str, answers: list[Answer]) -> None:
-    """Say who loaded it; the exit code is 1 where nobody did."""
-    names = dict.fromkeys(answer.name for answer in answers)
-    failed = {answer.name: answer.problem for answer in answers if answer.problem}
-    for name in names:
-        say(f"{name}: {failed.get(name, f'loaded {sent}')}")
-    if len(failed) == len(names):
+    """Say who loaded how much of it; the exit code is 1 where nobody loaded all."""
+    answered: dict[str, list[str]] = {}
+    for answer in answers:
+        answered.setdefault(answer.name, []).append(answer.problem)
+    for name, problems in answered.items():
+        why = "; ".join(filter(None, dict.fromkeys(problems)))
+        loaded = problems.count("")
+        some = f"loaded {loaded} of {len(problems)}; of the others: {why}" if loaded else why
+        say(f"{name}: {some if why else f'loaded {sent}'}")
+    if all(any(problems) for problems in answered.values()):
         raise typer.Exit(1)

@@ -4,6 +4,7 @@ Belongs here: where they are printed. Does not belong here: what is fetched.
 """
 
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ log = logging.getLogger("galaxy_assets")
 @contextmanager
 def telling() -> Iterator[Pace]:
     """Log lines on stderr; the progress is a line every 20 s, and on a terminal one that is written over."""
-    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    clear = "\r\x1b[K" if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") else ""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"{clear}%(asctime)s   %(message)s", "%H:%M:%S"))
 

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxy_assets.lake.formats import SUFFIXES, Format, write_as
+from galaxy_assets.lake.formats import SUFFIXES, Format, formats_of, write_as
 from galaxy_assets.lake.meanings import meanings, said_in, with_meanings
-from galaxy_assets.lake.replay import past_ranking
+from galaxy_assets.lake.replay import past_ranking, replay_sources
 from galaxy_assets.lake.similar import open_survey, read_survey_table
 from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.settings.survey import Survey
@@ -38,14 +38,14 @@ _CHUNK = 256  # cutouts in memory at once
 def export(
     what: What,
     survey: str,
-    folder: Path,
+    folder: Path | str,
     *,
     first: int | None = None,
     cluster: int | None = None,
     init: str | None = None,
     images: bool = False,
     until: datetime | None = None,
-    formats: Sequence[Format] = ("csv", "parquet"),
+    formats: Format | Sequence[Format] = ("csv", "parquet"),
     root: Path | str | None = None,
 ) -> pa.Table:
     """Write a table and its cutouts to a new folder, whole or not at all, and return the table.
@@ -63,8 +63,8 @@ def export(
         none; `cluster`, the members of a cluster by falling probability, equal ones by id.
     survey : str
         Its name.
-    folder : Path
-        Must be absent or empty.
+    folder : Path or str
+        Must be absent or empty; `~` is the home folder.
     first : int, optional
         Rows at most, all when not given; of `candidates`, of each cluster.
     cluster : int, optional
@@ -75,7 +75,7 @@ def export(
         Write the cutouts too.
     until : datetime, optional
         With a time zone. For `ranking`, as the label events recorded by then rank the galaxies (`replay.past_ranking`).
-    formats : sequence of {'csv', 'parquet', 'votable', 'fits'}
+    formats : {'csv', 'parquet', 'votable', 'fits'} or sequence of them
         Of the table's files, see `formats.write_as`.
     root : Path or str, optional
         The data folder; $GALAXY_ASSETS_DATA, else ./data, when not given.
@@ -90,8 +90,8 @@ def export(
     SurveyError
         For an unknown survey.
     ValueError
-        For unknown start weights, a cluster without members, an argument that does not concern `what`, or a text that
-        a format cannot hold.
+        For an unknown kind or format, unknown start weights, a cluster without members, an argument that does not
+        concern `what`, or a text that a format cannot hold.
     FileExistsError
         For a folder with something in it.
     FileNotFoundError
@@ -114,6 +114,7 @@ def export(
     >>> sorted(path.name for path in (layout.root / "top").iterdir())
     ['about.json', 'ranking.csv', 'ranking.parquet']
     """
+    folder, formats = Path(folder).expanduser(), formats_of(formats)
     chosen = select(what, survey, first=first, cluster=cluster, init=init, until=until, root=root)
     table, images = chosen.table, images or what == "candidates"
     if images:
@@ -124,7 +125,7 @@ def export(
         if images:
             write_images(table, chosen.layout, chosen.survey, partial)
         asked = {"what": what, "cluster": cluster, "until": until.isoformat() if until is not None else None}
-        about = about_export(chosen.layout, chosen.survey, chosen.pattern, chosen.start) | asked
+        about = about_export(chosen.layout, chosen.survey, chosen.sources, chosen.start) | asked
         about |= {"rows": table.num_rows, "columns": meanings(table.schema)}
         (partial / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return table
@@ -142,8 +143,8 @@ class Selected:
         The survey.
     start : str
         Start weights.
-    pattern : str
-        The lake's table, as `similar.read_survey_table` takes it.
+    sources : tuple of str
+        The lake's tables that the rows come from, as `similar.read_survey_table` takes them.
     table : pyarrow.Table
         The rows, whose fields say what they hold.
     said : dict of str to (str, str)
@@ -155,7 +156,7 @@ class Selected:
     layout: Layout
     survey: Survey
     start: str
-    pattern: str
+    sources: tuple[str, ...]
     table: pa.Table
     said: dict[str, tuple[str, str]]
     folders: list[str]
@@ -184,10 +185,14 @@ def select(
     """
     layout, known = open_survey(survey, root)
     start = _checked(what, known, cluster, init, until)
+    sources: tuple[str, ...] = ()
     match what:
         case "ranking":
             pattern = "anomaly_ranking"
-            table = read_survey_table(layout, known, pattern) if until is None else past_ranking(survey, until, root)
+            if until is None:
+                table = read_survey_table(layout, known, pattern)
+            else:
+                table, sources = past_ranking(survey, until, root), replay_sources(start)
             table = table.sort_by("rank").slice(0, first)
         case "candidates":
             pattern = f"training_candidates/{start}"
@@ -202,11 +207,13 @@ def select(
     if what == "candidates":
         labels = zip(*(table[c].to_pylist() for c in ("label", "cluster")), strict=True)
         folders = [f"images/{file_name(label or f'cluster_{k}')}" for label, k in labels]
-    return Selected(layout, known, start, pattern, with_meanings(table, said), said, folders)
+    return Selected(layout, known, start, sources or (pattern,), with_meanings(table, said), said, folders)
 
 
 def _checked(what: What, survey: Survey, cluster: int | None, init: str | None, until: datetime | None) -> str:
     """The start weights. Raises ValueError for what does not concern this kind of export."""
+    if what not in get_args(What):
+        raise ValueError(f"no export {what!r}; there are {', '.join(get_args(What))}")
     if (cluster is None) == (what == "cluster"):
         which = "say which cluster: give its number as `cluster`"
         raise ValueError(which if what == "cluster" else f"{what}: not of one cluster; leave out `cluster`")
@@ -287,15 +294,15 @@ def write_images(table: pa.Table, layout: Layout, survey: Survey, folder: Path) 
             Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(folder / name, format="PNG")
 
 
-def about_export(layout: Layout, survey: Survey, pattern: str, start: str) -> dict[str, Any]:
+def about_export(layout: Layout, survey: Survey, sources: Sequence[str], start: str) -> dict[str, Any]:
     """What an export is of.
 
     Parameters
     ----------
     layout : Layout
     survey : Survey
-    pattern : str
-        Its table, as `similar.read_survey_table` takes it.
+    sources : sequence of str
+        Its tables, as `similar.read_survey_table` takes them.
     start : str
         Start weights.
 
@@ -309,7 +316,7 @@ def about_export(layout: Layout, survey: Survey, pattern: str, start: str) -> di
     FileNotFoundError
         Where there is no ledger of checkpoints.
     """
-    files = sorted((layout.lake / survey.name).glob(f"{pattern}.parquet"))
+    files = sorted(file for name in sources for file in (layout.lake / survey.name).glob(f"{name}.parquet"))
     names = [file.relative_to(layout.lake).with_suffix("").as_posix() for file in files]
     ledger = read_survey_table(layout, survey, f"byol_checkpoints/{start}").to_pylist()
     return {

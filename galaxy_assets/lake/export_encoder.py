@@ -4,6 +4,7 @@ Belongs here: which checkpoint, the folder, and the comparison. Does not belong 
 (`science.encoders.onnx_graph`), other exports (`export`).
 """
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.lake.export import about_export
-from galaxy_assets.lake.similar import open_survey, read_survey_table
+from galaxy_assets.lake.similar import open_survey, read_survey_table, table_files
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import chosen_checkpoint, load_encoder
 from galaxy_assets.storage.files import new_folder
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixel_stack import PixelStack
 from galaxy_assets.storage.pixels import PixelStore
-from galaxy_assets.storage.tables import column_to_vectors, rows_of
+from galaxy_assets.storage.tables import column_to_vectors, opened_table, rows_of
 from galaxy_assets.storage.trials import in_force
 
 TOLERANCE = 1e-5
@@ -29,7 +30,7 @@ _COMPARED = 16  # galaxies
 
 
 def export_encoder(
-    survey: str, folder: Path, *, init: str | None = None, root: Path | str | None = None
+    survey: str, folder: Path | str, *, init: str | None = None, root: Path | str | None = None
 ) -> dict[str, Any]:
     """Write the chosen encoder of a survey as ONNX to a new folder, whole or not at all.
 
@@ -43,8 +44,8 @@ def export_encoder(
     ----------
     survey : str
         Its name.
-    folder : Path
-        Must be absent or empty.
+    folder : Path or str
+        Must be absent or empty; `~` is the home folder.
     init : str, optional
         Start weights; the survey's main ones when not given.
     root : Path or str, optional
@@ -69,6 +70,7 @@ def export_encoder(
     """
     from galaxy_assets.science.encoders.onnx_graph import write_onnx
 
+    folder = Path(folder).expanduser()
     layout, known = open_survey(survey, root)
     start, recipe = init or known.main_start_weights, in_force(layout, known).recipe
     if start not in known.start_weights:
@@ -76,8 +78,8 @@ def export_encoder(
     pattern = f"embeddings/[!.]*/{start}"
     row, checkpoint = chosen_checkpoint(read_survey_table(layout, known, f"byol_checkpoints/{start}"), layout.root)
     encoder = load_encoder(checkpoint)
-    stored, pixels = _some(layout, known, pattern, recipe.image_size)
-    about = about_export(layout, known, pattern, start) | {
+    stored, pixels = _with_pixels(layout, known, some_features(layout, known, pattern), recipe.image_size)
+    about = about_export(layout, known, [pattern], start) | {
         "what": "encoder",
         "epoch": row["epoch"],
         "backbone": encoder.backbone,
@@ -102,11 +104,33 @@ def export_encoder(
     return about
 
 
-def _some(layout: Layout, survey: Survey, pattern: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Some of the lake's features (n, F), and the pixels (n, H, H, C) that they are of."""
-    embeddings = read_survey_table(layout, survey, pattern)
-    step = max(1, len(embeddings) // _COMPARED)
-    some = embeddings.take(pa.array(np.arange(0, len(embeddings), step)[:_COMPARED]))
+def some_features(layout: Layout, survey: Survey, pattern: str) -> pa.Table:
+    """The first embeddings of some deliveries; no more than these rows are read.
+
+    Parameters
+    ----------
+    layout : Layout
+    survey : Survey
+    pattern : str
+        As `similar.read_survey_table` takes it.
+
+    Returns
+    -------
+    pyarrow.Table
+        With galaxy_id and vector.
+    """
+    files = table_files(layout, survey, pattern)
+    files = files[:: max(1, len(files) // _COMPARED)][:_COMPARED]
+    some: list[pa.RecordBatch] = []
+    for left, path in zip(range(len(files), 0, -1), files, strict=True):
+        wanted = -(-(_COMPARED - sum(map(len, some))) // left)
+        with opened_table(path) as file:
+            some += itertools.islice(file.iter_batches(wanted, columns=["galaxy_id", "vector"]), 1)
+    return pa.Table.from_batches(some)
+
+
+def _with_pixels(layout: Layout, survey: Survey, some: pa.Table, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, F), and the pixels (n, H, H, C) that they are of."""
     cutouts = read_survey_table(layout, survey, "cutouts/[!.]*")
     stack: PixelStack = PixelStore(layout.pixels(survey.name)).of(cutouts, size)
     return column_to_vectors(some["vector"]), stack[rows_of(cutouts, some)]

@@ -5,7 +5,7 @@ other exports (`export`).
 """
 
 import json
-import tempfile
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_assets.lake.export import about_export
-from galaxy_assets.lake.formats import write_as
 from galaxy_assets.lake.meanings import meanings, said_in, with_meanings
 from galaxy_assets.lake.similar import open_survey, read_survey_table
 from galaxy_assets.science.galaxy_ids import places
@@ -45,7 +44,7 @@ class Written(NamedTuple):
 
 
 def export_hats(
-    survey: str, folder: Path, *, per_partition: int = 1_000_000, root: Path | str | None = None
+    survey: str, folder: Path | str, *, per_partition: int = 1_000_000, root: Path | str | None = None
 ) -> Written:
     """Write the clean galaxies of a survey that have a position as a HATS catalogue.
 
@@ -57,8 +56,8 @@ def export_hats(
     ----------
     survey : str
         Its name.
-    folder : Path
-        Must be absent or empty.
+    folder : Path or str
+        Must be absent or empty; `~` is the home folder.
     per_partition : int
         Galaxies in one file at most.
     root : Path or str, optional
@@ -73,27 +72,32 @@ def export_hats(
     SurveyError
         For an unknown survey.
     ValueError
-        Without the extra `hats`, and where no galaxy has a position.
+        Without the extra `hats`, where no galaxy has a position, and where hats-import fails.
     FileExistsError
         For a folder with something in it.
     FileNotFoundError
         Where the survey was not run that far.
+    NotWritten
+        Where the disk is full or may not be written.
     """
     try:
         import hats_import as hats_import
     except ImportError as error:
         remedy = "install the extra: pip install 'galaxy-assets[hats]'"
         raise ValueError(f"HATS cannot be written without hats-import ({error}); {remedy}") from error
+    folder = Path(folder).expanduser()
     layout, known = open_survey(survey, root)
     start = known.main_start_weights
     pattern = f"pca_features/[!.]*/{start}"
-    about = about_export(layout, known, pattern, start) | {"what": "hats"}
-    with new_folder(folder) as partial, tempfile.TemporaryDirectory(prefix="galaxy_assets_hats_") as work:
-        inputs, n, left_out = _write_inputs(layout, known, pattern, Path(work))
+    about = about_export(layout, known, [pattern], start) | {"what": "hats"}
+    with new_folder(folder) as partial:
+        (work := partial / ".work").mkdir()
+        inputs, n, left_out = _write_inputs(layout, known, pattern, work)
         if not n:
             raise ValueError(f"{survey}: no clean galaxy has a position; name ra_column and dec_column in its YAML")
-        _import(inputs, partial, survey, Path(work), n, per_partition)
+        _import(inputs, partial / survey, work, n, per_partition)
         about |= {"rows": n, "without_position": left_out, "columns": meanings(_schema(inputs[0]))}
+        shutil.rmtree(work)
         (partial / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return Written(n, left_out, folder / survey)
 
@@ -106,6 +110,8 @@ def _write_inputs(layout: Layout, survey: Survey, pattern: str, folder: Path) ->
     for table in ("catalogue/[!.]*", f"cluster_labels/[!.]*/{start}", "anomaly_ranking"):
         said |= said_in(layout, survey.name, table)
     files, n, left_out = [], 0, 0
+    import pyarrow.parquet as pq
+
     for features in sorted((layout.lake / survey.name).glob(f"{pattern}.parquet")):
         batch = features.parent.name
         rows = _rows(layout, survey, batch, read_table(features), ranking)
@@ -113,7 +119,8 @@ def _write_inputs(layout: Layout, survey: Survey, pattern: str, folder: Path) ->
         n, left_out = n + there.num_rows, left_out + rows.num_rows - there.num_rows
         if there.num_rows:
             files.append(folder / f"{len(files):06d}.parquet")
-            write_as(with_meanings(there, said), files[-1], "parquet")
+            # what is said of each column alone: hats-import copies all that is said of the first file to all of its own
+            pq.write_table(with_meanings(there.replace_schema_metadata(None), said), files[-1])
     return files, n, left_out
 
 
@@ -133,15 +140,15 @@ def _rows(layout: Layout, survey: Survey, batch: str, features: pa.Table, rankin
     return pa.table(columns)
 
 
-def _import(inputs: list[Path], folder: Path, name: str, work: Path, n: int, per_partition: int) -> None:
-    """Let hats-import write the catalogue, in threads of this process: nothing listens at a port."""
+def _import(inputs: list[Path], catalogue: Path, work: Path, n: int, per_partition: int) -> None:
+    """Let hats-import write the catalogue, in threads of this process: nothing listens at a port. Raises ValueError."""
     from dask.distributed import Client
     from hats_import.catalog.arguments import ImportArguments
     from hats_import.pipeline import pipeline_with_client
 
     arguments = ImportArguments(
-        output_path=folder,
-        output_artifact_name=name,
+        output_path=catalogue.parent,
+        output_artifact_name=catalogue.name,
         input_file_list=list(inputs),
         file_reader="parquet",
         use_schema_file=inputs[0],
@@ -157,7 +164,10 @@ def _import(inputs: list[Path], folder: Path, name: str, work: Path, n: int, per
     with Client(
         processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None, local_directory=str(work)
     ) as client:
-        pipeline_with_client(arguments, client)
+        try:
+            pipeline_with_client(arguments, client)
+        except RuntimeError as error:
+            raise ValueError(f"hats-import wrote no catalogue; its reason is above ({error})") from error
 
 
 def _schema(file: Path) -> pa.Schema:

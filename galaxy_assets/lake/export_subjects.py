@@ -27,7 +27,7 @@ _COLUMNS = ("galaxy_id", "rank", "score", "ra", "dec")
 _HIDDEN = "#"  # a column that volunteers are not shown
 
 
-def export_subjects(survey: str, folder: Path, first: int, *, root: Path | str | None = None) -> pa.Table:
+def export_subjects(survey: str, folder: Path | str, first: int, *, root: Path | str | None = None) -> pa.Table:
     """Write the first galaxies of the ranking as a Zooniverse subject set to a new folder, whole or not at all.
 
     `manifest.csv` has a row for each image beside it. Its column `image` is all that a volunteer can see: a name
@@ -38,8 +38,8 @@ def export_subjects(survey: str, folder: Path, first: int, *, root: Path | str |
     ----------
     survey : str
         Its name.
-    folder : Path
-        Must be absent or empty.
+    folder : Path or str
+        Must be absent or empty; `~` is the home folder.
     first : int
         How many galaxies.
     root : Path or str, optional
@@ -59,8 +59,9 @@ def export_subjects(survey: str, folder: Path, first: int, *, root: Path | str |
     FileNotFoundError
         Where the survey was not run that far.
     """
+    folder = Path(folder).expanduser()
     chosen = select("ranking", survey, first=first, root=root)
-    about = about_export(chosen.layout, chosen.survey, chosen.pattern, chosen.start)
+    about = about_export(chosen.layout, chosen.survey, chosen.sources, chosen.start)
     with new_folder(folder) as partial:
         manifest = _manifest(chosen, _write_images(chosen, partial))
         arrow_csv.write_csv(for_spreadsheets(manifest), partial / "manifest.csv")

@@ -1,8 +1,9 @@
 """Tables as files for other programs: CSV, Parquet, VOTable, FITS, with what their columns hold.
 
 What a field's metadata say (`meanings`) becomes `description`, `unit` and `ucd` of a VOTable's FIELD; TCOMM, TUNIT and
-TUCD of a FITS column; and in Parquet the metadata of the field, and, where astropy is installed, a VOTable without data
-in the file's own metadata, as the IVOA Note VOParquet 1.0 has it. A CSV has no place for it.
+TUCD of a FITS column; and in Parquet the metadata of the field, and, where astropy is installed and VOTable has a type
+for every column, a VOTable without data in the file's own metadata, as the IVOA Note VOParquet 1.0 has it. A CSV has no
+place for it.
 
 Belongs here: from a table to bytes. Does not belong here: which rows and columns (`export`), what columns hold
 (`meanings`), the lake's own files (`storage.tables`).
@@ -10,6 +11,7 @@ Belongs here: from a table to bytes. Does not belong here: which rows and column
 
 import io
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +32,34 @@ Format = Literal["csv", "parquet", "votable", "fits"]
 
 SUFFIXES: dict[Format, str] = {"csv": ".csv", "parquet": ".parquet", "votable": ".vot", "fits": ".fits"}
 """Format -> suffix of its files."""
+
+
+def formats_of(asked: str | Sequence[str]) -> list[Format]:
+    """Formats by their names.
+
+    Parameters
+    ----------
+    asked : str or sequence of str
+        One or several.
+
+    Returns
+    -------
+    list of Format
+
+    Raises
+    ------
+    ValueError
+        For one that is none.
+
+    Examples
+    --------
+    >>> formats_of("votable")
+    ['votable']
+    """
+    names = [asked] if isinstance(asked, str) else asked
+    if unknown := [name for name in names if name not in SUFFIXES]:
+        raise ValueError(f"no format {unknown[0]!r}; there are {', '.join(SUFFIXES)}")
+    return [form for form in SUFFIXES if form in names]
 
 
 def write_as(table: pa.Table, path: Path, form: Format, name: str = "") -> None:
@@ -76,10 +106,18 @@ def _to_parquet(table: pa.Table, path: Path, name: str) -> None:
     import pyarrow.parquet as pq
 
     about = None
-    if find_spec("astropy") is not None:  # the light half has none: its files have descriptions and units in the schema
+    # else descriptions and units in the schema alone: the light half has no astropy, VOTable no such types
+    if find_spec("astropy") is not None and all(map(_in_votable, table.columns)):
         about = {b"IVOA.VOTable-Parquet.version": b"1.0", b"IVOA.VOTable-Parquet.content": _head(table, name)}
     schema = table.schema.with_metadata(about)
     pq.write_table(with_schema(table, schema), path, compression="zstd", write_page_checksum=True)
+
+
+def _in_votable(column: pa.ChunkedArray) -> bool:
+    """Whether VOTable has a type for the values as they are."""
+    kind = column.type
+    number = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    return number or _is_text(kind) or _is_vector(column)
 
 
 def _head(table: pa.Table, name: str) -> bytes:
@@ -144,7 +182,7 @@ def _values(table: pa.Table, name: str, form: str, wrong: Any) -> np.ndarray:
     """A column as what astropy takes: texts without nulls, masked whole numbers and flags, arrays for vectors."""
     column = table[name]
     kind = column.type
-    if pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type) and not column.null_count:
+    if _is_vector(column):
         return column_to_vectors(column) if len(column) else np.empty((0, kind.list_size), np.float32)
     if pa.types.is_floating(kind):
         return column.to_numpy().astype(np.float64 if kind != pa.float32() else np.float32)
@@ -165,6 +203,11 @@ def _signed(kind: np.dtype) -> np.dtype:
     return np.dtype(larger.get(kind, kind))
 
 
+def _is_vector(column: pa.ChunkedArray) -> bool:
+    kind = column.type
+    return pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type) and not column.null_count
+
+
 def _is_text(kind: pa.DataType) -> bool:
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
@@ -179,8 +222,7 @@ def _longest(column: pa.ChunkedArray) -> int:
     """Characters of the longest text."""
     import pyarrow.compute as pc
 
-    texts = column if _is_text(column.type) else _as_text(column)
-    return pc.max(pc.utf8_length(texts.cast(pa.large_string()))).as_py() or 1
+    return pc.max(pc.utf8_length(column.cast(pa.large_string()))).as_py() or 1
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -11,20 +11,22 @@ from importlib.util import find_spec
 from galaxy_assets.settings.printing import PrintableError
 
 
-def needs_the_whole(what: str, module: str) -> None:
+def needs_the_whole(what: str, *modules: str) -> None:
     """Say what to install where the light half alone is installed; imports nothing.
 
     Parameters
     ----------
     what : str
         What a person asked for.
-    module : str
-        Name of a top module that it needs.
+    *modules : str
+        Names of the top modules that it needs.
 
     Raises
     ------
     PrintableError
-        Where the module is not installed.
+        Where one of them is not installed.
     """
-    if find_spec(module) is None:
-        raise PrintableError(f"{what} needs {module}, which is not installed: `pip install galaxy-assets` adds it")
+    if missing := [module for module in modules if find_spec(module) is None]:
+        raise PrintableError(
+            f"{what} needs {', '.join(missing)}, not installed here: `pip install galaxy-assets` adds what is missing"
+        )

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from galaxy_assets.lake.near_names import missing_table, no_such_table
-from galaxy_assets.lake.read_model import look_below
+from galaxy_assets.lake.read_model import attached, look_below
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.layout import Layout
 
@@ -46,25 +46,19 @@ def connect_to_read(
     FileNotFoundError
         Where nothing was published yet.
     """
-    if not layout.read_model.exists():
-        raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`galaxy-assets demo`)")
-    # attached to an instance of its own: DuckDB shares one between connections to a file, with the first one's settings
-    connection = duckdb.connect()
-    connection.execute(f"attach '{str(layout.read_model).replace(chr(39), 2 * chr(39))}' as galaxy (read_only)")
+    connection = attached(layout)
     if memory is not None:
         connection.execute("set memory_limit = ?", [memory])
         connection.execute("set temp_directory = ''")
         # give memory back after each query: a server that lives for days would hold the most that any query needed
         connection.execute("set allocator_flush_threshold = '1MB'")
         connection.execute("set allocator_bulk_deallocation_flush_threshold = '1MB'")
-    look_below(connection, layout.root)
     if threads is not None:
         connection.execute("set threads = least(?, current_setting('threads'))", [threads])
     connection.execute("set allowed_directories = ?", [[str(layout.lake.absolute())]])
     connection.execute("set python_enable_replacements = false")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
-    connection.execute("use galaxy")
     return connection
 
 

@@ -89,7 +89,8 @@ def _bound(limits: Limits) -> None:
     if pages.exists():
         now = int(pages.read_text().split()[0]) * resource.getpagesize()
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (now + limits.memory, hard))
+        most = now + limits.memory
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _stamp(layout: Layout) -> Any:

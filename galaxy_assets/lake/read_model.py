@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 
+_READ_BY = "v1.4.0"
+"""The oldest DuckDB that reads the file, the oldest that this package is installed with."""
 _WHERE = "galaxy_data"
 _FOLDER = f"coalesce(getvariable('{_WHERE}')::varchar, error('set variable {_WHERE} = ''<the data folder>'' first'))"
 """The data folder as a connection says it: a path in the file would be that of another folder after a copy."""
@@ -86,7 +88,10 @@ def publish(layout: Layout, explorer: Sequence[str] = ()) -> list[str]:
 
     with replacing(layout.read_model) as partial:
         try:
-            with duckdb.connect(partial) as connection, bound_to(layout) as folder:
+            with (
+                duckdb.connect(partial, config={"storage_compatibility_version": _READ_BY}) as connection,
+                bound_to(layout) as folder,
+            ):
                 look_below(connection, folder)
                 views = _write(connection, layout, explorer)
         finally:
@@ -217,12 +222,39 @@ def connect(root: Path | str | None = None, tables: Sequence[str] | None = None)
     ...     lake.sql("select galaxy_id from demo_optical.anomaly_ranking order by rank").fetchall()
     [('b',), ('a',)]
     """
+    layout = Layout.at(root)
+    connection = attached(layout)
+    fetch_named(layout, None if tables is None else " ".join(tables))
+    return connection
+
+
+def attached(layout: Layout) -> "duckdb.DuckDBPyConnection":
+    """The read model as it is now, read-only, in an instance of its own.
+
+    DuckDB shares one instance between all connections to a file's name, with the first one's settings and its file,
+    also where another file has that name by now.
+
+    Parameters
+    ----------
+    layout : Layout
+        The data folder.
+
+    Returns
+    -------
+    duckdb.DuckDBPyConnection
+        To be closed when done. Its cursors begin at no schema (`use galaxy`) and without the folder (`look_below`).
+
+    Raises
+    ------
+    FileNotFoundError
+        Where nothing was published there yet.
+    """
     import duckdb
 
-    layout = Layout(Path(root)) if root is not None else Layout.default()
     if not layout.read_model.exists():
         raise FileNotFoundError(f"{layout.read_model}: no read model yet; run a survey first (`galaxy-assets demo`)")
-    fetch_named(layout, None if tables is None else " ".join(tables))
-    connection = duckdb.connect(layout.read_model, read_only=True)
+    connection = duckdb.connect()
+    connection.execute(f"attach {_quoted(str(layout.read_model), chr(39))} as galaxy (read_only)")
+    connection.execute("use galaxy")
     look_below(connection, layout.root)
     return connection

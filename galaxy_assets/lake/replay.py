@@ -18,6 +18,22 @@ from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.tables import column_to_vectors
 
 
+def replay_sources(start: str) -> tuple[str, ...]:
+    """The tables that `past_ranking` reads, beside people's events.
+
+    Parameters
+    ----------
+    start : str
+        The main start weights.
+
+    Returns
+    -------
+    tuple of str
+        As `similar.read_survey_table` takes them.
+    """
+    return "oracle_events", f"pca_features/[!.]*/{start}", f"pca_model/{start}"
+
+
 def past_ranking(survey: str, until: datetime, root: Path | str | None = None) -> pa.Table:
     """`anomaly_ranking` by the label events recorded up to and including `until`, those of the oracle among them.
 
@@ -52,12 +68,12 @@ def past_ranking(survey: str, until: datetime, root: Path | str | None = None) -
     layout, known = open_survey(survey, root)
     needs_the_whole("a ranking as it was", "sklearn")
     main, learner = known.main_start_weights, known.anomaly.learner
-    people, oracle = LabelLog(layout.labels(survey)).read(until), read_survey_table(layout, known, "oracle_events")
+    oracle, galaxies, model_table = (read_survey_table(layout, known, name) for name in replay_sources(main))
+    people = LabelLog(layout.labels(survey)).read(until)
     oracle = oracle.filter(pc.less_equal(oracle["recorded"], pa.scalar(until, oracle.schema.field("recorded").type)))
     said = standing(pa.concat_tables([oracle, people]))
-    galaxies = read_survey_table(layout, known, f"pca_features/[!.]*/{main}")
     ids, features = galaxies["galaxy_id"].to_numpy(zero_copy_only=False), column_to_vectors(galaxies["vector"])
-    components = pca.table_to_model(read_survey_table(layout, known, f"pca_model/{main}"))
+    components = pca.table_to_model(model_table)
     model = anomaly_model.fit(features, ids, said, components.deviations, learner, known.recipe.seed)
     table = anomaly_model.scores_to_table(galaxies, *model.score(features))
     return anomaly_model.ranked(table, said, learner)

@@ -116,7 +116,7 @@ def similar(
 
 def _of_files(layout: Layout, survey: Survey, files: Sequence[Path | str]) -> list[tuple[str, np.ndarray]]:
     """Image files by the names they were given, with their features (D,)."""
-    needs_the_whole("a search by image files", "torch")
+    needs_the_whole("a search by image files", "torch", "timm", "cv2", "safetensors")
     return list(zip(map(str, files), _features(layout, survey, pixels_of(layout, survey, files)), strict=True))
 
 
@@ -181,7 +181,7 @@ def nearest(
     ValueError
         For an id that is no clean galaxy, with the rule that removed it, or without any example.
     """
-    files = _table_files(layout, survey, f"pca_features/[!.]*/{start}")
+    files = table_files(layout, survey, f"pca_features/[!.]*/{start}")
     index = _index(layout, survey, start, files)
     own = index.vectors_of(ids) if index is not None else {}
     if len(own) < len({*ids}):
@@ -226,6 +226,8 @@ def sheet(
     """
     from galaxy_assets.figures.galleries import contact_sheet
 
+    if files:
+        needs_the_whole("a sheet of image files", "cv2")
     layout, known = open_survey(survey, root)
     cutouts = read_survey_table(layout, known, "cutouts/[!.]*")
     shown = rows_of(cutouts, [*ids, *found["neighbour_id"].to_pylist()])
@@ -256,7 +258,7 @@ def open_survey(survey: str, root: Path | str | None) -> tuple[Layout, Survey]:
     SurveyError
         For an unknown survey, with the known ones; for one whose file is broken, with the reason.
     """
-    layout = Layout(Path(root)) if root is not None else Layout.default()
+    layout = Layout.at(root)
     return layout, survey_files(layout.root).named(survey)
 
 
@@ -282,12 +284,12 @@ def read_survey_table(layout: Layout, survey: Survey, table: str) -> pa.Table:
     FileNotFoundError
         Where there is none; says what makes it.
     """
-    paths = _table_files(layout, survey, table)
+    paths = table_files(layout, survey, table)
     return pa.concat_tables(read_table(path).replace_schema_metadata(None) for path in paths)
 
 
-def _table_files(layout: Layout, survey: Survey, table: str) -> list[Path]:
-    """Files of the table, or of all its partitions that match the pattern. Raises FileNotFoundError."""
+def table_files(layout: Layout, survey: Survey, table: str) -> list[Path]:
+    """The files that `read_survey_table` reads, in the order of their names; parameters and errors are its."""
     paths = sorted((layout.lake / survey.name).glob(f"{table}.parquet"))
     if not paths:
         name, init = table.split("/")[0], _start_weights(survey, table)

@@ -84,7 +84,7 @@ def knn_accuracies(
         np.add.at(votes, (row, codes[near[test[row], column]]), 1)
         short = np.flatnonzero(rank[:, -1] < neighbours)
         for one in short:  # of all at once the differences would take as much memory as the galaxies squared
-            distances = _squares(features, test[one], train)
+            distances = _squares(features, test[one], np.asarray(train))
             closest = train[np.argsort(distances, kind="stable")[:neighbours]]
             votes[one] = np.bincount(codes[closest], minlength=len(classes))
         # equal votes go to the first class in sorted order, as in scikit-learn

@@ -14,13 +14,19 @@ BUCKETS = ("s3", "gs", "az")
 """Kinds of bucket that a data folder may be."""
 
 
-def data_root() -> Path:
+def data_root(told: Path | str | None = None) -> Path:
     """The data folder, which holds raw/, lake/ and surveys/.
+
+    Parameters
+    ----------
+    told : Path or str, optional
+        A folder, of which `~` is the home folder, or the address of a bucket; $GALAXY_ASSETS_DATA, else ./data, when
+        not given.
 
     Returns
     -------
     Path
-        $GALAXY_ASSETS_DATA, else ./data; absolute, and perhaps not there yet. Where that is a bucket, such as
+        Absolute, and perhaps not there yet. Where that is a bucket, such as
         `s3://bucket/prefix`, the folder of this machine's copies of it, below $GALAXY_ASSETS_CACHE.
 
     Raises
@@ -29,19 +35,20 @@ def data_root() -> Path:
         Where the folder's name is a pattern to DuckDB; where the address of a bucket is none, or holds more than an
         address.
     """
-    told = os.environ.get("GALAXY_ASSETS_DATA", "data")
+    told = str(told if told is not None else os.environ.get("GALAXY_ASSETS_DATA", "data"))
     if "://" not in told:
         root = Path(told).expanduser().resolve()
         if any(sign in str(root) for sign in "[]*?"):
             raise PrintableError(
-                f"{root}: DuckDB reads [, ], * and ? in a folder's name as a pattern; rename the data folder, or point "
-                "GALAXY_ASSETS_DATA at another one"
+                f"{root}: DuckDB reads [, ], * and ? in a folder's name as a pattern; rename the data folder, or name "
+                "another one (GALAXY_ASSETS_DATA, or `root` in Python)"
             )
         return root
     address = urlsplit(told)
     if address.scheme not in BUCKETS or not address.netloc or "@" in address.netloc or address.query or ".." in told:
         raise PrintableError(
-            "GALAXY_ASSETS_DATA is an address that cannot be used; say a folder, or one of "
+            "the address of the data folder (GALAXY_ASSETS_DATA, or `root` in Python) cannot be used; say a folder, or "
+            "one of "
             f"{', '.join(f'{kind}://bucket/prefix' for kind in BUCKETS)}, and put credentials into the environment only"
         )
     cache = os.environ.get("GALAXY_ASSETS_CACHE") or Path(

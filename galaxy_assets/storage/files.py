@@ -23,6 +23,8 @@ PARTIAL = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]{8}-\d+-\d+)-)?[0-9a-f]{12,32
 process."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_COMES_AND_GOES = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
+"""What another process may be the reason of: trying again helps."""
 _SPARE = 1_000_000
 """Bytes; with less than these a disk is full, whatever a library calls it."""
 
@@ -99,16 +101,16 @@ def replacing(path: Path) -> Iterator[Path]:
             store_of(path).commit(partial, path)
         except BaseException as error:
             # asked while the file still takes its room
-            full = not isinstance(error, OSError) and _is_full(path.parent)
+            full = _fills_up(path.parent, error)
             partial.unlink(missing_ok=True)
-            if full and isinstance(error, Exception):
+            if full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             raise
 
 
 @contextmanager
 def told_of(path: Path) -> Iterator[None]:
-    """Say in words what keeps the block from writing a file: a full disk, or one that may not be written.
+    """Say in words what keeps the block from writing a file: a full disk, one that may not be written, a wrong name.
 
     Parameters
     ----------
@@ -137,7 +139,17 @@ def told_of(path: Path) -> Iterator[None]:
                 f"{path} is not written: {os.strerror(number or errno.EACCES).lower()}; what is there can be read "
                 "(status, query, explore, export to another folder), to make anything the data folder must be writable",
             ) from error
+        if number is not None and number not in _COMES_AND_GOES and _is_of(path, error):
+            raise NotWritten(
+                number, f"{path} is not written: {os.strerror(number).lower()}; name another file or folder"
+            ) from error
         raise
+
+
+def _is_of(path: Path, error: OSError) -> bool:
+    """Whether an error names what is written: the path, a folder that it lies in, or its hidden name."""
+    named = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return any(path.is_relative_to(n) or any(map(PARTIAL.fullmatch, n.parts)) for n in named)
 
 
 def reserve(descriptor: int, size: int) -> None:
@@ -166,7 +178,10 @@ def reserve(descriptor: int, size: int) -> None:
         os.truncate(descriptor, size)  # a file system that reserves nothing
 
 
-def _is_full(folder: Path) -> bool:
+def _fills_up(folder: Path, error: BaseException) -> bool:
+    """Whether an error is a library's own word for a full disk; to be asked while the files still take their room."""
+    if isinstance(error, OSError) or not isinstance(error, Exception):
+        return False
     try:
         return shutil.disk_usage(folder).free < _SPARE
     except OSError:
@@ -212,6 +227,10 @@ def new_folder(path: Path) -> Iterator[Path]:
             partial.rename(path)
         except NotWritten as error:  # of a file in it: its hidden name tells nobody anything
             raise OSError(error.errno or errno.EIO, os.strerror(error.errno or errno.EIO)) from error
+        except Exception as error:
+            if _fills_up(path.parent, error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -33,8 +33,7 @@ Belongs here: names of folders and files. Does not belong here: reading or writi
 from dataclasses import dataclass
 from pathlib import Path
 
-from galaxy_assets.settings.root import data_root
-from galaxy_assets.storage.store import store_of
+from galaxy_assets.storage.store import data_folder
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,12 @@ class Layout:
     @classmethod
     def default(cls) -> "Layout":
         """The layout of $GALAXY_ASSETS_DATA, else of ./data; of a bucket, after a look at what is there."""
-        root = data_root()
-        store_of(root).refresh(every=5.0)
-        return cls(root)
+        return cls(data_folder())
+
+    @classmethod
+    def at(cls, told: Path | str | None) -> "Layout":
+        """The layout of a data folder as a person names it, by the rules of $GALAXY_ASSETS_DATA; None for that one."""
+        return cls(data_folder(told))
 
     def named(self, path: Path) -> str:
         """A path as every machine that has the data folder understands it.

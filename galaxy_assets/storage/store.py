@@ -220,6 +220,8 @@ def _rename_over(new: Path, path: Path) -> None:
 
 
 FOLDER = Folder()
+_GIVEN: dict[Path, str] = {}
+"""Folder of copies -> address, of the buckets that this process was given in Python."""
 
 
 def store_of(path: Path) -> Store:
@@ -233,13 +235,35 @@ def store_of(path: Path) -> Store:
     Returns
     -------
     Store
-        Of the bucket that $GALAXY_ASSETS_DATA names, for what is below the folder of its copies; else of the disk.
+        Of the bucket that $GALAXY_ASSETS_DATA or `data_folder` named, for what is below the folder of its copies; else
+        of the disk.
     """
     address = os.environ.get("GALAXY_ASSETS_DATA", "")
-    if "://" not in address:
-        return FOLDER
-    root = data_root()
-    return _bucket(address, root) if path.is_relative_to(root) else FOLDER
+    named = {data_root(): address} if "://" in address else {}
+    for root, address in (named | _GIVEN).items():
+        if path.is_relative_to(root):
+            return _bucket(address, root)
+    return FOLDER
+
+
+def data_folder(told: Path | str | None = None) -> Path:
+    """A data folder; of a bucket, after a look at what is there.
+
+    Parameters
+    ----------
+    told : Path or str, optional
+        As `settings.root.data_root` takes it.
+
+    Returns
+    -------
+    Path
+        Absolute. `store_of` knows it from then on.
+    """
+    root = data_root(told)
+    if told is not None and "://" in str(told):
+        _GIVEN[root] = str(told)
+    store_of(root).refresh(every=5.0)
+    return root
 
 
 @functools.lru_cache(maxsize=8)

@@ -275,13 +275,23 @@ def _plain(column: pa.Array) -> Iterator[pa.Array]:
         yield pc.fill_null(pc.list_value_length(column), 0)
         yield from _plain(column.flatten())
     elif not pa.types.is_null(kind):
-        yield pc.fill_null(column, _nothing(kind)) if column.null_count else column
+        yield _without_nulls(column)
 
 
-def _nothing(kind: pa.DataType) -> pa.Scalar:
+def _without_nulls(column: pa.Array) -> pa.Array:
+    """A column with nothing in place of its nulls, or, of a type that has no such value, without them."""
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if not column.null_count:
+        return column
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
-        return pa.scalar(b"").cast(kind)
-    return pa.scalar(0, pa.int64()).cast(kind)
+        return pc.fill_null(column, pa.scalar(b"").cast(kind))
+    try:
+        nothing = pa.scalar(0, pa.int64()).cast(kind)
+    except pa.ArrowException:  # such as decimals and dates
+        return column.drop_null()
+    return pc.fill_null(column, nothing)
 
 
 def vectors_to_column(vectors: np.ndarray) -> pa.FixedSizeListArray:

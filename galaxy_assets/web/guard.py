@@ -13,7 +13,6 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -98,7 +97,7 @@ class Guard:
         if scope["type"] == "http" and self.token is not None and self._asked_with_token(scope):
             # the token leaves the address, which is shown, kept and sent on; the new one has nothing of what was asked
             answer = RedirectResponse("/", status_code=303)
-            answer.set_cookie(cookie_name(_port(headers)), self.token, httponly=True, samesite="strict")
+            answer.set_cookie(cookie_name(_port(headers)), self.token, httponly=True, samesite="lax")
             await answer(scope, receive, send)
             return
         bounded = _counted(receive) if scope["type"] == "http" else receive
@@ -136,11 +135,10 @@ class Guard:
         return scope["type"] == "http" and self._is_token(asked)
 
     def _known(self, headers: dict[bytes, str]) -> bool:
-        try:
-            cookie = SimpleCookie(headers.get(b"cookie", "")).get(cookie_name(_port(headers)))
-        except CookieError:
-            return False
-        return cookie is not None and self._is_token(cookie.value)
+        name = cookie_name(_port(headers))
+        # one by one: a neighbour on this host may have set cookies that no parser of them all understands
+        pairs = (cookie.strip().partition("=") for cookie in headers.get(b"cookie", "").split(";"))
+        return any(key == name and self._is_token(value) for key, _, value in pairs)
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), (self.token or "").encode())

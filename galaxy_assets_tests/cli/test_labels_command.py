@@ -89,6 +89,15 @@ def test_import_list_undo_and_standing(layout, tmp_path):
         ]
 
 
+def test_a_place_that_can_hold_no_file_is_told_in_words(layout, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("own")
+    for wrong in ("folder", "file/x.csv"):
+        code, output = labels("standing", "mirabest", "--csv", tmp_path / wrong)
+        assert code == 1 and f"{wrong} is not written: " in output
+
+
 def test_scores_of_another_scale_are_refused_with_the_remedy_and_a_low_range_is_questioned(layout, tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("name,grade\n" + "".join(f"a,{i}\n" for i in range(20, 40)))

@@ -3,7 +3,12 @@
 python -m galaxy_assets_tests.lake.light_process ROOT FOLDER MODULE...
 """
 
+import contextlib
+import csv
+import io
 import json
+import os
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,6 +39,21 @@ def why(ask: Callable[[], object]) -> str:
         return f"{type(error).__name__}: {error}"
 
 
+def documented(galaxy: str, root: str, folder: Path) -> list[str]:
+    """Run the snippet of docs/installing.md beside a data folder; the galaxies that it exports."""
+    page = Path(__file__).parents[2] / "docs/installing.md"
+    (snippet,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    (folder / "data").symlink_to(root)
+    os.chdir(folder)
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(snippet.replace("demo_radio", "tiny").replace('"ID"', repr(galaxy)))
+    about = json.loads((folder / "top/about.json").read_text())
+    with (folder / "top/ranking.csv").open() as written:
+        rows = list(csv.DictReader(written))
+    assert about["rows"] == len(rows) == len(list((folder / "top/images").iterdir()))
+    return [row["galaxy_id"] for row in rows]
+
+
 def asked(root: str, folder: Path) -> dict[str, object]:
     """What the lake says."""
     from galaxy_assets.lake import connect
@@ -44,15 +64,18 @@ def asked(root: str, folder: Path) -> dict[str, object]:
         best = [name for (name,) in lake.sql("select galaxy_id from tiny.anomaly_ranking order by rank").fetchall()]
         in_sql = lake.execute("select neighbour_id from tiny.similar_to([?])", [best[0]]).fetchall()
     found = similar("tiny", ids=best[:1], root=root)
-    written = export("ranking", "tiny", folder / "top", first=3, images=True, root=root)
+    written = export("ranking", "tiny", folder / "three", first=3, images=True, root=root)
     now = datetime.now(UTC)
+    ran = documented(best[0], root, folder)
     return {
         "SQL and Python agree": [name for (name,) in in_sql] == found["neighbour_id"].to_pylist(),
         "found": found.num_rows,
         "sheet": list(sheet("tiny", found, ids=best[:1], root=root).size),
         "exported": written["galaxy_id"].to_pylist() == best[:3],
-        "images": [name for name in written["image"].to_pylist() if not (folder / "top" / name).is_file()],
+        "as documented": ran == best[:20],
+        "images": [name for name in written["image"].to_pylist() if not (folder / "three" / name).is_file()],
         "by file": why(lambda: similar("tiny", files=["a.png"], root=root)),
+        "sheet of files": why(lambda: sheet("tiny", found, files=["a.png"], root=root)),
         "as it was": why(lambda: export("ranking", "tiny", folder / "was", until=now, root=root)),
         "as VOTable": why(lambda: export("ranking", "tiny", folder / "vo", formats=["votable"], root=root)),
         "torch": why(lambda: __import__("torch")),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow.compute as pc
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
 from galaxy_assets.lake.export import export, file_name
+from galaxy_assets.lake.export_subjects import export_subjects
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.tables import digest, read_table
@@ -51,6 +53,18 @@ def test_the_ranking_with_its_images_and_its_origin(world, tmp_path, monkeypatch
     assert again.exit_code == 2 and "not empty" in " ".join(again.output.split())
 
 
+def test_a_ranking_as_it_was_names_what_it_was_made_of(world, tmp_path):
+    now = datetime.now(UTC)
+    export("ranking", "tiny", tmp_path / "was", first=1, until=now, formats="csv", root=world.root)
+    about = json.loads((tmp_path / "was/about.json").read_text())
+    assert about["until"] == now.isoformat() and sorted(about["tables"]) == [
+        "tiny/oracle_events",
+        "tiny/pca_features/first/imagenet",
+        "tiny/pca_features/second/imagenet",
+        "tiny/pca_model/imagenet",
+    ]
+
+
 def test_candidates_are_a_training_set_with_a_folder_per_class(world, tmp_path):
     (tmp_path / "set").mkdir()
     table = export("candidates", "tiny", tmp_path / "set", first=3, init="random", root=world.root)
@@ -78,6 +92,9 @@ def test_a_clusters_members_come_by_falling_probability(world, tmp_path):
 def test_what_cannot_be_exported_is_said_in_words_and_leaves_nothing(world, tmp_path):
     for error, message, what, options in (
         (ValueError, "say which cluster", "cluster", {}),
+        (ValueError, "no export 'rankings'; there are ranking, candidates, cluster", "rankings", {}),
+        (ValueError, "no format 'xls'; there are csv, parquet, votable, fits", "ranking", {"formats": ["csv", "xls"]}),
+        (ValueError, "no format 'xls'", "ranking", {"formats": "xls"}),
         (ValueError, "not of one cluster", "ranking", {"cluster": 1}),
         (ValueError, "no cluster 99 with members in tiny for imagenet .* there are 0", "cluster", {"cluster": 99}),
         (ValueError, "no start weights rgz in tiny; it has random, imagenet", "candidates", {"init": "rgz"}),
@@ -90,6 +107,15 @@ def test_what_cannot_be_exported_is_said_in_words_and_leaves_nothing(world, tmp_
     with pytest.raises(FileExistsError, match="new or empty"):
         export("ranking", "tiny", tmp_path / "file", root=world.root)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_may_be_a_text_and_a_format_stand_alone(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    export("ranking", "tiny", "~/home", first=1, formats="votable", root=str(world.root))
+    export_subjects("tiny", "subjects", 2, root=world.root)
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["about.json", "ranking.vot"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "subjects"]
 
 
 def test_names_of_files_stay_in_their_folder_and_differ():

@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
-from galaxy_assets.lake.export_encoder import TOLERANCE, export_encoder
+from galaxy_assets.lake.export_encoder import TOLERANCE, export_encoder, some_features
 from galaxy_assets.science.encoders.classical import classical_network
 from galaxy_assets.science.encoders.network import Encoder
 from galaxy_assets.science.encoders.onnx_graph import write_onnx
@@ -41,6 +42,21 @@ def test_the_file_gives_the_lakes_embeddings_of_any_number_of_images(onnx, world
         np.testing.assert_allclose(features, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
     told = session.get_modelmeta().custom_metadata_map
     assert (told["survey"], told["checkpoint_sha256"]) == ("tiny", about["checkpoint_sha256"])
+
+
+def test_of_the_embeddings_a_few_rows_are_read(world, monkeypatch):
+    layout, read = Layout(world.root), []
+    rows = pq.ParquetFile.iter_batches
+
+    def counted(self, *asked, **named):
+        for batch in rows(self, *asked, **named):
+            read.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("a whole file of embeddings is read"))
+    some = some_features(layout, world.survey, "embeddings/[!.]*/imagenet")
+    assert sum(read) == some.num_rows == 16 and len(read) == 2, "of every delivery some"
 
 
 def test_grey_images_fill_the_channels_of_the_network(onnx, tmp_path):

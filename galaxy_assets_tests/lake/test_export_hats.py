@@ -1,17 +1,19 @@
 """A HATS catalogue of a survey, as LSDB reads and cross-matches it."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
 from galaxy_assets.lake.export_hats import export_hats
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import column_to_vectors, read_table, write_table
+from galaxy_assets.storage.tables import column_to_vectors, read_table, said_of, write_table
 
 NOWHERE = {"second_00", "second_01", "second_02"}
 
@@ -53,6 +55,11 @@ def test_lsdb_reads_and_cross_matches_it(on_the_sky, tmp_path, monkeypatch):
         row = read.loc[galaxy]
         assert (row["rank"], row["score"]) == (ranking[galaxy]["rank"], ranking[galaxy]["score"])
         np.testing.assert_array_equal(np.asarray(row["components"], np.float32), vectors[galaxy])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["about.json", "tiny"]
+    for file in (tmp_path / "out/tiny").rglob("Npix*.parquet"):
+        schema = pq.read_schema(file)
+        assert not [key for key in schema.metadata or {} if key.startswith(b"IVOA")], "it would be of another table"
+        assert said_of(schema.field("ra"))[1] == "deg"
     about = json.loads((tmp_path / "out/about.json").read_text())
     assert about["columns"]["ra"]["unit"] == "deg" and about["rows"] == len(placed)
     other = lsdb.from_dataframe(
@@ -63,6 +70,26 @@ def test_lsdb_reads_and_cross_matches_it(on_the_sky, tmp_path, monkeypatch):
     matched = lsdb.open_catalog(tmp_path / "out/tiny").crossmatch(other, radius_arcsec=1, suffixes=("", "_other"))
     pairs = matched.compute()
     assert len(pairs) == len(placed) and (pairs["galaxy_id"] == pairs["galaxy_id_other"]).all()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_hats_import_ends_with_is_said_and_a_full_disk_is_the_one_written_to(on_the_sky, small_disk, full):
+    catalog = pytest.importorskip("hats_import.catalog.run_import", reason="galaxy-assets[hats] is not installed")
+
+    def fails(*_: object) -> None:
+        if full:
+            (small_disk / "ballast").write_bytes(bytes(small_disk.free() - 4096))
+        raise RuntimeError("Some mapping stages failed. See above Exceptions.")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(catalog, "run", fails)
+        patched.setenv("GALAXY_ASSETS_DATA", str(on_the_sky.root))
+        ran = CliRunner().invoke(
+            app, ["export", "hats", "tiny", "--to", str(small_disk / "out")], env={"COLUMNS": "400"}
+        )
+    words = "out is not written: the disk is full" if full else "hats-import wrote no catalogue.*Some mapping stages"
+    assert ran.exit_code in (1, 2) and re.search(words, ran.output), ran.output
+    assert [path.name for path in small_disk.iterdir() if path.name != "ballast"] == []
 
 
 def test_without_positions_the_remedy_is_said(world, tmp_path):

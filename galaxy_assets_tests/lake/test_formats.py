@@ -79,6 +79,10 @@ def test_a_fits_table_has_them_in_its_header(table, tmp_path):
 def test_a_parquet_has_them_by_field_and_as_voparquet(table, tmp_path):
     write_as(table, tmp_path / "t.parquet", "parquet", "tiny_ranking")
     read = pq.read_table(tmp_path / "t.parquet")
+    assert read.equals(table) and b"IVOA.VOTable-Parquet.content" not in (read.schema.metadata or {}), "no such lists"
+    table = table.drop_columns(["more"])
+    write_as(table, tmp_path / "t.parquet", "parquet", "tiny_ranking")
+    read = pq.read_table(tmp_path / "t.parquet")
     assert read.equals(table) and meaning_of(read.schema.field("ra")).ucd == "pos.eq.ra;meta.main"
     about = read.schema.metadata
     assert about[b"IVOA.VOTable-Parquet.version"] == b"1.0"

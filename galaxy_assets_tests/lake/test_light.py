@@ -29,11 +29,13 @@ def test_a_lake_is_asked_with_what_the_lock_installs_and_nothing_else(world, tmp
     said = json.loads(ran.stdout)
     assert said.pop("torch") == "ModuleNotFoundError: No module named 'torch'", "the process can import nothing else"
     assert said.pop("sheet")[0] > 9 * 96
-    remedy = "which is not installed: `pip install galaxy-assets` adds it"
-    assert said.pop("by file") == f"PrintableError: a search by image files needs torch, {remedy}"
+    remedy = "not installed here: `pip install galaxy-assets` adds what is missing"
+    needed = "torch, timm, cv2, safetensors"
+    assert said.pop("by file") == f"PrintableError: a search by image files needs {needed}, {remedy}"
+    assert said.pop("sheet of files") == f"PrintableError: a sheet of image files needs cv2, {remedy}"
     assert said.pop("as it was") == f"PrintableError: a ranking as it was needs sklearn, {remedy}"
     assert said.pop("as VOTable") == f"PrintableError: a table as votable needs astropy, {remedy}"
-    assert said == {"SQL and Python agree": True, "found": 8, "exported": True, "images": []}
+    assert said == {"SQL and Python agree": True, "found": 8, "exported": True, "as documented": True, "images": []}
 
 
 def test_the_light_half_is_a_part_of_the_whole():
@@ -41,5 +43,7 @@ def test_the_light_half_is_a_part_of_the_whole():
     light = project["dependency-groups"]["lake"]
     assert set(light) <= set(project["project"]["dependencies"])
     assert {canonicalize_name(Requirement(line).name) for line in light} <= NAMES
+    page = (ROOT / "docs/installing.md").read_text()
+    assert set(re.findall('"([a-z]+>=[0-9.]+)"', page)) == set(light)
     whole = (ROOT / "requirements.lock").read_text().splitlines()
     assert [line for line in LOCK.splitlines() if line not in whole] == []

@@ -48,6 +48,28 @@ def test_answers_are_printed_and_written(layout, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.parquet", "it's data"]
 
 
+def test_decimals_dates_and_other_types_with_nulls_are_written(layout, tmp_path):
+    sql = "select * from (values (1.25::decimal(9, 2), date '2020-01-02', 'a'::blob, uuid()), (null, null, null, null))"
+    code, shown = query(sql, "--to", tmp_path / "a.parquet")
+    assert code == 0, shown
+    first, second = (list(row.values()) for row in read_table(tmp_path / "a.parquet").to_pylist())
+    assert (str(first[0]), str(first[1]), first[2]) == ("1.25", "2020-01-02", b"a") and second == [None] * 4
+
+
+def test_a_table_is_as_wide_as_the_terminal_and_in_its_letters(layout):
+    def shown(sql: str, width: int) -> list[str]:
+        ran = CliRunner(charset="latin-1").invoke(app, ["query", sql], env={"COLUMNS": str(width)})
+        assert ran.exit_code == 0, ran.output
+        return ran.stdout.splitlines()
+
+    wide = "select " + ", ".join(f"7777777 as column_{i}" for i in range(30))
+    for width, least in ((80, 60), (200, 150)):
+        lines = shown(wide, width)
+        assert least < max(map(len, lines)) <= width and lines[0].startswith("+--")
+    words = "\n".join(shown("select 'spiral\u2192\x1b[2J' as word", 80))
+    assert "spiral\\u2192" in words and "\x1b" not in words
+
+
 def test_an_unknown_table_is_answered_with_the_nearest_of_its_survey_and_how_to_list_all(layout):
     for i in range(60):
         write_table(pa.table({"batch": ["b"]}), layout.table("other", f"table_{i:02d}"))
@@ -72,6 +94,8 @@ def test_other_errors_are_the_databases(layout, tmp_path, monkeypatch):
     assert code == 2 and "syntax error" in shown and not (tmp_path / "x.csv").exists()
     assert "nofun" in query("select nofun(1)")[1]
     assert query("select 1", "--to", tmp_path / "x.txt")[0] == 2
+    code, shown = query("select 1", "--seconds", "1e9")
+    assert code == 2 and "86400" in shown
     (tmp_path / "file").write_text("")
     assert "not written" in query("select 1", "--to", tmp_path / "file" / "x.csv")[1]
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "none"))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -157,6 +158,18 @@ def test_a_process_whose_owner_is_gone_ends_itself(layout):
     os.kill(owner, signal.SIGKILL)
     os.waitpid(owner, 0)
     assert children and psutil.wait_procs(children, timeout=30)[1] == []
+
+
+def test_a_limit_of_the_shell_on_address_space_is_kept_and_answers_come(layout):
+    code = (
+        "import resource, sys; from pathlib import Path; resource.setrlimit(resource.RLIMIT_AS, (6 * 10**9,) * 2); "
+        "from galaxy_assets.lake.query_process import Limits, PersonsQueries; "
+        "from galaxy_assets.storage.layout import Layout; "
+        "queries = PersonsQueries(Layout(Path(sys.argv[1])), Limits(60, 10**12, 10**8)); "
+        "print(queries.ask('select 7 as n')['n'].to_pylist()); queries.close()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(layout.root)], capture_output=True, text=True)
+    assert ran.stdout == "[7]\n", ran.stderr
 
 
 def test_a_published_read_model_is_the_next_querys(layout, queries):

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import tomllib
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -9,9 +11,11 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.lake import connect
+from galaxy_assets.lake import similar as search
 from galaxy_assets.lake.query import connect_to_read, cursor_of
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.science.neighbours import most_similar
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import column, vectors_to_column, with_schema, write_table
@@ -26,8 +30,9 @@ def test_views_cover_plain_and_partitioned_tables_and_nothing_else(tmp_path):
     assert publish(layout) == ["s.anomaly_ranking", "s.embeddings"]
     with connect(tmp_path) as lake:
         assert lake.sql("select batch from s.embeddings order by batch").fetchall() == [("b1",), ("b2",)]
-        with pytest.raises(duckdb.Error, match="read-only"):
-            lake.execute("create table s.t (a int)")
+        for sql in ("create table s.t (a int)", "create table t (a int)", "drop view s.embeddings"):
+            with pytest.raises(duckdb.Error, match="read-only"):
+                lake.execute(sql)
 
 
 def test_a_reader_keeps_its_file_while_a_new_one_is_published(tmp_path):
@@ -39,6 +44,48 @@ def test_a_reader_keeps_its_file_while_a_new_one_is_published(tmp_path):
         assert publish(layout) == ["s.one", "s.two"]
         assert old.sql("select a from s.one").fetchall() == [(1,)]
     assert not list(tmp_path.glob(".galaxy*"))
+
+
+def test_who_connects_again_has_the_lake_as_it_is_by_then(tmp_path):
+    layout = Layout(tmp_path)
+    write_table(pa.table({"a": [1]}), layout.table("s", "one"))
+    publish(layout)
+    old = connect(tmp_path)
+    write_table(pa.table({"a": [2]}), layout.table("s", "two"))
+    publish(layout)
+    with connect(tmp_path) as new:
+        assert new.sql("select a from s.two").fetchall() == [(2,)]
+        with pytest.raises(duckdb.CatalogException):
+            old.sql("from s.two")
+    old.close()
+
+
+def test_it_is_written_for_the_oldest_duckdb_that_may_be_installed(tmp_path):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (oldest,) = [need.removeprefix("duckdb>=") for need in project["dependencies"] if need.startswith("duckdb")]
+    write_table(pa.table({"a": [1]}), Layout(tmp_path).table("s", "one"))
+    publish(Layout(tmp_path))
+    with duckdb.connect(Layout(tmp_path).read_model, read_only=True) as lake:
+        versions = lake.sql("select tags['storage_version'] from duckdb_databases() where not internal").fetchall()
+    assert versions == [(f"v{oldest}.0+",)]
+
+
+def test_a_data_folder_given_in_python_is_named_by_the_rules_of_the_variable(tmp_path, monkeypatch):
+    layout = Layout(tmp_path / "home/data")
+    write_table(pa.table({"a": [1]}), layout.table("s", "one"))
+    publish(layout)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for told in ("~/data", Path("~/data"), "home/data", "home/../home/data"):
+        with connect(told) as lake:
+            monkeypatch.chdir(tmp_path / "home")
+            assert lake.sql("from s.one").fetchall() == [(1,)]
+            monkeypatch.chdir(tmp_path)
+    for given in (connect, lambda root: search.similar("tiny", ids=["a"], root=root)):
+        with pytest.raises(PrintableError, match="as a pattern; rename the data folder"):
+            given("home/[data]")
+        with pytest.raises(PrintableError, match="cannot be used; say a folder, or one of s3://"):
+            given("https://elsewhere/data")
 
 
 def test_names_are_quoted(tmp_path):

@@ -3,21 +3,23 @@
 import os
 import stat
 import threading
+from itertools import starmap
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import typer
 from astropy.io import fits
 from astropy.samp import SAMPHubServer, SAMPIntegratedClient, conf
 from astropy.table import Table
 from typer.testing import CliRunner
 
-from galaxy_assets.cli import app
+from galaxy_assets.cli import app, send
 from galaxy_assets.lake import samp
 from galaxy_assets.lake.meanings import with_meanings
-from galaxy_assets.lake.samp import SampError, send_table
+from galaxy_assets.lake.samp import Answer, SampError, send_table
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.tables import read_table
@@ -110,6 +112,18 @@ def test_the_command_sends_a_ranking_and_images(world, receiver, tmp_path, monke
     with fits.open(tmp_path / "got.fits") as hdus:
         assert hdus[0].header["OBJECT"] == "first_03"
         np.testing.assert_array_equal(np.moveaxis(hdus[0].data, 0, 2)[::-1], stored)
+
+
+def test_of_several_images_it_is_told_how_many_each_program_loaded(capsys):
+    answers = [("ds9", ""), ("Aladin", ""), ("ds9", "no memory"), ("Aladin", ""), ("ds9", ""), ("Aladin", "")]
+    send._report("3 images", list(starmap(Answer, answers)))
+    assert capsys.readouterr().out.splitlines() == [
+        "ds9: loaded 2 of 3; of the others: no memory",
+        "Aladin: loaded 3 images",
+    ]
+    with pytest.raises(typer.Exit) as ended:
+        send._report("3 images", list(starmap(Answer, answers[::2])))
+    assert ended.value.exit_code == 1, "nobody loaded all"
 
 
 def test_an_original_that_was_delivered_as_fits_is_sent_as_it_is(world, receiver, tmp_path, monkeypatch):

@@ -41,6 +41,33 @@ def test_another_error_stays_what_it_is(tmp_path):
             pass
 
 
+NO_PLACES = ["file/x.csv", "file/deeper/x.csv", "x" * 240, "loop/x.csv"]
+
+
+@pytest.mark.parametrize(
+    "opened, where",
+    [(replacing, "folder"), *((opened, where) for opened in (replacing, new_folder) for where in NO_PLACES)],
+)
+def test_a_place_that_can_hold_no_such_file_is_named_in_words(tmp_path, where, opened):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/own").write_text("own")
+    (tmp_path / "file").write_text("own")
+    (tmp_path / "loop").symlink_to("loop")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(NotWritten, match="is not written: .*; name another") as told:
+        with opened(tmp_path / where) as partial:
+            (partial / "x" if opened is new_folder else partial).write_text("new")
+    assert str(tmp_path / where) in str(told.value) and sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_error_of_another_file_is_not_the_targets(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError), replacing(tmp_path / "a.bin"):
+        (tmp_path / "folder").read_text()
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.bin"):
+        (tmp_path / "a.bin").read_text()
+
+
 def test_a_library_with_words_of_its_own_on_a_full_disk(small_disk):
     (small_disk / "ballast").write_bytes(bytes(small_disk.free() - MB // 2))
     with pytest.raises(NotWritten, match="the disk is full, 0 MB are left"), replacing(small_disk / "a.bin") as partial:

@@ -1,5 +1,8 @@
 """Tables are whole or absent, and their digest is of their content."""
 
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -18,6 +21,7 @@ from galaxy_assets.storage.tables import (
     read_table,
     rows_of,
     vectors_to_column,
+    verify,
     write_table,
 )
 
@@ -118,6 +122,33 @@ def test_places_are_those_of_a_dictionary(ids, asked):
 def test_of_several_rows_of_one_galaxy_the_first_is_found():
     ids, asked = pa.array(["b", "a", "b", "a"]), pa.array(["a", "b", "a", "c"])
     assert places(ids, asked).tolist() == [1, 0, 1, -1]
+
+
+OF_EVERY_TYPE = {
+    "decimal": pa.array([Decimal("1.50"), None], pa.decimal128(5, 2)),
+    "large": pa.array([Decimal(10**30), None], pa.decimal256(50, 0)),
+    "date": pa.array([date(2020, 1, 1), None]),
+    "date64": pa.array([date(2020, 1, 1), None], pa.date64()),
+    "time": pa.array([time(1, 2, 3), None]),
+    "time32": pa.array([time(1, 2, 3), None], pa.time32("ms")),
+    "timestamp": pa.array([datetime(2020, 1, 1), None], pa.timestamp("us", tz="UTC")),
+    "duration": pa.array([timedelta(1), None]),
+    "fixed": pa.array([b"abc", None], pa.binary(3)),
+    "binary": pa.array([b"abc", None], pa.large_binary()),
+    "enum": pa.array(["a", None]).dictionary_encode(),
+    "flag": pa.array([True, None]),
+    "list": pa.array([[Decimal("1.5"), None], None]),
+    "struct": pa.array([{"x": date(2020, 1, 1)}, {"x": None}]),
+    "map": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int32())),
+    "nothing": pa.nulls(2),
+}
+
+
+@pytest.mark.parametrize("name", OF_EVERY_TYPE)
+def test_a_column_of_any_type_with_nulls_is_written_and_verified(tmp_path, name):
+    given = pa.table({name: OF_EVERY_TYPE[name]})
+    write_table(given, tmp_path / "t.parquet")
+    assert verify(tmp_path / "t.parquet").to_pydict() == given.to_pydict()
 
 
 def test_a_flipped_bit_of_a_page_is_told_when_it_is_read(tmp_path):

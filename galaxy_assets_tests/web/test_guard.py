@@ -5,6 +5,8 @@ from threading import Thread
 from urllib.parse import unquote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
@@ -98,11 +100,39 @@ def test_elsewhere_everything_needs_the_token():
     first = away.get("/?token=secret")
     assert first.status_code == 303 and first.headers["location"] == "/", "the token leaves the address"
     cookie = first.headers["set-cookie"].lower()
-    assert "httponly" in cookie and "samesite=strict" in cookie
+    assert "httponly" in cookie and "samesite=lax" in cookie
     assert away.get("/").status_code == 200 and away.post("/", content=b"x", headers=origin).text == "1"
     with away.websocket_connect("ws://192.168.1.4:8500/ws", headers=origin) as ws:
         assert ws.receive_text() == "in"
     assert away.post("/", content=b"x", headers={"origin": "http://evil.example"}).status_code == 403
+
+
+@given(
+    st.lists(st.text(st.characters(codec="latin-1", exclude_characters=";"), max_size=12), max_size=4),
+    st.integers(0, 4),
+)
+@example(['preferences={"theme": "dark"}', "a b=c", "=", 'x="'], 4)
+def test_what_neighbours_on_this_host_set_locks_nobody_out_and_lets_nobody_in(neighbours, place):
+    """A browser sends a host's cookies to each of its ports."""
+    own = f"{guard.cookie_name(8500)}=secret"
+    away = Guard(lambda *_: None, "secret", policy=POLICY)
+    for known, cookies in ((True, [*neighbours[:place], own, *neighbours[place:]]), (False, neighbours)):
+        headers = {b"host": "192.168.1.4:8500", b"cookie": "; ".join(cookies)}
+        scope = {"type": "http", "method": "GET", "headers": [(k, v.encode("latin-1")) for k, v in headers.items()]}
+        assert (away._refusal(scope, headers) is None) == (known or own in neighbours)
+
+
+def test_a_link_from_another_site_opens_the_page_and_still_changes_nothing():
+    away, host = client("secret", host="192.168.1.4:8500"), "http://192.168.1.4:8500"
+    away.get("/?token=secret")
+    led = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert away.get("/", headers=led).status_code == 200
+    for origin in ("http://evil.example", "null"):
+        assert away.post("/", content=b"x", headers=led | {"origin": origin}).status_code == 403
+        with pytest.raises(WebSocketDisconnect), away.websocket_connect("/ws", headers={"origin": origin}) as ws:
+            ws.receive_text()
+    assert away.post("/", content=b"x", headers=led).status_code == 403, "without an origin"
+    assert away.post("/", content=b"x", headers={"origin": host}).status_code == 200
 
 
 def test_the_browser_is_told_to_ask_nobody_else():

@@ -78,5 +78,5 @@ def _icrs(wcs: WCS, ra: float, dec: float) -> tuple[float, float]:
 
     frame = {"FK4": FK4, "FK4-NO-E": FK4NoETerms, "FK5": FK5}[system]
     year = Time(equinox, format="jyear" if system == "FK5" else "byear")
-    place = SkyCoord(ra, dec, unit="deg", frame=frame(equinox=year)).icrs
+    place: Any = SkyCoord(ra, dec, unit="deg", frame=frame(equinox=year)).icrs
     return float(place.ra.deg), float(place.dec.deg)

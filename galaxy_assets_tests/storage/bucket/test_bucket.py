@@ -487,6 +487,18 @@ def test_what_stays_on_a_machine_is_not_in_the_bucket(machine, s3):
     assert not (here.root / "raw/s").exists() and not (here.root / "notes.txt").exists()
 
 
+def test_a_bucket_given_in_python_is_read_as_the_one_of_the_variable(machine, monkeypatch, tmp_path):
+    here, address = machine(), os.environ["GALAXY_ASSETS_DATA"]
+    write_table(table(1, 2), here.table("s", "umap"))
+    monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(tmp_path))
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "another"))
+    monkeypatch.setattr(store, "_GIVEN", {})
+    there = Layout.at(address)
+    assert there.root.is_relative_to(tmp_path) and there.root != here.root
+    assert read_table(there.table("s", "umap"))["rank"].to_pylist() == [1, 2]
+    assert store_of(tmp_path / "another/lake") is store.FOLDER
+
+
 @pytest.mark.parametrize(
     "address", [f"s3://id:{SECRET}@bucket/x", f"s3://bucket/x?key={SECRET}", "ftp://host/x", "s3:///x", "s3://b/../x"]
 )
