@@ -5,6 +5,7 @@ hold (`deliveries.decoding.fits`).
 """
 
 import re
+from typing import Any
 
 import numpy as np
 from astropy.io.fits import Header
