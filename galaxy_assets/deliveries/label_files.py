@@ -38,7 +38,9 @@ SUBJECT_SURVEY = "galaxy_assets_survey"
 """Key of the subject metadata by which `lake.export_subjects` says whose galaxy it is."""
 HIGHEST = 5.0
 """The score of what is most interesting; 0 is the dullest."""
-_FEW = 10  # scores outside the scale that may be slips of a pen
+_FEW = 2  # scores outside the scale that may be slips of a pen, also in a short file
+_OURS = frozenset(["score_std", "scored_by", "rank", "n_people"])
+"""Columns of our own tables of scores that a model predicted, or that are of several people."""
 _NOTHING = frozenset(["", "nan", "none", "null", "na", "-"])
 _SHOWN = 80  # characters of the columns in a message
 _ANONYMOUS = "not-logged-in-"
@@ -94,18 +96,21 @@ class ScoreColumns:
         Names of columns.
     scale : tuple of two floats
         The dullest and the most interesting score there can be; they become 0 and 5, and those between lie between.
+    who : str
+        Name of the column of who gave the score; one of the usual name need not be there.
     """
 
     galaxy_id: str = "galaxy_id"
     score: str = "score"
     scale: tuple[float, float] = (0.0, HIGHEST)
+    who: str = "who"
 
 
 class ZooniverseAnswers(Settings):
     """What the answers to one question of a Zooniverse workflow mean."""
 
     task: str = Field(default="T0", description="the question, as the workflow numbers it")
-    answers: dict[str, int | str] = Field(
+    answers: dict[str, float | str] = Field(
         min_length=1, description="answer -> score 0-5 or class; classifications with other answers give no label"
     )
     galaxy_id: str | None = Field(
@@ -114,11 +119,19 @@ class ZooniverseAnswers(Settings):
 
     @field_validator("answers")
     @classmethod
-    def _scores_in_range(cls, answers: dict[str, int | str]) -> dict[str, int | str]:
-        for answer, meaning in answers.items():
-            if isinstance(meaning, int) and not 0 <= meaning <= 5:
-                raise ValueError(f"answer {answer!r} means the score {meaning}; scores are 0 to 5")
-        return {_words(answer): meaning for answer, meaning in answers.items()}
+    def _scores_in_range(cls, answers: dict[str, float | str]) -> dict[str, float | str]:
+        """What is a number, also as a text, is a score."""
+        return {_words(answer): _meaning(answer, meaning) for answer, meaning in answers.items()}
+
+
+def _meaning(answer: str, meaning: float | str) -> float | str:
+    try:
+        score = float(meaning)
+    except ValueError:
+        return meaning
+    if not 0 <= score <= HIGHEST:
+        raise ValueError(f"answer {answer!r} means the score {meaning}; scores are 0 to 5")
+    return int(score) if score.is_integer() else score
 
 
 def read_answers(path: Path) -> ZooniverseAnswers:
@@ -179,7 +192,8 @@ def read_label_file(
     ------
     ValueError
         Where it is no CSV or none of the three layouts, a Zooniverse export comes without `answers`, a column of
-        `columns` is missing, or many scores lie outside its scale; names the file and the remedy.
+        `columns` is missing, the scores are what this platform predicted, or many of them lie outside their scale;
+        names the file and the remedy.
     FileNotFoundError
         Where it is absent.
     """
@@ -194,27 +208,44 @@ def read_label_file(
     source, row_labels = _layout(path, table.names, answers, survey)
     found = LabelFile(source, problems=list(table.lost))
     found.notes = [note for note in table.notes if note not in table.lost]
+    outside: list[float] = []
     for line, cells in zip(table.lines, table.rows, strict=True):
         try:
             labels = list(row_labels(line, dict(zip(table.names, cells, strict=True))))
         except Exception as problem:  # of any kind: a row gives what a stranger wrote
+            outside += [problem.score] if isinstance(problem, _Outside) else []
             found.problems.append(f"line {line}: {in_words(problem)}")
             continue
         found.labels += labels
         found.n_unlabelled += not labels
+    _refuse_another_scale(path, found, outside, ScoreColumns())
     return found
+
+
+def _refuse_another_scale(path: Path, found: LabelFile, outside: list[float], columns: ScoreColumns) -> None:
+    """Raise ValueError where more scores lie outside their scale than slips of a pen: the others would be wrong too."""
+    outside = list(filter(math.isfinite, outside))
+    given, (low, high) = len(outside) + sum(label.score is not None for label in found.labels), columns.scale
+    if len(outside) > max(_FEW, given / 10):
+        raise ValueError(
+            f"{path}: {len(outside)} of {given} scores are not between {low:g} and {high:g}; they run from "
+            f"{min(outside):g} to {max(outside):g}. Say the ends of their scale: --range LOW HIGH (where their column "
+            "is not called score, with --id-column and --score-column), or correct these rows"
+        )
 
 
 def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
     """The scores of a table by its columns; a row without one is no problem."""
     table = read_table(path)
     names, (low, high) = table.column_names, columns.scale
-    if missing := [name for name in (columns.galaxy_id, columns.score) if name not in names]:
+    wanted = {columns.galaxy_id, columns.score, columns.who} - {ScoreColumns.who}
+    if missing := sorted(wanted - set(names)):
         raise ValueError(f"{path}: no column {' and no '.join(missing)}; it has {', '.join(names)[: 4 * _SHOWN]}")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"--range {low:g} {high:g} is no scale: the first must be the smaller")
     galaxies = ids_of(table[columns.galaxy_id])
-    beside = [name for name in ("note", "who", "time") if name in names]
+    beside = {"note": "note", "who": columns.who, "time": "time"}
+    beside = {kept: name for kept, name in beside.items() if name in names}
     given = [("" if v is None else str(v).strip()) for v in table[columns.score].to_pylist()]
     lost = lost_of(table)
     found = LabelFile("csv", problems=lost, notes=[note for note in notes_of(table) if note not in lost])
@@ -223,20 +254,16 @@ def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
         if text.lower() in _NOTHING:
             found.n_unlabelled += 1
             continue
-        cells = {name: str(table[name][row].as_py() or "") for name in beside}
+        cells = {kept: str(table[name][row].as_py() or "") for kept, name in beside.items()}
         try:
             score = _score(text, columns.scale)
             found.labels += _own(row + 1, {"galaxy_id": galaxy or "", "score": repr(score), **cells})
         except _Outside as problem:
-            outside.append(_number(text))
+            outside.append(problem.score)
             found.problems.append(f"row {row + 1}: {problem}")
         except _BadRow as problem:
             found.problems.append(f"row {row + 1}: {problem}")
-    if len(outside) > max(_FEW, len(given) / 10):
-        raise ValueError(
-            f"{path}: {len(outside)} of {len(given)} values of {columns.score} are not between {low:g} and {high:g}; "
-            f"they run from {min(outside):g} to {max(outside):g}. Say the ends of their scale: --range LOW HIGH"
-        )
+    _refuse_another_scale(path, found, outside, columns)
     return found
 
 
@@ -246,6 +273,10 @@ class _BadRow(ValueError):
 
 class _Outside(_BadRow):
     """A score that its scale does not have."""
+
+    def __init__(self, score: float, words: str):
+        super().__init__(words)
+        self.score = score
 
 
 _Row = dict[str, str]
@@ -266,6 +297,12 @@ def _layout(
     if "human_label" in columns and columns[0] != "human_label":
         return "astronomaly", lambda line, row: _astronomaly(line, row, columns[0])
     if "galaxy_id" in columns and {"score", "label"} & set(columns):
+        if "score" in columns and (ours := sorted(_OURS & set(columns))):
+            raise ValueError(
+                f"{path}: beside the scores stands {', '.join(ours)}, as in what this platform exports: what a model "
+                "predicted, or several people said, is no person's opinion. If these are one person's scores, say "
+                "--score-column score"
+            )
         return "csv", _own
     raise ValueError(
         f"{path}: columns {', '.join(columns)[:_SHOWN] or 'none'} are those of no label file; it needs galaxy_id and "
@@ -313,7 +350,7 @@ def _zooniverse(line: int, row: _Row, answers: ZooniverseAnswers, survey: str) -
         return
     key, time = row["classification_id"], _time(row.get("created_at", "").removesuffix(" UTC"))
     who, galaxy = _volunteer(row.get("user_name", "")), _galaxy(_subject_id(subject, answers))
-    score, label = (means[0], None) if isinstance(means[0], int) else (None, means[0])
+    score, label = (None, means[0]) if isinstance(means[0], str) else (means[0], None)
     yield GivenLabel(line, galaxy, score=score, label=label, who=who, time=time, key=key)
 
 
@@ -365,7 +402,7 @@ def _score(text: str, scale: tuple[float, float] = (0.0, HIGHEST)) -> float:
     """On the scale 0 to 5; a whole one as a whole number, as events that were imported before have it."""
     number, (low, high) = _number(text), scale
     if not low <= number <= high:
-        raise _Outside(f"score {text} is not between {low:g} and {high:g}")
+        raise _Outside(number, f"score {text} is not between {low:g} and {high:g}")
     score = number if scale == (0.0, HIGHEST) else HIGHEST * ((number - low) / (high - low))
     return int(score) if float(score).is_integer() else score
 

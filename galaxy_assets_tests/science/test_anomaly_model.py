@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from galaxy_assets.science import anomaly_model
 from galaxy_assets.science.anomaly_model import (
     AnomalyModel,
     fit,
@@ -13,6 +14,7 @@ from galaxy_assets.science.anomaly_model import (
     table_to_model,
 )
 from galaxy_assets.science.labels import STANDING
+from galaxy_assets.settings.discovery import MOST_SCORES, Anomaly
 
 RNG = np.random.default_rng(0)
 FEATURES = np.concatenate([RNG.normal(size=(95, 4)), RNG.normal(size=(5, 4)) + 6]).astype(np.float32)
@@ -100,3 +102,25 @@ def test_the_forest_before_scores_differ_does_not_depend_on_the_order_of_deliver
     there = fit(features[turned], ids[turned], nothing, std, "graded", 0)
     np.testing.assert_array_equal(here.reference, there.reference)
     np.testing.assert_array_equal(here.score(features[:50])[0], there.score(features[:50])[0])
+
+
+def test_of_very_many_scores_a_sample_is_learnt_from_whatever_their_order(monkeypatch):
+    monkeypatch.setattr(anomaly_model, "MOST_SCORES", 30)
+    given = said({str(galaxy): float(i % 6) for i, galaxy in enumerate(IDS[:90])})
+    std = FEATURES.std(axis=0, dtype=float)
+    fitted = fit(FEATURES, IDS, given, std, "graded", 0)
+    assert len(set(fitted.labelled_ids)) == len(fitted.scores) == 30 and fitted.predictor is not None
+    assert list(fitted.labelled_ids) == sorted(fitted.labelled_ids) and set(fitted.labelled_ids) <= set(IDS[:90])
+    assert dict(zip(fitted.labelled_ids, fitted.scores, strict=True)).items() <= dict(
+        zip(given["galaxy_id"].to_pylist(), given["score"].to_pylist(), strict=True)
+    ).items()
+    turned = RNG.permutation(len(IDS))
+    again = fit(FEATURES[turned], IDS[turned], given, std, "graded", 0)
+    assert again.labelled_ids == fitted.labelled_ids
+    assert fit(FEATURES, IDS, given, std, "graded", 1).labelled_ids != fitted.labelled_ids, "the seed draws"
+
+
+def test_a_search_asks_for_no_more_scores_than_are_learnt_from():
+    with pytest.raises(ValueError, match="5000"):
+        Anomaly(budget=MOST_SCORES + 1)
+    assert Anomaly(budget=MOST_SCORES).budget == 5_000
