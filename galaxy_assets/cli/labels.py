@@ -17,8 +17,9 @@ from galaxy_assets.cli.arguments import chosen_surveys, moment
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.deliveries import label_imports
 from galaxy_assets.deliveries.ids import ids_meant
-from galaxy_assets.deliveries.label_files import HIGHEST, ScoreColumns, ZooniverseAnswers
+from galaxy_assets.deliveries.label_files import ScoreColumns, ZooniverseAnswers
 from galaxy_assets.deliveries.label_imports import Imported
+from galaxy_assets.deliveries.label_scales import HIGHEST
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.discovery import MOST_SCORES
 from galaxy_assets.settings.login import whoami

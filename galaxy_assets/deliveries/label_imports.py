@@ -9,7 +9,7 @@ Belongs here: from the rows of a file to events that are new. Does not belong he
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -20,7 +20,7 @@ from galaxy_assets.deliveries.ids import ids_meant
 from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.label_files import GivenLabel, ScoreColumns, ZooniverseAnswers, read_label_file
 from galaxy_assets.deliveries.readers.tables import SUFFIXES
-from galaxy_assets.science.labels import taken_back
+from galaxy_assets.science.labels import taken_back, when
 from galaxy_assets.storage.files import NotWritten, state_of
 from galaxy_assets.storage.label_events import IMPORT_UNDONE, SAYS, LabelLog, time_prefix
 
@@ -135,7 +135,8 @@ def import_file(
             repeated, own[key] = own.get(key) == says, says
             if repeated:
                 continue
-        if row["event"] in before.events or row["event"] in new or (label.time is None and (again or before.latest.get(key) == says)):
+        known_again = label.time is None and (again or before.latest.get(key) == says)
+        if known_again or row["event"] in before.events or row["event"] in new:
             already = row["event"] not in new
             report.n_already += already
             back += already and row["event"] in before.back
@@ -156,7 +157,9 @@ def _said(unused: Mapping[str, str]) -> list[str]:
     if not unused:
         return []
     named = "; ".join(f"{name} ({why})" for name, why in islice(unused.items(), _NAMED))
-    return [f"{len(unused)} names are of no galaxy in the survey's catalogue: {named}" + "; ..." * (len(unused) > _NAMED)]
+    return [
+        f"{len(unused)} names are of no galaxy in the survey's catalogue: {named}" + "; ..." * (len(unused) > _NAMED)
+    ]
 
 
 def _repeats(path: Path, labels: Sequence[GivenLabel], owner: str) -> list[str]:
@@ -183,7 +186,7 @@ def _repeats(path: Path, labels: Sequence[GivenLabel], owner: str) -> list[str]:
         )
     notes = [f"{again} rows repeat an earlier row of the same person and add nothing. {people}"] if again else []
     if otherwise:
-        notes.append(f"{otherwise} rows replace what the same person says of the same galaxy in an earlier row. {people}")
+        notes.append(f"{otherwise} rows replace what the same person says of the galaxy in an earlier row. {people}")
     return notes
 
 
@@ -298,7 +301,7 @@ def _said_before(log: LabelLog, source: str) -> _Before:
     whole = {u["undoes"] for u in undos if u["event"].startswith(IMPORT_UNDONE) and u["event"] not in back}
     latest = {
         (e["who"], e["galaxy_id"], e["kind"]): e["score"] if e["kind"] == "score" else e["label"]
-        for e in before.filter(pc.equal(before["source"], source)).to_pylist()
+        for e in sorted(before.filter(pc.equal(before["source"], source)).to_pylist(), key=when)
         if e["event"] not in whole
     }
     return _Before(set(before["event"].to_pylist()), back, latest)

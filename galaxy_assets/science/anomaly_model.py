@@ -12,6 +12,7 @@ import pyarrow as pa
 from galaxy_assets.plugins.protocols import ScoreModel
 from galaxy_assets.science.active_learning import best_first, find_learner, predict, trees_of
 from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places
+from galaxy_assets.science.labels import ORACLE
 from galaxy_assets.science.outliers import unsupervised_score
 from galaxy_assets.science.samples import drawn, keys, smallest
 from galaxy_assets.settings.discovery import MOST_SCORES
@@ -80,7 +81,7 @@ def fit(
 
     Without any score, and where those given tell no galaxies apart, it is the isolation forest: the learner cannot fit
     them (ours but `published` need scores that differ), or what it fits predicts the same of every galaxy. Of more than
-    5,000 scores (`settings.discovery.MOST_SCORES`) a sample is learnt from, which the galaxies' ids and the seed decide.
+    5,000 scores (`settings.discovery.MOST_SCORES`) a sample is learnt from, which the ids and the seed decide.
 
     Parameters
     ----------
@@ -179,12 +180,14 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     >>> import pyarrow as pa
     >>> from galaxy_assets.science.anomaly_model import ranked
     >>> scores = pa.table({"galaxy_id": ["a", "b"], "score": [1.0, 2.0], "score_std": [0.1, 0.1]})
-    >>> said = pa.table({"galaxy_id": ["a"], "score": [5.0], "by": ["people"], "round": pa.nulls(1, pa.int32())})
+    >>> said = pa.table({"galaxy_id": ["a"], "score": [5.0], "n_people": [1], "round": pa.nulls(1, pa.int32())})
     >>> ranked(scores, said, "corrected").select(["galaxy_id", "score", "rank"]).to_pylist()
     [{'galaxy_id': 'a', 'score': 5.0, 'rank': 1}, {'galaxy_id': 'b', 'score': 2.0, 'rank': 2}]
     >>> ranked(scores, said, "published")["galaxy_id"].to_pylist()
     ['b', 'a']
     """
+    import pyarrow.compute as pc
+
     ids, said = Ids(scores["galaxy_id"]), said.filter(said["score"].is_valid())
     own = places(ids.arrow, said["galaxy_id"])
     said, own = said.filter(pa.array(own >= 0)), own[own >= 0]
@@ -204,7 +207,9 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     table = scores.set_column(scores.column_names.index("score"), "score", pa.array(score))
     table = table.append_column("rank", pa.array(rank))
     table = table.append_column("queried_round", said["round"].cast(pa.int32()).combine_chunks().take(given))
-    table = table.append_column("scored_by", said["by"].cast(pa.string()).combine_chunks().take(given))
+    # a class that a person gave makes the oracle's score nobody else's
+    by = pc.if_else(pc.greater(said["n_people"], 0), "people", ORACLE)
+    table = table.append_column("scored_by", by.cast(pa.string()).combine_chunks().take(given))
     return table.take(order)
 
 

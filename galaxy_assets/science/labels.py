@@ -173,7 +173,7 @@ def holding(events: Iterable[Event]) -> list[Event]:
     Returns
     -------
     list of dict
-        In order of time, then id.
+        In the order of `when`.
     """
     once: dict[str, Event] = {}
     for event in sorted(events, key=when):
@@ -182,8 +182,8 @@ def holding(events: Iterable[Event]) -> list[Event]:
     return [event for event in once.values() if event["kind"] != "undo" and event["event"] not in back]
 
 
-def when(event: Event) -> tuple[datetime, str]:
-    """What events are ordered by.
+def when(event: Event) -> tuple[datetime, datetime, str]:
+    """What events are ordered by: of what was said at one time, such as a corrected list, the later import holds.
 
     Parameters
     ----------
@@ -194,10 +194,12 @@ def when(event: Event) -> tuple[datetime, str]:
     -------
     time : datetime
         When it was said.
+    recorded : datetime
+        When it was taken down; of an event that is not yet, when it was said.
     event : str
         Its id.
     """
-    return event["time"], event["event"]
+    return event["time"], event.get("recorded") or event["time"], event["event"]
 
 
 def taken_back(events: Iterable[Event]) -> set[str]:

@@ -11,7 +11,6 @@ from galaxy_assets import plugins
 from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 from galaxy_assets.settings.structure import FITTED_ON
 
-
 MOST_SCORES = 5_000
 """Scores that a learner is fitted to: the memory of a Gaussian process grows with their square, 1 GB at so many."""
 

@@ -21,7 +21,9 @@ from galaxy_assets_tests.deliveries.test_label_files import zooniverse
 def layout(tmp_path, monkeypatch) -> Layout:
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     layout = Layout(tmp_path)
-    write_table(pa.table({"galaxy_id": ["a", "b"], "file": ["a.png", "b.png"]}), layout.table("mirabest", "catalogue", "b1"))
+    write_table(
+        pa.table({"galaxy_id": ["a", "b"], "file": ["a.png", "b.png"]}), layout.table("mirabest", "catalogue", "b1")
+    )
     return layout
 
 
@@ -113,9 +115,10 @@ def test_the_import_says_of_how_many_scores_the_ranking_learns(layout, tmp_path,
     path.write_text("galaxy_id,score\na,1\nb,2\n")
     assert "learns from a sample" not in labels("import", "mirabest", path)[1]
     monkeypatch.setattr("galaxy_assets.cli.labels.MOST_SCORES", 1)
-    assert "people have scored 2 galaxies now; the ranking learns from a sample of 1" in labels(
-        "import", "mirabest", path
-    )[1]
+    assert (
+        "people have scored 2 galaxies now; the ranking learns from a sample of 1"
+        in labels("import", "mirabest", path)[1]
+    )
 
 
 def test_a_user_without_a_name_on_this_machine_is_called_by_the_number(layout, monkeypatch):

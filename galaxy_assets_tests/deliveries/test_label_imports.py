@@ -124,14 +124,15 @@ def test_an_import_taken_back_whole_can_be_imported_on_another_scale(log, tmp_pa
 
 def test_rows_mean_the_galaxies_that_the_catalogue_has_and_others_are_named(log, tmp_path):
     path = tmp_path / "mine.csv"
-    path.write_text("galaxy_id,score\n42,1\n/mnt/disk/2026_02/1.png,2\n2026_03/1.png,3\n1.png,4\n")
+    path.write_text("galaxy_id,score\n42,1\n/mnt/disk/2026_02/1.png,2\n2026_03/1.png,3\n7.png,4\n")
     known = {"00042": "2026_01/00042.png", "1": "2026_01/1.png", "2026_02/1": "2026_02/1.png"}
+    known |= {"x/7": "x/7.png", "y/7": "y/7.png"}
     report = import_file(log, path, "ann", known=known)
-    assert sorted(log.read()["galaxy_id"].to_pylist()) == ["00042", "1.png", "2026_02/1", "2026_03/1.png"]
+    assert sorted(log.read()["galaxy_id"].to_pylist()) == ["00042", "2026_02/1", "2026_03/1.png", "7.png"]
     assert report.n_unknown == 2
     assert report.notes == [
         "2 names are of no galaxy in the survey's catalogue: 2026_03/1.png (no image of that name was delivered); "
-        "1.png (several images have that name; name their folders too)"
+        "7.png (several images have that name; name their folders too)"
     ]
 
 
@@ -173,7 +174,7 @@ def test_rows_that_repeat_are_counted_for_what_they_are(log, tmp_path):
     assert (report.n_added, report.n_already) == (23, 0)
     assert [note.split(". ")[0] for note in report.notes] == [
         "1 rows repeat an earlier row of the same person and add nothing",
-        "1 rows replace what the same person says of the same galaxy in an earlier row",
+        "1 rows replace what the same person says of the galaxy in an earlier row",
     ]
     assert {r["galaxy_id"]: r["score"] for r in standing(log.read()).to_pylist()}["b"] == 4.0
     again = import_file(log, path, "ann")

@@ -118,3 +118,11 @@ def test_an_undo_that_is_undone_changes_nothing(events, data):
     redo = event(102, "undo", undoes=undo["event"], galaxy_id=target["galaxy_id"])
     assert holds(*events, undo, redo) == holds(*events)
     assert holds(*events, undo, redo, event(104, "undo", undoes=redo["event"])) == holds(*events, undo)
+
+
+@given(st.permutations(["a", "b", "c"]))
+def test_of_what_was_said_at_one_time_what_was_recorded_last_holds_whatever_the_ids(names):
+    said = [
+        event(0, event=name, score=i, time=START, recorded=START + timedelta(days=i)) for i, name in enumerate(names)
+    ]
+    assert [row["score"] for row in holds(*said)] == [2.0]
