@@ -197,6 +197,8 @@ def test_a_posterior_that_tells_nothing_apart_and_a_bound_are_told(tmp_path):
     layout, ids = Layout(tmp_path), np.array([f"g{i}" for i in range(8)])
     published = SURVEY.model_copy(update={"anomaly": SURVEY.anomaly.model_copy(update={"learner": "published"})})
     apart, one_place = np.linspace(-3, 3, 16).reshape(8, 2), np.ones((8, 2))
+    kept = pa.table({"galaxy_id": ids, "kept": [True] * 8})
+    write_table(kept, layout.table("tiny", "clean_galaxies", "b1"))
     rare, exact = [5.0, *[0.0] * 7], [0.0, 0.1, 0.4, 0.9, 1.6, 2.5, 3.6, 4.9]
     for survey, features, scores, *expected in (
         (SURVEY, apart, rare, True, True),

@@ -23,7 +23,7 @@ from galaxy_assets.orchestration.declaration import (
     picture,
     survey_asset,
 )
-from galaxy_assets.orchestration.external import LABEL_DROPS
+from galaxy_assets.orchestration.external import LABEL_DROPS, SCORED_GALAXIES
 from galaxy_assets.science import active_learning, votes
 from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places, places_among
 from galaxy_assets.science.labels import standing
@@ -205,6 +205,7 @@ def label_events(context: SurveyContext, oracle_events: pa.Table) -> Result:
     "7_discovery",
     paper="7.1",
     reads={"label_events": {}, "pca_model": MAIN_START, "pca_features": MAIN_START | FITTED_ON},
+    files=[SCORED_GALAXIES],
     settings=lambda survey: [survey.anomaly, survey.main_start_weights],
     kinds=("scikitlearn", "parquet"),
     columns={
