@@ -353,7 +353,7 @@ def posterior_informed(stored: Stored) -> Verdict:
     model = _anomaly_model(stored)
     if model.predictor is not None:
         return Verdict(True, f"kernel: {model.predictor.kernel}")
-    clean = stored("clean_galaxies")
+    clean = stored("clean_galaxies", ["galaxy_id", "kept"])
     words = why_alike(standing(stored("label_events")), clean["galaxy_id"].filter(clean["kept"]), stored.survey.name)
     return Verdict(not words, words or "kernel: none")
 

@@ -340,7 +340,7 @@ def scored_now(
         "queried_round": "query in which the oracle was shown it, 0 the seeds; null where it was not",
         "scored_by": "who gave it a score: people or oracle; null where nobody did",
     },
-    version="2",
+    version="3",
 )
 def anomaly_ranking(
     context: SurveyContext,

@@ -157,22 +157,30 @@ def anomaly_recall(
     ids = anomaly_ranking["galaxy_id"]
     score, true = oracle_scores(ids, catalogue, volunteer_votes, context.survey.anomaly)
     shown = anomaly_ranking["scored_by"].is_valid().to_numpy(zero_copy_only=False)
-    asked = anomaly_ranking["queried_round"].is_valid().to_numpy(zero_copy_only=False)
+    measured = asked_and_met(anomaly_ranking, true)
     curve = active_learning.recall_curve(true[score >= 0], shown[score >= 0])
     labelled = anomaly_ranking.select(["galaxy_id"]).append_column("true", pa.array(true)).filter(pa.array(score >= 0))
-    table = _with_baselines(pa.table(curve), baseline_rankings, labelled)
+    table = with_baselines(pa.table(curve), baseline_rankings, labelled)
     return Result(
         table,
         {
             "found": words(search_spread, context.survey.anomaly.name, int(true.sum())) or "no true anomaly is known",
-            "met": int(true[asked].sum()),
+            "met": int(measured[MET]),
             **_found(table),
             "true anomalies": int(true.sum()),
             **picture(context, recall(table), "recall"),
             "maps": _maps(context, umap, anomaly_ranking, true),
         },
-        measured={QUESTIONS: float(asked.sum()), MET: float(true[asked].sum())},
+        measured=measured,
     )
+
+
+def asked_and_met(ranking: pa.Table, true: np.ndarray) -> dict[str, float]:
+    """What the oracle was asked for and what it met, of the galaxies in a ranking of which `true`, (N,) bool, says
+    whether each truly is an anomaly. What people scored without being asked is neither.
+    """
+    asked = ranking["queried_round"].is_valid().to_numpy(zero_copy_only=False)
+    return {QUESTIONS: float(asked.sum()), MET: float(true[asked].sum())}
 
 
 def never_scored(read: Callable[..., pa.Table], anomaly: Anomaly) -> tuple[np.ndarray, np.ndarray]:
@@ -193,7 +201,7 @@ def never_scored(read: Callable[..., pa.Table], anomaly: Anomaly) -> tuple[np.nd
     return true, place
 
 
-def _with_baselines(table: pa.Table, baseline_rankings: pa.Table, labelled: pa.Table) -> pa.Table:
+def with_baselines(table: pa.Table, baseline_rankings: pa.Table, labelled: pa.Table) -> pa.Table:
     """`anomaly_recall` with a column per baseline: anomalies found down its list of the labelled galaxies."""
     own = baseline_rankings.take(rows_of(baseline_rankings, labelled, "baseline_rankings"))
     true = labelled["true"].to_numpy()
