@@ -144,7 +144,7 @@ def searched(world: World, true: np.ndarray, learner: str, seed: int = 0, budget
     )
     asked = np.array([query.row for query in queries])
     rounds = pa.array([query.round for query in queries], pa.int32())
-    said = pa.table({"galaxy_id": world.ids[asked], "score": 5.0 * true[asked], "by": ["oracle"] * budget})
+    said = pa.table({"galaxy_id": world.ids[asked], "score": 5.0 * true[asked], "n_people": [0] * budget})
     said = said.append_column("round", rounds).sort_by("galaxy_id")
     std = gaussian_process.standard_deviations(world.features)
     model = anomaly_model.fit(world.features, world.ids, said, std, learner, seed)

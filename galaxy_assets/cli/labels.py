@@ -4,7 +4,6 @@ Belongs here: the sub-commands with their arguments and printed answers. Does no
 (`storage.label_events`), what they come to (`science.labels`).
 """
 
-import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +16,13 @@ from pydantic import ValidationError
 from galaxy_assets.cli.arguments import chosen_surveys, moment
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.deliveries import label_imports
-from galaxy_assets.deliveries.ids import id_of
-from galaxy_assets.deliveries.label_files import HIGHEST, ScoreColumns, ZooniverseAnswers
+from galaxy_assets.deliveries.ids import ids_meant
+from galaxy_assets.deliveries.label_files import ScoreColumns, ZooniverseAnswers
 from galaxy_assets.deliveries.label_imports import Imported
+from galaxy_assets.deliveries.label_scales import HIGHEST
 from galaxy_assets.science.labels import standing
+from galaxy_assets.settings.discovery import MOST_SCORES
+from galaxy_assets.settings.login import whoami
 from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies, seen
@@ -52,14 +54,18 @@ def add(
     if (score is None) == (label is None):
         raise typer.BadParameter("give either --score or --label")
     galaxies = known_galaxies(layout, survey)
-    galaxy = id_of(galaxy, galaxies or ())
-    if galaxies is not None and galaxy not in galaxies:
-        say(f"warning: {galaxy} is not among the {len(galaxies)} galaxies in the catalogue of {survey}", err=True)
+    (galaxy,), unused = ids_meant([galaxy], galaxies) if galaxies is not None else ([galaxy], {})
+    if galaxies is not None and unused:
+        say(
+            f"warning: {galaxy} is not among the {len(galaxies)} galaxies in the catalogue of {survey}: "
+            f"{unused[galaxy]}",
+            err=True,
+        )
         if not force:
             say("nothing kept; correct the id, or give --force", err=True)
             raise typer.Exit(1)
     row = {
-        "who": who or getpass.getuser(),
+        "who": who or whoami(),
         "kind": "class" if score is None else "score",
         "galaxy_id": galaxy,
         "score": score,
@@ -89,6 +95,9 @@ def import_file(
     id_key: Annotated[str | None, typer.Option(help="Zooniverse: the subject metadata that hold the galaxy id")] = None,
     id_column: Annotated[str | None, typer.Option(help="any table: its column of galaxy ids or file names")] = None,
     score_column: Annotated[str | None, typer.Option(help="any table: its column of scores")] = None,
+    who_column: Annotated[
+        str | None, typer.Option(help="any table: its column of who gave the score; `who` when not given")
+    ] = None,
     scale: Annotated[
         tuple[float, float] | None,
         typer.Option("--range", metavar="LOW HIGH", help="any table: ends of its scale, which become 0 and 5"),
@@ -106,13 +115,15 @@ def import_file(
     try:
         meaning = _meaning(task, answers, id_key) if answers else None
         columns = None
-        if id_column or score_column or scale:
-            columns = ScoreColumns(id_column or "galaxy_id", score_column or "score", scale or (0.0, HIGHEST))
+        if id_column or score_column or who_column or scale:
+            columns = ScoreColumns(
+                id_column or "galaxy_id", score_column or "score", scale or (0.0, HIGHEST), who_column or "who"
+            )
         galaxies = known_galaxies(layout, survey)
         report = label_imports.import_file(log, file, who, answers=meaning, columns=columns, known=galaxies)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    _print(report)
+    _print(report, survey, _learnt(layout, survey))
     if report.problems:
         raise typer.Exit(1)
 
@@ -136,19 +147,28 @@ def list_events(survey: SurveyName, until: Until = None, who: Annotated[str | No
 def undo(
     survey: SurveyName,
     events: Annotated[list[str], typer.Argument(metavar="EVENT...", help="ids, as `labels list` shows them")],
+    whole: Annotated[
+        bool, typer.Option("--import", help="all labels that were imported with the event, to import them otherwise")
+    ] = False,
     note: Annotated[str | None, typer.Option(help="why")] = None,
     who: Who = None,
 ) -> None:
     """Take back events; taking back an undo restores what it took back.
 
     Example: galaxy-assets labels undo sdss_gz1 20260131T120000000000-0123456789ab
+
+    Example: galaxy-assets labels undo sdss_gz1 --import import-0123456789abcdef-0000002-score
     """
     layout = Layout.default()
     chosen_surveys([survey], layout.root)
     log = LabelLog(layout.labels(survey))
     try:
-        for event in events:
-            say(log.undo(event, who or getpass.getuser(), note)["event"])
+        if whole:
+            for event in events:
+                say(f"{label_imports.take_back(log, event, who or whoami(), note)} labels are taken back")
+            return
+        for undone in log.undo(events, who or whoami(), note):
+            say(undone["event"])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -182,9 +202,8 @@ def _meaning(task: str, answers: list[str], id_key: str | None) -> ZooniverseAns
         answer for answer, (words, _, meaning) in zip(answers, pairs, strict=True) if not words or not meaning
     ]:
         raise ValueError(f"--answer {wrong[0]!r} says no meaning; write for instance --answer Yes=5")
-    means = {words: int(meaning) if meaning.lstrip("-").isdecimal() else meaning for words, _, meaning in pairs}
     try:
-        return ZooniverseAnswers(task=task, answers=means, galaxy_id=id_key)
+        return ZooniverseAnswers(task=task, answers={words: meaning for words, _, meaning in pairs}, galaxy_id=id_key)
     except ValidationError as error:
         raise ValueError("; ".join(problem["msg"] for problem in error.errors())) from error
 
@@ -205,16 +224,24 @@ def _said(row: dict) -> str:
             return f"takes back {row['undoes']}"
 
 
-def _print(report: Imported) -> None:
+def _learnt(layout: Layout, survey: str) -> str:
+    """How many of the galaxies that people scored are learnt from, where that is not all; else nothing."""
+    scored = pc.sum(pc.greater(standing(LabelLog(layout.labels(survey)).read())["n_people"], 0), min_count=0).as_py()
+    if scored <= MOST_SCORES:
+        return ""
+    return f"people have scored {scored:,} galaxies now; the ranking learns from a sample of {MOST_SCORES:,} of them"
+
+
+def _print(report: Imported, survey: str, learnt: str) -> None:
     say(
         f"{report.path} ({report.source}): {report.n_added} labels are new, {report.n_already} were there already, "
         f"{report.n_unlabelled} rows give none"
     )
     if report.scores is not None:
         say(f"  the scores run from {report.scores[0]:g} to {report.scores[1]:g} on the scale 0 (dull) to 5")
-        if report.scores[1] <= 1 < len(set(report.scores)):
-            say("  if 1 is the highest there can be, undo these and import them with --range 0 1")
-    if report.n_unknown:
-        say(f"  {report.n_unknown} of the new ones are of galaxies that are not in the survey's catalogue")
-    for words in (*report.notes, *report.problems):
+        if report.first and report.scores[1] <= 1 < len(set(report.scores)):
+            say("  if 1 is the highest there can be, take the import back and repeat it with --range 0 1")
+    if report.first:
+        say(f"  `galaxy-assets labels undo {survey} --import {report.first}` takes all that is new back")
+    for words in filter(None, (learnt, *report.notes, *report.problems)):
         say(f"  {words}")

@@ -85,13 +85,21 @@ def said_aloud(survey: Survey, layout: Layout) -> list[str]:
 
 def people_said(survey: Survey, layout: Layout) -> str:
     """How many galaxies people have scored, and what the search did with it; empty where there are none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from galaxy_assets.science.labels import standing, what_people_scored
     from galaxy_assets.storage.label_events import EVENTS, LabelLog
 
-    events, ranking = (layout.table(survey.name, asset) for asset in ("label_events", "anomaly_ranking"))
+    events, model, ranking = (
+        layout.table(survey.name, asset) for asset in ("label_events", "anomaly_model", "anomaly_ranking")
+    )
+    columns = {"role": pa.string(), "galaxy_id": pa.string(), "score": pa.float64()}
+    learnt = read_table(model, list(columns)) if model.exists() else pa.schema(columns).empty_table()
     return what_people_scored(
         standing(LabelLog(layout.labels(survey.name)).read()),
         standing(read_table(events) if events.exists() else EVENTS.empty_table()),
+        learnt.filter(pc.equal(learnt["role"], "labelled")),
         read_table(ranking, ["galaxy_id", "score_std"]) if ranking.exists() else None,
     )
 

@@ -79,6 +79,7 @@ def found(survey: Survey, layout: Layout) -> list[tuple[str, str]]:
     import duckdb
 
     from galaxy_assets.lake import connect
+    from galaxy_assets.orchestration.verdicts import Stored
 
     with connect(layout.root) as lake:
 
@@ -91,7 +92,7 @@ def found(survey: Survey, layout: Layout) -> list[tuple[str, str]]:
         observed = dict(ask("select check_id, observed from SURVEY.results"))
         rows = [
             ("images", _images(ask)),
-            ("search", _search(ask, survey)),
+            ("search", _search(ask, survey, Stored(survey, layout).measured("anomaly_recall"))),
             ("scores", [people_said(survey, layout)]),
             ("clusters", _clusters(ask, survey)),
             ("training", _training(ask, observed, survey)),
@@ -120,16 +121,18 @@ def _counted(counts: list[tuple[str, int]], what: str) -> str:
     return f"{sum(n for _, n in counts):,} {what}" + (f" ({named})" if counts else "")
 
 
-def _search(ask: Ask, survey: Survey) -> list[str]:
+def _search(ask: Ask, survey: Survey, measured: Mapping[str, float]) -> list[str]:
     """What the questions met, beside what as many looks at other lists would have met; then what comes unasked."""
-    sizes = ask("select count(*), count(found_unshown), max(found), max(found_unshown) from SURVEY.anomaly_recall")
-    ranked, unshown, true, later = sizes[0] if sizes else (0, 0, 0, 0)
-    if not true or not (asked := ranked - unshown):
+    from galaxy_assets.orchestration.assets.recall import MET, QUESTIONS
+
+    sizes = ask("select count(found_unshown), max(found) from SURVEY.anomaly_recall")
+    unshown, true = sizes[0] if sizes else (0, 0)
+    asked, met = int(measured.get(QUESTIONS, 0)), int(measured.get(MET, 0))
+    if not true or not asked:
         return []
     first, name = min(unshown, _UNSHOWN), survey.anomaly.name
     recall = dict(ask(f"select rank, found_unshown from SURVEY.anomaly_recall where rank = {first}"))
     ((forest, random),) = ask(f"select isolation_forest, random from SURVEY.anomaly_recall where rank = {asked}")
-    met = true - (later or 0)
     others = f"of an isolation forest hold {forest:,}, of a random order {random:,.0f}"
     more = f"{met - forest:,}" if met > forest else "none"
     return [

@@ -10,7 +10,7 @@ Belongs here: names alone. Does not belong here: reading a file or a table.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from galaxy_assets.deliveries.manifests import composed
@@ -99,22 +99,34 @@ class Matches(NamedTuple):
     unused: dict[int, str]
 
 
-def id_of(name: str, known: Collection[str]) -> str:
-    """The id of the galaxy that a name means, by the rule of `NamedImages`.
+def ids_meant(names: Sequence[str], images: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """The ids of the galaxies that the rows of a table are about, by the rule of `NamedImages`.
 
     Parameters
     ----------
-    name : str
-        As a person or a file has it.
-    known : Collection of str
-        Ids of the survey.
+    names : sequence of str
+        As a person or a file has them.
+    images : mapping of str to str
+        Id and file of every galaxy of the survey, as the catalogue has them.
 
     Returns
     -------
-    str
-        The name itself where it is an id, or none is meant.
+    meant : list of str
+        In the order of the rows; a name itself where it is an id, or none is meant.
+    unused : dict of str to str
+        Why, of each name that means none.
     """
-    return next((text for text in _meant(name) if text in known), name)
+    meant = list(names)
+    if all(name in images for name in names):
+        return meant, {}
+    # of millions of galaxies those that may be meant; all that are called alike are among them
+    called = {_folded(_base(text)) for name in names for text in _spellings(name)}
+    own = {id_: file for id_, file in images.items() if not called.isdisjoint({key_of(id_), key_of(image_path(file))})}
+    matches = NamedImages(own).match(names)
+    for id_, rows in zip(own, matches.rows, strict=True):
+        for row in rows:
+            meant[row] = id_
+    return meant, {names[row]: why for row, why in matches.unused.items()}
 
 
 def key_of(galaxy: str) -> str:
@@ -149,13 +161,6 @@ def only_rows(names: Sequence[str]) -> set[str]:
     spellings = {tuple(_spellings(name)) for name in names}
     n_rows = Counter(_base(spelling[-1]) for spelling in spellings)
     return {text for spelling in spellings if n_rows[_base(spelling[-1])] == 1 for text in spelling}
-
-
-def _meant(name: str) -> Iterator[str]:
-    for text in _spellings(name):
-        yield text
-    for text in _spellings(name):
-        yield _base(text)
 
 
 class NamedImages:

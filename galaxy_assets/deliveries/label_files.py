@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,15 @@ from pydantic import Field, field_validator
 
 from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.images import in_words
+from galaxy_assets.deliveries.label_scales import (
+    HIGHEST,
+    BadRow,
+    Outside,
+    code_of,
+    number_of,
+    refuse_another_scale,
+    score_of,
+)
 from galaxy_assets.deliveries.readers.tables import ids_of, lost_of, notes_of, read_table
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings import spreadsheets, yaml_files
@@ -36,9 +45,8 @@ _HIDDEN = ("//", "#", "!")  # how Zooniverse marks subject metadata that volunte
 _PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")  # Markdown before the words of an answer
 SUBJECT_SURVEY = "galaxy_assets_survey"
 """Key of the subject metadata by which `lake.export_subjects` says whose galaxy it is."""
-HIGHEST = 5.0
-"""The score of what is most interesting; 0 is the dullest."""
-_FEW = 10  # scores outside the scale that may be slips of a pen
+OURS = frozenset(["score_std", "scored_by", "rank", "n_people"])
+"""Columns of our own tables of scores that a model predicted, or that are of several people."""
 _NOTHING = frozenset(["", "nan", "none", "null", "na", "-"])
 _SHOWN = 80  # characters of the columns in a message
 _ANONYMOUS = "not-logged-in-"
@@ -94,18 +102,21 @@ class ScoreColumns:
         Names of columns.
     scale : tuple of two floats
         The dullest and the most interesting score there can be; they become 0 and 5, and those between lie between.
+    who : str
+        Name of the column of who gave the score; one of the usual name need not be there.
     """
 
     galaxy_id: str = "galaxy_id"
     score: str = "score"
     scale: tuple[float, float] = (0.0, HIGHEST)
+    who: str = "who"
 
 
 class ZooniverseAnswers(Settings):
     """What the answers to one question of a Zooniverse workflow mean."""
 
     task: str = Field(default="T0", description="the question, as the workflow numbers it")
-    answers: dict[str, int | str] = Field(
+    answers: dict[str, float | str] = Field(
         min_length=1, description="answer -> score 0-5 or class; classifications with other answers give no label"
     )
     galaxy_id: str | None = Field(
@@ -114,11 +125,19 @@ class ZooniverseAnswers(Settings):
 
     @field_validator("answers")
     @classmethod
-    def _scores_in_range(cls, answers: dict[str, int | str]) -> dict[str, int | str]:
-        for answer, meaning in answers.items():
-            if isinstance(meaning, int) and not 0 <= meaning <= 5:
-                raise ValueError(f"answer {answer!r} means the score {meaning}; scores are 0 to 5")
-        return {_words(answer): meaning for answer, meaning in answers.items()}
+    def _scores_in_range(cls, answers: dict[str, float | str]) -> dict[str, float | str]:
+        """What is a number, also as a text, is a score."""
+        return {_words(answer): _meaning(answer, meaning) for answer, meaning in answers.items()}
+
+
+def _meaning(answer: str, meaning: float | str) -> float | str:
+    try:
+        score = float(meaning)
+    except ValueError:
+        return meaning
+    if not 0 <= score <= HIGHEST:
+        raise ValueError(f"answer {answer!r} means the score {meaning}; scores are 0 to 5")
+    return int(score) if score.is_integer() else score
 
 
 def read_answers(path: Path) -> ZooniverseAnswers:
@@ -179,7 +198,8 @@ def read_label_file(
     ------
     ValueError
         Where it is no CSV or none of the three layouts, a Zooniverse export comes without `answers`, a column of
-        `columns` is missing, or many scores lie outside its scale; names the file and the remedy.
+        `columns` is missing, the scores are what this platform predicted, or many of them lie outside their scale;
+        names the file and the remedy.
     FileNotFoundError
         Where it is absent.
     """
@@ -194,58 +214,67 @@ def read_label_file(
     source, row_labels = _layout(path, table.names, answers, survey)
     found = LabelFile(source, problems=list(table.lost))
     found.notes = [note for note in table.notes if note not in table.lost]
+    outside: list[tuple[float, str]] = []
     for line, cells in zip(table.lines, table.rows, strict=True):
         try:
             labels = list(row_labels(line, dict(zip(table.names, cells, strict=True))))
         except Exception as problem:  # of any kind: a row gives what a stranger wrote
-            found.problems.append(f"line {line}: {in_words(problem)}")
+            words = f"line {line}: {in_words(problem)}"
+            outside += [(problem.score, words)] if isinstance(problem, Outside) else []
+            found.problems.append(words)
             continue
         found.labels += labels
         found.n_unlabelled += not labels
+    return _judged(path, found, outside, ScoreColumns().scale)
+
+
+def _judged(path: Path, found: LabelFile, outside: list[tuple[float, str]], scale: tuple[float, float]) -> LabelFile:
+    """What was found, with what is said by the scores outside the scale, which are among the problems."""
+    inside = [label.score for label in found.labels if label.score is not None]
+    if (code := code_of({score for score, _ in outside}, {*inside}, scale)) is not None:
+        coded = {words for score, words in outside if score == code}
+        found.problems = [words for words in found.problems if words not in coded]
+        found.n_unlabelled += len(coded)
+        found.notes.append(f"{len(coded)} rows have {code:g}, which is taken as no score")
+    refuse_another_scale(path, [score for score, _ in outside if score != code], len(inside), scale)
     return found
+
+
+def is_astronomalys(columns: Sequence[str]) -> bool:
+    """Whether a table with these columns is what Astronomaly writes: what people said beside its own scores."""
+    return "human_label" in columns and columns[0] != "human_label"
 
 
 def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
     """The scores of a table by its columns; a row without one is no problem."""
     table = read_table(path)
     names, (low, high) = table.column_names, columns.scale
-    if missing := [name for name in (columns.galaxy_id, columns.score) if name not in names]:
+    wanted = {columns.galaxy_id, columns.score, columns.who} - {ScoreColumns.who}
+    if missing := sorted(wanted - set(names)):
         raise ValueError(f"{path}: no column {' and no '.join(missing)}; it has {', '.join(names)[: 4 * _SHOWN]}")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"--range {low:g} {high:g} is no scale: the first must be the smaller")
     galaxies = ids_of(table[columns.galaxy_id])
-    beside = [name for name in ("note", "who", "time") if name in names]
+    beside = {"note": "note", "who": columns.who, "time": "time"}
+    beside = {kept: name for kept, name in beside.items() if name in names}
     given = [("" if v is None else str(v).strip()) for v in table[columns.score].to_pylist()]
     lost = lost_of(table)
     found = LabelFile("csv", problems=lost, notes=[note for note in notes_of(table) if note not in lost])
-    outside = []
+    outside: list[tuple[float, str]] = []
     for row, (galaxy, text) in enumerate(zip(galaxies, given, strict=True)):
         if text.lower() in _NOTHING:
             found.n_unlabelled += 1
             continue
-        cells = {name: str(table[name][row].as_py() or "") for name in beside}
+        cells = {kept: str(table[name][row].as_py() or "") for kept, name in beside.items()}
         try:
-            score = _score(text, columns.scale)
+            score = score_of(text, columns.scale)
             found.labels += _own(row + 1, {"galaxy_id": galaxy or "", "score": repr(score), **cells})
-        except _Outside as problem:
-            outside.append(_number(text))
+        except Outside as problem:
+            outside.append((problem.score, words := f"row {row + 1}: {problem}"))
+            found.problems.append(words)
+        except BadRow as problem:
             found.problems.append(f"row {row + 1}: {problem}")
-        except _BadRow as problem:
-            found.problems.append(f"row {row + 1}: {problem}")
-    if len(outside) > max(_FEW, len(given) / 10):
-        raise ValueError(
-            f"{path}: {len(outside)} of {len(given)} values of {columns.score} are not between {low:g} and {high:g}; "
-            f"they run from {min(outside):g} to {max(outside):g}. Say the ends of their scale: --range LOW HIGH"
-        )
-    return found
-
-
-class _BadRow(ValueError):
-    """A row that gives no label because something is wrong with it."""
-
-
-class _Outside(_BadRow):
-    """A score that its scale does not have."""
+    return _judged(path, found, outside, columns.scale)
 
 
 _Row = dict[str, str]
@@ -263,9 +292,15 @@ def _layout(
             )
         means = read_answers(answers) if isinstance(answers, Path) else answers
         return "zooniverse", lambda line, row: _zooniverse(line, row, means, survey)
-    if "human_label" in columns and columns[0] != "human_label":
+    if is_astronomalys(columns):
         return "astronomaly", lambda line, row: _astronomaly(line, row, columns[0])
     if "galaxy_id" in columns and {"score", "label"} & set(columns):
+        if "score" in columns and (ours := sorted(OURS & set(columns))):
+            raise ValueError(
+                f"{path}: beside the scores stands {', '.join(ours)}, as in what this platform exports: what a model "
+                "predicted, or several people said, is no person's opinion. If these are one person's scores, say "
+                "--score-column score"
+            )
         return "csv", _own
     raise ValueError(
         f"{path}: columns {', '.join(columns)[:_SHOWN] or 'none'} are those of no label file; it needs galaxy_id and "
@@ -276,10 +311,10 @@ def _layout(
 def _own(line: int, row: _Row) -> Iterator[GivenLabel]:
     score, label = row.get("score", ""), row.get("label", "")
     if not score and not label:
-        raise _BadRow("neither a score nor a label")
+        raise BadRow("neither a score nor a label")
     galaxy = _galaxy(row["galaxy_id"])
     said = {"note": row.get("note") or None, "who": row.get("who") or None, "time": _time(row.get("time", ""))}
-    points = _score(score) if score else None
+    points = score_of(score) if score else None
     if points is not None:
         yield GivenLabel(line, galaxy, score=points, **said)
     if label:
@@ -289,8 +324,8 @@ def _own(line: int, row: _Row) -> Iterator[GivenLabel]:
 def _astronomaly(line: int, row: _Row, index: str) -> Iterator[GivenLabel]:
     """Its first column, without a name, is the object's id; -1 is no label."""
     given = row.get("human_label", "")
-    if given and given.lower() != "nan" and _number(given) != -1:
-        yield GivenLabel(line, _galaxy(row[index]), score=_score(given))
+    if given and given.lower() != "nan" and number_of(given) != -1:
+        yield GivenLabel(line, _galaxy(row[index]), score=score_of(given))
 
 
 def _zooniverse(line: int, row: _Row, answers: ZooniverseAnswers, survey: str) -> Iterator[GivenLabel]:
@@ -299,21 +334,21 @@ def _zooniverse(line: int, row: _Row, answers: ZooniverseAnswers, survey: str) -
         given = [a["value"] for a in annotations if a.get("task") == answers.task]
         subjects = list(subjects.values())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _BadRow("annotations or subject_data are not the JSON of a classification") from None
+        raise BadRow("annotations or subject_data are not the JSON of a classification") from None
     said = [_words(v) for value in given for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
     means = list(dict.fromkeys(answers.answers[words] for words in said if words in answers.answers))
     if not means:
         return
     if len(means) > 1:
-        raise _BadRow(f"the answers to {answers.task} mean {' and '.join(map(str, means))} at once")
+        raise BadRow(f"the answers to {answers.task} mean {' and '.join(map(str, means))} at once")
     if len(subjects) != 1:
-        raise _BadRow(f"{len(subjects)} subjects in one classification")
+        raise BadRow(f"{len(subjects)} subjects in one classification")
     subject = _shown(subjects[0])
     if survey and subject.get(SUBJECT_SURVEY, survey) != survey:
         return
     key, time = row["classification_id"], _time(row.get("created_at", "").removesuffix(" UTC"))
     who, galaxy = _volunteer(row.get("user_name", "")), _galaxy(_subject_id(subject, answers))
-    score, label = (means[0], None) if isinstance(means[0], int) else (None, means[0])
+    score, label = (None, means[0]) if isinstance(means[0], str) else (means[0], None)
     yield GivenLabel(line, galaxy, score=score, label=label, who=who, time=time, key=key)
 
 
@@ -332,7 +367,7 @@ def _volunteer(name: str) -> str | None:
 def _shown(subject: Any) -> dict[str, Any]:
     """The subject's metadata by their keys, without the marks of hidden ones."""
     if not isinstance(subject, dict):
-        raise _BadRow("subject_data is not the JSON of a classification")
+        raise BadRow("subject_data is not the JSON of a classification")
     return {re.sub(f"^({'|'.join(_HIDDEN)})+", "", key).strip().lower(): value for key, value in subject.items()}
 
 
@@ -340,7 +375,7 @@ def _subject_id(subject: dict[str, Any], answers: ZooniverseAnswers) -> str:
     wanted = (answers.galaxy_id.lower(),) if answers.galaxy_id else _ID_KEYS
     key = next((key for key in wanted if subject.get(key) not in (None, "")), None)
     if key is None:
-        raise _BadRow(f"the subject's metadata have no {' or '.join(wanted)}, but {', '.join(subject) or 'nothing'}")
+        raise BadRow(f"the subject's metadata have no {' or '.join(wanted)}, but {', '.join(subject) or 'nothing'}")
     name = str(subject[key]).strip()
     if SUBJECT_SURVEY in subject:  # our own manifest, which is a CSV for spreadsheets
         return spreadsheets.read(name)
@@ -349,25 +384,9 @@ def _subject_id(subject: dict[str, Any], answers: ZooniverseAnswers) -> str:
 
 def _galaxy(name: str) -> str:
     if not name:
-        raise _BadRow("no galaxy id")
+        raise BadRow("no galaxy id")
     name.encode()  # JSON may hold halves of characters, which no table takes
     return name
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise _BadRow(f"score {text!r} is no number") from None
-
-
-def _score(text: str, scale: tuple[float, float] = (0.0, HIGHEST)) -> float:
-    """On the scale 0 to 5; a whole one as a whole number, as events that were imported before have it."""
-    number, (low, high) = _number(text), scale
-    if not low <= number <= high:
-        raise _Outside(f"score {text} is not between {low:g} and {high:g}")
-    score = number if scale == (0.0, HIGHEST) else HIGHEST * ((number - low) / (high - low))
-    return int(score) if float(score).is_integer() else score
 
 
 def _time(text: str) -> datetime | None:
@@ -377,13 +396,13 @@ def _time(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise _BadRow(f"time {text!r} is not ISO 8601") from None
+        raise BadRow(f"time {text!r} is not ISO 8601") from None
     try:
         time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except OverflowError:
         if time.year == 1:
-            raise _BadRow(f"time {text!r} is before the year 1 in UTC") from None
+            raise BadRow(f"time {text!r} is before the year 1 in UTC") from None
         time = datetime.max.replace(tzinfo=UTC)
     if time > datetime.now(UTC) + timedelta(seconds=MAXIMUM_AHEAD):
-        raise _BadRow(f"time {text!r} is in the future: it would count more than all that is said until then")
+        raise BadRow(f"time {text!r} is in the future: it would count more than all that is said until then")
     return time

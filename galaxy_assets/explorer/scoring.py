@@ -136,7 +136,7 @@ class Labels:
         OSError
             Where it cannot be written.
         """
-        undo = self.log.undo(event, who, source=SOURCE)
+        (undo,) = self.log.undo([event], who, source=SOURCE)
         self._note(undo)
         return undo["event"]
 

@@ -4,7 +4,6 @@ Belongs here: state that outlives a tab. Does not belong here: what one tab show
 """
 
 import asyncio
-import getpass
 import hashlib
 import secrets
 import threading
@@ -22,6 +21,7 @@ from galaxy_assets.explorer.temporary import DOWNLOADS, make_folder
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View, version
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.settings.files import SurveyFiles, survey_files
+from galaxy_assets.settings.login import whoami
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.store import store_of
@@ -50,7 +50,7 @@ class Shared:
         self.layout = layout
         self.dagster = Dagster.at(dagster)
         self.lake = OpenLake(layout)
-        self.who = getpass.getuser()
+        self.who = whoami()
         """Who somebody is that has not said it; empty where others than the server's owner reach the page."""
         self.folder = make_folder(DOWNLOADS)
         """Of uploads and downloads; removed when the server ends."""

@@ -25,7 +25,7 @@ from galaxy_assets.orchestration.assets.similarity import RECALL
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
 from galaxy_assets.science import recall as recalls
 from galaxy_assets.science.cutouts import FEW_LEVELS
-from galaxy_assets.science.labels import standing
+from galaxy_assets.science.labels import standing, why_alike
 from galaxy_assets.storage.files import DamagedFile
 
 LEAST_COMPONENTS = 3  # below it a representation has collapsed to a line or a plane, and says nothing
@@ -353,16 +353,9 @@ def posterior_informed(stored: Stored) -> Verdict:
     model = _anomaly_model(stored)
     if model.predictor is not None:
         return Verdict(True, f"kernel: {model.predictor.kernel}")
-    scores = [score for score in standing(stored("label_events"))["score"].to_pylist() if score is not None]
-    if not scores:
-        return Verdict(True, "kernel: none")
-    alike = f" are {scores[0]:g}, so they" if len(set(scores)) == 1 else ""
-    return Verdict(
-        False,
-        f"all {len(scores)} scores given{alike} tell no galaxies apart, and the ranking is that of an isolation "
-        "forest, which no score has changed. Score galaxies that differ in interest (`galaxy-assets explore`, or "
-        f"`labels import {stored.survey.name}`), or look whether the right column was imported, on the right --range",
-    )
+    clean = stored("clean_galaxies", ["galaxy_id", "kept"])
+    words = why_alike(standing(stored("label_events")), clean["galaxy_id"].filter(clean["kept"]), stored.survey.name)
+    return Verdict(not words, words or "kernel: none")
 
 
 @survey_check("anomaly_model")

@@ -1,23 +1,29 @@
 """What an asset reads that no asset makes: deliveries, the files people edit, weights, another survey's checkpoint.
 
-Each is an observable source asset, so that the lineage shows what a ranking rests on; and an asset that names one in
-its declaration is outdated when that file changes.
+Each of EXTERNAL is an observable source asset, so that the lineage shows what a ranking rests on; and an asset that
+names one in its declaration is outdated when that file changes.
 
 Belongs here: what there is of these, where it lies, and the fingerprint by which a change is seen. Does not belong
 here: reading it (`assets`).
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
+import pyarrow as pa
 
 from galaxy_assets.deliveries.readers import reader_in_place
 from galaxy_assets.orchestration.resources import LAKE
+from galaxy_assets.science.labels import ORACLE
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import DamagedFile, state_of
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import readable_origin
@@ -108,6 +114,8 @@ class External:
         -------
         list of dagster.AssetDep
         """
+        if self is SCORED_GALAXIES:  # of tables that the asset reads
+            return []
         if self is not OTHER_CHECKPOINTS:
             return [dg.AssetDep(self.key(survey, prefix))]
         return [
@@ -236,6 +244,45 @@ def _checkpoint(reader: Reader) -> dict[str, str]:
     return {f"{other.name}/byol_checkpoints": made.data if made is not None else ""}
 
 
+def _scored(reader: Reader) -> dict[str, str]:
+    """Which of the galaxies that people scored each delivery has features of; nothing of one that has none.
+
+    So a delivery whose galaxies were scored before it came makes the model learn from them.
+    """
+    layout, name, main = reader.layout, reader.survey.name, reader.survey.main_start_weights
+    events = layout.table(name, "label_events")
+
+    def found() -> dict[str, str]:
+        scored = {}
+        for path in sorted((layout.lake / name / "pca_features").glob(f"[!.]*/{main}.parquet")):
+            with contextlib.suppress(DamagedFile, OSError):  # what cannot be read is outdated itself
+                scored[path.parent.name] = _scored_in(path, state_of(path), events, state_of(events))
+        return {f"scores of {batch}": ids for batch, ids in scored.items() if ids}
+
+    return reader.once("scored", found)
+
+
+@lru_cache(maxsize=10_000)
+def _scored_in(features: Path, _: tuple[int, ...], events: Path, state: tuple[int, ...]) -> str:
+    """Digest of the galaxies in a table of features that people scored; empty where there are none."""
+    import pyarrow.compute as pc
+
+    if not len(scored := _scored_by_people(events, state)):
+        return ""
+    ids = read_table(features, ["galaxy_id"])["galaxy_id"]
+    own = sorted(ids.filter(pc.is_in(ids, value_set=scored.cast(ids.type))).to_pylist())
+    return hashlib.sha256("\n".join(own).encode()).hexdigest()[:16] if own else ""
+
+
+@lru_cache(maxsize=16)
+def _scored_by_people(events: Path, _: tuple[int, ...]) -> pa.Array:
+    import pyarrow.compute as pc
+
+    table = read_table(events, ["galaxy_id", "kind", "source"])
+    by_people = pc.and_(pc.equal(table["kind"], "score"), pc.not_equal(table["source"], ORACLE))
+    return pc.unique(table["galaxy_id"].filter(by_people))
+
+
 DELIVERY = External(
     "delivery",
     "The survey's deliveries: sub-folders, archives and loose images in its folder, each with the snapshot of when it "
@@ -275,10 +322,16 @@ WEIGHTS = External(
     "from, so that other weights are another training.",
     lambda r: {},
 )
+SCORED_GALAXIES = External(
+    "scored_galaxies",
+    "The galaxies that people scored and that have features, by delivery: new ones make the model of scores anew, "
+    "which is else fitted to other features in a refit alone.",
+    _scored,
+)
 OTHER_CHECKPOINTS = External("byol_checkpoints", "Another survey's checkpoints, as start weights.", _checkpoint)
 
 EXTERNAL = (DELIVERY, LABEL_TABLE, VOTE_TABLE, ARTEFACT_REVIEW, CLUSTER_REVIEW, LABEL_DROPS, WEIGHTS)
 """Those that are source assets of every survey."""
-BY_NAME = {external.name: external for external in (*EXTERNAL, OTHER_CHECKPOINTS)}
+BY_NAME = {external.name: external for external in (*EXTERNAL, OTHER_CHECKPOINTS, SCORED_GALAXIES)}
 FILES = "reads files"
 """Key of the metadata in which an asset names them."""

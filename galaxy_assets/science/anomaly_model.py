@@ -12,8 +12,10 @@ import pyarrow as pa
 from galaxy_assets.plugins.protocols import ScoreModel
 from galaxy_assets.science.active_learning import best_first, find_learner, predict, trees_of
 from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places
+from galaxy_assets.science.labels import ORACLE
 from galaxy_assets.science.outliers import unsupervised_score
-from galaxy_assets.science.samples import keys, smallest
+from galaxy_assets.science.samples import drawn, keys, smallest
+from galaxy_assets.settings.discovery import MOST_SCORES
 
 _FLAT = 1e-6  # of a score: predictions that differ by less differ by rounding
 _REFERENCE = 10_000  # galaxies of which an isolation forest is grown; each of its trees sees 256
@@ -30,7 +32,7 @@ class AnomalyModel:
     predictor : ScoreModel or None
         None where the isolation forest is used.
     labelled_ids : tuple of str, length L
-        Galaxies that have a score.
+        Galaxies whose scores are learnt from; where an isolation forest is used, those that have a score.
     labelled : ndarray of shape (L, D), float64
         Features the predictor was fitted to; empty without a predictor.
     scores : ndarray of shape (L,), float64
@@ -78,7 +80,8 @@ def fit(
     """Fit the model to a survey's features and the scores given to its galaxies.
 
     Without any score, and where those given tell no galaxies apart, it is the isolation forest: the learner cannot fit
-    them (ours but `published` need scores that differ), or what it fits predicts the same of every galaxy.
+    them (ours but `published` need scores that differ), or what it fits predicts the same of every galaxy. Of more than
+    5,000 scores (`settings.discovery.MOST_SCORES`) a sample is learnt from, which the ids and the seed decide.
 
     Parameters
     ----------
@@ -93,7 +96,7 @@ def fit(
     learner : str
         Name of a learner, such as `corrected`.
     seed : int
-        Of the isolation forest.
+        Of the isolation forest and of the sample.
 
     Returns
     -------
@@ -114,6 +117,9 @@ def fit(
     said = said.filter(said["score"].is_valid())
     rows = places(as_arrow(ids), said["galaxy_id"])
     said, rows = said.filter(pa.array(rows >= 0)), rows[rows >= 0]
+    if (learnt := drawn(said["galaxy_id"], MOST_SCORES, seed)) is not None:
+        learnt = np.sort(learnt)
+        said, rows = said.take(pa.array(learnt)), rows[learnt]
     names, scores = tuple(said["galaxy_id"].to_pylist()), np.array(said["score"].to_pylist(), float)
     nothing, known = np.empty((0, features.shape[1])), find_learner(learner)
     sample = np.arange(len(features))
@@ -174,12 +180,14 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     >>> import pyarrow as pa
     >>> from galaxy_assets.science.anomaly_model import ranked
     >>> scores = pa.table({"galaxy_id": ["a", "b"], "score": [1.0, 2.0], "score_std": [0.1, 0.1]})
-    >>> said = pa.table({"galaxy_id": ["a"], "score": [5.0], "by": ["people"], "round": pa.nulls(1, pa.int32())})
+    >>> said = pa.table({"galaxy_id": ["a"], "score": [5.0], "n_people": [1], "round": pa.nulls(1, pa.int32())})
     >>> ranked(scores, said, "corrected").select(["galaxy_id", "score", "rank"]).to_pylist()
     [{'galaxy_id': 'a', 'score': 5.0, 'rank': 1}, {'galaxy_id': 'b', 'score': 2.0, 'rank': 2}]
     >>> ranked(scores, said, "published")["galaxy_id"].to_pylist()
     ['b', 'a']
     """
+    import pyarrow.compute as pc
+
     ids, said = Ids(scores["galaxy_id"]), said.filter(said["score"].is_valid())
     own = places(ids.arrow, said["galaxy_id"])
     said, own = said.filter(pa.array(own >= 0)), own[own >= 0]
@@ -199,7 +207,9 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     table = scores.set_column(scores.column_names.index("score"), "score", pa.array(score))
     table = table.append_column("rank", pa.array(rank))
     table = table.append_column("queried_round", said["round"].cast(pa.int32()).combine_chunks().take(given))
-    table = table.append_column("scored_by", said["by"].cast(pa.string()).combine_chunks().take(given))
+    # a class that a person gave makes the oracle's score nobody else's
+    by = pc.if_else(pc.greater(said["n_people"], 0), "people", ORACLE)
+    table = table.append_column("scored_by", by.cast(pa.string()).combine_chunks().take(given))
     return table.take(order)
 
 

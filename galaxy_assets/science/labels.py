@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.settings.discovery import MOST_SCORES
+
 Event = Mapping[str, Any]
 """A row of `storage.label_events.EVENTS`."""
 ORACLE = "oracle"
@@ -89,7 +91,7 @@ def standing(events: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=STANDING)
 
 
-def what_people_scored(now: pa.Table, used: pa.Table, ranking: pa.Table | None) -> str:
+def what_people_scored(now: pa.Table, used: pa.Table, learnt: pa.Table, ranking: pa.Table | None) -> str:
     """How many galaxies people have scored, and what the ranking makes of it, in a sentence.
 
     Parameters
@@ -98,6 +100,8 @@ def what_people_scored(now: pa.Table, used: pa.Table, ranking: pa.Table | None) 
         STANDING of what people have said until now.
     used : pyarrow.Table
         STANDING of what the search read.
+    learnt : pyarrow.Table
+        `galaxy_id` and `score` of the galaxies that `anomaly_model` learnt from; a sample where there are very many.
     ranking : pyarrow.Table or None
         `galaxy_id` and `score_std` of `anomaly_ranking`; None where there is none.
 
@@ -113,11 +117,13 @@ def what_people_scored(now: pa.Table, used: pa.Table, ranking: pa.Table | None) 
     >>> scores = [("J1", 5.0), ("J2", 1.0), ("J3", 2.0)]
     >>> rows = [{"galaxy_id": galaxy, "score": score, "n_people": 1, "by": "people"} for galaxy, score in scores]
     >>> now = pa.Table.from_pylist(rows, schema=STANDING)
-    >>> what_people_scored(now, now.slice(0, 2), pa.table({"galaxy_id": ["J2", "J3"], "score_std": [0.1, 0.2]}))
+    >>> ranking = pa.table({"galaxy_id": ["J2", "J3"], "score_std": [0.1, 0.2]})
+    >>> what_people_scored(now, now.slice(0, 2), now.slice(1, 1), ranking)
     'people have scored 3 galaxies, from 1 to 5; the ranking learns from 1 of them; 1 newer score waits for a run; \
 1 is of a galaxy that is not ranked'
     """
     scored, read = _by_people(now), _by_people(used)
+    model = dict(zip(learnt["galaxy_id"].to_pylist(), learnt["score"].to_pylist(), strict=True))
     if not scored:
         return ""
     low, high = min(scored.values()), max(scored.values())
@@ -126,16 +132,61 @@ def what_people_scored(now: pa.Table, used: pa.Table, ranking: pa.Table | None) 
     if ranking is None:
         return "; ".join([*said, "no galaxy is ranked yet"])
     there = set(ranking["galaxy_id"].to_pylist())
-    taken = sum(galaxy in there and read.get(galaxy) == score for galaxy, score in scored.items())
-    absent = sum(galaxy not in there for galaxy in scored)
-    learns = ranking["score_std"].null_count < ranking.num_rows
-    said.append(f"the ranking learns {f'from {taken} of them' if learns else 'nothing from them'}")
-    if newer := len(scored) - taken - absent:
+    ranked = {galaxy: score for galaxy, score in scored.items() if galaxy in there}
+    absent = len(scored) - len(ranked)
+    seen = {galaxy for galaxy, score in ranked.items() if read.get(galaxy) == score}
+    if ranking["score_std"].null_count == ranking.num_rows:
+        taken = seen
+        said.append("the ranking learns nothing from them")
+    else:
+        taken = {galaxy for galaxy in seen if model.get(galaxy) == ranked[galaxy]}
+        sampled = len(model) >= MOST_SCORES
+        said.append(f"the ranking learns from {len(taken)} of them{', a sample' if sampled else ''}")
+        taken = seen if sampled else taken
+    if newer := len(ranked) - len(taken):
         said.append(f"{newer} newer {'score waits' if newer == 1 else 'scores wait'} for a run")
     if absent:
         of = "is of a galaxy that is" if absent == 1 else "are of galaxies that are"
         said.append(f"{absent} {of} not ranked")
     return "; ".join(said)
+
+
+def why_alike(said: pa.Table, galaxies: pa.Array | pa.ChunkedArray, survey: str) -> str:
+    """Why the scores given tell no galaxies apart, and the remedy; empty where none is given.
+
+    Parameters
+    ----------
+    said : pyarrow.Table
+        STANDING.
+    galaxies : pyarrow.Array or pyarrow.ChunkedArray
+        Ids of the galaxies that have features.
+    survey : str
+        Its name.
+
+    Returns
+    -------
+    str
+    """
+    import pyarrow.compute as pc
+
+    given = said.filter(said["score"].is_valid())
+    if not given.num_rows:
+        return ""
+    remedy = f"Score galaxies that differ in interest (`galaxy-assets explore`, or `labels import {survey}`)"
+    here = pc.is_in(given["galaxy_id"], value_set=pa.array(galaxies.to_pylist(), pa.string()))
+    scores = given["score"].filter(here).to_pylist()
+    if not scores:
+        return (
+            f"all {given.num_rows} scores given are of galaxies that are not among those kept, such as "
+            f"{given['galaxy_id'][0]}, and the ranking is that of an isolation forest. {remedy}, or look whether the "
+            "right column of ids was imported"
+        )
+    alike = f" are {scores[0]:g}, so they" if len(set(scores)) == 1 else ""
+    return (
+        f"all {len(scores)} scores given{alike} tell no galaxies apart, and the ranking is that of an isolation "
+        f"forest, which no score has changed. {remedy}, or look whether the right column was imported, on the right "
+        "--range"
+    )
 
 
 def _by_people(said: pa.Table) -> dict[str, float]:
@@ -173,7 +224,7 @@ def holding(events: Iterable[Event]) -> list[Event]:
     Returns
     -------
     list of dict
-        In order of time, then id.
+        In the order of `when`.
     """
     once: dict[str, Event] = {}
     for event in sorted(events, key=when):
@@ -182,8 +233,8 @@ def holding(events: Iterable[Event]) -> list[Event]:
     return [event for event in once.values() if event["kind"] != "undo" and event["event"] not in back]
 
 
-def when(event: Event) -> tuple[datetime, str]:
-    """What events are ordered by.
+def when(event: Event) -> tuple[datetime, datetime, str]:
+    """What events are ordered by: of what was said at one time, such as a corrected list, the later import holds.
 
     Parameters
     ----------
@@ -194,10 +245,12 @@ def when(event: Event) -> tuple[datetime, str]:
     -------
     time : datetime
         When it was said.
+    recorded : datetime
+        When it was taken down; of an event that is not yet, when it was said.
     event : str
         Its id.
     """
-    return event["time"], event["event"]
+    return event["time"], event.get("recorded") or event["time"], event["event"]
 
 
 def taken_back(events: Iterable[Event]) -> set[str]:

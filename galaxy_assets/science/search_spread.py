@@ -60,7 +60,7 @@ def trials(
     pyarrow.Table
         SPREAD: `trial` is `start` or `sample`; `met`, the true anomalies among the `scored` galaxies that were asked
         for; `unshown`, those among the first 100 of the others, by the ranking; `isolation_forest`, those among its
-        first 100 of all galaxies. Without rows where there is no anomaly.
+        first 100 of all galaxies. Without rows where there is no anomaly among those searched.
     """
     rng = np.random.default_rng(seed)
     pool = np.sort(rng.permutation(len(ids))[:_MOST])
@@ -132,7 +132,7 @@ def searched(
     return asked, order[~np.isin(order, asked)]
 
 
-def words(table: pa.Table, name: str) -> str:
+def words(table: pa.Table, name: str, known: int = 0) -> str:
     """What the search finds, with its spread, as a sentence; empty where there is nothing to find.
 
     Parameters
@@ -141,6 +141,8 @@ def words(table: pa.Table, name: str) -> str:
         SPREAD.
     name : str
         What is sought.
+    known : int
+        True anomalies that are known, also where none is among the galaxies searched.
 
     Returns
     -------
@@ -158,7 +160,7 @@ isolation forest 2'
     """
     rows = table.to_pylist()
     if not rows:
-        return ""
+        return f"{known:,} {name} known, none of them in the sample of {_MOST:,} galaxies searched" if known else ""
     first = rows[0]
     met, unshown = (", ".join(_spreads(rows, column)) for column in ("met", "unshown"))
     sampled = f"of a sample of {first['galaxies']:,} galaxies, " if first["galaxies"] >= _MOST else ""

@@ -11,6 +11,9 @@ from galaxy_assets import plugins
 from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 from galaxy_assets.settings.structure import FITTED_ON
 
+MOST_SCORES = 5_000
+"""Scores that a learner is fitted to: the memory of a Gaussian process grows with their square, 1 GB at so many."""
+
 
 class Anomaly(Settings):
     """The target the simulated oracle scores, and the active-learning budget (paper 7.1)."""
@@ -25,7 +28,7 @@ class Anomaly(Settings):
     labels: tuple[str, ...] = Field(default=(), description="catalogue labels that score 5; all others score 0")
     seeds: int = Field(default=10, ge=1, description="galaxies scored before the first fit")
     per_round: int = Field(default=10, ge=1, description="galaxies scored between two fits")
-    budget: int = Field(default=200, ge=0, description="galaxies scored in all; 0: only people score")
+    budget: int = Field(default=200, ge=0, le=MOST_SCORES, description="galaxies scored in all; 0: only people score")
     trade_off: float = Field(
         default=0.5, ge=0, description="of expected improvement, which the published learner asks by"
     )

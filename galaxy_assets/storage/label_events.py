@@ -11,7 +11,7 @@ Belongs here: the files of events: append, read, undo, merge. Does not belong he
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -63,6 +63,8 @@ person looked at; `round` and `acquisition` are the oracle's."""
 _ROWS_PER_GROUP = 1000
 """Events that damage at one place of a file can take with it."""
 SOURCES = ("cli", "csv", "astronomaly", "zooniverse", "explorer", "oracle")
+IMPORT_UNDONE = "undo-import-"
+"""What the ids of undos begin with that took back an import as a whole."""
 SAYS = {"score": "score", "class": "label", "undo": "undoes"}
 """The column that holds what an event of each kind says."""
 
@@ -142,42 +144,46 @@ class LabelLog:
             else table.filter(pc.less_equal(table["recorded"], pa.scalar(until, EVENTS.field("recorded").type)))
         )
 
-    def undo(self, event: str, who: str, note: str | None = None, source: str = "cli") -> dict[str, Any]:
-        """Take back an event, also an undo, by another event.
+    def undo(
+        self, events: Sequence[str], who: str, note: str | None = None, source: str = "cli", whole: bool = False
+    ) -> list[dict[str, Any]]:
+        """Take back events, also undos, each by another event: all or none.
 
         Parameters
         ----------
-        event : str
-            Id of the event to be taken back.
+        events : sequence of str
+            Ids of the events to be taken back.
         who : str
-            The person who takes it back.
+            The person who takes them back.
         note : str, optional
             Why.
         source : str
             One of SOURCES.
+        whole : bool
+            They are an import: the undos' ids begin with IMPORT_UNDONE.
 
         Returns
         -------
-        dict
-            The new event, `event` its id.
+        list of dict
+            The new events, `event` their ids.
 
         Raises
         ------
         ValueError
             For an id that the log does not have.
         """
-        import pyarrow.compute as pc
-
-        table = self.read()
-        found = table.filter(pc.equal(table["event"], event)).to_pylist()
-        if not found:
-            raise ValueError(f"no event {event} in {self.events}; `galaxy-assets labels list` shows them")
-        # where the other clock is ahead: lists then show it after what it takes back, unless that is of no clock
-        now, then = datetime.now(UTC), found[0]["time"]
-        time = now if then > now + timedelta(seconds=MAXIMUM_AHEAD) else max(now, then + timedelta(microseconds=1))
-        row = {"kind": "undo", "undoes": event, "galaxy_id": found[0]["galaxy_id"], "time": time}
-        row |= {"who": who, "note": note, "source": source}
-        return {**row, "event": self.append([row])[0]}
+        known = {row["event"]: row for row in self.read().select(["event", "time", "galaxy_id"]).to_pylist()}
+        rows, now, name = [], datetime.now(UTC), f"{IMPORT_UNDONE}{uuid.uuid4().hex[:12]}"
+        for number, event in enumerate(events):
+            if event not in known:
+                raise ValueError(f"no event {event} in {self.events}; `galaxy-assets labels list` shows them")
+            # where the other clock is ahead: lists then show it after what it takes back, unless that is of no clock
+            then = known[event]["time"]
+            time = now if then > now + timedelta(seconds=MAXIMUM_AHEAD) else max(now, then + timedelta(microseconds=1))
+            row = {"kind": "undo", "undoes": event, "galaxy_id": known[event]["galaxy_id"], "time": time}
+            row |= {"event": f"{name}-{number:07d}"} if whole else {}
+            rows.append(row | {"who": who, "note": note, "source": source})
+        return [{**row, "event": event} for row, event in zip(rows, self.append(rows), strict=True)]
 
     def compact(self) -> int:
         """Merge the files of events into one. Killed in between, it loses nothing; no other process waits for it.
@@ -280,8 +286,8 @@ class LabelLog:
         return held(self.events / ".listing.lock", shared=shared)
 
 
-def known_galaxies(layout: Layout, survey: str) -> set[str] | None:
-    """Ids in the survey's catalogue.
+def known_galaxies(layout: Layout, survey: str) -> dict[str, str] | None:
+    """Id and file of each galaxy in the survey's catalogue.
 
     Parameters
     ----------
@@ -292,13 +298,18 @@ def known_galaxies(layout: Layout, survey: str) -> set[str] | None:
 
     Returns
     -------
-    set of str or None
+    dict of str to str, or None
         None where the catalogue was not made yet.
     """
     files = sorted((layout.lake / survey / "catalogue").glob("[!.]*.parquet"))
     if not files:
         return None
-    return {galaxy for file in files for galaxy in read_table(file, ["galaxy_id"])["galaxy_id"].to_pylist()}
+    tables = (read_table(file, ["galaxy_id", "file"]) for file in files)
+    return {
+        galaxy: name
+        for table in tables
+        for galaxy, name in zip(table["galaxy_id"].to_pylist(), table["file"].to_pylist(), strict=True)
+    }
 
 
 def seen(layout: Layout, survey: Survey) -> dict[str, str | None]:

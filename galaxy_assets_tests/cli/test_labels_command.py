@@ -2,6 +2,8 @@
 
 import csv
 import getpass
+import os
+import re
 
 import pyarrow as pa
 import pytest
@@ -19,7 +21,9 @@ from galaxy_assets_tests.deliveries.test_label_files import zooniverse
 def layout(tmp_path, monkeypatch) -> Layout:
     monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path))
     layout = Layout(tmp_path)
-    write_table(pa.table({"galaxy_id": ["a", "b"]}), layout.table("mirabest", "catalogue", "b1"))
+    write_table(
+        pa.table({"galaxy_id": ["a", "b"], "file": ["a.png", "b.png"]}), layout.table("mirabest", "catalogue", "b1")
+    )
     return layout
 
 
@@ -106,6 +110,34 @@ def test_scores_of_another_scale_are_refused_with_the_remedy_and_a_low_range_is_
     assert LabelLog(layout.labels("mirabest")).read().num_rows == 0
     path.write_text("name,grade\na,0.2\nb,0.9\n")
     code, output = labels("import", "mirabest", path, "--id-column", "name", "--score-column", "grade")
-    assert code == 0 and "import them with --range 0 1" in output
+    assert code == 0 and "repeat it with --range 0 1" in output
+    (undo,) = re.findall("`galaxy-assets labels (undo .*)`", output)
     code, output = labels("list", "mirabest")
     assert "score 0.9" in output
+    assert labels(*undo.split()) == (0, "2 labels are taken back\n")
+    assert labels("import", "mirabest", path, "--id-column", "name", "--score-column", "grade", "--range", 0, 1)[0] == 0
+    assert "a  1.00" in labels("standing", "mirabest")[1] and "b  4.50" in labels("standing", "mirabest")[1]
+
+
+def test_the_import_says_of_how_many_scores_the_ranking_learns(layout, tmp_path, monkeypatch):
+    path = tmp_path / "scores.csv"
+    path.write_text("galaxy_id,score\na,1\nb,2\n")
+    assert "learns from a sample" not in labels("import", "mirabest", path)[1]
+    monkeypatch.setattr("galaxy_assets.cli.labels.MOST_SCORES", 1)
+    assert (
+        "people have scored 2 galaxies now; the ranking learns from a sample of 1"
+        in labels("import", "mirabest", path)[1]
+    )
+
+
+def test_a_user_without_a_name_on_this_machine_is_called_by_the_number(layout, monkeypatch):
+    def nobody(number: int):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert labels("add", "mirabest", "a", "--score", 4)[0] == 0
+    (event,) = LabelLog(layout.labels("mirabest")).read().to_pylist()
+    assert event["who"] == f"user {os.getuid()}"
+    assert labels("undo", "mirabest", event["event"])[0] == 0

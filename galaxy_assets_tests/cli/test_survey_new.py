@@ -117,7 +117,8 @@ def test_a_column_of_graded_scores_is_offered_as_what_people_say_and_the_printed
     (command,) = (line for line in made.output.splitlines() if "labels import" in line)
     assert command.strip().endswith("--id-column file --score-column Interest --who Interest --range 1 5")
     catalogue = Layout(tmp_path / "data").table("mine", "catalogue", "images")
-    write_table(pa.table({"galaxy_id": [f"g{i:02d}" for i in range(30)]}), catalogue)
+    ids = [f"g{i:02d}" for i in range(30)]
+    write_table(pa.table({"galaxy_id": ids, "file": [f"images/{name}.png" for name in ids]}), catalogue)
     imported = runner.invoke(app, shlex.split(command)[1:])
     assert imported.exit_code == 0 and "30 labels are new" in imported.output, imported.output
     assert "the scores run from 0 to 5" in imported.output

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.deliveries.ids import ABSENT, SEVERAL, NamedImages, id_of, image_name, image_path, told_apart
+from galaxy_assets.deliveries.ids import ABSENT, SEVERAL, NamedImages, ids_meant, image_name, image_path, told_apart
 from galaxy_assets.deliveries.readers.catalogue import distinct_ids
 
 
@@ -113,12 +113,19 @@ def test_ids_are_distinct_and_every_image_is_found_by_its_id_and_by_its_file(ste
         assert all(rows[i] == [0] for i, rows in enumerate(whole))
 
 
-def test_a_person_may_name_a_galaxy_by_its_file():
-    known = {"g0", "t/a/1"}
-    assert [id_of(name, known) for name in ("g0", "g0.png", "x/g0.fits", "t/a/1.png", "z.png")] == [
-        "g0",
-        "g0",
-        "g0",
-        "t/a/1",
-        "z.png",
+@given(st.lists(st.sampled_from([*IMAGES, *IMAGES.values(), "42", "/abs/t/b/1.png", "x/g0.fits", "1", "z.png"])))
+def test_people_name_galaxies_by_the_rule_of_tables(names):
+    meant, unused = ids_meant(names, IMAGES)
+    matches = NamedImages(IMAGES).match(names)
+    about = {row: image for image, rows in zip(IMAGES, matches.rows, strict=True) for row in rows}
+    assert meant == [about.get(row, name) for row, name in enumerate(names)]
+    assert unused == {names[row]: why for row, why in matches.unused.items()}
+
+
+def test_another_deliverys_galaxy_is_not_meant():
+    images = {"1": "2026_01/1.png", "2026_02/1": "2026_02/1.png"}
+    assert ids_meant(["2026_03/1.png"], images) == (["2026_03/1.png"], {"2026_03/1.png": ABSENT})
+    assert ids_meant(["42", "/mnt/x/2026_02/1.png"], {**images, "00042": "2026_01/00042.png"})[0] == [
+        "00042",
+        "2026_02/1",
     ]

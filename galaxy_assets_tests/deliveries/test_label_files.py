@@ -102,7 +102,7 @@ def test_scores_of_another_scale_are_told_with_the_remedy_and_single_slips_are_p
     path = tmp_path / "scores.csv"
     rows = "".join(f"g{i},{i}\n" for i in range(101))
     path.write_text("name,grade\n" + rows)
-    with pytest.raises(ValueError, match="95 of 101 values of grade.*from 6 to 100.*--range LOW HIGH"):
+    with pytest.raises(ValueError, match="95 of 101 scores are not.*from 6 to 100.*--range LOW HIGH"):
         read_label_file(path, columns=ScoreColumns("name", "grade"))
     with pytest.raises(ValueError, match="no column galaxy_id.*it has name, grade"):
         read_label_file(path, columns=ScoreColumns(score="grade"))
@@ -205,3 +205,39 @@ def test_times_are_of_this_world(tmp_path, time, says):
     found = read_label_file(path)
     assert [label.galaxy_id for label in found.labels] == ["b"]
     assert len(found.problems) == 1 and re.search(says, found.problems[0])
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 10), (0, 100), (-1, 1), (-50, 50)])
+@pytest.mark.parametrize("rows", [6, 12, 200])
+@pytest.mark.parametrize("layout", ["galaxy_id,score", ",human_label"])
+def test_a_list_on_another_scale_is_refused_whole_in_every_layout(tmp_path, low, high, rows, layout):
+    path = tmp_path / "scores.csv"
+    scores = np.linspace(low, high, rows) + 1e-3 * (layout[0] == ",")  # Astronomaly's -1 is none
+    path.write_text(f"{layout}\n" + "".join(f"g{i},{score:.4f}\n" for i, score in enumerate(scores)))
+    with pytest.raises(ValueError, match=r"scores.csv: \d+ of \d+ scores are not between 0 and 5.*--range LOW HIGH"):
+        read_label_file(path)
+    if layout != ",human_label":
+        found = read_label_file(path, columns=ScoreColumns(scale=(low, high)))
+        assert not found.problems and len(found.labels) == rows
+
+
+@pytest.mark.parametrize("ours", ["score_std", "scored_by", "rank", "n_people"])
+def test_what_we_predicted_is_no_persons_opinion_unless_said_so(tmp_path, ours):
+    path = tmp_path / "ranking.csv"
+    path.write_text(f"galaxy_id,score,{ours}\na,3.2,1\n")
+    with pytest.raises(ValueError, match=f"ranking.csv: beside the scores stands {ours}.*--score-column score"):
+        read_label_file(path)
+    assert [x.score for x in read_label_file(path, columns=ScoreColumns()).labels] == [3.2]
+    path.write_text(f"galaxy_id,label,{ours}\na,ring,1\n")
+    assert [x.label for x in read_label_file(path).labels] == ["ring"]
+
+
+def test_an_answer_that_means_a_number_is_a_score_however_it_is_written(tmp_path):
+    means = ZooniverseAnswers(answers={"a": "2.5", "b": 2.5, "c": "5", "d": 5.0, "e": "3 arms"}).answers
+    assert means == {"a": 2.5, "b": 2.5, "c": 5, "d": 5, "e": "3 arms"}
+    assert [isinstance(means[key], int) for key in "acd"] == [False, True, True], "ids of events as before"
+    path = zooniverse(tmp_path / "c.csv", (1, "ann", "Maybe"))
+    assert said(path, answers={"Maybe": "2.5"})[0][1:3] == (2.5, None)
+    for wrong in ("5.5", "-1", 6, "nan", "inf"):
+        with pytest.raises(ValueError, match="scores are 0 to 5"):
+            ZooniverseAnswers(answers={"a": wrong})

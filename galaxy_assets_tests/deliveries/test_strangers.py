@@ -266,9 +266,9 @@ def test_an_undo_takes_back_what_is_dated_at_the_end_of_time(log):
     end = datetime.max.replace(tzinfo=UTC)
     row = {"who": "a", "kind": "score", "galaxy_id": "g", "score": 3, "source": "cli", "time": end}
     (event,) = log.append([row])
-    undo = log.undo(event, "a")
+    undo = log.undo([event], "a")[0]
     assert undo["undoes"] == event and undo["time"] <= datetime.now(UTC)
-    assert log.undo(undo["event"], "a")["time"] > undo["time"]
+    assert log.undo([undo["event"]], "a")[0]["time"] > undo["time"]
 
 
 # --- memory

@@ -68,7 +68,9 @@ def test_classifications_of_the_subjects_become_events_once(world, tmp_path):
     rows.append(rows[0] | {"#galaxy_assets_survey": "other", "#galaxy_id": "of_another_survey"})
     export = classified(tmp_path / "c.csv", rows, ["Odd", "Plain", "Odd", "I do not know", "Odd"])
     log = LabelLog(tmp_path / "labels/tiny")
-    report = import_file(log, export, answers=ODD, known=set(manifest["#galaxy_id"].to_pylist()))
+    report = import_file(
+        log, export, answers=ODD, known={name: f"{name}.png" for name in manifest["#galaxy_id"].to_pylist()}
+    )
     assert (report.n_added, report.n_unlabelled, report.n_unknown, report.problems) == (3, 2, 0, [])
     events = log.read().to_pylist()
     expected = dict(zip(manifest["#galaxy_id"].to_pylist(), [5, 0, 5], strict=False))

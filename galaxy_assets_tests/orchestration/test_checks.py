@@ -197,6 +197,8 @@ def test_a_posterior_that_tells_nothing_apart_and_a_bound_are_told(tmp_path):
     layout, ids = Layout(tmp_path), np.array([f"g{i}" for i in range(8)])
     published = SURVEY.model_copy(update={"anomaly": SURVEY.anomaly.model_copy(update={"learner": "published"})})
     apart, one_place = np.linspace(-3, 3, 16).reshape(8, 2), np.ones((8, 2))
+    kept = pa.table({"galaxy_id": ids, "kept": [True] * 8})
+    write_table(kept, layout.table("tiny", "clean_galaxies", "b1"))
     rare, exact = [5.0, *[0.0] * 7], [0.0, 0.1, 0.4, 0.9, 1.6, 2.5, 3.6, 4.9]
     for survey, features, scores, *expected in (
         (SURVEY, apart, rare, True, True),
@@ -215,11 +217,11 @@ def test_a_posterior_that_tells_nothing_apart_and_a_bound_are_told(tmp_path):
     write_table(anomaly_model.model_to_table(forest), layout.table("tiny", "anomaly_model"))
     stored = Stored(SURVEY, layout)
     said = "posterior_informed: all 8 scores given tell no galaxies apart, and the ranking is "
-    assert said_aloud(stored) == [said + REST]
+    assert said + REST in said_aloud(stored)
     write_table(given([3.0, 3.0]), layout.table("tiny", "label_events"))
-    assert "all 2 scores given are 3, so they tell no galaxies apart" in said_aloud(stored)[0]
+    assert "all 2 scores given are 3, so they tell no galaxies apart" in " ".join(said_aloud(stored))
     write_table(given([]), layout.table("tiny", "label_events"))
-    assert CHECK["posterior_informed"].function(stored).passed and said_aloud(stored) == []
+    assert CHECK["posterior_informed"].function(stored).passed and "posterior" not in " ".join(said_aloud(stored))
 
 
 def test_checks_that_can_stop_are_declared_blocking_and_no_others():
@@ -264,7 +266,7 @@ def searched(layout: Layout, features: np.ndarray, strange: np.ndarray, learner:
         seeds=10, per_round=10, budget=60, trade_off=0.5, learner=learner, seed=seed,
     )  # fmt: skip
     said = pa.table({"galaxy_id": [ids[q.row] for q in queries], "score": [float(q.score) for q in queries]})
-    said = said.append_column("by", pa.array(["oracle"] * 60)).append_column("round", pa.array([0] * 60))
+    said = said.append_column("n_people", pa.array([0] * 60)).append_column("round", pa.array([0] * 60))
     model = anomaly_model.fit(features, ids, said, features.std(axis=0), learner, seed)
     galaxies = pa.table({"galaxy_id": ids, "batch": ["first"] * len(ids)})
     scores = anomaly_model.scores_to_table(galaxies, *model.score(features))

@@ -1,9 +1,12 @@
 """The model behind the ranking: kept as a table it scores as before, and people's scores stand above it."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from galaxy_assets.science import anomaly_model
 from galaxy_assets.science.anomaly_model import (
     AnomalyModel,
     fit,
@@ -12,8 +15,11 @@ from galaxy_assets.science.anomaly_model import (
     scores_to_table,
     table_to_model,
 )
-from galaxy_assets.science.labels import STANDING
+from galaxy_assets.science.labels import STANDING, standing
+from galaxy_assets.settings.discovery import MOST_SCORES, Anomaly
+from galaxy_assets.storage.label_events import EVENTS
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 RNG = np.random.default_rng(0)
 FEATURES = np.concatenate([RNG.normal(size=(95, 4)), RNG.normal(size=(5, 4)) + 6]).astype(np.float32)
 IDS = np.array([f"g{i:03d}" for i in range(100)])
@@ -21,7 +27,9 @@ GALAXIES = pa.table({"galaxy_id": IDS, "batch": ["b"] * 100})
 
 
 def said(scores: dict[str, float], by: str = "oracle") -> pa.Table:
-    rows = [{"galaxy_id": g, "score": s, "by": by, "round": 1 if by == "oracle" else None} for g, s in scores.items()]
+    by_people = by == "people"
+    row = {"by": by, "n_people": int(by_people), "round": None if by_people else 1}
+    rows = [row | {"galaxy_id": g, "score": s} for g, s in scores.items()]
     return pa.Table.from_pylist(rows, schema=STANDING)
 
 
@@ -100,3 +108,37 @@ def test_the_forest_before_scores_differ_does_not_depend_on_the_order_of_deliver
     there = fit(features[turned], ids[turned], nothing, std, "graded", 0)
     np.testing.assert_array_equal(here.reference, there.reference)
     np.testing.assert_array_equal(here.score(features[:50])[0], there.score(features[:50])[0])
+
+
+def test_of_very_many_scores_a_sample_is_learnt_from_whatever_their_order(monkeypatch):
+    monkeypatch.setattr(anomaly_model, "MOST_SCORES", 30)
+    given = said({str(galaxy): float(i % 6) for i, galaxy in enumerate(IDS[:90])})
+    std = FEATURES.std(axis=0, dtype=float)
+    fitted = fit(FEATURES, IDS, given, std, "graded", 0)
+    assert len(set(fitted.labelled_ids)) == len(fitted.scores) == 30 and fitted.predictor is not None
+    assert list(fitted.labelled_ids) == sorted(fitted.labelled_ids) and set(fitted.labelled_ids) <= set(IDS[:90])
+    assert (
+        dict(zip(fitted.labelled_ids, fitted.scores, strict=True)).items()
+        <= dict(zip(given["galaxy_id"].to_pylist(), given["score"].to_pylist(), strict=True)).items()
+    )
+    turned = RNG.permutation(len(IDS))
+    again = fit(FEATURES[turned], IDS[turned], given, std, "graded", 0)
+    assert again.labelled_ids == fitted.labelled_ids
+    assert fit(FEATURES, IDS, given, std, "graded", 1).labelled_ids != fitted.labelled_ids, "the seed draws"
+
+
+def test_a_search_asks_for_no_more_scores_than_are_learnt_from():
+    with pytest.raises(ValueError, match="5000"):
+        Anomaly(budget=MOST_SCORES + 1)
+    assert Anomaly(budget=MOST_SCORES).budget == 5_000
+
+
+def test_a_class_that_a_person_gave_makes_the_oracles_score_nobody_elses():
+    oracle = {"event": "1", "time": START, "who": "o", "source": "oracle", "kind": "score", "galaxy_id": "g001"}
+    oracle |= {"score": 4.0, "round": 2}
+    named = {"event": "2", "time": START, "who": "ann", "source": "cli", "kind": "class", "galaxy_id": "g001"}
+    events = pa.Table.from_pylist([oracle, named | {"label": "ring"}], schema=EVENTS)
+    table = ranked(scores_to_table(GALAXIES, np.zeros(100), None), standing(events), "graded")
+    assert table.slice(0, 1).select(["galaxy_id", "scored_by", "queried_round"]).to_pylist() == [
+        {"galaxy_id": "g001", "scored_by": "oracle", "queried_round": 2}
+    ]

@@ -122,7 +122,10 @@ def test_a_sample_without_an_anomaly_says_nothing_of_the_whole():
     true = np.zeros(n, bool)
     true[np.setdiff1d(np.arange(n), drawn)[:2]] = True
     ids = np.array([f"g{i:05d}" for i in range(n)])
-    assert search_spread.trials(rng.normal(size=(n, 2)), ids, 5 * true, true, Anomaly(labels=("x",)), 7).num_rows == 0
+    table = search_spread.trials(rng.normal(size=(n, 2)), ids, 5 * true, true, Anomaly(labels=("x",)), 7)
+    assert table.num_rows == 0
+    said = search_spread.words(table, "pairs", int(true.sum()))
+    assert said == "2 pairs known, none of them in the sample of 5,000 galaxies searched"
 
 
 def test_a_budget_of_nothing_asks_nobody_and_ranks_by_the_forest():

@@ -6,7 +6,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.science.labels import STANDING, standing, taken_back
+from galaxy_assets.science import labels
+from galaxy_assets.science.labels import STANDING, standing, taken_back, what_people_scored, why_alike
 from galaxy_assets.storage.label_events import EVENTS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -118,3 +119,39 @@ def test_an_undo_that_is_undone_changes_nothing(events, data):
     redo = event(102, "undo", undoes=undo["event"], galaxy_id=target["galaxy_id"])
     assert holds(*events, undo, redo) == holds(*events)
     assert holds(*events, undo, redo, event(104, "undo", undoes=redo["event"])) == holds(*events, undo)
+
+
+@given(st.permutations(["a", "b", "c"]))
+def test_of_what_was_said_at_one_time_what_was_recorded_last_holds_whatever_the_ids(names):
+    said = [
+        event(0, event=name, score=i, time=START, recorded=START + timedelta(days=i)) for i, name in enumerate(names)
+    ]
+    assert [row["score"] for row in holds(*said)] == [2.0]
+
+
+def test_of_very_many_scores_the_sentence_says_that_a_sample_is_learnt_from(monkeypatch):
+    monkeypatch.setattr(labels, "MOST_SCORES", 2)
+    rows = [{"galaxy_id": f"g{i}", "score": float(i), "n_people": 1, "by": "people"} for i in range(5)]
+    now = pa.Table.from_pylist(rows, schema=STANDING)
+    ranking = pa.table({"galaxy_id": [f"g{i}" for i in range(5)], "score_std": [0.1] * 5})
+    words = "people have scored 5 galaxies, from 0 to 4; the ranking learns from 2 of them, a sample"
+    assert what_people_scored(now, now, now.slice(1, 2), ranking) == words
+    assert what_people_scored(now, now.slice(1), now.slice(1, 2), ranking) == f"{words}; 1 newer score waits for a run"
+
+
+def test_scores_read_but_not_learnt_from_wait_for_a_run():
+    rows = [{"galaxy_id": f"g{i}", "score": float(i), "n_people": 1, "by": "people"} for i in range(3)]
+    now = pa.Table.from_pylist(rows, schema=STANDING)
+    ranking = pa.table({"galaxy_id": ["g0", "g1", "g2"], "score_std": [0.1] * 3})
+    assert what_people_scored(now, now, now.slice(0, 2), ranking).endswith(
+        "the ranking learns from 2 of them; 1 newer score waits for a run"
+    )
+
+
+def test_scores_that_tell_nothing_apart_are_told_with_the_reason():
+    rows = [{"galaxy_id": f"g{i}", "score": 3.0, "n_people": 1, "by": "people"} for i in range(3)]
+    said = pa.Table.from_pylist(rows, schema=STANDING)
+    assert why_alike(said.slice(0, 0), pa.array(["g0"]), "s") == ""
+    assert why_alike(said, pa.array(["g0", "g1"]), "s").startswith("all 2 scores given are 3, so they tell no galaxies")
+    nowhere = why_alike(said, pa.array(["h"]), "s")
+    assert nowhere.startswith("all 3 scores given are of galaxies that are not among those kept, such as g0")

@@ -155,7 +155,7 @@ def compared(features: np.ndarray, scores: np.ndarray) -> int:
 
 def ranking(features: np.ndarray, ids: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Rows in the order of the asset `anomaly_ranking` after these scores."""
-    said = pa.table({"galaxy_id": ids[rows], "score": scores, "by": ["oracle"] * len(rows), "round": [0] * len(rows)})
+    said = pa.table({"galaxy_id": ids[rows], "score": scores, "n_people": [0] * len(rows), "round": [0] * len(rows)})
     model = anomaly_model.fit(features, ids, said, features.std(axis=0), "published", 0)
     galaxies = pa.table({"galaxy_id": ids, "batch": ["one"] * len(ids)})
     table = anomaly_model.ranked(anomaly_model.scores_to_table(galaxies, *model.score(features)), said, "published")

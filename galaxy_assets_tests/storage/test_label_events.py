@@ -150,8 +150,8 @@ def test_ids_sort_by_time_and_what_is_not_an_event_is_refused_whole(log):
 def test_replay_shows_what_stood_then_and_an_undo_restores(log):
     (event,) = log.append([score("a", 1)])
     log.append([score("b", 5, source="oracle", who="volunteers", round=2, acquisition=0.5)])
-    undo = log.undo(event, "ben", "mistaken")["event"]
-    redo = log.undo(undo, "ann")["event"]
+    undo = log.undo([event], "ben", "mistaken")[0]["event"]
+    redo = log.undo([undo], "ann")[0]["event"]
     moments = [row["recorded"] for row in log.read().to_pylist()]
     held = [{r["galaxy_id"]: r["score"] for r in standing(log.read(moment)).to_pylist()} for moment in moments]
     assert held == [{"a": 1.0}, {"a": 1.0, "b": 5.0}, {"b": 5.0}, {"a": 1.0, "b": 5.0}]
@@ -160,9 +160,9 @@ def test_replay_shows_what_stood_then_and_an_undo_restores(log):
     assert standing(log.read(moments[-1]))["galaxy_id"].to_pylist() == ["a", "b"]
     assert standing(log.read())["galaxy_id"].to_pylist() == ["a", "b", "c"]
     with pytest.raises(ValueError, match="no event nosuch in .*labels list"):
-        log.undo("nosuch", "ann")
+        log.undo(["nosuch"], "ann")
     (ahead,) = log.append([score("a", 4, time=datetime.now(UTC) + timedelta(hours=1))])
-    log.undo(ahead, "ann")
+    log.undo([ahead], "ann")
     assert standing(log.read())["score"].to_pylist() == [1.0, 5.0, 3.0], "also where the other clock was ahead"
 
 
@@ -215,8 +215,8 @@ def test_known_galaxies_are_those_of_every_delivery(tmp_path):
     layout = Layout(tmp_path)
     assert known_galaxies(layout, "s") is None
     for batch in ("b1", "b2"):
-        write_table(pa.table({"galaxy_id": [batch], "ra": [0.0]}), layout.table("s", "catalogue", batch))
-    assert known_galaxies(layout, "s") == {"b1", "b2"}
+        write_table(pa.table({"galaxy_id": [batch], "file": [f"{batch}.png"]}), layout.table("s", "catalogue", batch))
+    assert known_galaxies(layout, "s") == {"b1": "b1.png", "b2": "b2.png"}
 
 
 def test_a_file_of_events_is_plain_parquet(log):

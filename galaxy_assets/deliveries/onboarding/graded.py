@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.deliveries.label_files import OURS, is_astronomalys
+from galaxy_assets.deliveries.label_scales import levels_without_code
+
 _NAMED = re.compile(r"score|interest|anomal|rating|grade|weird|strange|human_label")
 _LEAST = 10  # numbers
 _MOST_LEVELS = 11
@@ -34,6 +37,8 @@ class Graded(NamedTuple):
         The lowest and the highest score.
     scores_only : bool
         It is no column of classes: its name says that it holds scores, or its values are no levels.
+    plain : bool
+        The table is what Astronomaly writes, and imported as it is.
     """
 
     column: str
@@ -42,6 +47,7 @@ class Graded(NamedTuple):
     low: float
     high: float
     scores_only: bool
+    plain: bool = False
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -75,7 +81,10 @@ class Graded(NamedTuple):
         -------
         str
         """
-        words = ["galaxy-assets", "labels", "import", survey, str(table), "--id-column", id_column]
+        words = ["galaxy-assets", "labels", "import", survey, str(table)]
+        if self.plain:
+            return shlex.join(words)
+        words += ["--id-column", id_column]
         words += ["--score-column", self.column, "--who", self.column]  # of one person's scores the last holds
         if self.scale != (0, 5):
             words += ["--range", *(repr(float(end)).removesuffix(".0") for end in self.scale)]
@@ -86,7 +95,8 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
     """The columns that look like graded scores.
 
     That are columns of numbers which are called so, whole numbers of few levels without a gap, and, where it is the
-    only column, fractions on a scale that people use.
+    only column, fractions on a scale that people use. A negative number that says that there is no score is no level.
+    What Astronomaly or this platform predicted is no score that a person gave.
 
     Parameters
     ----------
@@ -99,13 +109,18 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
     -------
     list of Graded
     """
-    found = []
+    found, plain = [], is_astronomalys(table.column_names)
+    if plain:
+        among = ["human_label"]
+    elif OURS & set(table.column_names):
+        among = [column for column in among if column not in {"score", *OURS}]
     for column in among:
         called_so = bool(_NAMED.search(column.lower()))
         values = _numbers(table[column].to_pylist(), _CALLED_SO if called_so else _OTHERS)
         if values is None:
             continue
-        levels = np.unique(values)
+        levels = np.array(levels_without_code(np.unique(values).tolist()))
+        values = values[values >= levels[0]]
         low, high = float(levels[0]), float(levels[-1])
         named = called_so and len(levels) > 1
         whole = bool(np.all(levels == np.rint(levels)))
@@ -113,7 +128,7 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
         steps = steps and len(levels) == high - low + 1
         alone = not whole and len(among) == 1 and len(levels) > _MOST_LEVELS and 0 <= low and high <= 10
         if named or steps or alone:
-            found.append(Graded(column, len(values), len(levels), low, high, named or alone))
+            found.append(Graded(column, len(values), len(levels), low, high, named or alone, plain))
     return found
 
 

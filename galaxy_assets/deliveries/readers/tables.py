@@ -41,6 +41,8 @@ _ASTROPY = {
     ".tbl": "ascii.ipac",
     ".mrt": "ascii.mrt",
 }
+SUFFIXES = (".parquet", *_ASTROPY)
+"""Of tables that are no text with a separator."""
 _NAMES = {
     "text": "a CSV",
     "parquet": "a Parquet table",

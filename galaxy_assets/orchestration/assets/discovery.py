@@ -23,9 +23,9 @@ from galaxy_assets.orchestration.declaration import (
     picture,
     survey_asset,
 )
-from galaxy_assets.orchestration.external import LABEL_DROPS
+from galaxy_assets.orchestration.external import LABEL_DROPS, SCORED_GALAXIES
 from galaxy_assets.science import active_learning, votes
-from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places_among
+from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places, places_among
 from galaxy_assets.science.labels import standing
 from galaxy_assets.science.samples import drawn
 from galaxy_assets.science.shortlist import Shortlist
@@ -219,6 +219,7 @@ def label_events(context: SurveyContext, oracle_events: pa.Table) -> Result:
     "7_discovery",
     paper="7.1",
     reads={"label_events": {}, "pca_model": MAIN_START, "pca_features": MAIN_START | FITTED_ON},
+    files=[SCORED_GALAXIES],
     settings=lambda survey: [survey.anomaly, survey.main_start_weights],
     kinds=("scikitlearn", "parquet"),
     columns={
@@ -239,8 +240,11 @@ def anomaly_model(
 ) -> Result:
     """What the survey's learner makes of the scores that stand (of our own, a Gaussian process: its kernel) and
     the features of the galaxies scored, by which any delivery can be scored. Before any score is given, and for
-    `graded` and `corrected` until scores differ, a sample for an isolation forest instead.
+    `graded` and `corrected` until scores differ, a sample for an isolation forest instead. Of more than 5,000 galaxies
+    with a score it learns from a sample.
     """
+    import pyarrow.compute as pc
+
     from galaxy_assets.science import anomaly_model as models
     from galaxy_assets.science.pca import table_to_model
 
@@ -250,11 +254,13 @@ def anomaly_model(
     deviations = table_to_model(pca_model).deviations
     model = models.fit(features, ids, said, deviations, learner, context.survey.recipe.seed)
     at_bounds = model.predictor.at_bounds if model.predictor is not None else ()
+    given = said.filter(pa.array(places(ids.arrow, said["galaxy_id"]) >= 0)).filter(pc.field("score").is_valid())
     return Result(
         models.model_to_table(model),
         {
-            "scores given": len(model.labelled_ids),
-            "by people": said["by"].to_pylist().count("people"),
+            "scores given": given.num_rows,
+            "learnt from": len(model.scores),
+            "by people": pc.sum(pc.greater(given["n_people"], 0), min_count=0).as_py(),
             "learner": learner,
             "kernel": model.predictor.kernel if model.predictor is not None else "none",
             "at bounds": ", ".join(at_bounds) or "none",
@@ -348,7 +354,7 @@ def scored_now(
         "queried_round": "query in which the oracle was shown it, 0 the seeds; null where it was not",
         "scored_by": "who gave it a score: people or oracle; null where nobody did",
     },
-    version="2",
+    version="3",
 )
 def anomaly_ranking(
     context: SurveyContext,

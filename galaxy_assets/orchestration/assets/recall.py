@@ -21,6 +21,8 @@ from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.storage.tables import column_to_vectors, rows_of
 
 BASELINES = ("isolation_forest", "local_outlier_factor", "published")
+QUESTIONS, MET = "galaxies the oracle was asked for", "true anomalies among them"
+"""What the footer of `anomaly_recall` has of the simulated search, whatever people scored beside it."""
 RECALL_COLUMNS = {
     "rank": "place in the list of the labelled galaxies, from 1",
     "found": "true anomalies up to this place by the survey's ranking",
@@ -108,7 +110,7 @@ def search_spread(
     context: SurveyContext, catalogue: pa.Table, volunteer_votes: pa.Table, pca_features: pa.Table
 ) -> Result:
     """What the search of the simulated oracle finds from five starts and on five samples of 90 % of the galaxies: how
-    far its numbers hang on chance. Empty where no true anomaly is known.
+    far its numbers hang on chance. Empty where no true anomaly is among the galaxies searched.
     """
     from galaxy_assets.science import search_spread as spread
 
@@ -118,7 +120,7 @@ def search_spread(
     if len(own := np.flatnonzero(score >= 0)) < len(score):
         features, ids, score, true = features[own], ids.take(pa.array(own)), score[own], true[own]
     table = spread.trials(features, Ids(ids), score, true, anomaly, context.survey.recipe.seed)
-    return Result(table, {"found": spread.words(table, anomaly.name) or "no true anomaly is known"})
+    return Result(table, {"found": spread.words(table, anomaly.name, int(true.sum())) or "no true anomaly is known"})
 
 
 @survey_asset(
@@ -127,14 +129,14 @@ def search_spread(
     reads={
         "catalogue": LABELS,
         "volunteer_votes": {},
-        "anomaly_ranking": only("galaxy_id", "score", "scored_by"),
+        "anomaly_ranking": only("galaxy_id", "score", "scored_by", "queried_round"),
         "baseline_rankings": only("galaxy_id", *BASELINES),
         "search_spread": {},
         "umap": MAIN_START | only("galaxy_id", "x", "y"),
     },
     settings=lambda survey: [survey.anomaly],
     columns=RECALL_COLUMNS,
-    version="2",
+    version="3",
 )
 def anomaly_recall(
     context: SurveyContext,
@@ -155,20 +157,30 @@ def anomaly_recall(
     ids = anomaly_ranking["galaxy_id"]
     score, true = oracle_scores(ids, catalogue, volunteer_votes, context.survey.anomaly)
     shown = anomaly_ranking["scored_by"].is_valid().to_numpy(zero_copy_only=False)
+    measured = asked_and_met(anomaly_ranking, true)
     curve = active_learning.recall_curve(true[score >= 0], shown[score >= 0])
     labelled = anomaly_ranking.select(["galaxy_id"]).append_column("true", pa.array(true)).filter(pa.array(score >= 0))
-    table = _with_baselines(pa.table(curve), baseline_rankings, labelled)
+    table = with_baselines(pa.table(curve), baseline_rankings, labelled)
     return Result(
         table,
         {
-            "found": words(search_spread, context.survey.anomaly.name) or "no true anomaly is known",
-            "met": int(true[shown].sum()),
+            "found": words(search_spread, context.survey.anomaly.name, int(true.sum())) or "no true anomaly is known",
+            "met": int(measured[MET]),
             **_found(table),
             "true anomalies": int(true.sum()),
             **picture(context, recall(table), "recall"),
             "maps": _maps(context, umap, anomaly_ranking, true),
         },
+        measured=measured,
     )
+
+
+def asked_and_met(ranking: pa.Table, true: np.ndarray) -> dict[str, float]:
+    """What the oracle was asked for and what it met, of the galaxies in a ranking of which `true`, (N,) bool, says
+    whether each truly is an anomaly. What people scored without being asked is neither.
+    """
+    asked = ranking["queried_round"].is_valid().to_numpy(zero_copy_only=False)
+    return {QUESTIONS: float(asked.sum()), MET: float(true[asked].sum())}
 
 
 def never_scored(read: Callable[..., pa.Table], anomaly: Anomaly) -> tuple[np.ndarray, np.ndarray]:
@@ -189,10 +201,10 @@ def never_scored(read: Callable[..., pa.Table], anomaly: Anomaly) -> tuple[np.nd
     return true, place
 
 
-def _with_baselines(table: pa.Table, baseline_rankings: pa.Table, labelled: pa.Table) -> pa.Table:
+def with_baselines(table: pa.Table, baseline_rankings: pa.Table, labelled: pa.Table) -> pa.Table:
     """`anomaly_recall` with a column per baseline: anomalies found down its list of the labelled galaxies."""
-    at = places_among(labelled["galaxy_id"], baseline_rankings["galaxy_id"])
-    own, true = baseline_rankings.filter(pa.array(at >= 0)), labelled["true"].to_numpy()[at[at >= 0]]
+    own = baseline_rankings.take(rows_of(baseline_rankings, labelled, "baseline_rankings"))
+    true = labelled["true"].to_numpy()
     for name in BASELINES:
         counts = pa.nulls(len(true), pa.int64())
         if own[name].null_count == 0:

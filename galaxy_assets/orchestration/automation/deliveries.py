@@ -15,7 +15,7 @@ import dagster as dg
 import pyarrow as pa
 
 from galaxy_assets.deliveries.delivery import Delivery
-from galaxy_assets.deliveries.label_imports import import_drop
+from galaxy_assets.deliveries.label_imports import dropped, import_drop
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.snapshots import by_content
 from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
@@ -124,10 +124,10 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
 
 
 def import_labels(survey: Survey, layout: Layout, quiet: float = 0) -> None:
-    """Import the CSVs in the survey's drop of labels.
+    """Import the tables in the survey's drop of labels.
 
-    Each goes to `imported/` when it was read, with what was wrong with its rows beside it. One that cannot be read
-    stays, and the log and a file beside it say why.
+    Each goes to `imported/` when it was read, with what was wrong with its rows beside it, and which of them name no
+    galaxy. One that cannot be read stays, and the log and a file beside it say why.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def import_labels(survey: Survey, layout: Layout, quiet: float = 0) -> None:
         Seconds for which a file must have stayed as it is.
     """
     labels = LabelLog(layout.labels(survey.name))
-    if not any(labels.folder.glob("[!.]*.csv")):
+    if not dropped(labels.folder):
         return
     for report in import_drop(labels, known_galaxies(layout, survey.name), quiet):
         if report.changed:
@@ -155,8 +155,11 @@ def import_labels(survey: Survey, layout: Layout, quiet: float = 0) -> None:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         if report.problems:
             log.warning("%s: %d rows of %s give no label", survey.name, len(report.problems), report.path.name)
-            _write_problems(done / f"{report.path.stem}-{stamp}.problems.txt", report.problems)
-        store_of(done).move(report.path, done / f"{report.path.stem}-{stamp}.csv")
+        for note in report.notes:
+            log.warning("%s: %s: %s", survey.name, report.path.name, note)
+        if report.problems or report.notes:
+            _write_problems(done / f"{report.path.stem}-{stamp}.problems.txt", [*report.problems, *report.notes])
+        store_of(done).move(report.path, done / f"{report.path.stem}-{stamp}{report.path.suffix}")
 
 
 def _write_problems(path: Path, problems: Sequence[str]) -> None:

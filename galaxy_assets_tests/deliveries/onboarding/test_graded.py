@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from galaxy_assets.deliveries.label_files import ScoreColumns, read_label_file
 from galaxy_assets.deliveries.onboarding.graded import graded_columns
 
 RNG = np.random.default_rng(0)
@@ -56,3 +57,38 @@ def test_a_column_that_is_called_scores_may_hold_words_in_places():
     assert found(odd_score=cells)["odd_score"].scores_only
     assert "odd_score" not in found(odd_score=[*cells[:15], *["dunno"] * 20])
     assert "kind" not in found(kind=cells)
+
+
+@pytest.mark.parametrize("code", [-1, -9, -99])
+@pytest.mark.parametrize("lowest", [0, 1])
+def test_a_code_for_no_score_is_no_end_of_the_scale_and_the_printed_command_imports_the_others(tmp_path, code, lowest):
+    given = [code] * 60 + [lowest + i % (6 - lowest) for i in range(60)]
+    one = found(interest=given)["interest"]
+    assert (one.scale, one.count, one.low) == ((lowest, 5), 60, lowest)
+    path = tmp_path / "t.csv"
+    path.write_text("file,interest\n" + "".join(f"g{i},{score}\n" for i, score in enumerate(given)))
+    read = read_label_file(path, columns=ScoreColumns("file", "interest", one.scale))
+    assert len(read.labels) == read.n_unlabelled == 60 and not read.problems
+    assert read.notes == [f"60 rows have {code}, which is taken as no score"]
+
+
+def test_a_scale_below_nought_and_one_of_three_steps_have_no_code(tmp_path):
+    assert found(interest=np.tile([-3, -1, 0, 2], 20))["interest"].scale == (-3, 2)
+    path = tmp_path / "t.csv"
+    path.write_text("galaxy_id,score\n" + "".join(f"g{i},{i % 3 - 1}\n" for i in range(60)))
+    with pytest.raises(ValueError, match="20 of 60 scores are not between 0 and 5"):
+        read_label_file(path)
+    read = read_label_file(path, columns=ScoreColumns(scale=(-1, 1)))
+    assert sorted({x.score for x in read.labels}) == [0, 2.5, 5] and not read.notes
+
+
+def test_of_astronomalys_file_what_people_said_is_imported_as_it_is_and_of_ours_nothing(tmp_path):
+    human, n = [-1] * 40 + [0, 1, 2, 3, 4, 5] * 5, 70
+    table = {"": [f"g{i}" for i in range(n)], "human_label": human}
+    table |= {"score": RNG.random(n) * 5, "trained_score": RNG.random(n) * 5}
+    (one,) = graded_columns(pa.table(table), ["human_label", "score", "trained_score"])
+    assert (one.column, one.scale, one.count) == ("human_label", (0, 5), 30)
+    assert one.command("radio", tmp_path / "ml_scores.csv", "") == (
+        f"galaxy-assets labels import radio {tmp_path / 'ml_scores.csv'}"
+    )
+    assert not found(galaxy_id=[f"g{i}" for i in range(n)], score=RNG.random(n) * 5, score_std=RNG.random(n))

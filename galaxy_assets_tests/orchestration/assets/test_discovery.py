@@ -2,14 +2,17 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from galaxy_assets.orchestration.assets import recall
 from galaxy_assets.orchestration.assets.discovery import oracle_scores, scored, scored_now, simulated_search
+from galaxy_assets.orchestration.assets.recall import BASELINES, MET, QUESTIONS, asked_and_met
 from galaxy_assets.science import anomaly_model, votes
 from galaxy_assets.science.labels import STANDING
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.in_turn import TablesInTurn
-from galaxy_assets.storage.tables import vectors_to_column, write_table
+from galaxy_assets.storage.tables import UnknownGalaxies, vectors_to_column, write_table
 from galaxy_assets_tests.conftest import TINY
 from galaxy_assets_tests.science.test_votes import CALM, CRASH, SPIRAL, normal
 
@@ -78,3 +81,24 @@ def test_scores_of_the_present_model_are_taken_and_all_others_are_made_here(tmp_
     empty = TablesInTurn((tmp_path / "features" / "empty.parquet",), {})
     none, here = scored_now(survey, model, TablesInTurn((), {}), empty)
     assert (none.num_rows, here) == (0, 0) and none.schema == table.schema
+
+
+def test_targets_that_people_scored_are_not_met_by_the_search():
+    ranking = pa.table(
+        {
+            "galaxy_id": ["a", "b", "c", "d"],
+            "queried_round": pa.array([0, None, 2, None], pa.int32()),
+            "scored_by": ["oracle", "people", "people", None],
+        }
+    )
+    assert asked_and_met(ranking, np.array([False, True, True, True])) == {QUESTIONS: 2, MET: 1}
+
+
+def test_galaxies_that_the_baselines_do_not_know_yet_are_named():
+    table = pa.table({"rank": [1, 2]})
+    labelled = pa.table({"galaxy_id": ["a", "new"], "true": [True, False]})
+    baselines = pa.table({"galaxy_id": ["a"], **{name: [1.0] for name in BASELINES}})
+    with pytest.raises(UnknownGalaxies, match="new.*baseline_rankings.*run the survey"):
+        recall.with_baselines(table, baselines, labelled)
+    whole = pa.table({"galaxy_id": ["x", "new", "a"], **{name: [3.0, 2.0, 1.0] for name in BASELINES}})
+    assert recall.with_baselines(table, whole, labelled)["isolation_forest"].to_pylist() == [0, 1]

@@ -127,7 +127,7 @@ def test_violins_hold_galaxies_above_the_papers_thresholds_and_no_artefact_clust
 
 def test_recall_without_baselines_leaves_them_null(world):
     table = read_table(Layout(world.root).table("tiny", "anomaly_recall"))
-    kept = table.select(["rank", "found", "random", "perfect"])
+    kept = table.select(["rank", "found", "random", "perfect", "found_unshown"])
     spread = read_table(Layout(world.root).table("tiny", "search_spread"))
     shown = SHOW["figure_08"](View(at(world.survey, world.root), None), kept, spread)
     assert shown.table["isolation_forest"].null_count == table.num_rows

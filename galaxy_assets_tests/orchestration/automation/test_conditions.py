@@ -10,6 +10,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from galaxy_assets.cli.status import people_said
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.replay import past_ranking
@@ -157,6 +158,29 @@ def test_a_persons_score_ranks_anew_and_makes_nothing_else(automated):
     assert as_it_was["galaxy_id"].equals(before["galaxy_id"])
     assert np.allclose(as_it_was["score"].to_numpy(), before["score"].to_numpy(), atol=1e-9)
     assert not past_ranking("tiny", datetime.now(UTC), automated.root)["score"].equals(before["score"])
+
+
+def test_scores_of_galaxies_that_come_later_are_learnt_from_once_they_are_there(automated):
+    from galaxy_assets.storage.label_events import LabelLog
+
+    row = {"who": "ann", "kind": "score", "score": 5, "source": "explorer"}
+    log = LabelLog(automated.layout.labels("tiny"))
+    log.append([row | {"galaxy_id": galaxy} for galaxy in ("first_03", "second_03", "nowhere")])
+
+    def learnt() -> set[str]:
+        return set(read_table(automated.layout.table("tiny", "anomaly_model"))["galaxy_id"].drop_null().to_pylist())
+
+    automated.until_idle()
+    assert learnt() & {"first_03", "second_03", "nowhere"} == {"first_03"}
+    automated.deliver()
+    ran = automated.until_idle()
+    assert learnt() & {"first_03", "second_03", "nowhere"} == {"first_03", "second_03"}
+    assert ran["anomaly_model", None] == 1 and "3 galaxies, all 5; the ranking learns from 2 of them; 1 is of" in (
+        people_said(automated.survey, automated.layout)
+    )
+    shutil.rmtree(automated.images / "second")
+    automated.until_idle()
+    assert "second_03" in learnt(), "a delivery that is gone makes no model anew"
 
 
 def test_a_failure_is_not_repeated_until_something_changed(automated):

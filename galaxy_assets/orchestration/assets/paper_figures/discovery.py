@@ -64,7 +64,8 @@ def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> 
         values = anomaly_recall[name].cast(REAL) if there else pa.nulls(table.num_rows, REAL)
         table = table.append_column(name, values)
     anomaly = view.survey.anomaly
-    depth = min(anomaly.budget or FIRST, len(found))  # as many as there were labels
+    scored = len(found) - len(anomaly_recall["found_unshown"].drop_null())
+    depth = min(scored or FIRST, len(found))
     at = {name: table[name][depth - 1].as_py() for name in _RANKED}
     words = {"published": "the learner as published", "isolation_forest": "an isolation forest"}
     words |= {"local_outlier_factor": "local outlier factors", "random": "a random order"}
@@ -72,9 +73,9 @@ def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> 
     return Shown(
         table,
         recall(table),
-        f"{found_in_words(search_spread, named(anomaly.name))}. "
+        f"{found_in_words(search_spread, named(anomaly.name), found[-1])}. "
         f"The curves: true {named(anomaly.name)} found down the list of {len(found):,} labelled galaxies, ordered by "
-        f"the score that active learning predicts from {anomaly.budget} labels. Of {found[-1]:,} in all, "
+        f"the score that active learning predicts from {scored:,} scores given. Of {found[-1]:,} in all, "
         f"{at['found']:,.0f} stand in the first {depth}; by comparison: {others}.",
         {
             "true anomalies": found[-1],

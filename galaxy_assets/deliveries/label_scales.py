@@ -1,0 +1,129 @@
+"""Scales on which people give scores: from theirs to ours, and numbers that have no place on them.
+
+Belongs here: single scores and their levels. Does not belong here: files (`label_files`).
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+HIGHEST = 5.0
+"""The score of what is most interesting; 0 is the dullest."""
+_FEW = 2  # scores outside the scale that may be slips of a pen, also in a short file
+
+
+class BadRow(ValueError):
+    """A row that gives no label because something is wrong with it."""
+
+
+class Outside(BadRow):
+    """A score that its scale does not have."""
+
+    def __init__(self, score: float, words: str):
+        super().__init__(words)
+        self.score = score
+
+
+def number_of(text: str) -> float:
+    """The number that a text is. Raises BadRow."""
+    try:
+        return float(text)
+    except ValueError:
+        raise BadRow(f"score {text!r} is no number") from None
+
+
+def score_of(text: str, scale: tuple[float, float] = (0.0, HIGHEST)) -> float:
+    """A score on the scale 0 to 5; a whole one as a whole number, as events that were imported before have it.
+
+    Parameters
+    ----------
+    text : str
+        As the file has it.
+    scale : tuple of two floats
+        Ends of the file's scale.
+
+    Returns
+    -------
+    float or int
+
+    Raises
+    ------
+    BadRow
+        Where it is no number, or `Outside` the scale.
+    """
+    number, (low, high) = number_of(text), scale
+    if not low <= number <= high:
+        raise Outside(number, f"score {text} is not between {low:g} and {high:g}")
+    score = number if scale == (0.0, HIGHEST) else HIGHEST * ((number - low) / (high - low))
+    return int(score) if float(score).is_integer() else score
+
+
+def levels_without_code(levels: Sequence[float]) -> list[float]:
+    """The levels of a column of scores without a number that says that there is no score.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        The different numbers in it, rising.
+
+    Returns
+    -------
+    list of float
+        Without the first where it alone is negative and the others begin with 0 or 1: -1, -9, -99 and the like.
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.label_scales import levels_without_code
+    >>> levels_without_code([-99, 1, 2, 3]), levels_without_code([-3, -2, 0, 5]), levels_without_code([-1, 0.2])
+    ([1, 2, 3], [-3, -2, 0, 5], [-1, 0.2])
+    """
+    coded = len(levels) > 1 and levels[0] < 0 and levels[1] in (0, 1)
+    return list(levels[1:] if coded else levels)
+
+
+def code_of(outside: Collection[float], inside: Collection[float], scale: tuple[float, float]) -> float | None:
+    """The number outside a scale that says that there is no score.
+
+    Parameters
+    ----------
+    outside : Collection of float
+        Scores that the scale does not have.
+    inside : Collection of float
+        The others, 0 to 5.
+    scale : tuple of two floats
+        Its ends.
+
+    Returns
+    -------
+    float or None
+        None where there is none, and of -1, 0 and 1 on the scale 0 to 5, which may all be scores.
+    """
+    low, high = scale
+    levels = sorted({*filter(math.isfinite, outside), *(low + one * (high - low) / HIGHEST for one in inside)})
+    kept = levels_without_code(levels)
+    coded = len(kept) < len(levels) and levels[0] in outside and not kept[-1] <= 1 < high
+    return levels[0] if coded else None
+
+
+def refuse_another_scale(path: Path, outside: Collection[float], n_inside: int, scale: tuple[float, float]) -> None:
+    """Raise ValueError where more scores lie outside their scale than slips of a pen: the others are wrong too.
+
+    Parameters
+    ----------
+    path : Path
+        Their file.
+    outside : Collection of float
+        Scores that the scale does not have.
+    n_inside : int
+        How many others there are.
+    scale : tuple of two floats
+        Its ends.
+    """
+    numbers, (low, high) = list(filter(math.isfinite, outside)), scale
+    given = len(numbers) + n_inside
+    if len(numbers) > max(_FEW, given / 10):
+        raise ValueError(
+            f"{path}: {len(numbers)} of {given} scores are not between {low:g} and {high:g}; they run from "
+            f"{min(numbers):g} to {max(numbers):g}. Say the ends of their scale: --range LOW HIGH (where their column "
+            "is not called score, with --id-column and --score-column), or correct these rows"
+        )
