@@ -328,13 +328,49 @@ def test_a_killed_run_gives_its_pools_slot_back(tmp_path):
         storage = instance.event_log_storage
         storage.initialize_concurrency_limit_to_default("gpu")
         assert storage.claim_concurrency_slot("gpu", run.run_id, "step").is_claimed
-        stopping.end_left(instance, "tiny")
+        stopping.end_left(instance, "tiny", tmp_path)
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED, "its process lives"
         killed.kill()
         killed.wait()
-        stopping.end_left(instance, "tiny")
+        stopping.end_left(instance, "tiny", tmp_path)
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
         assert not storage.get_concurrency_info("gpu").claimed_slots
+
+
+OF_ELSEWHERE = "0123456789abcdef-12-345"
+"""A process that cannot be seen from here, such as one of a container before it was started again."""
+
+
+@pytest.mark.parametrize(
+    ("tags", "of_all", "left"),
+    [
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE}, True, True),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE}, False, False),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, stopping.FOLDER: "/other"}, True, False),
+        ({"survey": "other", stopping.PROCESS: OF_ELSEWHERE}, True, False),
+        ({"survey": "tiny", stopping.PROCESS: "own"}, False, True),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, **stopping.LAUNCHED}, True, True),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, **stopping.LAUNCHED}, False, False),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, stopping.FOLDER: "/other", **stopping.LAUNCHED}, True, False),
+        ({"survey": "tiny"}, True, True),
+        ({}, True, False),
+    ],
+)
+def test_who_holds_a_surveys_lock_ends_its_runs_wherever_the_lock_is_seen(tmp_path, monkeypatch, tags, of_all, left):
+    monkeypatch.setattr(stopping, "holds_here_alone", lambda _: None if of_all else "a mount without locks")
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = {stopping.FOLDER: str(tmp_path)} | tags
+        told = {name: owner() if value == "own" else value for name, value in told.items()}
+        run = instance.create_run_for_job(simple_job, tags=told, status=dg.DagsterRunStatus.STARTED)
+        stopping.end_left(instance, "tiny", tmp_path)
+        assert instance.get_run_by_id(run.run_id).is_finished == left
+
+
+def test_every_run_of_a_main_job_says_whose_it_is(small):
+    root, instance = small
+    run(root, instance)
+    told = instance.get_runs()[0].tags
+    assert told[stopping.FOLDER] == str(root) and told[stopping.PROCESS] == owner() and told["survey"] == "tiny"
 
 
 @dg.job
