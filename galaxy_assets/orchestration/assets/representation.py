@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
-from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.alone import training_alone
+from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
     FITTED_ON,

@@ -88,8 +88,9 @@ def _observation(key: dg.AssetKey, version: str) -> dg.AssetObservation:
 
 
 def automation_sensors(survey: Survey, prefix: Sequence[str] = ()) -> list[dg.AutomationConditionSensorDefinition]:
-    """Make the sensors that request what is outdated of a survey (`conditions`): trainings may take a week, the rest a
-    day, and all runs that a sensor requests have one limit.
+    """Make the sensors that request what is outdated of a survey (`conditions`).
+
+    Trainings may take a week and the rest a day, and all runs that one sensor requests have the same limit.
 
     Parameters
     ----------

@@ -41,8 +41,9 @@ class Stopped:
 
     @functools.cached_property
     def _runs(self) -> dict[str, str]:
-        attempts = self._instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations
-        return {partition: run_id for partition, (run_id, _) in attempts(self._asset).items()}
+        log = self._instance.event_log_storage
+        attempts = log.get_latest_asset_partition_materialization_attempts_without_materializations(self._asset)
+        return {partition: run_id for partition, (run_id, _) in attempts.items()}
 
     def _run_without_partition(self) -> str | None:
         planned = self._instance.event_log_storage.get_latest_planned_materialization_info(self._asset)

@@ -75,7 +75,9 @@ def patiently(ask: Callable[[], _Answer]) -> _Answer:
                     "start it and run the same again: it goes on from here"
                 ) from error
             if not said:
-                log.warning("the database of Dagster's records does not answer (%s); waiting for it", type(error).__name__)
+                log.warning(
+                    "the database of Dagster's records does not answer (%s); waiting for it", type(error).__name__
+                )
             said = True
             time.sleep(_LOOK)
 

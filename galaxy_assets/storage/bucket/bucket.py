@@ -253,10 +253,9 @@ class Bucket:
             lost += [name] if before else []
         if lost:
             raise BucketError(
-                f"{self._objects.address}: the heads of {len(lost):,} files that were there are gone or older than they "
-                f"were, {lost[0]} among them: they are of another database, or of an older backup of it. Nothing was "
-                f"changed. Bring back the heads as they were; where that cannot be, remove {self.root} on every "
-                "machine after saving what was edited there"
+                f"{self._objects.address}: the heads of {len(lost):,} files that were there are gone or older than "
+                f"they were, {lost[0]} among them, as those of an older backup are; nothing was changed. Bring the "
+                f"heads back; where that cannot be, save what you edited below {self.root}, and remove that folder"
             )
 
     def _replace(self, name: str, head: Head) -> None:

@@ -77,7 +77,9 @@ class HeadsInPostgres:
 
         def ask(cursor: Any) -> dict[str, str]:
             if self._called(cursor) != self._identity:
-                raise BucketError(f"{HEADS} leads to another database than before, which knows nothing of {self._folder}")
+                raise BucketError(
+                    f"{HEADS} leads to another database than before, which knows nothing of {self._folder}"
+                )
             cursor.execute("select name, token::text from galaxy_assets_heads where folder = %s", [self._folder])
             return dict(cursor.fetchall())
 

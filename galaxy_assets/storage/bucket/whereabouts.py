@@ -1,7 +1,7 @@
 """Where the heads of a bucket are, in which everybody who works with it must agree.
 
-The object `heads-are-in` says `bucket`, or `postgresql` and the identity that the database gave the folder. Other heads,
-of another database or of another address, would name none of the content, so that a sweep took all of it for waste.
+The object `heads-are-in` says `bucket`, or `postgresql` and the identity that the database gave the folder. Other
+heads, of another database or address, would name none of the content, so that a sweep took all of it for waste.
 
 Belongs here: that object, and whether a bucket can be worked with at all. Does not belong here: heads (`heads`,
 `postgres_heads`).

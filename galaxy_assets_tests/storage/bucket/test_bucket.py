@@ -406,9 +406,9 @@ def test_a_table_that_is_being_replaced_is_of_the_version_that_is_read(machine, 
     there = machine()
     copy = there.root / path.relative_to(here.root)
     read_table(copy)
-    machine(here)
-    write_table(with_origin(table(*range(2000)), Origin(data="v2")), path)
-    told, whole = [], Bucket._stand_in
+    told, whole, other = [], Bucket._stand_in, bucket_of(here)
+    write_table(with_origin(table(*range(2000)), Origin(data="v2")), second := there.root / "second.parquet")
+    commit(other, path, second.read_bytes())
 
     def late(self, *arguments):
         made = origin(copy)
@@ -416,7 +416,7 @@ def test_a_table_that_is_being_replaced_is_of_the_version_that_is_read(machine, 
         whole(self, *arguments)
 
     monkeypatch.setattr(Bucket, "_stand_in", late)
-    machine(there)
+    store_of(copy).refresh()
     made = origin(copy)
     told.append((made.data if made else "", read_table(copy).num_rows))
     assert told == [("v1", 1000), ("v2", 2000)]
