@@ -21,7 +21,7 @@ from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS, Job
 from galaxy_assets.orchestration.engines.main_job import RUN_TAGS
 from galaxy_assets.orchestration.external import EXTERNAL
-from galaxy_assets.orchestration.graph import ASSETS, EXPLORER
+from galaxy_assets.orchestration.graph import ASSETS, EXPLORER, declared_of
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile
@@ -103,7 +103,8 @@ def automation_sensors(survey: Survey, prefix: Sequence[str] = ()) -> list[dg.Au
     list of dagster.AutomationConditionSensorDefinition
     """
     # what goes on after its process was killed is what takes long
-    long = dg.AssetSelection.assets(*([*prefix, survey.name, a.name] for a in ASSETS.values() if a.gpu and a.retry))
+    trainings = [asset.name for asset in declared_of(survey) if asset.gpu and asset.retry]
+    long = dg.AssetSelection.assets(*([*prefix, survey.name, name] for name in trainings))
     rest = dg.AssetSelection.key_prefixes([*prefix, survey.name]) - long
     return [
         _automation(survey, f"{survey.name}_automation", rest, DAY, 30),

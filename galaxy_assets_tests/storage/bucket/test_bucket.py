@@ -388,9 +388,9 @@ def test_what_was_just_fetched_is_not_what_was_used_longest_ago(machine, monkeyp
     made = time.time() - 30 * 24 * 3600
     monkeypatch.setattr(Head, "from_json", _made(made))
     for copy in copies[:2]:
-        read_table(copy)
+        store_of(copy).local(copy)
         assert copy.stat().st_mtime == pytest.approx(made) and time.time() - copy.stat().st_atime < 60
-    read_table(copies[2])
+    store_of(copies[2]).local(copies[2])
     assert all(copy.stat().st_size for copy in copies), "they are in use"
 
 
