@@ -18,10 +18,12 @@ from galaxy_assets.orchestration.automation import conditions
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.stopped import Stopped
+from galaxy_assets.orchestration.declaration import INTERRUPTED
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.store import Conflict
 from galaxy_assets.storage.tables import digest, read_table
@@ -175,9 +177,7 @@ def test_a_failure_is_not_repeated_until_something_changed(automated):
     assert {asset for asset, _ in automated.until_idle()} >= {"clean_galaxies", "anomaly_ranking"}
 
 
-@pytest.mark.parametrize(
-    ("error", "times"), [(KeyboardInterrupt(), 4), (Conflict("tiny/cutouts/second"), 4), (ValueError("its own"), 1)]
-)
+@pytest.mark.parametrize(("error", "times"), [(Conflict("cutouts"), 5), (PrintableError("its own"), 2)])
 def test_what_was_stopped_is_asked_for_again_a_few_times_and_a_failure_is_not(automated, monkeypatch, error, times):
     automated.deliver()
 
@@ -187,6 +187,7 @@ def test_what_was_stopped_is_asked_for_again_a_few_times_and_a_failure_is_not(au
     with monkeypatch.context() as breaking:
         breaking.setattr(cutouts, "cut", stopped)
         ran = automated.until_idle()
+    # twice in any case: what it reads was made in the same run first
     assert ran["cutouts", "second"] == times and automated.until_idle() == Counter()
 
 
@@ -217,17 +218,29 @@ def test_a_run_that_ended_before_its_step_did_tells_nothing_of_the_asset(asset, 
         assert not Stopped(instance, parted.key)("b"), "of which there was no run"
 
 
-def test_what_was_to_follow_in_a_run_that_failed_is_asked_for_when_its_turn_comes(automated, monkeypatch):
-    automated.deliver()
-    with monkeypatch.context() as breaking:
-        breaking.setattr(cutouts, "cut", lambda *_: 1 / 0)
-        automated.until_idle()
-    # the asset that failed is made by a person, from the same as before: what reads it was never tried
-    automated.defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=[dg.AssetKey(["tiny", "cutouts"])], partition_key="second", instance=automated.instance
-    )
-    ran = automated.until_idle()
-    assert {"pretrained_features", "embeddings"} <= {asset for asset, _ in ran}
+@pytest.mark.parametrize(
+    ("error", "stopped"),
+    [
+        (Conflict("lake/s/t"), True),
+        (dg.Failure(INTERRUPTED), True),
+        (KeyboardInterrupt(), True),
+        (ValueError("its own fault"), False),
+        (PrintableError("its own fault"), False),
+    ],
+)
+def test_a_step_that_failed_of_itself_is_told_from_one_that_was_stopped(error, stopped):
+    @dg.asset
+    def first() -> None:
+        raise dg.Failure("not done") from error if isinstance(error, Conflict) else error
+
+    @dg.asset(deps=[first])
+    def second() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = dg.Definitions([first, second]).resolve_implicit_global_asset_job_def()
+        job.execute_in_process(instance=instance, raise_on_error=False)
+        assert Stopped(instance, first.key)(None) is stopped
+        assert Stopped(instance, second.key)(None), "it did not come to its turn"
 
 
 def test_a_tick_asks_once_whether_somebody_is_at_work(automated, monkeypatch):
