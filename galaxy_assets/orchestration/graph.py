@@ -75,7 +75,21 @@ def survey_assets(survey: Survey, known: Mapping[str, Survey], prefix: Sequence[
     -------
     list of dagster.AssetsDefinition
     """
-    return [asset.of(survey, known, prefix) for asset in ASSETS.values() if survey.auto or asset.name != TRIALS]
+    return [asset.of(survey, known, prefix) for asset in declared_of(survey)]
+
+
+def declared_of(survey: Survey) -> list[SurveyAsset]:
+    """What is declared of a survey's assets: trials are made where something is left to them.
+
+    Parameters
+    ----------
+    survey : Survey
+
+    Returns
+    -------
+    list of SurveyAsset
+    """
+    return [asset for asset in ASSETS.values() if survey.auto or asset.name != TRIALS]
 
 
 def keys_of(graph: Any, survey: str) -> list[dg.AssetKey]:

@@ -49,5 +49,5 @@ def survey_definitions(
         asset_checks=checks,
         jobs=list(jobs.values()),
         schedules=[sensors.refit_schedule(survey, jobs["refit"], root)],
-        sensors=[sensors.delivery_sensor(survey, root, prefix), sensors.automation_sensor(survey, prefix)],
+        sensors=[sensors.delivery_sensor(survey, root, prefix), *sensors.automation_sensors(survey, prefix)],
     )

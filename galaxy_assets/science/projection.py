@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.science.compiled import have_place
 from galaxy_assets.settings.progress import Progress, tell
 from galaxy_assets.settings.structure import Umap
 
@@ -48,6 +49,8 @@ def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
     # torch first: what is loaded afterwards would keep the number of threads that numba asks its OpenMP library for,
     # and a sum of as many parts: the same training after a fit and without one would end in other weights
     import torch  # noqa: F401
+
+    have_place()
     import umap
     from threadpoolctl import threadpool_limits
 

@@ -39,8 +39,17 @@ def usable_cores(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")
     int
         At least 1.
     """
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([bound, *(int(share) for share in _shares(cgroups, own))]))
+    return max(1, min([bound_cores(), *(int(share) for share in _shares(cgroups, own))]))
+
+
+def bound_cores() -> int:
+    """Cores that this process is bound to, whose use by others `usage` tells.
+
+    Returns
+    -------
+    int
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shares(cgroups: Path, own: Path) -> list[float]:
@@ -153,28 +162,30 @@ class Threads:
         now = usage()
         others = used_by_others(self._before, now)
         self._before, self._wait = now, _LATER
-        wanted = threads_beside(others, self._most)
+        wanted = threads_beside(others, self._most, bound_cores())
         if wanted != torch.get_num_threads():
             log.info("computing on %d threads: other processes use %.1f cores", wanted, others)
             torch.set_num_threads(wanted)
 
 
-def threads_beside(others: float, cores: int) -> int:
+def threads_beside(others: float, most: int, bound: int) -> int:
     """Threads that have a core each while others use some.
 
     Parameters
     ----------
     others : float
-        Cores in use.
-    cores : int
-        Cores that this process may use.
+        Of the cores that this process is bound to, those in use.
+    most : int
+        Threads that this process may use: a container's share may be less than the cores that it is bound to.
+    bound : int
+        Cores that it is bound to.
 
     Returns
     -------
     int
-        From 1 to `cores`.
+        From 1 to `most`.
     """
-    return max(1, min(cores, int(cores - others + 0.5)))
+    return max(1, min(most, int(bound - others + 0.5)))
 
 
 THREADS = Threads()

@@ -5,6 +5,7 @@ Belongs here: reading the environment for it. Does not belong here: what lies be
 """
 
 import os
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,7 +52,34 @@ def data_root(told: Path | str | None = None) -> Path:
             "one of "
             f"{', '.join(f'{kind}://bucket/prefix' for kind in BUCKETS)}, and put credentials into the environment only"
         )
-    cache = os.environ.get("GALAXY_ASSETS_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "galaxy-assets"
-    )
-    return Path(cache).expanduser().resolve().joinpath(address.scheme, address.netloc, *address.path.split("/"))
+    kind, _, below = normal_address(told).partition("://")
+    return _cache().joinpath(kind, *below.split("/"))
+
+
+def _cache() -> Path:
+    """Where copies of buckets are; by itself each machine's own, since a home folder may be one of many machines."""
+    common = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "galaxy-assets", socket.gethostname())
+    try:
+        return Path(os.environ.get("GALAXY_ASSETS_CACHE") or common).expanduser().resolve()
+    except RuntimeError as error:  # a container may run as a number that is nobody's
+        raise PrintableError(
+            "GALAXY_ASSETS_DATA is a bucket, and this user has no home folder for copies of it; set "
+            "GALAXY_ASSETS_CACHE to a folder of this machine's disk"
+        ) from error
+
+
+def normal_address(address: str) -> str:
+    """The one way to write the address of a bucket, whatever slashes somebody put into it.
+
+    Parameters
+    ----------
+    address : str
+        Such as `s3://bucket/prefix/`.
+
+    Returns
+    -------
+    str
+        Such as `s3://bucket/prefix`.
+    """
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{'/'.join([parts.netloc, *filter(None, parts.path.split('/'))])}"

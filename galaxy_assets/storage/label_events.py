@@ -109,7 +109,10 @@ class LabelLog:
         whole = [_validated(row, i, now) for i, row in enumerate(rows)]
         if whole:
             name = f"{now:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex}.parquet"
+            is_first = not self.events.exists()
             write_table(pa.Table.from_pylist(whole, schema=EVENTS), self.events / name)
+            for folder in (self.events, self.folder, self.folder.parent)[: 3 if is_first else 1]:
+                _flush_folder(folder)
         return [row["event"] for row in whole]
 
     def read(self, until: datetime | None = None) -> pa.Table:

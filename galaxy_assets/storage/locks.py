@@ -8,6 +8,7 @@ import errno
 import fcntl
 import functools
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from galaxy_assets.storage.files import told_of
 
 log = logger(__name__)
 
+_GLANCE, _AGAIN = 1.0, 0.02
+"""Seconds for which who does not wait tries again, and between tries: others look whether a lock is held by holding it
+for a moment themselves."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _OF_ONE_MACHINE = {
     "lustre": ({"localflock"}, "mount it with the option `flock`"),
@@ -48,7 +52,7 @@ def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[Non
     shared : bool
         Several may hold it at once, while nobody holds it alone.
     wait : bool
-        Until nobody else holds it.
+        Until nobody else holds it; else for a second, in which who only looks has gone.
 
     Raises
     ------
@@ -63,7 +67,15 @@ def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[Non
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")  # NFS refuses a shared lock of a file that is not open to be read
     with file:
-        _take(file.fileno(), path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
+        how, until = fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + _GLANCE
+        while True:
+            try:
+                _take(file.fileno(), path, how, wait)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_AGAIN)
         yield
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 LONGEST_RUN = 7 * 24 * 3600
 """Seconds that a run may take; what is older, of a process that cannot be seen from here, is of no run any more."""
-_NAME = re.compile(r"([0-9a-f]{8})-(\d+)-(\d+)")
+_NAME = re.compile(r"([0-9a-f]{8})([0-9a-f]{8})-(\d+)-(\d+)")
 
 
 def owner(pid: int | None = None) -> str:
@@ -27,7 +27,7 @@ def owner(pid: int | None = None) -> str:
     Returns
     -------
     str
-        Of letters, digits and dashes: where it runs, its number, when it began.
+        Of letters, digits and dashes: where it runs, since which start of that machine, its number, when it began.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def owner(pid: int | None = None) -> str:
         Where no process has that number.
     """
     number = os.getpid() if pid is None else pid
-    return f"{_place()}-{number}-{_began(number)}"
+    return f"{_host()}{_boot()}-{number}-{_began(number)}"
 
 
 def runs(name: str) -> bool | None:
@@ -52,24 +52,37 @@ def runs(name: str) -> bool | None:
         None where that cannot be seen from here: it runs, or ran, on another machine or in another container.
     """
     found = _NAME.fullmatch(name)
-    if found is None or found[1] != _place():
+    if found is None or found[1] != _host():
         return None
+    if found[2] != _boot():  # nothing outlives a start of its machine
+        return False
     try:
-        return str(_began(int(found[2]))) == found[3]
+        return str(_began(int(found[3]))) == found[4]
     except ProcessLookupError:
         return False
 
 
 @functools.cache
-def _place() -> str:
-    """What this machine's processes have in common: a number is given to one of them at a time."""
-    parts = [socket.gethostname()]
-    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
-        try:
-            at = Path(path)
-            parts.append(str(at.readlink()) if at.is_symlink() else at.read_text(encoding="ascii"))
-        except OSError:  # no Linux: a number is then told apart by the time alone
-            continue
+def _host() -> str:
+    """What processes have in common of which none has another one's number: a machine's, or those of a container."""
+    return _short(socket.gethostname(), _said("/etc/machine-id"), _said("/proc/self/ns/pid"))
+
+
+@functools.cache
+def _boot() -> str:
+    return _short(_said("/proc/sys/kernel/random/boot_id"))
+
+
+def _said(path: str) -> str:
+    """What a file, or a link, of Linux says; nothing elsewhere: a number is then told apart by the time alone."""
+    at = Path(path)
+    try:
+        return str(at.readlink()) if path.startswith("/proc/self/ns") else at.read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
+def _short(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 

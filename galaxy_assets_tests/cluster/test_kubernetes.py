@@ -132,7 +132,7 @@ def test_a_launcher_that_does_not_answer_for_a_while_costs_no_run(runs, cluster,
     jobs.down = True
     runs._find_lost(run_id, under_way)
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTED
-    monkeypatch.setattr(launched, "_SILENT", 0.0)
+    monkeypatch.setattr(launched, "SILENT", 0.0)
     runs._find_lost(run_id, under_way)
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
 

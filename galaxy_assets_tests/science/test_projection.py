@@ -4,11 +4,12 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from galaxy_assets.science import projection
+from galaxy_assets.science import compiled, projection
 from galaxy_assets.science.projection import (
     FittedMap,
     feature_keys,
@@ -121,3 +122,25 @@ def test_a_fit_says_what_it_does_and_prints_nothing(caplog, capfd):
     assert said[1] == "UMAP: 0 of 500 epochs" and "UMAP: 500 of 500 epochs" in said
     assert said[-1].startswith("UMAP of 60 galaxies took ")
     assert capfd.readouterr() == ("", "")
+
+
+NOBODYS = """
+import os, sys
+from pathlib import Path
+from galaxy_assets.science import compiled
+compiled._beside = lambda: [Path("/proc/none")]  # beside the modules, as an image installs them: not to be written
+compiled.have_place()
+told = os.environ.get("NUMBA_CACHE_DIR")
+from numba import config
+print(told, told is not None and Path(told).is_dir() and config.CACHE_DIR == told)
+"""
+
+
+@pytest.mark.parametrize("home", ["writable", "/proc/none"])
+def test_what_is_compiled_has_a_place_where_no_home_folder_can_be_written(tmp_path, home):
+    home = str(tmp_path) if home == "writable" else home
+    env = {name: value for name, value in os.environ.items() if name not in (compiled.FOLDER, "XDG_CACHE_HOME")}
+    done = subprocess.run([sys.executable, "-c", NOBODYS], env=env | {"HOME": home}, capture_output=True, text=True)
+    folder, used = done.stdout.split()
+    assert (folder == "None") == (home == str(tmp_path)) and (folder == "None" or used == "True"), done.stderr
+    assert folder == "None" or not Path(folder).exists(), "it goes with its process"

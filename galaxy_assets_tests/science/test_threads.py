@@ -54,12 +54,14 @@ def test_others_use_what_is_busy_and_not_of_this_process():
     assert used_by_others(Usage(0.0, 0.0, 0.0), Usage(1.0, 0.9, 1.0)) == 0.0, "clocks tick apart"
 
 
-@given(st.floats(0, 512), st.integers(1, 512))
-def test_threads_are_at_least_one_at_most_the_cores_and_fewer_the_more_others_use(others, cores):
-    threads = threads_beside(others, cores)
-    assert 1 <= threads <= cores
-    assert threads_beside(0.0, cores) == cores
-    assert max(1, threads - 1) <= threads_beside(others + 1, cores) <= threads
+@given(st.floats(0, 512), st.integers(1, 512), st.integers(0, 512))
+def test_threads_are_at_least_one_at_most_the_share_and_fewer_the_more_others_use(others, most, more):
+    bound = most + more
+    threads = threads_beside(others, most, bound)
+    assert 1 <= threads <= most
+    assert threads_beside(0.0, most, bound) == most
+    assert max(1, threads - 1) <= threads_beside(others + 1, most, bound) <= threads
+    assert threads_beside(float(more), most, bound) == most, "others are on cores that this process has no share of"
 
 
 BESIDE = """

@@ -208,16 +208,17 @@ def test_what_a_killed_process_left_is_removed_and_what_a_live_one_writes_is_not
 def test_what_cannot_be_seen_from_here_is_removed_when_it_is_older_than_any_run(tmp_path):
     (tmp_path / "lake").mkdir()
     elsewhere = tmp_path / "lake" / ".t.parquet.0123abcd-77-12345-0123456789ab.partial"
+    other_place = tmp_path / "lake" / ".t.parquet.0123abcd89abcdef-77-12345-0123456789ab.partial"
     older_code = tmp_path / "lake" / ".t.parquet.0123456789abcdef0123456789abcdef.partial"
     download = tmp_path / "lake" / ".images.zip.partial"
     own = tmp_path / "lake" / partial_name("t.parquet")
-    for path in (elsewhere, older_code, download, own):
+    for path in (elsewhere, other_place, older_code, download, own):
         path.write_bytes(b"x")
     assert remove_interrupted(Layout(tmp_path)) == []
     past = time.time() - 8 * 24 * 3600
-    for path in (elsewhere, older_code, download, own):
+    for path in (elsewhere, other_place, older_code, download, own):
         os.utime(path, (past, past))
-    assert sorted(remove_interrupted(Layout(tmp_path))) == sorted([elsewhere, older_code])
+    assert sorted(remove_interrupted(Layout(tmp_path))) == sorted([elsewhere, other_place, older_code])
     assert download.exists() and own.exists()
 
 
@@ -226,7 +227,9 @@ def test_a_process_is_told_apart_from_a_later_one_of_its_number():
     assert owners.runs(name) is True
     place, number, began = name.split("-")
     assert owners.runs(f"{place}-{number}-{int(began) + 1}") is False
-    assert owners.runs(f"00000000-{number}-{began}") is None
+    assert owners.runs(f"0000000000000000-{number}-{began}") is None, "of another machine"
+    assert owners.runs(f"{place[:8]}00000000-{number}-{began}") is False, "of before this machine was started"
+    assert owners.runs(f"{place[:8]}-{number}-{began}") is None  # of older code
     assert owners.runs("host:12:3.4") is None  # of older code
     pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", "input()"], **pipes) as other:

@@ -1,5 +1,6 @@
 """The log of labels: nothing acknowledged is lost, whoever writes, merges, reads or is killed meanwhile."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,21 @@ def ids(table: pa.Table) -> list[str]:
 @pytest.fixture
 def log(tmp_path) -> LabelLog:
     return LabelLog(Layout(tmp_path).labels("s"))
+
+
+def test_events_are_on_the_disk_with_their_names_when_they_are_kept(tmp_path, monkeypatch):
+    flushed, whole = [], os.fsync
+
+    def noted(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    log = LabelLog(tmp_path / "labels/s")
+    log.append([score("g1", 1)])
+    assert flushed[1:] == [log.events, log.folder, log.folder.parent] and flushed[0].parent == log.events
+    log.append([score("g2", 1)])
+    assert flushed[-1] == log.events and len(flushed) == 6
 
 
 def test_four_writers_a_compaction_and_a_reader_at_once_lose_nothing(log):

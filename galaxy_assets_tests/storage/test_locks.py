@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from galaxy_assets.storage.locks import NoLocks, held, holds_here_alone, is_held
 
 HOLDING = """
 import sys
+import threading
 from pathlib import Path
 from galaxy_assets.storage.locks import held
 with held(Path(sys.argv[1]), shared=sys.argv[2] == "shared"):
@@ -103,3 +105,12 @@ def test_a_file_is_opened_so_that_nfs_grants_both_kinds(tmp_path, monkeypatch):
 def test_a_mount_that_keeps_locks_to_one_machine_is_known(folder, lustre, nfs, told):
     why = holds_here_alone(Path(folder), MOUNTS.format(lustre=lustre, nfs=nfs))
     assert why is None if told is None else told in str(why)
+
+
+def test_who_only_looks_at_a_lock_keeps_nobody_from_taking_it(tmp_path):
+    path = tmp_path / ".lock"
+    process = other(path, "shared")  # as a look holds it, for a moment
+    threading.Timer(0.3, process.kill).start()
+    with held(path, wait=False):
+        pass
+    process.wait()

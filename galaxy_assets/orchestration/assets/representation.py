@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets import plugins
+from galaxy_assets.orchestration.alone import training_alone
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
@@ -113,6 +114,7 @@ _CHECKPOINTS = shared("init") | {
     tuned=True,
     columns=_CHECKPOINTS,
 )
+@training_alone
 def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: pa.Table) -> Result:
     """One row per epoch of BYOL from these start weights: checkpoint, loss, learning rate, health (rank, alignment,
     uniformity, spread, stability of neighbours), speed, memory. Epoch 0 is the start itself. The epoch is chosen by

@@ -20,6 +20,7 @@ from dagster._core.definitions.events import AssetKeyPartitionKey
 
 from galaxy_assets.orchestration.automation.lock import main_job_runs
 from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated, Partition
+from galaxy_assets.orchestration.automation.stopped import Stopped
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.io_manager import partition_path
 from galaxy_assets.settings.survey import Survey
@@ -27,6 +28,10 @@ from galaxy_assets.storage.footers import footers_of
 from galaxy_assets.storage.layout import Layout
 
 NIGHTLY = "30 2 * * *"
+_AGAIN = 3
+"""Times that a partition is requested again of which a run was stopped."""
+_Request = tuple[str, int]
+"""What a partition would be made from, and how often it was requested again."""
 
 
 def with_conditions(
@@ -79,7 +84,8 @@ class LakeOutdated(dg.AutomationCondition):
     """Partitions that are outdated while all they read is up to date, or is requested in the same run.
 
     Each is requested once for what it would be made from: a failure is not repeated until something that it reads has
-    changed.
+    changed. A run that was stopped, or whose worker was lost, tells nothing of the asset, which is requested again,
+    three times at most.
 
     Parameters
     ----------
@@ -116,19 +122,20 @@ class LakeOutdated(dg.AutomationCondition):
         -------
         dagster.AutomationResult
         """
-        layout, requested = Layout(self.root), json.loads(context.cursor or "{}")
-        if not _started(self.survey, layout) or main_job_runs(self.survey.name, layout):
+        layout, requested = Layout(self.root), _requests(context.cursor)
+        if not _started(self.survey, layout) or _main_job_runs(self.survey, layout, context):
             return dg.AutomationResult(context, context.get_empty_subset(), cursor=json.dumps(requested))
         rule = _rule(self.survey, self.known, layout, context)
-        wanted: dict[Any, str] = {}
+        wanted: dict[Any, _Request] = {}
         # of what is up to date nothing is remembered: a cursor is read and written at every tick
-        made_from_before: dict[str, str] = {}
+        before: dict[str, _Request] = {}
+        stopped = Stopped(context.asset_graph_view.instance, context.key)
         for partition in rule.partitions(context.key):
             if (reason := rule.why(context.key, partition)) is None:
                 continue
             key = _key(context.partitions_def, partition)
             if str(key) in requested:
-                made_from_before[str(key)] = requested[str(key)]
+                before[str(key)] = requested[str(key)]
             if reason == NEVER_MADE and not self.absent:
                 continue
             if rule.stopped(context.key, partition):
@@ -136,16 +143,31 @@ class LakeOutdated(dg.AutomationCondition):
             if not all(_comes_along(context, read, key) for read in rule.waits_for(context.key, partition)):
                 continue
             made_from = rule.fingerprint(context.key, partition)
-            if requested.get(str(key)) != made_from:
-                wanted[AssetKeyPartitionKey(context.key, key)] = made_from
+            asked, again = requested.get(str(key), ("", 0))
+            if asked != made_from:
+                wanted[AssetKeyPartitionKey(context.key, key)] = made_from, 0
+            elif again < _AGAIN and stopped(None if key is None else str(key)):
+                wanted[AssetKeyPartitionKey(context.key, key)] = made_from, again + 1
         view = context.asset_graph_view
         subset = view.get_asset_subset_from_asset_partitions(context.key, set(wanted))
         subset = subset.compute_intersection(context.candidate_subset)
         asked = {str(one.partition_key) for one in subset.expensively_compute_asset_partitions()}
-        now = {
-            str(one.partition_key): made_from for one, made_from in wanted.items() if str(one.partition_key) in asked
-        }
-        return dg.AutomationResult(context, subset, cursor=json.dumps(made_from_before | now))
+        now = {str(one.partition_key): how for one, how in wanted.items() if str(one.partition_key) in asked}
+        return dg.AutomationResult(context, subset, cursor=json.dumps(before | now))
+
+
+def _requests(cursor: str | None) -> dict[str, _Request]:
+    """What a cursor remembers, by partition."""
+    told = json.loads(cursor or "{}")
+    return {key: (one, 0) if isinstance(one, str) else (one[0], one[1]) for key, one in told.items()}
+
+
+def _main_job_runs(survey: Survey, layout: Layout, context: dg.AutomationContext) -> bool:
+    """Whether a main job is at work at this tick; asked once, since who asks holds its lock for a moment."""
+    tick = (layout.root, context.evaluation_time)
+    if _AT_WORK.get(survey.name, (None, False))[0] != tick:
+        _AT_WORK[survey.name] = tick, main_job_runs(survey.name, layout)
+    return _AT_WORK[survey.name][1]
 
 
 def _key(partitions: dg.PartitionsDefinition | None, partition: Partition) -> str | None:
@@ -182,3 +204,4 @@ def _rule(survey: Survey, known: Mapping[str, Survey], layout: Layout, context: 
 
 
 _RULES: dict[str, tuple[Any, Outdated]] = {}
+_AT_WORK: dict[str, tuple[Any, bool]] = {}

@@ -26,6 +26,7 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile, replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.store import Conflict, store_of
 from galaxy_assets.storage.tables import column, read_table, write_table
 
@@ -140,6 +141,11 @@ def import_labels(survey: Survey, layout: Layout, quiet: float = 0) -> None:
     labels = LabelLog(layout.labels(survey.name))
     if not dropped(labels.folder):
         return
+    with held(labels.folder / ".import.lock"):  # a sensor and a person's run may look at the same moment
+        _import_labels(survey, layout, labels, quiet)
+
+
+def _import_labels(survey: Survey, layout: Layout, labels: LabelLog, quiet: float) -> None:
     for report in import_drop(labels, known_galaxies(layout, survey.name), quiet):
         if report.changed:
             continue

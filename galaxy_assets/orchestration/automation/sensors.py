@@ -21,12 +21,13 @@ from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS, Job
 from galaxy_assets.orchestration.engines.main_job import RUN_TAGS
 from galaxy_assets.orchestration.external import EXTERNAL
-from galaxy_assets.orchestration.graph import ASSETS, EXPLORER
+from galaxy_assets.orchestration.graph import ASSETS, EXPLORER, declared_of
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.owners import LONGEST_RUN
 from galaxy_assets.storage.upkeep import remove_interrupted
 
 DAY = 24 * 3600
@@ -86,8 +87,10 @@ def _observation(key: dg.AssetKey, version: str) -> dg.AssetObservation:
     return dg.AssetObservation(key, tags={"dagster/data_version": version})
 
 
-def automation_sensor(survey: Survey, prefix: Sequence[str] = ()) -> dg.AutomationConditionSensorDefinition:
-    """Make the sensor that requests what is outdated of a survey (`conditions`).
+def automation_sensors(survey: Survey, prefix: Sequence[str] = ()) -> list[dg.AutomationConditionSensorDefinition]:
+    """Make the sensors that request what is outdated of a survey (`conditions`).
+
+    Trainings may take a week and the rest a day, and all runs that one sensor requests have the same limit.
 
     Parameters
     ----------
@@ -97,16 +100,29 @@ def automation_sensor(survey: Survey, prefix: Sequence[str] = ()) -> dg.Automati
 
     Returns
     -------
-    dagster.AutomationConditionSensorDefinition
+    list of dagster.AutomationConditionSensorDefinition
     """
+    # what goes on after its process was killed is what takes long
+    trainings = [asset.name for asset in declared_of(survey) if asset.gpu and asset.retry]
+    long = dg.AssetSelection.assets(*([*prefix, survey.name, name] for name in trainings))
+    rest = dg.AssetSelection.key_prefixes([*prefix, survey.name]) - long
+    return [
+        _automation(survey, f"{survey.name}_automation", rest, DAY, 30),
+        _automation(survey, f"{survey.name}_automatic_training", long, LONGEST_RUN, 300),
+    ]
+
+
+def _automation(
+    survey: Survey, name: str, target: dg.AssetSelection, longest: int, every: int
+) -> dg.AutomationConditionSensorDefinition:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # of `use_user_code_server`, which a condition of our own needs
         return dg.AutomationConditionSensorDefinition(
-            name=f"{survey.name}_automation",
-            target=dg.AssetSelection.key_prefixes([*prefix, survey.name]),
-            minimum_interval_seconds=30,
+            name=name,
+            target=target,
+            minimum_interval_seconds=every,
             default_status=dg.DefaultSensorStatus.RUNNING,
-            run_tags={"dagster/max_runtime": str(DAY), "survey": survey.name},
+            run_tags={"dagster/max_runtime": str(longest), "survey": survey.name},
             use_user_code_server=True,
             description=f"Brings {survey.title} up to date, delivery by delivery.",
         )

@@ -15,11 +15,9 @@ import dagster as dg
 from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.declaration import INTERRUPTED
 from galaxy_assets.orchestration.engines.main_job import QUIET, Ran, Wanted, materialise, reason
-from galaxy_assets.orchestration.engines.stopping import PROCESS
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.owners import owner
 
 log = logger(__name__)
 
@@ -87,7 +85,7 @@ class InProcess:
             instance=self.instance,
             raise_on_error=False,
             run_config=QUIET,
-            tags={**wanted.tags, PROCESS: owner()},
+            tags=wanted.tags,
         )
         seconds = time.perf_counter() - start
         if _interrupted(run):

@@ -11,6 +11,7 @@ order of the runs (`main_job`), Dagster's code server (`code_server`).
 import os
 import signal
 import time
+import uuid
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.engines.code_server import ATTRIBUTE, LOCATION, MODULE, CodeServer
 from galaxy_assets.orchestration.engines.forecast import asset_of
 from galaxy_assets.orchestration.engines.main_job import NO_STEP, QUIET, WHOLE, Ran, Wanted, materialise, reason
-from galaxy_assets.orchestration.engines.stopping import LAUNCHED, end
+from galaxy_assets.orchestration.engines.stopping import LAUNCHED, SILENT, end, patiently
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
@@ -41,8 +42,6 @@ log = logger(__name__)
 
 _LOOK, _ASK = 0.5, 10.0
 """Seconds between looks at the runs, and between questions to the launcher whether their workers are there."""
-_SILENT = 300.0
-"""Seconds without a clear answer until a worker is taken for lost: a cluster's head may start anew meanwhile."""
 _WORDS = 200  # characters of what a launcher says, from its beginning and from its end
 _MADE = DagsterEventType.ASSET_MATERIALIZATION
 
@@ -176,6 +175,7 @@ class Launched:
     at_once: int
     apart: bool = True
     _under_way: dict[str, _UnderWay] = field(default_factory=dict, init=False, repr=False)
+    _ended: dict[str, Ran] = field(default_factory=dict, init=False, repr=False)
     _starting: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor, init=False, repr=False)
 
     def start(self, wanted: Wanted) -> str:
@@ -183,24 +183,31 @@ class Launched:
         repository = ReconstructableRepository.for_module(MODULE, ATTRIBUTE, str(Path.cwd()))
         location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name=MODULE), LOCATION)
         name = self.job.name
-        run = self.instance.create_run_for_job(
-            self.job.get_subset(asset_selection=set(wanted.assets)),
-            run_config=QUIET,
-            tags={**wanted.tags, **LAUNCHED, **_partition_tags(wanted.partition)},
-            asset_selection=frozenset(wanted.assets),
-            remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(name),
-            job_code_origin=JobPythonOrigin(name, repository.get_python_origin()),
-        )
+        run_id = str(uuid.uuid4())
         key = None if wanted.partition is None else str(wanted.partition)
-        self._under_way[run.run_id] = _UnderWay(key, time.monotonic())
-        starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, job_name=name)
-        self.instance.report_dagster_event(starting, run_id=run.run_id)
+        self._under_way[run_id] = _UnderWay(key, time.monotonic())
+
+        def record() -> None:
+            if self.instance.get_run_by_id(run_id) is None:
+                self.instance.create_run_for_job(
+                    self.job.get_subset(asset_selection=set(wanted.assets)),
+                    run_id=run_id,
+                    run_config=QUIET,
+                    tags={**wanted.tags, **LAUNCHED, **_partition_tags(wanted.partition)},
+                    asset_selection=frozenset(wanted.assets),
+                    remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(name),
+                    job_code_origin=JobPythonOrigin(name, repository.get_python_origin()),
+                )
+            starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, job_name=name)
+            self.instance.report_dagster_event(starting, run_id=run_id)
+
+        patiently(record)
         # a launcher answers when its worker was started, which takes seconds
-        self._under_way[run.run_id].launch = self._starting.submit(self._launch, run.run_id)
-        return run.run_id
+        self._under_way[run_id].launch = self._starting.submit(self._launch, run_id)
+        return run_id
 
     def _launch(self, run_id: str) -> None:
-        run = self._run(run_id)
+        run = patiently(lambda: self._run(run_id))
         if self.server is not None:
             DefaultRunLauncher.launch_run_from_grpc_client(self.instance, run, self.server.client)
         else:
@@ -208,18 +215,23 @@ class Launched:
 
     def ended(self) -> dict[str, Ran]:
         """Wait until a run has ended, and tell meanwhile what the workers log."""
-        while True:
-            ended = {}
-            for run_id, under_way in list(self._under_way.items()):
-                self._find_unlaunched(run_id, under_way)
-                self._find_lost(run_id, under_way)
-                over = self._run(run_id).is_finished
-                self._tell(run_id, under_way)
-                if over:
-                    ended[run_id] = self._ran(run_id, self._under_way.pop(run_id))
-            if ended:
-                return ended
-            time.sleep(_LOOK)
+        while not self._ended:
+            patiently(self._look)
+            if not self._ended:
+                time.sleep(_LOOK)
+        ended, self._ended = self._ended, {}
+        return ended
+
+    def _look(self) -> None:
+        """Tell what the workers did, and keep what has ended; broken off, another look goes on from there."""
+        for run_id, under_way in list(self._under_way.items()):
+            self._find_unlaunched(run_id, under_way)
+            self._find_lost(run_id, under_way)
+            over = self._run(run_id).is_finished
+            self._tell(run_id, under_way)
+            if over:
+                self._ended[run_id] = self._ran(run_id, under_way)
+                del self._under_way[run_id]
 
     def _ran(self, run_id: str, under_way: _UnderWay) -> Ran:
         self.instance.event_log_storage.free_concurrency_slots_for_run(run_id)
@@ -245,9 +257,10 @@ class Launched:
     def _find_unlaunched(self, run_id: str, under_way: _UnderWay) -> None:
         """Fail a run that its launcher, of whatever kind, could not start."""
         if under_way.launch is not None and under_way.launch.done():
-            error, under_way.launch = under_way.launch.exception(), None
+            error = under_way.launch.exception()
             if error is not None and not self._run(run_id).is_finished:
                 self._fail(run_id, f"it could not be launched: {error}")
+            under_way.launch = None
 
     def _find_lost(self, run_id: str, under_way: _UnderWay) -> None:
         """Fail a run whose worker is gone: nobody else would."""
@@ -258,7 +271,7 @@ class Launched:
         lost, sure = self._lost(run_id)
         if sure:
             under_way.answered = now
-        if lost and (sure or now - under_way.answered > _SILENT) and not self._run(run_id).is_finished:
+        if lost and (sure or now - under_way.answered > SILENT) and not self._run(run_id).is_finished:
             self._fail(run_id, lost)
 
     def _lost(self, run_id: str) -> tuple[str, bool]:

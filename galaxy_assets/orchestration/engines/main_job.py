@@ -21,14 +21,14 @@ from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions, reads
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS
 from galaxy_assets.orchestration.engines.forecast import outdated_or_after
-from galaxy_assets.orchestration.engines.stopping import end_left
+from galaxy_assets.orchestration.engines.stopping import FOLDER, PROCESS, end_left
 from galaxy_assets.orchestration.graph import EXPLORER, keys_of
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.footers import footers_of
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.owners import LONGEST_RUN
+from galaxy_assets.storage.owners import LONGEST_RUN, owner
 from galaxy_assets.storage.upkeep import remove_interrupted
 
 log = logger(__name__)
@@ -205,7 +205,7 @@ def materialise(
     """
     layout = Layout(root)
     with main_job_of(survey.name, layout):
-        end_left(instance, survey.name)
+        end_left(instance, survey.name, root)
         remove_interrupted(layout)
         found = register(survey, instance, layout)
         for row in found.ledger.to_pylist():
@@ -316,7 +316,8 @@ class MainJob:
         """Materialise assets of a stage's partition in one Dagster run."""
         key = _partition_key(stage, partition)
         pools = {pool for asset in wanted for pool in self.graph.get(asset).pools or ()}
-        tags = RUN_TAGS | {"survey": self.survey.name} | (GPU_RUN_TAGS if "gpu" in pools else {})
+        whose = {"survey": self.survey.name, FOLDER: str(self.layout.root), PROCESS: owner()}
+        tags = RUN_TAGS | whose | (GPU_RUN_TAGS if "gpu" in pools else {})
         ran = yield Wanted(wanted, key, tags, pools)
         rule, lost = self.rule(), [asset for asset in wanted if asset not in ran.made]
         stopped = [asset for asset in lost if rule.stopped(asset, partition)]

@@ -8,26 +8,81 @@ for (`in_process`, `launched`).
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
 
 import dagster as dg
+from sqlalchemy.exc import InterfaceError, OperationalError
 
-from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.printing import PrintableError, logger
+from galaxy_assets.storage.locks import holds_here_alone
 from galaxy_assets.storage.owners import runs
+from galaxy_assets.storage.store import FOLDER as STORE
+from galaxy_assets.storage.store import store_of
 
 log = logger(__name__)
 
 PROCESS = "galaxy_assets/process"
-"""Tag of a run that is made in a main job's own process: which process that is."""
+"""Tag of a main job's run: which process the main job is."""
+FOLDER = "galaxy_assets/folder"
+"""Tag of a main job's run: the data folder that it works in, and whose lock it holds."""
 LAUNCHED = {"galaxy_assets/engine": "launched"}
 """Tags of a run that was handed to a launcher."""
 _TO_END, _LOOK = 60.0, 0.5
 """Seconds that a worker has to end when it is told to, and between looks at it."""
+SILENT = 300.0
+"""Seconds without an answer until one is not waited for any longer: a database, or a cluster's head, may start anew."""
+_UNREACHABLE = (OperationalError, InterfaceError)
+_Answer = TypeVar("_Answer")
 _STARTED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
 _ALIVE = [*_STARTED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELING]
 
 
-def end_left(instance: dg.DagsterInstance, survey: str) -> None:
+class NoRecords(PrintableError):
+    """Dagster's records could not be asked for too long."""
+
+
+def patiently(ask: Callable[[], _Answer]) -> _Answer:
+    """Dagster's answer, asked for again while the database of its records does not answer, as while it starts anew.
+
+    Parameters
+    ----------
+    ask : callable
+        May be called several times.
+
+    Returns
+    -------
+    object
+        What it returns.
+
+    Raises
+    ------
+    NoRecords
+        Where there was no answer for SILENT seconds.
+    """
+    until, said = time.monotonic() + SILENT, False
+    while True:
+        try:
+            return ask()
+        except Exception as error:
+            # of the database, or what Dagster makes of it when it has tried for itself; its words may hold the address
+            if not isinstance(error, _UNREACHABLE) and type(error).__name__ != "DagsterPostgresException":
+                raise
+            if time.monotonic() > until:
+                raise NoRecords(
+                    f"the database of Dagster's records did not answer for {SILENT:.0f} s ({type(error).__name__}); "
+                    "start it and run the same again: it goes on from here"
+                ) from error
+            if not said:
+                log.warning(
+                    "the database of Dagster's records does not answer (%s); waiting for it", type(error).__name__
+                )
+            said = True
+            time.sleep(_LOOK)
+
+
+def end_left(instance: dg.DagsterInstance, survey: str, root: Path) -> None:
     """End the runs that a killed main job left: of any survey in its own process, of this survey with a launcher.
 
     Parameters
@@ -35,13 +90,24 @@ def end_left(instance: dg.DagsterInstance, survey: str) -> None:
     instance : dagster.DagsterInstance
     survey : str
         Its lock is held, so that no other main job waits for its runs.
+    root : Path
+        The data folder.
     """
+    # a bucket's lock, and that of some mounts, is of this machine alone
+    of_all = store_of(root) is STORE and not holds_here_alone(root)
+
+    def is_left(run: dg.DagsterRun) -> bool:
+        alive = runs(run.tags.get(PROCESS, ""))
+        held = run.tags.get("survey") == survey and run.tags.get(FOLDER) == str(root)
+        return alive is False or (held and (of_all or alive is True))
+
     for run in instance.get_runs(dg.RunsFilter(statuses=_STARTED)):
-        if runs(run.tags.get(PROCESS, "")) is False:
+        if not run.tags.items() >= LAUNCHED.items() and is_left(run):
             log.info("run %s was killed; ending it", run.run_id)
             instance.report_run_failed(run, "the process was killed")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    left = instance.get_runs(dg.RunsFilter(statuses=_ALIVE, tags=LAUNCHED | {"survey": survey}))
+    launched = instance.get_runs(dg.RunsFilter(statuses=_ALIVE, tags=LAUNCHED | {"survey": survey}))
+    left = [run for run in launched if is_left(run) or FOLDER not in run.tags]
     for run in left:
         log.info("run %s was left by a main job that was killed; ending it", run.run_id)
     end(instance, [run.run_id for run in left])
@@ -58,11 +124,15 @@ def end(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> None:
     told = {run_id: _tell(instance, run_id) for run_id in run_ids}
     until = time.monotonic() + _TO_END
     for run_id, hears in told.items():
-        while hears and time.monotonic() < until and not _over(instance, run_id):
+        while hears and time.monotonic() < until and not patiently(lambda run_id=run_id: _over(instance, run_id)):
             time.sleep(_LOOK)
-        if (run := instance.get_run_by_id(run_id)) is not None and not run.is_finished:
-            instance.report_run_canceled(run, "it was cancelled, and its worker did not answer")
-        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+        patiently(lambda run_id=run_id: _end_record(instance, run_id))
+
+
+def _end_record(instance: dg.DagsterInstance, run_id: str) -> None:
+    if (run := instance.get_run_by_id(run_id)) is not None and not run.is_finished:
+        instance.report_run_canceled(run, "it was cancelled, and its worker did not answer")
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 
 def _tell(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -14,10 +14,11 @@ Belongs here: this protocol. Does not belong here: requests to the bucket (`obje
 
 import base64
 import os
+import re
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,9 +29,9 @@ from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.bucket import limit
 from galaxy_assets.storage.bucket.contents import PIXELS, Contents, sha256_of
 from galaxy_assets.storage.bucket.copies import Copies, Copy
-from galaxy_assets.storage.bucket.heads import Head, Heads, HeadsInBucket
+from galaxy_assets.storage.bucket.heads import Head
 from galaxy_assets.storage.bucket.objects import BucketError, Changed, Missing, Objects
-from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
+from galaxy_assets.storage.bucket.whereabouts import heads_of
 from galaxy_assets.storage.files import partial_name, state_of, told_of
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.owners import LONGEST_RUN
@@ -40,6 +41,9 @@ log = logger(__name__)
 
 _KEPT = ("lake", "labels", "surveys", "weights", "figures")
 """Folders below the data folder that are in the bucket."""
+_CONTENT = re.compile(rf"data/(?:galaxy|(?:{'|'.join(_KEPT)})/.+)/[0-9a-f]{{32}}(?:\.[^/]*)?", re.DOTALL)
+_CHUNK = re.compile(r"chunks/lake/.+/[0-9a-f]{32}/\d{9}\.(?:parquet|npy)", re.DOTALL)
+"""Keys of what is written once; whatever else lies in the bucket is somebody else's."""
 _HIDDEN = (".withdrawn", ".damaged")
 """Hidden folders that are in it too."""
 _BY_HAND = ("labels/", "surveys/", "weights/")
@@ -50,8 +54,6 @@ _LARGE = (".parquet", ".npy", ".safetensors", ".pt", ".png", ".pdf")
 """Kinds of files that are fetched when they are read; others are small, or read by libraries, and fetched at once."""
 _AT_ONCE = 8
 """Files that are fetched at once."""
-_WHERE = "heads-are-in"
-"""Object that says where heads are."""
 _MANY = 5000
 """Heads that are held at once."""
 _LOOKS = 5
@@ -71,9 +73,15 @@ class Bucket:
 
     def __init__(self, address: str, root: Path):
         self.root, self._objects = root, Objects(address)
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BucketError(
+                f"{root}, for copies of {self._objects.address}, cannot be made ({error.strerror}); set "
+                "GALAXY_ASSETS_CACHE to a folder of this machine's disk"
+            ) from error
         self._contents = Contents(self._objects)
-        self._heads = _heads_of(self._objects, address)
+        self._heads = heads_of(self._objects)
         self._copies = Copies(root / ".copies.sqlite")
         self._seen: dict[str, str] = {}
         self._begun: tuple[str, dict[str, str]] | None = None
@@ -94,10 +102,10 @@ class Bucket:
         return path
 
     def schema(self, path: Path) -> pa.Schema | None:
-        """As `Store.schema`: the head has it."""
+        """As `Store.schema`: the head has it, unless what lies here is of another one."""
         name = self._name(path)
-        known = self._copies.head(name) if name is not None else None
-        if known is None or not known[1].footer:
+        known, copy = (self._copies.head(name), self._copies.copy(name)) if name is not None else (None, None)
+        if known is None or copy is None or copy.token != known[0] or not known[1].footer:
             return None
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(known[1].footer)))
 
@@ -128,6 +136,7 @@ class Bucket:
             if home is not None:
                 self._take_in([to])
             return
+        small = []
         with self._lock():
             for name in names:
                 known = self._copies.head(name)
@@ -136,8 +145,12 @@ class Bucket:
                 head = Head(known[1].files, known[1].made, uuid.uuid4().hex, known[1].footer)
                 self._replace(new, head)
                 self._end(name)
-                self._stand_in(new, head)
+                if _is_large(new):
+                    self._stand_in(new, head)
+                else:
+                    small.append(new)
             FOLDER.remove(path)
+        self._fetch_all(small)
 
     def chunk(self, folder: Path, mark: str, row: int) -> CutRows | None:
         """As `Store.chunk`."""
@@ -174,9 +187,10 @@ class Bucket:
 
     def sweep(self) -> list[str]:
         """As `Store.sweep`."""
+        heads_of(self._objects)  # another database, or another bucket by now, names nothing of this one
         until = time.time() - LONGEST_RUN
         there = [one for kind in ("data", "chunks") for one in self._objects.listed(kind)]
-        old = [one.key for one in there if one.written.timestamp() < until]
+        old = [one.key for one in there if one.written.timestamp() < until and _is_ours(one.key)]
         self.refresh()  # after the listing: what was named meanwhile is known
         heads = dict(self._copies.heads())
         named = set().union(*(head.keys for head in heads.values()))
@@ -197,6 +211,7 @@ class Bucket:
             as_listed = True
             for start in range(0, len(other), _MANY):
                 found = self._heads.read(other[start : start + _MANY])
+                self._check_none_is_lost(found, known)
                 with self._lock():
                     self._copies.learn(found)
                 as_listed &= all((one[0] if one else None) == listed.get(name) for name, one in found.items())
@@ -219,36 +234,69 @@ class Bucket:
                     self._stand_in(name, known[1], known[0])
                 else:
                     small.append(name)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(self._fetch, small))
+        self._fetch_all(small)
         self._seen = self._copies.tokens()
         self._take_in(self._by_hand())
+
+    def _check_none_is_lost(self, found: Mapping[str, tuple[str, Head] | None], known: Mapping[str, str]) -> None:
+        """Raises BucketError where heads that were known here are not there any more, or are those of long ago.
+
+        What is removed has a head that says so; only that of an event goes in the end.
+        """
+        lost = []
+        for name, one in found.items():
+            if one is not None:
+                before = name in known and self._heads.is_before(one[0], known[name])
+            else:
+                last = self._copies.head(name) if name in known and "/events/" not in name else None
+                before = last is not None and bool(last[1].files)
+            lost += [name] if before else []
+        if lost:
+            raise BucketError(
+                f"{self._objects.address}: the heads of {len(lost):,} files that were there are gone or older than "
+                f"they were, {lost[0]} among them, as those of an older backup are; nothing was changed. Bring the "
+                f"heads back; where that cannot be, save what you edited below {self.root}, and remove that folder"
+            )
 
     def _replace(self, name: str, head: Head) -> None:
         """Replace a head, under the lock. Raises Conflict."""
         seen = self._seen if self._begun is None else self._begun[1]
-        try:
-            token = self._heads.swap(name, head, seen.get(name))
-        except Changed:
-            if name not in _DERIVED:
-                raise Conflict(name) from None
-            now = self._heads.read([name])[name]
-            token = self._heads.swap(name, head, now[0] if now is not None else None)
+        token, last = None, seen.get(name)
+        for left in reversed(range(_LOOKS if name in _DERIVED else 1)):
+            try:
+                token = self._heads.swap(name, head, last)
+                break
+            except Changed:
+                if not left:
+                    raise Conflict(name) from None
+                now = self._heads.read([name])[name]
+                last = now[0] if now is not None else None
+        assert token is not None
         self._copies.learn({name: (token, head)})
         self._seen[name] = token
         if self._begun is not None:
             self._begun[1][name] = token
 
+    def _fetch_all(self, names: Sequence[str]) -> None:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self._fetch, names))
+
     def _fetch(self, name: str) -> None:
-        """Put the content of a file or folder in its place."""
-        known = self._copies.head(name)
-        if known is None or not known[1].files:
-            return
-        token, head = known
-        copy = self._copies.copy(name)
-        if copy is not None and copy.whole and copy.token == token:
-            return
-        limit.must_hold(head.size, name, self.root)
+        """Put the content of a file or folder in its place. Raises Conflict where it is replaced again and again."""
+        for _ in range(_LOOKS):
+            known, copy = self._copies.head(name), self._copies.copy(name)
+            if known is None or not known[1].files:
+                return
+            if copy is not None and copy.whole and copy.token == known[0]:
+                return
+            limit.must_hold(known[1].size, name, self.root)
+            if self._fetched(name, *known):
+                self._trim(keep=name)
+                return
+        raise Conflict(name)
+
+    def _fetched(self, name: str, token: str, head: Head) -> bool:
+        """Put the content of a head in its place, unless that is not the head any more when it has come."""
         path = self.root / name
         with told_of(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -257,13 +305,15 @@ class Bucket:
                 for below, content in head.files.items():
                     self._contents.write(content, partial / below if below else partial, name)
                 if partial.is_file():
-                    os.utime(partial, (head.made, head.made))
+                    os.utime(partial, (time.time(), head.made))
                 with self._lock():
+                    if (now := self._copies.head(name)) is None or now[0] != token:
+                        return False
                     FOLDER.commit(partial, path)
                     self._placed(name, head, whole=True, token=token)
+                    return True
             finally:
                 FOLDER.remove(partial)
-        self._trim(keep=name)
 
     def _stand_in(self, name: str, head: Head, token: str | None = None) -> None:
         """Put an empty file, or a folder of its short files, in the place of content that nobody asked for yet."""
@@ -387,28 +437,12 @@ class Bucket:
         return [n for n in with_files if (known := self._copies.head(n)) is not None and known[1].files]
 
 
-def _heads_of(objects: Objects, address: str) -> Heads:
-    """The heads, where the environment says they are, and the bucket that they have always been.
-
-    Raises
-    ------
-    BucketError
-        Where that is not the same: each would take the other's files for none.
-    """
-    database = os.environ.get(HEADS)
-    here = b"postgresql" if database else b"bucket"
-    try:
-        objects.swap(_WHERE, here, None)
-    except Changed:
-        if (there := objects.get(_WHERE)[0]) != here:
-            raise BucketError(
-                f"the heads of {address} are in {there.decode()}, and {HEADS} is {'' if database else 'not '}set; "
-                "say the same on every machine"
-            ) from None
-    return HeadsInPostgres(database, address) if database else HeadsInBucket(objects)
-
-
 def _is_large(name: str) -> bool:
     """Whether it is fetched when it is read, and may go again: a large file, or the pixels of a batch."""
     path = Path(name)
     return path.parts[0] != "weights" and (path.suffix in _LARGE or path.parent.name == "pixels")
+
+
+def _is_ours(key: str) -> bool:
+    """Whether an object can be one that was written here."""
+    return bool(_CONTENT.fullmatch(key) or _CHUNK.fullmatch(key))

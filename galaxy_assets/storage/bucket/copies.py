@@ -12,13 +12,24 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.storage.bucket.heads import Head
+from galaxy_assets.storage.locks import held
+
+log = logger(__name__)
 
 _TABLES = """
 create table if not exists heads (name text primary key, token text not null, head text not null);
 create table if not exists copies (name text primary key, token text not null, whole integer not null,
     size integer not null, state text not null);
 """
+
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class DamagedRecord(PrintableError):
+    """The record could not be read; it is set aside, and another one begun."""
 
 
 class Copy(NamedTuple):
@@ -53,14 +64,47 @@ class Copies:
 
     def __init__(self, path: Path):
         self._path = path
+        try:
+            self._make()
+        except DamagedRecord as error:
+            log.warning("%s", error)  # it is made anew by now
+
+    def _make(self) -> None:
         with self._open() as db:
             db.executescript(f"pragma journal_mode = wal; {_TABLES}")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=60)) as db, db:
-            db.execute("pragma synchronous = off")  # it may be lost: it is then made anew
-            yield db
+        """Raises DamagedRecord, after another one was begun, where the record cannot be read."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=60)) as db, db:
+                db.execute("pragma synchronous = off")  # it may be lost: it is then made anew
+                yield db
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) not in _DAMAGE:
+                raise
+            self._begin_anew()
+            raise DamagedRecord(
+                f"{self._path} was damaged ({error}) and is begun anew, the old one beside it; run the same again, and "
+                "what is needed is fetched again"
+            ) from error
+
+    def _begin_anew(self) -> None:
+        """Set a damaged record aside, unless another process has just done so."""
+        with held(self._path.with_name(f"{self._path.name}.lock")):
+            if not self._is_damaged():
+                return
+            for ending in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
+            self._path.replace(self._path.with_name(f"{self._path.name}.damaged"))
+            self._make()
+
+    def _is_damaged(self) -> bool:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=60)) as db:
+                return db.execute("pragma quick_check").fetchone() != ("ok",)
+        except sqlite3.DatabaseError as error:
+            return getattr(error, "sqlite_errorcode", None) in _DAMAGE
 
     def tokens(self) -> dict[str, str]:
         """Name -> token of every head."""

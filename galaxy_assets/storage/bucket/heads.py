@@ -123,6 +123,10 @@ class Heads(Protocol):
         """Remove the head of a name that is given once and never again."""
         ...
 
+    def is_before(self, token: str, other: str) -> bool:
+        """Whether a token of a head was given before another one of that head, as far as tokens say so."""
+        ...
+
 
 class HeadsInBucket:
     """Heads as objects of the bucket: `heads/<name>.json`.
@@ -162,6 +166,10 @@ class HeadsInBucket:
     def forget(self, name: str) -> None:
         """As `Heads.forget`."""
         self._objects.delete([_key(name)])
+
+    def is_before(self, token: str, other: str) -> bool:
+        """As `Heads.is_before`: they do not say so."""
+        return False
 
 
 def _key(name: str) -> str:

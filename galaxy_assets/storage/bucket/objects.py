@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from galaxy_assets.settings.printing import PrintableError, logger
+from galaxy_assets.settings.root import normal_address
 
 log = logger(__name__)
 
@@ -78,7 +79,7 @@ class Objects:
     """
 
     def __init__(self, address: str):
-        self.address = address.rstrip("/")
+        self.address = normal_address(address)
         try:
             import obstore
             from obstore.store import from_url
@@ -261,6 +262,24 @@ class Objects:
 
         return self._tried(f"list {prefix}", once)
 
+    def any_below(self, prefix: str) -> bool:
+        """Whether there is an object below a prefix.
+
+        Parameters
+        ----------
+        prefix : str
+            A folder below the address.
+
+        Returns
+        -------
+        bool
+        """
+
+        def once() -> bool:
+            return any(len(page) for page in self._obstore.list(self._store, _quoted(prefix), chunk_size=1))
+
+        return self._tried(f"list {prefix}", once)
+
     def delete(self, keys: list[str]) -> None:
         """Remove objects, as far as they are there.
 
@@ -297,6 +316,8 @@ class Objects:
 
 def _in_words(error: Exception, refused: bool) -> str:
     """What went wrong, without the words of the server or the library, which may hold what signs a request."""
+    if refused and "RequestTimeTooSkewed" in str(error):
+        return "the clock of this machine differs from the bucket's by too much; set the clock (timedatectl, chrony)"
     if refused:
         return "it is refused; check the credentials in the environment, or the machine's role, and what they allow"
     status = re.search(r"\b[45]\d\d\b", str(error))

@@ -7,6 +7,7 @@ Belongs here: heads as rows. Does not belong here: what a head says (`heads`), D
 """
 
 import threading
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ create sequence if not exists galaxy_assets_token;
 create table if not exists galaxy_assets_heads (
     folder text not null, name text not null, token bigint not null, head text not null, primary key (folder, name)
 );
+create table if not exists galaxy_assets_folders (folder text primary key, identity text not null);
 """
 _LOCK = 4_207_849_484
 """Held while the table is made: `if not exists` does not keep two sessions apart."""
@@ -54,11 +56,30 @@ class HeadsInPostgres:
         self._connection: Any = None
         self._mutex = threading.Lock()
         self._asked(lambda cursor: cursor.execute(f"select pg_advisory_xact_lock({_LOCK}); {_TABLE}"))
+        self._identity = self.identity()
+
+    def identity(self) -> str:
+        """What this database calls the folder, at random; a name is given where it has none."""
+
+        def ask(cursor: Any) -> str:
+            new = "insert into galaxy_assets_folders values (%s, %s) on conflict do nothing"
+            cursor.execute(new, [self._folder, uuid.uuid4().hex])
+            return self._called(cursor)
+
+        return self._asked(ask)
+
+    def _called(self, cursor: Any) -> str:
+        cursor.execute("select identity from galaxy_assets_folders where folder = %s", [self._folder])
+        return row[0] if (row := cursor.fetchone()) is not None else ""
 
     def tokens(self) -> dict[str, str]:
-        """As `Heads.tokens`."""
+        """As `Heads.tokens`; raises BucketError where it is another database that answers by now."""
 
         def ask(cursor: Any) -> dict[str, str]:
+            if self._called(cursor) != self._identity:
+                raise BucketError(
+                    f"{HEADS} leads to another database than before, which knows nothing of {self._folder}"
+                )
             cursor.execute("select name, token::text from galaxy_assets_heads where folder = %s", [self._folder])
             return dict(cursor.fetchall())
 
@@ -111,6 +132,10 @@ class HeadsInPostgres:
         """As `Heads.forget`."""
         gone = "delete from galaxy_assets_heads where folder = %s and name = %s"
         self._asked(lambda cursor: cursor.execute(gone, [self._folder, name]))
+
+    def is_before(self, token: str, other: str) -> bool:
+        """As `Heads.is_before`: they are numbers that grow."""
+        return int(token) < int(other)
 
     def _asked(self, ask: Callable[[Any], _Answer]) -> _Answer:
         """The answer of one transaction; asked again over a new connection where the old one ended."""

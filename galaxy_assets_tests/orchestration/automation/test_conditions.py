@@ -14,13 +14,19 @@ from galaxy_assets.cli.status import people_said
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.replay import past_ranking
+from galaxy_assets.orchestration.assets import cutouts
+from galaxy_assets.orchestration.automation import conditions
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
+from galaxy_assets.orchestration.automation.stopped import Stopped
+from galaxy_assets.orchestration.declaration import INTERRUPTED
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import Conflict
 from galaxy_assets.storage.tables import digest, read_table
 
 PER_BATCH = {
@@ -193,6 +199,79 @@ def test_a_failure_is_not_repeated_until_something_changed(automated):
     assert automated.until_idle() == Counter()
     broken.unlink()
     assert {asset for asset, _ in automated.until_idle()} >= {"clean_galaxies", "anomaly_ranking"}
+
+
+@pytest.mark.parametrize(("error", "times"), [(Conflict("cutouts"), 5), (PrintableError("its own"), 2)])
+def test_what_was_stopped_is_asked_for_again_a_few_times_and_a_failure_is_not(automated, monkeypatch, error, times):
+    automated.deliver()
+
+    def stopped(*_):
+        raise error
+
+    with monkeypatch.context() as breaking:
+        breaking.setattr(cutouts, "cut", stopped)
+        ran = automated.until_idle()
+    # twice in any case: what it reads was made in the same run first
+    assert ran["cutouts", "second"] == times and automated.until_idle() == Counter()
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
+def parted() -> None: ...
+
+
+@dg.asset
+def whole() -> None: ...
+
+
+@pytest.mark.parametrize(("asset", "partition"), [(parted, "a"), (whole, None)])
+@pytest.mark.parametrize(
+    ("ended", "stopped"), [("report_run_canceled", True), ("report_run_failed", True), (None, False)]
+)
+def test_a_run_that_ended_before_its_step_did_tells_nothing_of_the_asset(asset, partition, ended, stopped):
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = dg.Definitions([parted, whole]).resolve_implicit_global_asset_job_def()
+        run = instance.create_run_for_job(
+            job.get_subset(asset_selection={asset.key}),
+            tags={"dagster/partition": partition} if partition else {},
+            asset_selection=frozenset({asset.key}),
+            status=dg.DagsterRunStatus.STARTED,
+        )
+        if ended:
+            getattr(instance, ended)(run)
+        assert Stopped(instance, asset.key)(partition) is stopped
+        assert not Stopped(instance, parted.key)("b"), "of which there was no run"
+
+
+@pytest.mark.parametrize(
+    ("error", "stopped"),
+    [
+        (Conflict("lake/s/t"), True),
+        (dg.Failure(INTERRUPTED), True),
+        (KeyboardInterrupt(), True),
+        (ValueError("its own fault"), False),
+        (PrintableError("its own fault"), False),
+    ],
+)
+def test_a_step_that_failed_of_itself_is_told_from_one_that_was_stopped(error, stopped):
+    @dg.asset
+    def first() -> None:
+        raise dg.Failure("not done") from error if isinstance(error, Conflict) else error
+
+    @dg.asset(deps=[first])
+    def second() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = dg.Definitions([first, second]).resolve_implicit_global_asset_job_def()
+        job.execute_in_process(instance=instance, raise_on_error=False)
+        assert Stopped(instance, first.key)(None) is stopped
+        assert Stopped(instance, second.key)(None), "it did not come to its turn"
+
+
+def test_a_tick_asks_once_whether_somebody_is_at_work(automated, monkeypatch):
+    asked, whole = [], conditions.main_job_runs
+    monkeypatch.setattr(conditions, "main_job_runs", lambda *how: (asked.append(how), whole(*how))[1])
+    automated.tick()
+    assert len(asked) == 1
 
 
 def test_nothing_starts_before_the_first_run_or_beside_the_main_job(tmp_path, automated):

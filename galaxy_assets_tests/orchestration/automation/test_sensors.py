@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -102,6 +103,30 @@ def test_labels_dropped_are_imported_once_and_what_was_wrong_is_kept(tiny):
     assert [path.name for path in labels.folder.glob("*.csv")] == ["other.csv"], "what cannot be read stays"
     (problems,) = (labels.folder / "imported").glob("mine-*.problems.txt")
     assert "line 3" in problems.read_text() and len(list((labels.folder / "imported").glob("mine-*.csv"))) == 1
+
+
+def test_labels_that_a_sensor_and_a_run_import_at_once_are_imported_once(tiny):
+    root, survey, _ = tiny
+    labels = LabelLog(Layout(root).labels("tiny"))
+    labels.folder.mkdir(parents=True)
+    for number in range(8):
+        (labels.folder / f"{number}.csv").write_text(f"galaxy_id,score\nfirst_0{number},4\n")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: import_labels(survey, Layout(root)), range(4)))
+    assert labels.read().num_rows == 8 and len(list((labels.folder / "imported").glob("*.csv"))) == 8
+
+
+def test_trainings_that_are_requested_by_themselves_may_take_a_week_and_the_rest_a_day(tiny):
+    root, survey, _ = tiny
+    graph = build_defs(root).resolve_asset_graph()
+    limits = {}
+    for sensor in sensors.automation_sensors(survey):
+        for key in sensor.asset_selection.resolve(graph):
+            assert limits.setdefault(key.path[-1], sensor.run_tags["dagster/max_runtime"])
+    own = {key.path[-1] for key in keys_of(graph, "tiny")}
+    assert own <= limits.keys()
+    assert {name for name, limit in limits.items() if limit == str(7 * sensors.DAY)} & own == {"byol_checkpoints"}
+    assert set(limits.values()) == {str(sensors.DAY), str(7 * sensors.DAY)}
 
 
 def test_a_file_of_labels_that_is_still_written_is_left_for_the_next_look(tiny, monkeypatch):

@@ -1,19 +1,22 @@
 """The main job end to end on a small world, through the real I/O manager, read back through DuckDB."""
 
+import itertools
 import shutil
 import subprocess
 import sys
+import time
 
 import dagster as dg
 import pyarrow as pa
 import pytest
 import yaml
+from sqlalchemy.exc import OperationalError
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake import connect
 from galaxy_assets.orchestration.assets import cutouts
 from galaxy_assets.orchestration.automation.outdated import Outdated
-from galaxy_assets.orchestration.engines import in_process, stopping
+from galaxy_assets.orchestration.engines import in_process, launched, stopping
 from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.artefact_review import map_digest
@@ -328,13 +331,95 @@ def test_a_killed_run_gives_its_pools_slot_back(tmp_path):
         storage = instance.event_log_storage
         storage.initialize_concurrency_limit_to_default("gpu")
         assert storage.claim_concurrency_slot("gpu", run.run_id, "step").is_claimed
-        stopping.end_left(instance, "tiny")
+        stopping.end_left(instance, "tiny", tmp_path)
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED, "its process lives"
         killed.kill()
         killed.wait()
-        stopping.end_left(instance, "tiny")
+        stopping.end_left(instance, "tiny", tmp_path)
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
         assert not storage.get_concurrency_info("gpu").claimed_slots
+
+
+OF_ELSEWHERE = "0123456789abcdef-12-345"
+"""A process that cannot be seen from here, such as one of a container before it was started again."""
+
+
+@pytest.mark.parametrize(
+    ("tags", "of_all", "left"),
+    [
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE}, True, True),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE}, False, False),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, stopping.FOLDER: "/other"}, True, False),
+        ({"survey": "other", stopping.PROCESS: OF_ELSEWHERE}, True, False),
+        ({"survey": "tiny", stopping.PROCESS: "own"}, False, True),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, **stopping.LAUNCHED}, True, True),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, **stopping.LAUNCHED}, False, False),
+        (
+            {"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, stopping.FOLDER: "/other", **stopping.LAUNCHED},
+            True,
+            False,
+        ),
+        ({"survey": "tiny"}, True, True),
+        ({}, True, False),
+    ],
+)
+def test_who_holds_a_surveys_lock_ends_its_runs_wherever_the_lock_is_seen(tmp_path, monkeypatch, tags, of_all, left):
+    monkeypatch.setattr(stopping, "holds_here_alone", lambda _: None if of_all else "a mount without locks")
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = {stopping.FOLDER: str(tmp_path)} | tags
+        told = {name: owner() if value == "own" else value for name, value in told.items()}
+        run = instance.create_run_for_job(simple_job, tags=told, status=dg.DagsterRunStatus.STARTED)
+        stopping.end_left(instance, "tiny", tmp_path)
+        assert instance.get_run_by_id(run.run_id).is_finished == left
+
+
+def test_a_database_that_starts_anew_is_waited_for_and_one_that_stays_away_is_named(monkeypatch):
+    monkeypatch.setattr(stopping, "_LOOK", 0.01)
+    left = [3]
+
+    def ask() -> str:
+        if left[0]:
+            left[0] -= 1
+            raise OperationalError("select", {}, Exception("the database system is shutting down"))
+        return "there"
+
+    assert stopping.patiently(ask) == "there"
+    monkeypatch.setattr(stopping, "SILENT", 0.05)
+    left[0] = 10**9
+    with pytest.raises(stopping.NoRecords, match="did not answer.*start it and run the same again"):
+        stopping.patiently(ask)
+    with pytest.raises(ZeroDivisionError):
+        stopping.patiently(lambda: 1 / 0)
+
+
+def test_runs_that_were_launched_are_told_although_the_database_starts_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(stopping, "_LOOK", 0.01)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        runs = launched.Launched(simple_job, instance, server=None, at_once=2)
+        for _ in range(2):
+            run = instance.create_run_for_job(simple_job, status=dg.DagsterRunStatus.SUCCESS)
+            runs._under_way[run.run_id] = launched._UnderWay(None, 0.0, asked=time.monotonic())
+        begun, number = set(runs._under_way), itertools.count()
+        for name in ("get_run_by_id", "all_logs", "get_records_for_run"):
+            whole = getattr(instance, name)
+
+            def broken(*how, whole=whole, **named):
+                if next(number) % 5 == 3:
+                    raise OperationalError("select", {}, Exception("terminating connection"))
+                return whole(*how, **named)
+
+            monkeypatch.setattr(instance, name, broken)
+        ended = dict(runs.ended())
+        while len(ended) < 2:
+            ended |= runs.ended()
+    assert set(ended) == begun and not runs._under_way
+
+
+def test_every_run_of_a_main_job_says_whose_it_is(small):
+    root, instance = small
+    run(root, instance)
+    told = instance.get_runs()[0].tags
+    assert told[stopping.FOLDER] == str(root) and told[stopping.PROCESS] == owner() and told["survey"] == "tiny"
 
 
 @dg.job

@@ -15,7 +15,8 @@ import pytest
 NAME = "galaxies"
 Fault = Callable[["Request"], "int | str | None"]
 """Told of each request; gives None to let it pass, a status to answer, `cut` to break off the connection after half of
-what is sent, `lost` to pass it on and break off before its answer, or `half` to break off within the answer."""
+what is sent, `lost` to pass it on and break off before its answer, `half` to break off within the answer, or `skewed`
+to refuse it for the clock of who asks."""
 
 
 class Request(NamedTuple):
@@ -26,11 +27,13 @@ class Request(NamedTuple):
 
 
 class S3:
-    """The server with one empty bucket. `fault` is asked of every request; `seen` holds them."""
+    """The server with one empty bucket. `fault` is asked of every request; `seen` holds them; conditions that are
+    `ignored` are not passed on."""
 
     def __init__(self, port: int):
         self.port, self.fault, self.seen = port, None, []
         self.lists: dict[str, bytes] | None = None
+        self.ignored: tuple[str, ...] = ()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,12 +67,14 @@ class S3:
             handler.connection.close()
             return
         body = handler.rfile.read(length)
-        if isinstance(fault, int):
-            words = f"<Error><Code>{'SlowDown' if fault == 503 else 'InternalError'}</Code></Error>".encode()
-            _answer(handler, fault, [], words)
+        if isinstance(fault, int) or fault == "skewed":
+            code = {503: "SlowDown", "skewed": "RequestTimeTooSkewed"}.get(fault, "InternalError")
+            _answer(handler, 403 if fault == "skewed" else fault, [], f"<Error><Code>{code}</Code></Error>".encode())
             return
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        headers = {name: value for name, value in handler.headers.items() if name.lower() != "connection"}
+        headers = {
+            name: value for name, value in handler.headers.items() if name.lower() not in ("connection", *self.ignored)
+        }
         connection.request(handler.command, handler.path, body, headers)
         answer = connection.getresponse()
         content = answer.read()

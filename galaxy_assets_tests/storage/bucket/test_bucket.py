@@ -1,8 +1,10 @@
 """A data folder in a bucket: writes whole or absent, one winner, what a machine keeps, and faults on the way."""
 
+import dataclasses
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,13 +15,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from galaxy_assets.settings.printing import PrintableError
-from galaxy_assets.settings.root import data_root
+from galaxy_assets.settings.root import data_root, normal_address
 from galaxy_assets.storage import store
 from galaxy_assets.storage.bucket import bucket
 from galaxy_assets.storage.bucket.bucket import Bucket
-from galaxy_assets.storage.bucket.objects import BucketError
+from galaxy_assets.storage.bucket.contents import Contents
+from galaxy_assets.storage.bucket.heads import Head
+from galaxy_assets.storage.bucket.objects import BucketError, Objects
 from galaxy_assets.storage.files import replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
@@ -46,9 +52,9 @@ def s3(server, monkeypatch) -> Iterator[S3]:
     sleep = time.sleep
     monkeypatch.setattr("galaxy_assets.storage.bucket.objects.time.sleep", lambda seconds: sleep(min(seconds, 0.01)))
     monkeypatch.setenv("GALAXY_ASSETS_DATA", f"{ADDRESS}/{time.monotonic_ns()}")
-    server.fault = None
+    server.fault, server.ignored = None, ()
     yield server
-    server.fault = None
+    server.fault, server.ignored = None, ()
     store._bucket.cache_clear()
 
 
@@ -275,6 +281,244 @@ def test_a_worker_that_is_killed_leaves_no_table_or_a_whole_one_and_upkeep_remov
     (swept,) = store_of(copy).sweep()
     assert swept.startswith("data/lake/s/umap/")
     assert read_table(machine().root / path.relative_to(here.root))["rank"].to_pylist() == found
+
+
+@given(
+    st.sampled_from(["lake/s/t", "labels/s/events/e", "surveys/s", "weights/w", "figures/s/f", "lake/s/.withdrawn/t"]),
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12),
+    st.sampled_from(["", ".parquet", ".csv", ".tar.gz"]),
+)
+def test_every_object_that_is_written_is_known_as_ours(tmp_path_factory, name, stem, suffix):
+    class Noted:
+        def __init__(self):
+            self.keys = []
+
+        def put_once(self, key, content):
+            self.keys.append(key)
+
+    assume(stem not in (".", ".."))
+    noted, file = Noted(), tmp_path_factory.getbasetemp() / "content"
+    file.write_bytes(b"x" * 5000)
+    Contents(noted).sent(f"{name}/{stem}{suffix}".replace(".parquet", ".bin"), file)
+    assert noted.keys and all(map(bucket._is_ours, noted.keys))
+
+
+def test_upkeep_removes_nothing_that_somebody_else_put_into_the_bucket(machine, monkeypatch):
+    here = machine()
+    for number in (1, 2):
+        write_table(table(*range(1000 * number)), here.table("s", "umap"))
+    fill(here)
+    mine = bucket_of(here)
+    theirs = [
+        "data/dr5/images/000.png",
+        f"data/dr5/{'a' * 32}/image.fits",
+        f"data/lake/{'b' * 31}.parquet",
+        "chunks/lake/of-a-film.mp4",
+        f"chunks/raw/s/{'c' * 32}/000000000.parquet",
+    ]
+    for key in theirs:
+        mine._objects.put_once(key, b"theirs")
+    monkeypatch.setattr(bucket, "LONGEST_RUN", -60)
+    swept = mine.sweep()
+    assert len([key for key in swept if key.startswith("data/lake/s/umap/")]) == 1
+    assert len([key for key in swept if key.startswith("chunks/lake/s/pixels/b/")]) == 6
+    left = [one.key for kind in ("data", "chunks") for one in mine._objects.listed(kind)]
+    assert set(theirs) <= set(left) and not set(theirs) & set(swept)
+    machine()
+
+
+def test_a_prefix_in_which_somebody_else_has_data_is_refused_and_other_folders_are_no_matter(s3, machine, monkeypatch):
+    address = os.environ["GALAXY_ASSETS_DATA"]
+    Objects(f"{address}/used").put_once("data/dr5/000.png", b"theirs")
+    Objects(f"{address}/raw").put_once("raw/s/000.png", b"a delivery")
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", f"{address}/raw")
+    machine()
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", f"{address}/used")
+    with pytest.raises(BucketError, match=r"has objects in data/ and is no data folder.*/galaxies"):
+        machine()
+
+
+@pytest.mark.parametrize("header", ["if-match", "if-none-match"])
+def test_a_bucket_that_does_not_keep_two_writers_apart_is_refused(s3, machine, header):
+    s3.ignored = (header,)
+    with pytest.raises(BucketError, match="two writers are not kept apart"):
+        machine()
+    s3.ignored = ()
+    here = machine()
+    assert not [one.key for one in bucket_of(here)._objects.listed("") if "probe" in one.key]
+
+
+def test_a_clock_that_is_wrong_is_named_as_such(s3, machine):
+    s3.fault = lambda _: "skewed"
+    with pytest.raises(BucketError, match=r"the clock of this machine differs.*chrony"):
+        machine()
+
+
+def test_one_bucket_has_one_address_whatever_its_slashes(machine, monkeypatch):
+    here = machine()
+    write_table(table(1), here.table("s", "umap"))
+    address = os.environ["GALAXY_ASSETS_DATA"]
+    for other in (f"{address}/", address.replace(f"{NAME}/", f"{NAME}//"), address.replace("s3:", "S3:")):
+        monkeypatch.setenv("GALAXY_ASSETS_DATA", other)
+        assert Objects(other).address == Objects(address).address == normal_address(normal_address(other))
+        there = machine(here)
+        assert there.root == here.root and read_table(there.table("s", "umap"))["rank"].to_pylist() == [1]
+
+
+def test_heads_that_are_gone_all_at_once_are_an_error_and_nothing_is_swept(machine, monkeypatch):
+    here = machine()
+    write_table(table(*range(1000)), path := here.table("s", "umap"))
+    monkeypatch.setattr(bucket, "LONGEST_RUN", -60)
+    mine = bucket_of(here)
+    mine._heads.forget("lake/s/umap.parquet")
+    for ask in (mine.refresh, mine.sweep, lambda: machine(here)):
+        with pytest.raises(BucketError, match=r"heads of 1 files that were there are gone.*lake/s/umap\.parquet"):
+            ask()
+    assert path.stat().st_size and [one for one in mine._objects.listed("data") if "/umap/" in one.key]
+
+
+def test_what_was_just_fetched_is_not_what_was_used_longest_ago(machine, monkeypatch):
+    here = machine()
+    paths = [here.table("s", f"t{i}") for i in range(3)]
+    for path in paths:
+        write_table(pa.table({"x": np.random.default_rng(0).random(5000)}), path)
+    there = machine()
+    monkeypatch.setenv("GALAXY_ASSETS_CACHE_LIMIT", f"{2.5 * paths[0].stat().st_size / 1000:.0f} kB")
+    copies = [there.root / path.relative_to(here.root) for path in paths]
+    made = time.time() - 30 * 24 * 3600
+    monkeypatch.setattr(Head, "from_json", _made(made))
+    for copy in copies[:2]:
+        store_of(copy).local(copy)
+        assert copy.stat().st_mtime == pytest.approx(made) and time.time() - copy.stat().st_atime < 60
+    store_of(copies[2]).local(copies[2])
+    assert all(copy.stat().st_size for copy in copies), "they are in use"
+
+
+def _made(seconds: float) -> classmethod:
+    whole = Head.from_json
+    return classmethod(lambda cls, text: dataclasses.replace(whole(text), made=seconds))
+
+
+def test_a_table_that_is_being_replaced_is_of_the_version_that_is_read(machine, monkeypatch):
+    here = machine()
+    path = here.table("s", "umap")
+    write_table(with_origin(table(*range(1000)), Origin(data="v1")), path)
+    there = machine()
+    copy = there.root / path.relative_to(here.root)
+    read_table(copy)
+    told, whole, other = [], Bucket._stand_in, bucket_of(here)
+    write_table(with_origin(table(*range(2000)), Origin(data="v2")), second := there.root / "second.parquet")
+    commit(other, path, second.read_bytes())
+
+    def late(self, *arguments):
+        made = origin(copy)
+        told.append((made.data if made else "", read_table(copy).num_rows))
+        whole(self, *arguments)
+
+    monkeypatch.setattr(Bucket, "_stand_in", late)
+    store_of(copy).refresh()
+    made = origin(copy)
+    told.append((made.data if made else "", read_table(copy).num_rows))
+    assert told == [("v1", 1000), ("v2", 2000)]
+
+
+def test_what_is_replaced_while_it_is_fetched_is_fetched_again(machine, monkeypatch):
+    here = machine()
+    path = here.table("s", "umap")
+    write_table(table(*range(1000)), path)
+    there = machine()
+    copy = there.root / path.relative_to(here.root)
+    other, whole = bucket_of(here), Contents.write
+
+    def slow(self, content, file, name):
+        monkeypatch.setattr(Contents, "write", whole)
+        whole(self, content, file, name)
+        commit(other, path, b"2" * 5000)
+        bucket_of(there).refresh()  # another process of that machine looks, and knows of it
+
+    monkeypatch.setattr(Contents, "write", slow)
+    store_of(copy).local(copy)
+    assert copy.read_bytes() == b"2" * 5000
+
+
+def test_a_damaged_record_is_set_aside_and_begun_anew(machine, caplog):
+    here = machine()
+    path, review = here.table("s", "umap"), here.artefact_review("s")
+    write_table(table(*range(1000)), path)
+    review.parent.mkdir(parents=True)
+    review.write_text("sent")
+    bucket_of(here)
+    review.write_text("edited")
+    record = here.root / ".copies.sqlite"
+    mine = bucket_of(here)
+    for number in range(2):
+        record.with_name(".copies.sqlite-wal").unlink(missing_ok=True)
+        content = bytearray(record.read_bytes())
+        content[:100] = b"\xff" * 100
+        record.write_bytes(content)
+        if number == 0:
+            here = machine(here)
+        else:
+            with pytest.raises(PrintableError, match="begun anew"):
+                mine._copies.tokens()
+            assert mine._copies.tokens() == {}
+            mine.refresh()
+        assert read_table(path)["rank"].to_pylist() == list(range(1000)) and review.read_text() == "edited"
+    assert record.with_name(".copies.sqlite.damaged").exists()
+
+
+def test_a_small_file_that_is_moved_has_its_content(machine):
+    here = machine()
+    drop = here.labels("s") / "drop.csv"
+    drop.parent.mkdir(parents=True)
+    drop.write_text("id,score")
+    store_of(drop).refresh()
+    store_of(drop).move(drop, to := here.labels("s") / "imported/drop.csv")
+    assert to.read_text() == "id,score" and not drop.exists()
+
+
+def test_the_read_model_that_two_others_replaced_meanwhile_is_replaced_and_at_last_a_conflict(machine, monkeypatch):
+    here = machine()
+    path, mine, other = here.root / "galaxy.duckdb", bucket_of(here), bucket_of(machine())
+    commit(mine, path, b"0" * 5000)
+    read, left = mine._heads.read, [2]
+
+    def overtaken(names):
+        found = read(names)
+        if left[0] and list(names) == ["galaxy.duckdb"]:
+            left[0] -= 1
+            other.refresh()
+            commit(other, other.root / "galaxy.duckdb", os.urandom(5000))
+        return found
+
+    monkeypatch.setattr(mine._heads, "read", overtaken)
+    other.refresh()
+    commit(other, other.root / "galaxy.duckdb", b"1" * 5000)
+    commit(mine, path, b"2" * 5000)
+    assert left == [0] and path.read_bytes() == b"2" * 5000
+    left[0] = 99
+    other.refresh()
+    commit(other, other.root / "galaxy.duckdb", b"3" * 5000)
+    with pytest.raises(Conflict):
+        commit(mine, path, b"4" * 5000)
+
+
+def test_without_a_home_the_variable_that_helps_is_named(s3, monkeypatch, tmp_path):
+    monkeypatch.delenv("GALAXY_ASSETS_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data_root().is_relative_to(tmp_path / ".cache/galaxy-assets" / socket.gethostname())
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "a file"))
+    with pytest.raises(BucketError, match="GALAXY_ASSETS_CACHE"):
+        Layout.default()
+
+    def nobody(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    with pytest.raises(PrintableError, match="GALAXY_ASSETS_CACHE"):
+        data_root()
 
 
 def test_what_is_removed_or_moved_is_so_everywhere(machine):

@@ -1,5 +1,6 @@
 """Heads of a bucket in a real PostgreSQL: the protocol of those in the bucket, and a connection that ends."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.storage import store
+from galaxy_assets.storage.bucket import bucket
 from galaxy_assets.storage.bucket.heads import Content, Head, Part
 from galaxy_assets.storage.bucket.objects import BucketError, Changed
 from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
@@ -99,3 +101,77 @@ def test_a_data_folder_in_a_bucket_with_its_heads_there(database, monkeypatch, t
         with pytest.raises(BucketError, match="are in postgresql, and GALAXY_ASSETS_HEADS is not set"):
             machine()
     store._bucket.cache_clear()
+
+
+@pytest.fixture
+def machine(database, monkeypatch, tmp_path_factory):
+    def change(database: str = database, cache: str = "") -> Layout:
+        monkeypatch.setenv(HEADS, database)
+        monkeypatch.setenv("GALAXY_ASSETS_CACHE", cache or str(tmp_path_factory.mktemp("copies")))
+        store._bucket.cache_clear()
+        return Layout.default()
+
+    with running():
+        yield change
+    store._bucket.cache_clear()
+
+
+def said(database: str, *questions: str) -> None:
+    with psycopg2.connect(database.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
+        for question in questions:
+            cursor.execute(question)
+
+
+def test_the_heads_of_another_database_are_refused_and_nothing_is_swept(database, machine, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}/identity/")
+    monkeypatch.setattr(bucket, "LONGEST_RUN", -60)
+    here = machine()
+    cache = os.environ["GALAXY_ASSETS_CACHE"]
+    write_table(pa.table({"rank": list(range(1000))}), path := here.table("s", "umap"))
+    mine = store_of(path)
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}//identity")
+    assert machine(cache=cache).table("s", "umap").stat().st_size
+    other = f"{database.rpartition('/')[0]}/other"
+    connection = psycopg2.connect(database.replace("+psycopg2", ""))
+    connection.autocommit = True
+    connection.cursor().execute("create database other")
+    connection.close()
+    with pytest.raises(BucketError, match="are in another database"):
+        machine(other)
+    # the same process, whose connection ended, and whose address leads elsewhere by now
+    monkeypatch.setenv(HEADS, other)
+    with pytest.raises(BucketError, match="are in another database"):
+        mine.sweep()
+    mine._heads._database, mine._heads._connection = other.replace("+psycopg2", ""), None
+    with pytest.raises(BucketError, match="leads to another database"):
+        mine.refresh()
+    assert path.stat().st_size and mine._objects.any_below("data")
+
+
+def test_a_bucket_that_said_no_more_than_postgresql_goes_on_with_the_database_that_has_its_heads(machine, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}/older")
+    here = machine()
+    write_table(pa.table({"rank": [1]}), path := here.table("s", "umap"))
+    objects = store_of(path)._objects
+    objects.swap("heads-are-in", b"postgresql", objects.get("heads-are-in")[1])
+    assert machine().table("s", "umap").exists()
+    assert objects.get("heads-are-in")[0].startswith(b"postgresql ")
+
+
+def test_an_older_backup_is_refused_where_what_came_after_it_is_known(database, machine, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}/backup")
+    here = machine()
+    cache = os.environ["GALAXY_ASSETS_CACHE"]
+    write_table(pa.table({"rank": list(range(1000))}), path := here.table("s", "umap"))
+    said(database, "create table backup as select * from galaxy_assets_heads")
+    write_table(pa.table({"rank": list(range(2000))}), path)
+    mine = store_of(path)
+    restore = "delete from galaxy_assets_heads", "insert into galaxy_assets_heads select * from backup"
+    said(database, "create table present as select * from galaxy_assets_heads", *restore)
+    with pytest.raises(BucketError, match="older backup"):
+        machine(cache=cache)
+    monkeypatch.setattr(bucket, "LONGEST_RUN", -60)
+    with pytest.raises(BucketError, match="older backup"):
+        mine.sweep()
+    said(database, "delete from galaxy_assets_heads", "insert into galaxy_assets_heads select * from present")
+    assert read_table(machine(cache=cache).table("s", "umap")).num_rows == 2000
