@@ -255,7 +255,9 @@ def _kind(kind: pa.DataType) -> str:
         return f"list of {_kind(kind.value_type)}"
     if pa.types.is_struct(kind):
         return f"struct of {[(field.name, _kind(field.type)) for field in kind]}"
-    return str(kind)
+    if pa.types.is_map(kind):
+        return f"map of {_kind(kind.key_type)} to {_kind(kind.item_type)}"
+    return str(pa.date32() if pa.types.is_date64(kind) else kind)  # Parquet has days alone
 
 
 def _plain(column: pa.Array) -> Iterator[pa.Array]:
@@ -266,6 +268,8 @@ def _plain(column: pa.Array) -> Iterator[pa.Array]:
     if isinstance(column, pa.DictionaryArray):
         yield from _plain(column.dictionary_decode())
         return
+    if pa.types.is_date64(kind):
+        column = column.cast(kind := pa.date32())
     if column.null_count:
         yield column.is_null()
     if pa.types.is_struct(kind):
@@ -274,6 +278,10 @@ def _plain(column: pa.Array) -> Iterator[pa.Array]:
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         yield pc.fill_null(pc.list_value_length(column), 0)
         yield from _plain(column.flatten())
+    elif isinstance(column, pa.MapArray):
+        yield pa.array(np.diff(column.offsets.to_numpy()))
+        yield from _plain(column.keys)
+        yield from _plain(column.items)
     elif not pa.types.is_null(kind):
         yield _without_nulls(column)
 

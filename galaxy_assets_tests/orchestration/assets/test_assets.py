@@ -86,6 +86,7 @@ IN_TURN = {(name, "embeddings") for name in ("pca_model", "umap_model", "cluster
     ("artefact_umap_model", "pretrained_features"),
     ("anomaly_ranking", "anomaly_scores"),
     ("anomaly_ranking", "pca_features"),
+    ("oracle_events", "cutouts"),
     ("similar_galaxies", "pca_features"),
 }
 EVERY_START = {"results", "encoder_comparison", "figure_03", "figure_14", "figure_15"}
