@@ -28,6 +28,7 @@ from galaxy_assets.orchestration.automation.deliveries import LEDGER
 from galaxy_assets.orchestration.automation.outdated import Outdated, reads
 from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.storage.label_events import EVENTS
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, with_origin
 from galaxy_assets.storage.tables import write_table
@@ -100,7 +101,8 @@ def _table(rule: Outdated, key, partition: tuple[str, ...]) -> pa.Table:
         content="c" * 16,
         asset="/".join(key.path),
     )
-    return with_origin(pa.table({"galaxy_id": pa.array([], pa.string())}), origin)
+    columns = EVENTS if key.path[-1] == "label_events" else pa.schema([("galaxy_id", pa.string())])
+    return with_origin(columns.empty_table(), origin)
 
 
 def ask(root: Path) -> None:

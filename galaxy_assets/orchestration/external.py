@@ -245,7 +245,7 @@ def _checkpoint(reader: Reader) -> dict[str, str]:
 
 
 def _scored(reader: Reader) -> dict[str, str]:
-    """Which of the galaxies that people scored each delivery has features of; nothing of one that has none.
+    """Which of the galaxies that people scored lie in each delivery that the model of the scores has not read.
 
     So a delivery whose galaxies were scored before it came makes the model learn from them.
     """
@@ -253,22 +253,27 @@ def _scored(reader: Reader) -> dict[str, str]:
     events = layout.table(name, "label_events")
 
     def found() -> dict[str, str]:
-        scored = {}
+        model = readable_origin(layout.table(name, "anomaly_model"))
+        try:
+            said = _scored_by_people(events, state_of(events))
+        except (DamagedFile, OSError):  # not there yet, or outdated itself
+            return {}
+        if model is None or not len(said):
+            return {}
+        scored, known = {}, model.inputs.get("pca_features", {})
         for path in sorted((layout.lake / name / "pca_features").glob(f"[!.]*/{main}.parquet")):
-            with contextlib.suppress(DamagedFile, OSError):  # what cannot be read is outdated itself
-                scored[path.parent.name] = _scored_in(path, state_of(path), events, state_of(events))
+            if f"{path.parent.name}/{main}" not in known:
+                with contextlib.suppress(DamagedFile, OSError):  # what cannot be read is outdated itself
+                    scored[path.parent.name] = _scored_in(path, said)
         return {f"scores of {batch}": ids for batch, ids in scored.items() if ids}
 
     return reader.once("scored", found)
 
 
-@lru_cache(maxsize=10_000)
-def _scored_in(features: Path, _: tuple[int, ...], events: Path, state: tuple[int, ...]) -> str:
+def _scored_in(features: Path, scored: pa.Array) -> str:
     """Digest of the galaxies in a table of features that people scored; empty where there are none."""
     import pyarrow.compute as pc
 
-    if not len(scored := _scored_by_people(events, state)):
-        return ""
     ids = read_table(features, ["galaxy_id"])["galaxy_id"]
     own = sorted(ids.filter(pc.is_in(ids, value_set=scored.cast(ids.type))).to_pylist())
     return hashlib.sha256("\n".join(own).encode()).hexdigest()[:16] if own else ""
