@@ -39,7 +39,8 @@ class RankingPanel:
         self.tab, self.on_new = tab, on_new
         self._shown: Run | None = None
         self._told: Run | None = None
-        self._before = tab.shared.runs.get(tab.survey.name)
+        before = tab.shared.runs.get(tab.survey.name)
+        self._before = before if before is not None and before.over else None
         with ui.column().classes("ga-panel"):
             with ui.row().classes("ga-bar"):
                 self.start = (
