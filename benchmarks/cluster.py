@@ -30,7 +30,7 @@ import yaml
 from golden import digests
 
 from galaxy_assets_tests import postgresql
-from galaxy_assets_tests.cluster.ray_nodes import environment, two_nodes
+from galaxy_assets_tests.cluster.ray_nodes import environment, make_home, two_nodes
 
 ROOT = Path(__file__).parents[1]
 TIMES = ("image_history", "label_events", "oracle_events")
@@ -66,9 +66,7 @@ def nodes(home: Path) -> Iterator[Mapping[str, str]]:
     """
     if (programs := postgresql.programs()) is None:
         sys.exit("no PostgreSQL on this machine: install it (apt install postgresql)")
-    home.mkdir()
-    parts = (ROOT / "dagster.cluster.yaml", ROOT / "packaging/launchers/ray.yaml")
-    (home / "dagster.yaml").write_text("".join(part.read_text() for part in parts))
+    make_home(home, ROOT)
     with postgresql.server(programs) as server:
         shared = environment(home, server.new("dagster").environment, ROOT)
         os.environ.update(shared)

@@ -114,9 +114,7 @@ def fit(
     >>> [str(galaxy) for galaxy in ids[np.argsort(-score)]]
     ['d', 'c', 'b', 'a']
     """
-    said = said.filter(said["score"].is_valid())
-    rows = places(as_arrow(ids), said["galaxy_id"])
-    said, rows = said.filter(pa.array(rows >= 0)), rows[rows >= 0]
+    said, rows = scored_among(said, ids)
     if (learnt := drawn(said["galaxy_id"], MOST_SCORES, seed)) is not None:
         learnt = np.sort(learnt)
         said, rows = said.take(pa.array(learnt)), rows[learnt]
@@ -133,6 +131,27 @@ def fit(
         if np.ptp(predicted) >= _FLAT:
             return AnomalyModel(learner, predictor, names, labelled, scores, nothing.astype(np.float32), seed)
     return AnomalyModel(learner, None, names, nothing, np.empty(0), reference, seed)
+
+
+def scored_among(said: pa.Table, ids: Ids | np.ndarray) -> tuple[pa.Table, np.ndarray]:
+    """What stands of galaxies that have a score and are among these.
+
+    Parameters
+    ----------
+    said : pyarrow.Table
+        The labels that hold (`labels.STANDING`).
+    ids : Ids or ndarray of shape (N,), str
+
+    Returns
+    -------
+    said : pyarrow.Table
+        M of its rows.
+    rows : ndarray of shape (M,), int64
+        Where each of them is among `ids`.
+    """
+    said = said.filter(said["score"].is_valid())
+    rows = places(as_arrow(ids), said["galaxy_id"])
+    return said.filter(pa.array(rows >= 0)), rows[rows >= 0]
 
 
 def scores_to_table(galaxies: pa.Table, score: np.ndarray, std: np.ndarray | None) -> pa.Table:
@@ -188,9 +207,8 @@ def ranked(scores: pa.Table, said: pa.Table, learner: str) -> pa.Table:
     """
     import pyarrow.compute as pc
 
-    ids, said = Ids(scores["galaxy_id"]), said.filter(said["score"].is_valid())
-    own = places(ids.arrow, said["galaxy_id"])
-    said, own = said.filter(pa.array(own >= 0)), own[own >= 0]
+    ids = Ids(scores["galaxy_id"])
+    said, own = scored_among(said, ids)
     predicted = score = scores["score"].to_numpy()
     if find_learner(learner).keeps_scores_given:
         score = score.copy()

@@ -52,8 +52,7 @@ def data_root(told: Path | str | None = None) -> Path:
             "one of "
             f"{', '.join(f'{kind}://bucket/prefix' for kind in BUCKETS)}, and put credentials into the environment only"
         )
-    kind, _, below = normal_address(told).partition("://")
-    return _cache().joinpath(kind, *below.split("/"))
+    return _cache().joinpath(address.scheme, address.netloc, *address.path.split("/"))
 
 
 def _cache() -> Path:

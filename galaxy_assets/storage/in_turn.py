@@ -178,7 +178,6 @@ def read_as_one(paths: Sequence[Path], names: Sequence[str] | None = None) -> pa
         return pa.concat_tables([_plain(path, own) for path, own in zip(paths, wanted, strict=True)], **_MEETING)
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)
     others = [_plain(path, [n for n in own if n != "vector"]) for path, own in zip(paths, wanted, strict=True)]
-    pa.default_memory_pool().release_unused()  # what was read with was as large as what was read
     table, field = pa.concat_tables(others, **_MEETING), schemas[0].field("vector").remove_metadata()
     if not table.num_columns:
         return pa.Table.from_arrays([column], schema=pa.schema([field]))

@@ -49,6 +49,13 @@ def environment(home: Path, database: Mapping[str, str], root: Path) -> dict[str
     }
 
 
+def make_home(home: Path, root: Path) -> None:
+    """Make the home of a Dagster instance that hands runs to Ray, by the settings of a tree of this project."""
+    home.mkdir()
+    settings = (root / "dagster.cluster.yaml", root / "packaging/launchers/ray.yaml")
+    (home / "dagster.yaml").write_text("".join(part.read_text() for part in settings))
+
+
 @contextmanager
 def two_nodes(shared: Mapping[str, str]) -> Iterator[None]:
     """Start them with `environment` and wait until they are there; raises NotUp where they do not come up.

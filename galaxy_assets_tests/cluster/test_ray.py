@@ -19,7 +19,7 @@ from galaxy_assets.orchestration.engines import in_process, launched, stopping
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.provenance import data_version
-from galaxy_assets_tests.cluster.ray_nodes import HEAD, OTHER, NotUp, environment, two_nodes
+from galaxy_assets_tests.cluster.ray_nodes import HEAD, OTHER, NotUp, environment, make_home, two_nodes
 from galaxy_assets_tests.conftest import PLANTED, UNTRAINED, write_tiny
 from galaxy_assets_tests.orchestration.engines.test_launched import until, worker_of
 
@@ -33,9 +33,7 @@ def nodes(postgres, tmp_path, monkeypatch) -> Iterator[Mapping[str, str]]:
     """Two Ray nodes, and what is in their environment and in the test's."""
     pytest.importorskip("dagster_ray", reason="the extra galaxy-assets[cluster] is not installed")
     home = tmp_path / "home"
-    home.mkdir()
-    settings = (ROOT / "dagster.cluster.yaml", ROOT / "packaging/launchers/ray.yaml")
-    (home / "dagster.yaml").write_text("".join(part.read_text() for part in settings))
+    make_home(home, ROOT)
     shared = environment(home, postgres.environment, ROOT)
     for name, value in shared.items():
         monkeypatch.setenv(name, value)

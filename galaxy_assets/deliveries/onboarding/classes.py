@@ -68,20 +68,20 @@ def proposed_classes(labels: dict[str, int]) -> Proposed:
         cautions.append(
             f"{_listed(left_out)}: neither judged nor sought, since that says that there is no class, or no galaxy."
         )
-    joins = [
-        f"{name} joins {' and '.join(own)}: mirror images of one another, which features that are averaged over mirror "
-        "images cannot tell apart."
+    joins = {
+        name: f"{name} joins {' and '.join(own)}: mirror images of one another, which features that are averaged over "
+        "mirror images cannot tell apart."
         for name, own in of.items()
         if len(own) > 1
-    ]
+    }
     total = sum(labels.values())
-    judged, why_judged = _judged(kinds, of, total, left_out)
+    judged, why_judged = _judged(kinds, of, joins, total, left_out)
     sought, why_sought = _sought(kinds, of, total)
-    return Proposed(judged + sought, cautions + joins + why_judged + why_sought)
+    return Proposed(judged + sought, cautions + [*joins.values()] + why_judged + why_sought)
 
 
 def _judged(
-    kinds: dict[str, int], of: dict[str, list[str]], total: int, left_out: Collection[str]
+    kinds: dict[str, int], of: dict[str, list[str]], joins: dict[str, str], total: int, left_out: Collection[str]
 ) -> tuple[list[tuple[str, Any, str]], list[str]]:
     """The settings of what judges a representation, and which kinds do not."""
     least = max(_LEAST, total / 50)
@@ -93,12 +93,7 @@ def _judged(
     judged = [*enough[: _CLASSES - 1], enough[-1]] if len(enough) > _CLASSES else enough
     reason = "The commonest classes" + (f", without {', '.join(left_out)}" if left_out else "")
     reason += "; they judge the representation and take no part in training. One may join several labels."
-    for name in judged:
-        if len(of[name]) > 1:
-            reason += (
-                f" {name} joins {' and '.join(of[name])}: mirror images of one another, which features that are "
-                "averaged over mirror images cannot tell apart."
-            )
+    reason += "".join(f" {joins[name]}" for name in judged if name in joins)
     cautions = []
     if few := [name for name in kinds if name not in enough]:
         cautions.append(f"{_listed(few)}: not judged, for want of {least:.0f} images.")

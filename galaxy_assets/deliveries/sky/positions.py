@@ -170,14 +170,17 @@ def position_columns(names: Sequence[str]) -> tuple[str, str] | None:
     >>> position_columns(["Name", "_RAJ2000", "_DEJ2000"]), position_columns(["RA (deg)", "mag", "DEC_DEG"])
     (('_RAJ2000', '_DEJ2000'), ('RA (deg)', 'DEC_DEG'))
     """
-    by_name: dict[str, str] = {}
-    for name in names:
-        by_name.setdefault(plain_name(name), name)
+    by_name = _by_plain_name(names)
     for ra, dec in _PAIRS:
         if ra in by_name and dec in by_name:
             return by_name[ra], by_name[dec]
     alone = [[by_name[name] for name in by_name if name in axis] for axis in _AXES]
     return (alone[0][0], alone[1][0]) if len(alone[0]) == len(alone[1]) == 1 else None
+
+
+def _by_plain_name(names: Sequence[str]) -> dict[str, str]:
+    """The columns by their plain names; of several alike the first."""
+    return {plain_name(name): name for name in reversed(names)}
 
 
 def _place(ra: float | None, dec: float | None) -> tuple[float | None, float | None]:
@@ -193,9 +196,6 @@ def _found(path: Path, table: pa.Table, said: Columns) -> Columns:
             raise SurveyError(f"{path}: no column {name}; it has {_listed(names)}. Correct --{option}-column")
     if (said.ra is None) != (said.dec is None):
         raise SurveyError("--ra-column and --dec-column go together: give both or neither")
-    by_name: dict[str, str] = {}
-    for name in names:
-        by_name.setdefault(plain_name(name), name)
     ra, dec = said.ra, said.dec
     if ra is None:
         pair = position_columns(names)
@@ -205,6 +205,7 @@ def _found(path: Path, table: pa.Table, said: Columns) -> Columns:
                 "--ra-column and --dec-column"
             )
         ra, dec = pair
+    by_name = _by_plain_name(names)
     likely = [by_name[name] for name in _IDS if name in by_name and by_name[name] not in (ra, dec, said.label)]
     galaxy = said.id or next((name for name in likely if _tells_apart(table[name])), None)
     return said._replace(id=galaxy, ra=ra, dec=dec)

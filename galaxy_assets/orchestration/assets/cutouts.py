@@ -4,7 +4,7 @@ Belongs here: the asset that fills the pixel store. Does not belong here: how a 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -56,15 +56,26 @@ def _one(reader: Reader, row: dict, settings: CutoutSettings) -> tuple[Cutout | 
     if row["problem"] is not None:
         return None, row["problem"], row["reason"]
     try:
-        made = cut(reader.image(row["file"]), settings)
+        _, (made,) = read_and_cut(reader.image, row["file"], [settings])
     except UnreadableImage as error:
         return None, error.problem, str(error)
+    return made, made.outcome, None
+
+
+def read_and_cut(
+    image_of: Callable[[str], np.ndarray], file: str, ways: Sequence[CutoutSettings]
+) -> tuple[np.ndarray, list[Cutout]]:
+    """An image (H, W, C) and its cutouts in each way; raises UnreadableImage where it cannot be read or cut, whatever
+    library says so.
+    """
+    try:
+        image = image_of(file)
+        return image, [cut(image, settings) for settings in ways]
     except (PrintableError, plugins.PluginError):
         raise
     except Exception as error:  # of whatever library, for one image of many
-        log.warning("%s cannot be cut: %s", row["file"], error, exc_info=True)
-        return None, "unreadable", f"cannot be cut: {in_words(error)}"
-    return made, made.outcome, None
+        log.warning("%s cannot be cut: %s", file, error, exc_info=True)
+        raise UnreadableImage(f"cannot be cut: {in_words(error)}") from error
 
 
 def reader_package(survey: Survey) -> list[str]:

@@ -25,7 +25,7 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.orchestration.external import LABEL_DROPS, SCORED_GALAXIES
 from galaxy_assets.science import active_learning, votes
-from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places, places_among
+from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places_among
 from galaxy_assets.science.labels import standing
 from galaxy_assets.science.samples import drawn
 from galaxy_assets.science.shortlist import Shortlist
@@ -252,9 +252,9 @@ def anomaly_model(
     features = column_to_vectors(pca_features["vector"])
     ids = Ids(pca_features["galaxy_id"])
     deviations = table_to_model(pca_model).deviations
-    model = models.fit(features, ids, said, deviations, learner, context.survey.recipe.seed)
+    given, _ = models.scored_among(said, ids)
+    model = models.fit(features, ids, given, deviations, learner, context.survey.recipe.seed)
     at_bounds = model.predictor.at_bounds if model.predictor is not None else ()
-    given = said.filter(pa.array(places(ids.arrow, said["galaxy_id"]) >= 0)).filter(pc.field("score").is_valid())
     return Result(
         models.model_to_table(model),
         {

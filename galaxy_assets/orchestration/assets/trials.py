@@ -17,10 +17,9 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets import plugins
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.orchestration.assets.cutouts import planes, reader_package
+from galaxy_assets.orchestration.assets.cutouts import planes, read_and_cut, reader_package
 from galaxy_assets.orchestration.assets.representation import start_encoder
 from galaxy_assets.orchestration.columns import markdown
 from galaxy_assets.orchestration.declaration import (
@@ -34,10 +33,9 @@ from galaxy_assets.orchestration.declaration import (
 from galaxy_assets.orchestration.external import WEIGHTS
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import samples, trials
-from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZE, ORIENTATIONS, Candidate
 from galaxy_assets.settings.cutouts import CutoutSettings
-from galaxy_assets.settings.printing import PrintableError, logger
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import HowFar, Progress, tell
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import as_yaml, with_choice
@@ -129,14 +127,8 @@ class _Sample:
 def _cut(image_of: Callable[[str], np.ndarray], file: str, ways: Sequence[CutoutSettings], side: int) -> _Cut | None:
     """None of an image that cannot be read or cut, or shows nothing."""
     try:
-        image = image_of(file)
-        made = [cut(image, settings) for settings in ways]
+        image, made = read_and_cut(image_of, file, ways)
     except UnreadableImage:
-        return None
-    except (PrintableError, plugins.PluginError):
-        raise
-    except Exception as error:  # of whatever library, for one image of many
-        log.warning("%s cannot be cut: %s", file, error, exc_info=True)
         return None
     pixels, sides = [], []
     for one in made:

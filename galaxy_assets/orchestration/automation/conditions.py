@@ -11,9 +11,9 @@ Nothing of a survey starts by itself before a person has run it once. Then
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.events import AssetKeyPartitionKey
@@ -30,6 +30,7 @@ from galaxy_assets.storage.layout import Layout
 NIGHTLY = "30 2 * * *"
 _AGAIN = 3
 """Times that a partition is requested again of which a run was stopped."""
+_Found = TypeVar("_Found")
 _Request = tuple[str, int]
 """What a partition would be made from, and how often it was requested again."""
 
@@ -164,10 +165,7 @@ def _requests(cursor: str | None) -> dict[str, _Request]:
 
 def _main_job_runs(survey: Survey, layout: Layout, context: dg.AutomationContext) -> bool:
     """Whether a main job is at work at this tick; asked once, since who asks holds its lock for a moment."""
-    tick = (layout.root, context.evaluation_time)
-    if _AT_WORK.get(survey.name, (None, False))[0] != tick:
-        _AT_WORK[survey.name] = tick, main_job_runs(survey.name, layout)
-    return _AT_WORK[survey.name][1]
+    return _once_a_tick("main job", survey, layout, context, lambda: main_job_runs(survey.name, layout))
 
 
 def _key(partitions: dg.PartitionsDefinition | None, partition: Partition) -> str | None:
@@ -194,14 +192,23 @@ def _comes_along(context: dg.AutomationContext, read: tuple[dg.AssetKey, Partiti
 
 def _rule(survey: Survey, known: Mapping[str, Survey], layout: Layout, context: dg.AutomationContext) -> Outdated:
     """The rule at this tick, shared by all assets of a survey: it reads the lake once."""
-    tick = (survey.name, layout.root, context.evaluation_time)
-    if _RULES.get(survey.name, (None, None))[0] != tick:
+
+    def begin() -> Outdated:
         footers_of(layout, survey.name).keep()
-        view = context.asset_graph_view
-        batches = view.instance.get_dynamic_partitions(f"{survey.name}_batch")
-        _RULES[survey.name] = tick, Outdated(context.asset_graph, survey, known, layout, batches)
-    return _RULES[survey.name][1]
+        batches = context.asset_graph_view.instance.get_dynamic_partitions(f"{survey.name}_batch")
+        return Outdated(context.asset_graph, survey, known, layout, batches)
+
+    return _once_a_tick("rule", survey, layout, context, begin)
 
 
-_RULES: dict[str, tuple[Any, Outdated]] = {}
-_AT_WORK: dict[str, tuple[Any, bool]] = {}
+def _once_a_tick(
+    what: str, survey: Survey, layout: Layout, context: dg.AutomationContext, find: Callable[[], _Found]
+) -> _Found:
+    """What holds for all assets of a survey at this tick, found by the first that asks."""
+    tick, name = (layout.root, context.evaluation_time), (what, survey.name)
+    if _AT_TICK.get(name, (None, None))[0] != tick:
+        _AT_TICK[name] = tick, find()
+    return _AT_TICK[name][1]
+
+
+_AT_TICK: dict[tuple[str, str], tuple[Any, Any]] = {}

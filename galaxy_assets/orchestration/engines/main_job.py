@@ -21,7 +21,7 @@ from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions, reads
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS
 from galaxy_assets.orchestration.engines.forecast import outdated_or_after
-from galaxy_assets.orchestration.engines.stopping import FOLDER, PROCESS, end_left
+from galaxy_assets.orchestration.engines.stopping import DATA_FOLDER, PROCESS, end_left
 from galaxy_assets.orchestration.graph import EXPLORER, keys_of
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
@@ -316,7 +316,7 @@ class MainJob:
         """Materialise assets of a stage's partition in one Dagster run."""
         key = _partition_key(stage, partition)
         pools = {pool for asset in wanted for pool in self.graph.get(asset).pools or ()}
-        whose = {"survey": self.survey.name, FOLDER: str(self.layout.root), PROCESS: owner()}
+        whose = {"survey": self.survey.name, DATA_FOLDER: str(self.layout.root), PROCESS: owner()}
         tags = RUN_TAGS | whose | (GPU_RUN_TAGS if "gpu" in pools else {})
         ran = yield Wanted(wanted, key, tags, pools)
         rule, lost = self.rule(), [asset for asset in wanted if asset not in ran.made]

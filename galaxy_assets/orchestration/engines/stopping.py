@@ -18,14 +18,13 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.storage.locks import holds_here_alone
 from galaxy_assets.storage.owners import runs
-from galaxy_assets.storage.store import FOLDER as STORE
-from galaxy_assets.storage.store import store_of
+from galaxy_assets.storage.store import FOLDER, store_of
 
 log = logger(__name__)
 
 PROCESS = "galaxy_assets/process"
 """Tag of a main job's run: which process the main job is."""
-FOLDER = "galaxy_assets/folder"
+DATA_FOLDER = "galaxy_assets/folder"
 """Tag of a main job's run: the data folder that it works in, and whose lock it holds."""
 LAUNCHED = {"galaxy_assets/engine": "launched"}
 """Tags of a run that was handed to a launcher."""
@@ -94,11 +93,11 @@ def end_left(instance: dg.DagsterInstance, survey: str, root: Path) -> None:
         The data folder.
     """
     # a bucket's lock, and that of some mounts, is of this machine alone
-    of_all = store_of(root) is STORE and not holds_here_alone(root)
+    of_all = store_of(root) is FOLDER and not holds_here_alone(root)
 
     def is_left(run: dg.DagsterRun) -> bool:
         alive = runs(run.tags.get(PROCESS, ""))
-        held = run.tags.get("survey") == survey and run.tags.get(FOLDER) == str(root)
+        held = run.tags.get("survey") == survey and run.tags.get(DATA_FOLDER) == str(root)
         return alive is False or (held and (of_all or alive is True))
 
     for run in instance.get_runs(dg.RunsFilter(statuses=_STARTED)):
@@ -107,7 +106,7 @@ def end_left(instance: dg.DagsterInstance, survey: str, root: Path) -> None:
             instance.report_run_failed(run, "the process was killed")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     launched = instance.get_runs(dg.RunsFilter(statuses=_ALIVE, tags=LAUNCHED | {"survey": survey}))
-    left = [run for run in launched if is_left(run) or FOLDER not in run.tags]
+    left = [run for run in launched if is_left(run) or DATA_FOLDER not in run.tags]
     for run in left:
         log.info("run %s was left by a main job that was killed; ending it", run.run_id)
     end(instance, [run.run_id for run in left])

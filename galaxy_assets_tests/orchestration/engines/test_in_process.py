@@ -349,13 +349,13 @@ OF_ELSEWHERE = "0123456789abcdef-12-345"
     [
         ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE}, True, True),
         ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE}, False, False),
-        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, stopping.FOLDER: "/other"}, True, False),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, stopping.DATA_FOLDER: "/other"}, True, False),
         ({"survey": "other", stopping.PROCESS: OF_ELSEWHERE}, True, False),
         ({"survey": "tiny", stopping.PROCESS: "own"}, False, True),
         ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, **stopping.LAUNCHED}, True, True),
         ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, **stopping.LAUNCHED}, False, False),
         (
-            {"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, stopping.FOLDER: "/other", **stopping.LAUNCHED},
+            {"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, stopping.DATA_FOLDER: "/other", **stopping.LAUNCHED},
             True,
             False,
         ),
@@ -366,7 +366,7 @@ OF_ELSEWHERE = "0123456789abcdef-12-345"
 def test_who_holds_a_surveys_lock_ends_its_runs_wherever_the_lock_is_seen(tmp_path, monkeypatch, tags, of_all, left):
     monkeypatch.setattr(stopping, "holds_here_alone", lambda _: None if of_all else "a mount without locks")
     with dg.DagsterInstance.ephemeral() as instance:
-        told = {stopping.FOLDER: str(tmp_path)} | tags
+        told = {stopping.DATA_FOLDER: str(tmp_path)} | tags
         told = {name: owner() if value == "own" else value for name, value in told.items()}
         run = instance.create_run_for_job(simple_job, tags=told, status=dg.DagsterRunStatus.STARTED)
         stopping.end_left(instance, "tiny", tmp_path)
@@ -419,7 +419,7 @@ def test_every_run_of_a_main_job_says_whose_it_is(small):
     root, instance = small
     run(root, instance)
     told = instance.get_runs()[0].tags
-    assert told[stopping.FOLDER] == str(root) and told[stopping.PROCESS] == owner() and told["survey"] == "tiny"
+    assert told[stopping.DATA_FOLDER] == str(root) and told[stopping.PROCESS] == owner() and told["survey"] == "tiny"
 
 
 @dg.job
