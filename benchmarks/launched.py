@@ -1,14 +1,15 @@
 """Two deliveries at once beside one after the other, and what is left when workers are killed.
 
     python benchmarks/launched.py speed [--batches 8] [--images 400] [--threads 1]
-    PYTHONPATH=. python benchmarks/launched.py faults [--kills 20] [--ray]
+    PYTHONPATH=. python benchmarks/launched.py faults [--kills 20] [--in-turn 1] [--ray]
 
 `speed` cuts and embeds simulated deliveries by the engine `launched`, with `--at-once 1` and with `--at-once 2`, and
 prints the ratio of the seconds from the first start to the last end of the runs that do. A worker has so many threads
 as `--threads` says, one where each has a core of its own as in a container, and the pool `gpu` has a slot for each.
 `faults` makes a small survey
-as often as it kills: each time the worker of a run under way at a random moment, after which the next run must
-complete, with the tables of an unkilled survey and no slot of a pool held. With `--ray` workers are jobs of two Ray
+again and again: each time the worker of a run under way is killed at a random moment, after which the next command must
+complete, with the tables of an unkilled survey and no slot of a pool held. With `--in-turn N` the next command has a
+worker killed as well, until N are, and only the one after that must complete. With `--ray` workers are jobs of two Ray
 nodes on 127.0.0.2 and 127.0.0.3, with Dagster in PostgreSQL, as in `make cluster-demo`.
 
 Belongs here: the survey, the seconds, the kills. Does not belong here: the engine; kills of the command itself
@@ -118,34 +119,43 @@ def speed(folder: Path, batches: int, images: int, threads: int) -> None:
     print(f"at once 1: {seconds[1]:.0f} s, at once 2: {seconds[2]:.0f} s, ratio {ratio:.2f} (load {load:.1f})")
 
 
-def faults(folder: Path, kills: int, ray: bool) -> None:
-    """Kill one worker in each of so many surveys, and compare what the next run leaves."""
+def faults(folder: Path, kills: int, in_turn: int, ray: bool) -> None:
+    """Kill workers, so many of each survey, and compare what the next command leaves."""
     write_survey(folder / "data", 2, 24, "test_efficientnet", 32)
     reference = shutil.copytree(folder / "data", folder / "reference")
     with (ray_instance if ray else kept_instance)(folder / "dagster") as instance:
         begun = time.monotonic()
         outcomes(reference, instance, 2)
-        whole, expected, bad = time.monotonic() - begun, contents(reference), 0
-        for number in range(kills):
+        whole, expected, chance = time.monotonic() - begun, contents(reference), random.Random(0)
+        bad = done = 0
+        while done < kills:
             root = shutil.copytree(folder / "data", folder / "killed")
-            moment, over = random.Random(number).uniform(0, 0.95 * whole), threading.Event()
-            killed = _kill_later(instance, moment, over)
-            first = outcomes(root, instance, 2)
-            over.set()
+            for left in range(min(in_turn, kills - done), 0, -1):
+                done += _killed(root, instance, chance.uniform(0, 0.95 * whole / left))
             again = outcomes(root, instance, 2)
             held = instance.event_log_storage.get_concurrency_info("gpu").claimed_slots
             under_way = instance.get_runs(_IDS)
             unlike = differences(expected, contents(root))
             wrong = {outcome.status for _, outcome in again} - {"done", "fresh"}
-            lost = [outcome.error for _, outcome in first if outcome.status == "failed"]
             bad += bool(unlike or wrong or held or under_way)
             print(
-                f"kill {number + 1} at {moment:.0f} s of run {killed}: told {lost}; then {wrong or 'all made'}, "
-                f"{len(held)} slots held, {len(under_way)} runs open, differs in {unlike or 'nothing'}",
+                f"{done} killed; then {wrong or 'all made'}, {len(held)} slots held, {len(under_way)} runs open, "
+                f"differs in {unlike or 'nothing'}",
                 flush=True,
             )
             shutil.rmtree(root)
-    print(f"{kills} kills, {bad} with a loss")
+    print(f"{done} kills, {bad} surveys with a loss")
+
+
+def _killed(root: Path, instance: dg.DagsterInstance, moment: float) -> bool:
+    """Make the survey with a worker killed after so many seconds, and whether one was before it was over."""
+    over = threading.Event()
+    killed = _kill_later(instance, moment, over)
+    told = outcomes(root, instance, 2)
+    over.set()
+    lost = [outcome.error for _, outcome in told if outcome.status == "failed"]
+    print(f"killed after {moment:.0f} s: run {killed}, told {lost}", flush=True)
+    return bool(killed)
 
 
 def _kill_later(instance: dg.DagsterInstance, moment: float, over: threading.Event) -> list[str]:
@@ -180,13 +190,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400, help="of a delivery")
     parser.add_argument("--threads", type=int, default=1, help="of a worker")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--in-turn", type=int, default=1, help="kills of a survey before a command must complete")
     parser.add_argument("--ray", action="store_true", help="workers are jobs of two Ray nodes")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if arguments.what == "speed":
             speed(Path(folder), arguments.batches, arguments.images, arguments.threads)
         else:
-            faults(Path(folder), arguments.kills, arguments.ray)
+            faults(Path(folder), arguments.kills, arguments.in_turn, arguments.ray)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -81,6 +82,9 @@ class Outdated:
     _declarations: dict[dg.AssetKey, "_Declared"] = field(default_factory=dict, init=False, repr=False)
     _versions: dict[tuple[str, str], tuple[Version, dict[str, str]] | None] = field(
         default_factory=dict, init=False, repr=False
+    )
+    _data: dict[str, dict[tuple[tuple[str, str], ...], dict[str, str]]] = field(
+        default_factory=lambda: defaultdict(dict), init=False, repr=False
     )
     _seen: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _reasons: dict[tuple[dg.AssetKey, Partition], str | None] = field(default_factory=dict, init=False, repr=False)
@@ -254,18 +258,26 @@ class Outdated:
         -------
         list of tuple of str
         """
-        declared = self._declared(asset)
-        if read.asset not in declared.places:
-            declared.places[read.asset] = self._places(read, declared.by)
-        if (places := declared.places[read.asset]) is not None:
+        if (places := self._found_at(read, asset)) is not None:
             values = (*partition, read.how.get("init", ""))
             return [tuple([values[place] for place in places])]
-        own = dict(zip(declared.by, partition, strict=True))
+        return self.partitions(read.asset, **self._fixed(read, asset, partition))
+
+    def _fixed(self, read: Read, asset: dg.AssetKey, partition: Partition) -> dict[str, str]:
+        """`batch` and `init` of what is read, as far as they are settled by the partition of the reader."""
+        own = dict(zip(self._declared(asset).by, partition, strict=True))
         if read.how.get("every_batch"):
             own.pop("batch", None)
         if "init" in read.how:
             own["init"] = read.how["init"]
-        return self.partitions(read.asset, **own)
+        return own
+
+    def _found_at(self, read: Read, asset: dg.AssetKey) -> list[int] | None:
+        """The answer of `_places`, computed once."""
+        declared = self._declared(asset)
+        if read.asset not in declared.places:
+            declared.places[read.asset] = self._places(read, declared.by)
+        return declared.places[read.asset]
 
     def _places(self, read: Read, by: tuple[str, ...]) -> list[int] | None:
         """Place of what is read in (partition of the reader, start weights that are named); None of several."""
@@ -287,6 +299,10 @@ class Outdated:
             remade = [part for part, seen in before.items() if (v := now[part]) and _is_other(v, seen)]
             return f"{name} was made anew by other code or settings" if remade else None
         own, found = self._own(read, asset, partition), 0
+        if own is None and self._found_at(read, asset) is None:
+            now_of_all = self._data_of(read.asset, **self._fixed(read, asset, partition))
+            if now_of_all == {part: seen.data for part, seen in before.items()}:
+                return None
         for part in map("/".join, self.read_partitions(read, asset, partition)):
             seen = before.get(part)
             # what is absent now is made first, and may come out as it was
@@ -296,6 +312,15 @@ class Outdated:
                 return f"{name} changed"
             found += 1
         return f"{name} changed" if found != len(before) else None
+
+    def _data_of(self, asset: dg.AssetKey, **fixed: str) -> dict[str, str]:
+        """Digest of the content of each partition that is there, for the many who read the same."""
+        key = tuple(fixed.items())
+        if key not in self._data[asset.path[-1]]:
+            parts = map("/".join, self.partitions(asset, **fixed))
+            found = {part: now.data for part in parts if (now := self._version(asset, part))}
+            self._data[asset.path[-1]][key] = found
+        return self._data[asset.path[-1]][key]
 
     def outside(self, asset: dg.AssetKey, partition: Partition) -> dict[str, str]:
         """Fingerprints of what a partition reads that is no table of its survey, as it is now.
@@ -342,6 +367,7 @@ class Outdated:
     def _made(self, asset: dg.AssetKey, partition: Partition) -> Origin | None:
         """The origin of a table; its version is remembered for those that read it. Raises DamagedFile."""
         name = asset.path[-1], "/".join(partition)
+        self._data.pop(name[0], None)
         self._versions[name] = None
         made = self.footers.origin(name[0], partition)
         if made is not None:
