@@ -48,13 +48,13 @@ def _blocks(n: int, first: int) -> Iterator[tuple[int, slice, slice]]:
         yield block, here, slice(here.start - begin, here.stop - begin)
 
 
-def embeddings(n: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, WIDTH) float32 whose principal components are `components`, with faint noise, and the clusters."""
+def embeddings(n: int, first: int = 0, width: int = WIDTH) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, width) float32 whose principal components are `components`, with faint noise, and the clusters."""
     vectors, labels = components(n, first)
-    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(WIDTH, COMPONENTS)))[0].T.astype(np.float32)
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(width, COMPONENTS)))[0].T.astype(np.float32)
     features = vectors @ turn
     for block, here, there in _blocks(n, first):
-        noise = np.random.default_rng([3, block]).standard_normal((_BLOCK, WIDTH), np.float32)
+        noise = np.random.default_rng([3, block]).standard_normal((_BLOCK, width), np.float32)
         features[here] += np.float32(0.05) * noise[there]
     return features, labels
 

@@ -1,13 +1,14 @@
 """A simulated survey of N galaxies from features to the read model, step by step as the assets do it.
 
-    OMP_NUM_THREADS=1 python benchmarks/survey_at_scale.py [N ...] [--small]
+    OMP_NUM_THREADS=1 python benchmarks/survey_at_scale.py [N ...] [--small] [--width 512]
 
 Sizes are 100,000 and 300,000 when none is given; `100000 300000 1000000` is what the targets are about, and 10000000
-needs 25 GB of disk and half an hour. Nothing is compared: each step is a process of its own, as a step of a run is,
-reads the lake, calls the functions that the asset calls and writes its table; what counts is its seconds and how far
-its resident memory rose above a bare interpreter's. A step may use nine tenths of the memory that is free at the
-start; one that needs more is stopped, and the row says so. Pixels are not drawn: the survey begins with embeddings of
-512 features, delivered in batches of 100,000.
+needs 25 GB of disk and half an hour. Where the disk is too small, `--width 64` makes narrower embeddings, which only
+the first three steps read; nothing of that is kept. Nothing is compared: each step is a process of its own, as a step
+of a run is, reads the lake, calls the functions that the asset calls and writes its table; what counts is its seconds
+and how far its resident memory rose above a bare interpreter's. A step may use nine tenths of the memory that is free
+at the start; one that needs more is stopped, and the row says so. Pixels are not drawn: the survey begins with
+embeddings of 512 features, delivered in batches of 100,000.
 
 From the settings' sizes on the search has its shortlist and similarity its index, as in the assets. Two more rows are
 of what a person waits for: `one search round`, the median of the rounds that score a shortlist (of all, below that
@@ -71,11 +72,11 @@ Found = dict[str, float]
 """What a step measured of one such wait: `waited`, seconds, and `missed`, a share of the exact answer."""
 
 
-def deliver(layout: Layout, n: int) -> None:
+def deliver(layout: Layout, n: int, width: int) -> None:
     """Write `embeddings` and, for the oracle, `catalogue`, batch by batch."""
     for first in range(0, n, BATCH):
         count, batch = min(BATCH, n - first), f"batch_{first // BATCH:04d}"
-        vectors, clusters = simulated.embeddings(count, first)
+        vectors, clusters = simulated.embeddings(count, first, width)
         ids = pa.array(simulated.names(count, first), pa.string())
         labels = pa.array(np.where(clusters == simulated.RARE, "rare", "common"))
         write_table(pa.table({"galaxy_id": ids, "label": labels}), layout.table(SURVEY, "catalogue", batch))
@@ -300,11 +301,11 @@ def bare_interpreter() -> float:
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) * 1024 / 1e6
 
 
-def simulate(n: int, folder: Path, *, processes: bool) -> dict[str, dict]:
+def simulate(n: int, folder: Path, width: int, *, processes: bool) -> dict[str, dict]:
     """What each step of a survey of n galaxies cost; ends with the step that was stopped, if one is."""
     root, found = folder / f"{n}", {}
     limit = int(0.9 * psutil.virtual_memory().available)
-    deliver(Layout(root), n)
+    deliver(Layout(root), n, width)
     for step in STEPS:
         found[step] = alone(step, root, limit) if processes else here(step, root)
         shown = found[step].get("stopped") or "{seconds:.1f} s, {memory:.0f} MB".format(**found[step])
@@ -375,11 +376,11 @@ def waits(costs: dict[int, dict[str, dict]]) -> Iterator[Row]:
             )
 
 
-def measure(small: bool, sizes: tuple[int, ...] = ()) -> Iterator[Row]:
+def measure(small: bool, sizes: tuple[int, ...] = (), width: int = simulated.WIDTH) -> Iterator[Row]:
     """The survey at each size; small ones in this process."""
     sizes = sizes or (SMALL if small else SIZES)
     with tempfile.TemporaryDirectory(dir=None if small else scratch()) as folder:
-        costs = {n: simulate(n, Path(folder), processes=not small) for n in sorted(sizes)}
+        costs = {n: simulate(n, Path(folder), width, processes=not small) for n in sorted(sizes)}
     yield from rows(costs, bare_interpreter() if Path("/proc/self/status").exists() else math.nan)
     yield from waits(costs)
 
@@ -396,6 +397,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="*", type=int, help="galaxies")
     parser.add_argument("--small", action="store_true", help="seconds instead of minutes; nothing is kept")
+    parser.add_argument("--width", type=int, default=simulated.WIDTH, help="features of an embedding; at least 29")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--limit", type=int, help=argparse.SUPPRESS)
@@ -407,10 +409,10 @@ def main() -> None:
         print(json.dumps(here(given.step, given.root)))
         return
     began, found = time.perf_counter(), []
-    for row in measure(given.small, tuple(given.sizes)):
+    for row in measure(given.small, tuple(given.sizes), given.width):
         found.append(row)
         print(line(row, judged=not given.small), flush=True)
-    if not given.small:
+    if not given.small and given.width == simulated.WIDTH:
         keep("survey_at_scale", found, time.perf_counter() - began)
 
 
