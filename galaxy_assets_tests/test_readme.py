@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from galaxy_assets.cli import app
 from galaxy_assets.cli.run import write_real_surveys
 from galaxy_assets.orchestration.graph import keys_of
-from galaxy_assets.settings.files import SurveyError, survey_files
+from galaxy_assets.settings.files import SurveyError, enable, survey_files
 from galaxy_assets.storage.layout import Layout
 
 ROOT = Path(__file__).parents[1]
@@ -102,8 +102,9 @@ def test_real_surveys_are_found_written_once_and_kept(tmp_path):
     assert write_real_surveys(data, layout) == ["mirabest"]
     survey = survey_files(layout.root).named("mirabest")
     assert survey.source.path == str(data / "mirabest")
-    assert survey.recipe.backbone == "tf_efficientnet_lite0" and "sdss_gz1" in survey.start_weights
+    assert survey.recipe.backbone == "tf_efficientnet_lite0" and survey.start_weights == ("random", "imagenet")
     path = layout.surveys / "mirabest.yaml"
+    assert f"Without the start weights sdss_gz1: no such survey below {data}" in path.read_text()
     settings = yaml.safe_load(path.read_text()) | {"title": "Mine"}
     path.write_text(yaml.safe_dump(settings))
     write_real_surveys(data, layout)
@@ -111,6 +112,18 @@ def test_real_surveys_are_found_written_once_and_kept(tmp_path):
     (tmp_path / "other" / "mirabest").mkdir(parents=True)
     with pytest.raises(SurveyError, match="not below .*other; edit or delete"):
         write_real_surveys(tmp_path / "other", layout)
+
+
+def test_real_surveys_may_lie_where_downloads_go_and_start_from_each_other(tmp_path):
+    layout = Layout(tmp_path / "data")
+    for name in ("sdss_gz1", "mirabest"):
+        (layout.raw / name).mkdir(parents=True)
+    assert enable("mirabest", layout.root)
+    assert write_real_surveys(layout.raw.resolve(), layout) == ["sdss_gz1", "mirabest"]
+    assert survey_files(layout.root).named("mirabest").source.path == "mirabest"
+    (layout.surveys / "mirabest.yaml").unlink()
+    write_real_surveys(layout.raw.resolve(), layout)
+    assert "sdss_gz1" in survey_files(layout.root).named("mirabest").start_weights
 
 
 def test_every_page_linked_is_there_and_the_readme_leads_to_what_defaults_rest_on():

@@ -25,7 +25,7 @@ def check(
 ) -> None:
     """Look whether tables, pixels, checkpoints, pictures and people's labels are what was written.
 
-    It ends with status 1 where something is damaged or missing and was not repaired.
+    It ends with status 1 where something is damaged or missing and was not repaired, and where nothing is there.
 
     Example: galaxy-assets check sdss_gz1 --deep --repair
     """
@@ -34,6 +34,9 @@ def check(
     if unknown := sorted(set(surveys or ()) - set(there)):
         known = f"there are {', '.join(there)}" if there else "none was run yet"
         raise typer.BadParameter(f"nothing of {', '.join(unknown)} in {layout.root}; {known}")
+    if not there:
+        say(f"nothing was run yet in {layout.root} (GALAXY_ASSETS_DATA, else ./data)")
+        raise typer.Exit(1)
     left = 0
     for survey in surveys or there:
         left += _check(layout, survey, deep, mend)

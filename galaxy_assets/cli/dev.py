@@ -18,7 +18,7 @@ def dev(
     host: Annotated[
         str, typer.Option(help="address to bind to; other than loopback it asks for a token")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="of the page's address")] = 3000,
     workspace: Annotated[
         Path | None,
         typer.Option(

@@ -18,7 +18,7 @@ def explore(
     host: Annotated[
         str, typer.Option(help="address to bind to; other than loopback it asks for a token")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8500,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="of the page's address")] = 8500,
     dagster: Annotated[
         str, typer.Option(help="Dagster's webserver, which makes new rankings (`galaxy-assets dev`)")
     ] = "http://127.0.0.1:3000",

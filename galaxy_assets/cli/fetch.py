@@ -29,6 +29,9 @@ def fetch(
     blank: Annotated[
         bool, typer.Option("--blank", help="of a survey of positions: ask again where nothing was there")
     ] = False,
+    per_second: Annotated[
+        float | None, typer.Option(min=0.01, max=20, help="of a survey of positions: most requests in a second; 4")
+    ] = None,
 ) -> None:
     """Fetch official downloads to where the readers expect them, checked and unpacked.
 
@@ -44,15 +47,16 @@ def fetch(
     skies = begun_skies(layout.raw)
     if unknown := [name for name in what if name not in known and name not in skies]:
         raise typer.BadParameter(f"no download {', '.join(unknown)}; known are {', '.join([*known, *skies])}")
-    for name in dict.fromkeys(what):
-        if name in skies and name not in known:
-            _fetch_sky(layout.raw / name, blank)
-    what = [name for name in what if name in known]
+    what, positions = [n for n in dict.fromkeys(what) if n in known], [n for n in what if n not in known]
+    if (blank or per_second) and not positions:
+        raise typer.BadParameter("--blank and --per-second are for surveys of positions, and none is named")
+    if only and not what:
+        raise typer.BadParameter(f"--only is for files of downloads; {', '.join(positions)} has positions")
     wanted = {name: [d for d in known[name] if not only or PurePosixPath(d.target).name in only] for name in what}
     names = [PurePosixPath(download.target).name for name in what for download in known[name]]
     if unknown := [name for name in only or [] if name not in names]:
         raise typer.BadParameter(f"no file {', '.join(unknown)} in {', '.join(what)}; there are {', '.join(names)}")
-    failed = 0
+    failed = sum(_failed_of_sky(layout.raw / name, per_second, blank) for name in dict.fromkeys(positions))
     with telling() as pace:
         for name, downloads in wanted.items():
             try:
@@ -65,15 +69,18 @@ def fetch(
                 raise typer.Exit(130) from None
     if failed:
         say(f"{failed} failed, see above; the same command goes on from here")
-        raise typer.Exit(1)
+        raise typer.Exit(1)  # a loop in a script goes on until all are there
     if what:
         say(f"all there, in {root}")
 
 
-def _fetch_sky(folder: Path, blank_too: bool) -> None:
+def _failed_of_sky(folder: Path, per_second: float | None, blank_too: bool) -> int:
+    """Fetch what is missing of a survey of positions; how many positions failed, 1 where it could not go on."""
     try:
-        counts = fetched(folder, blank_too=blank_too)
+        return fetched(folder, per_second, blank_too)["failed"]
     except SurveyError as error:
-        raise typer.BadParameter(str(error)) from error
-    if counts["failed"]:  # as of a download: a loop in a script goes on until all are there
-        raise typer.Exit(1)
+        log.error("%s: %s", folder.name, error)
+    except typer.Exit as stopped:
+        if stopped.exit_code == 130:  # Ctrl+C
+            raise
+    return 1

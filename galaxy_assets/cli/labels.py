@@ -129,7 +129,11 @@ def import_file(
 
 
 @app.command("list")
-def list_events(survey: SurveyName, until: Until = None, who: Annotated[str | None, typer.Option()] = None) -> None:
+def list_events(
+    survey: SurveyName,
+    until: Until = None,
+    who: Annotated[str | None, typer.Option(help="only what this person said; everybody when not given")] = None,
+) -> None:
     """List the events of a survey, the oldest first.
 
     Example: galaxy-assets labels list sdss_gz1 --until 2026-01-31

@@ -29,7 +29,7 @@ from galaxy_assets.science import torchrun
 from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import NotWritten
+from galaxy_assets.storage.files import NotWritten, replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
 from galaxy_assets.storage.trials import TRIALS, document_of_trials
@@ -165,24 +165,33 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
         found.append(name)
         path = layout.surveys / f"{name}.yaml"
         if files.is_described(name):
-            kept = Path(files.named(name).source.path)
+            kept = files.named(name).source.folder(layout.raw).resolve()
             if not kept.is_relative_to(data):
                 where = files.files[name]
                 raise SurveyError(f"{where} reads {kept}, which is not below {data}; edit or delete that file first")
             continue
-        overlay = offline / f"{name}.yaml"
-        shipped = read_survey(SHIPPED / f"{name}.yaml")
+        shipped, overlay, comment = read_survey(SHIPPED / f"{name}.yaml"), offline / f"{name}.yaml", ""
         settings = {"extends": name, "source": {"path": str(data / shipped.source.path)}}
         if overlay.exists():
             settings |= yaml.safe_load(overlay.read_text(encoding="utf-8"))
+            for start in [s for s in settings["start_weights"] if not _is_there(s, found, layout)]:
+                settings["start_weights"].remove(start)
+                comment += f"# Without the start weights {start}: no such survey below {data}, and none was trained.\n"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            f"# Written by `galaxy-assets real`; edit it or delete it.\n{yaml.safe_dump(settings, sort_keys=False)}",
-            encoding="utf-8",
-        )
+        with replacing(path) as partial:
+            partial.write_text(
+                f"# Written by `galaxy-assets real`; edit it or delete it.\n{comment}"
+                + yaml.safe_dump(settings, sort_keys=False),
+                encoding="utf-8",
+            )
     if not found:
         raise SurveyError(f"{data}: no gz_decals/, sdss_gz1/ or mirabest/ in it; see data/README.md for the layouts")
     return found
+
+
+def _is_there(start: str, found: list[str], layout: Layout) -> bool:
+    """Whether start weights need no survey, or one that is run too or was trained before."""
+    return start in ("random", "imagenet", *found) or (layout.lake / start / "byol_checkpoints").is_dir()
 
 
 def _materialise(

@@ -55,7 +55,11 @@ def status(
             gc.enable()
             gc.unfreeze()  # else libraries complain at the end of objects that were never given back
     elif not surveys:
-        say("nothing was run yet; `galaxy-assets run demo_optical` makes a first survey")
+        first = next(iter(files.enabled), "demo_optical")
+        say(
+            f"nothing was run yet in {layout.root} (GALAXY_ASSETS_DATA, else ./data); "
+            f"`galaxy-assets run {first}` makes a first survey"
+        )
     for survey in (survey for survey in chosen if survey not in was_run):
         say(f"\n{printable(survey.title)} ({survey.name}) was never run; `galaxy-assets run {survey.name}`")
     if not surveys:

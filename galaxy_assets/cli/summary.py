@@ -220,9 +220,13 @@ def _paper(ask: Ask, survey: Survey) -> list[str]:
     return [f"of its numbers and settings {told} ({survey.name}.results)"] if told else []
 
 
+def _has_map(survey: Survey, layout: Layout) -> bool:
+    return any((layout.lake / survey.name / "umap").rglob("[!.]*.parquet"))
+
+
 def _say_where_to_look(surveys: list[Survey], layout: Layout) -> None:
     ranked = [survey for survey in surveys if layout.table(survey.name, "anomaly_ranking").exists()]
-    rows = [("the galaxies", "galaxy-assets explore")]
+    rows = [("the galaxies", "galaxy-assets explore")] if any(_has_map(survey, layout) for survey in surveys) else []
     drawn = [survey.name for survey in surveys if layout.figure(survey.name, "x").parent.is_dir()]
     if drawn:
         page: Path = layout.figure(drawn[0], "x").parent

@@ -34,7 +34,8 @@ def new(
         Path | None, typer.Option(help="folder of images; its sub-folders and archives are deliveries")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="table of labels, one row per image: CSV, Parquet, FITS, VOTable or ECSV")
+        Path | None,
+        typer.Option(help="table of labels, a row per image: CSV, Parquet, FITS, VOTable, ECSV, IPAC, MRT or JSON"),
     ] = None,
     id_column: Annotated[
         str | None, typer.Option(help="its column of file names, or the catalogue's of ids; found out if left out")
@@ -167,7 +168,7 @@ def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspect
         say(f"  ! {caution}")
     say(f"\n{path}, with the reason for each value; look at it before you run it:")
     say_rows(_chosen(survey))
-    say(f"\n  galaxy-assets run {name}\n  galaxy-assets dev          # look at it on http://127.0.0.1:3000")
+    say(f"\n  galaxy-assets run {name}\n  galaxy-assets explore      # then look at the galaxies and score them")
     if said is None:
         return
     for graded in said.graded:

@@ -197,12 +197,15 @@ class SurveyFiles:
     files : dict of str to Path
         Name -> the file that describes it, of every survey above and of every broken file (by the name that it gives,
         and by its stem).
+    root : Path
+        The data folder.
     """
 
     enabled: dict[str, Survey]
     templates: dict[str, Survey]
     broken: dict[Path, str]
     files: dict[str, Path] = field(repr=False)
+    root: Path
 
     @property
     def known(self) -> dict[str, Survey]:
@@ -235,7 +238,10 @@ class SurveyFiles:
             return self.known[name]
         if (path := self.files.get(name)) in self.broken:
             raise SurveyError(self.broken[path])
-        raise SurveyError(f"no survey {printable(name)}; known are {', '.join(sorted(self.known))}")
+        raise SurveyError(
+            f"no survey {printable(name)} in {self.root} (GALAXY_ASSETS_DATA, else ./data); known are "
+            f"{', '.join(sorted(self.known))}; `galaxy-assets survey new NAME --images FOLDER` makes one"
+        )
 
 
 def survey_files(root: Path) -> SurveyFiles:
@@ -270,6 +276,7 @@ def survey_files(root: Path) -> SurveyFiles:
         {name: survey for name, survey in sorted(found.items()) if name not in enabled},
         broken,
         files,
+        root,
     )
 
 

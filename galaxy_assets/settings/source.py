@@ -39,8 +39,8 @@ class Source(Settings):
     images: str = Field(default="images", description="folder of the images inside `path` (image_folder, fits_folder)")
     labels: str | None = Field(
         default=None,
-        description="table with one row per image, inside `path` or absolute: CSV, Parquet, FITS, VOTable or ECSV by "
-        "its suffix (image_folder, fits_folder)",
+        description="table with one row per image, inside `path` or absolute: CSV, Parquet, FITS, VOTable, ECSV, IPAC, "
+        "MRT or JSON by its suffix (image_folder, fits_folder)",
     )
     id_column: str = Field(
         default="id", description="column of `labels` that holds the image's file name, with or without suffix"

@@ -81,7 +81,7 @@ def test_a_long_name_runs_into_no_other_column(tmp_path, monkeypatch):
 
 def test_of_names_of_which_one_is_unknown_or_broken_none_is_added(ask, tmp_path):
     code, said = ask("survey", "add", "gz_decals", "nosuch")
-    assert code == 2 and "no survey nosuch; known are demo_optical" in said
+    assert code == 2 and "no survey nosuch in " in said and "; known are demo_optical" in said
     bad = write(tmp_path, "sdss_gz1", "")
     for command in (("survey", "add", "gz_decals", "sdss_gz1"), ("run", "gz_decals", "sdss_gz1")):
         code, said = ask(*command)

@@ -33,7 +33,13 @@ def test_one_version_is_named_everywhere():
     newest, *earlier = headings
     assert newest[0] == str(CITATION["version"]) == RECIPE["context"]["version"] == version
     assert all(date != "unreleased" for _, date in earlier)
-    assert f"galaxy-assets:{version}-" in (ROOT / "packaging/Dockerfile").read_text()
+    packaging = [path for path in (ROOT / "packaging").rglob("*") if path.is_file()]
+    images = {
+        found
+        for path in [*packaging, ROOT / "docs/cluster.md"]
+        for found in re.findall(r"galaxy-assets:(\d[\w.]*)-c|tag: \"([\d.]+)-c", path.read_text(encoding="utf-8"))
+    }
+    assert {"".join(found) for found in images} == {version}
 
 
 def test_what_is_cited_is_the_paper_that_the_readme_cites():

@@ -247,7 +247,7 @@ def test_a_users_file_is_a_survey_and_can_replace_or_extend_a_shipped_one(folder
 
 
 def test_an_unknown_survey_is_told_with_the_known_ones(folder):
-    with pytest.raises(SurveyError, match=r"no survey no\\x1bsuch; known are demo_optical, .*, good, "):
+    with pytest.raises(SurveyError, match=r"no survey no\\x1bsuch in .*; known are demo_optical, .*, good, "):
         survey_files(folder.parent).named("no\x1bsuch")
 
 

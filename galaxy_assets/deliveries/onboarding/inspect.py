@@ -169,7 +169,8 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0, table: Path | None =
     """
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
-        raise SurveyError(f"{folder}: no such folder; give the folder that holds the images")
+        what = "is a file" if folder.exists() else "no such folder"
+        raise SurveyError(f"{folder}: {what}; give the folder that holds the images")
     table = table and table.expanduser().resolve()
     found = holdings(folder, table)
     reader = open_folder(found.source, table)
