@@ -25,7 +25,7 @@ CLASSES = ("label", "labels", "class", "class_name", "classification", "human_la
 _NO_IDS = {*CLASSES, *LABELS, "ra", "dec", "score"}
 # how programs call a column that numbers the rows; `column_1` is one without a name
 _NUMBERING = re.compile(r"(column|level|unnamed|__index_level)[ _:]*\d+_*(_\d+)?|index|row(_?(id|num|number))?")
-_SOME, _MANY = 0.1, 0.5  # of the images that another column names
+_SOME, _MANY, _NEARLY_ALL = 0.1, 0.5, 0.9  # of the images that another column names
 _DECIMAL = re.compile(r"[+-]?\d*[.,](?!0+$)\d+([eE][+-]?\d+)?|[+-]?\d+([.,]\d*)?[eE][+-]\d+")
 _CODE = re.compile(r"[+-]?\d+|True|False", re.IGNORECASE)
 _FEW_ROWS = 10  # fewer say nothing of a column that is called a class
@@ -64,7 +64,7 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
     """The column that names the images.
 
     Names of files come before names that are known for ids, and these before others; a column that numbers the rows is
-    taken where no other names images.
+    taken where no other names images, but by classes or counts.
 
     Parameters
     ----------
@@ -87,12 +87,14 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
     SurveyError
         Where two columns name as many images, neither is the likelier and they name different ones in a row.
     """
-    most = max((n for name, n in named.items() if not _is_numbering(name)), default=0)
+    numbered = max((n for name, n in named.items() if _is_numbering(name)), default=0)
+    names = {name: n for name, n in named.items() if n and _may_name(columns, name, n, numbered)}
+    most = max(names.values(), default=0)
     if most < max(1, _SOME * max(named.values(), default=0)):
         most = max(named.values(), default=0)
         able = [name for name, n in named.items() if n == most > 0]
     else:
-        able = [name for name, n in named.items() if n >= _MANY * most and not _is_numbering(name)]
+        able = [name for name, n in names.items() if n >= _MANY * most]
     ranks = {name: (_rank(columns, name), -named[name]) for name in able}
     chosen = min(able, key=lambda name: ranks[name], default=None)
     if chosen is None:
@@ -218,6 +220,20 @@ def _rows(found: NamedImages, columns: pa.Table, column: str) -> list[set[int]]:
 
 def _is_numbering(column: str) -> bool:
     return _NUMBERING.fullmatch(column.lower()) is not None
+
+
+def _may_name(columns: pa.Table, column: str, n: int, numbered: int) -> bool:
+    """Whether a column that names `n` images may come before one that numbers the rows and names `numbered`.
+
+    Classes and counts are whole numbers too, and name the few images that are called so.
+    """
+    if _is_numbering(column):
+        return False
+    if not numbered or _rank(columns, column) < 2:
+        return True
+    names = [name for name in _names(columns, column) if name]
+    again = len({*names}) < _NEARLY_ALL * len(names)
+    return column.lower() not in _NO_IDS and not (again and n < _NEARLY_ALL * numbered)
 
 
 def _rank(columns: pa.Table, column: str) -> int:

@@ -38,6 +38,23 @@ def test_a_column_that_numbers_the_rows_never_comes_before_names(numbering, orde
         assert f"{numbering} has such names too, of" in " ".join(notes)
 
 
+@pytest.mark.parametrize("numbering", ["column_1", "index", "row"])
+@given(st.permutations(range(60)), st.data())
+def test_classes_and_counts_never_come_before_the_numbers_of_the_images(numbering, order, drawn):
+    def whole(most: int) -> list[str]:
+        return [str(n) for n in drawn.draw(st.lists(st.integers(0, most), min_size=60, max_size=60))]
+
+    columns = {numbering: [str(i) for i in order], "label": whole(59), "n_votes": whole(40), "zbin": whole(9)}
+    assert chosen([f"{i}.png" for i in range(60)], **columns).column == numbering
+
+
+@given(st.permutations(range(30)), st.integers(2, 5))
+def test_names_that_have_several_rows_come_before_a_number_of_the_row(order, again):
+    names = [f"{i}" for i in order] * again
+    columns = {"column_1": [str(i) for i in range(len(names))], "subject": names, "answer": [*"01"] * (len(names) // 2)}
+    assert chosen([f"{i}.png" for i in range(30)], **columns).column == "subject"
+
+
 @pytest.mark.parametrize(
     ("columns", "column"),
     [
