@@ -1,8 +1,10 @@
 """Tables a person brings along: the same catalogue whatever the format, exact ids, units, and what is refused."""
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import tempfile
 from pathlib import Path
 
@@ -78,6 +80,32 @@ def test_every_format_gives_the_same_catalogue(tmp_path, suffix):
         {"galaxy_id": str(OBJIDS[1]), "label": None, "ra": 20.25, "dec": 41.0, "problem": None},
         {"galaxy_id": str(OBJIDS[2]), "label": "ring", "ra": None, "dec": None, "problem": None},
     ]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [
+        ("fits", ["t.fts", "t.fits.{}", "t.dat"]),
+        ("votable", ["t.vot.{}", "t.xml.{}", "t.txt"]),
+        ("ascii.mrt", ["t_mrt.txt", "t.mrt.{}"]),
+        ("ascii.ecsv", ["t.ecsv.{}", "t.csv"]),
+        ("ascii.ipac", ["t.tbl.{}"]),
+        ("parquet", ["t.pq", "t.parquet.{}"]),
+    ],
+)
+def test_the_first_bytes_of_a_file_say_what_it_is(tmp_path, pack, form, names):
+    columns = {"id": ["g0", "g1"], "label": ["spiral", "ring"]}
+    if form == "parquet":
+        pq.write_table(pa.table(columns), tmp_path / "plain")
+    else:
+        Table(columns).write(tmp_path / "plain", format=form)
+    for name in names:
+        path = tmp_path / name.format({gzip.compress: "gz", bz2.compress: "bz2", lzma.compress: "xz"}.get(pack, "fits"))
+        path.write_bytes(pack((tmp_path / "plain").read_bytes()))
+        if form == "ascii.ipac" and pack is bytes:
+            path = path.rename(tmp_path / "t.tbl")
+        assert read_table(path).to_pydict() == columns, path
 
 
 @settings(max_examples=25)
