@@ -179,7 +179,7 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0, table: Path | None =
     inspection = Inspection(found.source, found.suffixes, files, reader.batches(), seed, min(sample, len(files)))
     inspection.listed = listed
     inspection.notes = [f"{one.path}: {one.reason}" for one in reader.deliveries() if one.state != "whole"]
-    inspection.notes += reader.notes()
+    inspection.notes += [*reader.notes(), *found.passed_over]
     if found.elsewhere:
         inspection.notes.append(
             f"{len(found.elsewhere)} archives lie deeper than the images, such as {found.elsewhere[0]}, and are not "
