@@ -314,15 +314,17 @@ class NamedImages:
             if name not in self._called and len(others := self._folded.get(_folded(name), ())) == 1:
                 name = others[0]
             if name in self._called:
-                return self._one_of(self._called[name], folders, alone)
+                return self._one_of(name, folders, alone)
         return ABSENT
 
-    def _one_of(self, images: list[int], folders: list[str], alone: bool) -> int | str:
+    def _one_of(self, name: str, folders: list[str], alone: bool) -> int | str:
+        images = self._called[name]
+        elsewhere = name in self._taken or not self._several.isdisjoint(images)
         found = [i for i in images if _agree(folders, self._paths[i][:-1])]
         # a table may have been written where the images lay in other folders
-        if not found and alone and len(images) == 1 and images[0] not in self._several:
+        if not found and alone and len(images) == 1 and not elsewhere:
             found = images
-        if len(found) > 1 or (found and not folders and found[0] in self._several):
+        if len(found) > 1 or (found and elsewhere and not folders):
             return SEVERAL
         return found[0] if found else ABSENT
 

@@ -245,12 +245,20 @@ def folder_labels(inspection: Inspection) -> Labels | None:
 
 
 def _same_files(listed: list[Listed], reader: ImageFolder) -> bool:
-    """Whether every folder has the same files, by names that are more than numbers: each shows the same objects."""
+    """Whether every folder has the same files, by names that are more than a count: each shows the same objects."""
     files: dict[str | None, set[str]] = {}
     for one in listed:
         files.setdefault(reader.folder_of(one.image.called), set()).add(image_name(one.image.called))
     first, *others = files.values()
-    return bool(others) and all(first == other for other in others) and not all(map(str.isdigit, first))
+    return bool(others) and all(first == other for other in others) and not _are_counted(first)
+
+
+def _are_counted(names: Collection[str]) -> bool:
+    """Whether names differ in a number alone, which counts from 0 or 1."""
+    parts = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
+    numbers = sorted(int(one[2]) for one in parts if one is not None)
+    alike = len(numbers) == len(names) and len({one[1] for one in parts if one is not None}) == 1
+    return alike and numbers[0] < 2 and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
 
 
 def _described(columns: pa.Table) -> str:
