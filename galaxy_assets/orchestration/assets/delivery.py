@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries import ids, taken
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.deliveries.readers.tables import notes_of
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import IN_TURN, OWN_BATCH, Result, SurveyContext, survey_asset
@@ -109,11 +108,11 @@ def catalogue(context: SurveyContext, delivered_images: pa.Table, taken_ids: pa.
     """
     survey, table = context.survey, delivered_images
     if taken_ids.num_rows:
+        from galaxy_assets.deliveries.readers.image_folder import ImageFolder
+
         reader, rows = open_reader(survey.source, context.layout.raw), taken_ids.to_pylist()
-        if (several := {row["galaxy_id"] for row in rows if row["kept_by"] == context.batch}) and isinstance(
-            reader, ImageFolder
-        ):
-            reader.pass_over(several)
+        if isinstance(reader, ImageFolder):
+            reader.pass_over({row["galaxy_id"] for row in rows if row["kept_by"] == context.batch})
         names = {row["galaxy_id"]: row["sha256"] for row in rows if row["kept_by"] != context.batch}
         table = reader.catalogue(context.batch, names)
     return Result(
