@@ -111,6 +111,8 @@ def import_file(
     """
     layout = Layout.default()
     chosen_surveys([survey], layout.root)
+    if not file.exists():
+        raise typer.BadParameter(f"{file}: no such file; name the file of labels")
     log = LabelLog(layout.labels(survey))
     try:
         meaning = _meaning(task, answers, id_key) if answers else None

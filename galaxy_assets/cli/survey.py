@@ -56,7 +56,7 @@ def new(
         Literal["png", "jpg", "fits"] | None,
         typer.Option("--format", help="of the cutouts; PNG for colour and FITS for one band if left out"),
     ] = None,
-    ra_column: Annotated[str | None, typer.Option(help="the catalogue's column of right ascensions")] = None,
+    ra_column: Annotated[str | None, typer.Option(help="the table's column of right ascensions")] = None,
     dec_column: Annotated[str | None, typer.Option(help="its column of declinations")] = None,
     units: Annotated[
         str | None, typer.Option(help="their units, where the table does not say them: rad, or hourangle,deg")
@@ -82,7 +82,7 @@ def new(
         _refuse_mixture(
             {"--images": images, "--labels": labels},
             {"--sky": sky, "--size": size, "--pixels": pixels, "--format": form, "--units": units}
-            | {"--ra-column": ra_column, "--dec-column": dec_column, "--per-second": per_second},
+            | {"--per-second": per_second},
             catalogue,
         )
         if catalogue is not None and sky is not None:
@@ -90,7 +90,8 @@ def new(
             begun = catalogue, sky, size, pixels, form, columns
             _new_of_positions(layout, name, begun, per_second, sample, tune)
         elif images is not None:
-            _new_of_images(layout, name, images, (labels, id_column, label_column), sample, tune)
+            table = labels, id_column, label_column, ra_column, dec_column
+            _new_of_images(layout, name, images, table, sample, tune)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -115,13 +116,19 @@ def _new_of_images(layout: Layout, name: str, images: Path, table: tuple, sample
     from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
     from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
 
-    labels, id_column, label_column = table
+    labels, *columns = table
+    id_column, label_column, ra_column, dec_column = columns
     refuse_name(name, layout.root)
-    if labels is None and (id_column or label_column):
-        raise SurveyError("--id-column and --label-column are columns of a table; name it with --labels")
+    if labels is None and any(columns):
+        raise SurveyError(
+            "--id-column, --label-column, --ra-column and --dec-column are columns of a table; name it with --labels"
+        )
+    if (ra_column is None) != (dec_column is None):
+        raise SurveyError("--ra-column and --dec-column go together: give both or neither")
+    position = (ra_column, dec_column) if ra_column and dec_column else None
     found = inspect(images, sample, table=labels)
     if labels is not None:
-        said = inspect_labels(found, labels, id_column, label_column)
+        said = inspect_labels(found, labels, id_column, label_column, position)
     else:
         said = inside_labels(found) or folder_labels(found)
     _write(layout, name, _proposed(layout, name, found, said, tune), found, said)

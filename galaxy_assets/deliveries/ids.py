@@ -3,15 +3,18 @@
 An image is called as its file without the folder and without one suffix of an image, with what cannot be printed
 escaped. Where several files of a delivery are called so, the folder belongs to the name: `train/spirals/1`. A table may
 name an image by that id, by the file's name with or without a suffix of any image, or by a path whose end is the
-file's; in another case, without zeros before a number or with `.0` after it, where that means one image alone.
+file's; in another case, without zeros before a number or with `.0` after it, where that means one image alone. A name
+without folders that images of several deliveries have is about none of them, though one of them has it for its id.
 
 Belongs here: names alone. Does not belong here: reading a file or a table.
 """
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.suffixes import ARCHIVES, without_suffix
@@ -84,6 +87,33 @@ def told_apart(files: Sequence[str], taken: Collection[str] = (), again: Collect
     return names
 
 
+def several_have(images: Iterable[tuple[str, str]]) -> set[str]:
+    """The ids without folders that are the name of an image of another delivery too.
+
+    Parameters
+    ----------
+    images : iterable of (str, str)
+        Delivery and id of every image; ids are made of the names of the files.
+
+    Returns
+    -------
+    set of str
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.ids import several_have
+    >>> several_have([("field1", "0"), ("field1", "1"), ("field2", "field2/0"), ("field2", "2")])
+    {'0'}
+    """
+    alone, others = {}, defaultdict(set)
+    for delivery, galaxy in images:
+        if "/" in galaxy:
+            others[_base(galaxy)].add(delivery)
+        else:
+            alone[galaxy] = delivery
+    return {name for name in alone.keys() & others.keys() if others[name] - {alone[name]}}
+
+
 class Matches(NamedTuple):
     """Which rows of a table are about which images.
 
@@ -120,7 +150,7 @@ def ids_meant(names: Sequence[str], images: Mapping[str, str]) -> tuple[list[str
     if all(name in images for name in names):
         return meant, {}
     # of millions of galaxies those that may be meant; all that are called alike are among them
-    called = {_folded(_base(text)) for name in names for text in _spellings(name)}
+    called = keys_meant(names)
     own = {id_: file for id_, file in images.items() if not called.isdisjoint({key_of(id_), key_of(image_path(file))})}
     matches = NamedImages(own).match(names)
     for id_, rows in zip(own, matches.rows, strict=True):
@@ -145,6 +175,11 @@ def key_of(galaxy: str) -> str:
     return _folded(_base(galaxy))
 
 
+def keys_meant(names: Iterable[str]) -> set[str]:
+    """What the ids that rows of a table may mean have in common, see `key_of`."""
+    return {_folded(_base(text)) for name in names for text in _spellings(name)}
+
+
 def only_rows(names: Sequence[str]) -> set[str]:
     """What rows of a table may mean whose name without folders no other row has.
 
@@ -163,6 +198,43 @@ def only_rows(names: Sequence[str]) -> set[str]:
     return {text for spelling in spellings if n_rows[_base(spelling[-1])] == 1 for text in spelling}
 
 
+class NamedRows:
+    """The rows of a table by how they name their images: read once, and looked up for the images of each delivery.
+
+    Parameters
+    ----------
+    names : sequence of str
+        How the table's rows name their images.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self.names = names
+        spellings = [tuple(_spellings(name)) for name in names]
+        paths_of = Counter(_base(spelling[-1]) for spelling in set(spellings))
+        self.alone = [paths_of[_base(spelling[-1])] == 1 for spelling in spellings]
+        keys = [{hash(_folded(_base(text))) for text in spelling} for spelling in spellings]
+        hashes = np.fromiter((key for own in keys for key in own), np.int64)
+        order = np.argsort(hashes, kind="stable")
+        self._hashes, self._rows = hashes[order], np.repeat(np.arange(len(names)), [len(own) for own in keys])[order]
+
+    def called(self, keys: Iterable[str]) -> list[int]:
+        """The rows that may be about images of these keys, and perhaps a few others, in the table's order.
+
+        Parameters
+        ----------
+        keys : iterable of str
+            Of `key_of`.
+
+        Returns
+        -------
+        list of int
+        """
+        wanted = np.unique(np.fromiter(map(hash, keys), np.int64))
+        first, last = (np.searchsorted(self._hashes, wanted, side) for side in ("left", "right"))
+        found = [self._rows[a:b] for a, b in zip(first, last, strict=True) if a < b]
+        return np.unique(np.concatenate(found)).tolist() if found else []
+
+
 class NamedImages:
     """The images that a table may name, by id, by name and by path.
 
@@ -172,11 +244,14 @@ class NamedImages:
         Id and file, as the catalogue has them.
     taken : Collection of str
         Ids of images that are not among `images`: a row that has one is about that.
+    several : Collection of str
+        Ids that are the name of an image of another delivery too (`several_have`): a row must name the folder.
     """
 
-    def __init__(self, images: Mapping[str, str], taken: Collection[str] = ()):
+    def __init__(self, images: Mapping[str, str], taken: Collection[str] = (), several: Collection[str] = ()):
         self._taken = taken
         self._place = {galaxy: i for i, galaxy in enumerate(images)}
+        self._several = {self._place[galaxy] for galaxy in several if galaxy in self._place}
         self._paths = [image_path(file).split("/") for file in images.values()]
         self._called: dict[str, list[int]] = defaultdict(list)
         for galaxy, i in self._place.items():
@@ -199,12 +274,28 @@ class NamedImages:
         -------
         Matches
         """
-        spellings = [_spellings(name) for name in names]
-        paths_of = Counter(_base(spelling[-1]) for spelling in {tuple(spelling) for spelling in spellings})
+        return self._match(NamedRows(names), range(len(names)))
+
+    def rows_about(self, table: NamedRows) -> list[list[int]]:
+        """Of each image the rows about it, as `match` has them; takes time for the rows that may be, not for all.
+
+        Parameters
+        ----------
+        table : NamedRows
+            The table's rows.
+
+        Returns
+        -------
+        list of list of int
+        """
+        keys = {key_of(galaxy) for galaxy in self._place} | self._folded.keys()
+        return self._match(table, table.called(keys)).rows
+
+    def _match(self, table: NamedRows, among: Iterable[int]) -> Matches:
         rows: list[list[int]] = [[] for _ in self._paths]
         unused: dict[int, str] = {}
-        for row, spelling in enumerate(spellings):
-            found = self._image(spelling, alone=paths_of[_base(spelling[-1])] == 1)
+        for row in among:
+            found = self._image(_spellings(table.names[row]), table.alone[row])
             if isinstance(found, str):
                 unused[row] = found
             else:
@@ -215,7 +306,7 @@ class NamedImages:
         """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
         for text in spelling:
             if (found := self._place.get(text)) is not None:
-                return found
+                return SEVERAL if found in self._several else found
             if text in self._taken:
                 return ABSENT
         for text in spelling:
@@ -223,15 +314,19 @@ class NamedImages:
             if name not in self._called and len(others := self._folded.get(_folded(name), ())) == 1:
                 name = others[0]
             if name in self._called:
-                return self._one_of(self._called[name], folders, alone)
+                return self._one_of(name, folders, alone)
         return ABSENT
 
-    def _one_of(self, images: list[int], folders: list[str], alone: bool) -> int | str:
+    def _one_of(self, name: str, folders: list[str], alone: bool) -> int | str:
+        images = self._called[name]
+        elsewhere = name in self._taken or not self._several.isdisjoint(images)
         found = [i for i in images if _agree(folders, self._paths[i][:-1])]
         # a table may have been written where the images lay in other folders
-        if not found and alone and len(images) == 1:
+        if not found and alone and len(images) == 1 and not elsewhere:
             found = images
-        return found[0] if len(found) == 1 else SEVERAL if found else ABSENT
+        if len(found) > 1 or (found and elsewhere and not folders):
+            return SEVERAL
+        return found[0] if found else ABSENT
 
 
 def _agree(a: list[str], b: list[str]) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from galaxy_assets.deliveries.ids import ids_meant
 from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.label_files import GivenLabel, ScoreColumns, ZooniverseAnswers, read_label_file
-from galaxy_assets.deliveries.readers.tables import SUFFIXES
+from galaxy_assets.deliveries.readers.table_formats import SUFFIXES
 from galaxy_assets.science.labels import taken_back, when
 from galaxy_assets.storage.files import NotWritten, state_of
 from galaxy_assets.storage.label_events import IMPORT_UNDONE, SAYS, LabelLog, time_prefix

@@ -1,7 +1,8 @@
 """Which ids a delivery may not give its images, since an earlier one has them.
 
 The delivery whose name sorts first keeps an id. The rule knows no time: whichever delivery is looked at first, or both
-at once, the answer is the same.
+at once, the answer is the same. That delivery is told too where a row of the table of labels has the id: without a
+folder before it, the row could be about either image.
 
 Belongs here: finding these ids, over the images of all deliveries. Does not belong here: what becomes of an image whose
 id is taken (`readers`), what an image is called (`ids`).
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.deliveries.ids import key_of, only_rows
+from galaxy_assets.deliveries.ids import key_of, keys_meant, only_rows
 from galaxy_assets.storage.tables import read_table
 
 TAKEN = pa.schema(
@@ -30,7 +31,7 @@ class _Image(NamedTuple):
     sha256: str | None
 
 
-def taken_ids(images: Sequence[tuple[str, Path]], labels: Sequence[str] = ()) -> pa.Table:
+def taken_ids(images: Sequence[tuple[str, Path]], labels: Sequence[str] = (), by_name: bool = True) -> pa.Table:
     """Ids that images of earlier deliveries have, for each delivery with an image that would have that id.
 
     An id that differs in case or in zeros alone is among them too, and one with folders that a row of the table of
@@ -43,11 +44,14 @@ def taken_ids(images: Sequence[tuple[str, Path]], labels: Sequence[str] = ()) ->
         have the problem `duplicate_id`.
     labels : sequence of str
         How the rows of the survey's table of labels name their images.
+    by_name : bool
+        Whether ids are made of the names of files; a table's own ids mean one image each.
 
     Returns
     -------
     pyarrow.Table
-        In TAKEN, sorted by delivery and id.
+        In TAKEN, sorted by delivery and id. `kept_by` is the delivery itself where it keeps an id that is the name of
+        another image of a later delivery, and a row may mean that id.
 
     Notes
     -----
@@ -58,23 +62,32 @@ def taken_ids(images: Sequence[tuple[str, Path]], labels: Sequence[str] = ()) ->
     shared = _shared(path for _, path in ordered)
     # what an id without folders may be called too -> ids -> their bytes, each with the first delivery that has them
     kept: dict[str, dict[str, dict[str | None, str]]] = defaultdict(lambda: defaultdict(dict))
-    named, rows = only_rows(labels), []
+    named, meant, rows = only_rows(labels), keys_meant(labels if by_name else ()), []
+    keeper: dict[str, tuple[str, str | None]] = {}  # of each name that a row may mean
+    others: dict[str, set[str]] = defaultdict(set)  # deliveries with another image of that name
     for batch, path in ordered if shared else ():
         own = [(key_of(one.galaxy_id), one) for one in _images(path)]
         own = [(key, one) for key, one in own if hash(key) in shared]
         taken = {}
         for key, one in own:
+            if key in meant:
+                name = one.galaxy_id.rpartition("/")[2]
+                if "/" in one.galaxy_id or (name in keeper and one.sha256 not in kept[key][name]):
+                    others[name].add(batch)
+                else:
+                    keeper.setdefault(name, (batch, one.sha256))
             if "/" in one.galaxy_id:  # its folders tell it apart
                 continue
             for galaxy_id, by in kept[key].items():
                 same = galaxy_id == one.galaxy_id and one.sha256 in by
                 sha256 = one.sha256 if same else next(iter(by))
                 taken[galaxy_id] = (batch, galaxy_id, by[sha256], sha256)
-        rows += [taken[galaxy_id] for galaxy_id in sorted(taken)]
+        rows += taken.values()
         for key, one in own:
             if "/" not in one.galaxy_id or one.galaxy_id in named:
                 kept[key][one.galaxy_id].setdefault(one.sha256, batch)
-    columns = list(zip(*rows, strict=True)) or [()] * len(TAKEN)
+    rows += [(batch, name, batch, sha256) for name, (batch, sha256) in keeper.items() if others[name] - {batch}]
+    columns = list(zip(*sorted(rows, key=lambda row: row[:2]), strict=True)) or [()] * len(TAKEN)
     return pa.table([pa.array(column, pa.string()) for column in columns], TAKEN)
 
 

@@ -22,6 +22,7 @@ _QUOTES_NOTHING = "source"  # an address may hold a password
 _TYPES = {"integer": "a whole number", "boolean": "true or false", "string": "text"}
 _PLAIN = {  # pydantic's type of error -> what is wrong
     "extra_forbidden": "there is no such setting",
+    "missing": "is missing; write it",
     "model_type": "expected settings, each as `key: value`",
     "dict_type": "expected settings, each as `key: value`",
     "tuple_type": "expected a list, such as [{}]",

@@ -51,6 +51,11 @@ def test_a_score_carries_who_gave_it_and_what_they_saw(layout):
     assert second["model_seen"] == "v3"
 
 
+def test_a_file_that_is_not_there_is_said_as_such(layout, tmp_path):
+    code, output = labels("import", "mirabest", "none.csv")
+    assert code == 2 and "none.csv: no such file; name the file of labels" in " ".join(output.split()), output
+
+
 def test_an_unknown_galaxy_is_refused_unless_forced(layout):
     code, output = labels("add", "mirabest", "zz", "--score", 1)
     assert code == 1 and "zz is not among the 2 galaxies in the catalogue of mirabest" in output

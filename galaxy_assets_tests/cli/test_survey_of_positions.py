@@ -160,6 +160,8 @@ def test_where_everything_is_blank_it_is_said(sky, tmp_path):
         (("--catalogue", "t.csv", "--sky", COLOUR, "--images", "x"), "--images: not for positions"),
         (("--images", "x", "--sky", COLOUR, "--size", "1deg"), "--sky, --size: only for positions"),
         (("--catalogue", "none.csv", "--sky", COLOUR), "none.csv: no such file"),
+        (("--images", "x", "--ra-column", "a", "--dec-column", "b"), "are columns of a table; name it with --labels"),
+        (("--images", "x", "--labels", "t.csv", "--ra-column", "a"), "--ra-column and --dec-column go together"),
         (("--catalogue", "t.csv", "--sky", "nosky"), "is no sky"),
     ],
 )

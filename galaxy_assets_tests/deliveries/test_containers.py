@@ -760,10 +760,10 @@ def test_archives_that_lie_deeper_than_the_images_are_told(survey):
 def test_a_table_of_labels_beside_the_containers_is_none(survey):
     (survey / "data").mkdir()
     png_zip(survey / "data")
-    put(survey / "classes.parquet", {"id": IDS, "label": ["ring"] * 5})
+    put(survey / "classes.parquet", {"id": IDS, "label": ["ring"] * 3 + ["bar"] * 2})
     found = inspect(survey)
     labels = inspect_labels(found, survey / "classes.parquet")
-    assert found.source.images == "data" and labels.classes == {"ring": 5}
+    assert found.source.images == "data" and labels.classes == {"ring": 3, "bar": 2}
     assert "classes.parquet" not in " ".join(cautions(found, labels))
 
 

@@ -288,6 +288,22 @@ def test_bands_are_chosen_by_name_and_by_number():
         decode(four, by(bands=["y"]))
 
 
+@pytest.mark.parametrize("called", ["SCI_{}", "IMAGE_{}"])
+def test_weights_and_masks_of_each_band_are_no_images(called):
+    def of_des(*beside: str) -> bytes:
+        hdus = []
+        for i, band in enumerate("grz"):
+            hdus += [image(FLOATS[:30] * (i + 1), called.format(band)), *(image(-FLOATS[:30], name) for name in beside)]
+            for hdu in hdus[-1 - len(beside) :]:
+                hdu.header["FILTER"] = band
+        return fits_bytes(primary(), *hdus)
+
+    plain = decode(of_des())
+    assert plain.shape == (30, W, 3)
+    for beside in ("WGT", "WT", "INVERSE_VARIANCE", "SEGMAP", "CHI", *(["MODEL"] if "SCI" in called else [])):
+        assert np.array_equal(decode(of_des(beside)), plain)
+
+
 def test_an_extension_is_chosen_by_name_or_number():
     several = fits_bytes(primary(), image(FLOATS, "SCI"), image(FLOATS[:30] * 2, "MODEL"), fits.BinTableHDU())
     assert np.array_equal(decode(several, by(extension="model")), FLOATS[:30] * 2)

@@ -595,7 +595,20 @@ def at(folder: Path, **header) -> tuple[float | None, float | None]:
 
 
 @pytest.mark.parametrize(
-    "header", [{}, {"EQUINOX": 2000.0}, {"RADESYS": "ICRS", "EQUINOX": 1950.0}, {"RADESYS": "FK5"}]
+    "header",
+    [
+        {},
+        {"EQUINOX": 2000.0},
+        {"RADESYS": "ICRS", "EQUINOX": 1950.0},
+        {"RADESYS": "FK5"},
+        {"EPOCH": 2016.5},
+        {"EPOCH": 0.0},
+        {"EQUINOX": 0.0},
+        {"EPOCH": 57388.0},
+        {"RADESYS": "FK5", "EQUINOX": 57388.0},
+        {"EQUINOX": 2000.0, "EPOCH": 1950.0},
+        {"CUNIT1": "degrees", "CUNIT2": "Degree"},
+    ],
 )
 def test_positions_of_icrs_and_j2000_are_as_the_header_has_them(tmp_path, header):
     assert at(tmp_path, **header) == pytest.approx((187.5, 12.0), abs=1e-12)
@@ -606,6 +619,8 @@ def test_positions_of_icrs_and_j2000_are_as_the_header_has_them(tmp_path, header
     [
         ({"EQUINOX": 1950.0}, FK4(equinox="B1950")),
         ({"EPOCH": 1950.0}, FK4(equinox="B1950")),
+        ({"EPOCH": 1950.0, "EQUINOX": 0.0}, FK4(equinox="B1950")),
+        ({"RADESYS": "FK5", "EPOCH": 2015.5}, FK5(equinox="J2015.5")),
         ({"EQUINOX": "B1950"}, FK4(equinox="B1950")),
         ({"RADECSYS": "FK4", "EQUINOX": 1975.0}, FK4(equinox="B1975")),
         ({"RADESYS": "FK4-NO-E"}, FK4NoETerms(equinox="B1950")),
@@ -623,6 +638,24 @@ def with_card(path: Path, key: str, value: str) -> None:
     data = path.read_bytes()
     (place,) = [i for i in range(0, 2880, 80) if data[i : i + 8].decode().strip() == key]
     path.write_bytes(data[:place] + f"{key:<8}= {value}".ljust(80).encode() + data[place + 80 :])
+
+
+def test_what_the_inspection_says_of_positions_is_what_the_catalogue_has(tmp_path):
+    headers = {"year": {"EPOCH": 2016.5}, "unit": {"CUNIT1": "furlong", "CUNIT2": "furlong"}, "plain": {}}
+    for i, header in enumerate(headers.values()):
+        put_fits(
+            tmp_path / f"images/{i}.fits",
+            np.random.default_rng(i).normal(size=(41, 41)).astype(np.float32),
+            **SKY | header,
+        )
+    rows = open_reader(Source(reader="fits_folder", path="."), tmp_path).catalogue("images").to_pylist()
+    assert [row["ra"] is not None for row in rows] == [True, False, True]
+    said = inspect(tmp_path / "images").headers
+    assert said is not None and said.positions == {
+        "WCS, where EPOCH 2016.5 is taken for no equinox": 1,
+        "WCS that gives no position": 1,
+        "WCS": 1,
+    }
 
 
 WRITTEN = {
@@ -653,4 +686,4 @@ def test_a_card_that_cannot_be_parsed_is_one_that_is_not_there(tmp_path, key):
         and headers.planes == {1: 2}
         and headers.units == {"not said" if key == "BUNIT" else "Jy": 2}
     )
-    assert ("WCS" in headers.positions) is (key not in ("CTYPE1", "CRVAL1", "CRVAL2"))
+    assert ("WCS" in headers.positions) is (row["ra"] is not None)

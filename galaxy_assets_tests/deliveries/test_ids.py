@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.deliveries.ids import ABSENT, SEVERAL, NamedImages, ids_meant, image_name, image_path, told_apart
+from galaxy_assets.deliveries.ids import (
+    ABSENT,
+    SEVERAL,
+    NamedImages,
+    NamedRows,
+    ids_meant,
+    image_name,
+    image_path,
+    told_apart,
+)
 from galaxy_assets.deliveries.readers.catalogue import distinct_ids
 
 
@@ -120,6 +129,33 @@ def test_people_name_galaxies_by_the_rule_of_tables(names):
     about = {row: image for image, rows in zip(IMAGES, matches.rows, strict=True) for row in rows}
     assert meant == [about.get(row, name) for row, name in enumerate(names)]
     assert unused == {names[row]: why for row, why in matches.unused.items()}
+
+
+@given(st.lists(st.sampled_from([*IMAGES, *IMAGES.values(), "42", "42,0", "/abs/t/b/1.png", "x/g0.fits", "1", "u/1"])))
+def test_rows_that_are_looked_up_are_those_that_are_matched_one_by_one(names):
+    table, parts = NamedRows(names), [dict([*IMAGES.items()][i::3]) for i in range(3)]
+    for part in [IMAGES, *parts, {}]:
+        images = NamedImages(part, {"x"}, {"7", "g0"})
+        assert images.rows_about(table) == images.match(names).rows
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ("0", SEVERAL),
+        ("0.png", SEVERAL),
+        ("00", SEVERAL),
+        ("f1/0.png", [0]),
+        ("/data/f1/0", [0]),
+        ("f2/0.png", ABSENT),
+        ("1", [1]),
+        ("f9/1", [1]),
+    ],
+)
+def test_a_name_that_another_deliverys_image_has_too_needs_its_folder(row, found):
+    matches = NamedImages({"0": "f1/0.png", "1": "f1/1.png"}, several={"0"}).match([row])
+    assert [i for i, rows in enumerate(matches.rows) if rows] == (found if isinstance(found, list) else [])
+    assert matches.unused.get(0, found) == found
 
 
 def test_another_deliverys_galaxy_is_not_meant():

@@ -6,6 +6,7 @@ import gzip
 import io
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +70,7 @@ def test_every_way_of_writing_gives_the_same_rows(tmp_path, content, notes):
         ),
         ("t.json", '{"id": ["g0", "g1", "g2"], "label": ["spiral", "smooth", "spiral"]}'),
         ("t.json", '{"g0": {"label": "spiral"}, "g1": {"label": "smooth"}, "g2": {"label": "spiral"}}'),
+        ("t.json", '{"label": {"g0": "spiral", "g1": "smooth", "g2": "spiral"}}'),
         (
             "t.jsonl",
             '{"id": "g0", "label": "spiral"}\n{"id": "g1", "label": "smooth"}\n{"id": "g2", "label": "spiral"}\n',
@@ -79,6 +81,24 @@ def test_json_is_a_table_too(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     found = read_text_table(tmp_path / name)
     assert (found.names, found.rows) == (["id", "label"], ROWS)
+
+
+@pytest.mark.parametrize("orient", ["columns", "index", "split", "records", "table"])
+@pytest.mark.parametrize("index", [None, "id"])
+def test_json_of_pandas_is_a_table_however_it_lies(tmp_path, orient, index):
+    frame = pandas.DataFrame(ROWS, columns=["id", "label"])
+    (frame if index is None else frame.set_index(index)).to_json(tmp_path / "t.json", orient=orient)
+    found = read_text_table(tmp_path / "t.json")
+    if orient != "records" or index is None:
+        name = "id" if index is None or "id" in found.names else "index"
+        cells = [[row[found.names.index(name)], row[found.names.index("label")]] for row in found.rows]
+        assert cells == ROWS
+
+
+def test_json_of_columns_of_different_lengths_is_refused_in_words(tmp_path):
+    (tmp_path / "t.json").write_text('{"id": ["g0", "g1"], "label": ["spiral"]}')
+    with pytest.raises(ValueError, match="its JSON has columns of 2, 1 values"):
+        read_text_table(tmp_path / "t.json")
 
 
 @pytest.mark.parametrize(

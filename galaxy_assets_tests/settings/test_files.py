@@ -371,6 +371,7 @@ TRIED_KEYS = "cutout.method, cutout.source, cutout.align, cutout.flux_fraction, 
         "start_weights: imagenet": "start_weights: expected a list, such as [imagenet]; read 'imagenet'.",
         "recipe: {backbone: resnett18}": "recipe.backbone: 'resnett18' is no model of timm; timm.list_models() names "
         "them, did you mean `resnet18`?",
+        "networks: {zoo: {backbone: resnet18}}": "networks.zoo.weights: is missing; write it",
         "networks: {zoo: {backbone: resnet18, weights: no.pt}}": "networks.zoo.weights: {root}/no.pt is not there; put",
         "networks: {zoo: {backbone: zoobot, weights: half.safetensors}}": "networks.zoo.backbone: 'zoobot' is no model",
         "networks: {zoo: {backbone: resnet18.tag, weights: half.safetensors}}": "networks.zoo.weights: {root}/half."

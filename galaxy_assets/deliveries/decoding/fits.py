@@ -2,7 +2,8 @@
 
 The image is the largest one of two axes or more that is not named like an error, weight or mask plane, unless
 `source.extension` names another; of equals, one that is called SCI, else the first. Images of its size that each carry
-another band's name (of the extension, or a header's FILTER or BAND) are its planes.
+another band's name (of the extension, or a header's FILTER or BAND) are its planes; of several of one band, the one
+that is called SCI.
 
 Belongs here: which HDU is the image, what its planes are called, and its values. Does not belong here: which planes are
 which colour (`planes`), where on the sky it points (`readers.fits_folder`).
@@ -32,10 +33,12 @@ _HDUS = 200  # that are looked at
 _AXES = 8
 _PER_VALUE = 20  # bytes for each value while it is read, scaled, made float and looked through for NaN
 _BESIDE = re.compile(
-    r"(ERR|ERROR|DQ|WHT|WEIGHT|IVAR|INVVAR|VAR|VARIANCE|VAR_\w+|MASK|MSK|BITMASK|CON|CTX|STD|SIGMA|RMS|NOISE|UNC|"
-    r"UNCERT|EXP|EXPTIME|NEXP|PSF|QUALITY|FLAGS?|BKG|BACKGROUND|SKY)[_ -]?\w?",
+    r"(ERR|ERROR|DQ|WHT|WGT|WT|WEIGHT|IVAR|INVVAR|INVERSE_?VARIANCE|VAR|VARIANCE|VAR_\w+|MASK|MSK|BITMASK|SEG|SEGMAP|"
+    r"SEGM|CHI|CHI2|CON|CTX|STD|SIGMA|RMS|NOISE|UNC|UNCERT|EXP|EXPTIME|NEXP|PSF|QUALITY|FLAGS?|BKG|BACKGROUND|SKY)"
+    r"[_ -]?\w?",
     re.IGNORECASE,
 )
+_SCIENCE = re.compile(r"(SCI|SCIENCE)([_ -]?\w)?")
 _STOKES = {
     1: "I",
     2: "Q",
@@ -148,10 +151,13 @@ def _images(hdus: list[Any], choice: Choice) -> list[Any]:
         return found[:1]
     if not images:
         raise UnreadableImage(f"no image in this FITS file: {_said(hdus)}")
-    main = max(images, key=lambda hdu: (not _beside(hdu), _area(hdu), _name(hdu) in ("SCI", "SCIENCE")))
+    main = max(images, key=lambda hdu: (not _beside(hdu), _area(hdu), _SCIENCE.fullmatch(_name(hdu)) is not None))
     same = [hdu for hdu in images if hdu.shape == main.shape and not _beside(hdu)]
     asked = {str(band).lower() for band in choice.bands or ()}
     of_bands = [hdu for hdu in same if is_band(_band(hdu)) or _name(hdu).lower() in asked]
+    science = [hdu for hdu in of_bands if _SCIENCE.fullmatch(_name(hdu))]
+    if len({_band(hdu) for hdu in of_bands}) < len(of_bands) and len(science) > 1:
+        of_bands = science
     apart = len({_band(hdu) for hdu in of_bands}) == len(of_bands) > 1
     return of_bands if apart and _area(main) == math.prod(main.shape) else [main]
 

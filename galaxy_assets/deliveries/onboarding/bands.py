@@ -19,7 +19,12 @@ from galaxy_assets.settings.source import Source
 
 _LOOKED_AT = 30  # files
 _FULL, _DARK = 250, 40  # levels of 8 bits
-_BY_BAND = re.compile(r"(.+?)[._-]?((?<=[._-])[ugrizyJHK]|[fF]\d{3,4}[wWmMnN])")
+# a band between separators, after the name of an instrument or not; of HST after anything
+_INSTRUMENT = r"(?:HSC|SDSS|DES|DECam|PS1|KiDS|VST|LSST|Euclid|NISP|NIR|WISE|GALEX|VISTA|UKIDSS|MegaCam|band|filter)"
+_BAND = re.compile(
+    rf"(?:(?<![^._-])(?:(?P<of>{_INSTRUMENT})[._ -]?)?(?P<band>[ugrizy]|[UBVRIGZYJHK]|Ks|VIS|[FN]UV|W[1-4])"
+    rf"(?:[._-]?band)?(?![^._-]))|(?P<hst>[fF]\d{{3,4}}[wWmMnN])"
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,33 @@ class _Seen(NamedTuple):
             return False
         then = self.image(**chosen)
         return then is None or not np.array_equal(np.ma.getdata(shown), np.ma.getdata(then), equal_nan=True)
+
+
+def band_in(name: str) -> tuple[str, str] | None:
+    """The band in the name of a file or of a folder.
+
+    Parameters
+    ----------
+    name : str
+        Without a suffix.
+
+    Returns
+    -------
+    (str, str) or None
+        What is left of the name, empty where it is the band's alone, and the band; None where there is none.
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.onboarding.bands import band_in
+    >>> band_in("g12_r"), band_in("2-cutout-HSC-I-9813-pdr3_wide"), band_in("NIR_Y"), band_in("merger")
+    (('g12', 'r'), ('2-cutout-9813-pdr3_wide', 'I'), ('', 'Y'), None)
+    """
+    found = list(_BAND.finditer(name))
+    if not found:
+        return None
+    one = next((match for match in found if match["of"]), found[-1])
+    before, after = name[: one.start()].rstrip("._- "), name[one.end() :]
+    return before + after if before else after.lstrip("._- "), one["band"] or one["hst"]
 
 
 def look_at_bands(
@@ -192,14 +224,12 @@ def _one_file_a_band(files: list[str]) -> str:
     by_folder: dict[str, set[str]] = {}
     for file in files:
         *folders, name = without_suffix(file).split("/")
-        home = [folder for folder in folders if not is_band(folder)]
-        if match := _BY_BAND.fullmatch(name):
-            name, band = match[1], match[2]
-        elif home and is_band(name):
-            *home, name, band = *home, name
-        elif folders and is_band(folders[-1]):
-            band = folders[-1]
-        else:
+        of_folders = [(folder, band_in(folder)) for folder in folders]
+        home = [folder for folder, said in of_folders if said is None or said[0]]
+        band = next((said[1] for _, said in reversed(of_folders) if said is not None and not said[0]), None)
+        if (said := band_in(name)) is not None and (said[0] or home):
+            name, band = said if said[0] else (home.pop(), said[1])
+        elif band is None:
             continue
         by_name.setdefault(name, set()).add(band)
         by_folder.setdefault("/".join([*home, name]), set()).add(band)

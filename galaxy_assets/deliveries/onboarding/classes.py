@@ -47,13 +47,15 @@ class Proposed(NamedTuple):
     cautions: list[str]
 
 
-def proposed_classes(labels: dict[str, int]) -> Proposed:
+def proposed_classes(labels: dict[str, int], images: int = 0) -> Proposed:
     """The settings of the classes.
 
     Parameters
     ----------
     labels : dict of str to int
         Images of each label, the commonest first.
+    images : int
+        How many there are, with a label or without: the only class is sought where few of them have it.
 
     Returns
     -------
@@ -76,7 +78,7 @@ def proposed_classes(labels: dict[str, int]) -> Proposed:
     }
     total = sum(labels.values())
     judged, why_judged = _judged(kinds, of, joins, total, left_out)
-    sought, why_sought = _sought(kinds, of, total)
+    sought, why_sought = _sought(kinds, of, total if len(labels) > 1 else images)
     return Proposed(judged + sought, cautions + [*joins.values()] + why_judged + why_sought)
 
 
@@ -109,8 +111,8 @@ def _judged(
 def _sought(
     kinds: dict[str, int], of: dict[str, list[str]], total: int
 ) -> tuple[list[tuple[str, Any, str]], list[str]]:
-    """The settings of what is sought, or why nothing is."""
-    if len(kinds) < 2:
+    """The settings of what is sought, or why nothing is; `total` images have a label, or are there for the only one."""
+    if len(kinds) < 2 and not (len(of) == 1 and 0 < sum(kinds.values()) <= _RARE * total):
         return [], []  # what is not judged says it
     unsought = "nothing is sought until `anomaly.labels` names it"
     if len(kinds) > _MOST_KINDS:
@@ -122,9 +124,9 @@ def _sought(
     if kinds[rarest] > _RARE * total:
         share = f"{kinds[rarest]:,} of {total:,} labelled images, more than {_RARE:.0%}"
         return [], [f"The rarest class, {rarest}, has {share}: {unsought}."]
+    which, images = ("The rarest class", "labelled images") if len(kinds) > 1 else ("The only class", "images")
     reason = (
-        f"The rarest class, {kinds[rarest]:,} of {total:,} labelled images: what the simulated expert scores 5. "
-        "Name what you look for."
+        f"{which}, {kinds[rarest]:,} of {total:,} {images}: what the simulated expert scores 5. Name what you look for."
     )
     return [("anomaly.name", rarest, ""), ("anomaly.labels", of[rarest], reason)], []
 

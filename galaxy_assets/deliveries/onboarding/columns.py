@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import NamedImages
 from galaxy_assets.deliveries.members import IDS, LABELS, like_class
-from galaxy_assets.deliveries.readers.tables import ids_of, labels_of
+from galaxy_assets.deliveries.readers.tables import RoundedIds, ids_of, labels_of
 from galaxy_assets.deliveries.readers.text_tables import KNOWN
 from galaxy_assets.deliveries.suffixes import without_suffix
 from galaxy_assets.settings.files import SurveyError
@@ -25,9 +25,10 @@ CLASSES = ("label", "labels", "class", "class_name", "classification", "human_la
 _NO_IDS = {*CLASSES, *LABELS, "ra", "dec", "score"}
 # how programs call a column that numbers the rows; `column_1` is one without a name
 _NUMBERING = re.compile(r"(column|level|unnamed|__index_level)[ _:]*\d+_*(_\d+)?|index|row(_?(id|num|number))?")
-_SOME, _MANY = 0.1, 0.5  # of the images that another column names
+_SOME, _MANY, _NEARLY_ALL = 0.1, 0.5, 0.9  # of the images that another column names
 _DECIMAL = re.compile(r"[+-]?\d*[.,](?!0+$)\d+([eE][+-]?\d+)?|[+-]?\d+([.,]\d*)?[eE][+-]\d+")
 _CODE = re.compile(r"[+-]?\d+|True|False", re.IGNORECASE)
+_RARE = 0.2  # of the images
 _FEW_ROWS = 10  # fewer say nothing of a column that is called a class
 _MOST_CODES = 50  # numbers that are classes in a column that is not called so
 
@@ -64,7 +65,7 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
     """The column that names the images.
 
     Names of files come before names that are known for ids, and these before others; a column that numbers the rows is
-    taken where no other names images.
+    taken where no other names images, but by classes or counts.
 
     Parameters
     ----------
@@ -87,12 +88,14 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
     SurveyError
         Where two columns name as many images, neither is the likelier and they name different ones in a row.
     """
-    most = max((n for name, n in named.items() if not _is_numbering(name)), default=0)
+    numbered = max((n for name, n in named.items() if is_numbering(name)), default=0)
+    names = {name: n for name, n in named.items() if n and _may_name(columns, name, n, numbered)}
+    most = max(names.values(), default=0)
     if most < max(1, _SOME * max(named.values(), default=0)):
         most = max(named.values(), default=0)
         able = [name for name, n in named.items() if n == most > 0]
     else:
-        able = [name for name, n in named.items() if n >= _MANY * most and not _is_numbering(name)]
+        able = [name for name, n in names.items() if n >= _MANY * most]
     ranks = {name: (_rank(columns, name), -named[name]) for name in able}
     chosen = min(able, key=lambda name: ranks[name], default=None)
     if chosen is None:
@@ -116,7 +119,7 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
     return Chosen(chosen, notes)
 
 
-def class_column(path: Path, columns: pa.Table, among: Collection[str]) -> Chosen:
+def class_column(path: Path, columns: pa.Table, among: Collection[str], images: int = 0) -> Chosen:
     """The column that holds the classes.
 
     Parameters
@@ -127,12 +130,14 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str]) -> Chose
         Of `readers.tables.read_table`.
     among : Collection of str
         Columns that hold neither ids, positions nor scores.
+    images : int
+        How many there are: see `why_no_classes`.
 
     Returns
     -------
     Chosen
         The one called `label`, `class` or the like, or the only one left, of those whose values may be classes; None
-        where there is none.
+        where there is none. The notes name every other one that may hold them, and say what is a guess.
 
     Raises
     ------
@@ -142,32 +147,40 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str]) -> Chose
     why: dict[str, str | None] = {}
 
     def able(names: Collection[str], called_so: bool) -> list[str]:
-        why.update({name: _why_not(columns, name, called_so) for name in names})
+        why.update({name: _why_not(columns, name, called_so, images) for name in names})
         return [name for name in names if why[name] is None]
 
     exact = sorted((name for name in among if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
     alike = [name for name in among if name not in exact and like_class([name])]
     known, like = able(exact, True), able(alike, True)
+    left = able([name for name in among if name not in why], False)
     if known or len(like) == 1:
-        column, *others = known + like
-        also = f"column {column} is taken for the classes; {', '.join(others)} may hold them too (--label-column)"
-        return Chosen(column, [also] if others else [])
-    left = like + able([name for name in among if name not in why], False)
+        column, *others = known + like + left
+        if others:
+            also = f"column {column} is taken for the classes; {_some(others)} may hold them too (--label-column)"
+            return Chosen(column, [also])
+        return Chosen(
+            column, [] if known else [f"column {column} is taken for the classes, by its name (--label-column)"]
+        )
+    left = like + left
     if len(left) > 1:
         raise SurveyError(
-            f"{path}: which column holds the classes? It has {', '.join(left[:20] + ['...'] * (len(left) > 20))}. "
-            "Name one with --label-column, or write --label-column none"
+            f"{path}: which column holds the classes? It has {_some(left)}. Name one with --label-column, or write "
+            "--label-column none"
         )
     if left:
-        numbers = all(label is None or _CODE.fullmatch(label) for label in labels_of(columns[left[0]]))
         only = f"column {left[0]} is taken for the classes, as the only one that may hold them (--label-column none)"
-        return Chosen(left[0], [only] if numbers else [])
+        return Chosen(left[0], [only])
     said = "; ".join(f"{name} {reason}" for name, reason in [*why.items()][:4])
     none = f"no column is taken for the classes: {said}. If one holds them, name it with --label-column"
     return Chosen(None, [none] if why else [])
 
 
-def why_no_classes(counts: Mapping[str, int], called_so: bool) -> str | None:
+def _some(names: Collection[str]) -> str:
+    return ", ".join([*names][:20] + ["..."] * (len(names) > 20))
+
+
+def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0) -> str | None:
     """Why values are no classes; None where they may be.
 
     Parameters
@@ -176,6 +189,8 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool) -> str | None:
         How often each value is there.
     called_so : bool
         Whether their column has a name for classes.
+    images : int
+        How many there are: one value of few of them may be what is known and sought.
 
     Returns
     -------
@@ -183,10 +198,12 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool) -> str | None:
         Follows on the name of the column.
     """
     n = sum(counts.values())
-    if called_so and 0 < n < _FEW_ROWS:
+    if not counts:
+        return "is empty"
+    if len(counts) == 1:
+        return None if called_so and n <= _RARE * images else f"holds {next(iter(counts))} in every row"
+    if called_so and n < _FEW_ROWS:
         return None
-    if len(counts) < 2:
-        return f"holds {next(iter(counts))} in every row" if counts else "is empty"
     if 2 * sum(times for value, times in counts.items() if _DECIMAL.fullmatch(value)) > n:
         return "holds decimal numbers"
     if 2 * len(counts) > n or 2 * sum(times for times in counts.values() if times > 1) <= n:
@@ -196,12 +213,25 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool) -> str | None:
     return None
 
 
-def _why_not(columns: pa.Table, name: str, called_so: bool) -> str | None:
+def _why_not(columns: pa.Table, name: str, called_so: bool, images: int) -> str | None:
     try:
         labels = labels_of(columns[name])
     except ValueError:
         return f"holds {'decimal numbers' if pa.types.is_floating(columns[name].type) else columns[name].type}"
-    return why_no_classes(Counter(label for label in labels if label is not None), called_so)
+    return why_no_classes(Counter(label for label in labels if label is not None), called_so, images)
+
+
+def rounded(columns: pa.Table) -> list[str]:
+    """What to say of the columns whose ids lost their last digits, a sentence each."""
+    said = []
+    for column in columns.column_names:
+        try:
+            ids_of(columns[column])
+        except RoundedIds as error:
+            said.append(f"column {column} {error}")
+        except ValueError:
+            continue
+    return said
 
 
 def _names(columns: pa.Table, column: str) -> list[str | None]:
@@ -216,8 +246,23 @@ def _rows(found: NamedImages, columns: pa.Table, column: str) -> list[set[int]]:
     return [set(rows) for rows in found.match([name or "" for name in _names(columns, column)]).rows]
 
 
-def _is_numbering(column: str) -> bool:
+def is_numbering(column: str) -> bool:
+    """Whether a column is called as programs call one that numbers the rows."""
     return _NUMBERING.fullmatch(column.lower()) is not None
+
+
+def _may_name(columns: pa.Table, column: str, n: int, numbered: int) -> bool:
+    """Whether a column that names `n` images may come before one that numbers the rows and names `numbered`.
+
+    Classes and counts are whole numbers too, and name the few images that are called so.
+    """
+    if is_numbering(column):
+        return False
+    if not numbered or _rank(columns, column) < 2:
+        return True
+    names = [name for name in _names(columns, column) if name]
+    again = len({*names}) < _NEARLY_ALL * len(names)
+    return column.lower() not in _NO_IDS and not (again and n < _NEARLY_ALL * numbered)
 
 
 def _rank(columns: pa.Table, column: str) -> int:
@@ -226,4 +271,4 @@ def _rank(columns: pa.Table, column: str) -> int:
     if 2 * sum(without_suffix(name) != name for name in names) > len(names):
         return 0
     lower = column.lower()
-    return 1 if lower in {*IDS, *KNOWN} - _NO_IDS else 3 if _is_numbering(column) or lower in _NO_IDS else 2
+    return 1 if lower in {*IDS, *KNOWN} - _NO_IDS else 3 if is_numbering(column) or lower in _NO_IDS else 2

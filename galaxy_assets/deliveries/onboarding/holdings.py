@@ -37,11 +37,14 @@ class Holdings:
         Files of each suffix, whatever they are; those in archives are not counted.
     elsewhere : list of str
         Archives that are no deliveries, since they lie deeper than the images.
+    passed_over : list of str
+        Links to folders, and folders that cannot be read, in words.
     """
 
     source: Source
     suffixes: Counter[str]
     elsewhere: list[str]
+    passed_over: list[str]
 
 
 def holdings(folder: Path, table: Path | None = None) -> Holdings:
@@ -63,7 +66,8 @@ def holdings(folder: Path, table: Path | None = None) -> Holdings:
     SurveyError
         Where no reader takes any file; says what there is.
     """
-    files = [file for file in _files(folder) if table is None or (folder / file).resolve() != table]
+    passed: list[str] = []
+    files = [file for file in _files(folder, passed) if table is None or (folder / file).resolve() != table]
     planes = _planes(folder, files)
     bands = None if planes is None else (1,)
     archives = {
@@ -84,6 +88,7 @@ def holdings(folder: Path, table: Path | None = None) -> Holdings:
     reader = max(counts, key=lambda reader: counts[reader])
     if not counts[reader] and not near:
         passed_over = "".join(f"; {file}: {note}" for file in archives for note in notes_of(folder / file))
+        passed_over += "".join(f"; {one}" for one in passed)
         raise SurveyError(
             f"{folder}: no image in it or its subfolders, nor an archive of images; it has "
             f"{', '.join(f'{n:,} {suffix}' for suffix, n in suffixes.most_common(6)) or 'no file'}. Images are "
@@ -92,7 +97,7 @@ def holdings(folder: Path, table: Path | None = None) -> Holdings:
     source = Source(reader=reader, path=str(folder), images="." if home == "" else home)
     if reader == "image_folder" and bands is not None:
         source = source.model_copy(update={"bands": bands})
-    return Holdings(source, suffixes, sorted(set(filled) - set(near)))
+    return Holdings(source, suffixes, sorted(set(filled) - set(near)), passed)
 
 
 def _planes(folder: Path, files: list[str]) -> int | None:
@@ -131,12 +136,25 @@ def _parent(file: str) -> str:
     return "" if parent == "." else parent
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Every file that is not hidden, relative to `folder`; links to folders are not followed, nor do the readers."""
-    for parent, folders, names in os.walk(folder):
+def _files(folder: Path, passed_over: list[str]) -> Iterator[str]:
+    """Every file that is not hidden, relative to `folder`; links to folders are not followed, nor do the readers.
+
+    These, and folders that cannot be read, are appended to `passed_over`, in words.
+    """
+    links: list[Path] = []
+    closed: list[OSError] = []
+    for parent, folders, names in os.walk(folder, onerror=closed.append):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         inner = Path(parent).relative_to(folder).as_posix()
+        links += [path for name in folders if (path := Path(parent, name)).is_symlink()]
         yield from (name if inner == "." else f"{inner}/{name}" for name in names if not name.startswith("."))
+
+    if links:
+        passed_over.append(
+            f"{len(links)} links to folders, such as {min(links).relative_to(folder)}, are not followed: put the "
+            "folders themselves there, or name theirs with --images"
+        )
+    passed_over += [f"{one.filename}: cannot be read ({one.strerror}); allow it, or take it away" for one in closed]
 
 
 def _suffix(file: str) -> str:

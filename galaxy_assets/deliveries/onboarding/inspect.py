@@ -179,7 +179,7 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0, table: Path | None =
     inspection = Inspection(found.source, found.suffixes, files, reader.batches(), seed, min(sample, len(files)))
     inspection.listed = listed
     inspection.notes = [f"{one.path}: {one.reason}" for one in reader.deliveries() if one.state != "whole"]
-    inspection.notes += reader.notes()
+    inspection.notes += [*reader.notes(), *found.passed_over]
     if found.elsewhere:
         inspection.notes.append(
             f"{len(found.elsewhere)} archives lie deeper than the images, such as {found.elsewhere[0]}, and are not "
@@ -222,7 +222,8 @@ def _look(inspection: Inspection, reader: ImageFolder) -> None:
     for looked_at, file in enumerate(inspection.sampled(), start=1):
         try:
             if inspection.headers is not None:
-                _read_header(inspection.headers, reader.read(file))
+                data = reader.read(file)
+                _read_header(inspection.headers, data, reader.position(file, data) != (None, None))
             image = reader.image(file)
         except UnreadableImage as error:
             inspection.unreadable.append((file, error.reason))
@@ -259,13 +260,14 @@ def _measure(inspection: Inspection, image: np.ndarray) -> None:
             inspection.peaks.append((highest - sky) / made.noise_std)
 
 
-def _read_header(headers: Headers, data: bytes) -> None:
-    """Take one file's header into account; what is wrong with the file is said when it is decoded."""
+def _read_header(headers: Headers, data: bytes, placed: bool) -> None:
+    """Take the header of one file, `placed` by it or not, into account; what is wrong with it is said when decoded."""
     from astropy.io import fits
 
     from galaxy_assets.deliveries.decoding.compressed import unpacked
-    from galaxy_assets.deliveries.decoding.fits import card, not_shown, number, opened, planes_in
+    from galaxy_assets.deliveries.decoding.fits import card, not_shown, opened, planes_in
     from galaxy_assets.deliveries.decoding.planes import Choice
+    from galaxy_assets.deliveries.readers.fits_folder import no_equinox
 
     try:
         with unreadable_otherwise(), opened(unpacked(data), Choice()) as hdus:
@@ -276,7 +278,7 @@ def _read_header(headers: Headers, data: bytes) -> None:
             unit = card(header, "BUNIT")
             keywords = ", ".join(keyword for keyword in _POSITION if keyword in header)
             celestial = str(card(header, "CTYPE1")).startswith(("RA--", "DEC-"))
-            placed = celestial and None not in (number(header, "CRVAL1"), number(header, "CRVAL2"))
+            year = no_equinox(header)
             scale = _pixel_scale(header) if celestial else None
     except UnreadableImage:
         return
@@ -285,7 +287,8 @@ def _read_header(headers: Headers, data: bytes) -> None:
     headers.not_shown[beside] += 1
     headers.bands[str(bands or ", ".join(planes.names) or "not said")] += 1
     headers.units[str(unit or "not said")] += 1
-    headers.positions["WCS" if placed else keywords or ("WCS without numbers" if celestial else "none")] += 1
+    said = "WCS" if year is None else f"WCS, where {year} is taken for no equinox"
+    headers.positions[said if placed else keywords or ("WCS that gives no position" if celestial else "none")] += 1
     if scale:
         headers.scales.append(scale)
 

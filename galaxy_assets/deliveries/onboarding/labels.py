@@ -7,19 +7,27 @@ which columns hold ids and classes (`columns`), which row is about which image (
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from galaxy_assets.deliveries.decoding.planes import is_band
-from galaxy_assets.deliveries.ids import SEVERAL, NamedImages
+from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, image_name, several_have
 from galaxy_assets.deliveries.members import is_no_class, like_class
-from galaxy_assets.deliveries.onboarding.columns import CLASSES, class_column, named_by, why_no_classes
+from galaxy_assets.deliveries.onboarding.bands import band_in
+from galaxy_assets.deliveries.onboarding.columns import (
+    CLASSES,
+    class_column,
+    is_numbering,
+    named_by,
+    rounded,
+    why_no_classes,
+)
 from galaxy_assets.deliveries.onboarding.columns import id_column as id_column_of
 from galaxy_assets.deliveries.onboarding.graded import Graded, graded_columns
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
-from galaxy_assets.deliveries.readers.image_folder import Listed
+from galaxy_assets.deliveries.readers.image_folder import ImageFolder, Listed
 from galaxy_assets.deliveries.readers.tables import (
     LabelTable,
     declinations,
@@ -28,7 +36,7 @@ from galaxy_assets.deliveries.readers.tables import (
     right_ascensions,
     unit_of,
 )
-from galaxy_assets.deliveries.sky.positions import position_columns
+from galaxy_assets.deliveries.sky.positions import like_positions, position_columns
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 
@@ -66,7 +74,11 @@ class Labels:
 
 
 def inspect_labels(
-    inspection: Inspection, table: Path, id_column: str | None = None, label_column: str | None = None
+    inspection: Inspection,
+    table: Path,
+    id_column: str | None = None,
+    label_column: str | None = None,
+    position: tuple[str, str] | None = None,
 ) -> Labels:
     """Match a table of labels with the images. Columns called `ra` and `dec`, or the like, give positions.
 
@@ -80,6 +92,8 @@ def inspect_labels(
         Found as `columns.id_column` does when not given.
     label_column : str, optional
         Found as `columns.class_column` does when not given; `none` where the table has no classes.
+    position : (str, str), optional
+        Columns of right ascensions and declinations, found by their names when not given.
 
     Returns
     -------
@@ -92,40 +106,41 @@ def inspect_labels(
         columns.
     """
     path = table.expanduser().resolve()
-    columns = read_table(path)
-    if not len(columns):
-        there = f"below its columns {', '.join(columns.column_names)}" if columns.column_names else "at all"
-        raise SurveyError(f"{path}: no row {there}; name another table with --labels")
+    columns = _columns(path, position or ())
     none = label_column is not None and label_column.lower() == "none" and label_column not in columns.column_names
     images = _images(inspection.listed)
     named = {name: n for name, n in named_by(columns, images).items() if name != label_column}
     notes: list[str] = []
     if id_column is None:
         id_column, notes = id_column_of(path, columns, images, named)
+        lost = rounded(columns)
         if id_column is None:
             raise SurveyError(
-                f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; it has "
-                f"{_described(columns)}. Name the column with --id-column, or another table with --labels"
+                f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; "
+                f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. Name the column with --id-column, or "
+                "another table with --labels"
             )
-    position, said = _positions(columns)
+        notes += [one for one in lost if is_numbering(id_column)]
+    found, said = _positions(columns, position)
     left = [
         name
         for name in columns.column_names
-        if name not in (id_column, label_column, *position) and named[name] < max(1, named.get(id_column, 0))
+        if name not in (id_column, label_column, *found) and named[name] < max(1, named.get(id_column, 0))
     ]
     graded = graded_columns(columns, left)
     codes = left
     if label_column is None:
         scores = {one.column for one in graded if one.scores_only}
-        label_column, about = class_column(path, columns, [name for name in left if name not in scores])
+        among = [name for name in left if name not in scores]
+        label_column, about = class_column(path, columns, among, len(images))
         codes, said = [label_column or ""], said + about
     source = inspection.source.model_copy(
         update={
             "labels": str(path),
             "id_column": id_column,
             "label_column": None if none else label_column,
-            "ra_column": position[0],
-            "dec_column": position[1],
+            "ra_column": found[0],
+            "dec_column": found[1],
         }
     )
     codes = [name for name in codes if name.lower() in CLASSES or like_class([name])]
@@ -134,11 +149,35 @@ def inspect_labels(
     return replace(labels, notes=notes + said + labels.notes, graded=graded)
 
 
-def _positions(columns: pa.Table) -> tuple[tuple[str, str] | tuple[None, None], list[str]]:
+def _columns(path: Path, wanted: Collection[str]) -> pa.Table:
+    """The columns of a table of labels, and among them those that are `wanted`; refuses what is none."""
+    columns = read_table(path, remedy="name the table with --labels")
+    if not len(columns):
+        there = f"below its columns {', '.join(columns.column_names)}" if columns.column_names else "at all"
+        raise SurveyError(f"{path}: no row {there}; name another table with --labels")
+    if {"annotations", "subject_data"} <= {*columns.column_names}:
+        raise SurveyError(
+            f"{path}: an export of Zooniverse, whose rows are answers of people and no classes of images: leave out "
+            "--labels, and after the first run give `galaxy-assets labels import SURVEY FILE --task T0 --answer Yes=5 "
+            "--answer No=0`"
+        )
+    if missing := [name for name in wanted if name not in columns.column_names]:
+        raise SurveyError(
+            f"{path}: no column {', '.join(missing)}; it has {_described(columns)}. Correct --ra-column and "
+            "--dec-column"
+        )
+    return columns
+
+
+def _positions(
+    columns: pa.Table, named: tuple[str, str] | None
+) -> tuple[tuple[str, str] | tuple[None, None], list[str]]:
     """The columns of right ascensions and declinations, and why what is called so gives none."""
-    found = position_columns(columns.column_names)
+    found = named or position_columns(columns.column_names)
     if found is None:
-        return (None, None), []
+        like = like_positions(columns.column_names)
+        said = f"columns {', '.join(like)} look like coordinates, of which none are read: name two with --ra-column and"
+        return (None, None), [f"{said} --dec-column, or write them as one column each, in degrees"] if like else []
     for column, read in zip(found, (right_ascensions, declinations), strict=True):
         try:
             read(columns[column], unit_of(columns, column))
@@ -191,11 +230,11 @@ def folder_labels(inspection: Inspection) -> Labels | None:
     folders = Counter(reader.folder_of(one.image.called) for one in inspection.listed)
     unlabelled = [name for name in folders if name is not None and is_no_class(name)]
     names = [name for name in folders if name is not None and name not in unlabelled and not _NO_CLASS.fullmatch(name)]
-    if all(map(is_band, names)):
+    if all((said := band_in(name)) is not None and not said[0] for name in names):
         return None
     numbered = sum(bool(re.search(r"\d", name)) for name in names)
     alike = len(names) + len(unlabelled) < len(folders) or 2 * numbered > len(names) or min(folders.values()) < 2
-    if alike or not 2 <= len(names) <= _MOST_FOLDERS:
+    if alike or _same_files(inspection.listed, reader) or not 2 <= len(names) <= _MOST_FOLDERS:
         if len(names) > 1:
             inspection.notes.append(
                 f"the names of the folders ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}) are not taken "
@@ -203,6 +242,23 @@ def folder_labels(inspection: Inspection) -> Labels | None:
             )
         return None
     return Labels(source, {name: n for name, n in folders.most_common() if name in names}, len(inspection.listed))
+
+
+def _same_files(listed: list[Listed], reader: ImageFolder) -> bool:
+    """Whether every folder has the same files, by names that are more than a count: each shows the same objects."""
+    files: dict[str | None, set[str]] = {}
+    for one in listed:
+        files.setdefault(reader.folder_of(one.image.called), set()).add(image_name(one.image.called))
+    first, *others = files.values()
+    return bool(others) and all(first == other for other in others) and not _are_counted(first)
+
+
+def _are_counted(names: Collection[str]) -> bool:
+    """Whether names differ in a number alone, which counts from 0 or 1."""
+    parts = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
+    numbers = sorted(int(one[2]) for one in parts if one is not None)
+    alike = len(numbers) == len(names) and len({one[1] for one in parts if one is not None}) == 1
+    return alike and numbers[0] < 2 and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
 
 
 def _described(columns: pa.Table) -> str:
@@ -217,10 +273,12 @@ def _images(listed: list[Listed]) -> dict[str, str]:
 
 
 def _by_reader(source: Source, table: LabelTable) -> Labels:
-    listed = [one for images in open_folder(source).listed_all().values() for one in images]
+    deliveries = open_folder(source).listed_all()
+    listed = [one for images in deliveries.values() for one in images]
+    several = several_have((name, one.galaxy_id) for name, images in deliveries.items() for one in images)
     entries = [one.entry for one in listed if one.entry is not None]
     classes = Counter(entry.label for entry in entries if entry.label is not None)
-    matches = NamedImages(_images(listed)).match([entry.name for entry in table.entries])
+    matches = NamedImages(_images(listed), several=several).match([entry.name for entry in table.entries])
     notes, labels = list(table.notes), [entry.label for entry in table.entries]
     again = [rows for rows in matches.rows if len(rows) > 1]
     if again:
@@ -236,8 +294,13 @@ def _by_reader(source: Source, table: LabelTable) -> Labels:
             f"{len(several)} rows name more than one image, such as {table.entries[several[0]].name}, and give none a "
             "class: write the folder before the name"
         )
-    ra = [entry.ra for entry in table.entries if entry.ra is not None]
-    if len(ra) > 1 and max(ra) <= 24 and source.ra_column is not None:
+    places = [(one.ra, abs(one.dec)) for one in table.entries if one.ra is not None and one.dec is not None]
+    if len(places) > 4 and max(ra for ra, _ in places) <= 6.2832 and max(dec for _, dec in places) <= 1.5708:
+        notes.append(
+            f"no position exceeds 2 pi and half a pi: taken as degrees; if these are radians, call the columns "
+            f"{source.ra_column} [rad] and {source.dec_column} [rad], or give them that unit"
+        )
+    elif len(places) > 1 and max(ra for ra, _ in places) <= 24 and source.ra_column is not None:
         notes.append(
             f"every value of {source.ra_column} is below 24: if these are hours, multiply them by 15, write them as "
             "12:30:00, or give the column a unit"

@@ -67,6 +67,7 @@ def settings_for(
     """
     cutout, cut_settings = _cutout(found)
     recipe = _recipe(found, cutout.size, resnet18)
+    classes = [] if labels is None else proposed_classes(labels.classes, len(found.files)).settings
     if tune:
         cut_settings, recipe = _left_open(cut_settings), _left_open(recipe) + _RECIPE_BY_TRIALS
     return [
@@ -79,7 +80,7 @@ def settings_for(
         *_source(found, labels),
         *cut_settings,
         *recipe,
-        *(Setting(*one) for one in (proposed_classes(labels.classes).settings if labels is not None else [])),
+        *(Setting(*one) for one in classes),
         *_mixture(len(found.files)),
     ]
 

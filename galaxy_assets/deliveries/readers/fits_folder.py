@@ -23,8 +23,10 @@ from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 _TEXT = re.compile(r"(CTYPE|CUNIT)[12]")
 _NUMBER = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE")
 _SYSTEM = re.compile(r"RADESYS|RADECSYS")
-_EQUINOX = re.compile(r"EQUINOX|EPOCH")
 _YEAR = re.compile(r"\s*[BJ]?\s*(\d+(?:\.\d*)?)\s*")
+_EQUINOXES = 1850, 2100  # years that are equinoxes of coordinates
+_OF_EPOCH = 1950, 2000  # for EPOCH is the year of the observation too
+_UNITS = re.compile(r"\s*deg(ree)?s?\s*", re.IGNORECASE)
 
 
 class FitsFolder(ImageFolder):
@@ -36,7 +38,7 @@ class FitsFolder(ImageFolder):
         """ICRS position of the image's centre, None where the header has no celestial coordinates that are numbers.
 
         Positions in FK4, and in FK5 of another equinox than J2000, are converted; those of J2000 are within 0.03
-        arcseconds of ICRS and stay as they are.
+        arcseconds of ICRS and stay as they are, and so do those of a year that is no equinox (`no_equinox`).
         """
         try:
             with unreadable_otherwise(), opened(unpacked(data), Choice.of(self.source)) as hdus:
@@ -53,20 +55,59 @@ class FitsFolder(ImageFolder):
 
 def _sky_axes(header: Header) -> Header:
     """The cards that place an image; raises UnreadableImage where one of them should be a number and is none."""
-    cards = []
+    cards: list[Any] = [("EQUINOX", year)] if (year := _equinox(header)) is not None else []
     for one in header.cards:
-        if _TEXT.fullmatch(one.keyword):
+        if one.keyword.startswith("CUNIT") and _UNITS.fullmatch(str(card(header, one.keyword))):
+            cards.append((one.keyword, "deg"))
+        elif _TEXT.fullmatch(one.keyword):
             cards.append(one)
         elif _NUMBER.fullmatch(one.keyword):
             if (value := number(header, one.keyword)) is None:
                 raise UnreadableImage(f"{one.keyword} is no number")
             cards.append((one.keyword, value) if isinstance(card(header, one.keyword), str) else one)
-        elif _EQUINOX.fullmatch(one.keyword):
-            year = _YEAR.fullmatch(str(card(header, one.keyword)))
-            cards += [(one.keyword, float(year[1]))] if year else []
         elif _SYSTEM.fullmatch(one.keyword):
             cards.append((one.keyword, str(card(header, one.keyword) or "").strip().upper()))
     return Header(cards)
+
+
+def _years(header: Header) -> dict[str, float]:
+    """The years of EQUINOX and EPOCH, whatever they are."""
+    said = {key: _YEAR.fullmatch(str(card(header, key))) for key in ("EQUINOX", "EPOCH")}
+    return {key: float(year[1]) for key, year in said.items() if year}
+
+
+def _equinox(header: Header) -> float | None:
+    """The equinox of the coordinates; None where the header gives none that people use."""
+    system = any(str(card(header, key) or "").strip() for key in ("RADESYS", "RADECSYS"))
+    for key, year in _years(header).items():
+        if _EQUINOXES[0] <= year <= _EQUINOXES[1] and (key == "EQUINOX" or system or year in _OF_EPOCH):
+            return year
+    return None
+
+
+def no_equinox(header: Header) -> str | None:
+    """The card of a header that is called as an equinox and is none, such as the epoch of an observation or an MJD.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the image.
+
+    Returns
+    -------
+    str or None
+        Such as `EPOCH 2016.5`; None where there is none, or the equinox is known.
+
+    Examples
+    --------
+    >>> from astropy.io.fits import Header
+    >>> from galaxy_assets.deliveries.readers.fits_folder import no_equinox
+    >>> no_equinox(Header({"EPOCH": 57388.0})), no_equinox(Header({"EPOCH": 1950.0}))
+    ('EPOCH 57388', None)
+    """
+    if _equinox(header) is not None:
+        return None
+    return next((f"{key} {year:.10g}" for key, year in _years(header).items()), None)
 
 
 def _icrs(wcs: WCS, ra: float, dec: float) -> tuple[float, float]:

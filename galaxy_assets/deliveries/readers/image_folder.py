@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ import pyarrow as pa
 from galaxy_assets.deliveries import suffixes
 from galaxy_assets.deliveries.delivery import Delivery, batch_name
 from galaxy_assets.deliveries.drop import Deliveries, Image
-from galaxy_assets.deliveries.ids import NamedImages, image_name, told_apart
+from galaxy_assets.deliveries.ids import NamedImages, NamedRows, image_name, several_have, told_apart
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header, unreadable_otherwise
 from galaxy_assets.deliveries.manifests import composed
 from galaxy_assets.deliveries.members import is_no_class
@@ -59,6 +59,7 @@ class ImageFolder:
     def __init__(self, source: Source, folder: Path):
         self.source = source
         self.folder = folder
+        self._several: Collection[str] = ()
         if not folder.is_dir():
             raise SurveyError(
                 f"{folder}: no such folder; expected {self.expected()}. "
@@ -149,6 +150,16 @@ class ImageFolder:
         """Take no image from a file, whatever it holds."""
         self._found.leave_out(table)
 
+    def pass_over(self, several: Collection[str]) -> None:
+        """Take no row of the table of labels for images with these ids unless it names their folders.
+
+        Parameters
+        ----------
+        several : Collection of str
+            Ids that are the name of an image of another delivery too.
+        """
+        self._several = several
+
     def notes(self) -> list[str]:
         """What is not taken of the archives and containers in the folder, and why."""
         return self._found.notes()
@@ -233,15 +244,21 @@ class ImageFolder:
         SurveyError
             If there is no such delivery, it is not whole, or the table of labels cannot be read.
         """
+        return self._told(self._named(batch, taken), taken, self._several)
+
+    def _named(self, batch: str, taken: Collection[str]) -> list[Listed]:
+        """The images of a delivery with their ids, without what a table says of them."""
         images = self._found.images(batch)
-        files = [image.called for image in images]
         names = self.names(images, taken)
-        ids = distinct_ids(names, taken)
+        return [Listed(*one, None) for one in zip(distinct_ids(names, taken), names, images, strict=True)]
+
+    def _told(self, listed: list[Listed], taken: Collection[str], several: Collection[str]) -> list[Listed]:
+        """The images of a delivery with what the table of labels says of them."""
         entries = self._labels.entries
-        matches = NamedImages(dict(zip(ids, files, strict=True)), taken).match([entry.name for entry in entries])
-        of_images = [[entries[row] for row in rows] for rows in matches.rows]
+        images = NamedImages({one.galaxy_id: one.image.called for one in listed}, taken, several)
+        of_images = [[entries[row] for row in rows] for rows in images.rows_about(self._rows)]
         said = [next((one for one in rows if one.label), rows[0]) if rows else None for rows in of_images]
-        return list(map(Listed, ids, names, images, said))
+        return [one._replace(entry=entry) for one, entry in zip(listed, said, strict=True)]
 
     def listed_all(self) -> dict[str, list[Listed]]:
         """What the catalogues of all whole deliveries hold when one is made after the other, before images are opened.
@@ -256,12 +273,23 @@ class ImageFolder:
         SurveyError
             As `listed` and `batches`.
         """
-        files: dict[str, str] = {}
-        found = {}
-        for batch in self.batches():
-            found[batch] = self.listed(batch, _Digests(files, self._found.read))
-            files |= {one.galaxy_id: one.image.file for one in found[batch] if one.galaxy_id == one.name}
-        return found
+        files: dict[str, tuple[int, str]] = {}
+        digest = cache(self._digest)
+        named: list[tuple[str, _Earlier, list[Listed]]] = []
+        for i, batch in enumerate(self.batches()):
+            taken = _Earlier(files, i, digest)
+            named.append((batch, taken, self._named(batch, taken)))
+            files |= {one.galaxy_id: (i, one.image.file) for one in named[-1][2] if one.galaxy_id == one.name}
+        several = set()
+        if self.source.file_column is None:
+            several = several_have((batch, one.galaxy_id) for batch, _, listed in named for one in listed)
+        return {batch: self._told(listed, taken, several) for batch, taken, listed in named}
+
+    def _digest(self, file: str) -> str | None:
+        try:
+            return hashlib.sha256(self._found.read(file)).hexdigest()
+        except UnreadableImage:
+            return None
 
     def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
         """One row per image of a delivery, sorted by galaxy_id."""
@@ -282,10 +310,7 @@ class ImageFolder:
             return False
         if not isinstance(taken, Mapping) or taken[name] is None:
             return True
-        try:
-            return hashlib.sha256(self._found.read(file)).hexdigest() == taken[name]
-        except UnreadableImage:
-            return False
+        return self._digest(file) == taken[name]
 
     def _row(self, batch: str, listed: Listed) -> dict:
         galaxy_id, name, image, entry = listed
@@ -332,6 +357,10 @@ class ImageFolder:
         return read_labels(self.folder / self.source.labels, self.source)
 
     @cached_property
+    def _rows(self) -> NamedRows:
+        return NamedRows([entry.name for entry in self._labels.entries])
+
+    @cached_property
     def _ids(self) -> dict[str, str]:
         """The ids that the table of labels has for files, by what the image in the file is called."""
         columns = [name for name in (self.source.file_column, self.source.id_column) if name is not None]
@@ -376,23 +405,32 @@ class ImageFolder:
         return inner if "/" in inner else file
 
 
-class _Digests(Mapping[str, str | None]):
-    """The sha256 of images by id, each read when it is asked for; None where it cannot be read."""
+class _Earlier(Mapping[str, str | None]):
+    """The sha256 of images of earlier deliveries by id, each read when it is asked for; None where it cannot be read.
 
-    def __init__(self, files: Mapping[str, str], read: Callable[[str], bytes]):
-        self._files, self._read = files, read
+    Parameters
+    ----------
+    files : mapping of str to (int, str)
+        The number of its delivery and its file, of each id; later ones may be added.
+    before : int
+        The delivery whose predecessors are meant.
+    digest : callable
+        Gives the sha256 of a file.
+    """
+
+    def __init__(self, files: Mapping[str, tuple[int, str]], before: int, digest: Callable[[str], str | None]):
+        self._files, self._before, self._digest = files, before, digest
 
     def __getitem__(self, galaxy_id: str) -> str | None:
-        try:
-            return hashlib.sha256(self._read(self._files[galaxy_id])).hexdigest()
-        except UnreadableImage:
-            return None
+        if galaxy_id not in self:
+            raise KeyError(galaxy_id)
+        return self._digest(self._files[galaxy_id][1])
 
     def __contains__(self, galaxy_id: object) -> bool:
-        return galaxy_id in self._files
+        return galaxy_id in self._files and self._files[galaxy_id][0] < self._before  # pyright: ignore[reportArgumentType]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
+        return (galaxy_id for galaxy_id in self._files if galaxy_id in self)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return sum(1 for _ in self)

@@ -1,16 +1,17 @@
-"""Tables of labels and positions that a person brings along: text, Parquet, FITS, VOTable, ECSV or IPAC, by suffix.
+"""Tables of labels and positions that a person brings along: text, Parquet, FITS, VOTable, ECSV or IPAC.
 
 Belongs here: reading such a file, and ids, classes and positions out of its columns, exactly. Does not belong here:
-tables of text (`text_tables`), which image a row is about (`deliveries.ids`), volunteer tables (`volunteers`).
+tables of text (`text_tables`), which format a file has (`table_formats`), which image a row is about
+(`deliveries.ids`), volunteer tables (`volunteers`).
 
-Nothing in a table is executed or fetched: no format here holds pickles, and a VOTable whose rows lie elsewhere is
-refused.
+Nothing in a table is executed or fetched: no format holds pickles, and a VOTable of rows elsewhere is refused.
 """
 
 import json
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,31 +19,20 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from galaxy_assets.deliveries.angles import degrees_of, degrees_per, is_hours, unit_in
+from galaxy_assets.deliveries.decoding.compressed import unpacked
 from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.members import is_no_class, position_of
 from galaxy_assets.deliveries.readers.row_counts import check_fits, check_lines, check_rows
+from galaxy_assets.deliveries.readers.table_formats import form_of
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.limits import MAXIMUM_TABLE
 from galaxy_assets.settings.printing import logger, printable
-from galaxy_assets.settings.regular import regular
+from galaxy_assets.settings.regular import read_regular
 from galaxy_assets.settings.source import Source
 
 log = logger(__name__)
 
-_ASTROPY = {
-    ".fits": "fits",
-    ".fit": "fits",
-    ".fits.gz": "fits",
-    ".vot": "votable",
-    ".votable": "votable",
-    ".xml": "votable",
-    ".ecsv": "ascii.ecsv",
-    ".tbl": "ascii.ipac",
-    ".mrt": "ascii.mrt",
-}
-SUFFIXES = (".parquet", *_ASTROPY)
-"""Of tables that are no text with a separator."""
 _NAMES = {
     "text": "a CSV",
     "parquet": "a Parquet table",
@@ -53,7 +43,11 @@ _NAMES = {
     "ascii.mrt": "a machine-readable table",
 }
 # how pandas and spreadsheets write long ids that went through floats
-_ROUNDED = re.compile(r"\d{16,}\.0|\d\.\d+[eE]\+\d+")
+_ROUNDED = re.compile(r"\d{16,}[.,]0+|\d[.,]\d+[eE]\+?\d+|\d[eE]\+\d+")
+
+
+class RoundedIds(ValueError):
+    """Ids that lost their last digits; the message follows on the name of their column."""
 
 
 class Entry(NamedTuple):
@@ -169,15 +163,17 @@ def lost_of(table: pa.Table) -> list[str]:
     return json.loads((table.schema.metadata or {}).get(b"lost", b"[]"))
 
 
-def read_table(path: Path, wanted: Collection[str] | None = None) -> pa.Table:
+def read_table(path: Path, wanted: Collection[str] | None = None, remedy: str = "correct `source.labels`") -> pa.Table:
     """The columns of a table file that hold one value per row.
 
     Parameters
     ----------
     path : Path
-        By its suffix Parquet, FITS, VOTable, ECSV, IPAC or machine-readable table; text otherwise (`text_tables`).
+        In a format of `table_formats`, or text (`text_tables`); it may be compressed.
     wanted : Collection of str, optional
         Columns wanted, all when not given; absent ones are left out.
+    remedy : str
+        What a message ends with.
 
     Returns
     -------
@@ -187,16 +183,25 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> pa.Table:
     Raises
     ------
     SurveyError
-        Where the file is not what its suffix says.
+        Where there is no such file, or it is not what it seems to be.
     """
-    known = {".parquet": "parquet"} | _ASTROPY
-    form = next((known[suffix] for suffix in known if path.name.lower().endswith(suffix)), "text")
-    read = {"text": _read_text, "parquet": _read_parquet}.get(form, _read_astropy)
+    form = "text"
     try:
-        return read(regular(path), form, wanted)
+        form, is_packed = form_of(path)
+        if form == "text":
+            return _read_text(path, form, wanted)
+        read = _read_parquet if form == "parquet" else _read_astropy
+        if not is_packed:
+            return read(path, form, wanted)
+        with NamedTemporaryFile() as file:  # astropy would unpack without an end
+            file.write(unpacked(read_regular(path, MAXIMUM_TABLE)))
+            file.flush()
+            return read(Path(file.name), form, wanted)
+    except FileNotFoundError as error:
+        raise SurveyError(f"{path}: no such file; {remedy}") from error
     except Exception as error:  # of many classes: astropy, Arrow, YAML, expat and zlib have their own
         why = in_words(error)
-        raise SurveyError(f"{path}: cannot be read as {_NAMES[form]}: {why}; correct `source.labels`") from error
+        raise SurveyError(f"{path}: cannot be read as {_NAMES[form]}: {why}; {remedy}") from error
 
 
 def _read_text(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
@@ -334,16 +339,19 @@ def ids_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | None]
     ValueError
         Where the column holds decimal numbers or anything else that is no exact id; says why.
     """
-    texts = _text(_whole(column))
+    column = _whole(column)
+    texts = _text(column)
     if texts is None:
-        raise ValueError(
-            f"holds {column.type} values; ids are text or whole numbers, since decimal numbers keep 15 digits and "
-            "could name another image. Save it as one of these"
+        values = column.to_numpy() if kinds.is_floating(column.type) else np.empty(0)
+        values = values[~np.isnan(values)]
+        raise (RoundedIds if values.size and not (values % 1).any() else ValueError)(
+            f"holds {column.type} values{f' such as {values[0]:.6g}' if values.size else ''}; ids are text or whole "
+            "numbers, since decimal numbers keep 15 digits and could name another image. Save it as one of these"
         )
     ids = [None if text is None else text.strip() for text in texts]
     given = [name for name in ids if name]
     if given and all(_ROUNDED.fullmatch(name) for name in given):
-        raise ValueError(
+        raise RoundedIds(
             f"holds ids such as {given[0]}, which went through decimal numbers and lost their last digits. Save it "
             "again as text or whole numbers"
         )

@@ -314,15 +314,22 @@ def _distinct(names: list[str], notes: list[str]) -> list[str]:
 
 
 def _from_json(text: str) -> TextTable:
-    """Names with a class each, a list of rows, a row a line, or columns of equal length."""
+    """Names with a class each, a list of rows, a row a line, or columns of equal length; and as pandas writes them."""
     try:
         found = json.loads(text)
     except json.JSONDecodeError:
         found = [json.loads(line) for line in text.splitlines() if line.strip()]
-    if isinstance(found, dict) and found and all(isinstance(value, list) for value in found.values()):
+    if isinstance(found, dict) and isinstance(data := found.get("data"), list) and {"columns", "schema"} & {*found}:
+        names, index = found.get("columns", []), found.get("index", [""] * len(data))  # pandas' `split` and `table`
+        if all(isinstance(row, list) for row in data):
+            data = [{"index": i} | dict(zip(names, row, strict=True)) for i, row in zip(index, data, strict=True)]
+        found = data
+    elif isinstance(found, dict) and found and all(isinstance(value, list) for value in found.values()):
+        if len(set(map(len, found.values()))) > 1:
+            raise ValueError(f"its JSON has columns of {', '.join(f'{len(v)}' for v in found.values())} values")
         found = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
     elif isinstance(found, dict) and all(isinstance(value, dict) for value in found.values()):
-        found = [{"id": name} | value for name, value in found.items()]
+        found = _by_columns(found) or [{"id": name} | value for name, value in found.items()]
     elif isinstance(found, dict):
         found = [{"id": name, "label": value} for name, value in found.items()]
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
@@ -330,6 +337,18 @@ def _from_json(text: str) -> TextTable:
     names = list(dict.fromkeys(name for row in found for name in row))
     rows = [[_cell(row.get(name)) for name in names] for row in found]
     return TextTable(names, rows, list(range(1, len(rows) + 1)))
+
+
+def _by_columns(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of columns that have a value for each row's name, as `DataFrame.to_json`; none where rows have names."""
+    first, *others = found.values()
+    if any(value.keys() != first.keys() for value in others):
+        return []
+    numbered = all(map(str.isdigit, first)) and not all(map(str.isdigit, found))
+    if not first or not (numbered or (_are_known([*found]) and not _are_known([*first]))):
+        return []
+    name = "index" if numbered else "id"
+    return [{name: row} | {column: values[row] for column, values in found.items()} for row in first]
 
 
 def _cell(value: Any) -> str:

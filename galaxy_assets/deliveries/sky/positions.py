@@ -6,6 +6,7 @@ Belongs here: which columns hold what, ids and file names, what is left out. Doe
 (`readers.tables`), units (`angles`).
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,9 @@ _PAIRS = (
     ("ra2000", "dec2000"),
     ("ra2000", "de2000"),
     ("alphaj2000", "deltaj2000"),
+    ("alphawinj2000", "deltawinj2000"),
+    ("alphapsfj2000", "deltapsfj2000"),
+    ("coordra", "coorddec"),
     ("rightascension", "declination"),
     ("targetra", "targetdec"),
     ("objra", "objdec"),
@@ -49,6 +53,10 @@ _PAIRS = (
 )
 # each alone says what it is, so that the two may be spelt differently; alpha and delta say much else
 _AXES = tuple({name for name in axis if name not in ("alpha", "delta")} for axis in zip(*_PAIRS, strict=True))
+_LIKE = (
+    re.compile(r"(?<![A-Za-z])(ra([hms]|deg|j?\d+)?|alpha\w*|right.?asc\w*)(?![A-Za-z])", re.IGNORECASE),
+    re.compile(r"(?<![A-Za-z])(de(c|cl)?([dms]|deg|j?\d+)?|delta\w*|declination\w*)(?![A-Za-z])", re.IGNORECASE),
+)
 _IDS = (
     "galaxyid id name objectid objid idstr iauname sourceid sourcename objname object designation source mainid "
     "targetid dr7objid dr8objid specobjid galaxy"
@@ -176,6 +184,28 @@ def position_columns(names: Sequence[str]) -> tuple[str, str] | None:
             return by_name[ra], by_name[dec]
     alone = [[by_name[name] for name in by_name if name in axis] for axis in _AXES]
     return (alone[0][0], alone[1][0]) if len(alone[0]) == len(alone[1]) == 1 else None
+
+
+def like_positions(names: Sequence[str]) -> list[str]:
+    """The columns whose names look like those of coordinates, where right ascensions and declinations are among them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of all columns.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.sky.positions import like_positions
+    >>> like_positions(["Name", "RAh", "RAm", "DE-", "DEd", "mag"]), like_positions(["ra_err", "mag"])
+    (['RAh', 'RAm', 'DE-', 'DEd'], [])
+    """
+    axes = [[name for name in names if axis.search(name)] for axis in _LIKE]
+    return [name for name in names if any(name in axis for axis in axes)] if all(axes) else []
 
 
 def _by_plain_name(names: Sequence[str]) -> dict[str, str]:

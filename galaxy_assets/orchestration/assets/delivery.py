@@ -4,6 +4,7 @@ Belongs here: assets that read the survey's files. Does not belong here: decodin
 (`science`).
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -51,7 +52,7 @@ CATALOGUE_COLUMNS = shared("galaxy_id", "batch") | {
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
     columns=CATALOGUE_COLUMNS,
-    version="2",
+    version="3",
 )
 def delivered_images(context: SurveyContext) -> Result:
     """One row per delivered image, as the delivery alone tells it: two deliveries may give the same id. An image
@@ -70,9 +71,11 @@ def delivered_images(context: SurveyContext) -> Result:
     columns={
         "batch": "delivery that may not give the id",
         "galaxy_id": "id that an image of an earlier delivery has, in the order of the deliveries' names",
-        "kept_by": "the first delivery with an image of that id, which keeps it",
+        "kept_by": "the first delivery with an image of that id, which keeps it; the batch itself where a row of the "
+        "table of labels may mean that id or a later delivery's image of that name",
         "sha256": "sha256 of that image's file; null where it could not be read",
     },
+    version="2",
 )
 def taken_ids(context: SurveyContext, delivered_images: TablesInTurn) -> Result:
     """Ids that images of several deliveries would have: the delivery whose name sorts first keeps an id, whichever was
@@ -82,6 +85,7 @@ def taken_ids(context: SurveyContext, delivered_images: TablesInTurn) -> Result:
     table = taken.taken_ids(
         list(zip(delivered_images.versions, delivered_images.paths, strict=True)),
         [] if labelled is None else labelled["galaxy_id"].to_pylist(),
+        by_name=context.survey.source.file_column is None,
     )
     return Result(table, {"ids": table.num_rows}, by_batch=True)
 
@@ -93,7 +97,7 @@ def taken_ids(context: SurveyContext, delivered_images: TablesInTurn) -> Result:
     reads={"delivered_images": {}, "taken_ids": OWN_BATCH},
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
-    version="2",
+    version="3",
     explorer=4,
     columns=CATALOGUE_COLUMNS,
 )
@@ -104,8 +108,13 @@ def catalogue(context: SurveyContext, delivered_images: pa.Table, taken_ids: pa.
     """
     survey, table = context.survey, delivered_images
     if taken_ids.num_rows:
-        names = dict(zip(taken_ids["galaxy_id"].to_pylist(), taken_ids["sha256"].to_pylist(), strict=True))
-        table = open_reader(survey.source, context.layout.raw).catalogue(context.batch, names)
+        from galaxy_assets.deliveries.readers.image_folder import ImageFolder
+
+        reader, rows = open_reader(survey.source, context.layout.raw), taken_ids.to_pylist()
+        if isinstance(reader, ImageFolder):
+            reader.pass_over({row["galaxy_id"] for row in rows if row["kept_by"] == context.batch})
+        names = {row["galaxy_id"]: row["sha256"] for row in rows if row["kept_by"] != context.batch}
+        table = reader.catalogue(context.batch, names)
     return Result(
         table,
         {
@@ -152,20 +161,23 @@ def image_history(context: SurveyContext, catalogue: pa.Table) -> Result:
     columns={
         "galaxy_id": "id of the galaxy by the survey's table of labels",
         "label": "its class there; null where it has none",
-        "reason": "no image of that name was delivered, or the table names it more than once",
+        "reason": "no image of that name was delivered, several were, or the table names it more than once",
     },
-    version="2",
+    version="3",
 )
 def absent_images(context: SurveyContext, catalogue: pa.Table) -> Result:
-    """Galaxies that the survey's table of labels names and of which no image was delivered, or that it names twice,
-    with the reason.
+    """Galaxies that the survey's table of labels names and of which no image was delivered, or several of that name,
+    or that it names twice, with the reason.
     """
     labelled = open_reader(context.survey.source, context.layout.raw).labelled()
     if labelled is None:
         return Result(ABSENT.empty_table(), {"labels": "the survey has no table of labels"})
     notes = notes_of(labelled)
     told = {"how the table was read": "; ".join(notes)} if notes else {}
-    return Result(absent(labelled, catalogue), {"labels": labelled.num_rows} | told)
+    several: set[str] = set()
+    if context.survey.source.file_column is None:
+        several = ids.several_have(zip(catalogue["batch"].to_pylist(), catalogue["galaxy_id"].to_pylist(), strict=True))
+    return Result(absent(labelled, catalogue, several), {"labels": labelled.num_rows} | told)
 
 
 @survey_asset(
@@ -224,11 +236,13 @@ def all_gone(image_history: pa.Table) -> pa.Table:
     return image_history.set_column(at, "state", pa.array(gone, pa.string()))
 
 
-def absent(labelled: pa.Table, catalogue: pa.Table) -> pa.Table:
-    """`absent_images` of a table of labels (`Reader.labelled`) and the catalogue of all batches."""
+def absent(labelled: pa.Table, catalogue: pa.Table, several: Collection[str] = ()) -> pa.Table:
+    """`absent_images` of a table of labels (`Reader.labelled`), the catalogue of all batches and the ids that several
+    have (`ids.several_have`).
+    """
     files = dict(zip(catalogue["galaxy_id"].to_pylist(), catalogue["file"].to_pylist(), strict=True))
     named, labels = labelled["galaxy_id"].to_pylist(), labelled["label"].to_pylist()
-    matches = ids.NamedImages(files).match(named)
+    matches = ids.NamedImages(files, several=several).match(named)
     reasons = dict(matches.unused)
     for of_one in filter(None, matches.rows):
         counts = next((row for row in of_one if labels[row]), of_one[0])

@@ -81,6 +81,45 @@ def test_one_file_for_each_band_is_said(tmp_path):
     assert inspect(tmp_path).bands.caution == ""
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["2-cutout-HSC-{}-9813-pdr3_wide", "3-cutout-HSC-{}-9813-pdr3_wide"], "2-cutout-9813-pdr3_wide: G, I, R"),
+        (["a_HSC-{}", "b_HSC-{}"], "a: G, I, R"),
+        (["HSC-{}/a", "HSC-{}/b"], "a: G, I, R"),
+        (["NIR_{}/a", "NIR_{}/b"], "a: G, I, R"),
+        (["a_{}", "b_{}"], "a: G, I, R"),
+        (["frame-{}-0039-1", "frame-{}-0039-2"], "frame-0039-1: G, I, R"),
+        (["f1/a-{}-band", "f2/a-{}-band"], "f1/a: G, I, R"),
+    ],
+)
+def test_one_file_for_each_band_is_said_however_people_name_them(files, said, tmp_path):
+    for file in files:
+        for band in "GRI":
+            path = tmp_path / f"{file.format(band)}.fits"
+            path.parent.mkdir(exist_ok=True)
+            primary(galaxy()).writeto(path)
+    found = inspect(tmp_path)
+    assert f"one band each of the same galaxies ({said})" in found.bands.caution
+    assert folder_labels(found) is None
+
+
+@pytest.mark.parametrize("folders", [("VIS", "NIR_Y"), ("HSC-G", "HSC-R"), ("narrow", "wide")])
+def test_folders_with_the_same_files_are_no_classes(folders, tmp_path):
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+        for name in ("J0012+03", "J0014-01", "J0101+22"):
+            primary(galaxy()).writeto(tmp_path / folder / f"{name}.fits")
+    assert folder_labels(inspect(tmp_path)) is None
+
+
+def test_names_that_differ_otherwise_than_by_bands_are_no_bands(tmp_path):
+    names = [f"{kind}_{i}" for kind in ("E", "S", "SB") for i in range(4)] + [f"G{i}" for i in range(4)]
+    for name in [*names, "J0012-01.2", "NGC-1-I", "u", "merger-B1"]:
+        primary(galaxy()).writeto(tmp_path / f"{name}.fits")
+    assert inspect(tmp_path).bands.caution == ""
+
+
 def test_values_that_stand_for_no_data_are_told(tmp_path):
     images = [galaxy() for _ in range(5)]
     for one in images[:3]:

@@ -1,5 +1,6 @@
 """Which column names the images and which holds the classes: by names and by values, and what is said of the choice."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_lab
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions
 from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.deliveries.readers.tables import RoundedIds, ids_of
 from galaxy_assets.settings.files import SurveyError
 
 TABLE = Path("t.csv")
@@ -36,6 +38,23 @@ def test_a_column_that_numbers_the_rows_never_comes_before_names(numbering, orde
         assert column == "filename"
     if column == "filename" and here == 30 and order != list(range(30)):
         assert f"{numbering} has such names too, of" in " ".join(notes)
+
+
+@pytest.mark.parametrize("numbering", ["column_1", "index", "row"])
+@given(st.permutations(range(60)), st.data())
+def test_classes_and_counts_never_come_before_the_numbers_of_the_images(numbering, order, drawn):
+    def whole(most: int) -> list[str]:
+        return [str(n) for n in drawn.draw(st.lists(st.integers(0, most), min_size=60, max_size=60))]
+
+    columns = {numbering: [str(i) for i in order], "label": whole(59), "n_votes": whole(40), "zbin": whole(9)}
+    assert chosen([f"{i}.png" for i in range(60)], **columns).column == numbering
+
+
+@given(st.permutations(range(30)), st.integers(2, 5))
+def test_names_that_have_several_rows_come_before_a_number_of_the_row(order, again):
+    names = [f"{i}" for i in order] * again
+    columns = {"column_1": [str(i) for i in range(len(names))], "subject": names, "answer": [*"01"] * (len(names) // 2)}
+    assert chosen([f"{i}.png" for i in range(30)], **columns).column == "subject"
 
 
 @pytest.mark.parametrize(
@@ -66,12 +85,15 @@ def test_two_columns_of_names_that_differ_are_asked_for():
         ({"mag": [f"0,{i % 7}1" for i in range(100)]}, None, "mag holds decimal numbers"),
         ({"mag": [17 + i / 7 for i in range(100)]}, None, "mag holds decimal numbers"),
         ({"comment": ["", "", "nice", "check"] * 1 + [""] * 96}, None, "comment holds 2 different values in 2 rows"),
-        ({"type": ["3"] * 100, "gz2class": [*"ab"] * 50}, "gz2class", ""),
+        ({"type": ["3"] * 100, "gz2class": [*"ab"] * 50}, "gz2class", "by its name (--label-column)"),
         ({"type": ["3"] * 100}, None, "type holds 3 in every row"),
         ({"type": ["3", "6"] * 50, "gz2class": [*"ab"] * 50}, "type", "gz2class may hold them too"),
-        ({"target_id": [str(i) for i in range(100)], "gz2class": [*"ab"] * 50, "x": [*"cd"] * 50}, "gz2class", ""),
+        ({"target_id": [f"{i}" for i in range(100)], "gz2class": [*"ab"] * 50, "x": [*"cd"] * 50}, "gz2class", "x may"),
+        ({"subclass": [*"ab"] * 50, "mine": [*"cd"] * 50}, "subclass", "mine may hold them too"),
+        ({"TYPE": ["PSF"] * 5 + ["REX"] * 3, "mine": [*"abc"] * 2 + ["a", "b"]}, "TYPE", "mine may hold them too"),
+        ({"type": ["PSF"] * 5}, None, "type holds PSF in every row"),
         ({"ring": ["0", "1"] * 50, "mag": [0.5] * 100}, "ring", "as the only one that may hold them"),
-        ({"kind": ["disc", "ring", None, "disc"] * 25}, "kind", ""),
+        ({"kind": ["disc", "ring", None, "disc"] * 25}, "kind", "as the only one that may hold them"),
         ({"field": [str(i // 2) for i in range(200)]}, None, "field holds 100 different numbers"),
         ({"label": ["a", "b", "c"]}, "label", ""),
         ({}, None, ""),
@@ -80,6 +102,41 @@ def test_two_columns_of_names_that_differ_are_asked_for():
 def test_values_decide_whether_a_column_holds_classes(columns, column, says):
     found = class_column(TABLE, pa.table(columns), list(columns))
     assert found.column == column and says in " ".join(found.notes) and bool(says) == bool(found.notes)
+
+
+@given(st.integers(1, 200), st.integers(1, 1000))
+def test_one_value_is_a_class_where_few_of_the_images_have_it(n, images):
+    assert (why_no_classes({"lens": n}, True, images) is None) == (n <= 0.2 * images)
+    assert why_no_classes({"lens": n}, False, images) is not None
+
+
+def test_a_list_of_what_is_known_is_what_is_sought(tmp_path):
+    images = fill(tmp_path / "pictures", *(f"g{i:02d}.png" for i in range(30)))
+    for name, rows in (("a", [f"g{i:02d}.png,lens" for i in range(5)]), ("b", [f"g{i:02d}.png," for i in range(30)])):
+        rows[0] = "g00.png,lens"
+        rows[1] = "g01.png,lens"
+        (tmp_path / f"{name}.csv").write_text("\n".join(["file,class", *rows]))
+        found = inspect(images, sample=2)
+        labels = inspect_labels(found, tmp_path / f"{name}.csv")
+        settings = {one.key: one for one in settings_for("mine", found, labels, False)}
+        assert labels.source.label_column == "class" and settings["anomaly.labels"].value == ["lens"]
+        assert f"The only class, {5 if name == 'a' else 2} of 30 images" in settings["anomaly.labels"].reason
+
+
+@pytest.mark.parametrize("cell", ["1.23766E+18", "1,23766E+18", "1237668333640810666.0", "1.2376683336408107e+18"])
+@pytest.mark.parametrize("names", ["objid", "index;objid"])
+def test_ids_that_lost_their_last_digits_are_said_where_no_column_names_images(cell, names, tmp_path):
+    images = fill(tmp_path / "pictures", "1237668333640810666.png", "0.png")
+    row = cell if names == "objid" else f"0;{cell}"
+    (tmp_path / "t.csv").write_text(f"{names};label\n{row};disc\n")
+    lost = f"column objid holds ids such as {cell}, which went through decimal numbers and lost their last digits"
+    if names == "objid":
+        with pytest.raises(SurveyError, match=re.escape(lost)):
+            inspect_labels(inspect(images), tmp_path / "t.csv")
+    else:
+        assert lost in " ".join(inspect_labels(inspect(images), tmp_path / "t.csv").notes)
+    with pytest.raises(RoundedIds, match="such as 1.23767e"):
+        ids_of(pa.chunked_array([pa.array([1.2376683336408107e18, None])]))
 
 
 @given(st.lists(st.sampled_from(["E", "S", "S0", "0", "1", "merger"]), min_size=20))
@@ -119,7 +176,7 @@ def test_a_table_of_pandas_gives_each_image_the_class_of_its_file(tmp_path):
 NAMES = ["ra,dec", "RAdeg,DEdeg", "_RAJ2000,_DEJ2000", "RA (deg),DEC (deg)", "TARGET_RA,TARGET_DEC", "ALPHA,DELTA"]
 
 
-@pytest.mark.parametrize("names", [*NAMES, "ra_j2000,dec_deg"])
+@pytest.mark.parametrize("names", [*NAMES, "ra_j2000,dec_deg", "ALPHAWIN_J2000,DELTAWIN_J2000", "coord_ra,coord_dec"])
 def test_positions_of_a_table_of_labels_are_found_as_those_of_a_catalogue(tmp_path, names):
     images = fill(tmp_path / "pictures", *(f"g{i}.png" for i in range(12)))
     cells = ["45.25,-1.5", "about 3,4", *(f"{30 * i},{i}" for i in range(2, 12))]
@@ -134,6 +191,33 @@ def test_positions_of_a_table_of_labels_are_found_as_those_of_a_catalogue(tmp_pa
     }
     assert rows["g0"] == (45.25, -1.5) and rows["g1"] == (None, None) and rows["g5"] == (150, 5)
     assert "1 positions are no angles or not on the sphere" in " ".join(cautions(found, labels))
+
+
+def test_columns_that_look_like_coordinates_are_said_and_can_be_named(tmp_path):
+    images = fill(tmp_path / "pictures", *(f"g{i}.png" for i in range(6)))
+    rows = [f"g{i}.png,12,{i},0,-,1,{i},0,{i / 10},0.5" for i in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["file,RAh,RAm,RAs,DE-,DEd,DEm,DEs,my_ra,my_dec", *rows]))
+    found = inspect(images, sample=2)
+    labels = inspect_labels(found, tmp_path / "t.csv", label_column="none")
+    assert labels.source.ra_column is None
+    assert "columns RAh, RAm, RAs, DE-, DEd, DEm, DEs, my_ra, my_dec look like coordinates" in " ".join(labels.notes)
+    labels = inspect_labels(found, tmp_path / "t.csv", label_column="none", position=("my_ra", "my_dec"))
+    assert (labels.source.ra_column, labels.source.dec_column) == ("my_ra", "my_dec")
+    assert "if these are radians" in " ".join(labels.notes)
+    with pytest.raises(SurveyError, match="no column nosuch.*--ra-column"):
+        inspect_labels(found, tmp_path / "t.csv", position=("my_ra", "nosuch"))
+
+
+def test_a_table_that_is_not_there_and_one_of_zooniverse_have_their_own_words(tmp_path):
+    found = inspect(fill(tmp_path / "pictures", "a.png", "b.png"))
+    with pytest.raises(SurveyError, match="none.csv: no such file; name the table with --labels"):
+        inspect_labels(found, tmp_path / "none.csv")
+    (tmp_path / "z.csv").write_text("classification_id,annotations,subject_data\n1,[],{}\n")
+    with pytest.raises(SurveyError, match="an export of Zooniverse.*labels import"):
+        inspect_labels(found, tmp_path / "z.csv")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SurveyError, match="cannot be read as a Parquet table.*name the table with --labels"):
+        inspect_labels(found, tmp_path / "b.parquet")
 
 
 def test_what_is_called_a_position_and_is_none_is_said(tmp_path):

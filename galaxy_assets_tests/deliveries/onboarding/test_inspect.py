@@ -66,6 +66,17 @@ def test_every_file_is_counted_and_only_a_sample_is_decoded(tmp_path):
     assert everything.source.images == "." and inspect(tmp_path / "images").source.images == "."
 
 
+def test_links_to_folders_are_said(tmp_path):
+    mine = fill(tmp_path / "mine", [blobs(64, (0, 0), width=4) for _ in range(3)])
+    fill(tmp_path / "elsewhere", [blobs(64, (0, 0), width=4)])
+    (mine / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert "1 links to folders, such as linked, are not followed" in " ".join(cautions(inspect(mine), None))
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/one").symlink_to(mine, target_is_directory=True)
+    with pytest.raises(SurveyError, match="no image in it.*1 links to folders, such as one, are not followed"):
+        inspect(tmp_path / "links")
+
+
 def test_a_folder_that_has_all_its_images_in_images_keeps_that(tmp_path):
     fill(tmp_path / "images" / "first", [blobs(64, (0, 0), width=4)])
     fill(tmp_path / "images" / "second", [blobs(64, (0, 0), width=4)])

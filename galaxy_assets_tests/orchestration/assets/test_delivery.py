@@ -79,11 +79,16 @@ def test_a_galaxy_of_two_deliveries_is_ranked_once_and_the_refused_image_is_told
         refused = lake.sql("select galaxy_id, reason from tiny.catalogue where problem = 'duplicate_id'").fetchall()
         cut = lake.sql("select galaxy_id from tiny.cutouts where outcome = 'duplicate_id'").fetchall()
         kept_by = lake.sql("select galaxy_id, batch, kept_by from tiny.taken_ids").fetchall()
+        unlabelled = lake.sql("select galaxy_id from tiny.catalogue where label is null and problem is null").fetchall()
+        several = lake.sql("select galaxy_id from tiny.absent_images where reason like 'several%'").fetchall()
     names = [f"first_{i:02d}" for i in range(8)]
     assert len(ranked) == len(set(ranked)) and {*names, "second/first_06", "second/first_07"} <= set(ranked)
     told = [(f"{name}#2", f"another image is already called {name}") for name in names[:6]]
     assert sorted(refused) == told and sorted(cut) == [(name,) for name, _ in told]
-    assert sorted(kept_by) == [(name, "second", "first") for name in names]
+    alike = [(name, "first", "first") for name in names[6:]]  # by a name that a row of the labels has
+    assert sorted(kept_by) == sorted([*alike, *((name, "second", "first") for name in names)])
+    assert {name for (name,) in unlabelled} >= {*names[6:], "second/first_06", "second/first_07"}
+    assert {name for (name,) in unlabelled}.isdisjoint(names[:6]) and len(several) == 2
     # the delivery that has the ids goes: the other one's images have them, and are no duplicates any more
     (root / "raw/tiny/images/first").rename(tmp_path / "gone")
     again = list(run_survey(build_defs(root), known["tiny"], known, instance, root, "refit"))
