@@ -47,14 +47,14 @@ class DamagedFile(PrintableError):
         )
 
 
-class NotWritten(OSError, PrintableError):
+class NotWritten(PrintableError, OSError):
     """A file that could not be written, since its disk is full or may not be written; nothing was changed.
 
     `errno` is the system's number, such as ENOSPC.
     """
 
     def __init__(self, number: int, message: str):
-        PrintableError.__init__(self, message)
+        super().__init__(message)
         self.errno = number
 
     @property

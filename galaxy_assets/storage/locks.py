@@ -29,11 +29,11 @@ _OF_ONE_MACHINE = {
 """Type of file system -> mount options with which a lock holds on one machine only, and the remedy."""
 
 
-class NoLocks(OSError, PrintableError):
+class NoLocks(PrintableError, OSError):
     """A file system on which no lock can be taken; `errno` is the system's number."""
 
     def __init__(self, number: int, message: str):
-        PrintableError.__init__(self, message)
+        super().__init__(message)
         self.errno = number
 
 
