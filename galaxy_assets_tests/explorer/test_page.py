@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from nicegui import ui
 
+from nicegui.testing.user_interaction import UserInteraction
 from galaxy_assets.explorer.runs import Progress, Run
 from galaxy_assets.explorer.share import keep_selection
 from galaxy_assets.explorer.shared import Shared
@@ -144,6 +145,28 @@ def test_a_description_is_taken_back_from_the_galaxies_it_was_given_to(shared, m
 
 
 def test_a_change_that_cannot_be_taken_back_is_passed_over_and_said(shared, monkeypatch, caplog):
+def test_saving_a_cluster_as_it_is_shown_changes_nothing_whatever_class_its_worksheet_names(
+    shared, monkeypatch, caplog
+):
+    sheet = shared.layout.cluster_worksheet(NAME)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=clusters") as (user, (page,)):
+            cluster = read_clusters(page.tab.view, page.survey)[1]
+            assert "ring" not in [c.name for c in page.survey.evaluation.classes]
+            await page.clusters._save(cluster, Override("arms", "ring"))
+            before = sheet.read_text()
+            await page.clusters.reload()
+            buttons = {button for button in user.find(ui.button).elements if button.text == "Save"}
+            assert len(buttons) == 6
+            for button in buttons:
+                UserInteraction(user, {button}, None).click()
+            await until(lambda: sum("saved in" in label.text for label in user.find(ui.label).elements) == 6)
+            assert sheet.read_text() == before and "ring" in before
+
+    run(use(), caplog)
+
+
     sheet = shared.layout.cluster_worksheet(NAME)
 
     async def use() -> None:
