@@ -15,7 +15,7 @@ from galaxy_assets.explorer.view import View
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.worksheet import Override, Row, match, overrides, read_worksheet
 from galaxy_assets.settings.regular import regular
-from galaxy_assets.settings.spreadsheets import written
+from galaxy_assets.settings.spreadsheets import by_hand, written
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
@@ -189,9 +189,10 @@ def save(view: View, survey: Survey, cluster: Seen, says: Override) -> Path:
 
 def _sheet(path: Path, line: int, row: Row) -> str:
     """The worksheet with this row in place of a line, or below all where that is 0; all other cells as they are."""
-    columns, kept = _cells(path)
+    header, kept = _cells(path)
+    columns = list(map(by_hand, header))
     more = [name for name in _COLUMNS if name not in columns]
-    width, columns = len(columns), [*columns, *more]
+    width, header, columns = len(columns), [*header, *more], [*columns, *more]
     cells = dict(zip(_COLUMNS, _said_in(row), strict=True))
     table, placed = [], False
     for at, given in kept:
@@ -206,7 +207,7 @@ def _sheet(path: Path, line: int, row: Row) -> str:
     if not placed and row.says != Override():
         table.append([cells.get(name, "") for name in columns])
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *table])
+    csv.writer(text, lineterminator="\n").writerows([header, *table])
     return text.getvalue()
 
 
@@ -216,8 +217,8 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         return [], []
     with regular(path).open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, strict=True)
-        columns = next(reader, [])
-        return columns, [(reader.line_num, cells) for cells in reader if cells]
+        (_, header), *rows = [(reader.line_num, cells) for cells in reader if cells] or [(1, [])]
+    return header, rows
 
 
 def _said_in(row: Row) -> list[str]:
