@@ -57,11 +57,6 @@ class NotWritten(PrintableError, OSError):
         super().__init__(message)
         self.errno = number
 
-    @property
-    def forbidden(self) -> bool:
-        """Whether the place may not be written at all, other than a full disk: who only reads can go on."""
-        return self.errno in _FORBIDDEN
-
 
 def partial_name(name: str) -> str:
     """A hidden name for what becomes `name` when it is whole, with the process that writes it."""

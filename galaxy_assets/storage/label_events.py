@@ -194,18 +194,15 @@ class LabelLog:
         Returns
         -------
         int
-            Files merged; 0 where there was nothing to merge, another process is merging, or this one may only read.
+            Files merged; 0 where there was nothing to merge, another process is merging, or the disk is full or may
+            not be written.
         """
         if not self.events.exists():
             return 0
         try:
             with held(self.events / ".compacting.lock", wait=False):
                 return self._compact()
-        except BlockingIOError:
-            return 0
-        except NotWritten as error:
-            if not error.forbidden:
-                raise
+        except (BlockingIOError, NotWritten):  # the events are there all the same
             return 0
 
     def _compact(self) -> int:
@@ -263,10 +260,8 @@ class LabelLog:
         try:
             with self._listing(shared=True):
                 return sorted(self.events.glob("[!.]*.parquet"))
-        except NotWritten as error:
-            if not error.forbidden:
-                raise
-            return sorted(self.events.glob("[!.]*.parquet"))  # who may not write here waits for nobody
+        except NotWritten:  # who cannot write here waits for nobody
+            return sorted(self.events.glob("[!.]*.parquet"))
 
     def _of_files(self, made: Callable[[list[Path]], _Made]) -> _Made:
         """What is made of the files, from a later listing where one was merged since: a newer file has its events.

@@ -126,9 +126,8 @@ def test_a_table_on_a_disk_that_may_not_be_written(small_disk):
     assert log.compact() == 0, "who may only read merges nothing"
 
 
-@pytest.mark.parametrize("number, merges_later", [(errno.EROFS, True), (errno.EACCES, True), (errno.EPERM, True),
-                                                  (errno.ENOSPC, False)])  # fmt: skip
-def test_labels_are_read_and_not_merged_where_they_may_not_be_written(tmp_path, monkeypatch, number, merges_later):
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC])
+def test_labels_are_read_and_not_merged_where_they_cannot_be_written(tmp_path, monkeypatch, number):
     log = LabelLog(tmp_path / "labels")
     for galaxy in ("g", "h"):
         log.append([{"who": "a", "kind": "score", "score": 3, "galaxy_id": galaxy, "source": "cli"}])
@@ -140,11 +139,7 @@ def test_labels_are_read_and_not_merged_where_they_may_not_be_written(tmp_path, 
         return whole(self, mode, *more, **named)
 
     monkeypatch.setattr(Path, "open", refused)
-    if merges_later:
-        assert log.compact() == 0 and log.read().num_rows == 2
-    else:
-        with pytest.raises(NotWritten, match="the disk is full"):
-            log.compact()
+    assert log.compact() == 0 and log.read().num_rows == 2
 
 
 def _as_on_nfs(monkeypatch) -> None:
