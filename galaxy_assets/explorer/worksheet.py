@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from galaxy_assets.explorer.changes import one_at_a_time
+from galaxy_assets.explorer.changes import Otherwise, one_at_a_time
 from galaxy_assets.explorer.view import View
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.worksheet import Override, Row, match, overrides, read_worksheet
@@ -165,9 +165,10 @@ def save(view: View, survey: Survey, cluster: Seen, says: Override) -> Path:
 
     Raises
     ------
+    Otherwise
+        Where no cluster holds the exemplars any more, or the worksheet of now says something else of it than was shown.
     ValueError
-        Where no cluster holds the exemplars any more, where the worksheet of now says something else of it than was
-        shown, or cannot be read; the message names the line.
+        Where the worksheet cannot be read; the message names the line.
     """
     layout = view.lake.layout
     path = layout.cluster_worksheet(survey.name)
@@ -176,11 +177,11 @@ def save(view: View, survey: Survey, cluster: Seen, says: Override) -> Path:
         card = Row(0, view.start, str(cluster.number), tuple(cluster.exemplars), says)
         number = match([card], _cluster_of(view, [card]), path)["cluster"][0].as_py()
         if number is None:
-            raise ValueError(f"the galaxies of cluster {cluster.number} are in several by now; reload the page")
+            raise Otherwise(f"the galaxies of cluster {cluster.number} are in several by now; reload the page")
         now = match(own, _cluster_of(view, own), path)["cluster"].to_pylist() if own else []
         about = next((row for row, of in zip(own, now, strict=True) if of == number), None)
         if (about.says if about else Override()) != cluster.said:
-            raise ValueError(f"cluster {number} is described otherwise by now; reload the page to see it")
+            raise Otherwise(f"cluster {number} is described otherwise by now; reload the page to see it")
         text = _sheet(path, about.line if about else 0, replace(card, written_for=str(number)))
         with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -212,7 +213,7 @@ def _sheet(path: Path, line: int, row: Row) -> str:
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Columns of a worksheet, and each row with its line; none where there is no file."""
+    """First line of a worksheet, and each row with its line; none where there is no file."""
     if not path.exists():
         return [], []
     with regular(path).open(encoding="utf-8-sig", newline="") as stream:

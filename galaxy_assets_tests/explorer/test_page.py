@@ -189,6 +189,26 @@ def test_saving_a_cluster_as_it_is_shown_changes_nothing_whatever_class_its_work
 
 
 def test_a_score_that_is_not_taken_back_is_not_said_to_be(shared, monkeypatch, caplog):
+def test_what_cannot_be_taken_back_now_can_be_later(shared, monkeypatch, caplog):
+    sheet = shared.layout.cluster_worksheet(NAME)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=clusters") as (user, (page,)):
+            await page.clusters._save(read_clusters(page.tab.view, page.survey)[1], Override("rings"))
+            good = sheet.read_bytes()
+            for content in (b"\xff", good + b"nosuch,0,x,,,g00\n"):
+                sheet.write_bytes(content)
+                await page.undo.undo()
+                said = user.notify.messages[-1]
+                assert said.startswith("Not taken back: ") and str(sheet) in said and "passed over" not in said
+                assert sheet.read_bytes() == content
+            sheet.write_bytes(good)
+            await page.undo.undo()
+            assert user.notify.messages[-1] == "Taken back: what cluster 1 is" and "rings" not in sheet.read_text()
+
+    run(use(), caplog)
+
+
     async def use() -> None:
         async with opened(shared, monkeypatch, "&panel=score&order=rank") as (user, (page,)):
             await page.score.score(4, page.score._shown())
