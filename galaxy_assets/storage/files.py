@@ -18,7 +18,7 @@ from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.owners import owner
 from galaxy_assets.storage.store import store_of
 
-PARTIAL = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]{8,16}-\d+-\d+)-)?[0-9a-f]{12,32}\.partial(?:\.wal)?")
+PARTIAL = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]{8,24}-\d+-\d+)-)?[0-9a-f]{12,32}\.partial(?:\.wal)?")
 """Names of what `replacing` and `new_folder` write before it is whole (`.wal`: DuckDB beside it); `owner` is the
 process."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)

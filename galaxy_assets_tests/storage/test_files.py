@@ -222,8 +222,7 @@ def test_a_process_is_told_apart_from_a_later_one_of_its_number():
     assert owners.runs(name) is True
     place, number, began = name.split("-")
     assert owners.runs(f"{place}-{number}-{int(began) + 1}") is False
-    assert owners.runs(f"0000000000000000-{number}-{began}") is None, "of another machine"
-    assert owners.runs(f"{place[:8]}00000000-{number}-{began}") is False, "of before this machine was started"
+    assert owners.runs(f"{'0' * 24}-{number}-{began}") is None, "of another machine"
     assert owners.runs(f"{place[:8]}-{number}-{began}") is None  # of older code
     assert owners.runs("host:12:3.4") is None  # of older code
     pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -246,3 +245,32 @@ def test_what_is_set_aside_twice_is_kept_twice(tmp_path):
         (tmp_path / "a/t.parquet").write_text(text)
         kept.append(set_aside(tmp_path / "a/t.parquet", tmp_path))
     assert [path.read_text() for path in kept] == ["one", "two"] and kept[0] != kept[1]
+@pytest.mark.parametrize(
+    ("address", "assigned", "sure"),
+    [
+        ("08:00:27:12:34:56", "0", True),
+        ("08:00:27:12:34:56", "3", False),  # set by a person
+        ("02:fc:00:00:00:01", "0", False),  # made up by a hypervisor, the same for every machine
+        (None, "0", False),
+    ],
+)
+def test_a_process_of_before_the_machine_started_has_ended_unless_a_copy_of_the_machine_may_run_it(
+    tmp_path, monkeypatch, address, assigned, sure
+):
+    def plug(address: str | None) -> str:
+        for name, text in (("address", address), ("addr_assign_type", assigned)):
+            if address is not None:
+                (tmp_path / "eth0" / "device").mkdir(parents=True, exist_ok=True)
+                (tmp_path / "eth0" / name).write_text(f"{text}\n")
+        return owners.owner()
+
+    monkeypatch.setattr(owners, "_NETWORK", tmp_path)
+    name = plug(address)
+    place, number, began = name.split("-")
+    before = f"{place[:16]}00000000-{number}-{began}"
+    assert owners.runs(name) is True
+    assert owners.runs(before) is (False if sure else None)
+    plug("00:50:56:00:00:07")
+    assert owners.runs(before) is None and owners.runs(name) is True, "of a machine that has its name"
+
+
