@@ -113,6 +113,16 @@ def test_an_undo_of_a_slow_clock_counts_on_the_page_and_in_the_ranking(layout, s
     assert labels.scores_by("ann") == {} and labels.last_by("ann") is None and standing(log.read()).num_rows == 0
 
 
+@pytest.mark.parametrize(("ahead", "holds"), [(60, True), (3 * 24 * 3600, False)])
+def test_a_score_of_a_slow_clock_counts_unless_the_one_before_is_of_no_clock(layout, survey, ahead, holds):
+    log = LabelLog(layout.labels(NAME))
+    before = {"who": "ann", "kind": "score", "galaxy_id": "g01", "score": 5, "source": "explorer"}
+    log.append([before | {"time": datetime.now(UTC) + timedelta(seconds=ahead)}])
+    labels = Labels(layout, survey)
+    labels.say("ann", "g01", 1)
+    assert labels.scores_by("ann") == {"g01": 1 if holds else 5} == Labels(layout, survey).scores_by("ann")
+
+
 def test_what_was_just_said_is_what_the_log_holds(layout, survey):
     labels = Labels(layout, survey)
     first = labels.say("ann", "g01", 4)
@@ -205,16 +215,6 @@ def test_rankings_are_kept_and_compared(layout, view):
     assert (old.rank, new.rank, old.score, new.score) == (1, N, 5.0, 0.0) and old.made < new.made
 
 
-def test_what_is_said_of_a_cluster_is_the_worksheet_that_the_next_run_reads(layout, survey, view):
-    clusters = worksheet.read_clusters(view, survey)
-    assert [(c.number, c.n, c.description) for c in clusters][0] == (0, 10, "kind 0") and len(clusters) == 6
-    assert clusters[2].exemplars[:2] == ["g20", "g21"]
-    assert clusters[5].votes[0][:2] == ("merging: merger", 0.95)
-    worksheet.save(view, survey, clusters[1], Override("spiral; with, commas", "odd", None))
-    worksheet.save(view, survey, clusters[4], Override(None, None, True))
-    clusters = worksheet.read_clusters(view, survey)
-    again = {c.number: c.said for c in clusters}
-    assert again[1] == Override("spiral; with, commas", "odd", None) and again[4] == Override(None, None, True)
 def test_a_ranking_of_a_clock_that_was_ahead_does_not_eat_the_history(layout, monkeypatch):
     monkeypatch.setattr(rankings, "_KEPT", 3)
     rankings.keep(layout, NAME)
@@ -227,6 +227,16 @@ def test_a_ranking_of_a_clock_that_was_ahead_does_not_eat_the_history(layout, mo
     assert (old.score, new.score) == (5.0, 0.0) and old.made < new.made
 
 
+def test_what_is_said_of_a_cluster_is_the_worksheet_that_the_next_run_reads(layout, survey, view):
+    clusters = worksheet.read_clusters(view, survey)
+    assert [(c.number, c.n, c.description) for c in clusters][0] == (0, 10, "kind 0") and len(clusters) == 6
+    assert clusters[2].exemplars[:2] == ["g20", "g21"]
+    assert clusters[5].votes[0][:2] == ("merging: merger", 0.95)
+    worksheet.save(view, survey, clusters[1], Override("spiral; with, commas", "odd", None))
+    worksheet.save(view, survey, clusters[4], Override(None, None, True))
+    clusters = worksheet.read_clusters(view, survey)
+    again = {c.number: c.said for c in clusters}
+    assert again[1] == Override("spiral; with, commas", "odd", None) and again[4] == Override(None, None, True)
     worksheet.save(view, survey, clusters[1], Override("elliptical", None, False))
     worksheet.save(view, survey, clusters[4], Override())
     clusters = worksheet.read_clusters(view, survey)
