@@ -8,14 +8,15 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from nicegui import ui
-
 from nicegui.testing.user_interaction import UserInteraction
+
 from galaxy_assets.explorer.runs import Progress, Run
 from galaxy_assets.explorer.share import keep_selection
 from galaxy_assets.explorer.shared import Shared
@@ -144,7 +145,6 @@ def test_a_description_is_taken_back_from_the_galaxies_it_was_given_to(shared, m
     run(use(), caplog)
 
 
-def test_a_change_that_cannot_be_taken_back_is_passed_over_and_said(shared, monkeypatch, caplog):
 def test_saving_a_cluster_as_it_is_shown_changes_nothing_whatever_class_its_worksheet_names(
     shared, monkeypatch, caplog
 ):
@@ -167,6 +167,7 @@ def test_saving_a_cluster_as_it_is_shown_changes_nothing_whatever_class_its_work
     run(use(), caplog)
 
 
+def test_a_change_that_cannot_be_taken_back_is_passed_over_and_said(shared, monkeypatch, caplog):
     sheet = shared.layout.cluster_worksheet(NAME)
 
     async def use() -> None:
@@ -188,7 +189,6 @@ def test_saving_a_cluster_as_it_is_shown_changes_nothing_whatever_class_its_work
     run(use(), caplog)
 
 
-def test_a_score_that_is_not_taken_back_is_not_said_to_be(shared, monkeypatch, caplog):
 def test_what_cannot_be_taken_back_now_can_be_later(shared, monkeypatch, caplog):
     sheet = shared.layout.cluster_worksheet(NAME)
 
@@ -209,6 +209,7 @@ def test_what_cannot_be_taken_back_now_can_be_later(shared, monkeypatch, caplog)
     run(use(), caplog)
 
 
+def test_a_score_that_is_not_taken_back_is_not_said_to_be(shared, monkeypatch, caplog):
     async def use() -> None:
         async with opened(shared, monkeypatch, "&panel=score&order=rank") as (user, (page,)):
             await page.score.score(4, page.score._shown())
@@ -468,6 +469,23 @@ def test_a_filter_that_was_given_up_does_not_come_back_and_is_asked_for_once(sha
             assert gallery.count.text.startswith("7 of ")
             await gallery.refilter()
             assert asked[2:] == ["rank <= 7"], "and again when it was answered"
+
+    run(use(), caplog)
+
+
+def test_a_gallery_that_stays_where_it_is_has_all_that_was_there(shared, monkeypatch, caplog):
+    monkeypatch.setattr("galaxy_assets.explorer.gallery_panel.PAGE", 10)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=gallery") as (_, (page,)):
+            panel, sent = page.gallery, []
+            monkeypatch.setattr(panel.gallery, "run_method", lambda name, *arguments: sent.append((name, arguments)))
+            for start in (10, 20, 10):  # the last was asked for before the one before it came
+                await panel._more(SimpleNamespace(args=start))
+            await panel.refresh(keep=True)
+            await panel.refresh()
+            items = [(name, len(given[0]) if given else 0) for name, given in sent]
+            assert items == [("extend", 10), ("extend", 10), ("show", 30), ("unchoose", 0), ("show", 10)]
 
     run(use(), caplog)
 
