@@ -41,6 +41,36 @@ def test_another_error_stays_what_it_is(tmp_path):
             pass
 
 
+def test_a_folder_that_is_there_and_empty_is_filled_whatever_it_is(tmp_path, monkeypatch):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to("target")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "disk").mkdir()
+    places = [Path(), tmp_path / "link"]
+    if not subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(tmp_path / "disk")], capture_output=True).returncode:
+        places.append(tmp_path / "disk")
+    monkeypatch.chdir(tmp_path / "here")
+    try:
+        for place in places:
+            with pytest.raises(RuntimeError, match="stopped"), new_folder(place) as partial:
+                (partial / "a").write_text("half")
+                raise RuntimeError("stopped")
+            assert not list(place.iterdir()), "as it was"
+            with new_folder(place) as partial:
+                (partial / "sub").mkdir()
+                for name in ("a", "sub/b"):
+                    (partial / name).write_text("whole")
+            assert sorted(str(p.relative_to(place)) for p in place.rglob("*")) == ["a", "sub", "sub/b"]
+            with pytest.raises(FileExistsError), new_folder(place):
+                pass
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "target/a").exists()
+        assert Path.cwd().samefile(tmp_path / "here"), "the folder one is in is still that one"
+    finally:
+        if len(places) == 3:
+            subprocess.run(["umount", "-l", str(tmp_path / "disk")], check=True)
+    assert {p.name for p in tmp_path.iterdir()} == {"target", "link", "here", "disk"}
+
+
 NO_PLACES = ["file/x.csv", "file/deeper/x.csv", "x" * 240, "loop/x.csv"]
 
 
@@ -197,7 +227,11 @@ def test_what_a_killed_process_left_is_removed_and_what_a_live_one_writes_is_not
         assert len(list(folder.iterdir())) == 2
         writer.send_signal(signal.SIGKILL)
         writer.wait()
-    assert len(remove_interrupted(layout)) == 2 and not list(folder.iterdir())
+    (other := folder / ".b.c").mkdir()
+    with new_folder(folder / "b") as own, new_folder(folder / "b.c") as beside:
+        assert {p.name for p in folder.iterdir() if p.is_dir()} == {own.name, beside.name, other.name}
+    other.rmdir()
+    assert len(remove_interrupted(layout)) == 1 and {p.name for p in folder.iterdir()} == {"b", "b.c"}
 
 
 def test_what_cannot_be_seen_from_here_is_removed_when_it_is_older_than_any_run(tmp_path):
@@ -238,13 +272,6 @@ def test_a_process_is_told_apart_from_a_later_one_of_its_number():
         assert owners.runs(its) is False
 
 
-def test_what_is_set_aside_twice_is_kept_twice(tmp_path):
-    kept = []
-    for text in ("one", "two"):
-        (tmp_path / "a").mkdir(exist_ok=True)
-        (tmp_path / "a/t.parquet").write_text(text)
-        kept.append(set_aside(tmp_path / "a/t.parquet", tmp_path))
-    assert [path.read_text() for path in kept] == ["one", "two"] and kept[0] != kept[1]
 @pytest.mark.parametrize(
     ("address", "assigned", "sure"),
     [
@@ -274,3 +301,10 @@ def test_a_process_of_before_the_machine_started_has_ended_unless_a_copy_of_the_
     assert owners.runs(before) is None and owners.runs(name) is True, "of a machine that has its name"
 
 
+def test_what_is_set_aside_twice_is_kept_twice(tmp_path):
+    kept = []
+    for text in ("one", "two"):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a/t.parquet").write_text(text)
+        kept.append(set_aside(tmp_path / "a/t.parquet", tmp_path))
+    assert [path.read_text() for path in kept] == ["one", "two"] and kept[0] != kept[1]
