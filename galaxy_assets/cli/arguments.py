@@ -6,11 +6,29 @@ Belongs here: from what a person typed to the object meant. Does not belong here
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import click
 import typer
 
 from galaxy_assets.settings.files import SurveyError, survey_files
 from galaxy_assets.settings.survey import Survey
+
+
+class TypedPath(click.Path):
+    """`click_type` of a file or folder; `~` is the home folder also where the shell left it, as in `--csv=~/x.csv`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """From what a person typed."""
+        try:
+            value = Path(value).expanduser()
+        except RuntimeError as error:
+            self.fail(f"{value}: {error}", param, ctx)
+        return Path(super().convert(value, param, ctx))
+
+
+PATH = TypedPath()
+"""Of every option and argument that is a path and need not exist."""
 
 
 def chosen_surveys(names: list[str] | None, root: Path) -> list[Survey]:

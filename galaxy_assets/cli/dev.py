@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from galaxy_assets.cli.arguments import free_address
+from galaxy_assets.cli.arguments import TypedPath, free_address
 from galaxy_assets.cli.dagster_home import use_dagster_home
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.storage.layout import Layout
@@ -24,8 +24,7 @@ def dev(
         typer.Option(
             "--workspace",
             "-w",
-            exists=True,
-            dir_okay=False,
+            click_type=TypedPath(exists=True, dir_okay=False),
             help="Dagster's workspace file; without it workspace.yaml of this folder, or else galaxy_assets alone",
         ),
     ] = None,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast, get_args
 import click
 import typer
 
-from galaxy_assets.cli.arguments import moment
+from galaxy_assets.cli.arguments import PATH, moment
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.lake.export import What
 from galaxy_assets.lake.export import export as write_export
@@ -19,7 +19,7 @@ from galaxy_assets.lake.formats import Format
 app = typer.Typer(no_args_is_help=True, help="Write what was found to a folder, for other programs.")
 
 SurveyName = Annotated[str, typer.Argument(metavar="SURVEY", help="name of a survey that was run")]
-To = Annotated[Path, typer.Option(help="folder to write; it must be new or empty")]
+To = Annotated[Path, typer.Option(click_type=PATH, help="folder to write; it must be new or empty")]
 First = Annotated[int | None, typer.Option(min=1, help="rows at most")]
 Images = Annotated[bool, typer.Option("--images", help="the cutouts too, as PNG")]
 Init = Annotated[str | None, typer.Option(help="start weights; the survey's main ones when not given")]

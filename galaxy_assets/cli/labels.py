@@ -13,7 +13,7 @@ import typer
 from pyarrow import csv as arrow_csv
 from pydantic import ValidationError
 
-from galaxy_assets.cli.arguments import chosen_surveys, moment
+from galaxy_assets.cli.arguments import PATH, chosen_surveys, moment
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.deliveries import label_imports
 from galaxy_assets.deliveries.ids import ids_meant
@@ -84,7 +84,9 @@ def add(
 @app.command("import")
 def import_file(
     survey: SurveyName,
-    file: Annotated[Path, typer.Argument(help="one's own CSV, or an export of Astronomaly or Zooniverse as it is")],
+    file: Annotated[
+        Path, typer.Argument(click_type=PATH, help="one's own CSV, or an export of Astronomaly or Zooniverse as it is")
+    ],
     who: Annotated[
         str | None, typer.Option(help="for rows that name nobody; the owner of the file when not given")
     ] = None,
@@ -183,7 +185,9 @@ def undo(
 def show_standing(
     survey: SurveyName,
     until: Until = None,
-    csv: Annotated[Path | None, typer.Option(help="write it to this file in place of printing it")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(click_type=PATH, help="write it to this file in place of printing it")
+    ] = None,
 ) -> None:
     """Show what holds of each galaxy: the mean score of the people who scored it, and its class.
 

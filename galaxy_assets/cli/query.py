@@ -16,6 +16,7 @@ import psutil
 import pyarrow as pa
 import typer
 
+from galaxy_assets.cli.arguments import PATH
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.query_process import Limits, PersonsQueries
@@ -32,7 +33,9 @@ _LONGEST = 86_400.0  # seconds
 
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="one query, for instance a select")],
-    to: Annotated[Path | None, typer.Option(help="a .csv or .parquet file to write, whole or not at all")] = None,
+    to: Annotated[
+        Path | None, typer.Option(click_type=PATH, help="a .csv or .parquet file to write, whole or not at all")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="rows at most")] = None,
     seconds: Annotated[
         float, typer.Option(min=1, max=_LONGEST, help="time after which the query is ended, a day at most")

@@ -17,7 +17,7 @@ import typer
 import yaml
 
 from galaxy_assets import plugins
-from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.cli.arguments import PATH, chosen_surveys
 from galaxy_assets.cli.dagster_home import use_dagster_home
 from galaxy_assets.cli.run_progress import RunProgress
 from galaxy_assets.cli.status import said_aloud
@@ -122,7 +122,9 @@ def _take_part(place: torchrun.Place) -> None:
         raise typer.Exit(1)
 
 
-def real(data: Annotated[Path, typer.Argument(help="folder with sdss_gz1/, mirabest/ or gz_decals/ in it")]) -> None:
+def real(
+    data: Annotated[Path, typer.Argument(click_type=PATH, help="folder with sdss_gz1/, mirabest/ or gz_decals/ in it")],
+) -> None:
     """Run the main job on real surveys that lie below one folder.
 
     Each survey found gets a file in data/surveys/ that says where its images are (kept when it is there already) and,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.cli.arguments import PATH, chosen_surveys
 from galaxy_assets.cli.terminal import say
 from galaxy_assets.storage.layout import Layout
 
@@ -19,13 +19,16 @@ def similar(
     survey: Annotated[str, typer.Argument(help="name of a survey that was run")],
     ids: Annotated[list[str] | None, typer.Option("--id", help="a galaxy of the survey; may be repeated")] = None,
     files: Annotated[
-        list[Path] | None, typer.Option("--file", help="a PNG, JPEG or FITS image from anywhere; may be repeated")
+        list[Path] | None,
+        typer.Option("--file", click_type=PATH, help="a PNG, JPEG or FITS image from anywhere; may be repeated"),
     ] = None,
     neighbours: Annotated[int, typer.Option(min=1, help="how many to show")] = 8,
     exact: Annotated[
         bool, typer.Option("--exact", help="read every galaxy of a large survey, of which an index reads some")
     ] = False,
-    sheet: Annotated[Path | None, typer.Option(help="PNG to write: the examples, then what is like them")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(click_type=PATH, help="PNG to write: the examples, then what is like them")
+    ] = None,
 ) -> None:
     """Show the galaxies of a survey most like the given ones.
 

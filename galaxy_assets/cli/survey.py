@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from galaxy_assets.cli.arguments import chosen_surveys
+from galaxy_assets.cli.arguments import PATH, chosen_surveys
 from galaxy_assets.cli.sky import begin, begun_skies, fetched, list_skies
 from galaxy_assets.cli.terminal import say, say_rows
 from galaxy_assets.settings.files import SurveyError, SurveyFiles, enable, survey_files
@@ -31,11 +31,14 @@ app.command("skies")(list_skies)
 def new(
     name: Annotated[str, typer.Argument(help="name of the survey: lower-case letters, digits and _")],
     images: Annotated[
-        Path | None, typer.Option(help="folder of images; its sub-folders and archives are deliveries")
+        Path | None, typer.Option(click_type=PATH, help="folder of images; its sub-folders and archives are deliveries")
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="table of labels, a row per image: CSV, Parquet, FITS, VOTable, ECSV, IPAC, MRT or JSON"),
+        typer.Option(
+            click_type=PATH,
+            help="table of labels, a row per image: CSV, Parquet, FITS, VOTable, ECSV, IPAC, MRT or JSON",
+        ),
     ] = None,
     id_column: Annotated[
         str | None, typer.Option(help="its column of file names, or the catalogue's of ids; found out if left out")
@@ -45,7 +48,10 @@ def new(
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="most images to look at")] = 200,
     catalogue: Annotated[
-        Path | None, typer.Option(help="in place of images: table of positions whose cutouts are fetched from --sky")
+        Path | None,
+        typer.Option(
+            click_type=PATH, help="in place of images: table of positions whose cutouts are fetched from --sky"
+        ),
     ] = None,
     sky: Annotated[
         str | None, typer.Option(help="HiPS id, or legacysurvey:LAYER; `galaxy-assets survey skies` lists some")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,6 +127,7 @@ def import_file(
     if scores := [label.score for label in content.labels if label.score is not None]:
         report.scores = min(scores), max(scores)
     rows, new, back = [], set[str](), 0
+    once_more: dict[str, dict[str, Any]] = {}
     own: dict[tuple[str, str, str], float | str] = {}
     for label in content.labels:
         row = _imported_row(label, content.source, label.who or owner, now, batch)
@@ -134,6 +135,11 @@ def import_file(
         if label.time is None:
             repeated, own[key] = own.get(key) == says, says
             if repeated:
+                continue
+        elif row["event"] in before.whole:
+            row["event"] = before.successor(row["event"])
+            if row["event"] not in before.events:
+                once_more[row["event"]] = row
                 continue
         known_again = label.time is None and (again or before.latest.get(key) == says)
         if known_again or row["event"] in before.events or row["event"] in new:
@@ -144,7 +150,11 @@ def import_file(
         new.add(row["event"])
         before.latest[key] = says
         rows.append(row)
-        report.n_unknown += known is not None and row["galaxy_id"] not in known
+    if rows:  # what was taken back as a whole is imported otherwise now: also what means the same either way
+        rows += once_more.values()
+    else:
+        report.n_already, back = report.n_already + len(once_more), back + len(once_more)
+    report.n_unknown = sum(known is not None and row["galaxy_id"] not in known for row in rows)
     if back:
         report.notes.append(f"{back} of those that were there already were taken back, and stay so")
     added = log.append(rows)
@@ -280,11 +290,20 @@ def import_drop(log: LabelLog, known: Mapping[str, str] | None = None, quiet: fl
 
 
 class _Before(NamedTuple):
-    """The ids of all events, those taken back, and what each person last said of each galaxy in files of one kind."""
+    """What the log holds: ids of all events, of those taken back, and of those taken back as a whole import.
+
+    `latest` is what each person last said of each galaxy in files of one kind.
+    """
 
     events: set[str]
     back: set[str]
+    whole: set[str]
     latest: dict[tuple[str, str, str], float | str]
+
+    def successor(self, event: str) -> str:
+        """The id under which an event is said, again where it was taken back as a whole import."""
+        ids = (event if number == 1 else f"{event}-{number}" for number in count(1))
+        return next(one for one in ids if one not in self.whole)
 
 
 def _said_before(log: LabelLog, source: str) -> _Before:
@@ -304,7 +323,7 @@ def _said_before(log: LabelLog, source: str) -> _Before:
         for e in sorted(before.filter(pc.equal(before["source"], source)).to_pylist(), key=when)
         if e["event"] not in whole
     }
-    return _Before(set(before["event"].to_pylist()), back, latest)
+    return _Before(set(before["event"].to_pylist()), back, whole, latest)
 
 
 def _batch(labels: list[GivenLabel], source: str, owner: str) -> str:

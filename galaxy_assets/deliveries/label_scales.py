@@ -7,12 +7,14 @@ import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from galaxy_assets.settings.printing import PrintableError
+
 HIGHEST = 5.0
 """The score of what is most interesting; 0 is the dullest."""
 _FEW = 2  # scores outside the scale that may be slips of a pen, also in a short file
 
 
-class BadRow(ValueError):
+class BadRow(PrintableError):
     """A row that gives no label because something is wrong with it."""
 
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
@@ -57,6 +58,10 @@ class Change:
     after: Any
     undoes: str | None = None
     exemplars: list[str] = field(default_factory=list)
+
+
+class Otherwise(PrintableError):
+    """What a change was of is otherwise by now, and stays so: somebody changed it since."""
 
 
 class Changes:

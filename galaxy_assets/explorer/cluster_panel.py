@@ -107,10 +107,9 @@ class ClusterPanel:
                     "Description", value=cluster.said.description or "", placeholder=cluster.description
                 )
                 description.props("dense outlined stack-label maxlength=300 autocomplete=off").classes("ga-grow")
-                classes = [c.name for c in tab.survey.evaluation.classes]
-                label = ui.select(
-                    ["", *classes], value=cluster.said.label if cluster.said.label in classes else "", label="Class"
-                )
+                said = cluster.said.label or ""  # of a worksheet, which may name classes that the survey has not
+                classes = dict.fromkeys(["", *(c.name for c in tab.survey.evaluation.classes), said])
+                label = ui.select(list(classes), value=said, label="Class")
                 label.props("dense outlined options-dense").classes("ga-cluster")
                 given = cluster.said.artefact
                 artefact = ui.select(

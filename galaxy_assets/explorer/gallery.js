@@ -23,7 +23,8 @@ export default {
     show(items, total, keep) {
       const focused = this.$refs.scroll.contains(document.activeElement);
       [this.items, this.total, this.loading] = [items, total, false];
-      if (!keep) { this.at = 0; this.$refs.scroll.scrollTop = 0; }
+      this.at = keep ? Math.max(0, Math.min(this.at, items.length - 1)) : 0;
+      if (!keep) this.$refs.scroll.scrollTop = 0;
       this.$el.dataset.total = total;
       this.$el.dataset.shows = (Number(this.$el.dataset.shows) || 0) + 1;
       this.$nextTick(() => { if (focused) this.focus(); this.look(); });

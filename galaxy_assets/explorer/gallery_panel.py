@@ -49,7 +49,7 @@ class GalleryPanel:
         self.chosen: list[int] = []
         self._scores: dict[str, float] = {}
         self._applied: str | None = None
-        self._newest = 0
+        self._newest = self._sent = 0
         self._running: tuple[tuple[Any, ...], bool, bool] | None = None  # what is asked for now, mark, keep
         place, columns = tab.place, list(tab.view.columns)
         self.by = place.by if place.by in columns else ("rank" if "rank" in columns else "galaxy_id")
@@ -154,9 +154,10 @@ class GalleryPanel:
         if not keep:
             self.chosen = []
             self.gallery.run_method("unchoose")
-        items = await asyncio.to_thread(self._items, 0, PAGE)
+        items = await asyncio.to_thread(self._items, 0, max(PAGE, self._sent) if keep else PAGE)
         if turn != self._newest:
             return
+        self._sent = len(items)
         self.gallery.show(tab.base, items, len(rows), keep=keep)
         self._words()
         if mark:
@@ -191,7 +192,11 @@ class GalleryPanel:
         ]
 
     async def _more(self, event: events.GenericEventArguments) -> None:
-        self.gallery.run_method("extend", await asyncio.to_thread(self._items, int(event.args), PAGE))
+        start = int(event.args)
+        items = await asyncio.to_thread(self._items, start, PAGE)
+        if start == self._sent:  # else others are shown by now
+            self._sent += len(items)
+            self.gallery.run_method("extend", items)
 
     def _choose(self, event: events.GenericEventArguments) -> None:
         self.chosen = [int(row) for row in event.args]

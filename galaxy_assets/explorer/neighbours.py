@@ -18,11 +18,16 @@ import psutil
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.lake.similar import Near, near_pixels, open_survey, pixels_of
+from galaxy_assets.settings.printing import PrintableError
 
 MEMORY_TO_DECODE = 90_000_000
 """Bytes that decoding an uploaded image may add to its process; an image of 4 million pixels fits."""
 _SECONDS_TO_DECODE = 30.0
 _LOOK = 0.01  # seconds between two looks at that process
+
+
+class Unanswered(PrintableError):
+    """A process that ended before it answered; the message says what to do."""
 
 
 async def like_image(root: Path, survey: str, file: Path, count: int) -> Near:
@@ -47,18 +52,20 @@ async def like_image(root: Path, survey: str, file: Path, count: int) -> Near:
     ------
     UnreadableImage
         For the file, also where it takes too much memory or time.
+    Unanswered
+        Where the process ended without an answer.
     Exception
         What `lake.similar.near_pixels` raises.
     """
     with _one_process() as pool:
-        before = await asyncio.wrap_future(pool.submit(_held))
+        before = await _answer(pool, _held)
         decoding = pool.submit(_pixels, root, survey, file)
         try:
             pixels = await asyncio.to_thread(_watched, pool, decoding, before + MEMORY_TO_DECODE)
         except BrokenProcessPool as error:
             words = f"{file}: decoding takes more than {MEMORY_TO_DECODE / 1e6:.0f} MB or {_SECONDS_TO_DECODE:.0f} s"
             raise UnreadableImage(f"{words}; give a smaller image", "too_large") from error
-        return await asyncio.wrap_future(pool.submit(_near, root, survey, file.name, pixels, count))
+        return await _answer(pool, _near, root, survey, file.name, pixels, count)
 
 
 def _held() -> int:
@@ -109,6 +116,23 @@ async def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     -------
     object
         What the function returns.
+
+    Raises
+    ------
+    Unanswered
+        Where the process ended without an answer.
+    Exception
+        What the function raises.
     """
     with _one_process() as pool:
+        return await _answer(pool, function, *arguments)
+
+
+async def _answer(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
         return await asyncio.wrap_future(pool.submit(function, *arguments))
+    except BrokenProcessPool as error:
+        raise Unanswered(
+            "the process that was to answer ended before it did, as one does that the system stops when memory runs "
+            "out; try again, or with fewer galaxies"
+        ) from error

@@ -5,10 +5,11 @@ Belongs here: keeping, comparing and reading them back. Does not belong here: ma
     labels/<survey>/rankings/<time made>-<n>.parquet    columns of `anomaly_ranking`; the newest _KEPT
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from galaxy_assets.storage.tables import read_table
 from galaxy_assets.storage.versions import values_of
 
 _KEPT = 50
-_TIME = "%Y%m%dT%H%M%S%f"
+_TIME, _TICK = "%Y%m%dT%H%M%S%f", timedelta(microseconds=1)
 COLUMNS = ["galaxy_id", "score", "score_std", "rank"]
 
 
@@ -88,18 +89,15 @@ def keep(layout: Layout, survey: str) -> None:
     """Keep the survey's ranking as it is now, unless it is the one kept last.
 
     Tables are replaced by rename, so a hard link costs nothing and stays what it was; where the file system has none it
-    is copied. Who may not write there keeps none.
+    is copied. Where the disk is full or may not be written none is kept.
 
     Parameters
     ----------
     layout : Layout
     survey : str
     """
-    try:
+    with contextlib.suppress(NotWritten):
         _keep(layout, survey)
-    except NotWritten as error:
-        if not error.forbidden:
-            raise
 
 
 def _keep(layout: Layout, survey: str) -> None:
@@ -108,7 +106,9 @@ def _keep(layout: Layout, survey: str) -> None:
     if {values_of(file) for file in files} == {values_of(file) for made, file in before if made == newest}:
         return
     made = max((datetime.fromtimestamp(file.stat().st_mtime, UTC) for file in files), default=newest)
-    made = made if made > newest else datetime.now(UTC)  # copies may be of any time
+    now = datetime.now(UTC)
+    # copies may be of any time; the last by name is the last kept, also after one of a clock that was ahead
+    made = max(made if newest < made <= now else now, newest + _TICK)
     for i, file in enumerate(files):
         kept = folder(layout, survey) / f"{made:{_TIME}}-{i}.parquet"
         with replacing(kept) as partial:

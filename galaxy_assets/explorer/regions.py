@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from galaxy_assets.explorer.changes import one_at_a_time
+from galaxy_assets.explorer.changes import Otherwise, one_at_a_time
 from galaxy_assets.explorer.view import View
 from galaxy_assets.science.artefacts import Region, regions_to_table, table_to_regions
 from galaxy_assets.science.region_review import read_review
@@ -120,8 +120,10 @@ def save(view: View, regions: list[Region], shown: str | None) -> Path:
 
     Raises
     ------
+    Otherwise
+        Where the review was changed since; nothing is written then.
     ValueError
-        Where the map was made anew, or the review was changed since; nothing is written then.
+        Where the map was made anew; nothing is written then either.
     """
     layout, survey = view.lake.layout, view.survey
     content = pa.BufferOutputStream()
@@ -182,7 +184,7 @@ def put_review(layout: Layout, survey: str, text: str | None, shown: str | None)
 
     Raises
     ------
-    ValueError
+    Otherwise
         Where it is not that any more.
     """
     review = layout.artefact_review(survey)
@@ -197,7 +199,7 @@ def put_review(layout: Layout, survey: str, text: str | None, shown: str | None)
 
 def _refuse_other(layout: Layout, survey: str, shown: str | None) -> None:
     if review_text(layout, survey) != shown:
-        raise ValueError(
+        raise Otherwise(
             "the artefact review was changed since, by hand or by somebody else; its versions are kept. "
             "Reload the page to see it"
         )

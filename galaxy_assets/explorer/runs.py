@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from galaxy_assets.storage.mounts import names_of
 from galaxy_assets.web.guard import cookie_name, is_loopback
 
 _TIMEOUT = 10.0
-_LAKE = "galaxy_assets_lake"  # the resource whose `root` is a code location's data folder
+_LAKE = "galaxy_assets_lake"  # the resource that says a code location's data folder
 
 _LOCATION = """
 query($keys: [AssetKeyInput!]) {
@@ -238,11 +239,12 @@ class Dagster:
                 f"Dagster at {self.address} knows no {', '.join(missing)} of {survey}: it serves another project or "
                 "data folder, or its code location did not load"
             )
-        there = _data_folder(known[assets[0]])
-        if there is None or there.resolve() != root.resolve():
+        there, here = _data_folder(known[assets[0]]), names_of(root)
+        if not set(there) & set(here):
             raise RunError(
-                f"Dagster at {self.address} works in {there or 'a data folder that it does not name'}, not in {root}; "
-                f"start `galaxy-assets dev` with GALAXY_ASSETS_DATA={root}, or name its address with --dagster"
+                f"Dagster at {self.address} works in {(there or ['a data folder that it does not name'])[0]}, not in "
+                f"{here[0]}; start `galaxy-assets dev` where GALAXY_ASSETS_DATA={here[0]} means this data folder, or "
+                "name the address of a Dagster that works in it with --dagster"
             )
         tags = [{"key": "galaxy_assets/started_by", "value": "explorer"}]
         if partition is not None:
@@ -328,11 +330,11 @@ class Dagster:
         return content["data"]
 
 
-def _data_folder(repository: dict[str, Any]) -> Path | None:
-    """Where the assets of a repository are kept, as far as it says."""
+def _data_folder(repository: dict[str, Any]) -> list[str]:
+    """The names of the data folder of a repository's assets, as far as it says them."""
     resources = {r["name"]: r["configuredValues"] for r in repository["allTopLevelResourceDetails"]}
     said = {value["key"]: value["value"] for value in resources.get(_LAKE, [])}
-    return Path(json.loads(said["root"])) if "root" in said else None
+    return json.loads(said.get("names", "[]"))
 
 
 def _innermost(error: dict[str, Any] | None) -> str:

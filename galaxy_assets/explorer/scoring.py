@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from galaxy_assets.explorer.view import View
 from galaxy_assets.science.active_learning import find_learner
-from galaxy_assets.science.labels import holding, latest_scores, standing, taken_back, when
+from galaxy_assets.science.labels import holding, latest_scores, standing, taken_back, time_after, when
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.label_events import LabelLog, seen
 from galaxy_assets.storage.layout import Layout
@@ -76,7 +76,7 @@ class Labels:
             return True
 
     def say(self, who: str, galaxy: str, score: int, note: str | None = None) -> str:
-        """Append a score; when it returns, it is on disk.
+        """Append a score, said after all that the person is known to have said; when it returns, it is on disk.
 
         Parameters
         ----------
@@ -100,6 +100,7 @@ class Labels:
         OSError
             Where it cannot be written.
         """
+        before = [event["time"] for event in self._events if event["who"] == who]
         row = {
             "who": who,
             "kind": "score",
@@ -107,7 +108,7 @@ class Labels:
             "score": score,
             "note": note or None,
             "source": SOURCE,
-            "time": datetime.now(UTC),
+            "time": time_after(before, datetime.now(UTC)),
             **seen(self._layout, self._survey),
         }
         (event,) = self.log.append([row])

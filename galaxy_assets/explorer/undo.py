@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from nicegui import ui
 
 from galaxy_assets.explorer import regions, worksheet
-from galaxy_assets.explorer.changes import Change, Changes
+from galaxy_assets.explorer.changes import Change, Changes, Otherwise
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.worksheet import Override
@@ -124,7 +124,7 @@ class Undo:
         restore = _restore_cluster if change.what == "cluster" else _restore_review
         try:
             await asyncio.to_thread(restore, self.tab, change)
-        except (ValueError, QueryError, FileNotFoundError) as error:  # else no change before it could be taken back
+        except Otherwise as error:  # for good: else no change before it could ever be taken back
             await asyncio.to_thread(self._note, change, "passed over", change.after)
             raise ValueError(f"{change.words}: {error}. It is passed over; the change before it comes next") from error
         await asyncio.to_thread(self._note, change, "taken back", change.before)
@@ -146,7 +146,9 @@ class Undo:
 def _restore_cluster(tab: Tab, change: Change) -> None:
     start, number = change.about.rsplit("/", 1)
     if not change.exemplars:
-        raise ValueError("which galaxies the cluster held was not kept then; describe it anew")
+        raise Otherwise("which galaxies the cluster held was not kept then; describe it anew")
+    if start not in tab.survey.start_weights:
+        raise Otherwise(f"{start} start weights are none of the survey any more")
     view = tab.view if tab.view.start == start else tab.shared.view(tab.survey.name, start)
     seen = worksheet.Seen(int(number), change.exemplars, Override(*change.after))
     worksheet.save(view, tab.survey, seen, Override(*change.before))

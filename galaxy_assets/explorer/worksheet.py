@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from galaxy_assets.explorer.changes import one_at_a_time
+from galaxy_assets.explorer.changes import Otherwise, one_at_a_time
 from galaxy_assets.explorer.view import View
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.worksheet import Override, Row, match, overrides, read_worksheet
 from galaxy_assets.settings.regular import regular
-from galaxy_assets.settings.spreadsheets import written
+from galaxy_assets.settings.spreadsheets import by_hand, written
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
@@ -165,9 +165,10 @@ def save(view: View, survey: Survey, cluster: Seen, says: Override) -> Path:
 
     Raises
     ------
+    Otherwise
+        Where no cluster holds the exemplars any more, or the worksheet of now says something else of it than was shown.
     ValueError
-        Where no cluster holds the exemplars any more, where the worksheet of now says something else of it than was
-        shown, or cannot be read; the message names the line.
+        Where the worksheet cannot be read; the message names the line.
     """
     layout = view.lake.layout
     path = layout.cluster_worksheet(survey.name)
@@ -176,11 +177,11 @@ def save(view: View, survey: Survey, cluster: Seen, says: Override) -> Path:
         card = Row(0, view.start, str(cluster.number), tuple(cluster.exemplars), says)
         number = match([card], _cluster_of(view, [card]), path)["cluster"][0].as_py()
         if number is None:
-            raise ValueError(f"the galaxies of cluster {cluster.number} are in several by now; reload the page")
+            raise Otherwise(f"the galaxies of cluster {cluster.number} are in several by now; reload the page")
         now = match(own, _cluster_of(view, own), path)["cluster"].to_pylist() if own else []
         about = next((row for row, of in zip(own, now, strict=True) if of == number), None)
         if (about.says if about else Override()) != cluster.said:
-            raise ValueError(f"cluster {number} is described otherwise by now; reload the page to see it")
+            raise Otherwise(f"cluster {number} is described otherwise by now; reload the page to see it")
         text = _sheet(path, about.line if about else 0, replace(card, written_for=str(number)))
         with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -189,9 +190,10 @@ def save(view: View, survey: Survey, cluster: Seen, says: Override) -> Path:
 
 def _sheet(path: Path, line: int, row: Row) -> str:
     """The worksheet with this row in place of a line, or below all where that is 0; all other cells as they are."""
-    columns, kept = _cells(path)
+    header, kept = _cells(path)
+    columns = list(map(by_hand, header))
     more = [name for name in _COLUMNS if name not in columns]
-    width, columns = len(columns), [*columns, *more]
+    width, header, columns = len(columns), [*header, *more], [*columns, *more]
     cells = dict(zip(_COLUMNS, _said_in(row), strict=True))
     table, placed = [], False
     for at, given in kept:
@@ -206,18 +208,18 @@ def _sheet(path: Path, line: int, row: Row) -> str:
     if not placed and row.says != Override():
         table.append([cells.get(name, "") for name in columns])
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *table])
+    csv.writer(text, lineterminator="\n").writerows([header, *table])
     return text.getvalue()
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Columns of a worksheet, and each row with its line; none where there is no file."""
+    """First line of a worksheet, and each row with its line; none where there is no file."""
     if not path.exists():
         return [], []
     with regular(path).open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, strict=True)
-        columns = next(reader, [])
-        return columns, [(reader.line_num, cells) for cells in reader if cells]
+        (_, header), *rows = [(reader.line_num, cells) for cells in reader if cells] or [(1, [])]
+    return header, rows
 
 
 def _said_in(row: Row) -> list[str]:

@@ -1,16 +1,19 @@
 """Tables as files for other programs: CSV, Parquet, VOTable, FITS, with what their columns hold.
 
 What a field's metadata say (`meanings`) becomes `description`, `unit` and `ucd` of a VOTable's FIELD; TCOMM, TUNIT and
-TUCD of a FITS column; and in Parquet the metadata of the field, and, where astropy is installed and VOTable has a type
-for every column, a VOTable without data in the file's own metadata, as the IVOA Note VOParquet 1.0 has it. A CSV has no
-place for it.
+TUCD of a FITS column, whose TCOMM also says its name where FITS has no such names; and in Parquet the metadata of the
+field, and, where astropy is installed and VOTable has a type for every column, a VOTable without data in the file's own
+metadata, as the IVOA Note VOParquet 1.0 has it. A CSV has no place for it.
 
 Belongs here: from a table to bytes. Does not belong here: which rows and columns (`export`), what columns hold
 (`meanings`), the lake's own files (`storage.tables`).
 """
 
 import io
+import itertools
 import json
+import re
+import unicodedata
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,12 +24,15 @@ import pyarrow as pa
 
 from galaxy_assets.lake.light import needs_the_whole
 from galaxy_assets.lake.meanings import meaning_of
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.tables import column_to_vectors, with_schema
 
 if TYPE_CHECKING:
     from astropy.io.votable.tree import VOTableFile
+
+log = logger(__name__)
 
 Format = Literal["csv", "parquet", "votable", "fits"]
 
@@ -153,22 +159,44 @@ def _votable(table: pa.Table, name: str) -> "VOTableFile":
 def _to_fits(table: pa.Table, path: Path, name: str) -> None:
     from astropy.io import fits
 
-    made, null = [], {}
+    made, null, called = [], {}, _names_in_fits(table.column_names)
     for column in table.column_names:
         values = _values(table, column, "FITS", _no_ascii)
         if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iub":
             values = values.astype(np.int16) if values.dtype.kind == "b" or values.dtype.itemsize == 1 else values
             null[column] = int(np.iinfo(values.dtype).min)
             values = values.filled(null[column])
-        made.append(fits.Column(column, _fits_format(values), array=values, null=null.get(column)))
+        made.append(fits.Column(called[column], _fits_format(values), array=values, null=null.get(column)))
     hdu = fits.BinTableHDU.from_columns(made, name=name or None)
     for number, field in enumerate(table.schema, 1):
-        meaning = meaning_of(field)
-        for key, text in ("TUNIT", meaning.unit), ("TUCD", meaning.ucd), ("TCOMM", meaning.description):
+        meaning, about = meaning_of(field), meaning_of(field).description
+        if called[field.name] != field.name:
+            about = f"{ascii(field.name)}: {about}"
+            log.warning("FITS has no such column names as %r: it is called %s there", field.name, called[field.name])
+        for key, text in ("TUNIT", meaning.unit), ("TUCD", meaning.ucd), ("TCOMM", about):
             if text:
                 hdu.header[f"{key}{number}"] = text.encode("ascii", "replace").decode()
     with path.open("wb") as file:
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file)
+
+
+def _names_in_fits(names: Sequence[str]) -> dict[str, str]:
+    """What columns are called in FITS, which has printable ASCII of at most 68 letters on one card."""
+
+    def fits_in(name: str) -> bool:
+        return name.isascii() and name.isprintable() and name == name.strip() and 0 < len(name.replace("'", "''")) <= 68
+
+    called = {name: name for name in names if fits_in(name)}
+    taken = {name.lower() for name in called}
+    for name in names:
+        if name in called:
+            continue
+        ascii_ = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+        stem = re.sub(r"\W+", "_", ascii_).strip("_")[:60] or "column"
+        numbered = (stem if number == 1 else f"{stem}_{number}" for number in itertools.count(1))
+        called[name] = next(one for one in numbered if one.lower() not in taken)
+        taken.add(called[name].lower())
+    return called
 
 
 def _fits_format(values: np.ndarray) -> str:

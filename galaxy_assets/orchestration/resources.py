@@ -11,6 +11,7 @@ import dagster as dg
 
 from galaxy_assets.orchestration.io_manager import ParquetLake
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.mounts import names_of
 
 TABLES, LAKE = "galaxy_assets_tables", "galaxy_assets_lake"
 """Keys of the I/O manager and of the data folder, which nothing else in somebody's own project is likely to use."""
@@ -23,9 +24,12 @@ class Lake(dg.ConfigurableResource):
     ----------
     root : str
         Its path.
+    names : list of str
+        Its names elsewhere (`storage.mounts.names_of`), by which the explorer knows whether it shows this one.
     """
 
     root: str
+    names: list[str] = []
 
     @property
     def layout(self) -> Layout:
@@ -47,4 +51,4 @@ def resources(root: Path) -> dict[str, Any]:
     dict of str to resource
         By key.
     """
-    return {TABLES: ParquetLake(root=str(root)), LAKE: Lake(root=str(root))}
+    return {TABLES: ParquetLake(root=str(root)), LAKE: Lake(root=str(root), names=names_of(root))}

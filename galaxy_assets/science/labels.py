@@ -6,13 +6,14 @@ kept (`storage.label_events`), what the search does with a score (`active_learni
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.settings.discovery import MOST_SCORES
+from galaxy_assets.settings.limits import MAXIMUM_AHEAD
 
 Event = Mapping[str, Any]
 """A row of `storage.label_events.EVENTS`."""
@@ -251,6 +252,23 @@ def when(event: Event) -> tuple[datetime, datetime, str]:
         Its id.
     """
     return event["time"], event.get("recorded") or event["time"], event["event"]
+
+
+def time_after(before: Iterable[datetime], now: datetime) -> datetime:
+    """When something is said that follows what was said before: after it, also where another clock was ahead.
+
+    Parameters
+    ----------
+    before : iterable of datetime
+        When that was said; a time that is of no clock (`settings.limits.MAXIMUM_AHEAD`) is passed over.
+    now : datetime
+
+    Returns
+    -------
+    datetime
+    """
+    latest = max((then for then in before if then <= now + timedelta(seconds=MAXIMUM_AHEAD)), default=None)
+    return now if latest is None else max(now, latest + timedelta(microseconds=1))
 
 
 def taken_back(events: Iterable[Event]) -> set[str]:

@@ -8,6 +8,7 @@ Belongs here: escaping. Does not belong here: HTML, which the explorer's and the
 """
 
 import logging
+from typing import Any
 
 _JOINERS = "\u200c\u200d"  # without them words of Persian and many emoji are others
 
@@ -50,10 +51,24 @@ def printable_lines(text: str) -> str:
 
 
 class PrintableError(ValueError):
-    """An error whose message may quote what a stranger's file says."""
+    """An error whose message may quote what a stranger's file says. It is the same in another process.
+
+    A subclass that is an OSError too names this class first.
+    """
 
     def __init__(self, message: str):
         super().__init__(printable_lines(message))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it became, for pickle: what a subclass takes to begin with need not be its message."""
+        number = {"errno": self.errno} if isinstance(self, OSError) else {}
+        return _restored, (type(self), self.args), vars(self) | number
+
+
+def _restored(kind: type[PrintableError], arguments: tuple[Any, ...]) -> PrintableError:
+    error = (OSError if issubclass(kind, OSError) else ValueError).__new__(kind)
+    error.args = arguments
+    return error
 
 
 def logger(name: str) -> logging.Logger:

@@ -8,6 +8,7 @@ import os
 import stat
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 
 class NotRegular(OSError):
@@ -15,6 +16,10 @@ class NotRegular(OSError):
 
     def __init__(self, path: Path, why: str):
         super().__init__(errno.EINVAL, why, str(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The same in another process."""
+        return type(self), (Path(self.filename), self.strerror), vars(self)
 
 
 def regular(path: Path) -> Path:

@@ -69,6 +69,21 @@ def read(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
+def by_hand(cell: str) -> str:
+    """The text of a cell that a person may have typed.
+
+    Parameters
+    ----------
+    cell : str
+
+    Returns
+    -------
+    str
+        As `read`, and without space around it.
+    """
+    return read(cell.strip())
+
+
 def for_spreadsheets(table: "pa.Table") -> "pa.Table":
     """A table with its texts, and the names of its columns, as `written`.
 
@@ -111,8 +126,8 @@ def rows_by_hand(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]
     columns : list of str
         Empty for a file without content.
     rows : list of (int, dict of str to str)
-        The number of each line that says something, and its cells by column, as `read` and without space around them. A
-        line that ends early lacks its last columns.
+        The number of each line that says something, and its cells by column, as `by_hand` reads them. A line that ends
+        early lacks its last columns.
 
     Raises
     ------
@@ -123,7 +138,7 @@ def rows_by_hand(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]
     try:
         with regular(path).open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
-            lines = [(reader.line_num, [read(cell.strip()) for cell in line]) for line in reader if line]
+            lines = [(reader.line_num, list(map(by_hand, line))) for line in reader if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise PrintableError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from error
     (_, columns), *others = lines or [(1, [])]

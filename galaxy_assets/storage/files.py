@@ -11,14 +11,15 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from galaxy_assets.settings.printing import PrintableError
-from galaxy_assets.storage.owners import owner
+from galaxy_assets.storage.mounts import is_mounted
+from galaxy_assets.storage.owners import owner, runs
 from galaxy_assets.storage.store import store_of
 
-PARTIAL = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]{8,16}-\d+-\d+)-)?[0-9a-f]{12,32}\.partial(?:\.wal)?")
+PARTIAL = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]{8,24}-\d+-\d+)-)?[0-9a-f]{12,32}\.partial(?:\.wal)?")
 """Names of what `replacing` and `new_folder` write before it is whole (`.wal`: DuckDB beside it); `owner` is the
 process."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -47,20 +48,15 @@ class DamagedFile(PrintableError):
         )
 
 
-class NotWritten(OSError, PrintableError):
+class NotWritten(PrintableError, OSError):
     """A file that could not be written, since its disk is full or may not be written; nothing was changed.
 
     `errno` is the system's number, such as ENOSPC.
     """
 
     def __init__(self, number: int, message: str):
-        PrintableError.__init__(self, message)
+        super().__init__(message)
         self.errno = number
-
-    @property
-    def forbidden(self) -> bool:
-        """Whether the place may not be written at all, other than a full disk: who only reads can go on."""
-        return self.errno in _FORBIDDEN
 
 
 def partial_name(name: str) -> str:
@@ -199,10 +195,14 @@ def _left(path: Path) -> str:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `path`; when the block ends well, rename it to `path`.
 
+    Where `path` is there and stays (a mounted file system, the folder one works in, a folder in one that may not be
+    written), the hidden folder is in it, and what is in that is moved up in the end. What killed processes left of the
+    same folder is removed first.
+
     Parameters
     ----------
     path : Path
-        The folder to make; the folder it lies in is made too.
+        The folder to make, or a link to it; the folder it lies in is made too.
 
     Yields
     ------
@@ -216,15 +216,24 @@ def new_folder(path: Path) -> Iterator[Path]:
     NotWritten
         Where the disk is full or may not be written.
     """
+    path = Path(os.path.realpath(path))
+    _remove_left(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path}: there already and not empty; name a folder that is new or empty")
     with told_of(path):
+        stays = path.is_dir() and (
+            path == Path.cwd() or is_mounted(path) or not os.access(path.parent, os.W_OK | os.X_OK)
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(partial_name(path.name))
+        partial = (path if stays else path.parent) / partial_name(path.name)
         partial.mkdir()
         try:
             yield partial
-            partial.rename(path)
+            if stays:
+                for made in list(partial.iterdir()):
+                    made.rename(path / made.name)
+            else:
+                partial.rename(path)
         except NotWritten as error:  # of a file in it: its hidden name tells nobody anything
             raise OSError(error.errno or errno.EIO, os.strerror(error.errno or errno.EIO)) from error
         except Exception as error:
@@ -233,6 +242,16 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what killed processes left of a folder that they were to make."""
+    for folder in (path.parent, path):
+        with suppress(OSError):  # none is there, or it is somebody else's
+            for left in list(folder.iterdir()):
+                found = PARTIAL.fullmatch(left.name) if left.name.startswith(f".{path.name}.") else None
+                if found is not None and found["owner"] and runs(found["owner"]) is False:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def set_aside(path: Path, home: Path) -> Path:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.settings.limits import MAXIMUM_AHEAD
+from galaxy_assets.science.labels import time_after
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile, NotWritten, state_of
 from galaxy_assets.storage.layout import Layout
@@ -180,9 +180,7 @@ class LabelLog:
         for number, event in enumerate(events):
             if event not in known:
                 raise ValueError(f"no event {event} in {self.events}; `galaxy-assets labels list` shows them")
-            # where the other clock is ahead: lists then show it after what it takes back, unless that is of no clock
-            then = known[event]["time"]
-            time = now if then > now + timedelta(seconds=MAXIMUM_AHEAD) else max(now, then + timedelta(microseconds=1))
+            time = time_after([known[event]["time"]], now)  # lists then show it after what it takes back
             row = {"kind": "undo", "undoes": event, "galaxy_id": known[event]["galaxy_id"], "time": time}
             row |= {"event": f"{name}-{number:07d}"} if whole else {}
             rows.append(row | {"who": who, "note": note, "source": source})
@@ -194,18 +192,15 @@ class LabelLog:
         Returns
         -------
         int
-            Files merged; 0 where there was nothing to merge, another process is merging, or this one may only read.
+            Files merged; 0 where there was nothing to merge, another process is merging, or the disk is full or may
+            not be written.
         """
         if not self.events.exists():
             return 0
         try:
             with held(self.events / ".compacting.lock", wait=False):
                 return self._compact()
-        except BlockingIOError:
-            return 0
-        except NotWritten as error:
-            if not error.forbidden:
-                raise
+        except (BlockingIOError, NotWritten):  # the events are there all the same
             return 0
 
     def _compact(self) -> int:
@@ -263,10 +258,8 @@ class LabelLog:
         try:
             with self._listing(shared=True):
                 return sorted(self.events.glob("[!.]*.parquet"))
-        except NotWritten as error:
-            if not error.forbidden:
-                raise
-            return sorted(self.events.glob("[!.]*.parquet"))  # who may not write here waits for nobody
+        except NotWritten:  # who cannot write here waits for nobody
+            return sorted(self.events.glob("[!.]*.parquet"))
 
     def _of_files(self, made: Callable[[list[Path]], _Made]) -> _Made:
         """What is made of the files, from a later listing where one was merged since: a newer file has its events.

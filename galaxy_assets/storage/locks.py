@@ -15,6 +15,7 @@ from pathlib import Path
 
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.storage.files import told_of
+from galaxy_assets.storage.mounts import mount_of
 
 log = logger(__name__)
 
@@ -29,11 +30,11 @@ _OF_ONE_MACHINE = {
 """Type of file system -> mount options with which a lock holds on one machine only, and the remedy."""
 
 
-class NoLocks(OSError, PrintableError):
+class NoLocks(PrintableError, OSError):
     """A file system on which no lock can be taken; `errno` is the system's number."""
 
     def __init__(self, number: int, message: str):
-        PrintableError.__init__(self, message)
+        super().__init__(message)
         self.errno = number
 
 
@@ -141,26 +142,12 @@ def holds_here_alone(folder: Path, mounts: str | None = None) -> str | None:
     str or None
         In words, with the remedy; None where nothing says so.
     """
-    try:
-        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8") if mounts is None else mounts
-    except OSError:  # no Linux
+    if (mount := mount_of(folder, mounts)) is None:
         return None
-    # fields 5 and 6 are where it is mounted and how; after ` - ` come its type, its source and its own options
-    parts = [(line.split(" - ")[0].split(), line.split(" - ")[-1].split()) for line in text.splitlines()]
-    own = [
-        (Path(at[4].encode().decode("unicode_escape")), at[5], kind)
-        for at, kind in parts
-        if len(at) > 5 and len(kind) > 2
-    ]
-    around = [mount for mount in own if folder.absolute().is_relative_to(mount[0])]
-    if not around:
-        return None
-    at, how, kind = max(around, key=lambda mount: len(mount[0].parts))
-    options = {*how.split(","), *kind[2].split(",")}
-    wrong, remedy = _OF_ONE_MACHINE.get("nfs" if kind[0].startswith("nfs") else kind[0], (set(), ""))
-    if found := sorted(options & wrong):
+    wrong, remedy = _OF_ONE_MACHINE.get("nfs" if mount.kind.startswith("nfs") else mount.kind, (set(), ""))
+    if found := sorted(mount.options & wrong):
         return (
-            f"locks on {at} ({kind[0]}, {found[0]}) hold on this machine only: run the platform on one machine, "
-            f"or {remedy}"
+            f"locks on {mount.at} ({mount.kind}, {found[0]}) hold on this machine only: run the platform on one "
+            f"machine, or {remedy}"
         )
     return None

@@ -13,7 +13,9 @@ from pathlib import Path
 
 LONGEST_RUN = 7 * 24 * 3600
 """Seconds that a run may take; what is older, of a process that cannot be seen from here, is of no run any more."""
-_NAME = re.compile(r"([0-9a-f]{8})([0-9a-f]{8})-(\d+)-(\d+)")
+_NAME = re.compile(r"([0-9a-f]{8})([0-9a-f]{8})([0-9a-f]{8})-(\d+)-(\d+)")
+_NETWORK = Path("/sys/class/net")
+_NOTHING = "0" * 8
 
 
 def owner(pid: int | None = None) -> str:
@@ -27,7 +29,8 @@ def owner(pid: int | None = None) -> str:
     Returns
     -------
     str
-        Of letters, digits and dashes: where it runs, since which start of that machine, its number, when it began.
+        Of letters, digits and dashes: where it runs, on which hardware, since which start of that machine, its number,
+        when it began.
 
     Raises
     ------
@@ -35,7 +38,7 @@ def owner(pid: int | None = None) -> str:
         Where no process has that number.
     """
     number = os.getpid() if pid is None else pid
-    return f"{_host()}{_boot()}-{number}-{_began(number)}"
+    return f"{_host()}{_hardware()}{kernel()}-{number}-{_began(number)}"
 
 
 def runs(name: str) -> bool | None:
@@ -49,15 +52,16 @@ def runs(name: str) -> bool | None:
     Returns
     -------
     bool or None
-        None where that cannot be seen from here: it runs, or ran, on another machine or in another container.
+        None where that cannot be seen from here: it runs, or ran, on another machine, also on one that is a copy of
+        this one, or in another container.
     """
     found = _NAME.fullmatch(name)
     if found is None or found[1] != _host():
         return None
-    if found[2] != _boot():  # nothing outlives a start of its machine
-        return False
+    if found[3] != kernel():  # nothing outlives a start of its machine, if it is this one
+        return False if found[2] == _hardware() != _NOTHING else None
     try:
-        return str(_began(int(found[3]))) == found[4]
+        return str(_began(int(found[4]))) == found[5]
     except ProcessLookupError:
         return False
 
@@ -69,8 +73,32 @@ def _host() -> str:
 
 
 @functools.cache
-def _boot() -> str:
+def kernel() -> str:
+    """A name of the kernel that runs, from its start to its end; a machine's containers share it.
+
+    Returns
+    -------
+    str
+        8 hex digits.
+    """
     return _short(_said("/proc/sys/kernel/random/boot_id"))
+
+
+def _hardware() -> str:
+    """What a copy of a machine, which has its name and its id, has not: the addresses of its network's hardware.
+
+    Without those that somebody made up, which a copy may have too: their first byte says so.
+    """
+    addresses = []
+    for card in _NETWORK.glob("*/device"):
+        try:
+            address = (card.parent / "address").read_text(encoding="ascii").strip()
+            its_own = (card.parent / "addr_assign_type").read_text(encoding="ascii").strip() == "0"
+        except OSError:
+            continue
+        if its_own and re.match("[0-9a-f][048c]:", address):
+            addresses.append(address)
+    return _short(*sorted(addresses)) if addresses else _NOTHING
 
 
 def _said(path: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from galaxy_assets.settings.printing import PrintableError
-from galaxy_assets.settings.root import data_root
+from galaxy_assets.settings.root import data_root, normal_address
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -238,12 +238,33 @@ def store_of(path: Path) -> Store:
         Of the bucket that $GALAXY_ASSETS_DATA or `data_folder` named, for what is below the folder of its copies; else
         of the disk.
     """
+    found = _bucket_around(path)
+    return FOLDER if found is None else _bucket(*found)
+
+
+def address_of(path: Path) -> str | None:
+    """The address of the bucket in which a file is kept.
+
+    Parameters
+    ----------
+    path : Path
+        As `store_of` takes it.
+
+    Returns
+    -------
+    str or None
+        As `normal_address` writes it; None where it is kept on a disk.
+    """
+    found = _bucket_around(path)
+    return None if found is None else normal_address(found[0])
+
+
+def _bucket_around(path: Path) -> tuple[str, Path] | None:
+    """Address and folder of copies of the bucket of a path; one bucket may lie below another."""
     address = os.environ.get("GALAXY_ASSETS_DATA", "")
     named = {data_root(): address} if "://" in address else {}
-    for root, address in (named | _GIVEN).items():
-        if path.is_relative_to(root):
-            return _bucket(address, root)
-    return FOLDER
+    around = [(address, root) for root, address in (named | _GIVEN).items() if path.is_relative_to(root)]
+    return max(around, key=lambda found: len(found[1].parts), default=None)
 
 
 def data_folder(told: Path | str | None = None) -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.galaxy_ids import places
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.provenance import damaged_otherwise, origin_of, with_origin
 from galaxy_assets.storage.store import store_of
@@ -362,7 +363,7 @@ def beside(table: pa.Table, other: pa.Table, names: Sequence[str] | None = None)
     return table
 
 
-class UnknownGalaxies(ValueError):
+class UnknownGalaxies(PrintableError):
     """Galaxies that a table does not have.
 
     Attributes

@@ -122,6 +122,29 @@ def test_an_import_taken_back_whole_can_be_imported_on_another_scale(log, tmp_pa
             take_back(log, wrong, "ann")
 
 
+def test_an_import_of_dated_rows_taken_back_whole_can_be_imported_otherwise_as_often_as_one_errs(log, tmp_path):
+    path, columns = tmp_path / "unit.csv", ScoreColumns(scale=(0, 1))
+    path.write_text("galaxy_id,score,time\n" + "".join(f"g{i},{i / 4},2026-01-0{i + 1}\n" for i in range(5)))
+
+    def held() -> list[float]:
+        return standing(log.read())["score"].to_pylist()
+
+    for _ in range(2):
+        wrong = import_file(log, path, "ann")
+        assert wrong.n_added == (5 if wrong.first else 0)
+        if wrong.first:
+            take_back(log, wrong.first, "ann")
+    assert wrong.notes == ["5 of those that were there already were taken back, and stay so"] and held() == []
+    right = import_file(log, path, "ann", columns=columns)
+    assert (right.n_added, right.n_already) == (5, 0) and held() == [0.0, 1.25, 2.5, 3.75, 5.0], "also the 0"
+    again = import_file(log, path, "ann", columns=columns)
+    assert (again.n_added, again.n_already, again.notes) == (0, 5, [])
+    assert import_file(log, path, "ann").n_added == 0 and held() == [0.0, 1.25, 2.5, 3.75, 5.0]
+    take_back(log, right.first, "ann")
+    assert import_file(log, path, "ann", columns=ScoreColumns(scale=(0, 2))).n_added == 5
+    assert held() == [0.0, 0.625, 1.25, 1.875, 2.5] and log.read().num_rows == 25
+
+
 def test_rows_mean_the_galaxies_that_the_catalogue_has_and_others_are_named(log, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("galaxy_id,score\n42,1\n/mnt/disk/2026_02/1.png,2\n2026_03/1.png,3\n7.png,4\n")

@@ -191,6 +191,19 @@ def test_the_gallery_scrolls_without_end_is_sorted_and_needs_no_mouse(page, expl
     page.wait_for_selector(".ga-object", state="hidden")
 
 
+def test_a_gallery_that_became_shorter_has_its_focus_on_the_last(page, explored):
+    open_page(page, explored)
+    cards = page.locator(f"{GALLERY} .ga-card")
+    cards.nth(5).focus()
+    of_the_page = f"getElement(Number(document.querySelector('{GALLERY}').id.slice(1)))"
+    page.evaluate(f"() => {{ const gallery = {of_the_page}; gallery.show(gallery.items.slice(0, 2), 2, true); }}")
+    page.wait_for_function(f"document.querySelectorAll('{GALLERY} .ga-card').length === 2")
+    assert [card.get_attribute("tabindex") for card in cards.all()] == ["-1", "0"], "Tab leads to one of them"
+    cards.nth(1).focus()
+    page.keyboard.press("x")
+    assert "chosen" in cards.nth(1).get_attribute("aria-label")
+
+
 @pytest.mark.smoke
 def test_scores_are_on_disk_before_the_next_galaxy_shows_and_undo_takes_back(page, explored):
     open_page(page, explored, panel="score", order="rank")

@@ -8,12 +8,14 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from nicegui import ui
+from nicegui.testing.user_interaction import UserInteraction
 
 from galaxy_assets.explorer.runs import Progress, Run
 from galaxy_assets.explorer.share import keep_selection
@@ -143,6 +145,28 @@ def test_a_description_is_taken_back_from_the_galaxies_it_was_given_to(shared, m
     run(use(), caplog)
 
 
+def test_saving_a_cluster_as_it_is_shown_changes_nothing_whatever_class_its_worksheet_names(
+    shared, monkeypatch, caplog
+):
+    sheet = shared.layout.cluster_worksheet(NAME)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=clusters") as (user, (page,)):
+            cluster = read_clusters(page.tab.view, page.survey)[1]
+            assert "ring" not in [c.name for c in page.survey.evaluation.classes]
+            await page.clusters._save(cluster, Override("arms", "ring"))
+            before = sheet.read_text()
+            await page.clusters.reload()
+            buttons = {button for button in user.find(ui.button).elements if button.text == "Save"}
+            assert len(buttons) == 6
+            for button in buttons:
+                UserInteraction(user, {button}, None).click()
+            await until(lambda: sum("saved in" in label.text for label in user.find(ui.label).elements) == 6)
+            assert sheet.read_text() == before and "ring" in before
+
+    run(use(), caplog)
+
+
 def test_a_change_that_cannot_be_taken_back_is_passed_over_and_said(shared, monkeypatch, caplog):
     sheet = shared.layout.cluster_worksheet(NAME)
 
@@ -161,6 +185,26 @@ def test_a_change_that_cannot_be_taken_back_is_passed_over_and_said(shared, monk
             assert "rings" not in sheet.read_text() and "theirs" in sheet.read_text()
             await page.undo.undo()
             assert user.notify.messages[-1].endswith("has nothing to take back.")
+
+    run(use(), caplog)
+
+
+def test_what_cannot_be_taken_back_now_can_be_later(shared, monkeypatch, caplog):
+    sheet = shared.layout.cluster_worksheet(NAME)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=clusters") as (user, (page,)):
+            await page.clusters._save(read_clusters(page.tab.view, page.survey)[1], Override("rings"))
+            good = sheet.read_bytes()
+            for content in (b"\xff", good + b"nosuch,0,x,,,g00\n"):
+                sheet.write_bytes(content)
+                await page.undo.undo()
+                said = user.notify.messages[-1]
+                assert said.startswith("Not taken back: ") and str(sheet) in said and "passed over" not in said
+                assert sheet.read_bytes() == content
+            sheet.write_bytes(good)
+            await page.undo.undo()
+            assert user.notify.messages[-1] == "Taken back: what cluster 1 is" and "rings" not in sheet.read_text()
 
     run(use(), caplog)
 
@@ -425,6 +469,23 @@ def test_a_filter_that_was_given_up_does_not_come_back_and_is_asked_for_once(sha
             assert gallery.count.text.startswith("7 of ")
             await gallery.refilter()
             assert asked[2:] == ["rank <= 7"], "and again when it was answered"
+
+    run(use(), caplog)
+
+
+def test_a_gallery_that_stays_where_it_is_has_all_that_was_there(shared, monkeypatch, caplog):
+    monkeypatch.setattr("galaxy_assets.explorer.gallery_panel.PAGE", 10)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=gallery") as (_, (page,)):
+            panel, sent = page.gallery, []
+            monkeypatch.setattr(panel.gallery, "run_method", lambda name, *arguments: sent.append((name, arguments)))
+            for start in (10, 20, 10):  # the last was asked for before the one before it came
+                await panel._more(SimpleNamespace(args=start))
+            await panel.refresh(keep=True)
+            await panel.refresh()
+            items = [(name, len(given[0]) if given else 0) for name, given in sent]
+            assert items == [("extend", 10), ("extend", 10), ("show", 30), ("unchoose", 0), ("show", 10)]
 
     run(use(), caplog)
 

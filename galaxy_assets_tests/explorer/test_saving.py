@@ -110,6 +110,11 @@ def test_other_rows_and_columns_of_the_worksheet_stay_as_they_are(layout, survey
     assert rows[3] == ["green", "imagenet", "g30;g31", "", "nobody", "", "", ""] and len(rows) == 4
     said = {c.number: c.said for c in worksheet.read_clusters(view, survey) if c.said != Override()}
     assert said == {1: Override("rings", None, True)}
+    typed = "\n init ,exemplars, description,'label'\n"
+    path.write_text(f"{typed}imagenet,g10;g11,one,odd\n")
+    worksheet.save(view, survey, worksheet.read_clusters(view, survey)[1], Override("two", "even"))
+    assert path.read_text().startswith(f"{typed.strip(chr(10)).rstrip()},cluster,artefact\n"), "no column comes twice"
+    assert worksheet.read_clusters(view, survey)[1].said == Override("two", "even")
     path.write_text("init,exemplars,label\nimagenet,g10;g11,odd\nimagenet,g20,odd\n")
     worksheet.save(view, survey, worksheet.read_clusters(view, survey)[1], Override())
     assert [row[1] for row in csv.reader(path.open())] == ["exemplars", "g20"], "a row that says nothing more goes"

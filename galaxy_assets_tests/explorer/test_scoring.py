@@ -26,6 +26,7 @@ from galaxy_assets.science.worksheet import Override
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage import similarity
 from galaxy_assets.storage.artefact_review import drawn_on
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.explorer.small_lake import NAME, N, write_ranking, write_small_lake
@@ -57,6 +58,22 @@ def test_who_may_only_read_sees_scores_and_keeps_no_ranking(small_disk):
     assert labels.scores_by("ann") == {"g01": 4}
     rankings.keep(layout, NAME)
     assert not rankings.folder(layout, NAME).exists() and rankings.history(layout, NAME, "g01") == []
+
+
+def test_a_full_disk_does_not_keep_the_scores_shut(small_disk):
+    layout = write_small_lake(small_disk / "data")
+    survey = survey_files(layout.root).named(NAME)
+    labels = Labels(layout, survey)
+    for galaxy in ("g01", "g02", "g03"):
+        labels.say("ann", galaxy, 4)
+    with pytest.raises(OSError), (small_disk / "full").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    assert labels.log.compact() == 0 and len(labels.log.files()) == 3
+    rankings.keep(layout, NAME)
+    assert set(Labels(layout, survey).scores_by("ann")) == {"g01", "g02", "g03"}
+    with pytest.raises(NotWritten, match="the disk is full"):
+        labels.say("ann", "g04", 4)
 
 
 def test_events_of_other_processes_are_seen(layout, survey):
@@ -94,6 +111,16 @@ def test_an_undo_of_a_slow_clock_counts_on_the_page_and_in_the_ranking(layout, s
     log.append([undo])
     labels = Labels(layout, survey)
     assert labels.scores_by("ann") == {} and labels.last_by("ann") is None and standing(log.read()).num_rows == 0
+
+
+@pytest.mark.parametrize(("ahead", "holds"), [(60, True), (3 * 24 * 3600, False)])
+def test_a_score_of_a_slow_clock_counts_unless_the_one_before_is_of_no_clock(layout, survey, ahead, holds):
+    log = LabelLog(layout.labels(NAME))
+    before = {"who": "ann", "kind": "score", "galaxy_id": "g01", "score": 5, "source": "explorer"}
+    log.append([before | {"time": datetime.now(UTC) + timedelta(seconds=ahead)}])
+    labels = Labels(layout, survey)
+    labels.say("ann", "g01", 1)
+    assert labels.scores_by("ann") == {"g01": 1 if holds else 5} == Labels(layout, survey).scores_by("ann")
 
 
 def test_what_was_just_said_is_what_the_log_holds(layout, survey):
@@ -186,6 +213,18 @@ def test_rankings_are_kept_and_compared(layout, view):
     rankings.keep(layout, NAME)
     old, new = rankings.history(layout, NAME, "g00")
     assert (old.rank, new.rank, old.score, new.score) == (1, N, 5.0, 0.0) and old.made < new.made
+
+
+def test_a_ranking_of_a_clock_that_was_ahead_does_not_eat_the_history(layout, monkeypatch):
+    monkeypatch.setattr(rankings, "_KEPT", 3)
+    rankings.keep(layout, NAME)
+    (kept,) = rankings.folder(layout, NAME).glob("*.parquet")
+    kept.rename(kept.with_name("21260101T000000000000-0.parquet"))
+    write_ranking(layout, np.linspace(0, 5, N))
+    for _ in range(5):
+        rankings.keep(layout, NAME)
+    old, new = rankings.history(layout, NAME, "g00")
+    assert (old.score, new.score) == (5.0, 0.0) and old.made < new.made
 
 
 def test_what_is_said_of_a_cluster_is_the_worksheet_that_the_next_run_reads(layout, survey, view):

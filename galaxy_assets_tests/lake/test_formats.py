@@ -11,6 +11,8 @@ from astropy.io import fits
 from astropy.io.votable import parse
 from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
@@ -74,6 +76,27 @@ def test_a_fits_table_has_them_in_its_header(table, tmp_path):
     assert read["width"].tolist() == [300, None, 70_000] and read["kept"].tolist() == [1, None, 0]
     assert read["suspect"].tolist() == [True, False, True] and read["vector"].shape == (3, 2)
     assert read["ra"].tolist() == [180.0, None, 0.25]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(max_size=90) | st.sampled_from(["größe", "grosse", "x" * 69]), unique_by=str.lower, min_size=1))
+def test_a_fits_table_of_columns_of_any_name_is_written_and_says_the_name(tmp_path, names):
+    made = pa.table([pa.array([float(at)]) for at in range(len(names))], names=names)
+    write_as(made, tmp_path / "t.fits", "fits")
+    header, data = fits.getheader(tmp_path / "t.fits", 1), fits.getdata(tmp_path / "t.fits", 1)
+    called = [header[f"TTYPE{at}"] for at in range(1, len(names) + 1)]
+    assert len({name.lower() for name in called}) == len(names)
+    assert [data[name][0] for name in called] == list(range(len(names)))
+    for at, (name, its) in enumerate(zip(names, called, strict=True), 1):
+        assert its == name or header[f"TCOMM{at}"].startswith(ascii(name).rstrip())
+        assert its == name or not (name.isidentifier() and name.isascii() and len(name) < 69)
+
+
+def test_a_column_that_is_called_otherwise_in_fits_is_told_and_keeps_its_description(tmp_path, caplog):
+    write_as(with_meanings(pa.table({"größe": [1]}), {"größe": ("its size", "pix")}), tmp_path / "t.fits", "fits")
+    header = fits.getheader(tmp_path / "t.fits", 1)
+    assert (header["TTYPE1"], header["TCOMM1"], header["TUNIT1"]) == ("groe", "'gr\\xf6\\xdfe': its size", "pix")
+    assert "'größe': it is called groe there" in caplog.text
 
 
 def test_a_parquet_has_them_by_field_and_as_voparquet(table, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from galaxy_assets.storage import locks
 from galaxy_assets.storage.locks import NoLocks, held, holds_here_alone, is_held
+from galaxy_assets.storage.mounts import names_of
 
 HOLDING = """
 import sys
@@ -105,6 +106,30 @@ def test_a_file_is_opened_so_that_nfs_grants_both_kinds(tmp_path, monkeypatch):
 def test_a_mount_that_keeps_locks_to_one_machine_is_known(folder, lustre, nfs, told):
     why = holds_here_alone(Path(folder), MOUNTS.format(lustre=lustre, nfs=nfs))
     assert why is None if told is None else told in str(why)
+
+
+def test_a_data_folder_that_is_mounted_twice_has_a_name_in_common_and_another_has_none(tmp_path):
+    here, there, other = (tmp_path / name for name in ("here", "there", "other"))
+    for folder in (here, other):
+        folder.mkdir()
+    there.symlink_to(here)
+    if not subprocess.run(["mount", "--bind", str(here), str(other)], capture_output=True).returncode:
+        assert not set(names_of(here)[:1]) & set(names_of(other)) and set(names_of(here)) & set(names_of(other))
+        subprocess.run(["umount", str(other)], check=True)
+    assert names_of(here)[0] == str(here) and names_of(there) == names_of(here)
+    assert not set(names_of(here)) & set(names_of(other))
+    assert names_of(tmp_path / "nowhere") == [str(tmp_path / "nowhere")]
+    served = [
+        names_of(here, f"21 1 0:20 / / rw - ext4 /dev/sda1 rw\n30 21 0:40 {root} {at} rw - nfs4 {source} rw\n")[2:]
+        for root, at, source in (
+            ("/", tmp_path, "nas:/export/data"),
+            ("/data", tmp_path, "nas:/export/"),
+            ("/", here, "nas:/export/data/here"),
+            ("/", here, "nas:/export/data/there"),
+            ("/here", here, "/dev/disk/by-path/pci-0000:00:1f"),
+        )
+    ]
+    assert served == [["nas:/export/data/here"]] * 3 + [["nas:/export/data/there"], []]
 
 
 def test_who_only_looks_at_a_lock_keeps_nobody_from_taking_it(tmp_path):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from galaxy_assets.deliveries.download.offers import FetchError, is_loopback
 from galaxy_assets.deliveries.download.progress import Pace
 from galaxy_assets.deliveries.sky.answers import BadAnswer
-from galaxy_assets.settings.printing import logger, printable
+from galaxy_assets.settings.printing import PrintableError, logger, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Manners(Pace):
     in_a_row: int = 10
 
 
-class Failed(Exception):
+class Failed(PrintableError):
     """A position that got no usable answer.
 
     Attributes

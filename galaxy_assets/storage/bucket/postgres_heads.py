@@ -22,6 +22,11 @@ create table if not exists galaxy_assets_heads (
 );
 create table if not exists galaxy_assets_folders (folder text primary key, identity text not null);
 """
+_MADE = ("galaxy_assets_token", "galaxy_assets_heads", "galaxy_assets_folders")
+_RIGHTS = (
+    "select, insert, update and delete on galaxy_assets_heads, select and insert on galaxy_assets_folders and usage on "
+    "galaxy_assets_token"
+)
 _LOCK = 4_207_849_484
 """Held while the table is made: `if not exists` does not keep two sessions apart."""
 _TRIES = 2
@@ -41,7 +46,7 @@ class HeadsInPostgres:
     Raises
     ------
     BucketError
-        Where the extra is not installed or the database does not answer.
+        Where the extra is not installed, or the database does not answer or refuses.
     """
 
     def __init__(self, database: str, folder: str):
@@ -55,7 +60,7 @@ class HeadsInPostgres:
         self._database, self._folder = database.replace("postgresql+psycopg2://", "postgresql://", 1), folder
         self._connection: Any = None
         self._mutex = threading.Lock()
-        self._asked(lambda cursor: cursor.execute(f"select pg_advisory_xact_lock({_LOCK}); {_TABLE}"))
+        self._asked(_make)
         self._identity = self.identity()
 
     def identity(self) -> str:
@@ -138,7 +143,10 @@ class HeadsInPostgres:
         return int(token) < int(other)
 
     def _asked(self, ask: Callable[[Any], _Answer]) -> _Answer:
-        """The answer of one transaction; asked again over a new connection where the old one ended."""
+        """The answer of one transaction; asked again over a new connection where the old one ended.
+
+        Raises BucketError, in words that hold the database's answer and never the address, and that the password.
+        """
         with self._mutex:
             for left in reversed(range(_TRIES)):
                 try:
@@ -146,13 +154,35 @@ class HeadsInPostgres:
                         self._connection = self._psycopg2.connect(self._database, connect_timeout=30)
                     with self._connection, self._connection.cursor() as cursor:
                         return ask(cursor)
-                except (self._psycopg2.OperationalError, self._psycopg2.InterfaceError) as error:
+                except self._psycopg2.Error as error:
                     if self._connection is not None:
                         self._connection.close()
-                    if not left:
-                        # its words may hold the address, and that the password
-                        raise BucketError(
-                            f"the database that {HEADS} names does not answer ({type(error).__name__}); start it, or "
-                            "correct the address in the environment"
-                        ) from None
+                    ended = isinstance(error, self._psycopg2.OperationalError | self._psycopg2.InterfaceError)
+                    if not ended or not left:
+                        raise BucketError(self._in_words(error)) from None
             raise AssertionError
+
+    def _in_words(self, error: Any) -> str:
+        # an error without an answer of the server may quote the address
+        said = error.diag.message_primary or type(error).__name__
+        if isinstance(error, self._psycopg2.errors.InsufficientPrivilege):
+            return (
+                f"the database that {HEADS} names: {said}; grant its user {_RIGHTS}, or let its owner make the tables "
+                "by starting once"
+            )
+        if isinstance(error, self._psycopg2.OperationalError | self._psycopg2.InterfaceError):
+            return (
+                f"the database that {HEADS} names does not answer ({said}); start it, or correct the address in the "
+                "environment"
+            )
+        return (
+            f"the database that {HEADS} names refuses ({said}); name one that can be written to, or correct the "
+            "address in the environment"
+        )
+
+
+def _make(cursor: Any) -> None:
+    """Make the tables, which needs the right to even where they are there."""
+    cursor.execute(f"select {', '.join(f'to_regclass({name!r})' for name in _MADE)}")
+    if None in cursor.fetchone():
+        cursor.execute(f"select pg_advisory_xact_lock({_LOCK}); {_TABLE}")

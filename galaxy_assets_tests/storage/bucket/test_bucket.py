@@ -18,6 +18,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from galaxy_assets.orchestration.resources import LAKE, resources
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.root import data_root, normal_address
 from galaxy_assets.storage import store
@@ -29,6 +30,7 @@ from galaxy_assets.storage.bucket.objects import BucketError, Objects
 from galaxy_assets.storage.files import replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.mounts import names_of
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import Origin, origin, with_origin
 from galaxy_assets.storage.store import Conflict, store_of
@@ -741,6 +743,11 @@ def test_a_bucket_given_in_python_is_read_as_the_one_of_the_variable(machine, mo
     assert there.root.is_relative_to(tmp_path) and there.root != here.root
     assert read_table(there.table("s", "umap"))["rank"].to_pylist() == [1, 2]
     assert store_of(tmp_path / "another/lake") is store.FOLDER
+    below = Layout.at(f"{address}//below/")
+    write_table(table(3), below.table("s", "umap"))
+    assert store_of(below.table("s", "umap")) is store_of(below.root) is not store_of(there.root)
+    assert names_of(below.root) == [f"{address}/below"] and names_of(there.root) == [address]
+    assert resources(below.root)[LAKE].names == [f"{address}/below"]
 
 
 @pytest.mark.parametrize(

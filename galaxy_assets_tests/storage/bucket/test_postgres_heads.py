@@ -75,6 +75,28 @@ def test_a_connection_that_ended_is_made_anew_and_no_answer_is_told_without_the_
     assert "planted" not in str(raised.value)
 
 
+def test_who_may_not_make_tables_uses_those_that_are_there_and_a_missing_right_is_named(database):
+    HeadsInPostgres(database, "s3://rights").swap("x", head("1"), None)
+    reader = f"postgresql://reader:planted-secret-8c1f2a@{database.rpartition('@')[2]}"
+    said(database, "create role reader login password 'planted-secret-8c1f2a'")
+    with pytest.raises(BucketError, match="permission denied for table.*; grant its user select, insert"):
+        HeadsInPostgres(reader, "s3://rights")
+    said(
+        database,
+        "grant select, insert, update, delete on galaxy_assets_heads to reader",
+        "grant select, insert on galaxy_assets_folders to reader",
+        "grant usage on galaxy_assets_token to reader",
+    )
+    theirs = HeadsInPostgres(reader, "s3://rights")
+    theirs.swap("x", head("2"), theirs.tokens()["x"])
+    said(database, "alter role reader set default_transaction_read_only = on")
+    with pytest.raises(BucketError, match=r"refuses \(cannot execute INSERT in a read-only transaction\)"):
+        HeadsInPostgres(reader, "s3://rights")
+    with pytest.raises(BucketError, match=HEADS) as raised:
+        HeadsInPostgres(f"{reader}?nosuch=1", "s3://rights")
+    assert "planted" not in str(raised.value)
+
+
 def test_a_data_folder_in_a_bucket_with_its_heads_there(database, monkeypatch, tmp_path_factory):
     def machine() -> Layout:
         monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(tmp_path_factory.mktemp("copies")))
