@@ -423,7 +423,8 @@ def pca_model(context: SurveyContext, embeddings: TablesInTurn, byol_checkpoints
     k, table = len(model.components), pca.model_to_table(model, context.init)
     ratio = model.explained_variance_ratio
     shown = {"components": k, "explained": float(ratio.sum())}
-    return Result(table, shown | picture(context, variance(ratio, k), "variance", context.init))
+    measured = pca.left_out(embeddings.vectors(), embeddings.num_rows, context.survey.variance)
+    return Result(table, shown | picture(context, variance(ratio, k), "variance", context.init), measured=measured)
 
 
 @survey_asset(
