@@ -359,7 +359,7 @@ def _shown(context: SurveyContext, files: Training, table: pa.Table) -> dict[str
         **{name: row[name] for name in ("pcs_95", "effective_rank", "alignment", "uniformity", "stability")},
         **{name: row[name] for name in ("loss", "images_per_second") if row[name] is not None},
         "checkpoints": context.link(files.folder),
-        **picture(context, draw(table), "training", context.init),
+        **picture(context, draw(table, context.survey.recipe.epochs), "training", context.init),
     }
 
 
