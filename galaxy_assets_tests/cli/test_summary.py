@@ -23,7 +23,8 @@ def rows_of(world) -> dict[str, list[str]]:
 
 def test_features_side_by_side_are_no_epoch_that_is_used(world):
     used = {epoch: _training(lambda _, epoch=epoch: [(epoch, "why")], {}, world.survey)[0] for epoch in (2, 3)}
-    assert used == {2: "random: epoch 2 of 2 is used", 3: "random: features side by side are used"}
+    main = world.survey.main_start_weights
+    assert used == {2: f"{main}: epoch 2 of 2 is used", 3: f"{main}: features side by side are used"}
 
 
 def test_images_come_first_and_then_what_the_search_met_beside_other_lists(world):

@@ -150,7 +150,7 @@ def anomaly_recall(
     umap: pa.Table,
 ) -> Result:
     """True anomalies found down the ranked list of the labelled galaxies, beside a random and a perfect order and
-    the lists of `baseline_rankings`; and down the list of those the oracle never saw, since a score given is no
+    the lists of `baseline_rankings`; and down the list of those that nobody scored, since a score given is no
     discovery.
     """
     from galaxy_assets.figures.curves import recall

@@ -220,10 +220,9 @@ def test_encoders_are_compared_without_labels_and_with_them(beside):
     assert rows[0]["met"] == measured[MET] == recall["found"].to_pylist()[-1] - unshown[-1]
     assert rows[0]["found_unshown"] == unshown[:100][-1]
     assert {row["met"] for row in rows[1:]} == {None}
-    # a person scored all others: the simulated one met no more by that
-    scored = recall.set_column(
-        recall.column_names.index("found_unshown"), "found_unshown", pa.nulls(recall.num_rows, pa.int64())
-    )
+    # a person found one more and left none: the simulated one met no more by that
+    more = pa.table({"found": pa.array([n + 1 for n in recall["found"].to_pylist()])})
+    scored = more.append_column("found_unshown", pa.nulls(recall.num_rows, pa.int64()))
     tables = {
         name: pa.concat_tables(read_table(layout.table("tiny", name, row["init"])) for row in rows)
         for name in ("byol_checkpoints", "epoch_accuracy", "cluster_summary")
