@@ -67,6 +67,7 @@ GRAPH = {
     "anomaly_scores": ["anomaly_model", "pca_features"],
     "anomaly_ranking": ["anomaly_model", "anomaly_scores", "cutouts", "label_events", "pca_features"],
     "anomaly_recall": [
+        "anomaly_model",
         "anomaly_ranking",
         "baseline_rankings",
         "catalogue",
@@ -105,8 +106,8 @@ GRAPH = {
     "figure_07": ["cluster_labels", "cluster_summary", "volunteer_votes"],
     "figure_15": ["cluster_summary", "evaluation_subset", "umap"],
     "table_2": ["cluster_summary"],
-    "figure_09": ["anomaly_ranking", "catalogue", "umap", "volunteer_votes"],
-    "figure_08": ["anomaly_recall", "search_spread"],
+    "figure_09": ["anomaly_model", "anomaly_ranking", "catalogue", "umap", "volunteer_votes"],
+    "figure_08": ["anomaly_model", "anomaly_recall", "search_spread"],
     "figure_11": ["cutouts", "similar_galaxies"],
     "figure_12": ["cutouts", "similar_galaxies"],
 }

@@ -21,10 +21,11 @@ class TypedPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """From what a person typed."""
         try:
-            value = Path(value).expanduser()
+            path = Path(value).expanduser()
         except RuntimeError as error:
             self.fail(f"{value}: {error}", param, ctx)
-        return Path(super().convert(value, param, ctx))
+        super().convert(path, param, ctx)  # says what is wrong with it
+        return path
 
 
 PATH = TypedPath()

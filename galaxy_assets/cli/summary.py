@@ -168,7 +168,8 @@ def _training(ask: Ask, observed: Mapping[str, float | None], survey: Survey) ->
     if not chosen:
         return []
     ((epoch, reason),) = chosen
-    used = f"{main}: epoch {epoch} of {survey.recipe.epochs} is used"
+    epochs = survey.recipe.epochs
+    used = f"{main}: {f'epoch {epoch} of {epochs} is' if epoch <= epochs else 'features side by side are'} used"
     trained, start, pixels = (observed.get(f"E7:{name}") for name in (main, f"{main}:start", "pixels"))
     if trained is None or start is None:
         return [used, _short(reason)]

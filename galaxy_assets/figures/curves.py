@@ -52,16 +52,19 @@ _TRAINING = {
 }
 
 
-def epoch_accuracy(table: pa.Table) -> "Figure":
+def epoch_accuracy(table: pa.Table, epochs: int) -> "Figure":
     """k-NN accuracy against epoch, a line per start weight (paper Figures 3 and 14).
 
-    The line is the mean over the splits, the band one standard deviation. Each baseline is a horizontal line.
+    The line is the mean over the splits, the band one standard deviation. Each baseline is a horizontal line. A star is
+    what stands side by side: no epoch of the training.
 
     Parameters
     ----------
     table : pyarrow.Table
         Columns `init`, `epoch`, `features` (`byol`, `pretrained`, `untrained`, `pixels`), `mean` and `std`, as
         `science.figure_tables.accuracy_by_epoch` makes them.
+    epochs : int
+        Of the training; a row beyond them is of features side by side.
 
     Returns
     -------
@@ -81,9 +84,11 @@ def epoch_accuracy(table: pa.Table) -> "Figure":
         if not len(own):
             continue
         own = own[np.argsort(epoch[own], kind="stable")]
+        together, own = own[epoch[own] > epochs], own[epoch[own] <= epochs]
         low, high = mean[own] - spread[own], mean[own] + spread[own]
         _line(axes, epoch[own], mean[own], i, f"start: {words(name)}")
         axes.fill_between(epoch[own], low, high, color=PALETTE[i % len(PALETTE)], alpha=0.2, linewidth=0)
+        _side_by_side(axes, epoch[together], mean[together], i, f"{words(name)}: side by side")
     for kind, (label, dashes) in _BASELINES.items():
         own = known & (features == kind)
         if own.any():
@@ -93,13 +98,17 @@ def epoch_accuracy(table: pa.Table) -> "Figure":
     return lettered(figure)
 
 
-def training(table: pa.Table) -> "Figure":
-    """Loss, health and speed of a training against epoch, a line per start weight; a ring marks the chosen epoch.
+def training(table: pa.Table, epochs: int) -> "Figure":
+    """Loss, health and speed of a training against epoch, a line per start weight; a ring marks what is used.
+
+    A star is what stands side by side: no epoch of the training.
 
     Parameters
     ----------
     table : pyarrow.Table
         The columns of `byol_checkpoints`; epoch 0 is the start and has neither loss nor speed.
+    epochs : int
+        Of the training; a row beyond them is of features side by side.
 
     Returns
     -------
@@ -117,7 +126,9 @@ def training(table: pa.Table) -> "Figure":
         for i, name in enumerate(_in_order(init)):
             own = np.flatnonzero(np.isfinite(values) & (init == name))
             own = own[np.argsort(epoch[own], kind="stable")]
-            _line(axes, epoch[own], values[own], i, words(name))
+            trained = own[epoch[own] <= epochs]
+            _line(axes, epoch[trained], values[trained], i, words(name))
+            _side_by_side(axes, epoch[own[len(trained) :]], values[own[len(trained) :]], i, "_")
             used = own[chosen[own]]
             axes.plot(epoch[used], values[used], "o", ms=13, mfc="none", mec="black", linestyle="none")
         _whole_numbers(axes)
@@ -130,7 +141,7 @@ def training(table: pa.Table) -> "Figure":
     return figure
 
 
-def recall(table: pa.Table) -> "Figure":
+def recall(table: pa.Table, by_forest: bool) -> "Figure":
     """True anomalies found down the ranked list, beside a random order's expectation and a perfect one (Figure 8).
 
     Parameters
@@ -138,6 +149,8 @@ def recall(table: pa.Table) -> "Figure":
     table : pyarrow.Table
         Columns `rank` (from 1), `found`, `random` and `perfect`, one row per galaxy of the list; and any of
         `published`, `isolation_forest` and `local_outlier_factor`, which are drawn where they hold numbers.
+    by_forest : bool
+        Whether an isolation forest ranks, since no score tells galaxies apart.
 
     Returns
     -------
@@ -151,11 +164,12 @@ def recall(table: pa.Table) -> "Figure":
         say(axes, "no true anomalies in this list" if len(rank) else "the list is empty")
         return lettered(figure)
     axes.plot(rank, perfect, color="black", linestyle=":", linewidth=1, label="perfect order")
+    found_by = {"found": "the ranking, an isolation forest"} if by_forest else {}
     for column, (label, colour, dashes) in _SEARCHES.items():
         counts = _numbers(table, column) if column in table.column_names else np.empty(0)
         if np.isfinite(counts).any():
             width = 1.8 if column == "found" else 1.2
-            axes.plot(rank, counts, color=colour, linestyle=dashes, linewidth=width, label=label)
+            axes.plot(rank, counts, color=colour, linestyle=dashes, linewidth=width, label=found_by.get(column, label))
     axes.set_xlim(0, rank.max())
     axes.set_ylim(0, 1.05 * np.nanmax(perfect))
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -267,6 +281,11 @@ def _line(axes: "Axes", x: np.ndarray, y: np.ndarray, i: int, label: str) -> Non
     marker = MARKERS[i % len(MARKERS)]
     style = {"color": PALETTE[i % len(PALETTE)], "marker": marker, "markevery": max(len(x) // 10, 1)}
     axes.plot(x, y, markersize=3.5, linewidth=1.5, label=label, **style)
+
+
+def _side_by_side(axes: "Axes", x: np.ndarray, y: np.ndarray, i: int, label: str) -> None:
+    if len(x):
+        axes.plot(x, y, "*", color=PALETTE[i % len(PALETTE)], markersize=9, linestyle="none", label=label)
 
 
 def _whole_numbers(axes: "Axes") -> None:

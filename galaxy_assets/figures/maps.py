@@ -23,6 +23,7 @@ from galaxy_assets.figures.style import (
     say,
     words,
 )
+from galaxy_assets.science.figure_tables import in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -247,9 +248,7 @@ def start_weight_panel(panels: Sequence[StartWeightMap]) -> "Figure":
     names = _class_names([panel["label"] for panel in panels])
     for ax, panel in zip(axes, panels, strict=False):
         ax.set_aspect("equal", adjustable="datalim")
-        accuracy = panel["accuracy"]
-        known = f"cluster accuracy {accuracy:.1%}" if np.isfinite(accuracy) else "cluster accuracy unknown"
-        ax.set_title(f"{words(panel['title'])}: {known}")
+        ax.set_title(f"{words(panel['title'])}: cluster accuracy {in_words(panel['accuracy'])}")
         _classes(ax, panel["x"], panel["y"], panel["label"], names)
     for ax in axes[len(panels) :]:
         ax.remove()

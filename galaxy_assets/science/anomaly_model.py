@@ -5,6 +5,7 @@ here: how a learner predicts (`learners`, `gaussian_process`), choosing what to 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -294,6 +295,50 @@ def table_to_model(table: pa.Table, learner: str, seed: int) -> AnomalyModel:
     predictor = find_learner(learner).table_to_model(own, labelled, scores)
     ids = tuple(given["galaxy_id"].to_pylist())
     return AnomalyModel(learner, predictor, ids, labelled, scores, nothing.astype(np.float32), seed)
+
+
+class Ranks(NamedTuple):
+    """What the galaxies are ranked by.
+
+    Attributes
+    ----------
+    by_forest : bool
+        Whether an isolation forest speaks.
+    words : str
+        What the number of each galaxy is.
+    """
+
+    by_forest: bool
+    words: str
+
+
+def what_ranks(table: pa.Table, scored: int) -> Ranks:
+    """What the number of the ranking is, in words.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        `anomaly_model`.
+    scored : int
+        Galaxies that have a score.
+
+    Returns
+    -------
+    Ranks
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from galaxy_assets.science.anomaly_model import what_ranks
+    >>> what_ranks(pa.table({"role": ["scale", "labelled", "labelled"]}), 2).words
+    'the score, 0 to 5, that active learning predicts from 2 scores given'
+    >>> what_ranks(pa.table({"role": ["reference"]}), 0).words
+    'how isolated a galaxy is by an isolation forest, since no score was given'
+    """
+    if learnt := table["role"].to_pylist().count("labelled"):
+        return Ranks(False, f"the score, 0 to 5, that active learning predicts from {learnt:,} scores given")
+    why = f"the {scored:,} scores given tell no galaxies apart" if scored else "no score was given"
+    return Ranks(True, f"how isolated a galaxy is by an isolation forest, since {why}")
 
 
 def _schema(learner: str, size: int) -> pa.Schema:

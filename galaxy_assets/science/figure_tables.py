@@ -52,6 +52,29 @@ def accuracy_by_epoch(accuracies: pa.Table, starts: Sequence[str]) -> pa.Table:
     )
 
 
+def in_words(number: float | None, form: str = ".1%") -> str:
+    """A number of a caption.
+
+    Parameters
+    ----------
+    number : float or None
+    form : str
+        As `format` takes it; a share in per cent when not given.
+
+    Returns
+    -------
+    str
+        `unknown` where it is none.
+
+    Examples
+    --------
+    >>> from galaxy_assets.science.figure_tables import in_words
+    >>> in_words(0.875), in_words(float("nan")), in_words(None), in_words(1.5, ".2f")
+    ('87.5%', 'unknown', 'unknown', '1.50')
+    """
+    return "unknown" if number is None or np.isnan(number) else format(number, form)
+
+
 def sample(ids: Sequence[str], n: int, seed: int) -> list[str]:
     """Up to n of the ids at random, the same ones in whatever order they are given.
 

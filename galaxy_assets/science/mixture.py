@@ -48,6 +48,11 @@ class MixtureModel:
     converged: bool
     iterations: int
 
+    @property
+    def fitted_on(self) -> int:
+        """How many galaxies it was fitted to: the posterior of a centre is worth one more than it has members."""
+        return round(float((self.mean_precision - 1).sum()))
+
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Membership probabilities: Bishop (2006) equations 10.46 and 10.64-10.67, as scikit-learn's `predict_proba`.
 

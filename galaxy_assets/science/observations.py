@@ -65,7 +65,7 @@ def observe(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Observed
     if "pca_model" in there:
         yield from _components(survey, there["pca_model"])
     if "epoch_accuracy" in there:
-        yield from _accuracies(there["epoch_accuracy"], there.get("cluster_summary"))
+        yield from _accuracies(survey, there["epoch_accuracy"], there.get("cluster_summary"))
     if "cluster_summary" in there:
         yield from _clusters(survey, there)
     if "class_membership" in there:
@@ -128,7 +128,7 @@ def _components(survey: Survey, model: pa.Table) -> Iterator[Observed]:
         yield Observed(f"B5:{init}", n, f"{init}: components for {survey.variance:.0%} of the variance")
 
 
-def _accuracies(table: pa.Table, summary: pa.Table | None) -> Iterator[Observed]:
+def _accuracies(survey: Survey, table: pa.Table, summary: pa.Table | None) -> Iterator[Observed]:
     frame = table.to_pandas()
     means = frame.groupby(["init", "features", "epoch"])["accuracy"].mean()
     curves = {init: means[init]["byol"] for init in frame["init"].unique()}
@@ -138,7 +138,8 @@ def _accuracies(table: pa.Table, summary: pa.Table | None) -> Iterator[Observed]
     for init, curve in curves.items():
         epoch = int(frame.loc[frame["chosen"] & (frame["init"] == init), "epoch"].iloc[0])
         at_choice[init] = curve[epoch]
-        yield Observed(f"E7:{init}", curve[epoch], f"{init}: k-NN accuracy at the chosen epoch", f"epoch {epoch}")
+        used = f"epoch {epoch}" if epoch <= survey.recipe.epochs else "of features side by side"
+        yield Observed(f"E7:{init}", curve[epoch], f"{init}: k-NN accuracy at the chosen epoch", used)
         yield Observed(f"E7:{init}:start", curve[0], f"{init}: k-NN accuracy at epoch 0")
         if init in clustered:
             yield Observed(f"M6:{init}", clustered[init] - curve[epoch])
@@ -148,7 +149,8 @@ def _accuracies(table: pa.Table, summary: pa.Table | None) -> Iterator[Observed]
             yield Observed(f"E7:{kind}", rows["accuracy"].mean(), f"k-NN accuracy of the baseline: {kind}")
     if {"random", "imagenet"} <= curves.keys():
         yield Observed("E6", curves["imagenet"][0] - curves["random"][0])
-        yield Observed("E6:peak", float(curves["imagenet"].max() > curves["random"].max()))
+        peaks = {init: curve[curve.index <= survey.recipe.epochs].max() for init, curve in curves.items()}
+        yield Observed("E6:peak", float(peaks["imagenet"] > peaks["random"]))
     ranked = " > ".join(
         f"{init} ({at_choice[init]:.3f})" for init in sorted(at_choice, key=lambda i: (-at_choice[i], i))
     )
@@ -258,7 +260,7 @@ def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Obser
     yield Observed("A8:met", met, f"{what} met among the {asked} that were scored", chance)
     for n in (100, 200):
         if n <= len(unshown):
-            yield Observed(f"A8:{n}", unshown[n - 1], f"{what} in the first {n} that the oracle never saw", chance)
+            yield Observed(f"A8:{n}", unshown[n - 1], f"{what} in the first {n} that nobody scored", chance)
     yield Observed("A3", found[-1])
     yield Observed("A3:share", found[-1] / len(found))
     if events is not None:

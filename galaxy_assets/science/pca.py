@@ -11,6 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 _BLOCK = 4096  # galaxies at once
+_FOLDS, _MEASURED = 5, 20_000
+LEFT_OUT = "residual of galaxies left out"
+"""What the footer of `pca_model` has of galaxies that were not fitted to."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,36 @@ class PcaModel:
         """
         return ((features - self.mean) @ self.components.T).astype(np.float32)
 
+    def residual(self, features: np.ndarray) -> float:
+        """Mean variance of galaxies outside the components, in units of what it is for those it was fitted to.
+
+        Parameters
+        ----------
+        features : ndarray of shape (N, D)
+
+        Returns
+        -------
+        float
+            1 for the fitted galaxies; of others of the same sky more, the fewer were fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from galaxy_assets.science.pca import fit
+        >>> features = np.random.default_rng(0).normal(size=(4000, 4)) * [10, 5, 1, 1]
+        >>> model = fit(features[:2000], variance=0.95)
+        >>> others = features[2000:]
+        >>> round(model.residual(others), 1), round(model.residual(3 * (others - model.mean) + model.mean) / 9, 1)
+        (1.0, 1.0)
+        """
+        centred = (features - self.mean).astype(np.float64)
+        within = centred @ self.components.T.astype(np.float64)
+        variance = self.explained_variance.sum(dtype=np.float64)
+        total = variance / self.explained_variance_ratio.sum(dtype=np.float64)
+        outside = max(total - variance, np.finfo(np.float32).eps * total)
+        residual = np.maximum((centred**2).sum(axis=1) - (within**2).sum(axis=1), 0)
+        return float(residual.mean() / outside)
+
 
 def fit(features: np.ndarray | Iterable[np.ndarray], variance: float) -> PcaModel:
     """Keep the fewest components that explain more than a share of the variance, as scikit-learn's PCA without scaling.
@@ -70,7 +103,7 @@ def fit(features: np.ndarray | Iterable[np.ndarray], variance: float) -> PcaMode
     features : ndarray of shape (N, D), or iterable of such blocks
         Blocks come one after the other, such as batches read from disk.
     variance : float
-        Share in (0, 1].
+        Share in (0, 1]; 1 keeps every component that has variance beyond rounding.
 
     Returns
     -------
@@ -111,11 +144,49 @@ def fit(features: np.ndarray | Iterable[np.ndarray], variance: float) -> PcaMode
     variances, axes = np.linalg.eigh((products - n * np.outer(mean, mean)) / (n - 1))
     variances, axes = np.maximum(variances[::-1], 0)[: min(n, len(mean))], axes.T[::-1][: min(n, len(mean))]
     ratio = variances / variances.sum()
-    k = len(ratio) if variance == 1 else int(np.cumsum(ratio).searchsorted(variance, side="right")) + 1
+    some = int((variances > np.finfo(np.float32).eps * variances[0]).sum())  # the rest is rounding
+    k = some if variance == 1 else min(int(np.cumsum(ratio).searchsorted(variance, side="right")) + 1, some)
     # scikit-learn's signs: the largest entry of each component is positive
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
     arrays = (mean + shift, (axes * np.sign(largest))[:k], variances[:k], ratio[:k])
     return PcaModel(*(array.astype(np.float32) for array in arrays))
+
+
+def left_out(blocks: Iterable[np.ndarray], n: int, variance: float) -> dict[str, float]:
+    """The `residual` of galaxies like the fitted ones that were not fitted to, the mean over five folds.
+
+    No formula of the numbers of galaxies and components has it: for images of a survey it is up to twice what
+    independent Gaussian features have.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of shape (n, D)
+        Features that components are fitted to.
+    n : int
+        Their number.
+    variance : float
+        As `fit` takes it.
+
+    Returns
+    -------
+    dict of str to float
+        By the name LEFT_OUT. Empty for fewer than ten galaxies, for more than 20,000, of which others are as the
+        fitted, and where all but a few have the same features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galaxy_assets.science.pca import left_out
+    >>> features = np.random.default_rng(0).normal(size=(2000, 4)) * [10, 5, 1, 1]
+    >>> round(left_out([features], 2000, 0.95)["residual of galaxies left out"], 1)
+    1.0
+    """
+    if not 2 * _FOLDS <= n <= _MEASURED:
+        return {}
+    features, fold = np.vstack(list(blocks)), np.random.default_rng(0).permutation(n) % _FOLDS
+    parts = [(features[fold != i], features[fold == i]) for i in range(_FOLDS)]
+    found = [fit(own, variance).residual(others) for own, others in parts if (own != own[0]).any()]
+    return {LEFT_OUT: float(np.mean(found))} if found else {}
 
 
 def _blocks(features: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -86,7 +86,9 @@ class Labelling(Settings):
 class DriftLimits(Settings):
     """When a delivery is so unlike what the models were fitted to that retraining is advised (`batch_drift`)."""
 
-    spread: float = Field(default=1.5, gt=1, description="of variance and squared distance, over the fitted galaxies'")
+    spread: float = Field(
+        default=1.5, gt=1, description="of variance and squared distance, over what galaxies like the fitted have"
+    )
     shift: float = Field(default=0.5, gt=0, description="of the mean, in standard deviations, over all components")
     unsure: float = Field(default=0.2, gt=0, le=1, description="added share of members below probability one half")
     fallback: float = Field(default=0.2, gt=0, le=1, description="share of images that keep their original frame")

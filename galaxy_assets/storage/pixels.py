@@ -309,7 +309,7 @@ class PixelStore:
         Parameters
         ----------
         cutouts : pyarrow.Table
-            The ledger `cutouts`.
+            The ledger `cutouts` with every row of its batches.
         size : int, optional
             Side wanted, pixels; the stored one when not given.
 
@@ -319,13 +319,21 @@ class PixelStore:
 
         Raises
         ------
+        ValueError
+            For a part of a batch's rows, which are no rows of the stack.
         FileNotFoundError
             As `check` and `read`.
         """
         pairs = cutouts.select(["batch", "pixels"]).group_by(["batch", "pixels"], use_threads=False).aggregate([])
         fingerprints = dict(zip(pairs["batch"].to_pylist(), pairs["pixels"].to_pylist(), strict=True))
         self.check(fingerprints)
-        return self.stack(list(fingerprints), size)
+        stack = self.stack(list(fingerprints), size)
+        if len(stack) != cutouts.num_rows:
+            raise ValueError(
+                f"{cutouts.num_rows} rows of `cutouts` for the {len(stack)} cutouts of {', '.join(fingerprints)} in "
+                f"{self.folder}: rows of a part of a ledger are not rows of its pixels; give every row of these batches"
+            )
+        return stack
 
     def stack(self, batches: Sequence[str], size: int | None = None) -> "PixelStack":
         """Several batches as one array-like, in the order given.

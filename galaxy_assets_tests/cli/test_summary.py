@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from galaxy_assets.cli.summary import found, say_summary
+from galaxy_assets.cli.summary import _training, found, say_summary
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.assets.evaluation import ACCURACY
@@ -19,6 +19,12 @@ def rows_of(world) -> dict[str, list[str]]:
     for name, words in found(world.survey, Layout(world.root)):
         rows.setdefault(name or list(rows)[-1], []).append(words)
     return rows
+
+
+def test_features_side_by_side_are_no_epoch_that_is_used(world):
+    used = {epoch: _training(lambda _, epoch=epoch: [(epoch, "why")], {}, world.survey)[0] for epoch in (2, 3)}
+    main = world.survey.main_start_weights
+    assert used == {2: f"{main}: epoch 2 of 2 is used", 3: f"{main}: features side by side are used"}
 
 
 def test_images_come_first_and_then_what_the_search_met_beside_other_lists(world):

@@ -45,7 +45,7 @@ def accuracies(inits: tuple[str, ...] = ("random", "imagenet"), epochs: int = 4,
 
 def test_accuracy_lines_are_means_and_bands_are_standard_deviations(tmp_path: Path):
     table = accuracies()
-    figure = epoch_accuracy(accuracy_by_epoch(table, ("random", "imagenet")))
+    figure = epoch_accuracy(accuracy_by_epoch(table, ("random", "imagenet")), 3)
     (axes,) = figure.axes
     frame = table.to_pandas()
     drawn = lines(axes)
@@ -71,11 +71,35 @@ def test_accuracy_lines_are_means_and_bands_are_standard_deviations(tmp_path: Pa
     assert_drawn(figure, tmp_path)
 
 
+def stars(axes) -> list[list[float]]:
+    return [[*line.get_xdata(), *line.get_ydata()] for line in axes.lines if line.get_marker() == "*"]
+
+
+def test_features_side_by_side_are_a_star_and_no_epoch_of_the_line(tmp_path: Path):
+    table = accuracy_by_epoch(accuracies(("random",)), ["random"])
+    means = {row["epoch"]: row["mean"] for row in table.to_pylist() if row["features"] == "byol"}
+    figure = epoch_accuracy(table, 2)
+    assert lines(figure.axes[0])["start: random"][0].tolist() == [0, 1, 2]
+    assert stars(figure.axes[0]) == [[3, pytest.approx(means[3])]]
+    assert "random: side by side" in {t.get_text() for t in figure.legends[0].get_texts()}
+    assert_drawn(figure, tmp_path)
+    columns = {name: [0.5, 0.6, 0.7] for name in curves._TRAINING}
+    rows = pa.table({"init": ["random"] * 3, "epoch": [0, 1, 2], "chosen": [False, False, True], **columns})
+    panel = training(rows, 1).axes[1]
+    assert lines(panel)["random"][0].tolist() == [0, 1] and stars(panel) == [[2, 0.7]]
+    assert len(training(rows, 1).legends[0].get_texts()) == 1
+
+
+def test_a_list_that_an_isolation_forest_ranks_says_so():
+    table = pa.table(recall_curve(np.array([True, False]), np.zeros(2, bool)))
+    assert "the ranking, an isolation forest" in lines(recall(table, by_forest=True).axes[0])
+
+
 def test_accuracy_leaves_out_what_is_unknown(tmp_path: Path):
     table = accuracies(("rgz",), epochs=2, splits=1)
     values = [None if r["features"] == "pretrained" else r["accuracy"] for r in table.to_pylist()]
     table = table.set_column(4, "accuracy", pa.array(values, pa.float64()))
-    figure = epoch_accuracy(accuracy_by_epoch(table, ["rgz"]))
+    figure = epoch_accuracy(accuracy_by_epoch(table, ["rgz"]), 1)
     assert set(lines(figure.axes[0])) == {"start: rgz", "untrained network", "raw pixels"}
     assert_drawn(figure, tmp_path)
 
@@ -93,7 +117,7 @@ def test_training_has_a_line_per_start_no_loss_at_the_start_and_marks_the_choice
             "images_per_second": [9.0, None, 8.0, None, 7.0, 6.0],
         }
     )
-    figure = training(table)
+    figure = training(table, 2)
     loss, components, rank = (lines(axes) for axes in figure.axes[:3])
     assert [v.tolist() for v in loss["random"]] == [[1, 2], [0.5, 0.2]]
     assert [v.tolist() for v in rank["random"]] == [[0, 1, 2], [1, 2, 3]]
@@ -106,7 +130,7 @@ def test_training_has_a_line_per_start_no_loss_at_the_start_and_marks_the_choice
 
 def test_recall_draws_the_table(tmp_path: Path):
     table = pa.table(recall_curve(np.random.default_rng(2).random(200) < 0.2, np.zeros(200, bool)))
-    figure = recall(table)
+    figure = recall(table, by_forest=False)
     drawn = lines(figure.axes[0])
     named = {"active learning": "found", "random order": "random", "perfect order": "perfect"}
     for label, column in named.items():
@@ -120,7 +144,7 @@ def test_recall_draws_the_baselines_that_were_run():
     table = pa.table(recall_curve(np.arange(50) < 9, np.zeros(50, bool)))
     table = table.append_column("isolation_forest", pa.array(np.arange(50) // 6))
     table = table.append_column("published", pa.nulls(50, pa.float64()))
-    drawn = lines(recall(table).axes[0])
+    drawn = lines(recall(table, by_forest=False).axes[0])
     assert drawn["isolation forest"][1].tolist() == (np.arange(50) // 6).tolist()
     assert set(drawn) == {"active learning", "random order", "perfect order", "isolation forest"}
 
@@ -178,13 +202,16 @@ def no_epochs() -> pa.Table:
 @pytest.mark.parametrize(
     ("figure", "words"),
     [
-        (lambda: epoch_accuracy(accuracy_by_epoch(accuracies(), [])), "no accuracy has been measured"),
-        (lambda: training(no_epochs()), "not measured yet"),
+        (lambda: epoch_accuracy(accuracy_by_epoch(accuracies(), []), 3), "no accuracy has been measured"),
+        (lambda: training(no_epochs(), 2), "not measured yet"),
         (
-            lambda: recall(pa.table(recall_curve(np.zeros(5, bool), np.zeros(5, bool)))),
+            lambda: recall(pa.table(recall_curve(np.zeros(5, bool), np.zeros(5, bool))), by_forest=False),
             "no true anomalies in this list",
         ),
-        (lambda: recall(pa.table(recall_curve(np.zeros(0, bool), np.zeros(0, bool)))), "the list is empty"),
+        (
+            lambda: recall(pa.table(recall_curve(np.zeros(0, bool), np.zeros(0, bool))), by_forest=False),
+            "the list is empty",
+        ),
         (lambda: votes_violin(fractions([])), "no galaxy has votes"),
         (lambda: variance(np.empty(0), 0), "no principal components"),
         (lambda: variance(np.array([np.nan]), 1), "the variance is not finite"),
@@ -199,8 +226,8 @@ def test_odd_input_gives_words(figure, words: str, tmp_path: Path):
 @pytest.mark.parametrize(
     "figure",
     [
-        lambda: epoch_accuracy(accuracy_by_epoch(accuracies(("random",), epochs=1, splits=1), ["random"])),
-        lambda: recall(pa.table(recall_curve(np.ones(1, bool), np.ones(1, bool)))),
+        lambda: epoch_accuracy(accuracy_by_epoch(accuracies(("random",), epochs=1, splits=1), ["random"]), 0),
+        lambda: recall(pa.table(recall_curve(np.ones(1, bool), np.ones(1, bool))), by_forest=False),
         lambda: variance(np.ones(1), 1),
     ],
 )

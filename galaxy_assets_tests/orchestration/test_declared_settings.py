@@ -40,12 +40,15 @@ CHANGES = {
     "rgz_checkpoint": ({"rgz_checkpoint": "other.pt"}, "byol_checkpoints recipe_trials"),
     "recipe.image_size": (
         {"recipe": TINY["recipe"] | {"image_size": 48}},
-        "pretrained_features byol_checkpoints epoch_accuracy recipe_trials table_1",
+        "pretrained_features byol_checkpoints epoch_accuracy recipe_trials figure_03 figure_14 table_1",
     ),
-    "recipe": ({"recipe": TINY["recipe"] | {"epochs": 3}}, "byol_checkpoints epoch_accuracy table_1"),
+    "recipe": (
+        {"recipe": TINY["recipe"] | {"epochs": 3}},
+        "byol_checkpoints epoch_accuracy figure_03 figure_14 table_1",
+    ),
     "recipe.seed": (
         {"recipe": TINY["recipe"] | {"seed": 3}},
-        "byol_checkpoints epoch_accuracy anomaly_scores recipe_trials table_1",
+        "byol_checkpoints epoch_accuracy anomaly_scores recipe_trials figure_03 figure_14 table_1",
     ),
     "evaluation": (
         {"evaluation": TINY["evaluation"] | {"splits": 6}},
@@ -73,7 +76,8 @@ CHANGES = {
     "drift": ({"drift": {"shift": 0.4}}, "batch_drift"),
     "auto": (
         {"auto": ["recipe.image_size"]},
-        "recipe_trials cutouts pretrained_features clean_galaxies byol_checkpoints embeddings epoch_accuracy table_1",
+        "recipe_trials cutouts pretrained_features clean_galaxies byol_checkpoints embeddings epoch_accuracy figure_03 "
+        "figure_14 table_1",
     ),
 }
 WORDS = {"name", "title", "description", "reference", "owner", "sky_links"}

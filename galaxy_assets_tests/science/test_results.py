@@ -340,6 +340,20 @@ def test_every_number_is_read_off_as_counted_by_hand(tables):
         "the paper's number is for mirabest; 1 of the 1 pairs that there are, of six; here: imagenet (0.850) > random"
     )
     assert found["M3:order"]["note"].startswith(said)
+    assert found["A8:100"]["description"].endswith("in the first 100 that nobody scored")
+
+
+def test_features_side_by_side_are_no_epoch_with_a_peak(tables):
+    table = tables["epoch_accuracy"]
+    best = [
+        1.0 if e == 2 and s == "random" else a
+        for s, e, a in zip(*(table[c].to_pylist() for c in ("init", "epoch", "accuracy")), strict=True)
+    ]
+    table = table.set_column(table.column_names.index("accuracy"), "accuracy", pa.array(best))
+    for epochs, peak, note in ((1, 1, "of features side by side"), (2, 0, "epoch 2")):
+        survey = GZ.model_copy(update={"recipe": GZ.recipe.model_copy(update={"epochs": epochs})})
+        found = of(survey, tables | {"epoch_accuracy": table})
+        assert found["E6:peak"]["observed"] == peak and note in found["E7:random"]["note"]
 
 
 def test_the_verdicts_of_those_numbers(tables):

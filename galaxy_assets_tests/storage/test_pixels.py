@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.pixels import PixelStore
@@ -95,6 +97,22 @@ def test_a_stack_gathers_rows_across_batches_in_the_order_asked(tmp_path):
     stack = store.stack(["a", "b"])
     assert stack.shape == (8, *SHAPE)
     assert stack[np.array([7, 0, 4, 3])][:, 0, 0, 0].tolist() == [103, 0, 100, 3]
+
+
+@given(st.sets(st.integers(0, 6)))
+def test_only_a_ledger_with_every_row_of_its_batches_names_rows_of_the_stack(tmp_path_factory, left):
+    store = PixelStore(tmp_path_factory.mktemp("pixels"))
+    sizes = {"a": 4, "b": 3}
+    for batch, n in sizes.items():
+        store.fill(batch, n=n, shape=SHAPE, fingerprint="f", make=Maker())
+    batches = [batch for batch, n in sizes.items() for _ in range(n)]
+    ledger = pa.table({"batch": batches, "pixels": ["f"] * 7}).take(pa.array(sorted(left), pa.int64()))
+    counted = {batch: ledger["batch"].to_pylist().count(batch) for batch in sizes}
+    if all(counted[batch] in (0, n) for batch, n in sizes.items()):
+        assert len(store.of(ledger)) == len(left)
+    else:
+        with pytest.raises(ValueError, match="give every row of these batches"):
+            store.of(ledger)
 
 
 @pytest.mark.parametrize("told", ["", "[]", "{}", '{"n": 10}', '{"n": "x", "shape": [8, 8, 3], "fingerprint": "f"}'])

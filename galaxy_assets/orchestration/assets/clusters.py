@@ -15,6 +15,7 @@ from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import EVERY_BATCH, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import CLUSTER_REVIEW
 from galaxy_assets.science import clusters, descriptions, worksheet
+from galaxy_assets.science.figure_tables import in_words
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.tables import lookup, rows_of
 
@@ -232,7 +233,7 @@ def cluster_summary(
     rows = [{"init": context.init, **s.__dict__, "accuracy_overall": accuracy} for s in summaries]
     template = _write_template(context, cluster_labels, summaries, said)
     on_map = [label.get(galaxy) for galaxy in umap["galaxy_id"].to_pylist()]
-    title = f"{context.init}: clusters' labels {accuracy:.1%} right"
+    title = f"{context.init}: share that clusters' labels get right {in_words(accuracy)}"
     figure = class_map(umap["x"].to_numpy(), umap["y"].to_numpy(), on_map, title)
     shown = _shown(summaries, accuracy) | picture(context, figure, "class_map", context.init)
     shown["worksheet template"] = context.link(template)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.assets.recall import MET
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import IF_THERE, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.storage.checkpoints import read_metadata
+from galaxy_assets.storage.provenance import origin
 
 SCHEMA = pa.schema(
     [
@@ -35,7 +37,7 @@ SCHEMA = pa.schema(
     ]
 )
 _UNLABELLED = ("effective_rank", "pcs_95", "alignment", "uniformity", "stability")
-_FIRST = 100  # galaxies down the ranking of those never shown
+_FIRST = 100  # galaxies down the ranking of those that nobody scored
 
 
 @survey_asset(
@@ -48,6 +50,7 @@ _FIRST = 100  # galaxies down the ranking of those never shown
         "anomaly_recall": {},
     },
     settings=lambda survey: [survey.main_start_weights],
+    version="2",
     columns=shared("init")
     | {
         "network": "the architecture, or those side by side",
@@ -61,15 +64,15 @@ _FIRST = 100  # galaxies down the ranking of those never shown
         "accuracy": "mean accuracy of nearest neighbours over random splits, 0 to 1; null where nothing is judged",
         "accuracy_std": "its standard deviation over the splits; null where nothing is judged",
         "cluster_accuracy": "share of the evaluation subset whose class is its cluster's label; null as above",
-        "met": "true anomalies among those the simulated person scored; null but for the main start weights",
-        "found_unshown": "true anomalies in the first 100 that were never shown; null but for the main start weights",
+        "met": "true anomalies among those the simulated person was asked for; null but for the main start weights",
+        "found_unshown": "true anomalies in the first 100 that nobody scored; null but for the main start weights",
         "reason": "why these weights are used",
     },
 )
 def encoder_comparison(context: SurveyContext, **tables: pa.Table) -> Result:
     """One row per start weights: the network, its health at the epoch that is used, which needs no labels, and, where
-    there are labels, how well neighbours and clusters agree with them and what the search met and found unshown. Only
-    the main start weights are searched. A start whose training failed is left out.
+    there are labels, how well neighbours and clusters agree with them, what the search met, and what it ranks first
+    that nobody scored. Only the main start weights are searched. A start whose training failed is left out.
     """
     from galaxy_assets.figures.comparison import encoders as draw
 
@@ -92,8 +95,9 @@ def _row(context: SurveyContext, row: dict[str, Any], tables: dict[str, pa.Table
     recall = tables["anomaly_recall"]
     if init == context.survey.main_start_weights and recall.num_rows:
         unshown = recall["found_unshown"].drop_null().to_pylist()
-        found = recall["found"].to_pylist()[-1]
-        measured |= {"met": found - (unshown[-1] if unshown else 0)}
+        made = origin(context.layout.table(context.survey.name, "anomaly_recall"))
+        met = made.measured.get(MET) if made is not None else None
+        measured |= {"met": None if met is None else int(met)}
         measured |= {"found_unshown": unshown[:_FIRST][-1] if unshown else None}
     return measured
 

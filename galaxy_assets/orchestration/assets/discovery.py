@@ -187,15 +187,14 @@ def _history(
     rounds = np.array([q.round for q in queries], int)
     shown = np.concatenate([np.flatnonzero(rounds == r)[:5] for r in np.unique(rounds)])
     galaxies = pca_features.select(["galaxy_id"]).take(asked[shown])
-    wanted = galaxies["galaxy_id"].combine_chunks()
-    ledger = pa.concat_tables(
-        [
-            table.filter(pc.is_in(table["galaxy_id"], wanted))
-            for table in cutouts.tables(["galaxy_id", "batch", "pixels"])
-        ]
-    )
-    images = context.pixels.of(ledger)[rows_of(ledger, galaxies)]
-    sheet = query_history(list(images), [queries[i].score for i in shown], rounds[shown].tolist())
+    wanted, found, images = galaxies["galaxy_id"].combine_chunks(), [], []
+    for ledger in cutouts.tables(["galaxy_id", "batch", "pixels"]):
+        rows = np.flatnonzero(pc.is_in(ledger["galaxy_id"], wanted))
+        if len(rows):
+            found += ledger["galaxy_id"].take(rows).to_pylist()
+            images += list(context.pixels.of(ledger)[rows])
+    at = rows_of(pa.table({"galaxy_id": pa.array(found, pa.string())}), galaxies)
+    sheet = query_history([images[i] for i in at], [queries[i].score for i in shown], rounds[shown].tolist())
     return picture(context, sheet, "query_history")
 
 

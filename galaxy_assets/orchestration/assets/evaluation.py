@@ -42,6 +42,7 @@ ACCURACY = pa.schema(
         ("chosen", pa.bool_()),
     ]
 )
+EPOCH = "epoch of the training, 0 the start itself; one after the last, features side by side; 0 for the baselines"
 _PIXELS = 128  # largest image of the raw-pixel baseline: 13,609 galaxies of 300 px would be 15 GB of floats
 _LEAST = 10  # galaxies per class from which an accuracy means anything
 _REMEMBERED = 8  # networks whose features of the subset are remembered: start weights of a survey share baselines
@@ -138,7 +139,7 @@ def _examples(context: SurveyContext, cutouts: pa.Table, subset: pa.Table) -> di
     tuned=True,
     columns=shared("init")
     | {
-        "epoch": "epoch of the training, 0 the start itself; 0 for the baselines",
+        "epoch": EPOCH,
         "features": "what was judged: byol, the training; or a baseline: pixels, untrained, pretrained",
         "split": "number of the random split into training and test galaxies, from 0",
         "accuracy": "share of the test galaxies whose class their nearest neighbours give, 0 to 1",
@@ -167,6 +168,7 @@ def epoch_accuracy(
     chosen = next(row["epoch"] for row in byol_checkpoints.to_pylist() if row["chosen"])
     found = [*judge.baselines(), *judge.epochs(byol_checkpoints)]
     table = pa.concat_tables(_rows(context.init, epoch, kind, a, chosen) for epoch, kind, a in found)
+    curve_of = figure_tables.accuracy_by_epoch(table, [context.init])
     means = {kind: float(a.mean()) for _, kind, a in found if kind != "byol"}
     curve = {epoch: float(a.mean()) for epoch, kind, a in found if kind == "byol"}
     return Result(
@@ -177,9 +179,7 @@ def epoch_accuracy(
             "accuracy": curve[chosen],
             "accuracy at epoch 0": curve[0],
             **{f"baseline {kind}": mean for kind, mean in means.items()},
-            **picture(
-                context, draw(figure_tables.accuracy_by_epoch(table, [context.init])), "epoch_accuracy", context.init
-            ),
+            **picture(context, draw(curve_of, context.survey.recipe.epochs), "epoch_accuracy", context.init),
         },
     )
 

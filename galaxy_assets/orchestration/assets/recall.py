@@ -129,6 +129,7 @@ def search_spread(
     reads={
         "catalogue": LABELS,
         "volunteer_votes": {},
+        "anomaly_model": only("role"),
         "anomaly_ranking": only("galaxy_id", "score", "scored_by", "queried_round"),
         "baseline_rankings": only("galaxy_id", *BASELINES),
         "search_spread": {},
@@ -136,22 +137,24 @@ def search_spread(
     },
     settings=lambda survey: [survey.anomaly],
     columns=RECALL_COLUMNS,
-    version="3",
+    version="4",
 )
 def anomaly_recall(
     context: SurveyContext,
     catalogue: pa.Table,
     volunteer_votes: pa.Table,
+    anomaly_model: pa.Table,
     anomaly_ranking: pa.Table,
     baseline_rankings: pa.Table,
     search_spread: pa.Table,
     umap: pa.Table,
 ) -> Result:
     """True anomalies found down the ranked list of the labelled galaxies, beside a random and a perfect order and
-    the lists of `baseline_rankings`; and down the list of those the oracle never saw, since a score given is no
+    the lists of `baseline_rankings`; and down the list of those that nobody scored, since a score given is no
     discovery.
     """
     from galaxy_assets.figures.curves import recall
+    from galaxy_assets.science.anomaly_model import what_ranks
     from galaxy_assets.science.search_spread import words
 
     ids = anomaly_ranking["galaxy_id"]
@@ -168,7 +171,7 @@ def anomaly_recall(
             "met": int(measured[MET]),
             **_found(table),
             "true anomalies": int(true.sum()),
-            **picture(context, recall(table), "recall"),
+            **picture(context, recall(table, what_ranks(anomaly_model, int(shown.sum())).by_forest), "recall"),
             "maps": _maps(context, umap, anomaly_ranking, true),
         },
         measured=measured,

@@ -359,7 +359,7 @@ def _shown(context: SurveyContext, files: Training, table: pa.Table) -> dict[str
         **{name: row[name] for name in ("pcs_95", "effective_rank", "alignment", "uniformity", "stability")},
         **{name: row[name] for name in ("loss", "images_per_second") if row[name] is not None},
         "checkpoints": context.link(files.folder),
-        **picture(context, draw(table), "training", context.init),
+        **picture(context, draw(table, context.survey.recipe.epochs), "training", context.init),
     }
 
 
@@ -423,7 +423,8 @@ def pca_model(context: SurveyContext, embeddings: TablesInTurn, byol_checkpoints
     k, table = len(model.components), pca.model_to_table(model, context.init)
     ratio = model.explained_variance_ratio
     shown = {"components": k, "explained": float(ratio.sum())}
-    return Result(table, shown | picture(context, variance(ratio, k), "variance", context.init))
+    measured = pca.left_out(embeddings.vectors(), embeddings.num_rows, context.survey.variance)
+    return Result(table, shown | picture(context, variance(ratio, k), "variance", context.init), measured=measured)
 
 
 @survey_asset(

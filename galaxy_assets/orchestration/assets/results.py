@@ -42,7 +42,7 @@ _OF_A_NETWORK = ("cutout", "umap", "recipe", "main_start_weights")
         "search_spread": IF_THERE,
     },
     settings=lambda survey: [survey, fingerprint()],
-    version="3",
+    version="4",
     tuned=True,
     columns={
         "check_id": "id of the number in the paper's checklist, or of one that only this survey has",

@@ -21,6 +21,7 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.storage.in_turn import TablesInTurn
+from galaxy_assets.storage.provenance import origin
 from galaxy_assets.storage.tables import beside, column_to_vectors, vectors_to_column
 
 DRIFT = pa.schema(
@@ -183,11 +184,12 @@ def cluster_labels(context: SurveyContext, pca_features: pa.Table, cluster_model
         "cluster_model": MAIN_START | ONE_START,
     },
     settings=lambda survey: [survey.drift, survey.main_start_weights],
+    version="2",
     columns={
         "name": "the measure: residual, distance, shift, unsure or fallback",
         "value": "what it is for the delivery",
         "fitted": "what it is for the galaxies that the models were fitted to",
-        "limit": "value above which the delivery counts as unlike them",
+        "limit": "value above which the delivery counts as unlike them; infinite where the measure says nothing",
         "exceeded": "whether the value is above the limit",
         "words": "what is measured",
     },
@@ -203,19 +205,24 @@ def batch_drift(
     """How far the delivery is from what the models of the main start weights were fitted to: variance outside the
     components, distance and shift within them, members without a clear cluster, images that keep their frame.
     """
+    from galaxy_assets.science import mixture
     from galaxy_assets.science.drift import drift
-    from galaxy_assets.science.pca import table_to_model
+    from galaxy_assets.science.pca import LEFT_OUT, table_to_model
 
+    survey = context.survey
+    fit = origin(context.layout.table(survey.name, "pca_model", survey.main_start_weights))
     outcomes = [outcome for outcome in cutouts["outcome"].to_pylist() if outcome not in WITHOUT_PIXELS]
     measures = []
     if embeddings.num_rows:
         measures = drift(
             column_to_vectors(embeddings["vector"]),
             table_to_model(pca_model),
+            fitted_on=mixture.table_to_model(cluster_model).fitted_on,
+            left_out=fit.measured.get(LEFT_OUT) if fit is not None else None,
             unsure=float((cluster_labels["probability"].to_numpy() < 0.5).mean()),
             unsure_fitted=cluster_model["unsure"][0].as_py(),
             fallback=sum(outcome.startswith("fallback") for outcome in outcomes) / len(outcomes),
-            limits=context.survey.drift,
+            limits=survey.drift,
         )
     rows = [{name: getattr(measure, name) for name in DRIFT.names} for measure in measures]
     table = pa.Table.from_pylist(rows, schema=DRIFT)

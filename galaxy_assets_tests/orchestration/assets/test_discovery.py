@@ -1,18 +1,24 @@
 """The simulated oracle: what it knows of a galaxy, and of which it knows nothing."""
 
+import logging
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from galaxy_assets.figures import plates
 from galaxy_assets.orchestration.assets import recall
 from galaxy_assets.orchestration.assets.discovery import oracle_scores, scored, scored_now, simulated_search
 from galaxy_assets.orchestration.assets.recall import BASELINES, MET, QUESTIONS, asked_and_met
+from galaxy_assets.orchestration.declaration import SurveyContext
+from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science import anomaly_model, votes
 from galaxy_assets.science.labels import STANDING
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.in_turn import TablesInTurn
-from galaxy_assets.storage.tables import UnknownGalaxies, vectors_to_column, write_table
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import UnknownGalaxies, read_table, vectors_to_column, write_table
 from galaxy_assets_tests.conftest import TINY
 from galaxy_assets_tests.science.test_votes import CALM, CRASH, SPIRAL, normal
 
@@ -102,3 +108,34 @@ def test_galaxies_that_the_baselines_do_not_know_yet_are_named():
         recall.with_baselines(table, baselines, labelled)
     whole = pa.table({"galaxy_id": ["x", "new", "a"], **{name: [3.0, 2.0, 1.0] for name in BASELINES}})
     assert recall.with_baselines(table, whole, labelled)["isolation_forest"].to_pylist() == [0, 1]
+
+
+def test_the_sheet_shows_the_galaxies_that_were_asked_from_every_delivery(world, monkeypatch):
+    layout, survey, shown, draw = Layout(world.root), world.survey, {}, plates.query_history
+
+    def drawn(pixels, scores, rounds):
+        shown.update(pixels=pixels, scores=scores)
+        return draw(pixels, scores, rounds)
+
+    monkeypatch.setattr(plates, "query_history", drawn)
+    context = SurveyContext(survey, {}, layout, "", "", logging.getLogger(__name__))
+    files = {
+        name: [layout.table("tiny", name, batch, *start) for batch in ("first", "second")]
+        for name, start in (("catalogue", ()), ("cutouts", ()), ("pca_features", (survey.main_start_weights,)))
+    }
+    catalogue, cutouts, features = (pa.concat_tables([read_table(path) for path in paths]) for paths in files.values())
+    events = ASSETS["oracle_events"].function(
+        context,
+        catalogue=catalogue,
+        cutouts=TablesInTurn(tuple(files["cutouts"]), {}),
+        volunteer_votes=votes.empty("1_and_2"),
+        pca_features=features,
+    )
+    rounds = events.table["round"].to_numpy()
+    first = np.concatenate([np.flatnonzero(rounds == r)[:5] for r in np.unique(rounds)])
+    assert shown["scores"] == events.table["score"].take(first).to_pylist()
+    of = {galaxy["galaxy_id"]: (galaxy["batch"], row) for row, galaxy in enumerate(cutouts.to_pylist())}
+    asked = [of[galaxy] for galaxy in events.table["galaxy_id"].take(first).to_pylist()]
+    assert {batch for batch, _ in asked} == {"first", "second"}
+    stored = np.concatenate([context.pixels.read(batch) for batch in ("first", "second")])
+    np.testing.assert_array_equal(np.stack(shown["pixels"]), stored[[row for _, row in asked]])

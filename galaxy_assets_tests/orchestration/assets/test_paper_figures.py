@@ -129,11 +129,108 @@ def test_recall_without_baselines_leaves_them_null(world):
     table = read_table(Layout(world.root).table("tiny", "anomaly_recall"))
     kept = table.select(["rank", "found", "random", "perfect", "found_unshown"])
     spread = read_table(Layout(world.root).table("tiny", "search_spread"))
-    shown = SHOW["figure_08"](View(at(world.survey, world.root), None), kept, spread)
+    model = read_table(Layout(world.root).table("tiny", "anomaly_model"))
+    shown = SHOW["figure_08"](View(at(world.survey, world.root), None), model, kept, spread)
+    assert "ordered by the score, 0 to 5, that active learning predicts from 18 scores given." in shown.caption
     assert shown.table["isolation_forest"].null_count == table.num_rows
     assert shown.table["found"].to_pylist() == table["found"].to_pylist()
     with pytest.raises(NotApplicable, match="no true anomaly"):
-        SHOW["figure_08"](View(at(world.survey, world.root), None), kept.slice(0, 0), spread)
+        SHOW["figure_08"](View(at(world.survey, world.root), None), model, kept.slice(0, 0), spread)
+
+
+FOREST = pa.table({"role": ["reference"] * 3})
+CATALOGUE = pa.table({"galaxy_id": ["a", "b"], "label": ["pair", "round"]})
+
+
+@pytest.mark.parametrize(
+    ("scored_by", "words"),
+    [
+        ([None, None], "how isolated a galaxy is by an isolation forest, since no score was given"),
+        (["people", None], "how isolated a galaxy is by an isolation forest, since the 1 scores given tell no"),
+    ],
+)
+def test_a_list_that_an_isolation_forest_ranks_is_called_no_predicted_score(world, scored_by, words):
+    view = View(at(world.survey, world.root), None)
+    unshown = [1, 1] if scored_by == [None, None] else [0, None]
+    recall = pa.table(
+        {"rank": [1, 2], "found": [1, 1], "random": [0.5, 1.0], "perfect": [1, 1], "found_unshown": pa.array(unshown)}
+    )
+    spread = read_table(Layout(world.root).table("tiny", "search_spread"))
+    assert words in SHOW["figure_08"](view, FOREST, recall, spread).caption
+    ranking = pa.table({"galaxy_id": ["a", "b"], "score": [0.6, 0.4], "scored_by": pa.array(scored_by, pa.string())})
+    umap = pa.table({"galaxy_id": ["a", "b"], "x": [0.0, 1.0], "y": [0.0, 1.0]})
+    said = SHOW["figure_09"](view, CATALOGUE, votes.empty("1_and_2"), FOREST, ranking, umap).caption
+    assert words in said and "predicts" not in said and "pairs score 0.60 on average, all others 0.40" in said
+    alone = SHOW["figure_09"](view, CATALOGUE[:1], votes.empty("1_and_2"), FOREST, ranking[:1], umap[:1])
+    assert "all others unknown." in alone.caption
+
+
+def test_a_share_that_nobody_knows_is_called_unknown(world):
+    layout = Layout(world.root)
+    subset = read_table(layout.table("tiny", "evaluation_subset"))
+    umap, summary = (
+        pa.concat_tables(read_table(p) for p in sorted((world.root / "lake/tiny" / name).rglob("*.parquet")))
+        for name in ("umap", "cluster_summary")
+    )
+    at_column = summary.column_names.index("accuracy_overall")
+    unknown = summary.set_column(at_column, "accuracy_overall", pa.array([np.nan] * summary.num_rows))
+    caption = SHOW["figure_15"](View(at(world.survey, world.root), None), subset, umap, unknown).caption
+    assert "random unknown, imagenet unknown" in caption and "nan" not in caption
+
+
+def test_clusters_of_artefacts_say_what_they_are_taken_for_that_by(world):
+    layout, init = Layout(world.root), world.survey.main_start_weights
+    view = View(
+        at(world.survey, world.root),
+        pa.concat_tables(read_table(layout.table("tiny", "cutouts", batch)) for batch in ("first", "second")),
+    )
+    labels, umap = (
+        pa.concat_tables(read_table(layout.table("tiny", name, batch, init)) for batch in ("first", "second"))
+        for name in ("cluster_labels", "umap")
+    )
+    spread = pa.array(np.arange(labels.num_rows) % 4, pa.int32())
+    labels = labels.set_column(labels.column_names.index("cluster"), "cluster", spread)
+    summary = read_table(layout.table("tiny", "cluster_summary", init))
+    rows = [row | {"artefact": True, "n": 18} for row in summary.to_pylist()]
+    said = [
+        ("60% suspects", "rule"),
+        ("smooth-or-featured artifact mean 0.61 of 40", "rule"),
+        ("the rule says: Artefacts; 70% suspects", "person"),
+        ("the rule says: A large mix of morphologies; spirals 40%", "person"),
+    ]
+    rows = [row | {"evidence": e, "described_by": by} for row, (e, by) in zip(rows, said, strict=True)]
+    caption = SHOW["figure_06"](view, umap, labels, pa.Table.from_pylist(rows, schema=summary.schema)).caption
+    assert caption.startswith("4 of 4 clusters that are taken for artefacts that the removal left in: ")
+    for k, why in enumerate(
+        ["60% suspects", "smooth-or-featured artifact mean 0.61 of 40", "70% suspects", "by a person"]
+    ):
+        assert f"{k} ({why})" in caption
+    empty = pa.Table.from_pylist([row | {"n": 0} for row in rows], schema=summary.schema)
+    with pytest.raises(NotApplicable, match="no cluster is taken for artefacts"):
+        SHOW["figure_06"](view, umap, labels, empty)
+
+
+def test_an_image_that_is_kept_was_removed_by_nothing(world):
+    layout = Layout(world.root)
+    cutouts, clean = (
+        pa.concat_tables(read_table(layout.table("tiny", name, batch)) for batch in ("first", "second"))
+        for name in ("cutouts", "clean_galaxies")
+    )
+    places = pa.concat_tables(read_table(layout.table("tiny", "artefact_map", batch)) for batch in ("first", "second"))
+    regions = read_table(layout.table("tiny", "artefact_regions"))
+    at_column = clean.column_names.index("rule")
+    clean = clean.set_column(at_column, "rule", pa.array(["would be removed"] * clean.num_rows))
+    table = SHOW["figure_01"](View(at(world.survey, world.root), cutouts), places, regions, clean).table.to_pylist()
+    assert any(row["kept"] for row in table)
+    assert all((row["rule"] is None) == row["kept"] for row in table)
+
+
+def test_classes_of_fewer_galaxies_are_shown_with_all_they_have(world):
+    subset = pa.table({"galaxy_id": ["first_00"], "evaluation_class": ["round"]})
+    cutouts = pa.concat_tables(read_table(p) for p in sorted((world.root / "lake/tiny/cutouts").glob("*.parquet")))
+    view = View(at(world.survey, world.root), cutouts)
+    assert SHOW["figure_02"](view, subset).caption.startswith("Up to nine galaxies of each class")
+    assert "up to 4 at random of each of round" in SHOW["figure_13"](view, subset).caption
 
 
 def test_comparison_of_starts_holds_only_evaluated_galaxies_and_the_clusters_accuracy(world):

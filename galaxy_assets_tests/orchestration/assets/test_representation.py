@@ -1,6 +1,8 @@
 """Checkpoints: what a training keeps, what stands beside it, and what is never trained."""
 
+import json
 import logging
+import re
 import shutil
 
 import dagster as dg
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake.similar import similar
 from galaxy_assets.orchestration.assets import representation
+from galaxy_assets.orchestration.assets.recall import MET
 from galaxy_assets.orchestration.assets.representation import FIXED, start_checkpoint
 from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.engines import in_process
@@ -25,6 +28,7 @@ from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.checkpoints import Training, load_encoder, load_start
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import origin
 from galaxy_assets.storage.tables import column_to_vectors, read_table
 from galaxy_assets_tests.conftest import TINY, UNTRAINED, write_tiny
 
@@ -212,9 +216,35 @@ def test_encoders_are_compared_without_labels_and_with_them(beside):
         assert row["accuracy"] == pytest.approx(judged.mean()) and row["cluster_accuracy"] is not None
     recall = read_table(layout.table("tiny", "anomaly_recall"))
     unshown = recall["found_unshown"].drop_null().to_pylist()
-    assert rows[0]["met"] + unshown[-1] == recall["found"].to_pylist()[-1]
+    measured = origin(layout.table("tiny", "anomaly_recall")).measured
+    assert rows[0]["met"] == measured[MET] == recall["found"].to_pylist()[-1] - unshown[-1]
     assert rows[0]["found_unshown"] == unshown[:100][-1]
     assert {row["met"] for row in rows[1:]} == {None}
+    # a person found one more and left none: the simulated one met no more by that
+    more = pa.table({"found": pa.array([n + 1 for n in recall["found"].to_pylist()])})
+    scored = more.append_column("found_unshown", pa.nulls(recall.num_rows, pa.int64()))
+    tables = {
+        name: pa.concat_tables(read_table(layout.table("tiny", name, row["init"])) for row in rows)
+        for name in ("byol_checkpoints", "epoch_accuracy", "cluster_summary")
+    }
+    context = SurveyContext(survey, {}, layout, "", "", logging.getLogger(__name__))
+    again = ASSETS["encoder_comparison"].function(context, anomaly_recall=scored, **tables).table.to_pylist()
+    assert [row["met"] for row in again] == [row["met"] for row in rows] and again[0]["found_unshown"] is None
+
+
+def test_what_stands_side_by_side_is_no_epoch_in_the_captions(beside):
+    layout, _ = beside
+    note = json.loads(layout.figure("tiny", "figure_03").with_suffix(".json").read_text())
+    assert re.search(
+        r"imagenet [\d.]+% before and [\d.]+% after 1 epochs, side by side with classical [\d.]+%", note["caption"]
+    )
+    assert [name for name in note["numbers"] if name.startswith("imagenet")] == [
+        "imagenet, epoch 0",
+        "imagenet, epoch 1",
+        "imagenet, side by side",
+    ]
+    note = json.loads(layout.figure("tiny", "figure_14").with_suffix(".json").read_text())
+    assert re.search(r"classical [\d.]+%, not trained; mine", note["caption"])
 
 
 @pytest.mark.parametrize(("fewest", "epochs"), [(None, [0]), (73, [0]), (72, [0, 1, 2]), (0, [0, 1, 2])])

@@ -12,6 +12,7 @@ from galaxy_assets.science import mixture, pca, projection, votes
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import origin
 from galaxy_assets.storage.tables import column_to_vectors, digest, read_table, vectors_to_column, write_table
 from galaxy_assets_tests.conftest import TINY
 
@@ -46,6 +47,7 @@ def test_a_mixture_of_a_sample_says_how_many_it_was_fitted_to_and_labels_as_the_
     part = structure.cluster_model.function(sample, TablesInTurn(paths, {}), components).table
     every = structure.cluster_model.function(whole, TablesInTurn(paths, {}), components).table
     assert part["fitted_on"].to_pylist() == [1000] * 3 and "fitted_on" not in every.column_names
+    assert [mixture.table_to_model(of).fitted_on for of in (part, every)] == [1000, N]
     # products of matrices over other numbers of rows differ in their last bits
     np.testing.assert_allclose(part["lower_bound"].to_numpy(), turned["lower_bound"].to_numpy(), rtol=1e-5)
     features = pca.table_to_model(components).transform(column_to_vectors(table["vector"]))
@@ -53,6 +55,18 @@ def test_a_mixture_of_a_sample_says_how_many_it_was_fitted_to_and_labels_as_the_
     assert len(set(zip(*(label.tolist() for label in labels), strict=True))) == 3, (
         "each cluster of one is one of the other"
     )
+
+
+def test_a_delivery_is_judged_by_what_was_left_out_when_the_components_were_fitted(world):
+    layout, init = Layout(world.root), world.survey.main_start_weights
+    embedded = [read_table(layout.table("tiny", "embeddings", batch, init)) for batch in ("first", "second")]
+    features = np.vstack([column_to_vectors(table["vector"]) for table in embedded])
+    (left_out,) = pca.left_out([features], len(features), world.survey.variance).values()
+    assert origin(layout.table("tiny", "pca_model", init)).measured == {pca.LEFT_OUT: left_out}
+    k = len(pca.table_to_model(read_table(layout.table("tiny", "pca_model", init))).components)
+    drift = read_table(layout.table("tiny", "batch_drift", "second")).to_pylist()
+    (limit,) = [row["limit"] for row in drift if row["name"] == "residual"]
+    assert limit == 1.5 * max(left_out, (len(features) + k) / (len(features) - k - 1))
 
 
 def test_the_map_of_a_sample_has_its_galaxies_alone(embedded, tmp_path, monkeypatch):

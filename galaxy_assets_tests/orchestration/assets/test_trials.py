@@ -115,7 +115,7 @@ def test_only_a_survey_that_leaves_something_open_has_the_asset_and_it_is_lineag
     graph = build_defs(tuned.root).resolve_asset_graph()
     assert {key.path[-1] for key in keys_of(graph, "tiny")} == set(ASSETS)
     reads = {a for a in ASSETS if dg.AssetKey(["tiny", TRIALS]) in graph.get(dg.AssetKey(["tiny", a])).parent_keys}
-    assert reads == TUNED | {"results", "table_1"}
+    assert reads == TUNED | {"results", "figure_03", "figure_14", "table_1"}
     others = build_defs(tmp_path).resolve_asset_graph().get_all_asset_keys()
     assert dg.AssetKey(["demo_radio", "cutouts"]) in others and dg.AssetKey(["demo_radio", TRIALS]) not in others
     assert TRIALS in origin(tuned.layout.table("tiny", "cutouts", "first")).inputs

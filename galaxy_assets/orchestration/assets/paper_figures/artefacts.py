@@ -37,6 +37,7 @@ from galaxy_assets.storage.tables import lookup
     },
     reads=["cutouts", "artefact_map", "artefact_regions", "clean_galaxies"],
     settings=("umap",),
+    version="2",
 )
 def figure_01(view: View, artefact_map: pa.Table, artefact_regions: pa.Table, clean_galaxies: pa.Table) -> Shown:
     """One row per image with pixels: where it lies, whether it was kept, and its place among the examples drawn."""
@@ -49,7 +50,7 @@ def figure_01(view: View, artefact_map: pa.Table, artefact_regions: pa.Table, cl
     removed = [galaxy for galaxy in ids if not kept[galaxy]]
     shown = figure_tables.sample(removed, 16, view.survey.umap.seed)
     table = artefact_map.select(["galaxy_id", "x", "y"])
-    for name, values in [("kept", [kept[g] for g in ids]), ("rule", [rule[g] for g in ids])]:
+    for name, values in [("kept", [kept[g] for g in ids]), ("rule", [None if kept[g] else rule[g] for g in ids])]:
         table = table.append_column(name, pa.array(values, YES if name == "kept" else TEXT))
     place = {galaxy: i for i, galaxy in enumerate(shown, 1)}
     table = table.append_column("example", pa.array([place.get(g) for g in ids], WHOLE))

@@ -97,6 +97,7 @@ class PaperFigure:
     columns: pa.Schema
     settings: Sequence[str]
     show: Callable[..., Shown]
+    version: str = "1"
 
 
 def paper_figure(
@@ -109,6 +110,7 @@ def paper_figure(
     main: Iterable[str] = (),
     starts: Iterable[str] = (),
     settings: Sequence[str] = (),
+    version: str = "1",
 ) -> Callable[[Callable[..., Shown]], PaperFigure]:
     """Declare the decorated function as a figure; `paper_figures.FIGURES` lists them.
 
@@ -176,6 +178,7 @@ def figure_asset(figure: PaperFigure) -> SurveyAsset:
         kinds=("matplotlib", "parquet"),
         tuned=not {"cutout", "recipe"}.isdisjoint(figure.settings),
         columns=of_schema(figure.columns),
+        version=figure.version,
     )(asset)
 
 

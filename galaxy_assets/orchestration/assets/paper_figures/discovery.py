@@ -44,14 +44,16 @@ _NEIGHBOURS: Columns = {
     "7.1, Figure 8",
     {name: (pa.int64(), RECALL_COLUMNS[name]) for name in ("rank", "perfect")}
     | {name: (REAL, f"{RECALL_COLUMNS[name].split(';')[0]}; null where it was not run") for name in _RANKED},
-    reads=["anomaly_recall", "search_spread"],
+    reads=["anomaly_model", "anomaly_recall", "search_spread"],
     settings=("anomaly",),
+    version="2",
 )
-def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> Shown:
+def figure_08(view: View, anomaly_model: pa.Table, anomaly_recall: pa.Table, search_spread: pa.Table) -> Shown:
     """One row per place in the list: anomalies found up to it in the order of each search, in a random order (as
     expected) and in a perfect one. A search that was not run is null.
     """
     from galaxy_assets.figures.curves import recall
+    from galaxy_assets.science.anomaly_model import what_ranks
     from galaxy_assets.science.search_spread import FIRST
     from galaxy_assets.science.search_spread import words as found_in_words
 
@@ -65,6 +67,7 @@ def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> 
         table = table.append_column(name, values)
     anomaly = view.survey.anomaly
     scored = len(found) - len(anomaly_recall["found_unshown"].drop_null())
+    ranks = what_ranks(anomaly_model, scored)
     depth = min(scored or FIRST, len(found))
     at = {name: table[name][depth - 1].as_py() for name in _RANKED}
     words = {"published": "the learner as published", "isolation_forest": "an isolation forest"}
@@ -72,10 +75,10 @@ def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> 
     others = ", ".join(f"{words[k]} {v:,.1f}".removesuffix(".0") for k, v in at.items() if k in words and v is not None)
     return Shown(
         table,
-        recall(table),
+        recall(table, ranks.by_forest),
         f"{found_in_words(search_spread, named(anomaly.name), found[-1])}. "
         f"The curves: true {named(anomaly.name)} found down the list of {len(found):,} labelled galaxies, ordered by "
-        f"the score that active learning predicts from {scored:,} scores given. Of {found[-1]:,} in all, "
+        f"{ranks.words}. Of {found[-1]:,} in all, "
         f"{at['found']:,.0f} stand in the first {depth}; by comparison: {others}.",
         {
             "true anomalies": found[-1],
@@ -94,15 +97,22 @@ def figure_08(view: View, anomaly_recall: pa.Table, search_spread: pa.Table) -> 
         "is_true": (YES, "whether it truly is an anomaly, by the volunteers' votes or the labels"),
         "score": (REAL, "score in the anomaly_ranking, larger is more interesting"),
     },
-    reads=["catalogue", "volunteer_votes", "anomaly_ranking"],
+    reads=["catalogue", "volunteer_votes", "anomaly_model", "anomaly_ranking"],
     main=["umap"],
     settings=("anomaly",),
+    version="2",
 )
 def figure_09(
-    view: View, catalogue: pa.Table, volunteer_votes: pa.Table, anomaly_ranking: pa.Table, umap: pa.Table
+    view: View,
+    catalogue: pa.Table,
+    volunteer_votes: pa.Table,
+    anomaly_model: pa.Table,
+    anomaly_ranking: pa.Table,
+    umap: pa.Table,
 ) -> Shown:
-    """One row per galaxy: where it lies, whether it truly is an anomaly, and the score predicted for it."""
+    """One row per galaxy: where it lies, whether it truly is an anomaly, and the score by which it is ranked."""
     from galaxy_assets.figures.maps import anomaly_maps
+    from galaxy_assets.science.anomaly_model import what_ranks
 
     ids = umap["galaxy_id"].to_pylist()
     _, true = oracle_scores(ids, catalogue, volunteer_votes, view.survey.anomaly)
@@ -113,16 +123,18 @@ def figure_09(
     table = umap.select(["galaxy_id", "x", "y"])
     table = table.append_column("is_true", pa.array(true)).append_column("score", pa.array(score))
     name = named(view.survey.anomaly.name)
+    scored = anomaly_ranking.num_rows - anomaly_ranking["scored_by"].null_count
+    means = [float(score[own].mean()) if own.any() else float("nan") for own in (true, ~true)]
+    of_true, of_others = (figure_tables.in_words(mean, ".2f") for mean in means)
     return Shown(
         table,
         anomaly_maps(umap["x"].to_numpy(), umap["y"].to_numpy(), true, score),
-        f"The UMAP of {len(ids):,} galaxies twice: at the left the {int(true.sum()):,} true {name}, at the right the "
-        f"score, 0 to 5, that active learning predicts. True {name} score {score[true].mean():.2f} on average, all "
-        f"others {score[~true].mean():.2f}.",
+        f"The UMAP of {len(ids):,} galaxies twice: at the left the {int(true.sum()):,} true {name}, at the right "
+        f"{what_ranks(anomaly_model, scored).words}. True {name} score {of_true} on average, all others {of_others}.",
         {
             "true anomalies": int(true.sum()),
-            "mean score of true anomalies": float(score[true].mean()),
-            "mean score of others": float(score[~true].mean()) if (~true).any() else float("nan"),
+            "mean score of true anomalies": means[0],
+            "mean score of others": means[1],
         },
     )
 
@@ -140,6 +152,7 @@ def figure_09(
     },
     reads=["cutouts", "oracle_events"],
     settings=("anomaly",),
+    version="2",
 )
 def figure_10(view: View, oracle_events: pa.Table) -> Shown:
     """The first five galaxies of each query by falling acquisition, and the score they were given; round 0 is the seed
@@ -154,11 +167,18 @@ def figure_10(view: View, oracle_events: pa.Table) -> Shown:
     high = {r: [row["score"] for row in rows if row["round"] == r].count(5) for r in {row["round"] for row in rows}}
     scores = [row["score"] for row in rows]
     mean = float(np.mean(oracle_events["score"].to_numpy()))
+    asked = f"{max(high)} queries of up to {view.survey.anomaly.per_round} galaxies" if max(high) else "no query"
+    alike = any(row["round"] and row["acquisition"] is None for row in rows)
+    by = (
+        "; while all scores were alike, those that an isolation forest finds most isolated were asked for"
+        if alike
+        else ""
+    )
     return Shown(
         rows,
         query_history(images, scores, [row["round"] for row in rows]),
-        f"Active learning at work: the seed sample, then {max(high)} queries of up to {view.survey.anomaly.per_round} "
-        f"galaxies, of which the first {_EXAMPLES} by acquisition are drawn. The box under each holds the score that "
+        f"Active learning at work: the seed sample, then {asked}, of which the first {_EXAMPLES} by "
+        f"acquisition are drawn{by}. The box under each holds the score that "
         f"the oracle gave, 0 to 5; of the {oracle_events.num_rows:,} scores given, the mean is {mean:.2f}.",
         {
             "labels": oracle_events.num_rows,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.assets.evaluation import EPOCH
 from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     GALAXY,
     REAL,
@@ -23,12 +24,13 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
 )
 from galaxy_assets.orchestration.columns import SHARED
 from galaxy_assets.science import figure_tables
+from galaxy_assets.settings.recipe import START, Recipe
 from galaxy_assets.storage.tables import lookup
 
 _FIGURE_3 = ("random", "imagenet")  # start weights the paper compares on the optical survey
 _ACCURACY: Columns = {
     "init": (TEXT, SHARED["init"]),
-    "epoch": (WHOLE, "epoch of the training, 0 the start itself; 0 for the baselines"),
+    "epoch": (WHOLE, EPOCH),
     "features": (TEXT, "what was judged: byol, the training; or a baseline: pixels, untrained, pretrained"),
     "mean": (REAL, "mean accuracy over the random splits, 0 to 1"),
     "std": (REAL, "standard deviation of the accuracy over the splits"),
@@ -47,9 +49,10 @@ _ACCURACY: Columns = {
     },
     reads=["cutouts", "evaluation_subset"],
     settings=("evaluation",),
+    version="2",
 )
 def figure_02(view: View, evaluation_subset: pa.Table) -> Shown:
-    """Nine random galaxies of each class that judges the representation."""
+    """Up to nine random galaxies of each class that judges the representation."""
     from galaxy_assets.figures.plates import class_examples
 
     members = members_by_class(evaluation_subset)
@@ -62,7 +65,7 @@ def figure_02(view: View, evaluation_subset: pa.Table) -> Shown:
             for i, galaxy in enumerate(ids, 1)
         ],
         class_examples({k: view.images(ids) for k, ids in chosen.items()}),
-        f"Nine galaxies of each class of the evaluation subset, drawn at random; the classes and their sizes are "
+        f"Up to nine galaxies of each class of the evaluation subset, drawn at random; the classes and their sizes are "
         f"{counts}.",
         {named(k): len(ids) for k, ids in members.items()},
     )
@@ -84,11 +87,12 @@ def members_by_class(evaluation_subset: pa.Table) -> dict[str, list[str]]:
     "5.2, Figure 3",
     _ACCURACY,
     starts=["epoch_accuracy"],
-    settings=("evaluation",),
+    settings=("evaluation", "recipe"),
+    version="2",
 )
 def figure_03(view: View, epoch_accuracy: pa.Table) -> Shown:
-    """Mean and standard deviation of the accuracy over random splits for every epoch; the features `untrained`,
-    `pretrained` and `pixels` are baselines that were not trained here.
+    """Mean and standard deviation of the accuracy over random splits for every epoch, and for what stands side by side
+    with the chosen one; the features `untrained`, `pretrained` and `pixels` are baselines that were not trained here.
     """
     return _accuracy(view, epoch_accuracy, [name for name in view.survey.start_weights if name in _FIGURE_3])
 
@@ -99,7 +103,8 @@ def figure_03(view: View, epoch_accuracy: pa.Table) -> Shown:
     "8.2, Figure 14",
     _ACCURACY,
     starts=["epoch_accuracy"],
-    settings=("evaluation",),
+    settings=("evaluation", "recipe"),
+    version="2",
 )
 def figure_14(view: View, epoch_accuracy: pa.Table) -> Shown:
     """As Figure 3, for every start that was trained."""
@@ -117,14 +122,19 @@ def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Sh
     trained = table.filter(pc.equal(table["features"], "byol"))
     if not trained.num_rows:
         raise NotApplicable("no accuracy of these start weights: the survey has no two classes to judge them by")
-    rows, judged = trained.to_pylist(), view.survey.evaluation
+    rows, judged, recipe = trained.to_pylist(), view.survey.evaluation, view.survey.recipe
     made = list(dict.fromkeys(row["init"] for row in rows))
     numbers, said = {}, []
     for init in made:
         own = {row["epoch"]: row["mean"] for row in rows if row["init"] == init}
+        together = own.pop(recipe.epochs + 1, None)
         first, last = own[min(own)], own[max(own)]
         numbers |= {f"{init}, epoch {min(own)}": first, f"{init}, epoch {max(own)}": last}
-        said.append(f"{named(init)} {first:.1%} before and {last:.1%} after {max(own)} epochs")
+        course = f" before and {last:.1%} after {max(own)} epochs" if max(own) else ", not trained"
+        said.append(f"{named(init)} {first:.1%}{course}")
+        if together is not None:
+            numbers |= {f"{init}, side by side": together}
+            said[-1] += f", side by side with {_beside(recipe, init)} {together:.1%}"
     absent = [init for init in starts if init not in made]
     baselines = {"pretrained": "the ImageNet network as it is", "untrained": "an untrained one", "pixels": "raw pixels"}
     levels = {
@@ -134,7 +144,7 @@ def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Sh
     known = ", ".join(f"{name} {level:.1%}" for name, level in levels.items() if np.isfinite(level))
     return Shown(
         table,
-        curves.epoch_accuracy(table),
+        curves.epoch_accuracy(table, recipe.epochs),
         f"Accuracy of {judged.neighbours} nearest neighbours on the evaluation subset after each epoch of training. "
         f"Lines are means over {rows[0]['n']} random splits, {1 - judged.test_fraction:.0%} for training, the rest for "
         f"testing, bands one standard deviation. Start weights: {'; '.join(said)}."
@@ -142,6 +152,11 @@ def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Sh
         + (f" Not there: {', '.join(map(named, absent))}." if absent else ""),
         numbers | {name: float(level) for name, level in levels.items()},
     )
+
+
+def _beside(recipe: Recipe, init: str) -> str:
+    """What stands beside the chosen epoch of a training from these start weights, in words."""
+    return " and ".join("the start" if name == START else named(name) for name in recipe.beside if name != init)
 
 
 @paper_figure(
@@ -155,10 +170,11 @@ def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Sh
     },
     reads=["cutouts", "evaluation_subset"],
     settings=("evaluation",),
+    version="2",
 )
 def figure_13(view: View, evaluation_subset: pa.Table) -> Shown:
-    """Galaxies of the evaluation subset and their class, four of each class (three from four classes on), in random
-    order.
+    """Galaxies of the evaluation subset and their class, up to four of each class (three from four classes on), in
+    random order.
     """
     from galaxy_assets.figures.plates import labelled_grid
 
@@ -172,7 +188,7 @@ def figure_13(view: View, evaluation_subset: pa.Table) -> Shown:
     return Shown(
         [{"position": i, "galaxy_id": galaxy, "label": label[galaxy]} for i, galaxy in enumerate(ids, 1)],
         labelled_grid(view.images(ids), [named(label[galaxy]) for galaxy in ids]),
-        f"Galaxies of the evaluation subset in random order, with the true label in the corner: {each} at random of "
-        f"each of {', '.join(map(named, members))}.",
+        f"Galaxies of the evaluation subset in random order, with the true label in the corner: up to {each} at "
+        f"random of each of {', '.join(map(named, members))}.",
         {"galaxies": len(ids), "classes": len(members)},
     )

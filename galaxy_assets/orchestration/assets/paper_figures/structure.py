@@ -28,6 +28,7 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
 from galaxy_assets.orchestration.assets.paper_figures.evaluation import members_by_class
 from galaxy_assets.orchestration.columns import SHARED
 from galaxy_assets.science import clusters, figure_tables
+from galaxy_assets.science.descriptions import ARTEFACTS
 from galaxy_assets.storage.tables import lookup
 
 _ARTEFACT_CLUSTERS = 8  # rows of cutouts that fit beside a map
@@ -95,16 +96,23 @@ def _clear_or_hard(
 
 
 @paper_figure(
-    "figure_06", "Clusters of artefacts on the map", "6.1, Figure 6", _CLUSTERS, settings=("mixture",), **_CLUSTER_READS
+    "figure_06",
+    "Clusters of artefacts on the map",
+    "6.1, Figure 6",
+    _CLUSTERS,
+    settings=("mixture",),
+    version="2",
+    **_CLUSTER_READS,
 )
 def figure_06(view: View, umap: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
-    """As Figure 4, for the clusters whose members are mostly suspected artefacts that the removal left; at most eight,
-    those with the largest share of suspects.
+    """As Figure 4, for the clusters taken for artefacts, by suspected images, votes or a person; at most eight, those
+    with the largest share of suspects.
     """
-    rows = [row for row in cluster_summary.to_pylist() if row["artefact"]]
+    rows = [row for row in cluster_summary.to_pylist() if row["artefact"] and row["n"]]
     if not rows:
-        raise NotApplicable("no cluster consists of artefacts: none has a majority of suspected images")
+        raise NotApplicable("no cluster is taken for artefacts, by suspected images, votes or a person")
     share = {row["cluster"]: row["suspect_fraction"] for row in rows}
+    why = {row["cluster"]: _taken_by(row) for row in rows}
     chosen = sorted(share, key=lambda k: (-share[k], k))[:_ARTEFACT_CLUSTERS]
     return _picked_clusters(
         view,
@@ -112,9 +120,16 @@ def figure_06(view: View, umap: pa.Table, cluster_labels: pa.Table, cluster_summ
         cluster_labels,
         cluster_summary,
         chosen,
-        {k: f"{share[k]:.0%} suspect" for k in chosen},
-        f"{len(chosen)} of {len(rows)} clusters in which most images are suspected artefacts that the removal left in",
+        {k: why[k] for k in chosen},
+        f"{len(chosen)} of {len(rows)} clusters that are taken for artefacts that the removal left in: "
+        + ", ".join(f"{k} ({why[k]})" for k in chosen),
     )
+
+
+def _taken_by(row: Mapping[str, str]) -> str:
+    """What makes a row of `cluster_summary` one of artefacts: the rule's evidence, or a person against the rule."""
+    evidence = row["evidence"].removeprefix(f"the rule says: {ARTEFACTS}; ")
+    return "by a person" if evidence.startswith("the rule says: ") else evidence
 
 
 def _picked_clusters(
@@ -219,6 +234,7 @@ def figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, c
     },
     reads=["evaluation_subset"],
     starts=["umap", "cluster_summary"],
+    version="2",
 )
 def figure_15(view: View, evaluation_subset: pa.Table, umap: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per start and galaxy of the evaluation subset: where it lies on that start's map, its class, and the
@@ -247,7 +263,7 @@ def figure_15(view: View, evaluation_subset: pa.Table, umap: pa.Table, cluster_s
             for c, row in zip(classes, own.to_pylist(), strict=True)
         ]
     absent = [init for init in view.survey.start_weights if init not in made]
-    said = ", ".join(f"{named(p['title'])} {p['accuracy']:.1%}" for p in panels)
+    said = ", ".join(f"{named(p['title'])} {figure_tables.in_words(p['accuracy'])}" for p in panels)
     return Shown(
         rows,
         start_weight_panel(panels),
