@@ -41,7 +41,7 @@ _CLUSTERS: Columns = {
     "picked": (YES, "whether its cluster is one of those drawn"),
     "example": (WHOLE, "place among the members of its cluster whose cutouts are drawn, from 1; null for the others"),
 }
-_CLUSTER_READS: dict[str, list[str]] = {"reads": ["cutouts"], "main": ["umap", "cluster_labels", "cluster_summary"]}
+_CLUSTERED = ["umap", "cluster_labels", "cluster_summary"]
 _TABLE_2 = {
     "cluster": WHOLE,
     "description": TEXT,
@@ -57,7 +57,13 @@ _TABLE_2 = {
 
 
 @paper_figure(
-    "figure_04", "The clearest clusters on the map", "6.1, Figure 4", _CLUSTERS, settings=("mixture",), **_CLUSTER_READS
+    "figure_04",
+    "The clearest clusters on the map",
+    "6.1, Figure 4",
+    _CLUSTERS,
+    settings=("mixture",),
+    reads=["cutouts"],
+    main=_CLUSTERED,
 )
 def figure_04(view: View, umap: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
     """One row per galaxy; `picked` are the clusters drawn: up to five that are no artefacts, of the highest purity
@@ -67,7 +73,13 @@ def figure_04(view: View, umap: pa.Table, cluster_labels: pa.Table, cluster_summ
 
 
 @paper_figure(
-    "figure_05", "The hardest clusters on the map", "6.1, Figure 5", _CLUSTERS, settings=("mixture",), **_CLUSTER_READS
+    "figure_05",
+    "The hardest clusters on the map",
+    "6.1, Figure 5",
+    _CLUSTERS,
+    settings=("mixture",),
+    reads=["cutouts"],
+    main=_CLUSTERED,
 )
 def figure_05(view: View, umap: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
     """As Figure 4, from the other end of the same order."""
@@ -102,7 +114,8 @@ def _clear_or_hard(
     _CLUSTERS,
     settings=("mixture",),
     version="2",
-    **_CLUSTER_READS,
+    reads=["cutouts"],
+    main=_CLUSTERED,
 )
 def figure_06(view: View, umap: pa.Table, cluster_labels: pa.Table, cluster_summary: pa.Table) -> Shown:
     """As Figure 4, for the clusters taken for artefacts, by suspected images, votes or a person; at most eight, those
