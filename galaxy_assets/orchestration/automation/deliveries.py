@@ -111,8 +111,8 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
     made = {path.stem for path in (layout.lake / survey.name / _FIRST).glob("[!.]*.parquet")}
     for batch in sorted((known | made) - present):
         _set_aside(survey, instance, layout, batch)
-    # one that is known and now held or arriving stays as it is: what was made of it is of its last whole state
-    batches = sorted({d.name for d in found if d.state == "whole"} | (known & present))
+    # one of which something was made, and that is now held or arriving, stays as it is: of its last whole state
+    batches = sorted({d.name for d in found if d.state == "whole"} | ((known | made) & present))
     new = [batch for batch in batches if batch not in known]
     if new:
         instance.add_dynamic_partitions(partitions, new)

@@ -92,6 +92,18 @@ def test_a_broken_change_of_a_known_delivery_leaves_what_was_made_of_it(tiny, mo
     assert batches(instance) == ["second"] and states == {"first": "gone", "second": "whole"}
 
 
+def test_with_another_history_of_runs_a_delivery_that_is_held_stays_a_batch(tiny, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    tick(root, survey, instance)
+    write_table(pa.table({"galaxy_id": ["a"]}), Layout(root).table("tiny", "catalogue", "first"))
+    (root / "raw/tiny/images/first/manifest.csv").write_text("file\nnone.png\n")
+    (root / "raw/tiny/images/second/manifest.csv").write_text("file\nnone.png\n")
+    anew = dg.DagsterInstance.ephemeral()
+    tick(root, survey, anew)
+    assert batches(anew) == ["first"], "of the second nothing was made"
+
+
 def test_labels_dropped_are_imported_once_and_what_was_wrong_is_kept(tiny):
     root, survey, _ = tiny
     labels = LabelLog(Layout(root).labels("tiny"))
