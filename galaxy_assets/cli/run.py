@@ -260,13 +260,21 @@ def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
 
 @contextmanager
 def _full_home_told() -> Iterator[None]:
-    """Say where Dagster's own folder is when its disk is full: what SQLite says, in whatever Dagster puts around it."""
+    """Say where Dagster's own folder is when it cannot be written: what SQLite says, in what Dagster puts around it."""
     try:
         yield
     except OSError:
         raise
     except Exception as error:
-        if "disk is full" not in str(error):
-            raise
-        home = os.environ["DAGSTER_HOME"]
-        raise NotWritten(errno.ENOSPC, f"{home}: Dagster's own folder is on a disk that is full; make room") from error
+        home = os.environ.get("DAGSTER_HOME", "")
+        for number, said, remedy in _NOT_WRITTEN:
+            if said in str(error):
+                raise NotWritten(number, f"{home}: Dagster's own folder {remedy}") from error
+        raise
+
+
+_NOT_WRITTEN = (
+    (errno.ENOSPC, "disk is full", "is on a disk that is full; make room"),
+    (errno.EROFS, "readonly database", "may not be written; correct its permissions, or name another as $DAGSTER_HOME"),
+)
+"""Number of the system, what SQLite says, and what a person is told."""

@@ -2,14 +2,17 @@
 
 import itertools
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import dagster as dg
 import pyarrow as pa
 import pytest
 import yaml
+from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from galaxy_assets.definitions import build_defs
@@ -405,6 +408,29 @@ def test_runs_that_were_launched_are_told_although_the_database_starts_anew(tmp_
 
             def broken(*how, whole=whole, **named):
                 if next(number) % 5 == 3:
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_file_of_sqlite_is_waited_for_where_another_holds_it_and_not_where_it_may_not_be_written(
+    tmp_path, monkeypatch, waits
+):
+    monkeypatch.setattr(stopping, "_LOOK", 0.01)
+    monkeypatch.setattr(stopping, "SILENT", 0.05)
+    path = tmp_path / "runs.db"
+    with sqlite3.connect(path) as other:
+        other.execute("create table runs (id)")
+    uri = f"file:{path}" if waits else f"file:{path}?mode=ro"
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, timeout=0.01, uri=True))
+
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("insert into runs values (1)")
+
+    with closing(sqlite3.connect(path)) as other:
+        if waits:
+            other.execute("begin exclusive")
+        with pytest.raises(stopping.NoRecords if waits else OperationalError, match=None if waits else "readonly"):
+            stopping.patiently(write)
+
+
                     raise OperationalError("select", {}, Exception("terminating connection"))
                 return whole(*how, **named)
 
