@@ -32,7 +32,8 @@ _AGAIN = 3
 """Times that a partition is requested again of which a run was stopped."""
 _Found = TypeVar("_Found")
 _Request = tuple[str, int]
-"""What a partition would be made from, and how often it was requested again."""
+"""What a partition would be made from, and how often it was requested again; `_AGAIN` also where it failed of itself,
+of which Dagster's records are not asked at every tick."""
 
 
 def with_conditions(
@@ -147,8 +148,11 @@ class LakeOutdated(dg.AutomationCondition):
             asked, again = requested.get(str(key), ("", 0))
             if asked != made_from:
                 wanted[AssetKeyPartitionKey(context.key, key)] = made_from, 0
-            elif again < _AGAIN and stopped(None if key is None else str(key)):
-                wanted[AssetKeyPartitionKey(context.key, key)] = made_from, again + 1
+            elif again < _AGAIN and (was_stopped := stopped(None if key is None else str(key))) is not None:
+                if was_stopped:
+                    wanted[AssetKeyPartitionKey(context.key, key)] = made_from, again + 1
+                else:
+                    before[str(key)] = made_from, _AGAIN
         view = context.asset_graph_view
         subset = view.get_asset_subset_from_asset_partitions(context.key, set(wanted))
         subset = subset.compute_intersection(context.candidate_subset)
