@@ -18,10 +18,11 @@ import yaml
 from galaxy_assets.cli.dagster_home import SETTINGS
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.course import Began, Ended, following
-from galaxy_assets.orchestration.engines import in_process, launched, stopping
+from galaxy_assets.orchestration.engines import code_server, in_process, launched, stopping
 from galaxy_assets.orchestration.engines.contract import check_engine
 from galaxy_assets.orchestration.engines.main_job import Wanted
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets_tests.conftest import UNTRAINED, write_tiny
 
 POOLS = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
@@ -196,3 +197,9 @@ def test_a_launch_that_ends_in_an_error_of_the_database_fails_its_run(two, insta
 def test_an_instance_that_other_processes_cannot_see_is_refused(two):
     with dg.DagsterInstance.ephemeral() as alone, pytest.raises(launched.NotLaunched, match="DAGSTER_HOME"):
         next(run(launched, two, alone))
+def test_a_code_server_that_does_not_start_is_told_with_what_it_printed(instance, monkeypatch):
+    monkeypatch.setattr(code_server, "MODULE", "no_such_module")
+    with pytest.raises(PrintableError, match="(?s)does not start.*no_such_module"), code_server.CodeServer(instance):
+        pass
+
+
