@@ -17,7 +17,8 @@ import dagster as dg
 from galaxy_assets.deliveries.readers import made_by_first_run
 from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.conditions import NIGHTLY
-from galaxy_assets.orchestration.automation.deliveries import register
+from galaxy_assets.orchestration.automation.deliveries import look
+from galaxy_assets.orchestration.automation.lock import main_job_runs
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS, Job
 from galaxy_assets.orchestration.engines.main_job import RUN_TAGS
 from galaxy_assets.orchestration.external import EXTERNAL
@@ -67,7 +68,7 @@ def delivery_sensor(survey: Survey, root: Path, prefix: Sequence[str] = ()) -> d
         try:
             if made_by_first_run(survey.source, layout.raw):
                 return dg.SkipReason("made by its first run")
-            found = register(survey, context.instance, layout, QUIET)
+            found = look(survey, context.instance, layout, QUIET)
         except SurveyError as error:
             return dg.SkipReason(str(error))
         seen = json.loads(context.cursor or "{}")

@@ -303,6 +303,19 @@ def test_an_unlabelled_survey_is_ranked_without_scores(tmp_path):
     assert rows[0][1] > rows[-1][1]
 
 
+def test_a_batch_that_is_gone_from_dagsters_records_fails_in_words_and_the_rest_goes_on(small):
+    root, instance = small
+    known = survey_files(root).known
+    told = in_process.run_survey(build_defs(root), known["tiny"], known, instance, root)
+    outcomes = [next(told)]
+    instance.delete_dynamic_partition("tiny_batch", "second")
+    outcomes += told
+    failed = [o for o in outcomes if o.status == "failed"]
+    assert {str(o.partition) for o in failed} == {"second"} and "renamed or removed meanwhile" in failed[0].error
+    assert status(outcomes, "volunteer_votes") == {"fresh"}
+    assert {o.status for o in run(root, instance)} == {"done", "fresh"}
+
+
 def test_the_read_model_is_published_at_the_end(small):
     root, instance = small
     write_table(pa.table({"a": pa.array([], pa.int64())}), Layout(root).table("other", "observed"))
@@ -395,19 +408,6 @@ def test_a_database_that_starts_anew_is_waited_for_and_one_that_stays_away_is_na
         stopping.patiently(lambda: 1 / 0)
 
 
-def test_runs_that_were_launched_are_told_although_the_database_starts_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(stopping, "_LOOK", 0.01)
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        runs = launched.Launched(simple_job, instance, server=None, at_once=2)
-        for _ in range(2):
-            run = instance.create_run_for_job(simple_job, status=dg.DagsterRunStatus.SUCCESS)
-            runs._under_way[run.run_id] = launched._UnderWay(None, 0.0, asked=time.monotonic())
-        begun, number = set(runs._under_way), itertools.count()
-        for name in ("get_run_by_id", "all_logs", "get_records_for_run"):
-            whole = getattr(instance, name)
-
-            def broken(*how, whole=whole, **named):
-                if next(number) % 5 == 3:
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_file_of_sqlite_is_waited_for_where_another_holds_it_and_not_where_it_may_not_be_written(
     tmp_path, monkeypatch, waits
@@ -431,6 +431,19 @@ def test_a_file_of_sqlite_is_waited_for_where_another_holds_it_and_not_where_it_
             stopping.patiently(write)
 
 
+def test_runs_that_were_launched_are_told_although_the_database_starts_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(stopping, "_LOOK", 0.01)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        runs = launched.Launched(simple_job, instance, server=None, at_once=2)
+        for _ in range(2):
+            run = instance.create_run_for_job(simple_job, status=dg.DagsterRunStatus.SUCCESS)
+            runs._under_way[run.run_id] = launched._UnderWay(None, 0.0, asked=time.monotonic())
+        begun, number = set(runs._under_way), itertools.count()
+        for name in ("get_run_by_id", "all_logs", "get_records_for_run"):
+            whole = getattr(instance, name)
+
+            def broken(*how, whole=whole, **named):
+                if next(number) % 5 == 3:
                     raise OperationalError("select", {}, Exception("terminating connection"))
                 return whole(*how, **named)
 
