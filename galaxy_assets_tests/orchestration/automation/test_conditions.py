@@ -287,6 +287,14 @@ def test_nothing_starts_before_the_first_run_or_beside_the_main_job(tmp_path, au
     assert automated.tick() == Counter()
 
 
+def test_with_a_survey_file_that_was_edited_the_automation_says_so_and_requests_nothing(automated):
+    automated.deliver()
+    path = automated.root / "surveys/tiny.yaml"
+    path.write_text(path.read_text().replace("components: 4", "components: 3"))
+    with pytest.raises(dg.Failure, match="tiny.yaml was edited since.*reload it"):
+        automated.tick()
+
+
 def test_a_new_delivery_beside_the_tables_leaves_what_was_made_of_others(automated):
     automated.until_idle()
     (automated.root / "raw/tiny/other.csv").write_text("a,b\n1,2\n")
