@@ -185,11 +185,11 @@ def _claim(partitions: str, survey: Survey, instance: dg.DagsterInstance, layout
     mine, other = layout.root.resolve(), records.get_cursor_values({key}).get(key)
     if other == str(mine):
         return
-    is_there = other is not None and (Layout(Path(other)).lake / survey.name).is_dir()
-    if is_there and not Path(other).samefile(mine):
+    theirs = Path(other or mine)
+    if (Layout(theirs).lake / survey.name).is_dir() and not theirs.samefile(mine):
         raise SurveyError(
-            f"{survey.name}: the batches of this name in Dagster's records are those of {other}; give {mine} a Dagster "
-            "of its own (another folder as $DAGSTER_HOME), or the survey another name"
+            f"{survey.name}: the batches of this name in Dagster's records are those of {theirs}; give {mine} a "
+            "Dagster of its own (another folder as $DAGSTER_HOME), or the survey another name"
         )
     records.set_cursor_values({key: str(mine)})
 
