@@ -32,8 +32,8 @@ from galaxy_assets.cli import (
     survey,
 )
 from galaxy_assets.cli.terminal import say
-from galaxy_assets.plugins import OURS
-from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.plugins import OURS, PluginError
+from galaxy_assets.settings.printing import PrintableError, printable_lines
 
 
 class _Commands(TyperGroup):
@@ -43,8 +43,8 @@ class _Commands(TyperGroup):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except PrintableError as error:
-            raise click.ClickException(str(error)) from error
+        except (PrintableError, PluginError) as error:
+            raise click.ClickException(printable_lines(str(error))) from error
 
 
 app = typer.Typer(

@@ -27,12 +27,14 @@ from galaxy_assets.cli.terminal import say
 from galaxy_assets.cli.view import Shown, can_be_rewritten, shown
 from galaxy_assets.science import torchrun
 from galaxy_assets.settings.files import SHIPPED, SurveyError, read_survey, survey_files
-from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import NotWritten, replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table
 from galaxy_assets.storage.trials import TRIALS, document_of_trials
+
+log = logger(__name__)
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -73,11 +75,14 @@ def run(
         os.environ[FIXED] = str(threads)  # before torch is loaded, here and in the workers of a launcher
     if engine not in plugins.names("engines"):
         raise typer.BadParameter(f"no engine {engine!r}; registered are {', '.join(plugins.names('engines'))}")
-    make = plugins.load("engines", engine)
+    plugin = plugins.find("engines", engine)
+    make = plugin.load()
     if at_once is not None:
         if "at_once" not in inspect.signature(make).parameters:
             raise typer.BadParameter(f"engine {engine} makes one run at a time; --at-once is for --engine launched")
         make = functools.partial(make, at_once=at_once)
+    if plugin.distribution != plugins.OURS:
+        make = _named(plugin, make)
     chosen = chosen_surveys(surveys, root)
     if place is not None:
         _check_hosts(place, chosen, engine)
@@ -260,24 +265,48 @@ def _choice(survey: Survey, layout: Layout) -> list[str]:
 
 def _outcomes(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome | Exception]":
     """The outcomes of a survey; the last may be what stopped it (a bad delivery, another main job of it)."""
-    from galaxy_assets.orchestration.automation.lock import AtWork
-
     try:
         with _full_home_told():
             yield from outcomes
-    except (PrintableError, AtWork) as error:
+    except (PrintableError, plugins.PluginError) as error:
         yield error
+
+
+def _named(plugin: plugins.Plugin, make: "Callable[..., Iterator[Outcome]]") -> "Callable[..., Iterator[Outcome]]":
+    """An engine whose errors name the package that it comes from."""
+
+    def outcomes(*how: object) -> "Iterator[Outcome]":
+        try:
+            yield from make(*how)
+        except (PrintableError, plugins.PluginError):
+            raise
+        except Exception as error:  # a stranger's engine may raise anything
+            log.debug("the engine %s failed", plugin.name, exc_info=True)
+            raise plugins.PluginError(
+                f"engines plug-in {plugin.name!r} of {plugin.distribution} {plugin.version} failed "
+                f"({type(error).__name__}: {error}); mend or uninstall that package, or take --engine in_process"
+            ) from error
+
+    return outcomes
 
 
 @contextmanager
 def _full_home_told() -> Iterator[None]:
-    """Say where Dagster's own folder is when its disk is full: what SQLite says, in whatever Dagster puts around it."""
+    """Say where Dagster's own folder is when it cannot be written: what SQLite says, in what Dagster puts around it."""
     try:
         yield
     except OSError:
         raise
     except Exception as error:
-        if "disk is full" not in str(error):
-            raise
-        home = os.environ["DAGSTER_HOME"]
-        raise NotWritten(errno.ENOSPC, f"{home}: Dagster's own folder is on a disk that is full; make room") from error
+        home = os.environ.get("DAGSTER_HOME", "")
+        for number, said, remedy in _NOT_WRITTEN:
+            if said in str(error):
+                raise NotWritten(number, f"{home}: Dagster's own folder {remedy}") from error
+        raise
+
+
+_NOT_WRITTEN = (
+    (errno.ENOSPC, "disk is full", "is on a disk that is full; make room"),
+    (errno.EROFS, "readonly database", "may not be written; correct its permissions, or name another as $DAGSTER_HOME"),
+)
+"""Number of the system, what SQLite says, and what a person is told."""

@@ -10,6 +10,7 @@ delivery is whole (`delivery`), what becomes of one that changed (`orchestration
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,8 @@ from galaxy_assets.storage.store import store_of
 
 _READERS = 4
 """Threads that read: a file system over a network answers several at once."""
+_KEPT = 1.0
+"""Seconds of reading after which what was read is noted."""
 
 
 def by_content(reader: Any, found: Sequence[Delivery], note: Path) -> list[Delivery]:
@@ -33,7 +36,7 @@ def by_content(reader: Any, found: Sequence[Delivery], note: Path) -> list[Deliv
     found : sequence of Delivery
         Its deliveries; the snapshots are of names, sizes and times.
     note : Path
-        File that keeps what was read; may be deleted. It is written where something was read.
+        File that keeps what was read, delivery by delivery; may be deleted. It is written where something was read.
 
     Returns
     -------
@@ -43,13 +46,18 @@ def by_content(reader: Any, found: Sequence[Delivery], note: Path) -> list[Deliv
     if not hasattr(reader, "files"):
         return list(found)
     noted, known = _noted(note), {}
+    kept, since = noted, time.monotonic()
     for one in found:
         if one.state == "whole":
             state = f"{one.path}\0{one.snapshot}"
-            known[state] = noted.get(state) or _content(reader.files(one.name))
-    if known != noted:
-        with replacing(note) as partial:
-            partial.write_text(json.dumps(known), encoding="utf-8")
+            if (content := noted.get(state)) is None:
+                content = _content(reader.files(one.name))
+                if time.monotonic() - since > _KEPT:  # a look that is cut short goes on from here
+                    _keep(note, kept := noted | known | {state: content})
+                    since = time.monotonic()
+            known[state] = content
+    if known != kept:
+        _keep(note, known)
     return [dataclasses.replace(one, snapshot=known.get(f"{one.path}\0{one.snapshot}", one.snapshot)) for one in found]
 
 
@@ -66,6 +74,11 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return type(error).__name__
+
+
+def _keep(note: Path, known: dict[str, str]) -> None:
+    with replacing(note) as partial:
+        partial.write_text(json.dumps(known), encoding="utf-8")
 
 
 def _noted(note: Path) -> dict[str, str]:

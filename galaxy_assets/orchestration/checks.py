@@ -36,6 +36,8 @@ _WORST = 0.3  # share removed above which a person should look; the paper remove
 def stopped(stored: Stored, asset: str, verdicts: dict[tuple[str, str, str], Verdict] | None = None) -> str | None:
     """Why nothing should be made of an asset's partition.
 
+    Files that cannot be read are left out: they are made anew before anything reads them, and are checked then.
+
     Parameters
     ----------
     stored : Stored
@@ -53,10 +55,13 @@ def stopped(stored: Stored, asset: str, verdicts: dict[tuple[str, str, str], Ver
     """
     verdicts = {} if verdicts is None else verdicts
     for check in (check for check in CHECKS if check.blocking and check.asset == asset):
-        read = replace(stored, batch="", init="") if check.whole else stored
+        read = replace(stored, readable=True, **({"batch": "", "init": ""} if check.whole else {}))
         key = check.name, read.batch, read.init
         if key not in verdicts:
-            verdicts[key] = check.function(read)
+            try:
+                verdicts[key] = check.function(read)
+            except DamagedFile as error:
+                verdicts[key] = Verdict(False, str(error))
         if verdicts[key].stops:
             return f"{check.name}: {verdicts[key].words}"
     return None

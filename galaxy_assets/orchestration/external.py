@@ -255,7 +255,8 @@ def _scored(reader: Reader) -> dict[str, str]:
     def found() -> dict[str, str]:
         model = readable_origin(layout.table(name, "anomaly_model"))
         try:
-            said = _scored_by_people(events, state_of(events))
+            state = state_of(events)
+            said = _scored_by_people(events, state)
         except (DamagedFile, OSError):  # not there yet, or outdated itself
             return {}
         if model is None or not len(said):
@@ -264,16 +265,21 @@ def _scored(reader: Reader) -> dict[str, str]:
         for path in sorted((layout.lake / name / "pca_features").glob(f"[!.]*/{main}.parquet")):
             if f"{path.parent.name}/{main}" not in known:
                 with contextlib.suppress(DamagedFile, OSError):  # what cannot be read is outdated itself
-                    scored[path.parent.name] = _scored_in(path, said)
+                    scored[path.parent.name] = _scored_in(path, state_of(path), events, state)
         return {f"scores of {batch}": ids for batch, ids in scored.items() if ids}
 
     return reader.once("scored", found)
 
 
-def _scored_in(features: Path, scored: pa.Array) -> str:
-    """Digest of the galaxies in a table of features that people scored; empty where there are none."""
+@lru_cache(maxsize=20_000)
+def _scored_in(features: Path, _: tuple[int, ...], events: Path, of_events: tuple[int, ...]) -> str:
+    """Digest of the galaxies in a table of features that people scored; empty where there are none.
+
+    Remembered as long as both files stay: the automation asks at every tick.
+    """
     import pyarrow.compute as pc
 
+    scored = _scored_by_people(events, of_events)
     ids = read_table(features, ["galaxy_id"])["galaxy_id"]
     own = sorted(ids.filter(pc.is_in(ids, value_set=scored.cast(ids.type))).to_pylist())
     return hashlib.sha256("\n".join(own).encode()).hexdigest()[:16] if own else ""

@@ -48,6 +48,6 @@ def survey_definitions(
         assets=[*assets, *files],
         asset_checks=checks,
         jobs=list(jobs.values()),
-        schedules=[sensors.refit_schedule(survey, jobs["refit"], root)],
-        sensors=[sensors.delivery_sensor(survey, root, prefix), *sensors.automation_sensors(survey, prefix)],
+        schedules=[sensors.refit_schedule(survey, known, jobs["refit"], root)],
+        sensors=[sensors.delivery_sensor(survey, known, root, prefix), *sensors.automation_sensors(survey, prefix)],
     )

@@ -16,7 +16,7 @@ from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.partitions import partition_of, partitions
 from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import state_of
+from galaxy_assets.storage.files import DamagedFile, state_of
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import origin
 from galaxy_assets.storage.tables import read_table
@@ -54,26 +54,36 @@ class Stored:
         The data folder.
     batch, init : str
         Empty where the check is of the whole asset.
+    readable : bool
+        Leave out files that cannot be read, as long as another of the asset can be.
     """
 
     survey: Survey
     layout: Layout
     batch: str = ""
     init: str = ""
+    readable: bool = False
 
     def __call__(self, asset: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The asset's table, or these columns of it: of the check's own partition, else all partitions that are there.
 
-        Raises FileNotFoundError, which names what to materialise, where there is none.
+        Raises FileNotFoundError, which names what to materialise, where there is none, and DamagedFile.
         """
         by = ASSETS[asset].by
         batch = self.batch or "*" if by in ("batch", "batch_init") else None
         start = self.init or "*" if by in ("init", "batch_init") else None
         pattern = "/".join([asset, *filter(None, (batch, start))])
         paths = sorted((self.layout.lake / self.survey.name).glob(f"{pattern}.parquet"))
-        tables = [_read(path, columns) for path in paths if not path.name.startswith(".")]
+        tables, damaged = [], None
+        for path in (path for path in paths if not path.name.startswith(".")):
+            try:
+                tables.append(_read(path, columns))
+            except DamagedFile as error:
+                if not self.readable:
+                    raise
+                damaged = error
         if not tables:
-            raise FileNotFoundError(f"{self.survey.name}/{asset} was never made; materialise it first")
+            raise damaged or FileNotFoundError(f"{self.survey.name}/{asset} was never made; materialise it first")
         return pa.concat_tables(tables, promote_options="permissive")
 
     def measured(self, asset: str) -> Mapping[str, float]:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import psutil
 import yaml
@@ -30,6 +30,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.storage.files import state_of
+from galaxy_assets.storage.layout import Layout
 from galaxy_assets.web import serving
 
 log = logger(__name__)
@@ -41,6 +43,7 @@ BODIES = ("application/json",)
 _MODULE = "galaxy_assets.definitions"
 _POLL = 2000  # milliseconds between two looks of a page at an asset, as in `dagster dev`
 _DATABASE = (15_000, 3600, 20)  # statement timeout in ms, connections' age in s and overflow, as in `dagster-webserver`
+_LOOK = 2.0  # seconds between two looks at the survey files
 _PATIENCE = 60.0  # seconds that the daemon is given to end
 
 
@@ -90,6 +93,7 @@ def serve(workspace: Path | None, *, host: str, port: int) -> int:
             code_server_log_level="WARNING",
         )
         stack.enter_context(context)
+        stack.enter_context(_loaded_anew(context, Layout.default().surveys))
 
         def watch(_: str, stop: serving.Stop) -> None:
             Thread(target=lambda: (daemon.wait(), stop()), daemon=True).start()
@@ -128,6 +132,42 @@ def _code_servers(instance: DagsterInstance, target: WorkspaceLoadTarget) -> Ite
                 with suppress(psutil.NoSuchProcess):
                     end(process)
             _, left = psutil.wait_procs(left, _PATIENCE / 6)
+
+
+@contextmanager
+def _loaded_anew(context: WorkspaceProcessContext, folder: Path) -> Iterator[None]:
+    """Load the code locations anew where survey files were edited: a code server keeps those that it began with."""
+    over = Event()
+
+    def follow() -> None:
+        before = _survey_files(folder)
+        while not over.wait(_LOOK):
+            if (now := _survey_files(folder)) == before:
+                continue
+            before = now
+            log.info("%s was edited; loading the surveys anew", folder)
+            for name in context.code_location_names:
+                try:
+                    context.reload_code_location(name)
+                except Exception as error:  # of whatever location: it is shown on the page Deployment
+                    log.warning("%s is not loaded anew: %s", name, error)
+
+    following = Thread(target=follow, daemon=True)
+    following.start()
+    try:
+        yield
+    finally:
+        over.set()
+        following.join(_PATIENCE / 6)
+
+
+def _survey_files(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The survey files of a folder, and what tells that one was edited."""
+    found = {}
+    for path in folder.glob("[!.]*.y*ml"):
+        with suppress(OSError):  # taken away at this moment
+            found[path.name] = state_of(path)
+    return found
 
 
 @contextmanager

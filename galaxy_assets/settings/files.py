@@ -10,6 +10,7 @@ Belongs here: what is read from, and written to, <data>/surveys/*.yaml. Does not
 
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,37 @@ def survey_files(root: Path) -> SurveyFiles:
         files,
         root,
     )
+
+
+def edited_since(survey: Survey, known: Mapping[str, Survey], root: Path) -> str | None:
+    """Whether a file of the user's describes a survey otherwise than when it was read, in words.
+
+    A process that stays keeps the settings that it began with, and those that it starts read the file as it is.
+
+    Parameters
+    ----------
+    survey : Survey
+        As it was read.
+    known : mapping of str to Survey
+        All surveys by name, as they were read; those among its start weights count.
+    root : Path
+        The data folder.
+
+    Returns
+    -------
+    str or None
+        The file, and what to do; None where nothing changed, or no file of the user's describes them.
+    """
+    files = survey_files(root)
+    for name, before in [(survey.name, survey), *((start, known.get(start)) for start in survey.start_weights)]:
+        if files.is_described(name) and files.known.get(name) != before:
+            path = files.files[name]
+            broken = f" and cannot be used ({files.broken[path]})" if path in files.broken else ""
+            return (
+                f"{path} was edited{broken} since this code location was loaded; reload it (page Deployment), or start "
+                "`galaxy-assets dev` again"
+            )
+    return None
 
 
 def enable(name: str, root: Path) -> Path | None:

@@ -1,10 +1,12 @@
 """The snapshot of a delivery: of its content, read once, whatever the times of its files."""
 
+import json
 import os
 import shutil
 
 import pytest
 
+from galaxy_assets.deliveries import snapshots
 from galaxy_assets.deliveries.delivery import Delivery
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.snapshots import by_content
@@ -70,6 +72,31 @@ def test_a_look_reads_nothing_that_it_read_before_and_nothing_of_what_is_not_who
     note.write_text("damaged")
     look(tmp_path, note)
     assert sorted(read) == sorted(images * 2)
+
+
+def test_a_look_that_is_cut_short_goes_on_where_it_was(tmp_path, monkeypatch):
+    for name in ("b1", "b2", "b3"):
+        put_folder(tmp_path / "survey" / name)
+    note, read = tmp_path / ".snapshots.json", []
+    monkeypatch.setattr(snapshots, "_KEPT", 0)
+
+    def until_the_third(path):
+        read.append(path.relative_to(tmp_path / "survey").parts[0])
+        if read[-1] == "b3" and read.count("b3") == 1:
+            raise KeyboardInterrupt
+        return files.file_sha256(path)
+
+    monkeypatch.setattr(snapshots, "_sha256", until_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        look(tmp_path, note)
+    assert {"b1", "b2"} < set(read)
+    read[:] = ["b3"]
+    look(tmp_path, note)
+    assert set(read) == {"b3"}
+    kept = note.read_text()
+    (tmp_path / "survey/b1/a.png").write_bytes(png(11))
+    look(tmp_path, note)
+    assert len(json.loads(note.read_text())) == len(json.loads(kept)) == 3, "of what is there no more nothing is kept"
 
 
 def test_files_that_cannot_be_read_stop_no_delivery_and_are_seen_again_once_they_can_be(tmp_path):

@@ -1,5 +1,7 @@
 """Assets that keep files on the way: one run at a time works on a partition."""
 
+import os
+import threading
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +9,7 @@ from typing import Any
 
 from galaxy_assets.orchestration.alone import training_alone
 from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.storage import locks
 from galaxy_assets.storage.layout import Layout
 
 
@@ -27,3 +30,28 @@ def test_of_two_trainings_of_the_same_start_weights_one_waits_for_the_other(tmp_
         assert list(pool.map(lambda name: training_alone(train)(context, name), "abcd")) == list("abcd")
     assert together == [1] * 4
     assert hasattr(ASSETS["byol_checkpoints"].function, "__wrapped__")
+
+
+def test_who_waits_for_a_training_says_for_whom(tmp_path, monkeypatch, caplog):
+    survey = types.SimpleNamespace(name="s")
+    context: Any = types.SimpleNamespace(layout=Layout(tmp_path), survey=survey, init="imagenet")
+    monkeypatch.setattr(locks, "_GLANCE", 0.05)
+    begun, said = threading.Event(), threading.Event()
+
+    def first(_) -> Any:
+        begun.set()
+        assert said.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        training = pool.submit(training_alone(first), context)
+        assert begun.wait(60)
+        second = pool.submit(training_alone(lambda _: "done"), context)
+        until = time.monotonic() + 60
+        while not caplog.records and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not second.done()
+        said.set()
+        training.result()
+        assert second.result() == "done"
+    (record,) = caplog.records
+    assert f"held by process {os.getpid()} on" in record.getMessage() and "waiting" in record.getMessage()

@@ -18,6 +18,7 @@ from galaxy_assets.science.observations import Observed
 from galaxy_assets.science.results import SCHEMA, compare
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.label_events import EVENTS
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table, write_table
@@ -255,6 +256,22 @@ def test_an_emptied_delivery_stops_nothing_while_the_survey_has_enough(tmp_path)
     write_table(clean(0, 9), layout.table("tiny", "clean_galaxies", "second"))
     write_table(delivered(*map(str, range(40))), layout.table("tiny", "catalogue", "first"))
     assert stopped(Stored(SURVEY, layout, batch="second"), "clean_galaxies") is None
+
+
+@pytest.mark.parametrize(("others", "stops"), [(40, False), (3, True)])
+def test_a_damaged_table_of_another_delivery_is_left_out_and_ends_nothing(tmp_path, others, stops):
+    layout = Layout(tmp_path)
+    for batch, n in (("first", 20), ("second", others)):
+        write_table(clean(n, 0), layout.table("tiny", "clean_galaxies", batch))
+        write_table(delivered(*map(str, range(n))), layout.table("tiny", "catalogue", batch))
+    damaged = layout.table("tiny", "clean_galaxies", "first")
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    second = Stored(SURVEY, layout, batch="second")
+    assert bool(stopped(second, "clean_galaxies")) is stops
+    with pytest.raises(DamagedFile):  # a person who asks the check itself is told
+        CHECK["enough_left"].function(Stored(SURVEY, layout))
+    layout.table("tiny", "clean_galaxies", "second").write_bytes(b"damaged too")
+    assert stopped(second, "clean_galaxies") is None
 
 
 def searched(layout: Layout, features: np.ndarray, strange: np.ndarray, learner: str, seed: int) -> list[bool]:

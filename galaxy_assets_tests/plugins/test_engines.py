@@ -1,6 +1,7 @@
 """Engines as plug-ins: ours keeps the contract, and the contract finds an engine that does less."""
 
 import shutil
+from importlib.metadata import EntryPoint
 
 import pytest
 from typer.testing import CliRunner
@@ -42,3 +43,26 @@ def test_an_unknown_engine_is_told_with_those_that_are_registered(tmp_path, monk
     answer = CliRunner().invoke(app, ["run", "demo_radio", "--engine", "warp"])
     assert answer.exit_code == 2 and "registered are in_process, launched" in answer.output
     assert not (tmp_path / "surveys").exists()
+
+
+def broken_engine(*_):
+    yield from ()
+    raise KeyError("their own")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (f"{__name__}:broken_engine", "engines plug-in 'warp' of their-engine 2.1 failed (KeyError: 'their own')"),
+        ("nowhere_at_all:engine", "engines plug-in 'warp' of their-engine 2.1 cannot be loaded"),
+    ],
+)
+def test_what_is_wrong_with_anothers_engine_is_told_with_its_package(unrun, tmp_path, monkeypatch, value, words):
+    point = EntryPoint("warp", value, "galaxy_assets.engines")
+    ours, warp = plugins.registered, plugins.Plugin("engines", "warp", "their-engine", "2.1", point)
+    monkeypatch.setattr(plugins, "registered", lambda k: ours(k) | ({"warp": (warp,)} if k == "engines" else {}))
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(unrun))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    answer = CliRunner().invoke(app, ["run", "tiny", "--engine", "warp"])
+    assert answer.exit_code == 1 and isinstance(answer.exception, SystemExit)
+    assert words in " ".join(answer.output.split())

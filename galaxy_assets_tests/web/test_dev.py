@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -244,3 +245,21 @@ def test_dagsters_pages_work_behind_the_guard(dagster, browser):
     page.wait_for_timeout(2000)
     page.close()
     assert problems == [] and any("connection_ack" in frame for frame in sockets)
+
+
+def test_a_survey_file_that_is_added_is_there_without_a_restart(dagster):
+    sensors = "{ sensorsOrError(repositorySelector: SELECTOR) { ... on Sensors { results { name } } } }".replace(
+        "SELECTOR", '{repositoryLocationName: "galaxy_assets", repositoryName: "__repository__"}'
+    )
+
+    def known() -> set[str]:
+        return {row["name"] for row in asked(dagster.address, sensors)["data"]["sensorsOrError"]["results"]}
+
+    assert "demo_radio_deliveries" in known() and "sdss_gz1_deliveries" not in known()
+    (dagster.root / "surveys").mkdir(exist_ok=True)
+    for name in ("demo_optical", "sdss_gz1"):
+        (dagster.root / "surveys" / f"{name}.yaml").write_text(f"extends: {name}\n")
+    until = time.monotonic() + 120
+    while "sdss_gz1_deliveries" not in known() and time.monotonic() < until:
+        time.sleep(0.5)
+    assert {"demo_optical_deliveries", "sdss_gz1_deliveries"} < known() and "demo_radio_deliveries" not in known()

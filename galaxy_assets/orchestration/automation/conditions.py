@@ -23,6 +23,7 @@ from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated
 from galaxy_assets.orchestration.automation.stopped import Stopped
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.io_manager import partition_path
+from galaxy_assets.settings.files import edited_since
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.footers import footers_of
 from galaxy_assets.storage.layout import Layout
@@ -32,7 +33,8 @@ _AGAIN = 3
 """Times that a partition is requested again of which a run was stopped."""
 _Found = TypeVar("_Found")
 _Request = tuple[str, int]
-"""What a partition would be made from, and how often it was requested again."""
+"""What a partition would be made from, and how often it was requested again; `_AGAIN` also where it failed of itself,
+of which Dagster's records are not asked at every tick."""
 
 
 def with_conditions(
@@ -122,10 +124,17 @@ class LakeOutdated(dg.AutomationCondition):
         Returns
         -------
         dagster.AutomationResult
+
+        Raises
+        ------
+        dagster.Failure
+            Where the survey's file was edited since; says what to do.
         """
         layout, requested = Layout(self.root), _requests(context.cursor)
         if not _started(self.survey, layout) or _main_job_runs(self.survey, layout, context):
             return dg.AutomationResult(context, context.get_empty_subset(), cursor=json.dumps(requested))
+        if edited := _edited(self.survey, self.known, layout, context):
+            raise dg.Failure(edited)  # else runs, of which each reads the file, make what stays outdated here
         rule = _rule(self.survey, self.known, layout, context)
         wanted: dict[Any, _Request] = {}
         # of what is up to date nothing is remembered: a cursor is read and written at every tick
@@ -147,8 +156,11 @@ class LakeOutdated(dg.AutomationCondition):
             asked, again = requested.get(str(key), ("", 0))
             if asked != made_from:
                 wanted[AssetKeyPartitionKey(context.key, key)] = made_from, 0
-            elif again < _AGAIN and stopped(None if key is None else str(key)):
-                wanted[AssetKeyPartitionKey(context.key, key)] = made_from, again + 1
+            elif again < _AGAIN and (was_stopped := stopped(None if key is None else str(key))) is not None:
+                if was_stopped:
+                    wanted[AssetKeyPartitionKey(context.key, key)] = made_from, again + 1
+                else:
+                    before[str(key)] = made_from, _AGAIN
         view = context.asset_graph_view
         subset = view.get_asset_subset_from_asset_partitions(context.key, set(wanted))
         subset = subset.compute_intersection(context.candidate_subset)
@@ -166,6 +178,10 @@ def _requests(cursor: str | None) -> dict[str, _Request]:
 def _main_job_runs(survey: Survey, layout: Layout, context: dg.AutomationContext) -> bool:
     """Whether a main job is at work at this tick; asked once, since who asks holds its lock for a moment."""
     return _once_a_tick("main job", survey, layout, context, lambda: main_job_runs(survey.name, layout))
+
+
+def _edited(survey: Survey, known: Mapping[str, Survey], layout: Layout, context: dg.AutomationContext) -> str | None:
+    return _once_a_tick("edited", survey, layout, context, lambda: edited_since(survey, known, layout.root))
 
 
 def _key(partitions: dg.PartitionsDefinition | None, partition: Partition) -> str | None:

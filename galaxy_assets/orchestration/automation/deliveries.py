@@ -7,7 +7,8 @@ a delivery whole (`deliveries.delivery`).
 import contextlib
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,9 @@ from galaxy_assets.deliveries.label_imports import dropped, import_drop
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.snapshots import by_content
 from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
+from galaxy_assets.orchestration.automation.lock import main_job_runs
 from galaxy_assets.orchestration.columns import described
+from galaxy_assets.orchestration.external import DELIVERY
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
@@ -27,7 +30,8 @@ from galaxy_assets.storage.files import DamagedFile, replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
-from galaxy_assets.storage.store import Conflict, store_of
+from galaxy_assets.storage.provenance import readable_origin
+from galaxy_assets.storage.store import FOLDER, Conflict, store_of
 from galaxy_assets.storage.tables import column, read_table, write_table
 
 log = logger(__name__)
@@ -72,7 +76,44 @@ class Registered(NamedTuple):
     ledger: pa.Table
 
 
-def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet: float = 0) -> Registered:
+def look(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet: float) -> Registered:
+    """As `register`, of a sensor, which looks by itself.
+
+    One look at a time: reading large deliveries may take longer than Dagster waits for a tick, and the next one is then
+    told so. What was made of deliveries that are gone stays while a main job of the survey is at work: it would lose
+    partitions that it is to make.
+
+    Parameters
+    ----------
+    survey : Survey
+    instance : dagster.DagsterInstance
+        Holds the batches, as dynamic partitions.
+    layout : Layout
+        The data folder.
+    quiet : float
+        Seconds without a change after which a delivery without manifest counts as whole, and one that is not there as
+        gone.
+
+    Returns
+    -------
+    Registered
+
+    Raises
+    ------
+    SurveyError
+        Where another look is at work, and as `register`.
+    """
+    with ExitStack() as holds:
+        try:
+            holds.enter_context(held(layout.lake / f".{survey.name}.look.lock", wait=False))
+        except BlockingIOError:
+            raise SurveyError(f"{survey.name}: the look before this one still reads its deliveries") from None
+        return register(survey, instance, layout, quiet, withdraw=not main_job_runs(survey.name, layout))
+
+
+def register(
+    survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet: float = 0, *, withdraw: bool = True
+) -> Registered:
     """Look at a survey's drop and make its whole deliveries batches.
 
     What was made of deliveries that are gone is set aside, the label files dropped are imported, and the ledger is
@@ -86,7 +127,10 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
     layout : Layout
         The data folder.
     quiet : float
-        Seconds without a change after which a delivery without manifest counts as whole.
+        Seconds without a change after which a delivery without manifest counts as whole, and one that is not there as
+        gone.
+    withdraw : bool
+        Set aside what was made of deliveries that are gone.
 
     Returns
     -------
@@ -102,26 +146,52 @@ def register(survey: Survey, instance: dg.DagsterInstance, layout: Layout, quiet
     found = by_content(reader, reader.deliveries(quiet), layout.lake / survey.name / ".snapshots.json")
     import_labels(survey, layout, min(quiet, _QUIET_LABELS))
     partitions = f"{survey.name}_batch"
+    _claim(partitions, survey, instance, layout)
     known = set(instance.get_dynamic_partitions(partitions))
     present = {delivery.name for delivery in found}
     if not present:  # a disk that is not mounted looks like a folder without deliveries: nothing is set aside
         reader.batches()
         raise SurveyError(f"{survey.name}: no delivery is left in {survey.source.path}; what was made of them stays")
+    _take_back(survey, layout, found)
     # a process that was killed, or another history of runs, leaves tables of batches that Dagster does not know
     made = {path.stem for path in (layout.lake / survey.name / _FIRST).glob("[!.]*.parquet")}
-    for batch in sorted((known | made) - present):
+    absent = sorted((known | made) - present)
+    try:
+        ledger = _keep_ledger(survey, layout, found, absent)
+    except Conflict:  # another sensor looked at the same moment: its ledger is the one of the last look
+        store_of(layout.root).refresh()
+        ledger = _keep_ledger(survey, layout, found, absent)
+    # copied anew, or on a disk that is away for a minute, a delivery is gone for a while
+    since = dict(zip(ledger["delivery"].to_pylist(), ledger["changed"].to_pylist(), strict=True))
+    long_ago = datetime.now(UTC) - timedelta(seconds=quiet)
+    for batch in (batch for batch in absent if withdraw and since[batch] <= long_ago):
         _set_aside(survey, instance, layout, batch)
-    # one that is known and now held or arriving stays as it is: what was made of it is of its last whole state
-    batches = sorted({d.name for d in found if d.state == "whole"} | (known & present))
+    # one of which something was made, and that is now held or arriving, stays as it is: of its last whole state
+    batches = sorted({d.name for d in found if d.state == "whole"} | ((known | made) & present))
     new = [batch for batch in batches if batch not in known]
     if new:
         instance.add_dynamic_partitions(partitions, new)
-    try:
-        ledger = _keep_ledger(survey, layout, found)
-    except Conflict:  # another sensor looked at the same moment: its ledger is the one of the last look
-        store_of(layout.root).refresh()
-        ledger = _keep_ledger(survey, layout, found)
     return Registered(batches, new, ledger)
+
+
+def _claim(partitions: str, survey: Survey, instance: dg.DagsterInstance, layout: Layout) -> None:
+    """Note in Dagster's records whose batches these are: another folder's look would find them gone, and delete them.
+
+    Raises SurveyError where they are of another data folder that is there.
+    """
+    if store_of(layout.root) is not FOLDER:  # a bucket has other folders of copies on other machines
+        return
+    key, records = f"galaxy_assets/{partitions}", instance.daemon_cursor_storage
+    mine, other = layout.root.resolve(), records.get_cursor_values({key}).get(key)
+    if other == str(mine):
+        return
+    theirs = Path(other or mine)
+    if (Layout(theirs).lake / survey.name).is_dir() and not theirs.samefile(mine):
+        raise SurveyError(
+            f"{survey.name}: the batches of this name in Dagster's records are those of {theirs}; give {mine} a "
+            "Dagster of its own (another folder as $DAGSTER_HOME), or the survey another name"
+        )
+    records.set_cursor_values({key: str(mine)})
 
 
 def import_labels(survey: Survey, layout: Layout, quiet: float = 0) -> None:
@@ -192,6 +262,25 @@ def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, bat
     instance.delete_dynamic_partition(f"{survey.name}_batch", batch)
 
 
+def _take_back(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> None:
+    """Move back what was set aside of deliveries that are there again, as they were; what is outdated of it shows."""
+    home = layout.lake / survey.name
+    aside = home / ".withdrawn"
+    for one in found:
+        first = aside / _FIRST / f"{one.name}.parquet"
+        if one.state != "whole" or not first.exists() or (home / first.relative_to(aside)).exists():
+            continue
+        if (made := readable_origin(first)) is None or made.outside.get(DELIVERY.name) != one.snapshot:
+            continue
+        log.info("%s: delivery %s is there again, and what was made of it", survey.name, one.name)
+        # last what tells that the batch is there: stopped in between, the next look goes on
+        paths = [*aside.glob(f"*/{one.name}.parquet"), *aside.glob(f"*/{one.name}")]
+        for path in sorted(paths, key=lambda path: path == first):
+            if not (to := home / path.relative_to(aside)).exists():
+                with contextlib.suppress(FileNotFoundError):  # another process looked at the same moment
+                    store_of(path).move(path, to)
+
+
 def _end_history(path: Path, home: Path) -> None:
     try:
         gone = all_gone(read_table(path)).replace_schema_metadata(None)  # it is not what the asset made any more
@@ -201,16 +290,17 @@ def _end_history(path: Path, home: Path) -> None:
     write_table(described(gone, image_history.columns), path)
 
 
-def _keep_ledger(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> pa.Table:
+def _keep_ledger(survey: Survey, layout: Layout, found: Sequence[Delivery], absent: Sequence[str]) -> pa.Table:
     path = layout.table(survey.name, "deliveries")
     kept = _kept_ledger(path, layout.lake / survey.name)
     before, now, rows = {row["delivery"]: row for row in kept.to_pylist()}, datetime.now(UTC), []
     for delivery in found:
         row = {"delivery": delivery.name} | {name: getattr(delivery, name) for name in _TOLD}
         rows.append(_dated(row, before.pop(delivery.name, None), now))
-    for row in before.values():
+    unknown = {batch: dict.fromkeys(LEDGER.names) | {"delivery": batch} for batch in absent}
+    for name, row in (unknown | before).items():
         gone = {**row, "state": "gone", "reason": "not in the survey's folder any more"}
-        rows.append(_dated(gone, row, now))
+        rows.append(_dated(gone, before.get(name), now))
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["delivery"]), schema=LEDGER)
     if not path.exists() or not table.equals(kept):
         write_table(table, path)

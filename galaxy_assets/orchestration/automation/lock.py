@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage import locks
 from galaxy_assets.storage.layout import Layout
 
@@ -18,7 +19,7 @@ def _path(layout: Layout, survey: str) -> Path:
     return layout.lake / survey / ".main_job.lock"
 
 
-class AtWork(RuntimeError):
+class AtWork(PrintableError, RuntimeError):
     """Another main job of the survey is at work."""
 
 

@@ -17,18 +17,22 @@ import dagster as dg
 from galaxy_assets.deliveries.readers import made_by_first_run
 from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.conditions import NIGHTLY
-from galaxy_assets.orchestration.automation.deliveries import register
+from galaxy_assets.orchestration.automation.deliveries import look
+from galaxy_assets.orchestration.automation.lock import main_job_runs
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS, Job
 from galaxy_assets.orchestration.engines.main_job import RUN_TAGS
 from galaxy_assets.orchestration.external import EXTERNAL
 from galaxy_assets.orchestration.graph import ASSETS, EXPLORER, declared_of
-from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.files import SurveyError, edited_since
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.owners import LONGEST_RUN
 from galaxy_assets.storage.upkeep import remove_interrupted
+
+log = logger(__name__)
 
 DAY = 24 * 3600
 _WEEKLY = "0 3 * * 0"
@@ -38,7 +42,9 @@ QUIET = 120
 """Seconds without a change after which a delivery without a manifest counts as whole."""
 
 
-def delivery_sensor(survey: Survey, root: Path, prefix: Sequence[str] = ()) -> dg.SensorDefinition:
+def delivery_sensor(
+    survey: Survey, known: Mapping[str, Survey], root: Path, prefix: Sequence[str] = ()
+) -> dg.SensorDefinition:
     """Make the sensor of a survey's deliveries.
 
     It registers new deliveries as batches and observes the files that people edit; the automation does the rest.
@@ -46,6 +52,8 @@ def delivery_sensor(survey: Survey, root: Path, prefix: Sequence[str] = ()) -> d
     Parameters
     ----------
     survey : Survey
+    known : mapping of str to Survey
+        All surveys by name, for start weights taken from another.
     root : Path
         The data folder.
     prefix : sequence of str
@@ -64,10 +72,12 @@ def delivery_sensor(survey: Survey, root: Path, prefix: Sequence[str] = ()) -> d
     )
     def deliveries(context: dg.SensorEvaluationContext):
         layout = Layout(root)
+        if edited := edited_since(survey, known, root):
+            return dg.SkipReason(edited)
         try:
             if made_by_first_run(survey.source, layout.raw):
                 return dg.SkipReason("made by its first run")
-            found = register(survey, context.instance, layout, QUIET)
+            found = look(survey, context.instance, layout, QUIET)
         except SurveyError as error:
             return dg.SkipReason(str(error))
         seen = json.loads(context.cursor or "{}")
@@ -215,12 +225,16 @@ def jobs(survey: Survey, prefix: Sequence[str] = ()) -> dict[Job, Any]:
     }
 
 
-def refit_schedule(survey: Survey, job: Any, root: Path) -> dg.ScheduleDefinition:
+def refit_schedule(survey: Survey, known: Mapping[str, Survey], job: Any, root: Path) -> dg.ScheduleDefinition:
     """Make the weekly schedule that fits PCA, mixture and map of each start anew to all deliveries.
+
+    Start weights by which a delivery is not embedded yet are left for the next week.
 
     Parameters
     ----------
     survey : Survey
+    known : mapping of str to Survey
+        All surveys by name, for start weights taken from another.
     job : dagster job
         `refit` of `jobs`.
     root : Path
@@ -234,11 +248,26 @@ def refit_schedule(survey: Survey, job: Any, root: Path) -> dg.ScheduleDefinitio
     @dg.schedule(name=f"{survey.name}_weekly_refit", job=job, cron_schedule=_WEEKLY)
     def weekly(context: dg.ScheduleEvaluationContext):
         layout = Layout(root)
+        if edited := edited_since(survey, known, root):
+            return dg.SkipReason(edited)
+        if main_job_runs(survey.name, layout):
+            return dg.SkipReason("the survey's main job is at work")
         made = [init for init in survey.start_weights if layout.table(survey.name, "pca_model", init).exists()]
-        day = context.scheduled_execution_time.strftime("%Y-%m-%d")
         if not made:
             return dg.SkipReason("not run yet")
-        return [dg.RunRequest(run_key=f"{day}-{init}", partition_key=init) for init in made]
+        batches = context.instance.get_dynamic_partitions(f"{survey.name}_batch")
+        lacking = {
+            init: batch
+            for init in made
+            for batch in batches
+            if not layout.table(survey.name, "embeddings", batch, init).exists()
+        }
+        for init, batch in lacking.items():
+            log.warning("%s: start weights %s are not refitted: %s is not embedded yet", survey.name, init, batch)
+        if not (ready := [init for init in made if init not in lacking]):
+            return dg.SkipReason(f"not embedded yet: {', '.join(sorted(set(lacking.values())))}")
+        day = context.scheduled_execution_time.strftime("%Y-%m-%d")
+        return [dg.RunRequest(run_key=f"{day}-{init}", partition_key=init) for init in ready]
 
     return weekly
 

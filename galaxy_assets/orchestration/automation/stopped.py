@@ -31,11 +31,16 @@ class Stopped:
     def __init__(self, instance: dg.DagsterInstance, asset: dg.AssetKey):
         self._instance, self._asset = instance, asset
 
-    def __call__(self, partition: str | None) -> bool:
-        """Whether the last run that was to make a partition ended before it was made or failed."""
+    def __call__(self, partition: str | None) -> bool | None:
+        """Whether the last run that was to make a partition ended before it was made or failed.
+
+        None while there is no such run, or it has not ended; the other answers stay until another run is requested.
+        """
         run_id = self._runs.get(partition) if partition is not None else self._run_without_partition()
         run = self._instance.get_run_by_id(run_id) if run_id is not None else None
-        if run is None or not run.is_finished or run.is_success:
+        if run is None or not run.is_finished:
+            return None
+        if run.is_success:
             return False
         return run.status == dg.DagsterRunStatus.CANCELED or not self._failed(run.run_id)
 

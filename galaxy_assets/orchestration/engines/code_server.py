@@ -19,11 +19,17 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._grpc.client import DagsterGrpcClient
 from dagster_shared.serdes import serialize_value
 
+from galaxy_assets.settings.printing import PrintableError
+
 MODULE, ATTRIBUTE, LOCATION = "galaxy_assets.definitions", "defs", "galaxy_assets"
 """The code location, as `workspace.yaml` has it."""
 _HEARTBEAT, _FORGOTTEN = 5, 60
 """Seconds between signs of life, and without one until the server ends itself when its runs have ended."""
 _TO_START = 300
+
+
+class NotStarted(PrintableError):
+    """The code server ended, or did not answer; the message has what it printed."""
 
 
 class CodeServer:
@@ -47,7 +53,7 @@ class CodeServer:
         self._over = threading.Event()
 
     def __enter__(self) -> "CodeServer":
-        """Start it and wait until it answers; raises RuntimeError with what it printed where it ends before."""
+        """Start it and wait until it answers; raises NotStarted with what it printed where it ends before."""
         command = [sys.executable, "-m", "dagster", "api", "grpc", "--socket", str(self._folder / "socket")]
         command += ["--module-name", MODULE, "--attribute", ATTRIBUTE, "--working-directory", str(Path.cwd())]
         command += ["--location-name", LOCATION, "--log-level", "WARNING"]
@@ -72,7 +78,7 @@ class CodeServer:
             except DagsterUserCodeUnreachableError:
                 if not self.runs or time.monotonic() > until:
                     said = (self._folder / "log").read_text(encoding="utf-8", errors="replace")
-                    raise RuntimeError(f"Dagster's code server does not start: {said.strip()[-2000:]}") from None
+                    raise NotStarted(f"Dagster's code server does not start: {said.strip()[-2000:]}") from None
                 time.sleep(0.2)
 
     @property

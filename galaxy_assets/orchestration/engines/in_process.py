@@ -5,6 +5,7 @@ Belongs here: making a run here, and what becomes of an interruption. Does not b
 """
 
 import time
+import uuid
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import dagster as dg
 
 from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.declaration import INTERRUPTED
-from galaxy_assets.orchestration.engines.main_job import QUIET, Ran, Wanted, materialise, reason
+from galaxy_assets.orchestration.engines.main_job import QUIET, Ran, Wanted, materialise, no_batch, reason
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
@@ -79,14 +80,19 @@ class InProcess:
         """Make a run; returns its id. Raises KeyboardInterrupt where it was interrupted."""
         _say_what_is_waited_for(self.instance, wanted.pools)
         start = time.perf_counter()
-        run = self.job.execute_in_process(
-            asset_selection=wanted.assets,
-            partition_key=wanted.partition,
-            instance=self.instance,
-            raise_on_error=False,
-            run_config=QUIET,
-            tags=wanted.tags,
-        )
+        try:
+            run = self.job.execute_in_process(
+                asset_selection=wanted.assets,
+                partition_key=wanted.partition,
+                instance=self.instance,
+                raise_on_error=False,
+                run_config=QUIET,
+                tags=wanted.tags,
+            )
+        except dg.DagsterUnknownPartitionError:
+            run_id = str(uuid.uuid4())  # Dagster began none
+            self._ended[run_id] = Ran(set(), no_batch(wanted), time.perf_counter() - start)
+            return run_id
         seconds = time.perf_counter() - start
         if _interrupted(run):
             raise KeyboardInterrupt

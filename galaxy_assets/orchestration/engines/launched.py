@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.launcher import DefaultRunLauncher, LaunchRunContext, WorkerStatus
@@ -31,7 +32,16 @@ from galaxy_assets.orchestration import course
 from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.engines.code_server import ATTRIBUTE, LOCATION, MODULE, CodeServer
 from galaxy_assets.orchestration.engines.forecast import asset_of
-from galaxy_assets.orchestration.engines.main_job import NO_STEP, QUIET, WHOLE, Ran, Wanted, materialise, reason
+from galaxy_assets.orchestration.engines.main_job import (
+    NO_STEP,
+    QUIET,
+    WHOLE,
+    Ran,
+    Wanted,
+    materialise,
+    no_batch,
+    reason,
+)
 from galaxy_assets.orchestration.engines.stopping import LAUNCHED, SILENT, end, patiently
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import PrintableError, logger
@@ -184,6 +194,9 @@ class Launched:
         location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name=MODULE), LOCATION)
         name = self.job.name
         run_id = str(uuid.uuid4())
+        if not patiently(lambda: self._is_there(wanted)):
+            self._ended[run_id] = Ran(set(), no_batch(wanted), 0.0)
+            return run_id
         key = None if wanted.partition is None else str(wanted.partition)
         self._under_way[run_id] = _UnderWay(key, time.monotonic())
 
@@ -205,6 +218,12 @@ class Launched:
         # a launcher answers when its worker was started, which takes seconds
         self._under_way[run_id].launch = self._starting.submit(self._launch, run_id)
         return run_id
+
+    def _is_there(self, wanted: Wanted) -> bool:
+        """Whether Dagster's records have the partition."""
+        partitions = self.job.asset_layer.asset_graph.get(wanted.assets[0]).partitions_def
+        with partition_loading_context(dynamic_partitions_store=self.instance):
+            return partitions is None or partitions.has_partition_key(wanted.partition)
 
     def _launch(self, run_id: str) -> None:
         run = patiently(lambda: self._run(run_id))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
 from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration import course
@@ -406,6 +407,11 @@ def _names(assets: list[dg.AssetKey]) -> list[str]:
     return [asset.path[-1] for asset in assets]
 
 
+def no_batch(wanted: Wanted) -> str:
+    """What to say of a run whose partition is in Dagster's records no more."""
+    return f"{wanted.partition} is no batch any more: its delivery was renamed or removed meanwhile; run it again"
+
+
 def reason(events: Iterable[dg.DagsterEvent]) -> str:
     """Why a run failed.
 
@@ -417,16 +423,20 @@ def reason(events: Iterable[dg.DagsterEvent]) -> str:
     Returns
     -------
     str
-        The error of the first step that failed or was tried again, out of those that Dagster puts around it.
+        The error of the first step that failed or was tried again, or what ended the run before its first step, out of
+        those that Dagster puts around it.
     """
+    before = None
     for event in events:
         if event.is_step_failure or event.is_step_up_for_retry:
             error = event.step_failure_data.error if event.is_step_failure else event.step_retry_data.error
-            while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
-                error = error.cause
-            return (
-                _WHERE_DEFINED.sub("", error.message.strip())
-                if error is not None
-                else f"step {event.step_key} gave no reason"
-            )
-    return NO_STEP
+            return _words(error) if error is not None else f"step {event.step_key} gave no reason"
+        if event.is_run_failure and event.event_specific_data is not None:
+            before = event.job_failure_data.error
+    return _words(before) if before is not None else NO_STEP
+
+
+def _words(error: SerializableErrorInfo) -> str:
+    while error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    return _WHERE_DEFINED.sub("", error.message.strip())

@@ -7,6 +7,7 @@ Belongs here: telling their workers to end, and the end in Dagster's records. Do
 for (`in_process`, `launched`).
 """
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -67,6 +68,9 @@ def patiently(ask: Callable[[], _Answer]) -> _Answer:
         except Exception as error:
             # of the database, or what Dagster makes of it when it has tried for itself; its words may hold the address
             if not isinstance(error, _UNREACHABLE) and type(error).__name__ != "DagsterPostgresException":
+                raise
+            # a file goes nowhere: of SQLite's errors waiting helps where another process holds it
+            if isinstance(getattr(error, "orig", None), sqlite3.Error) and "locked" not in str(error):
                 raise
             if time.monotonic() > until:
                 raise NoRecords(

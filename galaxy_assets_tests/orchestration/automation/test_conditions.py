@@ -189,14 +189,16 @@ def test_scores_of_galaxies_that_come_later_are_learnt_from_once_they_are_there(
     assert "second_03" in learnt(), "a delivery that is gone makes no model anew"
 
 
-def test_a_failure_is_not_repeated_until_something_changed(automated):
+def test_a_failure_is_not_repeated_until_something_changed(automated, monkeypatch):
     automated.deliver()
     broken = automated.layout.artefact_review("tiny")
     broken.write_text("no,such,columns\n1,2,3\n")
     first = automated.until_idle()
     assert first["artefact_regions", None] == 1 and set(first.values()) == {1}
     assert not {asset for asset, _ in first} & {"clean_galaxies", "embeddings", "anomaly_ranking"}, "they wait"
-    assert automated.until_idle() == Counter()
+    asked = []
+    monkeypatch.setattr(Stopped, "_failed", lambda *how: asked.append(how) or True)
+    assert automated.until_idle() == automated.until_idle() == Counter() and not asked, "its records say so for ever"
     broken.unlink()
     assert {asset for asset, _ in automated.until_idle()} >= {"clean_galaxies", "anomaly_ranking"}
 
@@ -238,7 +240,7 @@ def test_a_run_that_ended_before_its_step_did_tells_nothing_of_the_asset(asset, 
         )
         if ended:
             getattr(instance, ended)(run)
-        assert Stopped(instance, asset.key)(partition) is stopped
+        assert Stopped(instance, asset.key)(partition) is (stopped or None)
         assert not Stopped(instance, parted.key)("b"), "of which there was no run"
 
 
@@ -283,6 +285,15 @@ def test_nothing_starts_before_the_first_run_or_beside_the_main_job(tmp_path, au
     assert automated.tick()
     automated.layout.table("tiny", "pca_model", "imagenet").unlink()
     assert automated.tick() == Counter()
+
+
+def test_with_a_survey_file_that_was_edited_the_automation_says_so_and_requests_nothing(automated):
+    automated.deliver()
+    path = automated.root / "surveys/tiny.yaml"
+    path.write_text(path.read_text().replace("components: 4", "components: 3"))
+    with pytest.raises(Exception, match="Error while evaluating conditions") as told:  # Dagster's, around our words
+        automated.tick()
+    assert "tiny.yaml was edited since" in str(told.value.__cause__) and "reload it" in str(told.value.__cause__)
 
 
 def test_a_new_delivery_beside_the_tables_leaves_what_was_made_of_others(automated):

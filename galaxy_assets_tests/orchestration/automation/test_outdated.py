@@ -1,5 +1,6 @@
 """The rule over a small graph of its own: a table per batch, a model fitted to them, what applies it, and a sum."""
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,15 +8,17 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from galaxy_assets.orchestration import external
 from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated
 from galaxy_assets.orchestration.declaration import FITTED_ON, TRAINED_ON, Result, SurveyContext, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, OTHER_CHECKPOINTS
 from galaxy_assets.orchestration.resources import resources
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, origin, with_origin
-from galaxy_assets.storage.tables import write_table
+from galaxy_assets.storage.tables import read_table, write_table
 
 SURVEY = Survey(name="small", title="Small", description="", source=Source(reader="image_folder", path="small"))
 BATCHES = ["b1", "b2"]
@@ -187,3 +190,30 @@ def test_a_persons_file_is_seen(small):
     assert small.reasons() == {}
     review.unlink()
     assert small.reasons() == {"summed": "review changed"}
+
+
+def test_what_people_scored_is_looked_for_once_in_a_delivery_that_the_model_has_not_read(
+    untrained, tmp_path, monkeypatch
+):
+    layout = Layout(shutil.copytree(untrained, tmp_path / "data"))
+    events, home = layout.table("tiny", "label_events"), layout.lake / "tiny/pca_features"
+    shutil.copytree(home / "first", home / "later")
+    reader, read = external.Reader(survey_files(layout.root).known["tiny"], {}, layout), []
+    counted = lambda path, *how: read.append(path.parent.name) or read_table(path, *how)  # noqa: E731
+    monkeypatch.setattr(external, "read_table", counted)
+
+    def scored(galaxy: str) -> dict[str, str]:
+        table = read_table(events)
+        row = table.slice(0, 1).to_pylist()[0] | {"kind": "score", "source": "explorer", "galaxy_id": galaxy}
+        write_table(pa.Table.from_pylist([row], table.schema), events)
+        read.clear()
+        return dict(external.SCORED_GALAXIES.state(reader))
+
+    found = scored("first_03")
+    assert found.keys() == {"scores of later"} and "later" in read
+    read.clear()
+    assert external.SCORED_GALAXIES.state(reader) == found and not read
+    assert scored("first_04") != found and "later" in read, "the events changed"
+    read.clear()
+    shutil.copytree(home / "first", home / "later", copy_function=shutil.copyfile, dirs_exist_ok=True)
+    assert external.SCORED_GALAXIES.state(reader) and "later" in read, "the features changed"

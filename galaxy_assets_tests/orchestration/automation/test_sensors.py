@@ -1,6 +1,8 @@
 """Sensors, ticked on an ephemeral instance, and the stages of the main job."""
 
 import shutil
+import threading
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -8,19 +10,23 @@ from datetime import UTC, datetime
 import dagster as dg
 import pyarrow as pa
 import pytest
+import yaml
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.deliveries import label_imports
 from galaxy_assets.lake import connect
 from galaxy_assets.orchestration.assets.delivery import history
-from galaxy_assets.orchestration.automation import sensors
+from galaxy_assets.orchestration.automation import deliveries, sensors
 from galaxy_assets.orchestration.automation.deliveries import import_labels
+from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.engines import main_job
 from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.science.labels import standing
-from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.files import SHIPPED, edited_since, survey_files
+from galaxy_assets.storage import locks
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.provenance import Origin, with_origin
 from galaxy_assets.storage.tables import read_table, write_table
 from galaxy_assets_tests.conftest import write_tiny
 
@@ -33,7 +39,8 @@ def tiny(tmp_path, monkeypatch):
 
 
 def tick(root, survey, instance) -> str:
-    answer = sensors.delivery_sensor(survey, root)(dg.build_sensor_context(instance=instance))
+    sensor = sensors.delivery_sensor(survey, survey_files(SHIPPED).known, root)
+    answer = sensor(dg.build_sensor_context(instance=instance))
     said = answer.skip_reason if isinstance(answer, dg.SensorResult) else answer
     assert isinstance(said, dg.SkipReason) and said.skip_message
     return said.skip_message
@@ -90,6 +97,18 @@ def test_a_broken_change_of_a_known_delivery_leaves_what_was_made_of_it(tiny, mo
     tick(root, survey, instance)
     states = {row["delivery"]: row["state"] for row in read_table(Layout(root).table("tiny", "deliveries")).to_pylist()}
     assert batches(instance) == ["second"] and states == {"first": "gone", "second": "whole"}
+
+
+def test_with_another_history_of_runs_a_delivery_that_is_held_stays_a_batch(tiny, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    tick(root, survey, instance)
+    write_table(pa.table({"galaxy_id": ["a"]}), Layout(root).table("tiny", "catalogue", "first"))
+    (root / "raw/tiny/images/first/manifest.csv").write_text("file\nnone.png\n")
+    (root / "raw/tiny/images/second/manifest.csv").write_text("file\nnone.png\n")
+    anew = dg.DagsterInstance.ephemeral()
+    tick(root, survey, anew)
+    assert batches(anew) == ["first"], "of the second nothing was made"
 
 
 def test_labels_dropped_are_imported_once_and_what_was_wrong_is_kept(tiny):
@@ -204,6 +223,110 @@ def test_what_was_made_of_a_delivery_that_is_gone_is_set_aside_whatever_happened
     assert sorted(p.parent.name for p in (root / "lake/tiny/.withdrawn").rglob("*.parquet")) == ["catalogue", "cutouts"]
 
 
+@pytest.mark.parametrize("ledger", ["kept", "lost"])
+def test_a_delivery_that_is_away_for_a_while_loses_nothing(tiny, monkeypatch, ledger):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    tick(root, survey, instance)
+    table = Layout(root).table("tiny", "catalogue", "first")
+    write_table(pa.table({"galaxy_id": ["a"]}), table)
+    if ledger == "lost":
+        Layout(root).table("tiny", "deliveries").unlink()
+    (root / "raw/tiny/images/first").rename(root / "away")
+    monkeypatch.setattr(sensors, "QUIET", 3600)
+    tick(root, survey, instance)
+    assert table.exists() and batches(instance) == ["first", "second"]
+    monkeypatch.setattr(sensors, "QUIET", 1)
+    time.sleep(1)
+    tick(root, survey, instance)
+    assert not table.exists() and batches(instance) == ["second"]
+    states = {row["delivery"]: row["state"] for row in read_table(Layout(root).table("tiny", "deliveries")).to_pylist()}
+    assert states["first"] == "gone"
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_was_made_of_a_delivery_is_there_again_with_it(tiny, monkeypatch, changed):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    tick(root, survey, instance)
+    layout = Layout(root)
+    seen = {row["delivery"]: row for row in read_table(layout.table("tiny", "deliveries")).to_pylist()}
+    made_from = Origin(outside={"delivery": seen["first"]["snapshot"]})
+    pixels = layout.pixels("tiny") / "first/000.npy"
+    tables = [layout.table("tiny", "catalogue", "first"), layout.table("tiny", "embeddings", "first", "imagenet")]
+    for table in tables:
+        write_table(with_origin(pa.table({"galaxy_id": ["a"]}), made_from), table)
+    pixels.parent.mkdir(parents=True)
+    pixels.write_bytes(b"pixels")
+    made = {path: path.read_bytes() for path in (*tables, pixels)}
+    (root / "raw/tiny/images/first").rename(root / "away")
+    tick(root, survey, instance)
+    assert batches(instance) == ["second"] and not [path for path in made if path.exists()]
+    if changed:
+        (root / "away/first_00.png").write_bytes(b"another")
+    shutil.copytree(root / "away", root / "raw/tiny/images/first")
+    monkeypatch.setattr(sensors, "QUIET", 3600)
+    assert "first arriving" in tick(root, survey, instance) and batches(instance) == ["second"]
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    tick(root, survey, instance)
+    assert batches(instance) == ["first", "second"]
+    assert {path: path.read_bytes() for path in made if path.exists()} == ({} if changed else made)
+
+
+def test_a_tick_whose_last_one_still_reads_does_not_begin_to_read_too(tiny, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    monkeypatch.setattr(locks, "_GLANCE", 0.05)
+    reading, read, whole = threading.Event(), threading.Event(), deliveries.by_content
+
+    def slowly(*how):
+        reading.set()
+        assert read.wait(60)
+        return whole(*how)
+
+    with monkeypatch.context() as large, ThreadPoolExecutor(1) as pool:
+        large.setattr(deliveries, "by_content", slowly)
+        first = pool.submit(tick, root, survey, instance)
+        assert reading.wait(60)
+        large.setattr(deliveries, "by_content", whole)
+        assert "still reads" in tick(root, survey, instance) and batches(instance) == []
+        read.set()
+        assert first.result().startswith("2 batches, 2 of them new")
+    assert tick(root, survey, instance).startswith("2 batches, 0 of them new")
+
+
+def test_two_data_folders_with_a_survey_of_one_name_delete_no_batch_of_each_other(tiny, tmp_path_factory, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    tick(root, survey, instance)
+    beside = tmp_path_factory.mktemp("beside")
+    other = shutil.copytree(root, beside / "other")
+    shutil.rmtree(other / "raw/tiny/images/first")
+    assert f"are those of {root}" in tick(other, survey, instance) and batches(instance) == ["first", "second"]
+    (beside / "linked").symlink_to(root)
+    assert tick(beside / "linked", survey, instance).startswith("2 batches, 0 of them new")
+    shutil.rmtree(other)
+    moved = beside / "moved"
+    moved.mkdir()
+    for name in ("raw", "lake", "surveys"):
+        (root / name).rename(moved / name)
+    assert tick(moved, survey, instance).startswith("2 batches, 0 of them new"), "a folder may be moved"
+
+
+def test_beside_the_main_job_a_tick_sets_nothing_aside(tiny, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    tick(root, survey, instance)
+    table = Layout(root).table("tiny", "catalogue", "first")
+    write_table(pa.table({"galaxy_id": ["a"]}), table)
+    shutil.rmtree(root / "raw/tiny/images/first")
+    with main_job_of("tiny", Layout(root)):
+        tick(root, survey, instance)
+        assert table.exists() and batches(instance) == ["first", "second"]
+    tick(root, survey, instance)
+    assert not table.exists() and batches(instance) == ["second"]
+
+
 def image_history_of(ids: list[str]) -> pa.Table:
     sha = [galaxy.upper() for galaxy in ids]
     images = pa.table({"galaxy_id": ids, "file": [f"{galaxy}.png" for galaxy in ids], "sha256": sha})
@@ -216,14 +339,54 @@ def test_a_tick_simulates_nothing(tiny):
     assert not (root / "raw/demo_optical").exists()
 
 
-def test_the_weekly_refit_is_of_the_starts_that_were_fitted(tiny):
-    root, survey, instance = tiny
-    schedule = sensors.refit_schedule(survey, sensors.jobs(survey)["refit"], root)
+def test_the_weekly_refit_is_of_the_starts_that_were_fitted(tiny, tmp_path_factory):
+    root, survey, _ = tiny
+    instance = dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster")))
+    known = survey_files(root).known
+    schedule = sensors.refit_schedule(survey, known, sensors.jobs(survey)["refit"], root)
     context = dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 3, 1, 3, tzinfo=UTC))
     assert isinstance(schedule(context), dg.SkipReason)
     write_table(pa.table({"a": [1]}), Layout(root).table("tiny", "pca_model", "imagenet"))
     requests = schedule(context)
     assert [(r.partition_key, r.run_key) for r in requests] == [("imagenet", "2026-03-01-imagenet")]
+    with main_job_of("tiny", Layout(root)):
+        assert "main job is at work" in schedule(context).skip_message
+    write_table(pa.table({"a": [1]}), Layout(root).table("tiny", "pca_model", "random"))
+    instance.add_dynamic_partitions("tiny_batch", ["first", "second"])
+    for batch, init in (("first", "imagenet"), ("first", "random"), ("second", "random")):
+        write_table(pa.table({"a": [1]}), Layout(root).table("tiny", "embeddings", batch, init))
+    assert [r.partition_key for r in schedule(context)] == ["random"], "of imagenet the second is not embedded yet"
+    Layout(root).table("tiny", "embeddings", "first", "random").unlink()
+    assert schedule(context).skip_message == "not embedded yet: first, second"
+    edit(root)
+    assert "was edited" in schedule(context).skip_message
+
+
+def edit(root, **settings) -> None:
+    path = root / "surveys/tiny.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | ({"variance": 0.5} | settings)))
+
+
+def test_a_survey_file_that_was_edited_is_named_with_the_remedy_until_it_is_as_before(tiny):
+    root, survey, instance = tiny
+    known, path = survey_files(root).known, root / "surveys/tiny.yaml"
+    before = path.read_text()
+    assert edited_since(survey, known, root) is None
+    edit(root)
+    assert str(path) in tick(root, survey, instance) and "reload it" in tick(root, survey, instance)
+    assert batches(instance) == [], "nothing is done by settings that are no more"
+    path.write_text("source: {}\n")
+    assert "was edited and cannot be used" in tick(root, survey, instance)
+    path.write_text(before + "# a note\n")
+    assert edited_since(survey, known, root) is None
+    other = root / "surveys/demo_optical.yaml"
+    other.write_text("extends: demo_optical\n")
+    assert edited_since(survey, known, root) is None
+    other.write_text("extends: demo_optical\nmain_start_weights: random\n")
+    assert str(other) in edited_since(survey, known, root), "its checkpoints are start weights"
+    assert edited_since(survey.model_copy(update={"name": "a_components"}), {}, root) is not None
+    component = survey.model_copy(update={"name": "a_components", "start_weights": ["random"]})
+    assert edited_since(component, {}, root) is None, "no file describes it"
 
 
 def test_a_successful_run_publishes_the_read_model(tiny):

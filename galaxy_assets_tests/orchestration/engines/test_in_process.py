@@ -2,14 +2,17 @@
 
 import itertools
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import dagster as dg
 import pyarrow as pa
 import pytest
 import yaml
+from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from galaxy_assets.definitions import build_defs
@@ -300,6 +303,19 @@ def test_an_unlabelled_survey_is_ranked_without_scores(tmp_path):
     assert rows[0][1] > rows[-1][1]
 
 
+def test_a_batch_that_is_gone_from_dagsters_records_fails_in_words_and_the_rest_goes_on(small):
+    root, instance = small
+    known = survey_files(root).known
+    told = in_process.run_survey(build_defs(root), known["tiny"], known, instance, root)
+    outcomes = [next(told)]
+    instance.delete_dynamic_partition("tiny_batch", "second")
+    outcomes += told
+    failed = [o for o in outcomes if o.status == "failed"]
+    assert {str(o.partition) for o in failed} == {"second"} and "renamed or removed meanwhile" in failed[0].error
+    assert status(outcomes, "volunteer_votes") == {"fresh"}
+    assert {o.status for o in run(root, instance)} == {"done", "fresh"}
+
+
 def test_the_read_model_is_published_at_the_end(small):
     root, instance = small
     write_table(pa.table({"a": pa.array([], pa.int64())}), Layout(root).table("other", "observed"))
@@ -390,6 +406,29 @@ def test_a_database_that_starts_anew_is_waited_for_and_one_that_stays_away_is_na
         stopping.patiently(ask)
     with pytest.raises(ZeroDivisionError):
         stopping.patiently(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_file_of_sqlite_is_waited_for_where_another_holds_it_and_not_where_it_may_not_be_written(
+    tmp_path, monkeypatch, waits
+):
+    monkeypatch.setattr(stopping, "_LOOK", 0.01)
+    monkeypatch.setattr(stopping, "SILENT", 0.05)
+    path = tmp_path / "runs.db"
+    with sqlite3.connect(path) as other:
+        other.execute("create table runs (id)")
+    uri = f"file:{path}" if waits else f"file:{path}?mode=ro"
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, timeout=0.01, uri=True))
+
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("insert into runs values (1)")
+
+    with closing(sqlite3.connect(path)) as other:
+        if waits:
+            other.execute("begin exclusive")
+        with pytest.raises(stopping.NoRecords if waits else OperationalError, match=None if waits else "readonly"):
+            stopping.patiently(write)
 
 
 def test_runs_that_were_launched_are_told_although_the_database_starts_anew(tmp_path, monkeypatch):

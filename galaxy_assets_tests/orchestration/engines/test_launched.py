@@ -18,10 +18,11 @@ import yaml
 from galaxy_assets.cli.dagster_home import SETTINGS
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.course import Began, Ended, following
-from galaxy_assets.orchestration.engines import in_process, launched, stopping
+from galaxy_assets.orchestration.engines import code_server, in_process, launched, stopping
 from galaxy_assets.orchestration.engines.contract import check_engine
 from galaxy_assets.orchestration.engines.main_job import Wanted
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets_tests.conftest import UNTRAINED, write_tiny
 
 POOLS = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
@@ -175,6 +176,20 @@ def test_a_launcher_that_cannot_launch_fails_the_run_with_its_words(two, instanc
     assert not ran.made and "could not be launched" in ran.error and "workspace" in ran.error
 
 
+def test_a_batch_that_is_gone_from_dagsters_records_fails_its_run_in_words(two, instance):
+    runs = launched.Launched(build_defs(two).resolve_implicit_global_asset_job_def(), instance, None, 1)
+    gone = dg.MultiPartitionKey({"batch": "nowhere", "init": "imagenet"})
+    for asset, partition in (("delivered_images", "nowhere"), ("embeddings", gone)):
+        runs.start(Wanted([dg.AssetKey(["tiny", asset])], partition, {"survey": "tiny"}, set()))
+        ((_, ran),) = runs.ended().items()
+        assert not ran.made and ran.error.startswith("nowhere") and "renamed or removed meanwhile" in ran.error
+    assert not instance.get_runs()
+    instance.add_dynamic_partitions("tiny_batch", ["first"])
+    there = dg.MultiPartitionKey({"batch": "first", "init": "imagenet"})
+    for asset, partition in (("delivered_images", "first"), ("embeddings", there), ("volunteer_votes", None)):
+        assert runs._is_there(Wanted([dg.AssetKey(["tiny", asset])], partition, {}, set()))
+
+
 def test_a_launch_that_ends_in_an_error_of_the_database_fails_its_run(two, instance, monkeypatch):
     defs = build_defs(two)
     runs = launched.Launched(defs.resolve_implicit_global_asset_job_def(), instance, None, 1)
@@ -191,6 +206,12 @@ def test_a_launch_that_ends_in_an_error_of_the_database_fails_its_run(two, insta
     until(lambda: asked)
     ((_, ran),) = runs.ended().items()
     assert not ran.made and "the database went away" in ran.error
+
+
+def test_a_code_server_that_does_not_start_is_told_with_what_it_printed(instance, monkeypatch):
+    monkeypatch.setattr(code_server, "MODULE", "no_such_module")
+    with pytest.raises(PrintableError, match="(?s)does not start.*no_such_module"), code_server.CodeServer(instance):
+        pass
 
 
 def test_an_instance_that_other_processes_cannot_see_is_refused(two):
