@@ -172,8 +172,8 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
         found.append(name)
         path = layout.surveys / f"{name}.yaml"
         if files.is_described(name):
-            kept = files.named(name).source.folder(layout.raw).resolve()
-            if not kept.is_relative_to(data):
+            kept = files.named(name).source.folder(layout.raw)
+            if not (kept.is_relative_to(data) or kept.resolve().is_relative_to(data)):
                 where = files.files[name]
                 raise SurveyError(f"{where} reads {kept}, which is not below {data}; edit or delete that file first")
             continue

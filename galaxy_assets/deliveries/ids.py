@@ -10,6 +10,7 @@ Belongs here: names alone. Does not belong here: reading a file or a table.
 """
 
 import re
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -212,10 +213,14 @@ class NamedRows:
         spellings = [tuple(_spellings(name)) for name in names]
         paths_of = Counter(_base(spelling[-1]) for spelling in set(spellings))
         self.alone = [paths_of[_base(spelling[-1])] == 1 for spelling in spellings]
-        keys = [{hash(_folded(_base(text))) for text in spelling} for spelling in spellings]
-        hashes = np.fromiter((key for own in keys for key in own), np.int64)
-        order = np.argsort(hashes, kind="stable")
-        self._hashes, self._rows = hashes[order], np.repeat(np.arange(len(names)), [len(own) for own in keys])[order]
+        hashes, rows = array("q"), array("q")
+        for row, spelling in enumerate(spellings):
+            for key in {hash(_folded(_base(text))) for text in spelling}:
+                hashes.append(key)
+                rows.append(row)
+        found = np.frombuffer(hashes, np.int64) if hashes else np.zeros(0, np.int64)
+        order = np.argsort(found, kind="stable")
+        self._hashes, self._rows = found[order], np.array(rows, np.int64)[order]
 
     def called(self, keys: Iterable[str]) -> list[int]:
         """The rows that may be about images of these keys, and perhaps a few others, in the table's order.
@@ -231,8 +236,9 @@ class NamedRows:
         """
         wanted = np.unique(np.fromiter(map(hash, keys), np.int64))
         first, last = (np.searchsorted(self._hashes, wanted, side) for side in ("left", "right"))
-        found = [self._rows[a:b] for a, b in zip(first, last, strict=True) if a < b]
-        return np.unique(np.concatenate(found)).tolist() if found else []
+        counts = last - first
+        within = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+        return np.unique(self._rows[np.repeat(first, counts) + within]).tolist()
 
 
 class NamedImages:

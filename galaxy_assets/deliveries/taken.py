@@ -62,7 +62,7 @@ def taken_ids(images: Sequence[tuple[str, Path]], labels: Sequence[str] = (), by
     shared = _shared(path for _, path in ordered)
     # what an id without folders may be called too -> ids -> their bytes, each with the first delivery that has them
     kept: dict[str, dict[str, dict[str | None, str]]] = defaultdict(lambda: defaultdict(dict))
-    named, meant, rows = only_rows(labels), keys_meant(labels if by_name else ()), []
+    named, meant, rows = only_rows(labels), keys_meant(labels if by_name and shared else ()), []
     keeper: dict[str, tuple[str, str | None]] = {}  # of each name that a row may mean
     others: dict[str, set[str]] = defaultdict(set)  # deliveries with another image of that name
     for batch, path in ordered if shared else ():

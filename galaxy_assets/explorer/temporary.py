@@ -44,7 +44,7 @@ def remove_left() -> list[Path]:
     for kind in (DOWNLOADS, STORAGE):
         for folder in Path(tempfile.gettempdir()).glob(f"{kind}*"):
             name = folder.name.removeprefix(kind).split("_")[0]
-            if runs(name) is False and _is_mine(folder):
+            if runs(name, shared=False) is False and _is_mine(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 gone.append(folder)
     return gone

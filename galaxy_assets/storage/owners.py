@@ -13,7 +13,7 @@ from pathlib import Path
 
 LONGEST_RUN = 7 * 24 * 3600
 """Seconds that a run may take; what is older, of a process that cannot be seen from here, is of no run any more."""
-_NAME = re.compile(r"([0-9a-f]{8})([0-9a-f]{8})([0-9a-f]{8})-(\d+)-(\d+)")
+_NAME = re.compile(r"([0-9a-f]{8})([0-9a-f]{8})?([0-9a-f]{8})-(\d+)-(\d+)")  # older code said no hardware
 _NETWORK = Path("/sys/class/net")
 _NOTHING = "0" * 8
 
@@ -41,13 +41,16 @@ def owner(pid: int | None = None) -> str:
     return f"{_host()}{_hardware()}{kernel()}-{number}-{_began(number)}"
 
 
-def runs(name: str) -> bool | None:
+def runs(name: str, *, shared: bool = True) -> bool | None:
     """Whether the process of a name still runs.
 
     Parameters
     ----------
     name : str
         As `owner` gave it.
+    shared : bool
+        Whether a copy of this machine may write where the name was read. What lies on this machine's own disk is
+        written by it alone, and a copy of the machine has a copy of that.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def runs(name: str) -> bool | None:
     if found is None or found[1] != _host():
         return None
     if found[3] != kernel():  # nothing outlives a start of its machine, if it is this one
-        return False if found[2] == _hardware() != _NOTHING else None
+        return False if not shared or found[2] == _hardware() != _NOTHING else None
     try:
         return str(_began(int(found[4]))) == found[5]
     except ProcessLookupError:

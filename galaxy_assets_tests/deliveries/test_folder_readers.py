@@ -608,6 +608,7 @@ def at(folder: Path, **header) -> tuple[float | None, float | None]:
         {"RADESYS": "FK5", "EQUINOX": 57388.0},
         {"EQUINOX": 2000.0, "EPOCH": 1950.0},
         {"CUNIT1": "degrees", "CUNIT2": "Degree"},
+        {"CUNIT1": "deg", "CUNIT2": "deg", "CUNIT3": "deg"},
     ],
 )
 def test_positions_of_icrs_and_j2000_are_as_the_header_has_them(tmp_path, header):

@@ -95,6 +95,15 @@ def test_json_of_pandas_is_a_table_however_it_lies(tmp_path, orient, index):
         assert cells == ROWS
 
 
+def test_json_of_images_with_numbered_fields_has_a_row_for_each_image(tmp_path):
+    (tmp_path / "t.json").write_text(
+        '{"a.png": {"0": 0.1, "1": 0.9}, "b.png": {"0": 0.2, "1": 0.8}, "c.png": {"0": 1, "1": 0}}'
+    )
+    assert [row[0] for row in read_text_table(tmp_path / "t.json").rows] == ["a.png", "b.png", "c.png"]
+    (tmp_path / "none.json").write_text("{}")
+    assert read_text_table(tmp_path / "none.json").rows == []
+
+
 def test_json_of_columns_of_different_lengths_is_refused_in_words(tmp_path):
     (tmp_path / "t.json").write_text('{"id": ["g0", "g1"], "label": ["spiral"]}')
     with pytest.raises(ValueError, match="its JSON has columns of 2, 1 values"):

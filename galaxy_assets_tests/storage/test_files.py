@@ -297,6 +297,7 @@ def test_a_process_of_before_the_machine_started_has_ended_unless_a_copy_of_the_
     before = f"{place[:16]}00000000-{number}-{began}"
     assert owners.runs(name) is True
     assert owners.runs(before) is (False if sure else None)
+    assert owners.runs(before, shared=False) is False, "where no copy of this machine writes"
     plug("00:50:56:00:00:07")
     assert owners.runs(before) is None and owners.runs(name) is True, "of a machine that has its name"
 

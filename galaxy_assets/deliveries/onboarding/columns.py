@@ -88,7 +88,15 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
     SurveyError
         Where two columns name as many images, neither is the likelier and they name different ones in a row.
     """
-    numbered = max((n for name, n in named.items() if is_numbering(name)), default=0)
+    # a numbering whose own numbers are not nearly all images says nothing of which rows are about which
+    numbered = max(
+        (
+            n
+            for name, n in named.items()
+            if is_numbering(name) and n >= _NEARLY_ALL * len({*_names(columns, name)} - {None, ""})
+        ),
+        default=0,
+    )
     names = {name: n for name, n in named.items() if n and _may_name(columns, name, n, numbered)}
     most = max(names.values(), default=0)
     if most < max(1, _SOME * max(named.values(), default=0)):

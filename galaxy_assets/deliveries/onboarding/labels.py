@@ -254,11 +254,11 @@ def _same_files(listed: list[Listed], reader: ImageFolder) -> bool:
 
 
 def _are_counted(names: Collection[str]) -> bool:
-    """Whether names differ in a number alone, which counts from 0 or 1."""
-    parts = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
+    """Whether names differ in a number alone, which counts."""
+    parts = [re.fullmatch(r"(.*?)(\d+)\)?", name) for name in names]
     numbers = sorted(int(one[2]) for one in parts if one is not None)
     alike = len(numbers) == len(names) and len({one[1] for one in parts if one is not None}) == 1
-    return alike and numbers[0] < 2 and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
+    return alike and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
 
 
 def _described(columns: pa.Table) -> str:

@@ -57,7 +57,7 @@ def _sky_axes(header: Header) -> Header:
     """The cards that place an image; raises UnreadableImage where one of them should be a number and is none."""
     cards: list[Any] = [("EQUINOX", year)] if (year := _equinox(header)) is not None else []
     for one in header.cards:
-        if one.keyword.startswith("CUNIT") and _UNITS.fullmatch(str(card(header, one.keyword))):
+        if one.keyword in ("CUNIT1", "CUNIT2") and _UNITS.fullmatch(str(card(header, one.keyword))):
             cards.append((one.keyword, "deg"))
         elif _TEXT.fullmatch(one.keyword):
             cards.append(one)

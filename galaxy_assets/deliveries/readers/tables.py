@@ -343,7 +343,7 @@ def ids_of(column: pa.ChunkedArray, unit: str | None = None) -> list[str | None]
     texts = _text(column)
     if texts is None:
         values = column.to_numpy() if kinds.is_floating(column.type) else np.empty(0)
-        values = values[~np.isnan(values)]
+        values = values[np.isfinite(values)]
         raise (RoundedIds if values.size and not (values % 1).any() else ValueError)(
             f"holds {column.type} values{f' such as {values[0]:.6g}' if values.size else ''}; ids are text or whole "
             "numbers, since decimal numbers keep 15 digits and could name another image. Save it as one of these"

@@ -341,10 +341,13 @@ def _from_json(text: str) -> TextTable:
 
 def _by_columns(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of columns that have a value for each row's name, as `DataFrame.to_json`; none where rows have names."""
+    if not found:
+        return []
     first, *others = found.values()
     if any(value.keys() != first.keys() for value in others):
         return []
     numbered = all(map(str.isdigit, first)) and not all(map(str.isdigit, found))
+    numbered = numbered and (len(first) >= len(found) or _are_known([*found]))
     if not first or not (numbered or (_are_known([*found]) and not _are_known([*first]))):
         return []
     name = "index" if numbered else "id"

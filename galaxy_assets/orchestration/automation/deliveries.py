@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import dagster as dg
 import pyarrow as pa
+from dagster._core.storage.runs import SqliteRunStorage
 
 from galaxy_assets.deliveries.delivery import Delivery
 from galaxy_assets.deliveries.label_imports import dropped, import_drop
@@ -142,11 +143,11 @@ def register(
         Where there is no delivery at all.
     """
     store_of(layout.root).refresh()
+    partitions = f"{survey.name}_batch"
+    _claim(partitions, survey, instance, layout)
     reader = open_reader(survey.source, layout.raw)
     found = by_content(reader, reader.deliveries(quiet), layout.lake / survey.name / ".snapshots.json")
     import_labels(survey, layout, min(quiet, _QUIET_LABELS))
-    partitions = f"{survey.name}_batch"
-    _claim(partitions, survey, instance, layout)
     known = set(instance.get_dynamic_partitions(partitions))
     present = {delivery.name for delivery in found}
     if not present:  # a disk that is not mounted looks like a folder without deliveries: nothing is set aside
@@ -181,16 +182,19 @@ def _claim(partitions: str, survey: Survey, instance: dg.DagsterInstance, layout
     """
     if store_of(layout.root) is not FOLDER:  # a bucket has other folders of copies on other machines
         return
-    key, records = f"galaxy_assets/{partitions}", instance.daemon_cursor_storage
+    # a copy of a data folder has copies of its records, which make no claim
+    home = Path(instance.root_directory).resolve() if isinstance(instance.run_storage, SqliteRunStorage) else ""
+    key, records = f"galaxy_assets/{partitions} {home}".strip(), instance.daemon_cursor_storage
     mine, other = layout.root.resolve(), records.get_cursor_values({key}).get(key)
     if other == str(mine):
         return
     theirs = Path(other or mine)
-    if (Layout(theirs).lake / survey.name).is_dir() and not theirs.samefile(mine):
-        raise SurveyError(
-            f"{survey.name}: the batches of this name in Dagster's records are those of {theirs}; give {mine} a "
-            "Dagster of its own (another folder as $DAGSTER_HOME), or the survey another name"
-        )
+    with contextlib.suppress(PermissionError):  # somebody else's, which may not be looked at
+        if (Layout(theirs).lake / survey.name).is_dir() and not theirs.samefile(mine):
+            raise SurveyError(
+                f"{survey.name}: the batches of this name in Dagster's records are those of {theirs}; give {mine} a "
+                "Dagster of its own (another folder as $DAGSTER_HOME), or the survey another name"
+            )
     records.set_cursor_values({key: str(mine)})
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import dagster as dg
+from dagster._core.storage.runs import SqliteRunStorage
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from galaxy_assets.settings.printing import PrintableError, logger
@@ -100,7 +101,7 @@ def end_left(instance: dg.DagsterInstance, survey: str, root: Path) -> None:
     of_all = store_of(root) is FOLDER and not holds_here_alone(root)
 
     def is_left(run: dg.DagsterRun) -> bool:
-        alive = runs(run.tags.get(PROCESS, ""))
+        alive = runs(run.tags.get(PROCESS, ""), shared=not isinstance(instance.run_storage, SqliteRunStorage))
         held = run.tags.get("survey") == survey and run.tags.get(DATA_FOLDER) == str(root)
         return alive is False or (held and (of_all or alive is True))
 

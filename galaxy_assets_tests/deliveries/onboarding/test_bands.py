@@ -113,6 +113,15 @@ def test_folders_with_the_same_files_are_no_classes(folders, tmp_path):
     assert folder_labels(inspect(tmp_path)) is None
 
 
+@pytest.mark.parametrize("names", [["10000", "10001", "10002"], ["img (1)", "img (2)", "img (3)"]])
+def test_folders_that_count_their_files_alike_are_classes(names, tmp_path):
+    for folder in ("lens", "nonlens"):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            primary(galaxy()).writeto(tmp_path / folder / f"{name}.fits")
+    assert folder_labels(inspect(tmp_path)) is not None
+
+
 def test_names_that_differ_otherwise_than_by_bands_are_no_bands(tmp_path):
     names = [f"{kind}_{i}" for kind in ("E", "S", "SB") for i in range(4)] + [f"G{i}" for i in range(4)]
     for name in [*names, "J0012-01.2", "NGC-1-I", "u", "merger-B1"]:

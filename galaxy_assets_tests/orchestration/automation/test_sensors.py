@@ -313,6 +313,17 @@ def test_two_data_folders_with_a_survey_of_one_name_delete_no_batch_of_each_othe
     assert tick(moved, survey, instance).startswith("2 batches, 0 of them new"), "a folder may be moved"
 
 
+def test_a_copy_of_a_data_folder_with_its_records_is_a_survey_of_its_own(tiny, tmp_path_factory, monkeypatch):
+    root, survey, _ = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    (root / ".dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(root / ".dagster")) as instance:
+        assert tick(root, survey, instance).startswith("2 batches, 2 of them new")
+    copy = shutil.copytree(root, tmp_path_factory.mktemp("copy") / "data")
+    with dg.DagsterInstance.local_temp(str(copy / ".dagster")) as instance:
+        assert tick(copy, survey, instance).startswith("2 batches, 0 of them new")
+
+
 def test_beside_the_main_job_a_tick_sets_nothing_aside(tiny, monkeypatch):
     root, survey, instance = tiny
     monkeypatch.setattr(sensors, "QUIET", 0)
