@@ -72,7 +72,7 @@ Found = dict[str, float]
 """What a step measured of one such wait: `waited`, seconds, and `missed`, a share of the exact answer."""
 
 
-def deliver(layout: Layout, n: int, width: int) -> None:
+def deliver(layout: Layout, n: int, width: int = simulated.WIDTH) -> None:
     """Write `embeddings` and, for the oracle, `catalogue`, batch by batch."""
     for first in range(0, n, BATCH):
         count, batch = min(BATCH, n - first), f"batch_{first // BATCH:04d}"

@@ -50,6 +50,7 @@ def cluster(postgres, tmp_path, monkeypatch) -> Iterator[tuple[dg.DagsterInstanc
 @pytest.fixture
 def runs(cluster, tmp_path) -> Launched:
     write_tiny(tmp_path / "data", UNTRAINED)
+    cluster[0].add_dynamic_partitions("tiny_batch", ["first"])
     return Launched(build_defs(tmp_path / "data").resolve_implicit_global_asset_job_def(), cluster[0], None, 2)
 
 

@@ -474,7 +474,7 @@ def test_a_filter_that_was_given_up_does_not_come_back_and_is_asked_for_once(sha
 
 
 def test_a_gallery_that_stays_where_it_is_has_all_that_was_there(shared, monkeypatch, caplog):
-    monkeypatch.setattr("galaxy_assets.explorer.gallery_panel.PAGE", 10)
+    monkeypatch.setattr(importlib.import_module("galaxy_assets.explorer.gallery_panel"), "PAGE", 10)
 
     async def use() -> None:
         async with opened(shared, monkeypatch, "&panel=gallery") as (_, (page,)):
