@@ -28,12 +28,27 @@ from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import data_version
 from galaxy_assets.storage.store import Conflict
 from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets_tests import postgresql
 from galaxy_assets_tests.conftest import PLANTED, UNTRAINED, World, write_tiny
 from galaxy_assets_tests.storage.bucket.s3 import NAME, S3, running
 
 
+@pytest.fixture(scope="module", params=["in the bucket", pytest.param("in PostgreSQL", marks=pytest.mark.cluster)])
+def heads(request) -> Iterator[None]:
+    """The heads are in the bucket, or in a database whose address the environment has."""
+    if request.param == "in the bucket":
+        yield
+        return
+    pytest.importorskip("psycopg2", reason="the extra galaxy-assets[cluster] is not installed")
+    if (programs := postgresql.programs()) is None:
+        pytest.skip("no PostgreSQL on this machine: install it (apt install postgresql)")
+    with postgresql.server(programs) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GALAXY_ASSETS_HEADS", server.url)
+        yield
+
+
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
+def s3(heads) -> Iterator[S3]:
     with running() as server:
         yield server
 
