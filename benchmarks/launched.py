@@ -1,6 +1,6 @@
 """Two deliveries at once beside one after the other, and what is left when workers are killed.
 
-    python benchmarks/launched.py speed [--batches 8] [--images 400] [--threads 1]
+    PYTHONPATH=. python benchmarks/launched.py speed [--batches 8] [--images 400] [--threads 1]
     PYTHONPATH=. python benchmarks/launched.py faults [--kills 20] [--in-turn 1] [--ray]
 
 `speed` cuts and embeds simulated deliveries by the engine `launched`, with `--at-once 1` and with `--at-once 2`, and
