@@ -47,7 +47,8 @@ def fetch(
     skies = begun_skies(layout.raw)
     if unknown := [name for name in what if name not in known and name not in skies]:
         raise typer.BadParameter(f"no download {', '.join(unknown)}; known are {', '.join([*known, *skies])}")
-    what, positions = [n for n in dict.fromkeys(what) if n in known], [n for n in what if n not in known]
+    named = dict.fromkeys(what)
+    what, positions = [name for name in named if name in known], [name for name in named if name not in known]
     if (blank or per_second) and not positions:
         raise typer.BadParameter("--blank and --per-second are for surveys of positions, and none is named")
     if only and not what:
@@ -56,7 +57,7 @@ def fetch(
     names = [PurePosixPath(download.target).name for name in what for download in known[name]]
     if unknown := [name for name in only or [] if name not in names]:
         raise typer.BadParameter(f"no file {', '.join(unknown)} in {', '.join(what)}; there are {', '.join(names)}")
-    failed = sum(_failed_of_sky(layout.raw / name, per_second, blank) for name in dict.fromkeys(positions))
+    failed = sum(_failed_of_sky(layout.raw / name, per_second, blank) for name in positions)
     with telling() as pace:
         for name, downloads in wanted.items():
             try:

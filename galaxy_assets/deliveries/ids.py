@@ -13,6 +13,7 @@ import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -213,14 +214,18 @@ class NamedRows:
         spellings = [tuple(_spellings(name)) for name in names]
         paths_of = Counter(_base(spelling[-1]) for spelling in set(spellings))
         self.alone = [paths_of[_base(spelling[-1])] == 1 for spelling in spellings]
+
+    @cached_property
+    def _index(self) -> tuple[np.ndarray, np.ndarray]:
+        """Hashes of what each row may be called, rising, and the rows; who matches a whole table needs none."""
         hashes, rows = array("q"), array("q")
-        for row, spelling in enumerate(spellings):
-            for key in {hash(_folded(_base(text))) for text in spelling}:
+        for row, name in enumerate(self.names):
+            for key in {hash(key) for key in keys_meant([name])}:
                 hashes.append(key)
                 rows.append(row)
         found = np.frombuffer(hashes, np.int64) if hashes else np.zeros(0, np.int64)
         order = np.argsort(found, kind="stable")
-        self._hashes, self._rows = found[order], np.array(rows, np.int64)[order]
+        return found[order], np.array(rows, np.int64)[order]
 
     def called(self, keys: Iterable[str]) -> list[int]:
         """The rows that may be about images of these keys, and perhaps a few others, in the table's order.
@@ -234,11 +239,12 @@ class NamedRows:
         -------
         list of int
         """
+        hashes, rows = self._index
         wanted = np.unique(np.fromiter(map(hash, keys), np.int64))
-        first, last = (np.searchsorted(self._hashes, wanted, side) for side in ("left", "right"))
+        first, last = (np.searchsorted(hashes, wanted, side) for side in ("left", "right"))
         counts = last - first
         within = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-        return np.unique(self._rows[np.repeat(first, counts) + within]).tolist()
+        return np.unique(rows[np.repeat(first, counts) + within]).tolist()
 
 
 class NamedImages:

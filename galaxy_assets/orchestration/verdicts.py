@@ -18,7 +18,7 @@ from galaxy_assets.orchestration.resources import LAKE, Lake
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile, state_of
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.provenance import origin
+from galaxy_assets.storage.provenance import measured
 from galaxy_assets.storage.tables import read_table
 
 
@@ -88,8 +88,7 @@ class Stored:
 
     def measured(self, asset: str) -> Mapping[str, float]:
         """What was measured when an asset without partitions was made; nothing where it was not made."""
-        made = origin(self.layout.table(self.survey.name, asset))
-        return made.measured if made is not None else {}
+        return measured(self.layout.table(self.survey.name, asset))
 
 
 _SMALL, _REMEMBERED = 500, 20_000

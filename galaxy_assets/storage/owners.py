@@ -87,6 +87,7 @@ def kernel() -> str:
     return _short(_said("/proc/sys/kernel/random/boot_id"))
 
 
+@functools.cache
 def _hardware() -> str:
     """What a copy of a machine, which has its name and its id, has not: the addresses of its network's hardware.
 

@@ -241,6 +241,28 @@ def origin(path: Path) -> Origin | None:
         return None
 
 
+def measured(path: Path) -> Mapping[str, float]:
+    """What was measured when a table was made.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file.
+
+    Returns
+    -------
+    mapping of str to float
+        `Origin.measured`; empty where there is no such file.
+
+    Raises
+    ------
+    DamagedFile
+        Where it is no Parquet file.
+    """
+    made = origin(path)
+    return made.measured if made is not None else {}
+
+
 def readable_origin(path: Path) -> Origin | None:
     """As `origin`, and None of a damaged table too: for who makes it anew, or does without it.
 

@@ -282,16 +282,18 @@ def test_a_process_is_told_apart_from_a_later_one_of_its_number():
     ],
 )
 def test_a_process_of_before_the_machine_started_has_ended_unless_a_copy_of_the_machine_may_run_it(
-    tmp_path, monkeypatch, address, assigned, sure
+    tmp_path, monkeypatch, request, address, assigned, sure
 ):
     def plug(address: str | None) -> str:
         for name, text in (("address", address), ("addr_assign_type", assigned)):
             if address is not None:
                 (tmp_path / "eth0" / "device").mkdir(parents=True, exist_ok=True)
                 (tmp_path / "eth0" / name).write_text(f"{text}\n")
+        owners._hardware.cache_clear()
         return owners.owner()
 
     monkeypatch.setattr(owners, "_NETWORK", tmp_path)
+    request.addfinalizer(owners._hardware.cache_clear)
     name = plug(address)
     place, number, began = name.split("-")
     before = f"{place[:16]}00000000-{number}-{began}"

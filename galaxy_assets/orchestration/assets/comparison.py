@@ -14,8 +14,8 @@ import pyarrow as pa
 from galaxy_assets.orchestration.assets.recall import MET
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import IF_THERE, Result, SurveyContext, picture, survey_asset
+from galaxy_assets.storage import provenance
 from galaxy_assets.storage.checkpoints import read_metadata
-from galaxy_assets.storage.provenance import origin
 
 SCHEMA = pa.schema(
     [
@@ -95,8 +95,7 @@ def _row(context: SurveyContext, row: dict[str, Any], tables: dict[str, pa.Table
     recall = tables["anomaly_recall"]
     if init == context.survey.main_start_weights and recall.num_rows:
         unshown = recall["found_unshown"].drop_null().to_pylist()
-        made = origin(context.layout.table(context.survey.name, "anomaly_recall"))
-        met = made.measured.get(MET) if made is not None else None
+        met = provenance.measured(context.layout.table(context.survey.name, "anomaly_recall")).get(MET)
         measured |= {"met": None if met is None else int(met)}
         measured |= {"found_unshown": unshown[:_FIRST][-1] if unshown else None}
     return measured

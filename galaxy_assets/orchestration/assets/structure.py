@@ -21,7 +21,7 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.storage.in_turn import TablesInTurn
-from galaxy_assets.storage.provenance import origin
+from galaxy_assets.storage.provenance import measured
 from galaxy_assets.storage.tables import beside, column_to_vectors, vectors_to_column
 
 DRIFT = pa.schema(
@@ -210,7 +210,7 @@ def batch_drift(
     from galaxy_assets.science.pca import LEFT_OUT, table_to_model
 
     survey = context.survey
-    fit = origin(context.layout.table(survey.name, "pca_model", survey.main_start_weights))
+    fitted = measured(context.layout.table(survey.name, "pca_model", survey.main_start_weights))
     outcomes = [outcome for outcome in cutouts["outcome"].to_pylist() if outcome not in WITHOUT_PIXELS]
     measures = []
     if embeddings.num_rows:
@@ -218,7 +218,7 @@ def batch_drift(
             column_to_vectors(embeddings["vector"]),
             table_to_model(pca_model),
             fitted_on=mixture.table_to_model(cluster_model).fitted_on,
-            left_out=fit.measured.get(LEFT_OUT) if fit is not None else None,
+            left_out=fitted.get(LEFT_OUT),
             unsure=float((cluster_labels["probability"].to_numpy() < 0.5).mean()),
             unsure_fitted=cluster_model["unsure"][0].as_py(),
             fallback=sum(outcome.startswith("fallback") for outcome in outcomes) / len(outcomes),
