@@ -3,7 +3,7 @@
     images.npy, labels.npy          as two arrays of one file: what a file says of the rows of the one beside it
 
 Belongs here: reading them without executing anything, and which files go together. Does not belong here: which arrays
-are images (`stacks`).
+are images (`image_arrays`).
 """
 
 import struct
@@ -18,10 +18,11 @@ import numpy as np
 
 from galaxy_assets.deliveries.archives import damaged_otherwise
 from galaxy_assets.deliveries.delivery import signature
+from galaxy_assets.deliveries.image_arrays import Kept, is_stack, may_be_planes, says
 from galaxy_assets.deliveries.images import UnreadableImage, unreadable_otherwise
 from galaxy_assets.deliveries.listing import HIDDEN
 from galaxy_assets.deliveries.members import IDS, LABELS, check_count
-from galaxy_assets.deliveries.stacks import Kept, check_rows, is_stack, may_be_planes, says
+from galaxy_assets.deliveries.stacks import check_rows
 from galaxy_assets.settings.limits import MAXIMUM_ARRAY
 from galaxy_assets.settings.regular import open_regular, regular
 
@@ -190,7 +191,7 @@ def is_stack_file(path: Path, bands: Sequence[str | int] | None = None) -> bool:
     path : Path
         The file.
     bands : sequence of str or int, optional
-        The survey's `source.bands`, see `stacks.is_stack`.
+        The survey's `source.bands`, see `image_arrays.is_stack`.
 
     Returns
     -------
@@ -201,7 +202,7 @@ def is_stack_file(path: Path, bands: Sequence[str | int] | None = None) -> bool:
 
 
 def planes_of_file(path: Path) -> int | None:
-    """How many planes a `.npy` file has if it is one image and not as many, see `stacks.may_be_planes`."""
+    """How many planes a `.npy` file has if it is one image and not as many, see `image_arrays.may_be_planes`."""
     kept = _kept(path)
     return None if kept is None or not is_stack_file(path) else may_be_planes(kept)
 
@@ -242,7 +243,7 @@ def without_images(paths: Iterable[Path], bands: Sequence[str | int] | None = No
     paths : iterable of Path
         `.npy` files of one folder, the stacks among them.
     bands : sequence of str or int, optional
-        The survey's `source.bands`, see `stacks.is_stack`.
+        The survey's `source.bands`, see `image_arrays.is_stack`.
 
     Returns
     -------

@@ -80,7 +80,7 @@ class Deliveries:
         Gives the name of the delivery that a subfolder of `top` is: LOOSE if it goes with the loose images, None if it
         is no delivery.
     bands : sequence of str or int, optional
-        The survey's `source.bands`, see `stacks.is_stack`.
+        The survey's `source.bands`, see `image_arrays.is_stack`.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Deliveries:
         self.folder, self.top, self.suffixes = folder, top, suffixes
         self._batch_of, self._bands = batch_of, bands
         self._tables: set[Path] = set()
+        self._seen: dict[str, Place] = {}
         self._archives = Archives(folder, suffixes)
 
     def spool_in(self, data: Path) -> None:
@@ -134,10 +135,12 @@ class Deliveries:
         """
         now, found = time.time(), []
         for name, places in itertools.groupby(self._places(), key=lambda place: place.name):
-            judged = [one for place in places if (one := self._judge(place, quiet, now)) is not None]
-            found += judged[:1]
-            for other in judged[1:]:
-                reason = f"{judged[0].path} is the delivery {name} already; take one of them away, or rename it"
+            judged = [(place, one) for place in places if (one := self._judge(place, quiet, now)) is not None]
+            for place, first in judged[:1]:
+                self._seen[name] = place
+                found.append(first)
+            for _, other in judged[1:]:
+                reason = f"{judged[0][1].path} is the delivery {name} already; take one of them away, or rename it"
                 found.append(replace(other, state="held", reason=reason))
         return found
 
@@ -158,25 +161,31 @@ class Deliveries:
         SurveyError
             If there is no such delivery or it is not whole; says why.
         """
-        now = time.time()
-        for place in self._places():
-            if place.name == name and (judged := self._judge(place, 0, now)) is not None:
-                if judged.state != "whole":
-                    raise SurveyError(f"{self.folder / judged.path}: {judged.reason}")
-                return self._images(place, judged.path)
-        known = ", ".join(one.name for one in self.all() if one.state == "whole")
-        raise SurveyError(f"{self.folder}: no delivery {name!r}; there are {known or 'none'}")
+        return self._images(*self._whole(name))
 
     def files(self, name: str) -> dict[str, Path]:
         """The files of a whole delivery, by their name in it: its images, or the archive, and its manifest."""
-        one = next(one for one in self.all() if one.name == name)
-        home = self.folder / one.path
+        place, inner = self._whole(name)
+        home = self.folder / inner
         parts = [path.relative_to(self.folder).as_posix() for path in parts_of(home)]
-        named = [image.file for image in self.images(name)] if one.kind == "folder" else parts
+        named = [image.file for image in self._images(place, inner)] if place.kind == "folder" else parts
         # a link that leads out is no file of it: its image is a row with that reason
-        found = {file.removeprefix(f"{one.path}/"): at for file in named if (at := inside_or_none(self.folder, file))}
+        found = {file.removeprefix(f"{inner}/"): at for file in named if (at := inside_or_none(self.folder, file))}
         beside = (home / manifests.NAME, home.with_name(f"{home.name}.{manifests.NAME}"))
         return found | {path.name: path for path in beside if path.is_file()}
+
+    def _whole(self, name: str) -> tuple[Place, str]:
+        """Where a whole delivery lies, and its path relative to the folder; SurveyError for any other."""
+        now = time.time()
+        # of thousands of deliveries each is asked for by name: where it was seen is looked at before all other places
+        seen = [self._seen[name]] if name in self._seen else []
+        for place in itertools.chain(seen, (place for place in self._places() if place.name == name)):
+            if (judged := self._judge(place, 0, now)) is not None:
+                if judged.state != "whole":
+                    raise SurveyError(f"{self.folder / judged.path}: {judged.reason}")
+                return place, judged.path
+        known = ", ".join(one.name for one in self.all() if one.state == "whole")
+        raise SurveyError(f"{self.folder}: no delivery {name!r}; there are {known or 'none'}")
 
     def read(self, file: str) -> bytes:
         """The bytes of an image.

@@ -10,7 +10,7 @@ Belongs here: from a file to what can be asked for its images. Does not belong h
 """
 
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +20,16 @@ from galaxy_assets.deliveries.archives import Archive, TarArchive, ZipArchive
 from galaxy_assets.deliveries.arrays import NumpyArrays, arrays_beside, is_stack_file
 from galaxy_assets.deliveries.delivery import Kind, signature
 from galaxy_assets.deliveries.hdf5 import Hdf5Arrays
+from galaxy_assets.deliveries.image_arrays import EXPECTED
+from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.members import DamagedArchive
-from galaxy_assets.deliveries.stacks import EXPECTED, StackArchive
+from galaxy_assets.deliveries.stacks import StackArchive
 from galaxy_assets.deliveries.suffixes import ALL, ARCHIVES, TABLES
 from galaxy_assets.settings.files import SurveyError
 
 ARRAYS = ("npy", "npz", "hdf5")
 """Kinds whose images are called `<array>/<row>.npy`, so that only a reader of .npy files takes them."""
+_KEPT_OPEN = 32  # archives of a survey
 
 
 def kind_of(name: str) -> tuple[str, Kind] | None:
@@ -47,7 +50,7 @@ def may_be_archive(
     suffixes : tuple of str
         Of images.
     bands : sequence of str or int, optional
-        The survey's `source.bands`, see `stacks.is_stack`.
+        The survey's `source.bands`, see `image_arrays.is_stack`.
 
     Returns
     -------
@@ -88,7 +91,7 @@ class Archives:
     def __init__(self, folder: Path, suffixes: tuple[str, ...]):
         self._folder, self._suffixes = folder, suffixes
         self._spools = spools.Spools(folder)
-        self._open: dict[Path, tuple[str, Archive]] = {}
+        self._open: OrderedDict[Path, tuple[str, Archive]] = OrderedDict()
         self._opening = threading.Lock()
 
     def spool_in(self, data: Path) -> None:
@@ -105,7 +108,7 @@ class Archives:
         return self._spools.place(stem, kind, state) if _cannot_be_sought(path, kind, state) else None
 
     def open(self, path: Path) -> Archive:
-        """An archive, opened once until it changes; what cannot be read by seeking is made a plain tar before.
+        """An archive, kept open until it changes or others were asked for; what cannot be sought is made a plain tar.
 
         Raises SurveyError where it is damaged or cannot be read.
         """
@@ -118,11 +121,14 @@ class Archives:
                     if spooled is not None and not spooled.exists():
                         spools.write(path, stem, kind, spooled, self._suffixes)
                     self._open[path] = state, opened(path, stem, kind, spooled)
+                self._open.move_to_end(path)
+                while len(self._open) > _KEPT_OPEN:  # closed when the last thread that reads it lets go
+                    self._open.popitem(last=False)
                 return self._open[path][1]
             except DamagedArchive as error:
                 raise SurveyError(f"{path}: {error}") from error
             except OSError as error:
-                remedy = "correct the permissions"
+                remedy = "correct the permissions" if isinstance(error, PermissionError) else "try again"
                 raise SurveyError(f"{path}: cannot be read or spooled: {error.strerror}; {remedy}") from error
 
 
@@ -221,6 +227,13 @@ def stacks_in(path: Path, stem: str, kind: Kind) -> StackArchive:
     return StackArchive(NumpyArrays(path, arrays_beside(path) if kind == "npy" else {}), stem)
 
 
+def _without_class(archive: StackArchive) -> list[str]:
+    try:
+        return archive.without_class()
+    except UnreadableImage as error:
+        return [f"its classes cannot be read: {error.reason}"]
+
+
 def notes_of(path: Path) -> list[str]:
     """What a person should know of what is taken from an archive, without decompressing it."""
     stem, kind = kind_of(path.name) or (path.name, "tar")
@@ -235,7 +248,7 @@ def notes_of(path: Path) -> list[str]:
             nothing = (
                 [] if archive.stacks else [f"no array holds images; it has {there or 'none'}. Expected {EXPECTED}"]
             )
-            return [*archive.notes, *nothing]
+            return [*archive.notes, *_without_class(archive), *nothing]
         if not (kind == "tar" and spools.is_compressed(path)):
             names = [name for name in opened(path, stem, kind, None).sizes if name.lower().endswith(TABLES)]
             if names:

@@ -37,7 +37,7 @@ ROWS = ("parquet", "npz", "hdf5")
 
 _CHUNK = 2**24  # bytes
 _FIRST = 64  # files of a compressed tar that say which images it holds
-_VERSION = {"parquet": "2", "npz": "1", "hdf5": "1"}  # of what a spool of rows holds; older ones are written anew
+_VERSION = {"parquet": "2", "npz": "2", "hdf5": "2"}  # of what a spool of rows holds; older ones are written anew
 
 
 def is_compressed(path: Path) -> bool:

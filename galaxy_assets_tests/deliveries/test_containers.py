@@ -21,6 +21,7 @@ from astropy.io import fits
 from PIL import Image
 
 from galaxy_assets.deliveries import hdf5, members, shards, spools, stacks
+from galaxy_assets.deliveries.image_arrays import Kept, is_stack
 from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
@@ -28,7 +29,6 @@ from galaxy_assets.deliveries.onboarding.report import cautions
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
-from galaxy_assets.deliveries.stacks import Kept, is_stack
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.survey import Survey

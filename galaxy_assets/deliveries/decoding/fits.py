@@ -12,7 +12,6 @@ which colour (`planes`), where on the sky it points (`readers.fits_folder`).
 import io
 import itertools
 import math
-import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -23,8 +22,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from galaxy_assets.deliveries.beside import kind_of_name
 from galaxy_assets.deliveries.decoding.planes import Choice, Planes, band_name, band_names, image_of, is_band, planes_of
 from galaxy_assets.deliveries.images import UnreadableImage, check_memory, check_size
+from galaxy_assets.settings.limits import MINIMUM_SIDE
 
 # what astropy warns of in a stranger's header, once for each text; what matters of it is an error here
 warnings.filterwarnings("ignore", category=AstropyWarning, module=r"astropy\.(io\.fits|wcs)")
@@ -32,13 +33,6 @@ warnings.filterwarnings("ignore", category=AstropyWarning, module=r"astropy\.(io
 _HDUS = 200  # that are looked at
 _AXES = 8
 _PER_VALUE = 20  # bytes for each value while it is read, scaled, made float and looked through for NaN
-_BESIDE = re.compile(
-    r"(ERR|ERROR|DQ|WHT|WGT|WT|WEIGHT|IVAR|INVVAR|INVERSE_?VARIANCE|VAR|VARIANCE|VAR_\w+|MASK|MSK|BITMASK|SEG|SEGMAP|"
-    r"SEGM|CHI|CHI2|CON|CTX|STD|SIGMA|RMS|NOISE|UNC|UNCERT|EXP|EXPTIME|NEXP|PSF|QUALITY|FLAGS?|BKG|BACKGROUND|SKY)"
-    r"[_ -]?\w?",
-    re.IGNORECASE,
-)
-_SCIENCE = re.compile(r"(SCI|SCIENCE)([_ -]?\w)?")
 _STOKES = {
     1: "I",
     2: "Q",
@@ -110,7 +104,7 @@ def _hdus(data: bytes) -> Iterator[list[Any]]:
 
 
 def not_shown(data: bytes) -> list[str]:
-    """Extensions that hold an image as large as the one that is taken, and neither its noise nor its mask or the like.
+    """Extensions that hold a further image, of whatever size, and neither noise nor a mask or the like.
 
     Parameters
     ----------
@@ -129,18 +123,20 @@ def not_shown(data: bytes) -> list[str]:
     """
     with _hdus(data) as hdus:
         taken = _images(hdus, Choice())
+        further = [hdu for hdu in _candidates(hdus) if min(_sides(hdu)) >= MINIMUM_SIDE and not _beside(hdu)]
         return [
             str(i)
             for i, hdu in enumerate(hdus)
-            if hdu.is_image
-            and hdu.shape == taken[0].shape
-            and not _beside(hdu)
-            and not any(hdu is one for one in taken)
+            if any(hdu is one for one in further) and not any(hdu is one for one in taken)
         ]
 
 
+def _candidates(hdus: list[Any]) -> list[Any]:
+    return [hdu for hdu in hdus if hdu.is_image and 2 <= len(hdu.shape) <= _AXES and math.prod(hdu.shape) > 0]
+
+
 def _images(hdus: list[Any], choice: Choice) -> list[Any]:
-    images = [hdu for hdu in hdus if hdu.is_image and 2 <= len(hdu.shape) <= _AXES and math.prod(hdu.shape) > 0]
+    images = _candidates(hdus)
     if choice.extension is not None:
         wanted = str(choice.extension)
         named = [hdu for hdu in images if wanted.lower() == _name(hdu).lower()]
@@ -151,11 +147,11 @@ def _images(hdus: list[Any], choice: Choice) -> list[Any]:
         return found[:1]
     if not images:
         raise UnreadableImage(f"no image in this FITS file: {_said(hdus)}")
-    main = max(images, key=lambda hdu: (not _beside(hdu), _area(hdu), _SCIENCE.fullmatch(_name(hdu)) is not None))
+    main = max(images, key=lambda hdu: (not _beside(hdu), _area(hdu), _is_science(hdu)))
     same = [hdu for hdu in images if hdu.shape == main.shape and not _beside(hdu)]
     asked = {str(band).lower() for band in choice.bands or ()}
     of_bands = [hdu for hdu in same if is_band(_band(hdu)) or _name(hdu).lower() in asked]
-    science = [hdu for hdu in of_bands if _SCIENCE.fullmatch(_name(hdu))]
+    science = [hdu for hdu in of_bands if _is_science(hdu)]
     if len({_band(hdu) for hdu in of_bands}) < len(of_bands) and len(science) > 1:
         of_bands = science
     apart = len({_band(hdu) for hdu in of_bands}) == len(of_bands) > 1
@@ -210,12 +206,23 @@ def _name(hdu: Any) -> str:
 
 
 def _beside(hdu: Any) -> bool:
-    return _BESIDE.fullmatch(_name(hdu)) is not None
+    return kind_of_name(_name(hdu)) == "beside"
+
+
+def _is_science(hdu: Any) -> bool:
+    return kind_of_name(_name(hdu)) == "science"
+
+
+def _sides(hdu: Any) -> tuple[int, int]:
+    try:
+        planes = planes_of(hdu.shape, picture=False)
+    except UnreadableImage:  # several images
+        return 0, 0
+    return planes.width, planes.height
 
 
 def _area(hdu: Any) -> int:
-    planes = planes_of(hdu.shape, picture=False)
-    return planes.width * planes.height
+    return math.prod(_sides(hdu))
 
 
 def _band(hdu: Any) -> str:
@@ -254,7 +261,8 @@ def planes_in(hdus: list[Any]) -> Planes:
         )
     kinds = [str(card(header, f"CTYPE{axis}") or "").split("-")[0] for axis in range(len(shape), 0, -1)]
     axes = " x ".join(f"{kind} {n}" if kind and n != 1 else str(n) for kind, n in zip(kinds, shape, strict=True))
-    return planes_of(shape, False, _names(header, shape), axes)
+    names = _names(header, shape) or ((_band(hdus[0]),) if is_band(_band(hdus[0])) else ())
+    return planes_of(shape, False, names, axes)
 
 
 def _names(header: Any, shape: tuple[int, ...]) -> tuple[str, ...]:

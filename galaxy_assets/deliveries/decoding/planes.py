@@ -117,12 +117,14 @@ def planes_of(shape: Sequence[int], picture: bool, names: tuple[str, ...] = (), 
     Raises
     ------
     UnreadableImage
-        Where the array has fewer than two axes.
+        Where the array has fewer than two axes, or is several images of planes that are the last axis.
     """
     said = axes or " x ".join(map(str, shape))
     if len(shape) < 2:
         raise UnreadableImage(f"an array of {said or 'no'} values; an image has two axes")
     last = len(shape) > 2 and shape[-1] < MINIMUM_SIDE <= min(shape[-3], shape[-2])
+    if last and math.prod(shape[:-3]) > 1:
+        raise UnreadableImage(f"{said}: {math.prod(shape[:-3])} images of {shape[-1]} planes, and not one image")
     height, width = shape[-3:-1] if last else shape[-2:]
     n = math.prod(shape) // max(height * width, 1) if last else math.prod(shape[:-2])
     return Planes(height, width, n, said, picture or last, last, names if len(names) == n else ())
@@ -212,6 +214,10 @@ def chosen(planes: Planes, choice: Choice) -> tuple[int, ...]:
     if choice.bands is not None and planes.n > 1:
         return tuple(_place(planes, choice.bands, band, found) for band in choice.bands)
     if planes.n == 1:
+        if planes.names and is_band(planes.names[0]):
+            for band in choice.bands or ():
+                if not str(band).isdigit():
+                    _place(planes, (), band, found)
         return (0,)
     lower = [name.lower() for name in planes.names]
     if all(lower.count(band) == 1 for band in GRZ):

@@ -75,7 +75,7 @@ class _Seen(NamedTuple):
 
     def is_read_otherwise(self, chosen: dict[str, Any]) -> bool:
         """Whether it is read without a choice of bands, and not in the same way with it."""
-        if self.planes.n == 1 or (shown := self.image()) is None:
+        if (shown := self.image()) is None:
             return False
         then = self.image(**chosen)
         return then is None or not np.array_equal(np.ma.getdata(shown), np.ma.getdata(then), equal_nan=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from galaxy_assets.deliveries.arrays import planes_of_file, without_images
+from galaxy_assets.deliveries.image_arrays import MANY
 from galaxy_assets.deliveries.opening import may_be_archive, notes_of, suffixes_inside
 from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
@@ -21,7 +22,6 @@ READERS: dict[str, tuple[str, ...]] = {
     "image_folder": ImageFolder.suffixes,
     "fits_folder": FitsFolder.suffixes,
 }
-_MANY = 3  # `.npy` files of as many planes, which are one image each
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _planes(folder: Path, files: list[str]) -> int | None:
     arrays = [folder / file for file in images if file.lower().endswith(".npy")]
     counts = Counter(n for path in arrays if (n := planes_of_file(path)) is not None)
     n, count = counts.most_common(1)[0] if counts else (None, 0)
-    return n if count >= _MANY and 2 * count > len(images) else None
+    return n if count >= MANY and 2 * count > len(images) else None
 
 
 def _without_images(folder: Path, files: list[str], bands: tuple[int, ...] | None) -> set[str]:

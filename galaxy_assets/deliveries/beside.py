@@ -1,0 +1,85 @@
+"""Names of what lies beside an image and is none: its errors, weights, masks, its point spread function.
+
+Belongs here: names of FITS extensions, of arrays and of files, in the same words. Does not belong here: what becomes of
+what is called so (`decoding.fits`, `image_arrays`, `places`).
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+from galaxy_assets.deliveries.decoding.planes import band_name, is_band
+from galaxy_assets.deliveries.suffixes import without_suffix
+
+_WORDS = (
+    "err|error|dq|wht|wgt|wt|wei|weight|ivar|invvar|inversevariance|variance|var|mask|msk|bitmask|seg|segmap|segm|"
+    "segmentation|chi|con|ctx|std|sigma|rms|noise|unc|uncert|uncertainty|exp|exptime|nexp|psf|quality|flag|bkg|"
+    "background|sky"
+)
+_LIKELY = re.compile(rf"(?<![a-z])(?:{_WORDS})", re.IGNORECASE)
+_BESIDE = re.compile(rf"({_WORDS})([0-9]*|s|[ugrizyjhk])", re.IGNORECASE)
+_SCIENCE = re.compile(r"(sci|science|drz|drc)[0-9]*", re.IGNORECASE)
+# what such names have beside the word that tells
+_NEUTRAL = re.compile(r"\d+|[a-z]|images?|imgs?|cutouts?|data|flux|pixels|maps?|planes?|arrays?|inverse", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[\s_./-]+")
+
+NOT_IMAGES = "errors, weights, masks and the like"
+
+
+def kind_of_name(name: str) -> Literal["beside", "science"] | None:
+    """What the name of an extension or an array says of it, whatever band or number is in it.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    {'beside', 'science'} or None
+        None where it says neither.
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.beside import kind_of_name
+    >>> kind_of_name("WHT_F160W"), kind_of_name("G_SCI"), kind_of_name("sky_subtracted")
+    ('beside', 'science', None)
+    """
+    words = [word for word in _SEPARATORS.split(name) if word and not _NEUTRAL.fullmatch(word)]
+    words = [word for word in words if not is_band(band_name(word))]
+    if not words:
+        return None
+    # VAR_POISSON and the like are of the Hubble and Webb pipelines
+    if _BESIDE.fullmatch(words[-1]) or words[0].lower() == "var":
+        return "beside"
+    return "science" if _SCIENCE.fullmatch(words[-1]) else None
+
+
+def files_beside(names: Iterable[str]) -> dict[str, str]:
+    """Files that lie beside the image of another: `x_wht.fits` beside `x_sci.fits`, `x_mask.png` beside `x.png`.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of images, with their folders.
+
+    Returns
+    -------
+    dict of str to str
+        Of each such file the image that it lies beside. A file is none where there is no such image.
+    """
+    images: dict[tuple[str, tuple[str, ...]], str] = {}
+    called: list[tuple[str, tuple[str, tuple[str, ...]]]] = []
+    names = list(names)
+    if not any(map(_LIKELY.search, names)):  # folders of a million files are looked at often
+        return {}
+    for name in names:
+        folder, _, own = name.rpartition("/")
+        words = [word for word in _SEPARATORS.split(without_suffix(own).lower()) if word]
+        at = next((i for i in reversed(range(len(words))) if _BESIDE.fullmatch(words[i])), None)
+        left = [word for i, word in enumerate(words) if i != at and not _SCIENCE.fullmatch(word)]
+        key = folder, tuple(word for word in left if word not in ("image", "img"))
+        if at is None:
+            images.setdefault(key, name)
+        else:
+            called.append((name, key))
+    return {name: images[key] for name, key in called if key in images}
