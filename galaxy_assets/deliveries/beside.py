@@ -5,7 +5,7 @@ what is called so (`decoding.fits`, `image_arrays`, `places`).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from galaxy_assets.deliveries.decoding.planes import band_name, is_band
@@ -83,3 +83,22 @@ def files_beside(names: Iterable[str]) -> dict[str, str]:
         else:
             called.append((name, key))
     return {name: images[key] for name, key in called if key in images}
+
+
+def notes_beside(beside: Mapping[str, str]) -> list[str]:
+    """What to say of files that lie beside images and are not taken.
+
+    Parameters
+    ----------
+    beside : mapping of str to str
+        As `files_beside` gives it.
+
+    Returns
+    -------
+    list of str
+    """
+    if not beside:
+        return []
+    name = min(beside)
+    said = f"{len(beside):,} files are not taken, since their names are those of {NOT_IMAGES} of the image beside them"
+    return [f"{said}, such as {name} of {beside[name]}: rename those that are images"]

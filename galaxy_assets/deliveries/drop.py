@@ -23,6 +23,7 @@ from typing import NamedTuple
 from galaxy_assets.deliveries import manifests
 from galaxy_assets.deliveries.archives import damaged
 from galaxy_assets.deliveries.arrays import without_images
+from galaxy_assets.deliveries.beside import notes_beside
 from galaxy_assets.deliveries.delivery import (
     LOOSE,
     Delivery,
@@ -39,7 +40,7 @@ from galaxy_assets.deliveries.manifests import Promise, composed
 from galaxy_assets.deliveries.members import DamagedArchive, Said
 from galaxy_assets.deliveries.memory import MEMORY
 from galaxy_assets.deliveries.opening import Archives, may_be_archive, notes_of, parts_of
-from galaxy_assets.deliveries.places import Contents, Place, contents_of, look_inside, order_of
+from galaxy_assets.deliveries.places import Contents, Place, contents_of, images_of, look_inside, order_of
 from galaxy_assets.deliveries.spools import note_of
 from galaxy_assets.deliveries.suffixes import ARCHIVES, FOREIGN
 from galaxy_assets.settings.files import SurveyError
@@ -119,6 +120,10 @@ class Deliveries:
         if ".npy" in self.suffixes:
             beside = without_images(filter(_is_array, files), self._bands)
             said += [(path, note) for path, note in beside.items() if note is not None]
+        for place in self._places():
+            if place.kind == "folder":
+                found = images_of(place, self.suffixes, self._listing(place, time.time()).sizes)
+                said += [(place.path, note) for note in notes_beside(found[1])]
         return [f"{path.relative_to(self.folder)}: {note}" for path, note in said]
 
     def all(self, quiet: float = 0) -> list[Delivery]:
@@ -177,15 +182,19 @@ class Deliveries:
     def _whole(self, name: str) -> tuple[Place, str]:
         """Where a whole delivery lies, and its path relative to the folder; SurveyError for any other."""
         now = time.time()
-        # of thousands of deliveries each is asked for by name: where it was seen is looked at before all other places
-        seen = [self._seen[name]] if name in self._seen else []
-        for place in itertools.chain(seen, (place for place in self._places() if place.name == name)):
+        for place in self._may_be(name):
             if (judged := self._judge(place, 0, now)) is not None:
                 if judged.state != "whole":
                     raise SurveyError(f"{self.folder / judged.path}: {judged.reason}")
                 return place, judged.path
         known = ", ".join(one.name for one in self.all() if one.state == "whole")
         raise SurveyError(f"{self.folder}: no delivery {name!r}; there are {known or 'none'}")
+
+    def _may_be(self, name: str) -> Iterator[Place]:
+        """Where a delivery may lie: where it was seen, since of thousands each is asked for; then all other places."""
+        if (seen := self._seen.get(name)) is not None and seen.subfolders is None and seen.path.exists():
+            yield seen
+        yield from (place for place in self._places() if place.name == name)
 
     def read(self, file: str) -> bytes:
         """The bytes of an image.
@@ -262,7 +271,10 @@ class Deliveries:
         if place.kind != "folder":
             for note in notes_of(place.path):
                 log.warning("%s: %s", place.path, note)
-        images = [name for name in names if is_image(name, self.suffixes)]
+        else:
+            for note in notes_beside(contents.beside):
+                log.warning("%s: %s", place.path, note)
+        images = [name for name in names if is_image(name, self.suffixes) and name not in contents.beside]
         foreign = [name for name in names if is_image(name, FOREIGN) and not name.lower().endswith(self.suffixes)]
         if foreign:
             log.warning("%s: passed over %d images that are not %s", place.path, len(foreign), "/".join(self.suffixes))

@@ -18,10 +18,12 @@ from pathlib import Path
 from galaxy_assets.deliveries import spools
 from galaxy_assets.deliveries.archives import Archive, TarArchive, ZipArchive
 from galaxy_assets.deliveries.arrays import NumpyArrays, arrays_beside, is_stack_file
+from galaxy_assets.deliveries.beside import files_beside, notes_beside
 from galaxy_assets.deliveries.delivery import Kind, signature
 from galaxy_assets.deliveries.hdf5 import Hdf5Arrays
 from galaxy_assets.deliveries.image_arrays import EXPECTED
 from galaxy_assets.deliveries.images import UnreadableImage
+from galaxy_assets.deliveries.listing import is_image
 from galaxy_assets.deliveries.members import DamagedArchive
 from galaxy_assets.deliveries.stacks import StackArchive
 from galaxy_assets.deliveries.suffixes import ALL, ARCHIVES, TABLES
@@ -132,7 +134,7 @@ class Archives:
                 raise SurveyError(f"{path}: cannot be read or spooled: {error.strerror}; {remedy}") from error
 
 
-@lru_cache(maxsize=1024)  # the state makes it look again at what has changed
+@lru_cache(maxsize=65536)  # the state makes it look again at what has changed
 def _cannot_be_sought(path: Path, kind: Kind, state: str) -> bool:
     if kind in ("npz", "hdf5"):
         return (NumpyArrays if kind == "npz" else Hdf5Arrays)(path).packed
@@ -250,9 +252,12 @@ def notes_of(path: Path) -> list[str]:
             )
             return [*archive.notes, *_without_class(archive), *nothing]
         if not (kind == "tar" and spools.is_compressed(path)):
-            names = [name for name in opened(path, stem, kind, None).sizes if name.lower().endswith(TABLES)]
-            if names:
-                return [f"{len(names)} tables in it are not read, such as {names[0]}: unpack the one that has classes"]
+            names = list(opened(path, stem, kind, None).sizes)
+            notes = notes_beside(files_beside(name for name in names if is_image(name, ALL)))
+            if tables := [name for name in names if name.lower().endswith(TABLES)]:
+                said = f"{len(tables)} tables in it are not read, such as {tables[0]}"
+                notes.append(f"{said}: unpack the one that has classes")
+            return notes
     except DamagedArchive as error:
         return [str(error)]
     return []

@@ -4,19 +4,20 @@ Belongs here: the images of a folder or an archive, with its manifest. Does not 
 what is said of them (`drop`), and opening archives (`opening`).
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from galaxy_assets.deliveries import manifests
+from galaxy_assets.deliveries.beside import files_beside
 from galaxy_assets.deliveries.delivery import Kind
 from galaxy_assets.deliveries.images import UnreadableImage, read_file
 from galaxy_assets.deliveries.listing import HIDDEN, is_image
 from galaxy_assets.deliveries.manifests import Manifest, ManifestError, composed, read_manifest
 from galaxy_assets.deliveries.members import DamagedArchive
 from galaxy_assets.deliveries.opening import ARRAYS, count_unspooled, kind_of, may_hold_images, opened
-from galaxy_assets.deliveries.spools import note_of
+from galaxy_assets.deliveries.spools import ROWS, note_of
 
 
 class Place(NamedTuple):
@@ -44,11 +45,12 @@ def order_of(place: Place) -> tuple[str, str]:
 
 
 class Contents(NamedTuple):
-    """The images that are taken, the manifest that says so, and what is wrong."""
+    """The images that are taken, the manifest that says so, what is wrong, and which files lie beside which image."""
 
     images: list[str]
     manifest: Manifest | None
     flaw: str | None
+    beside: Mapping[str, str]
 
 
 class Inside(NamedTuple):
@@ -59,7 +61,7 @@ class Inside(NamedTuple):
     flaw: str | None
 
 
-@lru_cache(maxsize=1024)  # sensors ask often; the states make it look again at what has changed
+@lru_cache(maxsize=65536)  # sensors ask often; the states make it look again at what has changed
 def look_inside(
     place: Place, suffixes: tuple[str, ...], spooled: Path | None, states: tuple[str, ...]
 ) -> Inside | None:
@@ -86,15 +88,22 @@ def contents_of(
     place: Place, suffixes: tuple[str, ...], sizes: Mapping[str, int], read: Callable[[str], bytes]
 ) -> Contents:
     """The images of a delivery that holds files of these sizes, as its manifest has them if there is one."""
-    images = [name for name in sizes if is_image(name, suffixes)]
+    images, beside = images_of(place, suffixes, sizes)
     try:
         manifest = _manifest(place, sizes, read)
     except (ManifestError, UnreadableImage, OSError) as error:
-        return Contents(images, None, str(error))
+        return Contents(images, None, str(error), beside)
     if manifest is None:
-        return Contents(images, None, None)
+        return Contents(images, None, None, beside)
     taken = [name for name in images if composed(name) in manifest.files]
-    return Contents(taken, manifest, manifest.flaw(sizes))
+    return Contents(taken, manifest, manifest.flaw(sizes), beside)
+
+
+def images_of(place: Place, suffixes: tuple[str, ...], names: Iterable[str]) -> tuple[list[str], Mapping[str, str]]:
+    """Of the files in a delivery the images, and those that only lie beside one, see `beside.files_beside`."""
+    images = [name for name in names if is_image(name, suffixes)]
+    beside = {} if place.kind in ROWS else files_beside(images)
+    return [name for name in images if name not in beside], beside
 
 
 def _manifest(place: Place, names: Collection[str], read: Callable[[str], bytes]) -> Manifest | None:
