@@ -9,12 +9,15 @@ Belongs here: any address that fsspec knows, and what of it must be copied anew.
 downloads with checksums (`fetch`), and what of the copy is a delivery (`deliveries`).
 """
 
+import re
 import shutil
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import fsspec
 from pydantic import ValidationError
@@ -34,7 +37,10 @@ _SAVED = 500  # files between two notes of what was copied
 _THREADS = 8
 _ARRIVING = ".part"  # what the name of a file that could not be copied ends in, so that its delivery waits
 # what tells that a file has changed, whatever its file system calls it; the first that is given
-_VERSIONS = ("ETag", "etag", "md5Hash", "md5", "mtime", "LastModified", "last_modified", "updated", "created")
+_VERSIONS = (
+    *("ETag", "etag", "md5Hash", "md5", "Content-MD5", "Digest"),
+    *("mtime", "LastModified", "last_modified", "Last-Modified", "updated", "created"),
+)
 
 
 class Record(Settings):
@@ -133,14 +139,43 @@ def _listing(address: str) -> tuple[Any, dict[str, _Remote]]:
     """The file system of an address, and the files below it by their name relative to it."""
     files, root = fsspec.url_to_fs(address)
     files.invalidate_cache()
-    found: dict[str, _Remote] = {}
+    there: dict[str, dict[str, Any]] = {}
     for path, info in files.find(root, detail=True).items():
-        name = PurePosixPath(path.removeprefix(root.rstrip("/")).lstrip("/") or PurePosixPath(path).name)
-        if any(part.startswith(".") for part in name.parts) or name.is_absolute() or path.endswith("/"):
-            continue  # hidden, or leads out of the folder
-        version = next((f"{key} {info[key]}" for key in _VERSIONS if info.get(key) is not None), "")
-        found[str(name)] = _Remote(path, info.get("size"), f"{info.get('size')} {version}")
-    return files, found
+        if not path.endswith("/") and (name := _name(path, root)) is not None:
+            there.setdefault(name, {**info, "name": path})
+    # a list of links says no more than names
+    unsaid = [name for name, info in there.items() if info.get("size") is None and not _version(info)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        there |= zip(unsaid, pool.map(lambda name: _asked(files, there[name]), unsaid), strict=True)
+    return files, {
+        name: _Remote(info["name"], info.get("size"), f"{info.get('size')} {_version(info)}")
+        for name, info in there.items()
+    }
+
+
+def _name(path: str, root: str) -> str | None:
+    """What a file at an address is called in the copy; None for one that is hidden or leads out of the folder."""
+    web = path.startswith(("http://", "https://"))
+    plain, home = (re.split("[?#]", one)[0] if web else one for one in (path, root))
+    inner = plain.removeprefix(home.rstrip("/")).lstrip("/")
+    if not inner and path == root:
+        inner = plain.rpartition("/")[2]
+    inner = unquote(inner) if web else inner
+    name = PurePosixPath(inner)
+    bad = not name.parts or name.is_absolute() or "\0" in inner or any(part.startswith(".") for part in name.parts)
+    return None if bad else str(name)
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    return next((f"{key} {info[key]}" for key in _VERSIONS if info.get(key) is not None), "")
+
+
+def _asked(files: Any, info: dict[str, Any]) -> dict[str, Any]:
+    """What a file system says of one file, beside what it said of it in a list."""
+    try:
+        return info | files.info(info["name"]) | {"name": info["name"]}
+    except Exception:  # each file system has errors of its own; copying the file says what is wrong
+        return info
 
 
 def _is_same(local: Path, there: _Remote, copied: str | None) -> bool:

@@ -182,7 +182,7 @@ class StackArchive:
                 shown = " ".join(np.array2string(np.asarray(rows[none[0]]), threshold=8).split())
                 said.append(
                     f"the array {path} {values.shape} gives {len(none):,} of {len(rows):,} images no class, such as "
-                    f"row {none[0]}: {shown}. A class is a whole number or text, or the one of several columns that is 1"
+                    f"row {none[0]}: {shown}. A class is a whole number or text, or that of several columns which is 1"
                 )
             if len(said) == _SHOWN:
                 break

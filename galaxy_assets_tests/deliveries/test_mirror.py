@@ -1,7 +1,11 @@
 """Surveys at an address: what is copied, when it is copied anew, and what becomes of what is gone."""
 
+import functools
+import http.server
 import itertools
 import logging
+import os
+import threading
 from pathlib import Path
 
 import fsspec
@@ -203,3 +207,63 @@ def test_a_survey_is_mirrored_to_a_folder_of_its_name(tmp_path):
     path.write_text(start + "'s3://bucket/x', mirror: ../x}\n")
     with pytest.raises(SurveyError, match="source.mirror"):
         read_survey(path)
+
+
+class _Apache(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder with the links of Apache's lists, and no time of the day that tells a change."""
+
+    def log_message(self, *_):
+        pass
+
+    def copyfile(self, source, outputfile):
+        if getattr(source, "name", None) is None:  # a list: one more link, and one that leads out
+            links = b'<a href="?C=N;O=D">Name</a><a href="%2e%2e/out.png">x</a><a href="%2Fetc%2Fout.png">x</a>'
+            links += b'<a href=".hidden.png">x</a><a href="%2ehidden.png">x</a>'
+            outputfile.write(source.read().replace(b"<ul>", links.ljust(PADDED) + b"<ul>"))
+        else:
+            super().copyfile(source, outputfile)
+
+    def send_header(self, keyword, value):
+        if keyword == "Content-Length" and self.path.endswith("/"):
+            value = str(int(value) + PADDED)
+        super().send_header(keyword, value)
+
+
+PADDED = 300
+
+
+@pytest.fixture
+def web(tmp_path, monkeypatch):
+    """A folder and the address of a server of it."""
+    monkeypatch.setattr(mirror, "_PAUSE", 0)
+    (tmp_path / "served/b 1").mkdir(parents=True)
+    handler = functools.partial(_Apache, directory=str(tmp_path / "served"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield tmp_path / "served", f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_web_server_is_asked_which_files_changed_and_its_names_are_read(web, tmp_path):
+    folder, address = web
+    for name in ("a+1.png", "µ.png", "c.png"):
+        (folder / "b 1" / name).write_bytes(png(1))
+    source = Source(reader="image_folder", path=f"{address}/", mirror="far")
+    reader = open_reader(source, tmp_path)
+    assert set(times(tmp_path)) == {"b 1/a+1.png", "b 1/c.png", "b 1/µ.png"} and reader.batches() == ["b_1"]
+    copied = times(tmp_path)
+    open_reader(source, tmp_path)
+    assert times(tmp_path) == copied
+    (folder / "b 1/c.png").write_bytes(png(2))
+    os.utime(folder / "b 1/c.png", (1e9, 1e9))
+    open_reader(source, tmp_path)
+    assert (tmp_path / "far/b 1/c.png").read_bytes() == png(2)
+    assert {name for name, time in times(tmp_path).items() if copied[name] != time} == {"b 1/c.png"}
+
+
+def test_one_file_at_a_web_address_with_a_query_is_a_delivery(web, tmp_path):
+    folder, address = web
+    put_zip(folder / "b1.zip")
+    source = Source(reader="image_folder", path=f"{address}/b1.zip?download=a/b", mirror="far")
+    assert open_reader(source, tmp_path).batches() == ["b1"]
