@@ -15,7 +15,17 @@ Axis = Literal["ra", "dec"]
 _HOUR = 15.0  # degrees
 # VizieR's units of text, and what people write that astropy does not know as a unit of angle
 _UNITS = {"h:m:s": _HOUR, "hms": _HOUR, "h": _HOUR, "hr": _HOUR, "hour": _HOUR, "hours": _HOUR, "hourangle": _HOUR}
-_UNITS |= {"d:m:s": 1.0, "dms": 1.0, "deg": 1.0, "degree": 1.0, "degrees": 1.0, "°": 1.0, "radian": 180 / np.pi}
+_UNITS |= {
+    "hh:mm:ss": _HOUR,
+    "dd:mm:ss": 1.0,
+    "d:m:s": 1.0,
+    "dms": 1.0,
+    "deg": 1.0,
+    "degree": 1.0,
+    "degrees": 1.0,
+    "°": 1.0,
+    "radian": 180 / np.pi,
+}
 _SEXAGESIMAL = re.compile(
     r"(?P<sign>[+-]?)\s*(?P<whole>\d{1,3})\s*(?P<letter>[hd°:\s])\s*(?P<minutes>\d{1,2}(?:\.\d*)?)\s*"
     r"(?:[m'′:\s]\s*(?:(?P<seconds>\d{1,2}(?:\.\d*)?)\s*(?:s|\"|″|'')?)?)?",
@@ -87,7 +97,7 @@ def degrees_per(unit: str) -> float:
             return units.Quantity(1, text).to_value(units.deg)  # pyright: ignore[reportReturnType]
         except (TypeError, ValueError):  # no unit, or none of an angle
             continue
-    raise ValueError(f"has the unit {unit!r}, which is no angle; give it one, such as deg, or name it with --units")
+    raise ValueError(f"has the unit {unit!r}, which is no angle; give it one, such as deg")
 
 
 def is_hours(unit: str) -> bool:

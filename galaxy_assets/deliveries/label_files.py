@@ -247,14 +247,17 @@ def is_astronomalys(columns: Sequence[str]) -> bool:
 
 def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
     """The scores of a table by its columns; a row without one is no problem."""
-    table = read_table(path)
+    table = read_table(path, remedy="name another file")
     names, (low, high) = table.column_names, columns.scale
     wanted = {columns.galaxy_id, columns.score, columns.who} - {ScoreColumns.who}
     if missing := sorted(wanted - set(names)):
         raise ValueError(f"{path}: no column {' and no '.join(missing)}; it has {', '.join(names)[: 4 * _SHOWN]}")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"--range {low:g} {high:g} is no scale: the first must be the smaller")
-    galaxies = ids_of(table[columns.galaxy_id])
+    try:
+        galaxies = ids_of(table[columns.galaxy_id])
+    except ValueError as error:
+        raise ValueError(f"{path}: column {columns.galaxy_id} {error}, or name another with --id-column") from error
     beside = {"note": "note", "who": columns.who, "time": "time"}
     beside = {kept: name for kept, name in beside.items() if name in names}
     given = [("" if v is None else str(v).strip()) for v in table[columns.score].to_pylist()]

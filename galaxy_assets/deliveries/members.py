@@ -189,6 +189,15 @@ def class_of(value: Any) -> str | None:
     return None if text is None or is_no_class(text) else text
 
 
+def says_nothing(value: Any) -> bool:
+    """Whether a value gives no class because it says that there is none, and not because it is no class."""
+    if isinstance(value, list) and len(value) < 2:
+        value = value[0] if value else None
+    if value is None or isinstance(value, bytes | str):
+        return class_of(value) is None
+    return np.ndim(value) == 0 and class_of(value) is None and is_no_class(str(value))
+
+
 def text_of(value: Any) -> str | None:
     """Text, or a whole number as text, alone in a list or not; None for anything else."""
     if isinstance(value, np.generic):

@@ -37,6 +37,7 @@ from galaxy_assets.deliveries.members import (
     known,
     like_class,
     position_of,
+    says_nothing,
 )
 from galaxy_assets.settings.limits import COLUMN_PER_BYTE, MAXIMUM_ARRAY
 from galaxy_assets.settings.printing import logger
@@ -72,6 +73,7 @@ IMAGES = (
 
 _CHUNK = 2**24  # bytes that Arrow reads ahead; without a limit it reads all images of a row group at once
 _ROWS = 64  # in memory at once
+_CELLS = 2**14  # of classes
 _LOOKED_AT = 8  # first values of a column that no known name has
 
 
@@ -146,6 +148,7 @@ def notes(path: Path, stem: str) -> list[str]:
     found = columns_of(path)
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
+        unclassed = _without_class(file, found[0].label) if found is not None else []
     if found is None:
         return [f"no column holds images; it has {_described(schema)}. Expected {_EXPECTED}"]
     columns, _ = found
@@ -157,7 +160,23 @@ def notes(path: Path, stem: str) -> list[str]:
         )
     if columns.label is None and (left := [field for field in schema if field.name not in columns]):
         said.append(f"no column gives classes; not used: {_described(left)}. Known are {', '.join(LABELS)}")
-    return said
+    return said + unclassed
+
+
+def _without_class(file: Any, column: str | None) -> list[str]:
+    """What the column of classes has that is none, in words, with a value."""
+    if column is None:
+        return []
+    _check_growth(file, column)
+    names = _class_names(file.schema_arrow, column)
+    none: list[Any] = []
+    for rows in _batches(file, [column], _CELLS):
+        values = rows.column(0).to_pylist()
+        none += [one for one in values if not says_nothing(one) and one != -1 and _class(one, names) is None]
+    if not none:
+        return []
+    said = f"column {column} gives {len(none):,} of {file.metadata.num_rows:,} images no class, such as {none[0]!r:.80}"
+    return [f"{said}: a class is text or a whole number"]
 
 
 _EXPECTED = (

@@ -9,7 +9,7 @@ Belongs here: the image of a row, and what other arrays say of it. Does not belo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from galaxy_assets.deliveries.members import (
     Said,
     check_count,
     class_of,
-    is_no_class,
     position_of,
+    says_nothing,
     text_of,
 )
 from galaxy_assets.settings.limits import MAXIMUM_ARRAY
@@ -177,7 +177,7 @@ class StackArchive:
             values = self.arrays.whole(path)
             rows = values if values.ndim == 2 and values.shape[1] > 1 else values.ravel()
             given = self._column(path, len(rows))
-            none = [i for i, one in enumerate(given) if class_of(one) is None and not _is_nothing(rows[i])]
+            none = [i for i, one in enumerate(given) if class_of(one) is None and not says_nothing(rows[i])]
             if none:
                 shown = " ".join(np.array2string(np.asarray(rows[none[0]]), threshold=8).split())
                 said.append(
@@ -211,14 +211,6 @@ def _one_hot(values: np.ndarray) -> Sequence:
     if 2 * fits.sum() <= len(values):
         return [None] * len(values)
     return [column if one else None for column, one in zip(values.argmax(axis=1).tolist(), fits.tolist(), strict=True)]
-
-
-def _is_nothing(value: Any) -> bool:
-    """Whether one value of an array says that there is no class."""
-    if np.ndim(value):
-        return False
-    text = text_of(value)
-    return is_no_class(str(value) if text is None and not isinstance(value, bytes | str) else text or "")
 
 
 def check_rows(kept: Kept, size: int) -> None:

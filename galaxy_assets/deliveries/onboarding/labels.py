@@ -117,8 +117,8 @@ def inspect_labels(
         if id_column is None:
             raise SurveyError(
                 f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; "
-                f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. Name the column with --id-column, or "
-                "another table with --labels"
+                f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. {_in_order(columns, images)}Name the "
+                "column with --id-column, or another table with --labels"
             )
         notes += [one for one in lost if is_numbering(id_column)]
     found, said = _positions(columns, position)
@@ -259,6 +259,20 @@ def _are_counted(names: Collection[str]) -> bool:
     numbers = sorted(int(one[2]) for one in parts if one is not None)
     alike = len(numbers) == len(names) and len({one[1] for one in parts if one is not None}) == 1
     return alike and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
+
+
+def _in_order(columns: pa.Table, images: Collection[str]) -> str:
+    """What to do with a table that has a row for each row of an array of images; empty where it has not."""
+    rows = [re.fullmatch(r"(.*)_(\d+)", name) for name in images]
+    stems = {one[1] for one in rows if one is not None}
+    numbers = {int(one[2]) for one in rows if one is not None}
+    if None in rows or len(stems) != 1 or numbers != {*range(len(images))} or len(columns) != len(images):
+        return ""
+    stem = stems.pop()
+    return (
+        f"The images are called {stem}_0 to {stem}_{len(images) - 1} by their rows, and the table has as many: if it "
+        f"has their order, give it a column `id` with {stem}_0, {stem}_1 and so on. "
+    )
 
 
 def _described(columns: pa.Table) -> str:

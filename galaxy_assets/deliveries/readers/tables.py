@@ -25,6 +25,7 @@ from galaxy_assets.deliveries.members import is_no_class, position_of
 from galaxy_assets.deliveries.readers.row_counts import check_fits, check_lines, check_rows
 from galaxy_assets.deliveries.readers.table_formats import form_of
 from galaxy_assets.deliveries.readers.text_tables import read_text_table
+from galaxy_assets.deliveries.readers.votables import table_in
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.limits import MAXIMUM_TABLE
 from galaxy_assets.settings.printing import logger, printable
@@ -245,14 +246,14 @@ def _written_out(column: pa.ChunkedArray) -> int:
 def _read_astropy(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
     from astropy.table import Table
 
-    options: dict[str, Any] = {}
+    notes: list[str] = []
     if form == "votable":
-        _refuse_references(path)
-        options = {"use_names_over_ids": True}  # TOPCAT's IDs are col1, col2
+        table, notes = table_in(path)
     elif form == "fits":
-        options = {"unit_parse_strict": "silent"}
         check_fits(path)
-    table = Table.read(path, format=form, **options)
+        table = Table.read(path, format=form, unit_parse_strict="silent")
+    else:
+        table = Table.read(path, format=form)
     if form == "ascii.ecsv":
         check_lines(path, len(table))
     fields, arrays = [], []
@@ -261,17 +262,7 @@ def _read_astropy(path: Path, form: str, wanted: Collection[str] | None) -> pa.T
             unit = getattr(table[name], "unit", None)
             fields.append(pa.field(name, array.type, metadata={"unit": str(unit)} if unit else None))
             arrays.append(array)
-    return pa.table(arrays, schema=pa.schema(fields))
-
-
-def _refuse_references(path: Path) -> None:
-    """Raise ValueError where a VOTable has its rows at an address, which astropy would open, be it a file or a host."""
-    from astropy.utils.xml.iterparser import get_xml_iterator
-
-    with get_xml_iterator(path) as elements:
-        for begins, tag, attributes, _ in elements:
-            if begins and tag.rpartition(":")[2] == "STREAM" and "href" in attributes:
-                raise ValueError(f"its rows are at {attributes['href']}; save it with its rows inside")
+    return pa.table(arrays, schema=pa.schema(fields)).replace_schema_metadata({"notes": json.dumps(notes)})
 
 
 def _arrow(column: Any) -> pa.Array | None:

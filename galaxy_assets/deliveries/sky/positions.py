@@ -270,7 +270,7 @@ def _coordinates(
         try:
             axes.append(degrees_of(values, axis, unit))  # pyright: ignore[reportArgumentType]
         except ValueError as error:
-            raise SurveyError(f"{path}: column {column} {error}") from error
+            raise SurveyError(f"{path}: column {column} {error}, or name it with --units") from error
         doubtful.append(unit is None and all(_is_number(value) for value in values))
     ra, dec = axes
     if not any(x is not None and y is not None for x, y in zip(ra, dec, strict=True)):
