@@ -382,6 +382,8 @@ def test_nan_stays_and_other_byte_orders_and_fortrans_are_read(survey):
         ((7, 20, 24, 3), True),
         ((7, 3, 20, 24), True),
         ((7, 5, 20, 24), True),
+        ((7, 20, 24, 5), True),
+        ((20, 24, 5), False),
         ((500, 12), False),
         ((7, 20, 24, 3, 2), False),
     ],
@@ -484,9 +486,10 @@ def test_of_several_stacks_the_one_called_images_is_taken_and_the_others_are_tol
     assert list(found) == IDS[:4] and found["J2"]["file"] == "s.h5!/image_array/2.npy"
     assert np.array_equal(image(survey, found["J2"]["file"], bands=("i",)), flux[2, 2])
     assert reader(survey.parent.parent).notes() == [
-        "s.h5: the array image_ivar (4, 5, 30, 34) may hold images too and is not taken: call it `images`",
         "s.h5: the array image_array has 5 bands, named by image_band: `source.bands` chooses three or one of them; "
         "without it g, r, z are shown",
+        "s.h5: not taken, since their names are those of errors, weights, masks and the like: image_ivar (4, 5, 30, "
+        "34); call `images` what is meant",
     ]
 
 

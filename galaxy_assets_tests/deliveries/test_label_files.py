@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
 from galaxy_assets.deliveries.label_files import ScoreColumns, ZooniverseAnswers, read_answers, read_label_file
+from galaxy_assets.settings.files import SurveyError
 
 ZOONIVERSE = (
     "classification_id,user_name,user_id,user_ip,workflow_id,workflow_name,workflow_version,created_at,gold_standard,"
@@ -110,6 +113,16 @@ def test_scores_of_another_scale_are_told_with_the_remedy_and_single_slips_are_p
         read_label_file(path, columns=ScoreColumns("name", "grade", (5, 1)))
     found = read_label_file(path, columns=ScoreColumns("name", "grade", (0, 98)))
     assert len(found.labels) == 99 and found.problems[0] == "row 100: score 99 is not between 0 and 98"
+
+
+def test_ids_that_are_decimal_numbers_are_refused_with_file_and_column(tmp_path):
+    path = tmp_path / "scores.parquet"
+    pq.write_table(pa.table({"objid": [0.5, 1.5], "grade": [1, 2]}), path)
+    with pytest.raises(ValueError, match=r"scores.parquet: column objid holds double values.*another with --id-column"):
+        read_label_file(path, columns=ScoreColumns("objid", "grade", (0, 5)))
+    path.write_bytes(b"PAR1 cut short")
+    with pytest.raises(SurveyError, match="scores.parquet: cannot be read .*name another file"):
+        read_label_file(path, columns=ScoreColumns("objid", "grade", (0, 5)))
 
 
 def test_zooniverses_answers_mean_what_the_task_says(tmp_path):

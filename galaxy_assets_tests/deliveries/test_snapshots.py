@@ -3,16 +3,19 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from galaxy_assets.deliveries import snapshots
 from galaxy_assets.deliveries.delivery import Delivery
+from galaxy_assets.deliveries.drop import Deliveries
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.snapshots import by_content
+from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 from galaxy_assets.storage import files
-from galaxy_assets_tests.deliveries.test_drop import KINDS, png, put_folder, put_manifest
+from galaxy_assets_tests.deliveries.test_drop import KINDS, png, put_folder, put_manifest, put_zip
 
 
 def look(folder, note, quiet: float = 0) -> dict[str, Delivery]:
@@ -114,3 +117,25 @@ def test_files_that_cannot_be_read_stop_no_delivery_and_are_seen_again_once_they
     (folder / "gone.png").unlink()
     (folder / "gone.png").write_bytes(png(7))
     assert look(tmp_path, note)["b1"].snapshot not in (found["b1"].snapshot, before["b1"].snapshot)
+
+
+def test_of_many_deliveries_each_is_looked_up_by_its_name_and_few_archives_stay_open(tmp_path, monkeypatch):
+    (tmp_path / "survey").mkdir()
+    for i in range(60):
+        put_folder(tmp_path / f"survey/f{i}", {"a.png": png(i)})
+        put_zip(tmp_path / f"survey/z{i}.zip", {"b.png": png(100 + i)})
+    reader = open_reader(Source(reader="image_folder", path="survey"), tmp_path)
+    looks, entries = [], Deliveries._entries
+    monkeypatch.setattr(Deliveries, "_entries", lambda self: looks.append(1) or entries(self))
+    found = by_content(reader, reader.deliveries(), tmp_path / ".snapshots.json")
+    assert len(found) == 120 and len({one.snapshot for one in found}) == 120
+    before = len([*Path("/proc/self/fd").iterdir()])
+    listed = reader.listed_all()
+    for images in listed.values():
+        assert reader.image(images[0].image.file).shape == (24, 28, 3)
+    assert len([*Path("/proc/self/fd").iterdir()]) - before < 50 and len(looks) < 12
+    shutil.rmtree(tmp_path / "survey/f7")  # what was seen there is not there any more
+    with pytest.raises(SurveyError, match="no delivery 'f7'"):
+        reader.catalogue("f7")
+    put_zip(tmp_path / "survey/f7.zip", {"c.png": png(300)})
+    assert reader.catalogue("f7")["file"].to_pylist() == ["f7.zip!/c.png"]

@@ -234,6 +234,14 @@ def test_a_unit_that_is_no_angle_and_text_that_is_no_number_are_refused(tmp_path
         read_entries(path, asked)
 
 
+@pytest.mark.parametrize(("unit", "ra"), [("hh:mm:ss", 150.0), ("h:m:s", 150.0), ("dd:mm:ss", 10.0)])
+def test_units_of_text_are_known(tmp_path, unit, ra):
+    path = write(tmp_path, "vot", {"id": ["a"], "ra": ["10:00:00"], "dec": ["-3:00:00"]}, {})
+    path.write_text(path.read_text().replace('name="ra"', f'name="ra" unit="{unit}"'))
+    (entry,) = read_entries(path, source(label_column=None, ra_column="ra", dec_column="dec"))
+    assert (entry.ra, entry.dec) == pytest.approx((ra, -3))
+
+
 def test_one_cell_that_is_no_angle_is_said_and_the_others_are_read(tmp_path):
     path = write(tmp_path, "csv", {"id": [*"abc"], "RA (rad)": [1.0, "?", None], "DEC (deg)": [-3, 5, "south"]})
     asked = source(label_column=None, ra_column="RA (rad)", dec_column="DEC (deg)")
@@ -272,6 +280,22 @@ def test_an_images_own_position_comes_before_the_tables(tmp_path):
     assert (found["own"]["ra"], found["own"]["dec"]) == pytest.approx((150, 2))
     assert (found["none"]["ra"], found["none"]["dec"]) == (2, 5)
     assert "gone" not in found and reader.labelled()["ra"].to_pylist() == [1, 2, 3]
+
+
+def test_of_several_tables_in_a_votable_the_first_with_rows_is_read_and_that_is_said(tmp_path):
+    def table(name: str, *ids: str) -> str:
+        rows = "".join(f"<TR><TD>{one}</TD></TR>" for one in ids)
+        field = '<FIELD name="id" datatype="char" arraysize="*"/>'
+        return f'<TABLE ID="{name}">{field}<DATA><TABLEDATA>{rows}</TABLEDATA></DATA></TABLE>'
+
+    path = tmp_path / "t.vot"
+    inner = table("empty") + table("mine", "a", "b") + table("other", "c")
+    path.write_text(
+        f'<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE>{inner}</RESOURCE></VOTABLE>'
+    )
+    entries, notes = read_labels(path, source(label_column=None))
+    assert [one.name for one in entries] == ["a", "b"]
+    assert "of 3 tables in the file number 2 is read: empty (0 rows), mine (2 rows), other (1 rows)" in notes[0]
 
 
 def test_rows_kept_elsewhere_are_not_fetched(tmp_path):
