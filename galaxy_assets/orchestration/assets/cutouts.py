@@ -138,7 +138,7 @@ def cut_chunk(
     by="batch",
     reads=["catalogue"],
     settings=lambda survey: [survey.cutout, *reader_package(survey), *planes(survey)],
-    version="3",
+    version="4",
     kinds=("opencv", "parquet"),
     retry=True,
     explorer=7,

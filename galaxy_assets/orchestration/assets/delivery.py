@@ -52,7 +52,7 @@ CATALOGUE_COLUMNS = shared("galaxy_id", "batch") | {
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
     columns=CATALOGUE_COLUMNS,
-    version="3",
+    version="4",
 )
 def delivered_images(context: SurveyContext) -> Result:
     """One row per delivered image, as the delivery alone tells it: two deliveries may give the same id. An image
@@ -97,7 +97,7 @@ def taken_ids(context: SurveyContext, delivered_images: TablesInTurn) -> Result:
     reads={"delivered_images": {}, "taken_ids": OWN_BATCH},
     files=[DELIVERY, LABEL_TABLE],
     settings=lambda survey: [survey.source],
-    version="3",
+    version="4",
     explorer=4,
     columns=CATALOGUE_COLUMNS,
 )
