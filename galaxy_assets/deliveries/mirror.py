@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -160,10 +160,10 @@ def _name(path: str, root: str) -> str | None:
     inner = plain.removeprefix(home.rstrip("/")).lstrip("/")
     if not inner and path == root:
         inner = plain.rpartition("/")[2]
-    inner = unquote(inner) if web else inner
-    name = PurePosixPath(inner)
-    bad = not name.parts or name.is_absolute() or "\0" in inner or any(part.startswith(".") for part in name.parts)
-    return None if bad else str(name)
+    parts = [unquote(part) if web else part for part in inner.split("/") if part]
+    bad = any(part.startswith(".") or "\0" in part or "/" in part for part in parts)
+    # a list's links that sort it have a query alone, and are no files of the folder's name
+    return None if bad or not parts or inner.endswith("/") else "/".join(parts)
 
 
 def _version(info: Mapping[str, Any]) -> str:

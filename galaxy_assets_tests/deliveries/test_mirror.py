@@ -262,6 +262,25 @@ def test_a_web_server_is_asked_which_files_changed_and_its_names_are_read(web, t
     assert {name for name, time in times(tmp_path).items() if copied[name] != time} == {"b 1/c.png"}
 
 
+@pytest.mark.parametrize(
+    ("path", "root", "name"),
+    [
+        ("bucket/survey/a//b.png", "bucket/survey", "a/b.png"),
+        ("bucket/survey/a%20b.png", "bucket/survey", "a%20b.png"),
+        ("bucket/survey/.spool/x.tar", "bucket/survey/", None),
+        ("https://host/s/a%20b.png?version=2#x", "https://host/s/", "a b.png"),
+        ("https://host/s/?C=N;O=D", "https://host/s", None),
+        ("https://host/s/b1/?C=N;O=D", "https://host/s/", None),
+        ("https://host/s/%2e%2e/x.png", "https://host/s/", None),
+        ("https://host/s/a%2F..%2F..%2Fx.png", "https://host/s/", None),
+        ("https://host/s/%2Fetc%2Fx.png", "https://host/s/", None),
+        ("https://host/s/%00.png", "https://host/s/", None),
+    ],
+)
+def test_a_copy_is_called_by_the_names_below_the_address_and_leads_nowhere(path, root, name):
+    assert mirror._name(path, root) == name
+
+
 def test_one_file_at_a_web_address_with_a_query_is_a_delivery(web, tmp_path):
     folder, address = web
     put_zip(folder / "b1.zip")
