@@ -56,9 +56,11 @@ def test_two_arrays_of_a_few_images_stay_so():
 def test_what_lies_beside_an_image_is_no_galaxy_and_is_told(survey, name):
     h5(survey / "s.h5", **{f"J{i}/{what}": GREY[i] for i in range(5) for what in ("image", name)})
     np.savez(survey / "t.npz", img=CUBES, **{name: np.concatenate([CUBES, CUBES])})
-    assert list(rows(survey, "s")) == IDS and list(rows(survey, "t")) == [f"t_{i}" for i in range(5)]
+    np.savez(survey / "u.npz", **dict(zip(IDS, GREY, strict=True)), **{name: GREY[0]})
+    assert list(rows(survey, "s")) == list(rows(survey, "u")) == IDS
+    assert list(rows(survey, "t")) == [f"t_{i}" for i in range(5)]
     told = reader(survey.parent.parent).notes()
-    assert sum("names are those of errors, weights, masks and the like" in note for note in told) == 2
+    assert sum("names are those of errors, weights, masks and the like" in note for note in told) == 3
     assert f"J0/{name} (20, 24), J1/{name}" in told[0]
 
 
