@@ -6,7 +6,7 @@ not belong here: the file that keeps galaxies by cell (`storage.similarity`), th
 
 import numpy as np
 
-from galaxy_assets.science.threads import on_threads
+from galaxy_assets.science.parallel import on_threads
 
 MOST_CELLS = 1024
 """More make a search read less, and the index take longer to make."""

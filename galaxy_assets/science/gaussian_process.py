@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.devices import on_a_gpu
-from galaxy_assets.science.threads import on_threads
+from galaxy_assets.science.parallel import on_threads
 
 if TYPE_CHECKING:
     import torch

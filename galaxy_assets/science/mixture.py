@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.science.threads import on_threads
+from galaxy_assets.science.parallel import on_threads
 from galaxy_assets.science.variational import fit_starts
 from galaxy_assets.settings.structure import Mixture
 

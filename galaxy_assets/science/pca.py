@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.science.threads import blas_on_one, on_threads
+from galaxy_assets.science.parallel import blas_on_one, on_threads
 
 _BLOCK = 4096  # galaxies at once
 _FOLDS, _MEASURED, _WIDE = 5, 20_000, 2048

@@ -6,29 +6,20 @@ far more than their share. On fewer threads, each with a core to itself, nobody 
 
 Threads that sleep while they wait (OMP_WAIT_POLICY=PASSIVE) cost a fifth of the speed of a process that is alone.
 
-Belongs here: what is free, torch's number of threads by it, and our own threads. Does not belong here: the devices
-(`devices`).
+Belongs here: what is free, and torch's number of threads by it. Does not belong here: our own threads (`parallel`), the
+devices (`devices`).
 """
 
-import functools
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
 FIXED = "OMP_NUM_THREADS"
 """Variable of the environment that holds the number of threads; where a person set it, it stays."""
-Part, Found = TypeVar("Part"), TypeVar("Found")
 _FIRST, _LATER = 0.5, 5.0
 """Seconds of the first look at what others use, and of later ones."""
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -50,60 +41,6 @@ def usable_cores(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")
         At least 1.
     """
     return max(1, min([bound_cores(), *(int(share) for share in _shares(cgroups, own))]))
-
-
-def on_threads(compute: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Found]:
-    """What is computed of each part, in the order of the parts, on a thread for each core.
-
-    BLAS computes on the thread that calls it meanwhile. On parts that are small for it, its own threads wait for each
-    other for longer than they compute.
-
-    Parameters
-    ----------
-    compute : callable
-        Takes a part; what it finds depends on no other part.
-    parts : iterable
-        As many are held as there are threads, and one more.
-
-    Yields
-    ------
-    object
-        What `compute` returned.
-
-    Examples
-    --------
-    >>> list(on_threads(abs, [-1, 2, -3]))
-    [1, 2, 3]
-    """
-    fixed = os.environ.get(FIXED, "")
-    count = min(int(fixed), usable_cores()) if fixed.isdecimal() and int(fixed) else usable_cores()
-    with blas_on_one(), ThreadPoolExecutor(count) as threads:
-        if count == 1:
-            yield from map(compute, parts)
-            return
-        coming: deque[Future[Found]] = deque()
-        for part in parts:
-            coming.append(threads.submit(compute, part))
-            if len(coming) > count:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
-
-
-@contextmanager
-def blas_on_one() -> Iterator[None]:
-    """Let BLAS compute on the thread that calls it, as long as the block lasts."""
-    with _blas().limit(limits=1, user_api="blas"):
-        yield
-
-
-@functools.cache
-def _blas() -> "ThreadpoolController":
-    """What sets the threads of BLAS; finding the libraries takes longer than many a product."""
-    import scipy.linalg  # noqa: F401, its BLAS is found where it is loaded
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 def bound_cores() -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from galaxy_assets.science.devices import fits, on_a_gpu
-from galaxy_assets.science.threads import on_threads
+from galaxy_assets.science.parallel import on_threads
 from galaxy_assets.settings.progress import HowFar
 
 if TYPE_CHECKING:
