@@ -8,7 +8,7 @@ $(foreach name,$(shell sed -n 's/^ *\([A-Za-z_][A-Za-z0-9_]*\) *[:?]*=.*/\1/p' .
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export GALAXY_ASSETS_DATA ?= $(CURDIR)/data
 
-.PHONY: env dev-env cluster-env demo real figures explore dev test test-browser test-cluster smoke mutants golden cluster-demo campaign check bench rehearsal gpu-check representation fidelity \
+.PHONY: env dev-env cluster-env demo real figures explore dev test test-browser test-cluster smoke mutants golden golden-by-engine cluster-demo campaign check bench rehearsal gpu-check representation fidelity \
 	anomaly-search docs docs-test screenshots lock clean
 
 # what a user needs; a stamp is newer than its lock only when the whole environment was installed
@@ -69,8 +69,8 @@ mutants: dev-env
 
 # `dg` wants Dagster's folder to be there; the commands of galaxy-assets make it themselves
 check: dev-env
-	mkdir -p $(DAGSTER_HOME)
-	test -e $(DAGSTER_HOME)/dagster.yaml || cp galaxy_assets/cli/dagster.yaml $(DAGSTER_HOME)
+	mkdir -p "$(DAGSTER_HOME)"
+	test -e "$(DAGSTER_HOME)/dagster.yaml" || cp galaxy_assets/cli/dagster.yaml "$(DAGSTER_HOME)"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
@@ -120,6 +120,12 @@ cluster-demo: dev-env
 golden: dev-env
 	@test -n "$(DATA)" -a -n "$(OUT)" || { echo 'say where the surveys are and where to write: make golden DATA=<folder> OUT=<file>.json'; exit 2; }
 	$(BIN)/python benchmarks/golden.py "$(DATA)" "$(OUT).world" "$(OUT)" $(if $(SAME_AS),--same-as "$(SAME_AS)")
+
+# that world made in process, by the launcher, on two Ray nodes, in a bucket, and in a bucket with PostgreSQL: equal
+# tables? docs/cluster.md
+golden-by-engine: dev-env
+	@test -n "$(DATA)" || { echo 'say where the surveys are: make golden-by-engine DATA=<folder>'; exit 2; }
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python benchmarks/golden_by_engine.py "$(DATA)" $(if $(ONLY),--only $(ONLY))
 
 # what kills, full disks, damaged files, hostile requests and flipped bits do to a small real survey of those below DATA,
 # into OUT; two hours, resumes; ONLY=<section> runs one, PAGE=<file>.md writes the page too

@@ -115,11 +115,11 @@ def edit(root: Path) -> None:
     (root / "later").rename(root / "raw" / "sdss_gz1" / "images" / "second")
 
 
-def run(root: Path, *arguments: str) -> str:
-    """`galaxy-assets` over the world's data folder; what it prints."""
-    environment = os.environ | {"GALAXY_ASSETS_DATA": str(root), "DAGSTER_HOME": str(root / ".dagster")}
+def run(root: Path, *arguments: str, **environment: str) -> str:
+    """`galaxy-assets` over the world's data folder, with more in its environment; what it prints."""
+    own = {"GALAXY_ASSETS_DATA": str(root), "DAGSTER_HOME": str(root / ".dagster")}
     command = [sys.executable, "-m", "galaxy_assets.cli", *arguments]
-    done = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE, check=False)
+    done = subprocess.run(command, env=os.environ | own | environment, text=True, stdout=subprocess.PIPE, check=False)
     print(done.stdout, flush=True)
     return done.stdout
 

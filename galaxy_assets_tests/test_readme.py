@@ -15,6 +15,7 @@ from galaxy_assets.cli import app
 from galaxy_assets.cli.run import write_real_surveys
 from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import SurveyError, enable, survey_files
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +125,14 @@ def test_real_surveys_may_lie_where_downloads_go_and_start_from_each_other(tmp_p
     (layout.surveys / "mirabest.yaml").unlink()
     write_real_surveys(layout.raw.resolve(), layout)
     assert "sdss_gz1" in survey_files(layout.root).named("mirabest").start_weights
+
+
+def test_real_surveys_whose_files_cannot_be_written_end_in_words(tmp_path):
+    (tmp_path / "surveys" / "mirabest").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "surveys").write_text("a file in the way")
+    with pytest.raises(NotWritten, match=r"mirabest\.yaml is not written: "):
+        write_real_surveys(tmp_path / "surveys", Layout(tmp_path / "data"))
 
 
 def test_every_page_linked_is_there_and_the_readme_leads_to_what_defaults_rest_on():

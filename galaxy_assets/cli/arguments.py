@@ -3,6 +3,7 @@
 Belongs here: from what a person typed to the object meant. Does not belong here: any command.
 """
 
+import errno
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,4 +104,5 @@ def free_address(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise typer.BadParameter(f"{host}:{port} cannot be used ({error.strerror}); name another --port") from error
+        other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        raise typer.BadParameter(f"{host}:{port} cannot be used ({error.strerror}); name another {other}") from error

@@ -41,7 +41,9 @@ def check(
     for survey in surveys or there:
         left += _check(layout, survey, deep, mend)
     if left:
-        say("\n`galaxy-assets check --repair` sets it aside, and the next run makes it again")
+        if not mend:
+            say("\n`galaxy-assets check --repair` sets it aside: the next run makes tables again,")
+            say("and people's labels come back from a backup alone")
         raise typer.Exit(1)
 
 

@@ -27,12 +27,13 @@ def dagster_home(layout: Layout) -> Path:
     Returns
     -------
     Path
-        $DAGSTER_HOME where it is set. Else `.dagster` in the data folder, so that data folders beside each other share
-        neither runs nor the limit on the GPU. `.dagster` beside the data folder where `make` puts it (the folder `data`
-        of this repository), and where the runs of this data folder are there already, as earlier releases had it.
+        Absolute: $DAGSTER_HOME where it is set, of which `~` is the home folder. Else `.dagster` in the data folder, so
+        that data folders beside each other share neither runs nor the limit on the GPU. `.dagster` beside the data
+        folder where `make` puts it (the folder `data` of this repository), and where the runs of this data folder are
+        there already, as earlier releases had it.
     """
     if given := os.environ.get("DAGSTER_HOME"):
-        return Path(given)
+        return Path(given).expanduser().absolute()
     own, beside = layout.root / _NAME, layout.root.parent / _NAME
     of_make = layout.root.name == "data" and (layout.root.parent / "galaxy_assets" / "definitions.py").exists()
     if of_make or (beside.is_dir() and not own.is_dir() and layout.lake.is_dir()):

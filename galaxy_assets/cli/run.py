@@ -139,7 +139,7 @@ def real(
     """
     try:
         names = write_real_surveys(data.resolve(), Layout.default())
-    except SurveyError as error:
+    except (SurveyError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     run(names)
 
@@ -184,7 +184,6 @@ def write_real_surveys(data: Path, layout: Layout) -> list[str]:
             for start in [s for s in settings["start_weights"] if not _is_there(s, found, layout)]:
                 settings["start_weights"].remove(start)
                 comment += f"# Without the start weights {start}: no such survey below {data}, and none was trained.\n"
-        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
             partial.write_text(
                 f"# Written by `galaxy-assets real`; edit it or delete it.\n{comment}"

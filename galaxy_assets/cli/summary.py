@@ -132,12 +132,14 @@ def _search(ask: Ask, survey: Survey, measured: Mapping[str, float]) -> list[str
         return []
     first, name = min(unshown, _UNSHOWN), survey.anomaly.name
     recall = dict(ask(f"select rank, found_unshown from SURVEY.anomaly_recall where rank = {first}"))
-    ((forest, random),) = ask(f"select isolation_forest, random from SURVEY.anomaly_recall where rank = {asked}")
-    others = f"of an isolation forest hold {forest:,}, of a random order {random:,.0f}"
-    more = f"{met - forest:,}" if met > forest else "none"
+    beside = ask(f"select isolation_forest, random from SURVEY.anomaly_recall where rank = {asked}")
+    lines = [f"{met:,} of {true:,} {name} met in {asked:,} questions"]
+    for forest, random in beside:  # none where fewer galaxies are known than were asked of before
+        others = f"of an isolation forest hold {forest:,}, of a random order {random:,.0f}"
+        more = f"{met - forest:,}" if met > forest else "none"
+        lines.append(f"(the first {asked:,} {others}): asking meets {more} more")
     return [
-        f"{met:,} of {true:,} {name} met in {asked:,} questions",
-        f"(the first {asked:,} {others}): asking meets {more} more",
+        *lines,
         f"{recall[first]:,} more in the first {first:,} that nobody scored" if first else "",
     ]
 

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 from pydantic import Field, field_validator
 
 from galaxy_assets.deliveries.ids import image_name
@@ -47,6 +48,7 @@ SUBJECT_SURVEY = "galaxy_assets_survey"
 """Key of the subject metadata by which `lake.export_subjects` says whose galaxy it is."""
 OURS = frozenset(["score_std", "scored_by", "rank", "n_people"])
 """Columns of our own tables of scores that a model predicted, or that are of several people."""
+_OWN_LAYOUT = ("galaxy_id", "score")
 _NOTHING = frozenset(["", "nan", "none", "null", "na", "-"])
 _SHOWN = 80  # characters of the columns in a message
 _ANONYMOUS = "not-logged-in-"
@@ -99,7 +101,7 @@ class ScoreColumns:
     Attributes
     ----------
     galaxy_id, score : str
-        Names of columns.
+        Names of columns. Where they are these, the table may have a column `label` of classes too, or in their place.
     scale : tuple of two floats
         The dullest and the most interesting score there can be; they become 0 and 5, and those between lie between.
     who : str
@@ -249,7 +251,10 @@ def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
     """The scores of a table by its columns; a row without one is no problem."""
     table = read_table(path, remedy="name another file")
     names, (low, high) = table.column_names, columns.scale
-    wanted = {columns.galaxy_id, columns.score, columns.who} - {ScoreColumns.who}
+    named = {columns.galaxy_id, columns.score, columns.who}
+    beside_scores = "label" in {*names} - named and _has_classes(table)
+    classes = "label" if beside_scores and (columns.galaxy_id, columns.score) == _OWN_LAYOUT else None
+    wanted = named - {ScoreColumns.who} - ({ScoreColumns.score} if classes else set())
     if missing := sorted(wanted - set(names)):
         raise ValueError(f"{path}: no column {' and no '.join(missing)}; it has {', '.join(names)[: 4 * _SHOWN]}")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -258,26 +263,49 @@ def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
         galaxies = ids_of(table[columns.galaxy_id])
     except ValueError as error:
         raise ValueError(f"{path}: column {columns.galaxy_id} {error}, or name another with --id-column") from error
-    beside = {"note": "note", "who": columns.who, "time": "time"}
+    beside = {"note": "note", "who": columns.who, "time": "time", "label": classes}
     beside = {kept: name for kept, name in beside.items() if name in names}
-    given = [("" if v is None else str(v).strip()) for v in table[columns.score].to_pylist()]
+    scores = table[columns.score].to_pylist() if columns.score in names else [None] * len(table)
+    given = [("" if v is None else str(v).strip()) for v in scores]
     lost = lost_of(table)
     found = LabelFile("csv", problems=lost, notes=[note for note in notes_of(table) if note not in lost])
+    if beside_scores and not classes:
+        found.notes.append(
+            f"the classes in its column label are not taken over: beside {columns.galaxy_id} and {columns.score} the "
+            "scores alone are people's; rename these to galaxy_id and score where the classes are too"
+        )
     outside: list[tuple[float, str]] = []
     for row, (galaxy, text) in enumerate(zip(galaxies, given, strict=True)):
-        if text.lower() in _NOTHING:
+        cells = {kept: str(table[name][row].as_py() or "").strip() for kept, name in beside.items()}
+        scored, said = text.lower() not in _NOTHING, cells.pop("label", "")
+        said = "" if said.lower() in _NOTHING else said
+        if not scored and not said:
             found.n_unlabelled += 1
             continue
-        cells = {kept: str(table[name][row].as_py() or "") for kept, name in beside.items()}
         try:
-            score = score_of(text, columns.scale)
-            found.labels += _own(row + 1, {"galaxy_id": galaxy or "", "score": repr(score), **cells})
+            score = repr(score_of(text, columns.scale)) if scored else ""
+            found.labels += _own(row + 1, {"galaxy_id": galaxy or "", "score": score, "label": said, **cells})
         except Outside as problem:
             outside.append((problem.score, words := f"row {row + 1}: {problem}"))
             found.problems.append(words)
         except BadRow as problem:
             found.problems.append(f"row {row + 1}: {problem}")
     return _judged(path, found, outside, columns.scale)
+
+
+def _has_classes(table: pa.Table) -> bool:
+    """Whether a column `label` has classes, not the numbers of a table of sources, nor what this platform exports."""
+    given = {str(value).strip() for value in table["label"].to_pylist() if value is not None}
+    words = [value for value in given if value.lower() not in _NOTHING and not _is_number(value)]
+    return bool(words) and not OURS & {*table.column_names}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        number_of(text)
+    except BadRow:
+        return False
+    return True
 
 
 _Row = dict[str, str]

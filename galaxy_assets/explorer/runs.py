@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.mounts import names_of
 from galaxy_assets.web.guard import cookie_name, is_loopback
 
@@ -171,13 +172,29 @@ class Dagster:
         Parameters
         ----------
         typed : str
-            As `galaxy-assets dev` printed it, with the token where it has one.
+            As `galaxy-assets dev` printed it, with the token where it has one; `http://` may be left out.
 
         Returns
         -------
         Dagster
+
+        Raises
+        ------
+        PrintableError
+            Where it is no address.
+
+        Examples
+        --------
+        >>> Dagster.at("localhost:3000/?token=secret")
+        Dagster(address='http://localhost:3000', token='secret')
         """
-        parts = urlsplit(typed)
+        try:
+            parts = urlsplit(typed if "://" in typed else f"http://{typed}")
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # of the port, or of brackets
+            usable = False
+        if not usable:
+            raise PrintableError(f"{typed!r} is no address of Dagster's pages; one is http://127.0.0.1:3000")
         token = parse_qs(parts.query).get("token", [""])[0]
         return cls(f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", token)
 

@@ -29,6 +29,7 @@ from dagster_webserver.webserver import DagsterWebserver
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from galaxy_assets.orchestration.env_file import refuse_another_environment
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import state_of
 from galaxy_assets.storage.layout import Layout
@@ -72,7 +73,13 @@ def serve(workspace: Path | None, *, host: str, port: int) -> int:
     -------
     int
         Exit status: 1 where the daemon ended by itself.
+
+    Raises
+    ------
+    OtherEnvironment
+        Where a file `.env` of the current folder leads to other data.
     """
+    refuse_another_environment()
     os.environ["DAGSTER_IS_DEV_CLI"] = "1"
     os.environ["DAGSTER_verbose"] = ""
     target = (

@@ -6,6 +6,8 @@ not belong here: the file that keeps galaxies by cell (`storage.similarity`), th
 
 import numpy as np
 
+from galaxy_assets.science.parallel import on_threads
+
 MOST_CELLS = 1024
 """More make a search read less, and the index take longer to make."""
 SAMPLE_PER_CELL = 50
@@ -77,11 +79,9 @@ def cells_of(features: np.ndarray, centres: np.ndarray) -> np.ndarray:
     >>> cells_of(np.array([[0.0], [9.0], [1.0]]), np.array([[0.0], [10.0]], np.float32)).tolist()
     [0, 1, 0]
     """
-    cell = np.empty(len(features), np.int32)
-    for begin in range(0, len(features), _BLOCK):
-        block = slice(begin, begin + _BLOCK)
-        cell[block] = apart(features[block], centres).argmin(axis=1)
-    return cell
+    blocks = (features[begin : begin + _BLOCK] for begin in range(0, len(features), _BLOCK))
+    found = on_threads(lambda block: apart(block, centres).argmin(axis=1).astype(np.int32), blocks)
+    return np.concatenate([np.empty(0, np.int32), *found])
 
 
 def apart(features: np.ndarray, centres: np.ndarray) -> np.ndarray:

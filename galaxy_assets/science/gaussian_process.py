@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.devices import on_a_gpu
+from galaxy_assets.science.parallel import on_threads
 
 if TYPE_CHECKING:
     import torch
@@ -105,18 +106,23 @@ class GaussianProcess:
 
         if found := on_a_gpu(on, len(features), _ON_A_GPU):
             return found[0] + self.prior_mean, np.sqrt(np.maximum(found[1], 0))
-        mean, variance = np.empty(len(features)), np.full(len(features), self.amplitude + self.noise)
-        block = np.zeros((_BLOCK, len(origin)))  # always a whole one: a product of fewer rows is rounded differently
-        for begin in range(0, len(features), _BLOCK):
-            part = slice(begin, begin + _BLOCK)
+
+        def of(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            block = np.zeros((_BLOCK, len(origin)))  # always a whole one: fewer rows are rounded differently
             galaxies = len(features[part])
             block[:galaxies] = (features[part] - origin) * stretch
             correlation = _correlation(block, known)
-            mean[part] = (correlation @ weights)[:galaxies]
+            left = np.full(_BLOCK, self.amplitude + self.noise)
             for row in range(0, size, _ROWS):
                 end = min(row + _ROWS, size)  # beyond it the rows are 0
                 explained = correlation[:, :end] @ inverse[row:end, :end].T
-                variance[part] -= np.einsum("ij,ij->i", explained, explained)[:galaxies]
+                left -= np.einsum("ij,ij->i", explained, explained)
+            return (correlation @ weights)[:galaxies], left[:galaxies]
+
+        mean, variance = np.empty(len(features)), np.empty(len(features))
+        parts = [slice(begin, begin + _BLOCK) for begin in range(0, len(features), _BLOCK)]
+        for part, found in zip(parts, on_threads(of, parts), strict=True):
+            mean[part], variance[part] = found
         mean += self.prior_mean
         np.maximum(variance, 0, out=variance)
         return mean, np.sqrt(variance, out=variance)

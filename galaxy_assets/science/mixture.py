@@ -5,11 +5,13 @@ clusters mean (`clusters`).
 """
 
 import logging
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.science.parallel import on_threads
 from galaxy_assets.science.variational import fit_starts
 from galaxy_assets.settings.structure import Mixture
 
@@ -75,14 +77,18 @@ class MixtureModel:
         constants += np.log(np.diagonal(self.precisions_cholesky, axis1=1, axis2=2)).sum(axis=1)
         constants += self.log_weights - 0.5 * d * np.log(self.degrees_of_freedom)
         probabilities = np.empty((len(features), len(self.weights)))
-        for begin in range(0, len(features), _BLOCK):
+
+        def fill(begin: int) -> None:
             block = np.asarray(features[begin : begin + _BLOCK], np.float64)
             log_probability = probabilities[begin : begin + _BLOCK]
             for k, (mean, cholesky) in enumerate(zip(self.means, self.precisions_cholesky, strict=True)):
                 whitened = block @ cholesky - mean @ cholesky
                 log_probability[:, k] = constants[k] - 0.5 * np.einsum("ij,ij->i", whitened, whitened)
             log_probability -= logsumexp(log_probability, axis=1, keepdims=True)
-        return np.exp(probabilities, out=probabilities)
+            np.exp(log_probability, out=log_probability)
+
+        deque(on_threads(fill, range(0, len(features), _BLOCK)), 0)
+        return probabilities
 
 
 def fit(features: np.ndarray, settings: Mixture, *, single: bool = True) -> MixtureModel:

@@ -6,9 +6,12 @@ from them.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
+
+from galaxy_assets.science.parallel import blas_on_one, on_threads
 
 _BLOCK = 4096  # galaxies at once
 _FOLDS, _MEASURED, _WIDE = 5, 20_000, 2048
@@ -123,25 +126,29 @@ def fit(features: np.ndarray | Iterable[np.ndarray], variance: float) -> PcaMode
     >>> len(model.components), model.transform(features).shape
     (2, (1000, 2))
     """
-    n, collapsed = 0, True
-    first, shift, total, products = np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 0))
-    for block in _blocks(features):
-        if not n:
-            # products of features far from 0 would cancel; those of differences to a mean do not
-            dtype = np.result_type(block, np.float32 if len(block) == _BLOCK else np.float64)
-            first, shift = block[0], block.mean(axis=0, dtype=np.float64).astype(dtype)
-            total, products = np.zeros(len(shift)), np.zeros((len(shift), len(shift)))
-        collapsed = collapsed and bool((block == first).all())
+    n, collapsed, blocks = 0, True, _blocks(features)
+    begun = next(blocks, np.zeros((1, 0)))
+    # products of features far from 0 would cancel; those of differences to a mean do not
+    dtype = np.result_type(begun, np.float32 if len(begun) == _BLOCK else np.float64)
+    first, shift = begun[0], begun.mean(axis=0, dtype=np.float64).astype(dtype)
+    total, products = np.zeros(len(shift)), np.zeros((len(shift), len(shift)))
+
+    def summed(block: np.ndarray) -> tuple[int, bool, np.ndarray, np.ndarray]:
         difference = block - shift
-        n += len(block)
-        total += np.ones(len(block), difference.dtype) @ difference
-        products += difference.T @ difference
+        ones = np.ones(len(block), difference.dtype)
+        return len(block), bool((block == first).all()), ones @ difference, difference.T @ difference
+
+    for count, equal, own, squares in on_threads(summed, chain([begun], blocks)):
+        n, collapsed = n + count, collapsed and equal
+        total += own
+        products += squares
     if n < 2:
-        raise ValueError(f"PCA needs at least two galaxies, got {n}; is the clean set empty?")
+        raise ValueError(f"PCA needs at least two galaxies, got {n if len(shift) else 0}; is the clean set empty?")
     if collapsed:
         raise ValueError("all features are equal: the representation has collapsed; look at byol_checkpoints")
     mean = total / n
-    variances, axes = np.linalg.eigh((products - n * np.outer(mean, mean)) / (n - 1))
+    with blas_on_one():  # beside a busy process its threads wait for each other a hundred times as long
+        variances, axes = np.linalg.eigh((products - n * np.outer(mean, mean)) / (n - 1))
     variances, axes = np.maximum(variances[::-1], 0)[: min(n, len(mean))], axes.T[::-1][: min(n, len(mean))]
     ratio = variances / variances.sum()
     some = int((variances > np.finfo(np.float32).eps * variances[0]).sum())  # the rest is rounding

@@ -6,7 +6,8 @@ far more than their share. On fewer threads, each with a core to itself, nobody 
 
 Threads that sleep while they wait (OMP_WAIT_POLICY=PASSIVE) cost a fifth of the speed of a process that is alone.
 
-Belongs here: what is free, and torch's number of threads by it. Does not belong here: the devices (`devices`).
+Belongs here: what is free, and torch's number of threads by it. Does not belong here: our own threads (`parallel`), the
+devices (`devices`).
 """
 
 import logging

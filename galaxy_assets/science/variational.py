@@ -10,6 +10,7 @@ responsibilities. Both steps are thus matrix products that all components of all
 """
 
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from galaxy_assets.science.devices import fits, on_a_gpu
+from galaxy_assets.science.parallel import on_threads
 from galaxy_assets.settings.progress import HowFar
 
 if TYPE_CHECKING:
@@ -229,6 +231,13 @@ def _initial(survey: "_Survey", settings: "Mixture") -> Iterator[Components]:
         yield survey.components(survey.sums_of(means.fit_predict(survey.features), settings.components))
 
 
+class _Buffers(threading.local):
+    """Room for the rows of a block of galaxies, for each thread its own: what is taken anew is slower to fill."""
+
+    def __init__(self, rows: int, dtype: type):
+        self.own = np.empty((rows, _BLOCK), dtype)
+
+
 class _Survey:
     """The features, and the coordinates z in which they have mean 0 and covariance 1: x = mean + z @ basis.T.
 
@@ -256,28 +265,27 @@ class _Survey:
         for begin in range(0, len(self.features), _BLOCK):
             yield self.features[begin : begin + _BLOCK]
 
-    def _terms(self, dtype: type) -> Iterator[np.ndarray]:
-        """By block of galaxies: z_i z_j for i <= j, then z, then 1, as (D (D + 1) / 2 + D + 1, <= _BLOCK)."""
-        d = len(self.mean)
-        terms = np.ones((self.width, _BLOCK), dtype)
-        for block in self._blocks():
-            filled = terms[:, : len(block)]
-            z = filled[-1 - d : -1]
-            z[:] = ((block - self.mean) @ self.inverse).T
-            begin = 0
-            for i in range(d):
-                np.multiply(z[i], z[i:], out=filled[begin : begin + d - i])
-                begin += d - i
-            yield filled
+    def _terms(self, block: np.ndarray, buffer: np.ndarray) -> np.ndarray:
+        """Of some galaxies: z_i z_j for i <= j, then z, then 1, as (D (D + 1) / 2 + D + 1, <= _BLOCK)."""
+        d, begin = len(self.mean), 0
+        terms = buffer[:, : len(block)]
+        z, terms[-1] = terms[-1 - d : -1], 1
+        z[:] = ((block - self.mean) @ self.inverse).T
+        for i in range(d):
+            np.multiply(z[i], z[i:], out=terms[begin : begin + d - i])
+            begin += d - i
+        return terms
 
     def sums_of(self, labels: np.ndarray, k: int) -> np.ndarray:
         """Sums of the terms over the galaxies of each cluster, (K, terms) float64."""
-        sums, begin = np.zeros((k, self.width)), 0
-        for terms in self._terms(np.float64):
-            end = begin + terms.shape[1]
-            sums += (labels[begin:end] == np.arange(k)[:, None]).astype(np.float64) @ terms.T
-            begin = end
-        return sums
+        buffer = _Buffers(self.width, np.float64)
+
+        def of(part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+            block, own = part
+            return (own == np.arange(k)[:, None]).astype(np.float64) @ self._terms(block, buffer.own).T
+
+        own = (labels[begin : begin + _BLOCK] for begin in range(0, len(labels), _BLOCK))
+        return sum(on_threads(of, zip(self._blocks(), own, strict=True)), np.zeros((k, self.width)))
 
     def expectation(self, components: Components, dtype: type) -> tuple[np.ndarray, np.ndarray]:
         """Sums of the terms weighted by responsibilities, (S, K, terms) float64, and their entropy, (S,) float64."""
@@ -297,11 +305,14 @@ class _Survey:
         """Sums of the terms weighted by responsibilities, (S * K, terms) float64, and the evidence, (S,) float64."""
         rounded = coefficients.astype(dtype)
         sums, evidence = np.zeros(coefficients.shape), np.zeros(shape[0])
-        buffer = np.empty((len(coefficients), _BLOCK), dtype)
         # its products are still normal numbers: a processor takes ten times as long for those that are not
         least = dtype(0.7 * np.log(np.finfo(dtype).tiny))
-        for terms in self._terms(dtype):
-            weighted = np.matmul(rounded, terms, out=buffer[:, : terms.shape[1]])
+
+        buffer, of_weighted = _Buffers(self.width, dtype), _Buffers(len(coefficients), dtype)
+
+        def of(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            terms = self._terms(block, buffer.own)
+            weighted = np.matmul(rounded, terms, out=of_weighted.own[:, : len(block)])
             by_start = weighted.reshape(*shape, -1)
             highest = by_start.max(axis=1, keepdims=True)
             by_start -= highest
@@ -309,8 +320,11 @@ class _Survey:
             np.exp(by_start, out=by_start)
             total = by_start.sum(axis=1, keepdims=True)
             by_start *= 1 / total
-            evidence += (highest + np.log(total)).sum(axis=(1, 2), dtype=np.float64)
-            sums += weighted @ terms.T
+            return weighted @ terms.T, (highest + np.log(total)).sum(axis=(1, 2), dtype=np.float64)
+
+        for own, said in on_threads(of, self._blocks()):
+            sums += own
+            evidence += said
         return sums, evidence
 
     def _coefficients(self, components: Components) -> np.ndarray:

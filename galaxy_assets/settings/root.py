@@ -33,12 +33,17 @@ def data_root(told: Path | str | None = None) -> Path:
     Raises
     ------
     PrintableError
-        Where the folder's name is a pattern to DuckDB; where the address of a bucket is none, or holds more than an
-        address.
+        Where the folder's name is a pattern to DuckDB, or begins with the home folder of nobody; where the address of a
+        bucket is none, or holds more than an address.
     """
     told = str(told if told is not None else os.environ.get("GALAXY_ASSETS_DATA", "data"))
     if "://" not in told:
-        root = Path(told).expanduser().resolve()
+        try:
+            root = Path(told).expanduser().resolve()
+        except RuntimeError as error:  # a container may run as a number that is nobody's
+            raise PrintableError(
+                f"{told}: there is no such user's home folder; write the data folder's whole path"
+            ) from error
         if any(sign in str(root) for sign in "[]*?"):
             raise PrintableError(
                 f"{root}: DuckDB reads [, ], * and ? in a folder's name as a pattern; rename the data folder, or name "

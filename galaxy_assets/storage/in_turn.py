@@ -21,7 +21,7 @@ from galaxy_assets.storage.tables import column_to_vectors, opened_table, read_t
 _READERS = 2  # files that are read while one is worked on; decoding takes longer than most work
 _AT_ONCE = 4096  # vectors that are decoded at once: they stay in the processor's cache
 _MEETING: Any = {"promote_options": "permissive"}  # of tables that different code made
-Read = TypeVar("Read")
+File, Read = TypeVar("File"), TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -164,20 +164,18 @@ def read_as_one(paths: Sequence[Path], names: Sequence[str] | None = None) -> pa
     schemas, rows = zip(*map(_footer, paths), strict=True)
     wanted = [schema.names if names is None else list(names) for schema in schemas]
     kinds = {schema.field("vector").type if "vector" in schema.names else None for schema in schemas}
-    kind, begin = kinds.pop(), 0
+    kind = kinds.pop()
     vectors = np.empty((0, 0), np.float32)
     if not kinds and "vector" in wanted[0] and _holds_vectors(kind):
         vectors = np.empty((sum(rows), kind.list_size), np.float32)
-        for path, own in zip(paths, rows, strict=True):
-            end = begin + own
-            if not _read_into(path, vectors[begin:end]):
-                vectors = np.empty((0, 0), np.float32)
-                break
-            begin = end
+        places = np.split(vectors, np.cumsum(rows)[:-1])
+        if not all(_ahead(lambda one: _read_into(*one), list(zip(paths, places, strict=True)))):
+            vectors = np.empty((0, 0), np.float32)
     if not vectors.size:
         return pa.concat_tables([_plain(path, own) for path, own in zip(paths, wanted, strict=True)], **_MEETING)
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)
-    others = [_plain(path, [n for n in own if n != "vector"]) for path, own in zip(paths, wanted, strict=True)]
+    plain = [(path, [n for n in own if n != "vector"]) for path, own in zip(paths, wanted, strict=True)]
+    others = _ahead(lambda one: _plain(*one), plain)
     table, field = pa.concat_tables(others, **_MEETING), schemas[0].field("vector").remove_metadata()
     if not table.num_columns:
         return pa.Table.from_arrays([column], schema=pa.schema([field]))
@@ -208,12 +206,12 @@ def _read_into(path: Path, vectors: np.ndarray) -> bool:
     return True
 
 
-def _ahead(read: Callable[[Path], Read], paths: Sequence[Path]) -> Iterator[Read]:
+def _ahead(read: Callable[[File], Read], files: Sequence[File]) -> Iterator[Read]:
     """What is read of each file, in their order, while the next ones are read."""
     with ThreadPoolExecutor(_READERS) as readers:
-        coming = deque(readers.submit(read, path) for path in paths[:_READERS])
-        for path in [*paths[_READERS:], *[None] * len(coming)]:
+        coming = deque(readers.submit(read, file) for file in files[:_READERS])
+        for file in [*files[_READERS:], *[None] * len(coming)]:
             ready = coming.popleft().result()
-            if path is not None:
-                coming.append(readers.submit(read, path))
+            if file is not None:
+                coming.append(readers.submit(read, file))
             yield ready

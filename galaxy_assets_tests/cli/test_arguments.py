@@ -1,5 +1,6 @@
 """What arguments of several commands mean, on every command."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import typer
 
 from galaxy_assets.cli import app
+from galaxy_assets.cli.arguments import free_address
 
 
 def parameters(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Parameter]]:
@@ -30,3 +32,12 @@ def test_every_path_is_that_of_the_home_folder_also_where_the_shell_left_its_sig
         assert own.type.convert("a/~", own, None) == Path("a/~"), name
         with pytest.raises(click.BadParameter, match="home"):
             own.type.convert("~nosuchperson/x.csv", own, None)
+
+
+def test_an_address_that_is_taken_asks_for_a_port_and_one_of_another_machine_for_a_host():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(typer.BadParameter, match="another --port"):
+        free_address("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(typer.BadParameter, match="another --host"):
+        free_address("192.0.2.1", 8500)
+    with pytest.raises(typer.BadParameter, match="another --host"):
+        free_address("[::1]", 8500)

@@ -50,3 +50,12 @@ def test_it_is_where_make_has_it_for_the_data_folder_of_the_repository():
     assert dagster_home(Layout(REPOSITORY / "data")) == REPOSITORY / ".dagster"
     (line,) = [line for line in (REPOSITORY / "Makefile").read_text().splitlines() if "DAGSTER_HOME ?=" in line]
     assert line.endswith("$(CURDIR)/.dagster")
+
+
+@pytest.mark.parametrize("given", ["there", "~/there", "./there"])
+def test_a_home_is_a_whole_path_however_it_is_written(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", given)
+    assert use_dagster_home(Layout(tmp_path / "a")) == tmp_path / "there"
+    assert os.environ["DAGSTER_HOME"] == str(tmp_path / "there") and (tmp_path / "there/dagster.yaml").exists()

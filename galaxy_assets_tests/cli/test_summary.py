@@ -3,10 +3,11 @@
 import pyarrow as pa
 import pytest
 
-from galaxy_assets.cli.summary import _training, found, say_summary
+from galaxy_assets.cli.summary import _search, _training, found, say_summary
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.assets.evaluation import ACCURACY
+from galaxy_assets.orchestration.assets.recall import MET, QUESTIONS
 from galaxy_assets.orchestration.assets.representation import SCHEMA as CHECKPOINTS
 from galaxy_assets.science.results import SCHEMA
 from galaxy_assets.settings.files import survey_files
@@ -51,6 +52,14 @@ def test_images_come_first_and_then_what_the_search_met_beside_other_lists(world
     assert rows["search"][1].startswith(f"(the first 18 of an isolation forest hold {forest}, of a random order ")
     assert rows["search"][1].endswith(f"asking meets {met - forest if met > forest else 'none'} more")
     assert rows["search"][2] == f"{pairs - met} more in the first {kept - 18} that nobody scored"
+
+
+def test_more_questions_than_galaxies_that_are_known_now_leave_the_comparison_out(world):
+    def ask(sql: str) -> list:
+        return [(100, 30)] if "count" in sql else [(100, 30)] if "found_unshown from" in sql else []
+
+    lines = _search(ask, world.survey, {QUESTIONS: 250.0, MET: 20.0})
+    assert lines == ["20 of 30 pairs met in 250 questions", "30 more in the first 100 that nobody scored"]
 
 
 def test_clusters_and_what_training_was_worth(world):

@@ -98,6 +98,7 @@ def test_a_table_of_graded_scores_of_any_range_and_format_is_taken_onto_our_scal
     assert not found.problems and found.n_unlabelled == 1 and found.source == "csv"
     assert [x.galaxy_id for x in found.labels] == ids[:11] and {x.label for x in found.labels} == {None}
     assert [x.score for x in found.labels] == pytest.approx(np.linspace(0, 5, 11))
+    assert len(found.notes) == 1 and "classes in its column label are not taken over" in found.notes[0]
     assert isinstance(found.labels[0].score, int), "whole scores have the ids that they had in earlier imports"
 
 

@@ -190,6 +190,25 @@ def test_several_raters_without_a_column_of_names_are_refused_and_with_it_averag
         import_file(log, path, columns=ScoreColumns(who="grader"))
 
 
+def test_classes_beside_graded_scores_or_in_their_place_are_imported_too(log, tmp_path):
+    both = tmp_path / "both.csv"
+    both.write_text("galaxy_id,score,label,rater\na,1,ring,ann\nb,,merger,ben\nc,2,,ben\nd,,,ben\n")
+    report = import_file(log, both, columns=ScoreColumns(who="rater"))
+    assert (report.n_added, report.n_unlabelled, report.problems) == (4, 1, [])
+    classes = tmp_path / "classes.csv"
+    classes.write_text("galaxy_id,label,rater\na,ring,cid\na,spiral,dan\n")
+    assert import_file(log, classes, columns=ScoreColumns(who="rater")).n_added == 2
+    said = [(row["galaxy_id"], row["label"], row["who"]) for row in log.read().to_pylist() if row["label"]]
+    assert sorted(said) == [("a", "ring", "ann"), ("a", "ring", "cid"), ("a", "spiral", "dan"), ("b", "merger", "ben")]
+
+
+def test_a_label_that_is_a_number_of_a_source_is_no_class(log, tmp_path):
+    path = tmp_path / "sources.csv"
+    path.write_text("label,file,interest\n1,a.png,0.5\n2,b.png,5\n")
+    assert import_file(log, path, "ann", columns=ScoreColumns("file", "interest")).n_added == 2
+    assert log.read()["label"].null_count == 2
+
+
 def test_rows_that_repeat_are_counted_for_what_they_are(log, tmp_path):
     path = tmp_path / "twice.csv"
     path.write_text("galaxy_id,score\na,1\na,1\nb,0\nb,4\n" + "".join(f"c{i},2\n" for i in range(20)))

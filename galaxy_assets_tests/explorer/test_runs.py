@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from galaxy_assets.explorer.runs import Dagster, RunError
+from galaxy_assets.settings.printing import PrintableError
 
 
 @pytest.fixture
@@ -43,3 +44,23 @@ def test_a_dagster_of_another_machine_is_asked_by_the_proxy_of_the_environment(p
     with pytest.raises(RunError, match="refused: 502"):
         Dagster("http://dagster.example:3000", "secret")._ask("{ version }", {})
     assert proxied == ["http://dagster.example:3000/graphql"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("http://there:3000/", "http://there:3000"),
+        ("127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("localhost:3000/dagster", "http://localhost:3000/dagster"),
+        ("there", "http://there"),
+        ("https://there", "https://there"),
+    ],
+)
+def test_an_address_may_be_typed_without_its_scheme(typed, address):
+    assert Dagster.at(typed).address == address
+
+
+@pytest.mark.parametrize("typed", ["", "ftp://there", "http://", "there:x", "there:99999", "http://[::1"])
+def test_what_is_no_address_is_refused_at_once(typed):
+    with pytest.raises(PrintableError, match="no address of Dagster's pages; one is http"):
+        Dagster.at(typed)

@@ -154,6 +154,15 @@ def test_what_no_network_computes_is_not_known():
     assert [cost.basis for cost in found.costs if cost.step == "embeddings without a network"] == ["unknown"]
 
 
+def test_a_baseline_holds_a_sample_and_what_the_search_holds_of_every_galaxy():
+    def memory(n: int) -> dict[str, float]:
+        return {cost.step: cost.memory or 0 for cost in of(size=replace(SIZE, galaxies=n)).costs}
+
+    few, many = memory(10**7), memory(10**8)
+    sample = few["baseline_rankings"] - few["oracle_events"]
+    assert 0 < sample < 1e8 and many["baseline_rankings"] - many["oracle_events"] == pytest.approx(sample)
+
+
 def test_memory_grows_and_the_first_to_break_is_the_one_that_is_full_first():
     small, large = of(), of(size=replace(SIZE, galaxies=10**9))
     for one, other in zip(small.costs, large.costs, strict=True):

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.settings.source import Source
 from galaxy_assets.simulation import surveys, writing
 from galaxy_assets.simulation.surveys import simulate_optical, simulate_radio
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets_tests.simulation.conftest import BATCHES
 
 
@@ -76,3 +79,10 @@ def test_fewer_images_than_batches_is_an_error(batches, n_images, tmp_path):
     with pytest.raises(ValueError, match=f"{n_images} images over {len(batches)} batches"):
         simulate_optical(tmp_path / "survey", batches=batches, n_images=n_images, seed=0)
     assert not (tmp_path / "survey").exists()
+
+
+def test_what_keeps_a_simulated_survey_from_being_written_is_said_of_the_disk(tmp_path):
+    (tmp_path / "made").write_text("a file in the way")
+    source = Source(reader="simulated", path="made/demo", simulate="optical", n_images=8, batches=("b1",))
+    with pytest.raises(NotWritten, match="made/demo is not written: .*; name another"):
+        open_reader(source, tmp_path)

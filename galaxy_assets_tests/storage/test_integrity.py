@@ -101,6 +101,7 @@ def test_damage_is_named(lake, where, damage, seen, made):
     assert (status == 1) == seen, words
     status, words = check("tiny", "--deep")
     assert status == 1 and "1 damaged or missing" in words and str(path.parent) in words.replace("\n", "")
+    assert "people's labels come back from a backup alone" in words
 
 
 @pytest.mark.parametrize("kind", ["flip", "cut", "unlink"])

@@ -17,6 +17,7 @@ from galaxy_assets.deliveries.images import UnreadableImage, decode, read_file
 from galaxy_assets.deliveries.readers.promises import guarded, survey_error_otherwise
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
+from galaxy_assets.storage.files import told_of
 from galaxy_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def open_reader(source: Source, raw: Path) -> "Reader":
 
         mirror(source.path, path)
     elif (make := getattr(registered, "make", None)) is not None:
-        with survey_error_otherwise(str(path)):
+        with survey_error_otherwise(str(path)), told_of(path):
             make(source, path)
     return _opened(registered, source, path, raw)
 

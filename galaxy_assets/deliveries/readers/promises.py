@@ -10,8 +10,8 @@ from functools import wraps
 from typing import Any
 
 from galaxy_assets.deliveries.images import in_words, unreadable_otherwise
-from galaxy_assets.science.votes import VotesError
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import PrintableError
 
 _OF_DELIVERIES = ("deliveries", "files", "batches", "catalogue", "labelled", "votes", "tables")
 
@@ -80,12 +80,12 @@ def survey_error_otherwise(where: str) -> Iterator[None]:
     Raises
     ------
     SurveyError
-    VotesError
-        As it is.
+    PrintableError
+        Any that is in words already, as it is.
     """
     try:
         yield
-    except (SurveyError, VotesError):
+    except PrintableError:
         raise
     except Exception as error:
         remedy = "mend or take away what was delivered, or tell the reader's author"

@@ -43,6 +43,7 @@ from galaxy_assets.orchestration.engines.main_job import (
     reason,
 )
 from galaxy_assets.orchestration.engines.stopping import LAUNCHED, SILENT, end, patiently
+from galaxy_assets.orchestration.env_file import refuse_another_environment
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
@@ -99,9 +100,12 @@ def run_survey(
         Where another main job of the survey is at work.
     NotLaunched
         Where the instance is not kept.
+    OtherEnvironment
+        Where a file `.env` of the current folder leads workers to other data.
     """
     if not instance.is_persistent:
         raise NotLaunched("the engine launched needs a Dagster instance that is kept; set DAGSTER_HOME")
+    refuse_another_environment()
     job = defs.resolve_implicit_global_asset_job_def()
     with _data_of_workers(root), _stopped_by_sigterm(), _server(instance) as server:
         runs = Launched(job, instance, server, at_once)

@@ -210,7 +210,12 @@ class _Planner:
         if slope is None or cost.basis == "unknown" or (memory := slope.memory_of(n)) is None:
             return cost
         full_at = None if cost.by_batch else slope.full_at(self.size.memory)
-        return replace(cost, memory=memory, full_at=full_at if full_at is not None and full_at <= most else None)
+        full_at = full_at if full_at is not None and full_at <= most else None
+        if cost.step == "baseline_rankings":  # beside the sample, what the search holds of every galaxy
+            every = self.known.slopes["oracle_events"]
+            memory += every.memory_of(self.size.galaxies) or 0.0
+            full_at = every.full_at(self.size.memory)
+        return replace(cost, memory=memory, full_at=full_at)
 
     def costs(self, runs: int) -> Iterator[Cost]:
         """Every step, in the order of the path."""
@@ -237,7 +242,8 @@ class _Planner:
         yield self._as_measured("oracle_events", times=rounds, same=rounds == 1)
         # from there on each galaxy is compared with as many
         times = max(self.size.galaxies / search.outliers_among, 1)
-        yield self._as_measured("baseline_rankings", times=times, same=times == 1, most=search.outliers_among)
+        most = self._fitted_on["baseline_rankings"]
+        yield self._as_measured("baseline_rankings", times=times, same=times == 1, most=most)
         for name in ("anomaly_ranking", "anomaly_recall", "similar_galaxies", "read_model"):
             yield self._as_measured(name)
         yield Cost("starting runs", True, "measured", core_hours=runs * self.known.slopes["run"].seconds / 3600)
@@ -245,7 +251,7 @@ class _Planner:
     @property
     def _fitted_on(self) -> dict[str, int]:
         """Steps that read a sample alone: galaxies beyond which neither their seconds nor their memory grow."""
-        return {"umap_model": self.survey.umap.fitted_on}
+        return {"umap_model": self.survey.umap.fitted_on, "baseline_rankings": self.survey.anomaly.outliers_among}
 
     @property
     def _pixels(self) -> int:

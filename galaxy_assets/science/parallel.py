@@ -1,0 +1,74 @@
+"""Blocks of galaxies computed beside each other, on threads of this process.
+
+Belongs here: threads of our own, and how many of BLAS beside them. Does not belong here: how many cores are free
+(`threads`), what is computed.
+"""
+
+import functools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+Part, Found = TypeVar("Part"), TypeVar("Found")
+
+
+def on_threads(compute: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Found]:
+    """What is computed of each part, in the order of the parts, on a thread for each core.
+
+    BLAS computes on the thread that calls it meanwhile. On parts that are small for it, its own threads wait for each
+    other for longer than they compute.
+
+    Parameters
+    ----------
+    compute : callable
+        Takes a part; what it finds depends on no other part.
+    parts : iterable
+        As many are held as there are threads, and one more.
+
+    Yields
+    ------
+    object
+        What `compute` returned.
+
+    Examples
+    --------
+    >>> list(on_threads(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+    from galaxy_assets.science.threads import FIXED, usable_cores
+
+    fixed = os.environ.get(FIXED, "")
+    count = min(int(fixed), usable_cores()) if fixed.isdecimal() and int(fixed) else usable_cores()
+    with blas_on_one(), ThreadPoolExecutor(count) as threads:
+        if count == 1:
+            yield from map(compute, parts)
+            return
+        coming: deque[Future[Found]] = deque()
+        for part in parts:
+            coming.append(threads.submit(compute, part))
+            if len(coming) > count:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+@contextmanager
+def blas_on_one() -> Iterator[None]:
+    """Let BLAS compute on the thread that calls it, as long as the block lasts."""
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@functools.cache
+def _blas() -> "ThreadpoolController":
+    """What sets the threads of BLAS; finding the libraries takes longer than many a product."""
+    import scipy.linalg  # noqa: F401, its BLAS is found where it is loaded
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
