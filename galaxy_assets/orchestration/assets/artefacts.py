@@ -144,7 +144,7 @@ def artefact_umap_model(
     by="batch",
     reads=["pretrained_features", "artefact_evidence", "artefact_umap_model"],
     settings=lambda survey: [survey.umap, survey.artefacts.of_evidence()],
-    version="4",
+    version="5",
     explorer=8,
     columns=shared("galaxy_id", "batch") | ON_THE_MAP | _EVIDENCE,
 )
