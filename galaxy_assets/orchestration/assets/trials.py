@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.orchestration.assets.cutouts import planes, read_and_cut, reader_package
+from galaxy_assets.orchestration.assets.cutouts import planes, read_and_cut, reader_package, stretched
 from galaxy_assets.orchestration.assets.representation import start_encoder
 from galaxy_assets.orchestration.columns import markdown
 from galaxy_assets.orchestration.declaration import (
@@ -203,6 +203,7 @@ def _tried_with(survey: Survey) -> str:
         " ".join(survey.auto),
         *reader_package(survey),
         *planes(survey),
+        *stretched(survey),
     ],
     version="2",
     gpu=True,
