@@ -30,7 +30,7 @@ from galaxy_assets.orchestration.declaration import (
     picture,
     survey_asset,
 )
-from galaxy_assets.orchestration.external import WEIGHTS
+from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import samples, trials
 from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZE, ORIENTATIONS, Candidate
@@ -193,7 +193,7 @@ def _tried_with(survey: Survey) -> str:
     "2_cutouts",
     paper="2.1 and 4.1, whose choices it replaces",
     reads={"catalogue": EVERY_BATCH | TRAINED_ON},
-    files=[WEIGHTS],
+    files=[WEIGHTS, OTHER_CHECKPOINTS],
     settings=lambda survey: [
         survey.cutout,
         _tried_with(survey),
