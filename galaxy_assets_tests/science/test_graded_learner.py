@@ -132,7 +132,7 @@ def test_a_sample_without_an_anomaly_says_nothing_of_the_whole():
 def test_the_same_galaxies_are_searched_in_whatever_order_they_come(n):
     rng = np.random.default_rng(n)
     features, true, ids = rng.normal(size=(n, 2)), rng.random(n) < 0.3, np.array([f"g{i:05d}" for i in range(n)])
-    anomaly, found = Anomaly(labels=("x",), budget=0), []
+    anomaly, found = Anomaly(labels=("x",), budget=0, learner="corrected"), []
     for rows in (np.arange(n), rng.permutation(n)):
         table = search_spread.trials(features[rows], ids[rows], 5 * true[rows], true[rows], anomaly, seed=3)
         found.append(table.select(["galaxies", "anomalies"]))
