@@ -6,6 +6,7 @@ import json
 import shutil
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import dagster as dg
@@ -278,10 +279,11 @@ def test_an_image_is_decoded_once_where_there_is_room(tuned):
         assert [one.sides[0] for one in made if one.sides[0] < one.frame] == boxes and len(frames) == len(names)
 
 
-def test_pixels_for_which_there_is_no_room_are_cut_again_and_never_of_two_ways_at_once(tuned, tmp_path, monkeypatch):
-    files = [{"file": row["file"]} for row in catalogue(tuned).to_pylist() if row["problem"] is None]
-    reader = open_reader(survey_files(tuned.root).named("tiny").source, tuned.layout.raw)
-    ways, side = [CutoutSettings(method="central", central_pixels=n, size=200) for n in range(40, 120, 4)], 200
+def test_pixels_for_which_there_is_no_room_are_cut_again_and_never_of_two_ways_at_once():
+    rng = np.random.default_rng(0)
+    images = {f"{i}.png": draw("long", rng) for i in range(30)}
+    reader, files, side = SimpleNamespace(image=images.__getitem__), [{"file": file} for file in images], 200
+    ways = [CutoutSettings(method="central", central_pixels=n, size=side) for n in range(40, 120, 4)]
     kept, cramped = asset._Sample(reader, files), asset._Sample(reader, files, room_for_pixels=0)
     made = kept.cut(ways, side)
     tracemalloc.start()
@@ -296,6 +298,8 @@ def test_pixels_for_which_there_is_no_room_are_cut_again_and_never_of_two_ways_a
     for i in (0, 7):
         assert np.array_equal(cramped.pixels(again, i, ways[i], side), kept.pixels(made, i, ways[i], side))
 
+
+def test_without_room_trials_give_the_same_rows(tuned, tmp_path, monkeypatch):
     root = shutil.copytree(tuned.root, tmp_path / "copy")
     monkeypatch.setattr(asset, "_Sample", functools.partial(asset._Sample, room=0, room_for_pixels=0))
     table = ASSETS[TRIALS].function(tuned.context(root), catalogue(tuned)).table
