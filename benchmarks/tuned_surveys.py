@@ -104,11 +104,12 @@ def frames(survey: Survey, layout: Layout, rows: list[Row], classes: np.ndarray)
     sample, device = _Sample(open_reader(survey.source, layout.raw), rows), torch.device("cpu")
     tried = [with_choice(survey, json.loads(row["settings"])) for row in table]
     side = table[0]["image_size"]
-    cuts = sample.cut([one.cutout.model_copy(update={"size": side}) for one in tried], side)
+    ways = [one.cutout.model_copy(update={"size": side}) for one in tried]
+    cuts = sample.cut(ways, side)
     assert len(cuts) == len(rows), "a judged image shows nothing"
     found, plain = [], []
     for i, (row, one) in enumerate(zip(table, tried, strict=True)):
-        pixels = np.stack([cut.pixels[i] for cut in cuts])
+        pixels = sample.pixels(cuts, i, ways[i], side)
         nuisance = trials.nuisances(pixels, [cut.sides[i] for cut in cuts], [cut.frame for cut in cuts])
         features = trials.features_of(start, pixels, one.recipe, 4, device)
         plain.append(features.plain)

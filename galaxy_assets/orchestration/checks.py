@@ -246,10 +246,11 @@ def no_collapse(stored: Stored) -> Verdict:
 
 @survey_check("byol_checkpoints")
 def better_than_start(stored: Stored) -> Verdict:
-    """An epoch of training was chosen, not the start itself."""
+    """An epoch of training was chosen, not the start itself, where anything is to be trained."""
     row = next(r for r in stored("byol_checkpoints").to_pylist() if r["chosen"])
-    trained = row["epoch"] > 0 or not stored.survey.recipe.epochs or FIXED in row["reason"]
-    return Verdict(trained and not row["reason"].startswith("epoch 0 beside"), row["reason"])
+    to_train = stored.survey.recipe.epochs > 0 and FIXED not in row["reason"]
+    the_start = row["epoch"] == 0 or row["reason"].startswith("epoch 0 beside")
+    return Verdict(not (to_train and the_start), row["reason"])
 
 
 @survey_check("evaluation_subset")

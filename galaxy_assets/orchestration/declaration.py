@@ -279,7 +279,7 @@ class SurveyAsset:
                 name: dg.AssetIn(key=dg.AssetKey([*home, name]), metadata=meta, partition_mapping=_mapping(meta))
                 for name, meta in how.items()
             },
-            deps=[dep for file in self.files for dep in file.deps(survey, known, prefix)],
+            deps=[dep for file in self.files for dep in file.deps(survey, known, prefix, self.by)],
             code_version=self.code_version(survey),
             io_manager_key=TABLES,
             required_resource_keys={LAKE},

@@ -19,6 +19,7 @@ import dagster as dg
 import pyarrow as pa
 
 from galaxy_assets.deliveries.readers import reader_in_place
+from galaxy_assets.orchestration.partitions import Partitioned
 from galaxy_assets.orchestration.resources import LAKE
 from galaxy_assets.science.labels import ORACLE
 from galaxy_assets.settings.files import SurveyError
@@ -99,7 +100,9 @@ class External:
         """
         return dg.AssetKey([*prefix, survey.name, self.name])
 
-    def deps(self, survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str]) -> list[dg.AssetDep]:
+    def deps(
+        self, survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str], by: Partitioned
+    ) -> list[dg.AssetDep]:
         """What an asset of the survey that reads it depends on.
 
         Parameters
@@ -109,6 +112,8 @@ class External:
             All surveys by name.
         prefix : sequence of str
             What the keys begin with, before the survey's name.
+        by : Partitioned
+            What that asset's partitions are: without start weights of its own it reads the main ones.
 
         Returns
         -------
@@ -118,12 +123,13 @@ class External:
             return []
         if self is not OTHER_CHECKPOINTS:
             return [dg.AssetDep(self.key(survey, prefix))]
+        starts = survey.start_weights if by in ("init", "batch_init") else [survey.main_start_weights]
         return [
             dg.AssetDep(
                 dg.AssetKey([*prefix, start, self.name]),
                 partition_mapping=dg.SpecificPartitionsPartitionMapping([known[start].main_start_weights]),
             )
-            for start in survey.start_weights
+            for start in starts
             if start in known
         ]
 
@@ -235,7 +241,7 @@ def _delivered(reader: Reader) -> dict[str, str]:
 
 def _checkpoint(reader: Reader) -> dict[str, str]:
     """The data version of the checkpoints that another survey trained; of a start that is no survey, nothing."""
-    if (other := reader.known.get(reader.init)) is None:
+    if (other := reader.known.get(reader.init or reader.survey.main_start_weights)) is None:
         return {}
     start = reader.layout.table(other.name, "byol_checkpoints", other.main_start_weights)
     made = reader.once(

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _TOLD_EVERY = 10.0  # seconds
 _REFERENCE = 20_000  # galaxies whose features the map keeps to place others by: 100 MB of a ResNet-18's
 _BLOCK = 4096  # galaxies placed at once
+_ROUNDING = 1e-3  # of the features' spread: other machines change less, and galaxies differ by more
 
 
 def umap_xy(features: np.ndarray, settings: Umap) -> np.ndarray:
@@ -108,9 +109,11 @@ class FittedMap:
     def place(self, features: np.ndarray, keys: np.ndarray, settings: Umap) -> np.ndarray:
         """Positions of galaxies on the map.
 
-        A galaxy that the map was fitted to, known by its key, lies where it was. Another one lies at the mean of its
-        nearest fitted neighbours, weighted by UMAP's membership strengths: where umap-learn's `transform` begins,
-        without the optimisation that follows there, so that a galaxy's place depends on no other of its delivery.
+        A galaxy that the map was fitted to lies where it was: it is known by its key, or by a galaxy of the reference
+        with the same features but for the last digits, which differ between machines. Another one lies at the mean of
+        its nearest neighbours in the reference, weighted by UMAP's membership strengths: where umap-learn's `transform`
+        begins, without the optimisation that follows there, so that a galaxy's place depends on no other of its
+        delivery.
 
         Parameters
         ----------
@@ -127,9 +130,14 @@ class FittedMap:
         from sklearn.neighbors import NearestNeighbors
 
         order = np.argsort(self.keys, kind="stable")
-        at = order[np.minimum(np.searchsorted(self.keys[order], keys), len(order) - 1)]
+
+        def fitted(keys: np.ndarray) -> np.ndarray:
+            return order[np.minimum(np.searchsorted(self.keys[order], keys), len(order) - 1)]
+
+        at = fitted(keys)
         xy = self.xy[at].copy()
         new = np.flatnonzero(self.keys[at] != keys)
+        rounding = _ROUNDING * np.sqrt(self.features.var(axis=0, dtype=np.float64).sum())
         search = NearestNeighbors(n_neighbors=min(settings.n_neighbors, len(self.features)), algorithm="brute")
         search.fit(self.features)
         for begin in range(0, len(new), _BLOCK):
@@ -137,6 +145,8 @@ class FittedMap:
             distances, near = search.kneighbors(features[rows].astype(np.float32))
             weights = membership_strengths(distances.astype(np.float64))
             xy[rows] = (weights[:, :, None] * self.xy[self.reference[near]]).sum(axis=1)
+            same = distances[:, 0] <= rounding
+            xy[rows[same]] = self.xy[fitted(self.keys[self.reference[near[same, 0]]])]  # of copies the first, as by key
         return xy
 
 

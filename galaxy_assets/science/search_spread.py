@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.science import active_learning
-from galaxy_assets.science.galaxy_ids import Ids
+from galaxy_assets.science import active_learning, samples
+from galaxy_assets.science.galaxy_ids import Ids, as_arrow
 from galaxy_assets.settings.discovery import Anomaly
 
 FIRST = 100
@@ -39,7 +39,7 @@ def trials(
     """Search from five starts, and on five samples of 90 % of the galaxies.
 
     A start is a seed of the isolation forest, which finds the strangest galaxies; the first is the survey's own. Of
-    more than 5,000 galaxies a sample is searched, the same for every start.
+    more than 5,000 galaxies a sample is searched, the same for every start. Ids decide which galaxies a sample has.
 
     Parameters
     ----------
@@ -62,17 +62,22 @@ def trials(
         for; `unshown`, those among the first 100 of the others, by the ranking; `isolation_forest`, those among its
         first 100 of all galaxies. Without rows where there is no anomaly among those searched.
     """
-    rng = np.random.default_rng(seed)
-    pool = np.sort(rng.permutation(len(ids))[:_MOST])
+    names = as_arrow(ids)
+    pool = np.sort(samples.smallest(samples.keys(names, seed), _MOST))
     if not true[pool].any():
         return SPREAD.empty_table()
     rows = []
     for kind in ("start", "sample"):
         for number in range(_TRIALS):
-            own = pool if kind == "start" else np.sort(rng.permutation(pool)[: round(_SHARE * len(pool))])
+            own = pool if kind == "start" else _part(pool, names, seed + 1 + number)
             found = _found(features[own], ids[own], score[own], true[own], anomaly, seed + number * (kind == "start"))
             rows.append({"trial": kind, "number": number, "galaxies": len(own), **found})
     return pa.Table.from_pylist(rows, schema=SPREAD)
+
+
+def _part(pool: np.ndarray, names: pa.Array | pa.ChunkedArray, seed: int) -> np.ndarray:
+    keys = samples.keys(names.take(pa.array(pool)), seed)
+    return np.sort(pool[samples.smallest(keys, round(_SHARE * len(pool)))])
 
 
 def _found(

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.orchestration import verdicts
+from galaxy_assets.orchestration.assets.representation import FIXED
 from galaxy_assets.orchestration.checks import CHECKS, Stored, Verdict, said_aloud, stopped
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science import active_learning, anomaly_model
@@ -175,6 +176,26 @@ def test_a_check_finds_what_it_is_for(tmp_path, name, tables, expected, words):
     found = CHECK[name].function(Stored(SURVEY, layout))
     assert (found.passed, found.stops) == expected and words in found.words
     assert bool(stopped(Stored(SURVEY, layout), CHECK[name].asset)) == (expected == STOP)
+
+
+@pytest.mark.parametrize(
+    ("trained", "reason", "passes"),
+    [
+        (2, "epoch 2 beside start (x1), scaled; of it: it is the last", True),
+        (2, "epoch 0 beside classical (x1), scaled; of it: no epoch is better", False),
+        (0, "epoch 0 beside classical (x1), scaled; of it: it is the last", True),
+        (2, f"epoch 0 beside random (x1), scaled; of it: {FIXED}", True),
+    ],
+)
+def test_a_start_that_is_meant_to_stay_is_no_failed_training_also_with_features_beside(
+    tmp_path, trained, reason, passes
+):
+    recipe = SURVEY.recipe.model_copy(update={"epochs": trained})
+    layout = Layout(tmp_path)
+    row = {"init": "imagenet", "epoch": trained + 1, "chosen": True, "reason": reason}
+    write_table(pa.Table.from_pylist([row]), layout.table("tiny", "byol_checkpoints", "imagenet"))
+    found = CHECK["better_than_start"].function(Stored(SURVEY.model_copy(update={"recipe": recipe}), layout))
+    assert (found.passed, found.words) == (passes, reason)
 
 
 REST = (

@@ -8,7 +8,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from galaxy_assets.science import active_learning as al
-from galaxy_assets.science import search_spread
+from galaxy_assets.science import samples, search_spread
 from galaxy_assets.settings.discovery import Anomaly
 from galaxy_assets_tests.science.test_active_learning import world
 
@@ -118,14 +118,25 @@ def test_the_spread_is_of_five_starts_and_five_samples_and_said_in_words():
 def test_a_sample_without_an_anomaly_says_nothing_of_the_whole():
     rng = np.random.default_rng(0)
     n = 40_000
-    drawn = np.random.default_rng(7).permutation(n)[:5000]
+    ids = np.array([f"g{i:05d}" for i in range(n)])
+    drawn = samples.smallest(samples.keys(pa.array(ids), 7), 5000)
     true = np.zeros(n, bool)
     true[np.setdiff1d(np.arange(n), drawn)[:2]] = True
-    ids = np.array([f"g{i:05d}" for i in range(n)])
     table = search_spread.trials(rng.normal(size=(n, 2)), ids, 5 * true, true, Anomaly(labels=("x",)), 7)
     assert table.num_rows == 0
     said = search_spread.words(table, "pairs", int(true.sum()))
     assert said == "2 pairs known, none of them in the sample of 5,000 galaxies searched"
+
+
+@pytest.mark.parametrize("n", [900, 6000])
+def test_the_same_galaxies_are_searched_in_whatever_order_they_come(n):
+    rng = np.random.default_rng(n)
+    features, true, ids = rng.normal(size=(n, 2)), rng.random(n) < 0.3, np.array([f"g{i:05d}" for i in range(n)])
+    anomaly, found = Anomaly(labels=("x",), budget=0, learner="corrected"), []
+    for rows in (np.arange(n), rng.permutation(n)):
+        table = search_spread.trials(features[rows], ids[rows], 5 * true[rows], true[rows], anomaly, seed=3)
+        found.append(table.select(["galaxies", "anomalies"]))
+    assert found[0] == found[1] and len(set(found[0]["anomalies"].to_pylist()[5:])) > 1
 
 
 def test_a_budget_of_nothing_asks_nobody_and_ranks_by_the_forest():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from galaxy_assets.science import compiled, projection
 from galaxy_assets.science.projection import (
@@ -60,6 +62,25 @@ def test_a_fitted_galaxy_lies_where_it_was_and_a_new_one_among_its_like(fitted):
     xy = again.place(new, feature_keys(new), Umap())
     nearest = ((xy[:, None] - on_map.xy[None]) ** 2).sum(axis=2).argmin(axis=1)
     assert (cluster[nearest] == of).mean() > 0.97
+
+
+@pytest.fixture(scope="module")
+def with_copies() -> tuple[FittedMap, np.ndarray]:
+    """Of 120 galaxies with features far from zero, as an encoder's are; the last thirty are copies of one."""
+    features, _ = members(120)
+    features[90:] = features[7]
+    features += 20
+    return fit_map(features, feature_keys(features), Umap()), features
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-7, 1e-6, 1e-5]))
+def test_features_of_another_machine_move_no_galaxy(with_copies, seed, digits):
+    on_map, features = with_copies
+    noise = np.random.default_rng(seed).normal(size=features.shape)
+    again = (features * (1 + digits * noise)).astype(np.float32)
+    expected = on_map.place(features, feature_keys(features), Umap())
+    assert np.array_equal(on_map.place(again, feature_keys(again), Umap()), expected)
 
 
 def test_a_place_depends_on_no_other_galaxy_of_the_delivery(fitted):

@@ -67,6 +67,7 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.embedding import embed
     from galaxy_assets.science.encoders.framing import AstronomalyFrame
+    from galaxy_assets.science.encoders.network_files import check_takes
     from galaxy_assets.science.encoders.weights import build_encoder
 
     recipe, rows = context.survey.recipe, with_pixels(cutouts)
@@ -75,6 +76,7 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
         pixels = AstronomalyFrame(context.pixels.of(cutouts))
     else:
         pixels = context.pixels.of(cutouts, recipe.image_size)
+    check_takes(encoder, pixels[rows[:1]].shape[1])
     features = embed(encoder, pixels, indices=rows, device=choose_devices()[0])
     table = cutouts.select(["galaxy_id", "batch"]).take(rows).append_column("vector", vectors_to_column(features))
     return Result(table, {"features": features.shape[1], "backbone": recipe.backbone})
@@ -144,7 +146,7 @@ def artefact_umap_model(
     by="batch",
     reads=["pretrained_features", "artefact_evidence", "artefact_umap_model"],
     settings=lambda survey: [survey.umap, survey.artefacts.of_evidence()],
-    version="4",
+    version="5",
     explorer=8,
     columns=shared("galaxy_id", "batch") | ON_THE_MAP | _EVIDENCE,
 )

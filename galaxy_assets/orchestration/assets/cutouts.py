@@ -89,6 +89,11 @@ def planes(survey: Survey) -> list[str]:
     return [] if said == (None, None, None) else [repr(said)]
 
 
+def stretched(survey: Survey) -> list[str]:
+    """Version of the stretch; nothing of those that show what they always showed."""
+    return ["percentile 2"] if survey.cutout.stretch == "percentile" else []
+
+
 def pixels_fingerprint(catalogue: pa.Table, survey: Survey) -> str:
     """What decides a batch's pixels: the files' content and the settings. Labels do not, so a corrected label cuts and
     trains nothing anew.
@@ -103,6 +108,7 @@ def pixels_fingerprint(catalogue: pa.Table, survey: Survey) -> str:
         digest(files),
         *reader_package(survey),
         *planes(survey),
+        *stretched(survey),
     ]
     return hashlib.sha256(" ".join(decided_by).encode()).hexdigest()[:16]
 
@@ -137,7 +143,7 @@ def cut_chunk(
     paper="2.1",
     by="batch",
     reads=["catalogue"],
-    settings=lambda survey: [survey.cutout, *reader_package(survey), *planes(survey)],
+    settings=lambda survey: [survey.cutout, *reader_package(survey), *planes(survey), *stretched(survey)],
     version="4",
     kinds=("opencv", "parquet"),
     retry=True,

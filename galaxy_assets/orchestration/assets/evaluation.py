@@ -133,7 +133,8 @@ def _examples(context: SurveyContext, cutouts: pa.Table, subset: pa.Table) -> di
     paper="5, Figures 3 and 14",
     by="init",
     reads={"cutouts": EVERY_BATCH | TRAINED_ON, "evaluation_subset": TRAINED_ON, "byol_checkpoints": {}},
-    settings=lambda survey: [survey.evaluation, survey.recipe],
+    # with features side by side the curve has a star, which it had not
+    settings=lambda survey: [survey.evaluation, survey.recipe, *(["star"] if survey.recipe.beside else [])],
     gpu=True,
     job="training",
     tuned=True,

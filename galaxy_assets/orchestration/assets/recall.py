@@ -94,6 +94,7 @@ def baseline_rankings(
     paper="7.1; how much a search hangs on chance",
     reads={"catalogue": LABELS, "volunteer_votes": {}, "pca_features": MAIN_START},
     settings=lambda survey: [survey.anomaly, survey.main_start_weights],
+    version="2",
     kinds=("scikitlearn", "parquet"),
     columns={
         "trial": "start: another seed of the isolation forest, the survey's own first; sample: of 90 % of the galaxies",

@@ -161,9 +161,9 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     return Result(table, shown, unversioned=["seconds", "images_per_second", "memory_gb"])
 
 
-def start_encoder(context: SurveyContext, start: str | None = None) -> "Encoder":
-    """The encoder with its start weights, the partition's or others. Raises dagster.Failure without a retry where they
-    are missing or not what they should be.
+def start_encoder(context: SurveyContext, start: str | None = None, side: int | None = None) -> "Encoder":
+    """The encoder with its start weights, the partition's or others, which takes images of the recipe's or another
+    side. Raises dagster.Failure without a retry where they are missing or not what they should be.
     """
     from galaxy_assets.science.encoders.network_files import check_takes, network_from_file
     from galaxy_assets.science.encoders.weights import MissingWeights, build_encoder
@@ -172,19 +172,20 @@ def start_encoder(context: SurveyContext, start: str | None = None) -> "Encoder"
     try:
         if network := survey.networks.get(start):
             encoder = network_from_file(start, network, layout.root)
-            check_takes(encoder, survey.recipe.image_size)
-            return encoder
-        if checkpoint := start_checkpoint(context.known.get(start), layout):
-            return load_start(checkpoint, survey=start, backbone=survey.recipe.backbone)
-        return build_encoder(
-            survey.recipe.backbone,
-            start,
-            seed=survey.recipe.seed,
-            weights=layout.weights,
-            rgz=layout.root / survey.rgz_checkpoint if survey.rgz_checkpoint else None,
-        )
+        elif checkpoint := start_checkpoint(context.known.get(start), layout):
+            encoder = load_start(checkpoint, survey=start, backbone=survey.recipe.backbone)
+        else:
+            encoder = build_encoder(
+                survey.recipe.backbone,
+                start,
+                seed=survey.recipe.seed,
+                weights=layout.weights,
+                rgz=layout.root / survey.rgz_checkpoint if survey.rgz_checkpoint else None,
+            )
     except (MissingWeights, plugins.PluginError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error  # waiting brings neither weights nor plug-ins
+    check_takes(encoder, side or survey.recipe.image_size)
+    return encoder
 
 
 def _untrained_because(context: SurveyContext, encoder: "Encoder", n: int) -> str | None:

@@ -82,7 +82,7 @@ def umap_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.T
     by="batch_init",
     reads=["embeddings", "pca_features", "umap_model"],
     settings=lambda survey: [survey.umap],
-    version="2",
+    version="3",
     explorer=1,
     columns=shared("galaxy_id", "batch", "init", "x", "y"),
 )

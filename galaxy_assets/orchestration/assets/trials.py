@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.orchestration.assets.cutouts import planes, read_and_cut, reader_package
+from galaxy_assets.orchestration.assets.cutouts import planes, read_and_cut, reader_package, stretched
 from galaxy_assets.orchestration.assets.representation import start_encoder
 from galaxy_assets.orchestration.columns import markdown
 from galaxy_assets.orchestration.declaration import (
@@ -30,7 +30,7 @@ from galaxy_assets.orchestration.declaration import (
     picture,
     survey_asset,
 )
-from galaxy_assets.orchestration.external import WEIGHTS
+from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import samples, trials
 from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZE, ORIENTATIONS, Candidate
@@ -75,21 +75,28 @@ SCHEMA = pa.schema(
 
 
 class _Cut(NamedTuple):
-    """One image of the sample, cut in several ways: pixels and longer side of the box of each, and the image's."""
+    """One image of the sample, cut in several ways: its file and longer side; of each way the longer side of the box, a
+    digest of the pixels, and the pixels, or none of any way where there was no room for them.
+    """
 
-    pixels: list[np.ndarray]
-    sides: list[int]
+    file: str
     frame: int
+    sides: list[int]
+    digests: list[bytes]
+    pixels: list[np.ndarray]
 
 
 @dataclass
 class _Sample:
-    """The images of the sample; those of the first look stay decoded until they are cut, as far as they are small."""
+    """The images of the sample; those of the first look stay decoded until they are cut, as far as they are small, and
+    so do their pixels until they are measured.
+    """
 
     reader: Reader
     rows: list[dict[str, Any]]
     decoded: dict[str, np.ndarray] = field(default_factory=dict)
     room: int = _KEPT
+    room_for_pixels: int = _KEPT
 
     def clipped(self, cutout: CutoutSettings) -> tuple[list[int], list[int]]:
         """Longer sides of the boxes that sigma clipping finds among the first images, and of the images themselves.
@@ -106,10 +113,29 @@ class _Sample:
         far = HowFar(log, f"cutting in {len(ways)} ways", len(rows))
         image = self.image if first is None else self.image_kept
         with ThreadPoolExecutor(2) as pool:
-            for one in pool.map(functools.partial(_cut, image, ways=ways, side=side), [row["file"] for row in rows]):
-                made.append(one)
-                far.tell(len(made))
-        return [one for one in made if one is not None]
+            cuts = pool.map(functools.partial(_cut, image, ways=ways, side=side), [row["file"] for row in rows])
+            for done, one in enumerate(cuts, 1):
+                far.tell(done)
+                if one is not None:
+                    self.room_for_pixels -= sum(pixels.nbytes for pixels in one.pixels)
+                    made.append(one if self.room_for_pixels >= 0 else one._replace(pixels=[]))
+        return made
+
+    def pixels(self, made: Sequence[_Cut], at: int, way: CutoutSettings, side: int) -> np.ndarray:
+        """Pixels uint8 (N, side, side, C) of cut images in the way `at`: those that were kept, the others cut again."""
+
+        def one(of: _Cut) -> np.ndarray:
+            if of.pixels:
+                return of.pixels[at]
+            _, (again,) = read_and_cut(self.reader.image, of.file, [way])
+            assert again.pixels is not None, "it was cut so before"
+            return resize(again.pixels, side)
+
+        stack = np.empty((len(made), side, side, 1 if way.grey else 3), np.uint8)
+        with ThreadPoolExecutor(2) as pool:
+            for i, pixels in enumerate(pool.map(one, made)):
+                stack[i] = pixels
+        return stack
 
     def image(self, file: str) -> np.ndarray:
         """An image, which is not kept."""
@@ -130,14 +156,16 @@ def _cut(image_of: Callable[[str], np.ndarray], file: str, ways: Sequence[Cutout
         image, made = read_and_cut(image_of, file, ways)
     except UnreadableImage:
         return None
-    pixels, sides = [], []
+    found = _Cut(file, max(image.shape[:2]), [], [], [])
     for one in made:
         if one.pixels is None or one.box is None:
             return None
         x0, y0, x1, y1 = one.box
-        pixels.append(resize(one.pixels, side))
-        sides.append(max(x1 - x0, y1 - y0))
-    return _Cut(pixels, sides, max(image.shape[:2]))
+        pixels = resize(one.pixels, side)
+        found.sides.append(max(x1 - x0, y1 - y0))
+        found.digests.append(hashlib.sha256(pixels.tobytes()).digest())
+        found.pixels.append(pixels)
+    return found
 
 
 @dataclass
@@ -193,7 +221,7 @@ def _tried_with(survey: Survey) -> str:
     "2_cutouts",
     paper="2.1 and 4.1, whose choices it replaces",
     reads={"catalogue": EVERY_BATCH | TRAINED_ON},
-    files=[WEIGHTS],
+    files=[WEIGHTS, OTHER_CHECKPOINTS],
     settings=lambda survey: [
         survey.cutout,
         _tried_with(survey),
@@ -203,6 +231,7 @@ def _tried_with(survey: Survey) -> str:
         " ".join(survey.auto),
         *reader_package(survey),
         *planes(survey),
+        *stretched(survey),
     ],
     version="2",
     gpu=True,
@@ -240,24 +269,24 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     if len(images) < _LEAST:
         return _untried(survey, frames, len(images))
     side = IMAGE_SIZE if "recipe.image_size" in is_open else survey.recipe.image_size
-    made = sample.cut([_to_compare(survey, one, side) for one in frames], side)
+    ways = [_to_compare(survey, one, side) for one in frames]
+    made = sample.cut(ways, side)
     if len(made) < _LEAST:
         return _untried(survey, frames, len(made))
-    pixels, sides = (
-        list(zip(*values, strict=True)) for values in zip(*((c.pixels, c.sides) for c in made), strict=True)
-    )
-    differ = trials.distinct(pixels)
-    frames, pixels, sides = [frames[i] for i in differ], [pixels[i] for i in differ], [sides[i] for i in differ]
-    run = _begun(context, sample, len(frames))
-    rows, at, reason = [], 0, f"{frames[0].name}: the only candidate that agrees with what is set"
-    if len(frames) > 1:
-        for frame, shown, widths in zip(frames, pixels, sides, strict=True):
-            stack = np.stack(shown)
-            rows.append(run.measured(frame, stack, trials.nuisances(stack, widths, [one.frame for one in made])))
+    differ = trials.distinct([[one.digests[i] for one in made] for i in range(len(ways))])
+    run = _begun(context, sample, len(differ), side)
+    rows, whole, examples = [], [], []
+    for i in differ:  # the pixels of one way at a time
+        pixels, sides = sample.pixels(made, i, ways[i], side), [one.sides[i] for one in made]
+        if len(differ) > 1:
+            rows.append(run.measured(frames[i], pixels, trials.nuisances(pixels, sides, [one.frame for one in made])))
+        whole.append(_with_rule(survey, frames[i], sides, pixels))
+        examples.append(list(pixels[:_EXAMPLES].copy()))
+    at, reason = 0, f"{whole[0].name}: the only candidate that agrees with what is set"
+    if rows:
         at, reason = trials.choose(rows)
         rows = [row | {"score": score} for row, score in zip(rows, trials.scores(rows).tolist(), strict=True)]
-    whole = [_with_rule(survey, *one) for one in zip(frames, sides, pixels, strict=True)]
-    result = _result(context, rows, at, whole, reason, [shown[:_EXAMPLES] for shown in pixels])
+    result = _result(context, rows, at, whole, reason, examples)
     run.kept.remove()
     return result
 
@@ -270,13 +299,15 @@ def _sample(context: SurveyContext, catalogue: pa.Table) -> _Sample:
     return _Sample(reader, readable.take(pa.array(order)).to_pylist())
 
 
-def _begun(context: SurveyContext, sample: _Sample, n_frames: int) -> _Trials:
-    """The trials before their first candidate, with the rows that a stopped start of the same ones has left."""
+def _begun(context: SurveyContext, sample: _Sample, n_frames: int, side: int) -> _Trials:
+    """The trials before their first candidate, with the rows that a stopped start of the same ones has left; their
+    network takes images of a side.
+    """
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.network import encoder_sha256
 
     survey = context.survey
-    encoder = start_encoder(replace(context, init=survey.main_start_weights))
+    encoder = start_encoder(context, survey.main_start_weights, side)
     files = [(row["galaxy_id"], row["sha256"]) for row in sample.rows]
     decided_by = [recipe_trials.code_version(survey), encoder_sha256(encoder), files]
     fingerprint = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:12]
@@ -290,9 +321,9 @@ def _to_compare(survey: Survey, frame: Candidate, side: int) -> CutoutSettings:
     return cutout.model_copy(update={"size": side}) if "cutout.size" in survey.auto else cutout
 
 
-def _with_rule(survey: Survey, frame: Candidate, sides: Sequence[int], pixels: Sequence[np.ndarray]) -> Candidate:
+def _with_rule(survey: Survey, frame: Candidate, sides: Sequence[int], pixels: np.ndarray) -> Candidate:
     """A frame with what follows from it, of the settings that are left open."""
-    by_rule = trials.by_rule(with_choice(survey, frame.settings), sides, np.stack(pixels))
+    by_rule = trials.by_rule(with_choice(survey, frame.settings), sides, pixels)
     return replace(frame, settings=frame.settings | {k: v for k, v in by_rule.items() if k in survey.auto})
 
 

@@ -129,7 +129,8 @@ def to_8_bit(part: np.ndarray, stretch: Literal["linear", "asinh", "percentile"]
     part : ndarray of shape (H, W, C), uint8 or float
         Finite.
     stretch : {"linear", "asinh", "percentile"}
-        `percentile` is linear from the 0.5 % to the 99.5 % quantile. `asinh` goes from 3 sigma below the sky to the
+        `percentile` is linear from the 0.5 % to the 99.5 % quantile, from the least to the greatest value where these
+        are equal. `asinh` goes from 3 sigma below the sky to the
         99.8 % quantile by arcsinh of the distance from the sky over 3 sigma; sky and sigma are those of
         `noise.sigma_clipped_noise`, clipped at 3.
 
@@ -155,6 +156,8 @@ def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _by_percentile(band: np.ndarray) -> np.ndarray:
     low, high = float(np.quantile(band, 0.005, method="higher")), float(np.quantile(band, 0.995, method="lower"))
+    if low == high:  # less than 0.5 % rise above one value
+        low, high = float(band.min()), float(band.max())
     return _scaled(np.clip(band, low, high), low, high)
 
 

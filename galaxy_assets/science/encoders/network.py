@@ -94,8 +94,8 @@ class Encoder(nn.Module):
 # Architectures: plug-ins of kind `encoders`
 
 
-def timm_network(backbone: str) -> Any:
-    """A network of timm without its classifier, randomly initialised.
+def timm_network(backbone: str, **options: Any) -> Any:
+    """A network of timm, unless options say otherwise without its classifier and randomly initialised.
 
     A vision transformer takes images of any size: its positions are interpolated, and what is no multiple of its
     patches is filled up.
@@ -104,6 +104,8 @@ def timm_network(backbone: str) -> Any:
     ----------
     backbone : str
         timm model name.
+    **options
+        Of `timm.create_model`.
 
     Returns
     -------
@@ -116,13 +118,12 @@ def timm_network(backbone: str) -> Any:
         Where timm knows no model of that name.
     """
     require_timm(backbone)
+    options = {"pretrained": False, "num_classes": 0, "in_chans": 3} | options
     published = timm.get_pretrained_cfg(backbone)
     if published is not None and published.fixed_input_size:
         with suppress(TypeError):  # not all such architectures can
-            return timm.create_model(
-                backbone, pretrained=False, num_classes=0, in_chans=3, dynamic_img_size=True, dynamic_img_pad=True
-            )
-    return timm.create_model(backbone, pretrained=False, num_classes=0, in_chans=3)
+            return timm.create_model(backbone, **options, dynamic_img_size=True, dynamic_img_pad=True)
+    return timm.create_model(backbone, **options)
 
 
 def rgz_network(backbone: str) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor
 from galaxy_assets.science.encoders.network import Encoder, seeded, timm_network
 from galaxy_assets.science.encoders.weights import MissingWeights
 from galaxy_assets.settings.networks import Network
+from galaxy_assets.settings.printing import PrintableError
 
 _SHOWN = 3  # names in a message
 
@@ -85,7 +86,7 @@ def check_takes(encoder: Encoder, side: int) -> None:
 
     Raises
     ------
-    ValueError
+    PrintableError
         Where it does not; names the size it was made for.
     """
     training = encoder.training
@@ -94,9 +95,9 @@ def check_takes(encoder: Encoder, side: int) -> None:
             encoder.eval()(torch.zeros(1, encoder.in_channels, side, side))
     except (AssertionError, RuntimeError) as error:
         made_for = getattr(encoder.network, "pretrained_cfg", {}).get("input_size", (0, 0, "other"))[-1]
-        raise ValueError(
+        raise PrintableError(
             f"{encoder.start} ({encoder.backbone}) does not take images of {side} pixels ({error}); set "
-            f"recipe.image_size to {made_for}, for which it was made, or leave it out of start_weights"
+            f"recipe.image_size to {made_for}, for which it was made, or take another network"
         ) from error
     finally:
         encoder.train(training)

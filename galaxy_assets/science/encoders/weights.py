@@ -259,7 +259,7 @@ def imagenet_network(backbone: str, weights: Path) -> Any:
     with seeded(0):
         # classifier kept at the weights' own size: with any other size timm loads without strictness, and a file of
         # another model would leave the network random
-        return timm.create_model(
+        return timm_network(
             backbone,
             pretrained=True,
             num_classes=published.num_classes,

@@ -1,5 +1,6 @@
 """The paper's figures as assets: what they show, what they say where they cannot be made, and the page of them all."""
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -14,8 +15,16 @@ from galaxy_assets.cli import app
 from galaxy_assets.cli.figures import write_figures_page
 from galaxy_assets.figures.curves import variance
 from galaxy_assets.orchestration.assets.paper_figures import ASSETS, FIGURES
-from galaxy_assets.orchestration.assets.paper_figures.declaring import NotApplicable, PaperFigure, Shown, View, publish
-from galaxy_assets.orchestration.declaration import SurveyContext
+from galaxy_assets.orchestration.assets.paper_figures.declaring import (
+    NotApplicable,
+    PaperFigure,
+    Shown,
+    View,
+    figure_asset,
+    paper_figure,
+    publish,
+)
+from galaxy_assets.orchestration.declaration import IF_THERE, MAIN_START, SHOWN, SurveyContext
 from galaxy_assets.science import votes
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
@@ -40,6 +49,27 @@ def notes(world) -> dict[str, dict]:
 
 def test_every_figure_and_table_of_the_paper_is_there():
     assert sorted(SHOW) == [*(f"figure_{n:02d}" for n in range(1, 16)), "table_1", "table_2"]
+
+
+def test_all_that_a_figure_declares_reaches_its_asset():
+    said = {
+        "name": "figure_99",
+        "title": "A title",
+        "section": "9.9, Figure 99",
+        "columns": {"n": (pa.int64(), "a number", "pix")},
+        "reads": ["umap_model"],
+        "main": ["umap"],
+        "starts": ["epoch_accuracy"],
+        "settings": ("variance",),
+        "version": "7",
+    }
+    assert said.keys() == inspect.signature(paper_figure).parameters.keys()
+    asset, survey = figure_asset(paper_figure(**said)(lambda view: None)), Survey.model_validate(TINY)
+    assert (asset.name, asset.paper, asset.version) == ("figure_99", "9.9, Figure 99", "7")
+    assert asset.function.__doc__.startswith("A title.") and asset.columns == {"n": ("a number", "pix")}
+    assert asset.reads == {"umap_model": SHOWN, "umap": MAIN_START | SHOWN, "epoch_accuracy": IF_THERE}
+    other = Survey.model_validate(TINY | {"variance": 0.5})
+    assert asset.code_version(survey).startswith("7-") and asset.code_version(survey) != asset.code_version(other)
 
 
 def test_each_is_drawn_with_a_caption_or_says_why_not(world):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake.similar import similar
@@ -24,6 +24,7 @@ from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science.encoders.network import seeded, state_sha256
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.checkpoints import Training, load_encoder, load_start
 from galaxy_assets.storage.files import DamagedFile
@@ -60,6 +61,23 @@ def test_another_surveys_checkpoint_is_compared_with_its_ledger_before_it_is_a_s
     path.unlink()
     with pytest.raises(DamagedFile, match=str(path)):
         start_checkpoint(world.survey, layout)
+
+
+def test_whatever_it_starts_from_a_network_of_one_size_alone_says_so_before_anything_is_computed(world, tmp_path):
+    recipe = world.survey.recipe.model_copy(update={"backbone": "convit_tiny", "image_size": 64})
+    survey, layout = world.survey.model_copy(update={"recipe": recipe}), Layout(tmp_path)
+    context = SurveyContext(survey, {}, layout, "first", "random", logging.getLogger())
+    says = r"\(convit_tiny\) does not take images of 64 pixels .*set recipe.image_size to 224"
+    with pytest.raises(PrintableError, match=f"random {says}"):
+        representation.start_encoder(context)
+    assert representation.start_encoder(context, side=224).start == "random"
+    network = timm.create_model("convit_tiny", num_classes=timm.get_pretrained_cfg("convit_tiny").num_classes)
+    layout.weights.mkdir(parents=True)
+    save_file(network.state_dict(), layout.weights / "convit_tiny.safetensors")
+    shutil.copytree(Layout(world.root).pixels("tiny"), layout.pixels("tiny"))
+    cutouts = read_table(Layout(world.root).table("tiny", "cutouts", "first"))
+    with pytest.raises(PrintableError, match=f"imagenet {says}"):
+        ASSETS["pretrained_features"].function(context, cutouts)
 
 
 BESIDE = UNTRAINED | {

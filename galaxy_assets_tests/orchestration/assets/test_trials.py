@@ -1,9 +1,12 @@
 """A survey of forty images that leaves its frame, image size and orientations to trials, from images to similarity."""
 
 import dataclasses
+import functools
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import dagster as dg
@@ -276,6 +279,34 @@ def test_an_image_is_decoded_once_where_there_is_room(tuned):
         assert [one.sides[0] for one in made if one.sides[0] < one.frame] == boxes and len(frames) == len(names)
 
 
+def test_pixels_for_which_there_is_no_room_are_cut_again_and_never_of_two_ways_at_once():
+    rng = np.random.default_rng(0)
+    images = {f"{i}.png": draw("long", rng) for i in range(30)}
+    reader, files, side = SimpleNamespace(image=images.__getitem__), [{"file": file} for file in images], 200
+    ways = [CutoutSettings(method="central", central_pixels=n, size=side) for n in range(40, 120, 4)]
+    kept, cramped = asset._Sample(reader, files), asset._Sample(reader, files, room_for_pixels=0)
+    made = kept.cut(ways, side)
+    tracemalloc.start()
+    again = cramped.cut(ways, side)
+    assert [one._replace(pixels=[]) for one in made] == again and tracemalloc.get_traced_memory()[0] < 2**20
+    tracemalloc.reset_peak()
+    for i, way in enumerate(ways):
+        cramped.pixels(again, i, way, side)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * len(files) * side**2 * 3, "and there are twenty ways"
+    for i in (0, 7):
+        assert np.array_equal(cramped.pixels(again, i, ways[i], side), kept.pixels(made, i, ways[i], side))
+
+
+def test_without_room_trials_give_the_same_rows(tuned, tmp_path, monkeypatch):
+    root = shutil.copytree(tuned.root, tmp_path / "copy")
+    monkeypatch.setattr(asset, "_Sample", functools.partial(asset._Sample, room=0, room_for_pixels=0))
+    table = ASSETS[TRIALS].function(tuned.context(root), catalogue(tuned)).table
+    expected = read_table(tuned.layout.table("tiny", TRIALS)).replace_schema_metadata(None)
+    assert volatile(table).equals(volatile(expected))
+
+
 def test_a_run_says_what_was_chosen_and_where_to_look(tuned):
     said = "\n".join(_choice(survey_files(tuned.root).named("tiny"), tuned.layout))
     row = chosen(read_table(tuned.layout.table("tiny", TRIALS)))
@@ -328,7 +359,7 @@ def test_the_sample_and_the_trials_do_not_depend_on_the_order_of_deliveries(tune
 def test_rows_of_other_pixels_are_no_rows_of_these_trials(tuned, changed):
     context, sample = tuned.context(), asset._Sample(None, [])
     before, again, other = (
-        asset._begun(dataclasses.replace(context, survey=Survey.model_validate(OPEN | one)), sample, 1).kept.path
+        asset._begun(dataclasses.replace(context, survey=Survey.model_validate(OPEN | one)), sample, 1, 64).kept.path
         for one in ({}, {"recipe": OPEN["recipe"] | {"epochs": 7}}, changed)
     )
     assert before == again != other

@@ -12,6 +12,7 @@ from galaxy_assets.orchestration import external
 from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated
 from galaxy_assets.orchestration.declaration import FITTED_ON, TRAINED_ON, Result, SurveyContext, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, OTHER_CHECKPOINTS
+from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.resources import resources
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.source import Source
@@ -19,6 +20,7 @@ from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, origin, with_origin
 from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets.storage.trials import TRIALS
 
 SURVEY = Survey(name="small", title="Small", description="", source=Source(reader="image_folder", path="small"))
 BATCHES = ["b1", "b2"]
@@ -179,6 +181,35 @@ def test_another_surveys_checkpoint_concerns_the_start_from_it_alone(tmp_path):
     assert told("imagenet") == told("demo_optical") == (None, [])
     trained(2)
     assert told("imagenet") == (None, []) and told("demo_optical")[0] == "demo_optical/byol_checkpoints changed"
+
+
+def test_an_asset_without_start_weights_of_its_own_reads_the_checkpoint_of_the_main_ones(tmp_path):
+    known = {name: SURVEY.model_copy(update={"name": name}) for name in ("main", "other")}
+    starts = {"start_weights": ("other", "main"), "main_start_weights": "main", "auto": ("cutout.method",)}
+    survey, layout = SURVEY.model_copy(update=starts), Layout(tmp_path)
+
+    @survey_asset("2_cutouts", paper="0", files=[OTHER_CHECKPOINTS])
+    def tried(context: SurveyContext) -> Result:
+        return Result(pa.table({"n": [1]}))
+
+    asset = tried.of(survey, known)
+    theirs = dg.AssetKey(["main", "byol_checkpoints"])
+    assert set(asset.dependency_keys) == {theirs} and theirs in ASSETS[TRIALS].of(survey, known).dependency_keys
+    graph = dg.Definitions([asset], resources=resources(tmp_path)).resolve_asset_graph()
+
+    def told() -> tuple[str | None, list]:
+        rule = Outdated(graph, survey, known, layout, BATCHES)
+        return rule.why(asset.key, ()), rule.waits_for(asset.key, ())
+
+    assert told() == (NEVER_MADE, [(theirs, ())])
+    for name, n in [("main", 1), ("other", 1), ("other", 2), ("main", 2)]:
+        table = with_origin(pa.table({"n": [n]}), Origin(data=str(n)))
+        write_table(table, layout.table(name, "byol_checkpoints", "imagenet"))
+        changed = told()[0]
+        if (name, n) == ("main", 1):
+            dg.materialize([asset], instance=dg.DagsterInstance.ephemeral(), resources=resources(tmp_path))
+        else:
+            assert changed == ("main/byol_checkpoints changed" if name == "main" else None)
 
 
 def test_a_persons_file_is_seen(small):

@@ -181,6 +181,19 @@ def test_other_models_are_read_from_the_weights_folder(tmp_path, suffix):
     assert all(torch.equal(tensor, state[name]) for name, tensor in encoder.network.state_dict().items())
 
 
+def test_imagenet_weights_of_a_transformer_take_any_size_and_are_the_same_at_their_own(tmp_path):
+    published = timm.get_pretrained_cfg("test_vit")
+    reference = randomised(timm.create_model("test_vit", num_classes=published.num_classes))
+    save_file(reference.state_dict(), tmp_path / "test_vit.safetensors")
+    encoder = build_encoder("test_vit", "imagenet", seed=0, weights=tmp_path).eval()
+    reference.reset_classifier(0)
+    own = torch.rand(2, 3, *published.input_size[1:])
+    with torch.inference_mode():
+        assert torch.equal(encoder.network(own), reference(own))
+        for side in (64, 100, 224):
+            assert encoder(torch.rand(1, 3, side, side)).shape == (1, encoder.feature_size)
+
+
 def test_a_file_of_another_model_never_leaves_the_network_random(tmp_path):
     torch.save({"conv.weight": torch.zeros(1)}, tmp_path / f"{TINY}.pth")
     with pytest.raises(RuntimeError, match="Missing key"):

@@ -127,6 +127,8 @@ def paper_figure(
         start weights that are there. `cutouts` goes to the View.
     settings : sequence of str
         Fields of the survey that decide the content, beside the main start weights.
+    version : str
+        As of every asset: raised when the function's code changes what it returns.
 
     Returns
     -------
@@ -137,7 +139,7 @@ def paper_figure(
     by = dict.fromkeys(reads, "whole") | dict.fromkeys(main, "main") | dict.fromkeys(starts, "starts")
 
     def declare(show: Callable[..., Shown]) -> PaperFigure:
-        return PaperFigure(name, title, section, by, schema, settings, show)
+        return PaperFigure(name, title, section, by, schema, settings, show, version)
 
     return declare
 
