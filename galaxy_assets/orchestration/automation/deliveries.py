@@ -24,6 +24,7 @@ from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
 from galaxy_assets.orchestration.automation.lock import main_job_runs
 from galaxy_assets.orchestration.columns import described
 from galaxy_assets.orchestration.external import DELIVERY
+from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
@@ -255,9 +256,7 @@ def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, bat
     home = layout.lake / survey.name
     log.warning("%s: delivery %s is gone; what was made of it goes to %s", survey.name, batch, home / ".withdrawn")
     shutil.rmtree(layout.pixels(survey.name) / f".{batch}.building", ignore_errors=True)
-    made = [*home.glob(f"[!.]*/{batch}.parquet"), *home.glob(f"[!.]*/{batch}")]
-    # last what tells that the batch was there: stopped in between, the next look goes on
-    for path in sorted(made, key=lambda path: path.parent.name == _FIRST):
+    for path in _made_of(batch, home):
         if path.parent.name == "image_history":
             _end_history(path, home)
             continue
@@ -277,12 +276,21 @@ def _take_back(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> Non
         if (made := readable_origin(first)) is None or made.outside.get(DELIVERY.name) != one.snapshot:
             continue
         log.info("%s: delivery %s is there again, and what was made of it", survey.name, one.name)
-        # last what tells that the batch is there: stopped in between, the next look goes on
-        paths = [*aside.glob(f"*/{one.name}.parquet"), *aside.glob(f"*/{one.name}")]
-        for path in sorted(paths, key=lambda path: path == first):
+        for path in _made_of(one.name, aside):
             if not (to := home / path.relative_to(aside)).exists():
                 with contextlib.suppress(FileNotFoundError):  # another process looked at the same moment
                     store_of(path).move(path, to)
+
+
+def _made_of(batch: str, home: Path) -> list[Path]:
+    """What is there of a batch below a survey's folder, and nothing of start weights that have its name.
+
+    Last is what tells that the batch was there: stopped in between, the next look goes on.
+    """
+    tables = [home / asset.name / f"{batch}.parquet" for asset in ASSETS.values() if asset.by == "batch"]
+    folders = [home / name / batch for name in ("pixels", *(a.name for a in ASSETS.values() if a.by == "batch_init"))]
+    there = [path for path in (*tables, *folders) if path.exists()]
+    return sorted(there, key=lambda path: path.parent.name == _FIRST)
 
 
 def _end_history(path: Path, home: Path) -> None:

@@ -20,7 +20,7 @@ from galaxy_assets.orchestration.automation import deliveries, sensors
 from galaxy_assets.orchestration.automation.deliveries import import_labels
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.engines import main_job
-from galaxy_assets.orchestration.graph import keys_of
+from galaxy_assets.orchestration.graph import ASSETS, keys_of
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.files import SHIPPED, edited_since, survey_files
 from galaxy_assets.storage import locks
@@ -271,6 +271,38 @@ def test_what_was_made_of_a_delivery_is_there_again_with_it(tiny, monkeypatch, c
     tick(root, survey, instance)
     assert batches(instance) == ["first", "second"]
     assert {path: path.read_bytes() for path in made if path.exists()} == ({} if changed else made)
+
+
+def test_a_delivery_called_like_start_weights_takes_nothing_of_theirs_with_it(tiny, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    (root / "raw/tiny/images/first").rename(root / "raw/tiny/images/imagenet")
+    tick(root, survey, instance)
+    layout, places = Layout(root), {"batch": ["imagenet"], "init": ["imagenet"], "batch_init": ["imagenet", "imagenet"]}
+    seen = {row["delivery"]: row for row in read_table(layout.table("tiny", "deliveries")).to_pylist()}
+    made_from, of = Origin(outside={"delivery": seen["imagenet"]["snapshot"]}), {"batch": set(), "init": set()}
+    for asset in ASSETS.values():
+        if asset.by is not None and asset.name != "image_history":
+            path = layout.table("tiny", asset.name, *places[asset.by])
+            write_table(with_origin(pa.table({"galaxy_id": ["a"]}), made_from), path)
+            of["init" if asset.by == "init" else "batch"].add(path)
+    of["batch"].add(layout.pixels("tiny") / "imagenet/cutouts.npy")
+    of["init"] |= {layout.checkpoints("tiny") / "imagenet/a/epoch_000.safetensors", layout.trials("tiny", "imagenet")}
+    of["init"] |= {root / "lake/tiny/similarity/imagenet/a.safetensors", layout.worksheet_template("tiny", "imagenet")}
+    for path in (path for paths in of.values() for path in paths if not path.exists()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"made")
+    (root / "raw/tiny/images/imagenet").rename(root / "away")
+    tick(root, survey, instance)
+    there = {path for paths in of.values() for path in paths if path.exists()}
+    assert there == of["init"] and batches(instance) == ["second"]
+    aside = root / "lake/tiny/.withdrawn"
+    trained = aside / "byol_checkpoints/imagenet.parquet"
+    trained.parent.mkdir()
+    trained.write_bytes(b"of a lake that was set aside before")
+    (root / "away").rename(root / "raw/tiny/images/imagenet")
+    tick(root, survey, instance)
+    assert all(path.exists() for path in of["batch"] | of["init"]) and trained.exists()
 
 
 def test_a_tick_whose_last_one_still_reads_does_not_begin_to_read_too(tiny, monkeypatch):
