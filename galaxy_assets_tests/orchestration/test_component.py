@@ -112,7 +112,8 @@ def test_the_survey_is_there_under_its_prefix_with_checks_jobs_and_sensors(proje
     repository = defs.get_repository_def()
     assert {"tiny_training", "tiny_refit"} <= set(repository.job_names)
     sensors = {sensor.name for sensor in repository.sensor_defs}
-    assert {"tiny_deliveries", "tiny_automation", "tiny_automatic_training", "tiny_read_model"} == sensors
+    automatic = {"tiny_automation", "tiny_automatic_embedding", "tiny_automatic_training"}
+    assert {"tiny_deliveries", *automatic, "tiny_read_model"} == sensors
     assert [schedule.name for schedule in repository.schedule_defs] == ["tiny_weekly_refit"]
 
 

@@ -19,8 +19,9 @@ from galaxy_assets.orchestration.assets.delivery import history
 from galaxy_assets.orchestration.automation import deliveries, sensors
 from galaxy_assets.orchestration.automation.deliveries import import_labels
 from galaxy_assets.orchestration.automation.lock import main_job_of
+from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS
 from galaxy_assets.orchestration.engines import main_job
-from galaxy_assets.orchestration.graph import ASSETS, keys_of
+from galaxy_assets.orchestration.graph import ASSETS, declared_of, keys_of
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.files import SHIPPED, edited_since, survey_files
 from galaxy_assets.storage import locks
@@ -137,15 +138,28 @@ def test_labels_that_a_sensor_and_a_run_import_at_once_are_imported_once(tiny):
 
 def test_trainings_that_are_requested_by_themselves_may_take_a_week_and_the_rest_a_day(tiny):
     root, survey, _ = tiny
-    graph = build_defs(root).resolve_asset_graph()
-    limits = {}
-    for sensor in sensors.automation_sensors(survey):
-        for key in sensor.asset_selection.resolve(graph):
-            assert limits.setdefault(key.path[-1], sensor.run_tags["dagster/max_runtime"])
-    own = {key.path[-1] for key in keys_of(graph, "tiny")}
+    requested = by_sensor(root, survey)
+    limits = {name: tags["dagster/max_runtime"] for name, tags in requested.items()}
+    own = {key.path[-1] for key in keys_of(build_defs(root).resolve_asset_graph(), "tiny")}
     assert own <= limits.keys()
     assert {name for name, limit in limits.items() if limit == str(7 * sensors.DAY)} & own == {"byol_checkpoints"}
     assert set(limits.values()) == {str(sensors.DAY), str(7 * sensors.DAY)}
+
+
+def test_what_takes_a_gpu_is_requested_in_runs_that_ask_the_launcher_for_one(tiny):
+    root, survey, _ = tiny
+    with_gpu = {name for name, tags in by_sensor(root, survey).items() if tags.items() >= GPU_RUN_TAGS.items()}
+    assert with_gpu >= {"pretrained_features", "embeddings", "epoch_accuracy", "byol_checkpoints"}
+    assert with_gpu == {asset.name for asset in declared_of(survey) if asset.gpu}
+
+
+def by_sensor(root, survey) -> dict[str, dict[str, str]]:
+    """By asset, the tags of a run in which the automation requests it; each is requested by one sensor."""
+    graph, found = build_defs(root).resolve_asset_graph(), {}
+    for sensor in sensors.automation_sensors(survey):
+        for key in sensor.asset_selection.resolve(graph):
+            assert found.setdefault(key.path[-1], sensor.run_tags) is sensor.run_tags
+    return found
 
 
 def test_a_file_of_labels_that_is_still_written_is_left_for_the_next_look(tiny, monkeypatch):

@@ -11,8 +11,8 @@ from contextlib import closing
 import dagster as dg
 import pyarrow as pa
 import pytest
-from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 import yaml
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
