@@ -19,7 +19,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.storage.locks import holds_here_alone
-from galaxy_assets.storage.owners import runs
+from galaxy_assets.storage.owners import SILENT, runs
 from galaxy_assets.storage.store import FOLDER, store_of
 
 log = logger(__name__)
@@ -32,8 +32,6 @@ LAUNCHED = {"galaxy_assets/engine": "launched"}
 """Tags of a run that was handed to a launcher."""
 _TO_END, _LOOK = 60.0, 0.5
 """Seconds that a worker has to end when it is told to, and between looks at it."""
-SILENT = 300.0
-"""Seconds without an answer until one is not waited for any longer: a database, or a cluster's head, may start anew."""
 _UNREACHABLE = (OperationalError, InterfaceError)
 _Answer = TypeVar("_Answer")
 _STARTED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
