@@ -9,7 +9,7 @@ from typing import Literal
 import dagster as dg
 from dagster._core.events import DagsterEventType
 
-from galaxy_assets.orchestration.declaration import INTERRUPTED
+from galaxy_assets.orchestration.interrupted import INTERRUPTED
 from galaxy_assets.settings.printing import Unavailable
 
 Again = Literal["at_once", "later", "never"]

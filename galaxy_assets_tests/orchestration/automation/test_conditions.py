@@ -20,9 +20,9 @@ from galaxy_assets.orchestration.automation import conditions
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.stopped import Stopped
-from galaxy_assets.orchestration.declaration import INTERRUPTED
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import EXPLORER
+from galaxy_assets.orchestration.interrupted import INTERRUPTED
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import PrintableError

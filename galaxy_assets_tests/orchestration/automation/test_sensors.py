@@ -1,11 +1,16 @@
 """Sensors, ticked on an ephemeral instance, and the stages of the main job."""
 
+import errno
+import json
+import os
 import shutil
+import socket
 import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
@@ -357,6 +362,44 @@ def test_two_data_folders_with_a_survey_of_one_name_delete_no_batch_of_each_othe
     for name in ("raw", "lake", "surveys"):
         (root / name).rename(moved / name)
     assert tick(moved, survey, instance).startswith("2 batches, 0 of them new"), "a folder may be moved"
+
+
+def note_claim(instance, folder: str, host: str | None) -> None:
+    """Note whose the batches are, as a look from there does; older code noted no host."""
+    noted = folder if host is None else json.dumps({"names": [folder], "host": host})
+    instance.daemon_cursor_storage.set_cursor_values({"galaxy_assets/tiny_batch": noted})
+
+
+@pytest.mark.parametrize("host", [None, "elsewhere", "here"])
+@pytest.mark.parametrize("there", ["not here", "forbidden"])
+def test_a_data_folder_that_cannot_be_looked_at_is_somebody_elses(tiny, tmp_path_factory, monkeypatch, host, there):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    theirs = tmp_path_factory.mktemp("private") / "data"
+    stat = Path.stat
+
+    def refused(path: Path, **how):
+        if there == "forbidden" and path.is_relative_to(theirs):  # an administrator may look anywhere
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    note_claim(instance, str(theirs), socket.gethostname() if host == "here" else host)
+    instance.add_dynamic_partitions("tiny_batch", ["theirs"])
+    said = tick(root, survey, instance)
+    if there == "forbidden" or host == "elsewhere":
+        assert f"are those of {theirs}" in said and (host != "elsewhere" or "on elsewhere;" in said)
+        assert batches(instance) == ["theirs"]
+    else:
+        assert said.startswith("2 batches"), "it is gone"
+
+
+def test_what_older_code_noted_of_a_data_folder_still_holds(tiny, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    note_claim(instance, str(root), None)
+    for _ in range(2):
+        assert tick(root, survey, instance).startswith("2 batches")
 
 
 def test_a_copy_of_a_data_folder_with_its_records_is_a_survey_of_its_own(tiny, tmp_path_factory, monkeypatch):
