@@ -151,7 +151,7 @@ class LakeOutdated(dg.AutomationCondition):
         wanted: dict[Any, _Request] = {}
         # of what is up to date nothing is remembered: a cursor is read and written at every tick
         before: dict[str, _Request] = {}
-        stopped, now = Stopped(context.asset_graph_view.instance, context.key), context.evaluation_time.timestamp()
+        stopped, at = Stopped(context.asset_graph_view.instance, context.key), context.evaluation_time.timestamp()
         for partition in rule.partitions(context.key):
             if (reason := rule.why(context.key, partition)) is None:
                 continue
@@ -168,7 +168,7 @@ class LakeOutdated(dg.AutomationCondition):
             last = requested.get(str(key), _Request(""))
             ask, remembered = True, _Request(made_from)
             if last.made_from == made_from:
-                ask, remembered = _again(last, now, functools.partial(stopped, None if key is None else str(key)))
+                ask, remembered = _again(last, at, functools.partial(stopped, None if key is None else str(key)))
             if ask:
                 wanted[AssetKeyPartitionKey(context.key, key)] = remembered
             else:
