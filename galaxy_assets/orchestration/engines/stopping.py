@@ -106,7 +106,8 @@ def end_left(instance: dg.DagsterInstance, survey: str, root: Path) -> None:
         return alive is False or (held and (of_all or alive is True))
 
     def begun(asked: dg.RunsFilter) -> list[dg.DagsterRun]:
-        return [run for run in instance.get_runs(asked) if run.parent_run_id is None]
+        found = instance.get_runs(asked)
+        return [run for run in found if run.parent_run_id is None and run.get_parent_run_id() is None]
 
     for run in begun(dg.RunsFilter(statuses=_STARTED)):
         if not run.tags.items() >= LAUNCHED.items() and is_left(run):
