@@ -76,6 +76,13 @@ def programs() -> Path | None:
 @contextmanager
 def server(folder: Path) -> Iterator[Postgres]:
     """Start a server of the programs in a folder, and stop it in the end."""
+    with new_home(folder) as home, running(folder, home, free_port()) as postgres:
+        yield postgres
+
+
+@contextmanager
+def new_home(folder: Path) -> Iterator[Path]:
+    """Make the folder of a server's data, which is gone in the end."""
     home = Path(tempfile.mkdtemp(prefix="postgres_"))
     who = _someone_else()
     if who:
@@ -87,20 +94,28 @@ def server(folder: Path) -> Iterator[Postgres]:
         make += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync"]
         password.chmod(0o644)
         subprocess.run(make, cwd=home, check=True, capture_output=True, **who)
-        port = free_port()
-        run = [folder / "postgres", "-D", home / "data", "-p", str(port), "-h", "127.0.0.1", "-k", home, "-F"]
-        with (home / "log").open("w") as log, subprocess.Popen(run, cwd=home, stdout=log, stderr=log, **who) as process:
-            try:
-                _wait(process, folder, port, home / "log")
-                yield Postgres(port)
-            finally:
-                process.send_signal(signal.SIGINT)  # ends connections, then itself
-                try:
-                    process.wait(_TO_STOP)
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGQUIT)
+        yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def running(folder: Path, home: Path, port: int) -> Iterator[Postgres]:
+    """Start the server whose data is in `home`, and stop it in the end; it can be started again."""
+    run = [folder / "postgres", "-D", home / "data", "-p", str(port), "-h", "127.0.0.1", "-k", home, "-F"]
+    with (
+        (home / "log").open("w") as log,
+        subprocess.Popen(run, cwd=home, stdout=log, stderr=log, **_someone_else()) as process,
+    ):
+        try:
+            _wait(process, folder, port, home / "log")
+            yield Postgres(port)
+        finally:
+            process.send_signal(signal.SIGINT)  # ends connections, then itself
+            try:
+                process.wait(_TO_STOP)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)
 
 
 def _wait(process: subprocess.Popen, folder: Path, port: int, log: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from galaxy_assets.orchestration.declaration import Result, SurveyContext
 from galaxy_assets.settings.printing import logger
+from galaxy_assets.storage.files import told_of
 from galaxy_assets.storage.locks import held
 
 log = logger(__name__)
@@ -42,7 +43,8 @@ def training_alone(function: Callable[..., Result]) -> Callable[..., Result]:
                 whose = lock.read_text(encoding="utf-8") or "another process"
                 log.warning("%s is held by %s, which trains these start weights; waiting for it", lock, whose)
                 holds.enter_context(held(lock))
-            lock.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            with told_of(lock):
+                lock.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
             return function(context, *tables, **named)
 
     return alone

@@ -21,15 +21,18 @@ import dagster as dg
 from pydantic import Field
 
 from galaxy_assets.orchestration.automation import sensors
-from galaxy_assets.orchestration.resources import resources
+from galaxy_assets.orchestration.resources import KEYS, Keys, resources
 from galaxy_assets.orchestration.survey import survey_definitions
 from galaxy_assets.settings.files import SurveyError, survey_files, survey_from
-from galaxy_assets.settings.root import data_root
+from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.starts import missing_start, unusable_network
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.store import data_folder
 
 _FOUND: dict[tuple[Path, str], str] = {}
-"""(data folder, survey) -> the file of the component that describes it, in this process."""
+"""(project, survey) -> the file of the component that describes it, in this process."""
+_FOLDERS: dict[Path, Path] = {}
+"""Project -> the data folder of its component that came first, whose resources have the keys of an only one."""
 
 
 class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
@@ -41,7 +44,7 @@ class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
     key_prefix: str | list[str] = Field(default=[], description="what the asset keys begin with, before the name")
     data: str | None = Field(
         default=None,
-        description="the data folder, absolute or relative to the project; $GALAXY_ASSETS_DATA, else ./data, if absent",
+        description="the data folder, relative to the project, or a bucket; as $GALAXY_ASSETS_DATA says if absent",
     )
     extends: str | None = Field(default=None, description="the shipped survey whose settings these replace")
     name: str = Field(description="lower-case letters, digits and _; the schema of its tables")
@@ -88,16 +91,27 @@ class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
             Where the attributes are no survey, or its name is another's.
         """
         path = Path(context.path)
-        root = (context.project_root / self.data).resolve() if self.data is not None else data_root()
-        survey, known = self._survey(path, root)
+        root = self._data_folder(path, context.project_root)
+        keys = KEYS if _FOLDERS.setdefault(context.project_root, root) == root else Keys.of(root)
+        survey, known = self._survey(path, context.project_root, root)
         prefix = [self.key_prefix] if isinstance(self.key_prefix, str) else self.key_prefix
         published = sensors.read_model_sensor(root, f"{survey.name}_read_model")
         return dg.Definitions.merge(
-            survey_definitions(survey, known, root, prefix),
-            dg.Definitions(sensors=[published], resources=resources(root)),
+            survey_definitions(survey, known, root, prefix, keys),
+            dg.Definitions(sensors=[published], resources=resources(root, keys)),
         )
 
-    def _survey(self, path: Path, root: Path) -> tuple[Survey, dict[str, Survey]]:
+    def _data_folder(self, path: Path, project: Path) -> Path:
+        """The data folder, by the rules of $GALAXY_ASSETS_DATA but relative to the project."""
+        told = self.data
+        if told is not None and "://" not in told:
+            told = str(project / Path(told).expanduser())
+        try:
+            return data_folder(told)
+        except PrintableError as error:
+            raise SurveyError(f"{path}: {error}") from error
+
+    def _survey(self, path: Path, project: Path, root: Path) -> tuple[Survey, dict[str, Survey]]:
         """The survey of the attributes, and all surveys by name that its start weights may name."""
         given = self.model_dump(exclude={"key_prefix", "data"}, exclude_none=True)
         survey, files = survey_from(given, path), survey_files(root)
@@ -106,7 +120,7 @@ class SurveyComponent(dg.Component, dg.Resolvable, dg.Model):
                 f"{path}: a survey {survey.name!r} is described by {files.files[survey.name]} already; choose another "
                 "name, or delete that file"
             )
-        other = _FOUND.setdefault((root, survey.name), str(path))
+        other = _FOUND.setdefault((project, survey.name), str(path))
         if other != str(path):
             raise SurveyError(f"{path}: a survey {survey.name!r} is described by {other} already; choose another name")
         known = files.known | {survey.name: survey}

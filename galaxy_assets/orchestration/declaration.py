@@ -9,7 +9,6 @@ Belongs here: what is the same for every asset. Does not belong here: any asset 
 context and tables and returns a `Result`.
 """
 
-import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,10 +23,10 @@ import pyarrow as pa
 from galaxy_assets.orchestration import course
 from galaxy_assets.orchestration.columns import described, schema_of
 from galaxy_assets.orchestration.external import FILES, External, Reader, states
+from galaxy_assets.orchestration.interrupted import stopped_for_good
 from galaxy_assets.orchestration.partitions import Partitioned, partition_of, partitions
-from galaxy_assets.orchestration.resources import LAKE, TABLES, Lake
+from galaxy_assets.orchestration.resources import KEYS, Keys, Lake
 from galaxy_assets.settings.base import Settings
-from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.checkpoints import Training
@@ -63,8 +62,6 @@ GPU_TAGS = {
 }
 GPU_RUN_TAGS = {name: json.dumps(value) for name, value in GPU_TAGS.items()}
 """The same for a run in which an asset takes a GPU: launchers read the tags of runs, and not of ops."""
-
-INTERRUPTED = "interrupted; run it again to go on from here"
 
 EVERY_BATCH = {"every_batch": True}
 """Of an input, for an asset per start weights that reads an asset per batch: it reads all batches."""
@@ -252,7 +249,9 @@ class SurveyAsset:
         fingerprint = "-".join(s.fingerprint() if isinstance(s, Settings) else str(s) for s in decided_by)
         return f"{self.version}-{fingerprint}" if fingerprint else self.version
 
-    def of(self, survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str] = ()) -> dg.AssetsDefinition:
+    def of(
+        self, survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str] = (), keys: Keys = KEYS
+    ) -> dg.AssetsDefinition:
         """Make the asset of one survey.
 
         Parameters
@@ -262,6 +261,8 @@ class SurveyAsset:
             All surveys by name, for start weights taken from another.
         prefix : sequence of str
             What the key begins with: it is [*prefix, survey, name].
+        keys : Keys
+            Of the resources of its data folder.
 
         Returns
         -------
@@ -281,8 +282,8 @@ class SurveyAsset:
             },
             deps=[dep for file in self.files for dep in file.deps(survey, known, prefix, self.by)],
             code_version=self.code_version(survey),
-            io_manager_key=TABLES,
-            required_resource_keys={LAKE},
+            io_manager_key=keys.tables,
+            required_resource_keys={keys.lake},
             kinds={*self.kinds, *(["pytorch"] if self.gpu else [])},
             pool="gpu" if self.gpu else None,
             op_tags=GPU_TAGS if self.gpu else None,
@@ -292,7 +293,7 @@ class SurveyAsset:
             tags={"survey": survey.name},
             owners=[survey.owner or f"team:{survey.name}"],
             freshness_policy=self.freshness,
-        )(self._compute(survey, known))
+        )(self._compute(survey, known, keys))
 
     def _facts(self) -> dict[str, Any]:
         """What the graph says of the asset whether or not it was made: its columns and the files it reads."""
@@ -302,12 +303,12 @@ class SurveyAsset:
     def _description(self) -> str:
         return f"{inspect.cleandoc(self.function.__doc__ or '')}\n\nMohale & Lochner (2023), section {self.paper}."
 
-    def _compute(self, survey: Survey, known: Mapping[str, Survey]) -> Callable[..., dg.MaterializeResult]:
+    def _compute(self, survey: Survey, known: Mapping[str, Survey], keys: Keys) -> Callable[..., dg.MaterializeResult]:
         """The function as Dagster calls it: it is given its context, and its table carries what it was made from."""
         code = self.code_version(survey)
 
         def compute(context: dg.AssetExecutionContext, **inputs: Any):
-            lake: Lake = getattr(context.resources, LAKE)
+            lake: Lake = getattr(context.resources, keys.lake)
             read = {
                 name: (value, value.versions) if isinstance(value, TablesInTurn) else as_read(value)
                 for name, value in inputs.items()
@@ -331,7 +332,7 @@ class SurveyAsset:
             )
 
         compute.__name__ = self.name
-        return _stopped_for_good(compute) if self.retry else compute
+        return stopped_for_good(compute) if self.retry else compute
 
 
 def survey_asset(
@@ -410,21 +411,6 @@ def _mapping(how: Mapping[str, Any]) -> dg.PartitionMapping | None:
     if how.get("every_batch"):
         return dg.AllPartitionMapping()
     return dg.SpecificPartitionsPartitionMapping([how["init"]]) if how.get("one_start") else None
-
-
-def _stopped_for_good(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make Ctrl-C, a cancelled run and an error in words final: Dagster would retry the step like after a crash."""
-
-    @functools.wraps(function)
-    def asset(*arguments: Any, **inputs: Any) -> Any:
-        try:
-            return function(*arguments, **inputs)
-        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as stop:
-            raise dg.Failure(INTERRUPTED, allow_retries=False) from stop
-        except PrintableError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
-
-    return asset
 
 
 def picture(context: SurveyContext, image: "Figure | Image", *name: str) -> dict[str, dg.MetadataValue]:

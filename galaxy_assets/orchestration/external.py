@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.readers import reader_in_place
 from galaxy_assets.orchestration.partitions import Partitioned
-from galaxy_assets.orchestration.resources import LAKE
+from galaxy_assets.orchestration.resources import KEYS, Keys
 from galaxy_assets.science.labels import ORACLE
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
@@ -133,7 +133,7 @@ class External:
             if start in known
         ]
 
-    def source(self, survey: Survey, prefix: Sequence[str] = ()) -> dg.SourceAsset:
+    def source(self, survey: Survey, prefix: Sequence[str] = (), keys: Keys = KEYS) -> dg.SourceAsset:
         """Make an observable source asset of the survey: observing it records its fingerprint.
 
         Parameters
@@ -141,6 +141,8 @@ class External:
         survey : Survey
         prefix : sequence of str
             What the key begins with, before the survey's name.
+        keys : Keys
+            Of the resources of its data folder.
 
         Returns
         -------
@@ -151,11 +153,11 @@ class External:
             key=self.key(survey, prefix),
             description=self.description.format(survey=survey.name),
             group_name=f"{survey.name}_0_files",
-            required_resource_keys={LAKE},
+            required_resource_keys={keys.lake},
             tags={"survey": survey.name},
         )
         def observed(context) -> dg.DataVersion:
-            return dg.DataVersion(self.observe(survey, getattr(context.resources, LAKE).layout))
+            return dg.DataVersion(self.observe(survey, getattr(context.resources, keys.lake).layout))
 
         return observed
 

@@ -26,6 +26,7 @@ from galaxy_assets.orchestration.assets import (
     trials,
 )
 from galaxy_assets.orchestration.declaration import SurveyAsset
+from galaxy_assets.orchestration.resources import KEYS, Keys
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.trials import TRIALS
 
@@ -60,7 +61,9 @@ EXPLORER = tuple(name for _, name in sorted(_SHOWN))
 """Tables whose columns the explorer shows and filters by, in the order in which they keep the names of columns."""
 
 
-def survey_assets(survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
+def survey_assets(
+    survey: Survey, known: Mapping[str, Survey], prefix: Sequence[str] = (), keys: Keys = KEYS
+) -> list[dg.AssetsDefinition]:
     """All assets of a survey under its key prefix.
 
     Parameters
@@ -70,12 +73,14 @@ def survey_assets(survey: Survey, known: Mapping[str, Survey], prefix: Sequence[
         All surveys by name, for start weights taken from another.
     prefix : sequence of str
         What the keys begin with, before the survey's name.
+    keys : Keys
+        Of the resources of its data folder.
 
     Returns
     -------
     list of dagster.AssetsDefinition
     """
-    return [asset.of(survey, known, prefix) for asset in declared_of(survey)]
+    return [asset.of(survey, known, prefix, keys) for asset in declared_of(survey)]
 
 
 def declared_of(survey: Survey) -> list[SurveyAsset]:

@@ -14,11 +14,12 @@ from galaxy_assets.orchestration.automation import conditions, sensors
 from galaxy_assets.orchestration.checks import CHECKS
 from galaxy_assets.orchestration.external import EXTERNAL
 from galaxy_assets.orchestration.graph import survey_assets
+from galaxy_assets.orchestration.resources import KEYS, Keys
 from galaxy_assets.settings.survey import Survey
 
 
 def survey_definitions(
-    survey: Survey, known: Mapping[str, Survey], root: Path, prefix: Sequence[str] = ()
+    survey: Survey, known: Mapping[str, Survey], root: Path, prefix: Sequence[str] = (), keys: Keys = KEYS
 ) -> dg.Definitions:
     """The definitions of one survey over a data folder; resources are not among them.
 
@@ -31,6 +32,10 @@ def survey_definitions(
         The data folder.
     prefix : sequence of str
         What the asset keys begin with, before the survey's name.
+    keys : Keys
+        Of the data folder's resources.
+    prefix : sequence of str
+        What the asset keys begin with, before the survey's name.
 
     Returns
     -------
@@ -41,9 +46,9 @@ def survey_definitions(
         # of observable source assets, and of checks that are partitioned as their asset
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        assets = conditions.with_conditions(survey, known, survey_assets(survey, known, prefix), root)
-        files = [external.source(survey, prefix) for external in EXTERNAL]
-        checks = [check.of(survey, tuple(prefix)) for check in CHECKS]
+        assets = conditions.with_conditions(survey, known, survey_assets(survey, known, prefix, keys), root)
+        files = [external.source(survey, prefix, keys) for external in EXTERNAL]
+        checks = [check.of(survey, tuple(prefix), keys) for check in CHECKS]
     return dg.Definitions(
         assets=[*assets, *files],
         asset_checks=checks,

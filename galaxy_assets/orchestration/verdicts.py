@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.partitions import partition_of, partitions
-from galaxy_assets.orchestration.resources import LAKE, Lake
+from galaxy_assets.orchestration.resources import KEYS, Keys, Lake
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import DamagedFile, state_of
 from galaxy_assets.storage.layout import Layout
@@ -140,7 +140,7 @@ class SurveyCheck:
         """The check's name."""
         return self.function.__name__
 
-    def of(self, survey: Survey, prefix: tuple[str, ...] = ()) -> dg.AssetChecksDefinition:
+    def of(self, survey: Survey, prefix: tuple[str, ...] = (), keys: Keys = KEYS) -> dg.AssetChecksDefinition:
         """Make the check of one survey's asset.
 
         Parameters
@@ -148,6 +148,8 @@ class SurveyCheck:
         survey : Survey
         prefix : tuple of str
             What the asset's key begins with, before the survey's name.
+        keys : Keys
+            Of the resources of its data folder.
 
         Returns
         -------
@@ -161,10 +163,10 @@ class SurveyCheck:
             description=" ".join((self.function.__doc__ or "").split()),
             blocking=self.blocking,
             partitions_def=None if self.whole else partitions(survey, by),
-            required_resource_keys={LAKE},
+            required_resource_keys={keys.lake},
         )
         def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-            lake: Lake = getattr(context.op_execution_context.resources, LAKE)
+            lake: Lake = getattr(context.op_execution_context.resources, keys.lake)
             batch, init = ("", "") if self.whole else partition_of(context.op_execution_context, by)
             found = self.function(Stored(survey, lake.layout, batch, init))
             severity = dg.AssetCheckSeverity.ERROR if found.stops or self.loud else dg.AssetCheckSeverity.WARN

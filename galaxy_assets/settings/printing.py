@@ -65,6 +65,13 @@ class PrintableError(ValueError):
         return _restored, (type(self), self.args), vars(self) | number
 
 
+class Unavailable(PrintableError):
+    """What work needs of its surroundings is full, refuses or is away: nothing is wrong with the work itself.
+
+    Where nobody can be told, the same is tried again later.
+    """
+
+
 def _restored(kind: type[PrintableError], arguments: tuple[Any, ...]) -> PrintableError:
     error = (OSError if issubclass(kind, OSError) else ValueError).__new__(kind)
     error.args = arguments

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.settings.printing import PrintableError, Unavailable
 from galaxy_assets.storage.mounts import is_mounted
 from galaxy_assets.storage.owners import owner, runs
 from galaxy_assets.storage.store import store_of
@@ -49,7 +49,7 @@ class DamagedFile(PrintableError):
         )
 
 
-class NotWritten(PrintableError, OSError):
+class NotWritten(Unavailable, OSError):
     """A file that could not be written, since its disk is full or may not be written; nothing was changed.
 
     `errno` is the system's number, such as ENOSPC.

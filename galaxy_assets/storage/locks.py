@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from galaxy_assets.settings.printing import PrintableError, logger
+from galaxy_assets.settings.printing import Unavailable, logger
 from galaxy_assets.storage.files import told_of
 from galaxy_assets.storage.mounts import mount_of
 
@@ -30,7 +30,7 @@ _OF_ONE_MACHINE = {
 """Type of file system -> mount options with which a lock holds on one machine only, and the remedy."""
 
 
-class NoLocks(PrintableError, OSError):
+class NoLocks(Unavailable, OSError):
     """A file system on which no lock can be taken; `errno` is the system's number."""
 
     def __init__(self, number: int, message: str):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 LONGEST_RUN = 7 * 24 * 3600
 """Seconds that a run may take; what is older, of a process that cannot be seen from here, is of no run any more."""
+SILENT = 300.0
+"""Seconds without an answer until one is not waited for any longer: a database, or a cluster's head, may start anew."""
 _NAME = re.compile(r"([0-9a-f]{8})([0-9a-f]{8})?([0-9a-f]{8})-(\d+)-(\d+)")  # older code said no hardware
 _NETWORK = Path("/sys/class/net")
 _NOTHING = "0" * 8

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._cli.code_server import code_server_cli
 from dagster._core.events import DagsterEvent, DagsterEventType
 
 from galaxy_assets.definitions import build_defs
@@ -146,6 +147,15 @@ def test_the_values_say_what_dagster_cluster_yaml_says():
         assert there[part] == here[part]
     scheme = here["storage"]["postgres"]["postgres_db"]["scheme"]
     assert there["storage"]["postgres"]["postgres_db"]["scheme"] == scheme
+
+
+def test_the_code_server_is_one_that_the_pages_can_reload():
+    (deployment,) = VALUES["dagster-user-deployments"]["deployments"]
+    assert "dagsterApiGrpcArgs" not in deployment, "a server that cannot be reloaded, and that the chart prefers"
+    # as the chart starts it
+    given = ["-h", "0.0.0.0", "-p", str(deployment["port"]), *deployment["codeServerArgs"]]
+    known = code_server_cli.commands["start"].make_context("start", given).params
+    assert known["location_name"] == "galaxy_assets" and "galaxy_assets.definitions" in known["module_name"]
 
 
 def test_the_ray_cluster_of_kuberay_is_valid_and_hands_no_secret_to_ray():

@@ -11,6 +11,7 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster_shared.serdes import serialize_value
 
+from galaxy_assets.storage.owners import LONGEST_RUN
 from galaxy_assets_tests.cluster.held import held
 
 ROOT = Path(__file__).parents[2]
@@ -115,7 +116,7 @@ def dequeue(daemon: QueuedRunCoordinatorDaemon, workspace: WorkspaceProcessConte
     list(daemon.run_iteration(workspace))
 
 
-def test_runs_are_monitored(home):
+def test_runs_are_monitored_and_one_that_waits_for_a_place_may_wait_as_long_as_a_run_may_take(home):
     with dg.DagsterInstance.get() as instance:
         assert instance.run_monitoring_enabled
-        assert instance.run_monitoring_start_timeout_seconds == 3600
+        assert instance.run_monitoring_start_timeout_seconds == LONGEST_RUN

@@ -7,9 +7,12 @@ import types
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from galaxy_assets.orchestration.alone import training_alone
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.storage import locks
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 
 
@@ -55,3 +58,14 @@ def test_who_waits_for_a_training_says_for_whom(tmp_path, monkeypatch, caplog):
         assert second.result() == "done"
     (record,) = caplog.records
     assert f"held by process {os.getpid()} on" in record.getMessage() and "waiting" in record.getMessage()
+
+
+def test_on_a_full_disk_a_training_is_not_begun_and_that_is_told(tmp_path):
+    survey = types.SimpleNamespace(name="s")
+    context: Any = types.SimpleNamespace(layout=Layout(tmp_path), survey=survey, init="imagenet")
+    lock, begun = Layout(tmp_path).checkpoints("s") / "imagenet/.training.lock", []
+    lock.parent.mkdir(parents=True)
+    lock.symlink_to("/dev/full")
+    with pytest.raises(NotWritten, match=r"training.lock is not written: the disk is full"):
+        training_alone(begun.append)(context)
+    assert not begun

@@ -11,11 +11,15 @@ import yaml
 
 from galaxy_assets.orchestration.component import SurveyComponent
 from galaxy_assets.orchestration.graph import ASSETS, keys_of
+from galaxy_assets.orchestration.resources import LAKE, TABLES
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage import store
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import read_table
 from galaxy_assets_tests.conftest import UNTRAINED, write_tiny
+from galaxy_assets_tests.storage.bucket.s3 import NAME, running
 
 PYPROJECT = """
 [project]
@@ -112,7 +116,8 @@ def test_the_survey_is_there_under_its_prefix_with_checks_jobs_and_sensors(proje
     repository = defs.get_repository_def()
     assert {"tiny_training", "tiny_refit"} <= set(repository.job_names)
     sensors = {sensor.name for sensor in repository.sensor_defs}
-    assert {"tiny_deliveries", "tiny_automation", "tiny_automatic_training", "tiny_read_model"} == sensors
+    automatic = {"tiny_automation", "tiny_automatic_embedding", "tiny_automatic_training"}
+    assert {"tiny_deliveries", *automatic, "tiny_read_model"} == sensors
     assert [schedule.name for schedule in repository.schedule_defs] == ["tiny_weekly_refit"]
 
 
@@ -128,6 +133,49 @@ def test_an_asset_of_the_project_lands_in_its_data_folder(project, monkeypatch):
         keys = [dg.AssetKey(["astronomy", "images", "tiny", name]) for name in names]
         assert job.execute_in_process(asset_selection=keys, partition_key=partition, instance=instance).success
     assert read_table(Layout(project / "data").table("tiny", "cutouts", "first")).num_rows == 36
+
+
+def test_two_surveys_of_one_project_may_have_different_data_folders(tmp_path, monkeypatch):
+    other = {**TINY, "name": "other", "source": TINY["source"] | {"path": "tiny"}, "data": "elsewhere"}
+    project = scaffold(tmp_path / "project", TINY, other)
+    for folder in ("data", "elsewhere"):
+        write_tiny(project / folder)
+        (project / folder / "surveys/tiny.yaml").unlink()
+    defs, instance = load(project, monkeypatch), dg.DagsterInstance.ephemeral()
+    resources = set(defs.get_repository_def().get_top_level_resources())
+    assert {TABLES, LAKE} < resources and len(resources) == 4, "the first has those of an only one"
+    job = defs.resolve_implicit_global_asset_job_def()
+    for survey, folder in (("tiny", "data"), ("other", "elsewhere")):
+        instance.add_dynamic_partitions(f"{survey}_batch", ["first"])
+        keys = [dg.AssetKey(["astronomy", "images", survey, "delivered_images"])]
+        assert job.execute_in_process(asset_selection=keys, partition_key="first", instance=instance).success
+        assert Layout(project / folder).table(survey, "delivered_images", "first").exists()
+        assert [path.name for path in (project / folder / "lake").glob("[!.]*")] == [survey]
+
+
+@pytest.mark.parametrize(
+    ("data", "root"), [("data", "project/data"), ("~/data", "home/data"), ("/x/data", "/x/data"), (None, "env")]
+)
+def test_the_data_folder_is_named_by_the_rules_of_the_variable(tmp_path, monkeypatch, data, root):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "env"))
+    component = SurveyComponent(name="tiny", data=data)
+    assert component._data_folder(tmp_path / "defs.yaml", tmp_path / "project") == tmp_path / root
+
+
+@pytest.mark.parametrize("data", ["da[ta]", "s3://", "ftp://host/x"])
+def test_a_data_folder_that_cannot_be_used_is_told_with_the_file(tmp_path, data):
+    with pytest.raises(SurveyError, match=r"defs.yaml: .*(pattern|cannot be used)"):
+        SurveyComponent(name="tiny", data=data)._data_folder(tmp_path / "defs.yaml", tmp_path)
+
+
+def test_a_data_folder_in_a_bucket_is_one_of_copies(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_GIVEN", {})
+    with running():
+        monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(tmp_path / "copies"))
+        root = SurveyComponent(name="tiny", data=f"s3://{NAME}/x")._data_folder(tmp_path / "defs.yaml", tmp_path)
+        assert root.is_relative_to(tmp_path / "copies") and store_of(root) is not store.FOLDER
+    store._bucket.cache_clear()
 
 
 def test_the_attributes_are_those_of_a_survey_file():

@@ -10,17 +10,18 @@ Nothing of a survey starts by itself before a person has run it once. Then
     everything else        at once too, but once a day at most: tables and figures over the whole survey
 """
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.events import AssetKeyPartitionKey
 
 from galaxy_assets.orchestration.automation.lock import main_job_runs
 from galaxy_assets.orchestration.automation.outdated import NEVER_MADE, Outdated, Partition
-from galaxy_assets.orchestration.automation.stopped import Stopped
+from galaxy_assets.orchestration.automation.stopped import Again, Stopped
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.io_manager import partition_path
 from galaxy_assets.settings.files import edited_since
@@ -31,10 +32,21 @@ from galaxy_assets.storage.layout import Layout
 NIGHTLY = "30 2 * * *"
 _AGAIN = 3
 """Times that a partition is requested again of which a run was stopped."""
+_LATER = 3600.0
+"""Seconds until one is requested again for which a disk was full, or a bucket or a database away."""
 _Found = TypeVar("_Found")
-_Request = tuple[str, int]
-"""What a partition would be made from, and how often it was requested again; `_AGAIN` also where it failed of itself,
-of which Dagster's records are not asked at every tick."""
+
+
+class _Request(NamedTuple):
+    """A request that a cursor remembers: what the partition would be made from, and whether it is requested again.
+
+    `again` is how often it was, and `_AGAIN` also where it failed of itself; `after` is when it will be, as a time
+    stamp. Of either Dagster's records are not asked at every tick.
+    """
+
+    made_from: str
+    again: int = 0
+    after: float = 0.0
 
 
 def with_conditions(
@@ -88,7 +100,7 @@ class LakeOutdated(dg.AutomationCondition):
 
     Each is requested once for what it would be made from: a failure is not repeated until something that it reads has
     changed. A run that was stopped, or whose worker was lost, tells nothing of the asset, which is requested again,
-    three times at most.
+    three times at most; one that failed for a full disk, or a bucket that is away, is repeated every hour.
 
     Parameters
     ----------
@@ -139,7 +151,7 @@ class LakeOutdated(dg.AutomationCondition):
         wanted: dict[Any, _Request] = {}
         # of what is up to date nothing is remembered: a cursor is read and written at every tick
         before: dict[str, _Request] = {}
-        stopped = Stopped(context.asset_graph_view.instance, context.key)
+        stopped, at = Stopped(context.asset_graph_view.instance, context.key), context.evaluation_time.timestamp()
         for partition in rule.partitions(context.key):
             if (reason := rule.why(context.key, partition)) is None:
                 continue
@@ -153,14 +165,14 @@ class LakeOutdated(dg.AutomationCondition):
             if not all(_comes_along(context, read, key) for read in rule.waits_for(context.key, partition)):
                 continue
             made_from = rule.fingerprint(context.key, partition)
-            asked, again = requested.get(str(key), ("", 0))
-            if asked != made_from:
-                wanted[AssetKeyPartitionKey(context.key, key)] = made_from, 0
-            elif again < _AGAIN and (was_stopped := stopped(None if key is None else str(key))) is not None:
-                if was_stopped:
-                    wanted[AssetKeyPartitionKey(context.key, key)] = made_from, again + 1
-                else:
-                    before[str(key)] = made_from, _AGAIN
+            last = requested.get(str(key), _Request(""))
+            ask, remembered = True, _Request(made_from)
+            if last.made_from == made_from:
+                ask, remembered = _again(last, at, functools.partial(stopped, None if key is None else str(key)))
+            if ask:
+                wanted[AssetKeyPartitionKey(context.key, key)] = remembered
+            else:
+                before[str(key)] = remembered
         view = context.asset_graph_view
         subset = view.get_asset_subset_from_asset_partitions(context.key, set(wanted))
         subset = subset.compute_intersection(context.candidate_subset)
@@ -169,10 +181,22 @@ class LakeOutdated(dg.AutomationCondition):
         return dg.AutomationResult(context, subset, cursor=json.dumps(before | now))
 
 
+def _again(last: _Request, now: float, stopped: Callable[[], Again | None]) -> tuple[bool, _Request]:
+    """Whether to request now what was requested before, and what is remembered of it; `stopped` is asked if need be."""
+    if last.after:
+        return (True, last._replace(after=0.0)) if last.after <= now else (False, last)
+    again = stopped() if last.again < _AGAIN else None
+    if again == "later":
+        return False, last._replace(after=now + _LATER)
+    if again == "never":
+        return False, last._replace(again=_AGAIN)
+    return (True, last._replace(again=last.again + 1)) if again == "at_once" else (False, last)
+
+
 def _requests(cursor: str | None) -> dict[str, _Request]:
     """What a cursor remembers, by partition."""
     told = json.loads(cursor or "{}")
-    return {key: (one, 0) if isinstance(one, str) else (one[0], one[1]) for key, one in told.items()}
+    return {key: _Request(one) if isinstance(one, str) else _Request(*one) for key, one in told.items()}
 
 
 def _main_job_runs(survey: Survey, layout: Layout, context: dg.AutomationContext) -> bool:

@@ -5,7 +5,9 @@ a delivery whole (`deliveries.delivery`).
 """
 
 import contextlib
+import json
 import shutil
+import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -24,6 +26,7 @@ from galaxy_assets.orchestration.assets.delivery import all_gone, image_history
 from galaxy_assets.orchestration.automation.lock import main_job_runs
 from galaxy_assets.orchestration.columns import described
 from galaxy_assets.orchestration.external import DELIVERY
+from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
@@ -31,6 +34,7 @@ from galaxy_assets.storage.files import DamagedFile, replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
+from galaxy_assets.storage.mounts import names_of
 from galaxy_assets.storage.provenance import readable_origin
 from galaxy_assets.storage.store import FOLDER, Conflict, store_of
 from galaxy_assets.storage.tables import column, read_table, write_table
@@ -178,24 +182,49 @@ def register(
 def _claim(partitions: str, survey: Survey, instance: dg.DagsterInstance, layout: Layout) -> None:
     """Note in Dagster's records whose batches these are: another folder's look would find them gone, and delete them.
 
-    Raises SurveyError where they are of another data folder that is there.
+    Raises SurveyError where they are of another data folder that is there, or that cannot be looked at from here.
     """
     if store_of(layout.root) is not FOLDER:  # a bucket has other folders of copies on other machines
         return
     # a copy of a data folder has copies of its records, which make no claim
     home = Path(instance.root_directory).resolve() if isinstance(instance.run_storage, SqliteRunStorage) else ""
     key, records = f"galaxy_assets/{partitions} {home}".strip(), instance.daemon_cursor_storage
-    mine, other = layout.root.resolve(), records.get_cursor_values({key}).get(key)
-    if other == str(mine):
-        return
-    theirs = Path(other or mine)
-    with contextlib.suppress(PermissionError):  # somebody else's, which may not be looked at
-        if (Layout(theirs).lake / survey.name).is_dir() and not theirs.samefile(mine):
+    mine, noted = _Claim(names_of(layout.root), socket.gethostname()), records.get_cursor_values({key}).get(key)
+    if noted is not None:
+        theirs = _Claim.read(noted)
+        if theirs.host and theirs.names[0] == mine.names[0]:
+            return
+        if not set(theirs.names) & set(mine.names) and _may_be_there(theirs, survey.name):
+            where = f" on {theirs.host}" if theirs.host not in ("", mine.host) else ""
             raise SurveyError(
-                f"{survey.name}: the batches of this name in Dagster's records are those of {theirs}; give {mine} a "
-                "Dagster of its own (another folder as $DAGSTER_HOME), or the survey another name"
+                f"{survey.name}: the batches of this name in Dagster's records are those of {theirs.names[0]}{where}; "
+                f"give {mine.names[0]} a Dagster of its own (another folder as $DAGSTER_HOME, or another database), or "
+                "the survey another name"
             )
-    records.set_cursor_values({key: str(mine)})
+    records.set_cursor_values({key: json.dumps(mine._asdict())})
+
+
+class _Claim(NamedTuple):
+    """Whose a survey's batches are: the names of a data folder, the path first, and the host that looked."""
+
+    names: list[str]
+    host: str
+
+    @classmethod
+    def read(cls, noted: str) -> "_Claim":
+        """What was noted; older code noted the path alone."""
+        return cls([noted], "") if noted.startswith("/") else cls(**json.loads(noted))
+
+
+def _may_be_there(claim: _Claim, survey: str) -> bool:
+    """Whether a data folder has the survey, as far as one can look: not into another host's or another user's."""
+    try:
+        (Layout(Path(claim.names[0])).lake / survey).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return claim.host not in ("", socket.gethostname())
+    except OSError:
+        return True
+    return True
 
 
 def import_labels(survey: Survey, layout: Layout, quiet: float = 0) -> None:
@@ -255,9 +284,7 @@ def _set_aside(survey: Survey, instance: dg.DagsterInstance, layout: Layout, bat
     home = layout.lake / survey.name
     log.warning("%s: delivery %s is gone; what was made of it goes to %s", survey.name, batch, home / ".withdrawn")
     shutil.rmtree(layout.pixels(survey.name) / f".{batch}.building", ignore_errors=True)
-    made = [*home.glob(f"[!.]*/{batch}.parquet"), *home.glob(f"[!.]*/{batch}")]
-    # last what tells that the batch was there: stopped in between, the next look goes on
-    for path in sorted(made, key=lambda path: path.parent.name == _FIRST):
+    for path in _made_of(batch, home):
         if path.parent.name == "image_history":
             _end_history(path, home)
             continue
@@ -277,12 +304,21 @@ def _take_back(survey: Survey, layout: Layout, found: Sequence[Delivery]) -> Non
         if (made := readable_origin(first)) is None or made.outside.get(DELIVERY.name) != one.snapshot:
             continue
         log.info("%s: delivery %s is there again, and what was made of it", survey.name, one.name)
-        # last what tells that the batch is there: stopped in between, the next look goes on
-        paths = [*aside.glob(f"*/{one.name}.parquet"), *aside.glob(f"*/{one.name}")]
-        for path in sorted(paths, key=lambda path: path == first):
+        for path in _made_of(one.name, aside):
             if not (to := home / path.relative_to(aside)).exists():
                 with contextlib.suppress(FileNotFoundError):  # another process looked at the same moment
                     store_of(path).move(path, to)
+
+
+def _made_of(batch: str, home: Path) -> list[Path]:
+    """What is there of a batch below a survey's folder, and nothing of start weights that have its name.
+
+    Last is what tells that the batch was there: stopped in between, the next look goes on.
+    """
+    tables = [home / asset.name / f"{batch}.parquet" for asset in ASSETS.values() if asset.by == "batch"]
+    folders = [home / name / batch for name in ("pixels", *(a.name for a in ASSETS.values() if a.by == "batch_init"))]
+    there = [path for path in (*tables, *folders) if path.exists()]
+    return sorted(there, key=lambda path: path.parent.name == _FIRST)
 
 
 def _end_history(path: Path, home: Path) -> None:

@@ -100,7 +100,8 @@ def _observation(key: dg.AssetKey, version: str) -> dg.AssetObservation:
 def automation_sensors(survey: Survey, prefix: Sequence[str] = ()) -> list[dg.AutomationConditionSensorDefinition]:
     """Make the sensors that request what is outdated of a survey (`conditions`).
 
-    Trainings may take a week and the rest a day, and all runs that one sensor requests have the same limit.
+    All runs that one sensor requests have the same tags: trainings may take a week and the rest a day, and a launcher
+    gives a GPU to a run that is tagged so.
 
     Parameters
     ----------
@@ -112,27 +113,32 @@ def automation_sensors(survey: Survey, prefix: Sequence[str] = ()) -> list[dg.Au
     -------
     list of dagster.AutomationConditionSensorDefinition
     """
+    networks = [asset for asset in declared_of(survey) if asset.gpu]
     # what goes on after its process was killed is what takes long
-    trainings = [asset.name for asset in declared_of(survey) if asset.gpu and asset.retry]
-    long = dg.AssetSelection.assets(*([*prefix, survey.name, name] for name in trainings))
-    rest = dg.AssetSelection.key_prefixes([*prefix, survey.name]) - long
+    trained, embedded = (
+        dg.AssetSelection.assets(*([*prefix, survey.name, asset.name] for asset in networks if asset.retry == long))
+        for long in (True, False)
+    )
+    rest = dg.AssetSelection.key_prefixes([*prefix, survey.name]) - trained - embedded
+    day, week = {"dagster/max_runtime": str(DAY)}, {"dagster/max_runtime": str(LONGEST_RUN)}
     return [
-        _automation(survey, f"{survey.name}_automation", rest, DAY, 30),
-        _automation(survey, f"{survey.name}_automatic_training", long, LONGEST_RUN, 300),
+        _automation(survey, "automation", rest, day, 30),
+        _automation(survey, "automatic_embedding", embedded, day | GPU_RUN_TAGS, 30),
+        _automation(survey, "automatic_training", trained, week | GPU_RUN_TAGS, 300),
     ]
 
 
 def _automation(
-    survey: Survey, name: str, target: dg.AssetSelection, longest: int, every: int
+    survey: Survey, name: str, target: dg.AssetSelection, tags: dict[str, str], every: int
 ) -> dg.AutomationConditionSensorDefinition:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # of `use_user_code_server`, which a condition of our own needs
         return dg.AutomationConditionSensorDefinition(
-            name=name,
+            name=f"{survey.name}_{name}",
             target=target,
             minimum_interval_seconds=every,
             default_status=dg.DefaultSensorStatus.RUNNING,
-            run_tags={"dagster/max_runtime": str(longest), "survey": survey.name},
+            run_tags=tags | {"survey": survey.name},
             use_user_code_server=True,
             description=f"Brings {survey.title} up to date, delivery by delivery.",
         )

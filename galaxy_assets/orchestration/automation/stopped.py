@@ -1,14 +1,19 @@
-"""Whether a run that did not make an asset tells something of the asset, or was only stopped on the way.
+"""Whether a run that did not make an asset tells something of the asset, or was stopped on the way.
 
 Belongs here: that question to Dagster's records. Does not belong here: what is requested again (`conditions`).
 """
 
 import functools
+from typing import Literal
 
 import dagster as dg
 from dagster._core.events import DagsterEventType
 
-from galaxy_assets.orchestration.declaration import INTERRUPTED
+from galaxy_assets.orchestration.interrupted import INTERRUPTED
+from galaxy_assets.settings.printing import Unavailable
+
+Again = Literal["at_once", "later", "never"]
+"""When what was not made is requested again: where a run was stopped, where something was full or away, else."""
 
 _STOPS = {
     "DagsterExecutionInterruptedError",
@@ -31,8 +36,8 @@ class Stopped:
     def __init__(self, instance: dg.DagsterInstance, asset: dg.AssetKey):
         self._instance, self._asset = instance, asset
 
-    def __call__(self, partition: str | None) -> bool | None:
-        """Whether the last run that was to make a partition ended before it was made or failed.
+    def __call__(self, partition: str | None) -> Again | None:
+        """When to request a partition again, by how the last run ended that was to make it.
 
         None while there is no such run, or it has not ended; the other answers stay until another run is requested.
         """
@@ -41,8 +46,8 @@ class Stopped:
         if run is None or not run.is_finished:
             return None
         if run.is_success:
-            return False
-        return run.status == dg.DagsterRunStatus.CANCELED or not self._failed(run.run_id)
+            return "never"
+        return "at_once" if run.status == dg.DagsterRunStatus.CANCELED else self._after_failure(run.run_id)
 
     @functools.cached_property
     def _runs(self) -> dict[str, str]:
@@ -54,9 +59,9 @@ class Stopped:
         planned = self._instance.event_log_storage.get_latest_planned_materialization_info(self._asset)
         return planned.run_id if planned is not None else None
 
-    def _failed(self, run_id: str) -> bool:
-        """Whether the asset's own step failed of itself: nobody knows of one that did not come to its turn."""
-        step = "__".join(self._asset.path)
+    def _after_failure(self, run_id: str) -> Again:
+        """As the asset's own step failed; at once where nobody knows of one, which did not come to its turn."""
+        step, away = "__".join(self._asset.path), _names_of(Unavailable)
         for entry in self._instance.all_logs(run_id, of_type=DagsterEventType.STEP_FAILURE):
             event = entry.dagster_event
             if event is None or event.step_key != step:
@@ -64,7 +69,14 @@ class Stopped:
             error = event.step_failure_data.error
             while error is not None:
                 if error.cls_name in _STOPS or INTERRUPTED in error.message:
-                    return False
+                    return "at_once"
+                if error.cls_name in away:
+                    return "later"
                 error = error.cause
-            return True
-        return False
+            return "never"
+        return "at_once"
+
+
+def _names_of(kind: type[Exception]) -> set[str]:
+    """What Dagster's records call an error of a kind."""
+    return {kind.__name__}.union(*map(_names_of, kind.__subclasses__()))

@@ -14,8 +14,8 @@ from typing import Any
 import dagster as dg
 
 from galaxy_assets.orchestration.automation.outdated import Follow
-from galaxy_assets.orchestration.declaration import INTERRUPTED
 from galaxy_assets.orchestration.engines.main_job import QUIET, Ran, Wanted, materialise, no_batch, reason
+from galaxy_assets.orchestration.interrupted import INTERRUPTED
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey

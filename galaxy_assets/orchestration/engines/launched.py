@@ -42,11 +42,12 @@ from galaxy_assets.orchestration.engines.main_job import (
     no_batch,
     reason,
 )
-from galaxy_assets.orchestration.engines.stopping import LAUNCHED, SILENT, end, patiently
+from galaxy_assets.orchestration.engines.stopping import LAUNCHED, end, patiently
 from galaxy_assets.orchestration.env_file import refuse_another_environment
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.storage.owners import SILENT
 from galaxy_assets.storage.store import FOLDER, store_of
 
 log = logger(__name__)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.storage.locks import holds_here_alone
-from galaxy_assets.storage.owners import runs
+from galaxy_assets.storage.owners import SILENT, runs
 from galaxy_assets.storage.store import FOLDER, store_of
 
 log = logger(__name__)
@@ -32,8 +32,6 @@ LAUNCHED = {"galaxy_assets/engine": "launched"}
 """Tags of a run that was handed to a launcher."""
 _TO_END, _LOOK = 60.0, 0.5
 """Seconds that a worker has to end when it is told to, and between looks at it."""
-SILENT = 300.0
-"""Seconds without an answer until one is not waited for any longer: a database, or a cluster's head, may start anew."""
 _UNREACHABLE = (OperationalError, InterfaceError)
 _Answer = TypeVar("_Answer")
 _STARTED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
@@ -89,6 +87,8 @@ def patiently(ask: Callable[[], _Answer]) -> _Answer:
 def end_left(instance: dg.DagsterInstance, survey: str, root: Path) -> None:
     """End the runs that a killed main job left: of any survey in its own process, of this survey with a launcher.
 
+    A run that a person started again in Dagster's pages is none of them: it has the tags of the run that it repeats.
+
     Parameters
     ----------
     instance : dagster.DagsterInstance
@@ -105,12 +105,16 @@ def end_left(instance: dg.DagsterInstance, survey: str, root: Path) -> None:
         held = run.tags.get("survey") == survey and run.tags.get(DATA_FOLDER) == str(root)
         return alive is False or (held and (of_all or alive is True))
 
-    for run in instance.get_runs(dg.RunsFilter(statuses=_STARTED)):
+    def begun(asked: dg.RunsFilter) -> list[dg.DagsterRun]:
+        found = instance.get_runs(asked)
+        return [run for run in found if run.parent_run_id is None and run.get_parent_run_id() is None]
+
+    for run in begun(dg.RunsFilter(statuses=_STARTED)):
         if not run.tags.items() >= LAUNCHED.items() and is_left(run):
             log.info("run %s was killed; ending it", run.run_id)
             instance.report_run_failed(run, "the process was killed")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    launched = instance.get_runs(dg.RunsFilter(statuses=_ALIVE, tags=LAUNCHED | {"survey": survey}))
+    launched = begun(dg.RunsFilter(statuses=_ALIVE, tags=LAUNCHED | {"survey": survey}))
     left = [run for run in launched if is_left(run) or DATA_FOLDER not in run.tags]
     for run in left:
         log.info("run %s was left by a main job that was killed; ending it", run.run_id)

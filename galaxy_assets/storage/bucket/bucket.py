@@ -9,16 +9,17 @@
 A write sends the content, replaces the head if it is still the one that was seen when the work began, and renames the
 file into its place. What waits to be filled, locks, spools and what surveys deliver stay on this machine.
 
-Belongs here: this protocol. Does not belong here: requests to the bucket (`objects`).
+Belongs here: this protocol. Does not belong here: which files it holds for (`names`), requests to the bucket
+(`objects`).
 """
 
 import base64
 import os
-import re
+import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -30,6 +31,7 @@ from galaxy_assets.storage.bucket import limit
 from galaxy_assets.storage.bucket.contents import PIXELS, Contents, sha256_of
 from galaxy_assets.storage.bucket.copies import Copies, Copy
 from galaxy_assets.storage.bucket.heads import Head
+from galaxy_assets.storage.bucket.names import BY_HAND, DERIVED, is_large, is_ours, name_of, unit_of
 from galaxy_assets.storage.bucket.objects import BucketError, Changed, Missing, Objects
 from galaxy_assets.storage.bucket.whereabouts import heads_of
 from galaxy_assets.storage.files import partial_name, state_of, told_of
@@ -39,19 +41,6 @@ from galaxy_assets.storage.store import FOLDER, Conflict, CutRows
 
 log = logger(__name__)
 
-_KEPT = ("lake", "labels", "surveys", "weights", "figures")
-"""Folders below the data folder that are in the bucket."""
-_CONTENT = re.compile(rf"data/(?:galaxy|(?:{'|'.join(_KEPT)})/.+)/[0-9a-f]{{32}}(?:\.[^/]*)?", re.DOTALL)
-_CHUNK = re.compile(r"chunks/lake/.+/[0-9a-f]{32}/\d{9}\.(?:parquet|npy)", re.DOTALL)
-"""Keys of what is written once; whatever else lies in the bucket is somebody else's."""
-_HIDDEN = (".withdrawn", ".damaged")
-"""Hidden folders that are in it too."""
-_BY_HAND = ("labels/", "surveys/", "weights/")
-"""Folders in which people put files."""
-_DERIVED = ("galaxy.duckdb", "figures/index.html")
-"""Files that are made of others: of two writers the later one's stays."""
-_LARGE = (".parquet", ".npy", ".safetensors", ".pt", ".png", ".pdf")
-"""Kinds of files that are fetched when they are read; others are small, or read by libraries, and fetched at once."""
 _AT_ONCE = 8
 """Files that are fetched at once."""
 _MANY = 5000
@@ -97,13 +86,13 @@ class Bucket:
             return path
         if status.st_size:
             limit.used(path, status)
-        elif (name := self._unit(path)) is not None:
+        elif (name := unit_of(path, self.root)) is not None:
             self._fetch(name)
         return path
 
     def schema(self, path: Path) -> pa.Schema | None:
         """As `Store.schema`: the head has it, unless what lies here is of another one."""
-        name = self._name(path)
+        name = name_of(path, self.root)
         known, copy = (self._copies.head(name), self._copies.copy(name)) if name is not None else (None, None)
         if known is None or copy is None or copy.token != known[0] or not known[1].footer:
             return None
@@ -111,14 +100,15 @@ class Bucket:
 
     def commit(self, partial: Path, path: Path) -> None:
         """As `Store.commit`."""
-        if (name := self._name(path)) is None:
+        if (name := name_of(path, self.root)) is None:
             FOLDER.commit(partial, path)
             return
         head = self._contents.sent(name, partial)
         with self._lock():
             self._replace(name, head)
+            state = _state(partial)
             FOLDER.commit(partial, path)
-            self._placed(name, head, whole=True)
+            self._placed(name, head, state, whole=True)
         self._trim()
 
     def remove(self, path: Path) -> None:
@@ -130,11 +120,11 @@ class Bucket:
 
     def move(self, path: Path, to: Path) -> None:
         """As `Store.move`: no content is sent again."""
-        names, home = self._below(path), self._name(to)
+        names, home = self._below(path), name_of(to, self.root)
         if home is None or not names:  # not in the bucket yet: put there by hand
             FOLDER.move(path, to)
             if home is not None:
-                self._take_in([to])
+                self._take_in(to)
             return
         small = []
         with self._lock():
@@ -145,7 +135,7 @@ class Bucket:
                 head = Head(known[1].files, known[1].made, uuid.uuid4().hex, known[1].footer)
                 self._replace(new, head)
                 self._end(name)
-                if _is_large(new):
+                if is_large(new):
                     self._stand_in(new, head)
                 else:
                     small.append(new)
@@ -190,7 +180,7 @@ class Bucket:
         heads_of(self._objects)  # another database, or another bucket by now, names nothing of this one
         until = time.time() - LONGEST_RUN
         there = [one for kind in ("data", "chunks") for one in self._objects.listed(kind)]
-        old = [one.key for one in there if one.written.timestamp() < until and _is_ours(one.key)]
+        old = [one.key for one in there if one.written.timestamp() < until and is_ours(one.key)]
         self.refresh()  # after the listing: what was named meanwhile is known
         heads = dict(self._copies.heads())
         named = set().union(*(head.keys for head in heads.values()))
@@ -222,7 +212,7 @@ class Bucket:
         with self._lock():
             for name in late:
                 known = self._copies.head(name)
-                if name.startswith(_BY_HAND) and self._is_edited(name, known):
+                if name.startswith(BY_HAND) and self._is_edited(name, known):
                     self._keep_mine(name)
                 if known is None:
                     FOLDER.remove(self.root / name)
@@ -230,13 +220,14 @@ class Bucket:
                 elif not known[1].files:
                     FOLDER.remove(self.root / name)
                     self._copies.put([(name, Copy(known[0], False, 0, ""))])
-                elif _is_large(name):
+                elif is_large(name):
                     self._stand_in(name, known[1], known[0])
                 else:
                     small.append(name)
         self._fetch_all(small)
         self._seen = self._copies.tokens()
-        self._take_in(self._by_hand())
+        for path in self._by_hand():
+            self._take_in(path)
 
     def _check_none_is_lost(self, found: Mapping[str, tuple[str, Head] | None], known: Mapping[str, str]) -> None:
         """Raises BucketError where heads that were known here are not there any more, or are those of long ago.
@@ -262,7 +253,7 @@ class Bucket:
         """Replace a head, under the lock. Raises Conflict."""
         seen = self._seen if self._begun is None else self._begun[1]
         token, last = None, seen.get(name)
-        for left in reversed(range(_LOOKS if name in _DERIVED else 1)):
+        for left in reversed(range(_LOOKS if name in DERIVED else 1)):
             try:
                 token = self._heads.swap(name, head, last)
                 break
@@ -309,8 +300,9 @@ class Bucket:
                 with self._lock():
                     if (now := self._copies.head(name)) is None or now[0] != token:
                         return False
+                    state = _state(partial)
                     FOLDER.commit(partial, path)
-                    self._placed(name, head, whole=True, token=token)
+                    self._placed(name, head, state, whole=True, token=token)
                     return True
             finally:
                 FOLDER.remove(partial)
@@ -329,22 +321,22 @@ class Bucket:
                 self._contents.write(content, file, name)
         if partial.is_file():
             os.utime(partial, (head.made, head.made))
+        state = _state(partial)
         FOLDER.commit(partial, path)
-        self._placed(name, head, whole=False, token=token)
+        self._placed(name, head, state, whole=False, token=token)
 
     def _end(self, name: str) -> None:
         """Let a head that names nothing take the place of a name's head, under the lock."""
         self._replace(name, Head(made=time.time(), by=uuid.uuid4().hex))
         self._copies.put([(name, Copy(self._seen[name], False, 0, ""))])
 
-    def _placed(self, name: str, head: Head, *, whole: bool, token: str | None = None) -> None:
-        path = self.root / name
-        state = str(state_of(path)) if path.is_file() else ""
+    def _placed(self, name: str, head: Head, state: str, *, whole: bool, token: str | None = None) -> None:
+        """Take down what was put in a name's place; `state` is from before, so that whatever changes it shows."""
         self._copies.put([(name, Copy(token or self._seen[name], whole, head.size, state))])
 
     def _trim(self, keep: str = "") -> None:
         """Let empty files take the place of the copies used longest ago, until the rest has room."""
-        large = {name: size for name, size in self._copies.whole().items() if _is_large(name)}
+        large = {name: size for name, size in self._copies.whole().items() if is_large(name)}
         for name in limit.too_much({self.root / name: size for name, size in large.items()}, self.root):
             relative = self._relative(name)
             with self._lock():
@@ -355,8 +347,8 @@ class Bucket:
     def _by_hand(self) -> list[Path]:
         """Files that a person put below the folder of copies, or edited there."""
         found = []
-        for path in (path for kind in _BY_HAND for path in (self.root / kind).rglob("[!.]*")):
-            name = self._name(path)
+        for path in (path for kind in BY_HAND for path in (self.root / kind).rglob("[!.]*")):
+            name = name_of(path, self.root)
             if name is None or not path.is_file() or "/events/" in name or "/rankings/" in name:
                 continue
             if self._is_edited(name):
@@ -366,69 +358,71 @@ class Bucket:
     def _is_edited(self, name: str, known: tuple[str, Head] | None = None) -> bool:
         """Whether a file is another one than was put there, and than the one known."""
         path, copy = self.root / name, self._copies.copy(name)
-        if not path.is_file() or (copy is not None and copy.state == str(state_of(path))):
+        if not (state := _state(path)) or (copy is not None and copy.state == state):
             return False
-        return known is None or not known[1].files or known[1].files[""].sha256 != sha256_of(path)
+        try:
+            return known is None or not known[1].files or known[1].files[""].sha256 != sha256_of(path)
+        except FileNotFoundError:
+            return False
 
-    def _is_known(self, name: str) -> bool:
+    def _is_known(self, name: str, sent: Head, state: str) -> bool:
         """Whether a file is what was put there, or the one known, which is taken down then; under the lock."""
-        path, known, copy = self.root / name, self._copies.head(name), self._copies.copy(name)
-        if self._is_edited(name, known):
+        known, copy = self._copies.head(name), self._copies.copy(name)
+        if copy is not None and copy.state == state:
+            return True
+        if known is None or not known[1].files or known[1].files[""].sha256 != sent.files[""].sha256:
             return False
-        if path.is_file() and known is not None and (copy is None or copy.state != str(state_of(path))):
-            self._placed(name, known[1], whole=True, token=known[0])
+        self._placed(name, known[1], state, whole=True, token=known[0])
         return True
 
     def _keep_mine(self, name: str) -> None:
         path, number = self.root / name, 0
         while (mine := path.with_name(f".{path.name}.mine{f'.{number}' if number else ''}")).exists():
             number += 1
-        path.rename(mine)
         self._copies.drop([name])
+        try:
+            path.rename(mine)
+        except FileNotFoundError:  # taken away meanwhile
+            return
         log.warning("%s was changed here and elsewhere; this machine's is kept as %s", name, mine)
 
-    def _take_in(self, paths: Iterable[Path]) -> None:
-        """Send files that were put there by hand; of one that another machine has changed too, theirs stays."""
-        for path in paths:
-            name = self._relative(path)
-            head = self._contents.sent(name, path)
-            with self._lock():
-                # asked again: another process of this machine may have been writing it
-                if not path.is_dir() and self._is_known(name):
-                    continue
-                try:
-                    self._replace(name, head)
-                except Conflict:
-                    self._keep_mine(name)
-                else:
-                    self._placed(name, head, whole=True)
+    def _take_in(self, path: Path) -> None:
+        """Send what was put there by hand; of what another machine has changed too, theirs stays.
+
+        A file that is written or taken away meanwhile is left for the next look.
+        """
+        name, state = self._relative(path), _state(path)
+        head = self._sent_as_it_is(name, path)
+        with self._lock():
+            # asked again: another process of this machine may have been writing it
+            if head is None or _state(path) != state or (state and self._is_known(name, head, state)):
+                return
+            try:
+                self._replace(name, head)
+            except Conflict:
+                self._keep_mine(name)
+            else:
+                self._placed(name, head, state, whole=True)
+
+    def _sent_as_it_is(self, name: str, path: Path) -> Head | None:
+        """Send a folder, or a copy of a file, which a person may go on writing; None where it is not there any more."""
+        if path.is_dir():
+            return self._contents.sent(name, path)
+        copy = path.with_name(partial_name(path.name))
+        try:
+            with told_of(path):
+                shutil.copyfile(path, copy)
+            return self._contents.sent(name, copy)
+        except FileNotFoundError:
+            return None
+        finally:
+            copy.unlink(missing_ok=True)
 
     def _lock(self) -> AbstractContextManager[None]:
         return held(self.root / ".store.lock")
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
-
-    def _name(self, path: Path) -> str | None:
-        """Name of the head of a file or folder; None where it stays on this machine."""
-        parts = path.relative_to(self.root).parts if path.is_relative_to(self.root) else ()
-        if (whole := "/".join(parts)) in _DERIVED:
-            return whole
-        if len(parts) < 2 or parts[0] not in _KEPT:
-            return None
-        if any(part.startswith(".") and part not in _HIDDEN for part in parts):
-            return None
-        unit = self._unit(path)
-        return unit if unit == whole else None
-
-    def _unit(self, path: Path) -> str | None:
-        """Name of the head that a path belongs to: the pixels of a batch have one together."""
-        if not path.is_relative_to(self.root):
-            return None
-        parts = path.relative_to(self.root).parts
-        if parts[:1] == ("lake",) and "pixels" in parts[2:4]:
-            parts = parts[: parts.index("pixels") + 2]
-        return "/".join(parts)
 
     def _below(self, path: Path) -> list[str]:
         """Names of the files that are there at a path, or below it."""
@@ -437,12 +431,9 @@ class Bucket:
         return [n for n in with_files if (known := self._copies.head(n)) is not None and known[1].files]
 
 
-def _is_large(name: str) -> bool:
-    """Whether it is fetched when it is read, and may go again: a large file, or the pixels of a batch."""
-    path = Path(name)
-    return path.parts[0] != "weights" and (path.suffix in _LARGE or path.parent.name == "pixels")
-
-
-def _is_ours(key: str) -> bool:
-    """Whether an object can be one that was written here."""
-    return bool(_CONTENT.fullmatch(key) or _CHUNK.fullmatch(key))
+def _state(path: Path) -> str:
+    """What tells whether a file was changed; nothing of a folder, and of what is not there."""
+    try:
+        return str(state_of(path)) if path.is_file() else ""
+    except FileNotFoundError:
+        return ""

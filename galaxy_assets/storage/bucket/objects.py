@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from galaxy_assets.settings.printing import PrintableError, logger
+from galaxy_assets.settings.printing import Unavailable, logger
 from galaxy_assets.settings.root import normal_address
 
 log = logger(__name__)
@@ -30,7 +30,7 @@ _WHOLE = 64_000_000
 _Answer = TypeVar("_Answer")
 
 
-class BucketError(PrintableError):
+class BucketError(Unavailable):
     """A request to a bucket that failed for good; the message names what failed and the remedy, and no credentials."""
 
 

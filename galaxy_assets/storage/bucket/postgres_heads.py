@@ -6,13 +6,19 @@ PGPASSWORD or ~/.pgpass. `psycopg2` comes with the extra `galaxy-assets[cluster]
 Belongs here: heads as rows. Does not belong here: what a head says (`heads`), Dagster's own tables.
 """
 
+import itertools
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.bucket.heads import Head
 from galaxy_assets.storage.bucket.objects import BucketError, Changed
+from galaxy_assets.storage.owners import SILENT
+
+log = logger(__name__)
 
 HEADS = "GALAXY_ASSETS_HEADS"
 _TABLE = """
@@ -29,7 +35,8 @@ _RIGHTS = (
 )
 _LOCK = 4_207_849_484
 """Held while the table is made: `if not exists` does not keep two sessions apart."""
-_TRIES = 2
+_LOOK = 0.5
+"""Seconds between tries while the database does not answer."""
 _Answer = TypeVar("_Answer")
 
 
@@ -59,6 +66,7 @@ class HeadsInPostgres:
         self._psycopg2: Any = psycopg2
         self._database, self._folder = database.replace("postgresql+psycopg2://", "postgresql://", 1), folder
         self._connection: Any = None
+        self._answered = False
         self._mutex = threading.Lock()
         self._asked(_make)
         self._identity = self.identity()
@@ -145,21 +153,29 @@ class HeadsInPostgres:
     def _asked(self, ask: Callable[[Any], _Answer]) -> _Answer:
         """The answer of one transaction; asked again over a new connection where the old one ended.
 
-        Raises BucketError, in words that hold the database's answer and never the address, and that the password.
+        A database that answered before is waited for, as while it starts anew. Raises BucketError, in words that hold
+        the database's answer and never the address, and that the password.
         """
         with self._mutex:
-            for left in reversed(range(_TRIES)):
+            until = time.monotonic() + (SILENT if self._answered else 0.0)
+            for tried in itertools.count():
                 try:
                     if self._connection is None or self._connection.closed:
                         self._connection = self._psycopg2.connect(self._database, connect_timeout=30)
                     with self._connection, self._connection.cursor() as cursor:
-                        return ask(cursor)
+                        answer = ask(cursor)
+                    self._answered = True
+                    return answer
                 except self._psycopg2.Error as error:
                     if self._connection is not None:
                         self._connection.close()
                     ended = isinstance(error, self._psycopg2.OperationalError | self._psycopg2.InterfaceError)
-                    if not ended or not left:
+                    if not ended or time.monotonic() > until:
                         raise BucketError(self._in_words(error)) from None
+                if tried == 1:  # at once the first time: a connection that nobody used for long may have ended
+                    log.warning("the database that %s names does not answer; waiting for it", HEADS)
+                if tried:
+                    time.sleep(_LOOK)
             raise AssertionError
 
     def _in_words(self, error: Any) -> str:

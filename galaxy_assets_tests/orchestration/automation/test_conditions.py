@@ -1,10 +1,11 @@
 """What follows a delivery by itself, tick by tick: the automation conditions evaluated as the sensor does, and what
 they request run through the real I/O manager."""
 
+import errno
 import itertools
 import shutil
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import numpy as np
@@ -19,13 +20,16 @@ from galaxy_assets.orchestration.automation import conditions
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.stopped import Stopped
-from galaxy_assets.orchestration.declaration import INTERRUPTED
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import EXPLORER
+from galaxy_assets.orchestration.interrupted import INTERRUPTED
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.storage.bucket.objects import BucketError
+from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.locks import NoLocks
 from galaxy_assets.storage.store import Conflict
 from galaxy_assets.storage.tables import digest, read_table
 
@@ -51,6 +55,7 @@ class Automated:
         self.root, self.layout, self.instance = root, Layout(root), dg.DagsterInstance.ephemeral()
         self.images = root / "raw/tiny/images"
         self.survey, self.defs, self.cursor = survey_files(root).named("tiny"), build_defs(root), None
+        self.later = timedelta(0)
 
     def run(self) -> list[Outcome]:
         return list(
@@ -69,6 +74,7 @@ class Automated:
             instance=self.instance,
             cursor=self.cursor,
             asset_selection=dg.AssetSelection.key_prefixes("tiny"),
+            evaluation_time=datetime.now(UTC) + self.later,
         )
         self.cursor = answer.cursor
         wanted = sorted(
@@ -197,7 +203,7 @@ def test_a_failure_is_not_repeated_until_something_changed(automated, monkeypatc
     assert first["artefact_regions", None] == 1 and set(first.values()) == {1}
     assert not {asset for asset, _ in first} & {"clean_galaxies", "embeddings", "anomaly_ranking"}, "they wait"
     asked = []
-    monkeypatch.setattr(Stopped, "_failed", lambda *how: asked.append(how) or True)
+    monkeypatch.setattr(Stopped, "_after_failure", lambda *how: asked.append(how) or "never")
     assert automated.until_idle() == automated.until_idle() == Counter() and not asked, "its records say so for ever"
     broken.unlink()
     assert {asset for asset, _ in automated.until_idle()} >= {"clean_galaxies", "anomaly_ranking"}
@@ -217,6 +223,29 @@ def test_what_was_stopped_is_asked_for_again_a_few_times_and_a_failure_is_not(au
     assert ran["cutouts", "second"] == times and automated.until_idle() == Counter()
 
 
+def test_what_failed_for_a_full_disk_is_asked_for_again_an_hour_later_until_there_is_room(automated, monkeypatch):
+    automated.deliver()
+    records = []
+
+    def full(*_):
+        raise NotWritten(errno.ENOSPC, "lake/tiny/pixels is not written: the disk is full")
+
+    def an_hour_later() -> Counter:
+        automated.later += timedelta(hours=1, seconds=1)
+        return automated.until_idle()
+
+    with monkeypatch.context() as breaking:
+        breaking.setattr(cutouts, "cut", full)
+        assert automated.until_idle()["cutouts", "second"] == 2, "what it reads was made in the same run first"
+        assert automated.until_idle() == Counter()
+        for _ in range(5):
+            assert an_hour_later()["cutouts", "second"] == 1
+        breaking.setattr(Stopped, "_after_failure", lambda *how: records.append(how))
+        assert automated.until_idle() == Counter() and not records, "it is remembered"
+    assert automated.until_idle() == Counter()
+    assert {("cutouts", "second"), ("embeddings", "second|imagenet")} <= an_hour_later().keys()
+
+
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
 def parted() -> None: ...
 
@@ -227,7 +256,7 @@ def whole() -> None: ...
 
 @pytest.mark.parametrize(("asset", "partition"), [(parted, "a"), (whole, None)])
 @pytest.mark.parametrize(
-    ("ended", "stopped"), [("report_run_canceled", True), ("report_run_failed", True), (None, False)]
+    ("ended", "stopped"), [("report_run_canceled", "at_once"), ("report_run_failed", "at_once"), (None, None)]
 )
 def test_a_run_that_ended_before_its_step_did_tells_nothing_of_the_asset(asset, partition, ended, stopped):
     with dg.DagsterInstance.ephemeral() as instance:
@@ -240,24 +269,30 @@ def test_a_run_that_ended_before_its_step_did_tells_nothing_of_the_asset(asset, 
         )
         if ended:
             getattr(instance, ended)(run)
-        assert Stopped(instance, asset.key)(partition) is (stopped or None)
+        assert Stopped(instance, asset.key)(partition) == stopped
         assert not Stopped(instance, parted.key)("b"), "of which there was no run"
 
 
 @pytest.mark.parametrize(
-    ("error", "stopped"),
+    ("error", "again"),
     [
-        (Conflict("lake/s/t"), True),
-        (dg.Failure(INTERRUPTED), True),
-        (KeyboardInterrupt(), True),
-        (ValueError("its own fault"), False),
-        (PrintableError("its own fault"), False),
+        (Conflict("lake/s/t"), "at_once"),
+        (dg.Failure(INTERRUPTED), "at_once"),
+        (KeyboardInterrupt(), "at_once"),
+        (NotWritten(errno.ENOSPC, "lake/s/t is not written: the disk is full"), "later"),
+        (NoLocks(errno.ENOLCK, "lake/s cannot be locked"), "later"),
+        (BucketError("s3://bucket does not answer"), "later"),
+        (ValueError("its own fault"), "never"),
+        (PrintableError("its own fault"), "never"),
     ],
 )
-def test_a_step_that_failed_of_itself_is_told_from_one_that_was_stopped(error, stopped):
+@pytest.mark.parametrize("around", [False, True])
+def test_a_step_that_failed_of_itself_is_told_from_one_that_was_stopped(error, again, around):
     @dg.asset
     def first() -> None:
-        raise dg.Failure("not done") from error if isinstance(error, Conflict) else error
+        if around and isinstance(error, Exception):
+            raise dg.Failure("not done") from error  # as what is started once more says it
+        raise error
 
     @dg.asset(deps=[first])
     def second() -> None: ...
@@ -265,8 +300,8 @@ def test_a_step_that_failed_of_itself_is_told_from_one_that_was_stopped(error, s
     with dg.DagsterInstance.ephemeral() as instance:
         job = dg.Definitions([first, second]).resolve_implicit_global_asset_job_def()
         job.execute_in_process(instance=instance, raise_on_error=False)
-        assert Stopped(instance, first.key)(None) is stopped
-        assert Stopped(instance, second.key)(None), "it did not come to its turn"
+        assert Stopped(instance, first.key)(None) == again
+        assert Stopped(instance, second.key)(None) == "at_once", "it did not come to its turn"
 
 
 def test_a_tick_asks_once_whether_somebody_is_at_work(automated, monkeypatch):

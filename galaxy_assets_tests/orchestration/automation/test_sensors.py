@@ -1,11 +1,16 @@
 """Sensors, ticked on an ephemeral instance, and the stages of the main job."""
 
+import errno
+import json
+import os
 import shutil
+import socket
 import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
@@ -19,8 +24,9 @@ from galaxy_assets.orchestration.assets.delivery import history
 from galaxy_assets.orchestration.automation import deliveries, sensors
 from galaxy_assets.orchestration.automation.deliveries import import_labels
 from galaxy_assets.orchestration.automation.lock import main_job_of
+from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS
 from galaxy_assets.orchestration.engines import main_job
-from galaxy_assets.orchestration.graph import keys_of
+from galaxy_assets.orchestration.graph import ASSETS, declared_of, keys_of
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.files import SHIPPED, edited_since, survey_files
 from galaxy_assets.storage import locks
@@ -137,15 +143,28 @@ def test_labels_that_a_sensor_and_a_run_import_at_once_are_imported_once(tiny):
 
 def test_trainings_that_are_requested_by_themselves_may_take_a_week_and_the_rest_a_day(tiny):
     root, survey, _ = tiny
-    graph = build_defs(root).resolve_asset_graph()
-    limits = {}
-    for sensor in sensors.automation_sensors(survey):
-        for key in sensor.asset_selection.resolve(graph):
-            assert limits.setdefault(key.path[-1], sensor.run_tags["dagster/max_runtime"])
-    own = {key.path[-1] for key in keys_of(graph, "tiny")}
+    requested = by_sensor(root, survey)
+    limits = {name: tags["dagster/max_runtime"] for name, tags in requested.items()}
+    own = {key.path[-1] for key in keys_of(build_defs(root).resolve_asset_graph(), "tiny")}
     assert own <= limits.keys()
     assert {name for name, limit in limits.items() if limit == str(7 * sensors.DAY)} & own == {"byol_checkpoints"}
     assert set(limits.values()) == {str(sensors.DAY), str(7 * sensors.DAY)}
+
+
+def test_what_takes_a_gpu_is_requested_in_runs_that_ask_the_launcher_for_one(tiny):
+    root, survey, _ = tiny
+    with_gpu = {name for name, tags in by_sensor(root, survey).items() if tags.items() >= GPU_RUN_TAGS.items()}
+    assert with_gpu >= {"pretrained_features", "embeddings", "epoch_accuracy", "byol_checkpoints"}
+    assert with_gpu == {asset.name for asset in declared_of(survey) if asset.gpu}
+
+
+def by_sensor(root, survey) -> dict[str, dict[str, str]]:
+    """By asset, the tags of a run in which the automation requests it; each is requested by one sensor."""
+    graph, found = build_defs(root).resolve_asset_graph(), {}
+    for sensor in sensors.automation_sensors(survey):
+        for key in sensor.asset_selection.resolve(graph):
+            assert found.setdefault(key.path[-1], sensor.run_tags) is sensor.run_tags
+    return found
 
 
 def test_a_file_of_labels_that_is_still_written_is_left_for_the_next_look(tiny, monkeypatch):
@@ -273,6 +292,38 @@ def test_what_was_made_of_a_delivery_is_there_again_with_it(tiny, monkeypatch, c
     assert {path: path.read_bytes() for path in made if path.exists()} == ({} if changed else made)
 
 
+def test_a_delivery_called_like_start_weights_takes_nothing_of_theirs_with_it(tiny, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    (root / "raw/tiny/images/first").rename(root / "raw/tiny/images/imagenet")
+    tick(root, survey, instance)
+    layout, places = Layout(root), {"batch": ["imagenet"], "init": ["imagenet"], "batch_init": ["imagenet", "imagenet"]}
+    seen = {row["delivery"]: row for row in read_table(layout.table("tiny", "deliveries")).to_pylist()}
+    made_from, of = Origin(outside={"delivery": seen["imagenet"]["snapshot"]}), {"batch": set(), "init": set()}
+    for asset in ASSETS.values():
+        if asset.by is not None and asset.name != "image_history":
+            path = layout.table("tiny", asset.name, *places[asset.by])
+            write_table(with_origin(pa.table({"galaxy_id": ["a"]}), made_from), path)
+            of["init" if asset.by == "init" else "batch"].add(path)
+    of["batch"].add(layout.pixels("tiny") / "imagenet/cutouts.npy")
+    of["init"] |= {layout.checkpoints("tiny") / "imagenet/a/epoch_000.safetensors", layout.trials("tiny", "imagenet")}
+    of["init"] |= {root / "lake/tiny/similarity/imagenet/a.safetensors", layout.worksheet_template("tiny", "imagenet")}
+    for path in (path for paths in of.values() for path in paths if not path.exists()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"made")
+    (root / "raw/tiny/images/imagenet").rename(root / "away")
+    tick(root, survey, instance)
+    there = {path for paths in of.values() for path in paths if path.exists()}
+    assert there == of["init"] and batches(instance) == ["second"]
+    aside = root / "lake/tiny/.withdrawn"
+    trained = aside / "byol_checkpoints/imagenet.parquet"
+    trained.parent.mkdir()
+    trained.write_bytes(b"of a lake that was set aside before")
+    (root / "away").rename(root / "raw/tiny/images/imagenet")
+    tick(root, survey, instance)
+    assert all(path.exists() for path in of["batch"] | of["init"]) and trained.exists()
+
+
 def test_a_tick_whose_last_one_still_reads_does_not_begin_to_read_too(tiny, monkeypatch):
     root, survey, instance = tiny
     monkeypatch.setattr(sensors, "QUIET", 0)
@@ -311,6 +362,44 @@ def test_two_data_folders_with_a_survey_of_one_name_delete_no_batch_of_each_othe
     for name in ("raw", "lake", "surveys"):
         (root / name).rename(moved / name)
     assert tick(moved, survey, instance).startswith("2 batches, 0 of them new"), "a folder may be moved"
+
+
+def note_claim(instance, folder: str, host: str | None) -> None:
+    """Note whose the batches are, as a look from there does; older code noted no host."""
+    noted = folder if host is None else json.dumps({"names": [folder], "host": host})
+    instance.daemon_cursor_storage.set_cursor_values({"galaxy_assets/tiny_batch": noted})
+
+
+@pytest.mark.parametrize("host", [None, "elsewhere", "here"])
+@pytest.mark.parametrize("there", ["not here", "forbidden"])
+def test_a_data_folder_that_cannot_be_looked_at_is_somebody_elses(tiny, tmp_path_factory, monkeypatch, host, there):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    theirs = tmp_path_factory.mktemp("private") / "data"
+    stat = Path.stat
+
+    def refused(path: Path, **how):
+        if there == "forbidden" and path.is_relative_to(theirs):  # an administrator may look anywhere
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    note_claim(instance, str(theirs), socket.gethostname() if host == "here" else host)
+    instance.add_dynamic_partitions("tiny_batch", ["theirs"])
+    said = tick(root, survey, instance)
+    if there == "forbidden" or host == "elsewhere":
+        assert f"are those of {theirs}" in said and (host != "elsewhere" or "on elsewhere;" in said)
+        assert batches(instance) == ["theirs"]
+    else:
+        assert said.startswith("2 batches"), "it is gone"
+
+
+def test_what_older_code_noted_of_a_data_folder_still_holds(tiny, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    note_claim(instance, str(root), None)
+    for _ in range(2):
+        assert tick(root, survey, instance).startswith("2 batches")
 
 
 def test_a_copy_of_a_data_folder_with_its_records_is_a_survey_of_its_own(tiny, tmp_path_factory, monkeypatch):

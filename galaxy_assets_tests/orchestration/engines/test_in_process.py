@@ -12,6 +12,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 import yaml
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
@@ -358,6 +359,8 @@ def test_a_killed_run_gives_its_pools_slot_back(tmp_path):
 
 OF_ELSEWHERE = "0123456789abcdef-12-345"
 """A process that cannot be seen from here, such as one of a container before it was started again."""
+AGAIN = {PARENT_RUN_ID_TAG: "1b4f"}
+"""What Dagster's pages add to the tags of a run that a person starts once more."""
 
 
 @pytest.mark.parametrize(
@@ -377,6 +380,9 @@ OF_ELSEWHERE = "0123456789abcdef-12-345"
         ),
         ({"survey": "tiny"}, True, True),
         ({}, True, False),
+        ({"survey": "tiny", stopping.PROCESS: OF_ELSEWHERE, **AGAIN}, True, False),
+        ({"survey": "tiny", stopping.PROCESS: "own", **stopping.LAUNCHED, **AGAIN}, True, False),
+        ({"survey": "tiny", stopping.PROCESS: "own", **stopping.LAUNCHED}, True, True),
     ],
 )
 def test_who_holds_a_surveys_lock_ends_its_runs_wherever_the_lock_is_seen(tmp_path, monkeypatch, tags, of_all, left):

@@ -26,6 +26,7 @@ from galaxy_assets.storage.bucket import bucket
 from galaxy_assets.storage.bucket.bucket import Bucket
 from galaxy_assets.storage.bucket.contents import Contents
 from galaxy_assets.storage.bucket.heads import Head
+from galaxy_assets.storage.bucket.names import is_ours
 from galaxy_assets.storage.bucket.objects import BucketError, Objects
 from galaxy_assets.storage.files import replacing, set_aside
 from galaxy_assets.storage.label_events import LabelLog
@@ -302,7 +303,7 @@ def test_every_object_that_is_written_is_known_as_ours(tmp_path_factory, name, s
     noted, file = Noted(), tmp_path_factory.getbasetemp() / "content"
     file.write_bytes(b"x" * 5000)
     Contents(noted).sent(f"{name}/{stem}{suffix}".replace(".parquet", ".bin"), file)
-    assert noted.keys and all(map(bucket._is_ours, noted.keys))
+    assert noted.keys and all(map(is_ours, noted.keys))
 
 
 def test_upkeep_removes_nothing_that_somebody_else_put_into_the_bucket(machine, monkeypatch):
@@ -719,6 +720,59 @@ def test_what_another_process_of_the_machine_writes_is_no_edit_by_hand(machine, 
     for _ in range(2):
         second.refresh()
     assert [r.path for r in s3.seen if r.method == "PUT" and "/heads/" in r.path] == [], "the same content is no edit"
+
+
+@pytest.mark.parametrize("then", ["more", "gone", "whole"])
+def test_a_file_that_is_being_put_there_during_a_look_is_whole_in_the_bucket_or_not_in_it(machine, monkeypatch, then):
+    here = machine()
+    weights, whole = here.weights / "a.pt", os.urandom(9000)
+    mine, sent = bucket_of(here), Contents.sent
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(whole[:5000])
+
+    def written_meanwhile(self, name, partial):
+        with monkeypatch.context() as once:
+            once.setattr(Contents, "sent", sent)
+            if then == "gone":
+                weights.unlink()
+            elif then == "more":
+                weights.write_bytes(whole)
+            head = self.sent(name, partial)
+            if then == "whole":  # when the content is on its way
+                weights.write_bytes(whole)
+        monkeypatch.setattr(Contents, "sent", sent)
+        return head
+
+    monkeypatch.setattr(Contents, "sent", written_meanwhile)
+    mine.refresh()
+    half = machine()
+    assert not (half.root / "weights/a.pt").exists()
+    mine.refresh()
+    there = machine().root / "weights/a.pt"
+    assert not there.exists() if then == "gone" else there.read_bytes() == whole
+    assert not list(weights.parent.glob(".*"))
+
+
+def test_a_file_that_goes_while_it_is_looked_at_ends_no_look(machine, monkeypatch):
+    here = machine()
+    drop = here.labels("s") / "drop.csv"
+    drop.parent.mkdir(parents=True)
+    mine = bucket_of(here)
+    drop.write_text("id,score")
+    look = mine._by_hand
+
+    def then_gone() -> list[Path]:
+        found = look()
+        drop.unlink()
+        return found
+
+    with monkeypatch.context() as once:
+        once.setattr(mine, "_by_hand", then_gone)
+        mine.refresh()
+    assert "labels/s/drop.csv" not in mine._copies.tokens()
+    drop.write_text("id,score")
+    mine.refresh()
+    assert "labels/s/drop.csv" in mine._copies.tokens()
 
 
 def test_what_stays_on_a_machine_is_not_in_the_bucket(machine, s3):

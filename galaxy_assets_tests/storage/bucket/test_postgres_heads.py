@@ -1,6 +1,7 @@
 """Heads of a bucket in a real PostgreSQL: the protocol of those in the bucket, and a connection that ends."""
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,13 +9,14 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.storage import store
-from galaxy_assets.storage.bucket import bucket
+from galaxy_assets.storage.bucket import bucket, postgres_heads
 from galaxy_assets.storage.bucket.heads import Content, Head, Part
 from galaxy_assets.storage.bucket.objects import BucketError, Changed
 from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.store import Conflict, store_of
 from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets_tests.explorer.browser import free_port
 from galaxy_assets_tests.storage.bucket.s3 import NAME, running
 
 postgresql = pytest.importorskip("galaxy_assets_tests.postgresql")
@@ -73,6 +75,24 @@ def test_a_connection_that_ended_is_made_anew_and_no_answer_is_told_without_the_
     with pytest.raises(BucketError, match=HEADS) as raised:
         HeadsInPostgres(nowhere, "s3://a")
     assert "planted" not in str(raised.value)
+
+
+def test_a_database_that_starts_anew_is_waited_for_and_one_that_stays_away_is_named(monkeypatch):
+    if (programs := postgresql.programs()) is None:
+        pytest.skip("no PostgreSQL on this machine: install it (apt install postgresql)")
+    port = free_port()
+    with postgresql.new_home(programs) as home, ThreadPoolExecutor(1) as pool:
+        with postgresql.running(programs, home, port) as server:
+            heads = HeadsInPostgres(server.url, "s3://restarted")
+            heads.swap("x", head("1"), None)
+        asked = pool.submit(heads.tokens)
+        time.sleep(1.5)
+        assert not asked.done()
+        with postgresql.running(programs, home, port):
+            assert set(asked.result(60)) == {"x"}
+        monkeypatch.setattr(postgres_heads, "SILENT", 0.1)
+        with pytest.raises(BucketError, match=f"{HEADS} names does not answer"):
+            heads.tokens()
 
 
 def test_who_may_not_make_tables_uses_those_that_are_there_and_a_missing_right_is_named(database):
