@@ -122,6 +122,21 @@ def test_the_map_marks_what_was_asked_for_last_and_says_what_the_server_said(pag
     page.problems.clear()
 
 
+def test_the_theme_is_turned_and_remembered_also_by_a_busy_browser(page, explored):
+    open_page(page, explored)
+    dark = "() => document.body.classList.contains('body--dark')"
+    before = page.evaluate(dark)
+    page.evaluate("""document.addEventListener('click', () => {
+      const until = Date.now() + 2500;
+      while (Date.now() < until);
+    })""")
+    page.get_by_role("button", name="light or dark").click()
+    page.wait_for_function("(before) => document.body.classList.contains('body--dark') !== before", arg=before)
+    page.wait_for_function("document.cookie.includes('galaxy_assets_dark')")
+    open_page(page, explored)
+    assert page.evaluate(dark) != before
+
+
 def test_the_legend_hides_and_colours_change(page, explored):
     open_page(page, explored)
     entries = page.locator(".ga-entry")
