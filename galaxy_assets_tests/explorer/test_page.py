@@ -603,11 +603,11 @@ def test_tables_that_a_run_made_anew_are_shown_on_every_panel_and_its_ranking_is
     async def use() -> None:
         async with opened(shared, monkeypatch, "&panel=score&order=rank") as (user, (page,)):
             await page.clusters.load()
-            assert page.score.queue.rows[0] == 0 and "kind 3" in texts(page.clusters)
+            assert page.score.queue.rows[:2].tolist() == [0, 1] and "kind 3" in texts(page.clusters)
             write_ranking(shared.layout, np.linspace(0, 5, N))
             describe_anew(shared.layout, "sort")
             await until(lambda: anew(user) > 0)
-            assert page.score.queue.rows[0] == N - 3 and page.score._shown() == "g00", "what is being scored stays"
+            assert page.score.queue.rows[:2].tolist() == [0, N - 3], "what is being scored stays before the others"
             assert "sort 3" in texts(page.clusters) and "kind 3" not in texts(page.clusters)
             assert len(list(rankings.folder(shared.layout, NAME).glob("*.parquet"))) == 2
             assert page.ranking.moves.text == "What moved"
