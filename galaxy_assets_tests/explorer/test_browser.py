@@ -105,7 +105,7 @@ def test_the_map_marks_what_was_asked_for_last_and_says_what_the_server_said(pag
     }}"""
     first, second = (page.evaluate(post, rows) for rows in ([1, 2, 3], [4, 5]))
     held: list = []
-    page.route(f"**/rows/{first}", held.append)
+    page.route(f"**/rows/{first}", lambda route: held.append(route))
     page.evaluate(
         f"""async ([first, second]) => {{
       window.late = {MAP}(0).mark("/rows/" + first);
