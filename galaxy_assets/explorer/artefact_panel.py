@@ -46,8 +46,10 @@ class ArtefactPanel:
     ):
         self.tab, self.map, self.on_rows, self.changes = tab, map_, on_rows, changes
         self.drawn: list[Region] = []
+        self.in_force: list[Region] | None = []  # the boxes that were read, or saved since; None where none can be read
         self.review: str | None = None  # as it was when the boxes were read
         self.loaded = False
+        self._saving = asyncio.Lock()  # the second click of a double click waits, and finds what the first one saved
         with ui.column().classes("ga-panel"):
             ui.label(
                 "Boxes on the map of pretrained features in which images are removed (paper 3.3). Draw one with "
@@ -78,8 +80,9 @@ class ArtefactPanel:
         self.loaded = True
         try:
             self.review = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
-            self.drawn = await asyncio.to_thread(regions.read_regions, tab.view)
+            self.drawn = self.in_force = await asyncio.to_thread(regions.read_regions, tab.view)
         except (ValueError, OSError) as error:
+            self.in_force = None
             self._say(str(error))
         await self._refresh()
 
@@ -167,36 +170,49 @@ class ArtefactPanel:
             ui.notify("The boxes hold no image.", type="info")
 
     async def _save(self) -> None:
-        tab = self.tab
-        accepted = [replace(r, status="accepted") if r.status != "rejected" else r for r in self.drawn]
-        try:
-            who = tab.person()
-            version = await asyncio.to_thread(regions.save, tab.view, accepted, self.review)
-            await self._made(who, "the artefact rule saved")
-        except (ValueError, OSError) as error:
-            self._say(f"not saved: {error}")
-            return
-        ui.notify(f"Saved as version {version.stem}; the next run applies it.", type="positive")
-        self._say("")
-        self._list_versions()
+        async with self._saving:
+            tab, drawn = self.tab, self.drawn
+            if self.review is not None and drawn == self.in_force:
+                ui.notify("These boxes are the rule already.", type="info")
+                return
+            accepted = [replace(r, status="accepted") if r.status != "rejected" else r for r in drawn]
+            try:
+                who = tab.person()
+                version = await asyncio.to_thread(regions.save, tab.view, accepted, self.review)
+            except (ValueError, OSError) as error:
+                self._say(f"not saved: {error}")
+                return
+            ui.notify(f"Saved as version {version.stem}; the next run applies it.", type="positive")
+            self.in_force = drawn
+            self._say(await self._made(who, "the artefact rule saved"))
+            self._list_versions()
 
     async def _withdraw(self) -> None:
-        tab = self.tab
-        try:
-            who = tab.person()
-            await asyncio.to_thread(regions.put_review, tab.shared.layout, tab.survey.name, None, self.review)
-            if self.review is not None:
-                await self._made(who, "the artefact rule withdrawn")
-        except (ValueError, OSError) as error:
-            self._say(f"not withdrawn: {error}")
-            return
-        await self.reload()
+        async with self._saving:
+            tab = self.tab
+            try:
+                who = tab.person()
+                await asyncio.to_thread(regions.put_review, tab.shared.layout, tab.survey.name, None, self.review)
+            except (ValueError, OSError) as error:
+                self._say(f"not withdrawn: {error}")
+                return
+            if self.drawn != self.in_force:
+                self._remember("boxes given up that were not saved")
+            problem = await self._made(who, "the artefact rule withdrawn") if self.review is not None else ""
+            await self.reload()
+            if problem:
+                self._say(problem)
 
-    async def _made(self, who: str, words: str) -> None:
+    async def _made(self, who: str, words: str) -> str:
+        """Note a change that is on disk; returns why it cannot be taken back, empty where it can."""
         tab, before = self.tab, self.review
-        self.review = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
-        await asyncio.to_thread(self.changes.made, who, "artefacts", words, before, self.review)
+        try:
+            self.review = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
+            await asyncio.to_thread(self.changes.made, who, "artefacts", words, before, self.review)
+        except (ValueError, OSError) as error:
+            return f"{words}; it cannot be taken back here: {error}"
         tab.on_step()
+        return ""
 
     async def reload(self) -> None:
         """Show the boxes in force again, where the panel shows any."""
@@ -205,6 +221,16 @@ class ArtefactPanel:
         self._say("")
         self.loaded = False
         await self.load()
+
+    async def anew(self) -> None:
+        """Show the boxes of now after a run; boxes that are not saved stay, with what they hold now."""
+        if not self.loaded:
+            return
+        if self.in_force is None or self.drawn == self.in_force:
+            await self.reload()
+        else:
+            await self._refresh()
+            self._say("Tables were made anew; boxes that are not saved stay. “Back to the proposal” gives them up.")
 
     def _say(self, words: str) -> None:
         self.problem.text = words

@@ -91,11 +91,11 @@ class Beside:
         event : GenericEventArguments
             Of the map.
         """
-        rows = self.tab.shared.rows(str(event.args), self.view)
-        if rows is None:
+        kept = self.tab.shared.kept(str(event.args), self.view)
+        if kept is None:
             return
         peers = await asyncio.to_thread(PEERS.rows, self.view, self.tab.view)
-        found = peers[rows]
+        found = peers[kept.rows]
         await self.on_rows(found[found >= 0], f"inside the lasso on the map of {self.view.start}")
 
     async def act(self, kind: str, row: int) -> None:

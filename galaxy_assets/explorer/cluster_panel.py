@@ -11,6 +11,7 @@ from typing import Any
 from nicegui import ui
 
 from galaxy_assets.explorer.changes import Changes
+from galaxy_assets.explorer.runs import RunError
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.explorer.worksheet import Cluster, read_clusters, save
@@ -40,9 +41,13 @@ class ClusterPanel:
     ):
         self.tab, self.on_open, self.on_cluster, self.changes = tab, on_open, on_cluster, changes
         self.loaded = False
+        self._typed: list[Callable[[], bool]] = []  # whether something is typed into a card and not saved
+        self._saving = asyncio.Lock()  # the second click of a double click waits, and finds what the first one saved
         with ui.column().classes("ga-panel"):
             with ui.row().classes("ga-bar"):
                 self.state = ui.label("reading the clusters").classes("ga-count").props("role=status")
+                self.outdated = ui.button("Made anew: show them", on_click=self.reload).props("flat dense no-caps")
+                self.outdated.tooltip("what is typed below and not saved is lost").set_visibility(False)
                 ui.space()
                 self.use = ui.button("Use it now", on_click=self._use).props("flat dense no-caps")
                 self.use.tooltip("run cluster_worksheet and cluster_summary in Dagster; else the next run does")
@@ -64,8 +69,12 @@ class ClusterPanel:
             clusters = await asyncio.to_thread(read_clusters, tab.view, tab.survey)
         except (QueryError, ValueError) as error:
             self.state.text = f"no clusters to show: {error}"
-            return
+            clusters = []
+        self._typed = []
+        self.outdated.set_visibility(False)
         self.list.clear()
+        if not clusters:
+            return
         with self.list:
             for cluster in clusters:
                 self._card(cluster)
@@ -119,16 +128,21 @@ class ClusterPanel:
                 saved = ui.label().classes("ga-note").props("role=status")
                 shown = [cluster]
 
-                async def keep() -> None:
-                    says = Override(
+                def says() -> Override:
+                    return Override(
                         (description.value or "").strip() or None,
                         label.value or None,
                         {"": None, "yes": True, "no": False}[artefact.value],
                     )
-                    saved.text = await self._save(shown[0], says)
-                    if not saved.text.startswith("not saved"):
-                        shown[0] = replace(cluster, said=says)
 
+                async def keep() -> None:
+                    async with self._saving:
+                        given = says()
+                        saved.text = await self._save(shown[0], given)
+                        if not saved.text.startswith("not saved"):
+                            shown[0] = replace(cluster, said=given)
+
+                self._typed.append(lambda: says() != shown[0].said)
                 ui.button("Save", on_click=keep).props("flat dense no-caps")
 
     async def _save(self, cluster: Cluster, says: Override) -> str:
@@ -137,6 +151,9 @@ class ClusterPanel:
         try:
             who = tab.person()
             path = await asyncio.to_thread(save, tab.view, tab.survey, cluster, says)
+        except (QueryError, ValueError, OSError) as error:
+            return f"not saved: {error}"
+        try:
             if says != cluster.said:
                 words = f"what cluster {cluster.number} is"
                 await asyncio.to_thread(
@@ -149,8 +166,8 @@ class ClusterPanel:
                     about=about,
                     exemplars=cluster.exemplars,
                 )
-        except (QueryError, ValueError, OSError) as error:
-            return f"not saved: {error}"
+        except OSError as error:
+            return f"saved in {path.name}; the next run uses it. It cannot be taken back here: {error}"
         tab.on_step()
         return f"saved in {path.name}; the next run uses it"
 
@@ -160,10 +177,22 @@ class ClusterPanel:
             self.loaded = False
             await self.load()
 
+    async def anew(self) -> None:
+        """Show the clusters that a run made; where something is typed and not saved, offer to."""
+        if any(typed() for typed in self._typed):
+            self.outdated.set_visibility(True)
+        else:
+            await self.reload()
+
     async def _use(self) -> None:
         tab = self.tab
-        run = await tab.shared.start_run(tab.survey.name, ["cluster_worksheet", "cluster_summary"], tab.view.start)
-        if run.error:
-            ui.notify(run.error, type="negative", multi_line=True, timeout=15_000, close_button="Close")
+        try:
+            run = await tab.shared.start_run(tab.survey.name, ["cluster_worksheet", "cluster_summary"], tab.view.start)
+        except RunError as refused:
+            problem = str(refused)
+        else:
+            problem = run.error
+        if problem:
+            ui.notify(problem, type="negative", multi_line=True, timeout=15_000, close_button="Close")
         else:
             ui.notify("Started in Dagster; the Ranking panel follows the run.", type="positive")

@@ -217,7 +217,7 @@ class GalleryPanel:
         self.tab.found = None
         await self.refresh()
 
-    async def select(self, rows: np.ndarray, words: str, name: str = "", *, mark: bool = False) -> None:
+    async def select(self, rows: np.ndarray, words: str, *, mark: bool = False) -> None:
         """Show a selection.
 
         Parameters
@@ -226,19 +226,15 @@ class GalleryPanel:
             Rows of the map.
         words : str
             What the selection is.
-        name : str
-            Name of the set in the page's address.
         mark : bool
             Mark them on the map too; where they come from the map, it has.
         """
         self._remember(f"a selection of {len(rows):,}")
-        await self._select(rows, words, name, mark=mark)
+        await self._select(rows, words, mark=mark)
 
-    async def _select(
-        self, rows: np.ndarray, words: str, name: str = "", found: dict[int, float] | None = None, *, mark: bool
-    ) -> None:
+    async def _select(self, rows: np.ndarray, words: str, found: dict[int, float] | None = None, *, mark: bool) -> None:
         self.tab.selection, self.tab.words, self.tab.found = rows, words, found
-        self.tab.moved(of=name or self.tab.shared.keep_rows(self.tab.view, rows))
+        self.tab.moved(of=self.tab.shared.keep_rows(self.tab.view, rows, words, found))
         await self.refresh(mark=mark)
 
     async def only(self, condition: str) -> None:
@@ -257,11 +253,13 @@ class GalleryPanel:
 
     async def deselect(self) -> None:
         """Show the whole map again."""
-        if self.tab.selection is not None:
-            self._remember("the selection cleared")
-            self.tab.selection, self.tab.words, self.tab.found = None, "", None
-            self.tab.moved(of="")
-            await self.refresh(mark=bool(self.tab.place.where))
+        if self.tab.selection is None:
+            await self.on_rows(None)  # what a filter marked; a map that clears itself clears no other
+            return
+        self._remember("the selection cleared")
+        self.tab.selection, self.tab.words, self.tab.found = None, "", None
+        self.tab.moved(of="")
+        await self.refresh(mark=True)
 
     async def show_all(self) -> None:
         """Neither a selection nor a filter."""
@@ -320,7 +318,7 @@ class GalleryPanel:
         self._remember(words)
         self.filter.value = ""
         tab.moved(where="")
-        await self._select(rows, words, found=found, mark=True)
+        await self._select(rows, words, found, mark=True)
 
     def _ask_for_image(self) -> None:
         with ui.dialog().props('aria-label="more like an image"') as dialog, ui.card().classes("ga-dialog"):

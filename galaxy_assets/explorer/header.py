@@ -11,6 +11,9 @@ from nicegui import ui
 from galaxy_assets.explorer.keyboard import show_keys
 from galaxy_assets.explorer.tab import Place
 
+# in the browser, which alone knows it where the page follows its setting
+_IS_DARK = "() => emit(document.body.classList.contains('body--dark'))"
+
 
 class Header:
     """The bar.
@@ -26,7 +29,9 @@ class Header:
         Start weights that have a map.
     on_name : callable
         Called when the person's name may be another.
-    on_dark, on_undo : callable
+    on_dark : callable
+        Called with whether the page is dark now.
+    on_undo : callable
 
     Attributes
     ----------
@@ -44,7 +49,7 @@ class Header:
         starts: list[str],
         *,
         on_name: Callable[[], Any],
-        on_dark: Callable[[], Any],
+        on_dark: Callable[[bool], Any],
         on_undo: Callable[[], Any],
     ):
         self.place = place
@@ -61,7 +66,8 @@ class Header:
             self.undo = ui.button("Undo", icon="undo", on_click=on_undo).props("flat dense no-caps data-testid=undo")
             self.undo.disable()
             self.share = ui.row()
-            ui.button(icon="contrast", on_click=on_dark).props('flat round dense aria-label="light or dark"')
+            theme = ui.button(icon="contrast").props('flat round dense aria-label="light or dark"')
+            theme.on("click", lambda event: on_dark(bool(event.args)), js_handler=_IS_DARK)
             ui.button(icon="help_outline", on_click=show_keys).props('flat round dense aria-label="keys"')
 
     def _choice(self, options: dict[str, str], value: str, label: str, style: str, to: Callable[[str], Place]) -> None:

@@ -134,8 +134,11 @@ export default {
     fail(words) { this.state = words; this.failed = true; },
     async bytes(url, options) {
       const answer = await fetch(url, options);
-      if (!answer.ok) throw new Error(await answer.text());
-      return answer;
+      if (answer.ok) return answer;
+      const words = await answer.text();
+      let said = words;
+      try { said = JSON.parse(words).detail; } catch (error) { /* a proxy's own words */ }
+      throw new Error(typeof said === "string" ? said : words);
     },
     async load() {
       if (!this.points) return;
@@ -239,6 +242,7 @@ export default {
       }, 250);
     },
     clear() {
+      this.marked = null;
       this.rows = null;
       this.lasso = null;
       this.sp?.deselect({ preventEvent: true });
@@ -363,23 +367,34 @@ export default {
       this.chosen = shown.length;
       this.note = `${shown.length.toLocaleString("en")} selected`;
       this.rows = shown;
+      const marked = (this.marked = {});
       try {
         const sent = await this.bytes(`${this.base}/rows`, { method: "POST", body: Int32Array.from(shown) });
-        this.$emit("selected", await sent.text());
+        const name = await sent.text();
+        if (marked === this.marked) this.$emit("selected", name);
       } catch (error) {
-        this.note = error.message;
+        if (marked === this.marked) this.note = error.message;
       }
     },
-    // rows that the server chose (a filter, neighbours), as int32 from an address; nothing chosen without one
+    // rows that the server chose (a filter, neighbours), as int32 from an address; nothing chosen without one. What was asked
+    // for last is marked, whichever answer comes last
     async mark(url) {
       if (!this.sp) return;
+      const marked = (this.marked = {});
       if (!url) {
         this.rows = null;
         this.sp.deselect({ preventEvent: true });
         [this.chosen, this.note] = [0, ""];
         return;
       }
-      const rows = Array.from(new Int32Array(await (await this.bytes(url)).arrayBuffer()));
+      let rows;
+      try {
+        rows = Array.from(new Int32Array(await (await this.bytes(url)).arrayBuffer()));
+      } catch (error) {
+        if (marked === this.marked) this.note = error.message;
+        return;
+      }
+      if (marked !== this.marked) return;
       this.rows = rows;
       this.chosen = rows.length;
       this.note = `${rows.length.toLocaleString("en")} selected`;

@@ -29,7 +29,7 @@ class Said(NamedTuple):
     act : callable
         Called with `open`, `like` or `only` and a row.
     selected : callable
-        Called with rows and the name of their set; the maps have marked them.
+        Called with rows; the maps have marked them.
     rows : callable
         Called with rows of the first map and words, where they are from the map beside it.
     clear : callable
@@ -38,7 +38,7 @@ class Said(NamedTuple):
     """
 
     act: Callable[[str, int], Awaitable[Any]]
-    selected: Callable[[np.ndarray, str], Awaitable[Any]]
+    selected: Callable[[np.ndarray], Awaitable[Any]]
     rows: Callable[[np.ndarray, str], Awaitable[Any]]
     clear: Callable[[], Awaitable[Any]]
     region: Callable[[events.GenericEventArguments], Awaitable[Any]]
@@ -144,12 +144,12 @@ class MapPanel:
             await self.beside.mark(rows)
 
     async def _selected(self, event: events.GenericEventArguments) -> None:
-        rows = self.tab.shared.rows(str(event.args), self.tab.view)
-        if rows is None:
+        kept = self.tab.shared.kept(str(event.args), self.tab.view)
+        if kept is None:
             return
         if self.beside:
-            await self.beside.mark(rows)
-        await self.said.selected(rows, str(event.args))
+            await self.beside.mark(kept.rows)
+        await self.said.selected(kept.rows)
 
     async def _recolour(self) -> None:
         before = self.place.color, self.place.hidden()

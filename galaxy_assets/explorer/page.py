@@ -245,9 +245,9 @@ class _Page:
         elif self.place.panel == "score":
             await self.score.key(event)
 
-    async def _selected(self, rows: np.ndarray, name: str) -> None:
+    async def _selected(self, rows: np.ndarray) -> None:
         self.tabs.value = "gallery" if self.place.panel not in ("gallery", "score") else self.place.panel
-        await self.gallery.select(rows, "inside the lasso", name)
+        await self.gallery.select(rows, "inside the lasso")
         if self.place.panel == "score" and self.score.order.value == "selection":
             await self.score.requeue()
 
@@ -292,19 +292,22 @@ class _Page:
 
     async def _new_ranking(self) -> None:
         """Show what a run changed."""
-        self._stamp = self.shared.stamp(self.survey.name)
         if await self._show_anew():
-            await self.score.reload()
             ui.notify("The ranking is new.", type="positive")
 
     async def _show_anew(self) -> bool:
         """Read the tables again that a run replaced; of another map the page says so, and shows what it showed."""
-        if await asyncio.to_thread(self.tab.view.stale):
+        self._stamp = await asyncio.to_thread(self.shared.up_to_date, self.tab.view)
+        views = [self.tab.view, *([self.maps.beside.view] if self.maps.beside else [])]
+        if await asyncio.to_thread(lambda: any(view.stale() for view in views)):
             ui.notify(_ANEW, type="warning", timeout=0, close_button="Close")
             return False
-        self.tab.view.forget()
         await self.maps.show()
         await self.gallery.refresh(keep=True)
+        await self.score.anew()
+        await self.clusters.anew()
+        await self.artefacts.anew()
+        await self.ranking.load()
         return True
 
     async def _tick(self) -> None:
@@ -313,16 +316,15 @@ class _Page:
         self.score.again()
         await self.undo.refresh()
         stamp = await asyncio.to_thread(self.shared.stamp, self.survey.name)
-        if stamp != self._stamp:
-            self._stamp = stamp
-            if await self._show_anew():
-                ui.notify("Tables of this survey were made anew; the page shows them.", type="info")
+        if stamp != self._stamp and await self._show_anew():
+            ui.notify("Tables of this survey were made anew; the page shows them.", type="info")
 
     async def _undo(self) -> None:
         await self.undo.undo()
 
     def _rename(self) -> None:
         name = (self.header.name.value or "").strip()[:80]
+        self.header.name.value = name or self.who  # scores go on under the name before
         if name and name != self.who:
             self.who = name
             self.keys.run_method("remember", COOKIE_WHO, name)
@@ -331,8 +333,7 @@ class _Page:
                 ui.timer(0, self.score.reload, once=True)
                 self.tab.on_step()
 
-    async def _turn_dark(self) -> None:
-        dark = await ui.run_javascript("document.body.classList.contains('body--dark')")
+    def _turn_dark(self, dark: bool) -> None:
         ui.dark_mode(not dark)
         self.keys.run_method("remember", COOKIE_DARK, "0" if dark else "1")
 

@@ -13,7 +13,7 @@ from nicegui import ui
 
 from galaxy_assets.explorer import rankings
 from galaxy_assets.explorer.components import Gallery
-from galaxy_assets.explorer.runs import WORDS, Run
+from galaxy_assets.explorer.runs import WORDS, Run, RunError
 from galaxy_assets.explorer.tab import Tab
 
 ASSETS = ["label_events", "anomaly_model", "anomaly_ranking"]
@@ -76,9 +76,14 @@ class RankingPanel:
     async def _start(self) -> None:
         self.start.disable()
         self.problem.set_visibility(False)
-        await asyncio.to_thread(rankings.keep, self.tab.shared.layout, self.tab.survey.name)
-        await self.tab.shared.start_run(self.tab.survey.name, ASSETS)
-        await self.follow()
+        try:
+            await asyncio.to_thread(rankings.keep, self.tab.shared.layout, self.tab.survey.name)
+            await self.tab.shared.start_run(self.tab.survey.name, ASSETS)
+        except RunError as error:
+            ui.notify(str(error), type="negative", multi_line=True, timeout=15_000, close_button="Close")
+        finally:
+            self.start.enable()
+            await self.follow()
 
     async def follow(self) -> None:
         """Show the survey's run as it is now; called by the page's clock."""
@@ -108,8 +113,6 @@ class RankingPanel:
             self._told = run
             if progress.status == "SUCCESS" and "anomaly_ranking" in run.assets and run is not self._before:
                 await self.on_new()
-                await asyncio.to_thread(rankings.keep, self.tab.shared.layout, self.tab.survey.name)
-                await self._what_moved()
 
     async def _what_moved(self) -> None:
         tab = self.tab
@@ -120,14 +123,11 @@ class RankingPanel:
             return
         column = await asyncio.to_thread(tab.view.column, "rank")
         now = column.to_numpy(zero_copy_only=False).astype(float)
-        came = np.flatnonzero((now <= _TOP) & ~(before <= _TOP))
-        climbed = np.nan_to_num(before - now, nan=0.0)
-        rows = came[np.argsort(-climbed[came], kind="stable")] if len(came) else np.argsort(-climbed)[:_SHOWN]
-        rows = rows[climbed[rows] > 0][:_SHOWN]
+        came, rows = moved_up(now, before)
         self.moves.text = "What moved"
         changed = int(np.sum((now != before) & np.isfinite(before)))
         self.moved_words.text = (
-            f"{changed:,} of {len(now):,} galaxies changed their rank; {len(came):,} of the first {_TOP} were "
+            f"{changed:,} of {len(now):,} galaxies changed their rank; {came:,} of the first {_TOP} were "
             "not there before."
         )
         scores = tab.labels.scores_by(tab.who)
@@ -135,9 +135,33 @@ class RankingPanel:
             {
                 "row": int(row),
                 "id": tab.galaxy(int(row)),
-                "caption": f"{before[row]:.0f} → {now[row]:.0f}",
+                "caption": f"{f'{before[row]:.0f}' if np.isfinite(before[row]) else 'new'} → {now[row]:.0f}",
                 "score": scores.get(tab.galaxy(int(row))),
             }
             for row in rows
         ]
         self.gallery.show(tab.base, items, len(items))
+
+
+def moved_up(now: np.ndarray, before: np.ndarray) -> tuple[int, np.ndarray]:
+    """Which galaxies moved up to make a ranking.
+
+    Parameters
+    ----------
+    now, before : ndarray of shape (N,), float
+        Ranks; NaN where a galaxy has none.
+
+    Returns
+    -------
+    came : int
+        How many of the first _TOP were not there before.
+    rows : ndarray of int
+        Up to _SHOWN of these, the farthest first; where there are none, those that moved up farthest. A galaxy without
+        a rank before came from below all others.
+    """
+    came = np.flatnonzero((now <= _TOP) & ~(before <= _TOP))
+    last = max(np.nanmax(ranks, initial=0) for ranks in (now, before))
+    climbed = (np.where(np.isnan(before), last + 1, before) if len(came) else before) - now
+    climbed = np.nan_to_num(climbed, nan=0.0)
+    rows = came if len(came) else np.flatnonzero(climbed > 0)
+    return len(came), rows[np.argsort(-climbed[rows], kind="stable")][:_SHOWN]

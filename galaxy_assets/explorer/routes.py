@@ -232,10 +232,10 @@ async def _choose_rows(request: Request, shared: Sharing, view: Seen) -> Respons
 
 @router.get("/rows/{name}")
 def _chosen_rows(shared: Sharing, name: str) -> Response:
-    found = shared.rows(name)
+    found = shared.kept(name)
     if found is None:
         raise HTTPException(404, "no such set of rows; it was of an earlier server")
-    return Response(found.astype("<i4").tobytes(), media_type="application/octet-stream", headers=_AS_IT_IS)
+    return Response(found.rows.astype("<i4").tobytes(), media_type="application/octet-stream", headers=_AS_IT_IS)
 
 
 @router.get("/download/{token}")

@@ -4,6 +4,7 @@ Belongs here: the requests and their answers in words. Does not belong here: wha
 module `dagster` itself, which this process does not load.
 """
 
+import asyncio
 import json
 import time
 import urllib.error
@@ -19,6 +20,8 @@ from galaxy_assets.storage.mounts import names_of
 from galaxy_assets.web.guard import cookie_name, is_loopback
 
 _TIMEOUT = 10.0
+_POLL = 1.0  # seconds between two questions about a run
+_LOST = 5  # questions without an answer, one after the other, after which nothing more is asked
 _LAKE = "galaxy_assets_lake"  # the resource that says a code location's data folder
 
 _LOCATION = """
@@ -345,6 +348,33 @@ class Dagster:
         if content.get("errors"):
             raise RunError(f"Dagster at {self.address}: {'; '.join(e['message'] for e in content['errors'])}")
         return content["data"]
+
+
+async def until_over(run: Run, dagster: Dagster) -> None:
+    """Follow a run that was started until it is over; what went wrong is its `error`.
+
+    Parameters
+    ----------
+    run : Run
+    dagster : Dagster
+        Where it runs.
+    """
+    lost = 0
+    try:
+        while not run.progress.ended:
+            await asyncio.sleep(_POLL)
+            try:
+                run.progress = await asyncio.to_thread(dagster.follow, run.run, run.progress)
+                lost = 0
+            except RunError:
+                lost += 1
+                if lost >= _LOST:
+                    raise
+        run.error = "\n".join(run.progress.failures)
+    except Exception as error:  # whatever it was: a run that is never over would let nobody start another
+        run.error = f"{str(error) or type(error).__name__}. The run may go on; its page shows it."
+    finally:
+        run.ended = time.time()
 
 
 def _data_folder(repository: dict[str, Any]) -> list[str]:

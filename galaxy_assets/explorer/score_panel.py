@@ -118,6 +118,11 @@ class ScorePanel:
             self.cluster.set_options(names, value=chosen or None)
         await self.requeue(tab.place.at)
 
+    async def anew(self) -> None:
+        """Make the queue of the tables that a run made, where there is one."""
+        if self.queue is not None:
+            await self.reload()
+
     async def _chosen(self) -> None:
         """Make the queue anew if a person chose another order or cluster, and not where the page itself wrote it."""
         place, order = self.tab.place, self.order.value

@@ -92,13 +92,10 @@ def open_selection(tab: Tab) -> bool:
         Where the address names no selection, or its file is damaged.
     """
     name = tab.place.of
-    rows = tab.shared.rows(name, tab.view)
-    kept = selections.read(tab.view, name)
+    kept = selections.read(tab.view, name) or tab.shared.kept(name, tab.view)
     if kept is not None:
         tab.selection, tab.words, tab.found = kept
-    elif rows is not None:
-        tab.selection, tab.words = rows, "selected"
-    return tab.selection is not None
+    return kept is not None
 
 
 def _by_hand(link: str) -> None:

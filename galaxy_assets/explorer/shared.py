@@ -15,8 +15,9 @@ import numpy as np
 
 from galaxy_assets.explorer.colours import Colours
 from galaxy_assets.explorer.pictures import Pictures
-from galaxy_assets.explorer.runs import Dagster, Run, RunError
+from galaxy_assets.explorer.runs import Dagster, Run, RunError, until_over
 from galaxy_assets.explorer.scoring import Labels
+from galaxy_assets.explorer.selections import Selection
 from galaxy_assets.explorer.temporary import DOWNLOADS, make_folder
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View, version
 from galaxy_assets.lake.query import QueryError
@@ -32,7 +33,6 @@ _SETS = 64
 _CONDITIONS = 1000
 _DOWNLOADS = 8  # files that are kept for browsers, of all tabs together
 _SURVEYS_FOR = 5.0
-_POLL = 1.0  # seconds between two questions about a run
 
 
 class Shared:
@@ -55,13 +55,13 @@ class Shared:
         self.folder = make_folder(DOWNLOADS)
         """Of uploads and downloads; removed when the server ends."""
         self.runs: dict[str, Run] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
         self._files: tuple[float, SurveyFiles | None] = (0.0, None)
         self._views: OrderedDict[tuple[str, str], View] = OrderedDict()
-        self._tables: dict[tuple[str, str], str] = {}
         self._pictures: dict[str, Pictures] = {}
         self._rows: dict[tuple[str, str], tuple[str, np.ndarray]] = {}
         self._labels: dict[str, Labels] = {}
-        self._sets: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._sets: OrderedDict[str, Selection] = OrderedDict()
         self._colours: OrderedDict[tuple, Colours] = OrderedDict()
         self._applied: OrderedDict[str, None] = OrderedDict()
         self._downloads: OrderedDict[str, tuple[Path, str]] = OrderedDict()
@@ -129,8 +129,7 @@ class Shared:
         with self._lock:
             view = self._views.get((survey, start))
             if view is None or view.version != version(self.layout, survey, start):
-                self._tables[survey, start] = self.stamp(survey)
-                view = self._views[survey, start] = View(self.lake, survey, start)
+                view = self._views[survey, start] = View(self.lake, survey, start, self.stamp(survey))
                 self._rows.pop((survey, start), None)
             self._views.move_to_end((survey, start))
             while len(self._views) > _VIEWS:
@@ -139,7 +138,7 @@ class Shared:
             return view
 
     def up_to_date(self, view: View) -> str:
-        """Let a map read its columns anew where a run replaced a table while no page was open that noticed.
+        """Let a map read its columns anew where a run has replaced a table.
 
         Parameters
         ----------
@@ -150,11 +149,8 @@ class Shared:
         str
             The `stamp` of its tables.
         """
-        key, now = (view.survey, view.start), self.stamp(view.survey)
-        with self._lock:
-            before, self._tables[key] = self._tables.get(key), now
-        if before != now:
-            view.forget()
+        now = self.stamp(view.survey)
+        view.read_anew(now)
         return now
 
     def warm(self) -> None:
@@ -249,7 +245,7 @@ class Shared:
         QueryError
             For an unknown column.
         """
-        key = (view.survey, view.start, view.version, self.stamp(view.survey), column)
+        key = (view.survey, view.start, view.version, self.up_to_date(view), column)
         with self._lock:
             if key not in self._colours:
                 self._colours[key] = view.colours(column)
@@ -274,13 +270,17 @@ class Shared:
         files = [f for n in names for f in (home / f"{n}.parquet", *sorted((home / n).rglob("[!.]*.parquet")))]
         return stamp(files)
 
-    def keep_rows(self, view: View, rows: np.ndarray) -> str:
+    def keep_rows(self, view: View, rows: np.ndarray, words: str = "", found: dict[int, float] | None = None) -> str:
         """Name a set of rows of a map, for a browser and a page's address.
 
         Parameters
         ----------
         view : View
         rows : ndarray of int
+        words : str
+            What the set is, for a person; what was said of the same rows before when empty.
+        found : dict of int to float, optional
+            Distances by row, where the set has an order of its own.
 
         Returns
         -------
@@ -290,14 +290,15 @@ class Shared:
         of = f"{view.survey}/{view.start}/{view.version}/".encode()
         name = hashlib.sha256(of + np.ascontiguousarray(rows, np.int32).tobytes()).hexdigest()[:16]
         with self._lock:
-            self._sets[name] = rows
+            if words or name not in self._sets:
+                self._sets[name] = Selection(rows, words, found)
             self._sets.move_to_end(name)
             while len(self._sets) > _SETS:
                 self._sets.popitem(last=False)
         return name
 
-    def rows(self, name: str, view: View | None = None) -> np.ndarray | None:
-        """The rows that `keep_rows` named.
+    def kept(self, name: str, view: View | None = None) -> Selection | None:
+        """The set of rows that `keep_rows` named.
 
         Parameters
         ----------
@@ -307,12 +308,12 @@ class Shared:
 
         Returns
         -------
-        ndarray of int, or None
+        Selection or None
             None for an unknown name.
         """
         with self._lock:
-            rows = self._sets.get(name)
-        return rows if rows is None or view is None or self.keep_rows(view, rows) == name else None
+            kept = self._sets.get(name)
+        return kept if kept is None or view is None or self.keep_rows(view, kept.rows) == name else None
 
     def apply(self, condition: str) -> None:
         """Note that a person applied a condition: from now on an address with it is answered when it is opened.
@@ -397,28 +398,27 @@ class Shared:
         -------
         Run
             Its `error` says what went wrong.
+
+        Raises
+        ------
+        RunError
+            Where a run of the survey is not over.
         """
+        before = self.runs.get(survey)
+        if before is not None and not before.over:
+            raise RunError(
+                f"a run of {survey} ({', '.join(before.assets)}) is not over yet; the Ranking panel shows it. Start "
+                "this one when it has ended"
+            )
         run = self.runs[survey] = Run(survey, assets)
         try:
             run.run = await asyncio.to_thread(self.dagster.launch, survey, assets, self.layout.root, partition)
-        except RunError as error:
-            run.error, run.ended = str(error), time.time()
-            return run
-        self._following = asyncio.create_task(self._follow(run))  # the loop itself holds only a weak reference
+        except Exception as error:  # whatever it was: a run that is never over would let nobody start another
+            run.error = str(error) or type(error).__name__
+        finally:
+            if not run.run:
+                run.ended = time.time()
+        if run.run:
+            # the loop itself holds only a weak reference
+            self._following[survey] = asyncio.create_task(until_over(run, self.dagster))
         return run
-
-    async def _follow(self, run: Run) -> None:
-        lost = 0
-        while not run.progress.ended:
-            await asyncio.sleep(_POLL)
-            try:
-                run.progress = await asyncio.to_thread(self.dagster.follow, run.run, run.progress)
-                lost = 0
-            except RunError as error:
-                lost += 1
-                if lost >= 5:
-                    run.error = f"{error} The run may go on; its page shows it."
-                    break
-        if run.progress.failures:
-            run.error = "\n".join(run.progress.failures)
-        run.ended = time.time()

@@ -176,6 +176,8 @@ class View:
     survey : str
     start : str
         Start weights, or PRETRAINED.
+    stamp : str
+        Of the tables that its columns are read from, see `read_anew`.
 
     Raises
     ------
@@ -183,8 +185,8 @@ class View:
         Where the survey has no such map.
     """
 
-    def __init__(self, lake: OpenLake, survey: str, start: str):
-        self.lake, self.survey, self.start = lake, survey, start
+    def __init__(self, lake: OpenLake, survey: str, start: str, stamp: str = ""):
+        self.lake, self.survey, self.start, self._stamp = lake, survey, start, stamp
         self.version = version(lake.layout, survey, start)
         self.drawn_on = drawn_on_now(lake.layout, survey) if start == PRETRAINED else ""
         try:
@@ -310,9 +312,10 @@ class View:
             For an unknown column, and where the map was made anew.
         """
         with self._lock:
-            if name in self._kept:
-                self._kept.move_to_end(name)
-                return self._kept[name]
+            kept = self._kept  # of the tables of now; what is read late of older ones goes where nobody looks
+            if name in kept:
+                kept.move_to_end(name)
+                return kept[name]
         if name not in self.columns:
             raise QueryError(f"no column {name}; there are {', '.join(self.columns)}")
         relation = self.relation([self.columns[name].table])
@@ -322,17 +325,23 @@ class View:
         if pa.types.is_float64(values.type):
             values = values.cast(pa.float32())
         with self._lock:
-            self._kept[name] = values
-            while len(self._kept) > 1 and sum(v.nbytes for v in self._kept.values()) > _KEPT_BYTES:
-                self._kept.popitem(last=False)
+            kept[name] = values
+            while len(kept) > 1 and sum(v.nbytes for v in kept.values()) > _KEPT_BYTES:
+                kept.popitem(last=False)
         return values
 
-    def forget(self) -> None:
-        """Read columns anew: a run has replaced their tables. Of an older map what was read stays."""
-        if self.stale():
+    def read_anew(self, stamp: str) -> None:
+        """Read columns anew where their tables are others by now. Of an older map what was read stays.
+
+        Parameters
+        ----------
+        stamp : str
+            What the tables are now, see `Shared.stamp`.
+        """
+        if stamp == self._stamp or self.stale():
             return
         with self._lock:
-            self._kept.clear()
+            self._stamp, self._kept = stamp, OrderedDict()
         self.columns = self._found_columns()
 
     def matching(self, condition: str, said: pa.Table | None = None) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 from galaxy_assets.explorer.changes import Otherwise, one_at_a_time
 from galaxy_assets.explorer.view import View
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets.science.worksheet import Override, Row, match, overrides, read_worksheet
+from galaxy_assets.science.worksheet import Override, Row, exemplars_written, match, overrides, read_worksheet
 from galaxy_assets.settings.regular import regular
 from galaxy_assets.settings.spreadsheets import by_hand, written
 from galaxy_assets.settings.survey import Survey
@@ -226,4 +226,4 @@ def _said_in(row: Row) -> list[str]:
     """The cells of _COLUMNS."""
     artefact = "" if row.says.artefact is None else "yes" if row.says.artefact else "no"
     cells = [row.init, row.written_for, row.says.description or "", row.says.label or "", artefact]
-    return [written(cell) for cell in [*cells, ";".join(row.exemplars)]]
+    return [written(cell) for cell in [*cells, exemplars_written(row.exemplars)]]

@@ -21,6 +21,7 @@ CAPTION = 0.15  # height of a caption or title, inches
 _LETTER = 0.052  # mean width of a letter of 7 points, inches
 _DPI = 300  # of cutouts; a plate of a hundred larger ones would be slow to draw and a file of many megabytes
 _PER_BLOCK = 10  # queries below each other
+_AT_AN_END = 50  # rounds drawn of the first and of the last: a JPEG of thousands would be too tall
 
 
 def new_plate(label: str, width: float, height: float) -> "tuple[Figure, Axes]":
@@ -174,10 +175,39 @@ def labelled_grid(pixels: Sequence[np.ndarray], labels: Sequence[str]) -> "Figur
     return lettered(figure)
 
 
+def rounds_drawn(rounds: Sequence[int]) -> tuple[list[int], str]:
+    """The rounds that `query_history` draws: all, or of more than a hundred the first and last fifty.
+
+    Parameters
+    ----------
+    rounds : sequence of int
+
+    Returns
+    -------
+    drawn : list of int
+        In order, each once.
+    left_out : str
+        Which are not drawn, for the end of a title; empty where all are.
+
+    Examples
+    --------
+    >>> from galaxy_assets.figures.plates import rounds_drawn
+    >>> rounds_drawn([0, 1, 1, 2])
+    ([0, 1, 2], '')
+    >>> rounds_drawn(range(2001))[1]
+    '; queries 50 to 1,950 are not drawn'
+    """
+    every = sorted(set(rounds))
+    if len(every) <= 2 * _AT_AN_END:
+        return every, ""
+    between = every[_AT_AN_END:-_AT_AN_END]
+    return every[:_AT_AN_END] + every[-_AT_AN_END:], f"; queries {between[0]:,} to {between[-1]:,} are not drawn"
+
+
 def query_history(pixels: Sequence[np.ndarray], scores: Sequence[float], rounds: Sequence[int]) -> "Figure":
     """What the oracle was shown: a row per round, its score in a box under each cutout (paper Figure 10).
 
-    More than ten rounds stand in two blocks side by side.
+    More than ten rounds stand in two blocks side by side. Of very many `rounds_drawn` are drawn.
 
     Parameters
     ----------
@@ -192,13 +222,17 @@ def query_history(pixels: Sequence[np.ndarray], scores: Sequence[float], rounds:
     -------
     matplotlib.figure.Figure
     """
-    shown = {r: [i for i, found in enumerate(rounds) if found == r] for r in sorted(set(rounds))}
+    drawn, left_out = rounds_drawn(rounds)
+    shown: dict[int, list[int]] = {r: [] for r in drawn}
+    for i, found in enumerate(rounds):
+        shown.get(found, []).append(i)
     margin, columns = 0.52, max(5, *map(len, shown.values()), 0)
     side = (SINGLE - margin) / columns - GAP
     per_block = len(shown) if len(shown) <= _PER_BLOCK else -(-len(shown) // 2)
     pitch = side + CAPTION + GAP
     width = SINGLE if per_block == len(shown) else 2 * SINGLE + 0.2
-    figure, axes = new_plate("Galaxies shown to the oracle, query by query", width, max(per_block * pitch, 0.5))
+    label = f"Galaxies shown to the oracle, query by query{left_out}"
+    figure, axes = new_plate(label, width, max(per_block * pitch, 0.5))
     for n, (r, members) in enumerate(shown.items()):
         left, top = n // per_block * (SINGLE + 0.2), n % per_block * pitch
         axes.text(left + 0.02, top + side / 2, f"query {r}" if r else "seeds", va="center", ha="left")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _PREVIEW_DPI = 160
 _PREVIEW_WIDTH = 900  # pixels, at most
+_LONGEST = 16_000  # pixels a side, at most: a JPEG has 65,500
 _SMALLEST = 16  # pixels: a preview below this shows nothing
 
 
@@ -76,9 +77,11 @@ def _scaled(figure: "Figure | Image", scale: float) -> "Image":
     from PIL import Image
 
     if isinstance(figure, Image.Image):
+        scale *= min(1.0, _LONGEST / max(figure.size))
         size = (max(round(figure.width * scale), 1), max(round(figure.height * scale), 1))
         return figure.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     drawn = io.BytesIO()
-    dpi = min(_PREVIEW_DPI, _PREVIEW_WIDTH / figure.get_size_inches()[0])
+    width, height = figure.get_size_inches()
+    dpi = min(_PREVIEW_DPI, _PREVIEW_WIDTH / width, _LONGEST / height)
     figure.savefig(drawn, format="png", dpi=dpi * scale)
     return Image.open(drawn).convert("RGB")

@@ -127,10 +127,8 @@ def _write_inputs(layout: Layout, survey: Survey, pattern: str, folder: Path) ->
 def _rows(layout: Layout, survey: Survey, batch: str, features: pa.Table, ranking: pa.Table) -> pa.Table:
     """What is known of the galaxies of a batch, a row for each."""
     ids, start = features["galaxy_id"], survey.main_start_weights
-    catalogue = read_table(layout.table(survey.name, "catalogue", batch), ["galaxy_id", "ra", "dec", "label"])
-    clusters = read_table(
-        layout.table(survey.name, "cluster_labels", batch, start), ["galaxy_id", "cluster", "probability"]
-    )
+    catalogue = _of_batch(layout, survey, "catalogue", batch, names=["ra", "dec", "label"])
+    clusters = _of_batch(layout, survey, "cluster_labels", batch, start, names=["cluster", "probability"])
     columns = {"galaxy_id": ids, "batch": features["batch"]}
     parts = ((catalogue, ("ra", "dec", "label")), (clusters, ("cluster", "probability")), (ranking, _RANKING))
     for other, names in parts:
@@ -138,6 +136,16 @@ def _rows(layout: Layout, survey: Survey, batch: str, features: pa.Table, rankin
         columns |= {name: other[name].take(pa.array(at, mask=at < 0)) for name in names}
     columns["components"] = features["vector"].cast(pa.list_(pa.float32()))
     return pa.table(columns)
+
+
+def _of_batch(layout: Layout, survey: Survey, table: str, *of: str, names: list[str]) -> pa.Table:
+    """Columns of a batch's table, with galaxy_id. Raises FileNotFoundError where a run has not come that far."""
+    path = layout.table(survey.name, table, *of)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{survey.name} is not finished: batch {of[0]} has no {table}; `galaxy-assets run {survey.name}` makes it"
+        )
+    return read_table(path, ["galaxy_id", *names])
 
 
 def _import(inputs: list[Path], catalogue: Path, work: Path, n: int, per_partition: int) -> None:

@@ -116,7 +116,7 @@ _OWN: Mapping[str, tuple[str, str]] = {
     "image": ("the cutout, a PNG below this folder", ""),
     "human_score": ("mean over people of each person's latest score, 0 to 5; null where nobody scored it", ""),
     "human_label": ("class that a person gave last; null where nobody did", ""),
-    "people": ("number of people who said something of the galaxy; null where nobody did", ""),
+    "people": ("number of people whose scores count; 0 where a class alone was given, null where nothing was said", ""),
     "components": ("principal components of the features of the main start weights", ""),
 }
 """Description and unit of what an export adds, and of positions in lakes whose files do not say it."""

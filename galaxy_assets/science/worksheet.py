@@ -9,6 +9,7 @@ were among the most certain when it was written, and is about the cluster that n
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ WORKSHEET = pa.schema(
         ("n_held", pa.int32()),
     ]
 )
-_SEPARATOR = ";"
+# an exemplar: between quotes, whose own are doubled, or as it stands up to the next ";"
+_EXEMPLAR = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?:;|\Z)|([^;]*)(?:;|\Z)')
 _SAID = ("description", "label", "artefact")
 _YES, _NO = {"yes", "true", "1"}, {"no", "false", "0"}
 
@@ -76,14 +78,59 @@ class Row:
     says: Override
 
 
+def exemplars_written(ids: Sequence[str]) -> str:
+    """Galaxy ids as one cell of the worksheet.
+
+    Parameters
+    ----------
+    ids : sequence of str
+
+    Returns
+    -------
+    str
+        With `;` between them. An id that has one itself, begins with a quote, or has space around it stands between
+        quotes, its own doubled.
+
+    Examples
+    --------
+    >>> from galaxy_assets.science.worksheet import exemplars_read, exemplars_written
+    >>> exemplars_written(["M 31", "a;b.png"])
+    'M 31;"a;b.png"'
+    >>> exemplars_read('M 31; "a;b.png"')
+    ('M 31', 'a;b.png')
+    """
+
+    def cell(galaxy: str) -> str:
+        plain = ";" not in galaxy and not galaxy.startswith('"') and galaxy == galaxy.strip()
+        return galaxy if plain else '"' + galaxy.replace('"', '""') + '"'
+
+    return ";".join(map(cell, ids))
+
+
+def exemplars_read(cell: str) -> tuple[str, ...]:
+    """The galaxy ids in a cell that `exemplars_written` or a person wrote.
+
+    Parameters
+    ----------
+    cell : str
+
+    Returns
+    -------
+    tuple of str
+        Each once, without the space around those that have no quotes.
+    """
+    found = (m[2].strip() if m[1] is None else m[1].replace('""', '"') for m in _EXEMPLAR.finditer(cell))
+    return tuple(dict.fromkeys(galaxy for galaxy in found if galaxy))
+
+
 def read_worksheet(path: Path, inits: Sequence[str]) -> list[Row]:
     """The rows of a worksheet in which something is said.
 
     Parameters
     ----------
     path : Path
-        CSV with columns `init` (start weights), `exemplars` (galaxy ids with `;` between them) and any of
-        `description`, `label` (a class) and `artefact` (yes or no); `cluster` and others are for the reader.
+        CSV with columns `init` (start weights), `exemplars` (as `exemplars_written`) and any of `description`,
+        `label` (a class) and `artefact` (yes or no); `cluster` and others are for the reader.
     inits : sequence of str
         Start weights of the survey.
 
@@ -113,8 +160,7 @@ def read_worksheet(path: Path, inits: Sequence[str]) -> list[Row]:
         where = f"{path}, line {line}"
         if (init := cell.get("init", "")) not in inits:
             raise ValueError(f"{where}: start weights {init!r} are not among {', '.join(inits)}; correct `init`")
-        named = (name.strip() for name in cell.get("exemplars", "").split(_SEPARATOR))
-        exemplars = tuple(dict.fromkeys(name for name in named if name))
+        exemplars = exemplars_read(cell.get("exemplars", ""))
         if not exemplars:
             raise ValueError(
                 f"{where}: no exemplars, and a cluster's number does not outlast a refit; copy them from the template"
@@ -231,7 +277,7 @@ def template(
     for k, ids in exemplars.items():
         own = said.get(k, Override())
         artefact = "" if own.artefact is None else "yes" if own.artefact else "no"
-        cells = [init, str(k), own.description or "", own.label or "", artefact, _SEPARATOR.join(ids), *summary[k]]
+        cells = [init, str(k), own.description or "", own.label or "", artefact, exemplars_written(ids), *summary[k]]
         lines.append(list(map(spreadsheets.written, cells)))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)

@@ -1,6 +1,7 @@
 """A lake of sixty galaxies, written by hand, for what the explorer reads of one; no run is needed."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,13 @@ def write_ranking(layout: Layout, scores: np.ndarray) -> None:
     keep(table.take(pa.array(order)), layout.table(NAME, "anomaly_ranking"))
 
 
-def turn_map_over(layout: Layout) -> None:
-    """Make both maps anew, with their galaxies in the other order: row i is another galaxy than before."""
-    for where in (("umap", "b", "imagenet"), ("artefact_map", "b"), ("artefact_umap_model",)):
+PRETRAINED_MAP = (("artefact_map", "b"), ("artefact_umap_model",))
+MAPS = (("umap", "b", "imagenet"), *PRETRAINED_MAP)
+
+
+def turn_map_over(layout: Layout, tables: Sequence[tuple[str, ...]] = MAPS) -> None:
+    """Make maps anew, with their galaxies in the other order: row i is another galaxy than before."""
+    for where in tables:
         path = layout.table(NAME, *where)
         made = read_table(path)
         keep(

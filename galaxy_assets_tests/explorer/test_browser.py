@@ -12,6 +12,7 @@ from galaxy_assets.explorer.view import OpenLake, View
 from galaxy_assets.science.labels import standing
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets_tests.explorer.browser import MAP
 from galaxy_assets_tests.explorer.conftest import Explored
 from galaxy_assets_tests.explorer.small_lake import HOSTILE, NAME
 
@@ -94,6 +95,46 @@ def test_the_map_has_every_galaxy_and_hovering_shows_its_cutout(page, explored):
     page.wait_for_function("document.querySelector('.ga-tip img')?.naturalWidth > 0")
     page.wait_for_function("document.querySelector('.ga-tip-id')?.textContent.length > 0")
     assert page.locator(".ga-tip-id").inner_text() in set(view.ids.to_pylist())
+
+
+def test_the_map_marks_what_was_asked_for_last_and_says_what_the_server_said(page, explored):
+    open_page(page, explored)
+    post = f"""async (rows) => {{
+      const sent = {{ method: "POST", body: Int32Array.from(rows) }};
+      return (await {MAP}(0).bytes({MAP}(0).base + "/rows", sent)).text();
+    }}"""
+    first, second = (page.evaluate(post, rows) for rows in ([1, 2, 3], [4, 5]))
+    held: list = []
+    page.route(f"**/rows/{first}", lambda route: held.append(route))
+    page.evaluate(
+        f"""async ([first, second]) => {{
+      window.late = {MAP}(0).mark("/rows/" + first);
+      await {MAP}(0).mark("/rows/" + second);
+    }}""",
+        [first, second],
+    )
+    held[0].continue_()
+    page.evaluate("window.late")
+    assert page.evaluate(f"[...{MAP}(0).rows]") == [4, 5]
+    page.evaluate(f"{MAP}(0).mark('/rows/unknown')")
+    assert page.evaluate(f"{MAP}(0).note") == "no such set of rows; it was of an earlier server"
+    assert all("404" in problem for problem in page.problems), "nothing but what the browser says of the answer"
+    page.problems.clear()
+
+
+def test_the_theme_is_turned_and_remembered_also_by_a_busy_browser(page, explored):
+    open_page(page, explored)
+    dark = "() => document.body.classList.contains('body--dark')"
+    before = page.evaluate(dark)
+    page.evaluate("""document.addEventListener('click', () => {
+      const until = Date.now() + 2500;
+      while (Date.now() < until);
+    })""")
+    page.get_by_role("button", name="light or dark").click()
+    page.wait_for_function("(before) => document.body.classList.contains('body--dark') !== before", arg=before)
+    page.wait_for_function("document.cookie.includes('galaxy_assets_dark')")
+    open_page(page, explored)
+    assert page.evaluate(dark) != before
 
 
 def test_the_legend_hides_and_colours_change(page, explored):

@@ -7,7 +7,7 @@ from galaxy_assets.explorer.peers import Peers
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets_tests.explorer.browser import MAP, SPOT
-from galaxy_assets_tests.explorer.test_browser import GALLERY, open_page, total, until_total, view_of
+from galaxy_assets_tests.explorer.test_browser import GALLERY, apply_filter, open_page, total, until_total, view_of
 
 pytestmark = pytest.mark.browser
 SECOND = "[data-testid=map-beside]"
@@ -54,6 +54,12 @@ def test_hover_and_selection_are_linked_both_ways(page, explored):
     page.wait_for_function(f"{MAP}(1).rows?.length === 5")
     chosen = page.evaluate(CHOSEN, 0)
     assert page.evaluate(CHOSEN, 1) == sorted(int(there[r]) for r in chosen)
+    page.get_by_role("button", name="Show all").click()
+    until_total(page, len(first))
+    apply_filter(page, "rank <= 5")
+    page.wait_for_function(f"{MAP}(1).rows?.length === 5")
+    page.locator(SECOND).get_by_role("button", name="Clear selection").click()
+    page.wait_for_function(f"!{MAP}(0).rows && !{MAP}(1).rows")
     page.get_by_role("button", name="Show all").click()
     until_total(page, len(first))
     lasso = page.locator(f"{SECOND}").get_by_role("button", name="Lasso")

@@ -7,16 +7,20 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from nicegui import ui
 from nicegui.testing.user_interaction import UserInteraction
 
+from galaxy_assets.explorer import rankings
 from galaxy_assets.explorer.runs import Progress, Run
 from galaxy_assets.explorer.share import keep_selection
 from galaxy_assets.explorer.shared import Shared
@@ -24,11 +28,20 @@ from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.explorer.worksheet import read_clusters
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.graph import EXPLORER
+from galaxy_assets.science.artefacts import regions_to_table
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.tables import read_table
-from galaxy_assets_tests.explorer.small_lake import NAME, N, keep, turn_map_over, write_ranking, write_small_lake
-from galaxy_assets_tests.explorer.test_saving import refit
+from galaxy_assets_tests.explorer.small_lake import (
+    NAME,
+    PRETRAINED_MAP,
+    N,
+    keep,
+    turn_map_over,
+    write_ranking,
+    write_small_lake,
+)
+from galaxy_assets_tests.explorer.test_saving import BOX, refit
 
 
 @pytest.fixture
@@ -90,7 +103,7 @@ def test_the_last_change_is_taken_back_first_whether_it_is_stored_or_not(shared,
             await page.score.score(4, scored)
             page.score.skip(page.score._shown())
             rows = np.array([3, 4, 5], np.int32)
-            await page.gallery.select(rows, "inside the lasso", shared.keep_rows(tab.view, rows))
+            await page.gallery.select(rows, "inside the lasso")
             page.gallery.filter.value = "rank <= 5"
             await page.gallery.refilter()
             assert len(tab.shown) == 2
@@ -568,3 +581,222 @@ def test_the_list_of_keys_has_every_key(shared, monkeypatch, caplog):
     listed = {word for keys in keyboard._LISTS.values() for key, _ in keys for word in key.split()}
     assert set(keyboard.KEYS) - {"undo"} <= listed and "Ctrl" in listed
     assert Path(keyboard.__file__).with_name("keys.js").read_text().count('key: "undo"') == 1
+
+
+def texts(panel) -> list[str]:
+    """The words in a panel's list."""
+    return [element.text for element in panel.list.descendants() if isinstance(element, ui.label)]
+
+
+def describe_anew(layout, words: str) -> None:
+    path = layout.table(NAME, "cluster_summary", "imagenet")
+    made = read_table(path)
+    at = made.column_names.index("description")
+    keep(made.set_column(at, "description", pa.array([f"{words} {k}" for k in range(len(made))])), path)
+
+
+def anew(user) -> int:
+    return sum("made anew; the page shows them" in words for words in user.notify.messages)
+
+
+def test_tables_that_a_run_made_anew_are_shown_on_every_panel_and_its_ranking_is_kept(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score&order=rank") as (user, (page,)):
+            await page.clusters.load()
+            assert page.score.queue.rows[:2].tolist() == [0, 1] and "kind 3" in texts(page.clusters)
+            write_ranking(shared.layout, np.linspace(0, 5, N))
+            describe_anew(shared.layout, "sort")
+            await until(lambda: anew(user) > 0)
+            assert page.score.queue.rows[:2].tolist() == [0, N - 3], "what is being scored stays before the others"
+            assert "sort 3" in texts(page.clusters) and "kind 3" not in texts(page.clusters)
+            assert len(list(rankings.folder(shared.layout, NAME).glob("*.parquet"))) == 2
+            assert page.ranking.moves.text == "What moved"
+            field = next(e for e in page.clusters.list.descendants() if isinstance(e, ui.input))
+            field.value = "arms"
+            describe_anew(shared.layout, "class")
+            await until(lambda: anew(user) > 1)
+            assert field.value == "arms" and "sort 3" in texts(page.clusters) and page.clusters.outdated.visible
+            await page.clusters.reload()
+            assert "class 3" in texts(page.clusters) and not page.clusters.outdated.visible
+
+    run(use(), caplog)
+
+
+def test_boxes_of_now_are_shown_after_a_run_and_those_that_are_not_saved_stay(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, f"&start={PRETRAINED}&panel=artefacts") as (user, (page,)):
+            panel, path = page.artefacts, shared.layout.table(NAME, "artefact_regions")
+            keep(regions_to_table([BOX], page.tab.view.drawn_on), path)
+            await until(lambda: anew(user) > 0)
+            assert [box.x1 for box in panel.drawn] == [3.0]
+            await panel.region([-0.5, -0.5, 0.1, 0.5])
+            keep(regions_to_table([replace(BOX, x1=4.0)], page.tab.view.drawn_on), path)
+            await until(lambda: anew(user) > 1)
+            assert len(panel.drawn) == 2 and "boxes that are not saved stay" in panel.problem.text
+            await panel._withdraw()
+            assert [box.x1 for box in panel.drawn] == [4.0] and not panel.problem.visible
+
+    run(use(), caplog)
+
+
+def test_a_new_map_beside_the_first_is_said_and_not_drawn_over_the_one_before(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, f"&beside={PRETRAINED}") as (user, (page,)):
+            drawn = page.maps.second._props["colour"]
+            turn_map_over(shared.layout, PRETRAINED_MAP)
+            await until(lambda: any("The map was made anew" in words for words in user.notify.messages))
+            assert not anew(user) and page.maps.second._props["colour"] == drawn
+
+    run(use(), caplog)
+
+
+def test_clearing_one_map_clears_both_whatever_was_marked(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, f"&beside={PRETRAINED}") as (_, (page,)):
+            marks = {}
+            for map_ in (page.maps.map, page.maps.second):
+                monkeypatch.setattr(map_, "mark", partial(marks.__setitem__, map_))
+            await page.gallery.select(np.array([3, 4], np.int32), "inside the lasso", mark=True)
+            assert len(marks) == 2 and None not in marks.values()
+            await page._cleared()
+            assert list(marks.values()) == [None, None] and len(page.tab.shown) == N - 2
+            page.gallery.filter.value = "rank <= 5"
+            await page.gallery.refilter()
+            assert None not in marks.values()
+            await page._cleared()
+            assert list(marks.values()) == [None, None] and len(page.tab.shown) == 5, "the filter stays"
+
+    run(use(), caplog)
+
+
+def test_a_run_that_is_not_over_is_not_pushed_aside_and_the_page_says_so(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=ranking") as (user, (page,)):
+            going = shared.runs[NAME] = Run(NAME, ["anomaly_ranking"], "r")
+            for start in (page.clusters._use, page.ranking._start):
+                await start()
+                assert "is not over yet" in user.notify.messages[-1] and shared.runs[NAME] is going
+            assert not page.ranking.start.enabled
+            going.error, going.ended = "it failed", 1.0
+            await page.ranking.follow()
+            assert page.ranking.start.enabled
+            await page.ranking._start()  # there is no Dagster
+            assert shared.runs[NAME] is not going and page.ranking.start.enabled and page.ranking.problem.visible
+
+    run(use(), caplog)
+
+
+def test_a_double_click_saves_once_and_says_that_it_did(shared, monkeypatch, caplog):
+    async def use() -> None:
+        addresses = "&panel=clusters", f"&start={PRETRAINED}&panel=artefacts"
+        async with opened(shared, monkeypatch, *addresses) as (user, (first, second)):
+            fields = [e for e in first.clusters.list.descendants() if isinstance(e, ui.input)]
+            buttons = [e for e in first.clusters.list.descendants() if isinstance(e, ui.button) and e.text == "Save"]
+            fields[1].value = "rings"
+            for _ in range(2):
+                UserInteraction(user, {buttons[1]}, None).click()
+            await until(lambda: any(words.startswith(("saved", "not saved")) for words in texts(first.clusters)))
+            await asyncio.sleep(0.3)  # what else would come, came
+            assert [w for w in texts(first.clusters) if "saved" in w] == [
+                f"saved in {NAME}_clusters.csv; the next run uses it"
+            ]
+            await second.artefacts.region([-0.5, -0.5, 0.1, 0.5])
+            await asyncio.gather(second.artefacts._save(), second.artefacts._save())
+            assert not second.artefacts.problem.visible
+            await asyncio.gather(second.artefacts._withdraw(), second.artefacts._withdraw())
+            assert not second.artefacts.problem.visible
+            said = [change.words for change in first.changes.all()]
+            assert said == ["what cluster 1 is", "the artefact rule saved", "the artefact rule withdrawn"]
+
+    run(use(), caplog)
+
+
+def test_what_is_saved_is_not_said_to_be_lost_where_it_cannot_be_taken_back(shared, monkeypatch, caplog):
+    (shared.layout.labels(NAME)).mkdir(parents=True)
+    (shared.layout.labels(NAME) / "changes").write_text("in the way of the folder")
+
+    async def use() -> None:
+        addresses = "&panel=clusters", f"&start={PRETRAINED}&panel=artefacts"
+        async with opened(shared, monkeypatch, *addresses) as (_, (first, second)):
+            cluster = read_clusters(first.tab.view, first.survey)[1]
+            words = await first.clusters._save(cluster, Override("rings"))
+            assert words.startswith(
+                f"saved in {NAME}_clusters.csv; the next run uses it. It cannot be taken back here: "
+            )
+            assert read_clusters(first.tab.view, first.survey)[1].said == Override("rings")
+            await second.artefacts.region([-0.5, -0.5, 0.1, 0.5])
+            for act, words in (("_save", "saved"), ("_withdraw", "withdrawn")):
+                await getattr(second.artefacts, act)()
+                problem = second.artefacts.problem.text
+                assert problem.startswith(f"the artefact rule {words}; it cannot be taken back here: ")
+                assert shared.layout.artefact_review(NAME).exists() == (words == "saved")
+
+    run(use(), caplog)
+
+
+def test_boxes_that_were_given_up_for_the_proposal_are_all_taken_back(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, f"&start={PRETRAINED}&panel=artefacts") as (_, (page,)):
+            panel = page.artefacts
+            for left in (-0.9, -0.5):
+                await panel.region([left, -0.5, left + 0.2, 0.5])
+            await panel._withdraw()
+            assert panel.drawn == []
+            await page.undo.undo()
+            assert len(panel.drawn) == 2
+            await panel._save()
+            await panel.region([0.1, -0.5, 0.3, 0.5])
+            await panel._withdraw()
+            seen = []
+            for _ in range(2):
+                await page.undo.undo()
+                seen.append(len(panel.drawn))
+            assert seen == [2, 3], "the rule, then what was drawn beside it"
+
+    run(use(), caplog)
+
+
+def test_a_galaxy_that_had_no_rank_before_is_shown_as_new(shared, monkeypatch, caplog):
+    path = shared.layout.table(NAME, "anomaly_ranking")
+    whole = read_table(path)
+    keep(whole.filter(pc.not_equal(whole["galaxy_id"], "g05")), path)
+    rankings.keep(shared.layout, NAME)
+    keep(whole, path)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "") as (_, (page,)):
+            shows = []
+            monkeypatch.setattr(page.ranking.gallery, "show", lambda base, items, total: shows.append(items))
+            await page.ranking.load()
+            assert [(item["id"], item["caption"]) for item in shows[-1]] == [("g05", "new → 6")]
+
+    run(use(), caplog)
+
+
+def test_a_name_that_is_cleared_comes_back_for_scores_go_on_under_it(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score") as (_, (page,)):
+            page.header.name.value = "ann"
+            page._rename()
+            for typed in ("", "  "):
+                page.header.name.value = typed
+                page._rename()
+                assert page.header.name.value == page.tab.who == "ann"
+
+    run(use(), caplog)
+
+
+def test_a_selection_is_what_it_was_when_the_page_is_loaded_again(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "") as (_, (page,)):
+            await page.gallery.more_like(["g07"])
+            like, order = page.place.of, page.tab.shown.tolist()
+            await page.maps.mark(page.tab.shown)
+            await page.gallery.select(np.array([9, 3], np.int32), "inside the lasso")
+            lasso = page.place.of
+        async with opened(shared, monkeypatch, f"&of={like}", f"&of={lasso}") as (_, (first, second)):
+            assert first.tab.words == "most like g07" and first.tab.shown.tolist() == order
+            assert list(first.tab.found.values())[:2] == [0.0, 1.0]
+            assert second.tab.words == "inside the lasso" and second.tab.found is None
+
+    run(use(), caplog)

@@ -60,7 +60,7 @@ def test_chosen_rows_come_back_by_the_name_of_their_set(client, address):
 def test_rows_of_one_map_are_not_taken_for_those_of_another(shared, client, address):
     name = client.post(address + "/rows", content=np.array([5, 2], "<i4").tobytes()).text
     first, second = (shared.view(NAME, start) for start in ("imagenet", PRETRAINED))
-    assert shared.rows(name, first).tolist() == [5, 2] and shared.rows(name, second) is None
+    assert shared.kept(name, first).rows.tolist() == [5, 2] and shared.kept(name, second) is None
 
 
 def test_another_map_has_the_same_galaxies_and_their_colours(client, shared, address):

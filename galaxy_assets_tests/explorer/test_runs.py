@@ -1,13 +1,17 @@
 """What the page says to Dagster, and to nobody else."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from galaxy_assets.explorer.runs import Dagster, RunError
+from galaxy_assets.explorer.runs import Dagster, Run, RunError, until_over
+from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets_tests.explorer.small_lake import NAME
 
 
 @pytest.fixture
@@ -31,6 +35,44 @@ def proxied(monkeypatch) -> Iterator[list[str]]:
         monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
     yield asked
     server.shutdown()
+
+
+@pytest.fixture
+def odd() -> Iterator[Dagster]:
+    """A server that answers everything, and is no Dagster."""
+
+    class Odd(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Dagster(f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+
+
+def test_a_run_is_over_whatever_went_wrong_and_the_next_one_is_not_refused(tmp_path, odd):
+    shared = Shared(Layout(tmp_path), odd.address)
+    for _ in range(2):
+        run = asyncio.run(shared.start_run(NAME, ["anomaly_ranking"]))
+        assert run.over and run.error and shared.runs[NAME] is run
+    followed = Run(NAME, ["anomaly_ranking"], "r")
+    asyncio.run(until_over(followed, odd))
+    assert followed.over and followed.error.endswith("The run may go on; its page shows it.")
+
+
+def test_a_run_that_is_not_over_stays_the_surveys_run(tmp_path, odd):
+    shared = Shared(Layout(tmp_path), odd.address)
+    going = shared.runs[NAME] = Run(NAME, ["anomaly_model", "anomaly_ranking"], "r")
+    with pytest.raises(RunError, match=f"a run of {NAME} \\(anomaly_model, anomaly_ranking\\) is not over yet"):
+        asyncio.run(shared.start_run(NAME, ["cluster_summary"]))
+    assert shared.runs[NAME] is going and not going.over
+    assert asyncio.run(shared.start_run("other", ["cluster_summary"])).over
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.9.1"])

@@ -79,6 +79,16 @@ def test_a_description_goes_to_the_cluster_that_holds_the_galaxies_now(layout, s
         worksheet.save(view, survey, before[0], Override("none"))
 
 
+def test_what_is_said_of_galaxies_whose_ids_have_semicolons_is_found_again(layout, survey, view):
+    path = layout.table(NAME, "cluster_labels", "b", "imagenet")
+    made = read_table(path)
+    ids = [f" {galaxy};b.png" if galaxy[:2] == "g1" else galaxy for galaxy in made["galaxy_id"].to_pylist()]
+    keep(made.set_column(made.column_names.index("galaxy_id"), "galaxy_id", pa.array(ids)), path)
+    worksheet.save(view, survey, worksheet.read_clusters(view, survey)[1], Override("rings"))
+    again = worksheet.read_clusters(view, survey)[1]
+    assert again.said == Override("rings") and again.exemplars[0] == " g10;b.png"
+
+
 def test_a_description_that_somebody_else_saved_is_not_written_over(layout, survey, view):
     mine = worksheet.read_clusters(view, survey)[1]
     worksheet.save(view, survey, mine, Override("theirs", None, True))

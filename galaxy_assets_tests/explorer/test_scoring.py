@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from galaxy_assets.explorer import rankings, regions, worksheet
-from galaxy_assets.explorer.export_page import KINDS, write
+from galaxy_assets.explorer.export_page import KINDS, page_table, write
+from galaxy_assets.explorer.ranking_panel import moved_up
 from galaxy_assets.explorer.scoring import Labels, Queue, queue_rows
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
 from galaxy_assets.lake import similar
@@ -29,6 +30,7 @@ from galaxy_assets.storage.artefact_review import drawn_on
 from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.tables import said_of
 from galaxy_assets_tests.explorer.small_lake import NAME, N, write_ranking, write_small_lake
 from galaxy_assets_tests.science.test_labels import histories
 
@@ -215,6 +217,21 @@ def test_rankings_are_kept_and_compared(layout, view):
     assert (old.rank, new.rank, old.score, new.score) == (1, N, 5.0, 0.0) and old.made < new.made
 
 
+ranks = st.floats(1, 300).map(round) | st.just(np.nan)
+
+
+@given(st.lists(st.tuples(ranks, ranks), min_size=1, max_size=200))
+def test_what_moved_shows_all_that_came_and_else_what_climbed(pairs):
+    now, before = np.array(pairs, float).T
+    came, rows = moved_up(now, before)
+    new = {i for i, (n, b) in enumerate(pairs) if n <= 100 and not b <= 100}
+    assert came == len(new) and len(rows) == len(set(rows.tolist())) <= 48
+    if new:
+        assert set(rows.tolist()) <= new and len(rows) == min(came, 48)
+    else:
+        assert all(now[row] < before[row] for row in rows)
+
+
 def test_a_ranking_of_a_clock_that_was_ahead_does_not_eat_the_history(layout, monkeypatch):
     monkeypatch.setattr(rankings, "_KEPT", 3)
     rankings.keep(layout, NAME)
@@ -296,6 +313,17 @@ def test_a_search_in_blocks_is_the_search_of_all(layout, survey, monkeypatch):
         similar.nearest(layout, survey, "imagenet", ["g59"], 3)
     with pytest.raises(FileNotFoundError, match="no pca_features of random start weights"):
         similar.nearest(layout, survey, "random", ["g20"], 3)
+
+
+def test_people_in_an_export_are_those_whose_scores_count_as_its_description_says(layout, survey, view):
+    labels = Labels(layout, survey)
+    for who in ("ann", "bob"):
+        labels.say(who, "g04", 5)
+    event = LabelLog(layout.labels(NAME)).read().to_pylist()[0] | {"event": "c", "kind": "class", "galaxy_id": "g01"}
+    LabelLog(layout.labels(NAME)).append([event | {"score": None, "label": "odd"}])
+    table = page_table(view, np.array([4, 1, 50], np.int32))
+    assert table["people"].to_pylist() == [2, 0, None] and table["human_label"].to_pylist() == [None, "odd", None]
+    assert "0 where a class alone was given" in said_of(table.schema.field("people"))[0]
 
 
 def test_exports_hold_what_is_shown_in_its_order(layout, survey, view, tmp_path):

@@ -8,9 +8,10 @@ from galaxy_assets.explorer import view as views
 from galaxy_assets.explorer.colours import CATEGORIES, coloured
 from galaxy_assets.explorer.export_page import page_table, write
 from galaxy_assets.explorer.send import send
+from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets_tests.explorer.small_lake import NAME, N, ids, turn_map_over, write_small_lake
+from galaxy_assets_tests.explorer.small_lake import NAME, N, ids, turn_map_over, write_ranking, write_small_lake
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +131,37 @@ def test_a_map_that_is_not_there_says_what_makes_it(view):
         View(view.lake, NAME, "random")
 
 
+def test_a_column_that_was_read_of_a_table_before_is_not_kept_for_the_one_of_now(layout, monkeypatch):
+    view = View(OpenLake(layout), NAME, "imagenet")
+    ask, replaced = view.lake.ask, []
+
+    def late(sql, *values):
+        found = ask(sql, *values)
+        if not replaced:
+            replaced.append(sql)
+            write_ranking(layout, np.linspace(0, 5, N))  # by a run, while it is read
+            view.read_anew("of the new tables")
+        return found
+
+    monkeypatch.setattr(view.lake, "ask", late)
+    assert view.column("rank")[0].as_py() == 1 and view.column("rank")[0].as_py() == N
+
+
+def test_colours_under_the_stamp_of_new_tables_are_theirs(layout):
+    shared = Shared(layout, "http://127.0.0.1:9")
+    view = shared.view(NAME, "imagenet")
+    before = shared.colours(view, "score")
+    write_ranking(layout, np.linspace(0, 5, N))
+    assert shared.colours(view, "score").codes.tolist() != before.codes.tolist()
+
+
 @pytest.mark.parametrize("start", ["imagenet", PRETRAINED])
 def test_rows_of_a_map_are_never_asked_of_the_one_that_replaced_it(tmp_path, start):
     layout = write_small_lake(tmp_path / "data")
     old = View(OpenLake(layout), NAME, start)
     kept = old.column("score")
     turn_map_over(layout)
-    old.forget()
+    old.read_anew("of other tables")
     assert old.stale() and old.column("score") is kept, "what was read of the old map is right for its rows"
     for ask in (
         lambda: old.column("rank"),

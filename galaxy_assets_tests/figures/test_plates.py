@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from galaxy_assets.figures.plates import class_examples, fit, labelled_grid, neighbours, new_plate, put, query_history
+from galaxy_assets.figures.plates import (
+    class_examples,
+    fit,
+    labelled_grid,
+    neighbours,
+    new_plate,
+    put,
+    query_history,
+    rounds_drawn,
+)
+from galaxy_assets.figures.preview import preview
 from galaxy_assets.figures.style import DOUBLE, SINGLE
 
 
@@ -58,6 +68,16 @@ def test_history_has_a_row_per_round_and_two_blocks_from_eleven():
     boxes = [box for _, box in tiles(many)]
     assert boxes[0][1] == boxes[10][1] and boxes[10][0] > SINGLE
     assert_apart_and_inside(many)
+
+
+@pytest.mark.parametrize(("n", "said"), [(100, ""), (102, "; queries 50 to 51 are not drawn")])
+def test_of_more_than_a_hundred_rounds_the_first_and_last_fifty_are_drawn(n, said):
+    figure = query_history([flat(i) for i in range(n)], [0] * n, list(range(n)))
+    assert figure.get_label() == f"Galaxies shown to the oracle, query by query{said}"
+    assert sorted(v for v, _ in tiles(figure)) == [*range(50), *range(n - 50, n)]
+    assert rounds_drawn(range(5000))[0] == [*range(50), *range(4950, 5000)]
+    assert preview(figure).startswith("![Galaxies shown")
+    assert_apart_and_inside(figure)
 
 
 @settings(max_examples=9, deadline=None)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 
 from galaxy_assets.figures.curves import variance
@@ -52,6 +53,14 @@ def test_preview_of_many_points_fits_and_keeps_rare_colours():
 
 def test_small_figure_is_previewed_at_full_size():
     assert picture_in(preview(variance(np.array([0.9, 0.08]), 2))).size == (528, 400)
+
+
+def test_a_picture_taller_than_a_jpeg_can_be_is_made_smaller():
+    tall = Image.new("RGB", (2400, 70_000))
+    assert picture_in(preview(tall)).height <= 16_000
+    figure = Figure(figsize=(7, 500))
+    figure.add_axes((0, 0, 1, 1)).imshow(np.zeros((2, 2)))
+    assert picture_in(preview(figure)).height <= 16_000
 
 
 def test_impossible_limit_is_an_error():

@@ -99,6 +99,16 @@ def test_without_positions_the_remedy_is_said(world, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("table", "start"), [("catalogue", ()), ("cluster_labels", ("imagenet",))])
+def test_a_batch_that_a_run_has_not_finished_is_named(on_the_sky, tmp_path, table, start):
+    pytest.importorskip("hats_import", reason="the extra galaxy-assets[hats] is not installed")
+    on_the_sky.table("tiny", table, "second", *start).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"^tiny is not finished: batch second has no {table}; `galaxy-assets run"
+    ):
+        export_hats("tiny", tmp_path / "x", root=on_the_sky.root)
+
+
 def test_without_the_extra_the_remedy_is_said(world, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "hats_import", None)
     with pytest.raises(ValueError, match=r"install the extra: pip install 'galaxy-assets\[hats\]'"):

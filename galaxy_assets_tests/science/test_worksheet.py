@@ -76,6 +76,40 @@ def test_a_template_copied_as_it_is_says_nothing_new(tmp_path):
 cells = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12).map(str.strip)
 
 
+letters = st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))
+ids = st.lists(st.text(st.sampled_from("ab ;\"'=\t") | letters, min_size=1), min_size=1, unique=True)
+
+
+@settings(deadline=None)
+@given(ids)
+def test_exemplars_come_back_whatever_their_ids(galaxies):
+    assert worksheet.exemplars_read(worksheet.exemplars_written(galaxies)) == tuple(galaxies)
+
+
+@settings(deadline=None)
+@given(st.lists(ids, min_size=1, max_size=3))
+def test_exemplars_come_back_through_the_template_whatever_their_ids(tmp_path_factory, named):
+    exemplars = dict(enumerate(named))
+    said = dict.fromkeys(exemplars, Override("Rings"))
+    text = worksheet.template("random", exemplars, dict.fromkeys(exemplars, ("", "")), said)
+    path = tmp_path_factory.mktemp("sheet") / "tiny_clusters.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    assert [list(row.exemplars) for row in worksheet.read_worksheet(path, INITS)] == list(exemplars.values())
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("a;b; c", ["a", "b", "c"]),
+        ("a; ;b;", ["a", "b"]),
+        ('g47" onload="x;"open', ['g47" onload="x', '"open']),
+        ('"a;b.png"; " c" ;d', ["a;b.png", " c", "d"]),
+    ],
+)
+def test_exemplars_are_read_as_people_and_earlier_pages_wrote_them(cell, expected):
+    assert list(worksheet.exemplars_read(cell)) == expected
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(cells, cells, st.sampled_from([None, True, False])), min_size=1, max_size=5))
 def test_what_is_said_comes_back_through_the_template(tmp_path_factory, said):

@@ -158,14 +158,14 @@ def figure_10(view: View, oracle_events: pa.Table) -> Shown:
     """The first five galaxies of each query by falling acquisition, and the score they were given; round 0 is the seed
     sample.
     """
-    from galaxy_assets.figures.plates import query_history
+    from galaxy_assets.figures.plates import query_history, rounds_drawn
 
     if not oracle_events.num_rows:
         raise NotApplicable("nobody was asked: the survey has no labels or votes for the simulated oracle")
     rows = figure_tables.queries_shown(oracle_events, _EXAMPLES)
     images = view.images([row["galaxy_id"] for row in rows])
     high = {r: [row["score"] for row in rows if row["round"] == r].count(5) for r in {row["round"] for row in rows}}
-    scores = [row["score"] for row in rows]
+    scores, rounds = ([row[name] for row in rows] for name in ("score", "round"))
     mean = float(np.mean(oracle_events["score"].to_numpy()))
     asked = f"{max(high)} queries of up to {view.survey.anomaly.per_round} galaxies" if max(high) else "no query"
     alike = any(row["round"] and row["acquisition"] is None for row in rows)
@@ -176,9 +176,9 @@ def figure_10(view: View, oracle_events: pa.Table) -> Shown:
     )
     return Shown(
         rows,
-        query_history(images, scores, [row["round"] for row in rows]),
+        query_history(images, scores, rounds),
         f"Active learning at work: the seed sample, then {asked}, of which the first {_EXAMPLES} by "
-        f"acquisition are drawn{by}. The box under each holds the score that "
+        f"acquisition are drawn{by}{rounds_drawn(rounds)[1]}. The box under each holds the score that "
         f"the oracle gave, 0 to 5; of the {oracle_events.num_rows:,} scores given, the mean is {mean:.2f}.",
         {
             "labels": oracle_events.num_rows,
