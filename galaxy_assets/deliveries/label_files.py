@@ -254,7 +254,8 @@ def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
     named = {columns.galaxy_id, columns.score, columns.who}
     beside_scores = "label" in {*names} - named and _has_classes(table)
     classes = "label" if beside_scores and (columns.galaxy_id, columns.score) == _OWN_LAYOUT else None
-    wanted = named - {ScoreColumns.who} - ({ScoreColumns.score} if classes else set())
+    alone = classes and columns.scale == ScoreColumns.scale  # a scale is one of scores
+    wanted = named - {ScoreColumns.who} - ({ScoreColumns.score} if alone else set())
     if missing := sorted(wanted - set(names)):
         raise ValueError(f"{path}: no column {' and no '.join(missing)}; it has {', '.join(names)[: 4 * _SHOWN]}")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):

@@ -13,6 +13,7 @@ from galaxy_assets.settings.printing import PrintableError
 
 _WHERE = {"GALAXY_ASSETS_DATA": "data", "GALAXY_ASSETS_CACHE": "", "GALAXY_ASSETS_HEADS": "", "DAGSTER_HOME": ""}
 """Variables that say where the data and their history are, and what holds where they are not set."""
+_SECRET = "GALAXY_ASSETS_HEADS"
 
 
 class OtherEnvironment(PrintableError):
@@ -32,14 +33,19 @@ def refuse_another_environment() -> None:
     file = Path(".env").absolute()
     said = get_env_var_dict(str(file.parent))
     for name in said.keys() & _WHERE.keys():
-        here = os.environ.get(name) or _WHERE[name]
+        here = os.environ.get(name, _WHERE[name])
         if _whole(said[name]) != _whole(here):
+            # an address of a database may hold its password
+            there, own = ("", "another one") if name == _SECRET else (f"={said[name]}", here or "not set")
             raise OtherEnvironment(
-                f"{file} says {name}={said[name]}, which Dagster's processes read, and here it is {here or 'not set'}; "
+                f"{file} says {name}{there}, which Dagster's processes read, and here it is {own}; "
                 "take that line out, or take the file over into this shell: set -a; . ./.env; set +a"
             )
 
 
 def _whole(value: str) -> str:
     """A folder as a whole path, whichever way it is written; an address and any other value as it is."""
-    return value if "://" in value else str(Path(value).expanduser().absolute())
+    try:
+        return value if "://" in value else str(Path(value).expanduser().absolute())
+    except RuntimeError:  # the home folder of nobody
+        return value

@@ -6,6 +6,7 @@ Belongs here: threads of our own, and how many of BLAS beside them. Does not bel
 
 import functools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,11 +16,15 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
+_LOCK, _LIMITS = threading.Lock(), []
+"""Limits of BLAS that are in force: the one that was set, for each block that needs it."""
+_MOST = 8
+"""Threads: each holds what a part needs."""
 Part, Found = TypeVar("Part"), TypeVar("Found")
 
 
 def on_threads(compute: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Found]:
-    """What is computed of each part, in the order of the parts, on a thread for each core.
+    """What is computed of each part, in the order of the parts, on a thread for each core, eight at most.
 
     BLAS computes on the thread that calls it meanwhile. On parts that are small for it, its own threads wait for each
     other for longer than they compute.
@@ -44,7 +49,7 @@ def on_threads(compute: Callable[[Part], Found], parts: Iterable[Part]) -> Itera
     from galaxy_assets.science.threads import FIXED, usable_cores
 
     fixed = os.environ.get(FIXED, "")
-    count = min(int(fixed), usable_cores()) if fixed.isdecimal() and int(fixed) else usable_cores()
+    count = min(int(fixed) if fixed.isdecimal() and int(fixed) else _MOST, usable_cores(), _MOST)
     with blas_on_one(), ThreadPoolExecutor(count) as threads:
         if count == 1:
             yield from map(compute, parts)
@@ -60,9 +65,16 @@ def on_threads(compute: Callable[[Part], Found], parts: Iterable[Part]) -> Itera
 
 @contextmanager
 def blas_on_one() -> Iterator[None]:
-    """Let BLAS compute on the thread that calls it, as long as the block lasts."""
-    with _blas().limit(limits=1, user_api="blas"):
+    """Let BLAS compute on the thread that calls it, as long as the block lasts, or another that began meanwhile."""
+    with _LOCK:
+        _LIMITS.append(_blas().limit(limits=1, user_api="blas") if not _LIMITS else _LIMITS[0])
+    try:
         yield
+    finally:
+        with _LOCK:
+            limit = _LIMITS.pop()
+            if not _LIMITS:
+                limit.restore_original_limits()
 
 
 @functools.cache

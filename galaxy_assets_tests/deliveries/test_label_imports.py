@@ -198,6 +198,8 @@ def test_classes_beside_graded_scores_or_in_their_place_are_imported_too(log, tm
     classes = tmp_path / "classes.csv"
     classes.write_text("galaxy_id,label,rater\na,ring,cid\na,spiral,dan\n")
     assert import_file(log, classes, columns=ScoreColumns(who="rater")).n_added == 2
+    with pytest.raises(ValueError, match="no column score; it has galaxy_id, label, rater"):
+        import_file(log, classes, columns=ScoreColumns(scale=(1, 10)))
     said = [(row["galaxy_id"], row["label"], row["who"]) for row in log.read().to_pylist() if row["label"]]
     assert sorted(said) == [("a", "ring", "ann"), ("a", "ring", "cid"), ("a", "spiral", "dan"), ("b", "merger", "ben")]
 

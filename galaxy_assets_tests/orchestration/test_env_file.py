@@ -51,3 +51,25 @@ def test_a_home_that_is_named_in_the_file_alone_is_refused(here):
     (here / ".env").write_text("DAGSTER_HOME=/srv/home\n")
     with pytest.raises(OtherEnvironment, match=r"DAGSTER_HOME=/srv/home.*not set; .*set -a"):
         refuse_another_environment()
+
+
+def test_an_address_with_a_password_is_not_quoted(here, monkeypatch):
+    (here / ".env").write_text("GALAXY_ASSETS_HEADS=postgresql://me:first-secret@db/x\n")
+    monkeypatch.setenv("GALAXY_ASSETS_HEADS", "postgresql://me:second-secret@db/x")
+    with pytest.raises(OtherEnvironment, match="says GALAXY_ASSETS_HEADS, .*another one") as refused:
+        refuse_another_environment()
+    assert "secret" not in str(refused.value)
+
+
+def test_the_folder_that_workers_are_given_is_the_one_that_must_agree(here, world, monkeypatch):
+    (here / ".env").write_text(f"GALAXY_ASSETS_DATA={here}\n")
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(here))
+    with dg.DagsterInstance.local_temp(str(here)) as instance, pytest.raises(OtherEnvironment, match="here it is"):
+        list(launched.run_survey(world.defs, world.survey, {"tiny": world.survey}, instance, world.root))
+
+
+@pytest.mark.parametrize("value", ["", "~nosuchperson/data"])
+def test_what_is_no_folder_is_compared_as_it_is(here, monkeypatch, value):
+    (here / ".env").write_text(f"GALAXY_ASSETS_DATA={value}\n")
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", value)
+    refuse_another_environment()

@@ -44,6 +44,18 @@ def test_an_error_of_a_part_is_raised_and_blas_has_its_threads_again(monkeypatch
     assert [library.num_threads for library in ThreadpoolController().lib_controllers] == before
 
 
+def test_blas_has_its_threads_again_when_the_last_of_several_ends(monkeypatch):
+    from threadpoolctl import ThreadpoolController
+
+    def now() -> list[int]:
+        return [library.num_threads for library in ThreadpoolController().lib_controllers]
+
+    before, first, second = now(), on_threads(abs, [1, 2]), on_threads(abs, [3, 4])
+    assert next(first) == 1 and next(second) == 3
+    assert list(first) == [2] and list(second) == [4]
+    assert now() == before
+
+
 @pytest.mark.parametrize("cores", [2, 5])
 def test_what_is_computed_does_not_hang_on_the_number_of_threads(monkeypatch, cores):
     rng = np.random.default_rng(3)

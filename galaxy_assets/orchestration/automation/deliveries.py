@@ -8,6 +8,7 @@ import contextlib
 import json
 import shutil
 import socket
+import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -189,12 +190,13 @@ def _claim(partitions: str, survey: Survey, instance: dg.DagsterInstance, layout
     # a copy of a data folder has copies of its records, which make no claim
     home = Path(instance.root_directory).resolve() if isinstance(instance.run_storage, SqliteRunStorage) else ""
     key, records = f"galaxy_assets/{partitions} {home}".strip(), instance.daemon_cursor_storage
-    mine, noted = _Claim(names_of(layout.root), socket.gethostname()), records.get_cursor_values({key}).get(key)
+    mine = _Claim(names_of(layout.root), socket.gethostname(), _mark_of(layout.lake / survey.name))
+    noted = records.get_cursor_values({key}).get(key)
     if noted is not None:
         theirs = _Claim.read(noted)
-        if theirs.host and theirs.names[0] == mine.names[0]:
+        if theirs == mine:
             return
-        if not set(theirs.names) & set(mine.names) and _may_be_there(theirs, survey.name):
+        if not set(theirs.names) & set(mine.names) and _may_be_there(theirs, mine.mark, survey.name):
             where = f" on {theirs.host}" if theirs.host not in ("", mine.host) else ""
             raise SurveyError(
                 f"{survey.name}: the batches of this name in Dagster's records are those of {theirs.names[0]}{where}; "
@@ -205,10 +207,11 @@ def _claim(partitions: str, survey: Survey, instance: dg.DagsterInstance, layout
 
 
 class _Claim(NamedTuple):
-    """Whose a survey's batches are: the names of a data folder, the path first, and the host that looked."""
+    """Whose a survey's batches are: names of a data folder, its path first, the host that looked last, its mark."""
 
     names: list[str]
     host: str
+    mark: str = ""
 
     @classmethod
     def read(cls, noted: str) -> "_Claim":
@@ -216,12 +219,24 @@ class _Claim(NamedTuple):
         return cls([noted], "") if noted.startswith("/") else cls(**json.loads(noted))
 
 
-def _may_be_there(claim: _Claim, survey: str) -> bool:
-    """Whether a data folder has the survey, as far as one can look: not into another host's or another user's."""
+def _mark_of(home: Path) -> str:
+    """What is written beside a survey's tables at the first look, and nowhere else."""
+    file = home / ".mark"
+    if not file.exists():
+        with replacing(file) as partial:
+            partial.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return file.read_text(encoding="utf-8")
+
+
+def _may_be_there(claim: _Claim, mark: str, survey: str) -> bool:
+    """Whether a data folder has the survey, as far as one can look: not into another host's or another user's.
+
+    A folder of that mark that is not there was moved here.
+    """
     try:
         (Layout(Path(claim.names[0])).lake / survey).stat()
     except (FileNotFoundError, NotADirectoryError):
-        return claim.host not in ("", socket.gethostname())
+        return claim.host not in ("", socket.gethostname()) and claim.mark != mark
     except OSError:
         return True
     return True

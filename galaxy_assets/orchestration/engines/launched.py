@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,10 @@ def run_survey(
     """
     if not instance.is_persistent:
         raise NotLaunched("the engine launched needs a Dagster instance that is kept; set DAGSTER_HOME")
-    refuse_another_environment()
     job = defs.resolve_implicit_global_asset_job_def()
-    with _data_of_workers(root), _stopped_by_sigterm(), _server(instance) as server:
+    with _data_of_workers(root), _stopped_by_sigterm(), ExitStack() as stack:
+        refuse_another_environment()
+        server = stack.enter_context(_server(instance))
         runs = Launched(job, instance, server, at_once)
         try:
             yield from materialise(defs, survey, known, instance, root, runs, follow)

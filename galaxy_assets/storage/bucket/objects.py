@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from galaxy_assets.settings.printing import Unavailable, logger
+from galaxy_assets.settings.printing import PrintableError, Unavailable, logger
 from galaxy_assets.settings.root import normal_address
 
 log = logger(__name__)
@@ -30,8 +30,12 @@ _WHOLE = 64_000_000
 _Answer = TypeVar("_Answer")
 
 
-class BucketError(Unavailable):
+class BucketError(PrintableError):
     """A request to a bucket that failed for good; the message names what failed and the remedy, and no credentials."""
+
+
+class BucketAway(BucketError, Unavailable):
+    """A bucket, or the database that holds its heads, that does not answer, or lets nobody in."""
 
 
 class Changed(Exception):
@@ -308,7 +312,7 @@ class Objects:
             except Exception as error:
                 refused = isinstance(error, errors.PermissionDeniedError | errors.UnauthenticatedError)
                 if not left or refused:
-                    raise BucketError(f"cannot {what} in {self.address}: {_in_words(error, refused)}") from None
+                    raise BucketAway(f"cannot {what} in {self.address}: {_in_words(error, refused)}") from None
                 log.info("%s in %s failed and is tried again: %s", what, self.address, _in_words(error, refused))
                 time.sleep(random.uniform(0.5, 1.5) * 0.1 * 2 ** (_TRIES - left))
         raise AssertionError

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.bucket.heads import Head
-from galaxy_assets.storage.bucket.objects import BucketError, Changed
+from galaxy_assets.storage.bucket.objects import BucketAway, BucketError, Changed
 from galaxy_assets.storage.owners import SILENT
 
 log = logger(__name__)
@@ -171,7 +171,7 @@ class HeadsInPostgres:
                         self._connection.close()
                     ended = isinstance(error, self._psycopg2.OperationalError | self._psycopg2.InterfaceError)
                     if not ended or time.monotonic() > until:
-                        raise BucketError(self._in_words(error)) from None
+                        raise BucketAway(self._in_words(error)) from None
                 if tried == 1:  # at once the first time: a connection that nobody used for long may have ended
                     log.warning("the database that %s names does not answer; waiting for it", HEADS)
                 if tried:

@@ -394,6 +394,19 @@ def test_a_data_folder_that_cannot_be_looked_at_is_somebody_elses(tiny, tmp_path
         assert said.startswith("2 batches"), "it is gone"
 
 
+def test_a_data_folder_that_was_moved_is_known_again_on_another_host(tiny, tmp_path_factory, monkeypatch):
+    root, survey, instance = tiny
+    monkeypatch.setattr(sensors, "QUIET", 0)
+    monkeypatch.setattr(deliveries.socket, "gethostname", lambda: "login1")
+    assert tick(root, survey, instance).startswith("2 batches, 2 of them new")
+    moved = tmp_path_factory.mktemp("project") / "data"
+    shutil.move(root, moved)
+    monkeypatch.setattr(deliveries.socket, "gethostname", lambda: "login2")
+    monkeypatch.setattr(deliveries, "names_of", lambda folder: [str(folder)])  # another kernel has other numbers
+    for _ in range(2):
+        assert tick(moved, survey, instance).startswith("2 batches, 0 of them new")
+
+
 def test_what_older_code_noted_of_a_data_folder_still_holds(tiny, monkeypatch):
     root, survey, instance = tiny
     monkeypatch.setattr(sensors, "QUIET", 0)
