@@ -20,7 +20,8 @@ _LOCK, _LIMITS = threading.Lock(), []
 """Limits of BLAS that are in force: the one that was set, for each block that needs it."""
 _MOST = 8
 """Threads: each holds what a part needs."""
-Part, Found = TypeVar("Part"), TypeVar("Found")
+Part = TypeVar("Part")
+Found = TypeVar("Found")
 
 
 def on_threads(compute: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Found]:

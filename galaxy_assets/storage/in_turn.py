@@ -21,7 +21,8 @@ from galaxy_assets.storage.tables import column_to_vectors, opened_table, read_t
 _READERS = 2  # files that are read while one is worked on; decoding takes longer than most work
 _AT_ONCE = 4096  # vectors that are decoded at once: they stay in the processor's cache
 _MEETING: Any = {"promote_options": "permissive"}  # of tables that different code made
-File, Read = TypeVar("File"), TypeVar("Read")
+File = TypeVar("File")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
