@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import inspect
 import logging
 import os
 import threading
@@ -829,10 +830,12 @@ class Held:
         self.holds = True
         task = asyncio.ensure_future(first)
         await until(self.reading.is_set)
-        done = act()
-        if done is not None:
-            await done
-        self.ready.set()
+        try:
+            done = act()
+            if inspect.isawaitable(done):
+                await done
+        finally:
+            self.ready.set()
         await task
         self.holds = False
 
