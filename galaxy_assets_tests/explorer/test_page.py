@@ -978,14 +978,14 @@ def test_what_more_like_found_keeps_the_order_it_was_given_when_it_is_loaded_aga
             gallery, tab = page.gallery, page.tab
             await gallery.more_like(["g07"])
             keep_selection(tab)
-            like, near = page.place.address(), tab.shown.tolist()
+            like, near = page.place.of, tab.shown.tolist()
             await gallery._turn()
             turned, order = page.place.address(), tab.shown.tolist()
             assert order != near
             await page.undo.undo()
-            assert page.place.address() == like and tab.shown.tolist() == near
-        places = [address.removeprefix(f"/?survey={NAME}") for address in (turned, like)]
-        async with opened(shared, monkeypatch, *places) as (_, (first, second)):
+            assert page.place.of == like and tab.shown.tolist() == near
+        turned = turned.removeprefix(f"/?survey={NAME}")
+        async with opened(shared, monkeypatch, turned, f"&of={like}") as (_, (first, second)):
             assert first.tab.shown.tolist() == order and first.tab.words == "most like g07"
             assert second.tab.shown.tolist() == near
 
