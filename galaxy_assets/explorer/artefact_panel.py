@@ -20,6 +20,8 @@ from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.artefacts import Region
 
+_UNSAVED = "Tables were made anew; boxes that are not saved stay. “Back to the proposal” gives them up."
+
 
 class ArtefactPanel:
     """The boxes of the artefact review: drawn, previewed and saved.
@@ -49,6 +51,7 @@ class ArtefactPanel:
         self.in_force: list[Region] | None = []  # the boxes that were read, or saved since; None where none can be read
         self.review: str | None = None  # as it was when the boxes were read
         self.loaded = False
+        self._reading = asyncio.Lock()  # a box drawn meanwhile waits for those it stands beside
         self._saving = asyncio.Lock()  # the second click of a double click waits, and finds what the first one saved
         with ui.column().classes("ga-panel"):
             ui.label(
@@ -75,16 +78,26 @@ class ArtefactPanel:
     async def load(self) -> None:
         """Show the boxes in force, once: what was drawn since stays until it is saved or given up."""
         tab = self.tab
-        if tab.view.start != PRETRAINED or self.loaded:
+        if tab.view.start != PRETRAINED:
             return
-        self.loaded = True
-        try:
-            self.review = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
-            self.drawn = self.in_force = await asyncio.to_thread(regions.read_regions, tab.view)
-        except (ValueError, OSError) as error:
-            self.in_force = None
-            self._say(str(error))
-        await self._refresh()
+        async with self._reading:
+            if self.loaded:
+                return
+            self.loaded = True
+            before, review, in_force, problem = self.drawn, self.review, None, ""
+            try:
+                review = await asyncio.to_thread(regions.review_text, tab.shared.layout, tab.survey.name)
+                in_force = await asyncio.to_thread(regions.read_regions, tab.view)
+            except (ValueError, OSError) as error:
+                problem = str(error)
+            if self.drawn is not before:  # a person goes on from what was shown, which is what a save must be held to
+                self._say(problem or _UNSAVED)
+            else:
+                self.review, self.in_force = review, in_force
+                self.drawn = self.drawn if in_force is None else in_force
+                if problem:
+                    self._say(problem)
+            await self._refresh()
 
     async def region(self, box: list[float]) -> None:
         """Add a box that was drawn.
@@ -172,11 +185,13 @@ class ArtefactPanel:
     async def _save(self) -> None:
         async with self._saving:
             tab, drawn = self.tab, self.drawn
-            if self.review is not None and drawn == self.in_force:
-                ui.notify("These boxes are the rule already.", type="info")
-                return
             accepted = [replace(r, status="accepted") if r.status != "rejected" else r for r in drawn]
             try:
+                if self.review is not None and drawn == self.in_force:
+                    layout, survey = tab.shared.layout, tab.survey.name
+                    if await asyncio.to_thread(regions.review_text, layout, survey) == self.review:
+                        ui.notify("These boxes are the rule already.", type="info")
+                        return
                 who = tab.person()
                 version = await asyncio.to_thread(regions.save, tab.view, accepted, self.review)
             except (ValueError, OSError) as error:
@@ -229,8 +244,8 @@ class ArtefactPanel:
         if self.in_force is None or self.drawn == self.in_force:
             await self.reload()
         else:
+            self._say(_UNSAVED)
             await self._refresh()
-            self._say("Tables were made anew; boxes that are not saved stay. “Back to the proposal” gives them up.")
 
     def _say(self, words: str) -> None:
         self.problem.text = words

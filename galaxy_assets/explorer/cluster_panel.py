@@ -41,6 +41,7 @@ class ClusterPanel:
     ):
         self.tab, self.on_open, self.on_cluster, self.changes = tab, on_open, on_cluster, changes
         self.loaded = False
+        self._read: list[Cluster] | str | None = None  # what is shown: clusters, or why there are none
         self._typed: list[Callable[[], bool]] = []  # whether something is typed into a card and not saved
         self._saving = asyncio.Lock()  # the second click of a double click waits, and finds what the first one saved
         with ui.column().classes("ga-panel"):
@@ -65,16 +66,23 @@ class ClusterPanel:
             self.state.text = "Clusters belong to start weights; choose one at the top."
             self.use.set_visibility(False)
             return
+        self._show(await self._clusters())
+
+    async def _clusters(self) -> list[Cluster] | str:
         try:
-            clusters = await asyncio.to_thread(read_clusters, tab.view, tab.survey)
-        except (QueryError, ValueError) as error:
-            self.state.text = f"no clusters to show: {error}"
-            clusters = []
+            return await asyncio.to_thread(read_clusters, self.tab.view, self.tab.survey)
+        except (QueryError, ValueError, OSError) as error:
+            return f"no clusters to show: {error}"
+
+    def _show(self, read: list[Cluster] | str) -> None:
+        tab, self._read = self.tab, read
         self._typed = []
         self.outdated.set_visibility(False)
         self.list.clear()
-        if not clusters:
+        if isinstance(read, str):
+            self.state.text = read
             return
+        clusters = read
         with self.list:
             for cluster in clusters:
                 self._card(cluster)
@@ -179,10 +187,15 @@ class ClusterPanel:
 
     async def anew(self) -> None:
         """Show the clusters that a run made; where something is typed and not saved, offer to."""
+        if not self.loaded or self.tab.view.start == PRETRAINED:
+            return
+        read = await self._clusters()
+        if read == self._read:
+            return
         if any(typed() for typed in self._typed):
             self.outdated.set_visibility(True)
         else:
-            await self.reload()
+            self._show(read)
 
     async def _use(self) -> None:
         tab = self.tab

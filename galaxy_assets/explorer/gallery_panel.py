@@ -207,14 +207,19 @@ class GalleryPanel:
             self._remember("the order")
             self.by = self.sort.value
             self.tab.moved(by=self.by)
-            self.tab.found = None
-            await self.refresh()
+            await self._reorder()
 
     async def _turn(self) -> None:
         self._remember("the order")
         self.down = not self.down
         self.tab.moved(down="1" if self.down else "")
-        self.tab.found = None
+        await self._reorder()
+
+    async def _reorder(self) -> None:
+        tab = self.tab
+        if tab.found is not None and tab.selection is not None:  # under another name: an address keeps an order too
+            tab.found = None
+            tab.moved(of=tab.shared.keep_rows(tab.view, tab.selection, tab.words))
         await self.refresh()
 
     async def select(self, rows: np.ndarray, words: str, *, mark: bool = False) -> None:

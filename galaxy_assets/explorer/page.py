@@ -6,6 +6,7 @@ routes.
 
 import asyncio
 import time
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -296,18 +297,24 @@ class _Page:
             ui.notify("The ranking is new.", type="positive")
 
     async def _show_anew(self) -> bool:
-        """Read the tables again that a run replaced; of another map the page says so, and shows what it showed."""
+        """Read the tables again that a run replaced; of another map the page says so, and shows what it showed.
+
+        A panel that fails keeps no other from showing them.
+        """
         self._stamp = await asyncio.to_thread(self.shared.up_to_date, self.tab.view)
         views = [self.tab.view, *([self.maps.beside.view] if self.maps.beside else [])]
         if await asyncio.to_thread(lambda: any(view.stale() for view in views)):
             ui.notify(_ANEW, type="warning", timeout=0, close_button="Close")
             return False
-        await self.maps.show()
-        await self.gallery.refresh(keep=True)
-        await self.score.anew()
-        await self.clusters.anew()
-        await self.artefacts.anew()
-        await self.ranking.load()
+        gallery, parts = partial(self.gallery.refresh, keep=True), (self.score, self.clusters, self.artefacts)
+        failed = []
+        for show in (self.maps.show, gallery, *(part.anew for part in parts), self.ranking.load):
+            try:
+                await show()
+            except Exception as error:  # whatever it is, it is said once the others show theirs
+                failed.append(error)
+        if failed:
+            raise failed[0]
         return True
 
     async def _tick(self) -> None:

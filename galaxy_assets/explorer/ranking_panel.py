@@ -140,7 +140,7 @@ class RankingPanel:
             }
             for row in rows
         ]
-        self.gallery.show(tab.base, items, len(items))
+        self.gallery.show(tab.base, items, len(items), keep=True)
 
 
 def moved_up(now: np.ndarray, before: np.ndarray) -> tuple[int, np.ndarray]:

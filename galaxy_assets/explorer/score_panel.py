@@ -6,8 +6,9 @@ Belongs here: what keys and buttons do, progress, notes. Does not belong here: e
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from nicegui import events, ui
 
 from galaxy_assets.explorer.components import Keys
@@ -40,6 +41,7 @@ class ScorePanel:
     ):
         self.tab, self.keys, self.on_open, self.on_scored = tab, keys, on_open, on_scored
         self.queue: Queue | None = None
+        self._made: tuple[Any, np.ndarray | None] = None, None  # order and cluster asked for last, and their rows
         self._busy = False
         self._generation = -1
         self._asked = object()
@@ -108,20 +110,28 @@ class ScorePanel:
             await self.requeue()
 
     async def reload(self) -> None:
-        """Make the queue anew; the galaxy that is shown stays."""
-        tab = self.tab
-        if tab.has("cluster"):
-            members = await asyncio.to_thread(members_of_clusters, tab.view)
-            names = {str(cluster): f"{cluster} ({n:,})" for cluster, n in members.items()}
-            chosen = tab.place.cluster if tab.place.cluster in names else next(iter(names), "")
-            tab.moved(cluster=chosen if self.order.value == "cluster" else "")
-            self.cluster.set_options(names, value=chosen or None)
-        await self.requeue(tab.place.at)
+        """Make the queue anew, from its top; the galaxy that is shown comes first."""
+        await self._offer_clusters()
+        await self.requeue("shown")
 
     async def anew(self) -> None:
-        """Make the queue of the tables that a run made, where there is one."""
-        if self.queue is not None:
-            await self.reload()
+        """Make the queue of the tables that a run made, where one was asked for; it goes on where it was."""
+        if self.queue is not None or self.problem.visible:
+            await self._offer_clusters()
+            await self.requeue("place")
+
+    async def _offer_clusters(self) -> None:
+        tab = self.tab
+        if not tab.has("cluster"):
+            return
+        try:
+            members = await asyncio.to_thread(members_of_clusters, tab.view)
+        except QueryError:  # the queue of a cluster says it; others need none
+            return
+        names = {str(cluster): f"{cluster} ({n:,})" for cluster, n in members.items()}
+        chosen = tab.place.cluster if tab.place.cluster in names else next(iter(names), "")
+        tab.moved(cluster=chosen if self.order.value == "cluster" else "")
+        self.cluster.set_options(names, value=chosen or None)
 
     async def _chosen(self) -> None:
         """Make the queue anew if a person chose another order or cluster, and not where the page itself wrote it."""
@@ -132,18 +142,19 @@ class ScorePanel:
             self.tab.moved(order=order, cluster=cluster)
             await self.requeue()
 
-    async def requeue(self, at: str = "") -> None:
+    async def requeue(self, start: Literal["top", "shown", "place"] = "top") -> None:
         """Make the queue anew; where it is asked for again meanwhile, the newest is shown.
 
         Parameters
         ----------
-        at : str
-            Id of the galaxy that comes first; without it that of the queue.
+        start : {"top", "shown", "place"}
+            Where it begins: at its top; at its top with the galaxy that is shown before it; where it was. It is where
+            it was in the same order alone, and then stays as it is where nothing can be read.
         """
         tab, order = self.tab, self.order.value
         self._asked = asked = object()
-        cluster = int(self.cluster.value) if self.cluster.value not in (None, "") else None
-        rows, problem = None, ""
+        cluster = int(self.cluster.value) if order == "cluster" and self.cluster.value not in (None, "") else None
+        rows, problem, of = None, "", (order, cluster)
         try:
             rows = await asyncio.to_thread(
                 queue_rows, tab.view, tab.survey, order, cluster=cluster, selection=tab.shown
@@ -152,9 +163,20 @@ class ScorePanel:
             problem = f"this queue needs what {tab.survey.name} does not have yet: {error}"
         if self._asked is not asked:  # another one was asked for since
             return
+        before, self._made = self._made, (of, rows)
+        queue, scores = self.queue, tab.labels.scores_by(tab.who)
+        if start == "place" and queue is not None and before[0] == of:
+            if rows is None:
+                self._say(problem)
+            elif before[1] is None or not np.array_equal(rows, before[1]):
+                self._say("")
+                self.queue = queue.anew(rows, scores)
+            self._show()
+            return
         self._say(problem)
         self._generation = tab.labels.generation
-        self.queue = None if rows is None else Queue(tab.view, rows, tab.labels.scores_by(tab.who))
+        self.queue = None if rows is None else Queue(tab.view, rows, scores)
+        at = "" if start == "top" else tab.place.at  # what is shown by now
         found = tab.view.rows_of([at]) if at else []
         if self.queue is not None and len(found) and found[0] in rows:
             self.queue.back_to(int(found[0]))

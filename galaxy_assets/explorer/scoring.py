@@ -308,6 +308,29 @@ class Queue:
         self._scored = set(self.view.rows_of(list(scored)).tolist())
         self._forward()
 
+    def anew(self, rows: np.ndarray, scored: dict[str, float]) -> "Queue":
+        """The queue of other rows at the place of this one: what is shown stays, and what was passed stays passed.
+
+        Parameters
+        ----------
+        rows : ndarray of int32
+            Of the view, in order.
+        scored : dict of str to float
+            Scores by galaxy.
+
+        Returns
+        -------
+        Queue
+        """
+        passed = self.rows[: self.at]
+        passed = passed[np.isin(passed, rows)]
+        queue = Queue(self.view, np.concatenate([passed, rows[~np.isin(rows, passed)]]), scored)
+        queue.at = len(passed)
+        queue._forward()
+        if (shown := self.current()) is not None:
+            queue.back_to(shown)
+        return queue
+
     def done(self) -> int:
         """How many of the queue are scored.
 

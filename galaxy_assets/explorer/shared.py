@@ -285,10 +285,11 @@ class Shared:
         Returns
         -------
         str
-            16 hex digits, others for other rows or another version of the map.
+            16 hex digits, others for other rows, other distances or another version of the map.
         """
         of = f"{view.survey}/{view.start}/{view.version}/".encode()
-        name = hashlib.sha256(of + np.ascontiguousarray(rows, np.int32).tobytes()).hexdigest()[:16]
+        order = np.fromiter((found or {}).values(), float).tobytes()
+        name = hashlib.sha256(of + np.ascontiguousarray(rows, np.int32).tobytes() + order).hexdigest()[:16]
         with self._lock:
             if words or name not in self._sets:
                 self._sets[name] = Selection(rows, words, found)
@@ -313,7 +314,9 @@ class Shared:
         """
         with self._lock:
             kept = self._sets.get(name)
-        return kept if kept is None or view is None or self.keep_rows(view, kept.rows) == name else None
+        if kept is None or view is None:
+            return kept
+        return kept if self.keep_rows(view, kept.rows, found=kept.found) == name else None
 
     def apply(self, condition: str) -> None:
         """Note that a person applied a condition: from now on an address with it is answered when it is opened.

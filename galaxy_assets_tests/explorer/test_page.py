@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import inspect
 import logging
 import os
 import threading
@@ -26,6 +27,7 @@ from galaxy_assets.explorer.share import keep_selection
 from galaxy_assets.explorer.shared import Shared
 from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.explorer.worksheet import read_clusters
+from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.graph import EXPLORER
 from galaxy_assets.science.artefacts import regions_to_table
@@ -766,9 +768,13 @@ def test_a_galaxy_that_had_no_rank_before_is_shown_as_new(shared, monkeypatch, c
     async def use() -> None:
         async with opened(shared, monkeypatch, "") as (_, (page,)):
             shows = []
-            monkeypatch.setattr(page.ranking.gallery, "show", lambda base, items, total: shows.append(items))
+            monkeypatch.setattr(
+                page.ranking.gallery, "show", lambda base, items, total, keep=False: shows.append((items, keep))
+            )
             await page.ranking.load()
-            assert [(item["id"], item["caption"]) for item in shows[-1]] == [("g05", "new → 6")]
+            items, keep = shows[-1]
+            assert [(item["id"], item["caption"]) for item in items] == [("g05", "new → 6")]
+            assert keep, "tables made anew leave it where one scrolled to"
 
     run(use(), caplog)
 
@@ -800,3 +806,211 @@ def test_a_selection_is_what_it_was_when_the_page_is_loaded_again(shared, monkey
             assert second.tab.words == "inside the lasso" and second.tab.found is None
 
     run(use(), caplog)
+
+
+class Held:
+    """A function of a panel's module that waits, from `hold` until `go`, and then answers as of the beginning."""
+
+    def __init__(self, monkeypatch, module: str, name: str):
+        self.holds, self.reading, self.ready = False, threading.Event(), threading.Event()
+        home = importlib.import_module(f"galaxy_assets.explorer.{module}")
+        read = getattr(home, name)
+
+        def held(*arguments, **named):
+            answer = read(*arguments, **named)
+            if self.holds:
+                self.reading.set()
+                assert self.ready.wait(30)
+            return answer
+
+        monkeypatch.setattr(home, name, held)
+
+    async def meanwhile(self, first: Any, act: Callable[[], Any]) -> None:
+        """Do something while `first`, which reads, waits; then let it go on to its end."""
+        self.holds = True
+        task = asyncio.ensure_future(first)
+        await until(self.reading.is_set)
+        try:
+            done = act()
+            if inspect.isawaitable(done):
+                await done
+        finally:
+            self.ready.set()
+        await task
+        self.holds = False
+
+
+def test_what_is_skipped_or_scored_while_the_queue_is_made_anew_is_not_shown_again(shared, monkeypatch, caplog):
+    for way, act in (("anew", "skip"), ("anew", "score"), ("reload", "skip")):
+        held = Held(monkeypatch, "score_panel", "queue_rows")
+
+        async def use(held=held, way=way, act=act) -> None:
+            async with opened(shared, monkeypatch, "&panel=score&order=rank") as (_, (page,)):
+                score = page.score
+                first = score._shown()
+                second = page.tab.galaxy(score.queue.ahead(1)[0])
+                write_ranking(shared.layout, np.linspace(0 if way == "anew" else 5, 2, N))
+                shared.up_to_date(page.tab.view)
+                acted = partial(score.skip, first) if act == "skip" else partial(score.score, 4, first)
+                await held.meanwhile(getattr(score, way)(), acted)
+                assert score._shown() == second == page.place.at, (way, act)
+
+        run(use(), caplog)
+
+
+def test_the_queue_goes_on_where_it_was_when_tables_are_made_anew(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score&order=rank") as (_, (page,)):
+            score = page.score
+            for _ in range(3):
+                score.skip(score._shown())
+            score._say("not kept: the disk is full")
+            describe_anew(shared.layout, "sort")
+            queue = score.queue
+            assert await page._show_anew()
+            assert score.queue is queue and score.problem.text == "not kept: the disk is full"
+            write_ranking(shared.layout, np.linspace(0, 5, N))
+            await page._show_anew()
+            assert score._shown() == "g03" and not score.problem.visible
+            seen = []
+            while shown := score._shown():
+                seen.append(shown)
+                score.skip(shown)
+            assert not {"g00", "g01", "g02"} & set(seen) and len(seen) == N - 5 and seen[1] == "g57"
+            write_ranking(shared.layout, np.linspace(5, 0, N))
+            await page._show_anew()
+            assert score._shown() == "" and score.skipped.visible, "its end stays its end"
+
+    run(use(), caplog)
+
+
+def test_a_queue_that_cannot_be_read_is_said_and_comes_when_it_can(shared, monkeypatch, caplog):
+    path = shared.layout.table(NAME, "anomaly_ranking")
+    kept = path.read_bytes()
+    path.unlink()
+    publish(shared.layout, EXPLORER)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=score") as (_, (page,)):
+            score = page.score
+            assert "does not have yet" in score.problem.text and score.queue is None
+            path.write_bytes(kept)
+            publish(shared.layout, EXPLORER)
+            await page._show_anew()
+            assert score._shown() and not score.problem.visible
+            score.skip(score._shown())
+            shown = score._shown()
+            path.write_bytes(kept[:100])
+            publish(shared.layout, EXPLORER)
+            await page._show_anew()
+            assert score._shown() == shown and "does not have yet" in score.problem.text
+            path.write_bytes(kept)
+            publish(shared.layout, EXPLORER)
+            await page._show_anew()
+            assert score._shown() == shown and not score.problem.visible
+
+    run(use(), caplog)
+
+
+def test_what_is_typed_while_the_clusters_are_read_again_stays(shared, monkeypatch, caplog):
+    held = Held(monkeypatch, "cluster_panel", "read_clusters")
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "&panel=clusters") as (_, (page,)):
+            panel = page.clusters
+            field = next(e for e in panel.list.descendants() if isinstance(e, ui.input))
+            await panel.anew()
+            assert field in panel.list.descendants(), "the same clusters are not drawn anew"
+            describe_anew(shared.layout, "sort")
+            shared.up_to_date(page.tab.view)
+            await held.meanwhile(panel.anew(), lambda: field.set_value("arms"))
+            assert field in panel.list.descendants() and field.value == "arms" and panel.outdated.visible
+
+    run(use(), caplog)
+
+
+def test_a_box_drawn_while_the_boxes_are_read_again_stays_beside_them(shared, monkeypatch, caplog):
+    drawn_on = shared.view(NAME, PRETRAINED).drawn_on
+    keep(regions_to_table([BOX], drawn_on), shared.layout.table(NAME, "artefact_regions"))
+    for alone in (True, False):
+        held = Held(monkeypatch, "regions", "read_regions")
+
+        async def use(held=held, alone=alone) -> None:
+            async with opened(shared, monkeypatch, f"&start={PRETRAINED}&panel=artefacts") as (_, (page,)):
+                panel, box = page.artefacts, [-0.5, -0.5, 0.1, 0.5]
+                if alone:
+                    await held.meanwhile(panel.anew(), lambda: panel.region(box))
+                    assert "boxes that are not saved stay" in panel.problem.text
+                else:  # as the map does it, which finds the panel reading
+                    later = []
+                    region = SimpleNamespace(args=box)
+                    await held.meanwhile(
+                        panel.reload(), lambda: later.append(asyncio.ensure_future(page._region(region)))
+                    )
+                    await asyncio.gather(*later)
+                assert [b.x1 for b in panel.drawn][:1] == [3.0] and len(panel.drawn) == 2
+
+        run(use(), caplog)
+
+
+def test_boxes_are_the_rule_already_only_while_they_are(shared, monkeypatch, caplog):
+    review = shared.layout.artefact_review(NAME)
+
+    async def use() -> None:
+        async with opened(shared, monkeypatch, f"&start={PRETRAINED}&panel=artefacts") as (user, (page,)):
+            panel = page.artefacts
+            await panel.region([-0.5, -0.5, 0.1, 0.5])
+            await panel._save()
+            await panel._save()
+            assert user.notify.messages[-1] == "These boxes are the rule already."
+            theirs = review.read_text() + "\n"
+            review.write_text(theirs)
+            await panel._save()
+            assert user.notify.messages.count("These boxes are the rule already.") == 1
+            assert "was changed since" in panel.problem.text and review.read_text() == theirs
+
+    run(use(), caplog)
+
+
+def test_what_more_like_found_keeps_the_order_it_was_given_when_it_is_loaded_again(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, "") as (_, (page,)):
+            gallery, tab = page.gallery, page.tab
+            await gallery.more_like(["g07"])
+            keep_selection(tab)
+            like, near = page.place.of, tab.shown.tolist()
+            await gallery._turn()
+            turned, order = page.place.address(), tab.shown.tolist()
+            assert order != near
+            await page.undo.undo()
+            assert page.place.of == like and tab.shown.tolist() == near
+        turned = turned.removeprefix(f"/?survey={NAME}")
+        async with opened(shared, monkeypatch, turned, f"&of={like}") as (_, (first, second)):
+            assert first.tab.shown.tolist() == order and first.tab.words == "most like g07"
+            assert second.tab.shown.tolist() == near
+
+    run(use(), caplog)
+
+
+def test_a_panel_that_fails_keeps_no_other_from_the_tables_of_now(shared, monkeypatch, caplog):
+    async def use() -> None:
+        async with opened(shared, monkeypatch, f"&start={PRETRAINED}&panel=artefacts") as (user, (page,)):
+            failing = page.gallery, "refresh"
+
+            async def fails(**_) -> None:
+                raise RuntimeError("no such thing")
+
+            monkeypatch.setattr(*failing, fails)
+            keep(regions_to_table([BOX], page.tab.view.drawn_on), shared.layout.table(NAME, "artefact_regions"))
+            await until(lambda: "This failed: no such thing" in user.notify.messages)
+            assert [box.x1 for box in page.artefacts.drawn] == [3.0] and not anew(user)
+            monkeypatch.setattr(page.artefacts, "in_force", [])
+
+            def damaged(*_) -> None:
+                raise QueryError("a table is damaged")
+
+            monkeypatch.setattr(importlib.import_module("galaxy_assets.explorer.regions"), "preview", damaged)
+            await page.artefacts.anew()
+            assert page.artefacts.problem.text == "a table is damaged"
+
+    asyncio.new_event_loop().run_until_complete(use())

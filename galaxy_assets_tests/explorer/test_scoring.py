@@ -203,6 +203,35 @@ def test_a_queue_leaves_none_out_whatever_was_skipped_and_taken_back(view, order
     assert queue.done() == len(queue.rows) == len(set(queue.rows.tolist())) and {*rows[:n]} <= {*queue.rows.tolist()}
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.permutations(range(12)),
+    st.permutations(range(12)),
+    st.integers(0, 12),
+    st.lists(st.sampled_from(["score", "skip"]), max_size=12),
+)
+def test_a_queue_of_other_rows_goes_on_where_the_one_before_was(view, rows, others, n, done):
+    queue, scored, skipped = Queue(view, np.array(rows, np.int32), {}), {}, set()
+    for what in done:
+        shown = queue.current()
+        if what == "score":
+            scored[f"g{shown:02d}"] = 1.0
+            queue.scored(shown)
+        else:
+            skipped.add(shown)
+            queue.skip()
+    new, shown, seen = queue.anew(np.array(others[:n], np.int32), scored), queue.current(), []
+    while (row := new.current()) is not None:
+        seen.append(row)
+        new.skip()
+    left = [row for row in others[:n] if row not in skipped and f"g{row:02d}" not in scored and row != shown]
+    assert seen == ([] if shown is None else [shown]) + left
+    new.from_the_top()
+    while (row := new.current()) is not None:
+        new.scored(row)
+    assert new.done() == len(new.rows) == len(set(new.rows.tolist())) and {*others[:n]} <= {*new.rows.tolist()}
+
+
 def test_rankings_are_kept_and_compared(layout, view):
     rankings.keep(layout, NAME)
     rankings.keep(layout, NAME)
