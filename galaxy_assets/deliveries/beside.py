@@ -18,6 +18,7 @@ _WORDS = (
 )
 _LIKELY = re.compile(rf"(?<![a-z])(?:{_WORDS})", re.IGNORECASE)
 _BESIDE = re.compile(rf"({_WORDS})([0-9]*|s|[ugrizyjhk])", re.IGNORECASE)
+_WITHOUT = {"no", "not", "minus", "less", "with", "without"}  # `DATA_NO_SKY` is an image
 _SCIENCE = re.compile(r"(sci|science|drz|drc)[0-9]*", re.IGNORECASE)
 # what such names have beside the word that tells
 _NEUTRAL = re.compile(r"\d+|[a-z]|images?|imgs?|cutouts?|data|flux|pixels|maps?|planes?|arrays?|inverse", re.IGNORECASE)
@@ -47,6 +48,8 @@ def kind_of_name(name: str) -> Literal["beside", "science"] | None:
     words = [word for word in _SEPARATORS.split(name) if word and not _NEUTRAL.fullmatch(word)]
     words = [word for word in words if not is_band(band_name(word))]
     if not words:
+        return None
+    if len(words) > 1 and words[-2].lower() in _WITHOUT:
         return None
     # VAR_POISSON and the like are of the Hubble and Webb pipelines
     if _BESIDE.fullmatch(words[-1]) or words[0].lower() == "var":

@@ -32,7 +32,7 @@ def test_a_band_in_a_name_hides_no_weight(word, band, between, first, image_too)
     assert kind_of_name(name) == "beside"
 
 
-@pytest.mark.parametrize("name", ["image", "x", "galaxy", "sky_subtracted", "F160W", "maskelyne", "varied", "J1", ""])
+@pytest.mark.parametrize("name", ["image", "x", "galaxy", "sky_subtracted", "F160W", "maskelyne", "varied", "J1", "DATA_NO_SKY", "x-minus-bkg", ""])
 def test_other_names_are_none(name):
     assert kind_of_name(name) is None
 
