@@ -233,7 +233,7 @@ def _may_hold_images(one: Kept) -> bool:
 
 
 def _is_beside(path: str) -> bool:
-    """Whether an array is called as errors and masks are, or lies in a group of them and is not called as images are."""
+    """Whether an array is called as errors are, or lies in a group that is so and is not called as images are."""
     home, _, own = path.rpartition("/")
     if (kind := kind_of_name(own)) is not None or _split(own) is not None:
         return kind == "beside"

@@ -69,7 +69,7 @@ class Record(Settings):
 
 
 class _Remote(NamedTuple):
-    """A file at an address; its size is None unless the list says it, its version begins with the size that is known."""
+    """A file at an address; its size is None unless the list says it, its version begins with what is known of it."""
 
     path: str
     size: int | None

@@ -327,9 +327,7 @@ def test_a_copy_of_a_web_server_that_was_made_before_keeps_its_names_and_is_not_
     before = times(tmp_path)
     open_reader(Source(reader="image_folder", path=f"{address}/", mirror="far"), tmp_path)
     after = times(tmp_path)
-    assert after.keys() == before.keys() and {name for name in after if after[name] != before[name]} == {
-        "b%201/c.png"
-    }
+    assert after.keys() == before.keys() and {name for name in after if after[name] != before[name]} == {"b%201/c.png"}
     record = mirror._record(tmp_path / "far", f"{address}/")
     assert all("Last-Modified" in version for version in record.files.values())
 
