@@ -166,7 +166,7 @@ class StackArchive:
 
     @cached_property
     def _ids_of_ones(self) -> Mapping[str, str]:
-        """Ids of arrays that are one image each, by their path; none where two have the same: no galaxy is meant then."""
+        """Ids of arrays that are one image each, by their path; none where two have the same: these name no galaxy."""
         there = {stack.path: stack.ids for stack in self.stacks if stack.n is None and stack.ids is not None}
         read = {path: text_of(self._column(ids, 1)[0]) for path, ids in there.items()}
         found = {path: name for path, name in read.items() if name is not None}
