@@ -16,8 +16,8 @@ _WORDS = (
     "segmentation|chi|con|ctx|std|sigma|rms|noise|unc|uncert|uncertainty|exp|exptime|nexp|psf|quality|flag|bkg|"
     "background|sky"
 )
-_LIKELY = re.compile(rf"(?<![a-z])(?:{_WORDS})", re.IGNORECASE)
 _BESIDE = re.compile(rf"({_WORDS})([0-9]*|s|[ugrizyjhk])", re.IGNORECASE)
+_WITHOUT = {"no", "not", "minus", "less", "with", "without"}  # `DATA_NO_SKY` is an image
 _SCIENCE = re.compile(r"(sci|science|drz|drc)[0-9]*", re.IGNORECASE)
 # what such names have beside the word that tells
 _NEUTRAL = re.compile(r"\d+|[a-z]|images?|imgs?|cutouts?|data|flux|pixels|maps?|planes?|arrays?|inverse", re.IGNORECASE)
@@ -48,6 +48,8 @@ def kind_of_name(name: str) -> Literal["beside", "science"] | None:
     words = [word for word in words if not is_band(band_name(word))]
     if not words:
         return None
+    if len(words) > 1 and words[-2].lower() in _WITHOUT:
+        return None
     # VAR_POISSON and the like are of the Hubble and Webb pipelines
     if _BESIDE.fullmatch(words[-1]) or words[0].lower() == "var":
         return "beside"
@@ -56,6 +58,9 @@ def kind_of_name(name: str) -> Literal["beside", "science"] | None:
 
 def files_beside(names: Iterable[str]) -> dict[str, str]:
     """Files that lie beside the image of another: `x_wht.fits` beside `x_sci.fits`, `x_mask.png` beside `x.png`.
+
+    The word is the last of the name, without a number, or the other is called as science images are: `J_rms12.png` and
+    `sky_1.png` are images.
 
     Parameters
     ----------
@@ -68,9 +73,12 @@ def files_beside(names: Iterable[str]) -> dict[str, str]:
         Of each such file the image that it lies beside. A file is none where there is no such image.
     """
     images: dict[tuple[str, tuple[str, ...]], str] = {}
-    called: list[tuple[str, tuple[str, tuple[str, ...]]]] = []
+    science: dict[tuple[str, tuple[str, ...]], str] = {}
+    called: list[tuple[str, tuple[str, tuple[str, ...]], bool]] = []
     names = list(names)
-    if not any(map(_LIKELY.search, names)):  # folders of a million files are looked at often
+    text = "\n".join(names).lower()  # folders of a million files are looked at often
+    words_in = [word for word in _WORDS.split("|") if word in text]
+    if not words_in or not re.search(rf"(?<![a-z])(?:{'|'.join(words_in)})", text):
         return {}
     for name in names:
         folder, _, own = name.rpartition("/")
@@ -78,11 +86,14 @@ def files_beside(names: Iterable[str]) -> dict[str, str]:
         at = next((i for i in reversed(range(len(words))) if _BESIDE.fullmatch(words[i])), None)
         left = [word for i, word in enumerate(words) if i != at and not _SCIENCE.fullmatch(word)]
         key = folder, tuple(word for word in left if word not in ("image", "img"))
-        if at is None:
-            images.setdefault(key, name)
-        else:
-            called.append((name, key))
-    return {name: images[key] for name, key in called if key in images}
+        if at is not None:
+            called.append((name, key, at == len(words) - 1 and not words[at][-1].isdigit()))
+            continue
+        images.setdefault(key, name)
+        if any(map(_SCIENCE.fullmatch, words)):
+            science.setdefault(key, name)
+    found = ((name, science.get(key) or (images.get(key) if last else None)) for name, key, last in called)
+    return {name: image for name, image in found if image is not None}
 
 
 def notes_beside(beside: Mapping[str, str]) -> list[str]:

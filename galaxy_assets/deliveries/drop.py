@@ -40,7 +40,7 @@ from galaxy_assets.deliveries.manifests import Promise, composed
 from galaxy_assets.deliveries.members import DamagedArchive, Said
 from galaxy_assets.deliveries.memory import MEMORY
 from galaxy_assets.deliveries.opening import Archives, may_be_archive, notes_of, parts_of
-from galaxy_assets.deliveries.places import Contents, Place, contents_of, images_of, look_inside, order_of
+from galaxy_assets.deliveries.places import Contents, Place, contents_of, look_inside, order_of
 from galaxy_assets.deliveries.spools import note_of
 from galaxy_assets.deliveries.suffixes import ARCHIVES, FOREIGN
 from galaxy_assets.settings.files import SurveyError
@@ -122,8 +122,9 @@ class Deliveries:
             said += [(path, note) for path, note in beside.items() if note is not None]
         for place in self._places():
             if place.kind == "folder":
-                found = images_of(place, self.suffixes, self._listing(place, time.time()).sizes)
-                said += [(place.path, note) for note in notes_beside(found[1])]
+                sizes = self._listing(place, time.time()).sizes
+                found = contents_of(place, self.suffixes, sizes, lambda name, place=place: read_file(place.path / name))
+                said += [(place.path, note) for note in notes_beside(found.beside)]
         return [f"{path.relative_to(self.folder)}: {note}" for path, note in said]
 
     def all(self, quiet: float = 0) -> list[Delivery]:

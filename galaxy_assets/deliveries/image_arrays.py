@@ -1,9 +1,10 @@
 """Which arrays of a file are images, and which others say something of them.
 
-Arrays called as errors, weights and masks are never images (`beside`). Of the others those called `images`, `image`,
-`x`, `data`, `flux` and the like come first: arrays of N images, one for each of `train`, `test`; else the largest.
-Without any array of N images those that are one image each. Arrays (B, H, W) of the same few B are one image each where
-there are three or more and most arrays are such.
+Arrays called as errors, weights and masks are no images (`beside`) where others can be. Of these those called `images`,
+`image`, `x`, `data`, `flux` and the like come first: arrays of N images, one for each of `train`, `test`; else the
+largest. Without any array of N images those that are one image each; beside few others in its group the one that is
+called so. Arrays (B, H, W) of the same few B are one image each where most arrays are such, each in a group of its own
+or more of them than B.
 
 Belongs here: names and shapes of arrays. Does not belong here: opening files (`arrays`, `hdf5`), reading images
 (`stacks`).
@@ -28,6 +29,8 @@ MANY = 3
 _WORDS = ("images", "image", "img", "imgs", "x", "data", "flux", "pixels", "cutouts", "cutout", "pictures", "array")
 _SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev", "all"}
 _BANDS = ("band", "bands", "filter", "filters")
+# what else an only image may be called or made of than the galaxy
+_NO_ID = {"name", "file", "filename", "file_name", "file_loc", "path", "__key__", "key"}
 _USUAL = (1, 3, 4)  # planes of a picture
 _MOST_BANDS = 32
 _SHOWN = 8  # arrays that a note names
@@ -113,16 +116,17 @@ def stacks_of(kept: Mapping[str, Kept]) -> tuple[list[Stack], list[str]]:
     beside = {path: one for path, one in numbers.items() if _may_hold_images(one) and _is_beside(path)}
     able = [path for path in numbers if path not in beside]
     read = {path: how for path in able if (how := _reading(path, others)) is not None}
-    cubes = [path for path, how in read.items() if how == "many" and _is_cube(path, kept[path])]
-    for planes, count in Counter(kept[path].shape[0] for path in cubes).items():
-        if count >= MANY and 2 * count > len(read):
-            read |= {path: "one" for path in cubes if kept[path].shape[0] == planes}
+    if not read or _are_numbered(beside, read):
+        beside = {}
+        read = {path: how for path in numbers if (how := _reading(path, others)) is not None}
+    read |= dict.fromkeys(_cubes(read, kept), "one")
     taken = _taken(read, kept)
     if any(read[path] == "many" for path in taken):
         stacks = [_stack(path, others) for path in taken]
     else:
         of_groups = Counter(home for path in taken for home in _homes(path))
-        stacks = [_one(path, others, of_groups) for path in taken]
+        words = IDS if len(taken) > 1 else [word for word in IDS if word not in _NO_ID]
+        stacks = [_one(path, others, of_groups, words) for path in taken]
     return stacks, [*_about_planes(stacks, kept), *_about_others(stacks, numbers, beside), *_about_labels(stacks, kept)]
 
 
@@ -152,18 +156,18 @@ def _taken(read: Mapping[str, _Reading], kept: Mapping[str, Kept]) -> list[str]:
             named.setdefault(split, []).append(path)
     ones = [path for path, how in read.items() if how == "one"]
     called = [path for path in ones if _split(path.rpartition("/")[2]) is not None]
+    of_groups = Counter(path.rpartition("/")[0] for path in ones)
+    of_groups.subtract(path.rpartition("/")[0] for path in called)
     if named:
         return [max(same, key=lambda path: (-_rank(path), kept[path].nbytes)) for same in named.values()]
     if many and len(called) < MANY:
         return [max(many, key=lambda path: kept[path].nbytes)]
-    if not called:
-        return ones
     best: dict[str, str] = {}  # of each group
     for path in called:
         home, _, own = path.rpartition("/")
-        if home not in best or _rank(own) < _rank(best[home].rpartition("/")[2]):
+        if of_groups[home] < MANY and (home not in best or _rank(own) < _rank(best[home].rpartition("/")[2])):
             best[home] = path
-    return list(best.values())
+    return [path for path in ones if best.get(path.rpartition("/")[0], path) == path]
 
 
 def _stack(path: str, others: _Others) -> Stack:
@@ -173,21 +177,23 @@ def _stack(path: str, others: _Others) -> Stack:
         [other for other in others.beside(_homes(path), *shapes) if kept[other].nbytes <= MAXIMUM_ARRAY]
         for shapes in (((n,), (n, 1)), ((n,), n))
     )
-    return Stack(path, n, _band_names(path, others), *_told(path, columns, classes, kept))
+    return Stack(path, n, _band_names(path, others), *_told(path, columns, classes, kept, IDS))
 
 
-def _one(path: str, others: _Others, of_groups: Mapping[str, int]) -> Stack:
-    """An image, and the single values of the groups that hold no other."""
-    homes = [path, *(home for home in _homes(path) if of_groups[home] == 1)]
-    values = others.beside(homes, (), (1,), (1, 1))
-    return Stack(path, None, _band_names(path, others), *_told(path, values, values, others.kept))
+def _one(path: str, others: _Others, of_groups: Mapping[str, int], words: Sequence[str]) -> Stack:
+    """An image, and the single values of the groups that hold no other; a label of the array itself is of plots."""
+    homes = [home for home in _homes(path) if of_groups[home] == 1]
+    values, classes = (others.beside(there, (), (1,), (1, 1)) for there in ([path, *homes], homes))
+    return Stack(path, None, _band_names(path, others), *_told(path, values, classes, others.kept, words))
 
 
-def _told(path: str, columns: list[str], classes: list[str], kept: Mapping[str, Kept]) -> list[str | None]:
+def _told(
+    path: str, columns: list[str], classes: list[str], kept: Mapping[str, Kept], ids: Sequence[str]
+) -> list[str | None]:
     # decimal numbers keep 15 digits and could name another image
     exact = [other for other in columns if kept[other].dtype.kind in "iuSU"]
     numbers = [other for other in columns if kept[other].dtype.kind in "iuf"]
-    told = ((exact, IDS), (classes, LABELS), (numbers, ("ra",)), (numbers, ("dec",)))
+    told = ((exact, ids), (classes, LABELS), (numbers, ("ra",)), (numbers, ("dec",)))
     return [
         next((other for word in words for other in there if says(path, other, (word,))), None) for there, words in told
     ]
@@ -227,7 +233,19 @@ def _may_hold_images(one: Kept) -> bool:
 
 
 def _is_beside(path: str) -> bool:
-    return any(kind_of_name(part) == "beside" for part in path.split("/"))
+    """Whether an array is called as errors are, or lies in a group that is so and is not called as images are."""
+    home, _, own = path.rpartition("/")
+    if (kind := kind_of_name(own)) is not None or _split(own) is not None:
+        return kind == "beside"
+    return any(kind_of_name(part) == "beside" for part in home.split("/"))
+
+
+def _are_numbered(beside: Iterable[str], read: Mapping[str, _Reading]) -> bool:
+    """Whether names of errors and masks that differ in a number alone are those of images: there are few others."""
+    names = list(beside)
+    if not len(read) < MANY <= len(names) or len({re.sub(r"\d+", "", name) for name in names}) > 1:
+        return False
+    return all(how == "one" and _split(path.rpartition("/")[2]) is None for path, how in read.items())
 
 
 def is_stack(one: Kept, bands: Sequence[str | int] | None = None) -> bool:
@@ -271,9 +289,19 @@ def may_be_planes(one: Kept) -> int | None:
     return one.shape[0] if few and _sides(one.shape[1:]) and one.dtype.kind in "buif" else None
 
 
-def _is_cube(path: str, one: Kept) -> bool:
-    """Whether an array (B, H, W) may be an image of B planes, by its name too."""
-    return may_be_planes(one) is not None and _split(path) is None
+def _cubes(read: Mapping[str, _Reading], kept: Mapping[str, Kept]) -> list[str]:
+    """The arrays (B, H, W) that are an image of B planes each, and not B images."""
+    able: dict[int, list[str]] = {}
+    for path, how in read.items():
+        if how == "many" and (planes := may_be_planes(kept[path])) is not None and _split(path) is None:
+            if _SPLITS.isdisjoint(_parts(path)):
+                able.setdefault(planes, []).append(path)
+    found: list[str] = []
+    for planes, paths in able.items():
+        apart = len({path.rpartition("/")[0] for path in paths}) == len(paths)
+        if len(paths) >= MANY and 2 * len(paths) > len(read) and (apart or len(paths) > planes):
+            found += paths
+    return found
 
 
 def _parts(path: str) -> list[str]:

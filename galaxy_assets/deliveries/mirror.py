@@ -9,19 +9,20 @@ Belongs here: any address that fsspec knows, and what of it must be copied anew.
 downloads with checksums (`fetch`), and what of the copy is a delivery (`deliveries`).
 """
 
-import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import fsspec
 from pydantic import ValidationError
 
+from galaxy_assets.deliveries.suffixes import ALL, ARCHIVES, TABLES
 from galaxy_assets.settings.base import Settings
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.limits import RESERVED_DISK
@@ -33,6 +34,7 @@ from galaxy_assets.storage.locks import held
 log = logger(__name__)
 
 _PAUSE = 60.0  # seconds for which a listing counts: every step of a run opens the survey anew
+_DAY = 86400.0  # seconds for which what a server said of one file counts where its list says nothing
 _SAVED = 500  # files between two notes of what was copied
 _THREADS = 8
 _ARRIVING = ".part"  # what the name of a file that could not be copied ends in, so that its delivery waits
@@ -41,6 +43,8 @@ _VERSIONS = (
     *("ETag", "etag", "md5Hash", "md5", "Content-MD5", "Digest"),
     *("mtime", "LastModified", "last_modified", "Last-Modified", "updated", "created"),
 )
+_NAME_ALONE = "None "  # a version that says neither size nor time
+_SUFFIXES = (*ALL, *ARCHIVES, *TABLES)
 
 
 class Record(Settings):
@@ -54,14 +58,19 @@ class Record(Settings):
         What each file was like when it was copied, by its name.
     looked : float
         When all files were last compared with the address, seconds since 1970; 0 while something is left to copy.
+    asked : float
+        When a server whose list says no more than names was last asked for each file.
     """
 
     address: str
     files: dict[str, str]
     looked: float = 0.0
+    asked: float = 0.0
 
 
 class _Remote(NamedTuple):
+    """A file at an address; its size is None unless the list says it, its version begins with what is known of it."""
+
     path: str
     size: int | None
     version: str
@@ -95,8 +104,10 @@ def mirror(address: str, folder: Path) -> Path:
         record = _record(folder, address)
         if 0 <= time.time() - record.looked < _PAUSE:
             return folder
+        now = time.time()
+        is_asked = not 0 <= now - record.asked < _DAY
         try:
-            files, there = _listing(address)
+            files, there = _listing(address, record.files, is_asked)
         except Exception as error:  # each file system has errors of its own
             said = f"{address} cannot be listed: {error or type(error).__name__}"
             if not record.looked:
@@ -107,9 +118,11 @@ def mirror(address: str, folder: Path) -> Path:
         if not there:
             raise SurveyError(f"{address}: there is no file; correct `source.path`, or deliver something there")
         _set_aside(folder, sorted(set(record.files) - set(there)))
-        kept = {name: version for name, version in record.files.items() if name in there}
-        wanted = {name: file for name, file in there.items() if not _is_same(folder / name, file, kept.get(name))}
-        _copy_all(files, wanted, folder, Record(address=address, files=kept))
+        before = record.files
+        wanted = {name: file for name, file in there.items() if not _is_same(folder / name, file, before.get(name))}
+        kept = {name: before[name] if name in wanted else there[name].version for name in before if name in there}
+        asked = now if is_asked else record.asked
+        _copy_all(files, wanted, folder, Record(address=address, files=kept, asked=asked))
     return folder
 
 
@@ -135,35 +148,78 @@ def _write(folder: Path, record: Record) -> None:
         partial.write_text(record.model_dump_json(), encoding="utf-8")
 
 
-def _listing(address: str) -> tuple[Any, dict[str, _Remote]]:
-    """The file system of an address, and the files below it by their name relative to it."""
+def _listing(address: str, copied: Mapping[str, str], is_asked: bool) -> tuple[Any, dict[str, _Remote]]:
+    """The file system of an address, and the files below it by their name in the copy.
+
+    Of a file that was copied and of which the list says no more than the name, the server is asked only where
+    `is_asked`.
+    """
     files, root = fsspec.url_to_fs(address)
     files.invalidate_cache()
+    found = files.find(root, detail=True)
     there: dict[str, dict[str, Any]] = {}
-    for path, info in files.find(root, detail=True).items():
-        if not path.endswith("/") and (name := _name(path, root)) is not None:
-            there.setdefault(name, {**info, "name": path})
-    # a list of links says no more than names
+    names = _names(found, root, copied)
+    for path, name in names.items():
+        there.setdefault(name, {**found[path], "name": path})
+    if len(there) < len(names):
+        log.warning("%s: %d links lead to names that others have, and are not copied", address, len(names) - len(there))
+    sizes = {name: info.get("size") or None for name, info in there.items()}  # 0 is what servers say that know none
     unsaid = [name for name, info in there.items() if info.get("size") is None and not _version(info)]
+    known = {name: copied[name] for name in unsaid if name in copied and not is_asked}
+    unsaid = [name for name in unsaid if name not in known]
     with ThreadPoolExecutor(_THREADS) as pool:
         there |= zip(unsaid, pool.map(lambda name: _asked(files, there[name]), unsaid), strict=True)
     return files, {
-        name: _Remote(info["name"], info.get("size"), f"{info.get('size')} {_version(info)}")
+        name: _Remote(info["name"], sizes[name], known.get(name) or f"{info.get('size')} {_version(info)}")
         for name, info in there.items()
     }
 
 
+def _names(paths: Iterable[str], root: str, copied: Collection[str]) -> dict[str, str]:
+    """What the files at an address are called in the copy.
+
+    A web server's names are unquoted, and taken from a query where they are in it: `get?file=a.png`. A copy that was
+    made before that was done keeps its names, since ids come from them.
+    """
+    plain = {path: name for path in paths if not path.endswith("/") and (name := _name(path, root)) is not None}
+    if not _is_web(root):
+        return plain
+    of_links = {path: path.removeprefix(root.rstrip("/")).lstrip("/") for path in plain}
+    if any(name in copied and name != plain[path] for path, name in of_links.items()):
+        return {path: name if name and _is_safe(name.split("/")) else plain[path] for path, name in of_links.items()}
+    times = Counter(plain.values())
+    named = {}
+    for path, name in plain.items():
+        inner = _name_in_query(path) if times[name] > 1 or not name.lower().endswith(_SUFFIXES) else None
+        named[path] = name if inner is None else name.rpartition("/")[0] + name.rpartition("/")[1] + inner
+    return named
+
+
+def _is_web(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
 def _name(path: str, root: str) -> str | None:
-    """What a file at an address is called in the copy; None for one that is hidden or leads out of the folder."""
-    web = path.startswith(("http://", "https://"))
-    plain, home = (re.split("[?#]", one)[0] if web else one for one in (path, root))
+    """What a file at an address is called without its query; None for one that is hidden or leads out of the folder."""
+    web = _is_web(path)
+    plain, home = (one.partition("#")[0].partition("?")[0] if web else one for one in (path, root))
     inner = plain.removeprefix(home.rstrip("/")).lstrip("/")
     if not inner and path == root:
         inner = plain.rpartition("/")[2]
     parts = [unquote(part) if web else part for part in inner.split("/") if part]
-    bad = any(part.startswith(".") or "\0" in part or "/" in part for part in parts)
     # a list's links that sort it have a query alone, and are no files of the folder's name
-    return None if bad or not parts or inner.endswith("/") else "/".join(parts)
+    return None if not parts or not _is_safe(parts) or inner.endswith("/") else "/".join(parts)
+
+
+def _name_in_query(path: str) -> str | None:
+    """The last value of a link's query, where it is the name of a file of a kind that is read."""
+    values = parse_qsl(urlsplit(path).query)
+    name = values[-1][1] if values else ""
+    return name if name.lower().endswith(_SUFFIXES) and _is_safe(name.split("/")) and name[0] != "/" else None
+
+
+def _is_safe(parts: Iterable[str]) -> bool:
+    return not any(part.startswith(".") or "\0" in part or "/" in part for part in parts)
 
 
 def _version(info: Mapping[str, Any]) -> str:
@@ -173,13 +229,19 @@ def _version(info: Mapping[str, Any]) -> str:
 def _asked(files: Any, info: dict[str, Any]) -> dict[str, Any]:
     """What a file system says of one file, beside what it said of it in a list."""
     try:
-        return info | files.info(info["name"]) | {"name": info["name"]}
+        said = files.info(info["name"])
+        return info | said | {"name": info["name"], "size": said.get("size") or None}
     except Exception:  # each file system has errors of its own; copying the file says what is wrong
         return info
 
 
 def _is_same(local: Path, there: _Remote, copied: str | None) -> bool:
-    return copied == there.version and local.is_file() and there.size in (None, local.stat().st_size)
+    if not local.is_file():
+        return False
+    size = local.stat().st_size
+    # of web servers only names were noted once
+    same = copied == there.version or (copied == _NAME_ALONE and there.version.startswith(f"{size} "))
+    return same and there.size in (None, size)
 
 
 def _set_aside(folder: Path, names: list[str]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from galaxy_assets.deliveries import spools
+from galaxy_assets.deliveries import manifests, spools
 from galaxy_assets.deliveries.archives import Archive, TarArchive, ZipArchive
 from galaxy_assets.deliveries.arrays import NumpyArrays, arrays_beside, is_stack_file
 from galaxy_assets.deliveries.beside import files_beside, notes_beside
@@ -31,7 +31,7 @@ from galaxy_assets.settings.files import SurveyError
 
 ARRAYS = ("npy", "npz", "hdf5")
 """Kinds whose images are called `<array>/<row>.npy`, so that only a reader of .npy files takes them."""
-_KEPT_OPEN = 32  # archives of a survey
+_KEPT_OPEN = 32  # archives of a survey that hold a file open
 
 
 def kind_of(name: str) -> tuple[str, Kind] | None:
@@ -123,15 +123,28 @@ class Archives:
                     if spooled is not None and not spooled.exists():
                         spools.write(path, stem, kind, spooled, self._suffixes)
                     self._open[path] = state, opened(path, stem, kind, spooled)
+                    self._open.move_to_end(path)
+                    self._close_others()
                 self._open.move_to_end(path)
-                while len(self._open) > _KEPT_OPEN:  # closed when the last thread that reads it lets go
-                    self._open.popitem(last=False)
                 return self._open[path][1]
             except DamagedArchive as error:
                 raise SurveyError(f"{path}: {error}") from error
             except OSError as error:
                 remedy = "correct the permissions" if isinstance(error, PermissionError) else "try again"
                 raise SurveyError(f"{path}: cannot be read or spooled: {error.strerror}; {remedy}") from error
+
+    def _close_others(self) -> None:
+        """Let go of those that were asked for the longest ago; each is closed when the last thread that reads it does.
+
+        Tars and `.npy` files are opened for every image, and only what is in them is kept.
+        """
+        holding = [
+            path
+            for path, (_, archive) in self._open.items()
+            if not isinstance(archive, TarArchive) and not path.name.lower().endswith(".npy")
+        ]
+        for path in holding[:-_KEPT_OPEN]:
+            del self._open[path]
 
 
 @lru_cache(maxsize=65536)  # the state makes it look again at what has changed
@@ -253,7 +266,11 @@ def notes_of(path: Path) -> list[str]:
             return [*archive.notes, *_without_class(archive), *nothing]
         if not (kind == "tar" and spools.is_compressed(path)):
             names = list(opened(path, stem, kind, None).sizes)
-            notes = notes_beside(files_beside(name for name in names if is_image(name, ALL)))
+            given = path.with_name(f"{path.name}.{manifests.NAME}").exists()
+            if given or any(name.rpartition("/")[2] == manifests.NAME for name in names):
+                notes = []  # a manifest says which files are taken
+            else:
+                notes = notes_beside(files_beside(name for name in names if is_image(name, ALL)))
             if tables := [name for name in names if name.lower().endswith(TABLES)]:
                 said = f"{len(tables)} tables in it are not read, such as {tables[0]}"
                 notes.append(f"{said}: unpack the one that has classes")

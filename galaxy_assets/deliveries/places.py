@@ -4,7 +4,7 @@ Belongs here: the images of a folder or an archive, with its manifest. Does not 
 what is said of them (`drop`), and opening archives (`opening`).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +45,10 @@ def order_of(place: Place) -> tuple[str, str]:
 
 
 class Contents(NamedTuple):
-    """The images that are taken, the manifest that says so, what is wrong, and which files lie beside which image."""
+    """The images that are taken, the manifest that says so, what is wrong, and which files lie beside which image.
+
+    A file that a manifest names is an image, whatever its name says of it; see `beside.files_beside`.
+    """
 
     images: list[str]
     manifest: Manifest | None
@@ -88,22 +91,18 @@ def contents_of(
     place: Place, suffixes: tuple[str, ...], sizes: Mapping[str, int], read: Callable[[str], bytes]
 ) -> Contents:
     """The images of a delivery that holds files of these sizes, as its manifest has them if there is one."""
-    images, beside = images_of(place, suffixes, sizes)
+    named = [name for name in sizes if is_image(name, suffixes)]
+    beside = {} if place.kind in ROWS else files_beside(named)
+    images = [name for name in named if name not in beside]
     try:
         manifest = _manifest(place, sizes, read)
     except (ManifestError, UnreadableImage, OSError) as error:
         return Contents(images, None, str(error), beside)
     if manifest is None:
         return Contents(images, None, None, beside)
-    taken = [name for name in images if composed(name) in manifest.files]
+    taken = [name for name in named if composed(name) in manifest.files]
+    beside = {name: image for name, image in beside.items() if composed(name) not in manifest.files}
     return Contents(taken, manifest, manifest.flaw(sizes), beside)
-
-
-def images_of(place: Place, suffixes: tuple[str, ...], names: Iterable[str]) -> tuple[list[str], Mapping[str, str]]:
-    """Of the files in a delivery the images, and those that only lie beside one, see `beside.files_beside`."""
-    images = [name for name in names if is_image(name, suffixes)]
-    beside = {} if place.kind in ROWS else files_beside(images)
-    return [name for name in images if name not in beside], beside
 
 
 def _manifest(place: Place, names: Collection[str], read: Callable[[str], bytes]) -> Manifest | None:

@@ -146,7 +146,7 @@ def notes(path: Path, stem: str) -> list[str]:
     import pyarrow.parquet as pq
 
     found = columns_of(path)
-    with pq.ParquetFile(path) as file:
+    with damaged_otherwise(), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         unclassed = _without_class(file, found[0].label) if found is not None else []
     if found is None:

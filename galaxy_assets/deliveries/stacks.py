@@ -9,6 +9,7 @@ Belongs here: the image of a row, and what other arrays say of it. Does not belo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -152,7 +153,8 @@ class StackArchive:
     def said_of(self, stack: Stack) -> Iterator[tuple[str, Said]]:
         """What is said of each image of an array, in the order of its rows."""
         n = stack.n or 1
-        names, labels, ra, dec = (self._column(path, n) for path in (stack.ids, stack.labels, stack.ra, stack.dec))
+        labels, ra, dec = (self._column(path, n) for path in (stack.labels, stack.ra, stack.dec))
+        names = [self._ids_of_ones.get(stack.path)] if stack.n is None else self._column(stack.ids, n)
         alone = len(self.stacks) == 1
         home = self._stem if alone else f"{self._stem}_{stack.path.replace('/', '_')}"
         for i in range(n):
@@ -161,6 +163,14 @@ class StackArchive:
                 name = self._stem if alone else name_of_one(stack.path)
             said = class_of(labels[i]), *position_of(ra[i], dec[i])
             yield stack.member(i), Said(name or f"{home}_{i}", *said)
+
+    @cached_property
+    def _ids_of_ones(self) -> Mapping[str, str]:
+        """Ids of arrays that are one image each, by their path; none where two have the same: these name no galaxy."""
+        there = {stack.path: stack.ids for stack in self.stacks if stack.n is None and stack.ids is not None}
+        read = {path: text_of(self._column(ids, 1)[0]) for path, ids in there.items()}
+        found = {path: name for path, name in read.items() if name is not None}
+        return found if len(set(found.values())) == len(found) else {}
 
     def _column(self, path: str | None, n: int) -> Sequence:
         if path is None:
@@ -201,14 +211,14 @@ class StackArchive:
 
 
 def _one_hot(values: np.ndarray) -> Sequence:
-    """The classes in a column for each, with 1 where it holds; None of a row that says something else.
+    """The classes in a column for each, with 1 where it holds; None of a row without any 1.
 
-    Where most rows do, the columns are no classes.
+    Where most rows are such, or one has a 1 beside something else than 0, the columns are no classes.
     """
     if values.dtype.kind not in "buif":
         return [None] * len(values)
     fits = np.isin(values, (0, 1)).all(axis=1) & (values.sum(axis=1) == 1)
-    if 2 * fits.sum() <= len(values):
+    if 2 * fits.sum() <= len(values) or (~fits & (values == 1).any(axis=1)).any():
         return [None] * len(values)
     return [column if one else None for column, one in zip(values.argmax(axis=1).tolist(), fits.tolist(), strict=True)]
 

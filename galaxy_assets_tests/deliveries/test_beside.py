@@ -1,5 +1,6 @@
 """Errors, weights and masks by their names: of extensions, arrays and files."""
 
+import time
 import zipfile
 
 import numpy as np
@@ -14,7 +15,7 @@ from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.settings.source import Source
 from galaxy_assets_tests.deliveries.hostile import fits_bytes, image, primary
 from galaxy_assets_tests.deliveries.test_containers import reader, rows, survey
-from galaxy_assets_tests.deliveries.test_drop import png
+from galaxy_assets_tests.deliveries.test_drop import manifest, png, put_folder, put_zip
 
 __all__ = ["survey"]
 
@@ -32,7 +33,10 @@ def test_a_band_in_a_name_hides_no_weight(word, band, between, first, image_too)
     assert kind_of_name(name) == "beside"
 
 
-@pytest.mark.parametrize("name", ["image", "x", "galaxy", "sky_subtracted", "F160W", "maskelyne", "varied", "J1", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["image", "x", "galaxy", "sky_subtracted", "F160W", "maskelyne", "varied", "J1", "DATA_NO_SKY", "x-minus-bkg", ""],
+)
 def test_other_names_are_none(name):
     assert kind_of_name(name) is None
 
@@ -71,6 +75,36 @@ def test_weights_and_masks_in_files_of_their_own_are_no_galaxies_and_are_told(su
     assert len(told) == 2 and all("3 files are not taken" in note and "a_mask.png of a.png" in note for note in told)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [["J.png", "J_rms12.png"], ["1.png", "sky_1.png"], ["x.png", "x_mask_2.png"], ["a/x.png", "b/x_mask.png"]],
+)
+def test_a_word_that_is_not_the_last_or_has_a_number_leaves_no_file_out(names):
+    assert files_beside(names) == {}
+
+
+def test_weights_of_a_band_are_those_of_the_science_image():
+    names = ["hst_sci_f160w.fits", "hst_wht_f160w.fits", "x_drz_1.fits", "x_rms_1.fits"]
+    assert files_beside(names) == {names[1]: names[0], names[3]: names[2]}
+
+
+def test_many_names_without_such_a_word_are_looked_at_in_a_moment():
+    names = [f"J{i:07}.{i % 97:02}+01.fits" for i in range(200_000)]
+    begun = time.process_time()
+    assert files_beside(names) == {} and time.process_time() - begun < 0.5
+
+
+def test_what_the_manifest_names_is_an_image_whatever_it_is_called(survey):
+    contents = {"a.png": png(1), "a_mask.png": png(2), "b.png": png(3), "b_mask.png": png(4)}
+    named = {name: data for name, data in contents.items() if name != "b_mask.png"}
+    put_folder(survey / "b1", contents | {"manifest.csv": manifest(named)})
+    put_zip(survey / "b2.zip", contents | {"manifest.csv": manifest(named)})
+    for batch in ("b1", "b2"):
+        assert list(rows(survey, batch)) == ["a", "a_mask", "b"]
+    (told,) = [note for note in reader(survey.parent.parent).notes() if "are not taken" in note]
+    assert told.startswith("b1: 1 files are not taken") and "b_mask.png of b.png" in told
+
+
 # --- FITS
 
 
@@ -94,6 +128,20 @@ def test_a_band_that_the_only_plane_is_not_is_an_error():
     assert np.array_equal(decode(one, by.model_copy(update={"bands": (1,)})), GRZ[0])
     unnamed = fits_bytes(primary(GRZ[0]))
     assert np.array_equal(decode(unnamed, by), GRZ[0])
+
+
+@pytest.mark.parametrize(("header", "bands"), [("Ks", ("K",)), ("g DECam SDSS c0001", ("V",)), ("G", ("g", "r", "z"))])
+def test_a_plane_whose_band_may_be_meant_is_shown(header, bands):
+    hdu = image(GRZ[0], "SCI")
+    hdu.header["FILTER"] = header
+    by = Source(reader="fits_folder", path=".", bands=bands)
+    assert np.array_equal(decode(fits_bytes(primary(), hdu), by), GRZ[0])
+    assert np.array_equal(decode(fits_bytes(primary(), image(GRZ[0], "RUN_I")), by), GRZ[0])
+
+
+def test_an_image_without_its_sky_is_the_image_and_not_the_model():
+    data = fits_bytes(primary(), image(GRZ[0], "DATA_NO_SKY"), image(GRZ[1], "MODEL"))
+    assert np.array_equal(decode(data), GRZ[0])
 
 
 def test_further_images_of_another_size_are_told():

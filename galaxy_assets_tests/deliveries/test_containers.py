@@ -27,6 +27,7 @@ from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_la
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml
+from galaxy_assets.deliveries.opening import notes_of
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder
 from galaxy_assets.settings.files import SurveyError
@@ -510,6 +511,19 @@ def test_what_gives_no_class_is_told(survey):
         "e.zip: 1 tables in it are not read, such as labels.csv: unpack the one that has classes",
     ]
     assert "labels (4,) is not used" in told[0] and "arr_1 (5,) is not used" in told[1] and "kind (string)" in told[2]
+
+
+def test_a_damaged_column_of_classes_is_told(survey):
+    labels = [f"class {i}" for i in range(200)]
+    put(survey / "s.parquet", {"id": labels, "image": FILES * 40, "label": labels}, compression="none")
+    about = pq.ParquetFile(survey / "s.parquet").metadata.row_group(0).column(2)
+    assert about.path_in_schema == "label"
+    data = bytearray((survey / "s.parquet").read_bytes())
+    begin = about.dictionary_page_offset
+    data[begin : begin + about.total_compressed_size] = b"\xff" * about.total_compressed_size
+    (survey / "s.parquet").write_bytes(data)
+    (told,) = notes_of(survey / "s.parquet")
+    assert told.startswith("cut short or damaged") and "deliver it again" in told
 
 
 def test_ids_that_are_decimal_numbers_name_nothing(survey):

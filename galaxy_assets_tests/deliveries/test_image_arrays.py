@@ -29,11 +29,11 @@ def h5(path: Path, **arrays) -> None:
 
 
 def cubes_in_npz(folder: Path) -> None:
-    np.savez(folder / "s.npz", **dict(zip(IDS, CUBES, strict=True)))
+    np.savez(folder / "s.npz", **dict(zip(IDS, CUBES[:, :2], strict=True)))
 
 
 def cubes_in_groups(folder: Path) -> None:
-    h5(folder / "s.h5", **{f"{name}/image": cube for name, cube in zip(IDS, CUBES, strict=True)})
+    h5(folder / "s.h5", **{f"{name}/image": cube for name, cube in zip(IDS, CUBES[:, :2], strict=True)})
 
 
 @pytest.mark.parametrize("write", [cubes_in_npz, cubes_in_groups])
@@ -41,11 +41,14 @@ def test_an_array_of_bands_for_each_galaxy_is_one_image_each(survey, write: Call
     write(survey)
     found = inspect(survey)
     assert [one.galaxy_id for one in found.listed] == IDS and found.source.bands == (1,)
-    assert len(found.notes) == 1 and "5 arrays such as J0" in found.notes[0] and "5 planes without" in found.notes[0]
+    assert len(found.notes) == 1 and "5 arrays such as J0" in found.notes[0] and "2 planes without" in found.notes[0]
     assert np.array_equal(image(survey, found.files[3], bands=(2,)), CUBES[3, 1])
 
 
-def test_two_arrays_of_a_few_images_stay_so():
+def test_a_few_arrays_of_a_few_images_stay_so():
+    for names in (["a", "b", "c", "d"], ["train/spirals", "test/spirals", "val/spirals"]):
+        stacks, _ = stacks_of({name: Kept((5, 20, 24), FLOAT) for name in names})
+        assert [stack.n for stack in stacks] == [5]
     kept = {name: Kept((5, 20, 24), FLOAT) for name in ("x_train", "x_test", "x_val")}
     assert [stack.n for stack in stacks_of(kept)[0]] == [5, 5, 5]
     kept = {name: Kept((5, 20, 24), FLOAT) for name in ("a", "b")}
@@ -62,6 +65,41 @@ def test_what_lies_beside_an_image_is_no_galaxy_and_is_told(survey, name):
     told = reader(survey.parent.parent).notes()
     assert sum("names are those of errors, weights, masks and the like" in note for note in told) == 3
     assert f"J0/{name} (20, 24), J1/{name}" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("named", "images"),
+    [
+        ("high_quality/images", None),
+        ("exp1/images", None),
+        ("sky/images", None),
+        ("sky_images", None),
+        ("images_with_noise", None),
+        ("J_rms{}", IDS),
+        ("sky_{}/image", IDS),
+        ("var_{}/image", IDS),
+        ("exp_1/K{}", IDS),
+    ],
+)
+def test_a_word_for_errors_in_a_path_hides_no_image_where_nothing_else_is_one(named, images):
+    if images is None:
+        (stack,) = stacks_of({named: Kept((50, 20, 24), FLOAT), "table": Kept((50, 7), FLOAT)})[0]
+        assert (stack.path, stack.n) == (named, 50)
+        return
+    kept = {named.format(i): Kept((20, 24), FLOAT) for i in range(5)}
+    assert [stack.path for stack in stacks_of(kept)[0]] == list(kept)
+    also = kept | {"table": Kept((200, 30), FLOAT)}
+    assert len(stacks_of(also)[0]) == 6
+
+
+def test_one_array_called_data_or_x_swallows_no_file_of_galaxies():
+    galaxies = {f"J{i}": Kept((20, 24), FLOAT) for i in range(5)}
+    for name in ("x", "data", "table/data"):
+        assert set(galaxies) <= {stack.path for stack in stacks_of(galaxies | {name: Kept((200, 30), FLOAT)})[0]}
+    groups = {f"J{i}/{what}": Kept((20, 24), FLOAT) for i in range(5) for what in ("image", "model")}
+    groups |= {f"K{i}/stamp": Kept((20, 24), FLOAT) for i in range(5)}
+    taken = {stack.path for stack in stacks_of(groups)[0]}
+    assert taken == {path for path in groups if not path.endswith("model")}
 
 
 def test_channels_last_are_images_whatever_masks_are_beside_them(survey):
@@ -98,6 +136,22 @@ def test_a_file_of_one_image_names_it(survey, inner, suffix):
     assert [name for batch in IDS[:2] for name in rows(survey, batch)] == IDS[:2]
 
 
+def test_what_every_group_or_a_program_says_is_no_id_and_no_class(survey):
+    for batch, called in (("s", "galaxies of a survey"), ("t", "NGC {}")):
+        with h5py.File(survey / f"{batch}.h5", "w") as file:
+            for i, name in enumerate(IDS):
+                file[f"{name}/image"] = GREY[i]
+                file[name].attrs["name"] = called.format(i)
+                file[f"{name}/image"].attrs["label"] = "flux [nJy]"
+    assert list(rows(survey, "s")) == IDS and list(rows(survey, "t")) == [f"NGC {i}" for i in range(5)]
+    assert {row["label"] for row in rows(survey, "s").values()} == {None}
+    for i in range(2):
+        with h5py.File(survey / f"K{i}.h5", "w") as file:
+            file["image"] = GREY[i]
+            file.attrs["path"], file.attrs["name"] = "/data/out", "cutout"
+    assert [list(rows(survey, f"K{i}")) for i in range(2)] == [["K0"], ["K1"]]
+
+
 def test_a_file_of_many_thousand_arrays_is_looked_at_once():
     n = 20_000
     groups = {f"J{i}/image": Kept((5, 20, 24), FLOAT) for i in range(n)}
@@ -109,7 +163,7 @@ def test_a_file_of_many_thousand_arrays_is_looked_at_once():
         begun = time.process_time()
         assert len(stacks_of(flat)[0]) == n
         stacks, _ = stacks_of(groups | flat)
-        assert len(stacks) == n and stacks[7].bands == "J7/band" and time.process_time() - begun < 20
+        assert len(stacks) == 2 * n and stacks[7].bands == "J7/band" and time.process_time() - begun < 20
 
 
 # --- classes
@@ -133,6 +187,9 @@ def test_one_row_of_no_class_costs_no_other_its_class(survey):
     np.savez(survey / "a.npz", images=GREY, labels=one_hot)
     assert [row["label"] for row in rows(survey).values()] == ["0", "2", "1", None, "0"]
     assert "gives 1 of 5 images no class, such as row 3: [0. 0. 0.]" in reader(survey.parent.parent).notes()[0]
+    one_hot[3] = 1, 1, 0  # answers to questions, of which several may be yes
+    np.savez(survey / "a.npz", images=GREY, labels=one_hot)
+    assert {row["label"] for row in rows(survey).values()} == {None}
 
 
 def test_single_values_and_attributes_of_a_group_are_those_of_its_image(survey):

@@ -209,11 +209,18 @@ def test_a_survey_is_mirrored_to_a_folder_of_its_name(tmp_path):
         read_survey(path)
 
 
+ASKED: list[str] = []  # what the server was asked for by HEAD
+
+
 class _Apache(http.server.SimpleHTTPRequestHandler):
     """Serves a folder with the links of Apache's lists, and no time of the day that tells a change."""
 
     def log_message(self, *_):
         pass
+
+    def do_HEAD(self):
+        ASKED.append(self.path)
+        super().do_HEAD()
 
     def copyfile(self, source, outputfile):
         if getattr(source, "name", None) is None:  # a list: one more link, and one that leads out
@@ -226,6 +233,8 @@ class _Apache(http.server.SimpleHTTPRequestHandler):
     def send_header(self, keyword, value):
         if keyword == "Content-Length" and self.path.endswith("/"):
             value = str(int(value) + PADDED)
+        if keyword == "Content-Length" and self.command == "HEAD" and self.path.endswith("unsized.png"):
+            value = "0"
         super().send_header(keyword, value)
 
 
@@ -245,7 +254,7 @@ def web(tmp_path, monkeypatch):
     server.server_close()
 
 
-def test_a_web_server_is_asked_which_files_changed_and_its_names_are_read(web, tmp_path):
+def test_a_web_server_is_asked_which_files_changed_and_its_names_are_read(web, tmp_path, monkeypatch):
     folder, address = web
     for name in ("a+1.png", "µ.png", "c.png"):
         (folder / "b 1" / name).write_bytes(png(1))
@@ -257,6 +266,7 @@ def test_a_web_server_is_asked_which_files_changed_and_its_names_are_read(web, t
     assert times(tmp_path) == copied
     (folder / "b 1/c.png").write_bytes(png(2))
     os.utime(folder / "b 1/c.png", (1e9, 1e9))
+    monkeypatch.setattr(mirror, "_DAY", 0)
     open_reader(source, tmp_path)
     assert (tmp_path / "far/b 1/c.png").read_bytes() == png(2)
     assert {name for name, time in times(tmp_path).items() if copied[name] != time} == {"b 1/c.png"}
@@ -286,3 +296,47 @@ def test_one_file_at_a_web_address_with_a_query_is_a_delivery(web, tmp_path):
     put_zip(folder / "b1.zip")
     source = Source(reader="image_folder", path=f"{address}/b1.zip?download=a/b", mirror="far")
     assert open_reader(source, tmp_path).batches() == ["b1"]
+
+
+def test_a_web_server_is_asked_of_a_file_that_was_copied_once_a_day(web, tmp_path, monkeypatch):
+    folder, address = web
+    for name in ("a.png", "b.png", "unsized.png"):  # the server says of the last that it has no bytes
+        (folder / "b 1" / name).write_bytes(png(1))
+    source = Source(reader="image_folder", path=f"{address}/", mirror="far")
+    ASKED.clear()
+    open_reader(source, tmp_path)
+    assert len(ASKED) == 3 and (tmp_path / "far/b 1/unsized.png").read_bytes() == png(1)
+    (folder / "b 1/c.png").write_bytes(png(2))
+    for _ in range(3):
+        open_reader(source, tmp_path)
+    assert ASKED[3:] == ["/b%201/c.png"]
+    monkeypatch.setattr(mirror, "_DAY", 0)
+    open_reader(source, tmp_path)
+    assert len(ASKED) == 4 + 4
+
+
+def test_a_copy_of_a_web_server_that_was_made_before_keeps_its_names_and_is_not_copied_again(web, tmp_path):
+    folder, address = web
+    for i, name in enumerate(("a b.png", "c.png")):
+        (folder / "b 1" / name).write_bytes(png(i))
+    (tmp_path / "far/b%201").mkdir(parents=True)
+    for name, data in (("a%20b.png", png(0)), ("c.png", png(1)[:-9])):  # the last has changed since
+        (tmp_path / "far/b%201" / name).write_bytes(data)
+    files = {f"b%201/{name}": "None " for name in ("a%20b.png", "c.png")}
+    mirror._write(tmp_path / "far", mirror.Record(address=f"{address}/", files=files))
+    before = times(tmp_path)
+    open_reader(Source(reader="image_folder", path=f"{address}/", mirror="far"), tmp_path)
+    after = times(tmp_path)
+    assert after.keys() == before.keys() and {name for name in after if after[name] != before[name]} == {"b%201/c.png"}
+    record = mirror._record(tmp_path / "far", f"{address}/")
+    assert all("Last-Modified" in version for version in record.files.values())
+
+
+def test_names_in_the_query_of_links_are_told_apart():
+    home = "https://host/s"
+    links = [f"{home}/get?file=a.png", f"{home}/get?file=b%201/b.png", f"{home}/get?file=../../x.png"]
+    links += [f"{home}/x.png?w=1", f"{home}/x.png?w=2", f"{home}/y.png?v=z.png", f"{home}/one?id=5"]
+    names = mirror._names(links, f"{home}/", {})
+    assert list(names.values()) == ["a.png", "b 1/b.png", "get", "x.png", "x.png", "y.png", "one"]
+    kept = mirror._names(links, f"{home}/", {"get?file=a.png": ""})
+    assert list(kept.values())[:4] == ["get?file=a.png", "get?file=b%201/b.png", "get", "x.png?w=1"]

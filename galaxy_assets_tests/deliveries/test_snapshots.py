@@ -1,8 +1,10 @@
 """The snapshot of a delivery: of its content, read once, whatever the times of its files."""
 
+import io
 import json
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from galaxy_assets.deliveries import snapshots
 from galaxy_assets.deliveries.delivery import Delivery
 from galaxy_assets.deliveries.drop import Deliveries
+from galaxy_assets.deliveries.opening import Archives
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.snapshots import by_content
 from galaxy_assets.settings.files import SurveyError
@@ -139,3 +142,15 @@ def test_of_many_deliveries_each_is_looked_up_by_its_name_and_few_archives_stay_
         reader.catalogue("f7")
     put_zip(tmp_path / "survey/f7.zip", {"c.png": png(300)})
     assert reader.catalogue("f7")["file"].to_pylist() == ["f7.zip!/c.png"]
+
+
+def test_tars_hold_no_file_open_and_are_opened_once(tmp_path, monkeypatch):
+    (tmp_path / "survey").mkdir()
+    for i in range(40):
+        with tarfile.open(tmp_path / f"survey/t{i}.tar", "w") as archive:
+            info = tarfile.TarInfo("a.png")
+            info.size = len(data := png(i))
+            archive.addfile(info, io.BytesIO(data))
+    archives = Archives(tmp_path / "survey", (".png",))
+    opened = [archives.open(path) for path in sorted((tmp_path / "survey").iterdir())]
+    assert [archives.open(path) for path in sorted((tmp_path / "survey").iterdir())] == opened

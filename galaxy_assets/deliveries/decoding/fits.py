@@ -12,6 +12,7 @@ which colour (`planes`), where on the sky it points (`readers.fits_folder`).
 import io
 import itertools
 import math
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -233,6 +234,13 @@ def _band(hdu: Any) -> str:
     return _name(hdu)
 
 
+def _is_of_band(hdu: Any) -> bool:
+    """Whether an extension's name is a band's, with SCI or alone: of other words a letter is none."""
+    words = [word for word in re.split(r"[\s_.-]+", _name(hdu)) if word]
+    left = [word for word in words if not is_band(band_name(word))]
+    return len(left) < len(words) and (not left or kind_of_name("_".join(left)) == "science")
+
+
 def _said(hdus: list[Any]) -> str:
     said = [
         f"{_name(hdu) or i} {' x '.join(map(str, hdu.shape)) if hdu.is_image else 'table'}"
@@ -261,7 +269,7 @@ def planes_in(hdus: list[Any]) -> Planes:
         )
     kinds = [str(card(header, f"CTYPE{axis}") or "").split("-")[0] for axis in range(len(shape), 0, -1)]
     axes = " x ".join(f"{kind} {n}" if kind and n != 1 else str(n) for kind, n in zip(kinds, shape, strict=True))
-    names = _names(header, shape) or ((_band(hdus[0]),) if is_band(_band(hdus[0])) else ())
+    names = _names(header, shape) or ((_band(hdus[0]),) if _is_of_band(hdus[0]) else ())
     return planes_of(shape, False, names, axes)
 
 

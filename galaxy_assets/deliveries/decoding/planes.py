@@ -35,6 +35,7 @@ Q = 5.0
 _WAVELENGTH = {
     name: i for i, name in enumerate(("FUV", "NUV", "u", "B", "g", "V", "r", "i", "z", "y", "Y", "J", "H", "K", "Ks"))
 }
+_EXACT = set("ugrizyjhk")
 _HST = re.compile(r"F(\d{3,4})[WMNX]{1,2}\d?", re.IGNORECASE)
 # F275W is 275 nm with Hubble's cameras, F277W is 2770 nm with Webb's, as F160W is 1600 nm
 _ULTRAVIOLET, _MIRI = {218, 225, 275, 336, 390, 435, 438, 439, 450, 475}, {560, 770}
@@ -214,10 +215,11 @@ def chosen(planes: Planes, choice: Choice) -> tuple[int, ...]:
     if choice.bands is not None and planes.n > 1:
         return tuple(_place(planes, choice.bands, band, found) for band in choice.bands)
     if planes.n == 1:
-        if planes.names and is_band(planes.names[0]):
+        asked = [str(band).lower() for band in choice.bands or ()]
+        # `Ks` may be meant by K, and a name may read as a band by chance
+        if planes.names and all(map(_is_exact, (*planes.names, *asked))) and planes.names[0].lower() not in asked:
             for band in choice.bands or ():
-                if not str(band).isdigit():
-                    _place(planes, (), band, found)
+                _place(planes, (), band, found)
         return (0,)
     lower = [name.lower() for name in planes.names]
     if all(lower.count(band) == 1 for band in GRZ):
@@ -231,6 +233,11 @@ def chosen(planes: Planes, choice: Choice) -> tuple[int, ...]:
     raise UnreadableImage(
         f"{found}; an image has one or three. Say which in `source.bands`, by name or by number from 1, blue first"
     )
+
+
+def _is_exact(name: str) -> bool:
+    """Whether a name is a band's that no other name has."""
+    return name.lower() in _EXACT or _HST.fullmatch(name) is not None
 
 
 def _place(planes: Planes, bands: Sequence[str | int], band: str | int, found: str) -> int:
