@@ -115,7 +115,7 @@ def stacks_of(kept: Mapping[str, Kept]) -> tuple[list[Stack], list[str]]:
     numbers = {path: one for path, one in kept.items() if one.dtype.kind in "buif"}
     beside = {path: one for path, one in numbers.items() if _may_hold_images(one) and _is_beside(path)}
     able = [path for path in numbers if path not in beside]
-    read = {path: how for path in able if (how := _reading(path, others)) is not None}
+    read: dict[str, _Reading] = {path: how for path in able if (how := _reading(path, others)) is not None}
     if not read or _are_numbered(beside, read):
         beside = {}
         read = {path: how for path in numbers if (how := _reading(path, others)) is not None}
