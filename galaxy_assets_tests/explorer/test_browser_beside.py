@@ -80,14 +80,18 @@ def test_hover_and_selection_are_linked_both_ways(page, explored):
 def test_the_second_map_has_the_first_ones_colours_and_hides_with_it(page, explored):
     open_both(page, explored)
     first, second = view_of(explored), second_of(explored)
+    page.wait_for_function(f"{MAP}(1).codes?.length === {len(second)}")
     codes = page.evaluate(f"[...{MAP}(1).codes]")
     own = first.colours("cluster").codes
     there = Peers().rows(second, first)
     assert codes == [255 if row < 0 else int(own[row]) for row in there]
     page.locator(".ga-entry").first.click()
-    page.wait_for_function("document.querySelectorAll('.ga-map')[1].dataset.shown")
-    assert int(page.locator(SECOND).get_attribute("data-shown")) == len(second) - int(np.sum(own == 0))
-    page.mouse.click(*page.evaluate(SPOT, [1, int(np.flatnonzero(there == 40)[0])]))
+    page.wait_for_selector(f"{SECOND}[data-shown='{len(second) - int(np.sum(own == 0))}']")
+    row = int(np.flatnonzero(there == 40)[0])
+    x, y = page.evaluate(SPOT, [1, row])
+    page.mouse.move(x, y, steps=3)
+    page.wait_for_selector(f"{SECOND} .ga-ring[data-row='{row}']")  # the map answers the mouse
+    page.mouse.click(x, y)
     page.wait_for_selector(".ga-object .ga-title")
     assert page.locator(".ga-object .ga-title").inner_text() == first.ids[40].as_py()
     page.keyboard.press("Escape")
