@@ -74,6 +74,7 @@ def test_hover_and_selection_are_linked_both_ways(page, explored):
     drawn = page.evaluate(CHOSEN, 1)
     back = Peers().rows(second, first)
     expected = sorted(int(back[r]) for r in drawn if back[r] >= 0)
+    page.wait_for_function(f"{MAP}(0).rows?.length === {len(expected)}")
     assert 0 < total(page) == len(expected) < len(first) and page.evaluate(CHOSEN, 0) == expected
 
 
@@ -87,10 +88,9 @@ def test_the_second_map_has_the_first_ones_colours_and_hides_with_it(page, explo
     assert codes == [255 if row < 0 else int(own[row]) for row in there]
     page.locator(".ga-entry").first.click()
     page.wait_for_selector(f"{SECOND}[data-shown='{len(second) - int(np.sum(own == 0))}']")
-    row = int(np.flatnonzero(there == 40)[0])
-    x, y = page.evaluate(SPOT, [1, row])
+    x, y = page.evaluate(SPOT, [1, int(np.flatnonzero(there == 40)[0])])
     page.mouse.move(x, y, steps=3)
-    page.wait_for_selector(f"{SECOND} .ga-ring[data-row='{row}']")  # the map answers the mouse
+    page.wait_for_selector("[data-testid=map] .ga-ring[data-row='40']")  # the map beside it answers the mouse
     page.mouse.click(x, y)
     page.wait_for_selector(".ga-object .ga-title")
     assert page.locator(".ga-object .ga-title").inner_text() == first.ids[40].as_py()
