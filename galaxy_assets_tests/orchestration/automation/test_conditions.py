@@ -26,7 +26,7 @@ from galaxy_assets.orchestration.interrupted import INTERRUPTED
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import PrintableError
-from galaxy_assets.storage.bucket.objects import BucketError
+from galaxy_assets.storage.bucket.objects import BucketAway, BucketError
 from galaxy_assets.storage.files import NotWritten
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import NoLocks
@@ -281,7 +281,8 @@ def test_a_run_that_ended_before_its_step_did_tells_nothing_of_the_asset(asset, 
         (KeyboardInterrupt(), "at_once"),
         (NotWritten(errno.ENOSPC, "lake/s/t is not written: the disk is full"), "later"),
         (NoLocks(errno.ENOLCK, "lake/s cannot be locked"), "later"),
-        (BucketError("s3://bucket does not answer"), "later"),
+        (BucketAway("s3://bucket does not answer"), "later"),
+        (BucketError("s3://bucket/lake is damaged"), "never"),
         (ValueError("its own fault"), "never"),
         (PrintableError("its own fault"), "never"),
     ],
