@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-_KNOWN = 1_000_000
+_KNOWN = 1_000_000  # ids that others are looked up in at once
 
 
 class Ids:

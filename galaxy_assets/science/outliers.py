@@ -4,9 +4,9 @@ Belongs here: the isolation forest and the local outlier factor. Does not belong
 (`active_learning`), which galaxies they are fitted to (`samples`).
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
+
+from galaxy_assets.science.parallel import on_threads
 
 _SCORED = 65_536  # galaxies that one thread takes through a forest
 _BLOCK = 8192  # galaxies whose neighbours are looked for at once
@@ -46,14 +46,10 @@ def unsupervised_score(
     """
     from sklearn.ensemble import IsolationForest
 
-    from galaxy_assets.science.threads import usable_cores
-
     forest = IsolationForest(n_estimators=trees, random_state=seed).fit(features if among is None else among)
     # what is said of a galaxy depends on no other, so that blocks may be counted beside each other
-    with ThreadPoolExecutor(usable_cores()) as threads:
-        blocks = range(0, len(features), _SCORED)
-        scores = threads.map(lambda begin: forest.score_samples(features[begin : begin + _SCORED]), blocks)
-        scores = np.concatenate(list(scores))
+    blocks = (features[begin : begin + _SCORED] for begin in range(0, len(features), _SCORED))
+    scores = np.concatenate(list(on_threads(forest.score_samples, blocks)))
     return np.negative(scores, out=scores)
 
 
