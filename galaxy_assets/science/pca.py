@@ -61,7 +61,12 @@ class PcaModel:
         >>> abs(model.transform(np.array([[2.0, 7.0], [4.0, 0.0]]))).tolist()
         [[0.0], [2.0]]
         """
-        return ((features - self.mean) @ self.components.T).astype(np.float32)
+        blocks = on_threads(lambda block: (block - self.mean) @ self.components.T, _blocks(features))
+        projected, end = np.empty((len(features), len(self.components)), np.float32), 0
+        for block in blocks:
+            begin, end = end, end + len(block)
+            projected[begin:end] = block
+        return projected
 
     def residual(self, features: np.ndarray) -> float:
         """Mean variance of galaxies outside the components, in units of what it is for those it was fitted to.
@@ -136,7 +141,8 @@ def fit(features: np.ndarray | Iterable[np.ndarray], variance: float) -> PcaMode
     def summed(block: np.ndarray) -> tuple[int, bool, np.ndarray, np.ndarray]:
         difference = block - shift
         ones = np.ones(len(block), difference.dtype)
-        return len(block), bool((block == first).all()), ones @ difference, difference.T @ difference
+        equal = bool((block[-1] == first).all() and (block == first).all())
+        return len(block), equal, ones @ difference, difference.T @ difference
 
     for count, equal, own, squares in on_threads(summed, chain([begun], blocks)):
         n, collapsed = n + count, collapsed and equal

@@ -132,12 +132,14 @@ def rows_in(paths: Iterable[Path]) -> int:
     -------
     int
     """
-    return sum(rows for _, rows in map(_footer, paths))
+    return sum(sum(groups) for _, groups in map(_footer, paths))
 
 
-def _footer(path: Path) -> tuple[pa.Schema, int]:
+def _footer(path: Path) -> tuple[pa.Schema, list[int]]:
+    """Schema of a file, and the rows of each of its row groups."""
     with opened_table(path) as file:
-        return file.schema_arrow, file.metadata.num_rows
+        about = file.metadata
+        return file.schema_arrow, [about.row_group(group).num_rows for group in range(about.num_row_groups)]
 
 
 def read_as_one(paths: Sequence[Path], names: Sequence[str] | None = None) -> pa.Table:
@@ -162,15 +164,18 @@ def read_as_one(paths: Sequence[Path], names: Sequence[str] | None = None) -> pa
     DamagedFile
         Where one of them is no Parquet or its checksums are others.
     """
-    schemas, rows = zip(*map(_footer, paths), strict=True)
+    schemas, groups = zip(*map(_footer, paths), strict=True)
     wanted = [schema.names if names is None else list(names) for schema in schemas]
     kinds = {schema.field("vector").type if "vector" in schema.names else None for schema in schemas}
     kind = kinds.pop()
     vectors = np.empty((0, 0), np.float32)
     if not kinds and "vector" in wanted[0] and _holds_vectors(kind):
-        vectors = np.empty((sum(rows), kind.list_size), np.float32)
-        places = np.split(vectors, np.cumsum(rows)[:-1])
-        if not all(_ahead(lambda one: _read_into(*one), list(zip(paths, places, strict=True)))):
+        vectors, end, pieces = np.empty((sum(map(sum, groups)), kind.list_size), np.float32), 0, []
+        for path, own in zip(paths, groups, strict=True):
+            for group, rows in enumerate(own):
+                begin, end = end, end + rows
+                pieces.append((path, group, vectors[begin:end]))
+        if not all(_ahead(lambda piece: _read_into(*piece), pieces)):
             vectors = np.empty((0, 0), np.float32)
     if not vectors.size:
         return pa.concat_tables([_plain(path, own) for path, own in zip(paths, wanted, strict=True)], **_MEETING)
@@ -191,14 +196,14 @@ def _holds_vectors(kind: pa.DataType | None) -> TypeGuard[pa.FixedSizeListType]:
     return kind is not None and pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32()
 
 
-def _read_into(path: Path, vectors: np.ndarray) -> bool:
-    """Fill (N, D) with the column `vector` of a file; false where one is null.
+def _read_into(path: Path, group: int, vectors: np.ndarray) -> bool:
+    """Fill (N, D) with the column `vector` of a row group; false where one is null.
 
     It is decoded piece by piece: all at once would take six times the memory of the result.
     """
     begin = 0
     with opened_table(path) as file:
-        for batch in file.iter_batches(_AT_ONCE, columns=["vector"]):
+        for batch in file.iter_batches(_AT_ONCE, [group], columns=["vector"]):
             if batch.column(0).null_count:
                 return False
             end = begin + len(batch)

@@ -23,12 +23,15 @@ from galaxy_assets.storage.store import store_of
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
+_VECTORS_PER_GROUP = 32_768
+
 
 def write_table(table: pa.Table, path: Path, rows_per_group: int | None = None) -> None:
     """Write `table` to `path` as zstd Parquet, whole or not at all.
 
     Vectors are stored as streams of their bytes, which are read faster and take less room than a dictionary of floats
-    that are all different. Each page has a checksum, and the footer the digest of all values (`verify`).
+    that are all different, in groups of rows that several threads decode at once. Each page has a checksum, and the
+    footer the digest of all values (`verify`).
 
     Parameters
     ----------
@@ -37,7 +40,8 @@ def write_table(table: pa.Table, path: Path, rows_per_group: int | None = None) 
     path : Path
         File to write; its folder is made.
     rows_per_group : int, optional
-        Rows that damage at one place can take with it; as many as Parquet likes when not given.
+        Rows that damage at one place can take with it; 32,768 of vectors and as many as Parquet likes of others when
+        not given.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def write_table(table: pa.Table, path: Path, rows_per_group: int | None = None) 
             table,
             partial,
             compression="zstd",
-            row_group_size=rows_per_group,
+            row_group_size=rows_per_group or (_VECTORS_PER_GROUP if vectors else None),
             write_page_checksum=True,
             use_dictionary=others,
             column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in vectors} or None,

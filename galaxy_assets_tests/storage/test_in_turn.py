@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from galaxy_assets.science.samples import keys, smallest
@@ -9,7 +10,7 @@ from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.in_turn import TablesInTurn, read_as_one
 from galaxy_assets.storage.tables import digest, read_table, vectors_to_column, write_table
 
-SIZES = (5000, 0, 3, 9000)  # more than is decoded at once, none, few
+SIZES = (5000, 0, 3, 40_000)  # more than is decoded at once, none, few, more than a group of rows
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,7 @@ def stored(tmp_path_factory):
 
 def test_files_as_one_are_what_they_are_joined(stored):
     paths, joined = stored
+    assert [pq.read_metadata(path).num_row_groups for path in paths[2:]] == [1, 2]
     one = read_as_one(paths)
     assert digest(one) == digest(joined) and one.schema == joined.schema
     assert one["vector"].num_chunks == 1
@@ -55,7 +57,7 @@ def test_rows_that_are_asked_for_are_read_in_turn(stored):
     vectors = np.stack(joined["vector"].to_numpy(zero_copy_only=False))
     assert [len(part) for part in tables.vectors()] == list(SIZES)
     assert np.array_equal(np.vstack(list(tables.vectors())), vectors)
-    rows = np.array([0, 4095, 4096, 4999, 5000, 5002, 5003, 14_002])
+    rows = np.array([0, 4095, 4096, 4999, 5000, 5002, 5003, 14_002, 5003 + 32_767, 5003 + 32_768])
     assert np.array_equal(np.vstack(list(tables.vectors(rows))), vectors[rows])
     assert tables.num_rows == len(vectors) and tables.select(["n"])["n"].equals(joined["n"])
 
