@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from side_by_side import ROOT, SURVEY, TABLE, Equal, Row
 
 from galaxy_assets.figures.style import CONTEXT, DOUBLE, HIGHLIGHT, PALETTE, lettered, new_figure
+from galaxy_assets.settings.discovery import Anomaly
+from galaxy_assets.settings.structure import Mixture, Umap
 from galaxy_assets.storage.figures import save
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
@@ -228,6 +230,8 @@ class Projected(NamedTuple):
 
     case, times : the row whose seconds per galaxy count, and how often the step does that.
     flop, bytes_ : operations and bytes moved per galaxy; None where a GPU does not take part.
+    sample, beyond : galaxies that the step is fitted on at most, and whether each one beyond costs what one of these
+    does.
     """
 
     step: str
@@ -235,6 +239,13 @@ class Projected(NamedTuple):
     times: float
     flop: float | None
     bytes_: float = 0.0
+    sample: float = math.inf
+    beyond: bool = False
+
+    def galaxies(self, n: float) -> tuple[float, float]:
+        """Of a survey of n: how many the step reads at once, and how often it does."""
+        read = min(n, self.sample)
+        return read, n / read if self.beyond else 1.0
 
 
 _STEPS, _WIDTH, _KEPT, _CLUSTERS = 20, 512, 29, 20
@@ -252,18 +263,26 @@ PROJECTED = (
     ),
     Projected("PCA, fit", "pca_model", 1, 2.0 * _WIDTH**2, 4 * _WIDTH),
     Projected("PCA, apply", "pca_features", 1, 2.0 * _WIDTH * _KEPT, 4 * (_WIDTH + _KEPT)),
-    Projected("UMAP", "UMAP", 1, None),
+    Projected("UMAP", "UMAP", 1, None, sample=Umap().fitted_on),
     Projected(
         "mixture, 10 starts, 150 iterations",
         "mixture, one iteration of one start of 10, float64",
         _FIT,
         4 * _QUADRATIC * _CLUSTERS * _FIT,
         4 * _KEPT * 150,
+        Mixture().fitted_on,
     ),
     Projected("cluster labels", "cluster_labels", 1, 2 * _QUADRATIC * _CLUSTERS, 4 * _KEPT),
     Projected("search, 19 rounds", "label_events", 1, 19 * (2 * 100 * _KEPT + 100**2), 19 * 4 * _KEPT),
     Projected("ranking", "anomaly_ranking", 1, 2 * 200 * _KEPT + 200**2, 4 * _KEPT),
-    Projected("local outlier factor", "local outlier factor, a baseline of the ranking", 1, None),
+    Projected(
+        "local outlier factor",
+        "local outlier factor, a baseline of the ranking",
+        1,
+        None,
+        sample=Anomaly().outliers_among,
+        beyond=True,
+    ),
     Projected("recall", "anomaly_recall", 1, None),
     Projected("one similarity search", "one similarity search", 1, 3 * _KEPT, 4 * _KEPT),
     Projected("read model and its queries", "read_model", 1, None),
@@ -293,11 +312,15 @@ def projection(rows: list[dict[str, Any]]) -> str:
         if row is None or not (row.seconds or row.size_seconds):
             lines.append([step.step, "not measured", *[""] * 2 * len(_SIZES)])
             continue
-        cells = [duration(step.times * projected(row, n)) for n in _SIZES]
-        for n in _SIZES:
+        parts = [step.galaxies(n) for n in _SIZES]
+        cells = [duration(step.times * often * projected(row, n)) for n, often in parts]
+        for n, _ in parts:
             need = None if step.flop is None else n * max(step.flop / _GPU_FLOPS, step.bytes_ / _GPU_BYTES)
             cells.append("" if need is None else duration(need))
-        lines.append([step.step, f"N^{max(row.exponent or 1.0, 1.0):.2f}", *cells])
+        grows = f"N^{max(row.exponent or 1.0, 1.0):.2f}"
+        if step.sample < math.inf:
+            grows += f" up to {step.sample:,}, then {'N' if step.beyond else 'no more'}"
+        lines.append([step.step, grows, *cells])
     head = ["step", "grows as", *(f"10^{math.log10(n):.0f}, one core" for n in _SIZES)]
     return _table([*head, *(f"10^{math.log10(n):.0f}, one GPU (computed)" for n in _SIZES)], lines)
 

@@ -30,7 +30,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_info
 
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import write_table
+from galaxy_assets.storage.tables import read_table, write_table
 
 ROOT = Path(__file__).parents[1]
 SURVEY, TABLE = "benchmarks", "performance"
@@ -364,8 +364,12 @@ def line(row: Row, judged: bool = True) -> str:
 
 
 def keep(stage: str, rows: Iterable[Row], took: float) -> None:
-    """Write a stage's rows to the lake, in the place of those of an earlier run."""
-    path = Layout.default().table(SURVEY, TABLE, stage)
+    """Write a stage's rows to the lake, in the place of those of an earlier run that was not of more galaxies."""
+    path, rows = Layout.default().table(SURVEY, TABLE, stage), list(rows)
+    known = max(read_table(path, ["n"])["n"].to_pylist(), default=0) if path.exists() else 0
+    if known > max(row.n for row in rows):
+        print(f"not kept: {path} is of {known:,} galaxies; remove it to keep a smaller measurement")
+        return
     write_table(table(stage, rows, took), path)
     print(f"kept in {path}")
 

@@ -100,8 +100,8 @@ def similar(
     layout, known = open_survey(survey, root)
     others = _of_files(layout, known, files) if files else []
     near = nearest(layout, known, known.main_start_weights, ids, neighbours, others, exact=exact)
-    catalogue = read_survey_table(layout, known, "catalogue/[!.]*")
     answers = pa.array(near.ids, pa.string())
+    catalogue = tables_with(table_files(layout, known, "catalogue/[!.]*"), answers, ["galaxy_id", "file"])
     at = places(catalogue["galaxy_id"], answers)
     return pa.table(
         {
@@ -191,7 +191,8 @@ def nearest(
         raise ValueError("no example given: name a galaxy or an image file")
     vectors = np.stack([vector for _, vector in examples])
     if index is None:
-        found, distances, which = most_similar_in_turn(feature_blocks(files), vectors, neighbours, own)
+        blocks = ((names.to_numpy(zero_copy_only=False), features) for names, features in feature_blocks(files))
+        found, distances, which = most_similar_in_turn(blocks, vectors, neighbours, own)
     else:
         found, distances, which = index.nearest(vectors, neighbours, own, exact=exact)
     pa.default_memory_pool().release_unused()  # a server would hold the most that any search needed
@@ -229,9 +230,10 @@ def sheet(
     if files:
         needs_the_whole("a sheet of image files", "cv2")
     layout, known = open_survey(survey, root)
-    cutouts = read_survey_table(layout, known, "cutouts/[!.]*")
-    shown = rows_of(cutouts, [*ids, *found["neighbour_id"].to_pylist()])
-    stored = PixelStore(layout.pixels(survey)).of(cutouts)[shown]
+    shown = [*ids, *found["neighbour_id"].to_pylist()]
+    columns = ["galaxy_id", "batch", "pixels"]
+    cutouts = tables_with(table_files(layout, known, "cutouts/[!.]*"), pa.array(shown, pa.string()), columns)
+    stored = PixelStore(layout.pixels(survey)).of(cutouts)[rows_of(cutouts, shown)]
     cut_alike = in_force(layout, known)
     images = [*stored[: len(ids)], *(_cutout(file, cut_alike) for file in files), *stored[len(ids) :]]
     captions = ["query"] * (len(ids) + len(files)) + [f"{distance:.3g}" for distance in found["distance"].to_pylist()]
@@ -288,6 +290,30 @@ def read_survey_table(layout: Layout, survey: Survey, table: str) -> pa.Table:
     return pa.concat_tables(read_table(path).replace_schema_metadata(None) for path in paths)
 
 
+def tables_with(files: Sequence[Path], galaxies: pa.Array, columns: Sequence[str]) -> pa.Table:
+    """Those files of a table that hold any of these galaxies, whole; they are read one after the other.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        At least one.
+    galaxies : pyarrow.Array
+        Ids.
+    columns : sequence of str
+        Columns wanted, `galaxy_id` among them.
+
+    Returns
+    -------
+    pyarrow.Table
+        In the order of the files, without metadata.
+    """
+    import pyarrow.compute as pc
+
+    tables = (read_table(path, columns).replace_schema_metadata(None) for path in files)
+    found = [table for table in tables if pc.any(pc.is_in(table["galaxy_id"], galaxies)).as_py()]
+    return pa.concat_tables(found or [read_table(files[0], columns)[:0]])
+
+
 def table_files(layout: Layout, survey: Survey, table: str) -> list[Path]:
     """The files that `read_survey_table` reads, in the order of their names; parameters and errors are its."""
     paths = sorted((layout.lake / survey.name).glob(f"{table}.parquet"))
@@ -318,10 +344,12 @@ def _index(layout: Layout, survey: Survey, start: str, files: Sequence[Path]) ->
 
 def _vectors_of(layout: Layout, survey: Survey, files: Sequence[Path], ids: Sequence[str]) -> dict[str, np.ndarray]:
     """Features (D,) of the examples, by id. Raises ValueError for one that has none."""
+    import pyarrow.compute as pc
+
     wanted, found = list(dict.fromkeys(ids)), {}
     for names, features in feature_blocks(files) if wanted else ():
-        for row in np.flatnonzero(np.isin(names, wanted)):
-            found[names[row]] = features[row]
+        for row in np.flatnonzero(pc.is_in(names, pa.array(wanted, names.type))):
+            found[names[row].as_py()] = features[row]
     if unknown := [galaxy for galaxy in wanted if galaxy not in found]:
         clean = read_survey_table(layout, survey, "clean_galaxies/[!.]*").to_pylist()
         rules = {row["galaxy_id"]: None if row["kept"] else row["rule"] for row in clean}

@@ -341,7 +341,7 @@ def oracle_labelled(stored: Stored) -> Verdict:
     import pyarrow.compute as pc
 
     anomaly, clean = stored.survey.anomaly, stored("clean_galaxies")
-    ids = clean.filter(pc.equal(clean["kept"], True))["galaxy_id"].to_pylist()
+    ids = clean.filter(pc.equal(clean["kept"], True))["galaxy_id"]
     score, true = oracle_scores(ids, stored("catalogue"), stored("volunteer_votes"), anomaly)
     words = f"{int((score >= 0).sum())} labelled galaxies, {int(true.sum())} true {anomaly.name}"
     if true.any():

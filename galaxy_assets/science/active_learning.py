@@ -210,9 +210,9 @@ def best_first(value: np.ndarray, ids: Ids | np.ndarray, count: int | None = Non
         last = np.partition(value, len(value) - count)[len(value) - count]
         better, equal = np.flatnonzero(value > last), np.flatnonzero(value == last)
         rows = np.concatenate([better, equal[_smallest(ids, equal, count - len(better))]])
+        falling = -value[rows]
     else:
-        rows = np.arange(len(value))
-    falling = -value[rows]
+        rows, falling = np.arange(len(value)), -value
     order = np.argsort(falling, kind="stable")
     rows, falling = rows[order], falling[order]
     same = falling[1:] == falling[:-1]

@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science import votes
+from galaxy_assets.science.active_learning import best_first
 from galaxy_assets.science.descriptions import ARTEFACTS, Decision, Spreads, describe
+from galaxy_assets.science.galaxy_ids import Ids, as_arrow
 from galaxy_assets.science.galaxy_zoo import TREES, Question
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.settings.structure import Labelling, VoteRules
@@ -21,7 +23,7 @@ from galaxy_assets.settings.structure import Labelling, VoteRules
 VOTE_RULES, LABELLING = VoteRules(), Labelling()
 
 
-def examples(cluster: np.ndarray, ids: np.ndarray, n: int, seed: int) -> dict[int, np.ndarray]:
+def examples(cluster: np.ndarray, ids: Ids | Sequence[str], n: int, seed: int) -> dict[int, np.ndarray]:
     """Random members of each cluster (paper Figs 4-6 show such a sample).
 
     They are not the most probable members, which would show a cluster as purer than it is. Rows are drawn in the order
@@ -30,7 +32,7 @@ def examples(cluster: np.ndarray, ids: np.ndarray, n: int, seed: int) -> dict[in
     Parameters
     ----------
     cluster : ndarray of shape (N,), int
-    ids : ndarray of shape (N,), str
+    ids : Ids or sequence of str, length N
     n : int
         Members of each, fewer where the cluster is smaller.
     seed : int
@@ -40,7 +42,9 @@ def examples(cluster: np.ndarray, ids: np.ndarray, n: int, seed: int) -> dict[in
     dict of int to ndarray of int
         Rows by cluster.
     """
-    by_id = np.argsort(ids, kind="stable")
+    import pyarrow.compute as pc
+
+    by_id = pc.sort_indices(as_arrow(ids)).to_numpy()
     generator = np.random.default_rng(seed)
     chosen = {}
     for k in np.unique(cluster):
@@ -217,7 +221,9 @@ def membership(cluster: np.ndarray, labels: Sequence[str | None], given: Sequenc
     return pa.Table.from_pylist([dict(zip(MEMBERSHIP.names, row, strict=True)) for row in rows], schema=MEMBERSHIP)
 
 
-def most_certain(cluster: np.ndarray, probability: np.ndarray, ids: Sequence[str], n: int) -> dict[int, np.ndarray]:
+def most_certain(
+    cluster: np.ndarray, probability: np.ndarray, ids: Ids | Sequence[str], n: int
+) -> dict[int, np.ndarray]:
     """Rows of each cluster by falling membership probability, ties by id.
 
     Paper 9 asks which sources a training set could take without asking a person.
@@ -227,7 +233,7 @@ def most_certain(cluster: np.ndarray, probability: np.ndarray, ids: Sequence[str
     cluster : ndarray of shape (N,), int
     probability : ndarray of shape (N,), float
         Of membership in that cluster.
-    ids : sequence of str, length N
+    ids : Ids or sequence of str, length N
     n : int
         Members of each, fewer where the cluster is smaller.
 
@@ -236,8 +242,11 @@ def most_certain(cluster: np.ndarray, probability: np.ndarray, ids: Sequence[str
     dict of int to ndarray of int
         Rows by cluster.
     """
-    order = np.lexsort((np.array(ids, dtype=str), -probability))
-    return {int(k): order[cluster[order] == k][:n] for k in np.unique(cluster)}
+    found, names = {}, as_arrow(ids)
+    for k in np.unique(cluster):
+        members = np.flatnonzero(cluster == k)
+        found[int(k)] = members[best_first(probability[members], Ids(names.take(pa.array(members))), n)]
+    return found
 
 
 class Distribution(NamedTuple):

@@ -104,3 +104,32 @@ def places_among(known: pa.Array | pa.ChunkedArray, galaxies: pa.Array | pa.Chun
         found[left[here]] = begin + at[here]
         left, galaxies = left[~here], galaxies.filter(pa.array(~here))
     return found
+
+
+def padded(ids: pa.Array, width: int) -> np.ndarray:
+    """Ids as UTF-8 of one length, filled up with zeros.
+
+    Parameters
+    ----------
+    ids : pyarrow.Array
+        Strings (N,), without nulls.
+    width : int
+        Bytes, at least those of the longest.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N,) of type `S{width}`.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> padded(pa.array(["J1", "J10"]), 3).tolist()
+    [b'J1', b'J10']
+    """
+    ids = ids.cast(pa.large_binary())
+    _, offsets, data = ids.buffers()
+    ends = np.frombuffer(offsets, np.int64)[ids.offset : ids.offset + len(ids) + 1]
+    letters = np.zeros((len(ids), width), np.uint8)
+    letters[np.arange(width) < np.diff(ends)[:, None]] = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
+    return letters.view(f"S{width}").ravel()

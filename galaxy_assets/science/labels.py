@@ -174,7 +174,7 @@ def why_alike(said: pa.Table, galaxies: pa.Array | pa.ChunkedArray, survey: str)
     if not given.num_rows:
         return ""
     remedy = f"Score galaxies that differ in interest (`galaxy-assets explore`, or `labels import {survey}`)"
-    here = pc.is_in(given["galaxy_id"], value_set=pa.array(galaxies.to_pylist(), pa.string()))
+    here = pc.is_in(given["galaxy_id"], value_set=galaxies.cast(pa.string()))
     scores = given["score"].filter(here).to_pylist()
     if not scores:
         return (

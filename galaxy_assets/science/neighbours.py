@@ -280,6 +280,8 @@ class SimilaritySearch:
             rows, distances = rows[order], distances[order]
         answers = np.flatnonzero(~np.isin(rows, leave_out))[:neighbours]
         rows, distances = rows[answers], distances[answers]
+        if len(examples) == 1:
+            return rows, distances, np.zeros(len(rows), np.int64)
         return rows, distances, _distances(self.features[rows], examples).argmin(axis=0)
 
     def _candidates(self, example: np.ndarray, count: int) -> np.ndarray:
@@ -298,12 +300,16 @@ class SimilaritySearch:
             below = coefficients @ self._terms
         # the least of each group: the `count` least of these are so many galaxies, no nearer than the nearest
         groups = below[: _GROUPS * width].reshape(_GROUPS, width)
-        least = np.argpartition(groups.min(axis=0), count - 1)[:count]
+        nearest = groups.min(axis=0)
+        least = np.argpartition(nearest, count - 1)[:count]
         some = groups[:, least].argmin(axis=0) * width + least
         farthest = _distances(self.features[some], example[None]).max() ** 2
         slack = self._rounding * norm + (d + 4) * float(np.finfo(np.float32).tiny)
         limit = np.nextafter(np.float32(farthest * (1 + 1e-12) - norm + slack), np.float32(np.inf))
-        return np.flatnonzero(below <= limit)
+        near = np.flatnonzero(nearest <= limit)
+        member, group = np.nonzero(groups[:, near] <= limit)
+        rest = _GROUPS * width + np.flatnonzero(below[_GROUPS * width :] <= limit)
+        return np.concatenate([member * width + near[group], rest])
 
 
 def most_similar(

@@ -5,7 +5,6 @@ Belongs here: threads of our own, and how many of BLAS beside them. Does not bel
 """
 
 import functools
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -47,10 +46,9 @@ def on_threads(compute: Callable[[Part], Found], parts: Iterable[Part]) -> Itera
     >>> list(on_threads(abs, [-1, 2, -3]))
     [1, 2, 3]
     """
-    from galaxy_assets.science.threads import FIXED, usable_cores
+    from galaxy_assets.science.threads import fixed_threads, usable_cores
 
-    fixed = os.environ.get(FIXED, "")
-    count = min(int(fixed) if fixed.isdecimal() and int(fixed) else _MOST, usable_cores(), _MOST)
+    count = min(fixed_threads() or _MOST, usable_cores(), _MOST)
     with blas_on_one(), ThreadPoolExecutor(count) as threads:
         if count == 1:
             yield from map(compute, parts)

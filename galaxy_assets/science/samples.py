@@ -30,11 +30,13 @@ def keys(ids: pa.Array | pa.ChunkedArray, seed: int) -> np.ndarray:
     -------
     ndarray of shape (N,), uint64
     """
-    parts = [np.empty(0, np.uint64)]
+    found, end = np.empty(len(ids), np.uint64), 0
     for chunk in ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]:
-        for begin in range(0, len(chunk), _AT_ONCE):
-            parts.append(_keys(chunk[begin : begin + _AT_ONCE].cast(pa.large_string()), seed))
-    return np.concatenate(parts)
+        for first in range(0, len(chunk), _AT_ONCE):
+            some = chunk[first : first + _AT_ONCE].cast(pa.large_string())
+            begin, end = end, end + len(some)
+            found[begin:end] = _keys(some, seed)
+    return found
 
 
 def _keys(ids: pa.LargeStringArray, seed: int) -> np.ndarray:

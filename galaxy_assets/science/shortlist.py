@@ -108,11 +108,14 @@ class Shortlist:
     def _renew(self, value: np.ndarray, asked: np.ndarray) -> None:
         value = value.copy()
         value[asked] = -np.inf
-        if self._rows is not None and not self._missed(value[self._rows], asked):
-            held = value[self._rows] >= _least(value, BEST)
-            self.shares.append(min(1.0, float(held.sum()) / min(BEST, len(value) - len(asked))))
         length = min(self.length, len(value))
-        least = _least(value, length)  # an order of all would take twice the memory of their values
+        places = [len(value) - length, len(value) - min(BEST, len(value))]
+        ordered = np.partition(value, places)  # an order of all would take twice the memory of their values
+        least, least_of_best = ordered[places].tolist()
+        del ordered
+        if self._rows is not None and not self._missed(value[self._rows], asked):
+            held = value[self._rows] >= least_of_best
+            self.shares.append(min(1.0, float(held.sum()) / min(BEST, len(value) - len(asked))))
         best, equal = np.flatnonzero(value > least), np.flatnonzero(value == least)
         chosen = np.concatenate([best, equal[: length - len(best)]])
         others = np.random.default_rng(self.seed).choice(len(value), min(len(value), self.length // _SAMPLE))

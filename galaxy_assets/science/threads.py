@@ -43,6 +43,18 @@ def usable_cores(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")
     return max(1, min([bound_cores(), *(int(share) for share in _shares(cgroups, own))]))
 
 
+def fixed_threads() -> int:
+    """How many threads a person wants, as $OMP_NUM_THREADS says.
+
+    Returns
+    -------
+    int
+        0 where it says no number, as where it is set to nothing.
+    """
+    fixed = os.environ.get(FIXED, "").split(",")[0].strip()  # a number for each level of nested regions
+    return int(fixed) if fixed.isdecimal() else 0
+
+
 def bound_cores() -> int:
     """Cores that this process is bound to, whose use by others `usage` tells.
 
@@ -153,7 +165,7 @@ class Threads:
         """Look at what is free, unless that was just done, and let torch use as many threads. Call it between steps."""
         import torch
 
-        if FIXED in os.environ:
+        if fixed_threads():
             return
         if not self._most:
             self._most = min(usable_cores(), torch.get_num_threads())

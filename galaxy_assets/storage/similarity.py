@@ -27,10 +27,11 @@ from galaxy_assets.science.cells import (
     fit_cells,
     number_of_cells,
 )
+from galaxy_assets.science.galaxy_ids import padded
 from galaxy_assets.science.neighbours import most_similar_in_turn
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, replacing
-from galaxy_assets.storage.in_turn import rows_in
+from galaxy_assets.storage.in_turn import TablesInTurn, rows_in
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.provenance import damaged_otherwise
@@ -45,28 +46,31 @@ MOST_NEIGHBOURS = 64
 _WANTED = 0.995  # of these neighbours, in the sample that the number of cells is fitted to
 _SAMPLE = 128  # galaxies that it is fitted to, and as many on which the recall is measured
 _BLOCK = 32_768  # galaxies read at once
+_WRITTEN = 262_144  # galaxies put into their places at once: the more, the longer the runs of those that follow others
 _KEPT = 2048  # candidates that are held before those that are too far are dropped
 _HEADER = 4096  # bytes before the arrays
 _TYPES = {"I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
 
 
-def feature_blocks(files: Sequence[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def feature_blocks(files: Sequence[Path], rows: int = _BLOCK) -> Iterator[tuple[pa.Array, np.ndarray]]:
     """The galaxies of files of `pca_features`, block by block.
 
     Parameters
     ----------
     files : sequence of Path
+    rows : int
+        Of a block, at most.
 
     Yields
     ------
-    ids : ndarray of shape (n,), str
+    ids : pyarrow.Array
+        Strings (n,).
     features : ndarray of shape (n, D), float32
     """
     for file in files:
         with opened_table(file) as opened:
-            for batch in opened.iter_batches(_BLOCK, columns=["galaxy_id", "vector"]):
-                table = pa.Table.from_batches([batch])
-                yield table["galaxy_id"].to_numpy(), column_to_vectors(table["vector"])
+            for batch in opened.iter_batches(rows, columns=["galaxy_id", "vector"]):
+                yield batch["galaxy_id"], column_to_vectors(pa.chunked_array([batch["vector"]]))
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,7 @@ class SimilarityIndex:
     def vectors_of(self, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Features (D,) of those of the galaxies that the index has, by id."""
         names, order = self.map("ids"), self.map("order")
-        width = names.dtype.itemsize
-        wanted = {galaxy: name for galaxy in ids if 0 < len(name := galaxy.encode()) <= width}
+        wanted = {galaxy: name for galaxy in ids if 0 < len(name := galaxy.encode()) <= names.dtype.itemsize}
         at = np.searchsorted(names, np.array([*wanted.values()], names.dtype), sorter=order)
         rows = [(galaxy, int(order[i])) for galaxy, i in zip(wanted, at, strict=True) if i < len(order)]
         terms = self.map("terms")
@@ -334,7 +337,7 @@ def _write(partial: Path, files: Sequence[Path], neighbours: int, seed: int) -> 
     centres = fit_cells(sample, count, seed)
     exact = ExactNeighbours(asking, queries, min(max(MOST_NEIGHBOURS, neighbours), n - 1))
     cell, first = np.empty(n, np.int32), 0
-    for _, features in feature_blocks(files):
+    for features in TablesInTurn(tuple(files), {}).vectors():
         cell[first : first + len(features)] = cells_of(features, centres)
         exact.look(first, features)
         first += len(features)
@@ -342,10 +345,8 @@ def _write(partial: Path, files: Sequence[Path], neighbours: int, seed: int) -> 
     rank = np.argsort(np.argsort(apart(asking, centres), axis=1), axis=1)
     ranks = np.take_along_axis(rank, cell[near], axis=1)
     probes = cells_to_read(ranks[:asked], _WANTED)
-    order = np.argsort(cell, kind="stable")
     place = np.empty(n, np.int64)
-    place[order] = np.arange(n)
-    del order
+    place[np.argsort(cell, kind="stable")] = np.arange(n)
     starts = np.concatenate([[0], np.bincount(cell, minlength=count).cumsum()])
     writer = _Writer(partial, n, width, centres, starts)
     writer.galaxies(files, place, cell)
@@ -359,10 +360,12 @@ def _write(partial: Path, files: Sequence[Path], neighbours: int, seed: int) -> 
 
 def _gathered(files: Sequence[Path], *wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Features of the galaxies at two sets of rows, and bytes of the longest id."""
+    import pyarrow.compute as pc
+
     parts: list[np.ndarray | None] = [None, None]
     first, width = 0, 1
     for ids, features in feature_blocks(files):
-        width = max(width, *(len(galaxy.encode()) for galaxy in ids))
+        width = max(width, pc.max(pc.binary_length(ids)).as_py() or 0)
         for i, rows in enumerate(wanted):
             gathered = parts[i]
             if gathered is None:
@@ -417,12 +420,12 @@ class _Writer:
         self.header({})
         first = 0
         with self._path.open("r+b", buffering=0) as file:
-            for ids, features in feature_blocks(files):
+            for ids, features in feature_blocks(files, _WRITTEN):
                 rows = slice(first, first + len(ids))
                 order = np.argsort(place[rows], kind="stable")
                 norms = np.einsum("ij,ij->i", features.astype(np.float64), features).astype(np.float32)
                 np.maximum.at(largest, cell[rows], norms)
-                names = np.array([galaxy.encode() for galaxy in ids], f"S{width}")
+                names = padded(ids, width)
                 to = place[rows][order]
                 self._put_rows(file.fileno(), "terms", to, np.column_stack([features, norms])[order])
                 self._put_rows(file.fileno(), "ids", to, names[order])

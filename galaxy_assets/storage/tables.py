@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.science.galaxy_ids import places
+from galaxy_assets.science.galaxy_ids import places, places_among
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.provenance import damaged_otherwise, origin_of, with_origin
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _VECTORS_PER_GROUP = 32_768
+_MANY = 100_000  # galaxies that are looked up otherwise than few
 
 
 def write_table(table: pa.Table, path: Path, rows_per_group: int | None = None) -> None:
@@ -411,7 +412,7 @@ def rows_of(table: pa.Table, galaxies: pa.Table | Sequence[str], name: str = "cu
     array([2, 0])
     """
     asked = pa.array(galaxies, pa.string()) if isinstance(galaxies, Sequence) else galaxies["galaxy_id"]
-    rows = places(table["galaxy_id"], asked)
+    rows = (places if len(asked) < _MANY else places_among)(table["galaxy_id"], asked).astype(np.int64, copy=False)
     if (rows < 0).any():
         unknown = list(dict.fromkeys(asked.filter(pa.array(rows < 0)).to_pylist()))
         some = ", ".join(map(str, unknown[:3])) + (", ..." if len(unknown) > 3 else "")

@@ -1,5 +1,6 @@
 """Ids of galaxies looked up without a Python string for each."""
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,3 +21,12 @@ def test_galaxies_are_found_among_known_ones_however_many_are_looked_through_at_
     finally:
         galaxy_ids._KNOWN = before
     assert found.tolist() == same.tolist() == [known.index(g) if g in known else -1 for g in galaxies]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)), st.integers(0, 5)
+)
+def test_ids_of_one_length_are_those_of_numpy(ids, begin):
+    width = max([1, *(len(galaxy.encode()) for galaxy in ids)])
+    found = galaxy_ids.padded(pa.array(ids, pa.string())[begin:], width)
+    assert found.tolist() == np.array([galaxy.encode() for galaxy in ids[begin:]], f"S{width}").tolist()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.science.threads import FIXED, Usage, threads_beside, usable_cores, used_by_others
+from galaxy_assets.science.threads import FIXED, Usage, fixed_threads, threads_beside, usable_cores, used_by_others
 
 BOUND = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -62,6 +62,12 @@ def test_threads_are_at_least_one_at_most_the_share_and_fewer_the_more_others_us
     assert threads_beside(0.0, most, bound) == most
     assert max(1, threads - 1) <= threads_beside(others + 1, most, bound) <= threads
     assert threads_beside(float(more), most, bound) == most, "others are on cores that this process has no share of"
+
+
+@pytest.mark.parametrize(("said", "threads"), [("", 0), (" 3", 3), ("4,2", 4), ("all", 0), ("0", 0)])
+def test_a_number_of_threads_is_fixed_only_where_one_is_said(monkeypatch, said, threads):
+    monkeypatch.setenv(FIXED, said)
+    assert fixed_threads() == threads
 
 
 BESIDE = """

@@ -16,6 +16,7 @@ from galaxy_assets.orchestration.declaration import EVERY_BATCH, Result, SurveyC
 from galaxy_assets.orchestration.external import CLUSTER_REVIEW
 from galaxy_assets.science import clusters, descriptions, worksheet
 from galaxy_assets.science.figure_tables import in_words
+from galaxy_assets.science.galaxy_ids import Ids, places_among
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.tables import lookup, rows_of
 
@@ -77,15 +78,13 @@ def cluster_gallery(context: SurveyContext, cutouts: pa.Table, cluster_labels: p
     from galaxy_assets.figures.galleries import cluster_gallery as sheet
     from galaxy_assets.figures.maps import cluster_map
 
-    cluster = cluster_labels["cluster"].to_numpy()
-    ids = cluster_labels["galaxy_id"].to_numpy(zero_copy_only=False)
+    cluster, ids = cluster_labels["cluster"].to_numpy(), Ids(cluster_labels["galaxy_id"])
     chosen = clusters.examples(cluster, ids, _EXAMPLES, context.survey.mixture.seed)
     titles = {k: f"cluster {k} ({int((cluster == k).sum())})" for k in chosen}
     rows = [(context.init, k, i, ids[row]) for k, members in chosen.items() for i, row in enumerate(members)]
     columns = list(zip(*rows, strict=True))
     table = pa.table(dict(zip(("init", "cluster", "position", "galaxy_id"), map(list, columns), strict=True)))
-    by_id = dict(zip(ids, cluster, strict=True))
-    on_map = np.array([by_id[g] for g in umap["galaxy_id"].to_pylist()])
+    on_map = cluster[rows_of(cluster_labels, umap, "cluster_labels")]
     figure = cluster_map(umap["x"].to_numpy(), umap["y"].to_numpy(), on_map)
     images = _images(context, cutouts, cluster_labels, chosen)
     shown: dict[str, Any] = picture(context, sheet(images, titles), "cluster_gallery", context.init)
@@ -175,9 +174,14 @@ def cluster_worksheet(context: SurveyContext, cluster_labels: pa.Table) -> Resul
     is about now: the one that holds more than half of its exemplars, since a refit numbers clusters anew. Empty
     without that file; `cluster_summary` writes a template for it.
     """
+    import pyarrow.compute as pc
+
     init, path = context.init, context.layout.cluster_worksheet(context.survey.name)
     said = worksheet.read_worksheet(path, context.survey.start_weights) if path.exists() else []
-    rows = worksheet.match([row for row in said if row.init == init], lookup(cluster_labels, "cluster"), path)
+    own = [row for row in said if row.init == init]
+    exemplars = pa.array([galaxy for row in own for galaxy in row.exemplars], pa.string())
+    held = cluster_labels.filter(pc.is_in(cluster_labels["galaxy_id"], exemplars))
+    rows = worksheet.match(own, lookup(held, "cluster"), path)
     return Result(
         rows.add_column(0, "init", pa.array([init] * rows.num_rows, pa.string())),
         {"worksheet": context.link(path), "rows in force": rows.num_rows - rows["cluster"].null_count},
@@ -216,14 +220,13 @@ def cluster_summary(
     """
     from galaxy_assets.figures.maps import class_map
 
-    ids, cluster = cluster_labels["galaxy_id"].to_pylist(), cluster_labels["cluster"].to_numpy()
-    label, suspect = classes_of(evaluation_subset), lookup(artefact_map, "suspect")
-    labels = [label.get(galaxy) for galaxy in ids]
+    cluster, labels = cluster_labels["cluster"].to_numpy(), classes_of(evaluation_subset, cluster_labels)
+    suspect = artefact_map["suspect"].to_numpy()[rows_of(artefact_map, cluster_labels, "artefact_map")]
     said = worksheet.overrides(cluster_worksheet)
     summaries = clusters.summarise(
         cluster,
         labels,
-        np.array([suspect[g] for g in ids], bool),
+        suspect,
         cluster_model.num_rows,
         context.survey.labelling,
         descriptions.spreads(vote_fractions),
@@ -232,7 +235,7 @@ def cluster_summary(
     accuracy = clusters.label_accuracy(cluster, labels, [s.label for s in summaries])
     rows = [{"init": context.init, **s.__dict__, "accuracy_overall": accuracy} for s in summaries]
     template = _write_template(context, cluster_labels, summaries, said)
-    on_map = [label.get(galaxy) for galaxy in umap["galaxy_id"].to_pylist()]
+    on_map = classes_of(evaluation_subset, umap)
     title = f"{context.init}: share that clusters' labels get right {in_words(accuracy)}"
     figure = class_map(umap["x"].to_numpy(), umap["y"].to_numpy(), on_map, title)
     shown = _shown(summaries, accuracy) | picture(context, figure, "class_map", context.init)
@@ -244,10 +247,10 @@ def _write_template(
     context: SurveyContext, cluster_labels: pa.Table, summaries: list[clusters.Summary], said: Any
 ) -> Path:
     """Write the worksheet that a person may fill in, with the most certain members of each cluster; return its path."""
-    ids = cluster_labels["galaxy_id"].to_pylist()
+    ids = Ids(cluster_labels["galaxy_id"])
     cluster, probability = (cluster_labels[c].to_numpy() for c in ("cluster", "probability"))
     certain = clusters.most_certain(cluster, probability, ids, context.survey.labelling.exemplars)
-    exemplars = {k: [ids[row] for row in rows] for k, rows in certain.items()}
+    exemplars = {k: ids[rows].tolist() for k, rows in certain.items()}
     words = {s.cluster: (s.description, s.evidence) for s in summaries}
     template = context.layout.worksheet_template(context.survey.name, context.init)
     with replacing(template) as partial:
@@ -290,8 +293,7 @@ def class_membership(
 
     from galaxy_assets.figures.memberships import class_membership as draw
 
-    init, label = context.init, classes_of(evaluation_subset)
-    labels = [label.get(galaxy) for galaxy in cluster_labels["galaxy_id"].to_pylist()]
+    init, labels = context.init, classes_of(evaluation_subset, cluster_labels)
     given = cluster_summary["label"].to_pylist()
     table = clusters.membership(cluster_labels["cluster"].to_numpy(), labels, given)
     table = table.add_column(0, "init", pa.array([init] * table.num_rows, pa.string()))
@@ -324,7 +326,7 @@ def training_candidates(
     """
     from galaxy_assets.figures.galleries import cluster_gallery as sheet
 
-    ids = cluster_labels["galaxy_id"].to_pylist()
+    ids = Ids(cluster_labels["galaxy_id"])
     cluster, probability = (cluster_labels[c].to_numpy() for c in ("cluster", "probability"))
     summary = {row["cluster"]: row for row in cluster_summary.to_pylist()}
     certain = clusters.most_certain(cluster, probability, ids, context.survey.labelling.candidates)
@@ -341,6 +343,7 @@ def training_candidates(
     return Result(table, picture(context, sheet(images, titles), "training_candidates", context.init))
 
 
-def classes_of(evaluation_subset: pa.Table) -> dict[str, str]:
-    """Evaluation class by galaxy id."""
-    return lookup(evaluation_subset, "evaluation_class")
+def classes_of(evaluation_subset: pa.Table, galaxies: pa.Table) -> np.ndarray:
+    """Evaluation class of each of the galaxies, (N,) str, None where it has none."""
+    at = places_among(evaluation_subset["galaxy_id"], galaxies["galaxy_id"])
+    return np.append(evaluation_subset["evaluation_class"].to_numpy(zero_copy_only=False), None)[at]

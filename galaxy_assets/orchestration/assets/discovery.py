@@ -55,19 +55,21 @@ def oracle_scores(
     """
     import pyarrow.compute as pc
 
-    known, score, true = pa.array([], pa.string()), np.empty(0, int), np.empty(0, bool)
+    known, score, true = pa.array([], pa.string()), np.empty(0, np.int8), np.empty(0, bool)
     if anomaly.labels:
-        labelled = catalogue.filter(catalogue["label"].is_valid())
+        labelled = catalogue.select(["galaxy_id", "label"])
+        if labelled["label"].null_count:
+            labelled = labelled.filter(labelled["label"].is_valid())
         known, wanted = labelled["galaxy_id"], pa.array(anomaly.labels, pa.string())
         true = pc.is_in(labelled["label"].cast(pa.string()), value_set=wanted).to_numpy(zero_copy_only=False)
-        score = 5 * true.astype(int)
+        score = 5 * true.astype(np.int8)
     elif anomaly.answers and volunteer_votes.num_rows:
         probability, true = votes.anomaly_probability(volunteer_votes, anomaly)
         asked = np.isfinite(probability)
         score, true = votes.score(probability[asked]), true[asked]
         known = volunteer_votes["galaxy_id"].filter(pa.array(asked))
     at = places_among(known, as_arrow(ids))
-    return np.append(score, -1)[at], np.append(true, False)[at]  # a galaxy that is not known is at -1
+    return np.append(score, score.dtype.type(-1))[at], np.append(true, False)[at]  # -1 is a galaxy that is not known
 
 
 def shortlist_for(galaxies: int, anomaly: Anomaly, seed: int) -> Shortlist | None:
@@ -317,7 +319,11 @@ def scored_now(
     for path in pca_features.paths:
         galaxies = read_table(path, ["galaxy_id", "batch"])
         batch = galaxies["batch"][0].as_py() if galaxies.num_rows else ""
-        if known := now.pop(batch, None):
+        known = now.pop(batch, None)
+        if known is not None and known["galaxy_id"].equals(galaxies["galaxy_id"]):
+            parts.append(known)
+            continue
+        if known is not None:
             parts.append(known.filter(pc.is_in(known["galaxy_id"], galaxies["galaxy_id"].combine_chunks())))
             lacking = pc.invert(pc.is_in(galaxies["galaxy_id"], known["galaxy_id"].combine_chunks()))
         else:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.orchestration.columns import only
 from galaxy_assets.orchestration.declaration import IN_TURN, MAIN_START, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.similarity import index_path, make_index
@@ -28,7 +29,11 @@ NEIGHBOURS = {
 @survey_asset(
     "7_discovery",
     paper="7.2, Figures 11 and 12",
-    reads={"cutouts": {}, "pca_features": MAIN_START | IN_TURN, "anomaly_ranking": {}},
+    reads={
+        "cutouts": only("galaxy_id", "batch", "pixels"),
+        "pca_features": MAIN_START | IN_TURN,
+        "anomaly_ranking": only("galaxy_id"),
+    },
     settings=lambda survey: [survey.similarity, survey.main_start_weights],
     trigger="at_once",
     columns=NEIGHBOURS,

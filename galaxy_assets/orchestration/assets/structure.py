@@ -65,13 +65,14 @@ def umap_model(context: SurveyContext, embeddings: TablesInTurn, pca_model: pa.T
     """A map of the representation in two dimensions, for looking only: where every galaxy lies that there was when
     it was fitted, or each of a sample of a survey that has more than `umap.fitted_on`, and what others are placed by.
     """
+    from galaxy_assets.science.pca import table_to_model
     from galaxy_assets.science.projection import feature_keys, fit_map, model_to_table
 
-    settings = context.survey.umap
+    settings, pca = context.survey.umap, table_to_model(pca_model)
     rows = embeddings.drawn(settings.fitted_on, settings.seed)
     rows = None if rows is None else np.sort(rows)
-    keys = np.concatenate([feature_keys(vectors) for vectors in embeddings.vectors(rows)])
-    fitted = model_to_table(fit_map(components(embeddings, pca_model, rows), keys, settings))
+    keys, features = zip(*((feature_keys(v), pca.transform(v)) for v in embeddings.vectors(rows)), strict=True)
+    fitted = model_to_table(fit_map(np.concatenate(features), np.concatenate(keys), settings))
     galaxies = embeddings.select(["galaxy_id", "batch", "init"])
     return Result(beside(galaxies if rows is None else galaxies.take(rows), fitted), {"fitted on": fitted.num_rows})
 

@@ -25,7 +25,7 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
 from galaxy_assets.orchestration.assets.recall import RECALL_COLUMNS
 from galaxy_assets.orchestration.assets.similarity import NEIGHBOURS
 from galaxy_assets.science import figure_tables
-from galaxy_assets.storage.tables import lookup
+from galaxy_assets.storage.tables import rows_of
 
 _EXAMPLES = 5  # galaxies drawn of each query
 _RANKED = ("found", "published", "isolation_forest", "local_outlier_factor", "random")
@@ -114,12 +114,11 @@ def figure_09(
     from galaxy_assets.figures.maps import anomaly_maps
     from galaxy_assets.science.anomaly_model import what_ranks
 
-    ids = umap["galaxy_id"].to_pylist()
+    ids = umap["galaxy_id"]
     _, true = oracle_scores(ids, catalogue, volunteer_votes, view.survey.anomaly)
     if not true.any():
         raise NotApplicable("no true anomaly is known among the galaxies on the map")
-    predicted = lookup(anomaly_ranking, "score")
-    score = np.array([predicted[galaxy] for galaxy in ids], float)
+    score = anomaly_ranking["score"].to_numpy()[rows_of(anomaly_ranking, umap, "anomaly_ranking")]
     table = umap.select(["galaxy_id", "x", "y"])
     table = table.append_column("is_true", pa.array(true)).append_column("score", pa.array(score))
     name = named(view.survey.anomaly.name)

@@ -29,7 +29,8 @@ from galaxy_assets.orchestration.assets.paper_figures.evaluation import members_
 from galaxy_assets.orchestration.columns import SHARED
 from galaxy_assets.science import clusters, figure_tables
 from galaxy_assets.science.descriptions import ARTEFACTS
-from galaxy_assets.storage.tables import lookup
+from galaxy_assets.science.galaxy_ids import Ids
+from galaxy_assets.storage.tables import lookup, rows_of
 
 _ARTEFACT_CLUSTERS = 8  # rows of cutouts that fit beside a map
 _EXAMPLES = 5  # members drawn of each cluster
@@ -157,20 +158,20 @@ def _picked_clusters(
     from galaxy_assets.figures.maps import ClusterExamples, cluster_examples
 
     labels = cluster_labels["cluster"].to_numpy()
-    members = clusters.examples(
-        labels, cluster_labels["galaxy_id"].to_numpy(zero_copy_only=False), _EXAMPLES, view.survey.mixture.seed
-    )
-    drawn = {k: cluster_labels["galaxy_id"].take(pa.array(members[k])).to_pylist() for k in chosen}
-    place = {galaxy: i for ids in drawn.values() for i, galaxy in enumerate(ids, 1)}
-    cluster, probability = lookup(cluster_labels, "cluster"), lookup(cluster_labels, "probability")
-    ids = umap["galaxy_id"].to_pylist()
-    on_map = np.array([cluster[g] for g in ids])
+    ids = Ids(cluster_labels["galaxy_id"])
+    members = clusters.examples(labels, ids, _EXAMPLES, view.survey.mixture.seed)
+    drawn = {k: ids[members[k]].tolist() for k in chosen}
+    place = np.zeros(len(ids), np.int32)
+    for k in chosen:
+        place[members[k]] = np.arange(1, len(members[k]) + 1)
+    rows = rows_of(cluster_labels, umap, "cluster_labels")
+    on_map, place = labels[rows], place[rows]
     table = umap.select(["galaxy_id", "x", "y"])
     for name, column in [
         ("cluster", pa.array(on_map)),
-        ("probability", pa.array([probability[g] for g in ids], REAL)),
+        ("probability", cluster_labels["probability"].take(pa.array(rows)).cast(REAL)),
         ("picked", pa.array(np.isin(on_map, chosen))),
-        ("example", pa.array([place.get(g) for g in ids], WHOLE)),
+        ("example", pa.array(place, WHOLE, mask=place == 0)),
     ]:
         table = table.append_column(name, column)
     n = {k: int((on_map == k).sum()) for k in chosen}
