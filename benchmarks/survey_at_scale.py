@@ -150,7 +150,7 @@ def label_events(layout: Layout) -> Found:
     features, ids, settings = column_to_vectors(table["vector"]), Ids(table["galaxy_id"]), survey.anomaly
     catalogue = catalogued(layout)  # the asset has it until its end
     _, true = discovery.oracle_scores(ids.arrow, catalogue, NO_VOTES, settings)
-    score = np.where(true, 5, features[:, 0] > 0)  # of equal scores alone nothing would be learnt
+    score = np.where(true, np.int8(5), features[:, 0] > 0)  # of equal scores alone nothing would be learnt
     sample, asked = drawn(ids.arrow, settings.fitted_on, 0), []
     shortlist = discovery.shortlist_for(len(ids), settings, 0)
     pa.default_memory_pool().release_unused()  # as `discovery.simulated_search`

@@ -339,6 +339,7 @@ def search(
         asked, scores = (np.array([getattr(q, name) for q in by_id]) for name in ("row", "score"))
         part, gain = None, None
         if asking.can_fit(scores):
+            strange.cache_clear()  # 80 MB of ten million galaxies, seldom asked for again
             model = asking.fit(features[asked], scores, deviations())
 
             def gain_of(rows: np.ndarray | None, model: ScoreModel = model, best: float = scores.max()) -> np.ndarray:
