@@ -20,7 +20,7 @@ dev-env: $(VENV)/installed-dev
 cluster-env: $(VENV)/installed-cluster
 
 $(VENV)/installed $(VENV)/installed-dev $(VENV)/installed-cluster: $(VENV)/installed%: requirements%.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("galaxy-assets needs Python 3.11 to 3.13, this is " + sys.version) if not (3, 11) <= sys.version_info[:2] < (3, 14) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("galaxy-assets needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; name another one: PYTHON=python3.12 make ...") if not (3, 11) <= sys.version_info[:2] < (3, 14) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

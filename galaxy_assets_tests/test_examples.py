@@ -41,6 +41,7 @@ MODULES = {
     "science.votes": 3,
     "science.worksheet": 1,
     "settings.files": 2,
+    "settings.printing": 1,
     "settings.sky_links": 1,
     "storage.layout": 1,
     "storage.tables": 3,

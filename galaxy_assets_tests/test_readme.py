@@ -68,6 +68,18 @@ def test_make_hands_on_every_name_of_env(tmp_path):
     assert subprocess.check_output(show, cwd=tmp_path, env=plain, text=True).strip() == "/srv/torch home|shell's|"
 
 
+def test_make_on_another_python_says_how_to_name_one(tmp_path):
+    old = tmp_path / "python3"
+    code = "import sys; sys.version_info, sys.version = (3, 10, 1), '3.10.1 (main)'; exec(sys.argv[1])"
+    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}" "$2"\n')
+    old.chmod(0o755)
+    told = subprocess.run(
+        ["make", "-s", "env", f"PYTHON={old}", f"VENV={tmp_path}/venv"], cwd=ROOT, capture_output=True, text=True
+    )
+    wanted = "galaxy-assets needs Python 3.11 to 3.13, this is 3.10.1; name another one: PYTHON=python3.12 make ..."
+    assert told.returncode != 0 and told.stderr.splitlines()[0] == wanted
+
+
 def test_the_assets_listed_are_all_there_are(defs_of_world):
     steps = (ROOT / "docs/explanation/steps.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"`([a-z_0-9]+)`", steps.split("## The assets of a survey")[1].split("`batch`")[0]))

@@ -3,7 +3,7 @@
     ```python      a cell
     ```console     a cell of shell commands, one per line behind `$`
     ```text        what the snippet before it prints; left out of the notebook, which makes it anew
-    ```toml file=pyproject.toml     a file; in the notebook a cell that writes it
+    ```toml file=pyproject.toml     a file; in the notebook a cell that writes it, behind one that makes its folder
 
 Belongs here: how a page is cut into cells. Does not belong here: running them (`galaxy_assets_tests/docs`).
 """
@@ -47,16 +47,27 @@ def notebook(page: str) -> dict[str, Any]:
     """The page in Jupyter's format, version 4.5."""
     made: list[dict[str, Any]] = []
     for i, cell in enumerate(cells(page)):
-        about = {"id": f"cell-{i}", "metadata": {}}
+        if cell.file and (folder := Path(cell.file).parent) != Path():
+            makes = f"from pathlib import Path\n\nPath({str(folder)!r}).mkdir(parents=True, exist_ok=True)"
+            made.append(_code(f"folder-{i}", makes))
         if cell.file or cell.kind in ("python", "console"):
-            source = f"%%writefile {cell.file}\n{cell.text}" if cell.file else cell.text
-            if cell.kind == "console":
-                source = "\n".join(f"!{command}" for command in shell(cell.text))
-            made.append({"cell_type": "code", "source": source, "outputs": [], "execution_count": None} | about)
+            made.append(_code(f"cell-{i}", source(cell)))
         elif cell.kind == "markdown":
-            made.append({"cell_type": "markdown", "source": cell.text} | about)
+            made.append({"id": f"cell-{i}", "metadata": {}, "cell_type": "markdown", "source": cell.text})
     about_python = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return {"cells": made, "metadata": about_python, "nbformat": 4, "nbformat_minor": 5}
+
+
+def source(cell: Cell) -> str:
+    """What the notebook has for a piece that is code."""
+    if cell.file:
+        return f"%%writefile {cell.file}\n{cell.text}"
+    return "\n".join(f"!{command}" for command in shell(cell.text)) if cell.kind == "console" else cell.text
+
+
+def _code(name: str, source: str) -> dict[str, Any]:
+    about = {"id": name, "metadata": {}, "cell_type": "code"}
+    return about | {"source": source, "outputs": [], "execution_count": None}
 
 
 def is_tutorial(name: str) -> bool:

@@ -10,10 +10,10 @@ DEMO = ("demo_optical", "demo_radio")
 
 
 def demo() -> None:
-    """Run two simulated surveys from images to results: 1,000 galaxies and 400 radio sources, in a few minutes.
+    """Run two simulated surveys from images to results: 1,000 galaxies and 400 radio sources.
 
-    It downloads nothing. Everything is written below $GALAXY_ASSETS_DATA, else ./data. Stopped in between, the same
-    command goes on. `explore`, `dev` and `figures` show what was made.
+    It takes eight minutes on two cores, and downloads nothing. Everything is written below $GALAXY_ASSETS_DATA, else
+    ./data. Stopped in between, the same command goes on. `explore`, `dev` and `figures` show what was made.
 
     Example: galaxy-assets demo
     """

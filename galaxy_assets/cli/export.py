@@ -15,6 +15,7 @@ from galaxy_assets.cli.terminal import say
 from galaxy_assets.lake.export import What
 from galaxy_assets.lake.export import export as write_export
 from galaxy_assets.lake.formats import Format
+from galaxy_assets.settings.printing import count_of
 
 app = typer.Typer(no_args_is_help=True, help="Write what was found to a folder, for other programs.")
 
@@ -120,7 +121,8 @@ def hats(survey: SurveyName, to: To) -> None:
         written = export_hats(survey, to)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    say(f"{written.catalogue}: {written.n} galaxies; {written.without_position} have no position and are left out")
+    galaxies = count_of(written.n, "galaxy")
+    say(f"{written.catalogue}: {galaxies}; {written.without_position} have no position and are left out")
 
 
 @app.command()
@@ -151,4 +153,4 @@ def _export(what: What, survey: str, to: Path, formats: list[str] | None, **aske
         table = write_export(what, survey, to, formats=wanted, **asked)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    say(f"{to}: {table.num_rows} galaxies{' with images' if 'image' in table.column_names else ''}")
+    say(f"{to}: {count_of(table.num_rows, 'galaxy')}{' with images' if 'image' in table.column_names else ''}")

@@ -23,6 +23,7 @@ from galaxy_assets.deliveries.label_scales import HIGHEST
 from galaxy_assets.science.labels import standing
 from galaxy_assets.settings.discovery import MOST_SCORES
 from galaxy_assets.settings.login import whoami
+from galaxy_assets.settings.printing import count_of
 from galaxy_assets.settings.spreadsheets import for_spreadsheets
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.label_events import LabelLog, known_galaxies, seen
@@ -197,7 +198,7 @@ def show_standing(
     if csv is not None:
         with replacing(csv) as partial:
             arrow_csv.write_csv(for_spreadsheets(table), partial)
-        say(f"{csv}: {table.num_rows} galaxies")
+        say(f"{csv}: {count_of(table.num_rows, 'galaxy')}")
         return
     say("galaxy  score  people  class  by")
     for row in table.to_pylist():

@@ -95,14 +95,16 @@ class Left(NamedTuple):
 
         Examples
         --------
-        >>> print(Left(3, 0.2, 0), Left(3, 200, 1), Left(3, 0, 2), Left(0, 0, 0), sep="; ")
+        >>> print(Left(3, 0.2, 0), Left(3, 200, 1), Left(3, 200, 2), Left(0, 0, 0), sep="; ")
         about 1 s left; more than 3 min left; time left unknown; nothing left
         """
         if not self.tables:
             return "nothing left"
         if not self.unknown:
             return f"about {duration(self.seconds)} left"
-        return f"more than {duration(self.seconds)} left" if self.seconds >= 1 else "time left unknown"
+        # seconds of a few say nothing of many others
+        few = self.seconds < 1 or 2 * self.unknown > self.tables
+        return "time left unknown" if few else f"more than {duration(self.seconds)} left"
 
 
 def named(table: "Table") -> str:

@@ -12,6 +12,7 @@ from galaxy_assets.cli.terminal import say
 from galaxy_assets.lake.export import What
 from galaxy_assets.lake.samp import Answer
 from galaxy_assets.lake.sending import send_galaxies, send_rows
+from galaxy_assets.settings.printing import count_of
 
 app = typer.Typer(no_args_is_help=True, help="Send what was found to TOPCAT, Aladin or DS9 on this machine, by SAMP.")
 
@@ -59,7 +60,7 @@ def image(
         answers = send_galaxies(survey, ids, to=to)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    _report(f"{len(ids)} images", answers)
+    _report(count_of(len(ids), "image"), answers)
 
 
 def _send_rows(what: What, survey: str, to: str | None, **asked: int | str | None) -> None:
@@ -67,7 +68,7 @@ def _send_rows(what: What, survey: str, to: str | None, **asked: int | str | Non
         n, answers = send_rows(what, survey, to=to, **asked)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    _report(f"{n} galaxies", answers)
+    _report(count_of(n, "galaxy"), answers)
 
 
 def _report(sent: str, answers: list[Answer]) -> None:

@@ -107,12 +107,15 @@ def _images(ask: Ask) -> list[str]:
 
     counts = ask("select kept, rule, count(*) from SURVEY.clean_galaxies group by all order by 3 desc, 2")
     kept = sum(n for keep, _, n in counts if keep)
-    unread = [(rule, n) for keep, rule, n in counts if not keep and rule in WITHOUT_PIXELS]
+    without = [(rule, n) for keep, rule, n in counts if not keep and rule in WITHOUT_PIXELS]
     removed = [(rule, n) for keep, rule, n in counts if not keep and rule not in WITHOUT_PIXELS]
     delivered = sum(n for *_, n in counts)
     if not counts:
         return []
-    return [f"{delivered:,} in, {kept:,} kept", f"{_counted(removed, 'removed')}, {_counted(unread, 'not read')}"]
+    return [
+        f"{delivered:,} in, {kept:,} kept",
+        f"{_counted(removed, 'removed')}, {_counted(without, 'without a cutout')}",
+    ]
 
 
 def _counted(counts: list[tuple[str, int]], what: str) -> str:

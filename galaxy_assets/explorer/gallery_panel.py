@@ -24,6 +24,7 @@ from galaxy_assets.explorer.view import quoted
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.similar import Near, nearest
 from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.printing import count_of
 
 PAGE = 60
 _UNAPPLIED = "This filter came with the address and is not applied. Read it, then press Apply."
@@ -312,7 +313,7 @@ class GalleryPanel:
         except (ValueError, FileNotFoundError) as error:
             self._complain(str(error))
             return
-        names = ids[0] if len(ids) == 1 else f"{len(ids)} galaxies"
+        names = ids[0] if len(ids) == 1 else count_of(len(ids), "galaxy")
         await self._show_near(near, ids, f"most like {names}")
 
     async def _show_near(self, near: Near, ids: list[str], words: str) -> None:

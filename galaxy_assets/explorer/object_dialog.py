@@ -6,6 +6,7 @@ Belongs here: the dialog. Does not belong here: where its parts come from (`rout
 import asyncio
 import html
 import math
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from galaxy_assets.lake.similar import nearest
 from galaxy_assets.settings.sky_links import sky_links
 
 _NEAR = 12
+_NUMBER = re.compile(r"[-+]?\d[-+.,:\de ]*[%°]?")  # times too
 _ROW_ASSETS = ("catalogue", "cutouts", "cluster_labels", "anomaly_ranking", "artefact_map", "clean_galaxies")
 
 
@@ -151,7 +153,7 @@ class ObjectDialog:
             )
             for k in kept[::-1]
         ]
-        _rows("Score, ranking by ranking", rows, "No ranking yet.", curve(kept))
+        _rows("Score, ranking by ranking", rows, "No ranking yet.", curve(kept), "ga-facts ga-history")
         said = [
             (
                 f"{e['time']:%Y-%m-%d %H:%M}",
@@ -216,9 +218,14 @@ def _table(title: str, values: dict[str, Any]) -> None:
     _rows(title, rows, "None.")
 
 
-def _rows(title: str, rows: list[tuple[str, ...]], empty: str, picture: str = "") -> None:
+def _rows(title: str, rows: list[tuple[str, ...]], empty: str, picture: str = "", style: str = "ga-facts") -> None:
     """A small table, below a picture of it. Every cell is escaped: names and notes are anybody's text."""
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     content = f"<table>{body}</table>" if rows else f'<p class="ga-note">{html.escape(empty)}</p>'
-    style = "ga-facts ga-history" if picture else "ga-facts"
     ui.html(f'<section class="{style}"><h3>{html.escape(title)}</h3>{picture}{content}</section>', sanitize=False)
+
+
+def _cell(text: str) -> str:
+    """A cell, marked where it is a number: the page breaks none, and wraps the name before it."""
+    style = ' class="ga-number"' if _NUMBER.fullmatch(text) else ""
+    return f"<td{style}>{html.escape(text)}</td>"

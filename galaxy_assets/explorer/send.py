@@ -14,6 +14,7 @@ from galaxy_assets.explorer.export_page import page_table, view_apart
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.samp import Answer, SampError, send_table
+from galaxy_assets.settings.printing import count_of
 
 
 def send(root: Path, survey: str, start: str, version: str, rows: np.ndarray) -> list[Answer]:
@@ -41,7 +42,7 @@ def send(root: Path, survey: str, start: str, version: str, rows: np.ndarray) ->
         Where the map was made anew, and the rows are other galaxies.
     """
     table = page_table(view_apart(root, survey, start, version), rows)
-    return send_table(table, f"{survey}, {len(rows):,} galaxies")
+    return send_table(table, f"{survey}, {count_of(len(rows), 'galaxy')}")
 
 
 async def send_shown(tab: Tab) -> None:
@@ -63,6 +64,6 @@ async def send_shown(tab: Tab) -> None:
         return
     finally:
         notice.dismiss()
+    loaded = f"loaded {count_of(len(tab.shown), 'galaxy')}"
     for name, problem in answers:
-        words = f"{name}: {problem or f'loaded {len(tab.shown):,} galaxies'}"
-        ui.notify(words, type="negative" if problem else "positive")
+        ui.notify(f"{name}: {problem or loaded}", type="negative" if problem else "positive")

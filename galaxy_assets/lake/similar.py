@@ -318,18 +318,18 @@ def table_files(layout: Layout, survey: Survey, table: str) -> list[Path]:
     """The files that `read_survey_table` reads, in the order of their names; parameters and errors are its."""
     paths = sorted((layout.lake / survey.name).glob(f"{table}.parquet"))
     if not paths:
-        name, init = table.split("/")[0], _start_weights(survey, table)
+        name, *_, last = table.split("/") * 2
+        of = f" of {last} start weights" if last in survey.start_weights else ""
         raise FileNotFoundError(
-            f"{survey.name} is not finished: no {name} of {init} start weights; "
-            f"`galaxy-assets run {survey.name}` makes it"
+            f"{_how_far(layout, survey)}: no {name}{of}; `galaxy-assets run {survey.name}` makes it"
         )
     return paths
 
 
-def _start_weights(survey: Survey, table: str) -> str:
-    """Those that a table's pattern names last, else the main ones."""
-    last = table.split("/")[-1]
-    return last if last in survey.start_weights else survey.main_start_weights
+def _how_far(layout: Layout, survey: Survey) -> str:
+    """Whether a survey whose table is missing was ever run."""
+    begun = any((layout.lake / survey.name).glob("**/*.parquet"))
+    return f"{survey.name} is not finished" if begun else f"{survey.name} was never run"
 
 
 def _index(layout: Layout, survey: Survey, start: str, files: Sequence[Path]) -> SimilarityIndex | None:

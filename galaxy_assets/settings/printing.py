@@ -50,6 +50,28 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def count_of(n: int, what: str) -> str:
+    """How many of something there are.
+
+    Parameters
+    ----------
+    n : int
+    what : str
+        One of them, a regular word.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(count_of(1, "galaxy"), count_of(0, "image"), count_of(1200, "galaxy"), sep=", ")
+    1 galaxy, 0 images, 1,200 galaxies
+    """
+    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{n:,} {what if n == 1 else several}"
+
+
 class PrintableError(ValueError):
     """An error whose message may quote what a stranger's file says. It is the same in another process.
 

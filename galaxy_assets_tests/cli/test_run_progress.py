@@ -63,7 +63,16 @@ def test_the_time_left_is_that_of_earlier_runs_and_unknown_where_there_are_none(
     run.see_progress(Progress("cutouts of b1", 5, 10, left=11.0))
     assert run.left() == Left(3, 271.0, 0)
     run, _ = planned({B: 30.0})
-    assert str(run.left()) == "more than 30 s left"
+    assert run.left() == Left(3, 30.0, 2) and str(run.left()) == "time left unknown", "of most nothing is known"
+    run, _ = planned({B: 30.0, E: 60.0})
+    assert str(run.left()) == "more than 90 s left"
+
+
+@given(st.integers(1, 200), st.floats(1, 1e5), st.data())
+def test_a_bound_is_said_only_where_the_seconds_of_most_tables_are_known(tables, seconds, data):
+    unknown = data.draw(st.integers(1, tables))
+    said = str(Left(tables, seconds, unknown))
+    assert said.startswith("more than") == (tables - unknown >= unknown)
 
 
 def test_another_partition_of_this_run_tells_how_long_one_takes_and_several_at_once_take_less():

@@ -46,7 +46,7 @@ def test_images_come_first_and_then_what_the_search_met_beside_other_lists(world
             "select galaxy_id from tiny.baseline_rankings order by isolation_forest desc, galaxy_id"
         ).fetchall()
         pair_ids = {galaxy for (galaxy,) in lake.sql(f"from {true}").fetchall()}
-    assert rows["images"] == [f"73 in, {kept} kept", f"{removed} removed, 1 not read (unreadable 1)"]
+    assert rows["images"] == [f"73 in, {kept} kept", f"{removed} removed, 1 without a cutout (unreadable 1)"]
     forest = sum(galaxy in pair_ids for (galaxy,) in ranked[:18])
     assert rows["search"][0] == f"{met} of {pairs} pairs met in 18 questions"
     assert rows["search"][1].startswith(f"(the first 18 of an isolation forest hold {forest}, of a random order ")

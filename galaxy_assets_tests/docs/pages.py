@@ -64,7 +64,7 @@ def command_lines(page: Path) -> list[str]:
 
 
 class Notebook:
-    """A tutorial that is run in a folder of its own, cell by cell, with names that live from one to the next.
+    """A tutorial's notebook that is run in a folder of its own, with names that live from one cell to the next.
 
     Parameters
     ----------
@@ -80,21 +80,22 @@ class Notebook:
 
     def run(self, page: Path) -> None:
         """Run every cell."""
-        for cell in notebooks.cells(page.read_text(encoding="utf-8")):
-            text = cell.text
-            for word, other in self.replaced.items():
-                text = text.replace(word, other)
-            if cell.file:
-                self._write(cell.file, text)
-            elif cell.kind == "python":
-                self.said.append((cell.text, self._python(text)))
-            elif cell.kind == "console":
-                self.said.append((cell.text, "\n".join(self._command(line) for line in notebooks.shell(text))))
+        for cell in notebooks.notebook(page.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                text = cell["source"]
+                for word, other in self.replaced.items():
+                    text = text.replace(word, other)
+                self.said.append((cell["source"], self._cell(text)))
 
-    def _write(self, file: str, text: str) -> None:
-        path = self.folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+    def _cell(self, text: str) -> str:
+        """What a cell of code says, as IPython runs it: a folder that is missing stays missing."""
+        if text.startswith("%%writefile "):
+            file, _, content = text.removeprefix("%%writefile ").partition("\n")
+            (self.folder / file).write_text(content + "\n", encoding="utf-8")
+            return f"Writing {file}"
+        if text.startswith("!"):
+            return "\n".join(self._command(line.removeprefix("!")) for line in text.splitlines())
+        return self._python(text)
 
     def _python(self, text: str) -> str:
         """What a cell prints, and the value of its last line."""

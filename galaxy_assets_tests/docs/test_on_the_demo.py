@@ -37,9 +37,10 @@ def steady(text: str) -> list[str]:
 
 
 def expected(page: Path) -> list[tuple[str, str]]:
-    """Snippets of a page with the `text` that follows them."""
+    """Cells of a page's notebook with the `text` that follows them on the page."""
     cells = notebooks.cells(page.read_text(encoding="utf-8"))
-    return [(cell.text, after.text) for cell, after in zip(cells, cells[1:], strict=False) if after.kind == "text"]
+    pairs = [(cell, after.text) for cell, after in zip(cells, cells[1:], strict=False) if after.kind == "text"]
+    return [(notebooks.source(cell), text) for cell, text in pairs]
 
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)

@@ -1,16 +1,23 @@
-"""Every command and snippet of the site, the README and SECURITY.md does what it says, on a small survey."""
+"""Snippets of the site, the README and SECURITY.md. Tutorials and the searches of similarity.md run on a small survey.
+
+Commands elsewhere are parsed with their options and values, settings are validated, other Python is compiled.
+"""
 
 import json
 import re
 import shlex
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import click
 import pytest
 import yaml
 
+from galaxy_assets.lake import connect
+from galaxy_assets.plugins import registered
+from galaxy_assets.settings.survey import Survey
 from galaxy_assets_tests.deliveries.sky.loopback import Sky
 from galaxy_assets_tests.docs.pages import (
     NOT_RUN,
@@ -53,10 +60,57 @@ def test_every_make_target_is_one(page):
 
 
 def test_every_snippet_of_settings_and_of_python_can_be_read():
-    for page, text in snippets("python"):
+    for page, text in [*snippets("python"), *indented("from ", "import ")]:
         compile(text, page, "exec")
     for page, text in [*snippets("yaml"), *snippets("json")]:
         assert yaml.safe_load(text) is not None, page
+
+
+def indented(*begins: str) -> list[tuple[str, str]]:
+    """Every indented block of a page that begins with one of these, with its page."""
+    found = []
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", text, re.MULTILINE)]
+        found += [(name_of(page), block) for block in blocks if block.startswith(begins)]
+    return found
+
+
+def test_every_snippet_of_a_survey_is_one():
+    """Whole files and parts of one; of readers that are installed."""
+    base = {
+        "name": "mysurvey",
+        "title": "",
+        "description": "",
+        "source": {"reader": "image_folder", "path": "mysurvey"},
+    }
+    given = [base | yaml.safe_load(text) for _, text in snippets("yaml")]
+    surveys = [one for one in given if one.keys() <= Survey.model_fields.keys()]
+    known = [one for one in surveys if one["source"]["reader"] in registered("readers")]
+    for one in known:
+        Survey.model_validate(one)
+    assert len(known) >= 5 and len(surveys) - len(known) <= 2
+
+
+def test_the_searches_of_similarity_are_run(small):
+    """In Python and in SQL, with the same answer where the page says so."""
+    with connect(small / "data") as lake:
+        first, second = (name for (name,) in lake.sql("select galaxy_id from tiny.pca_features limit 2").fetchall())
+        shutil.copy(next((small / "data/raw/tiny/images").rglob(f"{first}.png")), small / "ring.png")
+
+        names = {"sdss_gz1": "tiny", "'random'": "'imagenet'", "'ANOTHER'": f"'{second}'", "ID": first}
+        blocks = [text for page, text in indented("from ", "select ", "with ") if page == "docs/similarity.md"]
+        for word, other in names.items():
+            blocks = [text.replace(word, other) for text in blocks]
+        python, short, long = blocks
+        ran: dict = {}
+        exec(python, ran)
+        assert len(ran["found"]) == 8
+        both, one = (lake.sql(line).fetchall() for line in short.splitlines())
+        assert len(both) == 8 and len(one) > 0
+        written_out = [row[0] for row in lake.sql(long).fetchall()]
+        macro = lake.sql(f"select neighbour_id from tiny.similar_to(['{first}'], 8) order by rank").fetchall()
+        assert written_out == [name for (name,) in macro]
 
 
 def test_the_pages_have_what_is_tested_here():

@@ -140,6 +140,7 @@ def write_small_lake(root: Path) -> Layout:
             "galaxy_id": names[::2],
             "total_votes": pa.array([10] * (N // 2), pa.int32()),
             "merging_merger_fraction": np.linspace(0, 1, N // 2),
+            "smooth-or-featured_featured-or-disk_or_an_answer_of_many_words_fraction": np.ones(N // 2),
         },
         ("cluster_summary", "imagenet"): {
             "init": ["imagenet"] * 6,

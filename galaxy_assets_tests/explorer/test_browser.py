@@ -397,6 +397,24 @@ def test_one_galaxy_shows_what_is_known_and_leads_on(page, explored):
     assert distances == sorted(distances) and distances[0] == 0
 
 
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_a_number_of_the_dialog_stands_on_one_line(page, explored, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    first = view_of(explored).ids[0].as_py()
+    open_page(page, explored, open=first)
+    page.wait_for_selector(".ga-near .ga-card")
+    heights = page.evaluate("""() => [...document.querySelectorAll('.ga-number, .ga-history td')].map((cell) => {
+      const text = document.createRange();
+      text.selectNodeContents(cell);
+      return text.getBoundingClientRect().height / parseFloat(getComputedStyle(cell).fontSize);
+    })""")
+    assert len(heights) >= 4 and max(heights) < 2, "in letters"
+    beyond = page.evaluate("""() => [...document.querySelectorAll('.ga-facts table')].map((table) =>
+      table.getBoundingClientRect().right - table.closest('.ga-object-grid > div').getBoundingClientRect().right
+    )""")
+    assert max(beyond) < 1, "long names wrap"
+
+
 def test_more_like_several_is_by_the_nearest_of_them(page, explored):
     from galaxy_assets.lake.similar import nearest, open_survey
 

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -36,6 +37,27 @@ def test_a_lake_is_asked_with_what_the_lock_installs_and_nothing_else(world, tmp
     assert said.pop("as it was") == f"PrintableError: a ranking as it was needs sklearn, {remedy}"
     assert said.pop("as VOTable") == f"PrintableError: a table as votable needs astropy, {remedy}"
     assert said == {"SQL and Python agree": True, "found": 8, "exported": True, "as documented": True, "images": []}
+
+
+@pytest.mark.parametrize("installed", [NAMES, set()], ids=["the light half", "no dependency"])
+def test_the_script_names_the_remedy_in_one_line(installed, tmp_path):
+    allowed = set().union(*(MODULES.get(name, {name.replace("-", "_")}) for name in installed))
+    (entry,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].values()
+    module, _, function = entry.partition(":")
+    code = (
+        "import sys; from galaxy_assets_tests.lake.light_process import Only; "
+        f"sys.meta_path[:] = [Only(finder, {sorted(allowed)}) for finder in sys.meta_path]; "
+        f"from {module} import {function}; {function}()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    remedy = "not installed here: `pip install galaxy-assets` adds what is missing"
+    assert (ran.returncode, ran.stdout) == (1, "") and ran.stderr == f"the commands need click, {remedy}\n"
 
 
 def test_the_light_half_is_a_part_of_the_whole():

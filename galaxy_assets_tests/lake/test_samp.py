@@ -106,7 +106,7 @@ def test_the_command_sends_a_ranking_and_images(world, receiver, tmp_path, monke
     assert list(read["galaxy_id"]) == ranking["galaxy_id"].to_pylist()[:4]
     assert read["ra"].unit == "deg" and read["rank"].meta["ucd"] == "stat.rank"
     ran = CliRunner().invoke(app, ["send", "image", "tiny", "first_03"])
-    assert ran.exit_code == 0 and "loaded 1 images" in ran.output, ran.output
+    assert ran.exit_code == 0 and "loaded 1 image\n" in ran.output, ran.output
     (tmp_path / "got.fits").write_bytes(ds9.got[1][1]["content"])
     layout = Layout(world.root)
     ids = read_table(layout.table("tiny", "cutouts", "first"))["galaxy_id"].to_pylist()

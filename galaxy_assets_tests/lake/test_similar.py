@@ -15,9 +15,9 @@ from galaxy_assets.cli import app
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.lake import connect
 from galaxy_assets.lake import similar as search
-from galaxy_assets.settings.files import SurveyError
+from galaxy_assets.settings.files import SurveyError, enable
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.tables import read_table
+from galaxy_assets.storage.tables import read_table, write_table
 from galaxy_assets_tests.conftest import draw, write_tiny
 
 COLUMNS = ["query_id", "neighbour_id", "distance", "rank"]
@@ -120,6 +120,25 @@ def test_the_sheet_shows_the_examples_first(world, kept):
     first, second = slice(0, 100), slice(100, 200)
     np.testing.assert_array_equal(shown[:, 4:100], again[:, 104:200])
     assert (shown[:, first] != shown[:, second]).any() and shown.shape[1] > 9 * 96
+
+
+@pytest.mark.parametrize(
+    ("made", "table", "said"),
+    [
+        ((), "catalogue/[!.]*", "mirabest was never run: no catalogue;"),
+        ((), "anomaly_ranking", "mirabest was never run: no anomaly_ranking;"),
+        ((), "pca_features/[!.]*/random", "mirabest was never run: no pca_features of random start weights;"),
+        (("catalogue",), "cutouts/[!.]*", "mirabest is not finished: no cutouts;"),
+    ],
+)
+def test_a_table_that_is_missing_is_named_with_the_start_weights_that_it_has(made, table, said, tmp_path):
+    enable("mirabest", tmp_path)
+    layout, survey = search.open_survey("mirabest", tmp_path)
+    for name in made:
+        write_table(pa.table({"galaxy_id": ["a"]}), layout.table("mirabest", name, "first"))
+    with pytest.raises(FileNotFoundError) as raised:
+        search.read_survey_table(layout, survey, table)
+    assert str(raised.value) == f"{said} `galaxy-assets run mirabest` makes it"
 
 
 def test_the_command_prints_and_draws_what_the_function_finds(world, kept, tmp_path, monkeypatch):

@@ -53,7 +53,8 @@ def test_what_is_cited_is_the_paper_that_the_readme_cites():
 def test_the_recipe_of_conda_asks_for_what_the_package_asks_for():
     light, whole = (output["requirements"]["run"] for output in RECIPE["outputs"])
     python, *light = light
-    base, *whole = whole
+    same, base, *whole = whole
+    assert same == python
     assert base == '${{ pin_subpackage("galaxy-assets-base", exact=True) }}'
     assert python.split()[1] == PROJECT["project"]["requires-python"]
 
@@ -70,7 +71,11 @@ def test_the_recipe_of_conda_asks_for_what_the_package_asks_for():
     extras = PROJECT["project"]["optional-dependencies"]
     (outer,) = [output["requirements"]["run_constraints"] for output in RECIPE["outputs"][1:]]
     assert said(outer).items() <= asked(extras["formats"] + extras["cluster"]).items()
-    (script,) = RECIPE["outputs"][0]["build"]["python"]["entry_points"]
+    base, complete = (output["build"] for output in RECIPE["outputs"])
+    assert "python" not in base and 'rm "$PREFIX/bin/galaxy-assets"' in base["script"], (
+        "no command without its packages"
+    )
+    (script,) = complete["python"]["entry_points"]
     assert script == f"galaxy-assets = {PROJECT['project']['scripts']['galaxy-assets']}"
 
 
