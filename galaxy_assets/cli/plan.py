@@ -18,6 +18,7 @@ from galaxy_assets.settings.root import data_root
 from galaxy_assets.settings.survey import Survey
 
 if TYPE_CHECKING:
+    from galaxy_assets.orchestration.engines.main_job import Stage
     from galaxy_assets.orchestration.planning.plan import Cost, Plan
 
 _FEWEST, _MOST = 1.0, 1e12
@@ -61,14 +62,14 @@ def plan(
     room = memory * 1e9 if memory is not None else float(psutil.virtual_memory().total)
     size = Size(int(galaxies), int(batch_size), cores, gpus, room)
     try:
-        found = planned(chosen, size, _stages(chosen, root), measured())
+        found = planned(chosen, size, *_stages(chosen, root), measured())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     say(json.dumps(found.as_json() | {"measured_on": measured().machines}, indent=1) if as_json else _text(found))
 
 
-def _stages(survey: Survey, root: Path) -> list[tuple[str, ...]]:
-    """What the partitions of the main job's stages are; of a survey that is not enabled too."""
+def _stages(survey: Survey, root: Path) -> "tuple[list[Stage], list[Stage]]":
+    """The main job's stages in process, and by the engine `launched`; of a survey that is not enabled too."""
     import dagster as dg
 
     from galaxy_assets.orchestration.engines.main_job import stages
@@ -77,7 +78,7 @@ def _stages(survey: Survey, root: Path) -> list[tuple[str, ...]]:
 
     assets = survey_definitions(survey, survey_files(root).known, root)
     graph = dg.Definitions.merge(assets, dg.Definitions(resources=resources(root))).resolve_asset_graph()
-    return [stage.by for stage in stages(graph, survey.name)]
+    return stages(graph, survey.name), stages(graph, survey.name, apart=True)
 
 
 def _text(found: "Plan") -> str:
@@ -86,7 +87,7 @@ def _text(found: "Plan") -> str:
     size, read, kept = found.size, sum(b.read for b in found.bytes), sum(b.kept for b in found.bytes)
     lines = [
         f"{printable(found.survey)}, {size.galaxies:,} galaxies in {size.batches:,} batches of {size.batch_size:,}: "
-        f"{found.runs:,} runs",
+        f"{found.runs:,} runs, {found.runs_launched:,} with --engine launched",
         "",
         f"  {'step':30}{'core hours':>14}{'GPU hours':>12}{'memory':>10}{'full at':>11}  basis",
         *map(_line, found.costs),
@@ -103,7 +104,10 @@ def _text(found: "Plan") -> str:
         lines.append(f"largest: {largest.step}, {_bytes(largest.memory or 0)} of memory (measured, continued)")
     if (first := found.breaks_first) is not None and first.full_at is not None:
         over = "; this survey is beyond it" if first.full_at < size.galaxies else ""
-        lines.append(f"breaks first: {first.step}, whose {_bytes(size.memory)} are full at {first.full_at:.1g}{over}")
+        lines.append(
+            f"breaks first, of the steps measured: {first.step}, whose {_bytes(size.memory)} are full at "
+            f"{first.full_at:.1g}{over}"
+        )
     slow = max(found.costs, key=lambda cost: 0 if cost.by_batch else cost.core_hours)
     lines.append(f"longest that more cores do not shorten: {slow.step}, {_hours(slow.core_hours)} core hours")
     lines += ["", "measured: by the benchmarks, of one core, only the number of galaxies is another"]

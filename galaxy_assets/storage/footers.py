@@ -8,6 +8,7 @@ replaced, has another inode and another time that nobody can set. The file may b
 Belongs here: this file, and asking by it. Does not belong here: what a footer says (`provenance`).
 """
 
+import contextlib
 import functools
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow as pa
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.mounts import mount_of
 from galaxy_assets.storage.provenance import Origin, footer, origin_from
 
 log = logger(__name__)
@@ -35,10 +37,14 @@ class Footers:
     ----------
     home : Path
         lake/<survey>.
+    mounts : str, optional
+        As in `mount_of`.
     """
 
-    def __init__(self, home: Path):
+    def __init__(self, home: Path, mounts: str | None = None):
         self._home, self._prefix = home, f"{home}/"
+        mount = mount_of(home.resolve(), mounts)
+        self._of_network = mount is not None and mount.of_network
         self._load()
 
     def _load(self) -> None:
@@ -101,6 +107,25 @@ class Footers:
         if read is None or read[0] != state:
             read = self._read[table] = state, footer(Path(path))
         return origin_from(read[1])
+
+    def look_again(self, asset: str, partition: tuple[str, ...] = ()) -> None:
+        """See a table as another machine has just left it.
+
+        Of a network's file system this machine keeps for a minute what it saw of a file, and that there was none. NFS
+        asks its server when a file, or a folder, is opened.
+
+        Parameters
+        ----------
+        asset : str
+        partition : tuple of str
+            As `Layout.table` takes it.
+        """
+        if not self._of_network:
+            return
+        path = Path(f"{self._prefix}{'/'.join((asset, *partition))}.parquet")
+        for opened in (path.parent, path):
+            with contextlib.suppress(OSError):  # it is not there, and is missed elsewhere
+                os.close(os.open(opened, os.O_RDONLY))
 
     def _footer(self, row: int) -> str:
         return str(self._text[self._ends[row] : self._ends[row + 1]], "utf-8")

@@ -34,6 +34,11 @@ class Mount(NamedTuple):
     source: str
     options: set[str]
 
+    @property
+    def of_network(self) -> bool:
+        """Whether other machines may write there too."""
+        return self.source.startswith("//") or ":/" in self.source
+
 
 def mount_of(folder: Path, mounts: str | None = None) -> Mount | None:
     """The mount in which a folder lies.
@@ -111,6 +116,6 @@ def names_of(folder: Path, mounts: str | None = None) -> list[str]:
         return names
     names.append(f"kernel {kernel()}, device {state.st_dev}, inode {state.st_ino}")
     mount = mount_of(folder, mounts)
-    if mount is not None and (mount.source.startswith("//") or ":/" in mount.source):
+    if mount is not None and mount.of_network:
         names.append(os.path.normpath(f"{mount.source}/{mount.root}/{folder.relative_to(mount.at)}"))
     return names

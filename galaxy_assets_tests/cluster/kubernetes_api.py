@@ -22,6 +22,8 @@ class Jobs(dict[str, dict[str, Any]]):
 
     namespace = ""
     down = False
+    away = False
+    cut_off = 0
     deleted: list[str]
 
     def __init__(self) -> None:
@@ -36,6 +38,10 @@ def api_server(kubeconfig: Path) -> Iterator[Jobs]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if jobs.away:
+                jobs.cut_off += 1
+                self.close_connection = True
+                return
             job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             jobs.namespace = _JOBS.match(self.path)[1]
             jobs[job["metadata"]["name"]] = job | {"status": {"active": 1}}

@@ -4,6 +4,7 @@ No cluster is needed: a server on 127.0.0.1 takes the jobs as they go over HTTP,
 """
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS
-from galaxy_assets.orchestration.engines import launched, stopping
+from galaxy_assets.orchestration.engines import launched, launchers, stopping
 from galaxy_assets.orchestration.engines.launched import Launched
 from galaxy_assets.orchestration.engines.main_job import Wanted
 from galaxy_assets_tests.cluster.helm import dagster_yaml
@@ -137,6 +138,62 @@ def test_a_launcher_that_does_not_answer_for_a_while_costs_no_run(runs, cluster,
     monkeypatch.setattr(launched, "SILENT", 0.0)
     runs._find_lost(run_id, under_way)
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+def test_an_api_that_is_away_when_runs_are_handed_over_costs_none(runs, cluster, monkeypatch):
+    from dagster_k8s.client import DagsterKubernetesClient
+
+    instance, jobs = cluster
+    monkeypatch.setattr(DagsterKubernetesClient.create_namespaced_job_with_retries, "__defaults__", (0.0,))
+    monkeypatch.setattr(launchers, "_AGAIN", 0.05)
+    jobs.away = True
+    started = [runs.start(VOTES), runs.start(FEATURES)]
+    until(lambda: jobs.cut_off > 20)  # the client itself gives up after four times
+    runs._look()
+    jobs.away = False
+    until(lambda: len(jobs) == 2 and all(runs._under_way[run_id].launch.done() for run_id in started))
+    runs._look()
+    assert {instance.get_run_by_id(run_id).status for run_id in started} == {dg.DagsterRunStatus.STARTING}
+    assert jobs.keys() == {f"dagster-run-{run_id}" for run_id in started}
+
+
+def test_an_api_that_stays_away_ends_the_main_job_in_words_and_ctrl_c_does_not_wait(runs, cluster, monkeypatch):
+    from dagster_k8s.client import DagsterKubernetesClient
+
+    instance, jobs = cluster
+    monkeypatch.setattr(DagsterKubernetesClient.create_namespaced_job_with_retries, "__defaults__", (0.0,))
+    monkeypatch.setattr(stopping, "_TO_END", 1.0)
+    jobs.away = True
+    waiting = runs.start(VOTES)
+    until(lambda: jobs.cut_off > 3)
+    begun = time.monotonic()
+    runs.cancel()
+    assert time.monotonic() - begun < 30 and instance.get_run_by_id(waiting).status == dg.DagsterRunStatus.CANCELED
+    again = Launched(runs.job, instance, None, 2)
+    monkeypatch.setattr(launchers, "SILENT", 0.0)
+    again.start(VOTES)
+    with pytest.raises(launchers.NoLauncher, match="did not answer.*run the same again"):
+        again.ended()
+    again.cancel()
+
+
+def test_a_job_that_is_gone_before_its_run_began_is_lost_and_one_that_waits_is_not(runs, cluster, monkeypatch):
+    instance, jobs = cluster
+    monkeypatch.setattr(launched, "_ASK", 0.0)
+    run_id, job = handed_over(runs, jobs, VOTES)
+    under_way = runs._under_way[run_id]
+    until(under_way.launch.done)
+    job["status"] = {}  # no pod has a place yet
+    monkeypatch.setattr(launched, "SILENT", -1.0)
+    runs._look()
+    assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTING
+    del jobs[f"dagster-run-{run_id}"]
+    monkeypatch.setattr(launched, "SILENT", 300.0)
+    runs._look()
+    assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTING, "it is not sure"
+    monkeypatch.setattr(launched, "SILENT", 0.0)
+    ((_, ran),) = runs.ended().items()
+    assert not ran.made and "could not be found" in ran.error
 
 
 def test_the_values_say_what_dagster_cluster_yaml_says():

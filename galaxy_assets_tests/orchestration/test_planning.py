@@ -7,10 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
+from galaxy_assets.orchestration.engines.main_job import Stage
 from galaxy_assets.orchestration.planning.measured import FILE, Slope, measured
 from galaxy_assets.orchestration.planning.networks import counted, network_of, parts_of
 from galaxy_assets.orchestration.planning.plan import Plan, Size, plan
@@ -18,7 +20,7 @@ from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.survey import Survey
 
 ROOT = Path(__file__).parents[2]
-STAGES = [("batch",), ("init",), ("batch", "init"), ()]
+STAGES = [Stage([dg.AssetKey(["s", "a"])], by) for by in [("batch",), ("init",), ("batch", "init"), ()]]
 SURVEY = Survey.model_validate(
     {
         "name": "s",
@@ -34,7 +36,7 @@ SIZE = Size(10**7, 10**5, memory=24e9)
 
 
 def of(survey: Survey = SURVEY, size: Size = SIZE) -> Plan:
-    return plan(survey, size, STAGES, measured())
+    return plan(survey, size, STAGES, STAGES, measured())
 
 
 def changed(**settings: object) -> Survey:
@@ -154,6 +156,18 @@ def test_what_no_network_computes_is_not_known():
     assert [cost.basis for cost in found.costs if cost.step == "embeddings without a network"] == ["unknown"]
 
 
+def test_what_the_engine_launched_runs_apart_is_counted_apart():
+    found = plan(SURVEY, SIZE, STAGES, [*STAGES, STAGES[0]], measured())
+    assert found.runs_launched - found.runs == SIZE.batches
+
+
+def test_steps_over_the_whole_survey_that_were_not_measured_are_named_and_no_others():
+    names = {"umap_model": ("init",), "absent_images": (), "anomaly_model": (), "pixels": ("batch",), "figure_01": ()}
+    stages = [Stage([dg.AssetKey(["s", name])], by) for name, by in names.items()]
+    (words,) = [w for w in plan(SURVEY, SIZE, stages, stages, measured()).unknown if w.startswith("steps over the")]
+    assert words.endswith(": absent_images, anomaly_model")
+
+
 def test_a_baseline_holds_a_sample_and_what_the_search_holds_of_every_galaxy():
     def memory(n: int) -> dict[str, float]:
         return {cost.step: cost.memory or 0 for cost in of(size=replace(SIZE, galaxies=n)).costs}
@@ -220,7 +234,9 @@ def test_the_command_says_the_same_in_text_and_in_json(tmp_path, monkeypatch):
     text, told = (CliRunner().invoke(app, [*words, *more]) for more in ([], ["--json"]))
     assert text.exit_code == told.exit_code == 0, text.output + told.output
     found = json.loads(told.output)
-    assert f"{found['runs']:,} runs" in text.output and found["batches"] == 1000
+    assert f"{found['runs']:,} runs, {found['runs_launched']:,} with --engine launched" in text.output
+    assert found["batches"] == 1000 and found["runs_launched"] > found["runs"] > 1000
+    assert "breaks first, of the steps measured" in text.output
     assert found["breaks_first"] in text.output and found["largest"] in text.output
     assert all(words in text.output for words in found["unknown"] + found["measured_on"])
     assert {cost["basis"] for cost in found["costs"]} == {"measured", "computed"}

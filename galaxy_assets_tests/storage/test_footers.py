@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from galaxy_assets.storage import footers as module
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.footers import Footers
 from galaxy_assets.storage.layout import Layout
@@ -93,3 +94,54 @@ def test_without_or_with_a_damaged_file_of_footers_the_tables_are_asked(layout):
     found.keep(1)
     kept(layout).write_bytes(b"nothing")
     assert [made.data for made in asked(footers(layout))] == ["one a", "one b", "one c"]
+
+
+class Seen:
+    """What a machine keeps of a network's files, as NFS does: their state as it was seen, until one is opened."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, os.stat_result | None] = {}
+        self.opened: list[str] = []
+
+    def stat(self, path) -> os.stat_result:
+        try:
+            status = self.kept.setdefault(str(path), os.stat(path))  # noqa: PTH116
+        except FileNotFoundError:
+            status = self.kept.setdefault(str(path), None)
+        if status is None:
+            raise FileNotFoundError(path)
+        return status
+
+    def open(self, path, flags: int) -> int:
+        self.opened.append(str(path))
+        for known in [known for known in self.kept if known == str(path) or self.kept[known] is None]:
+            if Path(known).is_relative_to(path):
+                del self.kept[known]
+        return os.open(path, flags)
+
+    def __getattr__(self, name: str):
+        return getattr(os, name)
+
+
+@pytest.mark.parametrize("mounted", ["nfs4 server:/lakes", "cifs //server/lakes", "ext4 /dev/sda1"])
+def test_a_table_that_another_host_made_is_seen_after_another_look_on_a_networks_disk(layout, monkeypatch, mounted):
+    mounts = f"1 1 0:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:2 / {layout.root} rw - {mounted} rw"
+    found, seen = Footers(layout.lake / "s", mounts), Seen()
+    remote = "server" in mounted
+    if remote:
+        monkeypatch.setattr(module, "os", seen)
+    layout.table("s", "a").unlink()
+    assert found.origin("a") is None and found.origin("b", ("b1",)).data == "one b"
+    write(layout, "two")
+    if remote:
+        assert found.origin("a") is None and found.origin("b", ("b1",)).data == "one b", "as it was seen"
+    else:
+        monkeypatch.setattr(module, "os", seen)
+    for asset, partition in TABLES:
+        found.look_again(asset, partition)
+    assert bool(seen.opened) is remote
+    assert [made.data for made in asked(found)] == ["two a", "two b", "two c"]
+    monkeypatch.undo()
+    layout.table("s", "a").unlink()
+    found.look_again("a")
+    assert found.origin("a") is None

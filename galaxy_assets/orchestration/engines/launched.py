@@ -10,6 +10,7 @@ order of the runs (`main_job`), Dagster's code server (`code_server`).
 
 import os
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Generator, Iterator, Mapping
@@ -23,7 +24,7 @@ import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import DagsterEvent, DagsterEventType
-from dagster._core.launcher import DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from dagster._core.launcher import DefaultRunLauncher
 from dagster._core.origin import JobPythonOrigin
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -32,6 +33,7 @@ from galaxy_assets.orchestration import course
 from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.engines.code_server import ATTRIBUTE, LOCATION, MODULE, CodeServer
 from galaxy_assets.orchestration.engines.forecast import asset_of
+from galaxy_assets.orchestration.engines.launchers import NoLauncher, hand_over, lost
 from galaxy_assets.orchestration.engines.main_job import (
     NO_STEP,
     QUIET,
@@ -54,7 +56,6 @@ log = logger(__name__)
 
 _LOOK, _ASK = 0.5, 10.0
 """Seconds between looks at the runs, and between questions to the launcher whether their workers are there."""
-_WORDS = 200  # characters of what a launcher says, from its beginning and from its end
 _MADE = DagsterEventType.ASSET_MATERIALIZATION
 
 
@@ -193,6 +194,7 @@ class Launched:
     _under_way: dict[str, _UnderWay] = field(default_factory=dict, init=False, repr=False)
     _ended: dict[str, Ran] = field(default_factory=dict, init=False, repr=False)
     _starting: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor, init=False, repr=False)
+    _stopped: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
     def start(self, wanted: Wanted) -> str:
         """Create a run and hand it over; one that cannot be launched has failed."""
@@ -236,7 +238,7 @@ class Launched:
         if self.server is not None:
             DefaultRunLauncher.launch_run_from_grpc_client(self.instance, run, self.server.client)
         else:
-            self.instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
+            hand_over(self.instance, run, self._stopped)
 
     def ended(self) -> dict[str, Ran]:
         """Wait until a run has ended, and tell meanwhile what the workers log."""
@@ -280,9 +282,11 @@ class Launched:
                 log.log(int(entry.level), "[%s] %s", under_way.partition or WHOLE, entry.user_message)
 
     def _find_unlaunched(self, run_id: str, under_way: _UnderWay) -> None:
-        """Fail a run that its launcher, of whatever kind, could not start."""
+        """Fail a run that its launcher, of whatever kind, could not start; where it is away, no other could either."""
         if under_way.launch is not None and under_way.launch.done():
             error = under_way.launch.exception()
+            if isinstance(error, NoLauncher):
+                raise error
             if error is not None and not self._run(run_id).is_finished:
                 self._fail(run_id, f"it could not be launched: {error}")
             under_way.launch = None
@@ -293,41 +297,20 @@ class Launched:
         if now - under_way.asked < _ASK:
             return
         under_way.asked = now
-        lost, sure = self._lost(run_id)
+        if self.server is not None:  # which fails the runs of its own processes itself
+            why, sure = "" if self.server.runs else "Dagster's code server ended, and the worker with it", True
+        else:
+            why, sure = lost(self.instance, self._run(run_id), launched=under_way.launch is None)
         if sure:
             under_way.answered = now
-        if lost and (sure or now - under_way.answered > SILENT) and not self._run(run_id).is_finished:
-            self._fail(run_id, lost)
-
-    def _lost(self, run_id: str) -> tuple[str, bool]:
-        """Why the worker of a run will not end it, empty where it may, and whether that is sure."""
-        if self.server is not None:  # which fails the runs of its own processes itself
-            return "" if self.server.runs else "Dagster's code server ended, and the worker with it", True
-        launcher, run = self.instance.run_launcher, self._run(run_id)
-        if not launcher.supports_check_run_worker_health:
-            return "", True
-        try:
-            found = launcher.check_run_worker_health(run)
-        except Exception as error:  # of whatever launcher: the way to it is cut, or it starts anew
-            return f"nothing is known of its worker: {error}", False
-        well = {WorkerStatus.RUNNING, WorkerStatus.SUCCESS}
-        if run.status != dg.DagsterRunStatus.STARTED:  # its worker may not be there yet
-            well |= {WorkerStatus.NOT_FOUND, WorkerStatus.UNKNOWN}
-        if found.transient or found.status in well:
-            return "", True
-        words = f"its worker is lost: {found.status.value} {_told(found.msg)} {_told(self._debug_info(run))}".strip()
-        return words, found.status != WorkerStatus.UNKNOWN
-
-    def _debug_info(self, run: dg.DagsterRun) -> str:
-        try:
-            return self.instance.run_launcher.get_run_worker_debug_info(run) or ""
-        except Exception as error:  # of whatever launcher; the run is lost all the same
-            return f"({error})"
+        if why and (sure or now - under_way.answered > SILENT) and not self._run(run_id).is_finished:
+            self._fail(run_id, why)
 
     def cancel(self) -> None:
         """End the runs that are under way."""
         if self._under_way:
             log.info("cancelling %d runs", len(self._under_way))
+        self._stopped.set()
         self._starting.shutdown()
         end(self.instance, list(self._under_way))
         self._under_way.clear()
@@ -340,12 +323,6 @@ class Launched:
         if run is None:
             raise NotLaunched(f"run {run_id} was deleted while it was under way; run the survey again")
         return run
-
-
-def _told(words: str | None) -> str:
-    """What a launcher says of a worker, of which Ray says pages: how it begins and how it ends."""
-    words = " ".join((words or "").split())
-    return words if len(words) <= 2 * _WORDS else f"{words[:_WORDS]} ... {words[-_WORDS:]}"
 
 
 def _tell_step(event: DagsterEvent, partition: str | None) -> None:

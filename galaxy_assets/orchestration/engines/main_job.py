@@ -320,6 +320,8 @@ class MainJob:
         whose = {"survey": self.survey.name, DATA_FOLDER: str(self.layout.root), PROCESS: owner()}
         tags = RUN_TAGS | whose | (GPU_RUN_TAGS if "gpu" in pools else {})
         ran = yield Wanted(wanted, key, tags, pools)
+        for asset in wanted:  # which may have been made on another host
+            footers_of(self.layout, self.survey.name).look_again(asset.path[-1], partition)
         rule, lost = self.rule(), [asset for asset in wanted if asset not in ran.made]
         stopped = [asset for asset in lost if rule.stopped(asset, partition)]
         if failed := [asset for asset in lost if asset not in stopped]:

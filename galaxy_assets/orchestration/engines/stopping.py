@@ -65,11 +65,7 @@ def patiently(ask: Callable[[], _Answer]) -> _Answer:
         try:
             return ask()
         except Exception as error:
-            # of the database, or what Dagster makes of it when it has tried for itself; its words may hold the address
-            if not isinstance(error, _UNREACHABLE) and type(error).__name__ != "DagsterPostgresException":
-                raise
-            # a file goes nowhere: of SQLite's errors waiting helps where another process holds it
-            if isinstance(getattr(error, "orig", None), sqlite3.Error) and "locked" not in str(error):
+            if not records_are_away(error):  # the words of an error of the database may hold its address
                 raise
             if time.monotonic() > until:
                 raise NoRecords(
@@ -82,6 +78,24 @@ def patiently(ask: Callable[[], _Answer]) -> _Answer:
                 )
             said = True
             time.sleep(_LOOK)
+
+
+def records_are_away(error: BaseException) -> bool:
+    """Whether an error is of the database of Dagster's records, and waiting for it may help.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    bool
+    """
+    # of the database, or what Dagster makes of it when it has tried for itself
+    if not isinstance(error, _UNREACHABLE) and type(error).__name__ != "DagsterPostgresException":
+        return False
+    # a file goes nowhere: of SQLite's errors waiting helps where another process holds it
+    return not isinstance(getattr(error, "orig", None), sqlite3.Error) or "locked" in str(error)
 
 
 def end_left(instance: dg.DagsterInstance, survey: str, root: Path) -> None:

@@ -11,11 +11,14 @@ is to be had.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from galaxy_assets.orchestration.planning.measured import Measured, Slope
 from galaxy_assets.orchestration.planning.networks import Counted, counted, network_of, parts_of
 from galaxy_assets.settings.survey import Survey
+
+if TYPE_CHECKING:
+    from galaxy_assets.orchestration.engines.main_job import Stage
 
 Basis = Literal["measured", "computed", "unknown"]
 _FAR = 100  # times the galaxies measured, from which on the plan says that they were few
@@ -101,8 +104,8 @@ class Plan:
     survey : str
         Its name.
     size : Size
-    runs : int
-        Dagster runs, where nothing has to be done twice.
+    runs, runs_launched : int
+        Dagster runs in process and by the engine `launched`, where nothing has to be done twice.
     costs : list of Cost
     bytes : list of Bytes
     unknown : list of str
@@ -112,6 +115,7 @@ class Plan:
     survey: str
     size: Size
     runs: int
+    runs_launched: int
     costs: list[Cost]
     bytes: list[Bytes]
     unknown: list[str] = field(default_factory=list)
@@ -133,7 +137,7 @@ class Plan:
 
     @property
     def breaks_first(self) -> Cost | None:
-        """The step whose memory is full at the fewest galaxies."""
+        """The step whose memory is full at the fewest galaxies, of those measured."""
         return min((c for c in self.costs if c.full_at is not None), key=lambda c: c.full_at or 0, default=None)
 
     @property
@@ -164,15 +168,15 @@ class Plan:
         }
 
 
-def plan(survey: Survey, size: Size, stages: Sequence[Sequence[str]], known: Measured) -> Plan:
+def plan(survey: Survey, size: Size, stages: "Sequence[Stage]", launched: "Sequence[Stage]", known: Measured) -> Plan:
     """What a survey costs at a size.
 
     Parameters
     ----------
     survey : Survey
     size : Size
-    stages : sequence of sequences of str
-        What the partitions of each stage of the main job are: `batch`, `init`, both or nothing.
+    stages, launched : sequence of Stage
+        Of the main job in process, and by the engine `launched`.
     known : Measured
 
     Returns
@@ -186,9 +190,12 @@ def plan(survey: Survey, size: Size, stages: Sequence[Sequence[str]], known: Mea
     """
     planner = _Planner(survey, size, known)
     count = {"batch": size.batches, "init": len(survey.start_weights)}
-    runs = sum(math.prod(count[dimension] for dimension in stage) for stage in stages)
+    runs, apart = (
+        sum(math.prod(count[dimension] for dimension in stage.by) for stage in found) for found in (stages, launched)
+    )
     costs = [planner.limited(cost) for cost in planner.costs(runs)]
-    return Plan(survey.name, size, runs, costs, list(planner.bytes_()), planner.unknown())
+    whole = [asset.path[-1] for stage in stages if "batch" not in stage.by for asset in stage.assets]
+    return Plan(survey.name, size, runs, apart, costs, list(planner.bytes_()), planner.unknown(whole))
 
 
 @dataclass(frozen=True)
@@ -340,9 +347,10 @@ class _Planner:
         for name in ("pca_features", "cluster_labels", "anomaly_ranking"):
             yield Bytes(name, "measured", kept=n * each[f"bytes {name}"] * starts.get(name, 1))
 
-    def unknown(self) -> list[str]:
-        """What the plan leaves out or cannot know."""
-        survey = self.survey
+    def unknown(self, whole: Sequence[str]) -> list[str]:
+        """What the plan leaves out or cannot know, of which some are steps over the whole survey."""
+        survey, told_of = self.survey, {cost.step for cost in self.costs(1)}
+        left_out = [step for step in whole if step not in told_of and not step.startswith(("figure_", "table_"))]
         told = [
             "cutouts and delivered bytes are those of PNG images of 300 to 424 pixels; FITS, archives and larger "
             "images differ",
@@ -351,6 +359,7 @@ class _Planner:
             "not measured: artefact evidence and map, evaluation, health of every epoch, figures, checks, tables "
             "without a vector, memory of training and embedding, reading over a network, and starting a run that loads "
             "torch",
+            f"steps over the whole survey that were not measured, nor the memory that they take: {', '.join(left_out)}",
         ]
         steps = [cost.step for cost in self.costs(1) if cost.step in self.known.slopes and not cost.by_batch]
         if far := [step for step in steps if _FAR * self.known.slopes[step].n < self.size.galaxies]:

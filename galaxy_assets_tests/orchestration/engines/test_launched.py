@@ -23,6 +23,7 @@ from galaxy_assets.orchestration.engines.contract import check_engine
 from galaxy_assets.orchestration.engines.main_job import Wanted
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets.storage.footers import Footers
 from galaxy_assets_tests.conftest import UNTRAINED, write_tiny
 
 POOLS = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
@@ -165,6 +166,14 @@ def test_an_error_of_a_worker_is_told_as_in_process_and_so_is_what_begins_and_en
     assert planned.tables == elsewhere.tables | {("table_1", None): True} and elsewhere.at_once == 2
     assert Began(("volunteer_votes", None)) in told[in_process] and Began(("volunteer_votes", None)) in told[launched]
     assert [t.table for t in told[in_process] if isinstance(t, Ended)] == [("table_1", None)]
+
+
+def test_what_a_run_may_have_made_on_another_host_is_looked_at_again_when_it_has_ended(two, instance, monkeypatch):
+    looked = []
+    monkeypatch.setattr(Footers, "look_again", lambda self, asset, partition: looked.append((asset, partition)))
+    with closing(run(in_process, two, instance)) as told:
+        first = next(outcome for outcome in told if outcome.status == "done" and outcome.partition)
+    assert {(asset, (first.partition,)) for asset in first.assets} <= set(looked)
 
 
 def test_a_launcher_that_cannot_launch_fails_the_run_with_its_words(two, instance, monkeypatch):

@@ -1,0 +1,174 @@
+"""What the run launchers of Dagster have in common when one is away for a while, or a worker is gone.
+
+Belongs here: handing a run to a launcher that may start anew meanwhile, and asking it for a run's worker. Does not
+belong here: which runs there are, and what becomes of one that is lost (`launched`).
+"""
+
+import errno
+import re
+import threading
+import time
+
+import dagster as dg
+from dagster._core.launcher import LaunchRunContext, WorkerStatus
+
+from galaxy_assets.orchestration.engines.stopping import patiently, records_are_away
+from galaxy_assets.settings.printing import PrintableError, logger
+from galaxy_assets.storage.owners import SILENT
+
+log = logger(__name__)
+
+_AGAIN = 2.0  # seconds between tries
+_WORDS = 200  # characters of what a launcher says, from its beginning and from its end
+_NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
+_STATUS = re.compile(r"status code (\d{3})\b")
+
+
+class NoLauncher(PrintableError):
+    """A launcher could not be reached too long."""
+
+
+def hand_over(instance: dg.DagsterInstance, run: dg.DagsterRun, stopped: threading.Event) -> None:
+    """Hand a run to the instance's launcher, again where it cannot be reached, as while it starts anew.
+
+    Before it is asked again it is asked for the run's worker: where only an answer got lost, no second one is started.
+    One that cannot be asked is handed a run once.
+
+    Parameters
+    ----------
+    instance : dagster.DagsterInstance
+    run : dagster.DagsterRun
+    stopped : threading.Event
+        Set where nobody waits for the run any more.
+
+    Raises
+    ------
+    NoLauncher
+        Where it was away for SILENT seconds.
+    Exception
+        Of the launcher, where waiting does not help.
+    """
+    launcher, until, said = instance.run_launcher, time.monotonic() + SILENT, False
+    while not stopped.is_set():
+        try:
+            launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
+            return
+        except Exception as error:  # of whatever launcher
+            if patiently(lambda: _has_worker(instance, run.run_id)):
+                return
+            if not (is_away(error) and launcher.supports_check_run_worker_health):
+                raise
+            if time.monotonic() > until:
+                raise NoLauncher(
+                    f"the run launcher did not answer for {SILENT:.0f} s ({told(str(error))}); start it, or name the "
+                    "right one in dagster.yaml, and run the same again: it goes on from here"
+                ) from error
+            if not said:
+                log.warning("the run launcher does not answer (%s); waiting for it", told(str(error)))
+            said = True
+        stopped.wait(_AGAIN)
+
+
+def _has_worker(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run got a worker, though its launcher did not say so."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.status not in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING):
+        return True
+    if not instance.run_launcher.supports_check_run_worker_health:
+        return False
+    try:
+        found = instance.run_launcher.check_run_worker_health(run)
+    except Exception as error:  # of whatever launcher: it is away
+        if records_are_away(error):
+            raise
+        return False
+    return found.status in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error, or what caused it, says that a service cannot be reached, or is not able to answer yet.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of whatever launcher.
+
+    Returns
+    -------
+    bool
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionError | TimeoutError) or records_are_away(cause):
+            return True
+        if isinstance(cause, OSError) and cause.errno in _NO_WAY:
+            return True
+        if (status := _status(cause)) is not None:
+            return status >= 500 or status == 429
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _status(error: BaseException) -> int | None:
+    """The status of HTTP that an error holds: a number, that of the answer of `requests`, or Ray's in words."""
+    response = getattr(error, "response", None)
+    for status in (getattr(error, "status", None), getattr(response, "status_code", None)):
+        if isinstance(status, int) and status:
+            return status
+    found = _STATUS.findall(str(error)) if isinstance(error, RuntimeError) else []
+    return int(found[-1]) if found else None  # the last one is of the node that Ray's head asked
+
+
+def lost(instance: dg.DagsterInstance, run: dg.DagsterRun, launched: bool) -> tuple[str, bool]:
+    """Why the worker of a run will not end it, as its launcher says.
+
+    Parameters
+    ----------
+    instance : dagster.DagsterInstance
+    run : dagster.DagsterRun
+    launched : bool
+        Whether the launcher has said that it has the run; before that it need not know of it.
+
+    Returns
+    -------
+    words : str
+        Empty where it may end it, as one that waits for its place does.
+    sure : bool
+        Whether it is known; else it becomes so when nothing else is heard for SILENT seconds.
+    """
+    launcher, begun = instance.run_launcher, run.status == dg.DagsterRunStatus.STARTED
+    known = launched or begun
+    if not launcher.supports_check_run_worker_health:
+        return "", True
+    try:
+        found = launcher.check_run_worker_health(run)
+    except Exception as error:  # of whatever launcher: the way to it is cut, or it starts anew
+        return (f"nothing is known of its worker: {told(str(error))}", False) if known else ("", True)
+    unknown = found.status in (WorkerStatus.UNKNOWN, WorkerStatus.NOT_FOUND)
+    well = found.status in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS)
+    if found.transient or well or (unknown and not known):
+        return "", True
+    words = f"its worker is lost: {found.status.value} {told(found.msg)} {told(_debug_info(instance, run))}".strip()
+    return words, found.status == WorkerStatus.FAILED or (begun and found.status == WorkerStatus.NOT_FOUND)
+
+
+def _debug_info(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    try:
+        return instance.run_launcher.get_run_worker_debug_info(run) or ""
+    except Exception as error:  # of whatever launcher; the run is lost all the same
+        return f"({error})"
+
+
+def told(words: str | None) -> str:
+    """What a launcher says, of which Ray says pages: how it begins and how it ends.
+
+    Parameters
+    ----------
+    words : str or None
+
+    Returns
+    -------
+    str
+    """
+    words = " ".join((words or "").split())
+    return words if len(words) <= 2 * _WORDS else f"{words[:_WORDS]} ... {words[-_WORDS:]}"

@@ -1,0 +1,141 @@
+"""A launcher that is away for a while gets each run once, and what it says of a worker is taken as it is meant."""
+
+import errno
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+import requests
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from sqlalchemy.exc import OperationalError
+
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.orchestration.engines import launchers
+from galaxy_assets.orchestration.engines.launched import Launched
+from galaxy_assets.orchestration.engines.main_job import Wanted
+from galaxy_assets_tests.cluster.ray_api import EXISTS, RayJobs, ray_server
+from galaxy_assets_tests.conftest import UNTRAINED, write_tiny
+
+VOTES = Wanted([dg.AssetKey(["tiny", "volunteer_votes"])], None, {"survey": "tiny"}, set())
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def answered(status: int) -> Exception:
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(response=response)
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (ConnectionError("Failed to connect to Ray"), True),
+        (TimeoutError("timed out"), True),
+        (OSError(errno.EHOSTUNREACH, "no route to host"), True),
+        (OSError(errno.ENOSPC, "no space left"), False),
+        (caused(Exception("Retry limit of 3 exceeded"), ConnectionRefusedError()), True),
+        (caused(Exception("of a client"), answered(503)), True),
+        (answered(429), True),
+        (answered(404), False),
+        (OperationalError("SELECT", None, Exception("server closed the connection")), True),
+        (RuntimeError("Request failed with status code 500: No available agent to submit job."), True),
+        (RuntimeError("Request failed with status code 403: no."), False),
+        (RuntimeError(f"Request failed with status code 500: {EXISTS}."), False),
+        (ValueError("no such image"), False),
+    ],
+)
+def test_waiting_helps_where_a_service_cannot_be_reached_or_is_not_able_to_answer_yet(error, away):
+    assert launchers.is_away(error) is away
+
+
+@pytest.fixture
+def ray(tmp_path, monkeypatch) -> Iterator[tuple[Launched, RayJobs]]:
+    """Runs of a Dagster that hands them to Ray, and the jobs that Ray was given."""
+    pytest.importorskip("dagster_ray", reason="the extra galaxy-assets[cluster] is not installed")
+    monkeypatch.setattr(launchers, "_AGAIN", 0.05)
+    write_tiny(tmp_path / "data", UNTRAINED)
+    (tmp_path / "home").mkdir()
+    with ray_server() as jobs:
+        config = {"ray": {"address": jobs.address}}
+        settings = {"run_launcher": {"module": "dagster_ray", "class": "RayRunLauncher", "config": config}}
+        with dg.DagsterInstance.local_temp(str(tmp_path / "home"), overrides=settings) as instance:
+            job = build_defs(tmp_path / "data").resolve_implicit_global_asset_job_def()
+            yield Launched(job, instance, None, 1), jobs
+
+
+@pytest.mark.parametrize(
+    ("answers", "posts"),
+    [([], 1), ([503, 500, 429], 4), ([0], 1)],
+    ids=["at once", "as soon as it is able to", "and says nothing"],
+)
+def test_ray_gets_a_job_once_however_it_answers(ray, answers, posts):
+    runs, jobs = ray
+    jobs.answers = answers
+    run_id = runs.start(VOTES)
+    runs._under_way[run_id].launch.result(60)
+    assert jobs.posts == posts and list(jobs) == [f"dagster-run-{run_id}"]
+    runs._look()
+    assert runs.instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTING
+
+
+def test_what_ray_does_not_take_fails_its_run_at_once(ray):
+    runs, jobs = ray
+    jobs.answers = [400]
+    runs.start(VOTES)
+    ((_, ran),) = runs.ended().items()
+    assert not ran.made and "could not be launched" in ran.error and jobs.posts == 1
+
+
+class Launcher:
+    """A launcher of which a test says what it answers."""
+
+    supports_check_run_worker_health = True
+
+    def __init__(self, **says):
+        self.__dict__ |= says
+        self.launched = 0
+
+    def launch_run(self, context) -> None:
+        self.launched += 1
+        raise ConnectionError("away")
+
+
+def test_a_launcher_that_cannot_be_asked_is_handed_a_run_once():
+    launcher = Launcher(supports_check_run_worker_health=False)
+    run = SimpleNamespace(run_id="r", status=dg.DagsterRunStatus.STARTING)
+    launcher.check_run_worker_health = lambda run: pytest.fail("it cannot be asked")
+    with pytest.raises(ConnectionError):
+        launchers.hand_over(SimpleNamespace(run_launcher=launcher, get_run_by_id=lambda _: run), run, threading.Event())
+    assert launcher.launched == 1
+
+
+UNKNOWN = (WorkerStatus.UNKNOWN, WorkerStatus.NOT_FOUND)
+
+
+@pytest.mark.parametrize("launched", [False, True])
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+@pytest.mark.parametrize("says", [*WorkerStatus, None])
+def test_a_worker_may_end_its_run_unless_it_is_not_there_any_more(launched, status, says):
+    def asked(run):
+        if says is None:
+            raise ConnectionError("away")
+        return CheckRunHealthResult(says, "words")
+
+    launcher = Launcher(check_run_worker_health=asked, get_run_worker_debug_info=lambda run: "")
+    run = SimpleNamespace(status=status)
+    why, sure = launchers.lost(SimpleNamespace(run_launcher=launcher), run, launched)
+    begun = status == dg.DagsterRunStatus.STARTED
+    if says in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS):
+        assert (why, sure) == ("", True)
+    elif says == WorkerStatus.FAILED:
+        assert "its worker is lost" in why and sure
+    elif not (launched or begun):
+        assert (why, sure) == ("", True), "the launcher does not know of it yet"
+    else:
+        assert why and sure is (begun and says == WorkerStatus.NOT_FOUND)
