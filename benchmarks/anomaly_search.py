@@ -10,7 +10,6 @@ of the page are written. Each search is the platform's own, also for learners th
 
 import functools
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import tried_learners
 from gaussian_process import by_scikit_learn
-from report import _table
+from report import _table, write_sections
 from representation import cutouts
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -38,12 +37,10 @@ from galaxy_assets.science.encoders.weights import LITE0, build_encoder
 from galaxy_assets.science.outliers import outlier_factor
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import column_to_vectors, lookup, read_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "anomaly-search.md"
-_SECTION = re.compile(r"(<!-- measured: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIRST = BUDGET = 200
 STARTS, SAMPLES = 5, 5
 FEATURES: dict[str, tuple[str, int, Literal[1, 4, 8]]] = {  # survey, side in pixels, orientations
@@ -395,18 +392,7 @@ SECTIONS: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
 def write_page(rows: list[Row]) -> None:
     """Write the measured sections that there are rows for."""
     own = {name: [row for row in rows if row["section"] == of] for name, (of, _) in SECTIONS.items()}
-    write_sections({name: SECTIONS[name][1](of) for name, of in own.items() if of})
-
-
-def write_sections(tables: dict[str, str]) -> None:
-    """Put tables into the page's sections of these names; the others stay."""
-
-    def section(found: re.Match[str]) -> str:
-        return f"{found[1]}\n{tables[found[2]]}\n\n{found[3]}" if found[2] in tables else found[0]
-
-    text = _SECTION.sub(section, PAGE.read_text(encoding="utf-8"))
-    with replacing(PAGE) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_sections(PAGE, {name: SECTIONS[name][1](of) for name, of in own.items() if of})
 
 
 def main() -> None:

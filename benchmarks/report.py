@@ -81,6 +81,22 @@ def rendered(page: str, rows: list[dict[str, Any]]) -> str:
     return _SECTION.sub(lambda found: found[1] + "\n" + SECTIONS[found[2]](rows) + "\n\n" + found[3], page)
 
 
+def write_sections(page: Path, tables: dict[str, str]) -> None:
+    """Put tables into the page's measured sections of these names; the others stay. Raises ValueError where the page
+    has no such section.
+    """
+    text = page.read_text(encoding="utf-8")
+    if absent := set(tables) - {found[2] for found in _SECTION.finditer(text)}:
+        named = ", ".join(f"<!-- measured: {name} --> ... <!-- end -->" for name in sorted(absent))
+        raise ValueError(f"{page} has no section for a table, and nothing was written; add {named}, then run it again")
+
+    def section(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{tables[found[2]]}\n\n{found[3]}" if found[2] in tables else found[0]
+
+    with replacing(page) as partial:
+        partial.write_text(_SECTION.sub(section, text), encoding="utf-8")
+
+
 def _row(row: dict[str, Any]) -> Row:
     own: dict[str, Any] = {name: value for name, value in row.items() if name not in _SHARED}
     own["equal"] = [Equal(**equal) for equal in row["equal"] or []]

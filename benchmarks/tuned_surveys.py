@@ -10,7 +10,6 @@ computed again, and at the end the measured sections of the page are written.
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -22,14 +21,17 @@ import label_free_criteria as free
 import numpy as np
 import torch
 from artefact_losses import mirabest
-from report import _table
+from report import _table, write_sections
 
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.trials import _Sample
 from galaxy_assets.science import active_learning, pca, trials
+from galaxy_assets.science.encoders.composition import equal_variance
 from galaxy_assets.science.encoders.embedding import embed
+from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.recipe import START
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.checkpoints import load_encoder
@@ -38,7 +40,6 @@ from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import column_to_vectors, read_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "representation.md"
-_SECTION = re.compile(r"(<!-- measured: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 JUDGED: dict[str, dict[str, str] | None] = {  # label -> class; None judges every label
     "sdss_gz1": {
         "elliptical": "elliptical",
@@ -55,6 +56,7 @@ JUDGED: dict[str, dict[str, str] | None] = {  # label -> class; None judges ever
 }
 PER_CLASS = 400  # judged images of a class at most
 SHARE, DRAWS, BUDGET = 20, 8, 100  # one galaxy in so many is rare; draws of the rare ones; questions
+ALWAYS = "flux radius, aligned"  # the frame that a survey without trials might as well take
 Row = dict[str, Any]
 
 
@@ -65,17 +67,34 @@ def made(name: str, seed: int, data: Path, out: Path) -> tuple[Survey, Layout, f
         images = out / "raw" / name
         if not images.exists():
             mirabest(data, images)
-    layout, began = Layout(root), time.monotonic()
+    layout, spent = Layout(root), out / f"{name}_{seed}.seconds"
     environment = os.environ | {"GALAXY_ASSETS_DATA": str(root)}
     command = [sys.executable, "-m", "galaxy_assets.cli"]
     if not (layout.surveys / f"{survey}.yaml").exists():
         given = ["--images", str(images / "images"), "--labels", str(images / "labels.csv"), "--tune"]
-        subprocess.run([*command, "survey", "new", survey, *given], check=True, env=environment)
+        if counted([*command, "survey", "new", survey, *given], spent, env=environment):
+            raise SystemExit(f"{survey}: `survey new` failed, see above")
         if seed:
             path = layout.surveys / f"{survey}.yaml"
             path.write_text(path.read_text().replace("recipe:\n", f"recipe:\n  seed: {seed}\n", 1))
-    subprocess.run([*command, "run", survey], check=False, env=environment)
-    return survey_files(root).named(survey), layout, time.monotonic() - began
+    counted([*command, "run", survey], spent, env=environment)
+    return survey_files(root).named(survey), layout, float(spent.read_text())
+
+
+def counted(command: list[str], spent: Path, look: float = 10.0, **options: Any) -> int:
+    """Run a command and add the seconds that it takes to those in a file, which a stop in the middle loses few of."""
+    before, began = float(spent.read_text()) if spent.exists() else 0.0, time.monotonic()
+    with subprocess.Popen(command, **options) as process:
+        running = True
+        while running:
+            try:
+                process.wait(look)
+                running = False
+            except subprocess.TimeoutExpired:
+                pass
+            with replacing(spent) as partial:
+                partial.write_text(str(before + time.monotonic() - began))
+    return process.returncode
 
 
 def judged(name: str, survey: Survey, layout: Layout) -> tuple[list[Row], np.ndarray]:
@@ -126,7 +145,9 @@ def _checkpoint(survey: Survey, layout: Layout, epoch: int | None) -> str:
 
 
 def trained(survey: Survey, layout: Layout, rows: list[Row], classes: np.ndarray) -> Row:
-    """k-NN and search by the network before and after training, on the stored cutouts."""
+    """k-NN and search on the stored cutouts by the network before training, by it beside what the recipe sets beside it
+    (scaled on the judged images), and by what the survey uses.
+    """
     from galaxy_assets.storage.pixels import PixelStore
     from galaxy_assets.storage.trials import in_force
 
@@ -138,22 +159,33 @@ def trained(survey: Survey, layout: Layout, rows: list[Row], classes: np.ndarray
     shown = np.array([galaxy in vectors for galaxy in ids])
     after = np.stack([vectors[galaxy] for galaxy in np.array(ids)[shown]])
     cutouts = [read_table(path) for path in sorted((layout.lake / survey.name / "cutouts").glob("[!.]*.parquet"))]
-    store, before = PixelStore(layout.pixels(survey.name)), {}
     start = load_encoder(layout.root / _checkpoint(survey, layout, 0))
+    others = {name: factor for name, factor in recipe.beside.items() if name != START}
+    beside = [build_encoder(recipe.backbone, name, seed=recipe.seed, weights=layout.weights) for name in others]
+    store, device, before = PixelStore(layout.pixels(survey.name)), torch.device("cpu"), {}
     wanted = set(np.array(ids)[shown].tolist())
     for table in cutouts:
         names = table["galaxy_id"].to_pylist()
         at = np.array([i for i, galaxy in enumerate(names) if galaxy in wanted], int)
         pixels = store.of(table, recipe.image_size)
-        found = embed(start, pixels, indices=at, device=torch.device("cpu"), orientations=recipe.orientations)
-        before |= dict(zip([names[i] for i in at], found, strict=True))
-    untrained = np.stack([before[galaxy] for galaxy in np.array(ids)[shown]])
+        found = [
+            embed(encoder, pixels, indices=at, device=device, orientations=recipe.orientations)
+            for encoder in (start, *beside)
+        ]
+        before |= dict(zip([names[i] for i in at], zip(*found, strict=True), strict=True))
+    blocks = [np.stack(one) for one in zip(*(before[galaxy] for galaxy in np.array(ids)[shown]), strict=True)]
     kept = classes[shown]
-    row: Row = {"left_out": int((~shown).sum()), "before": accuracy(untrained, kept), "after": accuracy(after, kept)}
-    searches = [_searched(features, kept) for features in (untrained, after)]
-    for name, found in zip(("before", "after"), searches, strict=True):
-        row |= {f"{key}_{name}": round(value, 2) for key, value in found.items()}
+    features = {"before": blocks[0], "beside": side_by_side(blocks, [1.0, *others.values()]), "after": after}
+    row: Row = {"left_out": int((~shown).sum())}
+    for name, own in features.items():
+        row[name] = accuracy(own, kept)
+        row |= {f"{key}_{name}": round(value, 2) for key, value in _searched(own, kept).items()}
     return row
+
+
+def side_by_side(blocks: list[np.ndarray], factors: list[float]) -> np.ndarray:
+    """Features beside one another, each block scaled to the same total variance and by its factor, as a survey's."""
+    return np.hstack([s * f * one for one, s, f in zip(blocks, equal_variance(blocks), factors, strict=True)])
 
 
 def _searched(features: np.ndarray, classes: np.ndarray) -> dict[str, float]:
@@ -223,24 +255,10 @@ def sections(found: list[Row]) -> dict[str, str]:
         lost, rank = free.regrets(rows, score), free.correlations(rows, score)
         each = [f"{r:.1f} ({c:+.2f})" for r, c in zip(lost, rank, strict=True)]
         told.append([name, *each, f"{mean(lost):.2f}", f"{max(lost):.1f}"])
+    always = {name: np.array([one["candidate"] == ALWAYS for one in found]) for name, found in rows.items()}
+    lost = free.regrets(rows, always)
+    told.append([f"always {ALWAYS}", *(f"{r:.1f}" for r in lost), f"{mean(lost):.2f}", f"{max(lost):.1f}"])
     left = free.left_out(rows)
-    gains = [
-        [
-            f"{row['set']}, seed {row['seed']}",
-            str(row["images"]),
-            str(row["left_out"]),
-            f"{row['before']:.3f}",
-            f"{row['after']:.3f}",
-            f"{100 * (row['after'] - row['before']):+.1f}",
-            f"{row['met_before']:.0f}",
-            f"{row['met_after']:.0f}",
-            f"{row['unshown_before']:.0f}",
-            f"{row['unshown_after']:.0f}",
-            f"{row['forest_after']:.0f}",
-            f"{row['seconds'] / 60:.0f}",
-        ]
-        for row in found
-    ]
     return {
         "frames": _table(["set", "frame", "stability", "nuisance", "fill", "score", "k-NN"], table),
         "criteria": _table(["criterion", *names, "mean", "largest"], told),
@@ -249,24 +267,42 @@ def sections(found: list[Row]) -> dict[str, str]:
             [[name, " + ".join(family), f"{regret:.1f}"] for name, family, regret in left]
             + [["mean", "", f"{mean(regret for *_, regret in left):.2f}"]],
         ),
-        "training": _table(
-            [
-                "set",
-                "judged",
-                "removed",
-                "before",
-                "after",
-                "gain",
-                "met before",
-                "met after",
-                "unshown before",
-                "unshown after",
-                "forest",
-                "minutes",
-            ],
-            gains,
-        ),
+        "training": show_training(found),
     }
+
+
+def show_training(found: list[Row]) -> str:
+    """What training and what stands beside it bring; empty where a row is older than a column."""
+    lines = [
+        [
+            f"{row['set']}, seed {row['seed']}",
+            *(str(row[key]) for key in ("images", "left_out")),
+            *_shown(row, "{:.3f}", "before", "beside", "after"),
+            f"{100 * (row['after'] - row['before']):+.1f}",
+            f"{100 * (row['after'] - row['beside']):+.1f}" if "beside" in row else "",
+            *_shown(row, "{:.0f}", "met_before", "met_beside", "met_after"),
+            *_shown(row, "{:.0f}", "unshown_before", "unshown_beside", "unshown_after", "forest_after"),
+            f"{row['unshown_after'] / row['forest_after']:.2f}" if row["forest_after"] else "",
+            f"{row['seconds'] / 60:.0f}",
+        ]
+        for row in found
+    ]
+    of_forest = [row["unshown_after"] / row["forest_after"] for row in found if row["forest_after"]]
+    of_training = [100 * (row["after"] - row["beside"]) for row in found if "beside" in row]
+    means = [""] * len(_TRAINING)
+    means[0], means[6] = "mean", f"{mean(100 * (row['after'] - row['before']) for row in found):+.1f}"
+    means[7] = f"{mean(of_training):+.1f}" if of_training else ""
+    means[-2] = f"{mean(of_forest):.2f}" if of_forest else ""
+    return _table(_TRAINING, [*lines, means])
+
+
+_TRAINING = ["set", "judged", "removed", "before", "start + formulae", "after", "gain", "of training"]
+_TRAINING += ["met before", "met start + formulae", "met after"]
+_TRAINING += ["unshown before", "unshown start + formulae", "unshown after", "forest", "unshown / forest", "minutes"]
+
+
+def _shown(row: Row, form: str, *keys: str) -> list[str]:
+    return [form.format(row[key]) if key in row else "" for key in keys]
 
 
 def main() -> None:
@@ -283,10 +319,7 @@ def main() -> None:
         with done.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps({key: value for key, value in row.items() if key != "frames"}), flush=True)
-    told = sections([json.loads(line) for line in done.read_text().splitlines()])
-    page = _SECTION.sub(lambda m: f"{m[1]}\n{told[m[2]]}\n\n{m[3]}" if m[2] in told else m[0], PAGE.read_text())
-    with replacing(PAGE) as partial:
-        partial.write_text(page)
+    write_sections(PAGE, sections([json.loads(line) for line in done.read_text().splitlines()]))
 
 
 if __name__ == "__main__":

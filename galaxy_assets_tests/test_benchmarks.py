@@ -76,6 +76,65 @@ def test_learners_tried_beside_the_shipped_ones_begin_as_these_and_differ_by_the
         plugins.find("learners", "plain")
 
 
+def test_a_table_without_a_section_on_its_page_is_refused_and_nothing_is_written(tmp_path):
+    report, page = importlib.import_module("report"), tmp_path / "page.md"
+    text = "<!-- measured: kept -->\n\nold\n\n<!-- end -->\n"
+    page.write_text(text)
+    with pytest.raises(ValueError, match=r"page\.md has no section .*add <!-- measured: lost one -->"):
+        report.write_sections(page, {"kept": "new", "lost one": "table"})
+    assert page.read_text() == text
+    report.write_sections(page, {"kept": "new"})
+    assert page.read_text() == text.replace("old", "new")
+
+
+@pytest.mark.parametrize("name", ["graded_search", "anomaly_search"])
+def test_every_table_of_the_anomaly_search_has_a_section_on_its_page(name):
+    sections, page = importlib.import_module(name).SECTIONS, importlib.import_module("anomaly_search").PAGE.read_text()
+    assert [section for section in sections if f"<!-- measured: {section} -->\n" not in page] == []
+
+
+def test_targets_found_unshown_are_compared_with_those_of_the_forest_among_the_same_galaxies():
+    graded_search = importlib.import_module("graded_search")
+    name, target = graded_search.TARGETS[0]
+    where = {"kind": "0/5", "set": name, "varied": "sample", "learner": "graded"}
+    found = [(target, 0, 3, 2), (target, 1, 6, 1), (graded_search.TARGETS[1][1], 0, 1, 2), ("merger", 0, 4, 0)]
+    rows = [where | dict(zip(("target", "number", "unshown", "forest_unshown"), row, strict=True)) for row in found]
+    lines = [[cell.strip() for cell in line.split("|")] for line in graded_search.show_beside_forest(rows).split("\n")]
+    graded = lines[0].index("graded, 0 or 5")
+    shown = {line[1]: line[graded] for line in lines}
+    assert [shown[f"{name}: {one}"] for one in (target, graded_search.TARGETS[1][1], "merger")] == ["3.00", "0.50", ""]
+    assert shown["mean"] == "1.75 (of 2)"
+
+
+def test_the_minutes_of_a_tuned_survey_are_those_of_all_its_starts(tmp_path):
+    tuned, spent = importlib.import_module("tuned_surveys"), tmp_path / "seconds"
+    spent.write_text("100.0")
+    assert tuned.counted([sys.executable, "-c", "import time; time.sleep(.3)"], spent, look=0.1) == 0
+    first = float(spent.read_text())
+    assert first >= 100.3
+    assert tuned.counted([sys.executable, "-c", "raise SystemExit(3)"], spent) == 3
+    assert float(spent.read_text()) > first
+
+
+def test_trainings_gain_is_told_beside_the_start_and_its_formulae():
+    tuned = importlib.import_module("tuned_surveys")
+    kinds = {"met": 8.0, "unshown": 3.0, "forest": 4.0}
+    row = {"set": "a", "seed": 0, "images": 9, "left_out": 0, "seconds": 120}
+    row |= {f"{key}_{when}": value for key, value in kinds.items() for when in ("before", "beside", "after")}
+    older = {key: value for key, value in row.items() if "beside" not in key} | {"before": 0.7, "after": 0.8}
+    shown = tuned.show_training([row | {"before": 0.7, "beside": 0.77, "after": 0.8}, older])
+    head, _, new, old, means = ([cell.strip() for cell in line.split("|")] for line in shown.split("\n"))
+    at = [head.index(name) for name in ("start + formulae", "gain", "of training", "unshown / forest")]
+    assert [[line[i] for i in at] for line in (new, old, means)] == [
+        ["0.770", "+10.0", "+3.0", "0.75"],
+        ["", "+10.0", "", "0.75"],
+        ["", "+10.0", "+3.0", "0.75"],
+    ]
+    start, formulae = np.random.default_rng(0).normal(size=(50, 4)), np.random.default_rng(1).normal(size=(50, 9))
+    joined = tuned.side_by_side([start, formulae], [1.0, 0.5])
+    assert joined[:, 4:].var(axis=0).sum() == pytest.approx(0.25 * start.var(axis=0).sum())
+
+
 def test_training_compares_steps_views_and_embeddings_like_for_like_and_as_users_run_them():
     rows = list(importlib.import_module("training").measure(small=True))
     step, views = "BYOL step, 32 px, batch 4, float32", "one view of each of 2, 32 px"

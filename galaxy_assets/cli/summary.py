@@ -12,6 +12,7 @@ from typing import Any
 from galaxy_assets.cli.status import people_said, said_aloud
 from galaxy_assets.cli.terminal import say, say_rows
 from galaxy_assets.settings.printing import printable
+from galaxy_assets.settings.recipe import START
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
@@ -168,23 +169,36 @@ def _short(description: str | None) -> str:
 
 def _training(ask: Ask, observed: Mapping[str, float | None], survey: Survey) -> list[str]:
     """Which epoch of the main start weights is used, and what training brought."""
+    from galaxy_assets.orchestration.training_ledger import epoch_used, meant_to_train
+
     main = survey.main_start_weights
     chosen = ask(f"select epoch, reason from SURVEY.byol_checkpoints where init = '{main}' and chosen")
     if not chosen:
         return []
-    ((epoch, reason),) = chosen
+    row = dict(zip(("epoch", "reason"), chosen[0], strict=True))
     epochs = survey.recipe.epochs
-    used = f"{main}: {f'epoch {epoch} of {epochs} is' if epoch <= epochs else 'features side by side are'} used"
+    what = f"epoch {row['epoch']} of {epochs} is" if row["epoch"] <= epochs else "features side by side are"
+    used = f"{main}: {what} used"
     trained, start, pixels = (observed.get(f"E7:{name}") for name in (main, f"{main}:start", "pixels"))
     if trained is None or start is None:
-        return [used, _short(reason)]
+        return [used, _short(row["reason"])]
     beside = "" if pixels is None else f", of the pixels alone {pixels:.3f}"
     numbers = f"k-NN accuracy {trained:.3f}, before training {start:.3f}{beside}"
-    return [used, numbers, _gained(ask, survey) if epoch else "the start itself is used: training gains nothing here"]
+    if epoch_used(row):
+        return [used, numbers, _gained(ask, survey)]
+    nothing = "training gains nothing here" if meant_to_train(row, survey.recipe) else "nothing is trained here"
+    others = _beside(survey)
+    return [used, numbers, f"the start itself is used{f' beside {others}' if others else ''}: {nothing}"]
+
+
+def _beside(survey: Survey) -> str:
+    """The features that stand beside the main start weights' own, none of which is training's doing."""
+    others = [name for name in survey.recipe.beside if name not in (START, survey.main_start_weights)]
+    return " and ".join(others)
 
 
 def _gained(ask: Ask, survey: Survey) -> str:
-    """What training brought beyond the best that is to be had without it, beside what chance can bring."""
+    """What training brought, with what stands beside it, beyond the best to be had without, beside chance's share."""
     import numpy as np
 
     from galaxy_assets.science.neighbours import difference_by_chance
@@ -205,9 +219,11 @@ def _gained(ask: Ask, survey: Survey) -> str:
     gain, test = 100 * (fmean(trained) - mean[best]), survey.evaluation.test_fraction
     chance = 100 * difference_by_chance(np.array(trained), np.array(without[best]), test_fraction=test)
     beside = f"{gain:+.1f} points beside {_WITHOUT[best]} ({mean[best]:.3f}), by chance up to {chance:.1f}"
+    others = _beside(survey)
+    who, s = (f"training and what stands beside it ({others}) together", "") if others else ("training", "s")
     if gain > chance:
-        return f"training gains here: {beside}"
-    return f"training {'loses' if gain < -chance else 'gains nothing sure'} here: {beside}"
+        return f"{who} gain{s} here: {beside}"
+    return f"{who} {f'lose{s}' if gain < -chance else f'gain{s} nothing sure'} here: {beside}"
 
 
 def _other_starts(observed: Mapping[str, float | None], survey: Survey) -> list[str]:

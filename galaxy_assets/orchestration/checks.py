@@ -20,8 +20,8 @@ from galaxy_assets.orchestration.assets.cutouts import fallen_back, few_levels, 
 from galaxy_assets.orchestration.assets.discovery import LEAST, SHARE, SHORT, oracle_scores
 from galaxy_assets.orchestration.assets.evaluation import NOTHING, class_sizes
 from galaxy_assets.orchestration.assets.recall import never_scored
-from galaxy_assets.orchestration.assets.representation import FIXED
 from galaxy_assets.orchestration.assets.similarity import RECALL
+from galaxy_assets.orchestration.training_ledger import epoch_used, meant_to_train
 from galaxy_assets.orchestration.verdicts import CHECKS, Stored, Verdict, survey_check
 from galaxy_assets.science import recall as recalls
 from galaxy_assets.science.cutouts import FEW_LEVELS
@@ -248,9 +248,7 @@ def no_collapse(stored: Stored) -> Verdict:
 def better_than_start(stored: Stored) -> Verdict:
     """An epoch of training was chosen, not the start itself, where anything is to be trained."""
     row = next(r for r in stored("byol_checkpoints").to_pylist() if r["chosen"])
-    to_train = stored.survey.recipe.epochs > 0 and FIXED not in row["reason"]
-    the_start = row["epoch"] == 0 or row["reason"].startswith("epoch 0 beside")
-    return Verdict(not (to_train and the_start), row["reason"])
+    return Verdict(epoch_used(row) > 0 or not meant_to_train(row, stored.survey.recipe), row["reason"])
 
 
 @survey_check("evaluation_subset")

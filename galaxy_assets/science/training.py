@@ -67,6 +67,25 @@ OnEpoch = Callable[[EpochResult, Encoder], None]
 Step = Callable[[Tensor, Tensor], Tensor]
 
 
+@dataclass(frozen=True)
+class TimedOnEpoch:
+    """An `on_epoch` of which it is known how long it takes, so that the first epoch tells the time left with it.
+
+    Attributes
+    ----------
+    on_epoch : callable
+    seconds : float
+        Wall time of one call.
+    """
+
+    on_epoch: OnEpoch
+    seconds: float
+
+    def __call__(self, result: EpochResult, encoder: Encoder) -> None:
+        """Do what `on_epoch` does."""
+        self.on_epoch(result, encoder)
+
+
 class TrainingState(Protocol):
     """Where a training keeps what it resumes from. `str` of it names it in messages; it can be pickled."""
 
@@ -257,7 +276,8 @@ class ResumableTraining:
         FloatingPointError
             Where the loss is not finite.
         """
-        between = 0.0  # seconds that an epoch takes beside its steps: what on_epoch measures, and writing the state
+        # seconds that an epoch takes beside its steps: what on_epoch measures, and writing the state
+        between = on_epoch.seconds if isinstance(on_epoch, TimedOnEpoch) else 0.0
         for epoch in range(done + 1, self.recipe.epochs + 1):
             with fastest_convolutions(self.device):
                 result = self._epoch(epoch, batches, step, between)

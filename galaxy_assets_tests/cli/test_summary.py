@@ -1,5 +1,7 @@
 """The summary at the end of a run: short, its numbers those of the tables, the paper's where it has the survey."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -8,7 +10,8 @@ from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.assets.evaluation import ACCURACY
 from galaxy_assets.orchestration.assets.recall import MET, QUESTIONS
-from galaxy_assets.orchestration.assets.representation import SCHEMA as CHECKPOINTS
+from galaxy_assets.orchestration.training_ledger import FIXED
+from galaxy_assets.orchestration.training_ledger import SCHEMA as CHECKPOINTS
 from galaxy_assets.science.results import SCHEMA
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
@@ -121,6 +124,33 @@ def test_it_says_on_the_spot_what_training_brought_beside_the_best_without_it(tm
     )
     publish(layout)
     assert words in [said for _, said in found(survey, layout)]
+
+
+SIDE = "beside start (x1) and classical (x0.5), scaled to the same total variance; of it: it is the last"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (
+            f"epoch 1 {SIDE}",
+            "training and what stands beside it (classical) together gain here: +6.0 points beside the start (0.800), "
+            "by chance up to 0.0",
+        ),
+        (f"epoch 0 {SIDE}", "the start itself is used beside classical: training gains nothing here"),
+        (f"epoch 0 {SIDE}: {FIXED}", "the start itself is used beside classical: nothing is trained here"),
+    ],
+)
+def test_what_stands_beside_is_not_said_to_be_trainings_gain(reason, words):
+    survey = survey_files(Path("absent")).known["demo_radio"]
+    recipe = survey.recipe.model_copy(update={"beside": {"start": 1.0, "classical": 0.5}})
+    judged = [("byol", False, 0.8), ("pixels", False, 0.6), ("byol", True, 0.86)] * 2
+
+    def ask(sql: str) -> list:
+        return judged if "epoch_accuracy" in sql else [(recipe.epochs + 1, reason)]
+
+    observed = {"E7:imagenet": 0.86, "E7:imagenet:start": 0.8, "E7:pixels": 0.6}
+    assert _training(ask, observed, survey.model_copy(update={"recipe": recipe}))[-1] == words
 
 
 def test_it_is_short_and_says_where_to_look_and_nothing_of_the_paper(world, monkeypatch, capsys):

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from galaxy_assets.orchestration import verdicts
-from galaxy_assets.orchestration.assets.representation import FIXED
 from galaxy_assets.orchestration.checks import CHECKS, Stored, Verdict, said_aloud, stopped
 from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.orchestration.training_ledger import FIXED
 from galaxy_assets.science import active_learning, anomaly_model
 from galaxy_assets.science.checklist import checklist_for
 from galaxy_assets.science.observations import Observed

@@ -18,6 +18,7 @@ from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.network import Encoder, seeded
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.training import EpochResult, adam
+from galaxy_assets.settings import progress
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.storage.checkpoints import StateFile
 
@@ -247,6 +248,25 @@ def test_results_and_log_say_what_happened(pixels, tmp_path, caplog, monkeypatch
     lines = [record.getMessage() for record in caplog.records]
     assert sum(line.startswith("training, epoch 3 of 4: 1 of 2 steps, ") for line in lines) == 1
     assert sum(line.startswith("training: 3 of 4 epochs, ") and "; loss " in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("done", [0, 2])
+def test_the_time_left_counts_what_follows_an_epoch_from_the_first_one_on(pixels, tmp_path, caplog, monkeypatch, done):
+    monkeypatch.setattr(training, "_PROGRESS_SECONDS", 0.0)
+
+    def on_epoch(result: EpochResult, _: Encoder) -> None:
+        if result.epoch == done + 1:
+            raise Killed
+
+    if done:
+        with pytest.raises(Killed):
+            run(pixels, tmp_path, on_epoch=on_epoch)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger=training.__name__), pytest.raises(Killed):
+        run(pixels, tmp_path, on_epoch=training.TimedOnEpoch(on_epoch, 3600.0))
+    told = [found for record in caplog.records if (found := progress.read(record.getMessage()))]
+    assert [one.what for one in told] == [f"training, epoch {done + 1} of 4"]
+    assert told[0].left == pytest.approx((4 - done) * 3600, rel=0.05)
 
 
 def test_rows_outside_the_indices_do_not_matter(pixels, tmp_path):

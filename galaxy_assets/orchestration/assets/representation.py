@@ -5,6 +5,7 @@ Belongs here: training, embedding, PCA. Does not belong here: the training step 
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
 from galaxy_assets.orchestration.other_hosts import TrainingElsewhere, invite
+from galaxy_assets.orchestration.training_ledger import FIXED, ledger
+from galaxy_assets.settings.printing import logger
+from galaxy_assets.settings.progress import Progress, tell
 from galaxy_assets.settings.recipe import START, Recipe
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import (
@@ -48,31 +52,11 @@ from galaxy_assets.storage.tables import column_to_vectors, digest, read_table, 
 if TYPE_CHECKING:
     from galaxy_assets.science.encoders.network import Encoder
 
-SCHEMA = pa.schema(
-    [
-        ("init", pa.string()),
-        ("epoch", pa.int32()),
-        ("path", pa.string()),
-        ("sha256", pa.string()),
-        ("loss", pa.float64()),
-        ("learning_rate", pa.float64()),
-        ("effective_rank", pa.float64()),
-        ("pcs_95", pa.int32()),
-        ("alignment", pa.float64()),
-        ("uniformity", pa.float64()),
-        ("feature_std", pa.float64()),
-        ("stability", pa.float64()),
-        ("seconds", pa.float64()),
-        ("images_per_second", pa.float64()),
-        ("memory_gb", pa.float64()),
-        ("chosen", pa.bool_()),
-        ("reason", pa.string()),
-        ("recipe", pa.string()),
-    ]
-)
+log = logger(__name__)
+
 _VERSION = "2"  # of the training; raise it when a change of code changes the weights
 _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's second digit, little beside an epoch
-FIXED = "these features are formulae and have no weights to train"
+_KEPT_IN = "kept_in"  # seconds that an epoch's weights and health took, in its file alone: they tell the time left
 _CHECKPOINTS = shared("init") | {
     "epoch": "epoch of the training, 0 the start itself; one after the last: the chosen one and others side by side",
     "path": "file of the weights, below the data folder",
@@ -155,6 +139,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
             files.forget(last)
             factors = [1.0, *(recipe.beside[name] for name in others)]
             keep(last, _composed(parts, factors, recipe, pixels, sample_of(rows, recipe), devices[0]))
+            _tell_composed(len(parts) + 1, len(parts))
         table = ledger(files, recipe, why, list(others))
     context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
@@ -219,8 +204,17 @@ def _composed(
     from galaxy_assets.science.encoders.composition import equal_variance, side_by_side
     from galaxy_assets.science.encoders.embedding import embed
 
-    features = [embed(part, pixels, indices=sample, device=device, orientations=recipe.orientations) for part in parts]
+    features = []
+    for part in parts:
+        _tell_composed(len(features), len(parts))
+        features.append(embed(part, pixels, indices=sample, device=device, orientations=recipe.orientations))
+    _tell_composed(len(parts), len(parts))
     return side_by_side(parts, [s * f for s, f in zip(equal_variance(features), factors, strict=True)])
+
+
+def _tell_composed(done: int, parts: int) -> None:
+    """Say how many steps are done of putting the parts side by side: the scale of each, and the health of the whole."""
+    tell(log, Progress("features side by side", done, parts + 1, "steps"))
 
 
 def sample_of(rows: np.ndarray, recipe: Recipe) -> np.ndarray:
@@ -278,7 +272,7 @@ class _Keeper:
     def __call__(self, epoch: int, encoder: "Encoder", **measured: float | None) -> None:
         from galaxy_assets.science import health
 
-        recipe, weights = self.context.survey.recipe, self.files.weights(epoch)
+        recipe, weights, began = self.context.survey.recipe, self.files.weights(epoch), time.monotonic()
         save_encoder(encoder, weights, {"survey": self.context.survey.name, "recipe": self.fingerprint})
         sample = sample_of(self.rows, recipe)
         row = {
@@ -290,7 +284,7 @@ class _Keeper:
             **measured,
             **health.measure(encoder, self.pixels, sample, recipe, self.device).asdict(),
         }
-        self.files.record(epoch, row)
+        self.files.record(epoch, row | {_KEPT_IN: time.monotonic() - began})
         self.context.log.info(
             f"epoch {epoch}: {row['pcs_95']} components for 95 %, rank {row['effective_rank']:.1f}, "
             f"alignment {row['alignment']:.3f}, uniformity {row['uniformity']:.2f}, stability {row['stability']:.3f}"
@@ -307,6 +301,8 @@ def _train(
     keep: _Keeper,
     batches: Sequence[str],
 ) -> None:
+    from galaxy_assets.science.training import TimedOnEpoch
+
     recipe = context.survey.recipe
     freeze = recipe.freeze_statistics and context.init != "random"
     try:
@@ -322,29 +318,11 @@ def _train(
         freeze=freeze,
         devices=devices,
         state=files.state,
-        on_epoch=lambda result, trained: keep(encoder=trained, **result.asdict()),
+        on_epoch=TimedOnEpoch(
+            lambda result, trained: keep(encoder=trained, **result.asdict()), files.rows()[-1].get(_KEPT_IN, 0.0)
+        ),
         **({"hosts": True} if several else {}),
     )
-
-
-def ledger(files: Training, recipe: Recipe, why: str | None = None, beside: Sequence[str] = ()) -> pa.Table:
-    """`byol_checkpoints` from a training's rows up to the recipe's last epoch, with the choice and its reason, which
-    `why` replaces; and the row of what stands side by side, which then is chosen, where there are such starts.
-    """
-    from galaxy_assets.science.health import choose_epoch
-
-    found = files.rows()
-    rows = [row for row in found if row["epoch"] <= (0 if why else recipe.epochs)]
-    chosen, reason = choose_epoch(rows, recipe.epoch_choice)
-    reason = why or reason
-    if beside:
-        rows += [row for row in found if row["epoch"] == recipe.epochs + 1]
-        said = " and ".join(f"{name} (x{recipe.beside[name]:g})" for name in beside)
-        reason = f"epoch {chosen} beside {said}, scaled to the same total variance; of it: {reason}"
-        chosen = recipe.epochs + 1
-    for row in rows:
-        row |= {"chosen": row["epoch"] == chosen, "reason": reason if row["epoch"] == chosen else None}
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def _shown(context: SurveyContext, files: Training, table: pa.Table) -> dict[str, Any]:

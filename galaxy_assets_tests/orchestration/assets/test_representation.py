@@ -17,12 +17,15 @@ from galaxy_assets.definitions import build_defs
 from galaxy_assets.lake.similar import similar
 from galaxy_assets.orchestration.assets import representation
 from galaxy_assets.orchestration.assets.recall import MET
-from galaxy_assets.orchestration.assets.representation import FIXED, start_checkpoint
+from galaxy_assets.orchestration.assets.representation import start_checkpoint
 from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.engines import in_process
 from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.orchestration.training_ledger import FIXED, epoch_used, meant_to_train
+from galaxy_assets.science import training
 from galaxy_assets.science.encoders.network import seeded, state_sha256
 from galaxy_assets.science.encoders.weights import build_encoder
+from galaxy_assets.settings import progress
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.recipe import Recipe
@@ -102,9 +105,10 @@ def beside(tmp_path_factory):
 
 
 def test_formulae_are_never_trained_and_go_through_everything(beside):
-    layout, _ = beside
+    layout, survey = beside
     (row,) = read_table(layout.table("tiny", "byol_checkpoints", "classical")).to_pylist()
     assert (row["epoch"], row["chosen"], row["reason"]) == (0, True, FIXED)
+    assert not meant_to_train(row, survey.recipe)
     encoder = load_encoder(layout.root / row["path"])
     features = vectors(layout, "embeddings", "first", "classical")
     assert features.shape[1] == encoder.feature_size and np.isfinite(features).all()
@@ -125,8 +129,8 @@ def test_features_beside_the_chosen_epochs_have_the_same_total_variance(beside, 
     features = np.vstack([vectors(layout, "embeddings", batch, start) for batch in ("first", "second")])
     first, second = np.split(features, [network.feature_size], axis=1)
     assert second.var(axis=0).sum() == pytest.approx(0.25 * first.var(axis=0).sum(), rel=1e-3)
-    chosen = int(rows[-1]["reason"].split()[1])
-    alone = load_encoder(layout.root / rows[chosen]["path"])
+    assert meant_to_train(rows[-1], survey.recipe)
+    alone = load_encoder(layout.root / rows[epoch_used(rows[-1])]["path"])
     assert state_sha256(alone) == state_sha256(network)
 
 
@@ -183,6 +187,25 @@ def test_what_stands_side_by_side_is_of_the_epoch_that_is_chosen_now(checkpoints
         assert rows[-1]["reason"].startswith(f"epoch {chosen} beside classical")
         of = load_encoder(layout.root / rows[-1]["path"]).network.encoders[0]
         assert state_sha256(of) == state_sha256(load_encoder(layout.root / rows[chosen]["path"]))
+
+
+def test_the_time_left_is_told_from_what_the_start_took_and_what_stands_side_by_side_is_a_step_of_its_own(
+    checkpoints, caplog, monkeypatch
+):
+    monkeypatch.setattr(training, "_PROGRESS_SECONDS", 0.0)
+    layout, made = checkpoints
+    before = made("imagenet")
+    files = Training((layout.root / before[0]["path"]).parent)
+    kept = json.loads((files.folder / "epoch_000.json").read_text())
+    assert kept["kept_in"] > 0
+    for epoch in (1, 2):
+        files.forget(epoch)
+    files.record(0, kept | {"kept_in": 7200.0})
+    with caplog.at_level(logging.INFO):
+        assert [row["sha256"] for row in made("imagenet")] == [row["sha256"] for row in before]
+    told = [found for record in caplog.records if (found := progress.read(record.getMessage()))]
+    assert 7200 <= next(one for one in told if one.what == "training, epoch 1 of 1").left < 7500
+    assert [one.done for one in told if one.what == "features side by side"] == [0, 1, 2, 3]
 
 
 def test_a_picture_from_elsewhere_is_looked_up_by_both(beside):
