@@ -17,6 +17,7 @@ from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.explorer.worksheet import Cluster, read_clusters, save
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.worksheet import Override
+from galaxy_assets.settings.printing import count_of
 
 _ARTEFACT = {"": "by rule", "yes": "artefacts", "no": "no artefacts"}
 _WORDS = {"rule": "by rule", "person": "by a person"}
@@ -94,7 +95,7 @@ class ClusterPanel:
         with ui.element("section").classes("ga-cluster-card").props(f'aria-label="cluster {cluster.number}"'):
             with ui.row().classes("ga-bar"):
                 ui.label(f"Cluster {cluster.number}").classes("ga-subtitle").props("role=heading aria-level=3")
-                ui.label(f"{cluster.n:,} galaxies").classes("ga-note")
+                ui.label(count_of(cluster.n, "galaxy")).classes("ga-note")
                 ui.label(cluster.description or "not described").classes("ga-described")
                 ui.label(_WORDS.get(cluster.described_by, cluster.described_by)).classes("ga-note")
                 if cluster.artefact:
