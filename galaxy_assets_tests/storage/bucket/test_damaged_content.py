@@ -1,7 +1,7 @@
 """Content of a bucket that is missing, damaged, away or not sent yet: what is said, and what mends it."""
 
 import os
-import time
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -140,7 +140,7 @@ def test_content_that_is_sent_again_while_upkeep_looks_is_not_removed(machine, m
     write_table(table(*range(1000)), path)
     first = path.read_bytes()
     write_table(table(*range(2000)), path)
-    time.sleep(2.5)  # an object's time is in whole seconds
+    threading.Event().wait(2.5)  # an object's time is in whole seconds
     monkeypatch.setattr(bucket, "LONGEST_RUN", 1.0)
     monkeypatch.setattr(objects, "_FRESH", timedelta(0))
     mine, other = bucket_of(here), bucket_of(machine())
@@ -154,7 +154,7 @@ def test_content_that_is_sent_again_while_upkeep_looks_is_not_removed(machine, m
     with monkeypatch.context() as once:
         once.setattr(mine, "refresh", then_sent)
         assert mine.sweep() == []
-    time.sleep(2.5)
+    threading.Event().wait(2.5)
     assert len(mine.sweep()) == 1, "it was never named"
 
 
