@@ -6,18 +6,25 @@ It writes a lake of tiny tables, each with the origin that a run would have give
 (`orchestration.automation.outdated`) for every table: first without `.footers.parquet`, then as every later process
 does. Nothing of it is a survey: the tables have one column without rows, and no pixels.
 
+With `--bucket` the lake is that of a bucket of moto's server with heads in PostgreSQL, on the machine that made it:
+what a run would have put into the table of heads and into the record of copies is put there, and no content is sent.
+
 Belongs here: that world, and the seconds. Does not belong here: the rule.
 """
 
 import argparse
 import gc
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +35,14 @@ from galaxy_assets.orchestration.automation.deliveries import LEDGER
 from galaxy_assets.orchestration.automation.outdated import Outdated, reads
 from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.root import data_root
+from galaxy_assets.storage.bucket.contents import Contents
+from galaxy_assets.storage.bucket.copies import Copies, Copy
+from galaxy_assets.storage.bucket.heads import Head
+from galaxy_assets.storage.bucket.names import name_of
+from galaxy_assets.storage.bucket.objects import Objects
+from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
+from galaxy_assets.storage.files import state_of
 from galaxy_assets.storage.label_events import EVENTS
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import Origin, Version, with_origin
@@ -105,6 +120,42 @@ def _table(rule: Outdated, key, partition: tuple[str, ...]) -> pa.Table:
     return with_origin(columns.empty_table(), origin)
 
 
+@contextmanager
+def servers(folder: Path) -> Iterator[None]:
+    """A bucket and a PostgreSQL for its heads, to which the environment leads; copies are below a folder."""
+    from galaxy_assets_tests import postgresql
+    from galaxy_assets_tests.storage.bucket.s3 import NAME, running
+
+    if (programs := postgresql.programs()) is None:
+        raise SystemExit("--bucket needs PostgreSQL on this machine: install it (apt install postgresql)")
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    with postgresql.server(programs) as database, running():
+        there = {"GALAXY_ASSETS_DATA": f"s3://{NAME}/many", "GALAXY_ASSETS_CACHE": str(folder), HEADS: database.url}
+        with mock.patch.dict(os.environ, there):
+            yield
+
+
+def keep_heads(root: Path) -> None:
+    """Put what lies in the folder of copies into the table of heads, and into this machine's record."""
+    import psycopg2
+    from psycopg2.extras import execute_values
+
+    address, database = os.environ["GALAXY_ASSETS_DATA"], os.environ[HEADS]
+    HeadsInPostgres(database, Objects(address).address)  # makes the tables
+    contents, heads = Contents(mock.create_autospec(Objects, instance=True)), dict[str, Head]()
+    for path in (path for path in root.rglob("[!.]*") if path.is_file()):
+        if (named := name_of(path, root)) is not None:
+            heads[named] = contents.sent(named, path)
+    rows = [(Objects(address).address, named, head.to_json()) for named, head in heads.items()]
+    insert = "insert into galaxy_assets_heads (folder, name, token, head) values %s returning name, token::text"
+    each = "(%s, %s, nextval('galaxy_assets_token'), %s)"
+    with psycopg2.connect(database.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
+        tokens = dict(execute_values(cursor, insert, rows, template=each, fetch=True))
+    copies = Copies(root / ".copies.sqlite")
+    copies.learn({named: (tokens[named], head) for named, head in heads.items()})
+    copies.put((n, Copy(tokens[n], True, head.size, str(state_of(root / n)))) for n, head in heads.items())
+
+
 def ask(root: Path) -> None:
     """Ask for every table, in this process, and print the seconds."""
     begun = time.perf_counter()
@@ -134,20 +185,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=10_000)
     parser.add_argument("--folder", type=Path, help="where the world is, or goes and stays; else it is removed")
+    parser.add_argument("--bucket", action="store_true", help="as a lake in a bucket, which is always written anew")
     parser.add_argument("--ask", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.ask is not None:
         ask(arguments.ask)
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("GALAXY_ASSETS_BENCHMARKS")) as temporary:
-        root = arguments.folder or Path(temporary) / "data"
-        if not (root / "lake").is_dir():
-            begun = time.perf_counter()
-            written = write_world(root, arguments.batches)
-            print(f"wrote {written} tables in {time.perf_counter() - begun:.0f} s", flush=True)
-        (root / "lake/many/.footers.parquet").unlink(missing_ok=True)
-        for _ in range(2):
-            subprocess.run([sys.executable, __file__, "--ask", str(root)], check=True)
+        if not arguments.bucket:
+            ask_twice(arguments.folder or Path(temporary) / "data", arguments.batches, bucket=False)
+            return
+        with servers(Path(temporary)):
+            ask_twice(data_root(), arguments.batches, bucket=True)
+
+
+def ask_twice(root: Path, n: int, *, bucket: bool) -> None:
+    """Write the world unless it is there, and ask in two processes."""
+    if not (root / "lake").is_dir():
+        begun = time.perf_counter()
+        with mock.patch.dict(os.environ, {"GALAXY_ASSETS_DATA": str(root)}):  # as files of this machine alone
+            written = write_world(root, n)
+        if bucket:
+            keep_heads(root)
+        print(f"wrote {written} tables in {time.perf_counter() - begun:.0f} s", flush=True)
+    (root / "lake/many/.footers.parquet").unlink(missing_ok=True)
+    for _ in range(2):
+        subprocess.run([sys.executable, __file__, "--ask", str(root)], check=True)
 
 
 if __name__ == "__main__":

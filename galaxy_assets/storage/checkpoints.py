@@ -343,11 +343,11 @@ class Training:
         """Whether every recorded epoch's weights are there and are the recorded ones."""
         try:
             rows = self.rows()
+            return all(self.weights(row["epoch"]).exists() for row in rows) and all(
+                file_sha256(self.weights(row["epoch"])) == row["sha256"] for row in rows
+            )
         except DamagedFile:
             return False
-        return all(self.weights(row["epoch"]).exists() for row in rows) and all(
-            file_sha256(self.weights(row["epoch"])) == row["sha256"] for row in rows
-        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the finished epochs, in order of the epoch."""

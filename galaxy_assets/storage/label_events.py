@@ -29,7 +29,7 @@ from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.provenance import damaged_otherwise, data_version
 from galaxy_assets.storage.store import store_of
-from galaxy_assets.storage.tables import column, read_table, write_table
+from galaxy_assets.storage.tables import column, opened_table, read_table, write_table
 from galaxy_assets.storage.versions import content_of
 
 if TYPE_CHECKING:
@@ -238,12 +238,10 @@ class LabelLog:
         saved, lost : int, int or None
             Events; None where the file does not say how many it holds.
         """
-        import pyarrow.parquet as pq
-
         try:
-            with pq.ParquetFile(store_of(file).local(file), page_checksum_verification=True) as opened:
+            with opened_table(file) as opened:
                 held, parts = opened.metadata.num_rows, list(_whole_groups(opened))
-        except (pa.ArrowException, OSError, ValueError):
+        except (DamagedFile, FileNotFoundError):  # the latter of a link to nothing
             return 0, None
         saved = sum(part.num_rows for part in parts)
         if saved:

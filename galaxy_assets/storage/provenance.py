@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pydantic_core import from_json
 
+from galaxy_assets.settings.printing import Unavailable
 from galaxy_assets.storage.files import DamagedFile, file_sha256, state_of
-from galaxy_assets.storage.store import store_of
+from galaxy_assets.storage.store import StoreError, store_of
 
 _KEY = b"galaxy_assets"
 NO_ROWS = "no rows"
@@ -341,11 +342,12 @@ def damaged_otherwise(path: Path) -> Iterator[None]:
     Raises
     ------
     DamagedFile
-        In place of what a library raises. The system's own errors (no such file, no permission) stay.
+        In place of what a library raises. The system's own errors (no such file, no permission) stay, and those of
+        what keeps the file.
     """
     try:
         yield
-    except DamagedFile:
+    except (DamagedFile, StoreError, Unavailable):
         raise
     except MemoryError as error:
         raise MemoryError(f"{path} does not fit into memory, or is damaged ({error})") from error

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Conflict(PrintableError):
+class StoreError(PrintableError):
+    """What keeps the files cannot do what was asked, which says nothing about a file."""
+
+
+class Conflict(StoreError):
     """Another process replaced a file since this one last looked, so that this one's is not kept."""
 
     def __init__(self, name: str):

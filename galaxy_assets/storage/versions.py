@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from galaxy_assets.storage.files import file_sha256, state_of
+from galaxy_assets.storage.files import DamagedFile, file_sha256, state_of
 from galaxy_assets.storage.provenance import readable_origin
 
 
@@ -43,11 +43,11 @@ def content_of(path: Path) -> str | None:
     Returns
     -------
     str or None
-        64 hex digits; None where there is no such file.
+        64 hex digits; None where there is no such file, or its bucket has the content no more.
     """
     try:
         return _sha256(path, *state_of(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedFile):
         return None
 
 

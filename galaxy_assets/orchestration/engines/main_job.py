@@ -306,15 +306,16 @@ class MainJob:
                 yield from self._skip(ready, stage, partition)
                 continue
             tried |= set(wanted)
-            yield from self._run(wanted, stage, partition)
+            rule = yield from self._run(wanted, stage, partition)
             cut_off = self._cut_off(ready, stage, partition)
             ready = [asset for asset in ready if asset not in cut_off]
-            rule = self.rule()
         if fresh := [asset for asset in ready if asset not in tried]:
             yield Outcome(self.survey.name, _names(fresh), _partition_key(stage, partition), "fresh")
 
-    def _run(self, wanted: list[dg.AssetKey], stage: Stage, partition: Partition) -> "Steps":
-        """Materialise assets of a stage's partition in one Dagster run."""
+    def _run(
+        self, wanted: list[dg.AssetKey], stage: Stage, partition: Partition
+    ) -> Generator[Outcome | Wanted, Ran, Outdated]:
+        """Materialise assets of a stage's partition in one Dagster run, and look at what is there after it."""
         key = _partition_key(stage, partition)
         pools = {pool for asset in wanted for pool in self.graph.get(asset).pools or ()}
         whose = {"survey": self.survey.name, DATA_FOLDER: str(self.layout.root), PROCESS: owner()}
@@ -330,6 +331,7 @@ class MainJob:
             yield self._lose([asset], stage, partition, "blocked", error=rule.stopped(asset, partition) or "")
         if made := [asset for asset in wanted if asset in ran.made]:
             yield Outcome(self.survey.name, _names(made), key, "done", ran.seconds)
+        return rule
 
     def _lose(
         self,

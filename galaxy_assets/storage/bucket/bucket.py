@@ -15,7 +15,6 @@ Belongs here: this protocol. Does not belong here: which files it holds for (`na
 
 import base64
 import os
-import shutil
 import threading
 import time
 import uuid
@@ -28,13 +27,14 @@ import pyarrow as pa
 
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.bucket import limit
-from galaxy_assets.storage.bucket.contents import PIXELS, Contents, sha256_of
+from galaxy_assets.storage.bucket.contents import PIXELS, Contents, NotAsSent, sha256_of
 from galaxy_assets.storage.bucket.copies import Copies, Copy
 from galaxy_assets.storage.bucket.heads import Head
-from galaxy_assets.storage.bucket.names import BY_HAND, DERIVED, is_large, is_ours, name_of, unit_of
+from galaxy_assets.storage.bucket.names import BY_HAND, DERIVED, is_large, name_of, unit_of
 from galaxy_assets.storage.bucket.objects import BucketError, Changed, Missing, Objects
+from galaxy_assets.storage.bucket.waste import old_objects, removed
 from galaxy_assets.storage.bucket.whereabouts import heads_of
-from galaxy_assets.storage.files import partial_name, state_of, told_of
+from galaxy_assets.storage.files import DamagedFile, partial_name, state_of, told_of
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.owners import LONGEST_RUN
 from galaxy_assets.storage.store import FOLDER, Conflict, CutRows
@@ -47,6 +47,8 @@ _MANY = 5000
 """Heads that are held at once."""
 _LOOKS = 5
 """Times that heads are listed again where they change meanwhile."""
+_DAMAGED = "damaged"
+"""Before the token of what stands for damaged content, so that each look asks for it again."""
 
 
 class Bucket:
@@ -140,7 +142,7 @@ class Bucket:
                 else:
                     small.append(new)
             FOLDER.remove(path)
-        self._fetch_all(small)
+        self._fetch_small(small)
 
     def chunk(self, folder: Path, mark: str, row: int) -> CutRows | None:
         """As `Store.chunk`."""
@@ -179,13 +181,11 @@ class Bucket:
         """As `Store.sweep`."""
         heads_of(self._objects)  # another database, or another bucket by now, names nothing of this one
         until = time.time() - LONGEST_RUN
-        there = [one for kind in ("data", "chunks") for one in self._objects.listed(kind)]
-        old = [one.key for one in there if one.written.timestamp() < until and is_ours(one.key)]
+        old = old_objects(self._objects, until)
         self.refresh()  # after the listing: what was named meanwhile is known
         heads = dict(self._copies.heads())
         named = set().union(*(head.keys for head in heads.values()))
-        unnamed = [key for key in old if key not in named]
-        self._objects.delete(unnamed)
+        unnamed = removed(self._objects, [key for key in old if key not in named], until)
         # ids of events are given once, so that nobody writes these heads again
         ended = [n for n, head in heads.items() if not head.files and "/events/" in n and head.made < until]
         for name in ended:
@@ -211,7 +211,10 @@ class Bucket:
         small = []
         with self._lock():
             for name in late:
-                known = self._copies.head(name)
+                known, copy = self._copies.head(name), self._copies.copy(name)
+                stands_in = known is not None and copy is not None and copy.token == f"{_DAMAGED} {known[0]}"
+                if name.startswith(BY_HAND) and stands_in and self._is_edited(name):
+                    continue  # mended by hand, and taken in below
                 if name.startswith(BY_HAND) and self._is_edited(name, known):
                     self._keep_mine(name)
                 if known is None:
@@ -224,7 +227,7 @@ class Bucket:
                     self._stand_in(name, known[1], known[0])
                 else:
                     small.append(name)
-        self._fetch_all(small)
+        self._fetch_small(small)
         self._seen = self._copies.tokens()
         for path in self._by_hand():
             self._take_in(path)
@@ -268,12 +271,27 @@ class Bucket:
         if self._begun is not None:
             self._begun[1][name] = token
 
-    def _fetch_all(self, names: Sequence[str]) -> None:
+    def _fetch_small(self, names: Sequence[str]) -> None:
+        """Put files in their places that nobody asks for before opening them; an empty one for one that is damaged."""
+
+        def fetch(name: str) -> None:
+            try:
+                self._fetch(name)
+            except DamagedFile as error:
+                log.warning("%s; an empty file stands in its place until it is written or put there again", error.words)
+                with self._lock():
+                    if (known := self._copies.head(name)) is not None and known[1].files:
+                        self._stand_in(name, known[1], f"{_DAMAGED} {known[0]}")
+
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(self._fetch, names))
+            list(pool.map(fetch, names))
 
     def _fetch(self, name: str) -> None:
-        """Put the content of a file or folder in its place. Raises Conflict where it is replaced again and again."""
+        """Put the content of a file or folder in its place.
+
+        Raises DamagedFile where the head is still that of content that is not there, or is another; Conflict where it
+        is replaced meanwhile.
+        """
         for _ in range(_LOOKS):
             known, copy = self._copies.head(name), self._copies.copy(name)
             if known is None or not known[1].files:
@@ -281,9 +299,15 @@ class Bucket:
             if copy is not None and copy.whole and copy.token == known[0]:
                 return
             limit.must_hold(known[1].size, name, self.root)
-            if self._fetched(name, *known):
-                self._trim(keep=name)
-                return
+            try:
+                if self._fetched(name, *known):
+                    self._trim(keep=name)
+                    return
+            except NotAsSent as error:
+                now = self._heads.read([name])[name]
+                if now is None or now[0] != known[0]:
+                    break
+                raise DamagedFile(self.root / name, f"{error}, in {self._objects.address}") from None
         raise Conflict(name)
 
     def _fetched(self, name: str, token: str, head: Head) -> bool:
@@ -294,7 +318,7 @@ class Bucket:
             partial = path.with_name(partial_name(path.name))
             try:
                 for below, content in head.files.items():
-                    self._contents.write(content, partial / below if below else partial, name)
+                    self._contents.write(content, partial / below if below else partial)
                 if partial.is_file():
                     os.utime(partial, (time.time(), head.made))
                 with self._lock():
@@ -318,7 +342,7 @@ class Bucket:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.touch()
             elif "/" not in below:
-                self._contents.write(content, file, name)
+                self._contents.write(content, file)
         if partial.is_file():
             os.utime(partial, (head.made, head.made))
         state = _state(partial)
@@ -332,7 +356,7 @@ class Bucket:
 
     def _placed(self, name: str, head: Head, state: str, *, whole: bool, token: str | None = None) -> None:
         """Take down what was put in a name's place; `state` is from before, so that whatever changes it shows."""
-        self._copies.put([(name, Copy(token or self._seen[name], whole, head.size, state))])
+        self._copies.put([(name, Copy(self._seen[name] if token is None else token, whole, head.size, state))])
 
     def _trim(self, keep: str = "") -> None:
         """Let empty files take the place of the copies used longest ago, until the rest has room."""
@@ -392,7 +416,7 @@ class Bucket:
         A file that is written or taken away meanwhile is left for the next look.
         """
         name, state = self._relative(path), _state(path)
-        head = self._sent_as_it_is(name, path)
+        head = self._contents.sent_as_it_is(name, path)
         with self._lock():
             # asked again: another process of this machine may have been writing it
             if head is None or _state(path) != state or (state and self._is_known(name, head, state)):
@@ -403,20 +427,6 @@ class Bucket:
                 self._keep_mine(name)
             else:
                 self._placed(name, head, state, whole=True)
-
-    def _sent_as_it_is(self, name: str, path: Path) -> Head | None:
-        """Send a folder, or a copy of a file, which a person may go on writing; None where it is not there any more."""
-        if path.is_dir():
-            return self._contents.sent(name, path)
-        copy = path.with_name(partial_name(path.name))
-        try:
-            with told_of(path):
-                shutil.copyfile(path, copy)
-            return self._contents.sent(name, copy)
-        except FileNotFoundError:
-            return None
-        finally:
-            copy.unlink(missing_ok=True)
 
     def _lock(self) -> AbstractContextManager[None]:
         return held(self.root / ".store.lock")

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import math
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -14,13 +15,17 @@ from pathlib import Path
 import pyarrow as pa
 
 from galaxy_assets.storage.bucket.heads import Content, Head, Part
-from galaxy_assets.storage.bucket.objects import BucketError, Missing, Objects
-from galaxy_assets.storage.store import Conflict
+from galaxy_assets.storage.bucket.objects import Missing, Objects
+from galaxy_assets.storage.files import partial_name, told_of
 
 PIXELS = "cutouts.npy"
 """Of a batch's folder, the file that is sent in chunks of rows."""
 _SHORT = 2048
 """Bytes up to which content is in the head itself."""
+
+
+class NotAsSent(Exception):
+    """Content is not in the bucket, or not what was sent; says which."""
 
 
 class Contents:
@@ -57,6 +62,31 @@ class Contents:
         contents = {below: self._content(name, below, path, cut) for below, path in within.items()}
         return Head(contents, time.time(), uuid.uuid4().hex, _footer(partial) if name.endswith(".parquet") else "")
 
+    def sent_as_it_is(self, name: str, path: Path) -> Head | None:
+        """As `sent`, of a folder, or of a copy of a file that a person may go on writing.
+
+        Parameters
+        ----------
+        name : str
+        path : Path
+
+        Returns
+        -------
+        Head or None
+            None where the file is not there any more.
+        """
+        if path.is_dir():
+            return self.sent(name, path)
+        copy = path.with_name(partial_name(path.name))
+        try:
+            with told_of(path):
+                shutil.copyfile(path, copy)
+            return self.sent(name, copy)
+        except FileNotFoundError:
+            return None
+        finally:
+            copy.unlink(missing_ok=True)
+
     def _content(self, name: str, below: str, path: Path, cut: dict[str, tuple[int, int]]) -> Content:
         size, sha256 = path.stat().st_size, sha256_of(path)
         if size <= _SHORT:
@@ -81,7 +111,7 @@ class Contents:
                 parts.append(Part(key, 0, length))
         return parts
 
-    def write(self, content: Content, path: Path, name: str) -> None:
+    def write(self, content: Content, path: Path) -> None:
         """Fetch what one file holds.
 
         Parameters
@@ -89,15 +119,11 @@ class Contents:
         content : Content
         path : Path
             File to write; its folder is made.
-        name : str
-            What is fetched, for messages.
 
         Raises
         ------
-        Conflict
-            Where the content is there no more: it was replaced more than a longest run ago.
-        BucketError
-            Where it is not what was sent.
+        NotAsSent
+            Where the content is there no more, or is another.
         """
         sha = hashlib.sha256()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,12 +135,9 @@ class Contents:
                         sha.update(piece)
                         file.write(piece)
             except Missing:
-                raise Conflict(name) from None
+                raise NotAsSent("its content is not there") from None
         if sha.hexdigest() != content.sha256:
-            raise BucketError(
-                f"{name} in {self._objects.address} is damaged (its sha256 is another); `galaxy-assets check` tells "
-                "what else is, and a file that is removed is made again by the next run"
-            )
+            raise NotAsSent("its sha256 is another")
 
 
 def sha256_of(path: Path) -> str:

@@ -12,9 +12,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from galaxy_assets.settings.printing import PrintableError, logger
+from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.bucket.heads import Head
 from galaxy_assets.storage.locks import held
+from galaxy_assets.storage.store import StoreError
 
 log = logger(__name__)
 
@@ -28,7 +29,7 @@ create table if not exists copies (name text primary key, token text not null, w
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-class DamagedRecord(PrintableError):
+class DamagedRecord(StoreError):
     """The record could not be read; it is set aside, and another one begun."""
 
 

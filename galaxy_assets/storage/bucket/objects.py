@@ -4,6 +4,7 @@ Belongs here: requests to the bucket, their repetition, and their errors in word
 with the extra `galaxy-assets[cluster]`. Does not belong here: what the objects are (`heads`, `bucket`).
 """
 
+import hashlib
 import os
 import random
 import re
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from galaxy_assets.settings.printing import PrintableError, Unavailable, logger
+from galaxy_assets.settings.printing import Unavailable, logger
 from galaxy_assets.settings.root import normal_address
+from galaxy_assets.storage.store import StoreError
 
 log = logger(__name__)
 
@@ -30,7 +32,7 @@ _WHOLE = 64_000_000
 _Answer = TypeVar("_Answer")
 
 
-class BucketError(PrintableError):
+class BucketError(StoreError):
     """A request to a bucket that failed for good; the message names what failed and the remedy, and no credentials."""
 
 
@@ -108,7 +110,7 @@ class Objects:
             ) from error
 
     def put_once(self, key: str, content: bytes | Path) -> None:
-        """Write an object whose key says what it holds; one that is there already is that one.
+        """Write an object whose key says what it holds, unless its entity tag says that it is there, whole and new.
 
         Parameters
         ----------
@@ -118,11 +120,11 @@ class Objects:
             What it holds, or a file of that.
         """
         small = isinstance(content, bytes) or content.stat().st_size <= _WHOLE
-        there = self.stated(key)
-        if there is not None and datetime.now(UTC) - there.written < _FRESH:
-            return
-        # an old one is written again: what no head names is removed by its age, and it is about to be named
         data = content if isinstance(content, bytes) else content.read_bytes() if small else content
+        there = self.stated(key) if isinstance(data, bytes) else None
+        # an old one is written again: what no head names is removed by its age, and it is about to be named
+        if there is not None and datetime.now(UTC) - there.written < _FRESH and _is_md5_of(there.token, data):
+            return
         self._tried(
             f"write {key}",
             lambda: self._obstore.put(
@@ -152,14 +154,16 @@ class Objects:
         Changed
             Where it is another.
         """
-        mode: Any = "create" if seen is None else {"version" if self._by_version else "e_tag": seen}
         errors = self._obstore.exceptions
+        another = (Changed, errors.AlreadyExistsError, errors.PreconditionError)
+        gone = (errors.NotFoundError, FileNotFoundError)
 
         def once() -> str:
             try:
+                mode: Any = "create" if seen is None else self._condition(key, seen)
                 put = self._obstore.put(self._store, _quoted(key), content, mode=mode, use_multipart=False)
-                return self._token(put)
-            except (errors.AlreadyExistsError, errors.PreconditionError, errors.NotFoundError):
+                return _token(put)
+            except (*another, *gone):
                 # the answer to an earlier try may have been lost: then the object is this one
                 try:
                     now, token = self.get(key)
@@ -192,7 +196,7 @@ class Objects:
 
         def once() -> tuple[bytes, str]:
             answer = self._obstore.get(self._store, _quoted(key))
-            token = self._token(answer.meta)
+            token = _token(answer.meta)
             return bytes(answer.bytes()), token
 
         return self._tried(f"read {key}", once)
@@ -242,7 +246,7 @@ class Objects:
             meta = self._tried(f"look at {key}", lambda: self._obstore.head(self._store, _quoted(key)))
         except Missing:
             return None
-        return Listed(key, self._token(meta), meta["size"], meta["last_modified"])
+        return Listed(key, _token(meta), meta["size"], meta["last_modified"])
 
     def listed(self, prefix: str) -> list[Listed]:
         """The objects below a prefix.
@@ -259,7 +263,7 @@ class Objects:
 
         def once() -> list[Listed]:
             return [
-                Listed(unquote(one["path"]), self._token(one), one["size"], one["last_modified"])
+                Listed(unquote(one["path"]), _token(one), one["size"], one["last_modified"])
                 for page in self._obstore.list(self._store, _quoted(prefix), chunk_size=1000)
                 for one in page
             ]
@@ -296,8 +300,14 @@ class Objects:
             some = [_quoted(key) for key in keys[start : start + 1000]]
             self._tried("remove objects", lambda some=some: self._obstore.delete(self._store, some))
 
-    def _token(self, meta: Any) -> str:
-        return str(meta["version"] if self._by_version else meta["e_tag"])
+    def _condition(self, key: str, seen: str) -> dict[str, str]:
+        """What lets a write replace the object of a token alone. Raises Changed where it is another."""
+        if not self._by_version:
+            return {"e_tag": seen}
+        now = self._obstore.head(self._store, _quoted(key))
+        if _token(now) != seen:
+            raise Changed
+        return {"version": now["version"]}
 
     def _tried(self, what: str, request: Callable[[], _Answer]) -> _Answer:
         """The answer to a request; repeated where the connection or the bucket failed. Raises Missing, BucketError."""
@@ -316,6 +326,16 @@ class Objects:
                 log.info("%s in %s failed and is tried again: %s", what, self.address, _in_words(error, refused))
                 time.sleep(random.uniform(0.5, 1.5) * 0.1 * 2 ** (_TRIES - left))
         raise AssertionError
+
+
+def _token(meta: Any) -> str:
+    """The entity tag, in quotes: not every bucket writes them in a listing, and not every one lists versions."""
+    return f'"{str(meta["e_tag"]).strip(chr(34))}"'
+
+
+def _is_md5_of(token: str, data: Any) -> bool:
+    """Whether an entity tag is the MD5 of an object's content, as of most that were sent in one request."""
+    return token.strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _in_words(error: Exception, refused: bool) -> str:

@@ -21,6 +21,7 @@ from galaxy_assets.lake import connect
 from galaxy_assets.orchestration.assets import cutouts
 from galaxy_assets.orchestration.automation.outdated import Outdated
 from galaxy_assets.orchestration.engines import in_process, launched, stopping
+from galaxy_assets.orchestration.engines.main_job import stages
 from galaxy_assets.orchestration.graph import keys_of
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.artefact_review import map_digest
@@ -465,6 +466,16 @@ def test_every_run_of_a_main_job_says_whose_it_is(small):
     run(root, instance)
     told = instance.get_runs()[0].tags
     assert told[stopping.DATA_FOLDER] == str(root) and told[stopping.PROCESS] == owner() and told["survey"] == "tiny"
+
+
+def test_a_main_job_looks_once_for_each_stage_and_once_after_each_run(small, monkeypatch):
+    root, instance = small
+    looks, look = [], Outdated.__post_init__
+    monkeypatch.setattr(Outdated, "__post_init__", lambda rule: (looks.append(rule), look(rule))[1])
+    outcomes = run(root, instance)
+    graph = build_defs(root).resolve_asset_graph()
+    assert {o.status for o in outcomes} <= {"done", "fresh"}
+    assert len(looks) <= len(stages(graph, "tiny")) + len(instance.get_runs())
 
 
 @dg.job

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,45 +35,9 @@ from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import Origin, origin, with_origin
 from galaxy_assets.storage.store import Conflict, store_of
 from galaxy_assets.storage.tables import read_table, write_table
-from galaxy_assets_tests.storage.bucket.s3 import NAME, S3, running
+from galaxy_assets_tests.storage.bucket.s3 import NAME
 
-ADDRESS = f"s3://{NAME}/a prefix"
 SECRET = "planted-secret-8c1f2a"
-Machine = Callable[..., Layout]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    with running() as s3:
-        yield s3
-
-
-@pytest.fixture
-def s3(server, monkeypatch) -> Iterator[S3]:
-    """The server with nothing below ADDRESS that an earlier test wrote, and few seconds between tries."""
-    sleep = time.sleep
-    monkeypatch.setattr("galaxy_assets.storage.bucket.objects.time.sleep", lambda seconds: sleep(min(seconds, 0.01)))
-    monkeypatch.setenv("GALAXY_ASSETS_DATA", f"{ADDRESS}/{time.monotonic_ns()}")
-    server.fault, server.ignored = None, ()
-    yield server
-    server.fault, server.ignored = None, ()
-    store._bucket.cache_clear()
-
-
-@pytest.fixture
-def machine(s3, monkeypatch, tmp_path_factory) -> Machine:
-    """Gives the layout of a machine, a new one without copies unless said; this process is one of it from then on."""
-    folders: dict[Path, Path] = {}
-
-    def other(known: Layout | None = None) -> Layout:
-        folder = tmp_path_factory.mktemp("copies") if known is None else folders[known.root]
-        monkeypatch.setenv("GALAXY_ASSETS_CACHE", str(folder))
-        store._bucket.cache_clear()
-        layout = Layout.default()
-        folders[layout.root] = folder
-        return layout
-
-    return other
 
 
 def table(*values: int) -> pa.Table:
@@ -433,9 +396,9 @@ def test_what_is_replaced_while_it_is_fetched_is_fetched_again(machine, monkeypa
     copy = there.root / path.relative_to(here.root)
     other, whole = bucket_of(here), Contents.write
 
-    def slow(self, content, file, name):
+    def slow(self, content, file):
         monkeypatch.setattr(Contents, "write", whole)
-        whole(self, content, file, name)
+        whole(self, content, file)
         commit(other, path, b"2" * 5000)
         bucket_of(there).refresh()  # another process of that machine looks, and knows of it
 

@@ -1,0 +1,201 @@
+"""Content of a bucket that is missing, damaged, away or not sent yet: what is said, and what mends it."""
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from galaxy_assets.cli import app
+from galaxy_assets.storage.bucket import bucket, objects
+from galaxy_assets.storage.bucket.objects import BucketAway, BucketError
+from galaxy_assets.storage.checkpoints import read_metadata
+from galaxy_assets.storage.files import DamagedFile, replacing
+from galaxy_assets.storage.label_events import LabelLog
+from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.pixels import PixelStore
+from galaxy_assets.storage.provenance import Origin, origin, with_origin
+from galaxy_assets.storage.store import store_of
+from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets_tests.storage.bucket.test_bucket import bucket_of, cut, table
+
+
+def spoil(layout: Layout, name: str, how: str) -> None:
+    """Take away the objects with a text in their keys, or change a byte of each."""
+    kept = bucket_of(layout)
+    keys = [one.key for one in kept._objects.listed("data") if name in one.key]
+    assert keys
+    for key in keys:
+        content = bytearray(kept._objects.get(key)[0])
+        content[len(content) // 2] ^= 1
+        kept._objects.delete([key])
+        if how == "another":
+            kept._objects.put_once(key, bytes(content))
+
+
+def ask_check(*options: str) -> tuple[int, str]:
+    said = CliRunner().invoke(app, ["check", "s", "--deep", *options])
+    return said.exit_code, said.output
+
+
+@pytest.mark.parametrize("how", ["gone", "another"])
+def test_a_table_whose_content_is_damaged_is_named_set_aside_and_made_again(machine, how):
+    here, made = machine(), with_origin(table(*range(5000)), Origin(code="7", data="d"))
+    path, whole = here.table("s", "umap"), here.table("s", "other")
+    write_table(made, path)
+    write_table(table(1), whole)
+    spoil(here, "/umap/", how)
+    there = machine()
+    copy = there.root / path.relative_to(here.root)
+    with pytest.raises(DamagedFile, match="galaxy-assets check --repair"):
+        read_table(copy)
+    status, said = ask_check()
+    assert status == 1 and "1 damaged or missing" in said and str(copy) in said.replace("\n", "")
+    status, said = ask_check("--repair")
+    assert status == 0 and "the next run makes it again" in said
+    assert ask_check()[0] == 0 and origin(copy) is None
+    write_table(made, copy)
+    third = machine()
+    assert read_table(third.table("s", "umap"))["rank"].to_pylist() == list(range(5000))
+    assert not (machine(here).lake / "s/.damaged/umap.parquet.1").exists() and read_table(path).num_rows == 5000
+
+
+@pytest.mark.parametrize("how", ["gone", "another"])
+def test_pixels_whose_content_is_damaged_are_named_set_aside_and_filled_again(machine, how):
+    def fill(layout: Layout) -> None:
+        pixels = PixelStore(layout.pixels("s"))
+        pixels.fill("b", n=20, shape=(8, 8, 3), fingerprint="f", make=cut, chunk=8, columns=["row"])
+
+    fill(machine())
+    spoil(machine(), ".raw", how)
+    there = machine()
+    status, said = ask_check("--repair")
+    assert status == 0 and "pixels/b is damaged" in said.replace("\n", "")
+    kept = [one.key for one in bucket_of(there)._objects.listed("chunks")]
+    bucket_of(there)._objects.delete(kept)
+    fill(there)
+    assert np.array_equal(PixelStore(machine().pixels("s")).read("b")[:8], cut(range(8))[0])
+
+
+@pytest.mark.parametrize("mended", [b"another one" * 500, None])
+def test_a_file_that_people_edit_and_whose_content_is_gone_ends_no_look_and_is_put_there_again(machine, mended):
+    here = machine()
+    drop = here.labels("s") / "drop.csv"
+    drop.parent.mkdir(parents=True)
+    drop.write_bytes(content := os.urandom(5000))
+    store_of(drop).refresh()
+    spoil(here, "/drop/", "gone")
+    there = machine()
+    copy = there.root / drop.relative_to(here.root)
+    assert copy.stat().st_size == 0
+    store_of(copy).refresh()
+    copy.write_bytes(mended or content)
+    store_of(copy).refresh()
+    assert copy.read_bytes() == (mended or content) and not list(copy.parent.glob(".*.mine*"))
+    third = machine()
+    assert (third.root / drop.relative_to(here.root)).read_bytes() == (mended or content)
+    machine(here)
+    assert drop.read_bytes() == (mended or content)
+
+
+def test_a_file_whose_content_came_back_is_fetched_by_the_next_look(machine):
+    here = machine()
+    drop = here.labels("s") / "drop.csv"
+    drop.parent.mkdir(parents=True)
+    drop.write_bytes(content := os.urandom(5000))
+    store_of(drop).refresh()
+    spoil(here, "/drop/", "gone")
+    there = machine()
+    bucket_of(here)._contents.sent("labels/s/drop.csv", drop)
+    store_of(there.root).refresh()
+    assert (there.root / drop.relative_to(here.root)).read_bytes() == content
+
+
+@pytest.mark.parametrize("read", [read_metadata, read_table, lambda path: LabelLog(path.parent.parent).salvage(path)])
+def test_a_bucket_that_is_away_is_not_told_as_a_damaged_file(machine, s3, monkeypatch, read):
+    monkeypatch.setattr(objects, "_TRIES", 1)
+    here = machine()
+    path = here.labels("s") / "events/e.parquet"
+    path.parent.mkdir(parents=True)
+    with replacing(path) as partial:
+        partial.write_bytes(os.urandom(5000))
+    there = machine()
+    copy = there.root / path.relative_to(here.root)
+    s3.fault = lambda request: 403 if "/data/" in request.path else None
+    with pytest.raises(BucketAway):
+        read(copy)
+    s3.fault = None
+    monkeypatch.setenv("GALAXY_ASSETS_CACHE_LIMIT", "1 kB")
+    with pytest.raises(BucketError, match="raise GALAXY_ASSETS_CACHE_LIMIT"):
+        read(copy)
+
+
+def test_content_that_is_sent_again_while_upkeep_looks_is_not_removed(machine, monkeypatch):
+    here = machine()
+    path = here.table("s", "umap")
+    write_table(table(*range(1000)), path)
+    first = path.read_bytes()
+    write_table(table(*range(2000)), path)
+    threading.Event().wait(2.5)  # an object's time is in whole seconds
+    monkeypatch.setattr(bucket, "LONGEST_RUN", 1.0)
+    monkeypatch.setattr(objects, "_FRESH", timedelta(0))
+    mine, other = bucket_of(here), bucket_of(machine())
+    look, again = mine.refresh, other.root / "again"
+    again.write_bytes(first)
+
+    def then_sent() -> None:
+        look()
+        other._contents.sent("lake/s/umap.parquet", again)  # which its head names in a moment
+
+    with monkeypatch.context() as once:
+        once.setattr(mine, "refresh", then_sent)
+        assert mine.sweep() == []
+    threading.Event().wait(2.5)
+    assert len(mine.sweep()) == 1, "it was never named"
+
+
+@pytest.fixture
+def pieces(monkeypatch) -> None:
+    """A file of 12 MB is sent in three pieces."""
+    monkeypatch.setattr(objects, "_WHOLE", 1_000_000)
+    monkeypatch.setattr(objects, "_PIECE", 5 * 2**20)
+    monkeypatch.setattr(objects, "_TRIES", 2)
+
+
+def _cut_pieces(times: int) -> Callable:
+    left = [times]
+
+    def fault(request) -> str | None:
+        if request.method == "PUT" and "partNumber=2" in request.path and left[0]:
+            left[0] -= 1
+            return "cut"
+        return None
+
+    return fault
+
+
+def test_a_large_file_whose_sending_is_cut_off_is_whole_or_not_there_and_sent_again(machine, s3, pieces):
+    here = machine()
+    path, content = here.weights / "large.safetensors", os.urandom(12_000_000)
+
+    def send() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+
+    def elsewhere() -> Path:
+        return machine().root / path.relative_to(here.root)
+
+    s3.fault = _cut_pieces(1_000)
+    with pytest.raises(BucketError, match="no answer"):
+        send()
+    assert not path.exists() and not elsewhere().exists()
+    machine(here)
+    s3.fault = _cut_pieces(1)
+    send()
+    assert [r for r in s3.seen if "uploadId" in r.path and r.method == "POST"], "it was sent in pieces"
+    assert elsewhere().read_bytes() == content
