@@ -11,7 +11,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import dagster as dg
 import numpy as np
@@ -177,12 +177,16 @@ def small_disk(tmp_path) -> Iterator[Disk]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def missing(words: str) -> NoReturn:
+    """End a test that needs what is not here: skipped on somebody's machine, failed where CI must have it."""
+    pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgresql.Postgres]:
     """A PostgreSQL server for the tests of one process."""
     if (programs := postgresql.programs()) is None:
-        missing = "no PostgreSQL on this machine: install it (apt install postgresql)"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+        missing("no PostgreSQL on this machine: install it (apt install postgresql)")
     pytest.importorskip("psycopg2", reason="the extra galaxy-assets[cluster] is not installed")
     with postgresql.server(programs) as server:
         yield server

@@ -18,6 +18,7 @@ import torch
 from galaxy_assets.science import torchrun
 from galaxy_assets.science.distributed import joined, local_device
 from galaxy_assets.settings.printing import PrintableError
+from galaxy_assets_tests.conftest import missing
 from galaxy_assets_tests.science import training_over_hosts
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,7 @@ def two_hosts() -> Iterator[list[tuple[list[str], str]]]:
     def ip(*arguments: str) -> None:
         done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
         if done.returncode:
-            pytest.skip(f"network namespaces are not to be had here: {done.stderr.strip()}")
+            missing(f"network namespaces are not to be had here: {done.stderr.strip()}")
 
     try:
         for name in names:
@@ -107,10 +108,17 @@ def two_hosts() -> Iterator[list[tuple[list[str], str]]]:
             ip("-n", name, "link", "set", "lo", "up")
         yield [(["ip", "netns", "exec", name], address) for name, address in zip(names, addresses, strict=True)]
     except FileNotFoundError as error:
-        pytest.skip(f"no command `ip` here: {error}")
+        missing(f"no command `ip` here (apt install iproute2): {error}")
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+@pytest.mark.parametrize("ci", [False, True])
+def test_what_is_missing_is_skipped_on_a_persons_machine_and_fails_in_ci(monkeypatch, ci):
+    monkeypatch.setenv("CI", "true" if ci else "")
+    with pytest.raises(pytest.fail.Exception if ci else pytest.skip.Exception, match="no hosts"):
+        missing("no hosts")
 
 
 def test_torchrun_on_two_hosts_gives_the_losses_of_one_process(tmp_path, two_hosts, alone):
