@@ -121,8 +121,8 @@ def hats(survey: SurveyName, to: To) -> None:
         written = export_hats(survey, to)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    galaxies = count_of(written.n, "galaxy")
-    say(f"{written.catalogue}: {galaxies}; {written.without_position} have no position and are left out")
+    galaxies, left_out = count_of(written.n, "galaxy"), count_of(written.without_position, "galaxy")
+    say(f"{written.catalogue}: {galaxies}; left out without a position: {left_out}")
 
 
 @app.command()

@@ -19,6 +19,7 @@ from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.science.artefacts import Region
+from galaxy_assets.settings.printing import count_of
 
 _UNSAVED = "Tables were made anew; boxes that are not saved stay. “Back to the proposal” gives them up."
 
@@ -151,7 +152,7 @@ class ArtefactPanel:
                 with ui.row().classes("ga-bar ga-region"):
                     ui.label(f"Box {region.region}").classes("ga-subtitle")
                     reasons = ", ".join(f"{name} {n}" for name, n in held.reasons) or "none"
-                    ui.label(f"{len(held.rows):,} images; suspects: {reasons}")
+                    ui.label(f"{count_of(len(held.rows), 'image')}; suspects: {reasons}")
                     ui.label(region.reasons if region.reasons != "review" else region.status).classes("ga-note")
                     ui.space()
                     ui.button(

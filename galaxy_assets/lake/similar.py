@@ -328,7 +328,7 @@ def table_files(layout: Layout, survey: Survey, table: str) -> list[Path]:
 
 def _how_far(layout: Layout, survey: Survey) -> str:
     """Whether a survey whose table is missing was ever run."""
-    begun = any((layout.lake / survey.name).glob("**/*.parquet"))
+    begun = (layout.lake / survey.name).is_dir()
     return f"{survey.name} is not finished" if begun else f"{survey.name} was never run"
 
 

@@ -31,7 +31,7 @@ from galaxy_assets.science.galaxy_ids import padded
 from galaxy_assets.science.neighbours import most_similar_in_turn
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.files import DamagedFile, replacing
-from galaxy_assets.storage.in_turn import TablesInTurn, rows_in
+from galaxy_assets.storage.in_turn import rows_in
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.provenance import damaged_otherwise
@@ -46,7 +46,7 @@ MOST_NEIGHBOURS = 64
 _WANTED = 0.995  # of these neighbours, in the sample that the number of cells is fitted to
 _SAMPLE = 128  # galaxies that it is fitted to, and as many on which the recall is measured
 _BLOCK = 32_768  # galaxies read at once
-_WRITTEN = 262_144  # galaxies put into their places at once: the more, the longer the runs of those that follow others
+_WRITTEN = 131_072  # galaxies put into their places at once: the more, the longer the runs of those that follow others
 _KEPT = 2048  # candidates that are held before those that are too far are dropped
 _HEADER = 4096  # bytes before the arrays
 _TYPES = {"I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
@@ -337,7 +337,7 @@ def _write(partial: Path, files: Sequence[Path], neighbours: int, seed: int) -> 
     centres = fit_cells(sample, count, seed)
     exact = ExactNeighbours(asking, queries, min(max(MOST_NEIGHBOURS, neighbours), n - 1))
     cell, first = np.empty(n, np.int32), 0
-    for features in TablesInTurn(tuple(files), {}).vectors():
+    for _, features in feature_blocks(files):
         cell[first : first + len(features)] = cells_of(features, centres)
         exact.look(first, features)
         first += len(features)

@@ -84,8 +84,8 @@ def test_every_snippet_of_a_survey_is_one():
         "description": "",
         "source": {"reader": "image_folder", "path": "mysurvey"},
     }
-    given = [base | yaml.safe_load(text) for _, text in snippets("yaml")]
-    surveys = [one for one in given if one.keys() <= Survey.model_fields.keys()]
+    of_others = {"docs/labels.md", "docs/plugins.md"}  # a Zooniverse manifest, a component of Dagster
+    surveys = [base | yaml.safe_load(text) for page, text in snippets("yaml") if str(page) not in of_others]
     known = [one for one in surveys if one["source"]["reader"] in registered("readers")]
     for one in known:
         Survey.model_validate(one)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from galaxy_assets.science import pca
+from galaxy_assets.science.threads import FIXED
 
 
 def test_it_keeps_the_components_scikit_learn_keeps_and_projects_alike():
@@ -80,7 +81,8 @@ def test_batches_one_after_the_other_are_one_survey(n, ends, seed):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
 
 
-def test_memory_does_not_grow_with_the_survey():
+def test_memory_does_not_grow_with_the_survey(monkeypatch):
+    monkeypatch.setenv(FIXED, "2")
     features = np.random.default_rng(0).normal(size=(60_000, 32)).astype(np.float32)
     pca.fit(features[:15_000], 0.9)  # what it imports is counted otherwise
     peaks = []
