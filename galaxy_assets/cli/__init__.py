@@ -18,6 +18,7 @@ from galaxy_assets.cli import (
     demo,
     dev,
     device,
+    docs,
     explore,
     export,
     fetch,
@@ -86,4 +87,5 @@ app.command()(explore.explore)
 app.command()(dev.dev)
 app.command()(figures.figures)
 app.command()(device.device)
+app.command()(docs.docs)
 app.command()(run.real)

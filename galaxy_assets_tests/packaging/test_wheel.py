@@ -19,6 +19,7 @@ from PIL import Image
 from galaxy_assets_tests.explorer.browser import await_answer, free_port
 
 ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -27,6 +28,9 @@ def wheel(tmp_path_factory) -> Path:
     """Built without network from a copy of the tree, so that nothing of an earlier build is in it."""
     tree, built = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT / "galaxy_assets", tree / "galaxy_assets", ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "docs").mkdir()
+    for page in PAGES:
+        shutil.copy(page, tree / "docs")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -45,7 +49,10 @@ def test_every_file_of_the_package_is_in_the_wheel_and_no_other(wheel):
     with zipfile.ZipFile(wheel) as archive:
         inside = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
     package = [path for path in (ROOT / "galaxy_assets").rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    assert inside == {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in package}
+    pages = {name: content for name, content in inside.items() if ".data/data/share/doc/galaxy-assets/" in name}
+    assert sorted(Path(name).name for name in pages) == [page.name for page in PAGES]
+    code = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in package}
+    assert inside.keys() - pages.keys() == code.keys() and all(inside[name] == code[name] for name in code)
     assert sum(not name.endswith(".py") for name in inside) > 15
 
 
@@ -89,6 +96,8 @@ def test_its_commands_work_in_an_empty_folder(environment, site, tmp_path):
     assert found.stdout.startswith(str(site))
     assert ask(environment, tmp_path, "--version") == (0, f"galaxy-assets {PROJECT['version']}")
     assert "demo_optical" in ask(environment, tmp_path, "survey", "list")[1]
+    assert ask(environment, tmp_path, "docs", "docs/labels.md")[1].startswith("# ")
+    assert f"{site}/share/doc/galaxy-assets/surveys.md" in ask(environment, tmp_path, "docs")[1].replace(" ", "")
     assert "downloads nothing" in ask(environment, tmp_path, "demo", "--help")[1]
     for words in (["explore", "--no-browser"], ["figures"], ["query", "select 1"]):
         status, told = ask(environment, tmp_path, *words)
