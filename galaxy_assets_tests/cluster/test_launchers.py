@@ -1,6 +1,7 @@
 """A launcher that is away for a while gets each run once, and what it says of a worker is taken as it is meant."""
 
 import errno
+import socket
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 import requests
+import urllib3
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from sqlalchemy.exc import OperationalError
 
@@ -38,6 +40,15 @@ def answered(status: int) -> Exception:
         (ConnectionError("Failed to connect to Ray"), True),
         (TimeoutError("timed out"), True),
         (OSError(errno.EHOSTUNREACH, "no route to host"), True),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), True),
+        (requests.ConnectionError("no name"), True),
+        (requests.ReadTimeout("read timed out"), True),
+        (requests.exceptions.SSLError("certificate verify failed"), False),
+        (requests.exceptions.InvalidURL("no host"), False),
+        (caused(Exception("of a client"), urllib3.exceptions.NewConnectionError(None, "no name")), True),
+        (caused(Exception("of a client"), urllib3.exceptions.ConnectTimeoutError("timed out")), True),
+        (urllib3.exceptions.ProtocolError("Connection aborted"), True),
+        (urllib3.exceptions.LocationParseError("no host"), False),
         (OSError(errno.ENOSPC, "no space left"), False),
         (caused(Exception("Retry limit of 3 exceeded"), ConnectionRefusedError()), True),
         (caused(Exception("of a client"), answered(503)), True),

@@ -6,8 +6,10 @@ belong here: which runs there are, and what becomes of one that is lost (`launch
 
 import errno
 import re
+import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import dagster as dg
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
@@ -21,6 +23,11 @@ log = logger(__name__)
 _AGAIN = 2.0  # seconds between tries
 _WORDS = 200  # characters of what a launcher says, from its beginning and from its end
 _NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
+_NO_ANSWER = {
+    *(f"requests.exceptions.{name}" for name in ("ConnectionError", "Timeout")),
+    *(f"urllib3.exceptions.{name}" for name in ("NewConnectionError", "ProtocolError", "TimeoutError")),
+}
+_NOT_TRUSTED = "requests.exceptions.SSLError"  # `requests` counts it to its errors of connection
 _STATUS = re.compile(r"status code (\d{3})\b")
 
 
@@ -97,16 +104,25 @@ def is_away(error: BaseException) -> bool:
     -------
     bool
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionError | TimeoutError) or records_are_away(cause):
+    for cause in _chain(error):
+        if isinstance(cause, ConnectionError | TimeoutError | socket.gaierror) or records_are_away(cause):
+            return True
+        kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(cause).__mro__}
+        if kinds & _NO_ANSWER and _NOT_TRUSTED not in kinds:
             return True
         if isinstance(cause, OSError) and cause.errno in _NO_WAY:
             return True
         if (status := _status(cause)) is not None:
             return status >= 500 or status == 429
-        cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what caused it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _status(error: BaseException) -> int | None:
