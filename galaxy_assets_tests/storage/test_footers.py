@@ -126,11 +126,21 @@ class Seen:
         return getattr(os, name)
 
 
-@pytest.mark.parametrize("mounted", ["nfs4 server:/lakes", "cifs //server/lakes", "ext4 /dev/sda1"])
+@pytest.mark.parametrize(
+    "mounted",
+    [
+        "nfs4 server:/lakes",
+        "cifs //server/lakes",
+        "ext4 /dev/sda1",
+        "autofs /etc/auto.data, nfs4 server:/lakes",
+        "nfs4 server:/lakes, ext4 /dev/sda1",
+    ],
+)
 def test_a_table_that_another_host_made_is_seen_after_another_look_on_a_networks_disk(layout, monkeypatch, mounted):
-    mounts = f"1 1 0:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:2 / {layout.root} rw - {mounted} rw"
+    lines = [f"2 1 0:2 / {layout.root} rw - {kind} rw" for kind in mounted.split(", ")]
+    mounts = "\n".join(["1 1 0:1 / / rw - ext4 /dev/sda1 rw", *lines])
     found, seen = Footers(layout.lake / "s", mounts), Seen()
-    remote = "server" in mounted
+    remote = "server" in mounted.split(", ")[-1]
     if remote:
         monkeypatch.setattr(module, "os", seen)
     layout.table("s", "a").unlink()
