@@ -126,6 +126,23 @@ def test_a_launcher_that_cannot_be_asked_is_handed_a_run_once():
     assert launcher.launched == 1
 
 
+def test_a_launcher_is_asked_nothing_where_nobody_waits_for_the_run_any_more():
+    stopped = threading.Event()
+
+    class Stopped(Launcher):
+        def launch_run(self, context) -> None:
+            stopped.set()  # while the launcher was asked
+            super().launch_run(context)
+
+    def asked(*_):
+        pytest.fail("nobody waits for the run")
+
+    launcher = Stopped(check_run_worker_health=asked)
+    instance = SimpleNamespace(run_launcher=launcher, get_run_by_id=asked)
+    launchers.hand_over(instance, SimpleNamespace(run_id="r"), stopped)
+    assert launcher.launched == 1
+
+
 UNKNOWN = (WorkerStatus.UNKNOWN, WorkerStatus.NOT_FOUND)
 
 
@@ -133,7 +150,10 @@ UNKNOWN = (WorkerStatus.UNKNOWN, WorkerStatus.NOT_FOUND)
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
 @pytest.mark.parametrize("says", [*WorkerStatus, None])
 def test_a_worker_may_end_its_run_unless_it_is_not_there_any_more(launched, status, says):
+    questions = []
+
     def asked(run):
+        questions.append(run)
         if says is None:
             raise ConnectionError("away")
         return CheckRunHealthResult(says, "words")
@@ -142,11 +162,10 @@ def test_a_worker_may_end_its_run_unless_it_is_not_there_any_more(launched, stat
     run = SimpleNamespace(status=status)
     why, sure = launchers.lost(SimpleNamespace(run_launcher=launcher), run, launched)
     begun = status == dg.DagsterRunStatus.STARTED
-    if says in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS):
+    assert len(questions) == (launched or begun), "the launcher need not know of it yet"
+    if not questions or says in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS):
         assert (why, sure) == ("", True)
     elif says == WorkerStatus.FAILED:
         assert "its worker is lost" in why and sure
-    elif not (launched or begun):
-        assert (why, sure) == ("", True), "the launcher does not know of it yet"
     else:
         assert why and sure is (begun and says == WorkerStatus.NOT_FOUND)

@@ -61,7 +61,7 @@ def hand_over(instance: dg.DagsterInstance, run: dg.DagsterRun, stopped: threadi
             launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
             return
         except Exception as error:  # of whatever launcher
-            if patiently(lambda: _has_worker(instance, run.run_id)):
+            if stopped.is_set() or patiently(lambda: _has_worker(instance, run.run_id)):
                 return
             if not (is_away(error) and launcher.supports_check_run_worker_health):
                 raise
@@ -143,7 +143,8 @@ def lost(instance: dg.DagsterInstance, run: dg.DagsterRun, launched: bool) -> tu
     instance : dagster.DagsterInstance
     run : dagster.DagsterRun
     launched : bool
-        Whether the launcher has said that it has the run; before that it need not know of it.
+        Whether the launcher has said that it has the run. Before that it need not know of it, and is not asked: one
+        that is away may take half a minute to say nothing.
 
     Returns
     -------
@@ -153,16 +154,13 @@ def lost(instance: dg.DagsterInstance, run: dg.DagsterRun, launched: bool) -> tu
         Whether it is known; else it becomes so when nothing else is heard for SILENT seconds.
     """
     launcher, begun = instance.run_launcher, run.status == dg.DagsterRunStatus.STARTED
-    known = launched or begun
-    if not launcher.supports_check_run_worker_health:
+    if not (launched or begun) or not launcher.supports_check_run_worker_health:
         return "", True
     try:
         found = launcher.check_run_worker_health(run)
     except Exception as error:  # of whatever launcher: the way to it is cut, or it starts anew
-        return (f"nothing is known of its worker: {told(str(error))}", False) if known else ("", True)
-    unknown = found.status in (WorkerStatus.UNKNOWN, WorkerStatus.NOT_FOUND)
-    well = found.status in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS)
-    if found.transient or well or (unknown and not known):
+        return f"nothing is known of its worker: {told(str(error))}", False
+    if found.transient or found.status in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS):
         return "", True
     words = f"its worker is lost: {found.status.value} {told(found.msg)} {told(_debug_info(instance, run))}".strip()
     return words, found.status == WorkerStatus.FAILED or (begun and found.status == WorkerStatus.NOT_FOUND)
