@@ -17,6 +17,7 @@ from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.engines import launchers
 from galaxy_assets.orchestration.engines.launched import Launched
 from galaxy_assets.orchestration.engines.main_job import Wanted
+from galaxy_assets.orchestration.engines.stopping import NoRecords
 from galaxy_assets_tests.cluster.ray_api import EXISTS, RayJobs, ray_server
 from galaxy_assets_tests.conftest import UNTRAINED, write_tiny
 
@@ -143,7 +144,45 @@ def test_a_launcher_is_asked_nothing_where_nobody_waits_for_the_run_any_more():
     assert launcher.launched == 1
 
 
-UNKNOWN = (WorkerStatus.UNKNOWN, WorkerStatus.NOT_FOUND)
+def away_at(second: float) -> Exception:
+    """What a launcher raises at a second: for four minutes that the database is away, and then that it is away."""
+    database = OperationalError("SELECT", None, Exception("server at 10.1.2.3 closed the connection"))
+    return caused(Exception("not launched: 10.1.2.3"), database) if second < 240 else ConnectionError("away")
+
+
+@pytest.mark.parametrize(
+    ("raised", "ends", "at", "said"),
+    [
+        (away_at, launchers.NoLauncher, 540, ["the run launcher does not answer (away); waiting for it"]),
+        (lambda second: away_at(0), NoRecords, 300 / 2 * 32, []),  # the disk of a database that answers is full
+    ],
+)
+def test_the_database_of_dagsters_records_is_not_taken_for_a_launcher_that_is_away(
+    monkeypatch, caplog, raised, ends, at, said
+):
+    """Every question takes half a minute, and two seconds lie between."""
+    now = [0.0]
+
+    class Slow(Launcher):
+        def launch_run(self, context) -> None:
+            error = raised(now[0])
+            now[0] += 30
+            raise error
+
+    class Stopped(threading.Event):
+        def wait(self, seconds: float) -> None:
+            now[0] += seconds
+
+    monkeypatch.setattr(launchers, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    run = SimpleNamespace(run_id="r", status=dg.DagsterRunStatus.STARTING)
+    nothing = CheckRunHealthResult(WorkerStatus.NOT_FOUND)
+    instance = SimpleNamespace(
+        run_launcher=Slow(check_run_worker_health=lambda run: nothing), get_run_by_id=lambda run_id: run
+    )
+    with pytest.raises(ends) as told:
+        launchers.hand_over(instance, run, Stopped())
+    assert now[0] == pytest.approx(at, abs=64) and "10.1.2.3" not in f"{told.value}{caplog.text}"
+    assert [record.getMessage() for record in caplog.records] == said
 
 
 @pytest.mark.parametrize("launched", [False, True])

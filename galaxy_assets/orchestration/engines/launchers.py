@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
 
-from galaxy_assets.orchestration.engines.stopping import patiently, records_are_away
+from galaxy_assets.orchestration.engines.stopping import NoRecords, patiently, records_are_away
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.storage.owners import SILENT
 
@@ -51,12 +51,15 @@ def hand_over(instance: dg.DagsterInstance, run: dg.DagsterRun, stopped: threadi
     Raises
     ------
     NoLauncher
-        Where it was away for SILENT seconds.
+        Where it was away for SILENT seconds, of which those do not count that the database of Dagster's records was.
+    NoRecords
+        Where that one answers otherwise, and not to the launcher, for as long.
     Exception
         Of the launcher, where waiting does not help.
     """
     launcher, until, said = instance.run_launcher, time.monotonic() + SILENT, False
     while not stopped.is_set():
+        asked = time.monotonic()
         try:
             launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
             return
@@ -65,15 +68,35 @@ def hand_over(instance: dg.DagsterInstance, run: dg.DagsterRun, stopped: threadi
                 return
             if not (is_away(error) and launcher.supports_check_run_worker_health):
                 raise
+            without_records = lacks_records(error)
+            if without_records:  # which were waited for just now
+                until += time.monotonic() - asked
             if time.monotonic() > until:
+                if without_records:
+                    raise NoRecords.of(error) from error
                 raise NoLauncher(
                     f"the run launcher did not answer for {SILENT:.0f} s ({told(str(error))}); start it, or name the "
                     "right one in dagster.yaml, and run the same again: it goes on from here"
                 ) from error
-            if not said:
+            if not (said or without_records):
                 log.warning("the run launcher does not answer (%s); waiting for it", told(str(error)))
-            said = True
+                said = True
         stopped.wait(_AGAIN)
+
+
+def lacks_records(error: BaseException) -> bool:
+    """Whether the database of Dagster's records was away, which is no fault of a launcher that writes there.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of whatever launcher. Its words may hold the database's address.
+
+    Returns
+    -------
+    bool
+    """
+    return any(records_are_away(cause) for cause in _chain(error))
 
 
 def _has_worker(instance: dg.DagsterInstance, run_id: str) -> bool:
