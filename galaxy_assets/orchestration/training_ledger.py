@@ -36,6 +36,8 @@ SCHEMA = pa.schema(
     ]
 )
 FIXED = "these features are formulae and have no weights to train"
+FEW = "random start weights are trained on "
+"""How the reason begins where there are too few galaxies for training from random weights."""
 _BESIDE = re.compile(r"epoch (\d+) beside ")
 
 
@@ -105,4 +107,4 @@ def meant_to_train(row: Mapping[str, Any], recipe: Recipe) -> bool:
     -------
     bool
     """
-    return recipe.epochs > 0 and FIXED not in row["reason"]
+    return recipe.epochs > 0 and not any(why in row["reason"] for why in (FIXED, FEW))

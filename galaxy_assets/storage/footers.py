@@ -112,7 +112,7 @@ class Footers:
         """See a table as another machine has just left it.
 
         Of a network's file system this machine keeps for a minute what it saw of a file, and that there was none. NFS
-        asks its server when a file, or a folder, is opened.
+        asks its server when a file, or a folder, is opened: of a new batch the folders are not there either.
 
         Parameters
         ----------
@@ -123,7 +123,8 @@ class Footers:
         if not self._of_network:
             return
         path = Path(f"{self._prefix}{'/'.join((asset, *partition))}.parquet")
-        for opened in (path.parent, path):
+        way = [path, *path.parents]
+        for opened in reversed(way[: way.index(self._home) + 1]):
             with contextlib.suppress(OSError):  # it is not there, and is missed elsewhere
                 os.close(os.open(opened, os.O_RDONLY))
 

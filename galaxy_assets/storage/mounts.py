@@ -66,7 +66,8 @@ def mount_of(folder: Path, mounts: str | None = None) -> Mount | None:
         if len(at) > 5 and len(kind) > 2
     ]
     around = [mount for mount in own if folder.absolute().is_relative_to(mount.at)]
-    return max(around, key=lambda mount: len(mount.at.parts), default=None)
+    # what was mounted last hides what is there too, as where autofs mounts what it was asked for
+    return max(reversed(around), key=lambda mount: len(mount.at.parts), default=None)
 
 
 def _plain(text: str) -> str:

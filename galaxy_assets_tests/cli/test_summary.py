@@ -10,7 +10,7 @@ from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.assets.evaluation import ACCURACY
 from galaxy_assets.orchestration.assets.recall import MET, QUESTIONS
-from galaxy_assets.orchestration.training_ledger import FIXED
+from galaxy_assets.orchestration.training_ledger import FEW, FIXED
 from galaxy_assets.orchestration.training_ledger import SCHEMA as CHECKPOINTS
 from galaxy_assets.science.results import SCHEMA
 from galaxy_assets.settings.files import survey_files
@@ -139,6 +139,7 @@ SIDE = "beside start (x1) and classical (x0.5), scaled to the same total varianc
         ),
         (f"epoch 0 {SIDE}", "the start itself is used beside classical: training gains nothing here"),
         (f"epoch 0 {SIDE}: {FIXED}", "the start itself is used beside classical: nothing is trained here"),
+        (f"epoch 0 {SIDE}: {FEW}10,000 or more", "the start itself is used beside classical: nothing is trained here"),
     ],
 )
 def test_what_stands_beside_is_not_said_to_be_trainings_gain(reason, words):

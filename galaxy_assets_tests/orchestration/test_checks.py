@@ -12,7 +12,7 @@ import pytest
 from galaxy_assets.orchestration import verdicts
 from galaxy_assets.orchestration.checks import CHECKS, Stored, Verdict, said_aloud, stopped
 from galaxy_assets.orchestration.graph import ASSETS
-from galaxy_assets.orchestration.training_ledger import FIXED
+from galaxy_assets.orchestration.training_ledger import FEW, FIXED
 from galaxy_assets.science import active_learning, anomaly_model
 from galaxy_assets.science.checklist import checklist_for
 from galaxy_assets.science.observations import Observed
@@ -185,6 +185,7 @@ def test_a_check_finds_what_it_is_for(tmp_path, name, tables, expected, words):
         (2, "epoch 0 beside classical (x1), scaled; of it: no epoch is better", False),
         (0, "epoch 0 beside classical (x1), scaled; of it: it is the last", True),
         (2, f"epoch 0 beside random (x1), scaled; of it: {FIXED}", True),
+        (2, f"epoch 0 beside classical (x1), scaled; of it: {FEW}10,000 galaxies or more", True),
     ],
 )
 def test_a_start_that_is_meant_to_stay_is_no_failed_training_also_with_features_beside(

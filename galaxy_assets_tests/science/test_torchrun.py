@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,17 +87,19 @@ def alone(tmp_path_factory) -> tuple[Path, dict[int, float]]:
     return folder, ended.losses
 
 
-@pytest.fixture
-def two_hosts() -> Iterator[list[tuple[list[str], str]]]:
+@contextmanager
+def hosts() -> Iterator[list[tuple[list[str], str]]]:
     """What to write before a command so that it runs on a host of its own, and the host's address: two network
     namespaces with a cable between them. Each has its own loopback interface and sees nothing else.
     """
+    if shutil.which("ip") is None:
+        missing("no command `ip` here (apt install iproute2)")
     names, addresses = [f"ga{os.getpid() % 10**5}{end}" for end in "ab"], ["10.213.7.1", "10.213.7.2"]
 
     def ip(*arguments: str) -> None:
         done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
         if done.returncode:
-            missing(f"network namespaces are not to be had here: {done.stderr.strip()}")
+            pytest.skip(f"network namespaces are not to be had here: {done.stderr.strip()}")
 
     try:
         for name in names:
@@ -107,11 +110,34 @@ def two_hosts() -> Iterator[list[tuple[list[str], str]]]:
             ip("-n", name, "link", "set", name, "up")
             ip("-n", name, "link", "set", "lo", "up")
         yield [(["ip", "netns", "exec", name], address) for name, address in zip(names, addresses, strict=True)]
-    except FileNotFoundError as error:
-        missing(f"no command `ip` here (apt install iproute2): {error}")
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+@pytest.fixture
+def two_hosts() -> Iterator[list[tuple[list[str], str]]]:
+    with hosts() as both:
+        yield both
+
+
+@pytest.mark.parametrize(
+    ("ip", "ci", "ends", "words"),
+    [
+        (None, False, pytest.skip.Exception, "apt install iproute2"),
+        (None, True, pytest.fail.Exception, "apt install iproute2"),
+        ("Operation not permitted", True, pytest.skip.Exception, "not to be had here: .*not permitted"),
+    ],
+)
+def test_without_the_command_or_the_right_to_make_hosts_the_test_says_so(monkeypatch, tmp_path, ip, ci, ends, words):
+    if ip:
+        command = tmp_path / "ip"
+        command.write_text(f"#!/bin/sh\necho {ip} >&2\nexit 1\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CI", "true" if ci else "")
+    with pytest.raises(ends, match=words), hosts():
+        pytest.fail("there are hosts")
 
 
 @pytest.mark.parametrize("ci", [False, True])

@@ -97,50 +97,64 @@ def test_without_or_with_a_damaged_file_of_footers_the_tables_are_asked(layout):
 
 
 class Seen:
-    """What a machine keeps of a network's files, as NFS does: their state as it was seen, until one is opened."""
+    """What a machine keeps of a network's files, as NFS does: their state as it was seen, until one is opened. What a
+    folder did not have is asked for again when the folder is opened.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[str, os.stat_result | None] = {}
         self.opened: list[str] = []
 
     def stat(self, path) -> os.stat_result:
-        try:
-            status = self.kept.setdefault(str(path), os.stat(path))  # noqa: PTH116
-        except FileNotFoundError:
-            status = self.kept.setdefault(str(path), None)
-        if status is None:
-            raise FileNotFoundError(path)
-        return status
+        for known in map(str, (*reversed(Path(path).parents), path)):
+            if known not in self.kept:
+                self.kept[known] = os.stat(known) if os.path.exists(known) else None  # noqa: PTH110, PTH116
+            if self.kept[known] is None:
+                raise FileNotFoundError(path)
+        return self.kept[str(path)]
 
     def open(self, path, flags: int) -> int:
         self.opened.append(str(path))
-        for known in [known for known in self.kept if known == str(path) or self.kept[known] is None]:
-            if Path(known).is_relative_to(path):
-                del self.kept[known]
+        if any(self.kept.get(str(known), ...) is None for known in (path, *path.parents)):
+            raise FileNotFoundError(path)
+        absent = {known for known, status in self.kept.items() if status is None and Path(known).parent == path}
+        for known in (str(path), *absent):
+            self.kept.pop(known, None)
         return os.open(path, flags)
 
     def __getattr__(self, name: str):
         return getattr(os, name)
 
 
-@pytest.mark.parametrize("mounted", ["nfs4 server:/lakes", "cifs //server/lakes", "ext4 /dev/sda1"])
+@pytest.mark.parametrize(
+    "mounted",
+    [
+        "nfs4 server:/lakes",
+        "cifs //server/lakes",
+        "ext4 /dev/sda1",
+        "autofs /etc/auto.data, nfs4 server:/lakes",
+        "nfs4 server:/lakes, ext4 /dev/sda1",
+    ],
+)
 def test_a_table_that_another_host_made_is_seen_after_another_look_on_a_networks_disk(layout, monkeypatch, mounted):
-    mounts = f"1 1 0:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:2 / {layout.root} rw - {mounted} rw"
+    lines = [f"2 1 0:2 / {layout.root} rw - {kind} rw" for kind in mounted.split(", ")]
+    mounts = "\n".join(["1 1 0:1 / / rw - ext4 /dev/sda1 rw", *lines])
     found, seen = Footers(layout.lake / "s", mounts), Seen()
-    remote = "server" in mounted
+    remote = "server" in mounted.split(", ")[-1]
     if remote:
         monkeypatch.setattr(module, "os", seen)
     layout.table("s", "a").unlink()
-    assert found.origin("a") is None and found.origin("b", ("b1",)).data == "one b"
+    shutil.rmtree(layout.lake / "s/c")
+    assert [made and made.data for made in asked(found)] == [None, "one b", None]
     write(layout, "two")
     if remote:
-        assert found.origin("a") is None and found.origin("b", ("b1",)).data == "one b", "as it was seen"
+        assert [made and made.data for made in asked(found)] == [None, "one b", None], "as it was seen"
     else:
         monkeypatch.setattr(module, "os", seen)
-    for asset, partition in TABLES:
+    for asset, partition in reversed(TABLES):  # the deepest first, as another one's look opens folders too
         found.look_again(asset, partition)
+        assert found.origin(asset, partition).data == f"two {asset}"
     assert bool(seen.opened) is remote
-    assert [made.data for made in asked(found)] == ["two a", "two b", "two c"]
     monkeypatch.undo()
     layout.table("s", "a").unlink()
     found.look_again("a")

@@ -30,7 +30,7 @@ from galaxy_assets.orchestration.declaration import (
 )
 from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
 from galaxy_assets.orchestration.other_hosts import TrainingElsewhere, invite
-from galaxy_assets.orchestration.training_ledger import FIXED, ledger
+from galaxy_assets.orchestration.training_ledger import FEW, FIXED, ledger
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import Progress, tell
 from galaxy_assets.settings.recipe import START, Recipe
@@ -181,7 +181,7 @@ def _untrained_because(context: SurveyContext, encoder: "Encoder", n: int) -> st
     fewest = recipe.fewest_for_random if context.init == "random" and recipe.epochs else 0
     if n >= fewest:
         return None
-    few = f"random start weights are trained on {fewest:,} galaxies or more, and there are {n:,}: the start is used"
+    few = f"{FEW}{fewest:,} galaxies or more, and there are {n:,}: the start is used"
     return f"{few}; recipe.train_random_from: 0 trains them"
 
 

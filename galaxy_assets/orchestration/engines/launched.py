@@ -33,7 +33,7 @@ from galaxy_assets.orchestration import course
 from galaxy_assets.orchestration.automation.outdated import Follow
 from galaxy_assets.orchestration.engines.code_server import ATTRIBUTE, LOCATION, MODULE, CodeServer
 from galaxy_assets.orchestration.engines.forecast import asset_of
-from galaxy_assets.orchestration.engines.launchers import NoLauncher, hand_over, lost
+from galaxy_assets.orchestration.engines.launchers import NoLauncher, hand_over, lacks_records, lost
 from galaxy_assets.orchestration.engines.main_job import (
     NO_STEP,
     QUIET,
@@ -44,7 +44,7 @@ from galaxy_assets.orchestration.engines.main_job import (
     no_batch,
     reason,
 )
-from galaxy_assets.orchestration.engines.stopping import LAUNCHED, end, patiently
+from galaxy_assets.orchestration.engines.stopping import LAUNCHED, NoRecords, end, patiently
 from galaxy_assets.orchestration.env_file import refuse_another_environment
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.settings.printing import PrintableError, logger
@@ -285,10 +285,11 @@ class Launched:
         """Fail a run that its launcher, of whatever kind, could not start; where it is away, no other could either."""
         if under_way.launch is not None and under_way.launch.done():
             error = under_way.launch.exception()
-            if isinstance(error, NoLauncher):
+            if isinstance(error, NoLauncher | NoRecords):
                 raise error
             if error is not None and not self._run(run_id).is_finished:
-                self._fail(run_id, f"it could not be launched: {error}")
+                why = "the database of Dagster's records did not answer" if lacks_records(error) else error
+                self._fail(run_id, f"it could not be launched: {why}")
             under_way.launch = None
 
     def _find_lost(self, run_id: str, under_way: _UnderWay) -> None:

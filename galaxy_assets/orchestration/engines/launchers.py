@@ -6,13 +6,15 @@ belong here: which runs there are, and what becomes of one that is lost (`launch
 
 import errno
 import re
+import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import dagster as dg
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
 
-from galaxy_assets.orchestration.engines.stopping import patiently, records_are_away
+from galaxy_assets.orchestration.engines.stopping import NoRecords, patiently, records_are_away
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.storage.owners import SILENT
 
@@ -21,6 +23,11 @@ log = logger(__name__)
 _AGAIN = 2.0  # seconds between tries
 _WORDS = 200  # characters of what a launcher says, from its beginning and from its end
 _NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
+_NO_ANSWER = {
+    *(f"requests.exceptions.{name}" for name in ("ConnectionError", "Timeout")),
+    *(f"urllib3.exceptions.{name}" for name in ("NewConnectionError", "ProtocolError", "TimeoutError")),
+}
+_NOT_TRUSTED = "requests.exceptions.SSLError"  # `requests` counts it to its errors of connection
 _STATUS = re.compile(r"status code (\d{3})\b")
 
 
@@ -44,29 +51,52 @@ def hand_over(instance: dg.DagsterInstance, run: dg.DagsterRun, stopped: threadi
     Raises
     ------
     NoLauncher
-        Where it was away for SILENT seconds.
+        Where it was away for SILENT seconds, of which those do not count that the database of Dagster's records was.
+    NoRecords
+        Where that one answers otherwise, and not to the launcher, for as long.
     Exception
         Of the launcher, where waiting does not help.
     """
     launcher, until, said = instance.run_launcher, time.monotonic() + SILENT, False
     while not stopped.is_set():
+        asked = time.monotonic()
         try:
             launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
             return
         except Exception as error:  # of whatever launcher
-            if patiently(lambda: _has_worker(instance, run.run_id)):
+            if stopped.is_set() or patiently(lambda: _has_worker(instance, run.run_id)):
                 return
             if not (is_away(error) and launcher.supports_check_run_worker_health):
                 raise
+            without_records = lacks_records(error)
+            if without_records:  # which were waited for just now
+                until += time.monotonic() - asked
             if time.monotonic() > until:
+                if without_records:
+                    raise NoRecords.of(error) from error
                 raise NoLauncher(
                     f"the run launcher did not answer for {SILENT:.0f} s ({told(str(error))}); start it, or name the "
                     "right one in dagster.yaml, and run the same again: it goes on from here"
                 ) from error
-            if not said:
+            if not (said or without_records):
                 log.warning("the run launcher does not answer (%s); waiting for it", told(str(error)))
-            said = True
+                said = True
         stopped.wait(_AGAIN)
+
+
+def lacks_records(error: BaseException) -> bool:
+    """Whether the database of Dagster's records was away, which is no fault of a launcher that writes there.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of whatever launcher. Its words may hold the database's address.
+
+    Returns
+    -------
+    bool
+    """
+    return any(records_are_away(cause) for cause in _chain(error))
 
 
 def _has_worker(instance: dg.DagsterInstance, run_id: str) -> bool:
@@ -97,16 +127,25 @@ def is_away(error: BaseException) -> bool:
     -------
     bool
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionError | TimeoutError) or records_are_away(cause):
+    for cause in _chain(error):
+        if isinstance(cause, ConnectionError | TimeoutError | socket.gaierror) or records_are_away(cause):
+            return True
+        kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(cause).__mro__}
+        if kinds & _NO_ANSWER and _NOT_TRUSTED not in kinds:
             return True
         if isinstance(cause, OSError) and cause.errno in _NO_WAY:
             return True
         if (status := _status(cause)) is not None:
             return status >= 500 or status == 429
-        cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what caused it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _status(error: BaseException) -> int | None:
@@ -127,7 +166,8 @@ def lost(instance: dg.DagsterInstance, run: dg.DagsterRun, launched: bool) -> tu
     instance : dagster.DagsterInstance
     run : dagster.DagsterRun
     launched : bool
-        Whether the launcher has said that it has the run; before that it need not know of it.
+        Whether the launcher has said that it has the run. Before that it need not know of it, and is not asked: one
+        that is away may take half a minute to say nothing.
 
     Returns
     -------
@@ -137,16 +177,13 @@ def lost(instance: dg.DagsterInstance, run: dg.DagsterRun, launched: bool) -> tu
         Whether it is known; else it becomes so when nothing else is heard for SILENT seconds.
     """
     launcher, begun = instance.run_launcher, run.status == dg.DagsterRunStatus.STARTED
-    known = launched or begun
-    if not launcher.supports_check_run_worker_health:
+    if not (launched or begun) or not launcher.supports_check_run_worker_health:
         return "", True
     try:
         found = launcher.check_run_worker_health(run)
     except Exception as error:  # of whatever launcher: the way to it is cut, or it starts anew
-        return (f"nothing is known of its worker: {told(str(error))}", False) if known else ("", True)
-    unknown = found.status in (WorkerStatus.UNKNOWN, WorkerStatus.NOT_FOUND)
-    well = found.status in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS)
-    if found.transient or well or (unknown and not known):
+        return f"nothing is known of its worker: {told(str(error))}", False
+    if found.transient or found.status in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS):
         return "", True
     words = f"its worker is lost: {found.status.value} {told(found.msg)} {told(_debug_info(instance, run))}".strip()
     return words, found.status == WorkerStatus.FAILED or (begun and found.status == WorkerStatus.NOT_FOUND)

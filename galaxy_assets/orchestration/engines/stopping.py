@@ -41,6 +41,24 @@ _ALIVE = [*_STARTED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCEL
 class NoRecords(PrintableError):
     """Dagster's records could not be asked for too long."""
 
+    @classmethod
+    def of(cls, error: BaseException) -> "NoRecords":
+        """In words, without those of the error, which may hold the database's address.
+
+        Parameters
+        ----------
+        error : BaseException
+            The last one.
+
+        Returns
+        -------
+        NoRecords
+        """
+        return cls(
+            f"the database of Dagster's records did not answer for {SILENT:.0f} s ({type(error).__name__}); "
+            "start it and run the same again: it goes on from here"
+        )
+
 
 def patiently(ask: Callable[[], _Answer]) -> _Answer:
     """Dagster's answer, asked for again while the database of its records does not answer, as while it starts anew.
@@ -65,13 +83,10 @@ def patiently(ask: Callable[[], _Answer]) -> _Answer:
         try:
             return ask()
         except Exception as error:
-            if not records_are_away(error):  # the words of an error of the database may hold its address
+            if not records_are_away(error):
                 raise
             if time.monotonic() > until:
-                raise NoRecords(
-                    f"the database of Dagster's records did not answer for {SILENT:.0f} s ({type(error).__name__}); "
-                    "start it and run the same again: it goes on from here"
-                ) from error
+                raise NoRecords.of(error) from error
             if not said:
                 log.warning(
                     "the database of Dagster's records does not answer (%s); waiting for it", type(error).__name__

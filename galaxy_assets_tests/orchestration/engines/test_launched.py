@@ -8,18 +8,22 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.errors import DagsterLaunchFailedError
+from sqlalchemy.exc import OperationalError
 
 from galaxy_assets.cli.dagster_home import SETTINGS
 from galaxy_assets.definitions import build_defs
 from galaxy_assets.orchestration.course import Began, Ended, following
 from galaxy_assets.orchestration.engines import code_server, in_process, launched, stopping
 from galaxy_assets.orchestration.engines.contract import check_engine
+from galaxy_assets.orchestration.engines.launchers import NoLauncher
 from galaxy_assets.orchestration.engines.main_job import Wanted
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import PrintableError
@@ -215,6 +219,27 @@ def test_a_launch_that_ends_in_an_error_of_the_database_fails_its_run(two, insta
     until(lambda: asked)
     ((_, ran),) = runs.ended().items()
     assert not ran.made and "the database went away" in ran.error
+
+
+@pytest.mark.parametrize("error", [NoLauncher("away too long"), stopping.NoRecords("silent too long")])
+def test_a_launch_that_waited_too_long_ends_the_main_job_in_words(two, instance, error):
+    runs = launched.Launched(build_defs(two).resolve_implicit_global_asset_job_def(), instance, None, 1)
+    launch = Future()
+    launch.set_exception(error)
+    runs._under_way["run"] = launched._UnderWay(None, time.monotonic(), launch)
+    with pytest.raises(type(error), match="too long"):
+        runs.ended()
+
+
+def test_a_launch_that_the_database_broke_off_does_not_tell_its_address(two, instance, monkeypatch):
+    def broken(*_):
+        raise DagsterLaunchFailedError("of 10.1.2.3") from OperationalError("SELECT", None, Exception("at 10.1.2.3"))
+
+    monkeypatch.setattr(launched, "hand_over", broken)
+    runs = launched.Launched(build_defs(two).resolve_implicit_global_asset_job_def(), instance, None, 1)
+    runs.start(Wanted([dg.AssetKey(["tiny", "volunteer_votes"])], None, {"survey": "tiny"}, set()))
+    ((_, ran),) = runs.ended().items()
+    assert "could not be launched: the database of Dagster's records" in ran.error and "10.1.2.3" not in ran.error
 
 
 def test_a_code_server_that_does_not_start_is_told_with_what_it_printed(instance, monkeypatch):
