@@ -111,6 +111,12 @@ class Contents:
                 parts.append(Part(key, 0, length))
         return parts
 
+    def stated(self, head: Head) -> str:
+        """What the bucket says of the objects that a head needs, 16 hex digits: others once one is written again."""
+        there = ((key, self._objects.stated(key)) for key in sorted(head.keys))
+        told = [(key, one and [one.token, one.size]) for key, one in there]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
     def write(self, content: Content, path: Path) -> None:
         """Fetch what one file holds.
 

@@ -7,7 +7,7 @@ Belongs here: that record. Does not belong here: fetching and removing copies (`
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -133,6 +133,26 @@ class Copies:
                 else:
                     token, head = known
                     db.execute("insert or replace into heads values (?, ?, ?)", [name, token, head.to_json()])
+
+    def lost(
+        self,
+        found: Mapping[str, tuple[str, Head] | None],
+        known: Mapping[str, str],
+        is_before: Callable[[str, str], bool],
+    ) -> list[str]:
+        """Names whose heads were known and are not there any more, or are those of long ago.
+
+        What is removed has a head that says so; only that of an event goes in the end.
+        """
+        lost = []
+        for name, one in found.items():
+            if one is not None:
+                before = name in known and is_before(one[0], known[name])
+            else:
+                last = self.head(name) if name in known and "/events/" not in name else None
+                before = last is not None and bool(last[1].files)
+            lost += [name] if before else []
+        return lost
 
     def copy(self, name: str) -> Copy | None:
         """What lies at the path of a name; None where nothing was put there."""

@@ -668,14 +668,14 @@ def test_what_another_process_of_the_machine_writes_is_no_edit_by_hand(machine, 
     review = here.artefact_review("s")
     first, second = bucket_of(here), bucket_of(here)
     commit(first, review, b"before")
-    whole = second._by_hand
+    whole = second._hand.found
 
     def while_it_is_written() -> list[Path]:
-        monkeypatch.setattr(second, "_by_hand", whole)
+        monkeypatch.setattr(second._hand, "found", whole)
         commit(first, review, b"written")  # put there and not taken down yet when the other looks
         return [review]
 
-    monkeypatch.setattr(second, "_by_hand", while_it_is_written)
+    monkeypatch.setattr(second._hand, "found", while_it_is_written)
     second.refresh()
     assert review.read_bytes() == b"written" and not list(review.parent.glob(".*.mine*"))
     s3.seen.clear()

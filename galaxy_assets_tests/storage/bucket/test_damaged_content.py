@@ -37,6 +37,15 @@ def spoil(layout: Layout, name: str, how: str) -> None:
             kept._objects.put_once(key, bytes(content))
 
 
+def put_by_hand(layout: Layout) -> tuple[Path, bytes]:
+    """A file that a person put there, and what it holds."""
+    path, content = layout.labels("s") / "drop.csv", os.urandom(5000)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    store_of(path).refresh()
+    return path, content
+
+
 def ask_check(*options: str) -> tuple[int, str]:
     said = CliRunner().invoke(app, ["check", "s", "--deep", *options])
     return said.exit_code, said.output
@@ -58,10 +67,16 @@ def test_a_table_whose_content_is_damaged_is_named_set_aside_and_made_again(mach
     status, said = ask_check("--repair")
     assert status == 0 and "the next run makes it again" in said
     assert ask_check()[0] == 0 and origin(copy) is None
+    machine(here)
+    assert (aside := here.lake / "s/.damaged/umap.parquet").exists() and not path.exists()
+    with pytest.raises(DamagedFile):
+        read_table(aside)
+    machine(there)
     write_table(made, copy)
     third = machine()
     assert read_table(third.table("s", "umap"))["rank"].to_pylist() == list(range(5000))
-    assert not (machine(here).lake / "s/.damaged/umap.parquet.1").exists() and read_table(path).num_rows == 5000
+    machine(here)
+    assert read_table(path).num_rows == 5000
 
 
 @pytest.mark.parametrize("how", ["gone", "another"])
@@ -84,10 +99,7 @@ def test_pixels_whose_content_is_damaged_are_named_set_aside_and_filled_again(ma
 @pytest.mark.parametrize("mended", [b"another one" * 500, None])
 def test_a_file_that_people_edit_and_whose_content_is_gone_ends_no_look_and_is_put_there_again(machine, mended):
     here = machine()
-    drop = here.labels("s") / "drop.csv"
-    drop.parent.mkdir(parents=True)
-    drop.write_bytes(content := os.urandom(5000))
-    store_of(drop).refresh()
+    drop, content = put_by_hand(here)
     spoil(here, "/drop/", "gone")
     there = machine()
     copy = there.root / drop.relative_to(here.root)
@@ -104,10 +116,7 @@ def test_a_file_that_people_edit_and_whose_content_is_gone_ends_no_look_and_is_p
 
 def test_a_file_whose_content_came_back_is_fetched_by_the_next_look(machine):
     here = machine()
-    drop = here.labels("s") / "drop.csv"
-    drop.parent.mkdir(parents=True)
-    drop.write_bytes(content := os.urandom(5000))
-    store_of(drop).refresh()
+    drop, content = put_by_hand(here)
     spoil(here, "/drop/", "gone")
     there = machine()
     bucket_of(here)._contents.sent("labels/s/drop.csv", drop)
@@ -199,3 +208,61 @@ def test_a_large_file_whose_sending_is_cut_off_is_whole_or_not_there_and_sent_ag
     send()
     assert [r for r in s3.seen if "uploadId" in r.path and r.method == "POST"], "it was sent in pieces"
     assert elsewhere().read_bytes() == content
+
+
+@pytest.mark.parametrize("how", ["gone", "another", "there"])
+def test_what_a_person_puts_there_while_content_is_asked_for_stays(machine, s3, how):
+    there, here = machine(), machine()
+    drop, content = put_by_hand(here)
+    if how != "there":
+        spoil(here, "/drop/", how)
+    copy = there.root / drop.relative_to(here.root)
+
+    def put_back(request) -> None:
+        if request.method == "GET" and "/data/" in request.path and not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(b"a person's")
+
+    s3.fault = put_back
+    machine(there)
+    s3.fault = None
+    mine = copy if how != "there" else copy.with_name(f".{copy.name}.mine")
+    assert mine.read_bytes() == b"a person's"
+    assert how != "there" or copy.read_bytes() == content
+
+
+def test_damaged_content_is_asked_for_again_where_the_bucket_has_another_alone_and_told_once(machine, s3, caplog):
+    here = machine()
+    drop, _ = put_by_hand(here)
+    spoil(here, "/drop/", "another")
+    there = machine()
+    copy = there.root / drop.relative_to(here.root)
+    s3.seen.clear()
+    for _ in range(2):
+        store_of(copy).refresh()
+    assert [r.method for r in s3.seen if "/data/" in r.path] == ["HEAD", "HEAD"]
+    assert sum("drop.csv is damaged" in record.getMessage() for record in caplog.records) == 1
+    spoil(here, "/drop/", "another")
+    (key,) = [one.key for one in bucket_of(here)._objects.listed("data") if "/drop/" in one.key]
+    bucket_of(here)._objects.put_once(key, b"a third one")
+    stands, inode = copy.stat().st_size, copy.stat().st_ino
+    machine(there)
+    assert stands == 0 and copy.stat().st_ino == inode, "nothing was put there again"
+    assert len([r for r in caplog.records if "drop.csv is damaged" in r.getMessage()]) == 2, "once in each process"
+
+
+def test_a_damaged_file_that_nobody_needs_is_given_up_by_deleting_what_stands_for_it(machine):
+    here = machine()
+    drop, _ = put_by_hand(here)
+    spoil(here, "/drop/", "gone")
+    there = machine()
+    copy = there.root / drop.relative_to(here.root)
+    copy.unlink()
+    store_of(copy).refresh()
+    store_of(copy).refresh()
+    assert not copy.exists()
+    third = machine()
+    assert (
+        not (third.root / drop.relative_to(here.root)).exists()
+        and not (machine(here).root / "labels/s/drop.csv").exists()
+    )
