@@ -15,7 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from galaxy_assets.storage.bucket.heads import Content, Head, Part
-from galaxy_assets.storage.bucket.objects import Missing, Objects
+from galaxy_assets.storage.bucket.objects import Missing, Objects, Shorter
+from galaxy_assets.storage.bucket.whereabouts import must_be_there
 from galaxy_assets.storage.files import partial_name, told_of
 
 PIXELS = "cutouts.npy"
@@ -130,6 +131,8 @@ class Contents:
         ------
         NotAsSent
             Where the content is there no more, or is another.
+        BucketAway
+            Where the whole bucket is not there.
         """
         sha = hashlib.sha256()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +144,10 @@ class Contents:
                         sha.update(piece)
                         file.write(piece)
             except Missing:
+                must_be_there(self._objects)
                 raise NotAsSent("its content is not there") from None
+            except Shorter:
+                raise NotAsSent("its content is shorter") from None
         if sha.hexdigest() != content.sha256:
             raise NotAsSent("its sha256 is another")
 

@@ -48,6 +48,10 @@ class Missing(Exception):
     """There is no such object."""
 
 
+class Shorter(Exception):
+    """An object ends before the part that was asked for."""
+
+
 class Listed(NamedTuple):
     """An object in a listing.
 
@@ -132,7 +136,7 @@ class Objects:
             ),
         )
 
-    def swap(self, key: str, content: bytes, seen: str | None) -> str:
+    def swap(self, key: str, content: bytes, seen: str | None, condition: Any = None) -> str:
         """Replace an object if it is still the one that was seen.
 
         Parameters
@@ -143,6 +147,8 @@ class Objects:
             Unlike that of any other writer.
         seen : str or None
             Token of the object as it was seen; None where there was none.
+        condition : dict, optional
+            That of `condition` for `seen`, where it was asked for earlier.
 
         Returns
         -------
@@ -160,7 +166,7 @@ class Objects:
 
         def once() -> str:
             try:
-                mode: Any = "create" if seen is None else self._condition(key, seen)
+                mode: Any = "create" if seen is None else condition or self.condition(key, seen)
                 put = self._obstore.put(self._store, _quoted(key), content, mode=mode, use_multipart=False)
                 return _token(put)
             except (*another, *gone):
@@ -174,6 +180,33 @@ class Objects:
                 raise Changed from None
 
         return self._tried(f"replace {key}", once)
+
+    def condition(self, key: str, seen: str) -> Any:
+        """What lets the bucket replace the object of a token alone.
+
+        Parameters
+        ----------
+        key : str
+            Below the address.
+        seen : str
+            Token of the object as it was seen.
+
+        Returns
+        -------
+        dict
+            For `swap`.
+
+        Raises
+        ------
+        Changed
+            Where it is seen to be another already.
+        """
+        if not self._by_version:
+            return {"e_tag": seen}
+        now = self._obstore.head(self._store, _quoted(key))
+        if _token(now) != seen:
+            raise Changed
+        return {"version": now["version"]}
 
     def get(self, key: str) -> tuple[bytes, str]:
         """An object.
@@ -199,7 +232,7 @@ class Objects:
             token = _token(answer.meta)
             return bytes(answer.bytes()), token
 
-        return self._tried(f"read {key}", once)
+        return self._tried(f"read {key}", once, may_miss=True)
 
     def pieces(self, key: str, offset: int, size: int) -> Iterator[bytes]:
         """A part of an object, piece by piece.
@@ -219,15 +252,22 @@ class Objects:
         ------
         Missing
             Where there is no such object.
+        Shorter
+            Where it ends before the part that is wanted.
         """
+
+        def once(start: int, end: int) -> bytes:
+            try:
+                return bytes(self._obstore.get_range(self._store, _quoted(key), start=start, end=end))
+            except self._obstore.exceptions.GenericError as error:
+                # the error of "416 Range Not Satisfiable" has no class of its own
+                if "416" in str(error) and self._obstore.head(self._store, _quoted(key))["size"] < end:
+                    raise Shorter from None
+                raise
+
         for start in range(offset, offset + size, _PIECE):
             end = min(start + _PIECE, offset + size)
-            yield self._tried(
-                f"read {key}",
-                lambda start=start, end=end: bytes(
-                    self._obstore.get_range(self._store, _quoted(key), start=start, end=end)
-                ),
-            )
+            yield self._tried(f"read {key}", lambda start=start, end=end: once(start, end), may_miss=True)
 
     def stated(self, key: str) -> Listed | None:
         """What a listing would say of an object.
@@ -243,7 +283,7 @@ class Objects:
             None where there is no such object.
         """
         try:
-            meta = self._tried(f"look at {key}", lambda: self._obstore.head(self._store, _quoted(key)))
+            meta = self._tried(f"look at {key}", lambda: self._obstore.head(self._store, _quoted(key)), may_miss=True)
         except Missing:
             return None
         return Listed(key, _token(meta), meta["size"], meta["last_modified"])
@@ -300,26 +340,20 @@ class Objects:
             some = [_quoted(key) for key in keys[start : start + 1000]]
             self._tried("remove objects", lambda some=some: self._obstore.delete(self._store, some))
 
-    def _condition(self, key: str, seen: str) -> dict[str, str]:
-        """What lets a write replace the object of a token alone. Raises Changed where it is another."""
-        if not self._by_version:
-            return {"e_tag": seen}
-        now = self._obstore.head(self._store, _quoted(key))
-        if _token(now) != seen:
-            raise Changed
-        return {"version": now["version"]}
+    def _tried(self, what: str, request: Callable[[], _Answer], *, may_miss: bool = False) -> _Answer:
+        """The answer to a request; repeated where the connection or the bucket failed. Raises Missing, BucketError.
 
-    def _tried(self, what: str, request: Callable[[], _Answer]) -> _Answer:
-        """The answer to a request; repeated where the connection or the bucket failed. Raises Missing, BucketError."""
+        Where nothing `may_miss`, what is missing is the bucket.
+        """
         errors = self._obstore.exceptions
         for left in reversed(range(_TRIES)):
             try:
                 return request()
-            except (Changed, Missing):
+            except (Changed, Missing, Shorter):
                 raise
-            except (errors.NotFoundError, FileNotFoundError):
-                raise Missing(what) from None
             except Exception as error:
+                if may_miss and isinstance(error, errors.NotFoundError | FileNotFoundError):
+                    raise Missing(what) from None
                 refused = isinstance(error, errors.PermissionDeniedError | errors.UnauthenticatedError)
                 if not left or refused:
                     raise BucketAway(f"cannot {what} in {self.address}: {_in_words(error, refused)}") from None

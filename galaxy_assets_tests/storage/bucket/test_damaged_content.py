@@ -266,3 +266,48 @@ def test_a_damaged_file_that_nobody_needs_is_given_up_by_deleting_what_stands_fo
         not (third.root / drop.relative_to(here.root)).exists()
         and not (machine(here).root / "labels/s/drop.csv").exists()
     )
+
+
+def missing(request) -> int | None:
+    """As of a bucket that was removed, or a proxy that knows none."""
+    return 404 if request.method in ("GET", "HEAD") and "list-type" not in request.path else None
+
+
+def test_a_bucket_that_is_not_there_is_not_told_as_a_damaged_file(machine, s3, monkeypatch):
+    monkeypatch.setattr(objects, "_TRIES", 1)
+    here = machine()
+    write_table(table(*range(1000)), here.table("s", "umap"))
+    drop, _ = put_by_hand(here)
+    there = machine()
+    store_of(there.root)._copies.drop(["labels/s/drop.csv"])
+    s3.fault = missing
+    with pytest.raises(BucketAway, match="as if it held nothing"):
+        read_table(there.table("s", "umap"))
+    with pytest.raises(BucketAway, match="as if it held nothing"):
+        store_of(there.root).refresh()
+    assert (there.root / drop.relative_to(here.root)).stat().st_size
+    s3.fault = lambda request: 404
+    for request in (lambda kept: kept.put_once("data/x", b"x"), lambda kept: kept.delete(["data/x"])):
+        with pytest.raises(BucketAway, match="answered 404|no answer"):
+            request(bucket_of(there)._objects)
+    s3.fault = None
+    assert read_table(there.table("s", "umap")).num_rows == 1000
+
+
+@pytest.mark.parametrize("left", [0, 2500, 6_000_000])
+def test_an_object_that_was_cut_is_damaged_content(machine, s3, pieces, left):
+    here = machine()
+    large = here.table("s", "large")
+    large.parent.mkdir(parents=True)
+    with replacing(large) as partial:
+        partial.write_bytes(os.urandom(12_000_000))
+    write_table(table(*range(1000)), here.table("s", "umap"))
+    (key,) = [one.key for one in bucket_of(here)._objects.listed("data") if "/large/" in one.key]
+    content = bucket_of(here)._objects.get(key)[0]
+    bucket_of(here)._objects.put_once(key, content[:left])
+    there = machine()
+    s3.seen.clear()
+    with pytest.raises(DamagedFile):
+        read_table(there.table("s", "large"))
+    assert len([r for r in s3.seen if r.method == "GET" and "/data/" in r.path]) <= 3, "once each"
+    assert read_table(there.table("s", "umap")).num_rows == 1000
