@@ -1,16 +1,22 @@
 """Content of a bucket that is missing, damaged, away or not sent yet: what is said, and what mends it."""
 
+import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from galaxy_assets.cli import app
+from galaxy_assets.deliveries.label_imports import import_file
+from galaxy_assets.explorer.worksheet import _rows
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.bucket import bucket, objects
 from galaxy_assets.storage.bucket.objects import BucketAway, BucketError
 from galaxy_assets.storage.checkpoints import read_metadata
@@ -21,6 +27,7 @@ from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import Origin, origin, with_origin
 from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import read_table, write_table
+from galaxy_assets.storage.versions import content_of, fingerprint
 from galaxy_assets_tests.storage.bucket.test_bucket import bucket_of, cut, table
 
 
@@ -60,12 +67,14 @@ def test_a_table_whose_content_is_damaged_is_named_set_aside_and_made_again(mach
     spoil(here, "/umap/", how)
     there = machine()
     copy = there.root / path.relative_to(here.root)
-    with pytest.raises(DamagedFile, match="galaxy-assets check --repair"):
+    with pytest.raises(DamagedFile) as told:
         read_table(copy)
     status, said = ask_check()
     assert status == 1 and "1 damaged or missing" in said and str(copy) in said.replace("\n", "")
-    status, said = ask_check("--repair")
-    assert status == 0 and "the next run makes it again" in said
+    assert "check --deep --repair" in said
+    named = re.search("`galaxy-assets ([^`]+)`", str(told.value))[1].split()
+    repaired = CliRunner().invoke(app, named)
+    assert repaired.exit_code == 0 and "the next run makes it again" in repaired.output
     assert ask_check()[0] == 0 and origin(copy) is None
     machine(here)
     assert (aside := here.lake / "s/.damaged/umap.parquet").exists() and not path.exists()
@@ -311,3 +320,41 @@ def test_an_object_that_was_cut_is_damaged_content(machine, s3, pieces, left):
         read_table(there.table("s", "large"))
     assert len([r for r in s3.seen if r.method == "GET" and "/data/" in r.path]) <= 3, "once each"
     assert read_table(there.table("s", "umap")).num_rows == 1000
+
+
+def test_damage_is_another_content_than_absence_and_is_asked_for_again(machine):
+    here = machine()
+    drop, content = put_by_hand(here)
+    log = LabelLog(here.labels("s"))
+    log.events.mkdir()
+    write_table(pa.table({"event": [os.urandom(8).hex() for _ in range(500)]}), event := log.events / "a.parquet")
+    said, saved = event.read_bytes(), log.fingerprint()
+    spoil(here, "/drop/", "gone")
+    spoil(here, "/events/", "gone")
+    there = machine()
+    copy, other = there.root / drop.relative_to(here.root), LabelLog(there.labels("s"))
+    assert content_of(copy) == "damaged" and content_of(copy.with_name("none.csv")) is None
+    assert fingerprint([copy]) != fingerprint([copy.with_name("none.csv")])
+    assert other.fingerprint() != saved
+    for kept in bucket_of(here)._copies.heads():
+        for part in [part for one in kept[1].files.values() for part in one.parts if part.key]:
+            bucket_of(here)._objects.put_once(part.key, said if "/events/" in part.key else content)
+    assert content_of(copy) == hashlib.sha256(content).hexdigest()
+    assert other.fingerprint() == saved
+
+
+def test_a_persons_file_whose_content_is_gone_is_told_as_damaged_by_its_readers(machine):
+    here, survey = machine(), survey_files(Path("/nonexistent")).named("demo_radio")
+    for path in (here.cluster_worksheet(survey.name), here.labels(survey.name) / "drop.csv"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(5000))
+    store_of(path).refresh()
+    spoil(here, survey.name, "gone")
+    there = machine()
+    log = LabelLog(there.labels(survey.name))
+    for read in (
+        lambda: _rows(there, survey),
+        lambda: import_file(log, log.folder / "drop.csv"),
+    ):
+        with pytest.raises(DamagedFile, match="its content is not there"):
+            read()
