@@ -31,7 +31,7 @@ from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.bucket import limit
 from galaxy_assets.storage.bucket.by_hand import ByHand, state_or_none
 from galaxy_assets.storage.bucket.contents import PIXELS, Contents, NotAsSent
-from galaxy_assets.storage.bucket.copies import Copies, Copy
+from galaxy_assets.storage.bucket.copies import DAMAGED, Copies, Copy
 from galaxy_assets.storage.bucket.heads import Head
 from galaxy_assets.storage.bucket.names import DERIVED, is_large, name_of, unit_of
 from galaxy_assets.storage.bucket.objects import BucketError, Changed, Missing, Objects
@@ -50,8 +50,6 @@ _MANY = 5000
 """Heads that are held at once."""
 _LOOKS = 5
 """Times that heads are listed again where they change meanwhile."""
-_DAMAGED = "damaged"
-"""Before the token of what stands for damaged content, and what the bucket says of that, which each look asks again."""
 
 
 class Bucket:
@@ -74,9 +72,9 @@ class Bucket:
                 f"{root}, for copies of {self._objects.address}, cannot be made ({error.strerror}); set "
                 "GALAXY_ASSETS_CACHE to a folder of this machine's disk"
             ) from error
-        self._contents = Contents(self._objects)
         self._heads = heads_of(self._objects)
         self._copies = Copies(root / ".copies.sqlite")
+        self._contents = Contents(self._objects, self._copies.damaged_objects)
         self._hand = ByHand(root, self._copies)
         self._seen: dict[str, str] = {}
         self._begun: tuple[str, dict[str, str]] | None = None
@@ -264,7 +262,7 @@ class Bucket:
 
     def _mark(self, known: tuple[str, Head]) -> str:
         """The token of what stands for damaged content."""
-        return f"{_DAMAGED} {known[0]} {self._contents.stated(known[1])}"
+        return f"{DAMAGED} {known[0]} {self._contents.stated(known[1])}"
 
     def _tell(self, name: str, words: str) -> None:
         if name not in self._told and "/.damaged/" not in name:
@@ -439,4 +437,4 @@ class Bucket:
 
 def _stands_in(copy: Copy | None, known: tuple[str, Head] | None) -> TypeGuard[Copy]:
     """Whether a copy stands for content that was damaged, of the head known."""
-    return known is not None and copy is not None and copy.token.startswith(f"{_DAMAGED} {known[0]} ")
+    return known is not None and copy is not None and copy.token.startswith(f"{DAMAGED} {known[0]} ")

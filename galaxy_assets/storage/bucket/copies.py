@@ -26,6 +26,8 @@ create table if not exists copies (name text primary key, token text not null, w
 """
 
 
+DAMAGED = "damaged"
+"""Before the token of what stands for damaged content, and what the bucket says of that, which each look asks again."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -159,6 +161,15 @@ class Copies:
         with self._open() as db:
             found = db.execute("select token, whole, size, state from copies where name = ?", [name]).fetchone()
         return None if found is None else Copy(found[0], bool(found[1]), found[2], found[3])
+
+    def damaged_objects(self) -> set[str]:
+        """The objects of what was set aside, and of what something stands for since its content was damaged."""
+        with self._open() as db:
+            found = db.execute(
+                "select head from heads left join copies using (name) "
+                f"where name like '%/.damaged/%' or copies.token like '{DAMAGED} %'"
+            ).fetchall()
+        return set().union(*(Head.from_json(text).keys for (text,) in found))
 
     def put(self, placed: Iterable[tuple[str, Copy]]) -> None:
         """Take down what was put at the paths of names."""

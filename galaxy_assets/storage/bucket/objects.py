@@ -99,6 +99,7 @@ class Objects:
                 "'galaxy-assets[cluster]', or name a folder of this machine"
             ) from error
         self._obstore, self._by_version = obstore, urlsplit(address).scheme == "gs"
+        self._tags_are_md5 = True
         insecure = any(
             os.environ.get(name, "").startswith("http://") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
         )
@@ -113,8 +114,11 @@ class Objects:
                 "it is s3://, gs:// or az://, with region and endpoint in the environment (docs/shared-storage.md)"
             ) from error
 
-    def put_once(self, key: str, content: bytes | Path) -> None:
-        """Write an object whose key says what it holds, unless its entity tag says that it is there, whole and new.
+    def put_once(self, key: str, content: bytes | Path, is_distrusted: Callable[[str], bool] = lambda _: False) -> None:
+        """Write an object whose key says what it holds, unless it is there, whole and new.
+
+        It is that by the MD5 in its entity tag; by its size where the tags of the bucket have none, as at Azure, with
+        keys of a key service, and of what was sent in pieces.
 
         Parameters
         ----------
@@ -122,19 +126,28 @@ class Objects:
             Below the address.
         content : bytes or Path
             What it holds, or a file of that.
+        is_distrusted : callable, optional
+            Whether what is there under a key may be another content of that size.
         """
-        small = isinstance(content, bytes) or content.stat().st_size <= _WHOLE
-        data = content if isinstance(content, bytes) else content.read_bytes() if small else content
-        there = self.stated(key) if isinstance(data, bytes) else None
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        small = isinstance(content, bytes) or size <= _WHOLE
+        data = content.read_bytes() if small and isinstance(content, Path) else content
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() if isinstance(data, bytes) else ""
+        there = self.stated(key)
         # an old one is written again: what no head names is removed by its age, and it is about to be named
-        if there is not None and datetime.now(UTC) - there.written < _FRESH and _is_md5_of(there.token, data):
-            return
-        self._tried(
+        if there is not None and there.size == size and datetime.now(UTC) - there.written < _FRESH:
+            tag = there.token.strip('"')
+            tells = bool(md5) and self._tags_are_md5 and re.fullmatch("[0-9a-f]{32}", tag)
+            if tag == md5 or not (tells or is_distrusted(key)):
+                return
+        put = self._tried(
             f"write {key}",
             lambda: self._obstore.put(
                 self._store, _quoted(key), data, use_multipart=not small, chunk_size=_PIECE, max_concurrency=4
             ),
         )
+        if md5:
+            self._tags_are_md5 = _token(put).strip('"') == md5
 
     def swap(self, key: str, content: bytes, seen: str | None, condition: Any = None) -> str:
         """Replace an object if it is still the one that was seen.
@@ -365,11 +378,6 @@ class Objects:
 def _token(meta: Any) -> str:
     """The entity tag, in quotes: not every bucket writes them in a listing, and not every one lists versions."""
     return f'"{str(meta["e_tag"]).strip(chr(34))}"'
-
-
-def _is_md5_of(token: str, data: Any) -> bool:
-    """Whether an entity tag is the MD5 of an object's content, as of most that were sent in one request."""
-    return token.strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _in_words(error: Exception, refused: bool) -> str:

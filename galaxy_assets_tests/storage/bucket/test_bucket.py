@@ -265,7 +265,7 @@ def test_every_object_that_is_written_is_known_as_ours(tmp_path_factory, name, s
     assume(stem not in (".", ".."))
     noted, file = Noted(), tmp_path_factory.getbasetemp() / "content"
     file.write_bytes(b"x" * 5000)
-    Contents(noted).sent(f"{name}/{stem}{suffix}".replace(".parquet", ".bin"), file)
+    Contents(noted, set).sent(f"{name}/{stem}{suffix}".replace(".parquet", ".bin"), file)
     assert noted.keys and all(map(is_ours, noted.keys))
 
 

@@ -20,6 +20,7 @@ import pytest
 from galaxy_assets.storage.bucket.bucket import Bucket
 from galaxy_assets.storage.bucket.heads import Head
 from galaxy_assets.storage.bucket.objects import BucketError, Changed, Objects
+from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.store import Conflict
 from galaxy_assets_tests.storage.bucket.test_bucket import commit
 
@@ -250,3 +251,28 @@ def test_a_bucket_that_replaces_whatever_the_condition_is_refused(server, addres
     server.may_write = may_write
     with pytest.raises(BucketError, match="takes no notice"):
         Bucket(address, tmp_path / "here")
+
+
+@pytest.mark.parametrize("repaired", [True, False])
+def test_content_is_sent_once_and_again_after_it_was_found_damaged(server, address, tmp_path, repaired):
+    here, there = Bucket(address, tmp_path / "here"), Bucket(address, tmp_path / "there")
+    content = os.urandom(5000)
+
+    def written(kept: Bucket) -> int:
+        server.seen.clear()
+        commit(kept, kept.root / "lake/s/t.parquet", content)
+        return sum(method == "PUT" and "/data/" in key for method, key in server.seen)
+
+    assert [written(here), written(here)] == [1, 0]
+    (key,) = [key for key in server.objects if "/data/" in key]
+    server.versions += 1
+    server.objects[key] = Kept(content[::-1], server.versions)
+    there.refresh()
+    with pytest.raises(DamagedFile):
+        there.local(there.root / "lake/s/t.parquet")
+    if repaired:
+        there.move(there.root / "lake/s/t.parquet", there.root / "lake/s/.damaged/t.parquet")
+        here.refresh()
+    assert written(here if repaired else there) == 1
+    third = Bucket(address, tmp_path / "third")
+    assert third.local(third.root / "lake/s/t.parquet").read_bytes() == content
