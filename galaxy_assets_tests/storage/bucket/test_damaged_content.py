@@ -358,3 +358,32 @@ def test_a_persons_file_whose_content_is_gone_is_told_as_damaged_by_its_readers(
     ):
         with pytest.raises(DamagedFile, match="its content is not there"):
             read()
+
+
+@pytest.mark.parametrize("place", ["labels/s/drop.csv", "surveys/s.yaml", "surveys/s_clusters.csv", "weights/a.pt"])
+def test_a_persons_file_whose_content_is_gone_is_named_by_check_and_ended_by_repair(machine, place):
+    here = machine()
+    (here.root / place).parent.mkdir(parents=True)
+    (here.root / place).write_bytes(os.urandom(5000))
+    write_table(table(1), here.table("s", "umap"))
+    store_of(here.root).refresh()
+    spoil(here, place.partition("/")[0], "gone")
+    there = machine()
+    status, said = ask_check()
+    assert status == 1 and f"{there.root / place} is damaged" in said.replace("\n", "")
+    assert ask_check("--repair")[0] == 0 and ask_check()[0] == 0
+    for copies in (there, machine(), machine(here)):
+        machine(copies) if copies is not here else None
+        assert not (copies.root / place).exists()
+
+
+def test_a_large_file_that_is_there_and_new_is_not_sent_again(machine, s3, pieces):
+    kept, key, content = bucket_of(here := machine()), "data/weights/large/0", os.urandom(6_000_000)
+    file = here.root / "large"
+    file.write_bytes(content)
+    sent = []
+    for again in (False, False, True):
+        s3.seen.clear()
+        kept._objects.put_once(key, file, lambda _, again=again: again)
+        sent.append(any(r.method == "POST" for r in s3.seen))
+    assert sent == [True, False, True]
