@@ -259,7 +259,7 @@ def test_every_object_that_is_written_is_known_as_ours(tmp_path_factory, name, s
         def __init__(self):
             self.keys = []
 
-        def put_once(self, key, content):
+        def put_once(self, key, content, is_distrusted):
             self.keys.append(key)
 
     assume(stem not in (".", ".."))
