@@ -722,7 +722,7 @@ def test_a_file_that_goes_while_it_is_looked_at_ends_no_look(machine, monkeypatc
     drop.parent.mkdir(parents=True)
     mine = bucket_of(here)
     drop.write_text("id,score")
-    look = mine._by_hand
+    look = mine._hand.found
 
     def then_gone() -> list[Path]:
         found = look()
@@ -730,7 +730,7 @@ def test_a_file_that_goes_while_it_is_looked_at_ends_no_look(machine, monkeypatc
         return found
 
     with monkeypatch.context() as once:
-        once.setattr(mine, "_by_hand", then_gone)
+        once.setattr(mine._hand, "found", then_gone)
         mine.refresh()
     assert "labels/s/drop.csv" not in mine._copies.tokens()
     drop.write_text("id,score")
