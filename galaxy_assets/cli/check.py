@@ -42,7 +42,8 @@ def check(
         left += _check(layout, survey, deep, mend)
     if left:
         if not mend:
-            say("\n`galaxy-assets check --repair` sets it aside: the next run makes tables again,")
+            again = "check --deep --repair" if deep else "check --repair"
+            say(f"\n`galaxy-assets {again}` sets it aside: the next run makes tables again,")
             say("and people's labels come back from a backup alone")
         raise typer.Exit(1)
 

@@ -23,6 +23,7 @@ from galaxy_assets.deliveries.readers.table_formats import SUFFIXES
 from galaxy_assets.science.labels import taken_back, when
 from galaxy_assets.storage.files import NotWritten, state_of
 from galaxy_assets.storage.label_events import IMPORT_UNDONE, SAYS, LabelLog, time_prefix
+from galaxy_assets.storage.store import store_of
 
 _TEXT = (".csv", ".tsv")
 _OTHERS = (".csv.gz", ".tsv.gz", ".xls", ".xlsx", ".ods", *SUFFIXES)
@@ -112,6 +113,8 @@ def import_file(
         Where the file is absent.
     """
     beside = log.folder / "zooniverse.yaml"
+    for file in (path, beside):
+        store_of(file).local(file)
     content = read_label_file(path, answers or (beside if beside.exists() else None), columns, log.folder.name)
     unused: dict[str, str] = {}
     if known is not None:

@@ -142,7 +142,8 @@ class _Page:
             return
         self.tab = Tab(shared, self.survey, view, labels, self.who, place)
         if view.damaged:
-            words = f"Damaged, and left out: {', '.join(view.damaged)}. `galaxy-assets check --repair` sets them aside."
+            words = f"Damaged, and left out: {', '.join(view.damaged)}. "
+            words += "`galaxy-assets check --deep --repair` sets them aside."
             ui.notify(words, type="warning", multi_line=True, timeout=15_000, close_button="Close")
         await self.maps.open(self.tab, beside)
         self.right.clear()

@@ -47,7 +47,7 @@ def read_regions(view: View) -> list[Region]:
     layout, survey = view.lake.layout, view.survey
     review = layout.artefact_review(survey)
     if review.exists():
-        return read_review(review, view.drawn_on)
+        return read_review(store_of(review).local(review), view.drawn_on)
     proposed = layout.table(survey, "artefact_regions")
     if not proposed.exists():
         return []

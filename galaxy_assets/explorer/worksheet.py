@@ -19,6 +19,7 @@ from galaxy_assets.settings.spreadsheets import by_hand, written
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.store import store_of
 
 _COLUMNS = ["init", "cluster", "description", "label", "artefact", "exemplars"]
 _ANSWERS = 8
@@ -124,7 +125,7 @@ def read_clusters(view: View, survey: Survey) -> list[Cluster]:
 
 def _rows(layout: Layout, survey: Survey) -> list[Row]:
     path = layout.cluster_worksheet(survey.name)
-    return read_worksheet(path, survey.start_weights) if path.exists() else []
+    return read_worksheet(store_of(path).local(path), survey.start_weights) if path.exists() else []
 
 
 def _cluster_of(view: View, rows: Sequence[Row]) -> dict[str, int]:

@@ -44,8 +44,8 @@ class DamagedFile(PrintableError):
     def __init__(self, path: Path, reason: object):
         self.path, self.words = path, f"{path} is damaged ({reason})"
         super().__init__(
-            f"{self.words}; `galaxy-assets check --repair` sets such files aside: the next run makes tables again, and "
-            "people's labels come back from a backup alone"
+            f"{self.words}; `galaxy-assets check --deep --repair` sets such files aside: the next run makes tables "
+            "again, and people's labels come back from a backup alone"
         )
 
 

@@ -17,6 +17,7 @@ from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import damaged_otherwise, origin, readable_origin
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import opened_table, read_table, verify
 
 
@@ -66,6 +67,8 @@ def flaws(layout: Layout, survey: str, deep: bool = False) -> Iterator[Flaw]:
         yield from _of_checkpoints(path, layout, deep)
     for path in [*LabelLog(layout.labels(survey)).files(), *_rankings(layout, survey)]:
         yield from _of_labels(path, deep)
+    if deep:
+        yield from _of_files_by_hand(layout, survey)
 
 
 def repair(flaw: Flaw, layout: Layout, survey: str) -> str:
@@ -93,6 +96,9 @@ def repair(flaw: Flaw, layout: Layout, survey: str) -> str:
     labels = layout.labels(survey)
     if flaw.path.is_relative_to(labels):
         return _repair_labels(flaw.path, labels)
+    for home in (layout.surveys, layout.weights):
+        if flaw.path.is_relative_to(home):
+            return f"kept as {set_aside(flaw.path, home)}; put it there again"
     done = []
     for path in (flaw.path, flaw.table):
         if path is not None and path.exists():
@@ -223,6 +229,20 @@ def _of_labels(path: Path, deep: bool) -> Iterator[Flaw]:
     except FileNotFoundError:  # else merged since it was listed
         if path.is_symlink():
             yield Flaw(path, f"{path} is a link to {path.readlink()}, which is not there")
+
+
+def _of_files_by_hand(layout: Layout, survey: str) -> Iterator[Flaw]:
+    """Files that a person put there, and whose content a bucket has no more."""
+    labels = layout.labels(survey)
+    found = [path for path in labels.rglob("[!.]*") if path.parent.name not in ("events", "rankings")]
+    found += [layout.artefact_review(survey), layout.cluster_worksheet(survey), *layout.surveys.glob(f"{survey}.*")]
+    found += layout.weights.rglob("[!.]*")
+    for path in sorted(found):
+        try:
+            if path.is_file() and ".damaged" not in path.parts:
+                store_of(path).local(path)
+        except DamagedFile as error:
+            yield Flaw(path, error.words)
 
 
 def _repair_labels(path: Path, labels: Path) -> str:

@@ -399,17 +399,28 @@ def read_events(file: Path) -> pa.Table:
         return table.select(EVENTS.names).cast(EVENTS)
 
 
-@lru_cache(maxsize=64)
 def _fingerprint(files: tuple[tuple[Any, ...], ...]) -> str:
-    events = set().union(*(_names(*file) for file in files))
+    try:
+        return _of_events(files, _names)
+    except (DamagedFile, KeyError):  # not kept: a bucket may have the content again
+        return _of_events.__wrapped__(files, _names_or_damage)
+
+
+@lru_cache(maxsize=64)
+def _of_events(files: tuple[tuple[Any, ...], ...], names: Callable[..., frozenset[str]]) -> str:
+    events = set().union(*(names(*file) for file in files))
     return hashlib.sha256("\n".join(sorted(events)).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=10_000)
 def _names(file: Path, *state: int) -> frozenset[str]:
+    return frozenset(read_table(file, ["event"])["event"].to_pylist())
+
+
+def _names_or_damage(file: Path, *state: int) -> frozenset[str]:
     """Ids of the events of a file; of a damaged one, its sha256."""
     try:
-        return frozenset(read_table(file, ["event"])["event"].to_pylist())
+        return _names(file, *state)
     except (DamagedFile, KeyError):
         return frozenset([f"damaged {content_of(file)}"])
 

@@ -43,12 +43,14 @@ def content_of(path: Path) -> str | None:
     Returns
     -------
     str or None
-        64 hex digits; None where there is no such file, or its bucket has the content no more.
+        64 hex digits; None where there is no such file; `damaged` where its bucket has the content no more.
     """
     try:
         return _sha256(path, *state_of(path))
-    except (FileNotFoundError, DamagedFile):
+    except FileNotFoundError:
         return None
+    except DamagedFile:
+        return "damaged"
 
 
 def stamp(paths: Iterable[Path]) -> str:

@@ -185,7 +185,7 @@ def test_a_damaged_table_says_so_when_it_is_asked_and_hides_no_other(tmp_path):
     assert publish(layout) == ["s.damaged", "s.whole"]
     with connect(tmp_path) as lake:
         assert lake.sql("select a from s.whole").fetchall() == [(1,)]
-        with pytest.raises(duckdb.Error, match=r"damaged.parquet is damaged .*galaxy-assets check --repair"):
+        with pytest.raises(duckdb.Error, match=r"damaged.parquet is damaged .*galaxy-assets check --deep --repair"):
             lake.sql("from s.damaged").fetchall()
 
 

@@ -148,7 +148,7 @@ def test_the_chosen_checkpoint_is_the_one_that_its_ledger_records(tmp_path):
     row, path = chosen_checkpoint(ledger, tmp_path)
     assert (row["epoch"], path) == (1, tmp_path / "epoch_1")
     path.write_bytes(b"epoch_9")  # another training's, of the same size
-    with pytest.raises(ValueError, match="not the checkpoint its ledger records.*galaxy-assets check --repair"):
+    with pytest.raises(ValueError, match="not the checkpoint its ledger records.*galaxy-assets check --deep --repair"):
         chosen_checkpoint(ledger, tmp_path)
     path.unlink()
     with pytest.raises(ValueError, match="not the checkpoint its ledger records"):

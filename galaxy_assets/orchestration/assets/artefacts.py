@@ -19,6 +19,7 @@ from galaxy_assets.settings.artefacts import LEAST
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.artefact_review import map_digest
 from galaxy_assets.storage.in_turn import TablesInTurn
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import beside, column_to_vectors, rows_of, vectors_to_column
 
 _BLOCK = 1024  # cutouts held in memory at once while evidence is gathered
@@ -196,7 +197,7 @@ def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> R
     """
     review, drawn_on = context.layout.artefact_review(context.survey.name), map_digest(artefact_umap_model)
     if review.exists():
-        table = artefacts.regions_to_table(read_review(review, drawn_on), drawn_on)
+        table = artefacts.regions_to_table(read_review(store_of(review).local(review), drawn_on), drawn_on)
         return Result(table, {"accepted by a person": table.num_rows})
     limits = limits_of(artefact_umap_model, context.survey.artefacts)
     fitted = under(artefact_umap_model, limits)

@@ -18,6 +18,7 @@ from galaxy_assets.science import clusters, descriptions, worksheet
 from galaxy_assets.science.figure_tables import in_words
 from galaxy_assets.science.galaxy_ids import Ids, places_among
 from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.store import store_of
 from galaxy_assets.storage.tables import lookup, rows_of
 
 _EXAMPLES = 8
@@ -177,7 +178,7 @@ def cluster_worksheet(context: SurveyContext, cluster_labels: pa.Table) -> Resul
     import pyarrow.compute as pc
 
     init, path = context.init, context.layout.cluster_worksheet(context.survey.name)
-    said = worksheet.read_worksheet(path, context.survey.start_weights) if path.exists() else []
+    said = worksheet.read_worksheet(store_of(path).local(path), context.survey.start_weights) if path.exists() else []
     own = [row for row in said if row.init == init]
     exemplars = pa.array([galaxy for row in own for galaxy in row.exemplars], pa.string())
     held = cluster_labels.filter(pc.is_in(cluster_labels["galaxy_id"], exemplars))

@@ -14,6 +14,7 @@ Belongs here: this protocol. Does not belong here: which files it holds for (`na
 """
 
 import base64
+import contextlib
 import os
 import threading
 import time
@@ -22,19 +23,21 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeGuard
 
 import pyarrow as pa
 
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.storage.bucket import limit
-from galaxy_assets.storage.bucket.contents import PIXELS, Contents, NotAsSent, sha256_of
-from galaxy_assets.storage.bucket.copies import Copies, Copy
+from galaxy_assets.storage.bucket.by_hand import ByHand, state_or_none
+from galaxy_assets.storage.bucket.contents import PIXELS, Contents, NotAsSent
+from galaxy_assets.storage.bucket.copies import DAMAGED, Copies, Copy
 from galaxy_assets.storage.bucket.heads import Head
-from galaxy_assets.storage.bucket.names import BY_HAND, DERIVED, is_large, name_of, unit_of
+from galaxy_assets.storage.bucket.names import DERIVED, is_large, name_of, unit_of
 from galaxy_assets.storage.bucket.objects import BucketError, Changed, Missing, Objects
 from galaxy_assets.storage.bucket.waste import old_objects, removed
 from galaxy_assets.storage.bucket.whereabouts import heads_of
-from galaxy_assets.storage.files import DamagedFile, partial_name, state_of, told_of
+from galaxy_assets.storage.files import DamagedFile, partial_name, told_of
 from galaxy_assets.storage.locks import held
 from galaxy_assets.storage.owners import LONGEST_RUN
 from galaxy_assets.storage.store import FOLDER, Conflict, CutRows
@@ -47,8 +50,6 @@ _MANY = 5000
 """Heads that are held at once."""
 _LOOKS = 5
 """Times that heads are listed again where they change meanwhile."""
-_DAMAGED = "damaged"
-"""Before the token of what stands for damaged content, so that each look asks for it again."""
 
 
 class Bucket:
@@ -71,12 +72,14 @@ class Bucket:
                 f"{root}, for copies of {self._objects.address}, cannot be made ({error.strerror}); set "
                 "GALAXY_ASSETS_CACHE to a folder of this machine's disk"
             ) from error
-        self._contents = Contents(self._objects)
         self._heads = heads_of(self._objects)
         self._copies = Copies(root / ".copies.sqlite")
+        self._contents = Contents(self._objects, self._copies.damaged_objects)
+        self._hand = ByHand(root, self._copies)
         self._seen: dict[str, str] = {}
         self._begun: tuple[str, dict[str, str]] | None = None
         self._looked = 0.0
+        self._told: set[str] = set()
         self._mutex = threading.RLock()
         self.refresh()
 
@@ -108,7 +111,7 @@ class Bucket:
         head = self._contents.sent(name, partial)
         with self._lock():
             self._replace(name, head)
-            state = _state(partial)
+            state = state_or_none(partial)
             FOLDER.commit(partial, path)
             self._placed(name, head, state, whole=True)
         self._trim()
@@ -208,15 +211,17 @@ class Bucket:
             if as_listed:  # else what was listed too early may have come with what changed since
                 break
         late = self._copies.behind()
-        small = []
+        same, small, given_up = self._damaged_as_before(late), [], []
         with self._lock():
             for name in late:
                 known, copy = self._copies.head(name), self._copies.copy(name)
-                stands_in = known is not None and copy is not None and copy.token == f"{_DAMAGED} {known[0]}"
-                if name.startswith(BY_HAND) and stands_in and self._is_edited(name):
+                if _stands_in(copy, known) and self._hand.is_edited(name):
                     continue  # mended by hand, and taken in below
-                if name.startswith(BY_HAND) and self._is_edited(name, known):
-                    self._keep_mine(name)
+                if _stands_in(copy, known) and name in same:
+                    given_up += [] if (self.root / name).exists() else [name]
+                    continue
+                if self._hand.is_edited(name, known):
+                    self._hand.keep_mine(name)
                 if known is None:
                     FOLDER.remove(self.root / name)
                     self._copies.drop([name])
@@ -229,28 +234,40 @@ class Bucket:
                     small.append(name)
         self._fetch_small(small)
         self._seen = self._copies.tokens()
-        for path in self._by_hand():
+        with self._lock():
+            for name in given_up:  # what stood for it was deleted
+                with contextlib.suppress(Conflict):
+                    self._end(name)
+        for path in self._hand.found():
             self._take_in(path)
 
     def _check_none_is_lost(self, found: Mapping[str, tuple[str, Head] | None], known: Mapping[str, str]) -> None:
-        """Raises BucketError where heads that were known here are not there any more, or are those of long ago.
-
-        What is removed has a head that says so; only that of an event goes in the end.
-        """
-        lost = []
-        for name, one in found.items():
-            if one is not None:
-                before = name in known and self._heads.is_before(one[0], known[name])
-            else:
-                last = self._copies.head(name) if name in known and "/events/" not in name else None
-                before = last is not None and bool(last[1].files)
-            lost += [name] if before else []
-        if lost:
+        if lost := self._copies.lost(found, known, self._heads.is_before):
             raise BucketError(
                 f"{self._objects.address}: the heads of {len(lost):,} files that were there are gone or older than "
                 f"they were, {lost[0]} among them, as those of an older backup are; nothing was changed. Bring the "
                 f"heads back; where that cannot be, save what you edited below {self.root}, and remove that folder"
             )
+
+    def _damaged_as_before(self, names: Sequence[str]) -> set[str]:
+        """Names for whose damaged content something stands, of which the bucket says the same as then."""
+        pairs = {name: (self._copies.head(name), self._copies.copy(name)) for name in names}
+        marks = {name: (known, copy.token) for name, (known, copy) in pairs.items() if _stands_in(copy, known)}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            now = dict(zip(marks, pool.map(lambda pair: self._mark(pair[0]), marks.values()), strict=True))
+        same = {name for name, (_, mark) in marks.items() if now[name] == mark}
+        for name in same:
+            self._tell(name, DamagedFile(self.root / name, f"not what was sent, in {self._objects.address}").words)
+        return same
+
+    def _mark(self, known: tuple[str, Head]) -> str:
+        """The token of what stands for damaged content."""
+        return f"{DAMAGED} {known[0]} {self._contents.stated(known[1])}"
+
+    def _tell(self, name: str, words: str) -> None:
+        if name not in self._told and "/.damaged/" not in name:
+            self._told.add(name)
+            log.warning("%s; an empty file stands in its place: put it there again, or delete the empty one", words)
 
     def _replace(self, name: str, head: Head) -> None:
         """Replace a head, under the lock. Raises Conflict."""
@@ -275,16 +292,33 @@ class Bucket:
         """Put files in their places that nobody asks for before opening them; an empty one for one that is damaged."""
 
         def fetch(name: str) -> None:
-            try:
-                self._fetch(name)
-            except DamagedFile as error:
-                log.warning("%s; an empty file stands in its place until it is written or put there again", error.words)
-                with self._lock():
-                    if (known := self._copies.head(name)) is not None and known[1].files:
-                        self._stand_in(name, known[1], f"{_DAMAGED} {known[0]}")
+            if (known := self._copies.head(name)) is None:
+                return None
+            mark = ""
+            for _ in range(2):  # again after the mark: it may have come back before that
+                try:
+                    return self._fetch(name)
+                except DamagedFile as error:
+                    words, mark = error.words, mark or self._mark(known)
+            if self._stand_in_for_damaged(name, known, mark):
+                self._tell(name, words)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(fetch, names))
+
+    def _stand_in_for_damaged(self, name: str, known: tuple[str, Head], mark: str) -> bool:
+        """Put an empty file in the place of damaged content, unless there is another head, the file, or a person's."""
+        with self._lock():
+            copy = self._copies.copy(name)
+            if self._copies.head(name) != known or (copy is not None and copy.whole and copy.token == known[0]):
+                return False
+            if self._hand.is_edited(name):
+                return False
+            if _stands_in(copy, known) and (self.root / name).exists():
+                self._copies.put([(name, copy._replace(token=mark))])
+            else:
+                self._stand_in(name, known[1], mark)
+            return True
 
     def _fetch(self, name: str) -> None:
         """Put the content of a file or folder in its place.
@@ -324,7 +358,9 @@ class Bucket:
                 with self._lock():
                     if (now := self._copies.head(name)) is None or now[0] != token:
                         return False
-                    state = _state(partial)
+                    if self._hand.is_edited(name, now):
+                        self._hand.keep_mine(name)
+                    state = state_or_none(partial)
                     FOLDER.commit(partial, path)
                     self._placed(name, head, state, whole=True, token=token)
                     return True
@@ -345,7 +381,7 @@ class Bucket:
                 self._contents.write(content, file)
         if partial.is_file():
             os.utime(partial, (head.made, head.made))
-        state = _state(partial)
+        state = state_or_none(partial)
         FOLDER.commit(partial, path)
         self._placed(name, head, state, whole=False, token=token)
 
@@ -368,63 +404,21 @@ class Bucket:
                 if relative != keep and known is not None and copy is not None and copy.token == known[0]:
                     self._stand_in(relative, known[1], known[0])
 
-    def _by_hand(self) -> list[Path]:
-        """Files that a person put below the folder of copies, or edited there."""
-        found = []
-        for path in (path for kind in BY_HAND for path in (self.root / kind).rglob("[!.]*")):
-            name = name_of(path, self.root)
-            if name is None or not path.is_file() or "/events/" in name or "/rankings/" in name:
-                continue
-            if self._is_edited(name):
-                found.append(path)
-        return found
-
-    def _is_edited(self, name: str, known: tuple[str, Head] | None = None) -> bool:
-        """Whether a file is another one than was put there, and than the one known."""
-        path, copy = self.root / name, self._copies.copy(name)
-        if not (state := _state(path)) or (copy is not None and copy.state == state):
-            return False
-        try:
-            return known is None or not known[1].files or known[1].files[""].sha256 != sha256_of(path)
-        except FileNotFoundError:
-            return False
-
-    def _is_known(self, name: str, sent: Head, state: str) -> bool:
-        """Whether a file is what was put there, or the one known, which is taken down then; under the lock."""
-        known, copy = self._copies.head(name), self._copies.copy(name)
-        if copy is not None and copy.state == state:
-            return True
-        if known is None or not known[1].files or known[1].files[""].sha256 != sent.files[""].sha256:
-            return False
-        self._placed(name, known[1], state, whole=True, token=known[0])
-        return True
-
-    def _keep_mine(self, name: str) -> None:
-        path, number = self.root / name, 0
-        while (mine := path.with_name(f".{path.name}.mine{f'.{number}' if number else ''}")).exists():
-            number += 1
-        self._copies.drop([name])
-        try:
-            path.rename(mine)
-        except FileNotFoundError:  # taken away meanwhile
-            return
-        log.warning("%s was changed here and elsewhere; this machine's is kept as %s", name, mine)
-
     def _take_in(self, path: Path) -> None:
         """Send what was put there by hand; of what another machine has changed too, theirs stays.
 
         A file that is written or taken away meanwhile is left for the next look.
         """
-        name, state = self._relative(path), _state(path)
+        name, state = self._relative(path), state_or_none(path)
         head = self._contents.sent_as_it_is(name, path)
         with self._lock():
             # asked again: another process of this machine may have been writing it
-            if head is None or _state(path) != state or (state and self._is_known(name, head, state)):
+            if head is None or state_or_none(path) != state or (state and self._hand.is_known(name, head, state)):
                 return
             try:
                 self._replace(name, head)
             except Conflict:
-                self._keep_mine(name)
+                self._hand.keep_mine(name)
             else:
                 self._placed(name, head, state, whole=True)
 
@@ -441,9 +435,6 @@ class Bucket:
         return [n for n in with_files if (known := self._copies.head(n)) is not None and known[1].files]
 
 
-def _state(path: Path) -> str:
-    """What tells whether a file was changed; nothing of a folder, and of what is not there."""
-    try:
-        return str(state_of(path)) if path.is_file() else ""
-    except FileNotFoundError:
-        return ""
+def _stands_in(copy: Copy | None, known: tuple[str, Head] | None) -> TypeGuard[Copy]:
+    """Whether a copy stands for content that was damaged, of the head known."""
+    return known is not None and copy is not None and copy.token.startswith(f"{DAMAGED} {known[0]} ")

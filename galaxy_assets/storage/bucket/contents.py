@@ -10,12 +10,14 @@ import math
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 
 from galaxy_assets.storage.bucket.heads import Content, Head, Part
-from galaxy_assets.storage.bucket.objects import Missing, Objects
+from galaxy_assets.storage.bucket.objects import Missing, Objects, Shorter
+from galaxy_assets.storage.bucket.whereabouts import must_be_there
 from galaxy_assets.storage.files import partial_name, told_of
 
 PIXELS = "cutouts.npy"
@@ -34,10 +36,13 @@ class Contents:
     Parameters
     ----------
     objects : Objects
+    set_aside : callable
+        Gives the keys of objects that a machine found damaged.
     """
 
-    def __init__(self, objects: Objects):
-        self._objects = objects
+    def __init__(self, objects: Objects, set_aside: Callable[[], set[str]]):
+        self._objects, self._set_aside = objects, set_aside
+        self._not_as_sent: set[str] = set()
 
     def sent(self, name: str, partial: Path) -> Head:
         """Send the content of a file or folder.
@@ -95,8 +100,12 @@ class Contents:
             return Content(size, sha256, self._sent_in_chunks(name, path, size, cut))
         place = Path(name) / below
         key = f"data/{place.with_suffix('').as_posix()}/{sha256[:32]}{place.suffix}"
-        self._objects.put_once(key, path)
+        self._put(key, path)
         return Content(size, sha256, [Part(key, 0, size)])
+
+    def _put(self, key: str, content: bytes | Path) -> None:
+        self._objects.put_once(key, content, lambda key: key in self._not_as_sent or key in self._set_aside())
+        self._not_as_sent.discard(key)
 
     def _sent_in_chunks(self, name: str, path: Path, size: int, cut: dict[str, tuple[int, int]]) -> list[Part]:
         """The pixels of a batch as objects of some rows each, by their content; what comes before them is short."""
@@ -107,9 +116,15 @@ class Contents:
                 file.seek(header + start)
                 data = file.read(length)
                 key = f"data/{name}/{hashlib.sha256(data).hexdigest()[:32]}.raw"
-                self._objects.put_once(key, data)
+                self._put(key, data)
                 parts.append(Part(key, 0, length))
         return parts
+
+    def stated(self, head: Head) -> str:
+        """What the bucket says of the objects that a head needs, 16 hex digits: others once one is written again."""
+        there = ((key, self._objects.stated(key)) for key in sorted(head.keys))
+        told = [(key, one and [one.token, one.size]) for key, one in there]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     def write(self, content: Content, path: Path) -> None:
         """Fetch what one file holds.
@@ -124,7 +139,16 @@ class Contents:
         ------
         NotAsSent
             Where the content is there no more, or is another.
+        BucketAway
+            Where the whole bucket is not there.
         """
+        try:
+            self._write(content, path)
+        except NotAsSent:
+            self._not_as_sent.update(part.key for part in content.parts)
+            raise
+
+    def _write(self, content: Content, path: Path) -> None:
         sha = hashlib.sha256()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
@@ -135,7 +159,10 @@ class Contents:
                         sha.update(piece)
                         file.write(piece)
             except Missing:
+                must_be_there(self._objects)
                 raise NotAsSent("its content is not there") from None
+            except Shorter:
+                raise NotAsSent("its content is shorter") from None
         if sha.hexdigest() != content.sha256:
             raise NotAsSent("its sha256 is another")
 

@@ -7,7 +7,7 @@ Belongs here: that record. Does not belong here: fetching and removing copies (`
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,8 @@ create table if not exists copies (name text primary key, token text not null, w
 """
 
 
+DAMAGED = "damaged"
+"""Before the token of what stands for damaged content, and what the bucket says of that, which each look asks again."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -134,11 +136,40 @@ class Copies:
                     token, head = known
                     db.execute("insert or replace into heads values (?, ?, ?)", [name, token, head.to_json()])
 
+    def lost(
+        self,
+        found: Mapping[str, tuple[str, Head] | None],
+        known: Mapping[str, str],
+        is_before: Callable[[str, str], bool],
+    ) -> list[str]:
+        """Names whose heads were known and are not there any more, or are those of long ago.
+
+        What is removed has a head that says so; only that of an event goes in the end.
+        """
+        lost = []
+        for name, one in found.items():
+            if one is not None:
+                before = name in known and is_before(one[0], known[name])
+            else:
+                last = self.head(name) if name in known and "/events/" not in name else None
+                before = last is not None and bool(last[1].files)
+            lost += [name] if before else []
+        return lost
+
     def copy(self, name: str) -> Copy | None:
         """What lies at the path of a name; None where nothing was put there."""
         with self._open() as db:
             found = db.execute("select token, whole, size, state from copies where name = ?", [name]).fetchone()
         return None if found is None else Copy(found[0], bool(found[1]), found[2], found[3])
+
+    def damaged_objects(self) -> set[str]:
+        """The objects of what was set aside, and of what something stands for since its content was damaged."""
+        with self._open() as db:
+            found = db.execute(
+                "select head from heads left join copies using (name) "
+                f"where name like '%/.damaged/%' or copies.token like '{DAMAGED} %'"
+            ).fetchall()
+        return set().union(*(Head.from_json(text).keys for (text,) in found))
 
     def put(self, placed: Iterable[tuple[str, Copy]]) -> None:
         """Take down what was put at the paths of names."""

@@ -48,6 +48,10 @@ class Missing(Exception):
     """There is no such object."""
 
 
+class Shorter(Exception):
+    """An object ends before the part that was asked for."""
+
+
 class Listed(NamedTuple):
     """An object in a listing.
 
@@ -95,6 +99,7 @@ class Objects:
                 "'galaxy-assets[cluster]', or name a folder of this machine"
             ) from error
         self._obstore, self._by_version = obstore, urlsplit(address).scheme == "gs"
+        self._tags_are_md5 = True
         insecure = any(
             os.environ.get(name, "").startswith("http://") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
         )
@@ -109,8 +114,11 @@ class Objects:
                 "it is s3://, gs:// or az://, with region and endpoint in the environment (docs/shared-storage.md)"
             ) from error
 
-    def put_once(self, key: str, content: bytes | Path) -> None:
-        """Write an object whose key says what it holds, unless its entity tag says that it is there, whole and new.
+    def put_once(self, key: str, content: bytes | Path, is_distrusted: Callable[[str], bool] = lambda _: False) -> None:
+        """Write an object whose key says what it holds, unless it is there, whole and new.
+
+        It is that by the MD5 in its entity tag; by its size where the tags of the bucket have none, as at Azure, with
+        keys of a key service, and of what was sent in pieces.
 
         Parameters
         ----------
@@ -118,21 +126,30 @@ class Objects:
             Below the address.
         content : bytes or Path
             What it holds, or a file of that.
+        is_distrusted : callable, optional
+            Whether what is there under a key may be another content of that size.
         """
-        small = isinstance(content, bytes) or content.stat().st_size <= _WHOLE
-        data = content if isinstance(content, bytes) else content.read_bytes() if small else content
-        there = self.stated(key) if isinstance(data, bytes) else None
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        small = isinstance(content, bytes) or size <= _WHOLE
+        data = content.read_bytes() if small and isinstance(content, Path) else content
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() if isinstance(data, bytes) else ""
+        there = self.stated(key)
         # an old one is written again: what no head names is removed by its age, and it is about to be named
-        if there is not None and datetime.now(UTC) - there.written < _FRESH and _is_md5_of(there.token, data):
-            return
-        self._tried(
+        if there is not None and there.size == size and datetime.now(UTC) - there.written < _FRESH:
+            tag = there.token.strip('"')
+            tells = bool(md5) and self._tags_are_md5 and re.fullmatch("[0-9a-f]{32}", tag)
+            if tag == md5 or not (tells or is_distrusted(key)):
+                return
+        put = self._tried(
             f"write {key}",
             lambda: self._obstore.put(
                 self._store, _quoted(key), data, use_multipart=not small, chunk_size=_PIECE, max_concurrency=4
             ),
         )
+        if md5:
+            self._tags_are_md5 = _token(put).strip('"') == md5
 
-    def swap(self, key: str, content: bytes, seen: str | None) -> str:
+    def swap(self, key: str, content: bytes, seen: str | None, condition: Any = None) -> str:
         """Replace an object if it is still the one that was seen.
 
         Parameters
@@ -143,6 +160,8 @@ class Objects:
             Unlike that of any other writer.
         seen : str or None
             Token of the object as it was seen; None where there was none.
+        condition : dict, optional
+            That of `condition` for `seen`, where it was asked for earlier.
 
         Returns
         -------
@@ -160,7 +179,7 @@ class Objects:
 
         def once() -> str:
             try:
-                mode: Any = "create" if seen is None else self._condition(key, seen)
+                mode: Any = "create" if seen is None else condition or self.condition(key, seen)
                 put = self._obstore.put(self._store, _quoted(key), content, mode=mode, use_multipart=False)
                 return _token(put)
             except (*another, *gone):
@@ -174,6 +193,33 @@ class Objects:
                 raise Changed from None
 
         return self._tried(f"replace {key}", once)
+
+    def condition(self, key: str, seen: str) -> Any:
+        """What lets the bucket replace the object of a token alone.
+
+        Parameters
+        ----------
+        key : str
+            Below the address.
+        seen : str
+            Token of the object as it was seen.
+
+        Returns
+        -------
+        dict
+            For `swap`.
+
+        Raises
+        ------
+        Changed
+            Where it is seen to be another already.
+        """
+        if not self._by_version:
+            return {"e_tag": seen}
+        now = self._obstore.head(self._store, _quoted(key))
+        if _token(now) != seen:
+            raise Changed
+        return {"version": now["version"]}
 
     def get(self, key: str) -> tuple[bytes, str]:
         """An object.
@@ -199,7 +245,7 @@ class Objects:
             token = _token(answer.meta)
             return bytes(answer.bytes()), token
 
-        return self._tried(f"read {key}", once)
+        return self._tried(f"read {key}", once, may_miss=True)
 
     def pieces(self, key: str, offset: int, size: int) -> Iterator[bytes]:
         """A part of an object, piece by piece.
@@ -219,15 +265,22 @@ class Objects:
         ------
         Missing
             Where there is no such object.
+        Shorter
+            Where it ends before the part that is wanted.
         """
+
+        def once(start: int, end: int) -> bytes:
+            try:
+                return bytes(self._obstore.get_range(self._store, _quoted(key), start=start, end=end))
+            except self._obstore.exceptions.GenericError as error:
+                # the error of "416 Range Not Satisfiable" has no class of its own
+                if "416" in str(error) and self._obstore.head(self._store, _quoted(key))["size"] < end:
+                    raise Shorter from None
+                raise
+
         for start in range(offset, offset + size, _PIECE):
             end = min(start + _PIECE, offset + size)
-            yield self._tried(
-                f"read {key}",
-                lambda start=start, end=end: bytes(
-                    self._obstore.get_range(self._store, _quoted(key), start=start, end=end)
-                ),
-            )
+            yield self._tried(f"read {key}", lambda start=start, end=end: once(start, end), may_miss=True)
 
     def stated(self, key: str) -> Listed | None:
         """What a listing would say of an object.
@@ -243,7 +296,7 @@ class Objects:
             None where there is no such object.
         """
         try:
-            meta = self._tried(f"look at {key}", lambda: self._obstore.head(self._store, _quoted(key)))
+            meta = self._tried(f"look at {key}", lambda: self._obstore.head(self._store, _quoted(key)), may_miss=True)
         except Missing:
             return None
         return Listed(key, _token(meta), meta["size"], meta["last_modified"])
@@ -300,26 +353,20 @@ class Objects:
             some = [_quoted(key) for key in keys[start : start + 1000]]
             self._tried("remove objects", lambda some=some: self._obstore.delete(self._store, some))
 
-    def _condition(self, key: str, seen: str) -> dict[str, str]:
-        """What lets a write replace the object of a token alone. Raises Changed where it is another."""
-        if not self._by_version:
-            return {"e_tag": seen}
-        now = self._obstore.head(self._store, _quoted(key))
-        if _token(now) != seen:
-            raise Changed
-        return {"version": now["version"]}
+    def _tried(self, what: str, request: Callable[[], _Answer], *, may_miss: bool = False) -> _Answer:
+        """The answer to a request; repeated where the connection or the bucket failed. Raises Missing, BucketError.
 
-    def _tried(self, what: str, request: Callable[[], _Answer]) -> _Answer:
-        """The answer to a request; repeated where the connection or the bucket failed. Raises Missing, BucketError."""
+        Where nothing `may_miss`, what is missing is the bucket.
+        """
         errors = self._obstore.exceptions
         for left in reversed(range(_TRIES)):
             try:
                 return request()
-            except (Changed, Missing):
+            except (Changed, Missing, Shorter):
                 raise
-            except (errors.NotFoundError, FileNotFoundError):
-                raise Missing(what) from None
             except Exception as error:
+                if may_miss and isinstance(error, errors.NotFoundError | FileNotFoundError):
+                    raise Missing(what) from None
                 refused = isinstance(error, errors.PermissionDeniedError | errors.UnauthenticatedError)
                 if not left or refused:
                     raise BucketAway(f"cannot {what} in {self.address}: {_in_words(error, refused)}") from None
@@ -331,11 +378,6 @@ class Objects:
 def _token(meta: Any) -> str:
     """The entity tag, in quotes: not every bucket writes them in a listing, and not every one lists versions."""
     return f'"{str(meta["e_tag"]).strip(chr(34))}"'
-
-
-def _is_md5_of(token: str, data: Any) -> bool:
-    """Whether an entity tag is the MD5 of an object's content, as of most that were sent in one request."""
-    return token.strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _in_words(error: Exception, refused: bool) -> str:

@@ -9,9 +9,10 @@ Belongs here: that object, and whether a bucket can be worked with at all. Does 
 
 import os
 import uuid
+from typing import Any
 
 from galaxy_assets.storage.bucket.heads import Heads, HeadsInBucket
-from galaxy_assets.storage.bucket.objects import BucketError, Changed, Missing, Objects
+from galaxy_assets.storage.bucket.objects import BucketAway, BucketError, Changed, Missing, Objects
 from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
 
 _WHERE = "heads-are-in"
@@ -43,11 +44,18 @@ def heads_of(objects: Objects) -> Heads:
     there, token = _told(objects)
     if there is None:
         used = next((folder for folder in _OURS if objects.any_below(folder)), None)
+        named = len(heads.tokens())
         there, token = _told(objects)  # again: another machine may have begun meanwhile
         if there is None and used is not None:
             raise BucketError(
                 f"{objects.address} has objects in {used}/ and is no data folder: there is no {_WHERE}. Name a prefix "
                 f"of its own, such as {objects.address}/galaxies; if it was one, put {_WHERE} back"
+            )
+        if there is None and named:
+            raise BucketAway(
+                f"{objects.address} holds nothing, and the database that {HEADS} names has heads of {named:,} files "
+                "that were in it; nothing was changed. Correct the address or the endpoint, or bring the bucket back "
+                "from its backup; to begin a new data folder, name another prefix"
             )
     if there is None:
         _check_writers_are_kept_apart(objects)
@@ -71,6 +79,15 @@ def heads_of(objects: Objects) -> Heads:
     )
 
 
+def must_be_there(objects: Objects) -> None:
+    """Raises BucketAway where the bucket says that there is nothing of what every data folder in one has."""
+    if _told(objects)[0] is None:
+        raise BucketAway(
+            f"{objects.address} answers as if it held nothing: there is no {_WHERE}; check its address and the "
+            "endpoint in the environment, or try again later"
+        )
+
+
 def _told(objects: Objects) -> tuple[str | None, str | None]:
     """What the object says, and its token; None where there is none."""
     try:
@@ -87,8 +104,9 @@ def _check_writers_are_kept_apart(objects: Objects) -> None:
     try:
         ignored = _goes_through(objects, key, b"second", None)
         if not ignored:
+            condition = objects.condition(key, first)
             objects.swap(key, b"third", first)
-            ignored = _goes_through(objects, key, b"fourth", first)
+            ignored = _goes_through(objects, key, b"fourth", first, condition)
     finally:
         objects.delete([key])
     if ignored:
@@ -98,9 +116,9 @@ def _check_writers_are_kept_apart(objects: Objects) -> None:
         )
 
 
-def _goes_through(objects: Objects, key: str, content: bytes, seen: str | None) -> bool:
+def _goes_through(objects: Objects, key: str, content: bytes, seen: str | None, condition: Any = None) -> bool:
     try:
-        objects.swap(key, content, seen)
+        objects.swap(key, content, seen, condition)
     except Changed:
         return False
     return True

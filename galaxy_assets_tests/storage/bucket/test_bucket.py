@@ -259,13 +259,13 @@ def test_every_object_that_is_written_is_known_as_ours(tmp_path_factory, name, s
         def __init__(self):
             self.keys = []
 
-        def put_once(self, key, content):
+        def put_once(self, key, content, is_distrusted):
             self.keys.append(key)
 
     assume(stem not in (".", ".."))
     noted, file = Noted(), tmp_path_factory.getbasetemp() / "content"
     file.write_bytes(b"x" * 5000)
-    Contents(noted).sent(f"{name}/{stem}{suffix}".replace(".parquet", ".bin"), file)
+    Contents(noted, set).sent(f"{name}/{stem}{suffix}".replace(".parquet", ".bin"), file)
     assert noted.keys and all(map(is_ours, noted.keys))
 
 
@@ -668,14 +668,14 @@ def test_what_another_process_of_the_machine_writes_is_no_edit_by_hand(machine, 
     review = here.artefact_review("s")
     first, second = bucket_of(here), bucket_of(here)
     commit(first, review, b"before")
-    whole = second._by_hand
+    whole = second._hand.found
 
     def while_it_is_written() -> list[Path]:
-        monkeypatch.setattr(second, "_by_hand", whole)
+        monkeypatch.setattr(second._hand, "found", whole)
         commit(first, review, b"written")  # put there and not taken down yet when the other looks
         return [review]
 
-    monkeypatch.setattr(second, "_by_hand", while_it_is_written)
+    monkeypatch.setattr(second._hand, "found", while_it_is_written)
     second.refresh()
     assert review.read_bytes() == b"written" and not list(review.parent.glob(".*.mine*"))
     s3.seen.clear()
@@ -722,7 +722,7 @@ def test_a_file_that_goes_while_it_is_looked_at_ends_no_look(machine, monkeypatc
     drop.parent.mkdir(parents=True)
     mine = bucket_of(here)
     drop.write_text("id,score")
-    look = mine._by_hand
+    look = mine._hand.found
 
     def then_gone() -> list[Path]:
         found = look()
@@ -730,7 +730,7 @@ def test_a_file_that_goes_while_it_is_looked_at_ends_no_look(machine, monkeypatc
         return found
 
     with monkeypatch.context() as once:
-        once.setattr(mine, "_by_hand", then_gone)
+        once.setattr(mine._hand, "found", then_gone)
         mine.refresh()
     assert "labels/s/drop.csv" not in mine._copies.tokens()
     drop.write_text("id,score")

@@ -19,7 +19,8 @@ import pytest
 
 from galaxy_assets.storage.bucket.bucket import Bucket
 from galaxy_assets.storage.bucket.heads import Head
-from galaxy_assets.storage.bucket.objects import Changed, Objects
+from galaxy_assets.storage.bucket.objects import BucketError, Changed, Objects
+from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.store import Conflict
 from galaxy_assets_tests.storage.bucket.test_bucket import commit
 
@@ -34,10 +35,14 @@ class Kept(NamedTuple):
 
 
 class Server:
-    """A bucket of one kind; `seen` holds the requests, `lose` how many answers to a write are broken off."""
+    """A bucket of one kind; `seen` holds the requests, `lose` how many answers to a write are broken off.
+
+    `meanwhile` is called before a write is judged.
+    """
 
     def __init__(self, kind: str):
         self.kind, self.objects, self.versions, self.seen, self.lose = kind, {}, 0, [], 0
+        self.meanwhile = None
         self.mutex = threading.Lock()
         server = self
 
@@ -78,6 +83,8 @@ class Server:
         elif handler.command == "POST":
             self.remove_many(handler, body.decode())
         elif handler.command == "PUT":
+            if self.meanwhile is not None:
+                self.meanwhile(key)
             if not self.may_write(handler, self.objects.get(key)):
                 self.send(handler, 412)
                 return
@@ -218,3 +225,54 @@ def test_of_two_writers_one_wins_though_an_answer_is_lost(server, address, tmp_p
     objects.delete(["heads/x.json"])
     with pytest.raises(Changed):
         objects.swap("heads/x.json", b"5", second)
+
+
+def test_an_object_that_is_replaced_while_it_is_looked_at_is_not_replaced_again(server, address):
+    objects = Objects(address)
+    first = objects.swap("heads/x.json", b"1", None)
+
+    def another(key: str) -> None:
+        server.versions += 1
+        server.objects[key] = Kept(b"another writer's", server.versions)
+
+    server.meanwhile = another
+    with pytest.raises(Changed):
+        objects.swap("heads/x.json", b"2", first)
+    assert objects.get("heads/x.json")[0] == b"another writer's"
+
+
+def test_a_bucket_that_replaces_whatever_the_condition_is_refused(server, address, tmp_path):
+    keep = server.may_write
+
+    def may_write(handler: BaseHTTPRequestHandler, there: Kept | None) -> bool:
+        new = handler.headers.get("If-None-Match") or handler.headers.get("x-goog-if-generation-match") == "0"
+        return keep(handler, there) if new else True
+
+    server.may_write = may_write
+    with pytest.raises(BucketError, match="takes no notice"):
+        Bucket(address, tmp_path / "here")
+
+
+@pytest.mark.parametrize("repaired", [True, False])
+def test_content_is_sent_once_and_again_after_it_was_found_damaged(server, address, tmp_path, repaired):
+    here, there = Bucket(address, tmp_path / "here"), Bucket(address, tmp_path / "there")
+    content = os.urandom(5000)
+
+    def written(kept: Bucket) -> int:
+        server.seen.clear()
+        commit(kept, kept.root / "lake/s/t.parquet", content)
+        return sum(method == "PUT" and "/data/" in key for method, key in server.seen)
+
+    assert [written(here), written(here)] == [1, 0]
+    (key,) = [key for key in server.objects if "/data/" in key]
+    server.versions += 1
+    server.objects[key] = Kept(content[::-1], server.versions)
+    there.refresh()
+    with pytest.raises(DamagedFile):
+        there.local(there.root / "lake/s/t.parquet")
+    if repaired:
+        there.move(there.root / "lake/s/t.parquet", there.root / "lake/s/.damaged/t.parquet")
+        here.refresh()
+    assert written(here if repaired else there) == 1
+    third = Bucket(address, tmp_path / "third")
+    assert third.local(third.root / "lake/s/t.parquet").read_bytes() == content

@@ -11,7 +11,7 @@ import pytest
 from galaxy_assets.storage import store
 from galaxy_assets.storage.bucket import bucket, postgres_heads
 from galaxy_assets.storage.bucket.heads import Content, Head, Part
-from galaxy_assets.storage.bucket.objects import BucketError, Changed
+from galaxy_assets.storage.bucket.objects import BucketAway, BucketError, Changed
 from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.store import Conflict, store_of
@@ -217,3 +217,18 @@ def test_an_older_backup_is_refused_where_what_came_after_it_is_known(database, 
         mine.sweep()
     said(database, "delete from galaxy_assets_heads", "insert into galaxy_assets_heads select * from present")
     assert read_table(machine(cache=cache).table("s", "umap")).num_rows == 2000
+
+
+def test_an_empty_bucket_is_refused_where_the_database_has_heads_of_it(database, machine, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", f"s3://{NAME}/emptied")
+    write_table(pa.table({"rank": list(range(1000))}), path := machine().table("s", "umap"))
+    objects = store_of(path)._objects
+    kept = {one.key: objects.get(one.key)[0] for one in objects.listed("data")}
+    where = objects.get("heads-are-in")[0]
+    objects.delete([*kept, "heads-are-in"])
+    with pytest.raises(BucketAway, match="heads of 1 files"):
+        machine()
+    objects.swap("heads-are-in", where, None)
+    for key, content in kept.items():
+        objects.put_once(key, content)
+    assert read_table(machine().table("s", "umap")).num_rows == 1000
