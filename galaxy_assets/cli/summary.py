@@ -175,7 +175,7 @@ def _training(ask: Ask, observed: Mapping[str, float | None], survey: Survey) ->
     chosen = ask(f"select epoch, reason from SURVEY.byol_checkpoints where init = '{main}' and chosen")
     if not chosen:
         return []
-    row = dict(zip(("epoch", "reason"), chosen[0], strict=True))
+    row: dict[str, Any] = dict(zip(("epoch", "reason"), chosen[0], strict=True))
     epochs = survey.recipe.epochs
     what = f"epoch {row['epoch']} of {epochs} is" if row["epoch"] <= epochs else "features side by side are"
     used = f"{main}: {what} used"

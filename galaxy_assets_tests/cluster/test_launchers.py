@@ -154,7 +154,7 @@ def away_at(second: float) -> Exception:
     ("raised", "ends", "at", "said"),
     [
         (away_at, launchers.NoLauncher, 540, ["the run launcher does not answer (away); waiting for it"]),
-        (lambda second: away_at(0), NoRecords, 300 / 2 * 32, []),  # the disk of a database that answers is full
+        (lambda second: away_at(0), NoRecords, 300 / 30 * 32, []),  # the disk of a database that answers is full
     ],
 )
 def test_the_database_of_dagsters_records_is_not_taken_for_a_launcher_that_is_away(

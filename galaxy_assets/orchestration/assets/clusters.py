@@ -344,7 +344,7 @@ def training_candidates(
     return Result(table, picture(context, sheet(images, titles), "training_candidates", context.init))
 
 
-def classes_of(evaluation_subset: pa.Table, galaxies: pa.Table) -> np.ndarray:
-    """Evaluation class of each of the galaxies, (N,) str, None where it has none."""
+def classes_of(evaluation_subset: pa.Table, galaxies: pa.Table) -> list[str | None]:
+    """Evaluation class of each of the galaxies, None where it has none."""
     at = places_among(evaluation_subset["galaxy_id"], galaxies["galaxy_id"])
-    return np.append(evaluation_subset["evaluation_class"].to_numpy(zero_copy_only=False), None)[at]
+    return np.array([*evaluation_subset["evaluation_class"].to_pylist(), None], object)[at].tolist()

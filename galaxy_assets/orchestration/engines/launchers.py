@@ -58,6 +58,7 @@ def hand_over(instance: dg.DagsterInstance, run: dg.DagsterRun, stopped: threadi
         Of the launcher, where waiting does not help.
     """
     launcher, until, said = instance.run_launcher, time.monotonic() + SILENT, False
+    without_records = 0.0  # seconds
     while not stopped.is_set():
         asked = time.monotonic()
         try:
@@ -68,17 +69,17 @@ def hand_over(instance: dg.DagsterInstance, run: dg.DagsterRun, stopped: threadi
                 return
             if not (is_away(error) and launcher.supports_check_run_worker_health):
                 raise
-            without_records = lacks_records(error)
-            if without_records:  # which were waited for just now
-                until += time.monotonic() - asked
-            if time.monotonic() > until:
-                if without_records:
+            if lacks := lacks_records(error):  # which were waited for just now
+                took = time.monotonic() - asked
+                until, without_records = until + took, without_records + took
+                if without_records > SILENT:
                     raise NoRecords.of(error) from error
+            if time.monotonic() > until:
                 raise NoLauncher(
                     f"the run launcher did not answer for {SILENT:.0f} s ({told(str(error))}); start it, or name the "
                     "right one in dagster.yaml, and run the same again: it goes on from here"
                 ) from error
-            if not (said or without_records):
+            if not (said or lacks):
                 log.warning("the run launcher does not answer (%s); waiting for it", told(str(error)))
                 said = True
         stopped.wait(_AGAIN)

@@ -14,7 +14,6 @@ Belongs here: this protocol. Does not belong here: which files it holds for (`na
 """
 
 import base64
-import contextlib
 import os
 import threading
 import time
@@ -211,14 +210,15 @@ class Bucket:
             if as_listed:  # else what was listed too early may have come with what changed since
                 break
         late = self._copies.behind()
-        same, small, given_up = self._damaged_as_before(late), [], []
+        same, small = self._damaged_as_before(late), []
         with self._lock():
             for name in late:
                 known, copy = self._copies.head(name), self._copies.copy(name)
                 if _stands_in(copy, known) and self._hand.is_edited(name):
                     continue  # mended by hand, and taken in below
-                if _stands_in(copy, known) and name in same:
-                    given_up += [] if (self.root / name).exists() else [name]
+                if known is not None and _stands_in(copy, known) and name in same:
+                    if not (self.root / name).exists():
+                        self._stand_in(name, known[1], copy.token)
                     continue
                 if self._hand.is_edited(name, known):
                     self._hand.keep_mine(name)
@@ -226,6 +226,8 @@ class Bucket:
                     FOLDER.remove(self.root / name)
                     self._copies.drop([name])
                 elif not known[1].files:
+                    if self._hand.is_the_last(name, copy, self._contents):
+                        self._hand.keep_mine(name, "is given up in the bucket, which had its content no more")
                     FOLDER.remove(self.root / name)
                     self._copies.put([(name, Copy(known[0], False, 0, ""))])
                 elif is_large(name):
@@ -234,10 +236,6 @@ class Bucket:
                     small.append(name)
         self._fetch_small(small)
         self._seen = self._copies.tokens()
-        with self._lock():
-            for name in given_up:  # what stood for it was deleted
-                with contextlib.suppress(Conflict):
-                    self._end(name)
         for path in self._hand.found():
             self._take_in(path)
 
@@ -251,7 +249,8 @@ class Bucket:
 
     def _damaged_as_before(self, names: Sequence[str]) -> set[str]:
         """Names for whose damaged content something stands, of which the bucket says the same as then."""
-        pairs = {name: (self._copies.head(name), self._copies.copy(name)) for name in names}
+        damaged = self._copies.damaged()
+        pairs = {name: (self._copies.head(name), self._copies.copy(name)) for name in names if name in damaged}
         marks = {name: (known, copy.token) for name, (known, copy) in pairs.items() if _stands_in(copy, known)}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             now = dict(zip(marks, pool.map(lambda pair: self._mark(pair[0]), marks.values()), strict=True))
@@ -267,7 +266,7 @@ class Bucket:
     def _tell(self, name: str, words: str) -> None:
         if name not in self._told and "/.damaged/" not in name:
             self._told.add(name)
-            log.warning("%s; an empty file stands in its place: put it there again, or delete the empty one", words)
+            log.warning("%s; an empty file stands in its place", words)
 
     def _replace(self, name: str, head: Head) -> None:
         """Replace a head, under the lock. Raises Conflict."""

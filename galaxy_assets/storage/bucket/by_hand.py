@@ -7,7 +7,7 @@ Belongs here: which these are, and keeping a person's where another takes its pl
 from pathlib import Path
 
 from galaxy_assets.settings.printing import logger
-from galaxy_assets.storage.bucket.contents import sha256_of
+from galaxy_assets.storage.bucket.contents import Contents, sha256_of
 from galaxy_assets.storage.bucket.copies import Copies, Copy
 from galaxy_assets.storage.bucket.heads import Head
 from galaxy_assets.storage.bucket.names import BY_HAND, name_of
@@ -46,8 +46,8 @@ class ByHand:
         path, copy = self._root / name, self._copies.copy(name)
         if not name.startswith(BY_HAND) or not (state := state_or_none(path)):
             return False
-        if copy is not None and copy.state == state:
-            return False
+        if copy is not None and (copy.state == state or (not copy.whole and not path.stat().st_size)):
+            return False  # what stands for content stays that when the folder is moved to another disk
         try:
             return known is None or not known[1].files or known[1].files[""].sha256 != sha256_of(path)
         except FileNotFoundError:
@@ -63,7 +63,14 @@ class ByHand:
         self._copies.put([(name, Copy(known[0], True, known[1].size, state))])
         return True
 
-    def keep_mine(self, name: str) -> None:
+    def is_the_last(self, name: str, copy: Copy | None, contents: Contents) -> bool:
+        """Whether a file whose head has ended is a person's, and the bucket lost its content before that."""
+        path = self._root / name
+        if copy is None or not copy.whole or not name.startswith(BY_HAND) or "/events/" in name or not path.is_file():
+            return False
+        return not contents.has(name, path)
+
+    def keep_mine(self, name: str, why: str = "was changed here and elsewhere") -> None:
         """Give this machine's file a hidden name beside it."""
         path, number = self._root / name, 0
         while (mine := path.with_name(f".{path.name}.mine{f'.{number}' if number else ''}")).exists():
@@ -73,7 +80,7 @@ class ByHand:
             path.rename(mine)
         except FileNotFoundError:  # taken away meanwhile
             return
-        log.warning("%s was changed here and elsewhere; this machine's is kept as %s", name, mine)
+        log.warning("%s %s; this machine's is kept as %s", name, why, mine)
 
 
 def state_or_none(path: Path) -> str:

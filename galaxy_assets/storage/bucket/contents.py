@@ -98,8 +98,7 @@ class Contents:
             return Content(size, sha256, [Part("", 0, size, path.read_bytes().hex())])
         if below == PIXELS and cut:
             return Content(size, sha256, self._sent_in_chunks(name, path, size, cut))
-        place = Path(name) / below
-        key = f"data/{place.with_suffix('').as_posix()}/{sha256[:32]}{place.suffix}"
+        key = _key(Path(name) / below, sha256)
         self._put(key, path)
         return Content(size, sha256, [Part(key, 0, size)])
 
@@ -120,10 +119,14 @@ class Contents:
                 parts.append(Part(key, 0, length))
         return parts
 
+    def has(self, name: str, path: Path) -> bool:
+        """Whether the bucket has what a file holds under its name, or keeps it in the head, as what is short."""
+        return path.stat().st_size <= _SHORT or self._objects.stated(_key(Path(name), sha256_of(path))) is not None
+
     def stated(self, head: Head) -> str:
         """What the bucket says of the objects that a head needs, 16 hex digits: others once one is written again."""
         there = ((key, self._objects.stated(key)) for key in sorted(head.keys))
-        told = [(key, one and [one.token, one.size]) for key, one in there]
+        told = [(key, one and [one.token, one.size, str(one.written)]) for key, one in there]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     def write(self, content: Content, path: Path) -> None:
@@ -165,6 +168,11 @@ class Contents:
                 raise NotAsSent("its content is shorter") from None
         if sha.hexdigest() != content.sha256:
             raise NotAsSent("its sha256 is another")
+
+
+def _key(place: Path, sha256: str) -> str:
+    """Key of the object with the content of a file."""
+    return f"data/{place.with_suffix('').as_posix()}/{sha256[:32]}{place.suffix}"
 
 
 def sha256_of(path: Path) -> str:

@@ -171,6 +171,11 @@ class Copies:
             ).fetchall()
         return set().union(*(Head.from_json(text).keys for (text,) in found))
 
+    def damaged(self) -> set[str]:
+        """Names for whose damaged content something stands."""
+        with self._open() as db:
+            return {name for (name,) in db.execute(f"select name from copies where token like '{DAMAGED} %'")}
+
     def put(self, placed: Iterable[tuple[str, Copy]]) -> None:
         """Take down what was put at the paths of names."""
         with self._open() as db:

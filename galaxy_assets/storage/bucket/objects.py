@@ -138,7 +138,7 @@ class Objects:
         if there is not None and there.size == size and datetime.now(UTC) - there.written < _FRESH:
             tag = there.token.strip('"')
             tells = bool(md5) and self._tags_are_md5 and re.fullmatch("[0-9a-f]{32}", tag)
-            if tag == md5 or not (tells or is_distrusted(key)):
+            if not is_distrusted(key) and (tag == md5 or not tells):
                 return
         put = self._tried(
             f"write {key}",
@@ -216,7 +216,10 @@ class Objects:
         """
         if not self._by_version:
             return {"e_tag": seen}
-        now = self._obstore.head(self._store, _quoted(key))
+        try:
+            now = self._tried(f"look at {key}", lambda: self._obstore.head(self._store, _quoted(key)), may_miss=True)
+        except Missing:
+            raise Changed from None
         if _token(now) != seen:
             raise Changed
         return {"version": now["version"]}
@@ -362,7 +365,7 @@ class Objects:
         for left in reversed(range(_TRIES)):
             try:
                 return request()
-            except (Changed, Missing, Shorter):
+            except (Changed, Missing, Shorter, BucketAway):
                 raise
             except Exception as error:
                 if may_miss and isinstance(error, errors.NotFoundError | FileNotFoundError):

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -260,21 +261,26 @@ def test_damaged_content_is_asked_for_again_where_the_bucket_has_another_alone_a
     assert len([r for r in caplog.records if "drop.csv is damaged" in r.getMessage()]) == 2, "once in each process"
 
 
-def test_a_damaged_file_that_nobody_needs_is_given_up_by_deleting_what_stands_for_it(machine):
+@pytest.mark.parametrize("how", ["deleted", "folder deleted", "moved", "touched"])
+def test_what_stands_for_damaged_content_is_no_word_of_a_person(machine, how):
     here = machine()
-    drop, _ = put_by_hand(here)
+    drop, content = put_by_hand(here)
     spoil(here, "/drop/", "gone")
     there = machine()
     copy = there.root / drop.relative_to(here.root)
-    copy.unlink()
-    store_of(copy).refresh()
-    store_of(copy).refresh()
-    assert not copy.exists()
-    third = machine()
-    assert (
-        not (third.root / drop.relative_to(here.root)).exists()
-        and not (machine(here).root / "labels/s/drop.csv").exists()
-    )
+    if how == "deleted":
+        copy.unlink()
+    elif how == "folder deleted":
+        shutil.rmtree(there.root / "labels")
+    elif how == "moved":  # the folder of copies to another disk
+        shutil.copy(copy, moved := copy.with_name("moved"))
+        moved.replace(copy)
+    else:
+        copy.touch()
+    for _ in range(2):
+        store_of(copy).refresh()
+        assert copy.stat().st_size == 0
+    assert machine(here).root.joinpath("labels/s/drop.csv").read_bytes() == content
 
 
 def missing(request) -> int | None:
@@ -375,6 +381,8 @@ def test_a_persons_file_whose_content_is_gone_is_named_by_check_and_ended_by_rep
     for copies in (there, machine(), machine(here)):
         machine(copies) if copies is not here else None
         assert not (copies.root / place).exists()
+    kept = here.root / place
+    assert len(kept.with_name(f".{kept.name}.mine").read_bytes()) == 5000, "where it is whole it is kept"
 
 
 def test_a_large_file_that_is_there_and_new_is_not_sent_again(machine, s3, pieces):
