@@ -365,7 +365,8 @@ def waits(costs: dict[int, dict[str, dict]]) -> Iterator[Row]:
         for n, found in costs.items():
             if (waited := found.get(step, {}).get("waited")) is None:
                 continue
-            rounds, missed, whole = found[step].get("rounds"), found[step]["missed"], found[step].get("whole")
+            rounds, missed = found[step].get("rounds"), found[step]["missed"]
+            whole = found[step].get("whole", math.nan)
             yield Row(
                 "survey_at_scale",
                 case,
@@ -375,7 +376,7 @@ def waits(costs: dict[int, dict[str, dict]]) -> Iterator[Row]:
                 equal=[Equal("share of the exact answer that is missed", missed, 0.05 if rounds else 0.01)],
                 target_seconds=target if n >= 10_000_000 else None,
                 note=f"{1 - missed:.4f} of the exact answer"
-                + (f"; rounds that score all take up to {whole:.2g} s" if whole is not None else ""),
+                + (f"; rounds that score all take up to {whole:.2g} s" if math.isfinite(whole) else ""),
             )
 
 
