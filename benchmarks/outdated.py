@@ -41,7 +41,8 @@ from galaxy_assets.storage.bucket.copies import Copies, Copy
 from galaxy_assets.storage.bucket.heads import Head
 from galaxy_assets.storage.bucket.names import name_of
 from galaxy_assets.storage.bucket.objects import Objects
-from galaxy_assets.storage.bucket.postgres_heads import HEADS, HeadsInPostgres
+from galaxy_assets.storage.bucket.postgres_heads import HEADS
+from galaxy_assets.storage.bucket.whereabouts import heads_of
 from galaxy_assets.storage.files import state_of
 from galaxy_assets.storage.label_events import EVENTS
 from galaxy_assets.storage.layout import Layout
@@ -141,8 +142,8 @@ def keep_heads(root: Path) -> None:
     from psycopg2.extras import execute_values
 
     address, database = os.environ["GALAXY_ASSETS_DATA"], os.environ[HEADS]
-    HeadsInPostgres(database, Objects(address).address)  # makes the tables
-    contents, heads = Contents(mock.create_autospec(Objects, instance=True)), dict[str, Head]()
+    heads_of(Objects(address))  # makes the tables, and says in the bucket where heads are
+    contents, heads = Contents(mock.create_autospec(Objects, instance=True), set), dict[str, Head]()
     for path in (path for path in root.rglob("[!.]*") if path.is_file()):
         if (named := name_of(path, root)) is not None:
             heads[named] = contents.sent(named, path)
