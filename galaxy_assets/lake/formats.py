@@ -171,20 +171,25 @@ def _to_fits(table: pa.Table, path: Path, name: str) -> None:
     for number, field in enumerate(table.schema, 1):
         meaning, about = meaning_of(field), meaning_of(field).description
         if called[field.name] != field.name:
-            about = f"{ascii(field.name)}: {about}"
+            about = f"{json.dumps(field.name)}: {about}"
             log.warning("FITS has no such column names as %r: it is called %s there", field.name, called[field.name])
         for key, text in ("TUNIT", meaning.unit), ("TUCD", meaning.ucd), ("TCOMM", about):
             if text:
-                hdu.header[f"{key}{number}"] = text.encode("ascii", "replace").decode()
+                hdu.header[f"{key}{number}"] = _QUOTE.sub(r"\\u0027", text.encode("ascii", "replace").decode())
     with path.open("wb") as file:
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file)
+
+
+_QUOTE = re.compile("'(?= */)")
+"""An apostrophe that astropy takes for the end of a value, and what follows for a comment."""
 
 
 def _names_in_fits(names: Sequence[str]) -> dict[str, str]:
     """What columns are called in FITS, which has printable ASCII of at most 68 letters on one card."""
 
     def fits_in(name: str) -> bool:
-        return name.isascii() and name.isprintable() and name == name.strip() and 0 < len(name.replace("'", "''")) <= 68
+        plain = name.isascii() and name.isprintable() and name == name.strip() and not _QUOTE.search(name)
+        return plain and 0 < len(name.replace("'", "''")) <= 68
 
     called = {name: name for name in names if fits_in(name)}
     taken = {name.lower() for name in called}
