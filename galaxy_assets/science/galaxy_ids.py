@@ -127,9 +127,34 @@ def padded(ids: pa.Array, width: int) -> np.ndarray:
     >>> padded(pa.array(["J1", "J10"]), 3).tolist()
     [b'J1', b'J10']
     """
+    text, ends = letters(ids)
+    filled = np.zeros((len(ids), width), np.uint8)
+    filled[np.arange(width) < np.diff(ends)[:, None]] = text
+    return filled.view(f"S{width}").ravel()
+
+
+def letters(ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """All ids as UTF-8, one after the other.
+
+    Parameters
+    ----------
+    ids : pyarrow.Array
+        Strings (N,), without nulls.
+
+    Returns
+    -------
+    text : numpy.ndarray of uint8
+    ends : numpy.ndarray of int64
+        (N + 1,), where each begins, and where the last one ends.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> text, ends = letters(pa.array(["J1", "J10"]))
+    >>> bytes(text), ends.tolist()
+    (b'J1J10', [0, 2, 5])
+    """
     ids = ids.cast(pa.large_binary())
     _, offsets, data = ids.buffers()
     ends = np.frombuffer(offsets, np.int64)[ids.offset : ids.offset + len(ids) + 1]
-    letters = np.zeros((len(ids), width), np.uint8)
-    letters[np.arange(width) < np.diff(ends)[:, None]] = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
-    return letters.view(f"S{width}").ravel()
+    return np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]], ends - ends[0]

@@ -9,6 +9,8 @@ the order of the galaxies nor on the deliveries they came with.
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.science.galaxy_ids import letters
+
 _AT_ONCE = 65_536  # ids whose bytes are in memory as numbers
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
 
@@ -33,19 +35,17 @@ def keys(ids: pa.Array | pa.ChunkedArray, seed: int) -> np.ndarray:
     found, end = np.empty(len(ids), np.uint64), 0
     for chunk in ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]:
         for first in range(0, len(chunk), _AT_ONCE):
-            some = chunk[first : first + _AT_ONCE].cast(pa.large_string())
+            some = chunk[first : first + _AT_ONCE]
             begin, end = end, end + len(some)
             found[begin:end] = _keys(some, seed)
     return found
 
 
-def _keys(ids: pa.LargeStringArray, seed: int) -> np.ndarray:
-    _, offsets, data = ids.buffers()
-    ends = np.frombuffer(offsets, np.int64)[ids.offset : ids.offset + len(ids) + 1]
-    if not len(ids) or ends[0] == ends[-1]:
+def _keys(ids: pa.Array, seed: int) -> np.ndarray:
+    text, ends = letters(ids)
+    if not len(text):
         return _mixed(np.zeros(len(ids), np.uint64))
-    text, ends = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].astype(np.uint64), ends - ends[0]
-    lengths = np.diff(ends)
+    text, lengths = text.astype(np.uint64), np.diff(ends)
     place = np.arange(len(text)) - np.repeat(ends[:-1], lengths)
     stream = _mixed(np.array([seed % 2**64], np.uint64) * _STEP)
     factors = _mixed(stream + np.arange(1, lengths.max() + 1, dtype=np.uint64) * _STEP)
