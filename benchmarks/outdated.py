@@ -142,12 +142,13 @@ def keep_heads(root: Path) -> None:
     from psycopg2.extras import execute_values
 
     address, database = os.environ["GALAXY_ASSETS_DATA"], os.environ[HEADS]
-    heads_of(Objects(address))  # makes the tables, and says in the bucket where heads are
+    objects = Objects(address)
+    heads_of(objects)  # makes the tables, and says in the bucket where heads are
     contents, heads = Contents(mock.create_autospec(Objects, instance=True), set), dict[str, Head]()
     for path in (path for path in root.rglob("[!.]*") if path.is_file()):
         if (named := name_of(path, root)) is not None:
             heads[named] = contents.sent(named, path)
-    rows = [(Objects(address).address, named, head.to_json()) for named, head in heads.items()]
+    rows = [(objects.address, named, head.to_json()) for named, head in heads.items()]
     insert = "insert into galaxy_assets_heads (folder, name, token, head) values %s returning name, token::text"
     each = "(%s, %s, nextval('galaxy_assets_token'), %s)"
     with psycopg2.connect(database.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:

@@ -13,6 +13,8 @@ from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
 START = "start"
 """In `Recipe.beside`: the network as it was before its training."""
+MIDDLE = "middle"
+"""In `Recipe.beside`: the middle block of that network."""
 
 _Factor = Annotated[float, Field(gt=0, le=10)]
 
@@ -106,7 +108,7 @@ class Recipe(Settings):
     beside: Annotated[dict[str, _Factor], AddedLater(), PluginName("start_weights")] = Field(
         default={},
         description="features that stand beside those of the chosen epoch: `start`, those of the network before it was "
-        "trained, or start weights such as `classical`; each is scaled to the same total variance and then by its "
+        "trained, `middle`, those of that network's middle block, or start weights such as `classical`; each is scaled to the same total variance and then by its "
         "factor. A list has factors of 1",
     )
 

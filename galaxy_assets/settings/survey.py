@@ -15,7 +15,7 @@ from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.discovery import Anomaly, Similarity
 from galaxy_assets.settings.evaluation import Evaluation
 from galaxy_assets.settings.networks import Name, Network
-from galaxy_assets.settings.recipe import START, Recipe
+from galaxy_assets.settings.recipe import MIDDLE, START, Recipe
 from galaxy_assets.settings.sky_links import USUAL, VIEWERS, check_link
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.structure import DriftLimits, Labelling, Mixture, Umap, VoteRules
@@ -28,6 +28,7 @@ RESERVED = {
     "rgz",
     "classical",
     START,
+    MIDDLE,
     "benchmarks",
     "galaxy",
     "main",

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from galaxy_assets.cli import app
 from galaxy_assets.orchestration.engines.main_job import Stage
 from galaxy_assets.orchestration.planning.measured import FILE, Slope, measured
-from galaxy_assets.orchestration.planning.networks import counted, network_of, parts_of
+from galaxy_assets.orchestration.planning.networks import counted, network_of, networks_of, parts_of
 from galaxy_assets.orchestration.planning.plan import Plan, Size, plan
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.survey import Survey
@@ -208,6 +208,13 @@ def test_the_parts_of_an_embedding_are_those_that_the_asset_puts_together():
     assert parts_of(survey, "imagenet", False) == ["imagenet", "random"]
     assert parts_of(survey, "random", True) == ["random", "random", "imagenet"]
     assert network_of(survey, "classical") is None
+    with_half = changed(beside={"middle": 1.0, "classical": 0.5})
+    assert parts_of(with_half, "imagenet", True) == ["imagenet", "classical"]
+    whole, nothing, half = networks_of(with_half, "imagenet", True)
+    assert nothing is None and (whole.features, half.features) == (512, 256)  # of a ResNet-18
+    assert 0.5 < half.operations / whole.operations < 0.9
+    assert networks_of(with_half, "rgz", False)[-1].features == 256
+    assert networks_of(with_half, "classical", False) == [None], "formulae have no middle"
     assert network_of(survey, "rgz").operations > network_of(survey, "imagenet").operations
 
 

@@ -105,6 +105,8 @@ def network(metadata: Mapping[str, str]) -> str:
     """What an encoder's metadata say it is: timm's name, another architecture's, or those side by side."""
     if metadata["variant"] == "side_by_side":
         return " beside ".join(map(network, json.loads(metadata["backbone"])))
+    if metadata["variant"] == "middle":
+        return f"{network(json.loads(metadata['backbone']))} to its middle"
     if metadata["variant"] == "classical":
         return "formulae"
     return metadata["backbone"] + ("" if metadata["variant"] == "timm" else f" ({metadata['variant']})")

@@ -33,7 +33,7 @@ from galaxy_assets.orchestration.other_hosts import TrainingElsewhere, invite
 from galaxy_assets.orchestration.training_ledger import FEW, FIXED, ledger
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import Progress, tell
-from galaxy_assets.settings.recipe import START, Recipe
+from galaxy_assets.settings.recipe import MIDDLE, START, Recipe
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import (
     Training,
@@ -113,7 +113,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
 
     recipe, devices = context.survey.recipe, choose_devices()
     encoder = start_encoder(context)
-    beside = [start_encoder(context, name) for name in recipe.beside if name not in (START, context.init)]
+    beside = [start_encoder(context, name) for name in recipe.beside if name not in (START, MIDDLE, context.init)]
     pixels, rows, content = training_set(context, cutouts, clean_galaxies)
     fingerprint = _fingerprint(context, [encoder, *beside], content)
     files = context.training(fingerprint)
@@ -175,7 +175,7 @@ def start_encoder(context: SurveyContext, start: str | None = None, side: int | 
 
 def _untrained_because(context: SurveyContext, encoder: "Encoder", n: int) -> str | None:
     """Why these start weights are not trained on n galaxies; None where they are."""
-    if not any(weight.requires_grad for weight in encoder.parameters()):
+    if not _has_weights(encoder):
         return FIXED
     recipe = context.survey.recipe
     fewest = recipe.fewest_for_random if context.init == "random" and recipe.epochs else 0
@@ -185,11 +185,28 @@ def _untrained_because(context: SurveyContext, encoder: "Encoder", n: int) -> st
     return f"{few}; recipe.train_random_from: 0 trains them"
 
 
+def _has_weights(encoder: "Encoder") -> bool:
+    return any(weight.requires_grad for weight in encoder.parameters())
+
+
 def _beside(files: Training, table: pa.Table, recipe: Recipe, others: Sequence["Encoder"]) -> "dict[str, Encoder]":
-    """What stands beside the chosen epoch, by name: the start, where it was trained at all, and other start weights."""
+    """What stands beside the chosen epoch, by name: the start, where it was trained at all, its middle block, where it
+    is a network, and other start weights.
+    """
     trained = any(row["chosen"] and row["epoch"] for row in table.to_pylist())
-    start = {START: load_encoder(files.weights(0))} if START in recipe.beside and trained else {}
-    return start | {encoder.start: encoder for encoder in others}
+    whole = load_encoder(files.weights(0))
+    start = {START: whole} if START in recipe.beside and trained else {}
+    middle = {MIDDLE: _middle(whole)} if MIDDLE in recipe.beside and _has_weights(whole) else {}
+    return start | middle | {encoder.start: encoder for encoder in others}
+
+
+def _middle(encoder: "Encoder") -> "Encoder":
+    from galaxy_assets.science.encoders.middle import middle_of
+
+    try:
+        return middle_of(encoder)
+    except ValueError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 def _composed(

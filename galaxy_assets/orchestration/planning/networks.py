@@ -4,10 +4,11 @@ Belongs here: the networks that a survey's settings name, and their operations. 
 """
 
 import functools
+import json
 from dataclasses import dataclass
 
 from galaxy_assets import plugins
-from galaxy_assets.settings.recipe import START
+from galaxy_assets.settings.recipe import MIDDLE, START
 from galaxy_assets.settings.survey import Survey
 
 _VARIANT_OF = {"rgz": "rgz", "classical": None}
@@ -54,10 +55,11 @@ def counted(backbone: str, size: int, variant: str = "timm") -> Counted:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.device("meta"), torch.no_grad():
         network = plugins.load("encoders", variant)(backbone).eval()
         channels = next(weight.shape[1] for weight in network.parameters() if weight.ndim == 4)
-        features = network(torch.empty(1, channels, size, size)).shape[1]
+        with FlopCounterMode(display=False) as counter:
+            features = network(torch.empty(1, channels, size, size)).shape[1]
     return Counted(float(counter.get_total_flops()), features)
 
 
@@ -102,4 +104,30 @@ def parts_of(survey: Survey, start: str, trained: bool) -> list[str]:
         `start` first.
     """
     again = [start] if START in survey.recipe.beside and trained else []
-    return [start, *again, *(name for name in survey.recipe.beside if name not in (START, start))]
+    return [start, *again, *(name for name in survey.recipe.beside if name not in (START, MIDDLE, start))]
+
+
+def networks_of(survey: Survey, start: str, trained: bool) -> list[Counted | None]:
+    """The networks that embed for some start weights.
+
+    Parameters
+    ----------
+    survey : Survey
+    start : str
+    trained : bool
+        As `parts_of` takes it.
+
+    Returns
+    -------
+    list of Counted or None
+        Of each of `parts_of`, as `network_of` answers, and of the middle block where the survey sets it beside them.
+    """
+    found = [network_of(survey, part) for part in parts_of(survey, start, trained)]
+    if MIDDLE not in survey.recipe.beside or found[0] is None:
+        return found
+    named, variant = survey.networks.get(start), _VARIANT_OF.get(start) or "timm"
+    backbone = survey.recipe.backbone if named is None else named.backbone
+    channels = json.dumps([1.0] * (1 if variant == "rgz" else 3))
+    whole = {"backbone": backbone, "start": start, "variant": variant, "feature_size": str(found[0].features)}
+    of_half = json.dumps(whole | {"mean": channels, "std": channels})
+    return [*found, counted(of_half, survey.recipe.image_size, "middle")]

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from galaxy_assets.orchestration.planning.measured import Measured, Slope
-from galaxy_assets.orchestration.planning.networks import Counted, counted, network_of, parts_of
+from galaxy_assets.orchestration.planning.networks import Counted, counted, network_of, networks_of
+from galaxy_assets.settings.recipe import MIDDLE, START
 from galaxy_assets.settings.survey import Survey
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ class _Planner:
     def _embeddings(self) -> Iterator[Cost]:
         recipe, found = self.survey.recipe, []
         for start in self.survey.start_weights:
-            found += [network_of(self.survey, part) for part in parts_of(self.survey, start, self.trained(start))]
+            found += networks_of(self.survey, start, self.trained(start))
         networks = [network for network in found if network is not None] * recipe.orientations
         yield self._network("embeddings", networks, recipe.embedding_precision)
         if None in found:
@@ -287,7 +288,7 @@ class _Planner:
         """Features of the embeddings of each start, as far as they are known."""
         found = []
         for start in self.survey.start_weights:
-            parts = [network_of(self.survey, part) for part in parts_of(self.survey, start, self.trained(start))]
+            parts = networks_of(self.survey, start, self.trained(start))
             found.append(sum(part.features for part in parts if part is not None))
         return found
 
@@ -367,7 +368,10 @@ class _Planner:
             told.append(f"far beyond what was measured: {sizes}")
         if self.size.gpus:
             told.append(f"no GPU was measured: it is taken to do {self.known.assumed['gpu']}, and no time to be fed")
-        if any(network_of(survey, name) is None for name in {*survey.start_weights, *survey.recipe.beside} - {"start"}):
+        if any(
+            network_of(survey, name) is None
+            for name in {*survey.start_weights, *survey.recipe.beside} - {START, MIDDLE}
+        ):
             told.append("features without a network (`classical`, another package's) were not measured")
         if survey.recipe.trainer != "byol":
             told.append(f"training is that of the trainer `byol`, not of `{survey.recipe.trainer}`")

@@ -97,7 +97,7 @@ class Bucket:
     def schema(self, path: Path) -> pa.Schema | None:
         """As `Store.schema`: the head has it, unless what lies here is of another one."""
         name = name_of(path, self.root)
-        known, copy = (self._copies.head(name), self._copies.copy(name)) if name is not None else (None, None)
+        known, copy = self._copies.head_and_copy(name) if name is not None else (None, None)
         if known is None or copy is None or copy.token != known[0] or not known[1].footer:
             return None
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(known[1].footer)))
@@ -213,7 +213,7 @@ class Bucket:
         same, small = self._damaged_as_before(late), []
         with self._lock():
             for name in late:
-                known, copy = self._copies.head(name), self._copies.copy(name)
+                known, copy = self._copies.head_and_copy(name)
                 if _stands_in(copy, known) and self._hand.is_edited(name):
                     continue  # mended by hand, and taken in below
                 if known is not None and _stands_in(copy, known) and name in same:
@@ -250,7 +250,7 @@ class Bucket:
     def _damaged_as_before(self, names: Sequence[str]) -> set[str]:
         """Names for whose damaged content something stands, of which the bucket says the same as then."""
         damaged = self._copies.damaged()
-        pairs = {name: (self._copies.head(name), self._copies.copy(name)) for name in names if name in damaged}
+        pairs = {name: self._copies.head_and_copy(name) for name in names if name in damaged}
         marks = {name: (known, copy.token) for name, (known, copy) in pairs.items() if _stands_in(copy, known)}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             now = dict(zip(marks, pool.map(lambda pair: self._mark(pair[0]), marks.values()), strict=True))
@@ -326,7 +326,7 @@ class Bucket:
         is replaced meanwhile.
         """
         for _ in range(_LOOKS):
-            known, copy = self._copies.head(name), self._copies.copy(name)
+            known, copy = self._copies.head_and_copy(name)
             if known is None or not known[1].files:
                 return
             if copy is not None and copy.whole and copy.token == known[0]:
@@ -399,7 +399,7 @@ class Bucket:
         for name in limit.too_much({self.root / name: size for name, size in large.items()}, self.root):
             relative = self._relative(name)
             with self._lock():
-                known, copy = self._copies.head(relative), self._copies.copy(relative)
+                known, copy = self._copies.head_and_copy(relative)
                 if relative != keep and known is not None and copy is not None and copy.token == known[0]:
                     self._stand_in(relative, known[1], known[0])
 

@@ -55,7 +55,7 @@ class ByHand:
 
     def is_known(self, name: str, sent: Head, state: str) -> bool:
         """Whether a file is what was put there, or the one known, which is taken down then; under the lock."""
-        known, copy = self._copies.head(name), self._copies.copy(name)
+        known, copy = self._copies.head_and_copy(name)
         if copy is not None and copy.state == state:
             return True
         if known is None or not known[1].files or known[1].files[""].sha256 != sent.files[""].sha256:

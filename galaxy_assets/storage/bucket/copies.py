@@ -117,8 +117,7 @@ class Copies:
     def head(self, name: str) -> tuple[str, Head] | None:
         """Token and head of a name; None where there is none."""
         with self._open() as db:
-            found = db.execute("select token, head from heads where name = ?", [name]).fetchone()
-        return None if found is None else (found[0], Head.from_json(found[1]))
+            return _head(db, name)
 
     def heads(self) -> Iterator[tuple[str, Head]]:
         """Name and head of all."""
@@ -159,8 +158,12 @@ class Copies:
     def copy(self, name: str) -> Copy | None:
         """What lies at the path of a name; None where nothing was put there."""
         with self._open() as db:
-            found = db.execute("select token, whole, size, state from copies where name = ?", [name]).fetchone()
-        return None if found is None else Copy(found[0], bool(found[1]), found[2], found[3])
+            return _copy(db, name)
+
+    def head_and_copy(self, name: str) -> tuple[tuple[str, Head] | None, Copy | None]:
+        """As `head` and `copy` answer, of one moment."""
+        with self._open() as db:
+            return _head(db, name), _copy(db, name)
 
     def damaged_objects(self) -> set[str]:
         """The objects of what was set aside, and of what something stands for since its content was damaged."""
@@ -198,3 +201,13 @@ class Copies:
         """Name -> bytes of every copy whose content is there."""
         with self._open() as db:
             return dict(db.execute("select name, size from copies where whole"))
+
+
+def _head(db: sqlite3.Connection, name: str) -> tuple[str, Head] | None:
+    found = db.execute("select token, head from heads where name = ?", [name]).fetchone()
+    return None if found is None else (found[0], Head.from_json(found[1]))
+
+
+def _copy(db: sqlite3.Connection, name: str) -> Copy | None:
+    found = db.execute("select token, whole, size, state from copies where name = ?", [name]).fetchone()
+    return None if found is None else Copy(found[0], bool(found[1]), found[2], found[3])
