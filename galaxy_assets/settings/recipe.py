@@ -108,8 +108,8 @@ class Recipe(Settings):
     beside: Annotated[dict[str, _Factor], AddedLater(), PluginName("start_weights")] = Field(
         default={},
         description="features that stand beside those of the chosen epoch: `start`, those of the network before it was "
-        "trained, `middle`, those of that network's middle block, or start weights such as `classical`; each is scaled to the same total variance and then by its "
-        "factor. A list has factors of 1",
+        "trained, `middle`, those of that network's middle block, or start weights such as `classical`; each is scaled "
+        "to the same total variance and then by its factor. A list has factors of 1",
     )
 
     train_random_from: Annotated[int | None, AddedLater()] = Field(

@@ -274,8 +274,8 @@ def _recipe(found: Inspection, size: int, resnet18: bool) -> list[Setting]:
         Setting(
             "recipe.beside",
             {START: 1.0, MIDDLE: 1.0, "classical": 0.5},
-            "What training loses, the features of the network before it still have; its middle block knows textures that "
-            "the last one has no use for, and formulae of shape what networks do not (docs/representation.md).",
+            "What training loses, the features of the network before it still have; its middle block knows textures "
+            "that the last one has no use for, and formulae of shape what networks do not (docs/representation.md).",
         ),
     ]
     if n < _BELOW:
