@@ -28,10 +28,11 @@ from galaxy_assets.orchestration.assets.trials import _Sample
 from galaxy_assets.science import active_learning, pca, trials
 from galaxy_assets.science.encoders.composition import equal_variance
 from galaxy_assets.science.encoders.embedding import embed
+from galaxy_assets.science.encoders.middle import middle_of
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
 from galaxy_assets.settings.files import survey_files
-from galaxy_assets.settings.recipe import START
+from galaxy_assets.settings.recipe import MIDDLE, START
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.checkpoints import load_encoder
@@ -161,7 +162,12 @@ def trained(survey: Survey, layout: Layout, rows: list[Row], classes: np.ndarray
     cutouts = [read_table(path) for path in sorted((layout.lake / survey.name / "cutouts").glob("[!.]*.parquet"))]
     start = load_encoder(layout.root / _checkpoint(survey, layout, 0))
     others = {name: factor for name, factor in recipe.beside.items() if name != START}
-    beside = [build_encoder(recipe.backbone, name, seed=recipe.seed, weights=layout.weights) for name in others]
+    beside = [
+        middle_of(start)
+        if name == MIDDLE
+        else build_encoder(recipe.backbone, name, seed=recipe.seed, weights=layout.weights)
+        for name in others
+    ]
     store, device, before = PixelStore(layout.pixels(survey.name)), torch.device("cpu"), {}
     wanted = set(np.array(ids)[shown].tolist())
     for table in cutouts:
