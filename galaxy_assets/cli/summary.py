@@ -194,7 +194,7 @@ def _training(ask: Ask, observed: Mapping[str, float | None], survey: Survey) ->
 def _beside(survey: Survey) -> str:
     """The features that stand beside the main start weights' own, none of which is training's doing."""
     others = [name for name in survey.recipe.beside if name not in (START, survey.main_start_weights)]
-    return " and ".join("its middle block" if name == MIDDLE else name for name in others)
+    return " and ".join("the start's middle block" if name == MIDDLE else name for name in others)
 
 
 def _gained(ask: Ask, survey: Survey) -> str:
