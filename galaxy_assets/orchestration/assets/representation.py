@@ -113,6 +113,8 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
 
     recipe, devices = context.survey.recipe, choose_devices()
     encoder = start_encoder(context)
+    if MIDDLE in recipe.beside and _has_weights(encoder):
+        _middle(encoder)  # before a training, and not after it
     beside = [start_encoder(context, name) for name in recipe.beside if name not in (START, MIDDLE, context.init)]
     pixels, rows, content = training_set(context, cutouts, clean_galaxies)
     fingerprint = _fingerprint(context, [encoder, *beside], content)

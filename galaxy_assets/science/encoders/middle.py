@@ -19,6 +19,7 @@ from galaxy_assets.science.encoders.network import Encoder, architecture_metadat
 VARIANT = "middle"
 """Name of the architecture among the plug-ins of kind `encoders`."""
 _FEWEST = 3  # blocks in a row
+_REMEDY = "remove `middle` from recipe.beside"
 
 
 class Middle(nn.Module):
@@ -40,7 +41,12 @@ class Middle(nn.Module):
 
     def __init__(self, network: nn.Module, channels: int):
         super().__init__()
-        _leave_out(network, channels)
+        if hasattr(network, "num_prefix_tokens"):
+            network.global_pool = "avg"  # of a transformer the mean over the image, and not the token of the class
+        try:
+            _leave_out(network, channels)
+        except (AttributeError, TypeError, RuntimeError, AssertionError, IndexError) as error:
+            raise ValueError(f"{type(network).__name__} cannot be cut at its middle ({error}); {_REMEDY}") from error
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -98,7 +104,7 @@ def middle_of(encoder: Encoder) -> Encoder:
     Raises
     ------
     ValueError
-        Where the network has no row of blocks.
+        Where the network has no row of blocks, or cannot be cut after its middle one.
 
     Examples
     --------
@@ -110,8 +116,7 @@ def middle_of(encoder: Encoder) -> Encoder:
     (512, 256)
     """
     network = Middle(copy.deepcopy(encoder.network).cpu(), encoder.in_channels)
-    with torch.no_grad():
-        features = network.eval()(_sample(network.network, encoder.in_channels))
+    features = _checked(network.eval(), copy.deepcopy(encoder.network).cpu().eval(), encoder.in_channels)
     return Encoder(
         network,
         backbone=json.dumps(architecture_metadata(encoder)),
@@ -121,6 +126,33 @@ def middle_of(encoder: Encoder) -> Encoder:
         std=tuple(encoder.std.flatten().tolist()),
         variant=VARIANT,
     )
+
+
+def _checked(half: Middle, whole: nn.Module, channels: int) -> Tensor:
+    """What the half answers, after a look whether the whole network's middle block has the same in the mean."""
+    parent, names = _blocks(whole)
+    found: list[Tensor] = []
+    parent.get_submodule(names[len(names) // 2]).register_forward_hook(lambda *of: found.append(of[-1]))
+    sample = torch.rand(_sample(whole, channels).shape, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            whole(sample)
+            answer, block = half(sample), found[0]
+        prefix = getattr(whole, "num_prefix_tokens", 0)
+        if block.ndim == 4:
+            channels_last = block.shape[1] == block.shape[2] != block.shape[3]
+            mean = block.mean((1, 2) if channels_last else (2, 3))
+        else:
+            mean = block[:, prefix:].mean(1)
+        limit = 1e-3 * float(answer.abs().max())
+        same = mean.shape == answer.shape and float((mean - answer).abs().max()) <= limit
+    except (AttributeError, TypeError, RuntimeError, AssertionError, IndexError) as error:
+        raise ValueError(f"{type(whole).__name__} cannot be cut at its middle ({error}); {_REMEDY}") from error
+    if not same or not limit:
+        raise ValueError(
+            f"{type(whole).__name__} without what comes after its middle block does not answer as that block; {_REMEDY}"
+        )
+    return answer
 
 
 def _leave_out(network: nn.Module, channels: int) -> None:
@@ -172,10 +204,7 @@ def _blocks(network: nn.Module) -> tuple[nn.Module, list[str]]:
         for names in of_class.values():
             if len(names) >= _FEWEST and 2 * sum(_size(module.get_submodule(name)) for name in names) > whole:
                 return module, names
-    raise ValueError(
-        f"{type(network).__name__} has no row of {_FEWEST} or more blocks, and so no middle; remove `middle` from "
-        "recipe.beside"
-    )
+    raise ValueError(f"{type(network).__name__} has no row of {_FEWEST} or more blocks, and so no middle; {_REMEDY}")
 
 
 def _breadth_first(network: nn.Module) -> Iterator[nn.Module]:

@@ -163,6 +163,7 @@ class Copies:
     def head_and_copy(self, name: str) -> tuple[tuple[str, Head] | None, Copy | None]:
         """As `head` and `copy` answer, of one moment."""
         with self._open() as db:
+            db.execute("begin")
             return _head(db, name), _copy(db, name)
 
     def damaged_objects(self) -> set[str]:

@@ -41,6 +41,25 @@ def test_features_are_the_mean_of_what_the_middle_block_answers(backbone, tmp_pa
     np.testing.assert_allclose(embed(half, PIXELS, device=CPU), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "eva02_tiny_patch14_224"])
+def test_of_a_transformer_it_is_the_mean_over_the_image_and_not_the_token_of_the_class(backbone, tmp_path):
+    whole, found = encoder(backbone, tmp_path), []
+    half = middle_of(whole)
+    whole.network.get_submodule(BLOCK[backbone]).register_forward_hook(lambda *its: found.append(its[-1]))
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole(images)
+        torch.testing.assert_close(half.eval()(images), found[0][:, 1:].mean(1), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "backbone", ["efficientformer_l1", "xcit_nano_12_p16_224", "cait_xxs24_224", "hrnet_w18_small"]
+)
+def test_a_network_that_does_not_answer_as_its_middle_block_is_refused(backbone, tmp_path):
+    with pytest.raises(ValueError, match="middle.*remove `middle` from recipe.beside"):
+        middle_of(encoder(backbone, tmp_path))
+
+
 @pytest.mark.parametrize("backbone", BLOCK)
 def test_the_half_comes_back_from_its_tensors_without_what_comes_after(backbone, tmp_path):
     whole = encoder(backbone, tmp_path)
