@@ -42,7 +42,8 @@ class Middle(nn.Module):
     def __init__(self, network: nn.Module, channels: int):
         super().__init__()
         if hasattr(network, "num_prefix_tokens"):
-            network.global_pool = "avg"  # of a transformer the mean over the image, and not the token of the class
+            # of a transformer the mean over the image, and not the token of the class
+            network.global_pool = "avg"  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         try:
             _leave_out(network, channels)
         except (AttributeError, TypeError, RuntimeError, AssertionError, IndexError) as error:
