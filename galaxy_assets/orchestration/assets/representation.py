@@ -195,11 +195,14 @@ def _beside(files: Training, table: pa.Table, recipe: Recipe, others: Sequence["
     """What stands beside the chosen epoch, by name: the start, where it was trained at all, its middle block, where it
     is a network, and other start weights.
     """
-    trained = any(row["chosen"] and row["epoch"] for row in table.to_pylist())
-    whole = load_encoder(files.weights(0))
-    start = {START: whole} if START in recipe.beside and trained else {}
-    middle = {MIDDLE: _middle(whole)} if MIDDLE in recipe.beside and _has_weights(whole) else {}
-    return start | middle | {encoder.start: encoder for encoder in others}
+    found: dict[str, Encoder] = {}
+    if START in recipe.beside or MIDDLE in recipe.beside:
+        whole = load_encoder(files.weights(0))
+        if START in recipe.beside and any(row["chosen"] and row["epoch"] for row in table.to_pylist()):
+            found[START] = whole
+        if MIDDLE in recipe.beside and _has_weights(whole):
+            found[MIDDLE] = _middle(whole)
+    return found | {encoder.start: encoder for encoder in others}
 
 
 def _middle(encoder: "Encoder") -> "Encoder":

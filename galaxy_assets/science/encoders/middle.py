@@ -10,6 +10,7 @@ Belongs here: finding the middle of a network, and leaving out what comes after 
 import copy
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -44,10 +45,8 @@ class Middle(nn.Module):
         if hasattr(network, "num_prefix_tokens"):
             # of a transformer the mean over the image, and not the token of the class
             network.global_pool = "avg"  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
-        try:
+        with _told(network):
             _leave_out(network, channels)
-        except (AttributeError, TypeError, RuntimeError, AssertionError, IndexError) as error:
-            raise ValueError(f"{type(network).__name__} cannot be cut at its middle ({error}); {_REMEDY}") from error
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -129,13 +128,22 @@ def middle_of(encoder: Encoder) -> Encoder:
     )
 
 
+@contextmanager
+def _told(network: nn.Module) -> Iterator[None]:
+    """Say with the remedy what a network's code raises where it finds less of itself than it expects."""
+    try:
+        yield
+    except (AttributeError, TypeError, RuntimeError, AssertionError, IndexError) as error:
+        raise ValueError(f"{type(network).__name__} cannot be cut at its middle ({error}); {_REMEDY}") from error
+
+
 def _checked(half: Middle, whole: nn.Module, channels: int) -> Tensor:
     """What the half answers, after a look whether the whole network's middle block has the same in the mean."""
-    parent, names = _blocks(whole)
     found: list[Tensor] = []
-    parent.get_submodule(names[len(names) // 2]).register_forward_hook(lambda *of: found.append(of[-1]))
+    _, middle, _ = _blocks(whole)
+    middle.register_forward_hook(lambda *of: found.append(of[-1]))
     sample = torch.rand(_sample(whole, channels).shape, generator=torch.Generator().manual_seed(0))
-    try:
+    with _told(whole):
         with torch.no_grad():
             whole(sample)
             answer, block = half(sample), found[0]
@@ -147,8 +155,6 @@ def _checked(half: Middle, whole: nn.Module, channels: int) -> Tensor:
             mean = block[:, prefix:].mean(1)
         limit = 1e-3 * float(answer.abs().max())
         same = mean.shape == answer.shape and float((mean - answer).abs().max()) <= limit
-    except (AttributeError, TypeError, RuntimeError, AssertionError, IndexError) as error:
-        raise ValueError(f"{type(whole).__name__} cannot be cut at its middle ({error}); {_REMEDY}") from error
     if not same or not limit:
         raise ValueError(
             f"{type(whole).__name__} without what comes after its middle block does not answer as that block; {_REMEDY}"
@@ -158,8 +164,8 @@ def _checked(half: Middle, whole: nn.Module, channels: int) -> Tensor:
 
 def _leave_out(network: nn.Module, channels: int) -> None:
     """Take out the blocks after the middle one, and other layers with weights that are not reached before it ends."""
-    parent, names = _blocks(network)
-    middle, ended = parent.get_submodule(names[len(names) // 2]), False
+    parent, middle, later = _blocks(network)
+    ended = False
     before, after = set[nn.Module](), set[nn.Module]()
 
     def called(layer: nn.Module, _: object) -> None:
@@ -177,7 +183,7 @@ def _leave_out(network: nn.Module, channels: int) -> None:
     network.train(training)
     for hook in hooks:
         hook.remove()
-    for name in names[len(names) // 2 + 1 :]:
+    for name in later:
         if isinstance(parent, nn.Sequential | nn.ModuleList):
             delattr(parent, name)
         else:
@@ -194,8 +200,8 @@ def _without(module: nn.Module, layers: set[nn.Module]) -> None:
             _without(child, layers)
 
 
-def _blocks(network: nn.Module) -> tuple[nn.Module, list[str]]:
-    """The module that holds the row of blocks, and their names in it."""
+def _blocks(network: nn.Module) -> tuple[nn.Module, nn.Module, list[str]]:
+    """The module that holds the row of blocks, the middle one, and the names of those after it."""
     whole = _size(network)
     for module in _breadth_first(network):
         of_class: dict[type[nn.Module], list[str]] = {}
@@ -204,7 +210,7 @@ def _blocks(network: nn.Module) -> tuple[nn.Module, list[str]]:
                 of_class.setdefault(type(child), []).append(name)
         for names in of_class.values():
             if len(names) >= _FEWEST and 2 * sum(_size(module.get_submodule(name)) for name in names) > whole:
-                return module, names
+                return module, module.get_submodule(names[len(names) // 2]), names[len(names) // 2 + 1 :]
     raise ValueError(f"{type(network).__name__} has no row of {_FEWEST} or more blocks, and so no middle; {_REMEDY}")
 
 
