@@ -122,14 +122,15 @@ def speed(folder: Path, batches: int, images: int, threads: int) -> None:
 def faults(folder: Path, kills: int, in_turn: int, ray: bool) -> None:
     """Kill workers, so many of each survey, and compare what the next command leaves."""
     write_survey(folder / "data", 2, 24, "test_efficientnet", 32)
-    reference = shutil.copytree(folder / "data", folder / "reference")
+    root = shutil.copytree(folder / "data", folder / "made")  # always the same: a Dagster knows one data folder
     with (ray_instance if ray else kept_instance)(folder / "dagster") as instance:
         begun = time.monotonic()
-        outcomes(reference, instance, 2)
-        whole, expected, chance = time.monotonic() - begun, contents(reference), random.Random(0)
+        outcomes(root, instance, 2)
+        whole, expected, chance = time.monotonic() - begun, contents(root), random.Random(0)
         bad = done = 0
         while done < kills:
-            root = shutil.copytree(folder / "data", folder / "killed")
+            shutil.rmtree(root)
+            shutil.copytree(folder / "data", root)
             for left in range(min(in_turn, kills - done), 0, -1):
                 done += _killed(root, instance, chance.uniform(0, 0.95 * whole / left))
             again = outcomes(root, instance, 2)
@@ -143,7 +144,6 @@ def faults(folder: Path, kills: int, in_turn: int, ray: bool) -> None:
                 f"differs in {unlike or 'nothing'}",
                 flush=True,
             )
-            shutil.rmtree(root)
     print(f"{done} kills, {bad} surveys with a loss")
 
 

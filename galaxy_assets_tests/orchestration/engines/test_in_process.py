@@ -156,6 +156,21 @@ def small(untrained, tmp_path):
     return root, dg.DagsterInstance.ephemeral()
 
 
+@pytest.fixture(scope="module")
+def both(untrained, tmp_path_factory):
+    """That world, run with both deliveries; tests copy it."""
+    root = shutil.copytree(untrained, tmp_path_factory.mktemp("both") / "data")
+    (root / "later").rename(root / "raw/tiny/images/second")
+    assert {o.status for o in run(root, dg.DagsterInstance.ephemeral())} == {"done", "fresh"}
+    return root
+
+
+@pytest.fixture
+def whole(both, tmp_path):
+    """A world of its own for tests that change it, run with both deliveries."""
+    return shutil.copytree(both, tmp_path / "data"), dg.DagsterInstance.ephemeral()
+
+
 def run(root, instance):
     known = survey_files(root).known
     return list(in_process.run_survey(build_defs(root), known["tiny"], known, instance, root))
@@ -166,9 +181,9 @@ def made(outcomes) -> set[str]:
     return {a for o in outcomes if o.status == "done" for a in o.assets}
 
 
-def test_what_changed_is_run_again_and_nothing_else(small):
-    root, instance = small
-    assert {o.status for o in run(root, instance)} == {"done", "fresh"}
+def test_what_changed_is_run_again_and_nothing_else(whole):
+    root, instance = whole
+    assert {o.status for o in run(root, instance)} == {"fresh"}
     Layout(root).table("tiny", "similar_galaxies").unlink()
     assert made(run(root, instance)) == {"similar_galaxies"}
     path = root / "surveys" / "tiny.yaml"
@@ -189,9 +204,8 @@ def test_what_changed_is_run_again_and_nothing_else(small):
     }
 
 
-def test_a_new_delivery_does_not_cut_the_old_one_again(small):
-    root, instance = small
-    run(root, instance)
+def test_a_new_delivery_does_not_cut_the_old_one_again(whole):
+    root, instance = whole
     images = root / "raw" / "tiny" / "images"
     (images / "third").mkdir()
     for path in sorted((images / "first").iterdir())[:8]:
@@ -204,9 +218,8 @@ def test_a_new_delivery_does_not_cut_the_old_one_again(small):
     assert ranked == 8
 
 
-def test_an_image_added_to_a_known_delivery_is_seen_by_content(small):
-    root, instance = small
-    run(root, instance)
+def test_an_image_added_to_a_known_delivery_is_seen_by_content(whole):
+    root, instance = whole
     images = root / "raw" / "tiny" / "images"
     (images / "first" / "added.png").write_bytes((images / "first" / "first_00.png").read_bytes())
     outcomes = run(root, instance)
@@ -215,9 +228,8 @@ def test_an_image_added_to_a_known_delivery_is_seen_by_content(small):
         assert lake.sql("select count(*) from tiny.anomaly_ranking where galaxy_id = 'added'").fetchall() == [(1,)]
 
 
-def test_a_renamed_delivery_is_not_counted_twice(small):
-    root, instance = small
-    run(root, instance)
+def test_a_renamed_delivery_is_not_counted_twice(whole):
+    root, instance = whole
     (root / "raw/tiny/images/second").rename(root / "raw/tiny/images/renamed")
     run(root, instance)
     with connect(root) as lake:
@@ -226,9 +238,8 @@ def test_a_renamed_delivery_is_not_counted_twice(small):
         assert lake.sql("select count(*), count(distinct galaxy_id) from tiny.anomaly_ranking").fetchall() == [(72, 72)]
 
 
-def test_pixels_without_their_ledger_are_not_read(small):
-    root, instance = small
-    run(root, instance)
+def test_pixels_without_their_ledger_are_not_read(whole):
+    root, instance = whole
     images = root / "raw/tiny/images/first"
     (images / "added.png").write_bytes((images / "first_00.png").read_bytes())
     ledger = Layout(root).table("tiny", "cutouts", "first")
@@ -240,9 +251,8 @@ def test_pixels_without_their_ledger_are_not_read(small):
         PixelStore(Layout(root).pixels("tiny")).of(read_table(ledger))
 
 
-def test_a_corrected_label_cuts_and_trains_nothing(small):
-    root, instance = small
-    run(root, instance)
+def test_a_corrected_label_cuts_and_trains_nothing(whole):
+    root, instance = whole
     labels = root / "raw/tiny/labels.csv"
     labels.write_text(labels.read_text().replace("first_00,round", "first_00,pair"))
     again = made(run(root, instance))
@@ -250,9 +260,8 @@ def test_a_corrected_label_cuts_and_trains_nothing(small):
     assert not {"oracle_events", "pretrained_features", "byol_checkpoints", "embeddings", "cluster_model"} & again
 
 
-def test_a_checkpoint_that_is_not_its_ledgers_is_refused(small):
-    root, instance = small
-    run(root, instance)
+def test_a_checkpoint_that_is_not_its_ledgers_is_refused(whole):
+    root, instance = whole
     ledger = read_table(Layout(root).table("tiny", "byol_checkpoints", "imagenet"))
     row = ledger.to_pylist()[0]
     weights = root / row["path"]
@@ -272,9 +281,8 @@ def clean(root) -> pa.Table:
     return pa.concat_tables([read_table(file) for file in files])
 
 
-def test_a_persons_review_replaces_the_proposed_regions(small):
-    root, instance = small
-    run(root, instance)
+def test_a_persons_review_replaces_the_proposed_regions(whole):
+    root, instance = whole
     before = clean(root)
     points = read_table(Layout(root).table("tiny", "artefact_umap_model"))
     x, y = points["x"][0].as_py(), points["y"][0].as_py()
@@ -318,8 +326,8 @@ def test_a_batch_that_is_gone_from_dagsters_records_fails_in_words_and_the_rest_
     assert {o.status for o in run(root, instance)} == {"done", "fresh"}
 
 
-def test_the_read_model_is_published_at_the_end(small):
-    root, instance = small
+def test_the_read_model_is_published_at_the_end(whole):
+    root, instance = whole
     write_table(pa.table({"a": pa.array([], pa.int64())}), Layout(root).table("other", "observed"))
     run(root, instance)
     with connect(root) as lake:
@@ -461,8 +469,9 @@ def test_runs_that_were_launched_are_told_although_the_database_starts_anew(tmp_
     assert set(ended) == begun and not runs._under_way
 
 
-def test_every_run_of_a_main_job_says_whose_it_is(small):
-    root, instance = small
+def test_every_run_of_a_main_job_says_whose_it_is(whole):
+    root, instance = whole
+    Layout(root).table("tiny", "similar_galaxies").unlink()
     run(root, instance)
     told = instance.get_runs()[0].tags
     assert told[stopping.DATA_FOLDER] == str(root) and told[stopping.PROCESS] == owner() and told["survey"] == "tiny"
