@@ -16,6 +16,7 @@ import torch
 from galaxy_assets import plugins
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
+from galaxy_assets.settings.files import survey_files
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import write_table
 
@@ -245,6 +246,25 @@ def test_a_step_that_needs_too_much_memory_is_named(tmp_path):
     assert re.search("memory|alloc|temporarily unavailable|new thread", stopped["stopped"])
     last = list(at_scale.rows({1000: {"pca_model": stopped}}, bare=0.0))
     assert last[0].note.startswith("stopped at 1,000 galaxies") and last[-1].case == "all steps"
+
+
+def test_a_first_run_is_followed_by_what_others_tell(untrained):
+    bench, layout = importlib.import_module("first_run"), Layout(untrained)
+    survey = survey_files(untrained).named("tiny")
+    tables = [("delivered_images", "first"), ("cutouts", "first"), ("byol_checkpoints", "imagenet"), ("results", None)]
+    works = {table: work for table, (work, _) in bench.first_run.works(survey, tables, layout).items()}
+
+    def run(times: float) -> object:
+        """One of so many times the work, of which each table takes 2 s and one for each unit."""
+        work = {table: times * one for table, one in works.items()}
+        ends = np.cumsum([2 + one for one in work.values()])
+        begun = dict(zip(tables, zip([0.0, *ends[:-1]], ends, strict=True), strict=True))
+        return bench.Made(survey, layout, begun, work)
+
+    known = bench.fitted([run(2), run(3)])
+    assert known["cutouts"] == pytest.approx((2, 1)) and known["results"] == pytest.approx((2, 1))
+    said = bench.followed(run(1), known)
+    assert [told for told, _ in said] == pytest.approx([took for _, took in said]) and said[0][0] > 60
 
 
 def test_every_stage_is_run_and_loading_is_one_of_them():

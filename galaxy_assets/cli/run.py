@@ -8,7 +8,7 @@ import errno
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
     from galaxy_assets.orchestration.automation.outdated import Follow
+    from galaxy_assets.orchestration.course import Table
     from galaxy_assets.orchestration.outcome import Outcome
+    from galaxy_assets.orchestration.planning.first_run import Expected
 
 
 def run(
@@ -225,11 +227,19 @@ def _materialise(
 
 
 def _progress_of(survey: Survey, instance: "DagsterInstance") -> RunProgress:
-    """A run that begins, with the steps of its assets and the seconds that they took before."""
+    """A run that begins, with the steps of its assets and the seconds that they took before, or should take."""
     from galaxy_assets.orchestration.engines.forecast import seconds_of_earlier_runs
     from galaxy_assets.orchestration.graph import steps_of_assets
+    from galaxy_assets.orchestration.planning.first_run import FORESEEN_BY, expected_seconds
 
-    return RunProgress(steps_of_assets(), seconds_of_earlier_runs(instance, survey.name))
+    def expect(tables: "Collection[Table]") -> "dict[Table, Expected]":
+        try:
+            return expected_seconds(survey, tables, Layout.default())
+        except (ValueError, OSError):
+            return {}  # whatever is wrong is told by the asset that needs it
+
+    measured = seconds_of_earlier_runs(instance, survey.name)
+    return RunProgress(steps_of_assets(), measured, expect=expect, foreseen_by=FORESEEN_BY)
 
 
 def _show(outcome: "Outcome | Exception", survey: Survey, showing: Shown, aloud: dict[str, list[str]]) -> bool:

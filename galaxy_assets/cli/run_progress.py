@@ -7,7 +7,7 @@ Belongs here: the counts, and the time left. Does not belong here: what is told 
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,10 +16,13 @@ from galaxy_assets.settings.progress import Progress, duration
 if TYPE_CHECKING:
     from galaxy_assets.orchestration.course import Table, Told
     from galaxy_assets.orchestration.outcome import Outcome
+    from galaxy_assets.orchestration.planning.first_run import Expected
 
 WAITING, UNDER_WAY, MADE, FRESH, FAILED, SKIPPED = "waiting", "under way", "made", "up to date", "failed", "skipped"
 PART, INCOMPLETE = "in part", "incomplete"
 _BECAME = {"done": MADE, "fresh": FRESH, "failed": FAILED, "blocked": SKIPPED, "skipped": SKIPPED}
+_OF_PARTS = ("images", "galaxies")  # are counted anew in each part of a table; epochs, steps and ways are of all of it
+_TELLING = 1.0  # seconds that tables should have taken before they tell how fast this machine is
 _OF_PARTITION = re.compile(r"\[(?P<partition>[^\]]*)\] (?P<line>.*)")
 
 
@@ -84,11 +87,14 @@ class Left(NamedTuple):
         Of those whose seconds are known.
     unknown : int
         Tables of unknown seconds.
+    expected : int
+        Tables whose seconds are those of other surveys on another machine.
     """
 
     tables: int
     seconds: float
     unknown: int
+    expected: int = 0
 
     def __str__(self) -> str:
         """In words.
@@ -97,11 +103,13 @@ class Left(NamedTuple):
         --------
         >>> print(Left(3, 0.2, 0), Left(3, 200, 1), Left(3, 200, 2), Left(0, 0, 0), sep="; ")
         about 1 s left; more than 3 min left; time left unknown; nothing left
+        >>> print(Left(3, 200, 0, expected=2))
+        roughly 3 min left
         """
         if not self.tables:
             return "nothing left"
         if not self.unknown:
-            return f"about {duration(self.seconds)} left"
+            return f"{'roughly' if self.expected else 'about'} {duration(self.seconds)} left"
         # seconds of a few say nothing of many others
         few = self.seconds < 1 or 2 * self.unknown > self.tables
         return "time left unknown" if few else f"more than {duration(self.seconds)} left"
@@ -133,12 +141,20 @@ class RunProgress:
         Seconds that tables took in earlier runs.
     clock : callable
         Seconds.
+    expect : callable
+        Is given tables, and answers how long some should take where nothing was measured; asked once the tables are
+        known, and again when one of `foreseen_by` is made.
+    foreseen_by : collection of str
+        Assets.
     """
 
     step_of: Mapping[str, str]
     measured: "Mapping[Table, float]"
     clock: Callable[[], float] = time.monotonic
     at_once: int = 1
+    expect: "Callable[[Collection[Table]], Mapping[Table, Expected]]" = lambda _: {}
+    foreseen_by: Collection[str] = ()
+    _expected: "Mapping[Table, Expected]" = field(default_factory=dict, init=False, repr=False)
     _tables: "dict[Table, _State]" = field(default_factory=dict, init=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
 
@@ -152,7 +168,7 @@ class RunProgress:
 
     def see(self, told: "Told") -> None:
         """Take in what the main job tells."""
-        from galaxy_assets.orchestration.course import Began, Planned
+        from galaxy_assets.orchestration.course import Began, Ended, Planned
 
         with self._lock:
             if isinstance(told, Planned):
@@ -163,6 +179,16 @@ class RunProgress:
                 self._tables[told.table] = _State(UNDER_WAY, self.clock())
             else:
                 self._tables[told.table] = _State(MADE, seconds=told.seconds)
+            tables, waiting, means = list(self._tables), self._waiting(), self._means()
+        foresees = isinstance(told, Planned) or (
+            isinstance(told, Ended)
+            and told.table[0] in self.foreseen_by
+            and not any(asset == told.table[0] for asset, _ in waiting)
+        )
+        if foresees and any(self._known(table, means) is None for table in waiting):
+            expected = self.expect(tables)  # takes seconds: whoever looks on is not held up
+            with self._lock:
+                self._expected = expected
 
     def see_outcome(self, outcome: "Outcome") -> None:
         """Take in what became of tables."""
@@ -200,21 +226,54 @@ class RunProgress:
     def left(self) -> Left:
         """What is left."""
         with self._lock:
-            waiting = [(table, state) for table, state in self._tables.items() if state.now in (WAITING, UNDER_WAY)]
-            means = self._means()
+            waiting, means = self._waiting(), self._means()
             seconds: dict[str, list[float]] = {}
-            unknown = 0
-            for table, state in waiting:
-                known, sure = self._seconds_left(state, self.measured.get(table, means.get(table[0])))
+            unknown = expected = 0
+            for table, state in waiting.items():
+                known = self._known(table, means)
+                if known is None and table in self._expected:
+                    seconds_left, sure = self._expected_left(table, state)
+                    expected += 1
+                else:
+                    seconds_left, sure = self._seconds_left(state, known)
                 unknown += not sure
-                seconds.setdefault(table[0], []).append(known)
+                seconds.setdefault(table[0], []).append(seconds_left)
             together = sum(sum(of) / min(self.at_once, len(of)) for of in seconds.values())
-            return Left(len(waiting), together, unknown)
+            return Left(len(waiting), together, unknown, expected)
 
     def counts(self) -> tuple[int, int]:
         """Tables that are up to date, and all."""
         with self._lock:
             return sum(state.now in (MADE, FRESH) for state in self._tables.values()), len(self._tables)
+
+    def _waiting(self) -> "dict[Table, _State]":
+        return {table: state for table, state in self._tables.items() if state.now in (WAITING, UNDER_WAY)}
+
+    def _known(self, table: "Table", means: Mapping[str, float]) -> float | None:
+        """Seconds that a table, or others of its asset, took here."""
+        return self.measured.get(table, means.get(table[0]))
+
+    def _expected_left(self, table: "Table", state: _State) -> tuple[float, bool]:
+        """Seconds left of a table that was never made here, and whether that is all, as `_seconds_left`."""
+        told = state.progress
+        if told is not None and told.left is not None and told.unit not in _OF_PARTS:
+            return told.left, True
+        known = self._expected[table].seconds * self._slower(self._expected[table].by_network)
+        return self._seconds_left(state, known)
+
+    def _slower(self, by_network: bool) -> float:
+        """How much longer tables took in this run than was expected of them: of those by a network or the others."""
+        made = [
+            (state.seconds, self._expected[table])
+            for table, state in self._tables.items()
+            if state.seconds is not None and table in self._expected
+        ]
+        of_kind = [one for one in made if one[1].by_network == by_network]
+        for ones in (of_kind, made):
+            should = sum(expected.seconds for _, expected in ones)
+            if should >= _TELLING:
+                return sum(seconds for seconds, _ in ones) / should
+        return 1.0
 
     def _seconds_left(self, state: _State, known: float | None) -> tuple[float, bool]:
         """Seconds that a table still takes, and whether that is all of it, where it takes so many in all."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from galaxy_assets.cli.run_progress import Left, RunProgress
 from galaxy_assets.orchestration.course import Began, Ended, Planned
 from galaxy_assets.orchestration.outcome import Outcome
+from galaxy_assets.orchestration.planning.first_run import Expected
 from galaxy_assets.settings.progress import Progress
 
 STEPS = {"catalogue": "delivery", "cutouts": "cutouts", "embeddings": "representation", "umap": "structure"}
@@ -125,3 +126,58 @@ def test_a_delivery_that_is_not_whole_is_no_table(status):
     run, _ = planned()
     run.see_outcome(Outcome("s", ["catalogue"], "b7", status, error="truncated"))
     assert run.counts() == (1, 4)
+
+
+def expecting(expected: dict, measured=()) -> tuple[RunProgress, Clock, list]:
+    """A run of which a first delivery tells what should be expected, and what was asked."""
+    clock, asked = Clock(), []
+
+    def expect(tables):
+        asked.append(set(tables))
+        return {table: expected[table] for table in expected if table in tables}
+
+    run = RunProgress(STEPS, dict(measured), clock, expect=expect, foreseen_by=("catalogue",))
+    run.see(Planned(dict.fromkeys([A, B, E, U], True), 1))
+    return run, clock, asked
+
+
+EXPECTED = {A: Expected(1, False), B: Expected(10, False), E: Expected(100, True), U: Expected(20, True)}
+
+
+def test_what_was_never_made_here_is_expected_to_take_as_long_as_elsewhere_and_as_much_longer_as_this_machine_takes():
+    run, clock, asked = expecting(EXPECTED)
+    assert run.left() == Left(4, 131, 0, 4) and str(run.left()) == "roughly 2 min left"
+    run.see(Began(A))
+    run.see(Ended(A, 3.0))
+    assert len(asked) == 2, "again when it is known what was delivered"
+    assert run.left() == Left(3, 390, 0, 3), "three times as slow, and of networks nothing else is known"
+    run.see(Began(B))
+    clock.now += 10
+    assert run.left().seconds == 380
+    run.see(Ended(B, 19.0))
+    assert run.left() == Left(2, 240, 0, 2), "22 s for 11"
+    run.see(Began(E))
+    run.see(Ended(E, 50.0))
+    assert run.left() == Left(1, 10, 0, 1), "networks are twice as fast here"
+
+
+def test_a_table_of_epochs_knows_better_than_what_was_expected_and_a_part_of_one_does_not():
+    run, clock, _ = expecting({E: Expected(100, True)}, {A: 1, B: 1, U: 1})
+    run.see(Began(E))
+    clock.now = 20
+    run.see_progress(Progress("embedding", 3, 9, left=7.0))
+    assert run.left() == Left(4, 83, 0, 1)
+    run.see_progress(Progress("training", 1, 9, "epochs", left=300.0))
+    assert run.left() == Left(4, 303, 0, 1)
+    run.see_progress(Progress("training", 8, 9, "epochs", left=7.0))
+    assert run.left() == Left(4, 10, 0, 1)
+    run.see_progress(Progress("embedding", 3, 9))
+    clock.now = 101
+    assert str(run.left()).startswith("more than"), "longer than expected: nobody knows"
+
+
+def test_what_was_measured_here_is_not_asked_elsewhere():
+    run, _, asked = expecting(EXPECTED, {A: 1, B: 1, E: 1, U: 1})
+    assert not asked and run.left() == Left(4, 4, 0)
+    run, _, asked = expecting(EXPECTED, {A: 1, B: 1, E: 1})
+    assert asked == [{A, B, E, U}] and run.left() == Left(4, 23, 0, 1)

@@ -88,6 +88,25 @@ def network_of(survey: Survey, start: str) -> Counted | None:
     return counted(survey.recipe.backbone, size)  # of another survey, whose backbone must be this one's
 
 
+def is_trained(survey: Survey, start: str, galaxies: float) -> bool:
+    """Whether start weights are trained at all at a number of galaxies.
+
+    Parameters
+    ----------
+    survey : Survey
+    start : str
+    galaxies : float
+
+    Returns
+    -------
+    bool
+        False for formulae, and for a random start of a survey that is too small for one.
+    """
+    recipe = survey.recipe
+    few = start == "random" and galaxies < recipe.fewest_for_random
+    return recipe.epochs > 0 and network_of(survey, start) is not None and not few
+
+
 def parts_of(survey: Survey, start: str, trained: bool) -> list[str]:
     """The start weights whose features stand side by side in the embeddings of some start weights.
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from galaxy_assets.orchestration.planning.measured import Measured, Slope
-from galaxy_assets.orchestration.planning.networks import Counted, counted, network_of, networks_of
+from galaxy_assets.orchestration.planning.networks import Counted, counted, is_trained, network_of, networks_of
 from galaxy_assets.settings.recipe import MIDDLE, START
 from galaxy_assets.settings.survey import Survey
 
@@ -207,9 +207,7 @@ class _Planner:
 
     def trained(self, start: str) -> bool:
         """Whether start weights are trained at all at this size."""
-        recipe = self.survey.recipe
-        few = start == "random" and self.size.galaxies < recipe.fewest_for_random
-        return recipe.epochs > 0 and network_of(self.survey, start) is not None and not few
+        return is_trained(self.survey, start, self.size.galaxies)
 
     def limited(self, cost: Cost) -> Cost:
         """A cost with the peak of its step's memory."""
