@@ -22,7 +22,7 @@ WAITING, UNDER_WAY, MADE, FRESH, FAILED, SKIPPED = "waiting", "under way", "made
 PART, INCOMPLETE = "in part", "incomplete"
 _BECAME = {"done": MADE, "fresh": FRESH, "failed": FAILED, "blocked": SKIPPED, "skipped": SKIPPED}
 _OF_PARTS = ("images", "galaxies")  # are counted anew in each part of a table; epochs, steps and ways are of all of it
-_TELLING = 1.0  # seconds that tables should have taken before they tell how fast this machine is
+_AS_EXPECTED = 20.0  # seconds as expected that count beside what was measured: short tables tell little of a machine
 _OF_PARTITION = re.compile(r"\[(?P<partition>[^\]]*)\] (?P<line>.*)")
 
 
@@ -268,12 +268,9 @@ class RunProgress:
             for table, state in self._tables.items()
             if state.seconds is not None and table in self._expected
         ]
-        of_kind = [one for one in made if one[1].by_network == by_network]
-        for ones in (of_kind, made):
-            should = sum(expected.seconds for _, expected in ones)
-            if should >= _TELLING:
-                return sum(seconds for seconds, _ in ones) / should
-        return 1.0
+        ones = [one for one in made if one[1].by_network == by_network] or made
+        took, should = sum(seconds for seconds, _ in ones), sum(expected.seconds for _, expected in ones)
+        return (took + _AS_EXPECTED) / (should + _AS_EXPECTED)
 
     def _seconds_left(self, state: _State, known: float | None) -> tuple[float, bool]:
         """Seconds that a table still takes, and whether that is all of it, where it takes so many in all."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 from galaxy_assets.science import votes
 from galaxy_assets.science.active_learning import best_first
 from galaxy_assets.science.descriptions import ARTEFACTS, Decision, Spreads, describe
-from galaxy_assets.science.galaxy_ids import Ids, as_arrow
+from galaxy_assets.science.galaxy_ids import Ids, as_arrow, places_among
 from galaxy_assets.science.galaxy_zoo import TREES, Question
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.settings.structure import Labelling, VoteRules
@@ -303,7 +303,7 @@ def conditions(question: Question, campaign: str, rules: VoteRules) -> list[tupl
 
 
 def vote_distributions(
-    voted: pa.Table, cluster_of: dict[str, int], campaign: str, rules: VoteRules = VOTE_RULES
+    voted: pa.Table, cluster_labels: pa.Table, campaign: str, rules: VoteRules = VOTE_RULES
 ) -> list[Distribution]:
     """Vote fractions of every answer per cluster and for all clustered galaxies together (paper 6.2).
 
@@ -311,8 +311,8 @@ def vote_distributions(
     ----------
     voted : pyarrow.Table
         Volunteer table in normal form.
-    cluster_of : dict of str to int
-        Cluster by galaxy id; other galaxies are left out.
+    cluster_labels : pyarrow.Table
+        `galaxy_id`, each once, and `cluster`; other galaxies are left out.
     campaign : str
     rules : VoteRules, optional
         Votes a question needs, and what fraction the answers before it (`conditions`) must exceed or, for
@@ -322,11 +322,11 @@ def vote_distributions(
     -------
     list of Distribution
     """
-    clusters = [cluster_of.get(galaxy) for galaxy in voted["galaxy_id"].to_pylist()]
-    names = np.array(["" if k is None else str(k) for k in clusters])
+    at = places_among(cluster_labels["galaxy_id"], voted["galaxy_id"])
+    cluster = np.append(cluster_labels["cluster"].to_numpy(), -1)[at]  # -1, the last, of those in none
     found = []
     for question in TREES[campaign]:
-        counted = names != ""
+        counted = at >= 0
         reaches = np.greater_equal if question.name in rules.inclusive else np.greater
         for parent, answer in conditions(question, campaign, rules):
             # false where nobody was asked (NaN)
@@ -334,35 +334,37 @@ def vote_distributions(
         for answer in question.answers:
             fractions = votes.fraction(voted, question.name, answer, rules.minimum_votes)
             usable = counted & np.isfinite(fractions)
-            for k in ("all", *sorted(set(names[usable]), key=int)):
-                members = usable if k == "all" else usable & (names == k)
+            for k in ("all", *np.unique(cluster[usable])):
+                members = usable if k == "all" else usable & (cluster == k)
                 if members.any():
-                    found.append(Distribution(k, question.name, answer, fractions[members]))
+                    found.append(Distribution(str(k), question.name, answer, fractions[members]))
     return found
 
 
-def label_shares(labels: dict[str, str], cluster_of: dict[str, int]) -> list[Distribution]:
+def label_shares(labelled: pa.Table, cluster_labels: pa.Table) -> list[Distribution]:
     """What `vote_distributions` gives, for a survey whose galaxies carry one label each.
 
     Parameters
     ----------
-    labels : dict of str to str
-        Label by galaxy id.
-    cluster_of : dict of str to int
-        Cluster by galaxy id.
+    labelled : pyarrow.Table
+        `galaxy_id`, each once, and `label`.
+    cluster_labels : pyarrow.Table
+        `galaxy_id` and `cluster`.
 
     Returns
     -------
     list of Distribution
         A fraction is 1 where a galaxy has the label and 0 where it has another, so that the mean is the label's share.
     """
-    both = [(k, labels[galaxy]) for galaxy, k in cluster_of.items() if galaxy in labels]
-    cluster, label = (np.array([pair[i] for pair in both], dtype=object) for i in (0, 1))
+    at = places_among(labelled["galaxy_id"], cluster_labels["galaxy_id"])
+    cluster = cluster_labels["cluster"].to_numpy()[at >= 0]
+    label = labelled["label"].cast(pa.string()).take(pa.array(at[at >= 0])).combine_chunks().dictionary_encode()
+    codes, names = label.indices.to_numpy(), label.dictionary.to_pylist()
     found = []
-    for name in sorted(set(label)):
-        for k in ("all", *sorted(set(cluster))):
-            members = np.ones(len(both), bool) if k == "all" else cluster == k
-            found.append(Distribution(str(k), "label", name, (label[members] == name).astype(float)))
+    for code in sorted(range(len(names)), key=names.__getitem__):
+        for k in ("all", *np.unique(cluster)):
+            members = np.ones(len(cluster), bool) if k == "all" else cluster == k
+            found.append(Distribution(str(k), "label", names[code], (codes[members] == code).astype(float)))
     return found
 
 
@@ -382,8 +384,10 @@ def figure_7(distributions: Sequence[Distribution]) -> pa.Table:
     shown = [d for d in distributions if (d.question, d.answer) in panels]
     return pa.table(
         {
-            "cluster": pa.array([d.cluster for d in shown for _ in d.fractions], pa.string()),
-            "panel": pa.array([panels[d.question, d.answer] for d in shown for _ in d.fractions], pa.string()),
+            "cluster": pa.chunked_array([pa.repeat(d.cluster, len(d.fractions)) for d in shown], pa.string()),
+            "panel": pa.chunked_array(
+                [pa.repeat(panels[d.question, d.answer], len(d.fractions)) for d in shown], pa.string()
+            ),
             "fraction": np.concatenate([np.empty(0), *(d.fractions for d in shown)]),
         }
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.settings.discovery import MOST_SCORES
 from galaxy_assets.settings.limits import MAXIMUM_AHEAD
 
@@ -132,8 +133,8 @@ def what_people_scored(now: pa.Table, used: pa.Table, learnt: pa.Table, ranking:
     said = [f"people have scored {len(scored)} galax{'y' if len(scored) == 1 else 'ies'}, {scale}"]
     if ranking is None:
         return "; ".join([*said, "no galaxy is ranked yet"])
-    there = set(ranking["galaxy_id"].to_pylist())
-    ranked = {galaxy: score for galaxy, score in scored.items() if galaxy in there}
+    there = places(ranking["galaxy_id"], pa.array(scored, pa.string())) >= 0
+    ranked = {galaxy: score for (galaxy, score), one in zip(scored.items(), there, strict=True) if one}
     absent = len(scored) - len(ranked)
     seen = {galaxy for galaxy, score in ranked.items() if read.get(galaxy) == score}
     if ranking["score_std"].null_count == ranking.num_rows:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.science.checklist import checklist
+from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.science.search_spread import words
 from galaxy_assets.science.votes import VotesError, anomaly_probability
 from galaxy_assets.settings.survey import Survey
@@ -245,8 +246,8 @@ def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Obser
     recall, events = tables.get("anomaly_recall"), tables.get("oracle_events")
     if events is not None:
         yield Observed("A5", events.num_rows)
-        if true := true_anomalies(survey, tables):
-            shown = np.array([galaxy in true for galaxy in events["galaxy_id"].to_pylist()])
+        if len(true := true_anomalies(survey, tables)):
+            shown = places(true, events["galaxy_id"]) >= 0
             yield Observed("A6", first_majority(events["round"].to_numpy(), shown))
     if recall is None:
         return
@@ -274,7 +275,7 @@ def _anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> Iterator[Obser
                     yield Observed(f"A7:{n}:{column}", recall[column][n - 1].as_py(), text)
 
 
-def true_anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> set[str]:
+def true_anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> pa.ChunkedArray:
     """The galaxies that truly are anomalies, by their labels or by the volunteers (paper 7.1).
 
     Parameters
@@ -285,23 +286,23 @@ def true_anomalies(survey: Survey, tables: Mapping[str, pa.Table]) -> set[str]:
 
     Returns
     -------
-    set of str
+    pyarrow.ChunkedArray of str
         Their ids; empty where nobody knows.
     """
     import pyarrow.compute as pc
 
-    anomaly = survey.anomaly
+    anomaly, nobody = survey.anomaly, pa.chunked_array([], pa.string())
     table = tables.get("catalogue" if anomaly.labels else "volunteer_votes")
     if table is None or not (anomaly.labels or anomaly.answers):
-        return set()
+        return nobody
     if anomaly.labels:
         true = pc.is_in(table["label"].cast(pa.string()), pa.array(anomaly.labels, pa.string()))
     else:
         try:
             true = pa.array(anomaly_probability(table, anomaly)[1])
         except VotesError:  # the volunteers were not asked what the survey asks by now
-            return set()
-    return set(table.filter(true)["galaxy_id"].to_pylist())
+            return nobody
+    return table.filter(true)["galaxy_id"]
 
 
 def first_majority(rounds: np.ndarray, true: np.ndarray) -> float:

@@ -141,24 +141,31 @@ def expecting(expected: dict, measured=()) -> tuple[RunProgress, Clock, list]:
     return run, clock, asked
 
 
-EXPECTED = {A: Expected(1, False), B: Expected(10, False), E: Expected(100, True), U: Expected(20, True)}
+EXPECTED = {A: Expected(20, False), B: Expected(10, False), E: Expected(60, True), U: Expected(200, True)}
 
 
 def test_what_was_never_made_here_is_expected_to_take_as_long_as_elsewhere_and_as_much_longer_as_this_machine_takes():
     run, clock, asked = expecting(EXPECTED)
-    assert run.left() == Left(4, 131, 0, 4) and str(run.left()) == "roughly 2 min left"
+    assert run.left() == Left(4, 290, 0, 4) and str(run.left()) == "roughly 5 min left"
     run.see(Began(A))
-    run.see(Ended(A, 3.0))
+    run.see(Ended(A, 100.0))
     assert len(asked) == 2, "again when it is known what was delivered"
-    assert run.left() == Left(3, 390, 0, 3), "three times as slow, and of networks nothing else is known"
+    assert run.left() == Left(3, 810, 0, 3), "100 and 20 s for 20 and 20, and of networks nothing else is known"
     run.see(Began(B))
     clock.now += 10
-    assert run.left().seconds == 380
-    run.see(Ended(B, 19.0))
-    assert run.left() == Left(2, 240, 0, 2), "22 s for 11"
+    assert run.left().seconds == 800
+    run.see(Ended(B, 5.0))
+    assert run.left() == Left(2, 650, 0, 2), "105 and 20 s for 30 and 20"
     run.see(Began(E))
-    run.see(Ended(E, 50.0))
-    assert run.left() == Left(1, 10, 0, 1), "networks are twice as fast here"
+    run.see(Ended(E, 20.0))
+    assert run.left() == Left(1, 100, 0, 1), "networks take half as long here"
+
+
+def test_a_start_of_seconds_does_not_make_hours_of_minutes():
+    run, _, _ = expecting({A: Expected(0.1, False), E: Expected(600, True)}, {B: 1, U: 1})
+    run.see(Began(A))
+    run.see(Ended(A, 10.0))
+    assert run.left().seconds < 1.5 * 602
 
 
 def test_a_table_of_epochs_knows_better_than_what_was_expected_and_a_part_of_one_does_not():
@@ -180,4 +187,4 @@ def test_what_was_measured_here_is_not_asked_elsewhere():
     run, _, asked = expecting(EXPECTED, {A: 1, B: 1, E: 1, U: 1})
     assert not asked and run.left() == Left(4, 4, 0)
     run, _, asked = expecting(EXPECTED, {A: 1, B: 1, E: 1})
-    assert asked == [{A, B, E, U}] and run.left() == Left(4, 23, 0, 1)
+    assert asked == [{A, B, E, U}] and run.left() == Left(4, 203, 0, 1)

@@ -93,8 +93,15 @@ def test_examples_are_random_members_that_do_not_depend_on_row_order():
     assert {k: ids[v].tolist() for k, v in chosen.items()} == {k: ids[back][v].tolist() for k, v in again.items()}
 
 
+def by_galaxy(column: str, **values: object) -> pa.Table:
+    """A table of a value for each galaxy."""
+    return pa.table({"galaxy_id": pa.array(values, pa.string()), column: list(values.values())})
+
+
 def test_label_shares_average_to_the_share_of_the_label():
-    shares = clusters.label_shares({"a": "x", "b": "x", "c": "y"}, {"a": 0, "b": 0, "c": 0, "d": 1})
+    shares = clusters.label_shares(
+        by_galaxy("label", a="x", b="x", c="y", elsewhere="z"), by_galaxy("cluster", a=0, b=0, c=0, d=1)
+    )
     assert {(d.cluster, d.answer): d.fractions.mean() for d in shares} == {
         ("0", "x"): pytest.approx(2 / 3),
         ("all", "x"): pytest.approx(2 / 3),
@@ -127,7 +134,7 @@ def test_vote_distributions_ask_for_ten_votes_and_a_parent_above_one_half():
             "elsewhere": disc | {"disk-edge-on_yes": (20, 0.3)},
         }
     )
-    found = clusters.vote_distributions(table, {"a": 0, "b": 0, "c": 0, "d": 1}, "1_and_2")
+    found = clusters.vote_distributions(table, by_galaxy("cluster", a=0, b=0, c=0, d=1), "1_and_2")
     fractions = {(d.cluster, d.question, d.answer): d.fractions.tolist() for d in found}
     # b has too few votes, c is not featured enough, the last is in no cluster
     assert fractions["all", "disk-edge-on", "yes"] == [0.8, 0.1]
@@ -164,7 +171,10 @@ def test_vote_rules_decide_which_galaxies_count():
     )
 
     def counted(**rules) -> set[str]:
-        return {d.question for d in clusters.vote_distributions(table, {"a": 0}, "1_and_2", VoteRules(**rules))}
+        return {
+            d.question
+            for d in clusters.vote_distributions(table, by_galaxy("cluster", a=0), "1_and_2", VoteRules(**rules))
+        }
 
     assert counted() == {"smooth-or-featured"}
     below_root = {"minimum_votes": 4, "parent_fraction": 0.4}
@@ -261,7 +271,9 @@ def test_thresholds_of_figure_7_on_official_rows(real_data):
     source = Source(reader="galaxy_zoo_decals", path="gz_decals_sample")
     table = open_reader(source, real_data).votes()
     assert table is not None
-    found = clusters.vote_distributions(table, dict.fromkeys(table["galaxy_id"].to_pylist(), 0), "1_and_2")
+    found = clusters.vote_distributions(
+        table, by_galaxy("cluster", **dict.fromkeys(table["galaxy_id"].to_pylist(), 0)), "1_and_2"
+    )
     panels = {(d.question, d.answer): sorted(d.fractions) for d in found if d.cluster == "all"}
     expected = {
         ("smooth-or-featured", "featured-or-disk"): [5 / 56, 7 / 31, 7 / 27, 17 / 52, 11 / 29, 19 / 29],

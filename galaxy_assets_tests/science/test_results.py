@@ -430,11 +430,11 @@ def test_a_query_of_galaxies_that_score_two_is_no_majority_of_mergers(tables):
 def test_true_anomalies_are_those_of_the_survey(tables):
     sdss = SURVEYS["sdss_gz1"]
     tables["catalogue"] = rows("galaxy_id label", ("a", "merger"), ("b", "spiral"), ("c", None))
-    assert true_anomalies(sdss, tables) == {"a"}
-    assert true_anomalies(GZ, tables) == {"g5", "g9", "elsewhere"}
-    assert true_anomalies(GZ, {}) == true_anomalies(SURVEYS["mirabest"], {}) == set()
+    assert true_anomalies(sdss, tables).to_pylist() == ["a"]
+    assert set(true_anomalies(GZ, tables).to_pylist()) == {"g5", "g9", "elsewhere"}
+    assert len(true_anomalies(GZ, {})) == len(true_anomalies(SURVEYS["mirabest"], {})) == 0
     other = GZ.model_copy(update={"anomaly": GZ.anomaly.model_copy(update={"question": "bar"})})
-    assert true_anomalies(other, tables) == set(), "nobody was asked"
+    assert len(true_anomalies(other, tables)) == 0, "nobody was asked"
 
 
 def test_no_number_of_another_experiment_agrees(tables, tmp_path):

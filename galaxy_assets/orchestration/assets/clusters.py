@@ -127,13 +127,12 @@ def vote_fractions(
     """
     from galaxy_assets.figures.curves import votes_violin
 
-    survey, cluster_of = context.survey, lookup(cluster_labels, "cluster")
+    survey = context.survey
     if volunteer_votes.num_rows:
         campaign = survey.source.campaign
-        distributions = clusters.vote_distributions(volunteer_votes, cluster_of, campaign, survey.votes)
+        distributions = clusters.vote_distributions(volunteer_votes, cluster_labels, campaign, survey.votes)
     else:
-        labels = lookup(catalogue.filter(catalogue["label"].is_valid()), "label")
-        distributions = clusters.label_shares(labels, cluster_of)
+        distributions = clusters.label_shares(catalogue.filter(catalogue["label"].is_valid()), cluster_labels)
     rows = [
         {
             "init": context.init,

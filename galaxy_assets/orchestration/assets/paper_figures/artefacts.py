@@ -4,7 +4,6 @@ Belongs here: what the figure reads, shows and says. Does not belong here: drawi
 (`science.artefacts`).
 """
 
-import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.artefacts import ON_THE_MAP
@@ -20,7 +19,8 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     paper_figure,
 )
 from galaxy_assets.science import artefacts, figure_tables
-from galaxy_assets.storage.tables import lookup
+from galaxy_assets.science.galaxy_ids import places
+from galaxy_assets.storage.tables import rows_of
 
 
 @paper_figure(
@@ -41,31 +41,36 @@ from galaxy_assets.storage.tables import lookup
 )
 def figure_01(view: View, artefact_map: pa.Table, artefact_regions: pa.Table, clean_galaxies: pa.Table) -> Shown:
     """One row per image with pixels: where it lies, whether it was kept, and its place among the examples drawn."""
+    import pyarrow.compute as pc
+
     from galaxy_assets.figures.maps import artefact_map as draw
 
     if not artefact_map.num_rows:
         raise NotApplicable("no image has pixels")
-    kept, rule = lookup(clean_galaxies, "kept"), lookup(clean_galaxies, "rule")
-    ids = artefact_map["galaxy_id"].to_pylist()
-    removed = [galaxy for galaxy in ids if not kept[galaxy]]
+    ids, n = artefact_map["galaxy_id"], artefact_map.num_rows
+    at = pa.array(rows_of(clean_galaxies, artefact_map, "clean_galaxies"))
+    kept = clean_galaxies["kept"].take(at).combine_chunks()
+    rule = pc.if_else(kept, pa.scalar(None, TEXT), clean_galaxies["rule"].take(at).combine_chunks().cast(TEXT))
+    away = pc.invert(kept)
+    removed = ids.filter(away).to_pylist()
     shown = figure_tables.sample(removed, 16, view.survey.umap.seed)
-    table = artefact_map.select(["galaxy_id", "x", "y"])
-    for name, values in [("kept", [kept[g] for g in ids]), ("rule", [None if kept[g] else rule[g] for g in ids])]:
-        table = table.append_column(name, pa.array(values, YES if name == "kept" else TEXT))
-    place = {galaxy: i for i, galaxy in enumerate(shown, 1)}
-    table = table.append_column("example", pa.array([place.get(g) for g in ids], WHOLE))
+    table = artefact_map.select(["galaxy_id", "x", "y"]).append_column("kept", kept.cast(YES))
+    table = table.append_column("rule", rule)
+    place = pc.index_in(ids, value_set=pa.array(shown, ids.type)).fill_null(-1).to_numpy() + 1
+    table = table.append_column("example", pa.array(place, WHOLE, mask=place == 0))
     regions = artefacts.table_to_regions(artefact_regions)
     boxes = [(r.x0, r.y0, r.x1, r.y1) for r in regions]
-    examples = [(image, str(rule[g])) for image, g in zip(view.images(shown), shown, strict=True)]
+    why = [str(rule[int(row)]) for row in places(ids, pa.array(shown, TEXT))]
+    examples = list(zip(view.images(shown), why, strict=True))
     x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
-    figure = draw(x, y, np.array([not kept[g] for g in ids]), boxes, examples)
-    share = len(removed) / len(ids)
+    figure = draw(x, y, away.to_numpy(zero_copy_only=False), boxes, examples)
+    share = len(removed) / n
     beside = f", with {len(shown)} of them chosen at random at the right" if shown else ""
     return Shown(
         table,
         figure,
-        f"UMAP of the features that the ImageNet network gives to all {len(ids):,} images, before any training. "
+        f"UMAP of the features that the ImageNet network gives to all {n:,} images, before any training. "
         f"Boxes are the {len(regions)} regions taken for artefacts; they and the rules for single images remove the "
         f"{len(removed):,} images ({share:.1%}) drawn as triangles{beside}. Axes are in arbitrary units.",
-        {"images": len(ids), "removed": len(removed), "share removed": share, "regions": len(regions)},
+        {"images": n, "removed": len(removed), "share removed": share, "regions": len(regions)},
     )

@@ -4,7 +4,6 @@ Belongs here: what these figures read, show and say. Does not belong here: drawi
 clusters (`science.mixture`, `science.clusters`).
 """
 
-from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -214,14 +213,14 @@ def figure_07(view: View, volunteer_votes: pa.Table, cluster_labels: pa.Table, c
     if not volunteer_votes.num_rows:
         raise NotApplicable("the survey has no volunteers' votes")
     left_out = {str(row["cluster"]) for row in cluster_summary.to_pylist() if row["artefact"]}
-    campaign = view.survey.source.campaign
-    rules, cluster = view.survey.votes, lookup(cluster_labels, "cluster")
-    distributions = clusters.vote_distributions(volunteer_votes, cluster, campaign, rules)
+    campaign, rules = view.survey.source.campaign, view.survey.votes
+    distributions = clusters.vote_distributions(volunteer_votes, cluster_labels, campaign, rules)
     table = clusters.figure_7([d for d in distributions if d.cluster not in left_out])
     if not table.num_rows:
         raise NotApplicable(f"no galaxy has {rules.minimum_votes} votes for any of the five questions")
-    panels = Counter(table.filter(pc.equal(table["cluster"], "all"))["panel"].to_pylist())
-    shown = len(set(table["cluster"].to_pylist()) - {"all"})
+    of_all = table.filter(pc.equal(table["cluster"], "all"))["panel"]
+    panels = {one["values"]: one["counts"] for one in of_all.value_counts().to_pylist()}
+    shown = len(set(table["cluster"].unique().to_pylist()) - {"all"})
     without = f" {len(left_out)} clusters of artefacts are left out." if left_out else ""
     return Shown(
         table,
