@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from galaxy_assets.orchestration.planning.first_run import Expected
 
 WAITING, UNDER_WAY, MADE, FRESH, FAILED, SKIPPED = "waiting", "under way", "made", "up to date", "failed", "skipped"
+_LEFT = (WAITING, UNDER_WAY)
 PART, INCOMPLETE = "in part", "incomplete"
 _BECAME = {"done": MADE, "fresh": FRESH, "failed": FAILED, "blocked": SKIPPED, "skipped": SKIPPED}
 _OF_PARTS = ("images", "galaxies")  # are counted anew in each part of a table; epochs, steps and ways are of all of it
@@ -179,16 +180,24 @@ class RunProgress:
                 self._tables[told.table] = _State(UNDER_WAY, self.clock())
             else:
                 self._tables[told.table] = _State(MADE, seconds=told.seconds)
-            tables, waiting, means = list(self._tables), self._waiting(), self._means()
-        foresees = isinstance(told, Planned) or (
-            isinstance(told, Ended)
-            and told.table[0] in self.foreseen_by
-            and not any(asset == told.table[0] for asset, _ in waiting)
-        )
-        if foresees and any(self._known(table, means) is None for table in waiting):
-            expected = self.expect(tables)  # takes seconds: whoever looks on is not held up
-            with self._lock:
-                self._expected = expected
+        if isinstance(told, Planned) or (isinstance(told, Ended) and self._foresees(told.table[0])):
+            self._look_ahead()
+
+    def _foresees(self, asset: str) -> bool:
+        """Whether the last table of an asset was made that says more of what others take."""
+        with self._lock:
+            tables = ((name, state.now) for (name, _), state in self._tables.items())
+            return asset in self.foreseen_by and (asset not in (name for name, now in tables if now in _LEFT))
+
+    def _look_ahead(self) -> None:
+        """Ask how long tables should take, where some were never made here."""
+        with self._lock:
+            means, tables = self._means(), list(self._tables)
+            if all(self._known(table, means) is not None for table in self._waiting()):
+                return
+        expected = self.expect(tables)  # takes seconds: whoever looks on is not held up
+        with self._lock:
+            self._expected = expected
 
     def see_outcome(self, outcome: "Outcome") -> None:
         """Take in what became of tables."""
@@ -227,12 +236,13 @@ class RunProgress:
         """What is left."""
         with self._lock:
             waiting, means = self._waiting(), self._means()
+            slower = {by_network: self._slower(by_network) for by_network in (False, True)}
             seconds: dict[str, list[float]] = {}
             unknown = expected = 0
             for table, state in waiting.items():
                 known = self._known(table, means)
-                if known is None and table in self._expected:
-                    seconds_left, sure = self._expected_left(table, state)
+                if known is None and (should := self._expected.get(table)) is not None:
+                    seconds_left, sure = self._expected_left(state, should.seconds * slower[should.by_network])
                     expected += 1
                 else:
                     seconds_left, sure = self._seconds_left(state, known)
@@ -247,19 +257,18 @@ class RunProgress:
             return sum(state.now in (MADE, FRESH) for state in self._tables.values()), len(self._tables)
 
     def _waiting(self) -> "dict[Table, _State]":
-        return {table: state for table, state in self._tables.items() if state.now in (WAITING, UNDER_WAY)}
+        return {table: state for table, state in self._tables.items() if state.now in _LEFT}
 
     def _known(self, table: "Table", means: Mapping[str, float]) -> float | None:
         """Seconds that a table, or others of its asset, took here."""
         return self.measured.get(table, means.get(table[0]))
 
-    def _expected_left(self, table: "Table", state: _State) -> tuple[float, bool]:
+    def _expected_left(self, state: _State, expected: float) -> tuple[float, bool]:
         """Seconds left of a table that was never made here, and whether that is all, as `_seconds_left`."""
         told = state.progress
         if told is not None and told.left is not None and told.unit not in _OF_PARTS:
             return told.left, True
-        known = self._expected[table].seconds * self._slower(self._expected[table].by_network)
-        return self._seconds_left(state, known)
+        return self._seconds_left(state, expected)
 
     def _slower(self, by_network: bool) -> float:
         """How much longer tables took in this run than was expected of them: of those by a network or the others."""
