@@ -69,6 +69,9 @@ def fitted(runs: list[Made]) -> dict[str, tuple[float, float]]:
         work = np.array([run.work[table] for run, table in tables])
         scale = work.max() or 1.0
         (fixed, each), _ = nnls(np.stack([np.ones_like(work), work / scale], 1), seconds)
+        if not each:  # by chance of few surveys: what takes some time takes more for more
+            fixed = seconds.min() / 2
+            each = float(np.mean((seconds - fixed) / np.maximum(work / scale, 1e-9))) if work.any() else 0.0
         found[asset] = (float(f"{fixed:.4g}"), float(f"{each / scale:.4g}"))
     return found
 
@@ -86,7 +89,7 @@ def followed(run: Made, known: Mapping[str, tuple[float, float]]) -> list[tuple[
     )
     progress.see(Planned(dict.fromkeys(run.times, True), 1))
     moments = [(at, Began(table)) for table, (at, _) in run.times.items()]
-    moments += [(end, Ended(table, end - start)) for table, (start, end) in run.times.items()]
+    moments += [(at, Ended(table, at - start)) for table, (start, at) in run.times.items()]
     for now, told in sorted(moments, key=lambda one: one[0]):
         progress.see(told)
         if isinstance(told, Ended):

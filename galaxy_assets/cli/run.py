@@ -235,8 +235,9 @@ def _progress_of(survey: Survey, instance: "DagsterInstance") -> RunProgress:
     def expect(tables: "Collection[Table]") -> "dict[Table, Expected]":
         try:
             return expected_seconds(survey, tables, Layout.default())
-        except (ValueError, OSError):
-            return {}  # whatever is wrong is told by the asset that needs it
+        except Exception as error:  # a stranger's network too, which is told of by the asset that needs it
+            log.debug("how long %s takes is not known: %s", survey.name, error)
+            return {}
 
     measured = seconds_of_earlier_runs(instance, survey.name)
     return RunProgress(steps_of_assets(), measured, expect=expect, foreseen_by=FORESEEN_BY)

@@ -144,7 +144,7 @@ class RunProgress:
         Seconds.
     expect : callable
         Is given tables, and answers how long some should take where nothing was measured; asked once the tables are
-        known, and again when one of `foreseen_by` is made.
+        known, and again when the last of one of `foreseen_by` is made, or is not.
     foreseen_by : collection of str
         Assets.
     """
@@ -169,7 +169,7 @@ class RunProgress:
 
     def see(self, told: "Told") -> None:
         """Take in what the main job tells."""
-        from galaxy_assets.orchestration.course import Began, Ended, Planned
+        from galaxy_assets.orchestration.course import Began, Planned
 
         with self._lock:
             if isinstance(told, Planned):
@@ -180,14 +180,12 @@ class RunProgress:
                 self._tables[told.table] = _State(UNDER_WAY, self.clock())
             else:
                 self._tables[told.table] = _State(MADE, seconds=told.seconds)
-        if isinstance(told, Planned) or (isinstance(told, Ended) and self._foresees(told.table[0])):
+        if isinstance(told, Planned):
             self._look_ahead()
 
-    def _foresees(self, asset: str) -> bool:
-        """Whether the last table of an asset was made that says more of what others take."""
+    def _is_left(self, asset: str) -> bool:
         with self._lock:
-            tables = ((name, state.now) for (name, _), state in self._tables.items())
-            return asset in self.foreseen_by and (asset not in (name for name, now in tables if now in _LEFT))
+            return any(name == asset and state.now in _LEFT for (name, _), state in self._tables.items())
 
     def _look_ahead(self) -> None:
         """Ask how long tables should take, where some were never made here."""
@@ -208,6 +206,9 @@ class RunProgress:
             for asset in outcome.assets:
                 state = self._tables.setdefault((asset, partition), _State(WAITING))
                 state.now, state.progress = _BECAME[outcome.status], None
+        # only now are the tables written
+        if any(asset in self.foreseen_by and not self._is_left(asset) for asset in outcome.assets):
+            self._look_ahead()
 
     def see_progress(self, progress: Progress, partition: str | None = None) -> None:
         """Take in how far a table is: the latest begun, or of those under way the one of this partition."""
@@ -288,7 +289,7 @@ class RunProgress:
             return told or 0.0, False
         gone = self.clock() - state.since if state.now == UNDER_WAY else 0.0
         # one that takes longer than before may take any time
-        return max(known - gone, told or 0.0), gone < known or told is not None
+        return max(known - gone, told or 0.0), gone <= known or told is not None
 
     def _means(self) -> dict[str, float]:
         """Mean seconds of each asset's partitions: of those in this run, else of earlier ones."""

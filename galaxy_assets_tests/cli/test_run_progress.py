@@ -149,6 +149,8 @@ def test_what_was_never_made_here_is_expected_to_take_as_long_as_elsewhere_and_a
     assert run.left() == Left(4, 290, 0, 4) and str(run.left()) == "roughly 5 min left"
     run.see(Began(A))
     run.see(Ended(A, 100.0))
+    assert len(asked) == 1, "its table is not written yet"
+    run.see_outcome(Outcome("s", ["catalogue"], "b1", "done", 100.0))
     assert len(asked) == 2, "again when it is known what was delivered"
     assert run.left() == Left(3, 810, 0, 3), "100 and 20 s for 20 and 20, and of networks nothing else is known"
     run.see(Began(B))
@@ -159,6 +161,18 @@ def test_what_was_never_made_here_is_expected_to_take_as_long_as_elsewhere_and_a
     run.see(Began(E))
     run.see(Ended(E, 20.0))
     assert run.left() == Left(1, 100, 0, 1), "networks take half as long here"
+
+
+@pytest.mark.parametrize("status", ["done", "failed", "skipped", "fresh"])
+def test_what_is_expected_is_asked_again_whatever_became_of_the_last_delivery(status):
+    other = ("catalogue", "b2")
+    asked = []
+    run = RunProgress(STEPS, {}, expect=lambda tables: asked.append(tables) or {}, foreseen_by=("catalogue",))
+    run.see(Planned(dict.fromkeys([A, other, U], True), 1))
+    run.see_outcome(Outcome("s", ["catalogue"], "b1", "done", 1.0))
+    assert len(asked) == 1
+    run.see_outcome(Outcome("s", ["catalogue"], "b2", status, 1.0))
+    assert len(asked) == 2
 
 
 def test_a_start_of_seconds_does_not_make_hours_of_minutes():

@@ -70,7 +70,6 @@ def jobs_of(nodes: Mapping[str, str], root: Path) -> list:
     from ray.job_submission import JobSubmissionClient
 
     jobs = JobSubmissionClient(nodes["RAY_API_SERVER_ADDRESS"]).list_jobs()
-    assert {urlsplit(job.driver_agent_http_address).hostname for job in jobs} == {HEAD, OTHER}
     # whoever sees Ray's pages sees what its jobs were started with
     shown = " ".join(map(str, jobs))
     assert str(root) in shown
@@ -114,4 +113,4 @@ def test_two_nodes_make_the_tables_of_one_process_though_a_worker_is_killed(node
         assert run(launched, two, instance, at_once=2)[LAST, None].status == "done"
         assert not instance.get_runs(dg.RunsFilter(statuses=stopping._ALIVE))
     assert tables(two) == tables(one)
-    assert jobs_of(nodes, two)
+    assert {urlsplit(job.driver_agent_http_address).hostname for job in jobs_of(nodes, two)} == {HEAD, OTHER}

@@ -1,10 +1,15 @@
 """What the tables of a first run should take: which work grows with what, and that a user is told."""
 
+import shutil
+from contextlib import closing
+
 import dagster as dg
 import pytest
 
 from galaxy_assets.cli.run import _progress_of
-from galaxy_assets.orchestration.course import Planned
+from galaxy_assets.definitions import build_defs
+from galaxy_assets.orchestration.course import Planned, following
+from galaxy_assets.orchestration.engines.in_process import run_survey
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.planning import first_run
 from galaxy_assets.settings.files import survey_files
@@ -26,7 +31,7 @@ SURVEY = Survey.model_validate(
 
 def work(asset: str, start: str = "imagenet", galaxies: float = 2000, **settings: object) -> float:
     recipe = SURVEY.recipe.model_copy(update={k: v for k, v in settings.items() if k in Recipe.model_fields})
-    return first_run.work_of(SURVEY.model_copy(update={"recipe": recipe}), asset, start, galaxies)[0]
+    return first_run.work_of(SURVEY.model_copy(update={"recipe": recipe}), asset, start, galaxies, galaxies)[0]
 
 
 def test_a_training_grows_with_galaxies_epochs_and_pixels_and_formulae_have_none():
@@ -37,6 +42,9 @@ def test_a_training_grows_with_galaxies_epochs_and_pixels_and_formulae_have_none
     assert work("byol_checkpoints", "classical") == work("byol_checkpoints", epochs=0) == 0
     assert work("byol_checkpoints", "random") == 0, "too few for a random start"
     assert work("byol_checkpoints", "random", train_random_from=100) == one
+    beside = SURVEY.model_copy(update={"recipe": SURVEY.recipe.model_copy(update={"beside": {"start": 1.0}})})
+    two = [first_run.work_of(beside, "embeddings", "random", 100, in_all)[0] for in_all in (100, 10**6)]
+    assert two[1] == 2 * two[0], "a survey is large enough for a random start, and no delivery is"
 
 
 def test_embeddings_grow_with_what_stands_side_by_side():
@@ -48,13 +56,13 @@ def test_embeddings_grow_with_what_stands_side_by_side():
 
 def test_trials_look_at_a_thousand_and_others_at_all():
     assert work("recipe_trials", "", 1000) == work("recipe_trials", "", 10**6)
-    assert first_run.work_of(SURVEY, "cutouts", "", 12345) == (12345, False)
+    assert first_run.work_of(SURVEY, "cutouts", "", 12345, 12345) == (12345, False)
     assert work("pretrained_features", "", 4000) == 2 * work("pretrained_features", "", 2000)
 
 
 def test_the_shipped_seconds_are_of_every_asset():
     assert set(first_run._shipped()) == set(ASSETS)
-    assert all(fixed >= 0 <= each and fixed + each > 0 for fixed, each in first_run._shipped().values())
+    assert all(fixed >= 0 < each for fixed, each in first_run._shipped().values())
 
 
 def test_a_first_run_says_what_is_left_once_a_delivery_was_looked_at(untrained, tmp_path):
@@ -73,10 +81,37 @@ def test_a_first_run_says_what_is_left_once_a_delivery_was_looked_at(untrained, 
     assert first_run.expected_seconds(survey, tables, Layout(tmp_path), known) == {}
 
 
-def test_a_run_of_a_survey_that_was_never_run_tells_roughly_what_is_left(untrained, monkeypatch):
-    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(untrained))
+def test_what_trials_have_not_chosen_yet_is_as_without_them(untrained):
+    survey = survey_files(untrained).named("tiny")
+    open_yet = survey.model_copy(update={"auto": ("recipe.image_size",)})
+    tables = [("delivered_images", "first"), ("pretrained_features", "first")]
+    found = first_run.works(open_yet, tables, Layout(untrained))
+    default = survey.model_copy(update={"recipe": Recipe(backbone=survey.recipe.backbone)})
+    assert found["pretrained_features", "first"] == first_run.work_of(default, "pretrained_features", "", 36, 36)
+
+
+def test_a_first_run_says_roughly_what_is_left_and_no_forecast_can_end_it(untrained, tmp_path, monkeypatch):
+    root = shutil.copytree(untrained, tmp_path / "data")
+    shutil.rmtree(root / "lake")
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(root))
+    known, said = survey_files(root).known, {}
     with dg.DagsterInstance.ephemeral() as instance:
-        progress = _progress_of(survey_files(untrained).named("tiny"), instance)
-    tables = {("delivered_images", "first"): False, ("cutouts", "first"): True, ("results", None): True}
-    progress.see(Planned(tables, 1))
-    assert str(progress.left()).startswith("roughly ")
+        progress = _progress_of(known["tiny"], instance)
+        with (
+            following(progress.see),
+            closing(run_survey(build_defs(root), known["tiny"], known, instance, root)) as run,
+        ):
+            for outcome in run:
+                progress.see_outcome(outcome)
+                said |= dict.fromkeys(outcome.assets, str(progress.left()))
+                if "cutouts" in said:
+                    break
+        assert said["delivered_images"].startswith("roughly ") and said["cutouts"].startswith("roughly ")
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("of a stranger's network")
+
+        monkeypatch.setattr(first_run, "expected_seconds", fail)
+        progress = _progress_of(known["tiny"], instance)
+        progress.see(Planned({("results", None): True}, 1))
+        assert str(progress.left()) == "time left unknown"

@@ -131,6 +131,10 @@ def test_the_image_size_goes_by_its_pixels_and_the_backbone_by_its_operations():
     assert any("other layers" in words for words in of(changed(backbone="efficientnet_lite0")).unknown)
 
 
+def test_a_network_whose_first_weights_are_places_is_counted():
+    assert counted("visformer_tiny", 224).operations > 1e9
+
+
 def test_bytes_of_pixels_are_exact():
     kept = {entry.what: entry for entry in of().bytes}
     assert kept["stored cutouts"].kept == 10**7 * 150 * 150 * 3

@@ -17,6 +17,7 @@ from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.planning.measured import measured
 from galaxy_assets.orchestration.planning.networks import is_trained, network_of, networks_of
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import opened_table
 from galaxy_assets.storage.trials import TRIALS, in_force
@@ -43,7 +44,7 @@ class Expected(NamedTuple):
     by_network: bool
 
 
-def work_of(survey: Survey, asset: str, start: str, galaxies: float) -> tuple[float, bool]:
+def work_of(survey: Survey, asset: str, start: str, galaxies: float, in_all: float) -> tuple[float, bool]:
     """What the seconds of a table grow with.
 
     Parameters
@@ -55,6 +56,8 @@ def work_of(survey: Survey, asset: str, start: str, galaxies: float) -> tuple[fl
         The start weights of its partition; empty where it has none.
     galaxies : float
         Of the delivery, or of the survey where the asset is of all.
+    in_all : float
+        Of the survey.
 
     Returns
     -------
@@ -64,10 +67,10 @@ def work_of(survey: Survey, asset: str, start: str, galaxies: float) -> tuple[fl
     """
     recipe, few = survey.recipe, min(galaxies, _LOOKED_AT)
     if asset == "embeddings":
-        trained = is_trained(survey, start, galaxies)
+        trained = is_trained(survey, start, in_all)
         operations = sum(part.operations for part in networks_of(survey, start, trained) if part is not None)
         return galaxies * recipe.orientations * operations / 1e9, True
-    epochs = recipe.epochs if start and is_trained(survey, start, galaxies) else 0
+    epochs = recipe.epochs if start and is_trained(survey, start, in_all) else 0
     step = measured().assumed["forward_passes_of_a_training_step"]
     passes = {
         TRIALS: few,
@@ -106,13 +109,15 @@ def works(survey: Survey, tables: Collection[Table], layout: Layout) -> dict[Tab
     images = _images(survey.name, deliveries, layout)
     if not images:
         return {}
-    mean, chosen = sum(images.values()) / len(images), in_force(layout, survey)
-    found = {}
+    mean, chosen = sum(images.values()) / len(images), _chosen(survey, layout)
+    in_all, found = mean * len(deliveries), {}
     for asset, partition in tables:
+        if asset not in ASSETS:  # of an engine of another package
+            continue
         by = ASSETS[asset].by or ""
         delivery, start = (partition or "").rpartition("|")[::2] if by == "batch_init" else (partition, partition)
-        galaxies = images.get(str(delivery), mean) if "batch" in by else mean * len(deliveries)
-        found[asset, partition] = work_of(chosen, asset, str(start) if "init" in by else "", galaxies)
+        galaxies = images.get(str(delivery), mean) if "batch" in by else in_all
+        found[asset, partition] = work_of(chosen, asset, str(start) if "init" in by else "", galaxies, in_all)
     return found
 
 
@@ -147,6 +152,14 @@ def expected_seconds(
         for table, (work, by_network) in works(survey, tables, layout).items()
         if table[0] in known
     }
+
+
+def _chosen(survey: Survey, layout: Layout) -> Survey:
+    """The survey with the choice of its trials, or with what is there without one where they were not made yet."""
+    try:
+        return in_force(layout, survey)
+    except FileNotFoundError:
+        return with_choice(survey, {})
 
 
 def _judged(survey: Survey, galaxies: float) -> float:

@@ -57,7 +57,7 @@ def counted(backbone: str, size: int, variant: str = "timm") -> Counted:
 
     with torch.device("meta"), torch.no_grad():
         network = plugins.load("encoders", variant)(backbone).eval()
-        channels = next(weight.shape[1] for weight in network.parameters() if weight.ndim == 4)
+        channels = next((layer.in_channels for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)), 3)
         with FlopCounterMode(display=False) as counter:
             features = network(torch.empty(1, channels, size, size)).shape[1]
     return Counted(float(counter.get_total_flops()), features)
