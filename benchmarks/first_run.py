@@ -69,9 +69,9 @@ def fitted(runs: list[Made]) -> dict[str, tuple[float, float]]:
         work = np.array([run.work[table] for run, table in tables])
         scale = work.max() or 1.0
         (fixed, each), _ = nnls(np.stack([np.ones_like(work), work / scale], 1), seconds)
-        if not each:  # by chance of few surveys: what takes some time takes more for more
+        if not each and work.all():  # by chance of few surveys: what takes some time takes more for more
             fixed = seconds.min() / 2
-            each = float(np.mean((seconds - fixed) / np.maximum(work / scale, 1e-9))) if work.any() else 0.0
+            each = float(np.mean((seconds - fixed) / (work / scale)))
         found[asset] = (float(f"{fixed:.4g}"), float(f"{each / scale:.4g}"))
     return found
 
