@@ -35,16 +35,18 @@ def nodes(postgres, tmp_path, monkeypatch) -> Iterator[Mapping[str, str]]:
     home = tmp_path / "home"
     make_home(home, ROOT)
     shared = environment(home, postgres.environment, ROOT)
-    for name, value in shared.items():
-        monkeypatch.setenv(name, value)
-    from ray._private.authentication_test_utils import reset_auth_token_state
-
-    reset_auth_token_state()  # Ray keeps for good what it found, be it that there is no token
-    try:
-        with two_nodes(shared):
-            yield shared
-    except NotUp as why:
-        pytest.skip(str(why))
+    # Ray keeps for good what it found, be it that there is no token
+    reset = pytest.importorskip("ray._private.authentication_test_utils").reset_auth_token_state
+    with monkeypatch.context() as inside:
+        for name, value in shared.items():
+            inside.setenv(name, value)
+        reset()
+        try:
+            with two_nodes(shared):
+                yield shared
+        except NotUp as why:
+            pytest.skip(str(why))
+    reset()
 
 
 def run(
