@@ -22,13 +22,12 @@ from typing import NamedTuple
 
 import dagster as dg
 import numpy as np
-from dagster._core.execution.stats import StepEventStatus
 from scipy.optimize import nnls
 from side_by_side import machine
 
 from galaxy_assets.cli.run_progress import RunProgress
 from galaxy_assets.orchestration.course import Began, Ended, Planned, Table
-from galaxy_assets.orchestration.engines.forecast import asset_of
+from galaxy_assets.orchestration.engines.forecast import times_of_earlier_runs
 from galaxy_assets.orchestration.planning import first_run
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.survey import Survey
@@ -49,13 +48,8 @@ def made(folder: Path) -> Made:
     layout = Layout(folder.resolve())
     (file,) = layout.surveys.glob("*.yaml")
     survey = survey_files(layout.root).named(file.stem)
-    times: dict[Table, tuple[float, float]] = {}
     with dg.DagsterInstance.from_config(str(layout.root / ".dagster")) as instance:
-        for run in instance.get_runs(dg.RunsFilter(tags={"survey": survey.name})):
-            for step in instance.get_run_step_stats(run.run_id):
-                asset = asset_of(step.step_key)
-                if asset and step.status == StepEventStatus.SUCCESS and step.start_time and step.end_time:
-                    times[asset, run.tags.get("dagster/partition")] = (step.start_time, step.end_time)
+        times = times_of_earlier_runs(instance, survey.name)
     work = {table: found[0] for table, found in first_run.works(survey, times, layout).items()}
     return Made(survey, layout, times, work)
 

@@ -72,13 +72,29 @@ def seconds_of_earlier_runs(instance: dg.DagsterInstance, survey: str) -> dict[T
     dict of Table to float
         Seconds; without tables that no run of the latest sixty made.
     """
-    found: dict[Table, float] = {}
+    return {table: end - start for table, (start, end) in times_of_earlier_runs(instance, survey).items()}
+
+
+def times_of_earlier_runs(instance: dg.DagsterInstance, survey: str) -> dict[Table, tuple[float, float]]:
+    """When each table of a survey was begun and made last.
+
+    Parameters
+    ----------
+    instance : dagster.DagsterInstance
+    survey : str
+
+    Returns
+    -------
+    dict of Table to (float, float)
+        Seconds since 1970; without tables that no run of the latest sixty made.
+    """
+    found: dict[Table, tuple[float, float]] = {}
     for run in instance.get_runs(dg.RunsFilter(tags={"survey": survey}), limit=_RUNS):
         partition = run.tags.get("dagster/partition")
         for step in instance.get_run_step_stats(run.run_id):
             asset = asset_of(step.step_key)
             if asset and step.status == StepEventStatus.SUCCESS and step.start_time and step.end_time:
-                found.setdefault((asset, partition), step.end_time - step.start_time)
+                found.setdefault((asset, partition), (step.start_time, step.end_time))
     return found
 
 
