@@ -292,6 +292,7 @@ def test_loading_the_code_location_imports_nothing_heavy():
     heavy = ["torch", "torchvision", "timm", "umap", "sklearn", "cv2", "galsim", "matplotlib", "seaborn", "numba"]
     heavy += ["scipy", "astropy", "pandas", "duckdb", "PIL", "psutil", "pyarrow.compute", "pyarrow.parquet"]
     heavy += ["ray", "dagster_ray", "dagster_postgres", "dagster_k8s", "kubernetes", "psycopg2", "obstore"]
+    heavy += ["sqlalchemy", "alembic"]
     code = (
         "import sys; from galaxy_assets.definitions import build_defs; build_defs().resolve_asset_graph(); "
         f"print([m for m in {heavy} if m in sys.modules])"

@@ -32,6 +32,7 @@ from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.checkpoints import Training
 from galaxy_assets.storage.in_turn import TablesInTurn
 from galaxy_assets.storage.layout import Layout
+from galaxy_assets.storage.owners import LONGEST_RUN
 from galaxy_assets.storage.pixels import PixelStore
 from galaxy_assets.storage.provenance import as_read, made_by, with_origin, written_beside
 from galaxy_assets.storage.tables import digest
@@ -60,8 +61,10 @@ GPU_TAGS = {
     "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
     "dagster-ray/config": {"num_gpus": 1},
 }
+RUN_TAGS = {"dagster/max_runtime": str(LONGEST_RUN)}
+"""Of every run of a survey's assets."""
 GPU_RUN_TAGS = {name: json.dumps(value) for name, value in GPU_TAGS.items()}
-"""The same for a run in which an asset takes a GPU: launchers read the tags of runs, and not of ops."""
+"""GPU_TAGS for a run in which an asset takes a GPU: launchers read the tags of runs, and not of ops."""
 
 EVERY_BATCH = {"every_batch": True}
 """Of an input, for an asset per start weights that reads an asset per batch: it reads all batches."""

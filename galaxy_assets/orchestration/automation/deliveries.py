@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import dagster as dg
 import pyarrow as pa
-from dagster._core.storage.runs import SqliteRunStorage
 
 from galaxy_assets.deliveries.delivery import Delivery
 from galaxy_assets.deliveries.label_imports import dropped, import_drop
@@ -185,6 +184,8 @@ def _claim(partitions: str, survey: Survey, instance: dg.DagsterInstance, layout
 
     Raises SurveyError where they are of another data folder that is there, or that cannot be looked at from here.
     """
+    from dagster._core.storage.runs import SqliteRunStorage  # loads SQLAlchemy, which a code location does without
+
     if store_of(layout.root) is not FOLDER:  # a bucket has other folders of copies on other machines
         return
     # a copy of a data folder has copies of its records, which make no claim

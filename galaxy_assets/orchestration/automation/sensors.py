@@ -19,8 +19,7 @@ from galaxy_assets.lake import read_model
 from galaxy_assets.orchestration.automation.conditions import NIGHTLY
 from galaxy_assets.orchestration.automation.deliveries import look
 from galaxy_assets.orchestration.automation.lock import main_job_runs
-from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS, Job
-from galaxy_assets.orchestration.engines.main_job import RUN_TAGS
+from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS, RUN_TAGS, Job
 from galaxy_assets.orchestration.external import EXTERNAL
 from galaxy_assets.orchestration.graph import ASSETS, EXPLORER, declared_of
 from galaxy_assets.settings.files import SurveyError, edited_since

@@ -20,7 +20,7 @@ from galaxy_assets.orchestration import course
 from galaxy_assets.orchestration.automation.deliveries import register
 from galaxy_assets.orchestration.automation.lock import main_job_of
 from galaxy_assets.orchestration.automation.outdated import Follow, Outdated, Partition, dimensions, reads
-from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS
+from galaxy_assets.orchestration.declaration import GPU_RUN_TAGS, RUN_TAGS
 from galaxy_assets.orchestration.engines.forecast import outdated_or_after
 from galaxy_assets.orchestration.engines.stopping import DATA_FOLDER, PROCESS, end_left
 from galaxy_assets.orchestration.graph import EXPLORER, keys_of
@@ -29,14 +29,13 @@ from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.footers import footers_of
 from galaxy_assets.storage.layout import Layout
-from galaxy_assets.storage.owners import LONGEST_RUN, owner
+from galaxy_assets.storage.owners import owner
 from galaxy_assets.storage.upkeep import remove_interrupted
 
 log = logger(__name__)
 
 _WHERE_DEFINED = re.compile(r"^(galaxy_assets|dagster)(\.\w+)+: ")
 """What Dagster puts before the words of an error that says all."""
-RUN_TAGS = {"dagster/max_runtime": str(LONGEST_RUN)}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Configuration of a run whose events are not printed."""
 WHOLE = "whole survey"
