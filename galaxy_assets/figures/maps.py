@@ -125,7 +125,9 @@ def artefact_map(
         label=f"removed ({removed.sum():,})",
     )
     for x0, y0, x1, y1 in regions:
-        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1, label="artefact region"))
+        # over the triangles, which a small box is full of
+        box = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1, zorder=4, label="artefact region")
+        axes.add_patch(box)
     axes.autoscale_view()
     _legend(axes)
     plate.text(_BESIDE, 0.08, "removed" if examples else "no image was removed", va="center", weight="bold")

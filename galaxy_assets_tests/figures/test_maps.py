@@ -71,6 +71,8 @@ def test_artefact_map_separates_removed_and_draws_the_boxes(world, tmp_path: Pat
     assert [t.get_text() for t in plate.texts] == ["removed", "blank"]
     assert (np.asarray(plate.images[0].get_array()) == removed_cutout).all()
     assert [p.get_bbox().extents.tolist() for p in axes.patches] == [list(r) for r in regions]
+    above = min(p.get_zorder() for p in axes.patches) > max(c.get_zorder() for c in axes.collections)
+    assert above, "a small box is hidden by what it removes"
     assert_drawn(figure, tmp_path)
     assert axes.get_xlim()[1] > 9 and axes.get_ylim()[1] > 9.5, "a box is outside the picture"
 
