@@ -3,23 +3,30 @@
     raw/<mirror>/<name>                 each file, under its name there
     raw/<mirror>/.gone/<time>/<name>    what is no longer there
     raw/<mirror>/.mirror.json           the address, and what each file was like when it was copied
+    raw/<mirror>/.mirror.jsonl          a line for each file that was copied, or could not be, since then
     raw/<mirror>/.mirror.lock           held by the process that copies
 
 Belongs here: any address that fsspec knows, and what of it must be copied anew. Does not belong here: official
 downloads with checksums (`fetch`), and what of the copy is a delivery (`deliveries`).
 """
 
+import errno
+import hashlib
+import json
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import fsspec
+from fsspec.callbacks import Callback
 from pydantic import ValidationError
 
 from galaxy_assets.deliveries.suffixes import ALL, ARCHIVES, TABLES
@@ -35,8 +42,12 @@ log = logger(__name__)
 
 _PAUSE = 60.0  # seconds for which a listing counts: every step of a run opens the survey anew
 _DAY = 86400.0  # seconds for which what a server said of one file counts where its list says nothing
-_SAVED = 500  # files between two notes of what was copied
+_SILENT = 300.0  # seconds without a byte after which a web server's answer counts as lost
 _THREADS = 8
+_TOLD = 5  # files whose error is told each by itself
+_LONGEST = 255  # bytes of one name that file systems bear
+_JOURNAL = ".mirror.jsonl"
+_IN_THE_WAY = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST)
 _ARRIVING = ".part"  # what the name of a file that could not be copied ends in, so that its delivery waits
 # what tells that a file has changed, whatever its file system calls it; the first that is given
 _VERSIONS = (
@@ -56,6 +67,8 @@ class Record(Settings):
         Where the originals lie.
     files : dict of str to str
         What each file was like when it was copied, by its name.
+    failed : dict of str to str
+        Files that could not be copied, and the file that makes their delivery wait for each.
     looked : float
         When all files were last compared with the address, seconds since 1970; 0 while something is left to copy.
     asked : float
@@ -64,6 +77,7 @@ class Record(Settings):
 
     address: str
     files: dict[str, str]
+    failed: dict[str, str] = {}
     looked: float = 0.0
     asked: float = 0.0
 
@@ -109,7 +123,7 @@ def mirror(address: str, folder: Path) -> Path:
         try:
             files, there = _listing(address, record.files, is_asked)
         except Exception as error:  # each file system has errors of its own
-            said = f"{address} cannot be listed: {error or type(error).__name__}"
+            said = f"{address} cannot be listed: {str(error) or type(error).__name__}"
             if not record.looked:
                 remedy = "correct `source.path`, or install what fsspec needs for it"
                 raise SurveyError(f"{said}; {remedy}") from error
@@ -121,8 +135,12 @@ def mirror(address: str, folder: Path) -> Path:
         before = record.files
         wanted = {name: file for name, file in there.items() if not _is_same(folder / name, file, before.get(name))}
         kept = {name: before[name] if name in wanted else there[name].version for name in before if name in there}
+        waiting = {name: marker for name, marker in record.failed.items() if name in wanted}
+        for marker in set(record.failed.values()) - set(waiting.values()) - set(there):
+            (folder / marker).unlink(missing_ok=True)  # of a file that is wanted no longer
+            _remove_empty((folder / marker).parent, folder)
         asked = now if is_asked else record.asked
-        _copy_all(files, wanted, folder, Record(address=address, files=kept, asked=asked))
+        _copy_all(files, wanted, folder, Record(address=address, files=kept, failed=waiting, asked=asked))
     return folder
 
 
@@ -140,12 +158,29 @@ def _record(folder: Path, address: str) -> Record:
         raise SurveyError(f"{path} is damaged ({error}); {remedy}") from error
     if record.address != address:
         raise SurveyError(f"{folder} holds the copy of {record.address} and not of {address}; {remedy}")
+    return _with_journal(folder, record) if (folder / _JOURNAL).exists() else record
+
+
+def _with_journal(folder: Path, record: Record) -> Record:
+    """The record with what a process that was killed had copied since it was written, and write it."""
+    files, failed = dict(record.files), dict(record.failed)
+    for line in (folder / _JOURNAL).read_bytes().split(b"\n")[:-1]:  # the last one may be cut off
+        with suppress(ValueError):
+            name, version, marker = json.loads(line)
+            failed.pop(name, None)
+            if marker is not None:
+                failed[name] = marker
+            else:
+                files[name] = version
+    record = record.model_copy(update={"files": files, "failed": failed})
+    _write(folder, record)
     return record
 
 
 def _write(folder: Path, record: Record) -> None:
     with replacing(folder / ".mirror.json") as partial:
         partial.write_text(record.model_dump_json(), encoding="utf-8")
+    (folder / _JOURNAL).unlink(missing_ok=True)
 
 
 def _listing(address: str, copied: Mapping[str, str], is_asked: bool) -> tuple[Any, dict[str, _Remote]]:
@@ -154,7 +189,7 @@ def _listing(address: str, copied: Mapping[str, str], is_asked: bool) -> tuple[A
     Of a file that was copied and of which the list says no more than the name, the server is asked only where
     `is_asked`.
     """
-    files, root = fsspec.url_to_fs(address)
+    files, root = fsspec.url_to_fs(address, **_options(address))
     files.invalidate_cache()
     found = files.find(root, detail=True)
     there: dict[str, dict[str, Any]] = {}
@@ -173,6 +208,15 @@ def _listing(address: str, copied: Mapping[str, str], is_asked: bool) -> tuple[A
         name: _Remote(info["name"], sizes[name], known.get(name) or f"{info.get('size')} {_version(info)}")
         for name, info in there.items()
     }
+
+
+def _options(address: str) -> dict[str, Any]:
+    """Of a web server's file system: a large file may take hours, as long as bytes come."""
+    if not _is_web(address):
+        return {}
+    from aiohttp import ClientTimeout
+
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=_SILENT, sock_read=_SILENT)}}
 
 
 def _names(paths: Iterable[str], root: str, copied: Collection[str]) -> dict[str, str]:
@@ -236,7 +280,7 @@ def _asked(files: Any, info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_same(local: Path, there: _Remote, copied: str | None) -> bool:
-    if not local.is_file():
+    if copied is None or not local.is_file():  # of a name that is too long a system cannot be asked
         return False
     size = local.stat().st_size
     # of web servers only names were noted once
@@ -257,7 +301,7 @@ def _set_aside(folder: Path, names: list[str]) -> None:
 
 
 def _remove_empty(inner: Path, folder: Path) -> None:
-    while inner != folder and not any(inner.iterdir()):
+    while inner != folder and inner.is_dir() and not any(inner.iterdir()):
         inner.rmdir()
         inner = inner.parent
 
@@ -270,45 +314,102 @@ def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Reco
         )
     if wanted:
         log.info("%s: copying %d files, %d bytes, from %s", folder, len(wanted), needed, record.address)
-    copied, far = dict(record.files), HowFar(log, f"copying {folder}", len(wanted), "files", even=False)
-    failed: list[SurveyError] = []
-    with ThreadPoolExecutor(_THREADS) as pool:
-        names = {pool.submit(_copy, files, wanted[name], folder / name): name for name in wanted}
+    copied, failed = dict(record.files), dict(record.failed)
+    far = HowFar(log, f"copying {folder}", len(wanted), "files", even=False)
+    errors: list[SurveyError] = []
+    stop = _Stop()
+    with (folder / _JOURNAL).open("ab") as journal, ThreadPoolExecutor(_THREADS) as pool:
+        note = _Noting(journal)
+        names = {pool.submit(_copy, files, wanted[name], folder / name, name, note, stop): name for name in wanted}
         try:
             for number, done in enumerate(as_completed(names), start=1):
                 name = names[done]
-                arriving = folder / f"{name}{_ARRIVING}"
                 try:
                     done.result()
                     copied[name] = wanted[name].version
-                    arriving.unlink(missing_ok=True)
+                    if marker := failed.pop(name, None):
+                        (folder / marker).unlink(missing_ok=True)
                 except SurveyError as error:  # its delivery waits for it, and no other does
-                    failed.append(error)
-                    arriving.parent.mkdir(parents=True, exist_ok=True)
-                    arriving.touch()
+                    errors.append(error)
+                    failed[name] = _wait(folder, name, note)
                 far.tell(number)
-                if number % _SAVED == 0:
-                    _write(folder, record.model_copy(update={"files": copied}))
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            _write(folder, record.model_copy(update={"files": copied}))
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
-    looked = {} if failed else {"looked": time.time()}
-    _write(folder, record.model_copy(update={"files": copied, **looked}))
-    if failed and not copied:
-        raise failed[0]
-    if failed:
-        log.error("%s; %d files are not copied, and their deliveries wait for them", failed[0], len(failed))
+    looked = {} if errors else {"looked": time.time()}
+    _write(folder, record.model_copy(update={"files": copied, "failed": failed, **looked}))
+    if errors and not copied:
+        raise errors[0]
+    for error in errors[:_TOLD]:
+        log.error("%s", error)
+    if errors:
+        log.error("%s: %d files are not copied, and their deliveries wait for them", folder, len(errors))
 
 
-def _copy(files: Any, there: _Remote, local: Path) -> None:
+class _Noting:
+    """Keeps at once what became of a file: a kill forgets none that is whole."""
+
+    def __init__(self, journal: IO[bytes]):
+        self._journal, self._lock = journal, threading.Lock()
+
+    def __call__(self, name: str, version: str | None, marker: str | None) -> None:
+        with self._lock:
+            self._journal.write(json.dumps([name, version, marker]).encode() + b"\n")
+            self._journal.flush()
+
+
+class _Stop(Callback):
+    """Ends the copies under way at their next bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_set = threading.Event()
+
+    def set(self) -> None:
+        self._is_set.set()
+
+    def relative_update(self, inc: int = 1) -> None:
+        if self._is_set.is_set():
+            raise InterruptedError("stopped")
+
+
+def _copy(files: Any, there: _Remote, local: Path, name: str, note: _Noting, stop: _Stop) -> None:
     try:
+        if any(len(part) > _LONGEST for part in _bytes(name).split(b"/")):
+            raise OSError(f"a name of more than {_LONGEST} bytes cannot be stored; rename it there")
         with replacing(local) as partial:
-            files.get_file(there.path, str(partial))
+            files.get_file(there.path, str(partial), callback=stop)
             if there.size not in (None, size := partial.stat().st_size):
                 raise OSError(f"{size} of {there.size} bytes arrived")
+        note(name, there.version, None)
     except Exception as error:  # each file system has errors of its own
-        reason = error or type(error).__name__
+        reason = str(error) or type(error).__name__
         raise SurveyError(
             f"{there.path} cannot be copied to {local}: {reason}; run again to go on from here"
         ) from error
+
+
+def _wait(folder: Path, name: str, note: _Noting) -> str:
+    """Put down the file that makes the delivery of one that could not be copied wait; where it lies in the folder.
+
+    It lies where that file is to be, or above where a name is in the way, under a name that is no longer than can be.
+    """
+    parts = name.split("/")
+    if len(_bytes(parts[-1])) + len(_ARRIVING) > _LONGEST:
+        parts[-1] = hashlib.sha256(_bytes(name)).hexdigest()[:32]
+    while True:
+        marker = "/".join(parts) + _ARRIVING
+        note(name, None, marker)
+        try:
+            (folder / marker).parent.mkdir(parents=True, exist_ok=True)
+            (folder / marker).touch()
+            return marker
+        except OSError as error:
+            if len(parts) == 1 or error.errno not in _IN_THE_WAY:
+                raise
+            del parts[-2]
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")

@@ -26,6 +26,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _COMES_AND_GOES = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 """What another process may be the reason of: trying again helps."""
+_BEGINNING = 160
+"""Bytes of a name that the name of its unfinished file begins with."""
 _SPARE = 1_000_000
 """Bytes; with less than these a disk is full, whatever a library calls it."""
 
@@ -61,8 +63,12 @@ class NotWritten(Unavailable, OSError):
 
 
 def partial_name(name: str) -> str:
-    """A hidden name for what becomes `name` when it is whole, with the process that writes it."""
-    return f".{name}.{owner()}-{uuid.uuid4().hex[:12]}.partial"
+    """A hidden name for what becomes `name` when it is whole, with the process that writes it.
+
+    Of a long name only the beginning is in it, since no name may have more than 255 bytes.
+    """
+    beginning = name.encode("utf-8", "surrogateescape")[:_BEGINNING].decode("utf-8", "ignore")
+    return f".{beginning}.{owner()}-{uuid.uuid4().hex[:12]}.partial"
 
 
 @contextmanager

@@ -1,15 +1,22 @@
 """Surveys at an address: what is copied, when it is copied anew, and what becomes of what is gone."""
 
+import contextlib
 import functools
 import http.server
 import itertools
 import logging
 import os
+import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFile
 
 from galaxy_assets.deliveries import mirror
 from galaxy_assets.deliveries.readers import open_reader
@@ -340,3 +347,154 @@ def test_names_in_the_query_of_links_are_told_apart():
     assert list(names.values()) == ["a.png", "b 1/b.png", "get", "x.png", "x.png", "y.png", "one"]
     kept = mirror._names(links, f"{home}/", {"get?file=a.png": ""})
     assert list(kept.values())[:4] == ["get?file=a.png", "get?file=b%201/b.png", "get", "x.png?w=1"]
+
+
+def test_a_file_that_failed_and_is_no_longer_there_keeps_no_delivery_waiting(site, tmp_path, monkeypatch):
+    for name in ("b1/a.png", "b1/x.png", "b2/y.png"):
+        site.put(name, png(1))
+    copy = type(site.files).get_file
+
+    def refuses(self, path, *args, **kwargs):
+        if path.endswith(("x.png", "y.png")):
+            raise PermissionError("forbidden")
+        return copy(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(type(site.files), "get_file", refuses)
+    assert {one.name: one.state for one in opened(site, tmp_path).deliveries()}["b1"] == "arriving"
+    site.put("b3/mine.part", b"a file of this name")
+    site.remove("b1/x.png")
+    site.remove("b2/y.png")
+    states = {one.name: one.state for one in opened(site, tmp_path).deliveries()}
+    assert states["b1"] == "whole" and "b2" not in states
+    assert set(times(tmp_path)) == {"b1/a.png", "b3/mine.part"}
+
+
+@pytest.mark.parametrize("length", [130, 240, 255])
+def test_a_name_as_long_as_a_file_system_bears_is_copied(site, tmp_path, length):
+    name = "b1/" + "µ" * ((length - 4) // 2) + "x" * (length % 2) + ".png"
+    site.put(name, png(1))
+    assert opened(site, tmp_path).batches() == ["b1"] and set(times(tmp_path)) == {name}
+
+
+def test_names_that_cannot_be_stored_make_their_delivery_wait_and_no_other(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(mirror, "_PAUSE", 0)
+    files, home = fsspec.filesystem("memory"), f"/{tmp_path.name}"
+    long, longer = "b1/" + "x" * 300 + ".png", "b4/" + "y" * 300 + "/z.png"
+    for name in (long, longer, "b1/c.png", "b2/a.png", "b3/a", "b3/a/b.png"):  # a bucket's keys may be a file and its folder
+        files.store[f"{home}/{name}"] = MemoryFile(files, f"{home}/{name}", png(1))
+    source = Source(reader="image_folder", path=f"memory:/{home}", mirror="far")
+    for _ in range(2):
+        states = {one.name: one.state for one in open_reader(source, tmp_path / "raw").deliveries()}
+        assert states["b2"] == "whole" and states["b1"] == "arriving"
+    assert "a name of more than 255 bytes cannot be stored; rename it there" in caplog.text
+    for name in (long, longer, "b3/a/b.png", "b3/a"):
+        del files.store[f"{home}/{name}"]
+    states = {one.name: one.state for one in open_reader(source, tmp_path / "raw").deliveries()}
+    assert states == {"b1": "whole", "b2": "whole"}
+    assert set(times(tmp_path / "raw")) == {"b1/c.png", "b2/a.png"}
+
+
+_KILLED = """
+import sys, time
+from pathlib import Path
+from fsspec.implementations.local import LocalFileSystem
+from galaxy_assets.deliveries.mirror import mirror
+address, folder = sys.argv[1], Path(sys.argv[2])
+copy = LocalFileSystem.get_file
+def get(self, path, *args, **kwargs):
+    if path.endswith("9.png"):
+        while len(list(folder.rglob("[!.]*.png"))) < 9 or (folder / ".mirror.jsonl").read_bytes().count(b"\\n") < 9:
+            time.sleep(0.01)
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+    return copy(self, path, *args, **kwargs)
+LocalFileSystem.get_file = get
+mirror(address, folder)
+"""
+
+
+def test_what_was_copied_before_a_kill_is_not_copied_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror, "_PAUSE", 0)
+    (tmp_path / "there/b1").mkdir(parents=True)
+    for i in range(10):
+        (tmp_path / f"there/b1/{i}.png").write_bytes(png(i))
+    address = f"file://{tmp_path / 'there'}"
+    killed = subprocess.run([sys.executable, "-c", _KILLED, address, str(tmp_path / "far")])
+    assert killed.returncode == -signal.SIGKILL and not (tmp_path / "far/b1/9.png").exists()
+    with (tmp_path / "far/.mirror.jsonl").open("ab") as journal:
+        journal.write(b'["b1/9.png", "cut o')
+    before = times(tmp_path)
+    (tmp_path / "there/b1/0.png").unlink()  # whole here, and gone there before anything was written down but its line
+    reader = open_reader(Source(reader="image_folder", path=address, mirror="far"), tmp_path)
+    after = times(tmp_path)
+    assert {name for name in after if after[name] != before.get(name)} == {"b1/9.png"}
+    assert len(reader.catalogue("b1")) == 9 and not (tmp_path / "far/.mirror.jsonl").exists()
+
+
+class _Dripping(http.server.BaseHTTPRequestHandler):
+    """A list of three files: one at once, one that comes byte by byte, one whose bytes stop coming."""
+
+    sent: dict[str, int] = {}
+    parts = 12
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.send_response(200)
+        if self.path.endswith("/"):
+            body = b"".join(b'<a href="%s.png">x</a>' % name for name in (b"fast", b"slow", b"stuck"))
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
+        name = self.path.rpartition("/")[2]
+        self.send_header("Content-Length", str(self.parts * 1000))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for i in range(self.parts):
+                if name == "stuck.png" and i:
+                    self.server.over.wait(20)  # type: ignore[attr-defined]
+                self.wfile.write(bytes(1000))
+                self.sent[name] = i + 1
+                time.sleep(0 if name == "fast.png" else 0.1)
+
+
+@pytest.fixture
+def dripping(monkeypatch):
+    monkeypatch.setattr(mirror, "_PAUSE", 0)
+    monkeypatch.setattr(_Dripping, "sent", {})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Dripping)
+    server.over = threading.Event()  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/s/"
+    server.over.set()  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_slow_file_of_a_web_server_arrives_and_one_that_stops_coming_is_told_with_a_reason(
+    dripping, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(mirror, "_SILENT", 0.7)  # less than the slow one takes in all
+    mirror.mirror(dripping, tmp_path / "far")
+    assert (tmp_path / "far/slow.png").stat().st_size == 12_000
+    assert re.search(r"stuck.png cannot be copied to \S+: \S.*; run again to go on", caplog.text)
+
+
+def test_a_stopped_copy_ends_at_its_next_bytes_and_forgets_nothing_that_is_whole(dripping, tmp_path, monkeypatch):
+    monkeypatch.setattr(_Dripping, "parts", 100)
+
+    class Stopped(mirror.HowFar):
+        def tell(self, *_):
+            while _Dripping.sent.get("slow.png", 0) < 2:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(mirror, "HowFar", Stopped)
+    monkeypatch.setattr(mirror, "_SILENT", 0.5)
+    with pytest.raises(KeyboardInterrupt):
+        mirror.mirror(dripping, tmp_path / "far")
+    assert _Dripping.sent["slow.png"] < 100 and set(times(tmp_path)) == {"fast.png"}
+    assert set(mirror._record(tmp_path / "far", dripping).files) == {"fast.png"}
