@@ -302,9 +302,9 @@ def show_training(found: list[Row]) -> str:
     return _table(_TRAINING, [*lines, means])
 
 
-_TRAINING = ["set", "judged", "removed", "before", "start + formulae", "after", "gain", "of training"]
-_TRAINING += ["met before", "met start + formulae", "met after"]
-_TRAINING += ["unshown before", "unshown start + formulae", "unshown after", "forest", "unshown / forest", "minutes"]
+_TRAINING = ["set", "judged", "removed", "before", "without training", "after", "gain", "of training"]
+_TRAINING += ["met before", "met without training", "met after"]
+_TRAINING += ["unshown before", "unshown without training", "unshown after", "forest", "unshown / forest", "minutes"]
 
 
 def _shown(row: Row, form: str, *keys: str) -> list[str]:
@@ -325,7 +325,9 @@ def main() -> None:
         with done.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps({key: value for key, value in row.items() if key != "frames"}), flush=True)
-    write_sections(PAGE, sections([json.loads(line) for line in done.read_text().splitlines()]))
+    found = [json.loads(line) for line in done.read_text().splitlines()]
+    found.sort(key=lambda row: (list(JUDGED).index(row["set"]), row["seed"]))
+    write_sections(PAGE, sections(found))
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def test_trainings_gain_is_told_beside_the_start_and_its_formulae():
     older = {key: value for key, value in row.items() if "beside" not in key} | {"before": 0.7, "after": 0.8}
     shown = tuned.show_training([row | {"before": 0.7, "beside": 0.77, "after": 0.8}, older])
     head, _, new, old, means = ([cell.strip() for cell in line.split("|")] for line in shown.split("\n"))
-    at = [head.index(name) for name in ("start + formulae", "gain", "of training", "unshown / forest")]
+    at = [head.index(name) for name in ("without training", "gain", "of training", "unshown / forest")]
     assert [[line[i] for i in at] for line in (new, old, means)] == [
         ["0.770", "+10.0", "+3.0", "0.75"],
         ["", "+10.0", "", "0.75"],

@@ -114,9 +114,11 @@ def evidence(
         - band_mismatch: 1 - the least correlation between two bands. It is high for trails, ghosts and shifted bands,
           but also for a blue galaxy beside a red star, so no rule uses it. 0 for grey images;
         - trail_length: length over the image's side of the longest straight line that stands out in one band alone, as
-          what crossed the sky during one exposure does. 0 for grey images;
+          what crossed the sky during one exposure does. The others have nothing there or beside it: a thin galaxy is in
+          all of them. 0 for grey images;
         - fallback: the original image was used;
-        - blank: nothing to be seen, by outcome or by blank_fraction;
+        - blank: nothing to be seen, by outcome or by blank_fraction; where its limit is `auto`, only if nothing away
+          from the border is bright;
         - suspect, reason: any of the rules fires, and which do, joined by ", ": an outcome without pixels, `blank`,
           `saturated`, `edge_flux`, `trail`, `nodata`, `fallback_no_contour`. `fallback_edge` is not suspect: large
           galaxies give it.
@@ -150,7 +152,8 @@ def _row(image: np.ndarray, outcome: str, nodata: float, rules: ArtefactRules) -
         return {"fallback": False, "blank": True, "suspect": True, "reason": outcome}
     measured = _measure(image)
     fires = {
-        "blank": measured["blank_fraction"] >= rules.least("blank_fraction"),
+        "blank": measured["blank_fraction"] >= rules.least("blank_fraction")
+        and not (rules.blank_fraction == "auto" and _shows_a_source(image)),
         "saturated": measured["saturated_fraction"] >= rules.least("saturated_fraction"),
         "edge_flux": measured["edge_flux_ratio"] >= rules.least("edge_flux_ratio"),
         "trail": measured["trail_length"] >= rules.least("trail_length"),
@@ -185,6 +188,25 @@ def _measure(image: np.ndarray) -> dict[str, float]:
     }
 
 
+_SOURCE, _BRIGHT = 3, 100  # pixels of the smallest source, and levels by which they are above the commonest
+
+
+def _shows_a_source(image: np.ndarray) -> bool:
+    """Whether a group of pixels that does not touch the border is far brighter than the commonest value.
+
+    A compact source on a dark sky has few pixels of its own, and is none the less what the image is of.
+    """
+    import cv2
+
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else np.ascontiguousarray(image[..., 0])
+    commonest = int(np.bincount(grey.ravel(), minlength=256).argmax())
+    bright = (grey.astype(int) - commonest > _BRIGHT).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    x, y, width, height, pixels = stats[1:].T
+    inside = (x > 0) & (y > 0) & (x + width < grey.shape[1]) & (y + height < grey.shape[0])
+    return bool((inside & (pixels >= _SOURCE)).any())
+
+
 def _band_mismatch(bands: np.ndarray) -> float:
     """1 - the least Pearson correlation between two of the bands (C, pixels); a constant band correlates with none."""
     flux = bands.astype(np.float32)
@@ -198,8 +220,9 @@ def _band_mismatch(bands: np.ndarray) -> float:
     return float(1 - correlation[np.triu_indices(len(bands), 1)].min())
 
 
-_TRAIL_EXCESS = 40  # 8-bit levels above both other bands: galaxies and the colours of stars stay below along a line
+_EXCESS = 40  # 8-bit levels above both other bands: galaxies and the colours of stars stay below along most lines
 _TRAIL_THINNESS = 10.0  # length over width: trails have 15 and more, an edge-on disc with a dust lane up to 7
+_SHARE = 0.6  # of a trail's excess: what the trail alone has of it, and above what the other bands have something there
 
 
 def _trail_length(bands: Sequence[np.ndarray]) -> float:
@@ -210,18 +233,40 @@ def _trail_length(bands: Sequence[np.ndarray]) -> float:
     import cv2
 
     side, longest = bands[0].shape[0], 0.0
-    for band, others in ((0, (1, 2)), (1, (0, 2)), (2, (0, 1))):
-        excess = cv2.subtract(bands[band], cv2.max(bands[others[0]], bands[others[1]])) > _TRAIL_EXCESS
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(excess.view(np.uint8), connectivity=8)
+    for band, (one, other) in ((0, (1, 2)), (1, (0, 2)), (2, (0, 1))):
+        others = cv2.max(bands[one], bands[other])
+        excess = cv2.subtract(bands[band], others)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats((excess > _EXCESS).view(np.uint8), connectivity=8)
         for i in range(1, len(stats)):
             x, y, width, height, _ = stats[i].tolist()
             if max(width, height) <= longest * side / 2 or max(width, height) < _TRAIL_THINNESS:
                 continue  # too short, whatever its direction
-            pixels = np.argwhere(labels[y : y + height, x : x + width] == i).astype(float)
-            narrow, long = np.sqrt(12 * np.linalg.eigvalsh(np.cov(pixels.T, bias=True)).clip(0))
-            if long >= _TRAIL_THINNESS * (narrow + 1):  # a line of one pixel has no second moment across
-                longest = max(longest, float(long) / side)
+            pixels = np.argwhere(labels[y : y + height, x : x + width] == i)
+            narrow, long = np.sqrt(12 * np.linalg.eigvalsh(np.cov(pixels.T.astype(float), bias=True)).clip(0))
+            if long < max(_TRAIL_THINNESS * (narrow + 1), longest * side):  # of one pixel's width it is 0 across
+                continue
+            if _is_alone(pixels + (y, x), excess, others, math.ceil(narrow)):
+                longest = float(long) / side
     return longest
+
+
+def _is_alone(line: np.ndarray, excess: np.ndarray, others: np.ndarray, width: int) -> bool:
+    """Whether a line (P, 2) by which a band exceeds the others is thin, and these have little that is, there or beside.
+
+    The coloured edge of a thin source, by nature or by a colour map, lies beside pixels that all bands have; that of a
+    broad one is not thin, and what the image's border cuts off of it is none. A galaxy that a satellite crossed is
+    broader than its trail, and does not count. JPEG leaves up to half of a trail in the other bands.
+    """
+    import cv2
+
+    if np.mean(np.minimum(line, np.array(excess.shape) - 1 - line).min(axis=1) <= width) > 0.5:
+        return False
+    reach = 2 * width + 5
+    kernel, on = np.ones((reach, reach), np.uint8), tuple(line.T)
+    near = cv2.dilate(cv2.morphologyEx(cv2.blur(others, (3, 3)), cv2.MORPH_TOPHAT, kernel), kernel)
+    least = _SHARE * float(np.median(excess[on]))
+    own = cv2.morphologyEx(excess, cv2.MORPH_TOPHAT, kernel)
+    return float(np.median(own[on])) >= least > float(np.median(near[on]))
 
 
 def propose_regions(
@@ -234,7 +279,7 @@ def propose_regions(
     a group is proposed if the same purity holds among all images inside it, and it holds `region_minimum` images.
     Neighbours are used and not a grid or a radius, because UMAP packs a small island far more tightly than the galaxies
     around it. Where more than half of the images are suspects nothing is proposed: what most images of a survey show is
-    no evidence of a fault.
+    no evidence of a fault. Only reasons of `region_evidence` make a suspect here.
 
     Parameters
     ----------
@@ -245,7 +290,7 @@ def propose_regions(
     reason : sequence of str, length N
         Column of `evidence`.
     rules : ArtefactRules
-        `region_purity` and `region_minimum` are used.
+        `region_purity`, `region_minimum` and `region_evidence` are used.
 
     Returns
     -------
@@ -273,6 +318,8 @@ def propose_regions(
     suspect = np.asarray(suspect, dtype=bool)
     if not suspect[placed].any() or suspect[placed].mean() > MOST:
         return []
+    counted = set(rules.region_evidence)
+    suspect = suspect & np.array([not counted.isdisjoint(one.split(", ")) for one in reason], dtype=bool)
     minimum = max(rules.region_minimum, 1)
     # a list of neighbours, not their number: with one neighbour the answer would lose its second axis
     wanted = list(range(1, min(3 * minimum, placed.size) + 1))

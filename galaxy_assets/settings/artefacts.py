@@ -4,13 +4,14 @@ Belongs here: settings that the artefact step reads. Does not belong here: the m
 (`science.artefacts`).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from galaxy_assets.settings.base import AddedLater, Settings
 
 Limit = float | Literal["auto"]
+Reason = Literal["blank", "saturated", "edge_flux", "trail", "nodata", "fallback_no_contour"]
 
 LEAST: dict[str, float] = {
     "blank_fraction": 0.98,
@@ -40,14 +41,16 @@ class ArtefactRules(Settings):
     trail_length: Limit = Field(
         default="auto", description="length over the image's side of a line in one band alone from which it is a trail"
     )
-    decisive: tuple[Literal["blank", "saturated", "edge_flux", "trail", "nodata", "fallback_no_contour"], ...] = Field(
+    decisive: tuple[Reason, ...] = Field(
         default=("blank", "trail"), description="evidence that removes an image by itself, wherever it lies on the map"
     )
     region_purity: float = Field(
         default=0.5, ge=0, le=1, description="share of suspects from which a UMAP region is proposed for removal"
     )
     region_minimum: int = Field(default=5, ge=1, description="smallest number of images in a proposed region")
-
+    region_evidence: Annotated[tuple[Reason, ...], AddedLater()] = Field(
+        default=get_args(Reason), description="evidence from which regions are proposed for removal"
+    )
     nodata_fraction: Annotated[float, AddedLater()] = Field(
         default=0.2,
         ge=0,

@@ -380,7 +380,14 @@ def test_names_that_cannot_be_stored_make_their_delivery_wait_and_no_other(tmp_p
     monkeypatch.setattr(mirror, "_PAUSE", 0)
     files, home = fsspec.filesystem("memory"), f"/{tmp_path.name}"
     long, longer = "b1/" + "x" * 300 + ".png", "b4/" + "y" * 300 + "/z.png"
-    for name in (long, longer, "b1/c.png", "b2/a.png", "b3/a", "b3/a/b.png"):  # a bucket's keys may be a file and its folder
+    for name in (
+        long,
+        longer,
+        "b1/c.png",
+        "b2/a.png",
+        "b3/a",
+        "b3/a/b.png",
+    ):  # a bucket's keys may be a file and its folder
         files.store[f"{home}/{name}"] = MemoryFile(files, f"{home}/{name}", png(1))
     source = Source(reader="image_folder", path=f"memory:/{home}", mirror="far")
     for _ in range(2):

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import cv2
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -113,6 +115,57 @@ class TestEvidence:
         assert judge(line)["trail_length"] == judge(disc)["trail_length"] == 0
         assert judge(line[..., :1])["trail_length"] == 0
 
+    def test_a_faint_trail_across_a_large_galaxy_is_found(self):
+        y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
+        image = np.rint(130 * np.exp(-(x**2 + y**2) / 800))[..., None].repeat(3, axis=2).astype(np.uint8)
+        image[30, :, 1] += 90
+        assert judge(image)["reason"] == "trail"
+
+    @pytest.mark.parametrize("jpeg", [None, 80])
+    @pytest.mark.parametrize("name", ["viridis", "inferno", "magma", "plasma", "hot", "jet"])
+    def test_a_thin_source_in_the_colours_of_a_map_is_no_trail(self, name, jpeg):
+        rng, y, x = np.random.default_rng(0), *(np.mgrid[:150, :150] - 75)
+        colours = (matplotlib.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
+        for angle in rng.uniform(0, np.pi, 12):
+            along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+            jet = np.exp(-np.abs(across) / 1.5 - (along / 25) ** 2) * 0.6 + np.exp(-(x**2 + y**2) / 8)
+            edge_on = np.exp(-np.abs(along) / 16) / np.cosh(across / 2.2) ** 2
+            for light in (jet, edge_on):
+                noisy = light / light.max() + rng.normal(0, 0.01, light.shape)
+                image = colours[(noisy.clip(0, 1) * 255).astype(np.uint8)]
+                if jpeg:
+                    image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg])[1], 1)
+                assert judge(image)["trail_length"] == 0
+
+    @pytest.mark.parametrize("side", [64, 150, 256])
+    @pytest.mark.parametrize("colour", [(240, 110, 60), (90, 120, 200), (120, 150, 210), (230, 170, 90)])
+    def test_a_thin_coloured_disc_is_no_trail_and_what_crosses_it_is_one(self, side, colour):
+        rng, y, x = np.random.default_rng(0), *(np.mgrid[:side, :side] - side / 2)
+        along, across = x * np.cos(0.5) + y * np.sin(0.5), y * np.cos(0.5) - x * np.sin(0.5)
+        for height in (0.04, 0.08, 0.12):
+            light = np.exp(-np.abs(along) / (side / 6)) / np.cosh(across / (height * side / 6)) ** 2
+            image = (light[..., None] * colour + rng.normal(8, 3, (side, side, 3))).clip(0, 255)
+            assert judge(image.astype(np.uint8))["trail_length"] == 0
+            image[..., 1] += 150 * np.exp(-0.5 * ((along - side / 8) / max(side / 128, 0.7)) ** 2)
+            assert judge(image.clip(0, 255).astype(np.uint8))["reason"] == "trail"
+
+    def test_a_coloured_area_that_the_border_cuts_off_is_no_trail(self):
+        image = galaxy()
+        image[:, -3:, 0] = 240
+        assert judge(image)["trail_length"] == 0
+        image[:, -12:-9, 0] = 240
+        assert judge(image)["trail_length"] == pytest.approx(1, rel=1e-3)
+
+    def test_a_compact_source_on_nothing_is_no_blank_image_unless_a_persons_limit_says_so(self):
+        image = np.zeros((SIDE, SIDE, 1), np.uint8)
+        image[31:33, 31:33] = 255
+        assert judge(image)["blank_fraction"] > 0.99 and judge(image)["reason"] == ""
+        (row,) = evidence(image[None], ["whole"], ArtefactRules(blank_fraction=0.98)).to_pylist()
+        assert row["reason"] == "blank"
+        strip = np.zeros((SIDE, SIDE, 1), np.uint8)
+        strip[:, -1] = 255  # the edge of a field
+        assert judge(strip)["blank"]
+
     @pytest.mark.parametrize(("width", "is_trail"), [(4, True), (5, False)])
     def test_a_trail_is_ten_times_as_long_as_it_is_wide(self, width, is_trail):
         image = galaxy()
@@ -210,6 +263,15 @@ class TestRegions:
         x, y, suspect, reason = world([(0, 0, 100, 0), (9, 9, 100, 2 * share if share == 0.5 else 1)])
         suspect[0] = share > 0.5
         assert len(propose_regions(x, y, suspect, reason, RULES)) == n
+
+    def test_a_region_rests_on_the_evidence_that_the_survey_names(self):
+        x, y, suspect, _ = world([(0, 0, 300, 0), (9, 9, 30, 1.0)])
+        reason = ["fallback_no_contour" if s else "" for s in suspect]
+        assert len(propose_regions(x, y, suspect, reason, RULES)) == 1
+        careful = ArtefactRules(region_evidence=("blank", "saturated", "edge_flux", "trail", "nodata"))
+        assert propose_regions(x, y, suspect, reason, careful) == []
+        both = [f"saturated, {one}" if one else "" for one in reason]
+        assert len(propose_regions(x, y, suspect, both, careful)) == 1
 
     def test_one_point_many_times(self):
         same, suspect = np.repeat([1.0, 9.0], 6), np.arange(12) < 6

@@ -62,6 +62,7 @@ NOT_IN_THE_PAPER = {
     "artefacts.most_removed": "the authors looked at what they removed, which is their yes",
     "artefacts.region_purity": "as above",
     "artefacts.region_minimum": "as above",
+    "artefacts.region_evidence": "as above",
     "artefacts.pretrained_frame": "the text does not say which; docs/fidelity.md has both readings",
     "rgz_checkpoint": "where a file lies",
     "networks": "where files lie; the paper's starts are named in start_weights",

@@ -19,6 +19,7 @@ from galaxy_assets.deliveries.label_scales import levels_without_code
 _NAMED = re.compile(r"score|interest|anomal|rating|grade|weird|strange|human_label")
 _LEAST = 10  # numbers
 _MOST_LEVELS = 11
+_HALVES = 0.75  # least share of the steps of one half that are there
 _CALLED_SO, _OTHERS = 0.5, 0.9  # least share of numbers in a column that is called scores, and in another
 _SCALES = ((0, 1), (1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
 """What people grade by, the narrowest first."""
@@ -51,7 +52,9 @@ class Graded(NamedTuple):
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The ends of the scale that people seem to have used."""
+        """The ends of the scale that people seem to have used: those of its steps, or the narrowest usual ones."""
+        if self.low in (0, 1) and self.levels == self.high - self.low + 1 > 2:
+            return self.low, self.high
         usual = (scale for scale in _SCALES if scale[0] <= self.low and self.high <= scale[1])
         return next(usual, (self.low, self.high))
 
@@ -94,9 +97,9 @@ class Graded(NamedTuple):
 def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
     """The columns that look like graded scores.
 
-    That are columns of numbers which are called so, whole numbers of few levels without a gap, and, where it is the
-    only column, fractions on a scale that people use. A negative number that says that there is no score is no level.
-    What Astronomaly or this platform predicted is no score that a person gave.
+    That are columns of numbers which are called so, whole numbers of few levels without a gap, half numbers with few,
+    and, where it is the only column, fractions on a scale that people use. A negative number that says that there is
+    no score is no level. What Astronomaly or this platform predicted is no score that a person gave.
 
     Parameters
     ----------
@@ -126,9 +129,11 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
         whole = bool(np.all(levels == np.rint(levels)))
         steps = whole and 2 < len(levels) <= _MOST_LEVELS and low in (0, 1) and high <= 10
         steps = steps and len(levels) == high - low + 1
+        halves = not whole and bool(np.all(2 * levels == np.rint(2 * levels))) and low in (0, 0.5, 1) and high <= 10
+        halves = halves and len(levels) > max(3, _HALVES * 2 * (high - low))
         alone = not whole and len(among) == 1 and len(levels) > _MOST_LEVELS and 0 <= low and high <= 10
-        if named or steps or alone:
-            found.append(Graded(column, len(values), len(levels), low, high, named or alone, plain))
+        if named or steps or halves or alone:
+            found.append(Graded(column, len(values), len(levels), low, high, named or halves or alone, plain))
     return found
 
 

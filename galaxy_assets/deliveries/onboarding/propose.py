@@ -4,7 +4,7 @@ Belongs here: which settings follow from what was measured. Does not belong here
 (`survey_file`).
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from galaxy_assets.deliveries.onboarding.framing import FALLBACK, Framing
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, framing
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.science.cutouts import FEW_LEVELS
+from galaxy_assets.settings.artefacts import Reason
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.recipe import MIDDLE, START, Recipe
 from galaxy_assets.settings.structure import Mixture
@@ -79,6 +80,12 @@ def settings_for(
         Setting("reference", "", "Where they come from and how to cite them."),
         *_source(found, labels),
         *cut_settings,
+        Setting(
+            "artefacts.region_evidence",
+            [reason for reason in get_args(Reason) if reason != "fallback_no_contour"],
+            "Of what a box on the artefact map is proposed. A faint galaxy has no contour at the centre either, as an "
+            "empty field has none: `fallback_no_contour` in this list proposes boxes of both.",
+        ),
         *recipe,
         *(Setting(*one) for one in classes),
         *_mixture(len(found.files)),

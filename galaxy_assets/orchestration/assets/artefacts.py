@@ -89,7 +89,7 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     by="batch",
     reads=["cutouts"],
     settings=lambda survey: [survey.artefacts.of_evidence()],
-    version="2",
+    version="3",
     columns=shared("galaxy_id", "batch") | _EVIDENCE,
 )
 def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:

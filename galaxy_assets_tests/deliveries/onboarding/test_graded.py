@@ -1,5 +1,7 @@
 """Columns of graded scores are recognised and offered with the command that imports them."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -40,6 +42,25 @@ def test_few_whole_steps_may_be_scores_or_classes_and_other_numbers_are_none():
     assert found(p=RNG.random(100))["p"].scores_only, "fractions that are the only column"
     assert not found(size=RNG.random(100) * 500), "no scale of people's"
     assert not found(score=["high", "low"] * 50) and not found(score=[3.0] * 50) and not found(score=[1.0, 2.0])
+
+
+def test_half_steps_are_scores_whatever_the_column_is_called():
+    halves = RNG.integers(2, 11, 300) / 2
+    one = found(quality=halves, kind=["a", "b", "c"] * 100)["quality"]
+    assert one.scores_only and one.scale == (1, 5) and "--range 1 5" in one.command("radio", Path("t.csv"), "id")
+    assert found(quality=halves[halves != 4.5])["quality"].scores_only, "one step that nobody took"
+    assert not found(redshift=RNG.choice([0.5, 3.0, 9.5], 300), kind=["a", "b", "c"] * 100)
+
+
+@pytest.mark.parametrize("scale", [(0, 2), (0, 3), (1, 3), (1, 4), (0, 4)])
+def test_the_best_of_few_steps_is_the_end_of_the_scale(tmp_path, scale):
+    given = [scale[0] + i % (scale[1] - scale[0] + 1) for i in range(60)]
+    one = found(lens=given)["lens"]
+    assert one.scale == scale
+    path = tmp_path / "t.csv"
+    path.write_text("file,lens\n" + "".join(f"g{i},{score}\n" for i, score in enumerate(given)))
+    read = read_label_file(path, columns=ScoreColumns("file", "lens", one.scale))
+    assert {min(x.score for x in read.labels), max(x.score for x in read.labels)} == {0, 5}
 
 
 def test_the_command_names_file_columns_and_scale(tmp_path):
