@@ -97,8 +97,8 @@ def _text(found: "Plan") -> str:
         *(f"  {b.what:30}{_bytes(b.read):>14}{_bytes(b.kept):>12}{'':21}  {b.basis}" for b in found.bytes),
         f"  {'together':30}{_bytes(read):>14}{_bytes(kept):>12}",
         "",
-        f"{_hours(found.hours)} hours at least on {size.cores} cores and {size.gpus} GPUs, batches side by side and "
-        "the rest one by one (computed)",
+        f"{_hours(found.hours)} hours at least on {size.cores} cores and {size.gpus} GPUs, batches side by side, "
+        "training on all cores, and the rest one by one (computed)",
     ]
     if (largest := found.largest) is not None:
         lines.append(f"largest: {largest.step}, {_bytes(largest.memory or 0)} of memory (measured, continued)")
@@ -108,7 +108,7 @@ def _text(found: "Plan") -> str:
             f"breaks first, of the steps measured: {first.step}, whose {_bytes(size.memory)} are full at "
             f"{first.full_at:.1g}{over}"
         )
-    slow = max(found.costs, key=lambda cost: 0 if cost.by_batch else cost.core_hours)
+    slow = max(found.costs, key=lambda cost: 0 if cost.at_once else cost.core_hours)
     lines.append(f"longest that more cores do not shorten: {slow.step}, {_hours(slow.core_hours)} core hours")
     lines += ["", "measured: by the benchmarks, of one core, only the number of galaxies is another"]
     lines += [f"    {machine}" for machine in measured().machines]

@@ -86,6 +86,7 @@ def new(
     layout = Layout.default()
     try:
         _refuse_mixture(
+            name,
             {"--images": images, "--labels": labels},
             {"--sky": sky, "--size": size, "--pixels": pixels, "--format": form, "--units": units}
             | {"--per-second": per_second},
@@ -102,7 +103,9 @@ def new(
         raise typer.BadParameter(str(error)) from error
 
 
-def _refuse_mixture(of_images: dict[str, Any], of_positions: dict[str, Any], catalogue: Path | None) -> None:
+def _refuse_mixture(name: str, of_images: dict[str, Any], of_positions: dict[str, Any], catalogue: Path | None) -> None:
+    from galaxy_assets.deliveries.download.offers import load_downloads
+
     wrong = of_images if catalogue is not None else of_positions
     if given := ", ".join(option for option, value in wrong.items() if value is not None):
         if catalogue is None:
@@ -113,6 +116,8 @@ def _refuse_mixture(of_images: dict[str, Any], of_positions: dict[str, Any], cat
         )
     if catalogue is None and of_images["--images"] is None:
         raise SurveyError("give --images FOLDER, or --catalogue TABLE and --sky SKY where there are positions alone")
+    if catalogue is not None and name in (taken := load_downloads()):
+        raise SurveyError(f"`fetch` has downloads called {', '.join(taken)}; give the survey another name")
     if catalogue is not None and of_positions["--sky"] is None:
         raise SurveyError("--sky says where the cutouts come from; `galaxy-assets survey skies` lists some")
 

@@ -171,7 +171,7 @@ def test_options_that_do_not_go_together_are_refused(options, message, sky, tmp_
     assert sky.asked == [] and not (tmp_path / "data" / "raw").exists()
 
 
-@pytest.mark.parametrize("name", ["../x", "Mine", "demo_radio"])
+@pytest.mark.parametrize("name", ["../x", "Mine", "demo_radio", "weights"])
 def test_a_name_that_no_survey_can_have_makes_no_folder(name, sky, tmp_path):
     code, _ = ask("survey", "new", name, "--catalogue", str(catalogue(tmp_path, 3)), "--sky", COLOUR)
     assert code == 2 and sky.asked == [] and {p.name for p in tmp_path.iterdir()} <= {"positions.csv", "data"}

@@ -322,6 +322,19 @@ def test_neither_length_nor_checksum_is_refused_and_a_checksum_alone_is_enough(s
     assert fetch([offered(site)], tmp_path, pace=QUICK) == []
 
 
+@pytest.mark.parametrize("length", ["12a", "12, 12", "-1", "9" * 40])
+def test_a_length_that_is_no_number_is_none(site, tmp_path, length):
+    site.script = [{"headers": {"Content-Length": length}}] * 3
+    (message,) = fetch([offered(site, md5=None)], tmp_path, pace=QUICK)
+    assert "does not tell the file's length and no checksum" in message
+
+
+def test_a_redirect_to_no_address_fails_that_file_and_no_other(site, tmp_path):
+    site.script = [{"status": 302, "headers": {"Location": "https://[bad"}}] * 8
+    failures = fetch([offered(site)], tmp_path, pace=QUICK)
+    assert len(failures) == 1 and str(site.url) in failures[0]
+
+
 # Addresses and the table
 
 

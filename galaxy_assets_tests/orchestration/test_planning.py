@@ -74,9 +74,15 @@ def test_more_cores_and_more_gpus_take_less_time_and_no_fewer_hours():
         assert eight.hours < one.hours and eight.runs == one.runs
 
 
-def test_no_more_cores_are_busy_than_there_are_batches():
+def test_no_more_cores_are_busy_than_there_are_batches_but_for_training():
     few = replace(SIZE, batch_size=10**7)
-    assert of(size=replace(few, cores=64)).hours == of(size=few).hours
+    one, many = of(size=few), of(size=replace(few, cores=64))
+    (training,) = (cost.core_hours for cost in one.costs if cost.step == "byol_checkpoints")
+    assert training > 0 and one.hours - many.hours == pytest.approx(training * 63 / 64)
+
+
+def test_a_delivery_has_no_more_galaxies_than_there_are():
+    assert of(size=Size(10**6, batch_size=10**8)) == of(size=Size(10**6, batch_size=10**6))
 
 
 def test_larger_batches_are_fewer_runs_and_the_same_work():

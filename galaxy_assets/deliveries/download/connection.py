@@ -7,6 +7,7 @@ Belongs here: opening an address, and what can go wrong with it. Does not belong
 import http.client
 import urllib.error
 import urllib.request
+from email.message import Message
 from typing import Any
 
 from galaxy_assets.deliveries.download.offers import FetchError, is_https, is_loopback
@@ -14,8 +15,11 @@ from galaxy_assets.settings.printing import logger
 
 log = logger(__name__)
 
-# what a connection may fail of; URLError and TimeoutError are OSErrors
-BROKEN = (OSError, http.client.HTTPException)
+# what a connection may fail of; URLError and TimeoutError are OSErrors, an address that is none a ValueError
+BROKEN = (OSError, http.client.HTTPException, ValueError)
+
+
+_DIGITS = 19  # of a length; no disk holds what has more
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -35,6 +39,22 @@ def opener() -> urllib.request.OpenerDirector:
     urllib.request.OpenerDirector
     """
     return urllib.request.build_opener(_SafeRedirects)
+
+
+def length_of(headers: Message) -> int | None:
+    """How many bytes an answer has by its own words, None where it says no number.
+
+    Parameters
+    ----------
+    headers : email.message.Message
+        Of the answer.
+
+    Returns
+    -------
+    int or None
+    """
+    said = headers.get("Content-Length", "").strip()
+    return int(said) if said.isascii() and said.isdecimal() and len(said) < _DIGITS else None
 
 
 def why(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
-from galaxy_assets.deliveries.download.connection import BROKEN, opener, why
+from galaxy_assets.deliveries.download.connection import BROKEN, length_of, opener, why
 from galaxy_assets.deliveries.download.offers import Download, FetchError
 from galaxy_assets.deliveries.download.progress import Pace
 from galaxy_assets.deliveries.download.records import Record, beside, bytes_in, known, read_note
@@ -103,8 +103,8 @@ def _size_on_server(download: Download, pace: Pace) -> int:
     request = urllib.request.Request(download.url, method="HEAD", headers={"User-Agent": "galaxy-assets"})
     try:
         with opener().open(request, timeout=pace.timeout) as answer:
-            if (size := answer.headers.get("Content-Length")) is not None:
-                return int(size)
+            if (size := length_of(answer.headers)) is not None:
+                return size
             reason = "it does not say"
     except BROKEN as error:
         reason = why(error)

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from galaxy_assets.deliveries.download.connection import BROKEN, opener, why
+from galaxy_assets.deliveries.download.connection import BROKEN, length_of, opener, why
 from galaxy_assets.deliveries.download.offers import Download, FetchError
 from galaxy_assets.deliveries.download.progress import Meter, Pace, amount
 from galaxy_assets.deliveries.download.records import (
@@ -179,8 +179,7 @@ def _begun(download: Download, partial: Path, note: Path, answer: http.client.HT
             f"{download.url}: the server sends {answer.headers.get_content_type()} with status {answer.status} instead "
             f"of the file; see {download.page}"
         )
-    length = answer.headers.get("Content-Length")
-    served = Served(url=download.url, validator=_validator(answer), size=int(length) if length else None)
+    served = Served(url=download.url, validator=_validator(answer), size=length_of(answer.headers))
     if served.size is None and not answer.chunked and not expected_digest(download, None)[1]:
         raise FetchError(
             f"{download.url}: the server does not tell the file's length and no checksum of it is known, so nobody "

@@ -216,5 +216,5 @@ def _seconds(after: str) -> float:
         return float(after)
     try:
         return max(0.0, (parsedate_to_datetime(after) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):  # TypeError: a date without a time zone
+    except (TypeError, ValueError, OverflowError):  # a date without a time zone, none, or one of no calendar
         return 0.0

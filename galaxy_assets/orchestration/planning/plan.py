@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from galaxy_assets.orchestration.engines.main_job import Stage
 
 Basis = Literal["measured", "computed", "unknown"]
+_TRAINING = "byol_checkpoints"
 _FAR = 100  # times the galaxies measured, from which on the plan says that they were few
 
 
@@ -32,6 +33,7 @@ class Size:
     Attributes
     ----------
     galaxies, batch_size : int
+        No delivery has more than there are.
     cores, gpus : int
         Of all machines together; with a GPU the networks run there.
     memory : float
@@ -43,6 +45,9 @@ class Size:
     cores: int = 1
     gpus: int = 0
     memory: float = math.inf
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "batch_size", min(self.batch_size, max(self.galaxies, 1)))
 
     @property
     def batches(self) -> int:
@@ -76,6 +81,11 @@ class Cost:
     gpu_hours: float = 0.0
     memory: float | None = None
     full_at: float | None = None
+
+    @property
+    def at_once(self) -> bool:
+        """Whether more cores take less time: batches are worked on side by side, and a network trains on all cores."""
+        return self.by_batch or self.step == _TRAINING
 
 
 @dataclass(frozen=True)
@@ -143,14 +153,13 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Hours at least, where batches share all cores and GPUs and steps over the whole survey run one by one."""
-        at_once = min(self.size.cores, self.size.batches)
-        gpus = max(self.size.gpus, 1)
-        return sum(
-            cost.core_hours / (at_once if cost.by_batch else 1)
-            + cost.gpu_hours / (gpus if cost.step == "byol_checkpoints" else min(gpus, self.size.batches))
-            for cost in self.costs
-        )
+        """Hours at least: batches share cores and GPUs, training takes all, and other steps of all run one by one."""
+        cores, gpus = self.size.cores, max(self.size.gpus, 1)
+        hours = 0.0
+        for cost in self.costs:
+            most = math.inf if cost.step == _TRAINING else self.size.batches
+            hours += cost.core_hours / (min(cores, most) if cost.at_once else 1) + cost.gpu_hours / min(gpus, most)
+        return hours
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -303,7 +312,7 @@ class _Planner:
 
     def _training(self) -> Cost:
         """Every epoch of every start that is trained, on every galaxy, with the views."""
-        recipe, step = self.survey.recipe, "byol_checkpoints"
+        recipe, step = self.survey.recipe, _TRAINING
         networks = [network_of(self.survey, start) for start in self.survey.start_weights if self.trained(start)]
         operations = sum(network.operations for network in networks if network is not None)
         images = self.size.galaxies * recipe.epochs

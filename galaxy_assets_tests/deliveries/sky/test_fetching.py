@@ -215,6 +215,8 @@ def test_one_that_asks_for_too_long_is_left_in_peace_and_gone_on_with_later(sky,
 
 def test_retry_after_may_be_a_date():
     soon = datetime.now(UTC) + timedelta(seconds=90)
+    never = ("Mon, 01 Jan 99999999999999 00:00:00 GMT", "Mon, 01 Jan 2029 00:00:00 +99999999999999999")
+    assert [_seconds(text) for text in never] == [0, 0]
     assert 80 < _seconds(format_datetime(soon, usegmt=True)) <= 90
     assert [_seconds(text) for text in ("7", "", "tomorrow", "-3", "Thu, 01 Jan 1970 00:00:00 GMT")] == [7, 0, 0, 0, 0]
 
