@@ -222,7 +222,8 @@ def _band_mismatch(bands: np.ndarray) -> float:
 
 _EXCESS = 40  # 8-bit levels above both other bands: galaxies and the colours of stars stay below along most lines
 _TRAIL_THINNESS = 10.0  # length over width: trails have 15 and more, an edge-on disc with a dust lane up to 7
-_SHARE = 0.6  # of a trail's excess: what the trail alone has of it, and above what the other bands have something there
+_ALONE, _BESIDE = 0.6, 0.8  # of a trail's excess: what is thin of it, and what the other bands may have there
+_PIECES, _EVEN = 12, 0.66  # of a trail's length, and how bright its faint ones are beside its bright ones
 
 
 def _trail_length(bands: Sequence[np.ndarray]) -> float:
@@ -255,7 +256,8 @@ def _is_alone(line: np.ndarray, excess: np.ndarray, others: np.ndarray, width: i
 
     The coloured edge of a thin source, by nature or by a colour map, lies beside pixels that all bands have; that of a
     broad one is not thin, and what the image's border cuts off of it is none. A galaxy that a satellite crossed is
-    broader than its trail, and does not count. JPEG leaves up to half of a trail in the other bands.
+    broader than its trail, and does not count. JPEG leaves much of a trail in the other bands. A trail is as bright all
+    along, where a disc fades.
     """
     import cv2
 
@@ -264,9 +266,16 @@ def _is_alone(line: np.ndarray, excess: np.ndarray, others: np.ndarray, width: i
     reach = 2 * width + 5
     kernel, on = np.ones((reach, reach), np.uint8), tuple(line.T)
     near = cv2.dilate(cv2.morphologyEx(cv2.blur(others, (3, 3)), cv2.MORPH_TOPHAT, kernel), kernel)
-    least = _SHARE * float(np.median(excess[on]))
-    own = cv2.morphologyEx(excess, cv2.MORPH_TOPHAT, kernel)
-    return float(np.median(own[on])) >= least > float(np.median(near[on]))
+    own, middle = cv2.morphologyEx(excess, cv2.MORPH_TOPHAT, kernel), float(np.median(excess[on]))
+    if np.median(own[on]) < _ALONE * middle or np.median(near[on]) >= _BESIDE * middle:
+        return False
+    _, axes = np.linalg.eigh(np.cov(line.T.astype(float)))
+    along = line @ axes[:, 1]
+    piece = np.minimum(_PIECES * (along - along.min()) / np.ptp(along), _PIECES - 1).astype(int)
+    brightest = np.zeros(_PIECES)
+    np.maximum.at(brightest, piece, cv2.add(excess, others)[on])
+    faint, bright = np.percentile(brightest, [20, 80])
+    return bool(faint >= _EVEN * bright)
 
 
 def propose_regions(
