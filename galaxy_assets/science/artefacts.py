@@ -188,7 +188,7 @@ def _measure(image: np.ndarray) -> dict[str, float]:
     }
 
 
-_SOURCE, _BRIGHT = 3, 100  # pixels of the smallest source, and levels by which they are above the commonest
+_SOURCE, _BRIGHT = 2, 100  # pixels of the smallest source, and levels by which they are above the commonest
 
 
 def _shows_a_source(image: np.ndarray) -> bool:

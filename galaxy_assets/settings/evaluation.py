@@ -3,9 +3,11 @@
 Belongs here: settings that `science.votes` and the evaluation read. Does not belong here: counting votes.
 """
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
-from galaxy_assets.settings.base import Settings
+from galaxy_assets.settings.base import AddedLater, Settings
 
 
 class Cut(Settings):
@@ -45,6 +47,12 @@ class Evaluation(Settings):
     )
     maximum_per_class: int | None = Field(
         default=None, ge=1, description="random sample per class, to balance and to bound the cost"
+    )
+    judged_at_most: Annotated[int, AddedLater()] = Field(
+        default=20_000,
+        ge=100,
+        description="galaxies of all classes together; of more the largest classes are sampled, since every one is "
+        "compared with every other",
     )
     neighbours: int = Field(default=5, ge=1, description="of the k-nearest-neighbours classifier")
     splits: int = Field(default=50, ge=1, description="random splits into training and test set")

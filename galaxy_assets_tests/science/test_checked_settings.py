@@ -72,6 +72,7 @@ NOT_IN_THE_PAPER = {
     "recipe.preset": "a name for the settings beside it",
     "recipe.seed": "the paper gives no seed",
     "evaluation.seed": "the paper gives no seed",
+    "evaluation.judged_at_most": "the paper judges 13,609 galaxies and samples none of them, which E1:sample asks",
     "mixture.seed": "the paper gives no seed",
     "umap.seed": "the paper gives no seed",
     "labelling.exemplars": "images shown to a person",

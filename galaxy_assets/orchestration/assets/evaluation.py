@@ -5,7 +5,7 @@ feeds back; training and the choice of epoch never see what is computed here.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,37 @@ def balanced(subset: pa.Table, maximum: int | None, seed: int) -> pa.Table:
     return subset.take(np.sort(np.concatenate([np.empty(0, np.int64), *chosen])))
 
 
+def largest_sample(sizes: Sequence[int], most: int) -> int | None:
+    """How many of each class may stay at most, so that no more than `most` do; None where all may.
+
+    Small classes stay whole.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Of the classes.
+    most : int
+        Galaxies of all classes together.
+
+    Returns
+    -------
+    int or None
+
+    Examples
+    --------
+    >>> from galaxy_assets.orchestration.assets.evaluation import largest_sample
+    >>> largest_sample([5000, 40, 9000], most=10_040)
+    5000
+    """
+    left = most
+    for i, size in enumerate(sorted(sizes)):
+        share = left // (len(sizes) - i)
+        if size > share:
+            return max(share, 1)
+        left -= size
+    return None
+
+
 @survey_asset(
     "5_evaluation",
     paper="5.1, Figure 2",
@@ -73,7 +104,8 @@ def evaluation_subset(
     context: SurveyContext, catalogue: pa.Table, cutouts: pa.Table, volunteer_votes: pa.Table, clean_galaxies: pa.Table
 ) -> Result:
     """The galaxies that are easy to classify, and their class: by cuts on the volunteers' votes, or by the
-    catalogue's labels. Only clean galaxies, and the first of those whose images are equal byte for byte.
+    catalogue's labels. Only clean galaxies, and the first of those whose images are equal byte for byte. Of more
+    than `evaluation.judged_at_most` the largest classes are sampled.
     """
     evaluation = context.survey.evaluation
     subset = votes.evaluation_class(_described(catalogue, volunteer_votes, evaluation), evaluation)
@@ -82,6 +114,11 @@ def evaluation_subset(
     judged = catalogue.filter(pa.compute.is_in(catalogue["galaxy_id"], subset["galaxy_id"].combine_chunks()))
     subset = subset.filter(pa.compute.invert(pa.compute.is_in(subset["galaxy_id"], _copies(judged))))
     subset = balanced(subset, evaluation.maximum_per_class, evaluation.seed)
+    sizes = class_sizes(subset, evaluation)
+    if (sample := largest_sample([*sizes.values()], evaluation.judged_at_most)) is not None:
+        words = "%s: %s galaxies could be judged, more than evaluation.judged_at_most; %s of each class are, at most"
+        log.info(words, context.survey.name, f"{subset.num_rows:,}", f"{sample:,}")
+        subset = balanced(subset, sample, evaluation.seed)
     shown: dict[str, Any] = {f"class {name}": n for name, n in class_sizes(subset, evaluation).items()}
     return Result(subset, shown | _examples(context, cutouts, subset))
 

@@ -165,7 +165,8 @@ def _chosen(survey: Survey, layout: Layout) -> Survey:
 def _judged(survey: Survey, galaxies: float) -> float:
     """Galaxies of the evaluation subset at most."""
     classes, most = len(survey.evaluation.classes), survey.evaluation.maximum_per_class
-    return galaxies if most is None and classes else min(galaxies, classes * (most or 0))
+    found = galaxies if most is None and classes else min(galaxies, classes * (most or 0))
+    return min(found, survey.evaluation.judged_at_most)
 
 
 def _images(survey: str, deliveries: Collection[str], layout: Layout) -> dict[str, int]:

@@ -5,9 +5,11 @@ import logging
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from galaxy_assets.orchestration.assets import evaluation
-from galaxy_assets.orchestration.assets.evaluation import balanced, class_sizes
+from galaxy_assets.orchestration.assets.evaluation import balanced, class_sizes, largest_sample
 from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science import votes
@@ -35,6 +37,30 @@ def test_a_large_class_is_sampled_at_random_and_the_same_each_time():
     # of 400 in the order of delivery, 50 at random come from all four hundreds
     assert {int(galaxy[1:]) // 100 for galaxy in ids[:50]} == {0, 1, 2, 3}
     assert balanced(table, None, 0).equals(table) and balanced(table, SPIRALS, 0).equals(table)
+
+
+@given(st.lists(st.integers(0, 500), max_size=8), st.integers(100, 900))
+def test_of_too_many_the_largest_classes_are_sampled_and_as_few_as_need_be(sizes, most):
+    sample = largest_sample(sizes, most)
+    assert (sample is None) == (sum(sizes) <= most)
+    if sample is not None:
+        assert sum(min(n, sample) for n in sizes) <= most < sum(min(n, sample + 1) for n in sizes)
+
+
+def test_the_subset_holds_no_more_than_may_be_judged_and_rare_classes_whole(world):
+    layout = Layout(world.root)
+    fewer = world.survey.evaluation.model_copy(update={"judged_at_most": 50})
+    few = world.survey.model_copy(update={"evaluation": fewer})
+    tables = {name: layout.lake / "tiny" / name for name in ("catalogue", "cutouts", "clean_galaxies")}
+    read = {k: pa.concat_tables(read_table(p) for p in sorted(v.glob("[!.]*.parquet"))) for k, v in tables.items()}
+    read["volunteer_votes"] = read_table(layout.table("tiny", "volunteer_votes"))
+    before, after = (
+        ASSETS["evaluation_subset"].function(SurveyContext(survey, {}, layout, "", "", None), **read).table
+        for survey in (world.survey, few)
+    )
+    sizes, left = (class_sizes(table, world.survey.evaluation) for table in (before, after))
+    assert sum(sizes.values()) > 50 == sum(left.values()) and min(sizes.values()) == min(left.values()) > 0
+    assert set(after["galaxy_id"].to_pylist()) < set(before["galaxy_id"].to_pylist())
 
 
 def test_sizes_name_every_class_also_those_without_galaxies():
