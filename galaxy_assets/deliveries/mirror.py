@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -35,7 +35,7 @@ from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.limits import RESERVED_DISK
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import HowFar
-from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.files import replacing, told_of
 from galaxy_assets.storage.locks import held
 
 log = logger(__name__)
@@ -167,12 +167,12 @@ def _with_journal(folder: Path, record: Record) -> Record:
     for line in (folder / _JOURNAL).read_bytes().split(b"\n")[:-1]:  # the last one may be cut off
         with suppress(ValueError):
             name, version, marker = json.loads(line)
-            failed.pop(name, None)
             if marker is not None:
                 failed[name] = marker
             else:
                 files[name] = version
-    record = record.model_copy(update={"files": files, "failed": failed})
+                _end_waiting(folder, name, failed, files)
+    record = record.model_copy(update={"files": files, "failed": failed, "looked": 0.0})
     _write(folder, record)
     return record
 
@@ -215,8 +215,11 @@ def _options(address: str) -> dict[str, Any]:
     if not _is_web(address):
         return {}
     from aiohttp import ClientTimeout
+    from fsspec.config import conf
 
-    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=_SILENT, sock_read=_SILENT)}}
+    timeout = ClientTimeout(total=None, sock_connect=_SILENT, sock_read=_SILENT)
+    given = conf.get(address.partition(":")[0], {}).get("client_kwargs", {})  # a person's headers and proxy
+    return {"client_kwargs": {"timeout": timeout, **given}}
 
 
 def _names(paths: Iterable[str], root: str, copied: Collection[str]) -> dict[str, str]:
@@ -314,11 +317,13 @@ def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Reco
         )
     if wanted:
         log.info("%s: copying %d files, %d bytes, from %s", folder, len(wanted), needed, record.address)
-    copied, failed = dict(record.files), dict(record.failed)
+        _write(folder, record)  # that not all is copied
+    copied, failed, known = dict(record.files), dict(record.failed), {*record.files, *wanted}
     far = HowFar(log, f"copying {folder}", len(wanted), "files", even=False)
     errors: list[SurveyError] = []
     stop = _Stop()
-    with (folder / _JOURNAL).open("ab") as journal, ThreadPoolExecutor(_THREADS) as pool:
+    path = folder / _JOURNAL
+    with told_of(path), path.open("ab") as journal, ThreadPoolExecutor(_THREADS) as pool:
         note = _Noting(journal)
         names = {pool.submit(_copy, files, wanted[name], folder / name, name, note, stop): name for name in wanted}
         try:
@@ -327,8 +332,7 @@ def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Reco
                 try:
                     done.result()
                     copied[name] = wanted[name].version
-                    if marker := failed.pop(name, None):
-                        (folder / marker).unlink(missing_ok=True)
+                    _end_waiting(folder, name, failed, known)
                 except SurveyError as error:  # its delivery waits for it, and no other does
                     errors.append(error)
                     failed[name] = _wait(folder, name, note)
@@ -397,7 +401,8 @@ def _wait(folder: Path, name: str, note: _Noting) -> str:
     """
     parts = name.split("/")
     if len(_bytes(parts[-1])) + len(_ARRIVING) > _LONGEST:
-        parts[-1] = hashlib.sha256(_bytes(name)).hexdigest()[:32]
+        suffix = PurePosixPath(parts[-1]).suffix  # without which a loose file is none that a delivery waits for
+        parts[-1] = hashlib.sha256(_bytes(name)).hexdigest()[:32] + (suffix if len(_bytes(suffix)) < 32 else "")
     while True:
         marker = "/".join(parts) + _ARRIVING
         note(name, None, marker)
@@ -409,6 +414,17 @@ def _wait(folder: Path, name: str, note: _Noting) -> str:
             if len(parts) == 1 or error.errno not in _IN_THE_WAY:
                 raise
             del parts[-2]
+
+
+def _end_waiting(folder: Path, name: str, failed: dict[str, str], known: Collection[str]) -> None:
+    """Remove what made the delivery of a file wait that has arrived, unless it is a file of the survey, or of another.
+
+    Before failed files were noted it lay beside each.
+    """
+    marker = failed.pop(name, f"{name}{_ARRIVING}")
+    if marker not in known and marker not in failed.values():
+        with suppress(OSError):  # of a name that is too long there is none
+            (folder / marker).unlink(missing_ok=True)
 
 
 def _bytes(name: str) -> bytes:

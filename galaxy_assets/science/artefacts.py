@@ -198,12 +198,12 @@ def _shows_a_source(image: np.ndarray) -> bool:
     """
     import cv2
 
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else np.ascontiguousarray(image[..., 0])
-    commonest = int(np.bincount(grey.ravel(), minlength=256).argmax())
-    bright = (grey.astype(int) - commonest > _BRIGHT).astype(np.uint8)
+    brightest = image.max(axis=2)
+    commonest = int(np.bincount(brightest.ravel(), minlength=256).argmax())
+    bright = (brightest.astype(int) - commonest > _BRIGHT).astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
     x, y, width, height, pixels = stats[1:].T
-    inside = (x > 0) & (y > 0) & (x + width < grey.shape[1]) & (y + height < grey.shape[0])
+    inside = (x > 0) & (y > 0) & (x + width < image.shape[1]) & (y + height < image.shape[0])
     return bool((inside & (pixels >= _SOURCE)).any())
 
 
@@ -244,9 +244,8 @@ def _trail_length(bands: Sequence[np.ndarray]) -> float:
                 continue  # too short, whatever its direction
             pixels = np.argwhere(labels[y : y + height, x : x + width] == i)
             narrow, long = np.sqrt(12 * np.linalg.eigvalsh(np.cov(pixels.T.astype(float), bias=True)).clip(0))
-            if long < max(_TRAIL_THINNESS * (narrow + 1), longest * side):  # of one pixel's width it is 0 across
-                continue
-            if _is_alone(pixels + (y, x), excess, others, math.ceil(narrow)):
+            is_long = long >= max(_TRAIL_THINNESS * (narrow + 1), longest * side)  # of one pixel's width it is 0 across
+            if is_long and _is_alone(pixels + (y, x), excess, others, math.ceil(narrow)):
                 longest = float(long) / side
     return longest
 
@@ -257,7 +256,7 @@ def _is_alone(line: np.ndarray, excess: np.ndarray, others: np.ndarray, width: i
     The coloured edge of a thin source, by nature or by a colour map, lies beside pixels that all bands have; that of a
     broad one is not thin, and what the image's border cuts off of it is none. A galaxy that a satellite crossed is
     broader than its trail, and does not count. JPEG leaves much of a trail in the other bands. A trail is as bright all
-    along, where a disc fades.
+    along, by itself or with what it crosses, where a disc fades.
     """
     import cv2
 
@@ -269,11 +268,15 @@ def _is_alone(line: np.ndarray, excess: np.ndarray, others: np.ndarray, width: i
     own, middle = cv2.morphologyEx(excess, cv2.MORPH_TOPHAT, kernel), float(np.median(excess[on]))
     if np.median(own[on]) < _ALONE * middle or np.median(near[on]) >= _BESIDE * middle:
         return False
-    _, axes = np.linalg.eigh(np.cov(line.T.astype(float)))
-    along = line @ axes[:, 1]
+    along = line @ np.linalg.eigh(np.cov(line.T.astype(float)))[1][:, 1]
     piece = np.minimum(_PIECES * (along - along.min()) / np.ptp(along), _PIECES - 1).astype(int)
+    return any(_is_even(light[on], piece) for light in (excess, cv2.add(excess, others)))
+
+
+def _is_even(light: np.ndarray, piece: np.ndarray) -> bool:
+    """Whether the pieces of a line, a number for each of its pixels, are nearly as bright as each other."""
     brightest = np.zeros(_PIECES)
-    np.maximum.at(brightest, piece, cv2.add(excess, others)[on])
+    np.maximum.at(brightest, piece, light)
     faint, bright = np.percentile(brightest, [20, 80])
     return bool(faint >= _EVEN * bright)
 

@@ -505,3 +505,54 @@ def test_a_stopped_copy_ends_at_its_next_bytes_and_forgets_nothing_that_is_whole
         mirror.mirror(dripping, tmp_path / "far")
     assert _Dripping.sent["slow.png"] < 100 and set(times(tmp_path)) == {"fast.png"}
     assert set(mirror._record(tmp_path / "far", dripping).files) == {"fast.png"}
+
+
+def test_what_made_a_delivery_wait_goes_whoever_put_it_there(site, tmp_path, monkeypatch):
+    for name in ("b1/a.png", "b1/b.png", "b1/c.png", "b1/c.png.part"):  # the last one is a file of the survey
+        site.put(name, png(1))
+    (tmp_path / "far/b1").mkdir(parents=True)
+    (tmp_path / "far/b1/a.png.part").touch()  # an earlier version, which kept no note of it
+    (tmp_path / "far/b1/b.png.part").touch()
+    mirror._write(tmp_path / "far", mirror.Record(address=site.address, files={}, failed={"b1/b.png": "b1/b.png.part"}))
+    (tmp_path / "far/.mirror.jsonl").write_text('["b1/b.png", "of yesterday", null]\n')  # copied, and killed then
+    mirror.mirror(site.address, tmp_path / "far")
+    assert set(times(tmp_path)) == {"b1/a.png", "b1/b.png", "b1/c.png", "b1/c.png.part"}
+    assert (tmp_path / "far/b1/c.png.part").read_bytes() == png(1)
+
+
+def test_half_an_update_is_not_whole_for_who_cannot_reach_the_address(site, tmp_path, monkeypatch):
+    site.put("b1/a.png", png(1))
+    opened(site, tmp_path)
+    for i in range(30):
+        site.put(f"b2/{i}.png", png(i))
+
+    class Stopped(mirror.HowFar):
+        def tell(self, *_):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(mirror, "HowFar", Stopped)
+        opened(site, tmp_path)
+
+    def unreachable(self, *args, **kwargs):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(type(site.files), "find", unreachable)
+    with pytest.raises(SurveyError, match="no route to host"):
+        opened(site, tmp_path)
+
+
+def test_a_loose_file_whose_name_is_too_long_makes_its_delivery_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror, "_PAUSE", 0)
+    files, home = fsspec.filesystem("memory"), f"/{tmp_path.name}"
+    for name in ("a.png", "x" * 300 + ".png"):
+        files.store[f"{home}/{name}"] = MemoryFile(files, f"{home}/{name}", png(1))
+    source = Source(reader="image_folder", path=f"memory:/{home}", mirror="far")
+    assert {one.state for one in open_reader(source, tmp_path / "raw").deliveries()} == {"arriving"}
+
+
+def test_a_persons_settings_of_web_servers_hold(dripping, monkeypatch):
+    given = {"headers": {"Authorization": "Bearer planted"}, "trust_env": True}
+    monkeypatch.setitem(fsspec.config.conf, "http", {"client_kwargs": given})
+    options = mirror._options(dripping)["client_kwargs"]
+    assert given.items() <= options.items() and options["timeout"].total is None

@@ -121,6 +121,15 @@ class TestEvidence:
         image[30, :, 1] += 90
         assert judge(image)["reason"] == "trail"
 
+    @pytest.mark.parametrize("angle", [0, 0.3, np.pi / 2])
+    @pytest.mark.parametrize("width", [1, 2, 4])
+    def test_a_trail_across_a_bright_galaxy_is_found(self, angle, width):
+        rng, y, x = np.random.default_rng(0), *(np.mgrid[:200, :200] - 99.5)
+        image = rng.normal(10, 2, (200, 200, 3)) + 200 * np.exp(-np.hypot(x, y) / 20)[..., None]
+        across = y * np.cos(angle) - x * np.sin(angle) - 29.5
+        image[..., 1] += 120 * (np.abs(across) < width / 2)
+        assert judge(np.rint(image).clip(0, 255).astype(np.uint8))["reason"] == "trail"
+
     @pytest.mark.parametrize("jpeg", [None, 80])
     @pytest.mark.parametrize("name", ["viridis", "inferno", "magma", "plasma", "hot", "jet"])
     def test_a_thin_source_in_the_colours_of_a_map_is_no_trail(self, name, jpeg):
@@ -162,6 +171,10 @@ class TestEvidence:
         assert judge(image)["blank_fraction"] > 0.99 and judge(image)["reason"] == ""
         (row,) = evidence(image[None], ["whole"], ArtefactRules(blank_fraction=0.98)).to_pylist()
         assert row["reason"] == "blank"
+        for colour in ((0, 0, 255), (255, 0, 0)):
+            coloured = np.zeros((SIDE, SIDE, 3), np.uint8)
+            coloured[31:33, 31:33] = colour
+            assert judge(coloured)["reason"] == ""
         strip = np.zeros((SIDE, SIDE, 1), np.uint8)
         strip[:, -1] = 255  # the edge of a field
         assert judge(strip)["blank"]
