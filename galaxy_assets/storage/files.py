@@ -67,8 +67,11 @@ def partial_name(name: str) -> str:
 
     Of a long name only the beginning is in it, since no name may have more than 255 bytes.
     """
-    beginning = name.encode("utf-8", "surrogateescape")[:_BEGINNING].decode("utf-8", "ignore")
-    return f".{beginning}.{owner()}-{uuid.uuid4().hex[:12]}.partial"
+    return f"{_beginning(name)}{owner()}-{uuid.uuid4().hex[:12]}.partial"
+
+
+def _beginning(name: str) -> str:
+    return f".{os.fsencode(name)[:_BEGINNING].decode('utf-8', 'ignore')}."
 
 
 @contextmanager
@@ -225,9 +228,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     _remove_left(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{path}: there already and not empty; name a folder that is new or empty")
     with told_of(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(f"{path}: there already and not empty; name a folder that is new or empty")
         stays = path.is_dir() and (
             path == Path.cwd() or is_mounted(path) or not os.access(path.parent, os.W_OK | os.X_OK)
         )
@@ -256,7 +259,7 @@ def _remove_left(path: Path) -> None:
     for folder in (path.parent, path):
         with suppress(OSError):  # none is there, or it is somebody else's
             for left in list(folder.iterdir()):
-                found = PARTIAL.fullmatch(left.name) if left.name.startswith(f".{path.name}.") else None
+                found = PARTIAL.fullmatch(left.name) if left.name.startswith(_beginning(path.name)) else None
                 if found is not None and found["owner"] and runs(found["owner"]) is False:
                     shutil.rmtree(left, ignore_errors=True)
 

@@ -71,7 +71,7 @@ def test_a_folder_that_is_there_and_empty_is_filled_whatever_it_is(tmp_path, mon
     assert {p.name for p in tmp_path.iterdir()} == {"target", "link", "here", "disk"}
 
 
-NO_PLACES = ["file/x.csv", "file/deeper/x.csv", "x" * 240, "loop/x.csv"]
+NO_PLACES = ["file/x.csv", "file/deeper/x.csv", "x" * 300, "loop/x.csv"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ log = logger(__name__)
 BROKEN = (OSError, http.client.HTTPException, ValueError)
 
 
-_DIGITS = 19  # of a length; no disk holds what has more
+_DIGITS = 20  # of a length that is taken for one; no disk holds what has more
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
