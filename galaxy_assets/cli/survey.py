@@ -86,7 +86,6 @@ def new(
     layout = Layout.default()
     try:
         _refuse_mixture(
-            name,
             {"--images": images, "--labels": labels},
             {"--sky": sky, "--size": size, "--pixels": pixels, "--format": form, "--units": units}
             | {"--per-second": per_second},
@@ -103,9 +102,7 @@ def new(
         raise typer.BadParameter(str(error)) from error
 
 
-def _refuse_mixture(name: str, of_images: dict[str, Any], of_positions: dict[str, Any], catalogue: Path | None) -> None:
-    from galaxy_assets.deliveries.download.offers import load_downloads
-
+def _refuse_mixture(of_images: dict[str, Any], of_positions: dict[str, Any], catalogue: Path | None) -> None:
     wrong = of_images if catalogue is not None else of_positions
     if given := ", ".join(option for option, value in wrong.items() if value is not None):
         if catalogue is None:
@@ -116,8 +113,6 @@ def _refuse_mixture(name: str, of_images: dict[str, Any], of_positions: dict[str
         )
     if catalogue is None and of_images["--images"] is None:
         raise SurveyError("give --images FOLDER, or --catalogue TABLE and --sky SKY where there are positions alone")
-    if catalogue is not None and name in (taken := load_downloads()):
-        raise SurveyError(f"`fetch` has downloads called {', '.join(taken)}; give the survey another name")
     if catalogue is not None and of_positions["--sky"] is None:
         raise SurveyError("--sky says where the cutouts come from; `galaxy-assets survey skies` lists some")
 
@@ -148,6 +143,7 @@ def _new_of_images(layout: Layout, name: str, images: Path, table: tuple, sample
 def _new_of_positions(
     layout: Layout, name: str, begun: tuple, per_second: float | None, sample: int, tune: bool
 ) -> None:
+    from galaxy_assets.deliveries.download.offers import load_downloads
     from galaxy_assets.deliveries.onboarding.from_positions import labels_of, with_origin
     from galaxy_assets.deliveries.onboarding.inspect import inspect
     from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
@@ -157,6 +153,8 @@ def _new_of_positions(
         say(f"{path} is there and stays as it is; what is missing of its cutouts is fetched")
     else:
         refuse_name(name, layout.root)
+        if name in (downloads := load_downloads()):  # which is what `fetch` would take it for
+            raise SurveyError(f"`fetch` has downloads called {', '.join(downloads)}; give the survey another name")
     plan = begin(folder, *begun)
     counts = fetched(folder, per_second)
     if there:

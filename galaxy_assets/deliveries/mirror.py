@@ -135,10 +135,9 @@ def mirror(address: str, folder: Path) -> Path:
         before = record.files
         wanted = {name: file for name, file in there.items() if not _is_same(folder / name, file, before.get(name))}
         kept = {name: before[name] if name in wanted else there[name].version for name in before if name in there}
-        waiting = {name: marker for name, marker in record.failed.items() if name in wanted}
-        for marker in set(record.failed.values()) - set(waiting.values()) - set(there):
-            (folder / marker).unlink(missing_ok=True)  # of a file that is wanted no longer
-            _remove_empty((folder / marker).parent, folder)
+        waiting = dict(record.failed)
+        for name in waiting.keys() - wanted.keys():  # gone there, or as it was
+            _end_waiting(folder, name, waiting, there)
         asked = now if is_asked else record.asked
         _copy_all(files, wanted, folder, Record(address=address, files=kept, failed=waiting, asked=asked))
     return folder
@@ -317,7 +316,6 @@ def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Reco
         )
     if wanted:
         log.info("%s: copying %d files, %d bytes, from %s", folder, len(wanted), needed, record.address)
-        _write(folder, record)  # that not all is copied
     copied, failed, known = dict(record.files), dict(record.failed), {*record.files, *wanted}
     far = HowFar(log, f"copying {folder}", len(wanted), "files", even=False)
     errors: list[SurveyError] = []
@@ -417,14 +415,16 @@ def _wait(folder: Path, name: str, note: _Noting) -> str:
 
 
 def _end_waiting(folder: Path, name: str, failed: dict[str, str], known: Collection[str]) -> None:
-    """Remove what made the delivery of a file wait that has arrived, unless it is a file of the survey, or of another.
+    """Remove what makes a delivery wait for a file that has arrived or is wanted no longer.
 
-    Before failed files were noted it lay beside each.
+    It stays where it is a file of the survey itself, or another file's that has not arrived. Before failed files were
+    noted it lay beside each.
     """
     marker = failed.pop(name, f"{name}{_ARRIVING}")
     if marker not in known and marker not in failed.values():
         with suppress(OSError):  # of a name that is too long there is none
             (folder / marker).unlink(missing_ok=True)
+            _remove_empty((folder / marker).parent, folder)
 
 
 def _bytes(name: str) -> bytes:

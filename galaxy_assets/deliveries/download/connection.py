@@ -17,8 +17,6 @@ log = logger(__name__)
 
 # what a connection may fail of; URLError and TimeoutError are OSErrors, an address that is none a ValueError
 BROKEN = (OSError, http.client.HTTPException, ValueError)
-
-
 _DIGITS = 20  # of a length that is taken for one; no disk holds what has more
 
 

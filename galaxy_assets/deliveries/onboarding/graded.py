@@ -53,7 +53,7 @@ class Graded(NamedTuple):
     @property
     def scale(self) -> tuple[float, float]:
         """The ends of the scale that people seem to have used: those of its steps, or the narrowest usual ones."""
-        if self.low in (0, 1) and self.levels == self.high - self.low + 1 > 2:
+        if _are_steps(self.low, self.high, self.levels):
             return self.low, self.high
         usual = (scale for scale in _SCALES if scale[0] <= self.low and self.high <= scale[1])
         return next(usual, (self.low, self.high))
@@ -127,14 +127,18 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
         low, high = float(levels[0]), float(levels[-1])
         named = called_so and len(levels) > 1
         whole = bool(np.all(levels == np.rint(levels)))
-        steps = whole and 2 < len(levels) <= _MOST_LEVELS and low in (0, 1) and high <= 10
-        steps = steps and len(levels) == high - low + 1
+        steps = whole and _are_steps(low, high, len(levels)) and len(levels) <= _MOST_LEVELS and high <= 10
         halves = not whole and bool(np.all(2 * levels == np.rint(2 * levels))) and low in (0, 0.5, 1) and high <= 10
         halves = halves and len(levels) > max(3, _HALVES * 2 * (high - low))
         alone = not whole and len(among) == 1 and len(levels) > _MOST_LEVELS and 0 <= low and high <= 10
         if named or steps or halves or alone:
             found.append(Graded(column, len(values), len(levels), low, high, named or halves or alone, plain))
     return found
+
+
+def _are_steps(low: float, high: float, levels: int) -> bool:
+    """Whether so many levels are whole steps from 0 or 1 without a gap; two are a yes and a no."""
+    return low in (0, 1) and levels == high - low + 1 > 2
 
 
 def _numbers(cells: list, share: float) -> np.ndarray | None:

@@ -113,12 +113,13 @@ def evaluation_subset(
     subset = subset.filter(pa.compute.is_in(subset["galaxy_id"], kept.combine_chunks()))
     judged = catalogue.filter(pa.compute.is_in(catalogue["galaxy_id"], subset["galaxy_id"].combine_chunks()))
     subset = subset.filter(pa.compute.invert(pa.compute.is_in(subset["galaxy_id"], _copies(judged))))
-    subset = balanced(subset, evaluation.maximum_per_class, evaluation.seed)
-    sizes = class_sizes(subset, evaluation)
-    if (sample := largest_sample([*sizes.values()], evaluation.judged_at_most)) is not None:
+    most = evaluation.maximum_per_class
+    sizes = [min(n, most or n) for n in class_sizes(subset, evaluation).values()]
+    if (sample := largest_sample(sizes, evaluation.judged_at_most)) is not None:
         words = "%s: %s galaxies could be judged, more than evaluation.judged_at_most; %s of each class are, at most"
-        log.info(words, context.survey.name, f"{subset.num_rows:,}", f"{sample:,}")
-        subset = balanced(subset, sample, evaluation.seed)
+        log.info(words, context.survey.name, f"{sum(sizes):,}", f"{sample:,}")
+        most = sample
+    subset = balanced(subset, most, evaluation.seed)
     shown: dict[str, Any] = {f"class {name}": n for name, n in class_sizes(subset, evaluation).items()}
     return Result(subset, shown | _examples(context, cutouts, subset))
 
