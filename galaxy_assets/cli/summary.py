@@ -12,7 +12,7 @@ from typing import Any
 from galaxy_assets.cli.status import people_said, said_aloud
 from galaxy_assets.cli.terminal import say, say_rows
 from galaxy_assets.settings.printing import printable
-from galaxy_assets.settings.recipe import MIDDLE, START
+from galaxy_assets.settings.recipe import MIDDLE, PYRAMID, START
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.layout import Layout
 
@@ -194,7 +194,8 @@ def _training(ask: Ask, observed: Mapping[str, float | None], survey: Survey) ->
 def _beside(survey: Survey) -> str:
     """The features that stand beside the main start weights' own, none of which is training's doing."""
     others = [name for name in survey.recipe.beside if name not in (START, survey.main_start_weights)]
-    return " and ".join("the start's middle block" if name == MIDDLE else name for name in others)
+    own = {MIDDLE: "the start's middle block", PYRAMID: "the start's middle block over places"}
+    return " and ".join(own.get(name, name) for name in others)
 
 
 def _gained(ask: Ask, survey: Survey) -> str:

@@ -15,6 +15,10 @@ START = "start"
 """In `Recipe.beside`: the network as it was before its training."""
 MIDDLE = "middle"
 """In `Recipe.beside`: the middle block of that network."""
+PYRAMID = "pyramid"
+"""In `Recipe.beside`: the middle block of that network, over the image and over places of it."""
+OF_START = START, MIDDLE, PYRAMID
+"""In `Recipe.beside`: what is the network's own."""
 
 _Factor = Annotated[float, Field(gt=0, le=10)]
 
@@ -108,8 +112,9 @@ class Recipe(Settings):
     beside: Annotated[dict[str, _Factor], AddedLater(), PluginName("start_weights")] = Field(
         default={},
         description="features that stand beside those of the chosen epoch: `start`, those of the network before it was "
-        "trained, `middle`, those of that network's middle block, or start weights such as `classical`; each is scaled "
-        "to the same total variance and then by its factor. A list has factors of 1",
+        "trained, `middle`, those of that network's middle block, `pyramid`, those of that block over the image and "
+        "over places of it, or start weights such as `classical`; each is scaled to the same total variance and "
+        "then by its factor. A list has factors of 1",
     )
 
     train_random_from: Annotated[int | None, AddedLater()] = Field(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from galaxy_assets import plugins
 from galaxy_assets.settings.networks import unknown_backbone, unusable
-from galaxy_assets.settings.recipe import MIDDLE, START
+from galaxy_assets.settings.recipe import OF_START
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.wrong_values import meant
 
@@ -76,7 +76,7 @@ def missing_start(survey: Survey, known: dict[str, Survey], files: dict[str, Pat
     if taken := sorted(set(survey.networks) & set(files)):
         return f"networks: {', '.join(taken)} is a survey already; give the network another name"
     of_its_own = {*plugins.names("start_weights"), *survey.networks}
-    beside = {START, MIDDLE, *of_its_own}
+    beside = {*OF_START, *of_its_own}
     if unknown := [start for start in survey.recipe.beside if start not in beside]:
         near = meant(unknown[0], beside)
         return f"recipe.beside names {', '.join(unknown)}, which is none of {', '.join(sorted(beside))}{near}"

@@ -15,7 +15,7 @@ from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.discovery import Anomaly, Similarity
 from galaxy_assets.settings.evaluation import Evaluation
 from galaxy_assets.settings.networks import Name, Network
-from galaxy_assets.settings.recipe import MIDDLE, START, Recipe
+from galaxy_assets.settings.recipe import OF_START, Recipe
 from galaxy_assets.settings.sky_links import USUAL, VIEWERS, check_link
 from galaxy_assets.settings.source import Source
 from galaxy_assets.settings.structure import DriftLimits, Labelling, Mixture, Umap, VoteRules
@@ -27,8 +27,7 @@ RESERVED = {
     "imagenet",
     "rgz",
     "classical",
-    START,
-    MIDDLE,
+    *OF_START,
     "benchmarks",
     "galaxy",
     "main",

@@ -224,6 +224,8 @@ def test_the_parts_of_an_embedding_are_those_that_the_asset_puts_together():
     assert nothing is None and (whole.features, half.features) == (512, 256)  # of a ResNet-18
     assert 0.5 < half.operations / whole.operations < 0.9
     assert networks_of(with_half, "rgz", False)[-1].features == 256
+    *_, half, places = networks_of(changed(beside={"pyramid": 1.4, "middle": 1.0}), "imagenet", True)
+    assert (half.features, places.features) == (256, 1280) and places.operations == pytest.approx(half.operations)
     assert networks_of(with_half, "classical", False) == [None], "formulae have no middle"
     assert network_of(survey, "rgz").operations > network_of(survey, "imagenet").operations
 

@@ -363,7 +363,7 @@ TRIED_KEYS = "cutout.method, cutout.source, cutout.align, cutout.flux_fraction, 
         "recipe: {beside: start}": "recipe.beside: expected a list, such as [start], or factors, such as {start: 1.0}; "
         "read 'start'",
         "recipe: {beside: [strat]}": "recipe.beside names strat, which is none of classical, imagenet, middle, "
-        "random, rgz, start, did you mean `start`?",
+        "pyramid, random, rgz, start, did you mean `start`?",
         "cutout:": "cutout: expected settings, each as `key: value`; read nothing: write its value, or `auto`, or "
         "delete the line",
         "umap:": "umap: expected settings, each as `key: value`; read nothing: write its value, or delete the line",

@@ -15,7 +15,7 @@ from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.artefacts import Reason
 from galaxy_assets.settings.cutouts import CutoutSettings
-from galaxy_assets.settings.recipe import MIDDLE, START, Recipe
+from galaxy_assets.settings.recipe import PYRAMID, START, Recipe
 from galaxy_assets.settings.structure import Mixture
 from galaxy_assets.settings.tuning import AUTO, KEYS
 
@@ -280,9 +280,10 @@ def _recipe(found: Inspection, size: int, resnet18: bool) -> list[Setting]:
         ),
         Setting(
             "recipe.beside",
-            {START: 1.0, MIDDLE: 1.0, "classical": 0.5},
+            {START: 0.7, PYRAMID: 1.0, "classical": 0.5},
             "What training loses, the features of the network before it still have; its middle block knows textures "
-            "that the last one has no use for, and formulae of shape what networks do not (docs/representation.md).",
+            "that the last one has no use for, and where they are; formulae of shape know what networks do not "
+            "(docs/representation.md).",
         ),
     ]
     if n < _BELOW:

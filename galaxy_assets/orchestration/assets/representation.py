@@ -33,7 +33,7 @@ from galaxy_assets.orchestration.other_hosts import TrainingElsewhere, invite
 from galaxy_assets.orchestration.training_ledger import FEW, FIXED, ledger
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import Progress, tell
-from galaxy_assets.settings.recipe import MIDDLE, START, Recipe
+from galaxy_assets.settings.recipe import MIDDLE, OF_START, PYRAMID, START, Recipe
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import (
     Training,
@@ -113,9 +113,8 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
 
     recipe, devices = context.survey.recipe, choose_devices()
     encoder = start_encoder(context)
-    if MIDDLE in recipe.beside and _has_weights(encoder):
-        _middle(encoder)  # before a training, and not after it
-    beside = [start_encoder(context, name) for name in recipe.beside if name not in (START, MIDDLE, context.init)]
+    _halves(encoder, recipe)  # what cannot be cut is told before a training, and not after it
+    beside = [start_encoder(context, name) for name in recipe.beside if name not in (*OF_START, context.init)]
     pixels, rows, content = training_set(context, cutouts, clean_galaxies)
     fingerprint = _fingerprint(context, [encoder, *beside], content)
     files = context.training(fingerprint)
@@ -196,20 +195,21 @@ def _beside(files: Training, table: pa.Table, recipe: Recipe, others: Sequence["
     is a network, and other start weights.
     """
     found: dict[str, Encoder] = {}
-    if START in recipe.beside or MIDDLE in recipe.beside:
+    if any(name in recipe.beside for name in OF_START):
         whole = load_encoder(files.weights(0))
         if START in recipe.beside and any(row["chosen"] and row["epoch"] for row in table.to_pylist()):
             found[START] = whole
-        if MIDDLE in recipe.beside and _has_weights(whole):
-            found[MIDDLE] = _middle(whole)
+        found |= _halves(whole, recipe)
     return found | {encoder.start: encoder for encoder in others}
 
 
-def _middle(encoder: "Encoder") -> "Encoder":
+def _halves(encoder: "Encoder", recipe: Recipe) -> "dict[str, Encoder]":
+    """The middle block of a network, once and over places, as the recipe asks for; nothing of formulae."""
     from galaxy_assets.science.encoders.middle import middle_of
 
+    asked = [name for name in (MIDDLE, PYRAMID) if name in recipe.beside and _has_weights(encoder)]
     try:
-        return middle_of(encoder)
+        return {name: middle_of(encoder, pyramid=name == PYRAMID) for name in asked}
     except ValueError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

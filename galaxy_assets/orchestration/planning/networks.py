@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 
 from galaxy_assets import plugins
-from galaxy_assets.settings.recipe import MIDDLE, START
+from galaxy_assets.settings.recipe import MIDDLE, OF_START, PYRAMID, START
 from galaxy_assets.settings.survey import Survey
 
 _VARIANT_OF = {"rgz": "rgz", "classical": None}
@@ -123,7 +123,7 @@ def parts_of(survey: Survey, start: str, trained: bool) -> list[str]:
         `start` first.
     """
     again = [start] if START in survey.recipe.beside and trained else []
-    return [start, *again, *(name for name in survey.recipe.beside if name not in (START, MIDDLE, start))]
+    return [start, *again, *(name for name in survey.recipe.beside if name not in (*OF_START, start))]
 
 
 def networks_of(survey: Survey, start: str, trained: bool) -> list[Counted | None]:
@@ -139,14 +139,16 @@ def networks_of(survey: Survey, start: str, trained: bool) -> list[Counted | Non
     Returns
     -------
     list of Counted or None
-        Of each of `parts_of`, as `network_of` answers, and of the middle block where the survey sets it beside them.
+        Of each of `parts_of`, as `network_of` answers, and of the middle block, once and over places, where the survey
+        sets these beside.
     """
     found = [network_of(survey, part) for part in parts_of(survey, start, trained)]
-    if MIDDLE not in survey.recipe.beside or found[0] is None:
+    halves = [name for name in (MIDDLE, PYRAMID) if name in survey.recipe.beside]
+    if not halves or found[0] is None:
         return found
     named, variant = survey.networks.get(start), _VARIANT_OF.get(start) or "timm"
     backbone = survey.recipe.backbone if named is None else named.backbone
     channels = json.dumps([1.0] * (1 if variant == "rgz" else 3))
     whole = {"backbone": backbone, "start": start, "variant": variant, "feature_size": str(found[0].features)}
     of_half = json.dumps(whole | {"mean": channels, "std": channels})
-    return [*found, counted(of_half, survey.recipe.image_size, "middle")]
+    return [*found, *(counted(of_half, survey.recipe.image_size, name) for name in halves)]

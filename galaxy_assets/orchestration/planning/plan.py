@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from galaxy_assets.orchestration.planning.measured import Measured, Slope
 from galaxy_assets.orchestration.planning.networks import Counted, counted, is_trained, network_of, networks_of
-from galaxy_assets.settings.recipe import MIDDLE, START
+from galaxy_assets.settings.recipe import OF_START
 from galaxy_assets.settings.survey import Survey
 
 if TYPE_CHECKING:
@@ -376,8 +376,7 @@ class _Planner:
         if self.size.gpus:
             told.append(f"no GPU was measured: it is taken to do {self.known.assumed['gpu']}, and no time to be fed")
         if any(
-            network_of(survey, name) is None
-            for name in {*survey.start_weights, *survey.recipe.beside} - {START, MIDDLE}
+            network_of(survey, name) is None for name in {*survey.start_weights, *survey.recipe.beside} - {*OF_START}
         ):
             told.append("features without a network (`classical`, another package's) were not measured")
         if survey.recipe.trainer != "byol":

@@ -1,26 +1,82 @@
 """The first half of a network as an encoder: what it has made of an image at its middle block.
 
 The last block of a network pretrained on photographs answers for the photographs' classes; the middle one still holds
-texture and shape that those classes have no use for (docs/representation.md).
+texture and shape that those classes have no use for, and where in the image they are (docs/representation.md).
 
-Belongs here: finding the middle of a network, and leaving out what comes after it. Does not belong here: the networks
-(`network`), and setting these features beside the last block's (`composition`).
+Belongs here: finding the middle of a network, leaving out what comes after it, and its means over places. Does not
+belong here: the networks (`network`), and setting these features beside the last block's (`composition`).
 """
 
 import copy
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from galaxy_assets.science.encoders.network import Encoder, architecture_metadata, untrained_encoder
+from galaxy_assets.settings.recipe import MIDDLE, PYRAMID
 
-VARIANT = "middle"
-"""Name of the architecture among the plug-ins of kind `encoders`."""
 _FEWEST = 3  # blocks in a row
-_REMEDY = "remove `middle` from recipe.beside"
+_MEAN = 3.0  # how often the mean over the image counts beside those over places
+
+
+class Pyramid(nn.Module):
+    """A block that answers its means over the image and over places of it.
+
+    This is spatial pyramid pooling (Lazebnik et al. 2006). The image is a square of four by four parts, and parts that
+    mirror images exchange are one place: the four in the middle are its inside, the four at the corners its corners;
+    left and right between the corners are the ends of the rows, above and below those of the columns. Of a cutout whose
+    major axis lies level, the ends of the rows are those of the galaxy. The mean over the image counts three times, so
+    that it varies about as much as the four places together (docs/representation.md).
+
+    Parameters
+    ----------
+    block : nn.Module
+        Answers (B, C, h, w), (B, h, w, C) or tokens (B, prefix + h h, C).
+    prefix : int
+        Tokens before those of the image.
+    """
+
+    def __init__(self, block: nn.Module, prefix: int = 0):
+        super().__init__()
+        self.block = block
+        self.prefix = prefix
+
+    def forward(self, *inputs: Any, **named: Any) -> Tensor:
+        """The block's answer with one place of 5 C features in place of all: what pools it afterwards hands it on.
+
+        Raises RuntimeError where tokens do not form a square.
+        """
+        return self.over_places(self.block(*inputs, **named))
+
+    def over_places(self, answer: Tensor) -> Tensor:
+        """The means of an answer of the block, in its form."""
+        if answer.ndim == 3:
+            tokens = answer[:, self.prefix :]
+            side = math.isqrt(tokens.shape[1])
+            if side * side != tokens.shape[1]:
+                raise RuntimeError(f"{tokens.shape[1]} tokens are no square image")
+            found = _over_places(tokens.transpose(1, 2).unflatten(2, (side, side)))[:, None]
+            return torch.cat([found.new_zeros(len(found), self.prefix, found.shape[2]), found], 1)
+        if _channels_last(answer):
+            return _over_places(answer.permute(0, 3, 1, 2))[:, None, None]
+        return _over_places(answer)[:, :, None, None]
+
+
+def _over_places(image: Tensor) -> Tensor:
+    """(B, 5 C) of (B, C, h, w)."""
+    parts = F.adaptive_avg_pool2d(image, 4)
+    folded = (parts + parts.flip(2) + parts.flip(3) + parts.flip(2, 3)) / 4
+    return torch.cat([_MEAN * image.mean((2, 3)), folded[:, :, :2, :2].flatten(1)], 1)
+
+
+def _channels_last(answer: Tensor) -> bool:
+    return answer.shape[1] == answer.shape[2] != answer.shape[3]
 
 
 class Middle(nn.Module):
@@ -33,6 +89,8 @@ class Middle(nn.Module):
         with weights that it reaches later.
     channels : int
         C.
+    pyramid : bool
+        Answer the means over places (`Pyramid`) in place of the mean over the image.
 
     Raises
     ------
@@ -40,13 +98,15 @@ class Middle(nn.Module):
         Where the network has no row of blocks.
     """
 
-    def __init__(self, network: nn.Module, channels: int):
+    def __init__(self, network: nn.Module, channels: int, *, pyramid: bool = False):
         super().__init__()
         if hasattr(network, "num_prefix_tokens"):
             # of a transformer the mean over the image, and not the token of the class
             network.global_pool = "avg"  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         with _told(network):
-            _leave_out(network, channels)
+            parent, block, name = _leave_out(network, channels)
+        if pyramid:
+            setattr(parent, name, Pyramid(block, getattr(network, "num_prefix_tokens", 0)))
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -76,15 +136,34 @@ def middle_network(backbone: str) -> Middle:
     PluginError
         Where the architecture of the whole is not registered.
     """
+    return _untrained(backbone, pyramid=False)
+
+
+def pyramid_network(backbone: str) -> Middle:
+    """The first half of a network with its means over places, randomly initialised: the architecture `pyramid`.
+
+    Parameters
+    ----------
+    backbone : str
+        As `middle_network` takes it, which says what is raised.
+
+    Returns
+    -------
+    Middle
+    """
+    return _untrained(backbone, pyramid=True)
+
+
+def _untrained(backbone: str, *, pyramid: bool) -> Middle:
     try:
         metadata = json.loads(backbone)
     except json.JSONDecodeError as error:
         raise ValueError(f"backbone {backbone!r} does not say of which network it is the middle: {error}") from error
     whole = untrained_encoder(metadata)
-    return Middle(whole.network, whole.in_channels)
+    return Middle(whole.network, whole.in_channels, pyramid=pyramid)
 
 
-def middle_of(encoder: Encoder) -> Encoder:
+def middle_of(encoder: Encoder, *, pyramid: bool = False) -> Encoder:
     """The encoder of a network's middle block.
 
     The blocks are the first row of three or more layers of one class that hold more than half of the network's
@@ -95,6 +174,8 @@ def middle_of(encoder: Encoder) -> Encoder:
     ----------
     encoder : Encoder
         Is not changed.
+    pyramid : bool
+        Means over places (`Pyramid`), five times as many features, in place of the mean over the image.
 
     Returns
     -------
@@ -104,7 +185,7 @@ def middle_of(encoder: Encoder) -> Encoder:
     Raises
     ------
     ValueError
-        Where the network has no row of blocks, or cannot be cut after its middle one.
+        Where the network has no row of blocks, or cannot be cut after its middle one, with the remedy.
 
     Examples
     --------
@@ -112,11 +193,15 @@ def middle_of(encoder: Encoder) -> Encoder:
     >>> from galaxy_assets.science.encoders.middle import middle_of
     >>> from galaxy_assets.science.encoders.weights import build_encoder
     >>> whole = build_encoder("resnet18", "random", seed=0, weights=Path("data/weights"))
-    >>> whole.feature_size, middle_of(whole).feature_size
-    (512, 256)
+    >>> whole.feature_size, middle_of(whole).feature_size, middle_of(whole, pyramid=True).feature_size
+    (512, 256, 1280)
     """
-    network = Middle(copy.deepcopy(encoder.network).cpu(), encoder.in_channels)
-    features = _checked(network.eval(), copy.deepcopy(encoder.network).cpu().eval(), encoder.in_channels)
+    variant = PYRAMID if pyramid else MIDDLE
+    try:
+        network = Middle(copy.deepcopy(encoder.network).cpu(), encoder.in_channels, pyramid=pyramid).eval()
+        features = _checked(network, copy.deepcopy(encoder.network).cpu().eval(), encoder.in_channels, pyramid)
+    except ValueError as error:
+        raise ValueError(f"{error}; remove `{variant}` from recipe.beside") from error
     return Encoder(
         network,
         backbone=json.dumps(architecture_metadata(encoder)),
@@ -124,20 +209,20 @@ def middle_of(encoder: Encoder) -> Encoder:
         feature_size=features.shape[1],
         mean=tuple(encoder.mean.flatten().tolist()),
         std=tuple(encoder.std.flatten().tolist()),
-        variant=VARIANT,
+        variant=variant,
     )
 
 
 @contextmanager
 def _told(network: nn.Module) -> Iterator[None]:
-    """Say with the remedy what a network's code raises where it finds less of itself than it expects."""
+    """Say what a network's code raises where it finds less of itself than it expects."""
     try:
         yield
     except (AttributeError, TypeError, RuntimeError, AssertionError, IndexError) as error:
-        raise ValueError(f"{type(network).__name__} cannot be cut at its middle ({error}); {_REMEDY}") from error
+        raise ValueError(f"{type(network).__name__} cannot be cut at its middle ({error})") from error
 
 
-def _checked(half: Middle, whole: nn.Module, channels: int) -> Tensor:
+def _checked(half: Middle, whole: nn.Module, channels: int, pyramid: bool) -> Tensor:
     """What the half answers, after a look whether the whole network's middle block has the same in the mean."""
     found: list[Tensor] = []
     _, middle, _ = _blocks(whole)
@@ -148,22 +233,27 @@ def _checked(half: Middle, whole: nn.Module, channels: int) -> Tensor:
             whole(sample)
             answer, block = half(sample), found[0]
         prefix = getattr(whole, "num_prefix_tokens", 0)
-        if block.ndim == 4:
-            channels_last = block.shape[1] == block.shape[2] != block.shape[3]
-            mean = block.mean((1, 2) if channels_last else (2, 3))
+        if pyramid:
+            mean = Pyramid(middle, prefix).over_places(block)
+            mean = mean[:, prefix:].flatten(1) if block.ndim == 3 else mean.flatten(1)
+        elif block.ndim == 4:
+            mean = block.mean((1, 2) if _channels_last(block) else (2, 3))
         else:
             mean = block[:, prefix:].mean(1)
         limit = 1e-3 * float(answer.abs().max())
         same = mean.shape == answer.shape and float((mean - answer).abs().max()) <= limit
     if not same or not limit:
         raise ValueError(
-            f"{type(whole).__name__} without what comes after its middle block does not answer as that block; {_REMEDY}"
+            f"{type(whole).__name__} without what comes after its middle block does not answer as that block"
         )
     return answer
 
 
-def _leave_out(network: nn.Module, channels: int) -> None:
-    """Take out the blocks after the middle one, and other layers with weights that are not reached before it ends."""
+def _leave_out(network: nn.Module, channels: int) -> tuple[nn.Module, nn.Module, str]:
+    """Take out the blocks after the middle one, and other layers with weights that are not reached before it ends.
+
+    Returns what holds the middle block, that block, and its name there.
+    """
     parent, middle, later = _blocks(network)
     ended = False
     before, after = set[nn.Module](), set[nn.Module]()
@@ -189,6 +279,7 @@ def _leave_out(network: nn.Module, channels: int) -> None:
         else:
             setattr(parent, name, nn.Identity())
     _without(network, after - before)
+    return parent, middle, next(name for name, child in parent.named_children() if child is middle)
 
 
 def _without(module: nn.Module, layers: set[nn.Module]) -> None:
@@ -211,7 +302,7 @@ def _blocks(network: nn.Module) -> tuple[nn.Module, nn.Module, list[str]]:
         for names in of_class.values():
             if len(names) >= _FEWEST and 2 * sum(_size(module.get_submodule(name)) for name in names) > whole:
                 return module, module.get_submodule(names[len(names) // 2]), names[len(names) // 2 + 1 :]
-    raise ValueError(f"{type(network).__name__} has no row of {_FEWEST} or more blocks, and so no middle; {_REMEDY}")
+    raise ValueError(f"{type(network).__name__} has no row of {_FEWEST} or more blocks, and so no middle")
 
 
 def _breadth_first(network: nn.Module) -> Iterator[nn.Module]:

@@ -192,24 +192,27 @@ def test_what_stands_side_by_side_is_of_the_epoch_that_is_chosen_now(checkpoints
 
 def test_the_middle_block_is_that_of_the_start_whether_trained_or_not_and_formulae_have_none(checkpoints):
     layout, made = checkpoints
-    rows = made("imagenet", beside={"start": 1.0, "middle": 0.5}, epoch_choice="last")
-    assert "epoch 1 beside start (x1) and middle (x0.5)" in rows[-1]["reason"]
-    trained, start, half = load_encoder(layout.root / rows[-1]["path"]).network.encoders
+    rows = made("imagenet", beside={"start": 1.0, "middle": 0.5, "pyramid": 1.4}, epoch_choice="last")
+    assert "epoch 1 beside start (x1) and middle (x0.5) and pyramid (x1.4)" in rows[-1]["reason"]
+    trained, start, half, places = load_encoder(layout.root / rows[-1]["path"]).network.encoders
     assert state_sha256(start) == state_sha256(load_encoder(layout.root / rows[0]["path"])) != state_sha256(trained)
     assert half.variant == "middle" and half.feature_size < start.feature_size
     whole, kept = start.network.state_dict(), half.network.network.state_dict()
     assert kept and all(torch.equal(tensor, whole[name]) for name, tensor in kept.items())
+    assert places.variant == "pyramid" and places.feature_size == 5 * half.feature_size
+    assert all(map(torch.equal, places.network.network.state_dict().values(), kept.values()))
     (before, beside) = made("random", train_random_from=10_000, beside={"start": 1.0, "middle": 1.0})
     assert (before["epoch"], beside["chosen"]) == (0, True) and "beside middle (x1)" in beside["reason"]
     (alone,) = made("classical", beside={"start": 1.0, "middle": 1.0})
     assert alone["chosen"] and alone["reason"] == FIXED
 
 
-def test_a_network_without_a_middle_is_told_with_the_remedy(checkpoints, monkeypatch):
+@pytest.mark.parametrize("name", ["middle", "pyramid"])
+def test_a_network_without_a_middle_is_told_with_the_remedy(checkpoints, monkeypatch, name):
     _, made = checkpoints
     monkeypatch.setattr(middle, "_FEWEST", 1000)
-    with pytest.raises(dg.Failure, match="remove `middle` from recipe.beside") as told:
-        made("imagenet", beside={"middle": 1.0})
+    with pytest.raises(dg.Failure, match=f"remove `{name}` from recipe.beside") as told:
+        made("imagenet", beside={name: 1.0})
     assert not told.value.allow_retries
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from galaxy_assets.science.encoders.embedding import embed
-from galaxy_assets.science.encoders.middle import Middle, middle_network, middle_of
+from galaxy_assets.science.encoders.middle import Middle, Pyramid, middle_network, middle_of, pyramid_network
 from galaxy_assets.science.encoders.network import Encoder, encoder_from_tensors, encoder_to_tensors
 from galaxy_assets.science.encoders.weights import build_encoder
 
@@ -52,6 +52,71 @@ def test_of_a_transformer_it_is_the_mean_over_the_image_and_not_the_token_of_the
         torch.testing.assert_close(half.eval()(images), found[0][:, 1:].mean(1), rtol=0, atol=1e-4)
 
 
+def of_places(image):
+    """Of (C, 4, 4): three times the mean, then of every feature corners, ends of columns, ends of rows and inside."""
+    ends = [0, 3], [1, 2]
+    places = [[image[np.ix_(range(len(image)), rows, columns)].mean((1, 2)) for columns in ends] for rows in ends]
+    return np.concatenate([3 * image.mean((1, 2)), np.array(places).transpose(2, 0, 1).ravel()])
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18", "regnety_002"])
+def test_the_pyramid_has_the_means_over_places_of_what_the_middle_block_answers(backbone, tmp_path):
+    whole, found = encoder(backbone, tmp_path), []
+    half = middle_of(whole, pyramid=True)
+    whole.network.get_submodule(BLOCK[backbone]).register_forward_hook(lambda *its: found.append(its[-1]))
+    with torch.no_grad():
+        whole(torch.from_numpy(PIXELS).permute(0, 3, 1, 2) / 255)
+    assert found[0].shape[2:] == (4, 4)
+    expected = np.array([of_places(image) for image in found[0].numpy()])
+    assert half.feature_size == expected.shape[1] == 5 * middle_of(whole).feature_size
+    np.testing.assert_allclose(embed(half, PIXELS, device=CPU), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "eva02_tiny_patch14_224"])
+def test_the_pyramid_of_a_transformer_is_of_the_image_and_not_of_the_token_of_the_class(backbone, tmp_path):
+    whole, found = encoder(backbone, tmp_path), []
+    half = middle_of(whole, pyramid=True).eval()
+    whole.network.get_submodule(BLOCK[backbone]).register_forward_hook(lambda *its: found.append(its[-1]))
+    with torch.no_grad():
+        whole(images := torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)))
+        answer = half(images).numpy()
+    tokens = found[0][:, 1:].numpy()
+    side = int(tokens.shape[1] ** 0.5)
+    np.testing.assert_allclose(answer[:, : tokens.shape[2]], 3 * tokens.mean(1), rtol=0, atol=1e-4)
+    if side % 4 == 0:  # of the other one they overlap
+        parts = tokens.reshape(2, 4, side // 4, 4, side // 4, -1).mean((2, 4)).transpose(0, 3, 1, 2)
+        np.testing.assert_allclose(answer, np.array([of_places(image) for image in parts]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 5, 5), (2, 3, 2, 2), (2, 3, 6, 7), (2, 8, 8, 3), (2, 65, 3)])
+def test_the_pyramid_is_of_an_image_however_it_is_stored_and_mirrored(shape):
+    pyramid = Pyramid(nn.Identity(), prefix=1)
+    answer = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    found = pyramid(answer)
+    values = found[:, 1:] if len(shape) == 3 else found
+    assert found.ndim == len(shape) and values.numel() == 2 * 5 * 3
+    if len(shape) == 3:
+        image = answer[:, 1:].reshape(2, 8, 8, 3).permute(0, 3, 1, 2)
+    else:
+        image = answer.permute(0, 3, 1, 2) if shape[-1] == 3 else answer
+    torch.testing.assert_close(values.flatten(1), pyramid(image).flatten(1), rtol=0, atol=1e-6)
+    for axes in [(2,), (3,), (2, 3)]:
+        torch.testing.assert_close(pyramid(image.flip(axes)), pyramid(image), rtol=0, atol=1e-6)
+    if shape[2:] == (8, 8):
+        parts = image.numpy().reshape(2, 3, 4, 2, 4, 2).mean((3, 5))
+        np.testing.assert_allclose(pyramid(image).flatten(1), [of_places(one) for one in parts], rtol=0, atol=1e-5)
+
+
+def test_tokens_that_are_no_square_image_have_no_places():
+    with pytest.raises(RuntimeError, match="12 tokens are no square image"):
+        Pyramid(nn.Identity())(torch.zeros(1, 12, 3))
+
+
+def test_a_network_that_pools_after_its_middle_has_no_places(tmp_path):
+    with pytest.raises(ValueError, match="DenseNet cannot be cut.*remove `pyramid` from recipe.beside"):
+        middle_of(encoder("densenet121", tmp_path), pyramid=True)
+
+
 @pytest.mark.parametrize(
     "backbone", ["efficientformer_l1", "xcit_nano_12_p16_224", "cait_xxs24_224", "hrnet_w18_small"]
 )
@@ -60,10 +125,12 @@ def test_a_network_that_does_not_answer_as_its_middle_block_is_refused(backbone,
         middle_of(encoder(backbone, tmp_path))
 
 
-@pytest.mark.parametrize("backbone", BLOCK)
-def test_the_half_comes_back_from_its_tensors_without_what_comes_after(backbone, tmp_path):
+@pytest.mark.parametrize(
+    ("backbone", "variant"), [*((b, "middle") for b in BLOCK), ("resnet18", "pyramid"), ("convnext_atto", "pyramid")]
+)
+def test_the_half_comes_back_from_its_tensors_without_what_comes_after(backbone, variant, tmp_path):
     whole = encoder(backbone, tmp_path)
-    half = middle_of(whole).eval()
+    half = middle_of(whole, pyramid=variant == "pyramid").eval()
     tensors, metadata = encoder_to_tensors(half)
     again = encoder_from_tensors(tensors, metadata).eval()
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -71,8 +138,9 @@ def test_the_half_comes_back_from_its_tensors_without_what_comes_after(backbone,
         assert torch.equal(half(images), again(images)) and half(images).shape == (2, half.feature_size)
     kept = sum(weight.numel() for weight in half.parameters())
     assert kept < 0.75 * sum(weight.numel() for weight in whole.parameters())
-    assert set(tensors) <= {f"network.{name}" for name in whole.network.state_dict()}, "the whole one's own weights"
-    assert (half.start, half.variant) == ("random", "middle")
+    own = {name.replace(".block.", ".") for name in tensors} if variant == "pyramid" else set(tensors)
+    assert own <= {f"network.{name}" for name in whole.network.state_dict()}, "the whole one's own weights"
+    assert (half.start, half.variant) == ("random", variant)
     assert torch.equal(half.mean, whole.mean) and torch.equal(half.std, whole.std)
 
 
@@ -101,6 +169,8 @@ def test_a_network_without_a_row_of_blocks_is_told_with_the_remedy():
         middle_of(alone)
     with pytest.raises(ValueError, match="does not say of which network"):
         middle_network("resnet18")
+    with pytest.raises(ValueError, match="does not say of which network"):
+        pyramid_network("resnet18")
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((2, 5, 3, 3), (2, 5)), ((2, 9, 5), (2, 5)), ((2, 5), (2, 5))])

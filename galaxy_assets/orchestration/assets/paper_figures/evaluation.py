@@ -24,7 +24,7 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
 )
 from galaxy_assets.orchestration.columns import SHARED
 from galaxy_assets.science import figure_tables
-from galaxy_assets.settings.recipe import MIDDLE, START, Recipe
+from galaxy_assets.settings.recipe import MIDDLE, PYRAMID, START, Recipe
 from galaxy_assets.storage.tables import lookup
 
 _FIGURE_3 = ("random", "imagenet")  # start weights the paper compares on the optical survey
@@ -156,7 +156,7 @@ def _accuracy(view: View, epoch_accuracy: pa.Table, starts: Sequence[str]) -> Sh
 
 def _beside(recipe: Recipe, init: str) -> str:
     """What stands beside the chosen epoch of a training from these start weights, in words."""
-    ours = {START: "the start", MIDDLE: "its middle block"}
+    ours = {START: "the start", MIDDLE: "its middle block", PYRAMID: "its middle block over places"}
     return " and ".join(ours.get(name) or named(name) for name in recipe.beside if name != init)
 
 
