@@ -224,8 +224,12 @@ def test_the_parts_of_an_embedding_are_those_that_the_asset_puts_together():
     assert nothing is None and (whole.features, half.features) == (512, 256)  # of a ResNet-18
     assert 0.5 < half.operations / whole.operations < 0.9
     assert networks_of(with_half, "rgz", False)[-1].features == 256
+    with pytest.raises(ValueError, match="does not take images.*remove `pyramid` from recipe.beside"):
+        networks_of(changed(backbone="densenet121", beside={"pyramid": 1.0}), "imagenet", True)
     *_, half, places = networks_of(changed(beside={"pyramid": 1.4, "middle": 1.0}), "imagenet", True)
-    assert (half.features, places.features) == (256, 1280) and places.operations == pytest.approx(half.operations)
+    assert (half.features, places.features) == (256, 1280) and places.operations == pytest.approx(
+        half.operations, rel=1e-3
+    )
     assert networks_of(with_half, "classical", False) == [None], "formulae have no middle"
     assert network_of(survey, "rgz").operations > network_of(survey, "imagenet").operations
 

@@ -209,7 +209,7 @@ def _halves(encoder: "Encoder", recipe: Recipe) -> "dict[str, Encoder]":
 
     asked = [name for name in (MIDDLE, PYRAMID) if name in recipe.beside and _has_weights(encoder)]
     try:
-        return {name: middle_of(encoder, pyramid=name == PYRAMID) for name in asked}
+        return {name: middle_of(encoder, pyramid=name == PYRAMID, side=recipe.image_size) for name in asked}
     except ValueError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

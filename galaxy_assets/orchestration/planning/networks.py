@@ -50,16 +50,19 @@ def counted(backbone: str, size: int, variant: str = "timm") -> Counted:
     Raises
     ------
     ValueError
-        Where there is no such backbone.
+        Where there is no such backbone, or it takes no images of that size.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device("meta"), torch.no_grad():
-        network = plugins.load("encoders", variant)(backbone).eval()
-        channels = next((layer.in_channels for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)), 3)
-        with FlopCounterMode(display=False) as counter:
-            features = network(torch.empty(1, channels, size, size)).shape[1]
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network = plugins.load("encoders", variant)(backbone).eval()
+            channels = next((layer.in_channels for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)), 3)
+            with FlopCounterMode(display=False) as counter:
+                features = network(torch.empty(1, channels, size, size)).shape[1]
+    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{backbone} does not take images of {size} pixels ({error})") from error
     return Counted(float(counter.get_total_flops()), features)
 
 
@@ -141,6 +144,11 @@ def networks_of(survey: Survey, start: str, trained: bool) -> list[Counted | Non
     list of Counted or None
         Of each of `parts_of`, as `network_of` answers, and of the middle block, once and over places, where the survey
         sets these beside.
+
+    Raises
+    ------
+    ValueError
+        Where a network cannot be cut at its middle, or takes no images of the recipe's size, with the remedy.
     """
     found = [network_of(survey, part) for part in parts_of(survey, start, trained)]
     halves = [name for name in (MIDDLE, PYRAMID) if name in survey.recipe.beside]
@@ -151,4 +159,9 @@ def networks_of(survey: Survey, start: str, trained: bool) -> list[Counted | Non
     channels = json.dumps([1.0] * (1 if variant == "rgz" else 3))
     whole = {"backbone": backbone, "start": start, "variant": variant, "feature_size": str(found[0].features)}
     of_half = json.dumps(whole | {"mean": channels, "std": channels})
-    return [*found, *(counted(of_half, survey.recipe.image_size, name) for name in halves)]
+    for name in halves:
+        try:
+            found.append(counted(of_half, survey.recipe.image_size, name))
+        except ValueError as error:
+            raise ValueError(f"{error}; remove `{name}` from recipe.beside") from error
+    return found

@@ -16,23 +16,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from galaxy_assets.science.encoders.network import Encoder, architecture_metadata, untrained_encoder
 from galaxy_assets.settings.recipe import MIDDLE, PYRAMID
 
 _FEWEST = 3  # blocks in a row
+_PARTS = 4  # of a row or column of the image
+_LEAST = 3  # places of a row, below which the parts are all alike
 _MEAN = 3.0  # how often the mean over the image counts beside those over places
 
 
 class Pyramid(nn.Module):
     """A block that answers its means over the image and over places of it.
 
-    This is spatial pyramid pooling (Lazebnik et al. 2006). The image is a square of four by four parts, and parts that
-    mirror images exchange are one place: the four in the middle are its inside, the four at the corners its corners;
-    left and right between the corners are the ends of the rows, above and below those of the columns. Of a cutout whose
-    major axis lies level, the ends of the rows are those of the galaxy. The mean over the image counts three times, so
-    that it varies about as much as the four places together (docs/representation.md).
+    This is spatial pyramid pooling (Lazebnik et al. 2006). The image is a square of four by four parts, which overlap
+    where its side is no multiple of four, and parts that mirror images exchange are one place: the four in the middle
+    are its inside, the four at the corners its corners; left and right between the corners are the ends of the rows,
+    above and below those of the columns. Of a cutout whose major axis lies level, the ends of the rows are those of the
+    galaxy. The mean over the image counts three times, so that it varies about as much as the four places together
+    (docs/representation.md).
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ class Pyramid(nn.Module):
     def forward(self, *inputs: Any, **named: Any) -> Tensor:
         """The block's answer with one place of 5 C features in place of all: what pools it afterwards hands it on.
 
-        Raises RuntimeError where tokens do not form a square.
+        Raises RuntimeError where tokens do not form a square, or there are fewer than three places in a row.
         """
         return self.over_places(self.block(*inputs, **named))
 
@@ -70,9 +72,20 @@ class Pyramid(nn.Module):
 
 def _over_places(image: Tensor) -> Tensor:
     """(B, 5 C) of (B, C, h, w)."""
-    parts = F.adaptive_avg_pool2d(image, 4)
+    height, width = image.shape[2:]
+    if min(height, width) < _LEAST:
+        raise RuntimeError(f"an answer of {height} x {width} places has no inside; images of more pixels have one")
+    # the windows of torch's adaptive pooling, which not every device has where sizes do not divide
+    parts = torch.einsum("pi,bcij,qj->bcpq", _windows(height).to(image), image, _windows(width).to(image))
     folded = (parts + parts.flip(2) + parts.flip(3) + parts.flip(2, 3)) / 4
     return torch.cat([_MEAN * image.mean((2, 3)), folded[:, :, :2, :2].flatten(1)], 1)
+
+
+def _windows(side: int) -> Tensor:
+    """(4, side): the weights of what stands in a row in the mean of each of its four parts."""
+    at, parts = torch.arange(side), torch.arange(_PARTS)[:, None]
+    inside = (at >= parts * side // _PARTS) & (at < -(-(parts + 1) * side // _PARTS))
+    return inside / inside.sum(1, keepdim=True)
 
 
 def _channels_last(answer: Tensor) -> bool:
@@ -80,7 +93,7 @@ def _channels_last(answer: Tensor) -> bool:
 
 
 class Middle(nn.Module):
-    """A network without what comes after its middle block, but for the mean over the image.
+    """A network without what comes after its middle block, but for the mean over the image, or over places of it.
 
     Parameters
     ----------
@@ -95,7 +108,7 @@ class Middle(nn.Module):
     Raises
     ------
     ValueError
-        Where the network has no row of blocks.
+        Where the network has no row of blocks, or `pyramid` of one that keeps its tokens in an order of its own.
     """
 
     def __init__(self, network: nn.Module, channels: int, *, pyramid: bool = False):
@@ -105,6 +118,8 @@ class Middle(nn.Module):
             network.global_pool = "avg"  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         with _told(network):
             parent, block, name = _leave_out(network, channels)
+        if pyramid and hasattr(network, "reroll"):  # Hiera
+            raise ValueError(f"{type(network).__name__} does not keep its tokens in the order of the image")
         if pyramid:
             setattr(parent, name, Pyramid(block, getattr(network, "num_prefix_tokens", 0)))
         self.network = network
@@ -145,11 +160,16 @@ def pyramid_network(backbone: str) -> Middle:
     Parameters
     ----------
     backbone : str
-        As `middle_network` takes it, which says what is raised.
+        As `middle_network` takes it.
 
     Returns
     -------
     Middle
+
+    Raises
+    ------
+    ValueError, PluginError
+        As `middle_network` raises them.
     """
     return _untrained(backbone, pyramid=True)
 
@@ -163,7 +183,7 @@ def _untrained(backbone: str, *, pyramid: bool) -> Middle:
     return Middle(whole.network, whole.in_channels, pyramid=pyramid)
 
 
-def middle_of(encoder: Encoder, *, pyramid: bool = False) -> Encoder:
+def middle_of(encoder: Encoder, *, pyramid: bool = False, side: int | None = None) -> Encoder:
     """The encoder of a network's middle block.
 
     The blocks are the first row of three or more layers of one class that hold more than half of the network's
@@ -176,6 +196,8 @@ def middle_of(encoder: Encoder, *, pyramid: bool = False) -> Encoder:
         Is not changed.
     pyramid : bool
         Means over places (`Pyramid`), five times as many features, in place of the mean over the image.
+    side : int, optional
+        Of the images that it will take, pixels: it is tried on one.
 
     Returns
     -------
@@ -185,7 +207,8 @@ def middle_of(encoder: Encoder, *, pyramid: bool = False) -> Encoder:
     Raises
     ------
     ValueError
-        Where the network has no row of blocks, or cannot be cut after its middle one, with the remedy.
+        Where the network has no row of blocks, cannot be cut after its middle one, or does not take such images, with
+        the remedy.
 
     Examples
     --------
@@ -200,6 +223,9 @@ def middle_of(encoder: Encoder, *, pyramid: bool = False) -> Encoder:
     try:
         network = Middle(copy.deepcopy(encoder.network).cpu(), encoder.in_channels, pyramid=pyramid).eval()
         features = _checked(network, copy.deepcopy(encoder.network).cpu().eval(), encoder.in_channels, pyramid)
+        if side is not None:
+            with _told(network.network), torch.no_grad():
+                network(torch.zeros(1, encoder.in_channels, side, side))
     except ValueError as error:
         raise ValueError(f"{error}; remove `{variant}` from recipe.beside") from error
     return Encoder(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from galaxy_assets.science.encoders.embedding import embed
 from galaxy_assets.science.encoders.middle import Middle, Pyramid, middle_network, middle_of, pyramid_network
@@ -88,7 +89,7 @@ def test_the_pyramid_of_a_transformer_is_of_the_image_and_not_of_the_token_of_th
         np.testing.assert_allclose(answer, np.array([of_places(image) for image in parts]), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 5, 5), (2, 3, 2, 2), (2, 3, 6, 7), (2, 8, 8, 3), (2, 65, 3)])
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 5, 5), (2, 3, 6, 7), (2, 8, 8, 3), (2, 65, 3)])
 def test_the_pyramid_is_of_an_image_however_it_is_stored_and_mirrored(shape):
     pyramid = Pyramid(nn.Identity(), prefix=1)
     answer = torch.rand(shape, generator=torch.Generator().manual_seed(0))
@@ -105,6 +106,29 @@ def test_the_pyramid_is_of_an_image_however_it_is_stored_and_mirrored(shape):
     if shape[2:] == (8, 8):
         parts = image.numpy().reshape(2, 3, 4, 2, 4, 2).mean((3, 5))
         np.testing.assert_allclose(pyramid(image).flatten(1), [of_places(one) for one in parts], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", range(3, 21))
+def test_parts_are_those_of_torchs_adaptive_pooling(side):
+    image = torch.rand(2, 40, side, side + 1, generator=torch.Generator().manual_seed(side))
+    parts = F.adaptive_avg_pool2d(image, 4).numpy()
+    expected = np.array([of_places(one) for one in parts])
+    expected[:, :40] = 3 * image.numpy().mean((2, 3))  # of which parts that overlap are not the mean
+    np.testing.assert_allclose(Pyramid(nn.Identity())(image).flatten(1), expected, rtol=0, atol=1e-6)
+
+
+def test_an_image_of_too_few_places_is_told_before_a_training(tmp_path):
+    whole = encoder("tf_efficientnet_lite0", tmp_path)
+    middle_of(whole, pyramid=True, side=64), middle_of(whole, side=32)
+    with pytest.raises(ValueError, match="2 x 2 places has no inside; images of more pixels.*remove `pyramid`"):
+        middle_of(whole, pyramid=True, side=32)
+
+
+def test_a_network_that_orders_its_tokens_in_its_own_way_has_no_places(tmp_path):
+    whole = encoder("hiera_tiny_224", tmp_path)
+    assert middle_of(whole).feature_size == 384
+    with pytest.raises(ValueError, match="Hiera does not keep its tokens in the order.*remove `pyramid`"):
+        middle_of(whole, pyramid=True)
 
 
 def test_tokens_that_are_no_square_image_have_no_places():
