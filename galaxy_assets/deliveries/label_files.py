@@ -27,7 +27,7 @@ from galaxy_assets.deliveries.label_scales import (
     HIGHEST,
     BadRow,
     Outside,
-    code_of,
+    codes_of,
     number_of,
     refuse_another_scale,
     score_of,
@@ -49,7 +49,7 @@ SUBJECT_SURVEY = "galaxy_assets_survey"
 OURS = frozenset(["score_std", "scored_by", "rank", "n_people"])
 """Columns of our own tables of scores that a model predicted, or that are of several people."""
 _OWN_LAYOUT = ("galaxy_id", "score")
-_NOTHING = frozenset(["", "nan", "none", "null", "na", "-"])
+_NOTHING = frozenset(["", "nan", "none", "null", "na", "n/a", "-", "missing", "unscored", "not scored", "not rated"])
 _SHOWN = 80  # characters of the columns in a message
 _ANONYMOUS = "not-logged-in-"
 
@@ -233,12 +233,13 @@ def read_label_file(
 def _judged(path: Path, found: LabelFile, outside: list[tuple[float, str]], scale: tuple[float, float]) -> LabelFile:
     """What was found, with what is said by the scores outside the scale, which are among the problems."""
     inside = [label.score for label in found.labels if label.score is not None]
-    if (code := code_of({score for score, _ in outside}, {*inside}, scale)) is not None:
+    codes = codes_of({score for score, _ in outside}, {*inside}, scale)
+    for code in sorted(codes):
         coded = {words for score, words in outside if score == code}
         found.problems = [words for words in found.problems if words not in coded]
         found.n_unlabelled += len(coded)
         found.notes.append(f"{len(coded)} rows have {code:g}, which is taken as no score")
-    refuse_another_scale(path, [score for score, _ in outside if score != code], len(inside), scale)
+    refuse_another_scale(path, [score for score, _ in outside if score not in codes], len(inside), scale)
     return found
 
 

@@ -4,6 +4,7 @@ Belongs here: single scores and their levels. Does not belong here: files (`labe
 """
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from galaxy_assets.settings.printing import PrintableError
 
 HIGHEST = 5.0
 """The score of what is most interesting; 0 is the dullest."""
+_CODES = (-9999, -999, -99, -9, -1, 99, 999, 9999)  # for no score, where they stand far from the scores
+_FAR = 2  # times the widest gap between scores
+_COMMA = re.compile(r"([+-]?\d+),(\d+)")  # a decimal comma
 _FEW = 2  # scores outside the scale that may be slips of a pen, also in a short file
 
 
@@ -27,9 +31,9 @@ class Outside(BadRow):
 
 
 def number_of(text: str) -> float:
-    """The number that a text is. Raises BadRow."""
+    """The number that a text is, with a point or a comma before its decimals. Raises BadRow."""
     try:
-        return float(text)
+        return float(_COMMA.sub(r"\1.\2", text) if _COMMA.fullmatch(text.strip()) else text)
     except ValueError:
         raise BadRow(f"score {text!r} is no number") from None
 
@@ -60,8 +64,8 @@ def score_of(text: str, scale: tuple[float, float] = (0.0, HIGHEST)) -> float:
     return int(score) if float(score).is_integer() else score
 
 
-def levels_without_code(levels: Sequence[float]) -> list[float]:
-    """The levels of a column of scores without a number that says that there is no score.
+def levels_without_codes(levels: Sequence[float]) -> list[float]:
+    """The levels of a column of scores without the numbers that say that there is no score.
 
     Parameters
     ----------
@@ -71,20 +75,36 @@ def levels_without_code(levels: Sequence[float]) -> list[float]:
     Returns
     -------
     list of float
-        Without the first where it alone is negative and the others begin with 0 or 1: -1, -9, -99 and the like.
+        Without the first where it alone is negative and the others begin with 0 or 1, and without -1, -9, 99, -99 and
+        the like at the ends that are further from the others than twice their widest gap.
 
     Examples
     --------
-    >>> from galaxy_assets.deliveries.label_scales import levels_without_code
-    >>> levels_without_code([-99, 1, 2, 3]), levels_without_code([-3, -2, 0, 5]), levels_without_code([-1, 0.2])
+    >>> from galaxy_assets.deliveries.label_scales import levels_without_codes
+    >>> levels_without_codes([-99, 1, 2, 3]), levels_without_codes([-3, -2, 0, 5]), levels_without_codes([-1, 0.2])
     ([1, 2, 3], [-3, -2, 0, 5], [-1, 0.2])
+    >>> levels_without_codes([-99, 1.5, 2, 2.5, 999]), levels_without_codes([0, 25, 50, 75, 99])
+    ([1.5, 2, 2.5], [0, 25, 50, 75, 99])
     """
-    coded = len(levels) > 1 and levels[0] < 0 and levels[1] in (0, 1)
-    return list(levels[1:] if coded else levels)
+    kept = list(levels)
+    while len(kept) > 1 and (_is_far(kept[0], kept[1:]) or (kept[0] < 0 and kept[1] in (0, 1))):
+        kept = kept[1:]
+    while len(kept) > 1 and _is_far(kept[-1], kept[-2::-1]):
+        kept = kept[:-1]
+    return kept
 
 
-def code_of(outside: Collection[float], inside: Collection[float], scale: tuple[float, float]) -> float | None:
-    """The number outside a scale that says that there is no score.
+def _is_far(level: float, others: Sequence[float]) -> bool:
+    """Whether a level is a code that stands alone beside others, the nearest of which is the first."""
+    real = [one for one in others if one not in _CODES]
+    if level not in _CODES or len(real) < 2 or (level < 0 and min(real) < 0):
+        return False
+    widest = max(abs(b - a) for a, b in zip(real, real[1:], strict=False))
+    return abs(real[0] - level) > _FAR * widest
+
+
+def codes_of(outside: Collection[float], inside: Collection[float], scale: tuple[float, float]) -> set[float]:
+    """The numbers outside a scale that say that there is no score.
 
     Parameters
     ----------
@@ -97,14 +117,13 @@ def code_of(outside: Collection[float], inside: Collection[float], scale: tuple[
 
     Returns
     -------
-    float or None
-        None where there is none, and of -1, 0 and 1 on the scale 0 to 5, which may all be scores.
+    set of float
+        Empty where there is none, and of -1, 0 and 1 on the scale 0 to 5, which may all be scores.
     """
     low, high = scale
     levels = sorted({*filter(math.isfinite, outside), *(low + one * (high - low) / HIGHEST for one in inside)})
-    kept = levels_without_code(levels)
-    coded = len(kept) < len(levels) and levels[0] in outside and not kept[-1] <= 1 < high
-    return levels[0] if coded else None
+    kept = levels_without_codes(levels)
+    return set() if kept and kept[-1] <= 1 < high else ({*levels} - {*kept}) & {*outside}
 
 
 def refuse_another_scale(path: Path, outside: Collection[float], n_inside: int, scale: tuple[float, float]) -> None:

@@ -47,7 +47,7 @@ class Proposed(NamedTuple):
     cautions: list[str]
 
 
-def proposed_classes(labels: dict[str, int], images: int = 0) -> Proposed:
+def proposed_classes(labels: dict[str, int], images: int = 0, guessed: bool = False) -> Proposed:
     """The settings of the classes.
 
     Parameters
@@ -56,6 +56,8 @@ def proposed_classes(labels: dict[str, int], images: int = 0) -> Proposed:
         Images of each label, the commonest first.
     images : int
         How many there are, with a label or without: the only class is sought where few of them have it.
+    guessed : bool
+        The labels are numbers of a column that is not called so: none is sought.
 
     Returns
     -------
@@ -79,6 +81,11 @@ def proposed_classes(labels: dict[str, int], images: int = 0) -> Proposed:
     total = sum(labels.values())
     judged, why_judged = _judged(kinds, of, joins, total, left_out)
     sought, why_sought = _sought(kinds, of, total if len(labels) > 1 else images)
+    if sought and guessed:
+        guess = (
+            "The classes are numbers of a column that was guessed: nothing is sought until `anomaly.labels` names it."
+        )
+        sought, why_sought = [], [guess]
     return Proposed(judged + sought, cautions + [*joins.values()] + why_judged + why_sought)
 
 

@@ -27,6 +27,8 @@ _NO_IDS = {*CLASSES, *LABELS, "ra", "dec", "score"}
 _NUMBERING = re.compile(r"(column|level|unnamed|__index_level)[ _:]*\d+_*(_\d+)?|index|row(_?(id|num|number))?")
 _SOME, _MANY, _NEARLY_ALL = 0.1, 0.5, 0.9  # of the images that another column names
 _DECIMAL = re.compile(r"[+-]?\d*[.,](?!0+$)\d+([eE][+-]?\d+)?|[+-]?\d+([.,]\d*)?[eE][+-]\d+")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?|[+-]?[.,]\d+")
+_OF = re.compile(r"\d+([.,]\d+)?\s*/\s*\d+")  # 3.5/5
 _CODE = re.compile(r"[+-]?\d+|True|False", re.IGNORECASE)
 _RARE = 0.2  # of the images
 _FEW_ROWS = 10  # fewer say nothing of a column that is called a class
@@ -184,6 +186,16 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     return Chosen(None, [none] if why else [])
 
 
+def is_called_classes(column: str) -> bool:
+    """Whether a column has a name for classes."""
+    return column.lower() in CLASSES or like_class([column])
+
+
+def holds_codes(columns: pa.Table, column: str) -> bool:
+    """Whether all that a column holds are whole numbers, or yes and no."""
+    return all(label is None or _CODE.fullmatch(label) for label in labels_of(columns[column]))
+
+
 def _some(names: Collection[str]) -> str:
     return ", ".join([*names][:20] + ["..."] * (len(names) > 20))
 
@@ -212,8 +224,11 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0) 
         return None if called_so and n <= _RARE * images else f"holds {next(iter(counts))} in every row"
     if called_so and n < _FEW_ROWS:
         return None
-    if 2 * sum(times for value, times in counts.items() if _DECIMAL.fullmatch(value)) > n:
+    decimals = [value for value in counts if _DECIMAL.fullmatch(value)]
+    if 2 * sum(counts[value] for value in decimals) > n or (decimals and all(map(_NUMBER.fullmatch, counts))):
         return "holds decimal numbers"
+    if all(map(_OF.fullmatch, counts)):
+        return f"holds scores such as {next(iter(counts))}, which are read where the number stands alone"
     if 2 * len(counts) > n or 2 * sum(times for times in counts.values() if times > 1) <= n:
         return f"holds {len(counts)} different values in {n} rows"
     if not called_so and len(counts) > _MOST_CODES and all(map(_CODE.fullmatch, counts)):

@@ -6,6 +6,7 @@ Belongs here: which columns of a table look like that, and on what scale. Does n
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.deliveries.label_files import OURS, is_astronomalys
-from galaxy_assets.deliveries.label_scales import levels_without_code
+from galaxy_assets.deliveries.label_scales import BadRow, levels_without_codes, number_of
 
 _NAMED = re.compile(r"score|interest|anomal|rating|grade|weird|strange|human_label")
-_LEAST = 10  # numbers
+_LEAST, _LEAST_OTHERS = 3, 10  # numbers in a column that is called scores, and in another
 _MOST_LEVELS = 11
 _HALVES = 0.75  # least share of the steps of one half that are there
 _CALLED_SO, _OTHERS = 0.5, 0.9  # least share of numbers in a column that is called scores, and in another
@@ -38,6 +39,10 @@ class Graded(NamedTuple):
         The lowest and the highest score.
     scores_only : bool
         It is no column of classes: its name says that it holds scores, or its values are no levels.
+    codes : tuple of float
+        Numbers in it that say that there is no score.
+    apart : float, optional
+        The highest score, where it stands so far from the others that it may be a code too.
     plain : bool
         The table is what Astronomaly writes, and imported as it is.
     """
@@ -48,6 +53,8 @@ class Graded(NamedTuple):
     low: float
     high: float
     scores_only: bool
+    codes: tuple[float, ...] = ()
+    apart: float | None = None
     plain: bool = False
 
     @property
@@ -62,10 +69,12 @@ class Graded(NamedTuple):
     def words(self) -> str:
         """What it holds."""
         low, high = self.scale
+        none = f" ({' and '.join(f'{code:g}' for code in self.codes)}: no score)" if self.codes else ""
+        alone = "" if self.apart is None else f"; if {self.apart:g} says that there is none, empty those cells first"
         return (
             f"column {self.column} holds {self.count:,} numbers from {self.low:.6g} to {self.high:.6g} in "
-            f"{self.levels:,} levels; if they say how interesting an image is, on the scale {low:g} to {high:g}, the "
-            "search learns from them once they are imported"
+            f"{self.levels:,} levels{none}; if they say how interesting an image is, on the scale {low:g} to {high:g}, "
+            f"the search learns from them once they are imported{alone}"
         )
 
     def command(self, survey: str, table: Path, id_column: str) -> str:
@@ -98,8 +107,8 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
     """The columns that look like graded scores.
 
     That are columns of numbers which are called so, whole numbers of few levels without a gap, half numbers with few,
-    and, where it is the only column, fractions on a scale that people use. A negative number that says that there is
-    no score is no level. What Astronomaly or this platform predicted is no score that a person gave.
+    and, where it is the only column, fractions on a scale that people use. A number that says that there is no score
+    is no level. What Astronomaly or this platform predicted is no score that a person gave.
 
     Parameters
     ----------
@@ -118,22 +127,33 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
     elif OURS & set(table.column_names):
         among = [column for column in among if column not in {"score", *OURS}]
     for column in among:
-        called_so = bool(_NAMED.search(column.lower()))
-        values = _numbers(table[column].to_pylist(), _CALLED_SO if called_so else _OTHERS)
+        called_so = is_called_scores(column)
+        values = _numbers(table[column].to_pylist(), called_so)
         if values is None:
             continue
-        levels = np.array(levels_without_code(np.unique(values).tolist()))
-        values = values[values >= levels[0]]
+        there = np.unique(values)
+        levels = np.array(levels_without_codes(there.tolist()))
+        codes = tuple(np.setdiff1d(there, levels).tolist())
+        values = values[np.isin(values, levels)]
         low, high = float(levels[0]), float(levels[-1])
         named = called_so and len(levels) > 1
         whole = bool(np.all(levels == np.rint(levels)))
         steps = whole and _are_steps(low, high, len(levels)) and len(levels) <= _MOST_LEVELS and high <= 10
-        halves = not whole and bool(np.all(2 * levels == np.rint(2 * levels))) and low in (0, 0.5, 1) and high <= 10
+        halves = not whole and bool(np.all(2 * levels == np.rint(2 * levels))) and 0 <= low and high <= 10
         halves = halves and len(levels) > max(3, _HALVES * 2 * (high - low))
         alone = not whole and len(among) == 1 and len(levels) > _MOST_LEVELS and 0 <= low and high <= 10
         if named or steps or halves or alone:
-            found.append(Graded(column, len(values), len(levels), low, high, named or halves or alone, plain))
+            found.append(
+                Graded(
+                    column, len(values), len(levels), low, high, named or halves or alone, codes, _apart(levels), plain
+                )
+            )
     return found
+
+
+def is_called_scores(column: str) -> bool:
+    """Whether a column has a name for scores."""
+    return bool(_NAMED.search(column.lower()))
 
 
 def _are_steps(low: float, high: float, levels: int) -> bool:
@@ -141,15 +161,24 @@ def _are_steps(low: float, high: float, levels: int) -> bool:
     return low in (0, 1) and levels == high - low + 1 > 2
 
 
-def _numbers(cells: list, share: float) -> np.ndarray | None:
-    """The finite numbers of a column, None where less than this share of what is there is a number."""
+def _apart(levels: np.ndarray) -> float | None:
+    """The highest of three levels or more, where it is further from them than twice their widest gap."""
+    gaps = np.diff(levels)
+    return float(levels[-1]) if len(gaps) > 1 and gaps[-1] > 2 * gaps[:-1].max() else None
+
+
+def _numbers(cells: list, called_so: bool) -> np.ndarray | None:
+    """The finite numbers of a column; None where too few are numbers of what is there, beside one word for no score."""
     there = [cell for cell in cells if cell is not None and not isinstance(cell, bool) and str(cell).strip()]
-    values = []
+    values, words = [], Counter[str]()
     for cell in there:
         try:
-            values.append(float(cell))
-        except (TypeError, ValueError):
-            continue
+            values.append(number_of(str(cell)))
+        except BadRow:
+            words[str(cell).strip().lower()] += 1
     numbers = np.array(values, float)
     finite = numbers[np.isfinite(numbers)]
-    return finite if len(finite) >= _LEAST and len(values) >= share * len(there) else None
+    if not called_so:
+        return finite if len(finite) >= _LEAST_OTHERS and len(values) >= _OTHERS * len(there) else None
+    others = len(there) - max(words.values(), default=0)
+    return finite if len(finite) >= _LEAST and len(values) >= _CALLED_SO * others else None

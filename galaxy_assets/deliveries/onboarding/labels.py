@@ -14,18 +14,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, image_name, several_have
-from galaxy_assets.deliveries.members import is_no_class, like_class
+from galaxy_assets.deliveries.members import is_no_class
 from galaxy_assets.deliveries.onboarding.bands import band_in
 from galaxy_assets.deliveries.onboarding.columns import (
-    CLASSES,
     class_column,
+    holds_codes,
+    is_called_classes,
     is_numbering,
     named_by,
     rounded,
     why_no_classes,
 )
 from galaxy_assets.deliveries.onboarding.columns import id_column as id_column_of
-from galaxy_assets.deliveries.onboarding.graded import Graded, graded_columns
+from galaxy_assets.deliveries.onboarding.graded import Graded, graded_columns, is_called_scores
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder, Listed
 from galaxy_assets.deliveries.readers.tables import (
@@ -63,6 +64,8 @@ class Labels:
         What of the table gives no class or another than a person may expect, with an example.
     graded : list of Graded
         Columns of the table that look like scores which people gave.
+    guessed : bool
+        The classes are numbers of a column that is not called so: which of them is sought is for a person to say.
     """
 
     source: Source
@@ -71,6 +74,7 @@ class Labels:
     missing: int = 0
     notes: list[str] = field(default_factory=list)
     graded: list[Graded] = field(default_factory=list)
+    guessed: bool = False
 
 
 def inspect_labels(
@@ -128,11 +132,19 @@ def inspect_labels(
         if name not in (id_column, label_column, *found) and named[name] < max(1, named.get(id_column, 0))
     ]
     graded = graded_columns(columns, left)
-    codes = left
+    codes, guessed = left, False
     if label_column is None:
         scores = {one.column for one in graded if one.scores_only}
         among = [name for name in left if name not in scores]
         label_column, about = class_column(path, columns, among, len(images))
+        guessed = (
+            label_column is not None and not is_called_classes(label_column) and holds_codes(columns, label_column)
+        )
+        if guessed and any(is_called_scores(name) for name in scores):
+            about = [
+                f"column {label_column} holds whole numbers: beside scores it is not taken for classes (--label-column)"
+            ]
+            label_column, guessed = None, False
         codes, said = [label_column or ""], said + about
     source = inspection.source.model_copy(
         update={
@@ -143,10 +155,11 @@ def inspect_labels(
             "dec_column": found[1],
         }
     )
-    codes = [name for name in codes if name.lower() in CLASSES or like_class([name])]
-    graded = [one for one in graded if one.scores_only or one.column not in codes]
+    codes = [name for name in codes if is_called_classes(name)]
+    called_so = any(is_called_scores(one.column) for one in graded)
+    graded = [one for one in graded if one.scores_only or not (called_so or one.column in codes)]
     labels = _by_reader(source, read_labels(path, source))
-    return replace(labels, notes=notes + said + labels.notes, graded=graded)
+    return replace(labels, notes=notes + said + labels.notes, graded=graded, guessed=guessed)
 
 
 def _columns(path: Path, wanted: Collection[str]) -> pa.Table:

@@ -76,7 +76,8 @@ def test_the_command_names_file_columns_and_scale(tmp_path):
 def test_a_column_that_is_called_scores_may_hold_words_in_places():
     cells = [*map(str, RNG.integers(1, 6, 40)), *["dunno"] * 15]
     assert found(odd_score=cells)["odd_score"].scores_only
-    assert "odd_score" not in found(odd_score=[*cells[:15], *["dunno"] * 20])
+    assert found(odd_score=[*cells[:15], *["not scored"] * 40])["odd_score"].count == 15, "a word for no score"
+    assert "odd_score" not in found(odd_score=[*cells[:15], *["dunno", "dull", "nice"] * 10])
     assert "kind" not in found(kind=cells)
 
 
@@ -91,6 +92,42 @@ def test_a_code_for_no_score_is_no_end_of_the_scale_and_the_printed_command_impo
     read = read_label_file(path, columns=ScoreColumns("file", "interest", one.scale))
     assert len(read.labels) == read.n_unlabelled == 60 and not read.problems
     assert read.notes == [f"60 rows have {code}, which is taken as no score"]
+
+
+@pytest.mark.parametrize("code", [-1, -9, -99, -999, 99, 999])
+@pytest.mark.parametrize("lowest", [0, 1, 1.5, 2])
+def test_a_code_at_either_end_is_no_score_whatever_the_lowest_grade_is(tmp_path, code, lowest):
+    given = [code] * 12 + [lowest + i % (11 - 2 * lowest) / 2 for i in range(60)]
+    one = found(interest=given, n_comp=np.arange(72) % 4)["interest"]
+    assert (one.scale, one.count, one.low, one.high) == ((min(1, lowest), 5), 60, lowest, 5)
+    assert f"({code}: no score)" in one.words and one.scores_only
+    path = tmp_path / "t.csv"
+    path.write_text("file,interest\n" + "".join(f"g{i},{score:g}\n" for i, score in enumerate(given)))
+    read = read_label_file(path, columns=ScoreColumns("file", "interest", one.scale))
+    assert (len(read.labels), read.n_unlabelled) == (60, 12) and not read.problems
+    assert max(x.score for x in read.labels) == 5 and len({x.score for x in read.labels}) == 11 - 2 * lowest
+
+
+def test_numbers_that_are_near_the_others_are_scores():
+    assert found(score=np.tile([0, 20, 45, 70, 99], 10))["score"].scale == (0, 100)
+    nine = found(score=np.tile([1, 2, 3, 4, 9], 10))["score"]
+    assert nine.scale == (1, 10) and "if 9 says that there is none, empty those cells" in nine.words, (
+        "as likely a score"
+    )
+    assert "empty" not in found(score=np.tile([1, 2, 3, 5], 10))["score"].words
+    assert found(score=np.tile([-1, -0.5, 0.5, 1], 10))["score"].low == -1
+
+
+@pytest.mark.parametrize("column", ["score", "mean"])
+def test_halves_and_decimal_commas_are_scores_as_they_are_imported(tmp_path, column):
+    given = [1.5 + i % 7 / 2 for i in range(56)]
+    cells = [f"{score:g}".replace(".", ",") for score in given]
+    one = found(**{column: cells, "who": ["a", "b"] * 28})[column]
+    assert (one.scale, one.scores_only, one.low, one.high) == ((1, 5), True, 1.5, 4.5)
+    path = tmp_path / "t.csv"
+    path.write_text(f"file;{column}\n" + "".join(f"g{i};{cell}\n" for i, cell in enumerate(cells)))
+    read = read_label_file(path, columns=ScoreColumns("file", column, (0, 5)))
+    assert [x.score for x in read.labels] == given and not read.problems
 
 
 def test_a_scale_below_nought_and_one_of_three_steps_have_no_code(tmp_path):
