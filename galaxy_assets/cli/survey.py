@@ -46,6 +46,9 @@ def new(
     label_column: Annotated[
         str | None, typer.Option(help="its column of classes; none where a table of labels has none")
     ] = None,
+    folders: Annotated[
+        bool, typer.Option("--folder-labels", help="in place of a table: the folder of an image is its class")
+    ] = False,
     sample: Annotated[int, typer.Option(min=1, help="most images to look at")] = 200,
     catalogue: Annotated[
         Path | None,
@@ -86,7 +89,7 @@ def new(
     layout = Layout.default()
     try:
         _refuse_mixture(
-            {"--images": images, "--labels": labels},
+            {"--images": images, "--labels": labels, "--folder-labels": folders or None},
             {"--sky": sky, "--size": size, "--pixels": pixels, "--format": form, "--units": units}
             | {"--per-second": per_second},
             catalogue,
@@ -97,7 +100,7 @@ def new(
             _new_of_positions(layout, name, begun, per_second, sample, tune)
         elif images is not None:
             table = labels, id_column, label_column, ra_column, dec_column
-            _new_of_images(layout, name, images, table, sample, tune)
+            _new_of_images(layout, name, images, table, sample, tune, folders)
     except SurveyError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -117,7 +120,9 @@ def _refuse_mixture(of_images: dict[str, Any], of_positions: dict[str, Any], cat
         raise SurveyError("--sky says where the cutouts come from; `galaxy-assets survey skies` lists some")
 
 
-def _new_of_images(layout: Layout, name: str, images: Path, table: tuple, sample: int, tune: bool) -> None:
+def _new_of_images(
+    layout: Layout, name: str, images: Path, table: tuple, sample: int, tune: bool, folders: bool
+) -> None:
     from galaxy_assets.deliveries.onboarding.inspect import inspect
     from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
     from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
@@ -129,12 +134,16 @@ def _new_of_images(layout: Layout, name: str, images: Path, table: tuple, sample
         raise SurveyError(
             "--id-column, --label-column, --ra-column and --dec-column are columns of a table; name it with --labels"
         )
+    if labels is not None and folders:
+        raise SurveyError("--labels and --folder-labels: give one; a table leaves the folders out")
     if (ra_column is None) != (dec_column is None):
         raise SurveyError("--ra-column and --dec-column go together: give both or neither")
     position = (ra_column, dec_column) if ra_column and dec_column else None
     found = inspect(images, sample, table=labels)
     if labels is not None:
         said = inspect_labels(found, labels, id_column, label_column, position)
+    elif folders:
+        said = folder_labels(found, asked=True)
     else:
         said = inside_labels(found) or folder_labels(found)
     _write(layout, name, _proposed(layout, name, found, said, tune), found, said)

@@ -72,6 +72,11 @@ def proposed_classes(labels: dict[str, int], images: int = 0, guessed: bool = Fa
         cautions.append(
             f"{_listed(left_out)}: neither judged nor sought, since that says that there is no class, or no galaxy."
         )
+    cautions += [
+        f"{' and '.join(alike)} differ in spelling alone, and are classes of their own: write them alike, or join them "
+        "in `evaluation.classes`."
+        for alike in _spelt_alike([*of])
+    ]
     joins = {
         name: f"{name} joins {' and '.join(own)}: mirror images of one another, which features that are averaged over "
         "mirror images cannot tell apart."
@@ -136,6 +141,14 @@ def _sought(
         f"{which}, {kinds[rarest]:,} of {total:,} {images}: what the simulated expert scores 5. Name what you look for."
     )
     return [("anomaly.name", rarest, ""), ("anomaly.labels", of[rarest], reason)], []
+
+
+def _spelt_alike(names: Collection[str]) -> list[list[str]]:
+    """Names that are equal but for case, blanks, question marks and hyphens between words."""
+    of: dict[str, list[str]] = {}
+    for name in names:
+        of.setdefault(re.sub(r"[\s_?]+|(?<=[^\W\d])-|-(?=[^\W\d])", "", name.casefold()) or name, []).append(name)
+    return [alike for alike in of.values() if len(alike) > 1]
 
 
 def _left_out(labels: Collection[str]) -> list[str]:

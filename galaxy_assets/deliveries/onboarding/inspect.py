@@ -138,6 +138,11 @@ class Inspection:
         """Files of the images that the catalogue will pass over as duplicates."""
         return [one.image.file for one in self.listed if one.galaxy_id != one.name]
 
+    @property
+    def grey(self) -> bool:
+        """Whether fewer than half of the images looked at have colours."""
+        return 2 * self.kinds["colour"] < len(self.widths)
+
     def sampled(self) -> list[str]:
         """The files of the sample, relative to the folder."""
         order = np.random.default_rng(self.seed).permutation(len(self.files))

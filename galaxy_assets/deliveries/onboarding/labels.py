@@ -223,7 +223,7 @@ def inside_labels(inspection: Inspection) -> Labels | None:
     return Labels(inspection.source, dict(classes.most_common()), classes.total())
 
 
-def folder_labels(inspection: Inspection) -> Labels | None:
+def folder_labels(inspection: Inspection, asked: bool = False) -> Labels | None:
     """The folders of the images as classes, as they lie for torchvision and Keras.
 
     Where they may be classes and are not taken as such, the inspection's notes say so.
@@ -232,29 +232,47 @@ def folder_labels(inspection: Inspection) -> Labels | None:
     ----------
     inspection : Inspection
         Of the folder.
+    asked : bool
+        A person says that they are classes.
 
     Returns
     -------
     Labels or None
-        None where the names of the folders do not look like classes.
+        None where the names of the folders do not look like classes, and nobody asked.
+
+    Raises
+    ------
+    SurveyError
+        Where a person asked and no image lies in a folder of its own.
     """
     source = inspection.source.model_copy(update={"folder_labels": True})
     reader = open_folder(source)
     folders = Counter(reader.folder_of(one.image.called) for one in inspection.listed)
     unlabelled = [name for name in folders if name is not None and is_no_class(name)]
-    names = [name for name in folders if name is not None and name not in unlabelled and not _NO_CLASS.fullmatch(name)]
+    named = [name for name in folders if name is not None and name not in unlabelled]
+    passed_over = {*inspection.duplicates}
+    classes = Counter(
+        reader.folder_of(one.image.called) for one in inspection.listed if one.image.file not in passed_over
+    )
+    counts = {name: n for name, n in classes.most_common() if name in named}
+    if asked and not named:
+        raise SurveyError(f"--folder-labels: no image of {source.path} lies in a folder that is a class")
+    if asked:
+        return Labels(source, counts, len(inspection.listed))
+    names = [name for name in named if not _NO_CLASS.fullmatch(name)]
     if all((said := band_in(name)) is not None and not said[0] for name in names):
         return None
     numbered = sum(bool(re.search(r"\d", name)) for name in names)
-    alike = len(names) + len(unlabelled) < len(folders) or 2 * numbered > len(names) or min(folders.values()) < 2
+    single = sum(n < 2 for n in folders.values())  # a folder for each image
+    alike = len(names) + len(unlabelled) < len(folders) or 2 * numbered > len(names) or 2 * single > len(folders)
     if alike or _same_files(inspection.listed, reader) or not 2 <= len(names) <= _MOST_FOLDERS:
         if len(names) > 1:
             inspection.notes.append(
                 f"the names of the folders ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}) are not taken "
-                "as classes: if they are, set `source.folder_labels` to true"
+                "as classes: if they are, give --folder-labels"
             )
         return None
-    return Labels(source, {name: n for name, n in folders.most_common() if name in names}, len(inspection.listed))
+    return Labels(source, counts, len(inspection.listed))
 
 
 def _same_files(listed: list[Listed], reader: ImageFolder) -> bool:

@@ -148,7 +148,7 @@ def _source(found: Inspection, labels: Labels | None) -> list[Setting]:
 def _cutout(found: Inspection) -> tuple[CutoutSettings, list[Setting]]:
     clipped = found.framing
     frame = int(np.median([max(sides) for sides in zip(found.widths, found.heights, strict=True)]))
-    grey = not found.kinds["colour"]
+    grey = found.grey
     change, reason = _method(found, clipped, frame, grey)
     sides = change.pop("sides")
     side = round(np.quantile(sides, 0.9))

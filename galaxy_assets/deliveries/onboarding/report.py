@@ -20,6 +20,8 @@ from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.printing import printable
 
+_BRIGHT = 0.7  # of the range of an image, above which half of its pixels are no sky
+
 
 def table_of(found: Inspection) -> list[tuple[str, str]]:
     """What was found, in words.
@@ -176,8 +178,7 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
                 else " when they are scaled linearly; cutout.stretch says what was chosen."
             )
         )
-    if found.saturated > MOST * len(found.widths):
-        said.append(_about_saturation(found))
+    said += _about_levels(found)
     if found.nodata and np.median(found.nodata) >= ArtefactRules().nodata_fraction:
         said.append(
             f"{len(found.nodata)} of {len(found.widths)} images have pixels without data, half of these "
@@ -197,6 +198,24 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             "they were not delivered one by one."
         )
     return [printable(caution) for caution in said]
+
+
+def _about_levels(found: Inspection) -> list[str]:
+    """What follows from colours and levels of the images looked at."""
+    said, n = [], len(found.widths)
+    bright = sum(middle > low + _BRIGHT * (high - low) for low, middle, high in found.levels)
+    if bright > MOST * n:
+        said.append(
+            f"in {bright} of {n} images most pixels are nearly as bright as the brightest: if they show dark sources "
+            "on a bright sky, deliver their negatives, since a source is what is brighter than its sky."
+        )
+    if found.saturated > MOST * n:
+        said.append(_about_saturation(found))
+    colours = found.kinds["colour"]
+    if 0 < colours < n:
+        left = "theirs are left out (cutout.grey)" if found.grey else "the others are kept as grey colours"
+        said.append(f"{colours} of {n} images have colours; {left}. If they are other data, make them another survey.")
+    return said
 
 
 def _about_saturation(found: Inspection) -> str:

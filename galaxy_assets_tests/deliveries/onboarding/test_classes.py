@@ -41,6 +41,14 @@ def test_mirror_images_are_one_class_and_the_reason_says_so(one, other, called):
     assert settings["evaluation.maximum_per_class"][0] == 110
 
 
+def test_names_that_differ_in_spelling_alone_are_told():
+    told = " ".join(proposed_classes({"FRI": 30, "FRII": 25, "fri": 20, "Fr II": 15, "bent": 10, "??": 9}).cautions)
+    assert "FRI and fri differ in spelling alone" in told and "FRII and Fr II differ" in told
+    assert "spelling" not in " ".join(
+        proposed_classes({"FRI": 30, "FRII": 25, "1": 9, "-2": 9, "2": 9, "-3": 9, "1.5": 9, "15": 9}).cautions
+    )
+
+
 def test_a_rare_pair_of_mirror_images_is_sought_together():
     settings = proposed(round=300, spiral_cw=20, spiral_acw=12)
     assert settings["anomaly.labels"][0] == ["spiral_cw", "spiral_acw"] and settings["anomaly.name"][0] == "spiral"

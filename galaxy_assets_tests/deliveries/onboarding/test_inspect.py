@@ -134,6 +134,63 @@ def test_folders_are_classes_or_it_is_said_that_they_are_not(tmp_path, names):
         assert labels is None and "the names of the folders (0, 1) are not taken as classes" in told
 
 
+def test_of_a_person_who_says_so_folders_are_classes_and_one_image_alone_costs_no_other_its_class(tmp_path):
+    for name, n in {"FR0": 4, "FR1": 3, "bent": 1}.items():
+        fill(tmp_path / "a" / name, [blobs(64, (i, 0), width=4) for i in range(n)])
+    found = inspect(tmp_path / "a")
+    assert folder_labels(found) is None and "are, give --folder-labels" in " ".join(cautions(found, None))
+    asked = folder_labels(found, asked=True)
+    assert asked.source.folder_labels and asked.classes == {"FR0": 4, "FR1": 3, "bent": 1}
+    for name, n in {"compact": 4, "double": 3, "bent": 1}.items():
+        fill(tmp_path / "b" / name, [blobs(64, (i, 0), width=4) for i in range(n)])
+    assert folder_labels(inspect(tmp_path / "b")).classes == {"compact": 4, "double": 3, "bent": 1}
+    fill(tmp_path / "c", [blobs(64, (i, 0), width=4) for i in range(3)])
+    with pytest.raises(SurveyError, match="--folder-labels: no image of .* lies in a folder that is a class"):
+        folder_labels(inspect(tmp_path / "c"), asked=True)
+
+
+def test_of_two_equal_files_in_two_folders_one_has_a_class(tmp_path):
+    images = [blobs(64, (i, 0), width=4) for i in range(3)]
+    for name in ("E", "S"):
+        fill(tmp_path / name, images)
+    labels = folder_labels(inspect(tmp_path))
+    assert labels.classes == {"E": 3}, "what the catalogue keeps"
+
+
+@pytest.mark.parametrize(("colours", "grey"), [(1, True), (4, True), (6, False), (10, False)])
+def test_a_few_images_in_colour_do_not_make_a_survey_of_colours(tmp_path, colours, grey):
+    one = blobs(64, (0, 0), width=4)
+    images = [np.dstack([one, one // 2, one // 3]) if i < colours else one for i in range(10)]
+    found = inspect(fill(tmp_path, images))
+    (chosen,) = [setting.value for setting in settings_for("mine", found, None, False) if setting.key == "cutout.grey"]
+    assert chosen == grey
+    assert (f"{colours} of 10 images have colours" in " ".join(cautions(found, None))) == (colours < 10)
+
+
+def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hundred, tmp_path):
+    counts, found = [1 + (i % 7 == 0) + (i % 20 == 0) for i in range(100)], inspect(hundred, sample=1)
+    (tmp_path / "t.csv").write_text("name,n_comp\n" + "".join(f"g{i:02d}.png,{n}\n" for i, n in enumerate(counts)))
+    alone = inspect_labels(found, tmp_path / "t.csv")
+    assert alone.source.label_column == "n_comp" and alone.guessed
+    settings = {one.key: one.value for one in settings_for("mine", found, alone, False)}
+    assert "evaluation.classes" in settings and "anomaly.labels" not in settings
+    assert "numbers of a column that was guessed: nothing is sought" in " ".join(cautions(found, alone))
+    rows = "".join(f"g{i:02d}.png,{n},{1 + i % 9 / 2}\n" for i, n in enumerate(counts))
+    (tmp_path / "t.csv").write_text("name,n_comp,score\n" + rows)
+    beside = inspect_labels(found, tmp_path / "t.csv")
+    assert beside.source.label_column is None and [one.column for one in beside.graded] == ["score"]
+    assert "column n_comp holds whole numbers: beside scores" in " ".join(cautions(found, beside))
+    named = inspect_labels(found, tmp_path / "t.csv", label_column="n_comp")
+    assert named.source.label_column == "n_comp" and not named.guessed, "a person's word"
+
+
+def test_dark_sources_on_a_bright_sky_are_told(tmp_path):
+    images = [blobs(64, (i, 0), width=4) for i in range(6)]
+    assert "negatives" not in " ".join(cautions(inspect(fill(tmp_path / "a", images)), None))
+    inverted = inspect(fill(tmp_path / "b", [255 - image for image in images]))
+    assert "in 6 of 6 images most pixels are nearly as bright" in " ".join(cautions(inverted, None))
+
+
 @pytest.mark.parametrize("column", ["morph_class", "gz2class", "target", "HubbleType"])
 def test_columns_called_like_classes_are_classes(hundred, tmp_path, column):
     names = [path.name for path in sorted(hundred.glob("*.png"))]
