@@ -326,7 +326,12 @@ def _by_reader(source: Source, table: LabelTable) -> Labels:
     matches = NamedImages(_images(listed), several=several).match([entry.name for entry in table.entries])
     notes, labels = list(table.notes), [entry.label for entry in table.entries]
     again = [rows for rows in matches.rows if len(rows) > 1]
-    if again:
+    if again and source.label_column is None:
+        notes.append(
+            f"{len(again)} images have several rows, such as {table.entries[again[0][0]].name}: of one person's scores "
+            "the last counts"
+        )
+    elif again:
         other = [rows for rows in again if len({labels[row] for row in rows} - {None}) > 1]
         example = other[0] if other else again[0]
         said = ", ".join(str(labels[row]) for row in example[:3])

@@ -153,7 +153,8 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{len(found.copies):,} differ. Nothing is learnt from copies."
         )
     if len(found.widths) < 30:
-        said.append(f"Only {len(found.widths)} images were measured: shares and quantiles are weak evidence.")
+        measured = "1 image was" if len(found.widths) == 1 else f"{len(found.widths)} images were"
+        said.append(f"Only {measured} measured: shares and quantiles are weak evidence.")
     if labels is not None and labels.missing > len(found.files):
         said.append(
             f"{labels.missing:,} rows of {labels.source.labels} name no image that is here: they wait for later "

@@ -184,6 +184,13 @@ def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hu
     assert named.source.label_column == "n_comp" and not named.guessed, "a person's word"
 
 
+def test_of_several_scores_of_an_image_it_is_said_which_counts(hundred, tmp_path):
+    rows = "".join(f"g{i % 60:02d}.png,{1 + i % 9 / 2}\n" for i in range(100))
+    (tmp_path / "t.csv").write_text("name,score\n" + rows)
+    told = " ".join(inspect_labels(inspect(hundred, sample=1), tmp_path / "t.csv").notes)
+    assert "40 images have several rows, such as g00.png: of one person's scores the last counts" in told
+
+
 def test_dark_sources_on_a_bright_sky_are_told(tmp_path):
     images = [blobs(64, (i, 0), width=4) for i in range(6)]
     assert "negatives" not in " ".join(cautions(inspect(fill(tmp_path / "a", images)), None))
