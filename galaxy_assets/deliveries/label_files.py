@@ -25,6 +25,7 @@ from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.images import in_words
 from galaxy_assets.deliveries.label_scales import (
     HIGHEST,
+    NOTHING,
     BadRow,
     Outside,
     codes_of,
@@ -49,7 +50,6 @@ SUBJECT_SURVEY = "galaxy_assets_survey"
 OURS = frozenset(["score_std", "scored_by", "rank", "n_people"])
 """Columns of our own tables of scores that a model predicted, or that are of several people."""
 _OWN_LAYOUT = ("galaxy_id", "score")
-_NOTHING = frozenset(["", "nan", "none", "null", "na", "n/a", "-", "missing", "unscored", "not scored", "not rated"])
 _SHOWN = 80  # characters of the columns in a message
 _ANONYMOUS = "not-logged-in-"
 
@@ -216,13 +216,13 @@ def read_label_file(
     source, row_labels = _layout(path, table.names, answers, survey)
     found = LabelFile(source, problems=list(table.lost))
     found.notes = [note for note in table.notes if note not in table.lost]
-    outside: list[tuple[float, str]] = []
+    outside: list[tuple[Outside, str]] = []
     for line, cells in zip(table.lines, table.rows, strict=True):
         try:
             labels = list(row_labels(line, dict(zip(table.names, cells, strict=True))))
         except Exception as problem:  # of any kind: a row gives what a stranger wrote
             words = f"line {line}: {in_words(problem)}"
-            outside += [(problem.score, words)] if isinstance(problem, Outside) else []
+            outside += [(problem, words)] if isinstance(problem, Outside) else []
             found.problems.append(words)
             continue
         found.labels += labels
@@ -230,16 +230,17 @@ def read_label_file(
     return _judged(path, found, outside, ScoreColumns().scale)
 
 
-def _judged(path: Path, found: LabelFile, outside: list[tuple[float, str]], scale: tuple[float, float]) -> LabelFile:
+def _judged(path: Path, found: LabelFile, outside: list[tuple[Outside, str]], scale: tuple[float, float]) -> LabelFile:
     """What was found, with what is said by the scores outside the scale, which are among the problems."""
     inside = [label.score for label in found.labels if label.score is not None]
-    codes = codes_of({score for score, _ in outside}, {*inside}, scale)
+    codes = codes_of({row.score for row, _ in outside}, {*inside}, scale)
     for code in sorted(codes):
-        coded = {words for score, words in outside if score == code}
+        coded = {words: row.beside for row, words in outside if row.score == code}
         found.problems = [words for words in found.problems if words not in coded]
-        found.n_unlabelled += len(coded)
+        found.labels += [label for beside in coded.values() for label in beside]
+        found.n_unlabelled += sum(not beside for beside in coded.values())
         found.notes.append(f"{len(coded)} rows have {code:g}, which is taken as no score")
-    refuse_another_scale(path, [score for score, _ in outside if score not in codes], len(inside), scale)
+    refuse_another_scale(path, [row.score for row, _ in outside if row.score not in codes], len(inside), scale)
     return found
 
 
@@ -276,19 +277,21 @@ def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
             f"the classes in its column label are not taken over: beside {columns.galaxy_id} and {columns.score} the "
             "scores alone are people's; rename these to galaxy_id and score where the classes are too"
         )
-    outside: list[tuple[float, str]] = []
+    outside: list[tuple[Outside, str]] = []
     for row, (galaxy, text) in enumerate(zip(galaxies, given, strict=True)):
         cells = {kept: str(table[name][row].as_py() or "").strip() for kept, name in beside.items()}
-        scored, said = text.lower() not in _NOTHING, cells.pop("label", "")
-        said = "" if said.lower() in _NOTHING else said
+        scored, said = text.lower() not in NOTHING, cells.pop("label", "")
+        said = "" if said.lower() in NOTHING else said
         if not scored and not said:
             found.n_unlabelled += 1
             continue
+        own = {"galaxy_id": galaxy or "", "score": "", "label": said, **cells}
         try:
             score = repr(score_of(text, columns.scale)) if scored else ""
-            found.labels += _own(row + 1, {"galaxy_id": galaxy or "", "score": score, "label": said, **cells})
+            found.labels += _own(row + 1, own | {"score": score})
         except Outside as problem:
-            outside.append((problem.score, words := f"row {row + 1}: {problem}"))
+            problem.beside = [*_own(row + 1, own)] if said else []
+            outside.append((problem, words := f"row {row + 1}: {problem}"))
             found.problems.append(words)
         except BadRow as problem:
             found.problems.append(f"row {row + 1}: {problem}")
@@ -298,7 +301,7 @@ def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
 def _has_classes(table: pa.Table) -> bool:
     """Whether a column `label` has classes, not the numbers of a table of sources, nor what this platform exports."""
     given = {str(value).strip() for value in table["label"].to_pylist() if value is not None}
-    words = [value for value in given if value.lower() not in _NOTHING and not _is_number(value)]
+    words = [value for value in given if value.lower() not in NOTHING and not _is_number(value)]
     return bool(words) and not OURS & {*table.column_names}
 
 
@@ -347,11 +350,14 @@ def _own(line: int, row: _Row) -> Iterator[GivenLabel]:
         raise BadRow("neither a score nor a label")
     galaxy = _galaxy(row["galaxy_id"])
     said = {"note": row.get("note") or None, "who": row.get("who") or None, "time": _time(row.get("time", ""))}
-    points = score_of(score) if score else None
-    if points is not None:
-        yield GivenLabel(line, galaxy, score=points, **said)
-    if label:
-        yield GivenLabel(line, galaxy, label=label, **said)
+    classes = [GivenLabel(line, galaxy, label=label, **said)] if label else []
+    if score.lower() not in NOTHING:
+        try:
+            yield GivenLabel(line, galaxy, score=score_of(score), **said)
+        except Outside as problem:
+            problem.beside = classes
+            raise
+    yield from classes
 
 
 def _astronomaly(line: int, row: _Row, index: str) -> Iterator[GivenLabel]:

@@ -7,14 +7,17 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from galaxy_assets.settings.printing import PrintableError
 
 HIGHEST = 5.0
 """The score of what is most interesting; 0 is the dullest."""
-_CODES = (-9999, -999, -99, -9, -1, 99, 999, 9999)  # for no score, where they stand far from the scores
-_FAR = 2  # times the widest gap between scores
-_COMMA = re.compile(r"([+-]?\d+),(\d+)")  # a decimal comma
+NOTHING = frozenset(["", "nan", "none", "null", "na", "n/a", "-", "missing", "unscored", "not scored", "not rated"])
+"""Cells that say that there is no score, in lower case."""
+_CODES = frozenset([-9999, -999, -99, -9, -1, 99, 999, 9999])  # for no score
+_FAR = 9  # times the highest score, above which 99 and the like are no score
+_COMMA = re.compile(r"(?![+-]?\d{1,3},\d{3}$)([+-]?\d+),(\d+)")  # a decimal comma, and no thousands
 _FEW = 2  # scores outside the scale that may be slips of a pen, also in a short file
 
 
@@ -23,18 +26,21 @@ class BadRow(PrintableError):
 
 
 class Outside(BadRow):
-    """A score that its scale does not have."""
+    """A score that its scale does not have, where the row may give other labels."""
 
     def __init__(self, score: float, words: str):
         super().__init__(words)
         self.score = score
+        self.beside: list[Any] = []
 
 
 def number_of(text: str) -> float:
     """The number that a text is, with a point or a comma before its decimals. Raises BadRow."""
     try:
-        return float(_COMMA.sub(r"\1.\2", text) if _COMMA.fullmatch(text.strip()) else text)
+        return float(text)
     except ValueError:
+        if _COMMA.fullmatch(text.strip()):
+            return float(text.replace(",", "."))
         raise BadRow(f"score {text!r} is no number") from None
 
 
@@ -75,32 +81,25 @@ def levels_without_codes(levels: Sequence[float]) -> list[float]:
     Returns
     -------
     list of float
-        Without the first where it alone is negative and the others begin with 0 or 1, and without -1, -9, 99, -99 and
-        the like at the ends that are further from the others than twice their widest gap.
+        Without -1, -9, -99 and the like, where no other is negative, and without 99, 999 and 9999, where they are more
+        than nine times the highest of the others. Of two levels -1 may be a score.
 
     Examples
     --------
     >>> from galaxy_assets.deliveries.label_scales import levels_without_codes
-    >>> levels_without_codes([-99, 1, 2, 3]), levels_without_codes([-3, -2, 0, 5]), levels_without_codes([-1, 0.2])
-    ([1, 2, 3], [-3, -2, 0, 5], [-1, 0.2])
+    >>> levels_without_codes([-99, 1, 2, 3]), levels_without_codes([-3, -1, 0, 5]), levels_without_codes([-1, 0.2])
+    ([1, 2, 3], [-3, -1, 0, 5], [-1, 0.2])
     >>> levels_without_codes([-99, 1.5, 2, 2.5, 999]), levels_without_codes([0, 25, 50, 75, 99])
     ([1.5, 2, 2.5], [0, 25, 50, 75, 99])
     """
-    kept = list(levels)
-    while len(kept) > 1 and (_is_far(kept[0], kept[1:]) or (kept[0] < 0 and kept[1] in (0, 1))):
-        kept = kept[1:]
-    while len(kept) > 1 and _is_far(kept[-1], kept[-2::-1]):
-        kept = kept[:-1]
-    return kept
-
-
-def _is_far(level: float, others: Sequence[float]) -> bool:
-    """Whether a level is a code that stands alone beside others, the nearest of which is the first."""
-    real = [one for one in others if one not in _CODES]
-    if level not in _CODES or len(real) < 2 or (level < 0 and min(real) < 0):
-        return False
-    widest = max(abs(b - a) for a, b in zip(real, real[1:], strict=False))
-    return abs(real[0] - level) > _FAR * widest
+    codes = _CODES.intersection(levels)
+    scores = [level for level in levels if level not in codes] if codes else []
+    if not scores:
+        return list(levels)
+    low, high = scores[0], scores[-1]
+    below = {code for code in codes if code < 0 <= low and (code < -1 or len(scores) > 1 or low == 0)}
+    above = {code for code in codes if code > _FAR * max(high, 0)}
+    return [level for level in levels if level not in below | above]
 
 
 def codes_of(outside: Collection[float], inside: Collection[float], scale: tuple[float, float]) -> set[float]:

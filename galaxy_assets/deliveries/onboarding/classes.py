@@ -73,8 +73,8 @@ def proposed_classes(labels: dict[str, int], images: int = 0, guessed: bool = Fa
             f"{_listed(left_out)}: neither judged nor sought, since that says that there is no class, or no galaxy."
         )
     cautions += [
-        f"{' and '.join(alike)} differ in spelling alone, and are classes of their own: write them alike, or join them "
-        "in `evaluation.classes`."
+        f"{' and '.join(alike)} differ in spelling alone, and are classes of their own: if they are one, write them "
+        "alike, or join them in `evaluation.classes`."
         for alike in _spelt_alike([*of])
     ]
     joins = {
@@ -144,10 +144,11 @@ def _sought(
 
 
 def _spelt_alike(names: Collection[str]) -> list[list[str]]:
-    """Names that are equal but for case, blanks, question marks and hyphens between words."""
+    """Names of four letters or more (SB is no Sb) that are equal but for case, blanks, and hyphens between words."""
     of: dict[str, list[str]] = {}
     for name in names:
-        of.setdefault(re.sub(r"[\s_?]+|(?<=[^\W\d])-|-(?=[^\W\d])", "", name.casefold()) or name, []).append(name)
+        plain = re.sub(r"[\s_]+|(?<=[^\W\d])-(?=\w)", "", name)
+        of.setdefault(plain.casefold() if len(plain) > 3 else plain, []).append(name)
     return [alike for alike in of.values() if len(alike) > 1]
 
 

@@ -30,6 +30,7 @@ _DECIMAL = re.compile(r"[+-]?\d*[.,](?!0+$)\d+([eE][+-]?\d+)?|[+-]?\d+([.,]\d*)?
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?|[+-]?[.,]\d+")
 _OF = re.compile(r"\d+([.,]\d+)?\s*/\s*\d+")  # 3.5/5
 _CODE = re.compile(r"[+-]?\d+|True|False", re.IGNORECASE)
+_SOME_DECIMALS = 0.1  # of the values of a column of numbers, above which they are measured or given in halves
 _RARE = 0.2  # of the images
 _FEW_ROWS = 10  # fewer say nothing of a column that is called a class
 _MOST_CODES = 50  # numbers that are classes in a column that is not called so
@@ -192,8 +193,8 @@ def is_called_classes(column: str) -> bool:
 
 
 def holds_codes(columns: pa.Table, column: str) -> bool:
-    """Whether all that a column holds are whole numbers, or yes and no."""
-    return all(label is None or _CODE.fullmatch(label) for label in labels_of(columns[column]))
+    """Whether all that a column holds are numbers."""
+    return all(label is None or _NUMBER.fullmatch(label) for label in labels_of(columns[column]))
 
 
 def _some(names: Collection[str]) -> str:
@@ -224,8 +225,8 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0) 
         return None if called_so and n <= _RARE * images else f"holds {next(iter(counts))} in every row"
     if called_so and n < _FEW_ROWS:
         return None
-    decimals = [value for value in counts if _DECIMAL.fullmatch(value)]
-    if 2 * sum(counts[value] for value in decimals) > n or (decimals and all(map(_NUMBER.fullmatch, counts))):
+    decimals = sum(times for value, times in counts.items() if _DECIMAL.fullmatch(value))
+    if 2 * decimals > n or (decimals > _SOME_DECIMALS * n and all(map(_NUMBER.fullmatch, counts))):
         return "holds decimal numbers"
     if all(map(_OF.fullmatch, counts)):
         return f"holds scores such as {next(iter(counts))}, which are read where the number stands alone"

@@ -6,7 +6,6 @@ Belongs here: which columns of a table look like that, and on what scale. Does n
 
 import re
 import shlex
-from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.deliveries.label_files import OURS, is_astronomalys
-from galaxy_assets.deliveries.label_scales import BadRow, levels_without_codes, number_of
+from galaxy_assets.deliveries.label_scales import NOTHING, BadRow, levels_without_codes, number_of
 
-_NAMED = re.compile(r"score|interest|anomal|rating|grade|weird|strange|human_label")
+_NAMED = re.compile(r"score|interest|anomal|weird|strange|human_label|(?<![a-z])(rating|grade)s?(?![a-z])")
+_ENDS = {1, 5, 10, 100}  # of usual scales, whose best score is rare
 _LEAST, _LEAST_OTHERS = 3, 10  # numbers in a column that is called scores, and in another
 _MOST_LEVELS = 11
 _HALVES = 0.75  # least share of the steps of one half that are there
@@ -62,7 +62,11 @@ class Graded(NamedTuple):
         """The ends of the scale that people seem to have used: those of its steps, or the narrowest usual ones."""
         if _are_steps(self.low, self.high, self.levels):
             return self.low, self.high
-        usual = (scale for scale in _SCALES if scale[0] <= self.low and self.high <= scale[1])
+        usual = (
+            (low, high)
+            for low, high in _SCALES
+            if low <= self.low and self.high <= high and not any(low <= code <= high for code in self.codes)
+        )
         return next(usual, (self.low, self.high))
 
     @property
@@ -162,23 +166,21 @@ def _are_steps(low: float, high: float, levels: int) -> bool:
 
 
 def _apart(levels: np.ndarray) -> float | None:
-    """The highest of three levels or more, where it is further from them than twice their widest gap."""
-    gaps = np.diff(levels)
-    return float(levels[-1]) if len(gaps) > 1 and gaps[-1] > 2 * gaps[:-1].max() else None
+    """The highest of three levels or more, where it is further from them than twice their widest gap, and no best."""
+    gaps, highest = np.diff(levels), float(levels[-1])
+    return highest if len(gaps) > 1 and gaps[-1] > 2 * gaps[:-1].max() and highest not in _ENDS else None
 
 
 def _numbers(cells: list, called_so: bool) -> np.ndarray | None:
-    """The finite numbers of a column; None where too few are numbers of what is there, beside one word for no score."""
-    there = [cell for cell in cells if cell is not None and not isinstance(cell, bool) and str(cell).strip()]
-    values, words = [], Counter[str]()
+    """The finite numbers of a column; None where too few are numbers of what is there, beside words for no score."""
+    there = [cell for cell in cells if cell is not None and not isinstance(cell, bool)]
+    values, words = [], 0
     for cell in there:
         try:
-            values.append(number_of(str(cell)))
+            values.append(float(cell) if isinstance(cell, int | float) else number_of(str(cell)))
         except BadRow:
-            words[str(cell).strip().lower()] += 1
+            words += str(cell).strip().lower() not in NOTHING
     numbers = np.array(values, float)
     finite = numbers[np.isfinite(numbers)]
-    if not called_so:
-        return finite if len(finite) >= _LEAST_OTHERS and len(values) >= _OTHERS * len(there) else None
-    others = len(there) - max(words.values(), default=0)
-    return finite if len(finite) >= _LEAST and len(values) >= _CALLED_SO * others else None
+    least, share = (_LEAST, _CALLED_SO) if called_so else (_LEAST_OTHERS, _OTHERS)
+    return finite if len(finite) >= least and len(values) >= share * (len(values) + words) else None

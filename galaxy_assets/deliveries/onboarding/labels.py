@@ -42,6 +42,7 @@ from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 
 _MOST_FOLDERS = 50  # that are classes
+_MOST_GRADES = 21  # levels of scores that people give: 0 to 10 in halves
 # folders that say how images were delivered, not what they show; and, where most have one, a number
 _NO_CLASS = re.compile(
     r"images?|imgs?|data|png|jpe?g|fits|train(ing)?|test(ing)?|val(id(ation)?)?|all|raw", re.IGNORECASE
@@ -140,10 +141,8 @@ def inspect_labels(
         guessed = (
             label_column is not None and not is_called_classes(label_column) and holds_codes(columns, label_column)
         )
-        if guessed and any(is_called_scores(name) for name in scores):
-            about = [
-                f"column {label_column} holds whole numbers: beside scores it is not taken for classes (--label-column)"
-            ]
+        if guessed and any(is_called_scores(one.column) and one.levels <= _MOST_GRADES for one in graded):
+            about = [f"column {label_column} holds numbers: beside scores it is not taken for classes (--label-column)"]
             label_column, guessed = None, False
         codes, said = [label_column or ""], said + about
     source = inspection.source.model_copy(

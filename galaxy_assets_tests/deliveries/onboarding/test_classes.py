@@ -42,8 +42,11 @@ def test_mirror_images_are_one_class_and_the_reason_says_so(one, other, called):
 
 
 def test_names_that_differ_in_spelling_alone_are_told():
-    told = " ".join(proposed_classes({"FRI": 30, "FRII": 25, "fri": 20, "Fr II": 15, "bent": 10, "??": 9}).cautions)
-    assert "FRI and fri differ in spelling alone" in told and "FRII and Fr II differ" in told
+    told = " ".join(proposed_classes({"bent": 30, "FRII": 25, "Bent": 20, "Fr II": 15, "FR-II": 10, "??": 9}).cautions)
+    assert "bent and Bent differ in spelling alone" in told and "FRII and Fr II and FR-II differ" in told
+    assert "spelling" not in " ".join(
+        proposed_classes({"Sb": 30, "SB": 25, "A": 9, "A-": 9, "ring": 9, "ring?": 9}).cautions
+    )
     assert "spelling" not in " ".join(
         proposed_classes({"FRI": 30, "FRII": 25, "1": 9, "-2": 9, "2": 9, "-3": 9, "1.5": 9, "15": 9}).cautions
     )

@@ -118,6 +118,37 @@ def test_numbers_that_are_near_the_others_are_scores():
     assert found(score=np.tile([-1, -0.5, 0.5, 1], 10))["score"].low == -1
 
 
+def test_a_high_number_on_a_scale_to_a_hundred_is_asked_about_and_the_best_of_a_scale_is_not():
+    one = found(score=np.tile([10, 20, 30, 40, 99], 10))["score"]
+    assert (one.scale, one.codes) == ((0, 100), ()) and "if 99 says that there is none" in one.words
+    for best in ([0, 1, 5], [0, 1, 2, 5], [1, 2, 10]):
+        assert "empty" not in found(score=np.tile(best, 10))["score"].words
+    coded = found(score=np.tile([10, 20, 30, 40, 999], 10))["score"]
+    assert (coded.scale, coded.codes) == ((0, 100), (999,))
+    assert not found(score=[0.5] * 9 + [99] * 3), "one score and a code"
+
+
+def test_names_are_of_scores_by_their_words():
+    steps = RNG.integers(100, 107, 50)
+    assert not found(integrating_time=steps, other=["a", "b"] * 25) and found(my_ratings=steps, other=["a", "b"] * 25)
+    assert not found(rating=["spiral"] * 90 + ["1", "2", "3"]), "words that are classes"
+
+
+def test_commas_between_thousands_are_no_decimals(tmp_path):
+    (tmp_path / "t.csv").write_text("file;score\na;950\nb;1,020\nc;2,5\n")
+    read = read_label_file(tmp_path / "t.csv", columns=ScoreColumns("file", "score", (0, 5000)))
+    assert [x.score for x in read.labels] == [0.95, 0.0025] and "'1,020' is no number" in read.problems[0]
+
+
+@pytest.mark.parametrize("columns", [None, ScoreColumns()])
+def test_a_row_without_a_score_keeps_its_class(tmp_path, columns):
+    rows = [f"g{i},{1 + i % 5}," for i in range(20)] + ["a,-99,merger", "b,99,ring", "c,n/a,bent", "d,n/a,", "e,-99,"]
+    (tmp_path / "t.csv").write_text("\n".join(["galaxy_id,score,label", *rows]))
+    read = read_label_file(tmp_path / "t.csv", columns=columns)
+    assert {x.galaxy_id: x.label for x in read.labels if x.label} == {"a": "merger", "b": "ring", "c": "bent"}
+    assert len(read.labels) == 23 and not read.problems and read.n_unlabelled == 2
+
+
 @pytest.mark.parametrize("column", ["score", "mean"])
 def test_halves_and_decimal_commas_are_scores_as_they_are_imported(tmp_path, column):
     given = [1.5 + i % 7 / 2 for i in range(56)]

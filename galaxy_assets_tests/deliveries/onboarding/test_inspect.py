@@ -179,9 +179,29 @@ def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hu
     (tmp_path / "t.csv").write_text("name,n_comp,score\n" + rows)
     beside = inspect_labels(found, tmp_path / "t.csv")
     assert beside.source.label_column is None and [one.column for one in beside.graded] == ["score"]
-    assert "column n_comp holds whole numbers: beside scores" in " ".join(cautions(found, beside))
+    assert "column n_comp holds numbers: beside scores" in " ".join(cautions(found, beside))
     named = inspect_labels(found, tmp_path / "t.csv", label_column="n_comp")
     assert named.source.label_column == "n_comp" and not named.guessed, "a person's word"
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "anomaly"),
+    [
+        ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
+        ("morph_type", [-99.9 if i == 7 else i % 3 for i in range(100)], None),
+        ("T", [3.5 if i == 7 else i % 6 - 2 for i in range(100)], None),
+    ],
+)
+def test_truths_and_types_with_a_stray_decimal_are_classes_also_beside_what_a_program_scored(
+    hundred, tmp_path, column, values, anomaly
+):
+    rows = "".join(f"g{i:02d}.png,{value},{i / 101:.3f}\n" for i, value in enumerate(values))
+    (tmp_path / "t.csv").write_text(f"name,{column},score\n{rows}")
+    found = inspect(hundred, sample=1)
+    labels = inspect_labels(found, tmp_path / "t.csv")
+    assert labels.source.label_column == column and [one.column for one in labels.graded] == ["score"]
+    settings = {one.key: one.value for one in settings_for("mine", found, labels, False)}
+    assert settings.get("anomaly.labels") == (anomaly and [anomaly])
 
 
 def test_of_several_scores_of_an_image_it_is_said_which_counts(hundred, tmp_path):
