@@ -201,6 +201,11 @@ def test_the_middle_block_is_that_of_the_start_whether_trained_or_not_and_formul
     assert kept and all(torch.equal(tensor, whole[name]) for name, tensor in kept.items())
     assert places.variant == "pyramid" and places.feature_size == 5 * half.feature_size
     assert all(map(torch.equal, places.network.network.state_dict().values(), kept.values()))
+    alike = made("imagenet", beside={"start": 1.0, "middle": 1.0, "pyramid": 1.0}, epoch_choice="last")[-1]["path"]
+    factors = (
+        load_encoder(layout.root / rows[-1]["path"]).network.scales / load_encoder(layout.root / alike).network.scales
+    )
+    torch.testing.assert_close(factors, torch.tensor([1.0, 1.0, 0.5, 1.4]), rtol=1e-3, atol=0)
     (before, beside) = made("random", train_random_from=10_000, beside={"start": 1.0, "middle": 1.0})
     assert (before["epoch"], beside["chosen"]) == (0, True) and "beside middle (x1)" in beside["reason"]
     (alone,) = made("classical", beside={"start": 1.0, "middle": 1.0})
@@ -209,11 +214,13 @@ def test_the_middle_block_is_that_of_the_start_whether_trained_or_not_and_formul
 
 @pytest.mark.parametrize("name", ["middle", "pyramid"])
 def test_a_network_without_a_middle_is_told_with_the_remedy(checkpoints, monkeypatch, name):
-    _, made = checkpoints
+    layout, made = checkpoints
     monkeypatch.setattr(middle, "_FEWEST", 1000)
+    before = sorted(layout.checkpoints("tiny").rglob("epoch_*"))
     with pytest.raises(dg.Failure, match=f"remove `{name}` from recipe.beside") as told:
         made("imagenet", beside={name: 1.0})
     assert not told.value.allow_retries
+    assert sorted(layout.checkpoints("tiny").rglob("epoch_*")) == before, "nothing is trained for it"
 
 
 def test_the_time_left_is_told_from_what_the_start_took_and_what_stands_side_by_side_is_a_step_of_its_own(
