@@ -189,7 +189,7 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
 
 def is_called_classes(column: str) -> bool:
     """Whether a column has a name for classes."""
-    return column.lower() in CLASSES or like_class([column])
+    return column.lower() in CLASSES or like_class([column]) is not None
 
 
 def holds_codes(columns: pa.Table, column: str) -> bool:
