@@ -32,7 +32,7 @@ from galaxy_assets.science.encoders.middle import middle_of
 from galaxy_assets.science.encoders.weights import build_encoder
 from galaxy_assets.science.neighbours import knn_accuracies
 from galaxy_assets.settings.files import survey_files
-from galaxy_assets.settings.recipe import MIDDLE, PYRAMID, START
+from galaxy_assets.settings.recipe import HALVES, PYRAMID, START
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.checkpoints import load_encoder
@@ -164,7 +164,7 @@ def trained(survey: Survey, layout: Layout, rows: list[Row], classes: np.ndarray
     others = {name: factor for name, factor in recipe.beside.items() if name != START}
     beside = [
         middle_of(start, pyramid=name == PYRAMID)
-        if name in (MIDDLE, PYRAMID)
+        if name in HALVES
         else build_encoder(recipe.backbone, name, seed=recipe.seed, weights=layout.weights)
         for name in others
     ]

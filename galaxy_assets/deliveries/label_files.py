@@ -285,12 +285,10 @@ def _graded(path: Path, columns: ScoreColumns) -> LabelFile:
         if not scored and not said:
             found.n_unlabelled += 1
             continue
-        own = {"galaxy_id": galaxy or "", "score": "", "label": said, **cells}
+        own = {"galaxy_id": galaxy or "", "score": text if scored else "", "label": said, **cells}
         try:
-            score = repr(score_of(text, columns.scale)) if scored else ""
-            found.labels += _own(row + 1, own | {"score": score})
+            found.labels += list(_own(row + 1, own, columns.scale))
         except Outside as problem:
-            problem.beside = [*_own(row + 1, own)] if said else []
             outside.append((problem, words := f"row {row + 1}: {problem}"))
             found.problems.append(words)
         except BadRow as problem:
@@ -344,7 +342,7 @@ def _layout(
     )
 
 
-def _own(line: int, row: _Row) -> Iterator[GivenLabel]:
+def _own(line: int, row: _Row, scale: tuple[float, float] = ScoreColumns.scale) -> Iterator[GivenLabel]:
     score, label = row.get("score", ""), row.get("label", "")
     if not score and not label:
         raise BadRow("neither a score nor a label")
@@ -353,7 +351,7 @@ def _own(line: int, row: _Row) -> Iterator[GivenLabel]:
     classes = [GivenLabel(line, galaxy, label=label, **said)] if label else []
     if score.lower() not in NOTHING:
         try:
-            yield GivenLabel(line, galaxy, score=score_of(score), **said)
+            yield GivenLabel(line, galaxy, score=score_of(score, scale), **said)
         except Outside as problem:
             problem.beside = classes
             raise

@@ -17,7 +17,9 @@ MIDDLE = "middle"
 """In `Recipe.beside`: the middle block of that network."""
 PYRAMID = "pyramid"
 """In `Recipe.beside`: the middle block of that network, over the image and over places of it."""
-OF_START = START, MIDDLE, PYRAMID
+HALVES = MIDDLE, PYRAMID
+"""In `Recipe.beside`: what the first half of that network answers."""
+OF_START = START, *HALVES
 """In `Recipe.beside`: what is the network's own."""
 
 _Factor = Annotated[float, Field(gt=0, le=10)]

@@ -192,7 +192,7 @@ def is_called_classes(column: str) -> bool:
     return column.lower() in CLASSES or like_class([column]) is not None
 
 
-def holds_codes(columns: pa.Table, column: str) -> bool:
+def holds_numbers(columns: pa.Table, column: str) -> bool:
     """Whether all that a column holds are numbers."""
     return all(label is None or _NUMBER.fullmatch(label) for label in labels_of(columns[column]))
 

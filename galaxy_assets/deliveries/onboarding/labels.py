@@ -18,7 +18,7 @@ from galaxy_assets.deliveries.members import is_no_class
 from galaxy_assets.deliveries.onboarding.bands import band_in
 from galaxy_assets.deliveries.onboarding.columns import (
     class_column,
-    holds_codes,
+    holds_numbers,
     is_called_classes,
     is_numbering,
     named_by,
@@ -139,7 +139,7 @@ def inspect_labels(
         among = [name for name in left if name not in scores]
         label_column, about = class_column(path, columns, among, len(images))
         guessed = (
-            label_column is not None and not is_called_classes(label_column) and holds_codes(columns, label_column)
+            label_column is not None and not is_called_classes(label_column) and holds_numbers(columns, label_column)
         )
         if guessed and any(is_called_scores(one.column) and one.levels <= _MOST_GRADES for one in graded):
             about = [f"column {label_column} holds numbers: beside scores it is not taken for classes (--label-column)"]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from galaxy_assets.orchestration.assets.recall import MET
 from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import IF_THERE, Result, SurveyContext, picture, survey_asset
-from galaxy_assets.settings.recipe import MIDDLE, PYRAMID
+from galaxy_assets.settings.recipe import HALVES, PYRAMID
 from galaxy_assets.storage import provenance
 from galaxy_assets.storage.checkpoints import read_metadata
 
@@ -106,7 +106,7 @@ def network(metadata: Mapping[str, str]) -> str:
     """What an encoder's metadata say it is: timm's name, another architecture's, or those side by side."""
     if metadata["variant"] == "side_by_side":
         return " beside ".join(map(network, json.loads(metadata["backbone"])))
-    if metadata["variant"] in (MIDDLE, PYRAMID):
+    if metadata["variant"] in HALVES:
         places = ", over places" if metadata["variant"] == PYRAMID else ""
         return f"{network(json.loads(metadata['backbone']))} to its middle{places}"
     if metadata["variant"] == "classical":

@@ -33,7 +33,7 @@ from galaxy_assets.orchestration.other_hosts import TrainingElsewhere, invite
 from galaxy_assets.orchestration.training_ledger import FEW, FIXED, ledger
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import Progress, tell
-from galaxy_assets.settings.recipe import MIDDLE, OF_START, PYRAMID, START, Recipe
+from galaxy_assets.settings.recipe import HALVES, OF_START, PYRAMID, START, Recipe
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.checkpoints import (
     Training,
@@ -207,7 +207,7 @@ def _halves(encoder: "Encoder", recipe: Recipe) -> "dict[str, Encoder]":
     """The middle block of a network, once and over places, as the recipe asks for; nothing of formulae."""
     from galaxy_assets.science.encoders.middle import middle_of
 
-    asked = [name for name in (MIDDLE, PYRAMID) if name in recipe.beside and _has_weights(encoder)]
+    asked = [name for name in HALVES if name in recipe.beside and _has_weights(encoder)]
     try:
         return {name: middle_of(encoder, pyramid=name == PYRAMID, side=recipe.image_size) for name in asked}
     except ValueError as error:

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 
 from galaxy_assets import plugins
-from galaxy_assets.settings.recipe import MIDDLE, OF_START, PYRAMID, START
+from galaxy_assets.settings.recipe import HALVES, OF_START, START
 from galaxy_assets.settings.survey import Survey
 
 _VARIANT_OF = {"rgz": "rgz", "classical": None}
@@ -151,7 +151,7 @@ def networks_of(survey: Survey, start: str, trained: bool) -> list[Counted | Non
         Where a network cannot be cut at its middle, or takes no images of the recipe's size, with the remedy.
     """
     found = [network_of(survey, part) for part in parts_of(survey, start, trained)]
-    halves = [name for name in (MIDDLE, PYRAMID) if name in survey.recipe.beside]
+    halves = [name for name in HALVES if name in survey.recipe.beside]
     if not halves or found[0] is None:
         return found
     named, variant = survey.networks.get(start), _VARIANT_OF.get(start) or "timm"

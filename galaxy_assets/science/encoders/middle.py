@@ -118,9 +118,9 @@ class Middle(nn.Module):
             network.global_pool = "avg"  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         with _told(network):
             parent, block, name = _leave_out(network, channels)
-        if pyramid and hasattr(network, "reroll"):  # Hiera
-            raise ValueError(f"{type(network).__name__} does not keep its tokens in the order of the image")
         if pyramid:
+            if hasattr(network, "reroll"):  # Hiera
+                raise ValueError(f"{type(network).__name__} does not keep its tokens in the order of the image")
             setattr(parent, name, Pyramid(block, getattr(network, "num_prefix_tokens", 0)))
         self.network = network
 

@@ -149,6 +149,15 @@ def test_a_row_without_a_score_keeps_its_class(tmp_path, columns):
     assert len(read.labels) == 23 and not read.problems and read.n_unlabelled == 2
 
 
+@pytest.mark.parametrize("columns", [None, ScoreColumns()])
+def test_a_row_without_a_galaxy_costs_no_other_row_whatever_its_score(tmp_path, columns):
+    rows = [f"g{i},{1 + i % 5}," for i in range(20)] + [",-99,merger", "x,-99,merger"]
+    (tmp_path / "t.csv").write_text("\n".join(["galaxy_id,score,label", *rows]))
+    read = read_label_file(tmp_path / "t.csv", columns=columns)
+    assert len(read.labels) == 21 and read.labels[-1].label == "merger"
+    assert len(read.problems) == 1 and read.problems[0].endswith("no galaxy id")
+
+
 @pytest.mark.parametrize("column", ["score", "mean"])
 def test_halves_and_decimal_commas_are_scores_as_they_are_imported(tmp_path, column):
     given = [1.5 + i % 7 / 2 for i in range(56)]
