@@ -195,8 +195,10 @@ def side_by_side(blocks: list[np.ndarray], factors: list[float]) -> np.ndarray:
 
 
 def _searched(features: np.ndarray, classes: np.ndarray) -> dict[str, float]:
-    """Each class in turn as one galaxy in SHARE: targets met and found unshown, the latter also by the forest."""
-    totals = {"met": 0.0, "unshown": 0.0, "forest": 0.0, "of": 0.0}
+    """Each class in turn as one galaxy in SHARE: targets met, found unshown, and found by the isolation forest among
+    all galaxies and among those that the search has not asked about.
+    """
+    totals = {"met": 0.0, "unshown": 0.0, "forest": 0.0, "forest_unshown": 0.0, "of": 0.0}
     for name in np.unique(classes):
         for draw in range(DRAWS):
             rare, others = np.flatnonzero(classes == name), np.flatnonzero(classes != name)
@@ -220,11 +222,11 @@ def _searched(features: np.ndarray, classes: np.ndarray) -> dict[str, float]:
             asked = np.array(sorted(query.row for query in queries))
             state = active_learning.posterior(components, asked, 5.0 * true[asked], "graded")
             order = active_learning.best_first(state.mean, ids)
-            unshown = order[~np.isin(order, asked)][:budget]
-            forest = active_learning.best_first(active_learning.unsupervised_score(components, 0), ids, budget)
+            strangest = active_learning.best_first(active_learning.unsupervised_score(components, 0), ids)
             totals["met"] += true[asked].sum()
-            totals["unshown"] += true[unshown].sum()
-            totals["forest"] += true[forest].sum()
+            totals["unshown"] += true[order[~np.isin(order, asked)][:budget]].sum()
+            totals["forest"] += true[strangest[:budget]].sum()
+            totals["forest_unshown"] += true[strangest[~np.isin(strangest, asked)][:budget]].sum()
             totals["of"] += true.sum()
     return totals
 
@@ -279,6 +281,11 @@ def sections(found: list[Row]) -> dict[str, str]:
 
 def show_training(found: list[Row]) -> str:
     """What training and what stands beside it bring; empty where a row is older than a column."""
+    beyond = {
+        i: row["unshown_after"] / row["forest_unshown_after"]
+        for i, row in enumerate(found)
+        if row.get("forest_unshown_after")
+    }
     lines = [
         [
             f"{row['set']}, seed {row['seed']}",
@@ -287,24 +294,25 @@ def show_training(found: list[Row]) -> str:
             f"{100 * (row['after'] - row['before']):+.1f}",
             f"{100 * (row['after'] - row['beside']):+.1f}" if "beside" in row else "",
             *_shown(row, "{:.0f}", "met_before", "met_beside", "met_after"),
-            *_shown(row, "{:.0f}", "unshown_before", "unshown_beside", "unshown_after", "forest_after"),
-            f"{row['unshown_after'] / row['forest_after']:.2f}" if row["forest_after"] else "",
+            *_shown(row, "{:.0f}", "unshown_before", "unshown_beside", "unshown_after"),
+            *_shown(row, "{:.0f}", "forest_after", "forest_unshown_after"),
+            f"{beyond[i]:.2f}" if i in beyond else "",
             f"{row['seconds'] / 60:.0f}",
         ]
-        for row in found
+        for i, row in enumerate(found)
     ]
-    of_forest = [row["unshown_after"] / row["forest_after"] for row in found if row["forest_after"]]
     of_training = [100 * (row["after"] - row["beside"]) for row in found if "beside" in row]
     means = [""] * len(_TRAINING)
     means[0], means[6] = "mean", f"{mean(100 * (row['after'] - row['before']) for row in found):+.1f}"
     means[7] = f"{mean(of_training):+.1f}" if of_training else ""
-    means[-2] = f"{mean(of_forest):.2f}" if of_forest else ""
+    means[-2] = f"{mean(beyond.values()):.2f}" if beyond else ""
     return _table(_TRAINING, [*lines, means])
 
 
 _TRAINING = ["set", "judged", "removed", "before", "without training", "after", "gain", "of training"]
 _TRAINING += ["met before", "met without training", "met after"]
-_TRAINING += ["unshown before", "unshown without training", "unshown after", "forest", "unshown / forest", "minutes"]
+_TRAINING += ["unshown before", "unshown without training", "unshown after", "forest", "forest unshown"]
+_TRAINING += ["unshown / forest unshown", "minutes"]
 
 
 def _shown(row: Row, form: str, *keys: str) -> list[str]:

@@ -119,19 +119,28 @@ def test_the_minutes_of_a_tuned_survey_are_those_of_all_its_starts(tmp_path):
 
 def test_trainings_gain_is_told_beside_the_start_and_its_formulae():
     tuned = importlib.import_module("tuned_surveys")
-    kinds = {"met": 8.0, "unshown": 3.0, "forest": 4.0}
+    kinds = {"met": 8.0, "unshown": 3.0, "forest": 4.0, "forest_unshown": 2.0}
     row = {"set": "a", "seed": 0, "images": 9, "left_out": 0, "seconds": 120}
     row |= {f"{key}_{when}": value for key, value in kinds.items() for when in ("before", "beside", "after")}
-    older = {key: value for key, value in row.items() if "beside" not in key} | {"before": 0.7, "after": 0.8}
+    older = {key: value for key, value in row.items() if "beside" not in key and "forest_unshown" not in key} | {
+        "before": 0.7,
+        "after": 0.8,
+    }
     shown = tuned.show_training([row | {"before": 0.7, "beside": 0.77, "after": 0.8}, older])
     head, _, new, old, means = ([cell.strip() for cell in line.split("|")] for line in shown.split("\n"))
-    at = [head.index(name) for name in ("without training", "gain", "of training", "unshown / forest")]
+    at = [head.index(name) for name in ("without training", "gain", "of training", "unshown / forest unshown")]
     assert [[line[i] for i in at] for line in (new, old, means)] == [
-        ["0.770", "+10.0", "+3.0", "0.75"],
-        ["", "+10.0", "", "0.75"],
-        ["", "+10.0", "+3.0", "0.75"],
+        ["0.770", "+10.0", "+3.0", "1.50"],
+        ["", "+10.0", "", ""],
+        ["", "+10.0", "+3.0", "1.50"],
     ]
     start, formulae = np.random.default_rng(0).normal(size=(50, 4)), np.random.default_rng(1).normal(size=(50, 9))
+    rng = np.random.default_rng(2)
+    classes = np.repeat(["dull", "rare"], [200, 40])
+    apart = rng.normal(size=(240, 3)) + 2 * np.eye(3)[0] * (classes == "rare")[:, None]
+    found = tuned._searched(apart, classes)
+    assert 0 < found["forest_unshown"] < found["forest"]
+    assert found["forest_unshown"] <= found["of"] - found["met"]
     joined = tuned.side_by_side([start, formulae], [1.0, 0.5])
     assert joined[:, 4:].var(axis=0).sum() == pytest.approx(0.25 * start.var(axis=0).sum())
 
