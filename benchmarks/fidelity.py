@@ -28,7 +28,7 @@ from sklearn.neighbors import NearestNeighbors
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.evaluation import balanced
 from galaxy_assets.plugins.protocols import Reader
-from galaxy_assets.science import artefacts, augmentation, byol, pca, votes
+from galaxy_assets.science import artefact_regions, artefacts, augmentation, byol, pca, votes
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.science.devices import choose_devices
 from galaxy_assets.science.encoders.embedding import embed
@@ -290,8 +290,8 @@ def unclassified(data: dict[str, Survey], done: set[tuple[str, int | None]]) -> 
     small = np.stack([resized(image, survey.recipe.image_size) for image in stack])
     for frame, pixels in {"whole": small, "astronomaly": AstronomalyFrame(stack)}.items():
         x, y = umap_xy(embed(encoder(), pixels, device=choose_devices()[0]), survey.umap).T
-        regions = artefacts.propose_regions(x, y, suspect, reasons, survey.artefacts)
-        kept, _ = artefacts.apply_regions(x, y, reasons, regions, survey.artefacts)
+        regions = artefact_regions.propose_regions(x, y, suspect, reasons, survey.artefacts)
+        kept, _ = artefact_regions.apply_regions(x, y, reasons, regions, survey.artefacts)
         near = NearestNeighbors(n_neighbors=10).fit(np.column_stack([x, y])).kneighbors()[1]
         yield {
             "reading": frame,

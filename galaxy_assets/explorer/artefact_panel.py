@@ -18,7 +18,7 @@ from galaxy_assets.explorer.routes import Extent
 from galaxy_assets.explorer.tab import Tab
 from galaxy_assets.explorer.view import PRETRAINED
 from galaxy_assets.lake.query import QueryError
-from galaxy_assets.science.artefacts import Region
+from galaxy_assets.science.artefact_regions import Region
 from galaxy_assets.settings.printing import count_of
 
 _UNSAVED = "Tables were made anew; boxes that are not saved stay. “Back to the proposal” gives them up."

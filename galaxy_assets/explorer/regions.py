@@ -16,7 +16,7 @@ from pyarrow import csv as arrow_csv
 
 from galaxy_assets.explorer.changes import Otherwise, one_at_a_time
 from galaxy_assets.explorer.view import View
-from galaxy_assets.science.artefacts import Region, regions_to_table, table_to_regions
+from galaxy_assets.science.artefact_regions import Region, regions_to_table, table_to_regions
 from galaxy_assets.science.region_review import read_review
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.regular import regular

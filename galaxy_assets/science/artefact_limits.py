@@ -7,10 +7,16 @@ What most of a survey's images show is what the survey is like: radio maps scale
 saturated, skies set to zero are one grey value. Evidence of a fault is what few of them show.
 """
 
+from collections import Counter
+from collections.abc import Collection, Sequence
+
 import numpy as np
 import pyarrow as pa
 
 from galaxy_assets.settings.artefacts import LEAST, ArtefactRules
+
+MOST = 0.5
+"""Share of images above which what they show is no evidence."""
 
 _FAR = 10
 """Distances of the upper quartile from the median at which a value is an outlier: 7 standard deviations of a normal
@@ -109,3 +115,44 @@ def under(evidence: pa.Table, limits: dict[str, float]) -> pa.Table:
     for name, column in new.items():
         evidence = evidence.set_column(evidence.column_names.index(name), evidence.schema.field(name), column)
     return evidence
+
+
+def shown_by_most(reason: Sequence[str]) -> dict[str, float]:
+    """The reasons that most images have, which are no evidence: what most of them show is what the survey is like.
+
+    Parameters
+    ----------
+    reason : sequence of str, length N
+        Column of `artefacts.evidence`, under the survey's limits.
+
+    Returns
+    -------
+    dict of str to float
+        The share of the images that have it.
+    """
+    counted = Counter(one for said in reason for one in said.split(", ") if one)
+    return {one: n / len(reason) for one, n in counted.items() if n > MOST * len(reason)}
+
+
+def are_suspect(reason: Sequence[str], of: Collection[str]) -> np.ndarray:
+    """Which images have evidence that counts against them.
+
+    Parameters
+    ----------
+    reason : sequence of str, length N
+        Column of `artefacts.evidence`, under the survey's limits.
+    of : collection of str
+        The evidence that the survey counts, such as `ArtefactRules.region_evidence`. What most images show does not.
+
+    Returns
+    -------
+    ndarray of shape (N,), bool
+
+    Examples
+    --------
+    >>> from galaxy_assets.science.artefact_limits import are_suspect
+    >>> are_suspect(["nodata", "nodata, blank", "nodata", ""], ["nodata", "blank"]).tolist()
+    [False, True, False, False]
+    """
+    counted = set(of) - shown_by_most(reason).keys()
+    return np.array([not counted.isdisjoint(said.split(", ")) for said in reason], dtype=bool)

@@ -1,18 +1,11 @@
-"""Which cutouts are artefacts: evidence per image, and regions of the artefact map (Mohale & Lochner 2023, 3.2-3.3).
+"""What speaks for a cutout being an artefact (Mohale & Lochner 2023, 3.1-3.3).
 
-Belongs here: evidence from pixels, the proposal of regions on a map of pretrained features, and applying regions. Does
-not belong here: the features and the map themselves (`encoders`, `projection`), and any label or vote: the paper
-removes artefacts before it looks at one.
-
-The paper draws one box on a UMAP by eye. Here suspicious images propose the boxes, each with the numbers it rests on,
-and a person may reject one by its status.
+Belongs here: evidence from pixels. Does not belong here: what a survey's own images make of it (`artefact_limits`),
+what follows from it (`artefact_regions`), and any label or vote: the paper removes artefacts before it looks at one.
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +15,6 @@ from galaxy_assets.settings.artefacts import ArtefactRules
 
 SATURATED = 250
 """8-bit value from which a channel counts as saturated; JPEG moves a clipped 255 by a few."""
-
-MOST = 0.5
-"""Share of suspects above which being one is no evidence, and no region is proposed."""
 
 EVIDENCE = pa.schema(
     [
@@ -39,51 +29,6 @@ EVIDENCE = pa.schema(
         pa.field("reason", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Region:
-    """A box on the map proposed for removal, edges included: one row of the stored rule.
-
-    Attributes
-    ----------
-    region : int
-        Number from 1, the largest group of suspects first.
-    x0, y0, x1, y1 : float
-        In units of the map.
-    n, n_suspect, purity : int, int, float
-        Images inside, suspects among them, and their share.
-    reasons : str
-        How often each reason occurs among the suspects inside, such as "edge_flux 12, saturated 3".
-    status : {"proposed", "accepted", "rejected"}
-        A person's verdict; a rejected region removes nothing.
-    """
-
-    region: int
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    n: int
-    n_suspect: int
-    purity: float
-    reasons: str
-    status: Literal["proposed", "accepted", "rejected"] = "proposed"
-
-    def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Whether each of N points lies inside.
-
-        Parameters
-        ----------
-        x, y : ndarray of shape (N,), float
-            In units of the map.
-
-        Returns
-        -------
-        ndarray of shape (N,), bool
-            False for points without coordinates (NaN).
-        """
-        return (x >= self.x0) & (x <= self.x1) & (y >= self.y0) & (y <= self.y1)
 
 
 def evidence(
@@ -118,7 +63,7 @@ def evidence(
           all of them. 0 for grey images;
         - fallback: the original image was used;
         - blank: nothing to be seen, by outcome or by blank_fraction; where its limit is `auto`, only if nothing away
-          from the border is bright;
+          from the border stands out;
         - suspect, reason: any of the rules fires, and which do, joined by ", ": an outcome without pixels, `blank`,
           `saturated`, `edge_flux`, `trail`, `nodata`, `fallback_no_contour`. `fallback_edge` is not suspect: large
           galaxies give it.
@@ -188,20 +133,20 @@ def _measure(image: np.ndarray) -> dict[str, float]:
     }
 
 
-_SOURCE, _BRIGHT = 2, 100  # pixels of the smallest source, and levels by which they are above the commonest
+_SOURCE, _FAR_FROM_SKY = 2, 100  # pixels of the smallest source, and levels between them and the commonest
 
 
 def _shows_a_source(image: np.ndarray) -> bool:
-    """Whether a group of pixels that does not touch the border is far brighter than the commonest value.
+    """Whether a group of pixels that does not touch the border is far from the commonest value, in any band.
 
-    A compact source on a dark sky has few pixels of its own, and is none the less what the image is of.
+    A compact source on an empty sky has few pixels of its own, and is none the less what the image is of: brighter than
+    the sky, or darker in a negative.
     """
     import cv2
 
-    brightest = image.max(axis=2)
-    commonest = int(np.bincount(brightest.ravel(), minlength=256).argmax())
-    bright = (brightest.astype(int) - commonest > _BRIGHT).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    commonest = [int(np.bincount(band.ravel(), minlength=256).argmax()) for band in np.moveaxis(image, 2, 0)]
+    far = (np.abs(image.astype(int) - commonest).max(axis=2) > _FAR_FROM_SKY).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(far, connectivity=8)
     x, y, width, height, pixels = stats[1:].T
     inside = (x > 0) & (y > 0) & (x + width < image.shape[1]) & (y + height < image.shape[0])
     return bool((inside & (pixels >= _SOURCE)).any())
@@ -279,172 +224,3 @@ def _is_even(light: np.ndarray, piece: np.ndarray) -> bool:
     np.maximum.at(brightest, piece, light)
     faint, bright = np.percentile(brightest, [20, 80])
     return bool(faint >= _EVEN * bright)
-
-
-def propose_regions(
-    x: np.ndarray, y: np.ndarray, suspect: np.ndarray, reason: Sequence[str], rules: ArtefactRules
-) -> list[Region]:
-    """Boxes on the map in which suspects prevail (the box of paper Fig. 1, drawn by evidence).
-
-    A suspect is a core where at least `region_purity` of the `region_minimum` nearest images (itself included) are
-    suspects. Two cores are in one group where each is among the 3 `region_minimum` nearest of the other. The box around
-    a group is proposed if the same purity holds among all images inside it, and it holds `region_minimum` images.
-    Neighbours are used and not a grid or a radius, because UMAP packs a small island far more tightly than the galaxies
-    around it. Where more than half of the images are suspects nothing is proposed: what most images of a survey show is
-    no evidence of a fault. Only reasons of `region_evidence` make a suspect here.
-
-    Parameters
-    ----------
-    x, y : ndarray of shape (N,), float
-        The map; images without coordinates (NaN) are left out.
-    suspect : ndarray of shape (N,), bool
-        Column of `evidence`.
-    reason : sequence of str, length N
-        Column of `evidence`.
-    rules : ArtefactRules
-        `region_purity`, `region_minimum` and `region_evidence` are used.
-
-    Returns
-    -------
-    list of Region
-        The largest group of suspects first.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from galaxy_assets.science.artefacts import propose_regions
-    >>> from galaxy_assets.settings.artefacts import ArtefactRules
-    >>> x, y = np.random.default_rng(0).normal(size=(2, 60))
-    >>> x[:10] += 20  # an island of ten; the box is around its eight suspects
-    >>> suspect = np.arange(60) < 8
-    >>> [box] = propose_regions(x, y, suspect, ["blank" if s else "" for s in suspect], ArtefactRules())
-    >>> box.n, box.n_suspect, box.reasons
-    (8, 8, 'blank 8')
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import KDTree
-
-    points = np.column_stack([x, y])
-    placed = np.flatnonzero(np.isfinite(points).all(axis=1))
-    suspect = np.asarray(suspect, dtype=bool)
-    if not suspect[placed].any() or suspect[placed].mean() > MOST:
-        return []
-    counted = set(rules.region_evidence)
-    suspect = suspect & np.array([not counted.isdisjoint(one.split(", ")) for one in reason], dtype=bool)
-    minimum = max(rules.region_minimum, 1)
-    # a list of neighbours, not their number: with one neighbour the answer would lose its second axis
-    wanted = list(range(1, min(3 * minimum, placed.size) + 1))
-    near = np.asarray(KDTree(points[placed]).query(points[placed], k=wanted)[1])  # pyright: ignore[reportArgumentType]
-    core = suspect[placed] & (suspect[placed][near[:, :minimum]].mean(axis=1) >= rules.region_purity)
-    start, stop = np.repeat(np.arange(placed.size), near.shape[1]), near.ravel()
-    links = core[start] & core[stop]
-    graph = coo_array((np.ones(links.sum()), (start[links], stop[links])), shape=(placed.size,) * 2).tocsr()
-    graph = graph.minimum(graph.T)  # one-sided links would tie a small island to whatever is next to it
-    _, group = connected_components(graph, directed=False)
-    numbers, sizes = np.unique(group[core], return_counts=True)
-
-    regions: list[Region] = []
-    covered = np.zeros(len(points), dtype=bool)
-    for number in numbers[np.argsort(-sizes, kind="stable")]:
-        members = placed[core & (group == number)]
-        if covered[members].all():  # the links of a large island can leave a few of its images apart
-            continue
-        (x0, y0), (x1, y1) = points[members].min(axis=0).tolist(), points[members].max(axis=0).tolist()
-        box = Region(len(regions) + 1, x0, y0, x1, y1, n=0, n_suspect=0, purity=0.0, reasons="")
-        inside = box.holds(x, y)
-        n, n_suspect = int(inside.sum()), int((inside & suspect).sum())
-        if n < rules.region_minimum or n_suspect < rules.region_purity * n:
-            continue
-        tally = Counter(name for i in np.flatnonzero(inside & suspect) for name in reason[int(i)].split(", "))
-        reasons = ", ".join(f"{name} {times}" for name, times in tally.most_common())
-        regions.append(replace(box, n=n, n_suspect=n_suspect, purity=n_suspect / n, reasons=reasons))
-        covered |= inside
-    return regions
-
-
-def apply_regions(
-    x: np.ndarray, y: np.ndarray, reason: Sequence[str], regions: Sequence[Region], rules: ArtefactRules
-) -> tuple[np.ndarray, list[str | None]]:
-    """Which images stay, and what removes the others.
-
-    Where more than a share of `most_removed` would be removed that no person said yes to, none of these is: a region
-    that a person accepted is a yes to what it holds.
-
-    Parameters
-    ----------
-    x, y : ndarray of shape (N,), float
-        The map.
-    reason : sequence of str, length N
-        Column of `evidence`; an image with a reason of `rules.decisive` is removed wherever it lies.
-    regions : sequence of Region
-        Rejected ones are passed over.
-    rules : ArtefactRules
-        `decisive` and `most_removed` are used.
-
-    Returns
-    -------
-    kept : ndarray of shape (N,), bool
-    rule : list of str or None, length N
-        None where nothing speaks for removal, else the decisive reason, or "region 2": the first region that holds it.
-        An image that is kept and has a rule is one that would be removed with a person's yes.
-    """
-    rule, agreed = np.full(len(x), None, dtype=object), np.zeros(len(x), dtype=bool)
-    for region in reversed(regions):
-        if region.status != "rejected":
-            rule[region.holds(x, y)] = f"region {region.region}"
-        if region.status == "accepted":
-            agreed |= region.holds(x, y)
-    for i, found in enumerate(reason):
-        rule[i] = next((name for name in rules.decisive if name in found.split(", ")), rule[i])
-    kept = np.array([one is None for one in rule], dtype=bool)
-    unasked = ~kept & ~agreed
-    if unasked.sum() > rules.most_removed * len(x):
-        kept |= unasked
-    return kept, rule.tolist()
-
-
-REGIONS = pa.schema(
-    [
-        pa.field("region", pa.int32()),
-        *(pa.field(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
-        pa.field("n", pa.int32()),
-        pa.field("n_suspect", pa.int32()),
-        pa.field("purity", pa.float64()),
-        pa.field("reasons", pa.string()),
-        pa.field("status", pa.string()),
-        pa.field("map", pa.string()),
-    ]
-)
-
-
-def regions_to_table(regions: Sequence[Region], map_digest: str) -> pa.Table:
-    """Make the table of the rule.
-
-    Parameters
-    ----------
-    regions : sequence of Region
-    map_digest : str
-        Names the map on which the boxes are drawn.
-
-    Returns
-    -------
-    pyarrow.Table
-        A row per region, in the schema `REGIONS`.
-    """
-    return pa.Table.from_pylist([asdict(region) | {"map": map_digest} for region in regions], schema=REGIONS)
-
-
-def table_to_regions(table: pa.Table) -> list[Region]:
-    """Read the regions from the table that `regions_to_table` makes.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        In the schema `REGIONS`.
-
-    Returns
-    -------
-    list of Region
-    """
-    return [Region(**row) for row in table.drop_columns(["map"]).to_pylist()]

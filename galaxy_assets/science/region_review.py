@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from galaxy_assets.science.artefacts import Region
+from galaxy_assets.science.artefact_regions import Region
 from galaxy_assets.settings import spreadsheets
 from galaxy_assets.settings.printing import PrintableError
 

@@ -172,7 +172,7 @@ def identity(encoder: Encoder, indices: np.ndarray, recipe: "Recipe", freeze: bo
     dict
     """
     return {
-        "recipe": recipe.deciding(),
+        "recipe": recipe.of_epochs().deciding(),
         "freeze": freeze,
         "backbone": encoder.backbone,
         "start": encoder.start,

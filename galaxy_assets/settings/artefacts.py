@@ -61,8 +61,8 @@ class ArtefactRules(Settings):
         default=0.05,
         ge=0,
         le=1,
-        description="largest share of a delivery's images that is removed without a person's yes; where more would be, "
-        "none is",
+        description="largest share of the images that is removed without a person's yes, of those that the artefact "
+        "map is fitted on and of those that a delivery brings later; where more would be, none is",
     )
     pretrained_frame: Annotated[Literal["whole", "astronomaly"], AddedLater()] = Field(
         default="whole",
@@ -85,6 +85,11 @@ class ArtefactRules(Settings):
         """
         given = getattr(self, name)
         return LEAST[name] if given == "auto" else given
+
+    @property
+    def evidence_that_counts(self) -> list[Reason]:
+        """What removes an image or proposes a region, in the order of `Reason`."""
+        return [reason for reason in get_args(Reason) if reason in {*self.region_evidence, *self.decisive}]
 
     def of_evidence(self) -> "ArtefactRules":
         """The rules without what no evidence rests on, so that raising it measures nothing again.

@@ -133,6 +133,16 @@ class Recipe(Settings):
             return self.train_random_from
         return 0 if self.preset == "paper" else _FEWEST_FOR_RANDOM
 
+    def of_epochs(self) -> "Recipe":
+        """The recipe without what changes the weights of no epoch.
+
+        Returns
+        -------
+        Recipe
+            `beside` and `train_random_from` are at their defaults, so that changing them trains nothing anew.
+        """
+        return self.model_copy(update={"beside": {}, "train_random_from": None})
+
     @field_validator("beside", mode="before")
     @classmethod
     def _by_one(cls, value: Any) -> Any:

@@ -30,7 +30,7 @@ from galaxy_assets.explorer.worksheet import read_clusters
 from galaxy_assets.lake.query import QueryError
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.graph import EXPLORER
-from galaxy_assets.science.artefacts import regions_to_table
+from galaxy_assets.science.artefact_regions import regions_to_table
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.storage.label_events import LabelLog
 from galaxy_assets.storage.tables import read_table

@@ -8,7 +8,7 @@ import pytest
 
 from galaxy_assets.explorer import regions, worksheet
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
-from galaxy_assets.science.artefacts import Region, regions_to_table
+from galaxy_assets.science.artefact_regions import Region, regions_to_table
 from galaxy_assets.science.worksheet import Override
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import read_table

@@ -20,7 +20,7 @@ from galaxy_assets.explorer.ranking_panel import moved_up
 from galaxy_assets.explorer.scoring import Labels, Queue, queue_rows
 from galaxy_assets.explorer.view import PRETRAINED, OpenLake, View
 from galaxy_assets.lake import similar
-from galaxy_assets.science.artefacts import Region
+from galaxy_assets.science.artefact_regions import Region
 from galaxy_assets.science.labels import standing
 from galaxy_assets.science.region_review import read_review
 from galaxy_assets.science.worksheet import Override

@@ -22,6 +22,10 @@ CHANGES = {
         {"artefacts": {"trail_length": 0.3}},
         "artefact_evidence artefact_map artefact_regions clean_galaxies",
     ),
+    "artefacts.region_evidence": (
+        {"artefacts": {"region_evidence": ["saturated"]}},
+        "artefact_evidence artefact_map artefact_regions clean_galaxies cluster_summary",
+    ),
     "artefacts.most_removed": ({"artefacts": {"most_removed": 0.2}}, "clean_galaxies"),
     "artefacts.pretrained_frame": (
         {"artefacts": {"pretrained_frame": "astronomaly"}},

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxy_assets.science.artefact_limits import limits_of, under
-from galaxy_assets.science.artefacts import evidence, propose_regions
+from galaxy_assets.science.artefact_regions import propose_regions
+from galaxy_assets.science.artefacts import evidence
 from galaxy_assets.settings.artefacts import LEAST, ArtefactRules
 
 AUTO = ArtefactRules()
@@ -66,6 +67,12 @@ def test_skies_set_to_zero_are_not_blank_and_an_empty_stamp_among_them_is():
     lower = pa.table({"blank_fraction": shares["blank_fraction"]})
     assert 0.98 <= limits_of(lower, AUTO)["blank_fraction"] < 1 - 1 / 48**2
     assert judged(stamps)["blank"].to_pylist() == [True] + [False] * 199
+
+
+def test_a_compact_source_is_none_the_less_in_a_negative():
+    stamps = np.zeros((40, 64, 64, 3), np.uint8)
+    stamps[1:, 31:33, 31:33] = 200
+    assert judged(stamps)["blank"].to_pylist() == judged(255 - stamps)["blank"].to_pylist() == [True] + [False] * 39
 
 
 def test_a_persons_limit_is_taken_as_it_is():

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.science.artefacts import Region, apply_regions, evidence, propose_regions
+from galaxy_assets.science.artefact_regions import Region, apply_regions, propose_regions, shares_removed
+from galaxy_assets.science.artefacts import evidence
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.settings.artefacts import ArtefactRules
 
@@ -271,11 +272,21 @@ class TestRegions:
         nowhere = np.full(4, np.nan)
         assert propose_regions(nowhere, nowhere, np.ones(4, bool), ["blank"] * 4, RULES) == []
 
-    @pytest.mark.parametrize(("share", "n"), [(0.5, 1), (0.51, 0)])
-    def test_where_most_images_are_suspect_nothing_is_proposed(self, share, n):
-        x, y, suspect, reason = world([(0, 0, 100, 0), (9, 9, 100, 2 * share if share == 0.5 else 1)])
-        suspect[0] = share > 0.5
+    @pytest.mark.parametrize(("more", "n"), [("", 1), ("edge_flux", 0), ("saturated", 0)])
+    def test_where_most_images_are_suspect_nothing_is_proposed(self, more, n):
+        x, y, suspect, reason = world([(0, 0, 100, 0), (9, 9, 100, 1)])
+        suspect[0], reason[0] = bool(more), more
         assert len(propose_regions(x, y, suspect, reason, RULES)) == n
+
+    @pytest.mark.parametrize("counted", [True, False])
+    def test_what_most_images_show_hides_no_other_evidence(self, counted):
+        x, y, suspect, reason = world([(0, 0, 300, 0), (9, 9, 30, 1.0)])
+        most = ["nodata, " * (i % 5 < 3) + one for i, one in enumerate(reason)]
+        rules = RULES if counted else RULES.model_copy(update={"region_evidence": ("edge_flux",)})
+        most = [one.removesuffix(", ") for one in most]
+        (found,) = propose_regions(x, y, np.array([bool(one) for one in most]), most, rules)
+        (alone,) = propose_regions(x, y, suspect, reason, RULES)
+        assert (found.x0, found.y1, found.n_suspect) == (alone.x0, alone.y1, alone.n_suspect)
 
     def test_a_region_rests_on_the_evidence_that_the_survey_names(self):
         x, y, suspect, _ = world([(0, 0, 300, 0), (9, 9, 30, 1.0)])
@@ -328,6 +339,33 @@ class TestApply:
         assert kept.all()
         kept, _ = apply_regions(x, x, ["blank"] * 7 + [""] * 3, [box], ArtefactRules(most_removed=0.1))
         assert kept.tolist() == [False] * 7 + [True] * 3
+
+    def test_the_share_is_of_all_that_the_map_is_fitted_on_in_whatever_delivery(self):
+        """Class folders are deliveries: how many images a class has decides nothing."""
+        fitted = shares_removed(np.arange(100.0), np.arange(100.0), ["blank"] * 5 + [""] * 95, [], RULES)
+        x = np.arange(4.0)
+        kept, _ = apply_regions(x, x, ["blank", "", "", ""], [], RULES, np.zeros(4, bool), fitted)
+        assert kept.tolist() == [False, True, True, True]
+        more = shares_removed(np.arange(100.0), np.arange(100.0), ["blank"] * 6 + [""] * 94, [], RULES)
+        kept, rule = apply_regions(x, x, ["blank", "", "", ""], [], RULES, np.zeros(4, bool), more)
+        assert kept.all() and rule == ["blank", None, None, None]
+
+    def test_later_images_are_judged_among_themselves(self):
+        x, fitted = np.arange(40.0), shares_removed(np.arange(100.0), np.arange(100.0), [""] * 100, [], RULES)
+        later = x >= 20
+        kept, _ = apply_regions(x, x, ["blank"] + [""] * 19 + ["trail"] * 2 + [""] * 18, [], RULES, later, fitted)
+        assert np.flatnonzero(~kept).tolist() == [0]
+        kept, _ = apply_regions(x, x, ["blank"] + [""] * 19 + ["trail"] + [""] * 19, [], RULES, later, fitted)
+        assert np.flatnonzero(~kept).tolist() == [0, 20]
+
+    def test_a_yes_is_to_as_large_a_share_of_later_images_and_to_no_more(self):
+        x, box = np.arange(100.0), Region(1, 0, 0, 9, 9, 10, 10, 1.0, "review", "accepted")
+        fitted = shares_removed(x, x, [""] * 100, [box], RULES)
+        assert (fitted.accepted, fitted.unasked) == (0.1, 0)
+        for inside, n_kept in ((15, 85), (16, 100)):
+            places = np.where(np.arange(100) < inside, 5.0, 50.0)
+            kept, rule = apply_regions(places, places, [""] * 100, [box], RULES, np.ones(100, bool), fitted)
+            assert kept.sum() == n_kept and rule.count("region 1") == inside
 
     def test_no_image(self):
         kept, rule = apply_regions(np.zeros(0), np.zeros(0), [], [self.box], RULES)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from galaxy_assets.science.artefacts import Region, regions_to_table
+from galaxy_assets.science.artefact_regions import Region, regions_to_table
 from galaxy_assets.science.region_review import read_review
 
 MAP = "0012345e67890123"

@@ -15,7 +15,7 @@ from galaxy_assets.deliveries.onboarding.holdings import READERS
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.deliveries.suffixes import FOREIGN, TABLES
-from galaxy_assets.science.artefacts import MOST
+from galaxy_assets.science.artefact_limits import MOST
 from galaxy_assets.science.cutouts import FEW_LEVELS
 from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.printing import printable

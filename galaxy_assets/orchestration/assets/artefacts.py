@@ -4,6 +4,8 @@ Belongs here: features of the ImageNet network, their map, the proposed regions,
 what counts as evidence (`science.artefacts`).
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
@@ -12,10 +14,17 @@ from galaxy_assets.orchestration.columns import markdown, shared
 from galaxy_assets.orchestration.declaration import FITTED_ON, IN_TURN, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
-from galaxy_assets.science.artefact_limits import limits_of, under
+from galaxy_assets.science.artefact_limits import MOST, are_suspect, limits_of, shown_by_most, under
+from galaxy_assets.science.artefact_regions import (
+    apply_regions,
+    propose_regions,
+    regions_to_table,
+    shares_removed,
+    table_to_regions,
+)
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.science.region_review import read_review
-from galaxy_assets.settings.artefacts import LEAST
+from galaxy_assets.settings.artefacts import LEAST, ArtefactRules
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.storage.artefact_review import map_digest
 from galaxy_assets.storage.in_turn import TablesInTurn
@@ -197,27 +206,34 @@ def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> R
     """
     review, drawn_on = context.layout.artefact_review(context.survey.name), map_digest(artefact_umap_model)
     if review.exists():
-        table = artefacts.regions_to_table(read_review(store_of(review).local(review), drawn_on), drawn_on)
+        table = regions_to_table(read_review(store_of(review).local(review), drawn_on), drawn_on)
         return Result(table, {"accepted by a person": table.num_rows})
     limits = limits_of(artefact_umap_model, context.survey.artefacts)
     fitted = under(artefact_umap_model, limits)
     x, y, suspect = (fitted[c].to_numpy(zero_copy_only=False) for c in ("x", "y", "suspect"))
-    regions = artefacts.propose_regions(x, y, suspect, fitted["reason"].to_pylist(), context.survey.artefacts)
-    table = artefacts.regions_to_table(regions, drawn_on)
+    reason, rules = fitted["reason"].to_pylist(), context.survey.artefacts
+    table = regions_to_table(propose_regions(x, y, suspect, reason, rules), drawn_on)
     shown = {"regions": table.num_rows, "rule": dg.MetadataValue.md(markdown(table)), "suspects": int(suspect.sum())}
-    if len(suspect) and suspect.mean() > artefacts.MOST:
-        shown["why none"] = f"{suspect.mean():.0%} of the images are suspect: what most of them show is no evidence"
-        context.log.warning(f"no region is proposed: {shown['why none']}")
+    if no_evidence := _no_evidence(reason, rules):
+        shown["no evidence"] = f"{no_evidence}: what most images show is no evidence"
+        context.log.warning(f"no region is proposed of {shown['no evidence']}")
     return Result(table, shown | {f"limit of {name}": limit for name, limit in limits.items()})
+
+
+def _no_evidence(reason: Sequence[str], rules: ArtefactRules) -> str:
+    """What most images show, each with its share, and that most are suspect where they are; empty for neither."""
+    said = [f"{one} ({share:.0%})" for one, share in shown_by_most(reason).items() if one in rules.region_evidence]
+    share = float(np.mean(are_suspect(reason, rules.region_evidence))) if reason else 0.0
+    return ", ".join([*said, *([f"all reasons together ({share:.0%})"] if share > MOST else [])])
 
 
 @survey_asset(
     "3_artefacts",
     paper="3.3",
     by="batch",
-    reads=["cutouts", "artefact_map", "artefact_regions"],
+    reads=["cutouts", "artefact_map", "artefact_regions", "artefact_umap_model"],
     settings=lambda survey: [survey.artefacts],
-    version="2",
+    version="3",
     explorer=6,
     tuned=True,
     columns=shared("galaxy_id", "batch")
@@ -225,20 +241,28 @@ def artefact_regions(context: SurveyContext, artefact_umap_model: pa.Table) -> R
         "kept": "whether the image is taken as a galaxy and goes on",
         "rule": "what removes it: a reason of artefact_map, a region such as `region 2`, or the outcome of an image "
         "without pixels; null where nothing does. An image that is kept and has a rule would be removed with a "
-        "person's yes: more than `artefacts.most_removed` of its delivery would be",
+        "person's yes: more than `artefacts.most_removed` would be",
     },
 )
 def clean_galaxies(
-    context: SurveyContext, cutouts: pa.Table, artefact_map: pa.Table, artefact_regions: pa.Table
+    context: SurveyContext,
+    cutouts: pa.Table,
+    artefact_map: pa.Table,
+    artefact_regions: pa.Table,
+    artefact_umap_model: pa.Table,
 ) -> Result:
     """One row per delivered image: kept or not, and which rule removes it. Everything downstream sees the kept
-    ones. Where the rule would remove more than `artefacts.most_removed` of the delivery's images with pixels and no
-    person said yes, it removes none.
+    ones. Where the rule would remove more than `artefacts.most_removed` of the images with pixels and no person said
+    yes, it removes none: of the images that the map is fitted on, in whatever delivery, or of those that a delivery
+    brought later.
     """
-    regions = artefacts.table_to_regions(artefact_regions)
-    x, y = (artefact_map[c].to_numpy() for c in ("x", "y"))
-    reasons = artefact_map["reason"].to_pylist()
-    kept_mapped, rule_mapped = artefacts.apply_regions(x, y, reasons, regions, context.survey.artefacts)
+    import pyarrow.compute as pc
+
+    rules, regions = context.survey.artefacts, table_to_regions(artefact_regions)
+    fitted = under(artefact_umap_model, limits_of(artefact_umap_model, rules))
+    shares = shares_removed(*_on_map(fitted), regions, rules)
+    later = ~pc.is_in(artefact_map["galaxy_id"], fitted["galaxy_id"]).to_numpy()
+    kept_mapped, rule_mapped = apply_regions(*_on_map(artefact_map), regions, rules, later, shares)
     rows = rows_of(cutouts, artefact_map)
     kept = np.zeros(cutouts.num_rows, bool)
     rule = np.array(cutouts["outcome"].to_pylist(), dtype=object)
@@ -250,6 +274,11 @@ def clean_galaxies(
     if held_back.any():
         return Result(table, shown | _sheet(context, cutouts, table, np.flatnonzero(held_back), WOULD_BE_REMOVED))
     return Result(table, shown | _sheet(context, cutouts, table, rows[~kept_mapped], "removed"))
+
+
+def _on_map(table: pa.Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Where images lie on the map, x and y, and what speaks against each."""
+    return table["x"].to_numpy(), table["y"].to_numpy(), table["reason"].to_pylist()
 
 
 WOULD_BE_REMOVED = "would_be_removed"

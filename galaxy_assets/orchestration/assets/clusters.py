@@ -15,6 +15,7 @@ from galaxy_assets.orchestration.columns import shared
 from galaxy_assets.orchestration.declaration import EVERY_BATCH, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import CLUSTER_REVIEW
 from galaxy_assets.science import clusters, descriptions, worksheet
+from galaxy_assets.science.artefact_limits import are_suspect
 from galaxy_assets.science.figure_tables import in_words
 from galaxy_assets.science.galaxy_ids import Ids, places_among
 from galaxy_assets.storage.files import replacing
@@ -201,7 +202,7 @@ def cluster_worksheet(context: SurveyContext, cluster_labels: pa.Table) -> Resul
         "artefact_map": EVERY_BATCH,
         "umap": {},
     },
-    settings=lambda survey: [survey.labelling],
+    settings=lambda survey: [survey.labelling, " ".join(survey.artefacts.evidence_that_counts)],
     columns=SUMMARY_COLUMNS,
 )
 def cluster_summary(
@@ -221,7 +222,8 @@ def cluster_summary(
     from galaxy_assets.figures.maps import class_map
 
     cluster, labels = cluster_labels["cluster"].to_numpy(), classes_of(evaluation_subset, cluster_labels)
-    suspect = artefact_map["suspect"].to_numpy()[rows_of(artefact_map, cluster_labels, "artefact_map")]
+    suspect = are_suspect(artefact_map["reason"].to_pylist(), context.survey.artefacts.evidence_that_counts)
+    suspect = suspect[rows_of(artefact_map, cluster_labels, "artefact_map")]
     said = worksheet.overrides(cluster_worksheet)
     summaries = clusters.summarise(
         cluster,

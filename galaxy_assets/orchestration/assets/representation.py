@@ -57,6 +57,7 @@ log = logger(__name__)
 _VERSION = "2"  # of the training; raise it when a change of code changes the weights
 _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's second digit, little beside an epoch
 _KEPT_IN = "kept_in"  # seconds that an epoch's weights and health took, in its file alone: they tell the time left
+_FACTORS = "factors"  # of what stands side by side, in that row's file alone
 _CHECKPOINTS = shared("init") | {
     "epoch": "epoch of the training, 0 the start itself; one after the last: the chosen one and others side by side",
     "path": "file of the weights, below the data folder",
@@ -116,7 +117,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     _halves(encoder, recipe)  # what cannot be cut is told before a training, and not after it
     beside = [start_encoder(context, name) for name in recipe.beside if name not in (*OF_START, context.init)]
     pixels, rows, content = training_set(context, cutouts, clean_galaxies)
-    fingerprint = _fingerprint(context, [encoder, *beside], content)
+    fingerprint = _fingerprint(context, encoder, content)
     files = context.training(fingerprint)
     if not files.whole():
         context.log.warning(f"{files.folder}: weights are missing or not the recorded ones; training anew")
@@ -135,11 +136,11 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     table = ledger(files, recipe, why)
     if others := _beside(files, table, recipe, beside):
         parts = [load_encoder(chosen_checkpoint(table, context.layout.root)[1]), *others.values()]
-        last = recipe.epochs + 1
-        if files.rows()[-1]["epoch"] != last or not is_of(load_encoder(files.weights(last)), parts):
+        last, factors = recipe.epochs + 1, [1.0, *(recipe.beside[name] for name in others)]
+        if files.rows()[-1].get(_FACTORS) != factors or not is_of(load_encoder(files.weights(last)), parts):
             files.forget(last)
-            factors = [1.0, *(recipe.beside[name] for name in others)]
-            keep(last, _composed(parts, factors, recipe, pixels, sample_of(rows, recipe), devices[0]))
+            composed = _composed(parts, factors, recipe, pixels, sample_of(rows, recipe), devices[0])
+            keep(last, composed, **{_FACTORS: factors})
             _tell_composed(len(parts) + 1, len(parts))
         table = ledger(files, recipe, why, list(others))
     context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
@@ -270,13 +271,12 @@ def training_set(context: SurveyContext, cutouts: pa.Table, clean: pa.Table) -> 
     return pixels, rows_of(cutouts, kept), content
 
 
-def _fingerprint(context: SurveyContext, encoders: Sequence["Encoder"], content: str) -> str:
-    """What decides the weights: the training's code, the recipe, the start weights, those beside, the training set."""
+def _fingerprint(context: SurveyContext, encoder: "Encoder", content: str) -> str:
+    """What decides the weights of an epoch: the training's code, the recipe, the start weights, the training set."""
     from galaxy_assets.science.encoders.network import state_sha256
 
-    first, *beside = map(state_sha256, encoders)
-    recipe = context.survey.recipe.model_copy(update={"train_random_from": None})  # decides whether, not what
-    identity = json.dumps([_VERSION, recipe.deciding(), context.init, first, content, *beside])
+    recipe = context.survey.recipe.of_epochs().deciding()
+    identity = json.dumps([_VERSION, recipe, context.init, state_sha256(encoder), content])
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
@@ -291,7 +291,7 @@ class _Keeper:
     rows: np.ndarray
     device: Any
 
-    def __call__(self, epoch: int, encoder: "Encoder", **measured: float | None) -> None:
+    def __call__(self, epoch: int, encoder: "Encoder", **measured: Any) -> None:
         from galaxy_assets.science import health
 
         recipe, weights, began = self.context.survey.recipe, self.files.weights(epoch), time.monotonic()

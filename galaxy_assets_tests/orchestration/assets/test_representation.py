@@ -201,15 +201,28 @@ def test_the_middle_block_is_that_of_the_start_whether_trained_or_not_and_formul
     assert kept and all(torch.equal(tensor, whole[name]) for name, tensor in kept.items())
     assert places.variant == "pyramid" and places.feature_size == 5 * half.feature_size
     assert all(map(torch.equal, places.network.network.state_dict().values(), kept.values()))
+    scales = load_encoder(layout.root / rows[-1]["path"]).network.scales
     alike = made("imagenet", beside={"start": 1.0, "middle": 1.0, "pyramid": 1.0}, epoch_choice="last")[-1]["path"]
-    factors = (
-        load_encoder(layout.root / rows[-1]["path"]).network.scales / load_encoder(layout.root / alike).network.scales
-    )
+    factors = scales / load_encoder(layout.root / alike).network.scales
     torch.testing.assert_close(factors, torch.tensor([1.0, 1.0, 0.5, 1.4]), rtol=1e-3, atol=0)
     (before, beside) = made("random", train_random_from=10_000, beside={"start": 1.0, "middle": 1.0})
     assert (before["epoch"], beside["chosen"]) == (0, True) and "beside middle (x1)" in beside["reason"]
     (alone,) = made("classical", beside={"start": 1.0, "middle": 1.0})
     assert alone["chosen"] and alone["reason"] == FIXED
+
+
+def test_what_stands_beside_is_set_anew_without_training_anew(checkpoints):
+    layout, made = checkpoints
+    before = made("imagenet", beside={"classical": 0.5}, epoch_choice="last")
+    scales = load_encoder(layout.root / before[-1]["path"]).network.scales
+    times = {path: path.stat().st_mtime_ns for path in layout.checkpoints("tiny").rglob("epoch_00[01].*")}
+    for beside in ({"classical": 0.25}, {"classical": 0.25, "start": 1.0}, {}, {"classical": 0.5}):
+        rows = made("imagenet", beside=beside, train_random_from=5, epoch_choice="last")
+        assert [row["sha256"] for row in rows[:2]] == [row["sha256"] for row in before[:2]]
+        assert len(rows) == 2 + bool(beside) and rows[-1]["chosen"]
+        assert all(f"{name} (x{factor:g})" in rows[-1]["reason"] for name, factor in beside.items())
+    assert {path: path.stat().st_mtime_ns for path in layout.checkpoints("tiny").rglob("epoch_00[01].*")} == times
+    assert torch.equal(load_encoder(layout.root / rows[-1]["path"]).network.scales, scales)
 
 
 @pytest.mark.parametrize("name", ["middle", "pyramid"])

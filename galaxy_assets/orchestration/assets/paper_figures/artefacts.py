@@ -1,7 +1,7 @@
 """Figure 1, the artefacts (paper 3.3).
 
 Belongs here: what the figure reads, shows and says. Does not belong here: drawing (`figures`), removing artefacts
-(`science.artefacts`).
+(`science.artefact_regions`).
 """
 
 import pyarrow as pa
@@ -18,7 +18,8 @@ from galaxy_assets.orchestration.assets.paper_figures.declaring import (
     View,
     paper_figure,
 )
-from galaxy_assets.science import artefacts, figure_tables
+from galaxy_assets.science import figure_tables
+from galaxy_assets.science.artefact_regions import table_to_regions
 from galaxy_assets.science.galaxy_ids import places
 from galaxy_assets.storage.tables import rows_of
 
@@ -58,7 +59,7 @@ def figure_01(view: View, artefact_map: pa.Table, artefact_regions: pa.Table, cl
     table = table.append_column("rule", rule)
     place = pc.index_in(ids, value_set=pa.array(shown, ids.type)).fill_null(-1).to_numpy() + 1
     table = table.append_column("example", pa.array(place, WHOLE, mask=place == 0))
-    regions = artefacts.table_to_regions(artefact_regions)
+    regions = table_to_regions(artefact_regions)
     boxes = [(r.x0, r.y0, r.x1, r.y1) for r in regions]
     why = [str(rule[int(row)]) for row in places(ids, pa.array(shown, TEXT))]
     examples = list(zip(view.images(shown), why, strict=True))
