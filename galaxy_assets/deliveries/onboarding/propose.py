@@ -22,7 +22,8 @@ from galaxy_assets.settings.tuning import AUTO, KEYS
 _MORE_EPOCHS, _BELOW = 12, 3_000  # epochs, and the images below which they are proposed (docs/representation.md)
 _SMALL = 20_000  # images; Table 1 is for more
 _SIZES = 64, 300  # least and greatest side of a stored cutout, pixels; networks trained on ImageNet see little in less
-
+_OF_GALAXIES_TOO: tuple[Reason, ...] = ("edge_flux", "fallback_no_contour")
+"""Evidence that whole groups of galaxies have, and lie together on the map for it."""
 
 _TRIED = "`recipe_trials` tries it on a sample, without labels, and says why it chooses; a value here is kept."
 
@@ -82,9 +83,10 @@ def settings_for(
         *cut_settings,
         Setting(
             "artefacts.region_evidence",
-            [reason for reason in get_args(Reason) if reason != "fallback_no_contour"],
-            "Of what a box on the artefact map is proposed. A faint galaxy has no contour at the centre either, as an "
-            "empty field has none: `fallback_no_contour` in this list proposes boxes of both.",
+            [reason for reason in get_args(Reason) if reason not in _OF_GALAXIES_TOO],
+            "Of what a box on the artefact map is proposed. Galaxies that fill their frame are bright at its edge, as "
+            "the halo of a star beyond it is, and faint ones have no contour at the centre, as an empty field has "
+            "none: `edge_flux` and `fallback_no_contour` in this list propose boxes of both.",
         ),
         *recipe,
         *(Setting(*one) for one in classes),

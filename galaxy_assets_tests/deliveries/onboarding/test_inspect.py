@@ -17,7 +17,9 @@ from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml, refuse_name, write_survey
 from galaxy_assets.deliveries.readers import open_reader
+from galaxy_assets.science.artefact_regions import propose_regions
 from galaxy_assets.science.cutouts import cut
+from galaxy_assets.settings.artefacts import ArtefactRules
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.printing import printable
@@ -297,6 +299,15 @@ def test_what_trials_will_choose_is_left_open_with_what_is_proposed_beside_it(tm
     text = " ".join(line.strip("# ") for line in path.read_text().splitlines())
     assert "method: auto" in text and "Proposed without trials: flux_radius." in text
     assert "central_pixels" not in text and "\n  size:" not in path.read_text()
+
+
+def test_no_region_is_proposed_of_galaxies_that_fill_their_frame(tmp_path):
+    reasons = proposed(fill(tmp_path, [blobs(64, (0, 0), width=4) for _ in range(3)]))["artefacts.region_evidence"]
+    rules = ArtefactRules(region_evidence=reasons)
+    x = np.concatenate([RNG.normal(0, 1, 191), RNG.normal(30, 1, 9)])
+    for reason, n in (("edge_flux", 0), ("fallback_no_contour", 0), ("saturated", 1)):
+        rare = [""] * 191 + [reason] * 9
+        assert len(propose_regions(x, x, x > 15, rare, rules)) == n
 
 
 def test_faint_sources_get_a_fixed_box_as_wide_as_those_found(tmp_path):
