@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import with_choice
@@ -73,17 +74,19 @@ def in_force(layout: Layout, survey: Survey) -> Survey:
     Raises
     ------
     FileNotFoundError
-        Where it leaves something to trials that were not made.
+        Where it leaves something to trials that were not made, or not of what is set today.
     """
     if not survey.auto:
         return survey
-    path = layout.table(survey.name, TRIALS)
+    path, remedy = layout.table(survey.name, TRIALS), f"`galaxy-assets run {survey.name}` makes it"
     if not path.exists():
-        raise FileNotFoundError(
-            f"{survey.name} is not finished: no {TRIALS}, which choose {', '.join(survey.auto)}; "
-            f"`galaxy-assets run {survey.name}` makes it"
-        )
-    return as_chosen(survey, read_table(path))
+        said = f"{survey.name} is not finished: no {TRIALS}, which choose {', '.join(survey.auto)}; {remedy}"
+        raise FileNotFoundError(said)
+    try:
+        return as_chosen(survey, read_table(path))
+    except ValidationError as error:
+        said = f"{survey.name} is not finished: what {TRIALS} chose does not go with what is set today; {remedy} anew"
+        raise FileNotFoundError(said) from error
 
 
 @dataclass(frozen=True)
