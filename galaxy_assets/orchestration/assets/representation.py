@@ -393,6 +393,7 @@ def embeddings(
         device=choose_devices()[0],
         orientations=recipe.orientations,
         precision=recipe.embedding_precision,
+        whole=True,
     )
     table = with_vectors(kept, context.init, features)
     return Result(table, {"epoch": row["epoch"], "recipe": row["recipe"], "features": features.shape[1]})
