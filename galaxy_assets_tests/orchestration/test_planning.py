@@ -155,6 +155,17 @@ def test_random_weights_are_planned_as_they_are_trained():
     assert hours(of(survey, Size(9_999)))["byol_checkpoints"] == 0 < hours(of(survey, Size(10_000)))["byol_checkpoints"]
 
 
+def test_a_survey_that_tunes_itself_is_planned_as_its_trials_will_most_likely_have_it():
+    recipe = {"preset": "small", "image_size": "auto", "orientations": "auto"}
+    written = SURVEY.model_dump(exclude={"cutout", "recipe", "auto"})
+    tuned = Survey.model_validate(written | {"cutout": "auto", "recipe": recipe})
+    taken = Survey.model_validate(written | {"recipe": recipe | {"image_size": 64, "orientations": 4}})
+    size = Size(5000)
+    assert hours(of(tuned, size)) == hours(of(taken, size))
+    (words,) = [words for words in of(tuned, size).unknown if words.startswith("trials choose")]
+    assert "64 pixels, 4 orientations" in words and not any("trials" in words for words in of(taken, size).unknown)
+
+
 def test_the_same_work_is_measured_and_other_work_computed():
     basis = {cost.step: cost.basis for cost in of().costs}
     assert (basis["cutouts"], basis["embeddings"], basis["pca_model"]) == ("measured",) * 3

@@ -383,9 +383,8 @@ def embeddings(
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.embedding import embed
 
-    recipe = context.survey.recipe
+    recipe, kept = context.survey.recipe, clean_galaxies.filter(clean_galaxies["kept"])
     row, path = chosen_checkpoint(byol_checkpoints, context.layout.root)
-    kept = clean_galaxies.filter(clean_galaxies["kept"])
     features = embed(
         load_encoder(path),
         context.pixels.of(cutouts, recipe.image_size),

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from galaxy_assets.orchestration.planning.foreseen import foreseen
 from galaxy_assets.orchestration.planning.measured import Measured, Slope
 from galaxy_assets.orchestration.planning.networks import Counted, counted, is_trained, network_of, networks_of
 from galaxy_assets.settings.recipe import OF_START
@@ -198,7 +199,7 @@ def plan(survey: Survey, size: Size, stages: "Sequence[Stage]", launched: "Seque
     ValueError
         Where the survey names a backbone that there is not.
     """
-    planner = _Planner(survey, size, known)
+    planner = _Planner(foreseen(survey), size, known)
     count = {"batch": size.batches, "init": len(survey.start_weights)}
     runs, apart = (
         sum(math.prod(count[dimension] for dimension in stage.by) for stage in found) for found in (stages, launched)
@@ -382,7 +383,11 @@ class _Planner:
         if survey.recipe.trainer != "byol":
             told.append(f"training is that of the trainer `byol`, not of `{survey.recipe.trainer}`")
         if survey.auto:
-            told.append(f"trials choose {', '.join(survey.auto)}: their defaults are planned with, trials not counted")
+            told.append(
+                f"trials choose {', '.join(survey.auto)}: planned with {self._pixels} pixels, "
+                f"{survey.recipe.orientations} orientations and the defaults of the rest, as if cutouts are aligned "
+                "wherever trials may choose that; trials not counted"
+            )
         if not self.size.gpus and survey.recipe.backbone != self.known.slopes["embedding float32"].of["backbone"]:
             told.append("networks of other layers than the one measured may take several times what they count")
         return told
