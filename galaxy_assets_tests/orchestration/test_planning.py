@@ -81,6 +81,19 @@ def test_no_more_cores_are_busy_than_there_are_batches_but_for_training():
     assert training > 0 and one.hours - many.hours == pytest.approx(training * 63 / 64)
 
 
+def test_what_more_cores_do_not_shorten_is_in_the_hours_as_it_is_said():
+    one, many = of(size=replace(SIZE, batch_size=10**7)), of()
+    assert one.longest_on_one_core.step == "pretrained_features", "of one delivery"
+    assert many.longest_on_one_core.step == "baseline_rankings"
+    for found in (one, many):
+        endless = replace(found, size=replace(found.size, cores=10**12))
+        slow, batches = found.longest_on_one_core, found.size.batches
+        shared = sum(cost.core_hours / batches for cost in found.costs if cost.by_batch) if batches > 1 else 0.0
+        alone = [c for c in found.costs if c.step != "byol_checkpoints" and (batches == 1 or not c.by_batch)]
+        assert slow == max(alone, key=lambda cost: cost.core_hours)
+        assert endless.hours == pytest.approx(sum(cost.core_hours for cost in alone) + shared)
+
+
 def test_a_delivery_has_no_more_galaxies_than_there_are():
     assert of(size=Size(10**6, batch_size=10**8)) == of(size=Size(10**6, batch_size=10**6))
 

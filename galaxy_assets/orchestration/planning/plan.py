@@ -83,10 +83,19 @@ class Cost:
     memory: float | None = None
     full_at: float | None = None
 
-    @property
-    def at_once(self) -> bool:
-        """Whether more cores take less time: batches are worked on side by side, and a network trains on all cores."""
-        return self.by_batch or self.step == _TRAINING
+    def most_at_once(self, batches: int) -> float:
+        """Cores or GPUs that work on it at most: one for each batch, and all for training, which is of all batches.
+
+        Parameters
+        ----------
+        batches : int
+            Deliveries.
+
+        Returns
+        -------
+        float
+        """
+        return math.inf if self.step == _TRAINING else batches if self.by_batch else 1
 
 
 @dataclass(frozen=True)
@@ -155,12 +164,17 @@ class Plan:
     @property
     def hours(self) -> float:
         """Hours at least: batches share cores and GPUs, training takes all, and other steps of all run one by one."""
-        cores, gpus = self.size.cores, max(self.size.gpus, 1)
         hours = 0.0
         for cost in self.costs:
-            most = math.inf if cost.step == _TRAINING else self.size.batches
-            hours += cost.core_hours / (min(cores, most) if cost.at_once else 1) + cost.gpu_hours / min(gpus, most)
+            most = cost.most_at_once(self.size.batches)
+            hours += cost.core_hours / min(self.size.cores, most) + cost.gpu_hours / min(max(self.size.gpus, 1), most)
         return hours
+
+    @property
+    def longest_on_one_core(self) -> Cost:
+        """The step of most core hours among those that more cores do not shorten."""
+        batches = self.size.batches
+        return max(self.costs, key=lambda cost: cost.core_hours if cost.most_at_once(batches) == 1 else 0.0)
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
