@@ -108,7 +108,7 @@ def _text(found: "Plan") -> str:
             f"breaks first, of the steps measured: {first.step}, whose {_bytes(size.memory)} are full at "
             f"{first.full_at:.1g}{over}"
         )
-    slow = max(found.costs, key=lambda cost: 0 if cost.at_once else cost.core_hours)
+    slow = found.longest_on_one_core
     lines.append(f"longest that more cores do not shorten: {slow.step}, {_hours(slow.core_hours)} core hours")
     lines += ["", "measured: by the benchmarks, of one core, only the number of galaxies is another"]
     lines += [f"    {machine}" for machine in measured().machines]

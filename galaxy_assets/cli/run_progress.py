@@ -22,18 +22,21 @@ WAITING, UNDER_WAY, MADE, FRESH, FAILED, SKIPPED = "waiting", "under way", "made
 _LEFT = (WAITING, UNDER_WAY)
 PART, INCOMPLETE = "in part", "incomplete"
 _BECAME = {"done": MADE, "fresh": FRESH, "failed": FAILED, "blocked": SKIPPED, "skipped": SKIPPED}
-_OF_PARTS = ("images", "galaxies")  # are counted anew in each part of a table; epochs, steps and ways are of all of it
 _AS_EXPECTED = 20.0  # seconds as expected that count beside what was measured: short tables tell little of a machine
 _OF_PARTITION = re.compile(r"\[(?P<partition>[^\]]*)\] (?P<line>.*)")
 
 
 @dataclass
 class _State:
-    """What became of a table so far, since when it is being made, how far that is, and how long it took."""
+    """What became of a table so far, since when it is being made, and how long it took.
+
+    `progress` may be of a part of it; `ends` is when all of it should be made, by the last word on that.
+    """
 
     now: str
     since: float = 0.0
     progress: Progress | None = None
+    ends: float | None = None
     seconds: float | None = None
 
 
@@ -217,7 +220,10 @@ class RunProgress:
             if partition is not None:
                 going = [(table, state) for table, state in going if (table[1] or "whole survey") == partition]
             if going:
-                max(going, key=lambda one: one[1].since)[1].progress = progress
+                state = max(going, key=lambda one: one[1].since)[1]
+                state.progress = progress
+                if progress.left is not None:  # a part of the table tells none
+                    state.ends = self.clock() + progress.left
 
     def steps(self) -> list[Step]:
         """The steps in their order."""
@@ -243,10 +249,9 @@ class RunProgress:
             for table, state in waiting.items():
                 known = self._known(table, means)
                 if known is None and (should := self._expected.get(table)) is not None:
-                    seconds_left, sure = self._expected_left(state, should.seconds * slower[should.by_network])
+                    known = should.seconds * slower[should.by_network]
                     expected += 1
-                else:
-                    seconds_left, sure = self._seconds_left(state, known)
+                seconds_left, sure = self._seconds_left(state, known)
                 unknown += not sure
                 seconds.setdefault(table[0], []).append(seconds_left)
             together = sum(sum(of) / min(self.at_once, len(of)) for of in seconds.values())
@@ -264,13 +269,6 @@ class RunProgress:
         """Seconds that a table, or others of its asset, took here."""
         return self.measured.get(table, means.get(table[0]))
 
-    def _expected_left(self, state: _State, expected: float) -> tuple[float, bool]:
-        """Seconds left of a table that was never made here, and whether that is all, as `_seconds_left`."""
-        told = state.progress
-        if told is not None and told.left is not None and told.unit not in _OF_PARTS:
-            return told.left, True
-        return self._seconds_left(state, expected)
-
     def _slower(self, by_network: bool) -> float:
         """How much longer tables took in this run than was expected of them: of those by a network or the others."""
         made = [
@@ -283,13 +281,15 @@ class RunProgress:
         return (took + _AS_EXPECTED) / (should + _AS_EXPECTED)
 
     def _seconds_left(self, state: _State, known: float | None) -> tuple[float, bool]:
-        """Seconds that a table still takes, and whether that is all of it, where it takes so many in all."""
-        told = state.progress.left if state.progress is not None else None
-        if known is None:
-            return told or 0.0, False
-        gone = self.clock() - state.since if state.now == UNDER_WAY else 0.0
-        # one that takes longer than before may take any time
-        return max(known - gone, told or 0.0), gone <= known or told is not None
+        """Seconds that a table still takes, by what it tells, else by what it takes in all; whether they are known."""
+        now = self.clock()
+        if state.ends is not None:
+            left = state.ends - now
+        elif known is not None:
+            left = known - (now - state.since if state.now == UNDER_WAY else 0.0)
+        else:
+            return 0.0, False
+        return max(left, 0.0), left >= 0  # what takes longer than it should may take any time
 
     def _means(self) -> dict[str, float]:
         """Mean seconds of each asset's partitions: of those in this run, else of earlier ones."""

@@ -317,7 +317,7 @@ def _copy_all(files: Any, wanted: dict[str, _Remote], folder: Path, record: Reco
     if wanted:
         log.info("%s: copying %d files, %d bytes, from %s", folder, len(wanted), needed, record.address)
     copied, failed, known = dict(record.files), dict(record.failed), {*record.files, *wanted}
-    far = HowFar(log, f"copying {folder}", len(wanted), "files", even=False)
+    far = HowFar(log, f"copying {folder}", len(wanted), "files")
     errors: list[SurveyError] = []
     stop = _Stop()
     path = folder / _JOURNAL

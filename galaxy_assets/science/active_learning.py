@@ -333,7 +333,7 @@ def search(
         others = best_first(strange(), ids, seeds)
         rows = np.concatenate([rows, others[~np.isin(others, rows)][:strangest]])
     queries = [Query(int(r), 0, None, float(s)) for r, s in zip(rows, oracle(rows), strict=True)]
-    far = HowFar(log, "anomaly search", budget, "scores", even=False)
+    far = HowFar(log, "anomaly search", budget, "scores")
     while len(queries) < budget:
         by_id = sorted(queries, key=lambda query: ids[query.row])  # as `anomaly_model` is fitted
         asked, scores = (np.array([getattr(q, name) for q in by_id]) for name in ("row", "score"))

@@ -202,7 +202,7 @@ def _iterate(survey: "_Survey", ends: list[Start], settings: "Mixture", dtype: t
     """Carry on from `ends` with products in `dtype` until each bound changes by less than `tol`."""
     ends = list(ends)
     running = [i for i, end in enumerate(ends) if end.iterations < settings.max_iter]
-    far = HowFar(log, f"mixture of {len(ends)} starts", settings.max_iter, "iterations", even=False)
+    far = HowFar(log, f"mixture of {len(ends)} starts", settings.max_iter, "iterations")
     bounds = np.full(len(ends), -np.inf)  # not those of `ends`: another precision is no measure of change
     while running:
         arrays = zip(*(_arrays(ends[i].components) for i in running), strict=True)

@@ -38,7 +38,8 @@ class Progress(NamedTuple):
     speed : float or None
         Images per second; None where no images are looked at.
     left : float or None
-        Seconds until the step is done; None where nobody knows.
+        Seconds until the whole table is made, or whatever else was asked for; None where nobody knows, and of what is
+        only a part of it.
     """
 
     what: str
@@ -176,21 +177,22 @@ class HowFar:
     total : int
     unit : str
         What is counted; of `images` the speed is told too.
-    even : bool
-        Whether what is left takes as long as what was done, so that the time left is known.
+    whole : bool
+        Whether it is all that its table takes, and evenly, so that the time left of one is that of the other. Of a part
+        no time left is told, which would be taken for that of the table.
     before : int
         What was done already when it began, and tells nothing of its pace.
 
     Examples
     --------
-    >>> far = HowFar(logging.getLogger("mine"), "embedding", 2000)
+    >>> far = HowFar(logging.getLogger("mine"), "embedding", 2000, whole=True)
     >>> far.tell(512)
     """
 
     def __init__(
-        self, log: logging.Logger, what: str, total: int, unit: str = "images", *, even: bool = True, before: int = 0
+        self, log: logging.Logger, what: str, total: int, unit: str = "images", *, whole: bool = False, before: int = 0
     ):
-        self.log, self.what, self.total, self.unit, self.even, self.before = log, what, total, unit, even, before
+        self.log, self.what, self.total, self.unit, self.whole, self.before = log, what, total, unit, whole, before
         self.begun = self.logged = time.monotonic()
         self.shown = -math.inf
 
@@ -213,5 +215,5 @@ class HowFar:
     def _progress(self, done: int, now: float) -> Progress:
         pace = (done - self.before) / max(now - self.begun, 1e-6)
         speed = pace if self.unit == "images" and pace else None
-        left = (self.total - done) / pace if self.even and pace and done < self.total else None
+        left = (self.total - done) / pace if self.whole and pace and done < self.total else None
         return Progress(self.what, done, self.total, self.unit, speed, left)

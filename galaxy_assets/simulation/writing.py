@@ -89,7 +89,7 @@ def deliver(
     if processes is None:
         processes = _processes(max((delivery.count(batch) for batch in missing), default=0))
     done = len(delivery) - todo
-    far = HowFar(log, f"simulating {folder.name.lstrip('.')}", len(delivery), before=done)
+    far = HowFar(log, f"simulating {folder.name.lstrip('.')}", len(delivery), whole=True, before=done)
     with ExitStack() as stack:
         hidden = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".unfinished.", dir=folder)))
         apply: Callable[..., Iterable[int]] = map

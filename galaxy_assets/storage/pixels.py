@@ -148,7 +148,7 @@ class PixelStore:
                 partial.write_text(json.dumps(content), encoding="utf-8")
         offset = np.lib.format.open_memmap(file, mode="r").offset
         mark = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
-        far = HowFar(log, f"cutouts of {batch}", n)
+        far = HowFar(log, f"cutouts of {batch}", n, whole=True)
         for start in range(0, n, chunk):
             ledger = building / "rows" / f"{start:09d}.parquet"
             rows = range(start, min(start + chunk, n))

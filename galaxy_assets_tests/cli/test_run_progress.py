@@ -1,5 +1,7 @@
 """How far a run is: steps, what is being made, and a time left that is honest."""
 
+import logging
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,8 @@ from galaxy_assets.cli.run_progress import Left, RunProgress
 from galaxy_assets.orchestration.course import Began, Ended, Planned
 from galaxy_assets.orchestration.outcome import Outcome
 from galaxy_assets.orchestration.planning.first_run import Expected
-from galaxy_assets.settings.progress import Progress
+from galaxy_assets.settings import progress
+from galaxy_assets.settings.progress import HowFar, Progress, looking
 
 STEPS = {"catalogue": "delivery", "cutouts": "cutouts", "embeddings": "representation", "umap": "structure"}
 A, B, E, U = ("catalogue", "b1"), ("cutouts", "b1"), ("embeddings", "b1|random"), ("umap", "random")
@@ -182,12 +185,22 @@ def test_a_start_of_seconds_does_not_make_hours_of_minutes():
     assert run.left().seconds < 1.5 * 602
 
 
-def test_a_table_of_epochs_knows_better_than_what_was_expected_and_a_part_of_one_does_not():
+def part_of(run: RunProgress, clock: Clock, monkeypatch) -> HowFar:
+    """Half a part of what is being made, which takes as long as it shall, and of which the run is told."""
+    monkeypatch.setattr(progress.time, "monotonic", clock)
+    far = HowFar(logging.getLogger("galaxy_assets.test"), "embedding", 1000)
+    clock.now += 17
+    with looking(run.see_progress):
+        far.tell(500)
+    return far
+
+
+def test_a_table_of_epochs_knows_better_than_what_was_expected_and_a_part_of_one_does_not(monkeypatch):
     run, clock, _ = expecting({E: Expected(100, True)}, {A: 1, B: 1, U: 1})
     run.see(Began(E))
-    clock.now = 20
-    run.see_progress(Progress("embedding", 3, 9, left=7.0))
-    assert run.left() == Left(4, 83, 0, 1)
+    clock.now = 3
+    part_of(run, clock, monkeypatch)
+    assert clock.now == 20 and run.left() == Left(4, 83, 0, 1)
     run.see_progress(Progress("training", 1, 9, "epochs", left=300.0))
     assert run.left() == Left(4, 303, 0, 1)
     run.see_progress(Progress("training", 8, 9, "epochs", left=7.0))
@@ -195,6 +208,27 @@ def test_a_table_of_epochs_knows_better_than_what_was_expected_and_a_part_of_one
     run.see_progress(Progress("embedding", 3, 9))
     clock.now = 101
     assert str(run.left()).startswith("more than"), "longer than expected: nobody knows"
+
+
+@pytest.mark.parametrize("measured", [{}, {E: 60.0}])
+def test_a_part_leaves_what_the_whole_said_of_its_time_and_that_runs_on(measured, monkeypatch):
+    run, clock, _ = expecting({E: Expected(60, True)}, {A: 1.0, B: 1.0, U: 1.0} | measured)
+    for table in (A, B, U):
+        run.see(Ended(table, 1.0))
+    run.see(Began(E))
+    clock.now = 200
+    far = part_of(run, clock, monkeypatch)
+    assert str(run.left()) == "time left unknown", "longer than it should take, and the whole has said nothing yet"
+    run.see_progress(Progress("trials", 2, 8, "ways", left=420.0))
+    assert str(run.left()) == f"{'about' if measured else 'roughly'} 7 min left"
+    clock.now += 3
+    for done in (700, 1000):
+        clock.now += 10
+        with looking(run.see_progress):
+            far.tell(done)
+        (made,) = run.making()
+        assert (made.progress.what, made.progress.done) == ("embedding", done), "what is shown is the part"
+        assert run.left() == Left(1, 217 + 420 - clock.now, 0, not measured)
 
 
 def test_what_was_measured_here_is_not_asked_elsewhere():

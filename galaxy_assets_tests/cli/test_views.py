@@ -70,7 +70,7 @@ def test_a_terminal_shows_steps_and_what_is_made_and_keeps_warnings_and_failures
     assert screen.text.endswith("\nafter")
     at_work = at_work_in(80, printed)
     assert "embeddings [b1|random]: embedding: 512 of 2,000 images, 98 images/s, 16 s left" in at_work
-    assert "2 of 4 tables, about 12 min left" in at_work
+    assert "2 of 4 tables, about 4 min left" in at_work
     assert [line.split()[:3] for line in at_work.splitlines() if line.startswith("  ")][:4] == [
         ["delivery", "up", "to"],
         ["cutouts", "done", "1"],

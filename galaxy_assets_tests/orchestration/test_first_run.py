@@ -4,6 +4,7 @@ import shutil
 from contextlib import closing
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from galaxy_assets.cli.run import _progress_of
@@ -12,9 +13,13 @@ from galaxy_assets.orchestration.course import Planned, following
 from galaxy_assets.orchestration.engines.in_process import run_survey
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.orchestration.planning import first_run
+from galaxy_assets.orchestration.planning.foreseen import foreseen
+from galaxy_assets.science import trials
+from galaxy_assets.science.trials import IMAGE_SIZE
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.recipe import Recipe
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.layout import Layout
 
 SURVEY = Survey.model_validate(
@@ -83,13 +88,41 @@ def test_a_first_run_says_what_is_left_once_a_delivery_was_looked_at(untrained, 
     assert first_run.expected_seconds(survey, tables, Layout(tmp_path), known) == {}
 
 
-def test_what_trials_have_not_chosen_yet_is_as_without_them(untrained):
+def test_work_that_trials_have_not_chosen_yet_is_of_the_image_size_that_they_always_take(untrained):
     survey = survey_files(untrained).named("tiny")
     open_yet = survey.model_copy(update={"auto": ("recipe.image_size",)})
     tables = [("delivered_images", "first"), ("pretrained_features", "first")]
     found = first_run.works(open_yet, tables, Layout(untrained))
-    default = survey.model_copy(update={"recipe": Recipe(backbone=survey.recipe.backbone)})
-    assert found["pretrained_features", "first"] == first_run.work_of(default, "pretrained_features", "", 36, 36)
+    taken = survey.model_copy(update={"recipe": survey.recipe.model_copy(update={"image_size": IMAGE_SIZE})})
+    assert found["pretrained_features", "first"] == first_run.work_of(taken, "pretrained_features", "", 36, 36)
+
+
+WHOLE = {"cutout": "auto", "recipe": {"image_size": "auto", "orientations": "auto"}}
+
+
+@pytest.mark.parametrize(
+    ("written", "orientations", "image_size"),
+    [
+        (WHOLE, 4, 64),
+        (WHOLE | {"cutout": {"method": "auto", "align": False}}, 8, 64),
+        (WHOLE | {"cutout": {"method": "whole", "align": "auto"}}, 8, 64),
+        (WHOLE | {"cutout": {"method": "flux_radius", "align": "auto"}}, 4, 64),
+        (WHOLE | {"cutout": {"method": "flux_radius", "align": True}}, 4, 64),
+        (WHOLE | {"recipe": {"image_size": 80, "orientations": 1}}, 1, 80),
+    ],
+)
+def test_what_is_foreseen_of_trials_is_what_the_rule_takes_of_an_aligned_frame_where_one_is_tried(
+    written, orientations, image_size
+):
+    survey = Survey.model_validate(SURVEY.model_dump(exclude={"cutout", "recipe", "auto"}) | written)
+    found = foreseen(survey).recipe
+    assert (found.orientations, found.image_size) == (orientations, image_size)
+    tried = [with_choice(survey, one.settings) for one in trials.frames(survey.cutout, survey.auto, [40.0] * 30, 200)]
+    frame = max(tried, key=lambda one: one.cutout.align)
+    pixels = np.zeros((20, 8, 8, 3), np.uint8)
+    taken = with_choice(survey, {**trials.by_rule(frame, [40.0] * 20, pixels)}).recipe
+    assert (found.orientations, found.image_size) == (taken.orientations, taken.image_size)
+    assert foreseen(SURVEY) == SURVEY, "nothing is open"
 
 
 def test_a_first_run_says_roughly_what_is_left_and_no_forecast_can_end_it(untrained, tmp_path, monkeypatch):

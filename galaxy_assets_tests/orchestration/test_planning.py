@@ -81,6 +81,19 @@ def test_no_more_cores_are_busy_than_there_are_batches_but_for_training():
     assert training > 0 and one.hours - many.hours == pytest.approx(training * 63 / 64)
 
 
+def test_what_more_cores_do_not_shorten_is_in_the_hours_as_it_is_said():
+    one, many = of(size=replace(SIZE, batch_size=10**7)), of()
+    assert one.longest_on_one_core.step == "pretrained_features", "of one delivery"
+    assert many.longest_on_one_core.step == "baseline_rankings"
+    for found in (one, many):
+        endless = replace(found, size=replace(found.size, cores=10**12))
+        slow, batches = found.longest_on_one_core, found.size.batches
+        shared = sum(cost.core_hours / batches for cost in found.costs if cost.by_batch) if batches > 1 else 0.0
+        alone = [c for c in found.costs if c.step != "byol_checkpoints" and (batches == 1 or not c.by_batch)]
+        assert slow == max(alone, key=lambda cost: cost.core_hours)
+        assert endless.hours == pytest.approx(sum(cost.core_hours for cost in alone) + shared)
+
+
 def test_a_delivery_has_no_more_galaxies_than_there_are():
     assert of(size=Size(10**6, batch_size=10**8)) == of(size=Size(10**6, batch_size=10**6))
 
@@ -153,6 +166,17 @@ def test_bytes_of_pixels_are_exact():
 def test_random_weights_are_planned_as_they_are_trained():
     survey = changed(start_weights=("random",), main_start_weights="random", train_random_from=10_000)
     assert hours(of(survey, Size(9_999)))["byol_checkpoints"] == 0 < hours(of(survey, Size(10_000)))["byol_checkpoints"]
+
+
+def test_a_survey_that_tunes_itself_is_planned_as_its_trials_will_most_likely_have_it():
+    recipe = {"preset": "small", "image_size": "auto", "orientations": "auto"}
+    written = SURVEY.model_dump(exclude={"cutout", "recipe", "auto"})
+    tuned = Survey.model_validate(written | {"cutout": "auto", "recipe": recipe})
+    taken = Survey.model_validate(written | {"recipe": recipe | {"image_size": 64, "orientations": 4}})
+    size = Size(5000)
+    assert hours(of(tuned, size)) == hours(of(taken, size))
+    (words,) = [words for words in of(tuned, size).unknown if words.startswith("trials choose")]
+    assert "64 pixels, 4 orientations" in words and not any("trials" in words for words in of(taken, size).unknown)
 
 
 def test_the_same_work_is_measured_and_other_work_computed():

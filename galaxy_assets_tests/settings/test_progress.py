@@ -36,7 +36,7 @@ def test_who_looks_on_is_told_and_the_log_has_a_line_now_and_then(caplog, monkey
     log, now, seen = logging.getLogger("galaxy_assets.test"), [100.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with caplog.at_level(logging.INFO, "galaxy_assets"), looking(seen.append):
-        far = HowFar(log, "embedding", 1000, before=200)
+        far = HowFar(log, "embedding", 1000, whole=True, before=200)
         for done in range(300, 1100, 100):
             now[0] += 5
             far.tell(done)
@@ -51,3 +51,14 @@ def test_who_looks_on_is_told_and_the_log_has_a_line_now_and_then(caplog, monkey
     ]
     far.tell(1000)
     assert len(seen) == 9, "nobody looks any more"
+
+
+def test_a_count_tells_a_time_left_only_where_it_is_of_all_that_is_made(monkeypatch):
+    now, seen = [100.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    for whole in (False, True):
+        far = HowFar(logging.getLogger("galaxy_assets.test"), "embedding", 1000, whole=whole)
+        now[0] += 5
+        with looking(seen.append):
+            far.tell(100)
+    assert [(p.done, p.speed, p.left) for p in seen] == [(100, 20, None), (100, 20, 45)]

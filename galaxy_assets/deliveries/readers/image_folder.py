@@ -294,7 +294,7 @@ class ImageFolder:
     def catalogue(self, batch: str, taken: Collection[str] = ()) -> pa.Table:
         """One row per image of a delivery, sorted by galaxy_id."""
         listed, rows = self.listed(batch, taken), []
-        far = HowFar(log, f"catalogue of {batch}", len(listed), "files")
+        far = HowFar(log, f"catalogue of {batch}", len(listed), "files", whole=True)
         for note in self._labels.notes:
             log.warning("%s: %s", self.source.labels, note)
         with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 4)) as pool:  # hashing releases the GIL, disks wait

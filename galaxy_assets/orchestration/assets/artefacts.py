@@ -87,7 +87,7 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     else:
         pixels = context.pixels.of(cutouts, recipe.image_size)
     check_takes(encoder, pixels[rows[:1]].shape[1])
-    features = embed(encoder, pixels, indices=rows, device=choose_devices()[0])
+    features = embed(encoder, pixels, indices=rows, device=choose_devices()[0], whole=True)
     table = cutouts.select(["galaxy_id", "batch"]).take(rows).append_column("vector", vectors_to_column(features))
     return Result(table, {"features": features.shape[1], "backbone": recipe.backbone})
 

@@ -383,9 +383,8 @@ def embeddings(
     from galaxy_assets.science.devices import choose_devices
     from galaxy_assets.science.encoders.embedding import embed
 
-    recipe = context.survey.recipe
+    recipe, kept = context.survey.recipe, clean_galaxies.filter(clean_galaxies["kept"])
     row, path = chosen_checkpoint(byol_checkpoints, context.layout.root)
-    kept = clean_galaxies.filter(clean_galaxies["kept"])
     features = embed(
         load_encoder(path),
         context.pixels.of(cutouts, recipe.image_size),
@@ -393,6 +392,7 @@ def embeddings(
         device=choose_devices()[0],
         orientations=recipe.orientations,
         precision=recipe.embedding_precision,
+        whole=True,
     )
     table = with_vectors(kept, context.init, features)
     return Result(table, {"epoch": row["epoch"], "recipe": row["recipe"], "features": features.shape[1]})

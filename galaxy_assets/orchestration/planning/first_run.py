@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from galaxy_assets.orchestration.course import Table
 from galaxy_assets.orchestration.graph import ASSETS
+from galaxy_assets.orchestration.planning.foreseen import foreseen
 from galaxy_assets.orchestration.planning.measured import measured
 from galaxy_assets.orchestration.planning.networks import is_trained, network_of, networks_of
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.settings.tuning import with_choice
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.tables import opened_table
 from galaxy_assets.storage.trials import TRIALS, in_force
@@ -155,11 +155,11 @@ def expected_seconds(
 
 
 def _chosen(survey: Survey, layout: Layout) -> Survey:
-    """The survey with the choice of its trials, or with what is there without one where they were not made yet."""
+    """The survey with the choice of its trials, or with what is foreseen of it where they were not made yet."""
     try:
         return in_force(layout, survey)
     except FileNotFoundError:
-        return with_choice(survey, {})
+        return foreseen(survey)
 
 
 def _judged(survey: Survey, galaxies: float) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from galaxy_assets.orchestration.planning.foreseen import foreseen
 from galaxy_assets.orchestration.planning.measured import Measured, Slope
 from galaxy_assets.orchestration.planning.networks import Counted, counted, is_trained, network_of, networks_of
 from galaxy_assets.settings.recipe import OF_START
@@ -82,10 +83,19 @@ class Cost:
     memory: float | None = None
     full_at: float | None = None
 
-    @property
-    def at_once(self) -> bool:
-        """Whether more cores take less time: batches are worked on side by side, and a network trains on all cores."""
-        return self.by_batch or self.step == _TRAINING
+    def most_at_once(self, batches: int) -> float:
+        """Cores or GPUs that work on it at most: one for each batch, and all for training, which is of all batches.
+
+        Parameters
+        ----------
+        batches : int
+            Deliveries.
+
+        Returns
+        -------
+        float
+        """
+        return math.inf if self.step == _TRAINING else batches if self.by_batch else 1
 
 
 @dataclass(frozen=True)
@@ -154,12 +164,17 @@ class Plan:
     @property
     def hours(self) -> float:
         """Hours at least: batches share cores and GPUs, training takes all, and other steps of all run one by one."""
-        cores, gpus = self.size.cores, max(self.size.gpus, 1)
         hours = 0.0
         for cost in self.costs:
-            most = math.inf if cost.step == _TRAINING else self.size.batches
-            hours += cost.core_hours / (min(cores, most) if cost.at_once else 1) + cost.gpu_hours / min(gpus, most)
+            most = cost.most_at_once(self.size.batches)
+            hours += cost.core_hours / min(self.size.cores, most) + cost.gpu_hours / min(max(self.size.gpus, 1), most)
         return hours
+
+    @property
+    def longest_on_one_core(self) -> Cost:
+        """The step of most core hours among those that more cores do not shorten."""
+        batches = self.size.batches
+        return max(self.costs, key=lambda cost: cost.core_hours if cost.most_at_once(batches) == 1 else 0.0)
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -198,7 +213,7 @@ def plan(survey: Survey, size: Size, stages: "Sequence[Stage]", launched: "Seque
     ValueError
         Where the survey names a backbone that there is not.
     """
-    planner = _Planner(survey, size, known)
+    planner = _Planner(foreseen(survey), size, known)
     count = {"batch": size.batches, "init": len(survey.start_weights)}
     runs, apart = (
         sum(math.prod(count[dimension] for dimension in stage.by) for stage in found) for found in (stages, launched)
@@ -382,7 +397,11 @@ class _Planner:
         if survey.recipe.trainer != "byol":
             told.append(f"training is that of the trainer `byol`, not of `{survey.recipe.trainer}`")
         if survey.auto:
-            told.append(f"trials choose {', '.join(survey.auto)}: their defaults are planned with, trials not counted")
+            told.append(
+                f"trials choose {', '.join(survey.auto)}: planned with {self._pixels} pixels, "
+                f"{survey.recipe.orientations} orientations and the defaults of the rest, as if cutouts are aligned "
+                "wherever trials may choose that; trials not counted"
+            )
         if not self.size.gpus and survey.recipe.backbone != self.known.slopes["embedding float32"].of["backbone"]:
             told.append("networks of other layers than the one measured may take several times what they count")
         return told

@@ -35,6 +35,7 @@ def embed(
     batch_size: int | None = None,
     orientations: Literal[1, 4, 8] = 1,
     precision: Precision = "float32",
+    whole: bool = False,
 ) -> np.ndarray:
     """Features of images, independent of how they are batched; the log tells how far it is.
 
@@ -57,6 +58,8 @@ def embed(
         level) or all flips and quarter turns (8); the time grows by the same factor.
     precision : {"float32", "bfloat16"}
         Of the network's products.
+    whole : bool
+        Whether a table is made of these features and of nothing else that takes long, as `HowFar` has it.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def embed(
         images = batch.permute(0, 3, 1, 2).float() / 255
         return _over_orientations(network, images, orientations)
 
-    begin, far = 0, HowFar(log, "embedding", len(rows))
+    begin, far = 0, HowFar(log, "embedding", len(rows), whole=whole)
     with torch.inference_mode(), autocast(device, precision):
         for batch in Batches(pixels, rows, device, keep=False)(np.arange(len(rows)), size):
             THREADS.adapt()

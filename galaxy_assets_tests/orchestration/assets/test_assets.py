@@ -196,6 +196,19 @@ def test_embeddings_are_the_chosen_checkpoints_features(world):
     assert abs(column_to_vectors(table["vector"]) - expected).max() < 1e-5
 
 
+@pytest.mark.parametrize("name", ["pretrained_features", "embeddings"])
+def test_features_of_every_galaxy_tell_the_time_left(world, name, monkeypatch):
+    from galaxy_assets.science.encoders import embedding
+    from galaxy_assets.settings.progress import looking
+
+    told = []
+    monkeypatch.setattr(embedding, "_ELSEWHERE", 8)  # images at once
+    monkeypatch.setattr(embedding, "_ON_A_GPU", 8)
+    with looking(told.append):
+        materialise(world, name)
+    assert told[0].what == "embedding" and told[0].left is not None
+
+
 def test_results_show_what_differs_first(world):
     survey = survey_files(world.root).named("tiny").model_copy(update={"name": "mirabest"})
     tables = {name: stored(world, name, None, None) for name in ASSETS["results"].reads}

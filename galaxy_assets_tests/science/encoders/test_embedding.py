@@ -8,6 +8,7 @@ from torch import nn
 from galaxy_assets.science.encoders.embedding import embed, for_inference
 from galaxy_assets.science.encoders.network import Encoder, state_sha256
 from galaxy_assets.science.encoders.weights import build_encoder
+from galaxy_assets.settings.progress import looking
 
 CPU = torch.device("cpu")
 
@@ -26,6 +27,14 @@ def test_features_do_not_depend_on_batches_order_or_storage(tmp_path):
     assert at_once.dtype == np.float32
     assert encoder.training
     assert int(encoder.network.bn1.num_batches_tracked) == 0
+
+
+def test_the_time_left_is_told_only_of_features_that_are_a_table(tmp_path):
+    encoder, seen = build_encoder("resnet18", "random", seed=0, weights=tmp_path), []
+    for whole in (False, True):
+        with looking(seen.append):
+            embed(encoder, images(7), device=CPU, batch_size=5, whole=whole)
+    assert [(told.done, told.left is not None) for told in seen] == [(5, False), (7, False), (5, True), (7, False)]
 
 
 def unfolded(encoder, pixels):
