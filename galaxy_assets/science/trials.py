@@ -312,6 +312,8 @@ CRITERIA = {
 _SHINES = 0.001  # of a cutout's pixels
 _LOSES = 0.02  # more empty cutouts, as a share of all, than another frame has: it loses galaxies, and is not chosen
 _DECIDING = {"stability": 1, "nuisance_share": -1, "fill": 1}
+_SPREAD = 0.002  # of a criterion among the candidates, at least: what differs by less says nothing, and had full weight
+_DIGITS = 9  # to which scores and shares are compared: the order of a sum decides nothing
 
 
 def criteria(features: Features, pixels: np.ndarray, nuisance: np.ndarray) -> dict[str, float]:
@@ -376,6 +378,7 @@ def explained_share(features: np.ndarray, by: np.ndarray) -> float:
 def scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """How good each candidate is among these: the mean of three criteria, in standard deviations of the candidates.
 
+    A standard deviation below .002 counts as that; on seven labelled sets the least was .003 (docs/representation.md).
     A good frame has neighbours that are stable across views, features that do not follow the sky, the noise or the side
     of the box, and a galaxy that fills it. Each of the three alone fails on some survey (docs/representation.md).
 
@@ -387,13 +390,13 @@ def scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
     Returns
     -------
     ndarray of shape (len(rows),), float64
-        0 in the mean.
+        0 in the mean; rounded, so that equal candidates have equal scores.
     """
     total = np.zeros(len(rows))
     for name, sign in _DECIDING.items():
         values = sign * np.array([row[name] for row in rows], float)
-        total += (values - values.mean()) / (values.std() or 1)
-    return total / len(_DECIDING)
+        total += (values - values.mean()) / max(values.std(), _SPREAD)
+    return np.round(total / len(_DECIDING), _DIGITS) + 0.0  # and not -0
 
 
 def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
@@ -422,7 +425,7 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
         return 0, f"{rows[0]['candidate']}: the only candidate"
     found = scores(rows)
     empty = np.array([row["empty"] for row in rows])
-    order = np.lexsort([-found, empty > empty.min() + _LOSES]).tolist()
+    order = np.lexsort([-found, np.round(empty - empty.min(), _DIGITS) > _LOSES]).tolist()
     best, after = (rows[i] for i in order[:2])
     return order[0], (
         f"{best['candidate']}: stability {best['stability']:.3f}, nuisance {best['nuisance_share']:.3f}, fill "
