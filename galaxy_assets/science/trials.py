@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from galaxy_assets.settings.recipe import Recipe
     from galaxy_assets.settings.survey import Survey
 
+FEWEST = 20
+"""Images that show something; neighbours of fewer say nothing, and no way of cutting is tried."""
 QUANTILES = (0.5, 0.75, 0.95)
 """Of the sides of the clipped boxes, at which fixed boxes are tried."""
 IMAGE_SIZE = 64

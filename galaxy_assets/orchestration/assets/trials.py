@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,7 @@ from galaxy_assets.orchestration.declaration import (
 from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import samples, trials
-from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZE, ORIENTATIONS, Candidate
+from galaxy_assets.science.trials import CRITERIA, FEWEST, IMAGE_SIZE, ORIENTATIONS, Candidate
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import HowFar, Progress, tell
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
 log = logger(__name__)
 
 _SAMPLE = 1000  # images: enough for a difference of .02 in the share of neighbours, and minutes on two cores
-_LOOK = 200  # of them, for the sides of the clipped boxes
-_LEAST = 20  # images; neighbours of fewer say nothing
+_LOOK = 200  # of them at once, for the sides of the clipped boxes
+_UNREADABLE, _EMPTY = "cannot be read or cut", "show nothing"
 _KEPT = 256 * 2**20  # bytes of decoded images that stay from one look to the next
 _EXAMPLES = 10  # galaxies on the contact sheet
 SCHEMA = pa.schema(
@@ -89,7 +90,7 @@ class _Cut(NamedTuple):
 @dataclass
 class _Sample:
     """The images of the sample; those of the first look stay decoded until they are cut, as far as they are small, and
-    so do their pixels until they are measured.
+    so do their pixels until they are measured. `left_out` says why a file was not cut.
     """
 
     reader: Reader
@@ -97,26 +98,37 @@ class _Sample:
     decoded: dict[str, np.ndarray] = field(default_factory=dict)
     room: int = _KEPT
     room_for_pixels: int = _KEPT
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def clipped(self, cutout: CutoutSettings) -> tuple[list[int], list[int]]:
         """Longer sides of the boxes that sigma clipping finds among the first images, and of the images themselves.
 
-        What is thresholded, and how, is as the survey says.
+        It looks on until FEWEST show something. What is thresholded, and how, is as the survey says.
         """
         wanted = {"method": "sigma_clip", "enlarge": 2.0, "size": 16, "align": False, "options": {}}
-        looked = self.cut([cutout.model_copy(update=wanted)], 16, _LOOK)
+        looked: list[_Cut] = []
+        for begin in range(0, len(self.rows), _LOOK):
+            looked += self.cut([cutout.model_copy(update=wanted)], 16, self.rows[begin : begin + _LOOK])
+            if len(looked) >= FEWEST:
+                break
         return [one.sides[0] for one in looked if one.sides[0] < one.frame], [one.frame for one in looked]
 
-    def cut(self, ways: Sequence[CutoutSettings], side: int, first: int | None = None) -> list[_Cut]:
-        """Each readable image with something to see, decoded once, cut in each way and resized to a side."""
-        made, rows = [], self.rows[:first]
-        far = HowFar(log, f"cutting in {len(ways)} ways", len(rows))
-        image = self.image if first is None else self.image_kept
+    def cut(
+        self, ways: Sequence[CutoutSettings], side: int, looked_at: Sequence[dict[str, Any]] | None = None
+    ) -> list[_Cut]:
+        """Each readable image with something to see, decoded once, cut in each way and resized to a side; of all rows,
+        or of some that are looked at and stay decoded.
+        """
+        image, rows = (self.image, self.rows) if looked_at is None else (self.image_kept, looked_at)
+        made, files = [], [row["file"] for row in rows]
+        far = HowFar(log, f"cutting in {len(ways)} ways", len(files))
         with ThreadPoolExecutor(2) as pool:
-            cuts = pool.map(functools.partial(_cut, image, ways=ways, side=side), [row["file"] for row in rows])
-            for done, one in enumerate(cuts, 1):
+            cuts = pool.map(functools.partial(_cut, image, ways=ways, side=side), files)
+            for done, (file, one) in enumerate(zip(files, cuts, strict=True), 1):
                 far.tell(done)
-                if one is not None:
+                if isinstance(one, str):
+                    self.left_out[file] = one
+                else:
                     self.room_for_pixels -= sum(pixels.nbytes for pixels in one.pixels)
                     made.append(one if self.room_for_pixels >= 0 else one._replace(pixels=[]))
         return made
@@ -150,16 +162,16 @@ class _Sample:
         return image
 
 
-def _cut(image_of: Callable[[str], np.ndarray], file: str, ways: Sequence[CutoutSettings], side: int) -> _Cut | None:
-    """None of an image that cannot be read or cut, or shows nothing."""
+def _cut(image_of: Callable[[str], np.ndarray], file: str, ways: Sequence[CutoutSettings], side: int) -> _Cut | str:
+    """Why there is none of an image: _UNREADABLE, or _EMPTY in one of the ways."""
     try:
         image, made = read_and_cut(image_of, file, ways)
     except UnreadableImage:
-        return None
+        return _UNREADABLE
     found = _Cut(file, max(image.shape[:2]), [], [], [])
     for one in made:
         if one.pixels is None or one.box is None:
-            return None
+            return _EMPTY
         x0, y0, x1, y1 = one.box
         pixels = resize(one.pixels, side)
         found.sides.append(max(x1 - x0, y1 - y0))
@@ -266,13 +278,13 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     boxes, images = sample.clipped(survey.cutout)
     side_of_images = int(np.median(images)) if images else survey.cutout.size
     frames = trials.frames(survey.cutout, is_open, boxes, side_of_images)
-    if len(images) < _LEAST:
-        return _untried(survey, frames, len(images))
+    if len(images) < FEWEST:
+        return _untried(survey, frames, sample)
     side = IMAGE_SIZE if "recipe.image_size" in is_open else survey.recipe.image_size
     ways = [_to_compare(survey, one, side) for one in frames]
     made = sample.cut(ways, side)
-    if len(made) < _LEAST:
-        return _untried(survey, frames, len(made))
+    if len(made) < FEWEST:
+        return _untried(survey, frames, sample)
     differ = trials.distinct([[one.digests[i] for one in made] for i in range(len(ways))])
     run = _begun(context, sample, len(differ), side)
     rows, whole, examples = [], [], []
@@ -363,10 +375,17 @@ def _to_take_another(survey: Survey, words: Sequence[str], whole: Sequence[Candi
     return "\n\n".join([begun, *blocks]) + "\n"
 
 
-def _untried(survey: Survey, frames: Sequence[Candidate], n: int) -> Result:
-    """The defaults, where there are too few images to try anything on; of fixed boxes, which have none, the largest."""
+def _untried(survey: Survey, frames: Sequence[Candidate], sample: _Sample) -> Result:
+    """The defaults, where too few images show something to try anything on; of fixed boxes, which have none, the
+    largest.
+    """
     settings = frames[-1].settings if survey.cutout.method == "central" else {}
-    reason = f"as set: only {n} images can be read, and neighbours of fewer than {_LEAST} say nothing"
+    images, why = len(sample.rows), Counter(sample.left_out.values())
+    told = [f"{images - why.total():,} show something", *(f"{n:,} {words}" for words, n in why.items())]
+    reason = (
+        f"as set: of {images:,} images without a problem in `catalogue`, {', '.join(told)}; neighbours of fewer than "
+        f"{FEWEST} say nothing"
+    )
     return _shown(_table(survey, [{"candidate": "as set"}], 0, settings, reason), "as set", reason, {})
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from galaxy_assets.cli.run import _choice
 from galaxy_assets.definitions import build_defs
+from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.lake import similar as search
 from galaxy_assets.orchestration.assets import trials as asset
@@ -323,6 +324,38 @@ def test_a_handful_of_images_is_not_tried_on(tuned):
     assert as_chosen(survey, made.table) == survey
 
 
+class NearlyBlank:
+    """A reader of images of which some show something, in an order of their own."""
+
+    def __init__(self, shown, broken=()):
+        self.shown, self.broken, self.drawn = set(shown), set(broken), draw("long", np.random.default_rng(0))
+
+    def image(self, file):
+        if file in self.broken:
+            raise UnreadableImage("truncated")
+        return self.drawn if file in self.shown else np.zeros((120, 120, 3), np.uint8)
+
+
+def test_a_nearly_blank_survey_is_looked_at_until_enough_shows_something(monkeypatch):
+    files = [f"{i}.png" for i in range(300)]
+    sample = asset._Sample(NearlyBlank(files[::12]), [{"file": file} for file in files])
+    boxes, frames = sample.clipped(CutoutSettings())
+    assert len(boxes) == len(frames) == 25 >= asset.FEWEST
+    assert set(sample.left_out.values()) == {"show nothing"} and len(sample.left_out) == 275
+    monkeypatch.setattr(asset, "_LOOK", 100)
+    assert len(asset._Sample(NearlyBlank(files), sample.rows).clipped(CutoutSettings())[0]) == 100, "and no further"
+
+
+def test_what_is_wrong_with_too_few_images_is_counted(tuned, monkeypatch):
+    table = catalogue(tuned).filter(catalogue(tuned)["problem"].is_null())
+    files = table["file"].to_pylist()
+    reader = NearlyBlank(files[:15], files[15:18])
+    monkeypatch.setattr(asset, "open_reader", lambda *of: reader)
+    reason = chosen(ASSETS[TRIALS].function(tuned.context(), table).table)["reason"]
+    assert reason.startswith("as set: of 40 images without a problem in `catalogue`, 15 show something, ")
+    assert "3 cannot be read or cut" in reason and "22 show nothing" in reason and "fewer than 20" in reason
+
+
 def test_fixed_boxes_have_a_side_where_too_little_can_be_read_to_try_one(tuned):
     context = tuned.context()
     cutout = {"method": "central", "central_pixels": "auto", "size": 48}
@@ -380,7 +413,7 @@ def test_the_first_look_is_through_the_settings_of_a_person(tuned):
 
 def test_an_image_that_cannot_be_cut_is_left_out_and_a_setting_that_cannot_be_used_stops(caplog):
     image = np.zeros((9, 9, 2), np.uint8)
-    assert asset._cut(lambda file: image, "strange.png", [CutoutSettings()], 16) is None
+    assert asset._cut(lambda file: image, "strange.png", [CutoutSettings()], 16) == asset._UNREADABLE
     assert "strange.png cannot be cut" in caplog.text
     with pytest.raises(PrintableError, match="needs `central_pixels`"):
         asset._cut(lambda file: draw("long", np.random.default_rng(0)), "", [CutoutSettings(method="central")], 16)
