@@ -21,7 +21,7 @@ import pyarrow as pa
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.cutouts import planes, read_and_cut, reader_package, stretched
-from galaxy_assets.orchestration.assets.representation import start_encoder
+from galaxy_assets.orchestration.assets.representation import halves, start_encoder
 from galaxy_assets.orchestration.columns import markdown
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
@@ -38,6 +38,7 @@ from galaxy_assets.science.trials import CRITERIA, FEWEST, IMAGE_SIZE, ORIENTATI
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import HowFar, Progress, tell
+from galaxy_assets.settings.recipe import OF_START
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import as_yaml, with_choice
 from galaxy_assets.storage.files import replacing
@@ -274,13 +275,15 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     and the contrast of the views follow from the frame by rules. Only a survey that says `auto` has this table, and
     only what says so is tried. It is made anew by a retraining. Killed, it goes on after the last whole candidate.
     """
-    survey, sample, is_open = context.survey, _sample(context, catalogue), context.survey.auto
+    survey, is_open = context.survey, context.survey.auto
+    side = IMAGE_SIZE if "recipe.image_size" in is_open else survey.recipe.image_size
+    _check_image_size(context, side)
+    sample = _sample(context, catalogue)
     boxes, images = sample.clipped(survey.cutout)
     side_of_images = int(np.median(images)) if images else survey.cutout.size
     frames = trials.frames(survey.cutout, is_open, boxes, side_of_images)
     if len(images) < FEWEST:
         return _untried(survey, frames, sample)
-    side = IMAGE_SIZE if "recipe.image_size" in is_open else survey.recipe.image_size
     ways = [_to_compare(survey, one, side) for one in frames]
     made = sample.cut(ways, side)
     if len(made) < FEWEST:
@@ -301,6 +304,24 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     result = _result(context, rows, at, whole, reason, examples)
     run.kept.remove()
     return result
+
+
+def _check_image_size(context: SurveyContext, side: int) -> None:
+    """Raise where the network of some start weights, or of what stands beside them, does not take images of a side.
+
+    Of weights that are missing their own training tells, as they may come before it.
+    """
+    survey = context.survey
+    recipe = survey.recipe.model_copy(update={"image_size": side})
+    for name in dict.fromkeys([*survey.starts_main_first, *(name for name in recipe.beside if name not in OF_START)]):
+        try:
+            encoder = start_encoder(context, name, side)
+        except dg.Failure:
+            if name == survey.main_start_weights:
+                raise
+            continue
+        if name in survey.start_weights:
+            halves(encoder, recipe)
 
 
 def _sample(context: SurveyContext, catalogue: pa.Table) -> _Sample:

@@ -13,6 +13,8 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
+import timm
+import torch
 import yaml
 from PIL import Image
 
@@ -354,6 +356,33 @@ def test_what_is_wrong_with_too_few_images_is_counted(tuned, monkeypatch):
     reason = chosen(ASSETS[TRIALS].function(tuned.context(), table).table)["reason"]
     assert reason.startswith("as set: of 40 images without a problem in `catalogue`, 15 show something, ")
     assert "3 cannot be read or cut" in reason and "22 show nothing" in reason and "fewer than 20" in reason
+
+
+@pytest.mark.parametrize(
+    ("starts", "recipe", "says"),
+    [
+        (["imagenet", "mine"], {}, r"mine \(convit_tiny\) does not take images of 64 .*recipe.image_size to 224"),
+        (["imagenet"], {"beside": {"mine": 1.0}}, r"mine \(convit_tiny\) does not take images of 64 pixels"),
+        (["imagenet"], {"beside": {"pyramid": 1.0}, "image_size": 16}, "has no inside.*remove `pyramid`"),
+        (["imagenet", "demo_optical"], {"beside": {"pyramid": 1.0, "classical": 0.5}}, None),
+    ],
+)
+def test_a_network_that_does_not_take_the_size_is_told_of_before_anything_is_cut(
+    tuned, tmp_path, monkeypatch, starts, recipe, says
+):
+    write_generated_weights(tmp_path / "weights")
+    network = timm.create_model("convit_tiny", num_classes=0)
+    torch.save(network.state_dict(), tmp_path / "weights/mine.pt")
+    networks = {"mine": {"backbone": "convit_tiny", "weights": "weights/mine.pt"}}
+    given = {"start_weights": starts, "networks": networks, "recipe": OPEN["recipe"] | recipe}
+    context = dataclasses.replace(tuned.context(), survey=Survey.model_validate(OPEN | given), layout=Layout(tmp_path))
+
+    def sample(*of: object):
+        raise InterruptedError("cutting begins")
+
+    monkeypatch.setattr(asset, "_sample", sample)
+    with pytest.raises(Exception, match=says or "cutting begins"):
+        ASSETS[TRIALS].function(context, catalogue(tuned))
 
 
 def test_fixed_boxes_have_a_side_where_too_little_can_be_read_to_try_one(tuned):
