@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.cutouts import MOST_STORED, CutoutSettings
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ NUISANCES = ("sky", "noise", "side", "frame")
 """What should not decide where a galaxy lies among the features: median and scatter of a cutout's border, side of its
 box and of its image, pixels."""
 
-_SIZES = 128, 300  # least and greatest side of a stored cutout that is chosen
+_SIZES = 128, 300  # least and greatest side of a stored cutout that is chosen where the network reads no more
 _FEW = 10  # clipped boxes below which their quantiles say nothing
 _SHARES = (0.3, 0.5, 0.7)  # of the frame, for fixed boxes where nothing was clipped
 _TURNED = 15.0  # degrees, largest rotation of a view where the cutouts are aligned (docs/representation.md)
@@ -141,9 +141,9 @@ def _open(settings: Mapping[str, Any], is_open: Collection[str]) -> dict[str, An
     return {key: value for key, value in {**settings, **turned}.items() if key in is_open}
 
 
-def stored_size(sides: Sequence[float]) -> int:
-    """Side of the stored cutout, pixels: nine of ten boxes are no wider, and IMAGE_SIZE can be made of it."""
-    return int(np.clip(round(np.quantile(sides, 0.9)), *_SIZES))
+def stored_size(sides: Sequence[float], read: int) -> int:
+    """Side of the stored cutout, pixels: nine of ten boxes are no wider, and the side that is read is made of it."""
+    return min(max(int(np.clip(round(np.quantile(sides, 0.9)), *_SIZES)), read), MOST_STORED)
 
 
 def distinct(cuts: Sequence[Sequence[bytes]]) -> list[int]:
@@ -180,19 +180,19 @@ def by_rule(survey: "Survey", sides: Sequence[float], pixels: np.ndarray) -> dic
     sides : sequence of float
         Longer sides of its boxes, pixels.
     pixels : ndarray of shape (N, H, H, C), uint8
-        Its cutouts.
+        Its cutouts, at the side that the network reads.
 
     Returns
     -------
     dict of str to Any
-        Side of the stored cutout, IMAGE_SIZE, one of ORIENTATIONS, and the contrast of the views, `brightness_spread`
+        Side of the stored cutout, that side, one of ORIENTATIONS, and the contrast of the views, `brightness_spread`
         between the ends of CONTRAST.
     """
     from galaxy_assets.science.augmentation import brightness_spread
 
     return {
-        "cutout.size": stored_size(sides),
-        "recipe.image_size": IMAGE_SIZE,
+        "cutout.size": stored_size(sides, pixels.shape[1]),
+        "recipe.image_size": pixels.shape[1],
         "recipe.orientations": ORIENTATIONS[0] if survey.cutout.align else ORIENTATIONS[1],
         "recipe.contrast": round(float(np.clip(brightness_spread(pixels), *CONTRAST)), 2),
     }

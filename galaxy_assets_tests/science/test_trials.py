@@ -67,21 +67,25 @@ class TestFrames:
 
 
 def test_a_stored_cutout_holds_nine_of_ten_boxes_and_what_the_network_reads():
-    assert trials.stored_size([200.0] * 19 + [900.0]) == 200
-    assert trials.stored_size([30.0]) > trials.IMAGE_SIZE and trials.stored_size([2000.0]) == 300
+    assert trials.stored_size([200.0] * 19 + [900.0], 64) == 200
+    assert trials.stored_size([30.0], 64) > 64 and trials.stored_size([2000.0], 64) == 300
+    for side in (30.0, 200.0, 2000.0):
+        assert trials.stored_size([side], 512) == 512, "none is enlarged from less"
+        CutoutSettings(size=trials.stored_size([side], 2048))
 
 
 @pytest.mark.parametrize(("align", "orientations"), [(True, 4), (False, 8)])
 def test_image_size_and_orientations_follow_from_the_frame(align, orientations):
     survey = survey_files(Path("/nonexistent")).named("demo_radio")
     survey = survey.model_copy(update={"cutout": CutoutSettings(method="flux_radius", align=align)})
-    alike = np.full((3, 16, 16, 1), 90, np.uint8)
-    assert trials.by_rule(survey, [150.0] * 10, alike) == {
-        "cutout.size": 150,
-        "recipe.image_size": 64,
-        "recipe.orientations": orientations,
-        "recipe.contrast": 0.2,
-    }
+    for side, stored in ((64, 150), (512, 512)):
+        alike = np.full((3, side, side, 1), 90, np.uint8)
+        assert trials.by_rule(survey, [150.0] * 10, alike) == {
+            "cutout.size": stored,
+            "recipe.image_size": side,
+            "recipe.orientations": orientations,
+            "recipe.contrast": 0.2,
+        }
 
 
 def sky_and_galaxy(side: int, level: int = 20) -> np.ndarray:
