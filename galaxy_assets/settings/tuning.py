@@ -85,7 +85,7 @@ def without_auto(values: dict[str, Any]) -> dict[str, Any]:
         if here:
             values[section] = _possible({key: value for key, value in given.items() if key not in here})
             found |= {f"{section}.{key}" for key in here}
-    if found:
+    if asked or found:
         values["auto"] = [key for key in KEYS if key in found] + sorted(found - set(KEYS))
     return values
 
@@ -146,3 +146,19 @@ def with_choice(survey: "Survey", choice: Mapping[str, Any]) -> "Survey":
         chosen = {key: choice[f"{section}.{key}"] for key in open_here if f"{section}.{key}" in choice}
         update[section] = type(settings).model_validate(_possible(given) | chosen)
     return survey.model_copy(update=update)
+
+
+def of_open(survey: "Survey") -> dict[str, Any]:
+    """The values of the settings that a survey left open.
+
+    Parameters
+    ----------
+    survey : Survey
+        As `with_choice` returns it.
+
+    Returns
+    -------
+    dict of str to Any
+        Setting, as in KEYS, -> value: of each in `survey.auto`, its default where nothing was chosen.
+    """
+    return {key: getattr(getattr(survey, key.partition(".")[0]), key.partition(".")[2]) for key in survey.auto}

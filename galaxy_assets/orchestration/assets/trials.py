@@ -40,7 +40,7 @@ from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import HowFar, Progress, tell
 from galaxy_assets.settings.recipe import OF_START
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.settings.tuning import as_yaml, with_choice
+from galaxy_assets.settings.tuning import as_yaml, of_open, with_choice
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.pixels import resize
 from galaxy_assets.storage.trials import TRIALS, TrialRows, document_of_trials
@@ -388,11 +388,14 @@ def _result(
 
 
 def _to_take_another(survey: Survey, words: Sequence[str], whole: Sequence[Candidate], reason: str) -> str:
-    """Under the words of each row the lines of the survey file that take it, as Markdown."""
+    """Under the words of each row the lines of the survey file that take it, as Markdown: a value for all that is open,
+    so that nothing is left to try.
+    """
     begun = (
         f"Chosen: {reason}\n\nTo take another row, write its lines into the file of {survey.name}, in place of `auto`."
     )
-    blocks = [f"**{said}**\n\n```yaml\n{as_yaml(one.settings)}\n```" for said, one in zip(words, whole, strict=True)]
+    taken = [as_yaml(of_open(with_choice(survey, one.settings))) for one in whole]
+    blocks = [f"**{said}**\n\n```yaml\n{lines}\n```" for said, lines in zip(words, taken, strict=True)]
     return "\n\n".join([begun, *blocks]) + "\n"
 
 

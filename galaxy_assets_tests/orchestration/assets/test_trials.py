@@ -31,9 +31,10 @@ from galaxy_assets.orchestration.graph import ASSETS, keys_of
 from galaxy_assets.science import trials as science
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.settings.cutouts import CutoutSettings
-from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.files import read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.settings.tuning import KEYS, TRIED, with_choice
 from galaxy_assets.storage.checkpoints import chosen_checkpoint
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import origin, with_origin
@@ -261,6 +262,21 @@ def test_the_lines_beside_the_sheet_take_any_row_of_it(tuned, tmp_path):
         assert survey.cutout.central_pixels == row["central_pixels"]
         if row["chosen"]:
             assert survey.cutout == in_force(tuned.layout, survey_files(tuned.root).named("tiny")).cutout
+
+
+def test_the_lines_of_any_row_leave_nothing_open_of_a_survey_that_left_all(tuned, tmp_path):
+    rest = {key: value for key, value in OPEN["recipe"].items() if key not in TRIED["recipe"]}
+    opened = OPEN | {"cutout": {}, "recipe": rest, "auto": ["cutout", *(f"recipe.{key}" for key in TRIED["recipe"])]}
+    ways = science.frames(CutoutSettings(), KEYS, [40.0] * 20, 120)
+    survey, names = Survey.model_validate(opened), [one.name for one in ways]
+    assert survey.auto == KEYS and {"whole", "central 40 px", "flux radius, aligned"} <= set(names)
+    told = asset._to_take_another(survey, names, ways, "")
+    path = tmp_path / "tiny.yaml"
+    for way, block in zip(ways, told.split("```yaml")[1:], strict=True):
+        lines = yaml.safe_load(block.split("```")[0])
+        path.write_text(yaml.safe_dump(opened | {"cutout": lines["cutout"], "recipe": rest | lines["recipe"]}))
+        taken, chosen_so = read_survey(path), with_choice(survey, way.settings)
+        assert not taken.auto and (taken.cutout, taken.recipe) == (chosen_so.cutout, chosen_so.recipe)
 
 
 def test_an_image_is_decoded_once_where_there_is_room(tuned):
