@@ -175,8 +175,10 @@ def _new_of_positions(
 
 
 def _proposed(layout: Layout, name: str, found: "Inspection", said: "Labels | None", tune: bool) -> "list[Setting]":
-    from galaxy_assets.deliveries.onboarding.propose import settings_for
+    from galaxy_assets.deliveries.onboarding.propose import settings_for, too_few_to_tune
 
+    if tune and (why := too_few_to_tune(found)):
+        say(why)
     return settings_for(name, found, said, resnet18=any(layout.weights.glob("resnet18-*.pth")), tune=tune)
 
 

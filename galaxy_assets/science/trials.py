@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from galaxy_assets.settings.cutouts import CutoutSettings
+from galaxy_assets.settings.cutouts import MOST_STORED, CutoutSettings
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from galaxy_assets.settings.recipe import Recipe
     from galaxy_assets.settings.survey import Survey
 
+FEWEST = 20
+"""Images that show something; neighbours of fewer say nothing, and no way of cutting is tried."""
 QUANTILES = (0.5, 0.75, 0.95)
 """Of the sides of the clipped boxes, at which fixed boxes are tried."""
 IMAGE_SIZE = 64
@@ -34,7 +36,7 @@ NUISANCES = ("sky", "noise", "side", "frame")
 """What should not decide where a galaxy lies among the features: median and scatter of a cutout's border, side of its
 box and of its image, pixels."""
 
-_SIZES = 128, 300  # least and greatest side of a stored cutout that is chosen
+_SIZES = 128, 300  # least and greatest side of a stored cutout that is chosen where the network reads no more
 _FEW = 10  # clipped boxes below which their quantiles say nothing
 _SHARES = (0.3, 0.5, 0.7)  # of the frame, for fixed boxes where nothing was clipped
 _TURNED = 15.0  # degrees, largest rotation of a view where the cutouts are aligned (docs/representation.md)
@@ -139,9 +141,9 @@ def _open(settings: Mapping[str, Any], is_open: Collection[str]) -> dict[str, An
     return {key: value for key, value in {**settings, **turned}.items() if key in is_open}
 
 
-def stored_size(sides: Sequence[float]) -> int:
-    """Side of the stored cutout, pixels: nine of ten boxes are no wider, and IMAGE_SIZE can be made of it."""
-    return int(np.clip(round(np.quantile(sides, 0.9)), *_SIZES))
+def stored_size(sides: Sequence[float], read: int) -> int:
+    """Side of the stored cutout, pixels: nine of ten boxes are no wider, and the side that is read is made of it."""
+    return min(max(int(np.clip(round(np.quantile(sides, 0.9)), *_SIZES)), read), MOST_STORED)
 
 
 def distinct(cuts: Sequence[Sequence[bytes]]) -> list[int]:
@@ -178,19 +180,19 @@ def by_rule(survey: "Survey", sides: Sequence[float], pixels: np.ndarray) -> dic
     sides : sequence of float
         Longer sides of its boxes, pixels.
     pixels : ndarray of shape (N, H, H, C), uint8
-        Its cutouts.
+        Its cutouts, at the side that the network reads.
 
     Returns
     -------
     dict of str to Any
-        Side of the stored cutout, IMAGE_SIZE, one of ORIENTATIONS, and the contrast of the views, `brightness_spread`
+        Side of the stored cutout, that side, one of ORIENTATIONS, and the contrast of the views, `brightness_spread`
         between the ends of CONTRAST.
     """
     from galaxy_assets.science.augmentation import brightness_spread
 
     return {
-        "cutout.size": stored_size(sides),
-        "recipe.image_size": IMAGE_SIZE,
+        "cutout.size": stored_size(sides, pixels.shape[1]),
+        "recipe.image_size": pixels.shape[1],
         "recipe.orientations": ORIENTATIONS[0] if survey.cutout.align else ORIENTATIONS[1],
         "recipe.contrast": round(float(np.clip(brightness_spread(pixels), *CONTRAST)), 2),
     }
@@ -312,6 +314,8 @@ CRITERIA = {
 _SHINES = 0.001  # of a cutout's pixels
 _LOSES = 0.02  # more empty cutouts, as a share of all, than another frame has: it loses galaxies, and is not chosen
 _DECIDING = {"stability": 1, "nuisance_share": -1, "fill": 1}
+_SPREAD = 0.002  # of a criterion among the candidates, at least: what differs by less says nothing, and had full weight
+_DIGITS = 9  # to which scores and shares are compared: the order of a sum decides nothing
 
 
 def criteria(features: Features, pixels: np.ndarray, nuisance: np.ndarray) -> dict[str, float]:
@@ -376,6 +380,7 @@ def explained_share(features: np.ndarray, by: np.ndarray) -> float:
 def scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """How good each candidate is among these: the mean of three criteria, in standard deviations of the candidates.
 
+    A standard deviation below .002 counts as that; on seven labelled sets the least was .003 (docs/representation.md).
     A good frame has neighbours that are stable across views, features that do not follow the sky, the noise or the side
     of the box, and a galaxy that fills it. Each of the three alone fails on some survey (docs/representation.md).
 
@@ -387,13 +392,13 @@ def scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
     Returns
     -------
     ndarray of shape (len(rows),), float64
-        0 in the mean.
+        0 in the mean; rounded, so that equal candidates have equal scores.
     """
     total = np.zeros(len(rows))
     for name, sign in _DECIDING.items():
         values = sign * np.array([row[name] for row in rows], float)
-        total += (values - values.mean()) / (values.std() or 1)
-    return total / len(_DECIDING)
+        total += (values - values.mean()) / max(values.std(), _SPREAD)
+    return np.round(total / len(_DECIDING), _DIGITS) + 0.0  # and not -0
 
 
 def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
@@ -422,7 +427,7 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
         return 0, f"{rows[0]['candidate']}: the only candidate"
     found = scores(rows)
     empty = np.array([row["empty"] for row in rows])
-    order = np.lexsort([-found, empty > empty.min() + _LOSES]).tolist()
+    order = np.lexsort([-found, np.round(empty - empty.min(), _DIGITS) > _LOSES]).tolist()
     best, after = (rows[i] for i in order[:2])
     return order[0], (
         f"{best['candidate']}: stability {best['stability']:.3f}, nuisance {best['nuisance_share']:.3f}, fill "

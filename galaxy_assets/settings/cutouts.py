@@ -10,6 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from galaxy_assets import plugins
 from galaxy_assets.settings.base import AddedLater, PluginName, Settings
 
+MOST_STORED = 1024
+"""Greatest side of a stored cutout, pixels."""
+
 
 class CutoutSettings(Settings):
     """How the central source is found and cut out (paper 2.1; the readings differ, see docs/fidelity.md)."""
@@ -53,7 +56,7 @@ class CutoutSettings(Settings):
     central_pixels: int = Field(
         default=0, ge=0, description="side of the fixed central box of method `central`, pixels"
     )
-    size: int = Field(default=300, ge=16, le=1024, description="side of the stored cutout, pixels")
+    size: int = Field(default=300, ge=16, le=MOST_STORED, description="side of the stored cutout, pixels")
     interpolation: Literal["area_cubic", "linear"] = Field(
         default="area_cubic", description="area where an axis shrinks and cubic where it grows, or linear for both"
     )

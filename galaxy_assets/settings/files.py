@@ -24,6 +24,7 @@ from galaxy_assets.settings.printing import PrintableError, printable
 from galaxy_assets.settings.regular import NotRegular, read_regular
 from galaxy_assets.settings.starts import circle, missing_start, unusable_network
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.settings.tuning import without_given
 from galaxy_assets.settings.wrong_values import in_words
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -158,10 +159,10 @@ def _extended(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spelled_out(settings: dict[str, Any]) -> dict[str, Any]:
-    """`recipe: paper` is short for `recipe: {preset: paper}`."""
+    """`recipe: paper` is short for `recipe: {preset: paper}`, and a value wins over its name in the list `auto`."""
     if isinstance(settings.get("recipe"), str):
-        return settings | {"recipe": {"preset": settings["recipe"]}}
-    return settings
+        settings = settings | {"recipe": {"preset": settings["recipe"]}}
+    return without_given(settings)
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,32 @@ TRIED: dict[str, tuple[str, ...]] = {
 KEYS = tuple(f"{section}.{key}" for section, keys in TRIED.items() for key in keys)
 
 
+def without_given(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a survey file, with nothing in its list `auto` that it gives a value: what a person set is kept.
+
+    Parameters
+    ----------
+    values : dict of str to Any
+        The top level of one file, without those that it extends. Is not changed.
+
+    Returns
+    -------
+    dict of str to Any
+
+    Examples
+    --------
+    >>> from galaxy_assets.settings.tuning import without_given
+    >>> without_given({"recipe": {"image_size": 128}, "auto": ["recipe.image_size", "cutout.method"]})
+    {'recipe': {'image_size': 128}, 'auto': ['cutout.method']}
+    """
+    asked = values.get(AUTO)
+    if not isinstance(asked, list):
+        return values
+    sections = {section: values[section] for section in TRIED if isinstance(values.get(section), dict)}
+    given = {f"{section}.{key}" for section, own in sections.items() for key in TRIED[section] if key in own}
+    return values | {AUTO: [key for key in asked if str(key) not in given]}
+
+
 def without_auto(values: dict[str, Any]) -> dict[str, Any]:
     """The settings of a survey file with every `auto` taken out and named in `auto`.
 
@@ -59,7 +85,7 @@ def without_auto(values: dict[str, Any]) -> dict[str, Any]:
         if here:
             values[section] = _possible({key: value for key, value in given.items() if key not in here})
             found |= {f"{section}.{key}" for key in here}
-    if found:
+    if asked or found:
         values["auto"] = [key for key in KEYS if key in found] + sorted(found - set(KEYS))
     return values
 
@@ -120,3 +146,19 @@ def with_choice(survey: "Survey", choice: Mapping[str, Any]) -> "Survey":
         chosen = {key: choice[f"{section}.{key}"] for key in open_here if f"{section}.{key}" in choice}
         update[section] = type(settings).model_validate(_possible(given) | chosen)
     return survey.model_copy(update=update)
+
+
+def of_open(survey: "Survey") -> dict[str, Any]:
+    """The values of the settings that a survey left open.
+
+    Parameters
+    ----------
+    survey : Survey
+        As `with_choice` returns it.
+
+    Returns
+    -------
+    dict of str to Any
+        Setting, as in KEYS, -> value: of each in `survey.auto`, its default where nothing was chosen.
+    """
+    return {key: getattr(getattr(survey, key.partition(".")[0]), key.partition(".")[2]) for key in survey.auto}

@@ -125,3 +125,26 @@ def test_a_column_of_graded_scores_is_offered_as_what_people_say_and_the_printed
     held = standing(LabelLog(Layout(tmp_path / "data").labels("mine")).read())
     assert held["score"].to_pylist() == [1.25 * (i % 5) for i in range(30)]
     assert held["galaxy_id"].to_pylist()[:2] == ["g00", "g01"], "as the catalogue has them"
+
+
+def test_of_too_few_images_for_trials_the_proposal_is_written_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "data"))
+    images, rng = tmp_path / "images", np.random.default_rng(0)
+    images.mkdir()
+    for i in range(19):
+        Image.fromarray(draw("round", rng)).save(images / f"g{i:02d}.png")
+    (images / "broken.png").write_bytes(b"not an image")
+    runner, files = CliRunner(), tmp_path / "data/surveys"
+    given = ["--images", str(images)]
+    plain = runner.invoke(app, ["survey", "new", "plain", *given])
+    few = runner.invoke(app, ["survey", "new", "few", *given, "--tune"])
+    assert plain.exit_code == few.exit_code == 0, few.output
+    assert "Trials need 20 images, and 19 can be read" in few.output and "chosen by trials" not in few.output
+    assert "Trials" not in plain.output
+    head = {"name", "title"}
+    written, other = (yaml.safe_load((files / f"{name}.yaml").read_text()) for name in ("few", "plain"))
+    assert {k: v for k, v in written.items() if k not in head} == {k: v for k, v in other.items() if k not in head}
+    Image.fromarray(draw("round", rng)).save(images / "g19.png")
+    enough = runner.invoke(app, ["survey", "new", "enough", *given, "--tune"])
+    assert "chosen by trials of the first run" in enough.output and "Trials need" not in enough.output
+    assert survey_files(tmp_path / "data").named("enough").auto

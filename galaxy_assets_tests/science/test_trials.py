@@ -67,21 +67,25 @@ class TestFrames:
 
 
 def test_a_stored_cutout_holds_nine_of_ten_boxes_and_what_the_network_reads():
-    assert trials.stored_size([200.0] * 19 + [900.0]) == 200
-    assert trials.stored_size([30.0]) > trials.IMAGE_SIZE and trials.stored_size([2000.0]) == 300
+    assert trials.stored_size([200.0] * 19 + [900.0], 64) == 200
+    assert trials.stored_size([30.0], 64) > 64 and trials.stored_size([2000.0], 64) == 300
+    for side in (30.0, 200.0, 2000.0):
+        assert trials.stored_size([side], 512) == 512, "none is enlarged from less"
+        CutoutSettings(size=trials.stored_size([side], 2048))
 
 
 @pytest.mark.parametrize(("align", "orientations"), [(True, 4), (False, 8)])
 def test_image_size_and_orientations_follow_from_the_frame(align, orientations):
     survey = survey_files(Path("/nonexistent")).named("demo_radio")
     survey = survey.model_copy(update={"cutout": CutoutSettings(method="flux_radius", align=align)})
-    alike = np.full((3, 16, 16, 1), 90, np.uint8)
-    assert trials.by_rule(survey, [150.0] * 10, alike) == {
-        "cutout.size": 150,
-        "recipe.image_size": 64,
-        "recipe.orientations": orientations,
-        "recipe.contrast": 0.2,
-    }
+    for side, stored in ((64, 150), (512, 512)):
+        alike = np.full((3, side, side, 1), 90, np.uint8)
+        assert trials.by_rule(survey, [150.0] * 10, alike) == {
+            "cutout.size": stored,
+            "recipe.image_size": side,
+            "recipe.orientations": orientations,
+            "recipe.contrast": 0.2,
+        }
 
 
 def sky_and_galaxy(side: int, level: int = 20) -> np.ndarray:
@@ -166,7 +170,7 @@ def test_the_best_of_three_criteria_together_is_chosen():
         values = np.array([one[name] for one in rows])
         by_hand += sign * (values - values.mean()) / values.std() / 3
     np.testing.assert_allclose(found, by_hand)
-    assert found.sum() == pytest.approx(0)
+    assert found.sum() == pytest.approx(0, abs=1e-8)
 
 
 @pytest.mark.parametrize("name", ["stability", "nuisance_share", "fill"])
@@ -176,6 +180,22 @@ def test_each_criterion_decides_between_candidates_that_are_equal_otherwise(name
     rows = [{"candidate": "a"} | same, {"candidate": "b"} | better, {"candidate": "c"} | better]
     assert trials.choose(rows)[0] == 1, "the first of equal ones"
     assert trials.choose([rows[0]] * 3)[0] == 0
+
+
+def test_the_first_of_equal_ones_is_chosen_whatever_the_rounding():
+    rng = np.random.default_rng(0)
+    for stability, nuisance, fill in rng.uniform(0.1, 0.9, (200, 3)):
+        more, less = rng.uniform(0.01, 0.1, 2)
+        one, two = row("a", stability + more, nuisance, fill), row("b", stability, nuisance - less, fill)
+        for rows in ([one, two], [two, one]):
+            index, reason = trials.choose(rows)
+            assert index == 0 and "score +0.00, next" in reason and ", +0.00, of 2" in reason
+
+
+def test_a_difference_that_says_nothing_has_no_weight():
+    good, bad = row("good", 0.5, 0.1000001, 0.2999999), row("bad", 0.1, 0.1, 0.3)
+    assert trials.choose([bad, good])[0] == 1
+    assert trials.scores([bad, good]) == pytest.approx([-1 / 3, 1 / 3], abs=1e-3)
 
 
 def test_candidates_that_cut_alike_are_one():
@@ -188,6 +208,9 @@ def test_a_frame_that_loses_galaxies_which_another_shows_is_not_chosen():
     assert trials.choose([wide, tight])[0] == 1
     assert trials.choose([wide, tight | {"empty": 0.025}])[0] == 1, "less than two in a hundred more"
     assert trials.choose([wide, tight | {"empty": 0.04}])[0] == 0
+    for lost in np.arange(0, 0.9, 0.01):
+        pair = [wide | {"empty": lost}, tight | {"empty": round(lost + 0.02, 2)}]
+        assert trials.choose(pair)[0] == 1, "two in a hundred more are not more than that"
     pixels = np.zeros((4, 32, 32, 1), np.uint8)
     pixels[:3, 10:20, 10:20] = 200
     features = Features(*np.random.default_rng(0).normal(size=(3, 4, 8)))

@@ -41,6 +41,27 @@ def test_a_list_says_the_same():
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "is_open"),
+    [
+        ({"recipe": {"image_size": 128}}, ("cutout.method",)),
+        ({"cutout": {"method": "whole"}, "recipe": "small"}, ("recipe.image_size",)),
+        ({"cutout": {"method": "auto", "size": 48}}, (*(k for k in FRAME if k != "cutout.size"), "recipe.image_size")),
+        ({"cutout": {"method": "whole"}, "recipe": {"image_size": 128}}, ()),
+        ({"extends": "mirabest"}, ("cutout.method", "recipe.image_size")),
+    ],
+)
+def test_a_value_beside_the_list_is_kept_and_one_that_the_file_extends_is_not(tmp_path, given, is_open):
+    path = tmp_path / "tiny.yaml"
+    own = {key: value for key, value in TINY.items() if key not in ("cutout", "recipe")}
+    path.write_text(yaml.safe_dump(own | given | {"auto": ["recipe.image_size", "cutout.method"]}))
+    made = read_survey(path)
+    assert made.auto == is_open
+    after = with_choice(made, {"recipe.image_size": 64, "cutout.method": "sigma_clip"})
+    assert after.recipe.image_size == (64 if "recipe.image_size" in is_open else 128)
+    assert after.cutout.method == ("sigma_clip" if "cutout.method" in is_open else "whole")
+
+
 @pytest.mark.parametrize("wrong", [{"auto": ["recipe.epochs"]}, {"recipe": {"epochs": "auto"}}, {"auto": "cutout"}])
 def test_what_cannot_be_tried_is_named_with_its_file(tmp_path, wrong):
     path = tmp_path / "tiny.yaml"

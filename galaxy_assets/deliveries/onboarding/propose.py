@@ -13,6 +13,7 @@ from galaxy_assets.deliveries.onboarding.framing import FALLBACK, Framing
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, framing
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.science.cutouts import FEW_LEVELS
+from galaxy_assets.science.trials import FEWEST
 from galaxy_assets.settings.artefacts import Reason
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.recipe import PYRAMID, START, Recipe
@@ -61,7 +62,8 @@ def settings_for(
     resnet18 : bool
         Whether ImageNet's ResNet-18, the paper's network, is at hand; else EfficientNet-Lite0 is proposed.
     tune : bool
-        Leave frame, image size and orientations to trials: `auto` in place of what is proposed for them.
+        Leave frame, image size and orientations to trials: `auto` in place of what is proposed for them, where there
+        are enough images for trials (`too_few_to_tune`).
 
     Returns
     -------
@@ -70,7 +72,7 @@ def settings_for(
     cutout, cut_settings = _cutout(found)
     recipe = _recipe(found, cutout.size, resnet18)
     classes = [] if labels is None else proposed_classes(labels.classes, len(found.files), labels.guessed).settings
-    if tune:
+    if tune and not too_few_to_tune(found):
         cut_settings, recipe = _left_open(cut_settings), _left_open(recipe) + _RECIPE_BY_TRIALS
     return [
         Setting("name", name, ""),
@@ -92,6 +94,26 @@ def settings_for(
         *(Setting(*one) for one in classes),
         *_mixture(len(found.files)),
     ]
+
+
+def too_few_to_tune(found: Inspection) -> str:
+    """Why trials would try nothing on a survey of the images found.
+
+    Parameters
+    ----------
+    found : Inspection
+        What was measured.
+
+    Returns
+    -------
+    str
+        A sentence; empty where they would.
+    """
+    n = len(found.files) - len(found.unreadable)
+    told = (
+        f"Trials need {FEWEST} images, and {n} can be read: what is proposed without trials is written, and no `auto`."
+    )
+    return told if n < FEWEST else ""
 
 
 def _left_open(settings: list[Setting]) -> list[Setting]:

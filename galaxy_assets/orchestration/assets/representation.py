@@ -114,7 +114,7 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
 
     recipe, devices = context.survey.recipe, choose_devices()
     encoder = start_encoder(context)
-    _halves(encoder, recipe)  # what cannot be cut is told before a training, and not after it
+    halves(encoder, recipe)  # what cannot be cut is told before a training, and not after it
     beside = [start_encoder(context, name) for name in recipe.beside if name not in (*OF_START, context.init)]
     pixels, rows, content = training_set(context, cutouts, clean_galaxies)
     fingerprint = _fingerprint(context, encoder, content)
@@ -200,11 +200,11 @@ def _beside(files: Training, table: pa.Table, recipe: Recipe, others: Sequence["
         whole = load_encoder(files.weights(0))
         if START in recipe.beside and any(row["chosen"] and row["epoch"] for row in table.to_pylist()):
             found[START] = whole
-        found |= _halves(whole, recipe)
+        found |= halves(whole, recipe)
     return found | {encoder.start: encoder for encoder in others}
 
 
-def _halves(encoder: "Encoder", recipe: Recipe) -> "dict[str, Encoder]":
+def halves(encoder: "Encoder", recipe: Recipe) -> "dict[str, Encoder]":
     """The middle block of a network, once and over places, as the recipe asks for; nothing of formulae."""
     from galaxy_assets.science.encoders.middle import middle_of
 

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ import pyarrow as pa
 from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.orchestration.assets.cutouts import planes, read_and_cut, reader_package, stretched
-from galaxy_assets.orchestration.assets.representation import start_encoder
+from galaxy_assets.orchestration.assets.representation import halves, start_encoder
 from galaxy_assets.orchestration.columns import markdown
 from galaxy_assets.orchestration.declaration import (
     EVERY_BATCH,
@@ -33,12 +34,13 @@ from galaxy_assets.orchestration.declaration import (
 from galaxy_assets.orchestration.external import OTHER_CHECKPOINTS, WEIGHTS
 from galaxy_assets.plugins.protocols import Reader
 from galaxy_assets.science import samples, trials
-from galaxy_assets.science.trials import CRITERIA, IMAGE_SIZE, ORIENTATIONS, Candidate
+from galaxy_assets.science.trials import CRITERIA, FEWEST, IMAGE_SIZE, ORIENTATIONS, Candidate
 from galaxy_assets.settings.cutouts import CutoutSettings
 from galaxy_assets.settings.printing import logger
 from galaxy_assets.settings.progress import HowFar, Progress, tell
+from galaxy_assets.settings.recipe import OF_START
 from galaxy_assets.settings.survey import Survey
-from galaxy_assets.settings.tuning import as_yaml, with_choice
+from galaxy_assets.settings.tuning import as_yaml, of_open, with_choice
 from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.pixels import resize
 from galaxy_assets.storage.trials import TRIALS, TrialRows, document_of_trials
@@ -49,8 +51,8 @@ if TYPE_CHECKING:
 log = logger(__name__)
 
 _SAMPLE = 1000  # images: enough for a difference of .02 in the share of neighbours, and minutes on two cores
-_LOOK = 200  # of them, for the sides of the clipped boxes
-_LEAST = 20  # images; neighbours of fewer say nothing
+_LOOK = 200  # of them at once, for the sides of the clipped boxes
+_UNREADABLE, _EMPTY = "cannot be read or cut", "show nothing"
 _KEPT = 256 * 2**20  # bytes of decoded images that stay from one look to the next
 _EXAMPLES = 10  # galaxies on the contact sheet
 SCHEMA = pa.schema(
@@ -89,7 +91,7 @@ class _Cut(NamedTuple):
 @dataclass
 class _Sample:
     """The images of the sample; those of the first look stay decoded until they are cut, as far as they are small, and
-    so do their pixels until they are measured.
+    so do their pixels until they are measured. `left_out` says why a file was not cut.
     """
 
     reader: Reader
@@ -97,26 +99,37 @@ class _Sample:
     decoded: dict[str, np.ndarray] = field(default_factory=dict)
     room: int = _KEPT
     room_for_pixels: int = _KEPT
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def clipped(self, cutout: CutoutSettings) -> tuple[list[int], list[int]]:
         """Longer sides of the boxes that sigma clipping finds among the first images, and of the images themselves.
 
-        What is thresholded, and how, is as the survey says.
+        It looks on until FEWEST show something. What is thresholded, and how, is as the survey says.
         """
         wanted = {"method": "sigma_clip", "enlarge": 2.0, "size": 16, "align": False, "options": {}}
-        looked = self.cut([cutout.model_copy(update=wanted)], 16, _LOOK)
+        looked: list[_Cut] = []
+        for begin in range(0, len(self.rows), _LOOK):
+            looked += self.cut([cutout.model_copy(update=wanted)], 16, self.rows[begin : begin + _LOOK])
+            if len(looked) >= FEWEST:
+                break
         return [one.sides[0] for one in looked if one.sides[0] < one.frame], [one.frame for one in looked]
 
-    def cut(self, ways: Sequence[CutoutSettings], side: int, first: int | None = None) -> list[_Cut]:
-        """Each readable image with something to see, decoded once, cut in each way and resized to a side."""
-        made, rows = [], self.rows[:first]
-        far = HowFar(log, f"cutting in {len(ways)} ways", len(rows))
-        image = self.image if first is None else self.image_kept
+    def cut(
+        self, ways: Sequence[CutoutSettings], side: int, looked_at: Sequence[dict[str, Any]] | None = None
+    ) -> list[_Cut]:
+        """Each readable image with something to see, decoded once, cut in each way and resized to a side; of all rows,
+        or of some that are looked at and stay decoded.
+        """
+        image, rows = (self.image, self.rows) if looked_at is None else (self.image_kept, looked_at)
+        made, files = [], [row["file"] for row in rows]
+        far = HowFar(log, f"cutting in {len(ways)} ways", len(files))
         with ThreadPoolExecutor(2) as pool:
-            cuts = pool.map(functools.partial(_cut, image, ways=ways, side=side), [row["file"] for row in rows])
-            for done, one in enumerate(cuts, 1):
+            cuts = pool.map(functools.partial(_cut, image, ways=ways, side=side), files)
+            for done, (file, one) in enumerate(zip(files, cuts, strict=True), 1):
                 far.tell(done)
-                if one is not None:
+                if isinstance(one, str):
+                    self.left_out[file] = one
+                else:
                     self.room_for_pixels -= sum(pixels.nbytes for pixels in one.pixels)
                     made.append(one if self.room_for_pixels >= 0 else one._replace(pixels=[]))
         return made
@@ -150,16 +163,16 @@ class _Sample:
         return image
 
 
-def _cut(image_of: Callable[[str], np.ndarray], file: str, ways: Sequence[CutoutSettings], side: int) -> _Cut | None:
-    """None of an image that cannot be read or cut, or shows nothing."""
+def _cut(image_of: Callable[[str], np.ndarray], file: str, ways: Sequence[CutoutSettings], side: int) -> _Cut | str:
+    """Why there is none of an image: _UNREADABLE, or _EMPTY in one of the ways."""
     try:
         image, made = read_and_cut(image_of, file, ways)
     except UnreadableImage:
-        return None
+        return _UNREADABLE
     found = _Cut(file, max(image.shape[:2]), [], [], [])
     for one in made:
         if one.pixels is None or one.box is None:
-            return None
+            return _EMPTY
         x0, y0, x1, y1 = one.box
         pixels = resize(one.pixels, side)
         found.sides.append(max(x1 - x0, y1 - y0))
@@ -262,17 +275,19 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     and the contrast of the views follow from the frame by rules. Only a survey that says `auto` has this table, and
     only what says so is tried. It is made anew by a retraining. Killed, it goes on after the last whole candidate.
     """
-    survey, sample, is_open = context.survey, _sample(context, catalogue), context.survey.auto
+    survey, is_open = context.survey, context.survey.auto
+    side = IMAGE_SIZE if "recipe.image_size" in is_open else survey.recipe.image_size
+    _check_image_size(context, side)
+    sample = _sample(context, catalogue)
     boxes, images = sample.clipped(survey.cutout)
     side_of_images = int(np.median(images)) if images else survey.cutout.size
     frames = trials.frames(survey.cutout, is_open, boxes, side_of_images)
-    if len(images) < _LEAST:
-        return _untried(survey, frames, len(images))
-    side = IMAGE_SIZE if "recipe.image_size" in is_open else survey.recipe.image_size
+    if len(images) < FEWEST:
+        return _untried(survey, frames, sample)
     ways = [_to_compare(survey, one, side) for one in frames]
     made = sample.cut(ways, side)
-    if len(made) < _LEAST:
-        return _untried(survey, frames, len(made))
+    if len(made) < FEWEST:
+        return _untried(survey, frames, sample)
     differ = trials.distinct([[one.digests[i] for one in made] for i in range(len(ways))])
     run = _begun(context, sample, len(differ), side)
     rows, whole, examples = [], [], []
@@ -289,6 +304,24 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
     result = _result(context, rows, at, whole, reason, examples)
     run.kept.remove()
     return result
+
+
+def _check_image_size(context: SurveyContext, side: int) -> None:
+    """Raise where the network of some start weights, or of what stands beside them, does not take images of a side.
+
+    Of weights that are missing their own training tells, as they may come before it.
+    """
+    survey = context.survey
+    recipe = survey.recipe.model_copy(update={"image_size": side})
+    for name in dict.fromkeys([*survey.starts_main_first, *(name for name in recipe.beside if name not in OF_START)]):
+        try:
+            encoder = start_encoder(context, name, side)
+        except dg.Failure:
+            if name == survey.main_start_weights:
+                raise
+            continue
+        if name in survey.start_weights:
+            halves(encoder, recipe)
 
 
 def _sample(context: SurveyContext, catalogue: pa.Table) -> _Sample:
@@ -355,18 +388,28 @@ def _result(
 
 
 def _to_take_another(survey: Survey, words: Sequence[str], whole: Sequence[Candidate], reason: str) -> str:
-    """Under the words of each row the lines of the survey file that take it, as Markdown."""
+    """Under the words of each row the lines of the survey file that take it, as Markdown: a value for all that is open,
+    so that nothing is left to try.
+    """
     begun = (
         f"Chosen: {reason}\n\nTo take another row, write its lines into the file of {survey.name}, in place of `auto`."
     )
-    blocks = [f"**{said}**\n\n```yaml\n{as_yaml(one.settings)}\n```" for said, one in zip(words, whole, strict=True)]
+    taken = [as_yaml(of_open(with_choice(survey, one.settings))) for one in whole]
+    blocks = [f"**{said}**\n\n```yaml\n{lines}\n```" for said, lines in zip(words, taken, strict=True)]
     return "\n\n".join([begun, *blocks]) + "\n"
 
 
-def _untried(survey: Survey, frames: Sequence[Candidate], n: int) -> Result:
-    """The defaults, where there are too few images to try anything on; of fixed boxes, which have none, the largest."""
+def _untried(survey: Survey, frames: Sequence[Candidate], sample: _Sample) -> Result:
+    """The defaults, where too few images show something to try anything on; of fixed boxes, which have none, the
+    largest.
+    """
     settings = frames[-1].settings if survey.cutout.method == "central" else {}
-    reason = f"as set: only {n} images can be read, and neighbours of fewer than {_LEAST} say nothing"
+    images, why = len(sample.rows), Counter(sample.left_out.values())
+    told = [f"{images - why.total():,} show something", *(f"{n:,} {words}" for words, n in why.items())]
+    reason = (
+        f"as set: of {images:,} images without a problem in `catalogue`, {', '.join(told)}; neighbours of fewer than "
+        f"{FEWEST} say nothing"
+    )
     return _shown(_table(survey, [{"candidate": "as set"}], 0, settings, reason), "as set", reason, {})
 
 

@@ -290,7 +290,7 @@ def test_lobes_in_one_band_are_framed_together(tmp_path):
 
 
 def test_what_trials_will_choose_is_left_open_with_what_is_proposed_beside_it(tmp_path):
-    found = inspect(fill(tmp_path / "images", [blobs(150, (0, 0), (-30, 0), (30, 0), width=3) for _ in range(10)]))
+    found = inspect(fill(tmp_path / "images", [blobs(150, (0, 0), (-30, 0), (30, 0), width=3) for _ in range(20)]))
     settings = settings_for("new", found, None, resnet18=False, tune=True)
     path = tmp_path / "new.yaml"
     survey = write_survey(path, settings, found, None)

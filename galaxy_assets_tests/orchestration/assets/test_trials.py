@@ -13,11 +13,14 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
+import timm
+import torch
 import yaml
 from PIL import Image
 
 from galaxy_assets.cli.run import _choice
 from galaxy_assets.definitions import build_defs
+from galaxy_assets.deliveries.images import UnreadableImage
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.lake import similar as search
 from galaxy_assets.orchestration.assets import trials as asset
@@ -28,9 +31,10 @@ from galaxy_assets.orchestration.graph import ASSETS, keys_of
 from galaxy_assets.science import trials as science
 from galaxy_assets.science.cutouts import cut
 from galaxy_assets.settings.cutouts import CutoutSettings
-from galaxy_assets.settings.files import survey_files
+from galaxy_assets.settings.files import read_survey, survey_files
 from galaxy_assets.settings.printing import PrintableError, logger
 from galaxy_assets.settings.survey import Survey
+from galaxy_assets.settings.tuning import KEYS, TRIED, with_choice
 from galaxy_assets.storage.checkpoints import chosen_checkpoint
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import origin, with_origin
@@ -260,6 +264,21 @@ def test_the_lines_beside_the_sheet_take_any_row_of_it(tuned, tmp_path):
             assert survey.cutout == in_force(tuned.layout, survey_files(tuned.root).named("tiny")).cutout
 
 
+def test_the_lines_of_any_row_leave_nothing_open_of_a_survey_that_left_all(tuned, tmp_path):
+    rest = {key: value for key, value in OPEN["recipe"].items() if key not in TRIED["recipe"]}
+    opened = OPEN | {"cutout": {}, "recipe": rest, "auto": ["cutout", *(f"recipe.{key}" for key in TRIED["recipe"])]}
+    ways = science.frames(CutoutSettings(), KEYS, [40.0] * 20, 120)
+    survey, names = Survey.model_validate(opened), [one.name for one in ways]
+    assert survey.auto == KEYS and {"whole", "central 40 px", "flux radius, aligned"} <= set(names)
+    told = asset._to_take_another(survey, names, ways, "")
+    path = tmp_path / "tiny.yaml"
+    for way, block in zip(ways, told.split("```yaml")[1:], strict=True):
+        lines = yaml.safe_load(block.split("```")[0])
+        path.write_text(yaml.safe_dump(opened | {"cutout": lines["cutout"], "recipe": rest | lines["recipe"]}))
+        taken, chosen_so = read_survey(path), with_choice(survey, way.settings)
+        assert not taken.auto and (taken.cutout, taken.recipe) == (chosen_so.cutout, chosen_so.recipe)
+
+
 def test_an_image_is_decoded_once_where_there_is_room(tuned):
     names = [row["file"] for row in catalogue(tuned).to_pylist() if row["problem"] is None]
     reader = open_reader(survey_files(tuned.root).named("tiny").source, tuned.layout.raw)
@@ -323,6 +342,65 @@ def test_a_handful_of_images_is_not_tried_on(tuned):
     assert as_chosen(survey, made.table) == survey
 
 
+class NearlyBlank:
+    """A reader of images of which some show something, in an order of their own."""
+
+    def __init__(self, shown, broken=()):
+        self.shown, self.broken, self.drawn = set(shown), set(broken), draw("long", np.random.default_rng(0))
+
+    def image(self, file):
+        if file in self.broken:
+            raise UnreadableImage("truncated")
+        return self.drawn if file in self.shown else np.zeros((120, 120, 3), np.uint8)
+
+
+def test_a_nearly_blank_survey_is_looked_at_until_enough_shows_something(monkeypatch):
+    files = [f"{i}.png" for i in range(300)]
+    sample = asset._Sample(NearlyBlank(files[::12]), [{"file": file} for file in files])
+    boxes, frames = sample.clipped(CutoutSettings())
+    assert len(boxes) == len(frames) == 25 >= asset.FEWEST
+    assert set(sample.left_out.values()) == {"show nothing"} and len(sample.left_out) == 275
+    monkeypatch.setattr(asset, "_LOOK", 100)
+    assert len(asset._Sample(NearlyBlank(files), sample.rows).clipped(CutoutSettings())[0]) == 100, "and no further"
+
+
+def test_what_is_wrong_with_too_few_images_is_counted(tuned, monkeypatch):
+    table = catalogue(tuned).filter(catalogue(tuned)["problem"].is_null())
+    files = table["file"].to_pylist()
+    reader = NearlyBlank(files[:15], files[15:18])
+    monkeypatch.setattr(asset, "open_reader", lambda *of: reader)
+    reason = chosen(ASSETS[TRIALS].function(tuned.context(), table).table)["reason"]
+    assert reason.startswith("as set: of 40 images without a problem in `catalogue`, 15 show something, ")
+    assert "3 cannot be read or cut" in reason and "22 show nothing" in reason and "fewer than 20" in reason
+
+
+@pytest.mark.parametrize(
+    ("starts", "recipe", "says"),
+    [
+        (["imagenet", "mine"], {}, r"mine \(convit_tiny\) does not take images of 64 .*recipe.image_size to 224"),
+        (["imagenet"], {"beside": {"mine": 1.0}}, r"mine \(convit_tiny\) does not take images of 64 pixels"),
+        (["imagenet"], {"beside": {"pyramid": 1.0}, "image_size": 16}, "has no inside.*remove `pyramid`"),
+        (["imagenet", "demo_optical"], {"beside": {"pyramid": 1.0, "classical": 0.5}}, None),
+    ],
+)
+def test_a_network_that_does_not_take_the_size_is_told_of_before_anything_is_cut(
+    tuned, tmp_path, monkeypatch, starts, recipe, says
+):
+    write_generated_weights(tmp_path / "weights")
+    network = timm.create_model("convit_tiny", num_classes=0)
+    torch.save(network.state_dict(), tmp_path / "weights/mine.pt")
+    networks = {"mine": {"backbone": "convit_tiny", "weights": "weights/mine.pt"}}
+    given = {"start_weights": starts, "networks": networks, "recipe": OPEN["recipe"] | recipe}
+    context = dataclasses.replace(tuned.context(), survey=Survey.model_validate(OPEN | given), layout=Layout(tmp_path))
+
+    def sample(*of: object):
+        raise InterruptedError("cutting begins")
+
+    monkeypatch.setattr(asset, "_sample", sample)
+    with pytest.raises(Exception, match=says or "cutting begins"):
+        ASSETS[TRIALS].function(context, catalogue(tuned))
+
+
 def test_fixed_boxes_have_a_side_where_too_little_can_be_read_to_try_one(tuned):
     context = tuned.context()
     cutout = {"method": "central", "central_pixels": "auto", "size": 48}
@@ -380,7 +458,7 @@ def test_the_first_look_is_through_the_settings_of_a_person(tuned):
 
 def test_an_image_that_cannot_be_cut_is_left_out_and_a_setting_that_cannot_be_used_stops(caplog):
     image = np.zeros((9, 9, 2), np.uint8)
-    assert asset._cut(lambda file: image, "strange.png", [CutoutSettings()], 16) is None
+    assert asset._cut(lambda file: image, "strange.png", [CutoutSettings()], 16) == asset._UNREADABLE
     assert "strange.png cannot be cut" in caplog.text
     with pytest.raises(PrintableError, match="needs `central_pixels`"):
         asset._cut(lambda file: draw("long", np.random.default_rng(0)), "", [CutoutSettings(method="central")], 16)
