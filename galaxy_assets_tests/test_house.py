@@ -33,7 +33,7 @@ GRAPH = {
     "artefact_umap_model": ["artefact_evidence", "pretrained_features"],
     "artefact_map": ["artefact_evidence", "artefact_umap_model", "pretrained_features"],
     "artefact_regions": ["artefact_umap_model"],
-    "clean_galaxies": ["artefact_map", "artefact_regions", "cutouts"],
+    "clean_galaxies": ["artefact_map", "artefact_regions", "artefact_umap_model", "cutouts"],
     "byol_checkpoints": ["clean_galaxies", "cutouts"],
     "embeddings": ["byol_checkpoints", "clean_galaxies", "cutouts"],
     "pca_model": ["byol_checkpoints", "embeddings"],

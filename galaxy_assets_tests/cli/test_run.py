@@ -46,7 +46,7 @@ def test_a_rule_that_would_remove_nearly_all_removes_nothing_and_is_told_until_a
     assert f"look            {words}" in CliRunner().invoke(app, ["status", "tiny"]).output
 
     ran = run(blank_fraction=0.0, most_removed=1)  # what the words name
-    assert "0 of 36 images are left" in ran.output and "no_remnant: 0 of 36 images with pixels" in ran.output
+    assert "0 of 36 images are left" in ran.output and "no_remnant: 0 of 36 images are kept" in ran.output
     assert "removal_agreed" not in ran.output
 
 

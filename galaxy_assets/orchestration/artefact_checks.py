@@ -1,0 +1,123 @@
+"""The checks of what is removed as an artefact, and of what is left.
+
+Belongs here: checks of `clean_galaxies`. Does not belong here: which images are removed (`assets.artefacts`), other
+checks (`checks`), how a check is declared and reads its tables (`verdicts`).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from galaxy_assets.orchestration.assets.artefacts import WOULD_BE_REMOVED
+from galaxy_assets.orchestration.assets.cutouts import with_pixels
+from galaxy_assets.orchestration.verdicts import Stored, Verdict, survey_check
+
+_SEVERAL = 5  # images that a delivery loses before its loss is told: a delivery may hold one or two
+_WORST = 0.3  # share removed above which a person should look; the paper removed 14 %
+
+
+@survey_check("clean_galaxies")
+def removed_share(stored: Stored) -> Verdict:
+    """At most 30 % of the images are removed (the paper removed 14 %)."""
+    kept = stored("clean_galaxies")["kept"].to_numpy(zero_copy_only=False)
+    share = float((~kept).mean()) if len(kept) else 0.0
+    return Verdict(share <= _WORST, f"{share:.1%} removed", numbers={"share": share})
+
+
+@survey_check("clean_galaxies", whole=True, loud=True)
+def removal_agreed(stored: Stored) -> Verdict:
+    """No more images are removed than `artefacts.most_removed` without a person's yes.
+
+    Where more would be, none is.
+    """
+    import pyarrow.compute as pc
+
+    clean, survey = stored("clean_galaxies", ["batch", "kept", "rule"]), stored.survey
+    against = clean.filter(pc.and_(clean["kept"], pc.is_valid(clean["rule"])))
+    most, shown = survey.artefacts.most_removed, sum(_with_pixels(stored, clean).values())
+    if not against.num_rows:
+        return Verdict(True, f"at most {most:.0%} is removed, or a person agreed")
+    batches = sorted(set(against["batch"].to_pylist()))
+    picture = stored.layout.figure(survey.name, WOULD_BE_REMOVED, batches[0])
+    return Verdict(
+        False,
+        f"{against.num_rows} of {shown} images with pixels look like artefacts ({_rules(against)}) and are kept: "
+        f"the rule would remove more than {most:.0%} of the survey, or of what a delivery brought later. They are in "
+        f"{_some(batches)}. Look at {picture}. If they are artefacts, raise artefacts.most_removed in "
+        f"data/surveys/{survey.name}.yaml, or accept regions in data/surveys/{survey.name}_artefacts.csv. If they are "
+        "not, leave it so, or raise the limits under `artefacts` that call them artefacts",
+        numbers={"kept against the rule": against.num_rows},
+    )
+
+
+@survey_check("clean_galaxies", whole=True, loud=True)
+def no_remnant(stored: Stored) -> Verdict:
+    """At least half of the images are kept, and of those with pixels of each delivery, unless it loses fewer than five.
+
+    What is made of less says nothing of the rest.
+    """
+    import pyarrow.compute as pc
+
+    clean = stored("clean_galaxies", ["batch", "kept", "rule"])
+    shown, kept = _with_pixels(stored, clean), Counter(clean.filter(clean["kept"])["batch"].to_pylist())
+    n, n_shown, n_kept = clean.num_rows, sum(shown.values()), kept.total()
+    words = f"{n_kept:,} of {n:,} images are kept, and {n - n_shown:,} have no pixels"
+    if n_shown and 2 * n_kept < n:  # without any `something_to_see` says it
+        rest = "; training, components, clusters and ranking rest on this remnant and say nothing of the others"
+        return Verdict(False, words + rest)
+    poor = sorted(one for one, m in shown.items() if 2 * kept[one] < m and m - kept[one] >= _SEVERAL)
+    if not poor:
+        return Verdict(True, words)
+    lost = clean.filter(pc.and_(pc.invert(clean["kept"]), pc.is_in(clean["batch"], pa.array(poor, pa.string()))))
+    few = f"of {_some(poor)} fewer than half are kept ({_rules(lost)})"
+    return Verdict(
+        False, f"{words}; {few}. Look at what was removed: it may be a fault of the delivery, or no artefact"
+    )
+
+
+def _with_pixels(stored: Stored, clean: pa.Table) -> Mapping[str, int]:
+    """Images with pixels by delivery, of those that are judged; others may have their cutouts already."""
+    return with_pixels(stored("cutouts", ["batch", "outcome"]), clean["batch"])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
+
+
+def _rules(clean: pa.Table) -> str:
+    """The five commonest rules of these rows of `clean_galaxies`, each with its number."""
+    counted = Counter(clean["rule"].to_pylist()).most_common(5)
+    return ", ".join(f"{rule} {n}" for rule, n in counted)
+
+
+@survey_check("clean_galaxies", whole=True, blocking=True)
+def enough_left(stored: Stored) -> Verdict:
+    """Artefact removal leaves enough images to train on, and not copies of a few."""
+    import pyarrow.compute as pc
+
+    clean, recipe = stored("clean_galaxies", ["galaxy_id", "kept", "rule"]), stored.survey.recipe
+    needed = recipe.batch_size if recipe.epochs else 1
+    kept, name = clean.filter(clean["kept"]), stored.survey.name
+    delivered = stored("catalogue", ["galaxy_id", "sha256"])
+    left = kept.num_rows
+    different = len(pc.unique(delivered.filter(pc.is_in(delivered["galaxy_id"], kept["galaxy_id"]))["sha256"]))
+    if min(left, different) >= needed:
+        return Verdict(True, f"{left} of {clean.num_rows} images are left")
+    wanted = f"at least {needed} are needed{' (recipe.batch_size)' if recipe.epochs else ''}"
+    if left >= needed:
+        said = f"{left} of {clean.num_rows} images are left, but only {different} of them differ, and {wanted}"
+        return Verdict(
+            False, f"{said}: nothing is learnt from copies of one image. Deliver others; then run it again", True
+        )
+    if clean.num_rows < needed:
+        said = f"the survey has {clean.num_rows} images, and {wanted}"
+        return Verdict(False, f"{said}: its images are compared with each other. Deliver more; then run it again", True)
+    removed = _rules(clean.filter(pc.invert(clean["kept"])))
+    return Verdict(
+        False,
+        f"{left} of {clean.num_rows} images are left, and {wanted}; removed: {removed}. Raise the limits under "
+        f"`artefacts` in data/surveys/{name}.yaml that name what is no artefact in this survey, review the regions in "
+        f"data/surveys/{name}_artefacts.csv, or lower recipe.batch_size; then run it again",
+        True,
+    )
