@@ -112,7 +112,7 @@ def propose_regions(
     points = np.column_stack([x, y])
     placed = np.flatnonzero(np.isfinite(points).all(axis=1))
     counts, suspect = np.zeros(len(points), dtype=bool), np.asarray(suspect, dtype=bool)
-    counts[placed] = are_suspect([reason[i] if suspect[i] else "" for i in placed], rules.region_evidence)
+    counts[placed] = are_suspect([reason[i] if suspect[i] else "" for i in placed.tolist()], rules.region_evidence)
     suspect = counts
     if not suspect.any() or suspect[placed].mean() > MOST:
         return []
