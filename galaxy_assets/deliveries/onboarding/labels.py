@@ -1,8 +1,8 @@
-"""What a table, or the names of folders, says of the images of a folder.
+"""What a table or an archive says of the images of a folder.
 
 Belongs here: what the catalogue will hold of them, by the reader itself. Does not belong here: the images (`inspect`),
-which columns hold ids and classes (`columns`), which row is about which image (`deliveries.ids`), and reading tables
-(`readers.tables`).
+names of folders (`folders`), which columns hold ids and classes (`columns`), which row is about which image
+(`deliveries.ids`), and reading tables (`readers.tables`).
 """
 
 import re
@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, image_name, several_have
-from galaxy_assets.deliveries.members import is_no_class
-from galaxy_assets.deliveries.onboarding.bands import band_in
+from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, several_have
 from galaxy_assets.deliveries.onboarding.columns import (
     class_column,
     holds_numbers,
@@ -28,7 +26,7 @@ from galaxy_assets.deliveries.onboarding.columns import (
 from galaxy_assets.deliveries.onboarding.columns import id_column as id_column_of
 from galaxy_assets.deliveries.onboarding.graded import Graded, graded_columns, is_called_scores
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
-from galaxy_assets.deliveries.readers.image_folder import ImageFolder, Listed
+from galaxy_assets.deliveries.readers.image_folder import Listed
 from galaxy_assets.deliveries.readers.tables import (
     LabelTable,
     declinations,
@@ -41,12 +39,7 @@ from galaxy_assets.deliveries.sky.positions import like_positions, position_colu
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 
-_MOST_FOLDERS = 50  # that are classes
 _MOST_GRADES = 21  # levels of scores that people give: 0 to 10 in halves
-# folders that say how images were delivered, not what they show; and, where most have one, a number
-_NO_CLASS = re.compile(
-    r"images?|imgs?|data|png|jpe?g|fits|train(ing)?|test(ing)?|val(id(ation)?)?|all|raw", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -220,75 +213,6 @@ def inside_labels(inspection: Inspection) -> Labels | None:
         note = f"the column or array that the archives have for classes {why}: it is neither judged nor sought"
         return Labels(inspection.source, {}, classes.total(), notes=[note])
     return Labels(inspection.source, dict(classes.most_common()), classes.total())
-
-
-def folder_labels(inspection: Inspection, asked: bool = False) -> Labels | None:
-    """The folders of the images as classes, as they lie for torchvision and Keras.
-
-    Where they may be classes and are not taken as such, the inspection's notes say so.
-
-    Parameters
-    ----------
-    inspection : Inspection
-        Of the folder.
-    asked : bool
-        A person says that they are classes.
-
-    Returns
-    -------
-    Labels or None
-        None where the names of the folders do not look like classes, and nobody asked.
-
-    Raises
-    ------
-    SurveyError
-        Where a person asked and no image lies in a folder of its own.
-    """
-    source = inspection.source.model_copy(update={"folder_labels": True})
-    reader = open_folder(source)
-    folders = Counter(reader.folder_of(one.image.called) for one in inspection.listed)
-    unlabelled = [name for name in folders if name is not None and is_no_class(name)]
-    named = [name for name in folders if name is not None and name not in unlabelled]
-    passed_over = {*inspection.duplicates}
-    classes = Counter(
-        reader.folder_of(one.image.called) for one in inspection.listed if one.image.file not in passed_over
-    )
-    counts = {name: n for name, n in classes.most_common() if name in named}
-    if asked and not named:
-        raise SurveyError(f"--folder-labels: no image of {source.path} lies in a folder that is a class")
-    if asked:
-        return Labels(source, counts, len(inspection.listed))
-    names = [name for name in named if not _NO_CLASS.fullmatch(name)]
-    if all((said := band_in(name)) is not None and not said[0] for name in names):
-        return None
-    numbered = sum(bool(re.search(r"\d", name)) for name in names)
-    single = sum(n < 2 for n in folders.values())  # a folder for each image
-    alike = len(names) + len(unlabelled) < len(folders) or 2 * numbered > len(names) or 2 * single > len(folders)
-    if alike or _same_files(inspection.listed, reader) or not 2 <= len(names) <= _MOST_FOLDERS:
-        if len(names) > 1:
-            inspection.notes.append(
-                f"the names of the folders ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}) are not taken "
-                "as classes: if they are, give --folder-labels"
-            )
-        return None
-    return Labels(source, counts, len(inspection.listed))
-
-
-def _same_files(listed: list[Listed], reader: ImageFolder) -> bool:
-    """Whether every folder has the same files, by names that are more than a count: each shows the same objects."""
-    files: dict[str | None, set[str]] = {}
-    for one in listed:
-        files.setdefault(reader.folder_of(one.image.called), set()).add(image_name(one.image.called))
-    first, *others = files.values()
-    return bool(others) and all(first == other for other in others) and not _are_counted(first)
-
-
-def _are_counted(names: Collection[str]) -> bool:
-    """Whether names differ in a number alone, which counts."""
-    parts = [re.fullmatch(r"(.*?)(\d+)\)?", name) for name in names]
-    numbers = sorted(int(one[2]) for one in parts if one is not None)
-    alike = len(numbers) == len(names) and len({one[1] for one in parts if one is not None}) == 1
-    return alike and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
 
 
 def _in_order(columns: pa.Table, images: Collection[str]) -> str:

@@ -242,6 +242,7 @@ def _about_labels(found: Inspection, labels: Labels | None) -> list[str]:
             f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "
             "set `source.folder_labels` to false."
         )
+        said += [f"{note}." for note in labels.notes]
     if labels is not None and labels.source.labels is None and not labels.classes:
         said += [f"{note}." for note in labels.notes]
     elif labels is not None and labels.source.labels is None and not labels.source.folder_labels:

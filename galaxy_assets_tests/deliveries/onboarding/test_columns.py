@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxy_assets.deliveries.onboarding.columns import class_column, id_column, named_by, why_no_classes
+from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
-from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
+from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions
 from galaxy_assets.deliveries.readers import open_reader

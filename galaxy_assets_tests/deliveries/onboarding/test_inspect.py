@@ -11,8 +11,9 @@ import yaml
 from astropy.io import fits
 from PIL import Image
 
+from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
-from galaxy_assets.deliveries.onboarding.labels import folder_labels, inspect_labels
+from galaxy_assets.deliveries.onboarding.labels import inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml, refuse_name, write_survey
@@ -147,6 +148,33 @@ def test_of_a_person_who_says_so_folders_are_classes_and_one_image_alone_costs_n
     fill(tmp_path / "c", [blobs(64, (i, 0), width=4) for i in range(3)])
     with pytest.raises(SurveyError, match="--folder-labels: no image of .* lies in a folder that is a class"):
         folder_labels(inspect(tmp_path / "c"), asked=True)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_parts_of_a_sample_are_no_classes_and_their_images_have_none(tmp_path, asked):
+    counts = {"train/NAT": 4, "train/WAT": 3, "test": 5, "valid": 2, "Unlabelled": 2}
+    for at, (name, n) in enumerate(counts.items()):
+        fill(tmp_path / name, [blobs(64, (i, at), width=4) for i in range(n)])
+    found = inspect(tmp_path)
+    labels = folder_labels(found, asked)
+    assert labels is not None and labels.classes == {"NAT": 4, "WAT": 3}
+    told = " ".join(cautions(found, labels))
+    assert "9 images in folders called " in told and "test" in told and "Unlabelled" in told
+    reader = open_reader(labels.source, tmp_path)
+    rows = [row for batch in reader.batches() for row in reader.catalogue(batch).to_pylist()]
+    assert Counter(row["label"] for row in rows) == {None: 9, "NAT": 4, "WAT": 3}
+
+
+def test_why_folders_are_not_taken_for_classes_is_said(tmp_path):
+    for at, name in enumerate(("ring", "disc", "images")):
+        fill(tmp_path / name, [blobs(64, (i, at), width=4) for i in range(3)])
+    found = inspect(tmp_path)
+    assert folder_labels(found) is None
+    assert "are not taken as classes, since images lie in images beside them: if they are" in " ".join(
+        cautions(found, None)
+    )
+    asked = folder_labels(found, asked=True)
+    assert asked is not None and asked.classes == {"ring": 3, "disc": 3}
 
 
 def test_of_two_equal_files_in_two_folders_one_has_a_class(tmp_path):
