@@ -199,7 +199,7 @@ def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspect
         return
     for graded in said.graded:
         command = graded.command(name, Path(said.source.labels or ""), said.source.id_column or "")
-        say(f"\nScores of people, in column {printable(graded.column)}; after the first run, and then run again:")
+        say(f"\n{printable(graded.heading)}")
         say(f"  {printable(command)}")
 
 

@@ -19,7 +19,9 @@ from galaxy_assets.deliveries.onboarding.columns import (
     holds_numbers,
     is_called_classes,
     is_numbering,
+    is_ordered,
     named_by,
+    names_people,
     rounded,
     why_no_classes,
 )
@@ -39,8 +41,6 @@ from galaxy_assets.deliveries.sky.positions import like_positions, position_colu
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
 
-_MOST_GRADES = 21  # levels of scores that people give: 0 to 10 in halves
-
 
 @dataclass(frozen=True)
 class Labels:
@@ -58,8 +58,8 @@ class Labels:
         What of the table gives no class or another than a person may expect, with an example.
     graded : list of Graded
         Columns of the table that look like scores which people gave.
-    guessed : bool
-        The classes are numbers of a column that is not called so: which of them is sought is for a person to say.
+    unsought : str
+        Why a person has to say which of the classes is sought; empty where it may be the rarest.
     """
 
     source: Source
@@ -68,7 +68,7 @@ class Labels:
     missing: int = 0
     notes: list[str] = field(default_factory=list)
     graded: list[Graded] = field(default_factory=list)
-    guessed: bool = False
+    unsought: str = ""
 
 
 def inspect_labels(
@@ -131,10 +131,13 @@ def inspect_labels(
         scores = {one.column for one in graded if one.scores_only}
         among = [name for name in left if name not in scores]
         label_column, about = class_column(path, columns, among, len(images))
-        guessed = (
-            label_column is not None and not is_called_classes(label_column) and holds_numbers(columns, label_column)
-        )
-        if guessed and any(is_called_scores(one.column) and one.levels <= _MOST_GRADES for one in graded):
+        guessed = label_column is not None and not is_called_classes(label_column)
+        if (
+            label_column is not None
+            and guessed
+            and holds_numbers(columns, label_column)
+            and any(one.sure for one in graded)
+        ):
             about = [f"column {label_column} holds numbers: beside scores it is not taken for classes (--label-column)"]
             label_column, guessed = None, False
         codes, said = [label_column or ""], said + about
@@ -147,11 +150,41 @@ def inspect_labels(
             "dec_column": found[1],
         }
     )
-    codes = [name for name in codes if is_called_classes(name)]
+    graded = _offered(columns, graded, [name for name in codes if is_called_classes(name)], source)
+    labels = _by_reader(source, read_labels(path, source), people := _people(columns, left, id_column))
+    graded = [one._replace(who_column=people) for one in graded]
+    unsought = "" if source.label_column is None else _unsought(columns, source.label_column, guessed)
+    return replace(labels, notes=notes + said + labels.notes, graded=graded, unsought=unsought)
+
+
+def _offered(columns: pa.Table, graded: list[Graded], codes: Collection[str], source: Source) -> list[Graded]:
+    """Of columns that look like scores those that may be, beside the column of classes; `codes` are called classes."""
     called_so = any(is_called_scores(one.column) for one in graded)
     graded = [one for one in graded if one.scores_only or not (called_so or one.column in codes)]
-    labels = _by_reader(source, read_labels(path, source))
-    return replace(labels, notes=notes + said + labels.notes, graded=graded, guessed=guessed)
+    classes = source.label_column
+    if classes is None:
+        return graded
+    return [one for one in graded if is_called_scores(one.column) or not _same(columns, one.column, classes)]
+
+
+def _same(columns: pa.Table, column: str, classes: str) -> bool:
+    """Whether a column says what that of the classes says, each class by a number of its own."""
+    pairs = {*zip(columns[column].to_pylist(), columns[classes].to_pylist(), strict=True)}
+    return column != classes and len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def _people(columns: pa.Table, among: Collection[str], id_column: str) -> str | None:
+    """The column that tells the people apart who scored the same images, if any image has several rows."""
+    ids = columns[id_column].to_pylist()
+    people = [name for name in among if names_people(name)]
+    return people[0] if people and len({*ids}) < len(ids) else None
+
+
+def _unsought(columns: pa.Table, column: str, guessed: bool) -> str:
+    """Why no class of a column is sought unless a person names it."""
+    if is_ordered(columns, column):
+        return f"The numbers of {column} are steps of a sequence"
+    return f"Column {column} was guessed to hold the classes" if guessed else ""
 
 
 def _columns(path: Path, wanted: Collection[str]) -> pa.Table:
@@ -240,7 +273,7 @@ def _images(listed: list[Listed]) -> dict[str, str]:
     return {one.galaxy_id: one.image.called for one in listed}
 
 
-def _by_reader(source: Source, table: LabelTable) -> Labels:
+def _by_reader(source: Source, table: LabelTable, people: str | None) -> Labels:
     deliveries = open_folder(source).listed_all()
     listed = [one for images in deliveries.values() for one in images]
     several = several_have((name, one.galaxy_id) for name, images in deliveries.items() for one in images)
@@ -250,9 +283,10 @@ def _by_reader(source: Source, table: LabelTable) -> Labels:
     notes, labels = list(table.notes), [entry.label for entry in table.entries]
     again = [rows for rows in matches.rows if len(rows) > 1]
     if again and source.label_column is None:
+        whose = f"column {people} says whose" if people else "--who-column names one that says whose"
         notes.append(
             f"{len(again)} images have several rows, such as {table.entries[again[0][0]].name}: of one person's scores "
-            "the last counts"
+            f"the last counts; {whose} they are"
         )
     elif again:
         other = [rows for rows in again if len({labels[row] for row in rows} - {None}) > 1]

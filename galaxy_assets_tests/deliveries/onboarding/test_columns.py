@@ -101,12 +101,29 @@ def test_two_columns_of_names_that_differ_are_asked_for():
         ({"kind": ["disc", "ring", None, "disc"] * 25}, "kind", "as the only one that may hold them"),
         ({"field": [str(i // 2) for i in range(200)]}, None, "field holds 100 different numbers"),
         ({"label": ["a", "b", "c"]}, "label", ""),
+        ({"user": ["ann", "bob"] * 50}, None, "user says who looked"),
+        ({"Labeller": ["ann", "bob"] * 50, "bar": [*"yn"] * 50}, "bar", "as the only one that may hold them"),
+        ({"comment": ["lens", "", "", "", ""] * 20}, None, "comment holds lens in 20 of 100 rows and nothing in the"),
+        ({"p_ring": ["0.0", "1"] * 50}, None, "p_ring holds fractions of votes or probabilities"),
+        ({"a_fraction": ["0.0", "0,5", "0"] * 30, "GZ_P_CW": [0.0, 1.0, 0.25] * 30}, None, "a_fraction, GZ_P_CW hold"),
+        ({f"{x}_debiased": ["0.0"] * 19 + ["0.3"] for x in "abc"}, None, "`source.votes` reads those of Galaxy Zoo"),
         ({}, None, ""),
     ],
 )  # fmt: skip
 def test_values_decide_whether_a_column_holds_classes(columns, column, says):
     found = class_column(TABLE, pa.table(columns), list(columns))
     assert found.column == column and says in " ".join(found.notes) and bool(says) == bool(found.notes)
+
+
+@pytest.mark.parametrize("cells", [("1", "0"), (1, 0), (1.0, 0.0), (True, False)])
+def test_of_columns_of_yes_and_no_it_is_said_how_they_become_one(cells):
+    yes, no = cells
+    spread = {kind: [yes if i % 3 == at else no for i in range(30)] for at, kind in enumerate(("E", "S", "ring"))}
+    with pytest.raises(SurveyError, match=r"E, S, ring, of which one is true in every.*\['E', 'S', 'ring'\]\].idxmax"):
+        class_column(TABLE, pa.table(spread | {"mag": [0.5] * 30}), [*spread, "mag"])
+    spread["S"][0] = yes
+    with pytest.raises(SurveyError, match="It has E, S, ring. Name one with --label-column"):
+        class_column(TABLE, pa.table(spread), list(spread))
 
 
 @given(st.integers(1, 200), st.integers(1, 1000))

@@ -199,23 +199,24 @@ def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hu
     counts, found = [1 + (i % 7 == 0) + (i % 20 == 0) for i in range(100)], inspect(hundred, sample=1)
     (tmp_path / "t.csv").write_text("name,n_comp\n" + "".join(f"g{i:02d}.png,{n}\n" for i, n in enumerate(counts)))
     alone = inspect_labels(found, tmp_path / "t.csv")
-    assert alone.source.label_column == "n_comp" and alone.guessed
+    assert alone.source.label_column == "n_comp" and alone.unsought
     settings = {one.key: one.value for one in settings_for("mine", found, alone, False)}
     assert "evaluation.classes" in settings and "anomaly.labels" not in settings
-    assert "numbers of a column that was guessed: nothing is sought" in " ".join(cautions(found, alone))
+    assert "Column n_comp was guessed to hold the classes: nothing is sought" in " ".join(cautions(found, alone))
     rows = "".join(f"g{i:02d}.png,{n},{1 + i % 9 / 2}\n" for i, n in enumerate(counts))
     (tmp_path / "t.csv").write_text("name,n_comp,score\n" + rows)
     beside = inspect_labels(found, tmp_path / "t.csv")
     assert beside.source.label_column is None and [one.column for one in beside.graded] == ["score"]
     assert "column n_comp holds numbers: beside scores" in " ".join(cautions(found, beside))
     named = inspect_labels(found, tmp_path / "t.csv", label_column="n_comp")
-    assert named.source.label_column == "n_comp" and not named.guessed, "a person's word"
+    assert named.source.label_column == "n_comp" and not named.unsought, "a person's word"
 
 
 @pytest.mark.parametrize(
     ("column", "values", "anomaly"),
     [
-        ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
+        ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], None),
+        ("merger_class", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
         ("morph_type", [-99.9 if i == 7 else i % 3 for i in range(100)], None),
         ("T", [3.5 if i == 7 else i % 6 - 2 for i in range(100)], None),
     ],
@@ -376,6 +377,28 @@ def labelled(folder: Path, classes: list[str], **columns) -> Path:
     ]
     path.write_text("\n".join(",".join(row) for row in [names, *rows]))
     return path
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("tile", ["T01", "T02", "T03"], "Column tile was guessed to hold the classes: nothing is sought"),
+        ("clean", ["False", "True", "True"], "nothing is sought"),
+        ("TTYPE", range(-5, 11), "TTYPE are steps of a sequence: nothing is sought"),
+        ("type", range(-5, 11), "type are steps of a sequence: nothing is sought"),
+    ],
+)
+def test_what_is_no_kind_of_galaxy_by_its_column_is_never_sought(hundred, tmp_path, column, values, says):
+    rare = f"{values[0] if column != 'TTYPE' else -6}"
+    cells = [rare if i % 30 == 0 else str(values[1 + i % (len(values) - 1)]) for i in range(100)]
+    (tmp_path / "t.csv").write_text(f"name,{column}\n" + "".join(f"g{i:02d}.png,{v}\n" for i, v in enumerate(cells)))
+    found = inspect(hundred, sample=1)
+    labels = inspect_labels(found, tmp_path / "t.csv")
+    assert labels.source.label_column == column and says in " ".join(cautions(found, labels))
+    assert "anomaly.labels" not in {one.key for one in settings_for("mine", found, labels, False)}
+    named = inspect_labels(found, tmp_path / "t.csv", label_column=column)
+    sought = {one.key: one.value for one in settings_for("mine", found, named, False)}.get("anomaly.labels")
+    assert sought == (["T01"] if column == "tile" else None), "a person's word, but for steps and flaws"
 
 
 def test_common_classes_judge_and_the_rarest_is_sought(hundred):
