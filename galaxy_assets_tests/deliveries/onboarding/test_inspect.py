@@ -177,6 +177,22 @@ def test_why_folders_are_not_taken_for_classes_is_said(tmp_path):
     assert asked is not None and asked.classes == {"ring": 3, "disc": 3}
 
 
+def test_small_copies_and_other_formats_of_the_images_are_told(tmp_path):
+    images = [blobs(64, (i, 0), width=4) for i in range(3)]
+    fill(tmp_path / "a/pictures", images)
+    fill(tmp_path / "a/thumbnails", [image[::2, ::2] for image in images])
+    told = " ".join(cautions(inspect(tmp_path / "a"), None))
+    assert "3 images in thumbnails have the names of others" in told and "move that folder out" in told
+    fill(tmp_path / "b", images)
+    for path in [*(tmp_path / "b").iterdir()]:
+        fits.writeto(path.with_suffix(".fits"), images[0].astype("f4"))
+    fits.writeto(tmp_path / "b/another.fits", images[0].astype("f4"))
+    found = inspect(tmp_path / "b")
+    n = 4 if found.source.reader == "image_folder" else 3
+    told = " ".join(cautions(found, None))
+    assert f"{n} of 7 images have a format" in told and "3 of them have the names of images that are read" in told
+
+
 def test_of_two_equal_files_in_two_folders_one_has_a_class(tmp_path):
     images = [blobs(64, (i, 0), width=4) for i in range(3)]
     for name in ("E", "S"):
