@@ -115,8 +115,8 @@ def inspect_labels(
         if id_column is None:
             raise SurveyError(
                 f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; "
-                f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. {_in_order(columns, images)}Name the "
-                "column with --id-column, or another table with --labels"
+                f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. {_in_order(columns, images)}"
+                f"{_unnamed(columns, position)}"
             )
         notes += [one for one in lost if is_numbering(id_column)]
     found, said = _positions(columns, position)
@@ -260,6 +260,15 @@ def _in_order(columns: pa.Table, images: Collection[str]) -> str:
         f"The images are called {stem}_0 to {stem}_{len(images) - 1} by their rows, and the table has as many: if it "
         f"has their order, give it a column `id` with {stem}_0, {stem}_1 and so on. "
     )
+
+
+def _unnamed(columns: pa.Table, position: tuple[str, str] | None) -> str:
+    """What to do with a table none of whose columns names an image."""
+    places, _ = _positions(columns, position)
+    others = [name for name in columns.column_names if name not in places and not is_called_classes(name)]
+    name = "Name the column with --id-column" if others else "Give it a column of the images' names"
+    by = f"Rows are not matched with images by their positions ({', '.join(filter(None, places))}). "
+    return f"{by if None not in places else ''}{name}, or another table with --labels"
 
 
 def _described(columns: pa.Table) -> str:

@@ -115,6 +115,25 @@ def test_values_decide_whether_a_column_holds_classes(columns, column, says):
     assert found.column == column and says in " ".join(found.notes) and bool(says) == bool(found.notes)
 
 
+def test_rows_are_not_matched_by_position_and_it_is_said(tmp_path):
+    found = inspect(fill(tmp_path / "pictures", *(f"J10000{i}.0-200000.png" for i in range(6))), sample=1)
+    rows = [f"{150 + i},-20,{'ab'[i % 2]}" for i in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["ra,dec,class", *rows]))
+    with pytest.raises(SurveyError, match=r"not matched with images by their positions \(ra, dec\). Give it a"):
+        inspect_labels(found, tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("\n".join(["object,class", *[f"source {i},a" for i in range(6)]]))
+    with pytest.raises(SurveyError, match=r"source 0.*Name the column with --id-column, or another table"):
+        inspect_labels(found, tmp_path / "t.csv")
+
+
+def test_names_that_differ_in_blanks_and_dashes_are_those_of_the_images(tmp_path):
+    found = inspect(fill(tmp_path / "pictures", *(f"SDSS_J10000{i}.12-010000.4.png" for i in range(6))), sample=1)
+    rows = [f"SDSS J10000{i}.12\u2212010000.4,{'ab'[i % 2]}" for i in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["Name,Class", *rows]))
+    labels = inspect_labels(found, tmp_path / "t.csv")
+    assert (labels.source.id_column, labels.classes, labels.missing) == ("Name", {"a": 3, "b": 3}, 0)
+
+
 @pytest.mark.parametrize("cells", [("1", "0"), (1, 0), (1.0, 0.0), (True, False)])
 def test_of_columns_of_yes_and_no_it_is_said_how_they_become_one(cells):
     yes, no = cells
