@@ -64,7 +64,11 @@ def folder_labels(inspection: Inspection, asked: bool = False) -> Labels | None:
                 )
             return None
     left = sum(folders[name] for name in unlabelled)
-    notes = [f"{left:,} images in folders called {_some(unlabelled)} have no class by it"] if left else []
+    notes = (
+        [f"{left:,} images lie in folders whose names are no class ({_some(unlabelled)}), and have none"]
+        if left
+        else []
+    )
     return Labels(source, counts, len(inspection.listed), notes=notes)
 
 

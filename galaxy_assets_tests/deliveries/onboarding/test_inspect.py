@@ -159,7 +159,7 @@ def test_parts_of_a_sample_are_no_classes_and_their_images_have_none(tmp_path, a
     labels = folder_labels(found, asked)
     assert labels is not None and labels.classes == {"NAT": 4, "WAT": 3}
     told = " ".join(cautions(found, labels))
-    assert "9 images in folders called " in told and "test" in told and "Unlabelled" in told
+    assert "9 images lie in folders whose names are no class (" in told and "test" in told and "Unlabelled" in told
     reader = open_reader(labels.source, tmp_path)
     rows = [row for batch in reader.batches() for row in reader.catalogue(batch).to_pylist()]
     assert Counter(row["label"] for row in rows) == {None: 9, "NAT": 4, "WAT": 3}
