@@ -331,7 +331,7 @@ class NamedImages:
 
     @cached_property
     def _taken_folded(self) -> set[str]:
-        return {_folded(_base(name)) for name in self._taken}
+        return {_folded(name) for name in self._taken if "/" not in name}
 
     def _image(self, spelling: list[str], alone: bool) -> int | str:
         """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
