@@ -123,8 +123,9 @@ def _refuse_mixture(of_images: dict[str, Any], of_positions: dict[str, Any], cat
 def _new_of_images(
     layout: Layout, name: str, images: Path, table: tuple, sample: int, tune: bool, folders: bool
 ) -> None:
+    from galaxy_assets.deliveries.onboarding.folders import folder_labels
     from galaxy_assets.deliveries.onboarding.inspect import inspect
-    from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
+    from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_labels
     from galaxy_assets.deliveries.onboarding.survey_file import refuse_name
 
     labels, *columns = table
@@ -200,7 +201,7 @@ def _write(layout: Layout, name: str, settings: "list[Setting]", found: "Inspect
         return
     for graded in said.graded:
         command = graded.command(name, Path(said.source.labels or ""), said.source.id_column or "")
-        say(f"\nScores of people, in column {printable(graded.column)}; after the first run, and then run again:")
+        say(f"\n{printable(graded.heading)}")
         say(f"  {printable(command)}")
 
 

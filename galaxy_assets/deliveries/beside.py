@@ -1,4 +1,4 @@
-"""Names of what lies beside an image and is none: its errors, weights, masks, its point spread function.
+"""Names of what lies beside an image and is none: its errors, weights, masks, its point spread function, its thumbnail.
 
 Belongs here: names of FITS extensions, of arrays and of files, in the same words. Does not belong here: what becomes of
 what is called so (`decoding.fits`, `image_arrays`, `places`).
@@ -16,7 +16,9 @@ _WORDS = (
     "segmentation|chi|con|ctx|std|sigma|rms|noise|unc|uncert|uncertainty|exp|exptime|nexp|psf|quality|flag|bkg|"
     "background|sky"
 )
+_SMALLER = "thumb|thumbnail|preview|quicklook|small"  # of files and folders; an extension may be any image of its own
 _BESIDE = re.compile(rf"({_WORDS})([0-9]*|s|[ugrizyjhk])", re.IGNORECASE)
+_FILE_BESIDE = re.compile(rf"{_BESIDE.pattern}|({_SMALLER})s?", re.IGNORECASE)
 _WITHOUT = {"no", "not", "minus", "less", "with", "without"}  # `DATA_NO_SKY` is an image
 _SCIENCE = re.compile(r"(sci|science|drz|drc)[0-9]*", re.IGNORECASE)
 # what such names have beside the word that tells
@@ -56,8 +58,13 @@ def kind_of_name(name: str) -> Literal["beside", "science"] | None:
     return "science" if _SCIENCE.fullmatch(words[-1]) else None
 
 
+def is_of_smaller(folder: str) -> bool:
+    """Whether a folder is called as one of small copies of images: `thumbnails`, `previews`."""
+    return re.fullmatch(rf"({_SMALLER})s?", folder, re.IGNORECASE) is not None
+
+
 def files_beside(names: Iterable[str]) -> dict[str, str]:
-    """Files that lie beside the image of another: `x_wht.fits` beside `x_sci.fits`, `x_mask.png` beside `x.png`.
+    """Files that lie beside the image of another: `x_wht.fits` beside `x_sci.fits`, `x_thumb.png` beside `x.png`.
 
     The word is the last of the name, without a number, or the other is called as science images are: `J_rms12.png` and
     `sky_1.png` are images.
@@ -77,13 +84,13 @@ def files_beside(names: Iterable[str]) -> dict[str, str]:
     called: list[tuple[str, tuple[str, tuple[str, ...]], bool]] = []
     names = list(names)
     text = "\n".join(names).lower()  # folders of a million files are looked at often
-    words_in = [word for word in _WORDS.split("|") if word in text]
+    words_in = [word for word in f"{_WORDS}|{_SMALLER}".split("|") if word in text]
     if not words_in or not re.search(rf"(?<![a-z])(?:{'|'.join(words_in)})", text):
         return {}
     for name in names:
         folder, _, own = name.rpartition("/")
         words = [word for word in _SEPARATORS.split(without_suffix(own).lower()) if word]
-        at = next((i for i in reversed(range(len(words))) if _BESIDE.fullmatch(words[i])), None)
+        at = next((i for i in reversed(range(len(words))) if _FILE_BESIDE.fullmatch(words[i])), None)
         left = [word for i, word in enumerate(words) if i != at and not _SCIENCE.fullmatch(word)]
         key = folder, tuple(word for word in left if word not in ("image", "img"))
         if at is not None:
@@ -110,6 +117,6 @@ def notes_beside(beside: Mapping[str, str]) -> list[str]:
     """
     if not beside:
         return []
-    name = min(beside)
-    said = f"{len(beside):,} files are not taken, since their names are those of {NOT_IMAGES} of the image beside them"
+    name, what = min(beside), "errors, weights, masks, thumbnails and the like"
+    said = f"{len(beside):,} files are not taken, since their names are those of {what} of the image beside them"
     return [f"{said}, such as {name} of {beside[name]}: rename those that are images"]

@@ -3,8 +3,9 @@
 An image is called as its file without the folder and without one suffix of an image, with what cannot be printed
 escaped. Where several files of a delivery are called so, the folder belongs to the name: `train/spirals/1`. A table may
 name an image by that id, by the file's name with or without a suffix of any image, or by a path whose end is the
-file's; in another case, without zeros before a number or with `.0` after it, where that means one image alone. A name
-without folders that images of several deliveries have is about none of them, though one of them has it for its id.
+file's; in another case, without zeros before a number or with `.0` after it, with other blanks and underscores (those
+between digits count) or dashes, where that means one image alone. A name without folders that images of several
+deliveries have is about none of them, though one of them has it for its id.
 
 Belongs here: names alone. Does not belong here: reading a file or a table.
 """
@@ -24,6 +25,11 @@ from galaxy_assets.settings.printing import printable
 
 # a number stands before the later of rows that have one id in a Parquet file
 _ARCHIVE = re.compile(rf"(?:{'|'.join(map(re.escape, ARCHIVES))})!/(?:(?<=parquet!/)\d+/)?", re.IGNORECASE)
+
+_DASHES = "\u2010\u2011\u2012\u2013\u2212"
+_LOOSE = re.compile(rf"[\s_{_DASHES}]")
+_BLANKS = re.compile(r"[\s_]+")
+_BLANK = re.compile(r"(?<!\d)_|_(?!\d)")
 
 ABSENT = "no image of that name was delivered"
 SEVERAL = "several images have that name; name their folders too"
@@ -172,7 +178,7 @@ def key_of(galaxy: str) -> str:
     Returns
     -------
     str
-        Without folders, case, and zeros before a number.
+        Without folders, case, zeros before a number, and blanks and underscores but between digits.
     """
     return _folded(_base(galaxy))
 
@@ -312,7 +318,20 @@ class NamedImages:
                 unused[row] = found
             else:
                 rows[found].append(row)
+        for image, about in enumerate(rows):
+            if len(about) > 1 and 0 < len(own := [row for row in about if self._is_name(table.names[row], image)]):
+                unused |= dict.fromkeys({*about} - {*own}, ABSENT)
+                rows[image] = own
         return Matches(rows, unused)
+
+    def _is_name(self, name: str, image: int) -> bool:
+        """Whether a row has the name of an image with its blanks, underscores and dashes."""
+        own = _cased(self._paths[image][-1])
+        return any(text in self._place or _cased(_base(text)) == own for text in _spellings(name))
+
+    @cached_property
+    def _taken_folded(self) -> set[str]:
+        return {_folded(name) for name in self._taken if "/" not in name}
 
     def _image(self, spelling: list[str], alone: bool) -> int | str:
         """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
@@ -324,6 +343,8 @@ class NamedImages:
         for text in spelling:
             *folders, name = text.split("/")
             if name not in self._called and len(others := self._folded.get(_folded(name), ())) == 1:
+                if others[0] not in self._taken and _folded(name) in self._taken_folded:
+                    return SEVERAL
                 name = others[0]
             if name in self._called:
                 return self._one_of(name, folders, alone)
@@ -348,6 +369,14 @@ def _agree(a: list[str], b: list[str]) -> bool:
 
 
 def _folded(name: str) -> str:
+    """A name as `_cased`, without blanks and underscores but between digits, and with a hyphen for every dash."""
+    name = _cased(name)
+    if not _LOOSE.search(name):
+        return name
+    return _BLANK.sub("", _BLANKS.sub("_", name.translate(dict.fromkeys(map(ord, _DASHES), "-")))) or name
+
+
+def _cased(name: str) -> str:
     """A name without case, and without what spreadsheets change of numbers: zeros before, `.0` or `,0` after."""
     name = name.strip().casefold()
     number = re.fullmatch(r"0*(\d{1,15}?)([.,]0+)?", name)

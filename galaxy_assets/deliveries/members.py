@@ -40,9 +40,14 @@ IDS = (
 LABELS = ("label", "labels", "class", "class_name", "cls", "category", "ans", "y", "target", "summary")
 """Those that hold a class per image."""
 
-# how programs and people write that there is none; `none` is a class of some surveys, None is Python's word
-_NOTHING = frozenset(["", "nan", "null", "na", "n/a", "n.a.", "#n/a", "<na>", "<null>", "\\n", "nat", "-", "--"])
+# how programs and people write that there is none; `none` is a class of some surveys, None is Python's word. NaT of
+# pandas is none of them: it is for dates, and NAT are radio galaxies of a narrow angle
+_NOTHING = frozenset(["", "nan", "null", "na", "n/a", "n.a.", "#n/a", "<na>", "<null>", "\\n", "-", "--"])
 _UNLABELLED = re.compile(r"(un ?|not )labell?ed|(no|without( a)?) ?label", re.IGNORECASE)
+
+# folders that say how images were delivered, not what they show
+_SPLIT = re.compile(r"train(ing)?|test(ing)?|val(id(ation)?)?", re.IGNORECASE)
+_STORE = re.compile(r"images?|imgs?|data|png|jpe?g|fits|all|raw", re.IGNORECASE)
 
 _LIKE_CLASS = ("class", "label", "target", "morph", "type", "category")
 
@@ -181,6 +186,31 @@ def is_no_class(text: str) -> bool:
     """
     plain = text.strip()
     return plain.lower() in _NOTHING or plain == "None" or bool(_UNLABELLED.fullmatch(re.sub(r"[\s_-]+", " ", plain)))
+
+
+def is_split(folder: str) -> bool:
+    """Whether a folder is called as a part of a sample that is split for learning: `train`, `test`, `valid`."""
+    return _SPLIT.fullmatch(folder) is not None
+
+
+def is_no_class_folder(folder: str) -> bool:
+    """Whether the name of a folder is no class: it says so (`is_no_class`), or how images were delivered.
+
+    Parameters
+    ----------
+    folder : str
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.members import is_no_class_folder
+    >>> [is_no_class_folder(folder) for folder in ("unlabelled", "test", "images", "NAT")]
+    [True, True, True, False]
+    """
+    return is_no_class(folder) or is_split(folder) or _STORE.fullmatch(folder) is not None
 
 
 def class_of(value: Any) -> str | None:

@@ -83,6 +83,13 @@ def test_a_word_that_is_not_the_last_or_has_a_number_leaves_no_file_out(names):
     assert files_beside(names) == {}
 
 
+@pytest.mark.parametrize("word", ["_thumb", "-thumbnail", "_thumbs", ".preview", "_quicklook", "_small"])
+def test_small_copies_of_images_are_left_out(word):
+    names = ["a/x_1.png", f"a/x_1{word}.png", f"b/y{word}.png", "a/smallest.png", "a/small_1.png"]
+    assert files_beside(names) == {names[1]: names[0]}
+    assert kind_of_name("SMALL") is None, "an extension may be an image of its own"
+
+
 def test_weights_of_a_band_are_those_of_the_science_image():
     names = ["hst_sci_f160w.fits", "hst_wht_f160w.fits", "x_drz_1.fits", "x_rms_1.fits"]
     assert files_beside(names) == {names[1]: names[0], names[3]: names[2]}

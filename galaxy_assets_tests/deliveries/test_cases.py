@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
-from galaxy_assets.deliveries.onboarding.labels import folder_labels, inspect_labels
+from galaxy_assets.deliveries.onboarding.labels import inspect_labels
 from galaxy_assets.deliveries.onboarding.report import cautions
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.settings.files import SurveyError

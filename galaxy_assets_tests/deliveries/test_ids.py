@@ -53,6 +53,11 @@ IMAGES = {
     "00042": "images/00042.png",
     "7": "images/7.png",
     "007": "images/007.png",
+    "SDSS_J100000.12-010000.4": "images/SDSS_J100000.12-010000.4.png",
+    "NGC1": "images/NGC1.png",
+    "a_1_2": "images/a_1_2.png",
+    "b_1": "images/b_1.png",
+    "b 1": "images/b 1.png",
 }
 
 
@@ -90,6 +95,14 @@ IMAGES = {
         ("7", "7"),
         ("7.0", ABSENT),
         ("42.5", ABSENT),
+        ("SDSS J100000.12\u2212010000.4", "SDSS_J100000.12-010000.4"),
+        ("sdssj100000.12-010000.4.fits", "SDSS_J100000.12-010000.4"),
+        ("NGC 1", "NGC1"),
+        ("A 1 2", "a_1_2"),
+        ("a_12", ABSENT),
+        ("b_1.jpg", "b_1"),
+        ("b 1", "b 1"),
+        ("B1", ABSENT),
         ("elsewhere", ABSENT),
         ("nothing", ABSENT),
     ],
@@ -99,6 +112,14 @@ def test_a_row_is_about_the_image_it_names(row, found):
     about = {image: rows for image, rows in zip(IMAGES, matches.rows, strict=True) if rows}
     assert about == ({} if found in (SEVERAL, ABSENT) else {found: [0]})
     assert matches.unused == ({0: found} if found in (SEVERAL, ABSENT) else {})
+
+
+def test_no_two_images_get_one_row_whose_name_differs_in_blanks():
+    assert NamedImages({"x1": "x1.png"}).match(["x 1", "x_1"]).rows == [[0, 1]]
+    assert NamedImages({"x1": "x1.png"}).match(["x 1", "x1", "X1"]) == ([[1, 2]], {0: ABSENT})
+    later = NamedImages({"x1": "b2/x1.png"}, taken={"x_1"})
+    assert later.match(["x 1", "x_1", "x1"]) == ([[2]], {0: SEVERAL, 1: ABSENT})
+    assert NamedImages({"b2/x1": "b2/x1.png"}, taken={"x1"}).match(["b2/x 1", "x 1"]) == ([[0]], {1: SEVERAL})
 
 
 def test_a_name_in_several_folders_of_a_table_is_about_no_image_of_another_folder():

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from galaxy_assets.deliveries.members import is_no_class
 from galaxy_assets.deliveries.readers import open_reader
 from galaxy_assets.deliveries.readers.tables import Entry, read_labels, read_table
 from galaxy_assets.deliveries.readers.volunteers import read_columns
@@ -199,7 +200,17 @@ def test_words_for_nothing_are_no_class(tmp_path):
     path = write(tmp_path, "csv", {"id": [f"g{i}" for i in range(len(words))], "label": words})
     entries, notes = read_labels(path, source())
     assert [entry.label for entry in entries] == [*[None] * 8, "none", "nano"]
-    assert notes == ["8 rows give no class, such as row 1"]
+    assert notes == [
+        '8 rows give no class, such as row 1 (1 say "NaN", 1 say "null", 1 say "NA", 1 say "N/A", 1 say "None", '
+        '1 say "--")'
+    ]
+
+
+@pytest.mark.parametrize("tail", ["NAT", "nat", "Nat", "NaT"])
+def test_radio_galaxies_of_a_narrow_angle_are_a_class(tmp_path, tail):
+    path = write(tmp_path, "csv", {"id": ["a", "b"], "label": [tail, "wat"]})
+    assert [entry.label for entry in read_entries(path, source())] == [tail, "wat"]
+    assert not is_no_class(tail), "and as the name of a folder"
 
 
 @pytest.mark.parametrize("suffix", ["vot", "ecsv", "parquet"])

@@ -23,6 +23,20 @@ _UNKNOWN = re.compile(
 )
 # what is left beside kinds of galaxies; a class where there is but one of these
 _NO_GALAXY = re.compile(r"(star or )?art[ei]facts?|stars?|bad|junk|others?|none")
+# flaws of images, and answers that are none: not sought, alone or together with words that say little
+_FLAW = (
+    r"art[ei]facts?|stars?|junk|others?|none|ghosts?|cosmic rays?|(bad|poor)( quality| seeing)?|low quality|problems?|"
+    r"nois[ey]|empty|blank|invalid|defects?|trails?|satellites?|saturated|corrupt(ed)?|glitch(es)?|fail(ed|ure)|"
+    r"errors?|flaws?|blend(s|ed)?|diffraction( spikes?)?|unusable|tbd|undecided|ambiguous|uncertain|doubtful|missing|"
+    r"no data|contaminat(ed|ion|ant)|reject(ed)?|discard(ed)?"
+)
+_LITTLE = r"and|or|images?|data|pixels?|objects?|sources?"
+_NO_TARGET = re.compile(rf"(({_LITTLE}) )*({_FLAW})( ({_LITTLE}|{_FLAW}))*")
+# what says that a thing is not there, beside the word for the thing
+_ABSENT = re.compile(r"(?:no|not|non|without) ?(?:an? )?(.+)")
+_NAYS = {"no", "n", "false", "f", "0"}  # of two classes
+_ORDINARY = re.compile(r"normal|ordinary|typical|regular|common|boring|usual|uninteresting")
+_UNSOUGHT = "nothing is sought until `anomaly.labels` names it"
 _MINUS_ONE = re.compile(r"-1(\.0+)?")
 # words that name one of two mirror images, and the other
 _MIRRORED = (
@@ -47,7 +61,7 @@ class Proposed(NamedTuple):
     cautions: list[str]
 
 
-def proposed_classes(labels: dict[str, int], images: int = 0, guessed: bool = False) -> Proposed:
+def proposed_classes(labels: dict[str, int], images: int = 0, unsought: str = "") -> Proposed:
     """The settings of the classes.
 
     Parameters
@@ -56,8 +70,8 @@ def proposed_classes(labels: dict[str, int], images: int = 0, guessed: bool = Fa
         Images of each label, the commonest first.
     images : int
         How many there are, with a label or without: the only class is sought where few of them have it.
-    guessed : bool
-        The labels are numbers of a column that is not called so: none is sought.
+    unsought : str
+        Why a person has to say which is sought; empty where it may be the rarest.
 
     Returns
     -------
@@ -86,11 +100,8 @@ def proposed_classes(labels: dict[str, int], images: int = 0, guessed: bool = Fa
     total = sum(labels.values())
     judged, why_judged = _judged(kinds, of, joins, total, left_out)
     sought, why_sought = _sought(kinds, of, total if len(labels) > 1 else images)
-    if sought and guessed:
-        guess = (
-            "The classes are numbers of a column that was guessed: nothing is sought until `anomaly.labels` names it."
-        )
-        sought, why_sought = [], [guess]
+    if sought and unsought:
+        sought, why_sought = [], [f"{unsought}: {_UNSOUGHT}."]
     return Proposed(judged + sought, cautions + [*joins.values()] + why_judged + why_sought)
 
 
@@ -126,21 +137,39 @@ def _sought(
     """The settings of what is sought, or why nothing is; `total` images have a label, or are there for the only one."""
     if len(kinds) < 2 and not (len(of) == 1 and 0 < sum(kinds.values()) <= _RARE * total):
         return [], []  # what is not judged says it
-    unsought = "nothing is sought until `anomaly.labels` names it"
     if len(kinds) > _MOST_KINDS:
-        return [], [f"There are {len(kinds)} classes, of which the rarest says little: {unsought}."]
-    able = [name for name, n in kinds.items() if n >= _SOUGHT and not _NO_GALAXY.fullmatch(_words(name))]
+        return [], [f"There are {len(kinds)} classes, of which the rarest says little: {_UNSOUGHT}."]
+    able = {name: n for name, n in kinds.items() if n >= _SOUGHT and not _is_no_target(name, kinds)}
     if not able:
-        return [], [f"No class of galaxies has {_SOUGHT} images or more: {unsought}."]
-    rarest = able[-1]
-    if kinds[rarest] > _RARE * total:
-        share = f"{kinds[rarest]:,} of {total:,} labelled images, more than {_RARE:.0%}"
-        return [], [f"The rarest class, {rarest}, has {share}: {unsought}."]
-    which, images = ("The rarest class", "labelled images") if len(kinds) > 1 else ("The only class", "images")
-    reason = (
-        f"{which}, {kinds[rarest]:,} of {total:,} {images}: what the simulated expert scores 5. Name what you look for."
-    )
-    return [("anomaly.name", rarest, ""), ("anomaly.labels", of[rarest], reason)], []
+        return [], [f"No class of galaxies has {_SOUGHT} images or more: {_UNSOUGHT}."]
+    *_, (rarest, n) = able.items()
+    rarer = [*kinds][[*kinds].index(rarest) + 1 :]
+    few, others = [name for name in rarer if kinds[name] < _SOUGHT], [name for name in rarer if kinds[name] >= _SOUGHT]
+    said = [f"{_listed(few)}: not sought, for want of {_SOUGHT} images."] if few else []
+    if others:
+        said.append(f"{_listed(others)}: not sought, since that names a flaw, or what is ordinary or absent.")
+    tied = [name for name in able if able[name] == n]
+    left = " left" if rarer else ""
+    if n > _RARE * total:
+        share = f"{n:,} of {total:,} labelled images, more than {_RARE:.0%}"
+        return [], [*said, f"The rarest class{left}, {rarest}, has {share}: {_UNSOUGHT}."]
+    if len(tied) > 1:
+        return [], [*said, f"The rarest classes{left}, {_listed(tied)}, have {n:,} images each: {_UNSOUGHT}."]
+    which, images = (f"The rarest class{left}", "labelled images") if len(kinds) > 1 else ("The only class", "images")
+    reason = f"{which}, {n:,} of {total:,} {images}: what the simulated expert scores 5. Name what you look for."
+    return [("anomaly.name", rarest, ""), ("anomaly.labels", of[rarest], reason)], said
+
+
+def _is_no_target(name: str, kinds: Collection[str]) -> bool:
+    """Whether a label names a flaw, or that something is not there, and no kind that people look for."""
+    words = re.sub(r"[^\w?]+", " ", _words(name)).strip()
+    if _NO_TARGET.fullmatch(words) or _ORDINARY.fullmatch(words):
+        return True
+    others = {_words(kind) for kind in kinds if kind != name}
+    if words in _NAYS:
+        return others <= ({"1"} if words == "0" else {"yes", "y", "true", "t"})
+    absent = _ABSENT.fullmatch(words)
+    return absent is not None and (len(others) == 1 or absent[1] in others)
 
 
 def _spelt_alike(names: Collection[str]) -> list[list[str]]:

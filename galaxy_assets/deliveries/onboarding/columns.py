@@ -31,8 +31,18 @@ _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?|[+-]?[.,]\d+")
 _OF = re.compile(r"\d+([.,]\d+)?\s*/\s*\d+")  # 3.5/5
 _CODE = re.compile(r"[+-]?\d+|True|False", re.IGNORECASE)
 _SOME_DECIMALS = 0.1  # of the values of a column of numbers, above which they are measured or given in halves
+# what counts or a model gives, and who looked: no class, whatever else is in the name
+_FRACTIONS = re.compile(r"(^|_)(prob(a|ability)?|p)_|(^|_)(fraction|frac|debiased|prob(a|ability)?|confidence)$")
+_FRACTION = "holds fractions of votes or probabilities"
+_PEOPLE = re.compile(
+    r"(^|_)(user|volunteer|rater|annotator|observer|classifier|labell?er|reviewer|person|who)(_?(id|name|ip))?|"
+    r"(classified|labell?ed|rated)_by"
+)
+_KINDS = re.compile(r"(^|_)(kinds?|cls|ans|answers?|hubble)(_|$)")
+_T_TYPES = re.compile(r"(^|_)t_?types?(_|$)")
 _RARE = 0.2  # of the images
 _FEW_ROWS = 10  # fewer say nothing of a column that is called a class
+_MOST_STEPS = 20  # numbers that are kinds and no steps of a sequence
 _MOST_CODES = 50  # numbers that are classes in a column that is not called so
 
 
@@ -175,21 +185,52 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         )
     left = like + left
     if len(left) > 1:
+        if spread := _one_hot(columns, among):
+            joined = f"table['class'] = table[{spread}].idxmax(axis=1)"
+            raise SurveyError(
+                f"{path}: which column holds the classes? It has {_some(spread)}, of which one is true in every row: "
+                f"write them as one column, with pandas by {joined}, and name that with --label-column, or write "
+                "--label-column none"
+            )
         raise SurveyError(
             f"{path}: which column holds the classes? It has {_some(left)}. Name one with --label-column, or write "
             "--label-column none"
         )
+    fractions = [name for name, reason in why.items() if reason == _FRACTION]
+    votes = (
+        f"{_some(fractions)} hold fractions of votes or probabilities, and no classes: `source.votes` reads those of "
+        "Galaxy Zoo (docs/surveys.md), others are not known"
+    )
+    also = [votes] if len(fractions) > 1 else []
     if left:
         only = f"column {left[0]} is taken for the classes, as the only one that may hold them (--label-column none)"
-        return Chosen(left[0], [only])
-    said = "; ".join(f"{name} {reason}" for name, reason in [*why.items()][:4])
+        return Chosen(left[0], [only, *also])
+    reasons = {name: reason for name, reason in why.items() if not (also and name in fractions)}
+    said = "; ".join(f"{name} {reason}" for name, reason in sorted(reasons.items(), key=_says_little)[:4])
     none = f"no column is taken for the classes: {said}. If one holds them, name it with --label-column"
-    return Chosen(None, [none] if why else [])
+    return Chosen(None, [none] * bool(reasons) + also)
 
 
 def is_called_classes(column: str) -> bool:
     """Whether a column has a name for classes."""
-    return column.lower() in CLASSES or like_class([column]) is not None
+    called_so = (
+        column.lower() in CLASSES or like_class([column]) is not None or _KINDS.search(snake(column)) is not None
+    )
+    return called_so and not names_people(column)
+
+
+def names_people(column: str) -> bool:
+    """Whether a column is called as one that says who classified or scored."""
+    return _PEOPLE.fullmatch(snake(column)) is not None
+
+
+def is_ordered(columns: pa.Table, column: str) -> bool:
+    """Whether a column holds steps of a sequence, such as T types, of which the rarest is no kind of its own."""
+    if not holds_numbers(columns, column):
+        return False
+    steps = {float(label.replace(",", ".")) for label in labels_of(columns[column]) if label is not None}
+    below = sum(step < -1 and step > -99 for step in steps)
+    return bool(_T_TYPES.search(snake(column))) or below > 1 or len(steps) > _MOST_STEPS
 
 
 def holds_numbers(columns: pa.Table, column: str) -> bool:
@@ -201,7 +242,7 @@ def _some(names: Collection[str]) -> str:
     return ", ".join([*names][:20] + ["..."] * (len(names) > 20))
 
 
-def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0) -> str | None:
+def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0, rows: int = 0) -> str | None:
     """Why values are no classes; None where they may be.
 
     Parameters
@@ -212,6 +253,8 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0) 
         Whether their column has a name for classes.
     images : int
         How many there are: one value of few of them may be what is known and sought.
+    rows : int
+        How many there are, with a value or without.
 
     Returns
     -------
@@ -222,7 +265,8 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0) 
     if not counts:
         return "is empty"
     if len(counts) == 1:
-        return None if called_so and n <= _RARE * images else f"holds {next(iter(counts))} in every row"
+        where = f"{n} of {rows} rows and nothing in the others" if n < rows else "every row"
+        return None if called_so and n <= _RARE * images else f"holds {next(iter(counts))} in {where}"
     if called_so and n < _FEW_ROWS:
         return None
     decimals = sum(times for value, times in counts.items() if _DECIMAL.fullmatch(value))
@@ -238,11 +282,48 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0) 
 
 
 def _why_not(columns: pa.Table, name: str, called_so: bool, images: int) -> str | None:
+    if names_people(name):
+        return "says who looked"
+    if _FRACTIONS.search(snake(name)) and _are_fractions(columns[name]):
+        return _FRACTION
     try:
         labels = labels_of(columns[name])
     except ValueError:
         return f"holds {'decimal numbers' if pa.types.is_floating(columns[name].type) else columns[name].type}"
-    return why_no_classes(Counter(label for label in labels if label is not None), called_so, images)
+    counts = Counter(label for label in labels if label is not None)
+    return why_no_classes(counts, called_so, images, len(labels))
+
+
+def _says_little(reason: tuple[str, str | None]) -> bool:
+    """Whether a column is passed over for what no person need look at; a value in a few rows may be what is sought."""
+    return "in the others" not in (reason[1] or "")
+
+
+def snake(column: str) -> str:
+    """The name of a column in lower case, its words joined by underscores."""
+    return re.sub(r"\W+", "_", column).lower().strip("_")
+
+
+def _are_fractions(column: pa.ChunkedArray) -> bool:
+    """Whether all that a column holds are numbers of 0 to 1."""
+    try:
+        numbers = [float(str(cell).replace(",", ".")) for cell in column.to_pylist() if cell not in (None, "")]
+    except ValueError:
+        return False
+    return all(0 <= number <= 1 for number in numbers if number == number)
+
+
+def _one_hot(columns: pa.Table, among: Collection[str]) -> list[str]:
+    """Columns of yes and no, exactly one of which is true in every row; empty where there are none."""
+    found: dict[str, list[bool]] = {}
+    for name in among:
+        try:
+            said = [(label or "").lower() for label in labels_of(columns[name])]
+        except ValueError:
+            continue
+        if {*said} <= {"0", "1"} or {*said} <= {"true", "false"}:
+            found[name] = [one in ("1", "true") for one in said]
+    return list(found) if len(found) > 1 and all(sum(row) == 1 for row in zip(*found.values(), strict=True)) else []
 
 
 def rounded(columns: pa.Table) -> list[str]:

@@ -15,8 +15,12 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.label_files import OURS, is_astronomalys
 from galaxy_assets.deliveries.label_scales import NOTHING, BadRow, levels_without_codes, number_of
+from galaxy_assets.deliveries.onboarding.columns import snake
 
 _NAMED = re.compile(r"score|interest|anomal|weird|strange|human_label|(?<![a-z])(rating|grade)s?(?![a-z])")
+# counts, codes, ids, and what a model says of how sure it is
+_NO_SCORES = re.compile(r"^(n|num|number|p|prob|proba)_|(^|_)(id|code|confidence|prob|proba|probability)$")
+_SURE_LEVELS = 21  # of scores that people give: 0 to 10 in halves
 _ENDS = {1, 5, 10, 100}  # of usual scales, whose best score is rare
 _LEAST, _LEAST_OTHERS = 3, 10  # numbers in a column that is called scores, and in another
 _MOST_LEVELS = 11
@@ -45,6 +49,8 @@ class Graded(NamedTuple):
         The highest score, where it stands so far from the others that it may be a code too.
     plain : bool
         The table is what Astronomaly writes, and imported as it is.
+    who_column : str, optional
+        The column that says who gave them, where images have several.
     """
 
     column: str
@@ -56,6 +62,20 @@ class Graded(NamedTuple):
     codes: tuple[float, ...] = ()
     apart: float | None = None
     plain: bool = False
+    who_column: str | None = None
+
+    @property
+    def sure(self) -> bool:
+        """Whether people gave them, by the column's name and by as few levels as people have."""
+        return is_called_scores(self.column) and self.levels <= _SURE_LEVELS
+
+    @property
+    def heading(self) -> str:
+        """What stands above the command that imports it; asks where a program may have given the numbers."""
+        then = "after the first run, and then run again:"
+        if self.sure:
+            return f"Scores of people, in column {self.column}; {then}"
+        return f"Did people give the numbers in column {self.column} as scores? If so, {then}"
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -101,7 +121,9 @@ class Graded(NamedTuple):
         if self.plain:
             return shlex.join(words)
         words += ["--id-column", id_column]
-        words += ["--score-column", self.column, "--who", self.column]  # of one person's scores the last holds
+        words += ["--score-column", self.column]
+        # of one person's scores the last holds
+        words += ["--who-column", self.who_column] if self.who_column else ["--who", self.column]
         if self.scale != (0, 5):
             words += ["--range", *(repr(float(end)).removesuffix(".0") for end in self.scale)]
         return shlex.join(words)
@@ -112,7 +134,8 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
 
     That are columns of numbers which are called so, whole numbers of few levels without a gap, half numbers with few,
     and, where it is the only column, fractions on a scale that people use. A number that says that there is no score
-    is no level. What Astronomaly or this platform predicted is no score that a person gave.
+    is no level. Counts, codes and probabilities, by their names, are no scores, nor is what Astronomaly or this
+    platform predicted.
 
     Parameters
     ----------
@@ -131,6 +154,8 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
     elif OURS & set(table.column_names):
         among = [column for column in among if column not in {"score", *OURS}]
     for column in among:
+        if _NO_SCORES.search(snake(column)):
+            continue
         called_so = is_called_scores(column)
         values = _numbers(table[column].to_pylist(), called_so)
         if values is None:

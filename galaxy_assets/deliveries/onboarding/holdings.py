@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from galaxy_assets.deliveries.arrays import planes_of_file, without_images
+from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.image_arrays import MANY
 from galaxy_assets.deliveries.opening import may_be_archive, notes_of, suffixes_inside
 from galaxy_assets.deliveries.readers.fits_folder import FitsFolder
@@ -39,12 +40,15 @@ class Holdings:
         Archives that are no deliveries, since they lie deeper than the images.
     passed_over : list of str
         Links to folders, and folders that cannot be read, in words.
+    twins : int
+        Images that the reader does not take whose names images have that it takes.
     """
 
     source: Source
     suffixes: Counter[str]
     elsewhere: list[str]
     passed_over: list[str]
+    twins: int
 
 
 def holdings(folder: Path, table: Path | None = None) -> Holdings:
@@ -97,7 +101,14 @@ def holdings(folder: Path, table: Path | None = None) -> Holdings:
     source = Source(reader=reader, path=str(folder), images="." if home == "" else home)
     if reader == "image_folder" and bands is not None:
         source = source.model_copy(update={"bands": bands})
-    return Holdings(source, suffixes, sorted(set(filled) - set(near)), passed)
+    return Holdings(source, suffixes, sorted(set(filled) - set(near)), passed, _twins(loose, READERS[reader]))
+
+
+def _twins(loose: list[str], taken: tuple[str, ...]) -> int:
+    """How many images of other formats have the name of one of the formats that are taken."""
+    images = [file for file in loose if _suffix(file) in ALL]
+    names = {image_name(file) for file in images if _suffix(file) in taken}
+    return sum(_suffix(file) not in taken and image_name(file) in names for file in images)
 
 
 def _planes(folder: Path, files: list[str]) -> int | None:

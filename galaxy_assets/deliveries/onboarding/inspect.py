@@ -75,6 +75,8 @@ class Inspection:
         The images as the catalogue will have them, without what a table says of them.
     notes : list of str
         What is not taken of the folder and of its archives, and why.
+    twins : int
+        Images that the reader does not take whose names images have that it takes.
     seed, sample : int
         How many images were looked at, and the seed that chose them.
     unreadable : list of (str, str)
@@ -127,6 +129,7 @@ class Inspection:
     headers: Headers | None = None
     listed: list[Listed] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    twins: int = 0
 
     @property
     def named_by_folder(self) -> list[str]:
@@ -182,7 +185,7 @@ def inspect(folder: Path, sample: int = 200, seed: int = 0, table: Path | None =
     listed = [one for images in reader.listed_all().values() for one in images]
     files = sorted(one.image.file for one in listed)
     inspection = Inspection(found.source, found.suffixes, files, reader.batches(), seed, min(sample, len(files)))
-    inspection.listed = listed
+    inspection.listed, inspection.twins = listed, found.twins
     inspection.notes = [f"{one.path}: {one.reason}" for one in reader.deliveries() if one.state != "whole"]
     inspection.notes += [*reader.notes(), *found.passed_over]
     if found.elsewhere:

@@ -1,8 +1,8 @@
-"""What a table, or the names of folders, says of the images of a folder.
+"""What a table or an archive says of the images of a folder.
 
 Belongs here: what the catalogue will hold of them, by the reader itself. Does not belong here: the images (`inspect`),
-which columns hold ids and classes (`columns`), which row is about which image (`deliveries.ids`), and reading tables
-(`readers.tables`).
+names of folders (`folders`), which columns hold ids and classes (`columns`), which row is about which image
+(`deliveries.ids`), and reading tables (`readers.tables`).
 """
 
 import re
@@ -13,22 +13,22 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, image_name, several_have
-from galaxy_assets.deliveries.members import is_no_class
-from galaxy_assets.deliveries.onboarding.bands import band_in
+from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, several_have
 from galaxy_assets.deliveries.onboarding.columns import (
     class_column,
     holds_numbers,
     is_called_classes,
     is_numbering,
+    is_ordered,
     named_by,
+    names_people,
     rounded,
     why_no_classes,
 )
 from galaxy_assets.deliveries.onboarding.columns import id_column as id_column_of
 from galaxy_assets.deliveries.onboarding.graded import Graded, graded_columns, is_called_scores
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
-from galaxy_assets.deliveries.readers.image_folder import ImageFolder, Listed
+from galaxy_assets.deliveries.readers.image_folder import Listed
 from galaxy_assets.deliveries.readers.tables import (
     LabelTable,
     declinations,
@@ -40,13 +40,6 @@ from galaxy_assets.deliveries.readers.tables import (
 from galaxy_assets.deliveries.sky.positions import like_positions, position_columns
 from galaxy_assets.settings.files import SurveyError
 from galaxy_assets.settings.source import Source
-
-_MOST_FOLDERS = 50  # that are classes
-_MOST_GRADES = 21  # levels of scores that people give: 0 to 10 in halves
-# folders that say how images were delivered, not what they show; and, where most have one, a number
-_NO_CLASS = re.compile(
-    r"images?|imgs?|data|png|jpe?g|fits|train(ing)?|test(ing)?|val(id(ation)?)?|all|raw", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -65,8 +58,8 @@ class Labels:
         What of the table gives no class or another than a person may expect, with an example.
     graded : list of Graded
         Columns of the table that look like scores which people gave.
-    guessed : bool
-        The classes are numbers of a column that is not called so: which of them is sought is for a person to say.
+    unsought : str
+        Why a person has to say which of the classes is sought; empty where it may be the rarest.
     """
 
     source: Source
@@ -75,7 +68,7 @@ class Labels:
     missing: int = 0
     notes: list[str] = field(default_factory=list)
     graded: list[Graded] = field(default_factory=list)
-    guessed: bool = False
+    unsought: str = ""
 
 
 def inspect_labels(
@@ -122,8 +115,8 @@ def inspect_labels(
         if id_column is None:
             raise SurveyError(
                 f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; "
-                f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. {_in_order(columns, images)}Name the "
-                "column with --id-column, or another table with --labels"
+                f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. {_in_order(columns, images)}"
+                f"{_unnamed(columns, position)}"
             )
         notes += [one for one in lost if is_numbering(id_column)]
     found, said = _positions(columns, position)
@@ -138,10 +131,13 @@ def inspect_labels(
         scores = {one.column for one in graded if one.scores_only}
         among = [name for name in left if name not in scores]
         label_column, about = class_column(path, columns, among, len(images))
-        guessed = (
-            label_column is not None and not is_called_classes(label_column) and holds_numbers(columns, label_column)
-        )
-        if guessed and any(is_called_scores(one.column) and one.levels <= _MOST_GRADES for one in graded):
+        guessed = label_column is not None and not is_called_classes(label_column)
+        if (
+            label_column is not None
+            and guessed
+            and holds_numbers(columns, label_column)
+            and any(one.sure for one in graded)
+        ):
             about = [f"column {label_column} holds numbers: beside scores it is not taken for classes (--label-column)"]
             label_column, guessed = None, False
         codes, said = [label_column or ""], said + about
@@ -154,11 +150,41 @@ def inspect_labels(
             "dec_column": found[1],
         }
     )
-    codes = [name for name in codes if is_called_classes(name)]
+    graded = _offered(columns, graded, [name for name in codes if is_called_classes(name)], source)
+    labels = _by_reader(source, read_labels(path, source), people := _people(columns, left, id_column))
+    graded = [one._replace(who_column=people) for one in graded]
+    unsought = "" if source.label_column is None else _unsought(columns, source.label_column, guessed)
+    return replace(labels, notes=notes + said + labels.notes, graded=graded, unsought=unsought)
+
+
+def _offered(columns: pa.Table, graded: list[Graded], codes: Collection[str], source: Source) -> list[Graded]:
+    """Of columns that look like scores those that may be, beside the column of classes; `codes` are called classes."""
     called_so = any(is_called_scores(one.column) for one in graded)
     graded = [one for one in graded if one.scores_only or not (called_so or one.column in codes)]
-    labels = _by_reader(source, read_labels(path, source))
-    return replace(labels, notes=notes + said + labels.notes, graded=graded, guessed=guessed)
+    classes = source.label_column
+    if classes is None:
+        return graded
+    return [one for one in graded if is_called_scores(one.column) or not _same(columns, one.column, classes)]
+
+
+def _same(columns: pa.Table, column: str, classes: str) -> bool:
+    """Whether a column says what that of the classes says, each class by a number of its own."""
+    pairs = {*zip(columns[column].to_pylist(), columns[classes].to_pylist(), strict=True)}
+    return column != classes and len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def _people(columns: pa.Table, among: Collection[str], id_column: str) -> str | None:
+    """The column that tells the people apart who scored the same images, if any image has several rows."""
+    ids = columns[id_column].to_pylist()
+    people = [name for name in among if names_people(name)]
+    return people[0] if people and len({*ids}) < len(ids) else None
+
+
+def _unsought(columns: pa.Table, column: str, guessed: bool) -> str:
+    """Why no class of a column is sought unless a person names it."""
+    if is_ordered(columns, column):
+        return f"The numbers of {column} are steps of a sequence"
+    return f"Column {column} was guessed to hold the classes" if guessed else ""
 
 
 def _columns(path: Path, wanted: Collection[str]) -> pa.Table:
@@ -222,75 +248,6 @@ def inside_labels(inspection: Inspection) -> Labels | None:
     return Labels(inspection.source, dict(classes.most_common()), classes.total())
 
 
-def folder_labels(inspection: Inspection, asked: bool = False) -> Labels | None:
-    """The folders of the images as classes, as they lie for torchvision and Keras.
-
-    Where they may be classes and are not taken as such, the inspection's notes say so.
-
-    Parameters
-    ----------
-    inspection : Inspection
-        Of the folder.
-    asked : bool
-        A person says that they are classes.
-
-    Returns
-    -------
-    Labels or None
-        None where the names of the folders do not look like classes, and nobody asked.
-
-    Raises
-    ------
-    SurveyError
-        Where a person asked and no image lies in a folder of its own.
-    """
-    source = inspection.source.model_copy(update={"folder_labels": True})
-    reader = open_folder(source)
-    folders = Counter(reader.folder_of(one.image.called) for one in inspection.listed)
-    unlabelled = [name for name in folders if name is not None and is_no_class(name)]
-    named = [name for name in folders if name is not None and name not in unlabelled]
-    passed_over = {*inspection.duplicates}
-    classes = Counter(
-        reader.folder_of(one.image.called) for one in inspection.listed if one.image.file not in passed_over
-    )
-    counts = {name: n for name, n in classes.most_common() if name in named}
-    if asked and not named:
-        raise SurveyError(f"--folder-labels: no image of {source.path} lies in a folder that is a class")
-    if asked:
-        return Labels(source, counts, len(inspection.listed))
-    names = [name for name in named if not _NO_CLASS.fullmatch(name)]
-    if all((said := band_in(name)) is not None and not said[0] for name in names):
-        return None
-    numbered = sum(bool(re.search(r"\d", name)) for name in names)
-    single = sum(n < 2 for n in folders.values())  # a folder for each image
-    alike = len(names) + len(unlabelled) < len(folders) or 2 * numbered > len(names) or 2 * single > len(folders)
-    if alike or _same_files(inspection.listed, reader) or not 2 <= len(names) <= _MOST_FOLDERS:
-        if len(names) > 1:
-            inspection.notes.append(
-                f"the names of the folders ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}) are not taken "
-                "as classes: if they are, give --folder-labels"
-            )
-        return None
-    return Labels(source, counts, len(inspection.listed))
-
-
-def _same_files(listed: list[Listed], reader: ImageFolder) -> bool:
-    """Whether every folder has the same files, by names that are more than a count: each shows the same objects."""
-    files: dict[str | None, set[str]] = {}
-    for one in listed:
-        files.setdefault(reader.folder_of(one.image.called), set()).add(image_name(one.image.called))
-    first, *others = files.values()
-    return bool(others) and all(first == other for other in others) and not _are_counted(first)
-
-
-def _are_counted(names: Collection[str]) -> bool:
-    """Whether names differ in a number alone, which counts."""
-    parts = [re.fullmatch(r"(.*?)(\d+)\)?", name) for name in names]
-    numbers = sorted(int(one[2]) for one in parts if one is not None)
-    alike = len(numbers) == len(names) and len({one[1] for one in parts if one is not None}) == 1
-    return alike and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
-
-
 def _in_order(columns: pa.Table, images: Collection[str]) -> str:
     """What to do with a table that has a row for each row of an array of images; empty where it has not."""
     rows = [re.fullmatch(r"(.*)_(\d+)", name) for name in images]
@@ -305,6 +262,15 @@ def _in_order(columns: pa.Table, images: Collection[str]) -> str:
     )
 
 
+def _unnamed(columns: pa.Table, position: tuple[str, str] | None) -> str:
+    """What to do with a table none of whose columns names an image."""
+    places, _ = _positions(columns, position)
+    others = [name for name in columns.column_names if name not in places and not is_called_classes(name)]
+    name = "Name the column with --id-column" if others else "Give it a column of the images' names"
+    by = f"Rows are not matched with images by their positions ({', '.join(filter(None, places))}). "
+    return f"{by if None not in places else ''}{name}, or another table with --labels"
+
+
 def _described(columns: pa.Table) -> str:
     """The columns, each with a value of it."""
     values = {name: next((one for one in columns[name].to_pylist() if one), None) for name in columns.column_names}
@@ -316,7 +282,7 @@ def _images(listed: list[Listed]) -> dict[str, str]:
     return {one.galaxy_id: one.image.called for one in listed}
 
 
-def _by_reader(source: Source, table: LabelTable) -> Labels:
+def _by_reader(source: Source, table: LabelTable, people: str | None) -> Labels:
     deliveries = open_folder(source).listed_all()
     listed = [one for images in deliveries.values() for one in images]
     several = several_have((name, one.galaxy_id) for name, images in deliveries.items() for one in images)
@@ -326,9 +292,10 @@ def _by_reader(source: Source, table: LabelTable) -> Labels:
     notes, labels = list(table.notes), [entry.label for entry in table.entries]
     again = [rows for rows in matches.rows if len(rows) > 1]
     if again and source.label_column is None:
+        whose = f"column {people} says whose" if people else "--who-column names one that says whose"
         notes.append(
             f"{len(again)} images have several rows, such as {table.entries[again[0][0]].name}: of one person's scores "
-            "the last counts"
+            f"the last counts; {whose} they are"
         )
     elif again:
         other = [rows for rows in again if len({labels[row] for row in rows} - {None}) > 1]

@@ -4,11 +4,13 @@ Belongs here: the table of findings, and what to know before the survey is run. 
 (`inspect`), which settings follow from them (`propose`).
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from galaxy_assets.deliveries.beside import is_of_smaller
 from galaxy_assets.deliveries.onboarding.classes import proposed_classes
 from galaxy_assets.deliveries.onboarding.framing import FALLBACK
 from galaxy_assets.deliveries.onboarding.holdings import READERS
@@ -146,6 +148,13 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{len(found.named_by_folder):,} images share their name with images of other folders, such as "
             f"{found.named_by_folder[0]}: their ids have the folder before the name."
         )
+    folders = Counter(file.rpartition("/")[0].rpartition("/")[2] for file in found.named_by_folder)
+    said += [
+        f"{n:,} images in {folder} have the names of others, of which they seem to be small copies: move that folder "
+        "out of the survey's, or each object is there twice."
+        for folder, n in folders.items()
+        if is_of_smaller(folder)
+    ]
     said += _about_labels(found, labels)
     if (copies := len(found.widths) - len(found.copies)) > 0:
         said.append(
@@ -163,11 +172,11 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
     images = {suffix: n for suffix, n in found.suffixes.items() if suffix in FOREIGN}
     taken = READERS[found.source.reader]
     if foreign := sum(n for suffix, n in images.items() if suffix not in taken):
-        said.append(
-            f"{foreign:,} of {sum(images.values()):,} images have a format that {found.source.reader} does not read "
-            f"(there are {', '.join(f'{n:,} {suffix}' for suffix, n in images.items())}): convert them, or make them a "
-            "survey of their own."
-        )
+        there = ", ".join(f"{n:,} {suffix}" for suffix, n in images.items())
+        told = f"{foreign:,} of {sum(images.values()):,} images have a format that {found.source.reader} does not read"
+        same = f"{found.twins:,} of them have the names of images that are read, and may show the same objects; else "
+        remedy = "convert them, or make them a survey of their own"
+        said.append(f"{told} (there are {there}): {same if found.twins else ''}{remedy}.")
     if len(found.unreadable) > 0.2 * found.sample:
         said.append(f"{len(found.unreadable) / found.sample:.0%} of the images looked at cannot be read, see above.")
     if found.framing.few_levels > 0.2:
@@ -242,6 +251,7 @@ def _about_labels(found: Inspection, labels: Labels | None) -> list[str]:
             f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "
             "set `source.folder_labels` to false."
         )
+        said += [f"{note}." for note in labels.notes]
     if labels is not None and labels.source.labels is None and not labels.classes:
         said += [f"{note}." for note in labels.notes]
     elif labels is not None and labels.source.labels is None and not labels.source.folder_labels:
@@ -255,5 +265,5 @@ def _about_labels(found: Inspection, labels: Labels | None) -> list[str]:
         if unlabelled > 0.5 * len(found.files):
             said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
     return said + (
-        [] if labels is None else proposed_classes(labels.classes, len(found.files), labels.guessed).cautions
+        [] if labels is None else proposed_classes(labels.classes, len(found.files), labels.unsought).cautions
     )

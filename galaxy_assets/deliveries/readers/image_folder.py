@@ -30,7 +30,7 @@ from galaxy_assets.deliveries.drop import Deliveries, Image
 from galaxy_assets.deliveries.ids import NamedImages, NamedRows, image_name, several_have, told_apart
 from galaxy_assets.deliveries.images import UnreadableImage, check_size, decode, read_header, unreadable_otherwise
 from galaxy_assets.deliveries.manifests import composed
-from galaxy_assets.deliveries.members import is_no_class
+from galaxy_assets.deliveries.members import is_no_class_folder
 from galaxy_assets.deliveries.readers.catalogue import CATALOGUE_SCHEMA, LABELLED_SCHEMA, distinct_ids
 from galaxy_assets.deliveries.readers.tables import Entry, LabelTable, ids_of, read_labels, read_table
 from galaxy_assets.deliveries.readers.volunteers import read_votes
@@ -391,7 +391,7 @@ class ImageFolder:
 
     def _class_of_folder(self, file: str) -> str | None:
         folder = self.folder_of(file)
-        return None if folder is None or is_no_class(folder) else folder
+        return None if folder is None or is_no_class_folder(folder) else folder
 
     @cached_property
     def _home(self) -> str:

@@ -9,6 +9,7 @@ Nothing in a table is executed or fetched: no format holds pickles, and a VOTabl
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -135,13 +136,21 @@ def read_labels(path: Path, source: Source) -> LabelTable:
     notes = notes_of(table)
     for rows, what in ((nameless, "rows name no image"), (classless, "rows give no class")):
         if rows:
-            notes.append(f"{len(rows)} {what}, such as row {rows[0]}")
+            said = _said_instead(table[source.label_column], rows) if rows is classless else ""
+            notes.append(f"{len(rows)} {what}, such as row {rows[0]}{said}")
     if astray:
         notes.append(
             f"{len(astray)} positions are no angles or not on the sphere and count as unknown, such as that of row "
             f"{astray[0]}"
         )
     return LabelTable(entries, notes)
+
+
+def _said_instead(column: pa.ChunkedArray, rows: list[int]) -> str:
+    """What the rows without a class have in its place, in brackets; empty where that is nothing."""
+    words = Counter(str(cell or "").strip() for cell in column.take([row - 1 for row in rows]).to_pylist())
+    said = ", ".join(f'{n} say "{printable(word)}"' for word, n in words.most_common() if word not in ("", "nan"))
+    return f" ({said})" if said else ""
 
 
 def notes_of(table: pa.Table) -> list[str]:

@@ -8,8 +8,9 @@ import tifffile
 from astropy.io import fits
 from PIL import Image
 
+from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
-from galaxy_assets.deliveries.onboarding.labels import folder_labels, inspect_labels
+from galaxy_assets.deliveries.onboarding.labels import inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.readers import open_reader

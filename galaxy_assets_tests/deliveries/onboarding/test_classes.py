@@ -97,7 +97,7 @@ def test_the_rarest_class_is_sought_and_judged_too_where_it_has_enough_images():
         ({"star": 90, "E": 500, "S": 400}, ["E", "S"], None, "star: neither judged nor sought"),
         ({"star": 90, "cw": 500, "acw": 400}, ["cw_or_acw", "star"], None, "cw_or_acw joins cw and acw: mirror images"),
         ({"none": 980, "lens": 20}, ["none", "lens"], ["lens"], ""),
-        ({"galaxy": 950, "artefact": 50}, ["galaxy", "artefact"], None, "The rarest class, galaxy"),
+        ({"galaxy": 950, "artefact": 50}, ["galaxy", "artefact"], None, "The rarest class left, galaxy"),
         ({"cw": 500, "acw": 400}, [], None, "No classes are judged.*: only cw_or_acw has 18 images or more"),
         ({"E": 9, "S": 8}, [], None, "No classes are judged.*: no class has 10 images or more"),
         ({"NA": 50, "E": 900, "S": 400, "unlabeled": 40}, ["E", "S"], None, "NA, unlabeled: neither judged"),
@@ -107,7 +107,9 @@ def test_the_rarest_class_is_sought_and_judged_too_where_it_has_enough_images():
         ({"E": 500, "S": 400, "Spirall": 1, "merger": 9}, ["E", "S"], ["merger"], "merger, Spirall: not judged, for"),
         ({f"T{i}": 9 for i in range(60)}, [], None, "There are 60 classes, of which the rarest says little"),
         ({f"c{i}": 100 - i for i in range(7)}, ["c0", "c1", "c2", "c3", "c6"], ["c6"], "c4, c5: not judged"),
-        ({"E": 500, "merger": 1}, [], None, "The rarest class, E"),
+        ({"E": 500, "merger": 1}, [], None, "merger: not sought, for want of 2 images. The rarest class left, E"),
+        ({"E": 25, "S": 16, "edge": 11, "merger": 1}, ["E", "S", "edge"], None, "left, edge, has 11 of 53"),
+        ({"E": 500, "S": 400, "lens": 9, "ring": 9}, ["E", "S"], None, "classes, lens, ring, have 9 images each"),
         ({}, [], None, ""),
     ],
 )  # fmt: skip
@@ -117,6 +119,38 @@ def test_what_is_not_judged_and_not_sought_is_said(labels, judged, sought, says)
     assert [one["name"] for one in values.get("evaluation.classes", [])] == judged
     assert values.get("anomaly.labels") == sought
     assert re.search(says, " ".join(cautions)) and bool(cautions) >= bool(says)
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    ["ghost", "Cosmic Ray", "bad data", "low quality", "problem", "noise", "noisy image", "empty", "invalid", "TBD",
+     "undecided", "ambiguous", "blend", "image defect", "trail", "star/artefact", "Other/artefact", "normal"],
+)  # fmt: skip
+def test_flaws_of_images_are_not_sought_and_the_rarest_kind_is(flaw):
+    settings, said = proposed_classes({"E": 500, "S": 400, "polar ring": 30, flaw: 25})
+    values = {key: value for key, value, _ in settings}
+    assert values["anomaly.labels"] == ["polar ring"]
+    assert flaw in [one["name"] for one in values["evaluation.classes"]], "judged as it was"
+    assert f"{flaw}: not sought, since that names a flaw, or what is ordinary or absent." in said
+
+
+@pytest.mark.parametrize(
+    "kind", ["star-forming ring", "ghost galaxy", "irregular", "no bulge", "low surface brightness"]
+)
+def test_kinds_with_such_a_word_are_sought(kind):
+    assert proposed(E=500, S=400, **{kind: 20})["anomaly.labels"][0] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("thing", "absent"),
+    [("lens", "not_lens"), ("lens", "non-lens"), ("lens", "nolens"), ("lens", "not a lens"), ("yes", "no"), ("1", "0"),
+     ("True", "False"), ("anomaly", "normal")],
+)  # fmt: skip
+def test_what_is_absent_is_not_sought_and_the_thing_where_it_is_rare(thing, absent):
+    assert proposed(**{absent: 500, thing: 20})["anomaly.labels"][0] == [thing]
+    settings, said = proposed_classes({thing: 500, absent: 20})
+    assert "anomaly.labels" not in {key for key, *_ in settings}
+    assert any(f"class left, {thing}, has 500 of 520" in one and "nothing is sought" in one for one in said)
 
 
 @given(

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxy_assets.deliveries.onboarding.columns import class_column, id_column, named_by, why_no_classes
+from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
-from galaxy_assets.deliveries.onboarding.labels import folder_labels, inside_labels, inspect_labels
+from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions
 from galaxy_assets.deliveries.readers import open_reader
@@ -100,12 +101,48 @@ def test_two_columns_of_names_that_differ_are_asked_for():
         ({"kind": ["disc", "ring", None, "disc"] * 25}, "kind", "as the only one that may hold them"),
         ({"field": [str(i // 2) for i in range(200)]}, None, "field holds 100 different numbers"),
         ({"label": ["a", "b", "c"]}, "label", ""),
+        ({"user": ["ann", "bob"] * 50}, None, "user says who looked"),
+        ({"Labeller": ["ann", "bob"] * 50, "bar": [*"yn"] * 50}, "bar", "as the only one that may hold them"),
+        ({"comment": ["lens", "", "", "", ""] * 20}, None, "comment holds lens in 20 of 100 rows and nothing in the"),
+        ({"p_ring": ["0.0", "1"] * 50}, None, "p_ring holds fractions of votes or probabilities"),
+        ({"a_fraction": ["0.0", "0,5", "0"] * 30, "GZ_P_CW": [0.0, 1.0, 0.25] * 30}, None, "a_fraction, GZ_P_CW hold"),
+        ({f"{x}_debiased": ["0.0"] * 19 + ["0.3"] for x in "abc"}, None, "`source.votes` reads those of Galaxy Zoo"),
         ({}, None, ""),
     ],
 )  # fmt: skip
 def test_values_decide_whether_a_column_holds_classes(columns, column, says):
     found = class_column(TABLE, pa.table(columns), list(columns))
     assert found.column == column and says in " ".join(found.notes) and bool(says) == bool(found.notes)
+
+
+def test_rows_are_not_matched_by_position_and_it_is_said(tmp_path):
+    found = inspect(fill(tmp_path / "pictures", *(f"J10000{i}.0-200000.png" for i in range(6))), sample=1)
+    rows = [f"{150 + i},-20,{'ab'[i % 2]}" for i in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["ra,dec,class", *rows]))
+    with pytest.raises(SurveyError, match=r"not matched with images by their positions \(ra, dec\). Give it a"):
+        inspect_labels(found, tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("\n".join(["object,class", *[f"source {i},a" for i in range(6)]]))
+    with pytest.raises(SurveyError, match=r"source 0.*Name the column with --id-column, or another table"):
+        inspect_labels(found, tmp_path / "t.csv")
+
+
+def test_names_that_differ_in_blanks_and_dashes_are_those_of_the_images(tmp_path):
+    found = inspect(fill(tmp_path / "pictures", *(f"SDSS_J10000{i}.12-010000.4.png" for i in range(6))), sample=1)
+    rows = [f"SDSS J10000{i}.12\u2212010000.4,{'ab'[i % 2]}" for i in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["Name,Class", *rows]))
+    labels = inspect_labels(found, tmp_path / "t.csv")
+    assert (labels.source.id_column, labels.classes, labels.missing) == ("Name", {"a": 3, "b": 3}, 0)
+
+
+@pytest.mark.parametrize("cells", [("1", "0"), (1, 0), (1.0, 0.0), (True, False)])
+def test_of_columns_of_yes_and_no_it_is_said_how_they_become_one(cells):
+    yes, no = cells
+    spread = {kind: [yes if i % 3 == at else no for i in range(30)] for at, kind in enumerate(("E", "S", "ring"))}
+    with pytest.raises(SurveyError, match=r"E, S, ring, of which one is true in every.*\['E', 'S', 'ring'\]\].idxmax"):
+        class_column(TABLE, pa.table(spread | {"mag": [0.5] * 30}), [*spread, "mag"])
+    spread["S"][0] = yes
+    with pytest.raises(SurveyError, match="It has E, S, ring. Name one with --label-column"):
+        class_column(TABLE, pa.table(spread), list(spread))
 
 
 @given(st.integers(1, 200), st.integers(1, 1000))

@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from galaxy_assets.deliveries.label_files import ScoreColumns, read_label_file
 from galaxy_assets.deliveries.onboarding.graded import graded_columns
+from galaxy_assets.deliveries.onboarding.inspect import inspect
+from galaxy_assets.deliveries.onboarding.labels import inspect_labels
 
 RNG = np.random.default_rng(0)
 
@@ -132,6 +135,44 @@ def test_names_are_of_scores_by_their_words():
     steps = RNG.integers(100, 107, 50)
     assert not found(integrating_time=steps, other=["a", "b"] * 25) and found(my_ratings=steps, other=["a", "b"] * 25)
     assert not found(rating=["spiral"] * 90 + ["1", "2", "3"]), "words that are classes"
+
+
+@pytest.mark.parametrize(
+    "column", ["n_components", "N comp", "class_id", "S_Code", "p_spiral", "confidence", "merger_prob"]
+)
+def test_counts_codes_and_probabilities_are_no_scores(column):
+    assert not found(**{column: np.tile([1, 2, 3, 4], 20), "kind": ["a", "b"] * 40})
+    assert not found(**{column: RNG.random(80)})
+
+
+def test_it_is_asked_where_a_program_may_have_given_the_numbers():
+    people = found(interest=np.tile([1, 2, 3, 4, 5], 20))["interest"]
+    assert people.heading.startswith("Scores of people, in column interest; after")
+    program = found(anomaly_score=RNG.random(100), flag=["a", "b"] * 50)["anomaly_score"]
+    assert program.heading.startswith("Did people give the numbers in column anomaly_score as scores? If so, after")
+    steps = found(quality=np.tile([1, 2, 3, 4], 25), flag=["a", "b"] * 50)["quality"]
+    assert steps.heading.startswith("Did people give")
+
+
+def test_a_column_of_people_goes_with_their_scores_and_codes_of_the_classes_are_none(tmp_path):
+    images = tmp_path / "pictures"
+    images.mkdir()
+    for i in range(20):
+        Image.fromarray(RNG.integers(0, 255, (32, 32), np.uint8)).save(images / f"g{i:02d}.png")
+    seen = inspect(images, sample=1)
+    path = tmp_path / "long.csv"
+    rows = [(f"g{i:02d}", user, 1 + (i + at) % 5) for i in range(20) for at, user in enumerate(("ann", "bob", "cy"))]
+    path.write_text("objid,user,score\n" + "".join(f"{name},{user},{score}\n" for name, user, score in rows))
+    labels = inspect_labels(seen, path)
+    (one,) = labels.graded
+    assert labels.source.label_column is None and "column user says whose" in " ".join(labels.notes)
+    assert one.command("radio", path, "objid").endswith("--score-column score --who-column user --range 1 5")
+    read = read_label_file(path, columns=ScoreColumns("objid", "score", one.scale, "user"))
+    assert len(read.labels) == 60 and {x.who for x in read.labels} == {"ann", "bob", "cy"}
+    path.write_text(
+        "objid,kind,step,other\n" + "".join(f"g{i:02d},{'abcd'[i % 4]},{i % 4},{i % 3}\n" for i in range(20))
+    )
+    assert [one.column for one in inspect_labels(seen, path, label_column="kind").graded] == ["other"]
 
 
 def test_commas_between_thousands_are_no_decimals(tmp_path):

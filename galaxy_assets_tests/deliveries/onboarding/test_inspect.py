@@ -11,8 +11,9 @@ import yaml
 from astropy.io import fits
 from PIL import Image
 
+from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
-from galaxy_assets.deliveries.onboarding.labels import folder_labels, inspect_labels
+from galaxy_assets.deliveries.onboarding.labels import inspect_labels
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions, table_of
 from galaxy_assets.deliveries.onboarding.survey_file import as_yaml, refuse_name, write_survey
@@ -151,6 +152,49 @@ def test_of_a_person_who_says_so_folders_are_classes_and_one_image_alone_costs_n
         folder_labels(inspect(tmp_path / "c"), asked=True)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_parts_of_a_sample_are_no_classes_and_their_images_have_none(tmp_path, asked):
+    counts = {"train/NAT": 4, "train/WAT": 3, "test": 5, "valid": 2, "Unlabelled": 2}
+    for at, (name, n) in enumerate(counts.items()):
+        fill(tmp_path / name, [blobs(64, (i, at), width=4) for i in range(n)])
+    found = inspect(tmp_path)
+    labels = folder_labels(found, asked)
+    assert labels is not None and labels.classes == {"NAT": 4, "WAT": 3}
+    told = " ".join(cautions(found, labels))
+    assert "9 images lie in folders whose names are no class (" in told and "test" in told and "Unlabelled" in told
+    reader = open_reader(labels.source, tmp_path)
+    rows = [row for batch in reader.batches() for row in reader.catalogue(batch).to_pylist()]
+    assert Counter(row["label"] for row in rows) == {None: 9, "NAT": 4, "WAT": 3}
+
+
+def test_why_folders_are_not_taken_for_classes_is_said(tmp_path):
+    for at, name in enumerate(("ring", "disc", "images")):
+        fill(tmp_path / name, [blobs(64, (i, at), width=4) for i in range(3)])
+    found = inspect(tmp_path)
+    assert folder_labels(found) is None
+    assert "are not taken as classes, since images lie in images beside them: if they are" in " ".join(
+        cautions(found, None)
+    )
+    asked = folder_labels(found, asked=True)
+    assert asked is not None and asked.classes == {"ring": 3, "disc": 3}
+
+
+def test_small_copies_and_other_formats_of_the_images_are_told(tmp_path):
+    images = [blobs(64, (i, 0), width=4) for i in range(3)]
+    fill(tmp_path / "a/pictures", images)
+    fill(tmp_path / "a/thumbnails", [image[::2, ::2] for image in images])
+    told = " ".join(cautions(inspect(tmp_path / "a"), None))
+    assert "3 images in thumbnails have the names of others" in told and "move that folder out" in told
+    fill(tmp_path / "b", images)
+    for path in [*(tmp_path / "b").iterdir()]:
+        fits.writeto(path.with_suffix(".fits"), images[0].astype("f4"))
+    fits.writeto(tmp_path / "b/another.fits", images[0].astype("f4"))
+    found = inspect(tmp_path / "b")
+    n = 4 if found.source.reader == "image_folder" else 3
+    told = " ".join(cautions(found, None))
+    assert f"{n} of 7 images have a format" in told and "3 of them have the names of images that are read" in told
+
+
 def test_of_two_equal_files_in_two_folders_one_has_a_class(tmp_path):
     images = [blobs(64, (i, 0), width=4) for i in range(3)]
     for name in ("E", "S"):
@@ -173,23 +217,24 @@ def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hu
     counts, found = [1 + (i % 7 == 0) + (i % 20 == 0) for i in range(100)], inspect(hundred, sample=1)
     (tmp_path / "t.csv").write_text("name,n_comp\n" + "".join(f"g{i:02d}.png,{n}\n" for i, n in enumerate(counts)))
     alone = inspect_labels(found, tmp_path / "t.csv")
-    assert alone.source.label_column == "n_comp" and alone.guessed
+    assert alone.source.label_column == "n_comp" and alone.unsought
     settings = {one.key: one.value for one in settings_for("mine", found, alone, False)}
     assert "evaluation.classes" in settings and "anomaly.labels" not in settings
-    assert "numbers of a column that was guessed: nothing is sought" in " ".join(cautions(found, alone))
+    assert "Column n_comp was guessed to hold the classes: nothing is sought" in " ".join(cautions(found, alone))
     rows = "".join(f"g{i:02d}.png,{n},{1 + i % 9 / 2}\n" for i, n in enumerate(counts))
     (tmp_path / "t.csv").write_text("name,n_comp,score\n" + rows)
     beside = inspect_labels(found, tmp_path / "t.csv")
     assert beside.source.label_column is None and [one.column for one in beside.graded] == ["score"]
     assert "column n_comp holds numbers: beside scores" in " ".join(cautions(found, beside))
     named = inspect_labels(found, tmp_path / "t.csv", label_column="n_comp")
-    assert named.source.label_column == "n_comp" and not named.guessed, "a person's word"
+    assert named.source.label_column == "n_comp" and not named.unsought, "a person's word"
 
 
 @pytest.mark.parametrize(
     ("column", "values", "anomaly"),
     [
-        ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
+        ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], None),
+        ("merger_class", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
         ("morph_type", [-99.9 if i == 7 else i % 3 for i in range(100)], None),
         ("T", [3.5 if i == 7 else i % 6 - 2 for i in range(100)], None),
     ],
@@ -359,6 +404,28 @@ def labelled(folder: Path, classes: list[str], **columns) -> Path:
     ]
     path.write_text("\n".join(",".join(row) for row in [names, *rows]))
     return path
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("tile", ["T01", "T02", "T03"], "Column tile was guessed to hold the classes: nothing is sought"),
+        ("clean", ["False", "True", "True"], "nothing is sought"),
+        ("TTYPE", range(-5, 11), "TTYPE are steps of a sequence: nothing is sought"),
+        ("type", range(-5, 11), "type are steps of a sequence: nothing is sought"),
+    ],
+)
+def test_what_is_no_kind_of_galaxy_by_its_column_is_never_sought(hundred, tmp_path, column, values, says):
+    rare = f"{values[0] if column != 'TTYPE' else -6}"
+    cells = [rare if i % 30 == 0 else str(values[1 + i % (len(values) - 1)]) for i in range(100)]
+    (tmp_path / "t.csv").write_text(f"name,{column}\n" + "".join(f"g{i:02d}.png,{v}\n" for i, v in enumerate(cells)))
+    found = inspect(hundred, sample=1)
+    labels = inspect_labels(found, tmp_path / "t.csv")
+    assert labels.source.label_column == column and says in " ".join(cautions(found, labels))
+    assert "anomaly.labels" not in {one.key for one in settings_for("mine", found, labels, False)}
+    named = inspect_labels(found, tmp_path / "t.csv", label_column=column)
+    sought = {one.key: one.value for one in settings_for("mine", found, named, False)}.get("anomaly.labels")
+    assert sought == (["T01"] if column == "tile" else None), "a person's word, but for steps and flaws"
 
 
 def test_common_classes_judge_and_the_rarest_is_sought(hundred):
