@@ -33,7 +33,7 @@ _FLAW = (
 _LITTLE = r"and|or|images?|data|pixels?|objects?|sources?"
 _NO_TARGET = re.compile(rf"(({_LITTLE}) )*({_FLAW})( ({_LITTLE}|{_FLAW}))*")
 # what says that a thing is not there, beside the word for the thing
-_ABSENT = re.compile(r"(?:no|not|non|without) ?(?:an? )?(.+)")
+_ABSENT = re.compile(r"(?:no|not|non|without)( ?)(?:an? )?(.+)")
 _NAYS = {"no", "n", "false", "f", "0"}  # of two classes
 _ORDINARY = re.compile(r"normal|ordinary|typical|regular|common|boring|usual|uninteresting")
 _UNSOUGHT = "nothing is sought until `anomaly.labels` names it"
@@ -169,7 +169,7 @@ def _is_no_target(name: str, kinds: Collection[str]) -> bool:
     if words in _NAYS:
         return others <= ({"1"} if words == "0" else {"yes", "y", "true", "t"})
     absent = _ABSENT.fullmatch(words)
-    return absent is not None and (len(others) == 1 or absent[1] in others)
+    return absent is not None and (absent[2] in others or (len(others) == 1 and bool(absent[1])))  # nova is one word
 
 
 def _spelt_alike(names: Collection[str]) -> list[list[str]]:

@@ -71,13 +71,8 @@ def settings_for(
     """
     cutout, cut_settings = _cutout(found)
     recipe = _recipe(found, cutout.size, resnet18)
-<<<<<<< HEAD
-    classes = [] if labels is None else proposed_classes(labels.classes, len(found.files), labels.guessed).settings
-    if tune and not too_few_to_tune(found):
-=======
     classes = [] if labels is None else proposed_classes(labels.classes, len(found.files), labels.unsought).settings
-    if tune:
->>>>>>> onboard-work
+    if tune and not too_few_to_tune(found):
         cut_settings, recipe = _left_open(cut_settings), _left_open(recipe) + _RECIPE_BY_TRIALS
     return [
         Setting("name", name, ""),

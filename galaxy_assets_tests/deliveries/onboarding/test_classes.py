@@ -153,6 +153,13 @@ def test_what_is_absent_is_not_sought_and_the_thing_where_it_is_rare(thing, abse
     assert any(f"class left, {thing}, has 500 of 520" in one and "nothing is sought" in one for one in said)
 
 
+@pytest.mark.parametrize("rare", ["nova", "nodule", "non-barred", "no bulge", "notch"])
+def test_a_kind_that_begins_like_a_no_is_sought(rare):
+    assert proposed(spiral=500, elliptical=400, **{rare: 20})["anomaly.labels"][0] == [rare]
+    alone = proposed(spiral=500, **{rare: 20}).get("anomaly.labels")
+    assert (alone is not None) == (" " not in rare and "-" not in rare)
+
+
 @given(
     st.dictionaries(
         st.sampled_from([*"ESZ", "S0", "cw", "acw", "star", "-1", "0", "1", "NA", "?", "none"]), st.integers(1, 300)
