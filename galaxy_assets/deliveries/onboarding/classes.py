@@ -33,7 +33,7 @@ _FLAW = (
 _LITTLE = r"and|or|images?|data|pixels?|objects?|sources?"
 _NO_TARGET = re.compile(rf"(({_LITTLE}) )*({_FLAW})( ({_LITTLE}|{_FLAW}))*")
 # what says that a thing is not there, beside the word for the thing
-_ABSENT = re.compile(r"(?:no|not|non|without)( ?)(?:an? )?(.+)")
+_ABSENT = re.compile(r"(?:not|non|no|without)( ?)(?:an? )?(.+)")
 _NAYS = {"no", "n", "false", "f", "0"}  # of two classes
 _ORDINARY = re.compile(r"normal|ordinary|typical|regular|common|boring|usual|uninteresting")
 _UNSOUGHT = "nothing is sought until `anomaly.labels` names it"
