@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 
 from galaxy_assets.settings.recipe import Recipe
-from galaxy_assets.storage.checkpoints import Training
 
 SCHEMA = pa.schema(
     [
@@ -41,12 +40,15 @@ FEW = "random start weights are trained on "
 _BESIDE = re.compile(r"epoch (\d+) beside ")
 
 
-def ledger(files: Training, recipe: Recipe, why: str | None = None, beside: Sequence[str] = ()) -> pa.Table:
+def ledger(
+    found: Sequence[dict[str, Any]], recipe: Recipe, why: str | None = None, beside: Sequence[str] = ()
+) -> pa.Table:
     """`byol_checkpoints` from a training's rows up to the recipe's last epoch, with the choice and its reason.
 
     Parameters
     ----------
-    files : Training
+    found : sequence of dict
+        Rows of `storage.checkpoints.Training`; with `beside` the last is that of all side by side.
     recipe : Recipe
     why : str, optional
         Why nothing was trained; it takes the place of the reason.
@@ -59,7 +61,6 @@ def ledger(files: Training, recipe: Recipe, why: str | None = None, beside: Sequ
     """
     from galaxy_assets.science.health import choose_epoch
 
-    found = files.rows()
     rows = [row for row in found if row["epoch"] <= (0 if why else recipe.epochs)]
     chosen, reason = choose_epoch(rows, recipe.epoch_choice)
     reason = why or reason

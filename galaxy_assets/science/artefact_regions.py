@@ -147,39 +147,23 @@ def propose_regions(
     return regions
 
 
-@dataclass(frozen=True)
-class Shares:
-    """What the rule would remove of the images that the map is fitted on.
-
-    Attributes
-    ----------
-    unasked : float
-        Share that no person said yes to, 0 to 1.
-    accepted : float
-        Share that regions hold which a person accepted.
-    """
-
-    unasked: float
-    accepted: float
-
-
-def shares_removed(
+def share_unasked(
     x: np.ndarray, y: np.ndarray, reason: Sequence[str], regions: Sequence[Region], rules: ArtefactRules
-) -> Shares:
-    """Count what the rule would remove of the images that the map is fitted on.
+) -> float:
+    """The share of images that the rule would remove and that no person said yes to.
 
     Parameters
     ----------
     x, y, reason, regions, rules
-        As of `apply_regions`, of all these images.
+        As of `apply_regions`.
 
     Returns
     -------
-    Shares
+    float
+        0 to 1; 0 of no images.
     """
     rule, accepted = _spoken_for(x, y, reason, regions, rules)
-    removed = np.array([one is not None for one in rule], dtype=bool)
-    return Shares(_share(removed & ~accepted, len(removed)), _share(accepted, len(removed)))
+    return _share([one is not None for one in rule] & ~accepted, np.ones(len(rule), dtype=bool))
 
 
 def apply_regions(
@@ -189,14 +173,14 @@ def apply_regions(
     regions: Sequence[Region],
     rules: ArtefactRules,
     later: np.ndarray | None = None,
-    fitted: Shares | None = None,
+    fitted: float | None = None,
 ) -> tuple[np.ndarray, list[str | None]]:
     """Which images stay, and what removes the others.
 
     Where more than a share of `most_removed` would be removed that no person said yes to, none of these is. The share
-    is of all images that the map is fitted on, however they are spread over deliveries, and of the others among
-    themselves. A region that a person accepted is a yes to what it held, and to as large a share of later images:
-    where it holds a share of `most_removed` more of them, they are kept too.
+    is of all images that the map is fitted on, however they are spread over deliveries. Of the others in a delivery as
+    large a share may go as of those of it that the map is fitted on, and `most_removed` more. A region that a person
+    accepted is a yes to whatever it holds.
 
     Parameters
     ----------
@@ -210,8 +194,8 @@ def apply_regions(
         `decisive` and `most_removed` are used.
     later : ndarray of shape (N,), bool, optional
         Images that the map is not fitted on; none unless given.
-    fitted : Shares, optional
-        Of the images that it is fitted on; without it these are all there are.
+    fitted : float, optional
+        `share_unasked` of all images that it is fitted on; without it they are all here.
 
     Returns
     -------
@@ -222,15 +206,14 @@ def apply_regions(
     """
     rule, accepted = _spoken_for(x, y, reason, regions, rules)
     later = np.zeros(len(x), dtype=bool) if later is None else later
-    fitted = fitted or shares_removed(x, y, reason, regions, rules)
     kept = np.array([one is None for one in rule], dtype=bool)
     unasked = ~kept & ~accepted
-    if fitted.unasked > rules.most_removed:
+    here = _share(unasked, ~later)
+    alike = (here if fitted is None else fitted) <= rules.most_removed
+    if not alike:
         kept |= unasked & ~later
-    if _share(unasked & later, later.sum()) > rules.most_removed:
+    if _share(unasked, later) > rules.most_removed + (here if alike else 0.0):
         kept |= unasked & later
-    if _share(accepted & later, later.sum()) > fitted.accepted + rules.most_removed:
-        kept |= accepted & later
     return kept, rule
 
 
@@ -249,8 +232,8 @@ def _spoken_for(
     return rule.tolist(), accepted
 
 
-def _share(some: np.ndarray, n: int) -> float:
-    return float(some.sum() / n) if n else 0.0
+def _share(some: np.ndarray, among: np.ndarray) -> float:
+    return float(some[among].mean()) if among.any() else 0.0
 
 
 REGIONS = pa.schema(

@@ -315,15 +315,6 @@ class Training:
         with replacing(self._row(epoch)) as partial:
             partial.write_text(json.dumps(row), encoding="utf-8")
 
-    def forget(self, epoch: int) -> None:
-        """Remove one epoch's row before its weights are written anew; killed between, the others stay `whole`.
-
-        Parameters
-        ----------
-        epoch : int
-        """
-        store_of(self.folder).remove(self._row(epoch))
-
     def begin_with(self, metadata: Mapping[str, str]) -> bool:
         """Whether the recorded start, where there is one, is an encoder of this description.
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_assets.science.artefact_regions import Region, apply_regions, propose_regions, shares_removed
+from galaxy_assets.science.artefact_regions import Region, apply_regions, propose_regions, share_unasked
 from galaxy_assets.science.artefacts import evidence
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 from galaxy_assets.settings.artefacts import ArtefactRules
@@ -342,30 +342,28 @@ class TestApply:
 
     def test_the_share_is_of_all_that_the_map_is_fitted_on_in_whatever_delivery(self):
         """Class folders are deliveries: how many images a class has decides nothing."""
-        fitted = shares_removed(np.arange(100.0), np.arange(100.0), ["blank"] * 5 + [""] * 95, [], RULES)
-        x = np.arange(4.0)
-        kept, _ = apply_regions(x, x, ["blank", "", "", ""], [], RULES, np.zeros(4, bool), fitted)
-        assert kept.tolist() == [False, True, True, True]
-        more = shares_removed(np.arange(100.0), np.arange(100.0), ["blank"] * 6 + [""] * 94, [], RULES)
-        kept, rule = apply_regions(x, x, ["blank", "", "", ""], [], RULES, np.zeros(4, bool), more)
-        assert kept.all() and rule == ["blank", None, None, None]
+        x, places = np.arange(4.0), np.arange(100.0)
+        for n, kept_of_class in ((5, [False, True, True, True]), (6, [True] * 4)):
+            fitted = share_unasked(places, places, ["blank"] * n + [""] * (100 - n), [], RULES)
+            assert fitted == n / 100
+            kept, rule = apply_regions(x, x, ["blank", "", "", ""], [], RULES, np.zeros(4, bool), fitted)
+            assert kept.tolist() == kept_of_class and rule == ["blank", None, None, None]
 
-    def test_later_images_are_judged_among_themselves(self):
-        x, fitted = np.arange(40.0), shares_removed(np.arange(100.0), np.arange(100.0), [""] * 100, [], RULES)
-        later = x >= 20
-        kept, _ = apply_regions(x, x, ["blank"] + [""] * 19 + ["trail"] * 2 + [""] * 18, [], RULES, later, fitted)
-        assert np.flatnonzero(~kept).tolist() == [0]
-        kept, _ = apply_regions(x, x, ["blank"] + [""] * 19 + ["trail"] + [""] * 19, [], RULES, later, fitted)
-        assert np.flatnonzero(~kept).tolist() == [0, 20]
+    @pytest.mark.parametrize(("here", "later", "removed"), [(0, 1, 1), (0, 2, 0), (6, 7, 7), (6, 8, 0)])
+    @pytest.mark.parametrize("fitted", [0.05, 0.06])
+    def test_of_later_images_as_many_go_as_of_those_of_their_delivery_and_a_few_more(
+        self, here, later, removed, fitted
+    ):
+        x = np.arange(40.0)
+        reason = ["blank"] * here + [""] * (20 - here) + ["trail"] * later + [""] * (20 - later)
+        kept, _ = apply_regions(x, x, reason, [], RULES, x >= 20, fitted)
+        assert (~kept[:20]).sum() == (here if fitted == 0.05 else 0)
+        assert (~kept[20:]).sum() == (removed if fitted == 0.05 or not here else 0)
 
-    def test_a_yes_is_to_as_large_a_share_of_later_images_and_to_no_more(self):
+    def test_a_yes_is_to_whatever_the_region_holds(self):
         x, box = np.arange(100.0), Region(1, 0, 0, 9, 9, 10, 10, 1.0, "review", "accepted")
-        fitted = shares_removed(x, x, [""] * 100, [box], RULES)
-        assert (fitted.accepted, fitted.unasked) == (0.1, 0)
-        for inside, n_kept in ((15, 85), (16, 100)):
-            places = np.where(np.arange(100) < inside, 5.0, 50.0)
-            kept, rule = apply_regions(places, places, [""] * 100, [box], RULES, np.ones(100, bool), fitted)
-            assert kept.sum() == n_kept and rule.count("region 1") == inside
+        kept, rule = apply_regions(x, x, ["blank"] * 10 + [""] * 90, [box], RULES, np.ones(100, bool), 0.0)
+        assert kept.sum() == 90 and rule.count("blank") == 10
 
     def test_no_image(self):
         kept, rule = apply_regions(np.zeros(0), np.zeros(0), [], [self.box], RULES)

@@ -19,7 +19,7 @@ from galaxy_assets.science.artefact_regions import (
     apply_regions,
     propose_regions,
     regions_to_table,
-    shares_removed,
+    share_unasked,
     table_to_regions,
 )
 from galaxy_assets.science.cutouts import WITHOUT_PIXELS
@@ -256,13 +256,10 @@ def clean_galaxies(
     yes, it removes none: of the images that the map is fitted on, in whatever delivery, or of those that a delivery
     brought later.
     """
-    import pyarrow.compute as pc
-
     rules, regions = context.survey.artefacts, table_to_regions(artefact_regions)
     fitted = under(artefact_umap_model, limits_of(artefact_umap_model, rules))
-    shares = shares_removed(*_on_map(fitted), regions, rules)
-    later = ~pc.is_in(artefact_map["galaxy_id"], fitted["galaxy_id"]).to_numpy()
-    kept_mapped, rule_mapped = apply_regions(*_on_map(artefact_map), regions, rules, later, shares)
+    share, later = share_unasked(*_on_map(fitted), regions, rules), ~_are_fitted(artefact_map, artefact_umap_model)
+    kept_mapped, rule_mapped = apply_regions(*_on_map(artefact_map), regions, rules, later, share)
     rows = rows_of(cutouts, artefact_map)
     kept = np.zeros(cutouts.num_rows, bool)
     rule = np.array(cutouts["outcome"].to_pylist(), dtype=object)
@@ -274,6 +271,16 @@ def clean_galaxies(
     if held_back.any():
         return Result(table, shown | _sheet(context, cutouts, table, np.flatnonzero(held_back), WOULD_BE_REMOVED))
     return Result(table, shown | _sheet(context, cutouts, table, rows[~kept_mapped], "removed"))
+
+
+def _are_fitted(artefact_map: pa.Table, artefact_umap_model: pa.Table) -> np.ndarray:
+    """Whether the map is fitted on each image as it is today, (N,): the same galaxy at the same place."""
+    import pyarrow.compute as pc
+
+    at = pc.index_in(artefact_map["galaxy_id"], artefact_umap_model["galaxy_id"])
+    there = artefact_umap_model.select(["x", "y"]).take(at)
+    same = [pc.equal(artefact_map[name], there[name]) for name in ("x", "y")]
+    return np.asarray(pc.and_(*same).fill_null(False).combine_chunks().to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _on_map(table: pa.Table) -> tuple[np.ndarray, np.ndarray, list[str]]:

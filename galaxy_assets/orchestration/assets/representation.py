@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,6 @@ log = logger(__name__)
 _VERSION = "2"  # of the training; raise it when a change of code changes the weights
 _SAMPLE = 1000  # galaxies on which health is watched: enough for a rank's second digit, little beside an epoch
 _KEPT_IN = "kept_in"  # seconds that an epoch's weights and health took, in its file alone: they tell the time left
-_FACTORS = "factors"  # of what stands side by side, in that row's file alone
 _CHECKPOINTS = shared("init") | {
     "epoch": "epoch of the training, 0 the start itself; one after the last: the chosen one and others side by side",
     "path": "file of the weights, below the data folder",
@@ -109,7 +108,6 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
     together are one more row, after the last epoch, and are what is used.
     """
     from galaxy_assets.science.devices import choose_devices
-    from galaxy_assets.science.encoders.composition import is_of
     from galaxy_assets.science.encoders.network import architecture_metadata
 
     recipe, devices = context.survey.recipe, choose_devices()
@@ -133,16 +131,11 @@ def byol_checkpoints(context: SurveyContext, cutouts: pa.Table, clean_galaxies: 
         batches = cutouts["batch"].unique().to_pylist()
         _train(context, encoder, pixels, rows, devices, files, keep, batches)
     files.remove_what_resumes()
-    table = ledger(files, recipe, why)
+    table = ledger(files.rows(), recipe, why)
     if others := _beside(files, table, recipe, beside):
         parts = [load_encoder(chosen_checkpoint(table, context.layout.root)[1]), *others.values()]
-        last, factors = recipe.epochs + 1, [1.0, *(recipe.beside[name] for name in others)]
-        if files.rows()[-1].get(_FACTORS) != factors or not is_of(load_encoder(files.weights(last)), parts):
-            files.forget(last)
-            composed = _composed(parts, factors, recipe, pixels, sample_of(rows, recipe), devices[0])
-            keep(last, composed, **{_FACTORS: factors})
-            _tell_composed(len(parts) + 1, len(parts))
-        table = ledger(files, recipe, why, list(others))
+        composed = _side_by_side(keep, parts, [1.0, *(recipe.beside[name] for name in others)])
+        table = ledger([*files.rows(), *composed.rows()], recipe, why, list(others))
     context.beside.append(chosen_checkpoint(table, context.layout.root)[1])
     shown = {"devices": ", ".join(map(str, devices)), "galaxies": len(rows)} | _shown(context, files, table)
     return Result(table, shown, unversioned=["seconds", "images_per_second", "memory_gb"])
@@ -215,24 +208,31 @@ def halves(encoder: "Encoder", recipe: Recipe) -> "dict[str, Encoder]":
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-def _composed(
-    parts: Sequence["Encoder"],
-    factors: Sequence[float],
-    recipe: Recipe,
-    pixels: PixelStack,
-    sample: np.ndarray,
-    device: Any,
-) -> "Encoder":
-    """Encoders as one, each with the same total variance on the sample on which health is watched, times a factor."""
+def _side_by_side(keep: "_Keeper", parts: Sequence["Encoder"], factors: Sequence[float]) -> Training:
+    """Files of encoders as one, each with the same total variance on the sample on which health is watched, times a
+    factor. Their folder is another for other parts or factors, so that no file changes that a table names.
+    """
     from galaxy_assets.science.encoders.composition import equal_variance, side_by_side
     from galaxy_assets.science.encoders.embedding import embed
+    from galaxy_assets.science.encoders.network import encoder_sha256
 
-    features = []
-    for part in parts:
-        _tell_composed(len(features), len(parts))
-        features.append(embed(part, pixels, indices=sample, device=device, orientations=recipe.orientations))
-    _tell_composed(len(parts), len(parts))
-    return side_by_side(parts, [s * f for s, f in zip(equal_variance(features), factors, strict=True)])
+    recipe = keep.context.survey.recipe
+    identity = json.dumps([keep.fingerprint, recipe.deciding(), *map(encoder_sha256, parts)])
+    fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    files, sample = keep.context.training(fingerprint), sample_of(keep.rows, recipe)
+    if not files.whole():
+        store_of(files.folder).remove(files.folder)
+    if not files.rows():
+        features = []
+        for part in parts:
+            _tell_composed(len(features), len(parts))
+            alike = {"indices": sample, "device": keep.device, "orientations": recipe.orientations}
+            features.append(embed(part, keep.pixels, **alike))
+        _tell_composed(len(parts), len(parts))
+        scales = [scale * factor for scale, factor in zip(equal_variance(features), factors, strict=True)]
+        replace(keep, files=files, fingerprint=fingerprint)(recipe.epochs + 1, side_by_side(parts, scales))
+        _tell_composed(len(parts) + 1, len(parts))
+    return files
 
 
 def _tell_composed(done: int, parts: int) -> None:
@@ -291,7 +291,7 @@ class _Keeper:
     rows: np.ndarray
     device: Any
 
-    def __call__(self, epoch: int, encoder: "Encoder", **measured: Any) -> None:
+    def __call__(self, epoch: int, encoder: "Encoder", **measured: float | None) -> None:
         from galaxy_assets.science import health
 
         recipe, weights, began = self.context.survey.recipe, self.files.weights(epoch), time.monotonic()

@@ -41,7 +41,7 @@ from galaxy_assets.settings.progress import HowFar, Progress, tell
 from galaxy_assets.settings.recipe import OF_START
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import as_yaml, of_open, with_choice
-from galaxy_assets.storage.files import replacing
+from galaxy_assets.storage.files import DamagedFile, replacing
 from galaxy_assets.storage.pixels import resize
 from galaxy_assets.storage.trials import TRIALS, TrialRows, document_of_trials
 
@@ -309,15 +309,17 @@ def recipe_trials(context: SurveyContext, catalogue: pa.Table) -> Result:
 def _check_image_size(context: SurveyContext, side: int) -> None:
     """Raise where the network of some start weights, or of what stands beside them, does not take images of a side.
 
-    Of weights that are missing their own training tells, as they may come before it.
+    Of what else is wrong with others than the main start weights their own training tells.
     """
+    from galaxy_assets.science.encoders.network_files import WrongSize
+
     survey = context.survey
     recipe = survey.recipe.model_copy(update={"image_size": side})
     for name in dict.fromkeys([*survey.starts_main_first, *(name for name in recipe.beside if name not in OF_START)]):
         try:
             encoder = start_encoder(context, name, side)
-        except dg.Failure:
-            if name == survey.main_start_weights:
+        except (dg.Failure, ValueError, DamagedFile) as error:
+            if name == survey.main_start_weights or isinstance(error, WrongSize):
                 raise
             continue
         if name in survey.start_weights:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from galaxy_assets.science.encoders.network import Encoder, architecture_metadata, encoder_sha256, untrained_encoder
+from galaxy_assets.science.encoders.network import Encoder, architecture_metadata, untrained_encoder
 
 SIDE_BY_SIDE = "side_by_side"
 """Name of the architecture among the plug-ins of kind `encoders`."""
@@ -127,23 +127,6 @@ def side_by_side(parts: Sequence[Encoder], scales: Sequence[float]) -> Encoder:
         std=(1.0,) * channels,
         variant=SIDE_BY_SIDE,
     )
-
-
-def is_of(composed: Encoder, parts: Sequence[Encoder]) -> bool:
-    """Whether an encoder is these side by side, to the bit and in this order, whatever the scales.
-
-    Parameters
-    ----------
-    composed : Encoder
-        Answer of `side_by_side`; any other is of no parts.
-    parts : sequence of Encoder
-
-    Returns
-    -------
-    bool
-    """
-    own = composed.network.encoders if isinstance(composed.network, SideBySide) else []
-    return list(map(encoder_sha256, own)) == list(map(encoder_sha256, parts))
 
 
 def equal_variance(features: Sequence[np.ndarray]) -> list[float]:

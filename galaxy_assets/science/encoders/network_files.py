@@ -75,6 +75,10 @@ def network_from_file(name: str, settings: Network, data: Path) -> Encoder:
     )
 
 
+class WrongSize(PrintableError):
+    """A network that does not take images of a size."""
+
+
 def check_takes(encoder: Encoder, side: int) -> None:
     """Check that a network takes images of a size.
 
@@ -86,7 +90,7 @@ def check_takes(encoder: Encoder, side: int) -> None:
 
     Raises
     ------
-    PrintableError
+    WrongSize
         Where it does not; names the size it was made for.
     """
     training = encoder.training
@@ -95,7 +99,7 @@ def check_takes(encoder: Encoder, side: int) -> None:
             encoder.eval()(torch.zeros(1, encoder.in_channels, side, side))
     except (AssertionError, RuntimeError) as error:
         made_for = getattr(encoder.network, "pretrained_cfg", {}).get("input_size", (0, 0, "other"))[-1]
-        raise PrintableError(
+        raise WrongSize(
             f"{encoder.start} ({encoder.backbone}) does not take images of {side} pixels ({error}); set "
             f"recipe.image_size to {made_for}, for which it was made, or take another network"
         ) from error

@@ -3,9 +3,10 @@
 import logging
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from galaxy_assets.orchestration.assets.artefacts import with_pixels
+from galaxy_assets.orchestration.assets.artefacts import _are_fitted, with_pixels
 from galaxy_assets.orchestration.declaration import SurveyContext
 from galaxy_assets.orchestration.graph import ASSETS
 from galaxy_assets.science.encoders.embedding import embed
@@ -33,3 +34,17 @@ def test_pretrained_features_are_of_the_frame_that_the_survey_names(world):
     expected = embed(encoder, frames, indices=rows, device=torch.device("cpu"))
     np.testing.assert_array_equal(features["astronomaly"], expected)
     assert len(rows) == len(cutouts) - 1 and np.abs(features["astronomaly"] - stored).max() > 0.5 * np.abs(stored).max()
+
+
+def test_an_image_that_was_replaced_is_not_one_that_the_map_is_fitted_on(world):
+    layout = Layout(world.root)
+    model = read_table(layout.table("tiny", "artefact_umap_model"))
+    for batch in ("first", "second"):
+        found = read_table(layout.table("tiny", "artefact_map", batch))
+        delivered = set(model["batch"].to_pylist())
+        assert _are_fitted(found, model).tolist() == [batch in delivered] * found.num_rows
+    found = read_table(layout.table("tiny", "artefact_map", "first"))
+    x, ids = found["x"].to_pylist(), found["galaxy_id"].to_pylist()
+    x[1], ids[2] = x[1] + 1e-3, "new"
+    other = found.set_column(0, "galaxy_id", pa.array(ids)).set_column(2, "x", pa.array(x, found["x"].type))
+    assert np.flatnonzero(~_are_fitted(other, model)).tolist() == [1, 2]

@@ -30,7 +30,7 @@ from galaxy_assets.settings import progress
 from galaxy_assets.settings.files import survey_files
 from galaxy_assets.settings.printing import PrintableError
 from galaxy_assets.settings.recipe import Recipe
-from galaxy_assets.storage.checkpoints import Training, load_encoder, load_start
+from galaxy_assets.storage.checkpoints import Training, file_sha256, load_encoder, load_start
 from galaxy_assets.storage.files import DamagedFile
 from galaxy_assets.storage.layout import Layout
 from galaxy_assets.storage.provenance import origin
@@ -223,6 +223,18 @@ def test_what_stands_beside_is_set_anew_without_training_anew(checkpoints):
         assert all(f"{name} (x{factor:g})" in rows[-1]["reason"] for name, factor in beside.items())
     assert {path: path.stat().st_mtime_ns for path in layout.checkpoints("tiny").rglob("epoch_00[01].*")} == times
     assert torch.equal(load_encoder(layout.root / rows[-1]["path"]).network.scales, scales)
+    assert file_sha256(layout.root / before[-1]["path"]) == before[-1]["sha256"], "what a table names stays"
+
+
+def test_a_damaged_file_of_what_stands_side_by_side_is_made_anew_and_no_epoch(checkpoints):
+    layout, made = checkpoints
+    before = made("imagenet", beside={"classical": 0.25})
+    damaged = layout.root / before[-1]["path"]
+    damaged.write_bytes(b"damaged")
+    times = {path: path.stat().st_mtime_ns for path in layout.checkpoints("tiny").rglob("epoch_00[01].*")}
+    after = made("imagenet", beside={"classical": 0.25})
+    assert after[-1]["path"] == before[-1]["path"] and file_sha256(damaged) == after[-1]["sha256"]
+    assert {path: path.stat().st_mtime_ns for path in layout.checkpoints("tiny").rglob("epoch_00[01].*")} == times
 
 
 @pytest.mark.parametrize("name", ["middle", "pyramid"])
@@ -245,8 +257,8 @@ def test_the_time_left_is_told_from_what_the_start_took_and_what_stands_side_by_
     files = Training((layout.root / before[0]["path"]).parent)
     kept = json.loads((files.folder / "epoch_000.json").read_text())
     assert kept["kept_in"] > 0
-    for epoch in (1, 2):
-        files.forget(epoch)
+    (files.folder / "epoch_001.json").unlink()
+    shutil.rmtree((layout.root / before[-1]["path"]).parent)
     files.record(0, kept | {"kept_in": 7200.0})
     with caplog.at_level(logging.INFO):
         assert [row["sha256"] for row in made("imagenet")] == [row["sha256"] for row in before]
