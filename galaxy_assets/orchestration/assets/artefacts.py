@@ -278,9 +278,12 @@ def _are_fitted(artefact_map: pa.Table, artefact_umap_model: pa.Table) -> np.nda
     import pyarrow.compute as pc
 
     at = pc.index_in(artefact_map["galaxy_id"], artefact_umap_model["galaxy_id"])
-    there = artefact_umap_model.select(["x", "y"]).take(at)
-    same = [pc.equal(artefact_map[name], there[name]) for name in ("x", "y")]
-    return np.asarray(pc.and_(*same).fill_null(False).combine_chunks().to_numpy(zero_copy_only=False), dtype=bool)
+    fitted = np.array(pc.is_valid(at))
+    at, rows = at.drop_null().to_numpy(), np.flatnonzero(fitted)
+    for name in ("x", "y"):
+        there = artefact_umap_model[name].to_numpy()[at]
+        fitted[rows] &= np.isclose(artefact_map[name].to_numpy()[rows], there, rtol=0, atol=0, equal_nan=True)
+    return fitted
 
 
 def _on_map(table: pa.Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
