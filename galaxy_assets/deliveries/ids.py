@@ -4,8 +4,9 @@ An image is called as its file without the folder and without one suffix of an i
 escaped. Where several files of a delivery are called so, the folder belongs to the name: `train/spirals/1`. A table may
 name an image by that id, by the file's name with or without a suffix of any image, or by a path whose end is the
 file's; in another case, without zeros before a number or with `.0` after it, with other blanks and underscores (those
-between digits count) or dashes, where that means one image alone. A name without folders that images of several
-deliveries have is about none of them, though one of them has it for its id.
+between digits count) or dashes, where that means one image alone; where names differ in case and zeros alone, these
+decide, and blanks after them. A name without folders that images of several deliveries have is about none of them,
+though one of them has it for its id.
 
 Belongs here: names alone. Does not belong here: reading a file or a table.
 """
@@ -330,8 +331,12 @@ class NamedImages:
         return any(text in self._place or _cased(_base(text)) == own for text in _spellings(name))
 
     @cached_property
-    def _taken_folded(self) -> set[str]:
-        return {_folded(name) for name in self._taken if "/" not in name}
+    def _taken_folded(self) -> dict[str, list[str]]:
+        alike: dict[str, list[str]] = defaultdict(list)
+        for name in self._taken:
+            if "/" not in name:
+                alike[_folded(name)].append(name)
+        return alike
 
     def _image(self, spelling: list[str], alone: bool) -> int | str:
         """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
@@ -342,13 +347,21 @@ class NamedImages:
                 return ABSENT
         for text in spelling:
             *folders, name = text.split("/")
-            if name not in self._called and len(others := self._folded.get(_folded(name), ())) == 1:
-                if others[0] not in self._taken and _folded(name) in self._taken_folded:
-                    return SEVERAL
-                name = others[0]
             if name in self._called:
                 return self._one_of(name, folders, alone)
+            if len(alike := self._alike(name)) > 1:
+                return SEVERAL
+            if alike and alike[0] in self._called:
+                return self._one_of(alike[0], folders, alone)
         return ABSENT
+
+    def _alike(self, name: str) -> list[str]:
+        """The names that a row may mean that has none of them: those in another case, or else with other blanks."""
+        key = _folded(name)
+        if key not in self._folded:
+            return []
+        names = dict.fromkeys([*self._folded[key], *self._taken_folded.get(key, ())])
+        return [other for other in names if _cased(other) == _cased(name)] or [*names]
 
     def _one_of(self, name: str, folders: list[str], alone: bool) -> int | str:
         images = self._called[name]
