@@ -138,7 +138,9 @@ class Matches(NamedTuple):
     unused: dict[int, str]
 
 
-def ids_meant(names: Sequence[str], images: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+def ids_meant(
+    names: Sequence[str], images: Mapping[str, str], people: Sequence[str | None] = ()
+) -> tuple[list[str], dict[str, str]]:
     """The ids of the galaxies that the rows of a table are about, by the rule of `NamedImages`.
 
     Parameters
@@ -147,6 +149,8 @@ def ids_meant(names: Sequence[str], images: Mapping[str, str]) -> tuple[list[str
         As a person or a file has them.
     images : mapping of str to str
         Id and file of every galaxy of the survey, as the catalogue has them.
+    people : sequence of str or None
+        Who gave each row, see `NamedImages.match`.
 
     Returns
     -------
@@ -161,7 +165,7 @@ def ids_meant(names: Sequence[str], images: Mapping[str, str]) -> tuple[list[str
     # of millions of galaxies those that may be meant; all that are called alike are among them
     called = keys_meant(names)
     own = {id_: file for id_, file in images.items() if not called.isdisjoint({key_of(id_), key_of(image_path(file))})}
-    matches = NamedImages(own).match(names)
+    matches = NamedImages(own).match(names, people)
     for id_, rows in zip(own, matches.rows, strict=True):
         for row in rows:
             meant[row] = id_
@@ -281,19 +285,22 @@ class NamedImages:
         for name in self._called:
             self._folded[_folded(name)].append(name)
 
-    def match(self, names: Sequence[str]) -> Matches:
+    def match(self, names: Sequence[str], people: Sequence[str | None] = ()) -> Matches:
         """Find out which image each row of a table is about.
 
         Parameters
         ----------
         names : sequence of str
             How the table's rows name their images.
+        people : sequence of str or None
+            Who gave each row; empty where the table is of one. Only where one person's rows have an image's own name
+            and another spelling of it, the other spelling is of something else.
 
         Returns
         -------
         Matches
         """
-        return self._match(NamedRows(names), range(len(names)))
+        return self._match(NamedRows(names), range(len(names)), people)
 
     def rows_about(self, table: NamedRows) -> list[list[int]]:
         """Of each image the rows about it, as `match` has them; takes time for the rows that may be, not for all.
@@ -310,7 +317,7 @@ class NamedImages:
         keys = {key_of(galaxy) for galaxy in self._place} | self._folded.keys()
         return self._match(table, table.called(keys)).rows
 
-    def _match(self, table: NamedRows, among: Iterable[int]) -> Matches:
+    def _match(self, table: NamedRows, among: Iterable[int], people: Sequence[str | None] = ()) -> Matches:
         rows: list[list[int]] = [[] for _ in self._paths]
         unused: dict[int, str] = {}
         for row in among:
@@ -320,9 +327,12 @@ class NamedImages:
             else:
                 rows[found].append(row)
         for image, about in enumerate(rows):
-            if len(about) > 1 and 0 < len(own := [row for row in about if self._is_name(table.names[row], image)]):
-                unused |= dict.fromkeys({*about} - {*own}, ABSENT)
-                rows[image] = own
+            if len(about) > 1:
+                own = {row for row in about if self._is_name(table.names[row], image)}
+                whose = {people[row] if people else None for row in own}
+                other = {row for row in {*about} - own if (people[row] if people else None) in whose}
+                unused |= dict.fromkeys(other, ABSENT)
+                rows[image] = [row for row in about if row not in other]
         return Matches(rows, unused)
 
     def _is_name(self, name: str, image: int) -> bool:

@@ -134,6 +134,14 @@ def test_no_two_images_get_one_row_whose_name_differs_in_blanks():
     assert NamedImages({"b2/x1": "b2/x1.png"}, taken={"x1"}).match(["b2/x 1", "x 1"]) == ([[0]], {1: SEVERAL})
 
 
+def test_no_row_of_a_person_is_lost_by_how_another_spells_the_image():
+    images = {"g_0a": "g_0a.png"}
+    assert NamedImages(images).match(["g_0a", "g 0a"], ["anna", "ben"]) == ([[0, 1]], {})
+    assert NamedImages(images).match(["g_0a", "g 0a", "G0a"], ["anna", "ben", "anna"]) == ([[0, 1]], {2: ABSENT})
+    assert ids_meant(["g_0a", "G 0a"], images, ["anna", None]) == (["g_0a", "g_0a"], {})
+    assert ids_meant(["g_0a", "G 0a"], images, [None, None])[1] == {"G 0a": ABSENT}
+
+
 def test_a_name_in_several_folders_of_a_table_is_about_no_image_of_another_folder():
     images = {"a": "b1/a.png"}
     assert NamedImages(images).match(["elsewhere/a.png"]).rows == [[0]]

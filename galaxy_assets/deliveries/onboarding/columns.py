@@ -69,7 +69,7 @@ def named_by(columns: pa.Table, images: Mapping[str, str]) -> dict[str, int]:
     """
     found, named = NamedImages(images), {}
     for column in columns.column_names:
-        names = dict.fromkeys(name for name in _names(columns, column) if name)
+        names = dict.fromkeys(name for name in names_in(columns, column) if name)
         named[column] = sum(bool(rows) for rows in found.match(list(names)).rows)
     return named
 
@@ -106,7 +106,7 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
         (
             n
             for name, n in named.items()
-            if is_numbering(name) and n >= _NEARLY_ALL * len({*_names(columns, name)} - {None, ""})
+            if is_numbering(name) and n >= _NEARLY_ALL * len({*names_in(columns, name)} - {None, ""})
         ),
         default=0,
     )
@@ -339,7 +339,8 @@ def rounded(columns: pa.Table) -> list[str]:
     return said
 
 
-def _names(columns: pa.Table, column: str) -> list[str | None]:
+def names_in(columns: pa.Table, column: str) -> list[str | None]:
+    """How the rows name their images in a column; empty where it can hold no names."""
     try:
         return ids_of(columns[column])
     except ValueError:
@@ -348,7 +349,7 @@ def _names(columns: pa.Table, column: str) -> list[str | None]:
 
 def _rows(found: NamedImages, columns: pa.Table, column: str) -> list[set[int]]:
     """Of each image the rows that a column says are about it."""
-    return [set(rows) for rows in found.match([name or "" for name in _names(columns, column)]).rows]
+    return [set(rows) for rows in found.match([name or "" for name in names_in(columns, column)]).rows]
 
 
 def is_numbering(column: str) -> bool:
@@ -365,14 +366,14 @@ def _may_name(columns: pa.Table, column: str, n: int, numbered: int) -> bool:
         return False
     if not numbered or _rank(columns, column) < 2:
         return True
-    names = [name for name in _names(columns, column) if name]
+    names = [name for name in names_in(columns, column) if name]
     again = len({*names}) < _NEARLY_ALL * len(names)
     return column.lower() not in _NO_IDS and not (again and n < _NEARLY_ALL * numbered)
 
 
 def _rank(columns: pa.Table, column: str) -> int:
     """How little a column looks like names of images."""
-    names = [name for name in _names(columns, column) if name]
+    names = [name for name in names_in(columns, column) if name]
     if 2 * sum(without_suffix(name) != name for name in names) > len(names):
         return 0
     lower = column.lower()

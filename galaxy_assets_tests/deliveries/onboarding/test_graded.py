@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from galaxy_assets.deliveries.label_files import ScoreColumns, read_label_file
+from galaxy_assets.deliveries.label_imports import import_file
 from galaxy_assets.deliveries.onboarding.graded import graded_columns
 from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.onboarding.labels import inspect_labels
+from galaxy_assets.storage.label_events import LabelLog
 
 RNG = np.random.default_rng(0)
 
@@ -173,6 +175,26 @@ def test_a_column_of_people_goes_with_their_scores_and_codes_of_the_classes_are_
         "objid,kind,step,other\n" + "".join(f"g{i:02d},{'abcd'[i % 4]},{i % 4},{i % 3}\n" for i in range(20))
     )
     assert [one.column for one in inspect_labels(seen, path, label_column="kind").graded] == ["other"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("g_{}a.png", "g_{}a"), ("g_{}a", "g {}a"), ("g_{}a", "G_{}A")])
+def test_people_who_spell_an_image_in_two_ways_are_told_apart_and_both_rows_are_imported(tmp_path, one, other):
+    (tmp_path / "pictures").mkdir()
+    for i in range(20):
+        Image.fromarray(RNG.integers(0, 255, (32, 32), np.uint8)).save(tmp_path / f"pictures/g_{i:02d}a.png")
+    path = tmp_path / "t.csv"
+    rows = [
+        f"{name.format(f'{i:02d}')},{i % 6},{who}" for i in range(20) for name, who in ((one, "anna"), (other, "ben"))
+    ]
+    path.write_text("\n".join(["name,score,user", *rows]))
+    labels = inspect_labels(inspect(tmp_path / "pictures", sample=1), path)
+    assert labels.missing == 0 and "--score-column score --who-column user" in labels.graded[0].command(
+        "x", path, "name"
+    )
+    known = {f"g_{i:02d}a": f"g_{i:02d}a.png" for i in range(20)}
+    log = LabelLog(tmp_path / "labels")
+    report = import_file(log, path, columns=ScoreColumns("name", "score", (0, 5), "user"), known=known)
+    assert (report.n_added, report.n_unknown, report.problems) == (40, 0, [])
 
 
 def test_commas_between_thousands_are_no_decimals(tmp_path):
