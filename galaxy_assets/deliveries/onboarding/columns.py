@@ -185,16 +185,10 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         )
     left = like + left
     if len(left) > 1:
-        if spread := _one_hot(columns, among):
-            joined = f"table['class'] = table[{spread}].idxmax(axis=1)"
-            raise SurveyError(
-                f"{path}: which column holds the classes? It has {_some(spread)}, of which one is true in every row: "
-                f"write them as one column, with pandas by {joined}, and name that with --label-column, or write "
-                "--label-column none"
-            )
+        spread = _one_hot(columns, among)
         raise SurveyError(
             f"{path}: which column holds the classes? It has {_some(left)}. Name one with --label-column, or write "
-            "--label-column none"
+            f"--label-column none{_joined(spread) if len(spread) > 2 or {*left} <= {*spread} else ''}"
         )
     fractions = [name for name, reason in why.items() if reason == _FRACTION]
     votes = (
@@ -324,6 +318,15 @@ def _one_hot(columns: pa.Table, among: Collection[str]) -> list[str]:
         if {*said} <= {"0", "1"} or {*said} <= {"true", "false"}:
             found[name] = [one in ("1", "true") for one in said]
     return list(found) if len(found) > 1 and all(sum(row) == 1 for row in zip(*found.values(), strict=True)) else []
+
+
+def _joined(spread: list[str]) -> str:
+    """How columns of yes and no become one of classes."""
+    joined = f"table['class'] = table[{spread}].idxmax(axis=1)"
+    return (
+        f". Of {_some(spread)} one is true in every row: if these are the classes, write them as one column, with "
+        f"pandas by {joined}, and name that"
+    )
 
 
 def rounded(columns: pa.Table) -> list[str]:
