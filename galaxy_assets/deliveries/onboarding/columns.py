@@ -33,6 +33,7 @@ _CODE = re.compile(r"[+-]?\d+|True|False", re.IGNORECASE)
 _SOME_DECIMALS = 0.1  # of the values of a column of numbers, above which they are measured or given in halves
 # what counts or a model gives, and who looked: no class, whatever else is in the name
 _FRACTIONS = re.compile(r"(^|_)(prob(a|ability)?|p)_|(^|_)(fraction|frac|debiased|prob(a|ability)?|confidence)$")
+_SURE = re.compile(r"(^|_)confidence$")
 _FRACTION = "holds fractions of votes or probabilities"
 _PEOPLE = re.compile(
     r"(^|_)(user|volunteer|rater|annotator|observer|classifier|labell?er|reviewer|person|who)(_?(id|name|ip))?|"
@@ -280,6 +281,8 @@ def _why_not(columns: pa.Table, name: str, called_so: bool, images: int) -> str 
         return "says who looked"
     if _FRACTIONS.search(snake(name)) and _are_fractions(columns[name]):
         return _FRACTION
+    if _SURE.search(snake(name)):
+        return "says how sure somebody was"
     try:
         labels = labels_of(columns[name])
     except ValueError:
@@ -294,8 +297,8 @@ def _says_little(reason: tuple[str, str | None]) -> bool:
 
 
 def snake(column: str) -> str:
-    """The name of a column in lower case, its words joined by underscores."""
-    return re.sub(r"\W+", "_", column).lower().strip("_")
+    """The name of a column in lower case, its words joined by underscores, those of `LensProb` too."""
+    return re.sub(r"\W+|(?<=[a-z])(?=[A-Z])", "_", column).lower().strip("_")
 
 
 def _are_fractions(column: pa.ChunkedArray) -> bool:

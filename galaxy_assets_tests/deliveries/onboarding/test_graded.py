@@ -9,6 +9,7 @@ from PIL import Image
 
 from galaxy_assets.deliveries.label_files import ScoreColumns, read_label_file
 from galaxy_assets.deliveries.label_imports import import_file
+from galaxy_assets.deliveries.onboarding.columns import class_column
 from galaxy_assets.deliveries.onboarding.graded import graded_columns
 from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.onboarding.labels import inspect_labels
@@ -145,6 +146,20 @@ def test_names_are_of_scores_by_their_words():
 def test_counts_codes_and_probabilities_are_no_scores(column):
     assert not found(**{column: np.tile([1, 2, 3, 4], 20), "kind": ["a", "b"] * 40})
     assert not found(**{column: RNG.random(80)})
+
+
+@pytest.mark.parametrize("column", ["interest_code", "InterestCode", "n_score", "p_score", "num_grade"])
+def test_a_name_of_scores_wins_over_one_of_counts_and_codes_and_it_is_asked(column):
+    one = found(**{column: np.tile([0, 1, 2, 3, 4, 5], 20), "kind": ["a", "b"] * 60})[column]
+    assert one.scores_only and one.heading.startswith(f"Did people give the numbers in column {column} as scores?")
+
+
+@pytest.mark.parametrize("column", ["confidence", "score_confidence"])
+def test_how_sure_somebody_was_is_neither_a_score_nor_a_class(column):
+    table = pa.table({column: np.tile([1, 2, 3, 4, 5], 20), "p_score": RNG.random(100)})
+    assert [one.column for one in graded_columns(table, table.column_names)] == ["p_score"]
+    chosen = class_column(Path("t.csv"), table, [column])
+    assert chosen.column is None and f"{column} says how sure somebody was" in chosen.notes[0]
 
 
 def test_it_is_asked_where_a_program_may_have_given_the_numbers():
