@@ -279,7 +279,7 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0, 
 def _why_not(columns: pa.Table, name: str, called_so: bool, images: int) -> str | None:
     if names_people(name):
         return "says who looked"
-    if _FRACTIONS.search(snake(name)) and _are_fractions(columns[name]):
+    if _FRACTIONS.search(snake(name)) and _are_fractions(columns[name], is_called_classes(name)):
         return _FRACTION
     if _SURE.search(snake(name)):
         return "says how sure somebody was"
@@ -301,13 +301,14 @@ def snake(column: str) -> str:
     return re.sub(r"\W+|(?<=[a-z])(?=[A-Z])", "_", column).lower().strip("_")
 
 
-def _are_fractions(column: pa.ChunkedArray) -> bool:
-    """Whether all that a column holds are numbers of 0 to 1."""
+def _are_fractions(column: pa.ChunkedArray, classes: bool) -> bool:
+    """Whether all that a column holds are numbers of 0 to 1; 0 and 1 alone are a no and a yes of `classes`."""
     try:
         numbers = [float(str(cell).replace(",", ".")) for cell in column.to_pylist() if cell not in (None, "")]
     except ValueError:
         return False
-    return all(0 <= number <= 1 for number in numbers if number == number)
+    numbers = [number for number in numbers if number == number]
+    return all(0 <= number <= 1 for number in numbers) and not (classes and {*numbers} <= {0, 1})
 
 
 def _one_hot(columns: pa.Table, among: Collection[str]) -> list[str]:
