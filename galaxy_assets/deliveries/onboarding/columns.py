@@ -35,9 +35,15 @@ _SOME_DECIMALS = 0.1  # of the values of a column of numbers, above which they a
 _FRACTIONS = re.compile(r"(^|_)(prob(a|ability)?|p)_|(^|_)(fraction|frac|debiased|prob(a|ability)?|confidence)$")
 _SURE = re.compile(r"(^|_)confidence$")
 _FRACTION = "holds fractions of votes or probabilities"
-_PEOPLE = re.compile(
-    r"(^|_)(user|volunteer|rater|annotator|observer|classifier|labell?er|reviewer|person|who)(_?(id|name|ip))?|"
-    r"(classified|labell?ed|rated)_by"
+# whose columns hold what they said, or who they are
+_ROLES = (
+    "(rater|annotator|observer|classifier|labell?er|reviewer|scorer|grader|expert|astronomer|judge|inspector|"
+    "volunteer)s?"
+)
+_ROLE = re.compile(_ROLES)
+_PERSON = re.compile(
+    rf"(user|person|who)(_?(id|name|ip))?|{_ROLES}_?(id|name|ip)|"
+    "(classified|labell?ed|rated|scored|graded|inspected|reviewed|annotated|judged|vetted)_?by"
 )
 _KINDS = re.compile(r"(^|_)(kinds?|cls|ans|answers?|hubble)(_|$)")
 _T_TYPES = re.compile(r"(^|_)t_?types?(_|$)")
@@ -158,8 +164,9 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     Returns
     -------
     Chosen
-        The one called `label`, `class` or the like, or the only one left, of those whose values may be classes; None
-        where there is none. The notes name every other one that may hold them, and say what is a guess.
+        The one called `label`, `class` or the like, or the only one left, of those whose values may be classes; one
+        that is called as a person (`classifier`) where there is no other. None where there is none. The notes name
+        every other one that may hold them, and say what is a guess.
 
     Raises
     ------
@@ -173,9 +180,10 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         return [name for name in names if why[name] is None]
 
     exact = sorted((name for name in among if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
-    alike = [name for name in among if name not in exact and like_class([name])]
+    alike = [name for name in among if name not in exact and like_class([name]) and not names_people(name)]
     known, like = able(exact, True), able(alike, True)
     left = able([name for name in among if name not in why], False)
+    said, left = list(filter(names_people, left)), [name for name in left if not names_people(name)]
     if known or len(like) == 1:
         column, *others = known + like + left
         if others:
@@ -184,7 +192,7 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         return Chosen(
             column, [] if known else [f"column {column} is taken for the classes, by its name (--label-column)"]
         )
-    left = like + left
+    left = like + left or said
     if len(left) > 1:
         spread = _one_hot(columns, among)
         raise SurveyError(
@@ -197,6 +205,9 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         "Galaxy Zoo (docs/surveys.md), others are not known"
     )
     also = [votes] if len(fractions) > 1 else []
+    if left and left != said and said:
+        other = f"column {left[0]} is taken for the classes; {_some(said)} may hold them too (--label-column)"
+        return Chosen(left[0], [other, *also])
     if left:
         only = f"column {left[0]} is taken for the classes, as the only one that may hold them (--label-column none)"
         return Chosen(left[0], [only, *also])
@@ -215,8 +226,8 @@ def is_called_classes(column: str) -> bool:
 
 
 def names_people(column: str) -> bool:
-    """Whether a column is called as one that says who classified or scored."""
-    return _PEOPLE.fullmatch(snake(column)) is not None
+    """Whether a column is called as one that says who classified or scored, or as such a person."""
+    return bool(_PERSON.fullmatch(snake(column)) or _ROLE.fullmatch(snake(column)))
 
 
 def is_ordered(columns: pa.Table, column: str) -> bool:
@@ -277,7 +288,7 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0, 
 
 
 def _why_not(columns: pa.Table, name: str, called_so: bool, images: int) -> str | None:
-    if names_people(name):
+    if _PERSON.fullmatch(snake(name)):
         return "says who looked"
     if _FRACTIONS.search(snake(name)) and _are_fractions(columns[name], is_called_classes(name)):
         return _FRACTION

@@ -134,11 +134,13 @@ def inspect_labels(
         for name in columns.column_names
         if name not in (id_column, label_column, *found) and named[name] < max(1, named.get(id_column, 0))
     ]
-    graded = graded_columns(columns, left)
+    graded, people = graded_columns(columns, left), _people(columns, left, id_column, images)
     codes, guessed = left, False
     if label_column is None:
-        scores = {one.column for one in graded if one.scores_only}
-        among = [name for name in left if name not in scores]
+        none_of = {one.column for one in graded if one.scores_only}
+        if people or any(one.sure for one in graded):
+            none_of |= {*filter(names_people, left)}
+        among = [name for name in left if name not in none_of]
         label_column, about = class_column(path, columns, among, len(images))
         guessed = label_column is not None and not is_called_classes(label_column)
         if (
@@ -160,7 +162,6 @@ def inspect_labels(
         }
     )
     graded = _offered(columns, graded, [name for name in codes if is_called_classes(name)], source)
-    people = _people(columns, left, id_column, images)
     labels = _by_reader(source, read_labels(path, source), people)
     graded = [one._replace(who_column=people and people.column) for one in graded]
     unsought = "" if source.label_column is None else _unsought(columns, source.label_column, guessed)

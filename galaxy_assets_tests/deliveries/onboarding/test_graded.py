@@ -192,6 +192,23 @@ def test_a_column_of_people_goes_with_their_scores_and_codes_of_the_classes_are_
     assert [one.column for one in inspect_labels(seen, path, label_column="kind").graded] == ["other"]
 
 
+@pytest.mark.parametrize(
+    "column",
+    ["scorer", "graded_by", "scoredBy", "inspected_by", "grader", "expert", "Astronomer", "judge", "volunteers",
+     "inspector", "userName", "labeler"],
+)  # fmt: skip
+def test_who_gave_the_scores_is_known_by_many_names_and_is_no_class(tmp_path, column):
+    (tmp_path / "pictures").mkdir()
+    for i in range(20):
+        Image.fromarray(RNG.integers(0, 255, (32, 32), np.uint8)).save(tmp_path / f"pictures/g{i:02d}.png")
+    seen, path = inspect(tmp_path / "pictures", sample=1), tmp_path / "t.csv"
+    for images, who in ((10, f"--who-column {column}"), (20, "--who score")):
+        rows = [f"g{i % images:02d},{'ann' if i < 10 else 'bob'},{i % 6}" for i in range(20)]
+        path.write_text("\n".join([f"name,{column},score", *rows]))
+        labels = inspect_labels(seen, path)
+        assert labels.source.label_column is None and who in labels.graded[0].command("x", path, "name")
+
+
 @pytest.mark.parametrize(("one", "other"), [("g_{}a.png", "g_{}a"), ("g_{}a", "g {}a"), ("g_{}a", "G_{}A")])
 def test_people_who_spell_an_image_in_two_ways_are_told_apart_and_both_rows_are_imported(tmp_path, one, other):
     (tmp_path / "pictures").mkdir()
