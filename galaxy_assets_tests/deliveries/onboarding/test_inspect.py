@@ -195,6 +195,15 @@ def test_small_copies_and_other_formats_of_the_images_are_told(tmp_path):
     assert f"{n} of 7 images have a format" in told and "3 of them have the names of images that are read" in told
 
 
+def test_classes_called_as_small_copies_whose_images_are_as_large_are_none(tmp_path):
+    for at, name in enumerate(("small", "large")):
+        fill(tmp_path / name, [blobs(64, (i, at), width=4) for i in range(8)])
+    found = inspect(tmp_path)
+    labels = folder_labels(found)
+    assert labels is not None and labels.classes == {"small": 8, "large": 8}
+    assert "small copies" not in " ".join(cautions(found, labels))
+
+
 def test_of_two_equal_files_in_two_folders_one_has_a_class(tmp_path):
     images = [blobs(64, (i, 0), width=4) for i in range(3)]
     for name in ("E", "S"):
