@@ -239,6 +239,12 @@ def is_ordered(columns: pa.Table, column: str) -> bool:
     return bool(_T_TYPES.search(snake(column))) or below > 1 or len(steps) > _MOST_STEPS
 
 
+def holds_yes_and_no(columns: pa.Table, column: str) -> bool:
+    """Whether a column says yes of some rows and no of the others, in words or as truths."""
+    said = {label.lower() for label in labels_of(columns[column]) if label is not None}
+    return said in ({"yes", "no"}, {"true", "false"}, {"y", "n"}, {"t", "f"})
+
+
 def holds_numbers(columns: pa.Table, column: str) -> bool:
     """Whether all that a column holds are numbers."""
     return all(label is None or _NUMBER.fullmatch(label) for label in labels_of(columns[column]))

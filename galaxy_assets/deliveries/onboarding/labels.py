@@ -15,9 +15,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, several_have
+from galaxy_assets.deliveries.onboarding.classes import names_housekeeping
 from galaxy_assets.deliveries.onboarding.columns import (
     class_column,
     holds_numbers,
+    holds_yes_and_no,
     is_called_classes,
     is_numbering,
     is_ordered,
@@ -201,7 +203,8 @@ def _unsought(columns: pa.Table, column: str, guessed: bool) -> str:
     """Why no class of a column is sought unless a person names it."""
     if is_ordered(columns, column):
         return f"The numbers of {column} are steps of a sequence"
-    return f"Column {column} was guessed to hold the classes" if guessed else ""
+    thing = holds_yes_and_no(columns, column) and not names_housekeeping(column)
+    return f"Column {column} was guessed to hold the classes" if guessed and not thing else ""
 
 
 def _columns(path: Path, wanted: Collection[str]) -> pa.Table:

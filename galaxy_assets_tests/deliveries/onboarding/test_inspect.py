@@ -242,7 +242,15 @@ def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hu
 @pytest.mark.parametrize(
     ("column", "values", "anomaly"),
     [
-        ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], None),
+        ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
+        ("merger", ["yes" if i % 20 == 0 else "no" for i in range(100)], "yes"),
+        ("EdgeOn", ["Y" if i % 20 == 0 else "N" for i in range(100)], "Y"),
+        ("ring", ["no" if i % 20 == 0 else "yes" for i in range(100)], None),
+        ("clean", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
+        ("isTrain", ["True" if i % 20 == 0 else "False" for i in range(100)], None),
+        ("bad_seeing", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
+        ("has_satellite_trail", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
+        ("tile", ["a" if i % 20 == 0 else "b" for i in range(100)], None),
         ("merger_class", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
         ("morph_type", [-99.9 if i == 7 else i % 3 for i in range(100)], None),
         ("T", [3.5 if i == 7 else i % 6 - 2 for i in range(100)], None),
