@@ -206,19 +206,20 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
 
 def _small_copies(found: Inspection) -> list[str]:
     """Which folders are called as small copies, and hold images that are smaller than those they are named like."""
-    seen = (file for file in found.sampled() if file not in dict(found.unreadable))
+    unreadable = dict(found.unreadable)
+    seen = (file for file in found.sampled() if file not in unreadable)
     pixels = {file: a * b for file, a, b in zip(seen, found.widths, found.heights, strict=True)}
     folders: dict[str, list[str]] = {}
-    for file in found.named_by_folder:
+    for file in found.files:
         folders.setdefault(file.rpartition("/")[0].rpartition("/")[2], []).append(file)
     said = []
-    for folder, files in folders.items():
-        if not is_of_smaller(folder):
-            continue
+    for folder in filter(is_of_smaller, folders):
+        names = {image_name(file) for other, files in folders.items() if other != folder for file in files}
+        files = {file for file in folders[folder] if image_name(file) in names}
         names = {image_name(file) for file in files}
-        own = [pixels[file] for file in {*files} & pixels.keys()]
-        theirs = [pixels[file] for file in pixels.keys() - {*files} if image_name(file) in names]
-        if own and theirs and np.median(own) > np.median(theirs) / 2:
+        own = [pixels[file] for file in files & pixels.keys()]
+        theirs = [pixels[file] for file in pixels.keys() - files if image_name(file) in names]
+        if not files or (own and theirs and np.median(own) > np.median(theirs) / 2):
             continue
         said.append(
             f"{len(files):,} images in {folder} have the names of others, of which they seem to be small copies: move "

@@ -183,8 +183,10 @@ def test_small_copies_and_other_formats_of_the_images_are_told(tmp_path):
     images = [blobs(64, (i, 0), width=4) for i in range(3)]
     fill(tmp_path / "a/pictures", images)
     fill(tmp_path / "a/thumbnails", [image[::2, ::2] for image in images])
+    fill(tmp_path / "a/previews", [image[::3, ::3] for image in images[:2]])
     told = " ".join(cautions(inspect(tmp_path / "a"), None))
-    assert "3 images in thumbnails have the names of others" in told and "move that folder out" in told
+    for folder in ("3 images in thumbnails", "2 images in previews"):
+        assert f"{folder} have the names of others, of which they seem to be small copies: move that" in told
     fill(tmp_path / "b", images)
     for path in [*(tmp_path / "b").iterdir()]:
         fits.writeto(path.with_suffix(".fits"), images[0].astype("f4"))
