@@ -33,7 +33,7 @@ _BLANKS = re.compile(r"[\s_]+")
 _BLANK = re.compile(r"(?<!\d)_|_(?!\d)")
 
 ABSENT = "no image of that name was delivered"
-SEVERAL = "several images have that name; name their folders too"
+SEVERAL = "several images may have that name; write it as one of them has it, with its folder"
 
 
 def image_name(file: str) -> str:

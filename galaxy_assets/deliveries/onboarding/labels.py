@@ -330,7 +330,7 @@ def _by_reader(source: Source, table: LabelTable, people: _People | None) -> Lab
     if several := [row for row, why in matches.unused.items() if why == SEVERAL]:
         notes.append(
             f"{len(several)} rows name more than one image, such as {table.entries[several[0]].name}, and give none a "
-            "class: write the folder before the name"
+            "class: write the name as the image has it, with its folder"
         )
     places = [(one.ra, abs(one.dec)) for one in table.entries if one.ra is not None and one.dec is not None]
     if len(places) > 4 and max(ra for ra, _ in places) <= 6.2832 and max(dec for _, dec in places) <= 1.5708:
