@@ -18,12 +18,14 @@ _WORDS = (
 )
 _SMALLER = "thumb|thumbnail|preview|quicklook|small"  # of files and folders; an extension may be any image of its own
 _BESIDE = re.compile(rf"({_WORDS})([0-9]*|s|[ugrizyjhk])", re.IGNORECASE)
-_FILE_BESIDE = re.compile(rf"{_BESIDE.pattern}|({_SMALLER})s?", re.IGNORECASE)
+_SMALL_COPY = re.compile(rf"({_SMALLER})s?", re.IGNORECASE)
 _WITHOUT = {"no", "not", "minus", "less", "with", "without"}  # `DATA_NO_SKY` is an image
 _SCIENCE = re.compile(r"(sci|science|drz|drc)[0-9]*", re.IGNORECASE)
 # what such names have beside the word that tells
 _NEUTRAL = re.compile(r"\d+|[a-z]|images?|imgs?|cutouts?|data|flux|pixels|maps?|planes?|arrays?|inverse", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[\s_./-]+")
+
+_Key = tuple[str, tuple[str, ...]]  # folder and words of a file's name
 
 NOT_IMAGES = "errors, weights, masks and the like"
 
@@ -58,9 +60,9 @@ def kind_of_name(name: str) -> Literal["beside", "science"] | None:
     return "science" if _SCIENCE.fullmatch(words[-1]) else None
 
 
-def is_of_smaller(folder: str) -> bool:
-    """Whether a folder is called as one of small copies of images: `thumbnails`, `previews`."""
-    return re.fullmatch(rf"({_SMALLER})s?", folder, re.IGNORECASE) is not None
+def is_of_smaller(word: str) -> bool:
+    """Whether a folder, or a word of a file's name, says that it is of small copies: `thumbnails`, `preview`."""
+    return _SMALL_COPY.fullmatch(word) is not None
 
 
 def files_beside(names: Iterable[str]) -> dict[str, str]:
@@ -79,9 +81,9 @@ def files_beside(names: Iterable[str]) -> dict[str, str]:
     dict of str to str
         Of each such file the image that it lies beside. A file is none where there is no such image.
     """
-    images: dict[tuple[str, tuple[str, ...]], str] = {}
-    science: dict[tuple[str, tuple[str, ...]], str] = {}
-    called: list[tuple[str, tuple[str, tuple[str, ...]], bool]] = []
+    files: dict[_Key, str] = {}
+    science: dict[_Key, str] = {}
+    called: dict[str, tuple[_Key, bool]] = {}
     names = list(names)
     text = "\n".join(names).lower()  # folders of a million files are looked at often
     words_in = [word for word in f"{_WORDS}|{_SMALLER}".split("|") if word in text]
@@ -90,17 +92,29 @@ def files_beside(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         folder, _, own = name.rpartition("/")
         words = [word for word in _SEPARATORS.split(without_suffix(own).lower()) if word]
-        at = next((i for i in reversed(range(len(words))) if _FILE_BESIDE.fullmatch(words[i])), None)
-        left = [word for i, word in enumerate(words) if i != at and not _SCIENCE.fullmatch(word)]
-        key = folder, tuple(word for word in left if word not in ("image", "img"))
+        at = _word_that_tells(words)
+        left = [(i, word) for i, word in enumerate(words) if word not in ("image", "img")]
+        left = [(i, word) for i, word in left if not _SCIENCE.fullmatch(word)]
+        files.setdefault((folder, tuple(word for _, word in left)), name)
+        key = folder, tuple(word for i, word in left if i != at)
         if at is not None:
-            called.append((name, key, at == len(words) - 1 and not words[at][-1].isdigit()))
-            continue
-        images.setdefault(key, name)
-        if any(map(_SCIENCE.fullmatch, words)):
+            called[name] = key, at == len(words) - 1 and not words[at][-1].isdigit()
+        elif any(map(_SCIENCE.fullmatch, words)):
             science.setdefault(key, name)
-    found = ((name, science.get(key) or (images.get(key) if last else None)) for name, key, last in called)
-    return {name: image for name, image in found if image is not None}
+    found = {name: science.get(key) or (files.get(key) if last else None) for name, (key, last) in called.items()}
+    beside = {name: other for name, other in found.items() if other is not None}
+    for name, image in beside.items():
+        while image in beside:  # the mask of a small copy lies beside the image itself
+            image = beside[image]
+        beside[name] = image
+    return beside
+
+
+def _word_that_tells(words: list[str]) -> int | None:
+    """Which of the words of a name says that the file lies beside an image: of small copies the last alone."""
+    if words and is_of_smaller(words[-1]):
+        return len(words) - 1
+    return next((i for i in reversed(range(len(words))) if _BESIDE.fullmatch(words[i])), None)
 
 
 def notes_beside(beside: Mapping[str, str]) -> list[str]:

@@ -4,8 +4,9 @@ An image is called as its file without the folder and without one suffix of an i
 escaped. Where several files of a delivery are called so, the folder belongs to the name: `train/spirals/1`. A table may
 name an image by that id, by the file's name with or without a suffix of any image, or by a path whose end is the
 file's; in another case, without zeros before a number or with `.0` after it, with other blanks and underscores (those
-between digits count) or dashes, where that means one image alone. A name without folders that images of several
-deliveries have is about none of them, though one of them has it for its id.
+between digits count) or dashes, where that means one image alone; where names differ in case and zeros alone, these
+decide, and blanks after them. A name without folders that images of several deliveries have is about none of them,
+though one of them has it for its id.
 
 Belongs here: names alone. Does not belong here: reading a file or a table.
 """
@@ -32,7 +33,7 @@ _BLANKS = re.compile(r"[\s_]+")
 _BLANK = re.compile(r"(?<!\d)_|_(?!\d)")
 
 ABSENT = "no image of that name was delivered"
-SEVERAL = "several images have that name; name their folders too"
+SEVERAL = "several images may have that name; write it as one of them has it, with its folder"
 
 
 def image_name(file: str) -> str:
@@ -137,7 +138,9 @@ class Matches(NamedTuple):
     unused: dict[int, str]
 
 
-def ids_meant(names: Sequence[str], images: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+def ids_meant(
+    names: Sequence[str], images: Mapping[str, str], people: Sequence[str | None] = ()
+) -> tuple[list[str], dict[str, str]]:
     """The ids of the galaxies that the rows of a table are about, by the rule of `NamedImages`.
 
     Parameters
@@ -146,6 +149,8 @@ def ids_meant(names: Sequence[str], images: Mapping[str, str]) -> tuple[list[str
         As a person or a file has them.
     images : mapping of str to str
         Id and file of every galaxy of the survey, as the catalogue has them.
+    people : sequence of str or None
+        Who gave each row, see `NamedImages.match`.
 
     Returns
     -------
@@ -160,7 +165,7 @@ def ids_meant(names: Sequence[str], images: Mapping[str, str]) -> tuple[list[str
     # of millions of galaxies those that may be meant; all that are called alike are among them
     called = keys_meant(names)
     own = {id_: file for id_, file in images.items() if not called.isdisjoint({key_of(id_), key_of(image_path(file))})}
-    matches = NamedImages(own).match(names)
+    matches = NamedImages(own).match(names, people)
     for id_, rows in zip(own, matches.rows, strict=True):
         for row in rows:
             meant[row] = id_
@@ -280,19 +285,22 @@ class NamedImages:
         for name in self._called:
             self._folded[_folded(name)].append(name)
 
-    def match(self, names: Sequence[str]) -> Matches:
+    def match(self, names: Sequence[str], people: Sequence[str | None] = ()) -> Matches:
         """Find out which image each row of a table is about.
 
         Parameters
         ----------
         names : sequence of str
             How the table's rows name their images.
+        people : sequence of str or None
+            Who gave each row; empty where the table is of one. Only where one person's rows have an image's own name
+            and another spelling of it, the other spelling is of something else.
 
         Returns
         -------
         Matches
         """
-        return self._match(NamedRows(names), range(len(names)))
+        return self._match(NamedRows(names), range(len(names)), people)
 
     def rows_about(self, table: NamedRows) -> list[list[int]]:
         """Of each image the rows about it, as `match` has them; takes time for the rows that may be, not for all.
@@ -309,7 +317,7 @@ class NamedImages:
         keys = {key_of(galaxy) for galaxy in self._place} | self._folded.keys()
         return self._match(table, table.called(keys)).rows
 
-    def _match(self, table: NamedRows, among: Iterable[int]) -> Matches:
+    def _match(self, table: NamedRows, among: Iterable[int], people: Sequence[str | None] = ()) -> Matches:
         rows: list[list[int]] = [[] for _ in self._paths]
         unused: dict[int, str] = {}
         for row in among:
@@ -319,9 +327,12 @@ class NamedImages:
             else:
                 rows[found].append(row)
         for image, about in enumerate(rows):
-            if len(about) > 1 and 0 < len(own := [row for row in about if self._is_name(table.names[row], image)]):
-                unused |= dict.fromkeys({*about} - {*own}, ABSENT)
-                rows[image] = own
+            if len(about) > 1:
+                own = {row for row in about if self._is_name(table.names[row], image)}
+                whose = {people[row] if people else None for row in own}
+                other = {row for row in {*about} - own if (people[row] if people else None) in whose}
+                unused |= dict.fromkeys(other, ABSENT)
+                rows[image] = [row for row in about if row not in other]
         return Matches(rows, unused)
 
     def _is_name(self, name: str, image: int) -> bool:
@@ -330,8 +341,12 @@ class NamedImages:
         return any(text in self._place or _cased(_base(text)) == own for text in _spellings(name))
 
     @cached_property
-    def _taken_folded(self) -> set[str]:
-        return {_folded(name) for name in self._taken if "/" not in name}
+    def _taken_folded(self) -> dict[str, list[str]]:
+        alike: dict[str, list[str]] = defaultdict(list)
+        for name in self._taken:
+            if "/" not in name:
+                alike[_folded(name)].append(name)
+        return alike
 
     def _image(self, spelling: list[str], alone: bool) -> int | str:
         """The image that a row names, or why there is none; `alone` if no other row's path ends in this name."""
@@ -342,13 +357,21 @@ class NamedImages:
                 return ABSENT
         for text in spelling:
             *folders, name = text.split("/")
-            if name not in self._called and len(others := self._folded.get(_folded(name), ())) == 1:
-                if others[0] not in self._taken and _folded(name) in self._taken_folded:
-                    return SEVERAL
-                name = others[0]
             if name in self._called:
                 return self._one_of(name, folders, alone)
+            if len(alike := self._alike(name)) > 1:
+                return SEVERAL
+            if alike and alike[0] in self._called:
+                return self._one_of(alike[0], folders, alone)
         return ABSENT
+
+    def _alike(self, name: str) -> list[str]:
+        """The names that a row may mean that has none of them: those in another case, or else with other blanks."""
+        key = _folded(name)
+        if key not in self._folded:
+            return []
+        names = dict.fromkeys([*self._folded[key], *self._taken_folded.get(key, ())])
+        return [other for other in names if _cased(other) == _cased(name)] or [*names]
 
     def _one_of(self, name: str, folders: list[str], alone: bool) -> int | str:
         images = self._called[name]

@@ -118,7 +118,9 @@ def import_file(
     content = read_label_file(path, answers or (beside if beside.exists() else None), columns, log.folder.name)
     unused: dict[str, str] = {}
     if known is not None:
-        meant, unused = ids_meant([label.galaxy_id for label in content.labels], known)
+        meant, unused = ids_meant(
+            [label.galaxy_id for label in content.labels], known, [label.who for label in content.labels]
+        )
         labels = [replace(label, galaxy_id=id_) for label, id_ in zip(content.labels, meant, strict=True)]
         content = replace(content, labels=labels)
     now, owner = datetime.now(UTC), who or _owner(path)

@@ -47,7 +47,9 @@ def test_other_names_are_none(name):
             "{}{}{}.{}".format,
             st.sampled_from(["", "a/", "b/"]),
             st.sampled_from(["x", "y_1", "J12+3.4", "mask", "exp_2"]),
-            st.sampled_from(["", "_sci", "_wht", "-mask", "_mask_2", ".weight", "_drz"]),
+            st.sampled_from(
+                ["", "_sci", "_wht", "-mask", "_mask_2", ".weight", "_drz", "_small", "_small_mask", "_wht_thumb"]
+            ),
             st.sampled_from(["png", "fits", "fits.gz"]),
         ),
         unique=True,
@@ -88,6 +90,23 @@ def test_small_copies_of_images_are_left_out(word):
     names = ["a/x_1.png", f"a/x_1{word}.png", f"b/y{word}.png", "a/smallest.png", "a/small_1.png"]
     assert files_beside(names) == {names[1]: names[0]}
     assert kind_of_name("SMALL") is None, "an extension may be an image of its own"
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["cosmos_small_000.fits", "ngc1_small.fits", "Small_Cloud_1.png", "preview_001.png", "sky_1.png", "x_mask_2.png"],
+)
+@pytest.mark.parametrize("word", ["wht", "mask", "thumb"])
+def test_an_image_whose_name_has_such_a_word_has_files_beside_it_too(image, word):
+    stem, _, suffix = image.rpartition(".")
+    assert files_beside([image, f"{stem}_{word}.{suffix}"]) == {f"{stem}_{word}.{suffix}": image}
+
+
+def test_a_small_science_image_is_an_image_and_what_lies_beside_a_small_copy_lies_beside_the_image():
+    names = ["x_sci.fits", "x_small_sci.fits", "x_wht.fits", "x_small_wht.fits"]
+    assert files_beside(names) == {names[2]: names[0], names[3]: names[1]}
+    names = ["x_small_mask.png", "x_small.png", "x.png", "x_mask_thumb.png", "x_mask.png"]
+    assert files_beside(names) == dict.fromkeys([*names[:2], *names[3:]], "x.png")
 
 
 def test_weights_of_a_band_are_those_of_the_science_image():

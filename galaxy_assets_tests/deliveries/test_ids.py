@@ -88,12 +88,12 @@ IMAGES = {
         ("t/c/1.png", ABSENT),
         ("up", "up"),
         ("UP.png", "UP"),
-        ("Up", ABSENT),
+        ("Up", SEVERAL),
         ("42", "00042"),
         ("42.0", "00042"),
         ("42,0", "00042"),
         ("7", "7"),
-        ("7.0", ABSENT),
+        ("7.0", SEVERAL),
         ("42.5", ABSENT),
         ("SDSS J100000.12\u2212010000.4", "SDSS_J100000.12-010000.4"),
         ("sdssj100000.12-010000.4.fits", "SDSS_J100000.12-010000.4"),
@@ -102,7 +102,8 @@ IMAGES = {
         ("a_12", ABSENT),
         ("b_1.jpg", "b_1"),
         ("b 1", "b 1"),
-        ("B1", ABSENT),
+        ("B_1", "b_1"),
+        ("B1", SEVERAL),
         ("elsewhere", ABSENT),
         ("nothing", ABSENT),
     ],
@@ -114,12 +115,31 @@ def test_a_row_is_about_the_image_it_names(row, found):
     assert matches.unused == ({0: found} if found in (SEVERAL, ABSENT) else {})
 
 
+def test_of_images_that_differ_in_blanks_a_row_in_another_case_is_about_the_one_with_its_blanks():
+    names = [f"{stem}{i}" for stem in ("g", "g_") for i in range(20)]
+    rows = NamedImages({name: f"{name}.png" for name in names}).match([name.upper() for name in names])
+    assert rows == ([[i] for i in range(40)], {})
+    assert NamedImages({"_5": "_5.png", "5": "5.png"}).match(["05", "5.0"]).rows == [[], [0, 1]]
+    assert NamedImages({"_12": "_12.png", "12": "12.png"}).match(["012"]).rows == [[], [0]]
+    assert NamedImages({"NGC_1": "NGC_1.png", "NGC1": "NGC1.png"}).match(["NGC 1"]).unused == {0: SEVERAL}
+    later = NamedImages({"g_0": "b2/g_0.png"}, taken={"g0"})
+    assert later.match(["G_0", "G0", "G 0"]) == ([[0]], {1: ABSENT, 2: SEVERAL})
+
+
 def test_no_two_images_get_one_row_whose_name_differs_in_blanks():
     assert NamedImages({"x1": "x1.png"}).match(["x 1", "x_1"]).rows == [[0, 1]]
     assert NamedImages({"x1": "x1.png"}).match(["x 1", "x1", "X1"]) == ([[1, 2]], {0: ABSENT})
     later = NamedImages({"x1": "b2/x1.png"}, taken={"x_1"})
     assert later.match(["x 1", "x_1", "x1"]) == ([[2]], {0: SEVERAL, 1: ABSENT})
     assert NamedImages({"b2/x1": "b2/x1.png"}, taken={"x1"}).match(["b2/x 1", "x 1"]) == ([[0]], {1: SEVERAL})
+
+
+def test_no_row_of_a_person_is_lost_by_how_another_spells_the_image():
+    images = {"g_0a": "g_0a.png"}
+    assert NamedImages(images).match(["g_0a", "g 0a"], ["anna", "ben"]) == ([[0, 1]], {})
+    assert NamedImages(images).match(["g_0a", "g 0a", "G0a"], ["anna", "ben", "anna"]) == ([[0, 1]], {2: ABSENT})
+    assert ids_meant(["g_0a", "G 0a"], images, ["anna", None]) == (["g_0a", "g_0a"], {})
+    assert ids_meant(["g_0a", "G 0a"], images, [None, None])[1] == {"G 0a": ABSENT}
 
 
 def test_a_name_in_several_folders_of_a_table_is_about_no_image_of_another_folder():

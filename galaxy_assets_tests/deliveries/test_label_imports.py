@@ -155,7 +155,7 @@ def test_rows_mean_the_galaxies_that_the_catalogue_has_and_others_are_named(log,
     assert report.n_unknown == 2
     assert report.notes == [
         "2 names are of no galaxy in the survey's catalogue: 2026_03/1.png (no image of that name was delivered); "
-        "7.png (several images have that name; name their folders too)"
+        "7.png (several images may have that name; write it as one of them has it, with its folder)"
     ]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from galaxy_assets.deliveries.members import is_no_class
+from galaxy_assets.deliveries.onboarding.columns import snake
 
 _RARE = 0.2  # largest share of the labelled images that an anomaly may have
 _SOUGHT = 2  # images of it, at least: with the only one found nothing is left to find
@@ -26,12 +27,17 @@ _NO_GALAXY = re.compile(r"(star or )?art[ei]facts?|stars?|bad|junk|others?|none"
 # flaws of images, and answers that are none: not sought, alone or together with words that say little
 _FLAW = (
     r"art[ei]facts?|stars?|junk|others?|none|ghosts?|cosmic rays?|(bad|poor)( quality| seeing)?|low quality|problems?|"
-    r"nois[ey]|empty|blank|invalid|defects?|trails?|satellites?|saturated|corrupt(ed)?|glitch(es)?|fail(ed|ure)|"
+    r"nois[ey]|empty|blank|invalid|defects?|(satellite )?trails?|saturated|corrupt(ed)?|glitch(es)?|fail(ed|ure)|"
     r"errors?|flaws?|blend(s|ed)?|diffraction( spikes?)?|unusable|tbd|undecided|ambiguous|uncertain|doubtful|missing|"
     r"no data|contaminat(ed|ion|ant)|reject(ed)?|discard(ed)?"
 )
 _LITTLE = r"and|or|images?|data|pixels?|objects?|sources?"
 _NO_TARGET = re.compile(rf"(({_LITTLE}) )*({_FLAW})( ({_LITTLE}|{_FLAW}))*")
+# of a column of yes and no: a flaw, or what an image is used for
+_HOUSEKEEPING = re.compile(
+    rf"\b({_FLAW}|clean|good|bad|poor|flags?|flagged|mask|masked|edge(?! on)|train|training|test|testing|val|valid|"
+    r"validation|use|used|ok|quality|select|selected|done|checked|seen|detected)\b"
+)
 # what says that a thing is not there, beside the word for the thing
 _ABSENT = re.compile(r"(?:not|non|no|without)( ?)(?:an? )?(.+)")
 _NAYS = {"no", "n", "false", "f", "0"}  # of two classes
@@ -103,6 +109,11 @@ def proposed_classes(labels: dict[str, int], images: int = 0, unsought: str = ""
     if sought and unsought:
         sought, why_sought = [], [f"{unsought}: {_UNSOUGHT}."]
     return Proposed(judged + sought, cautions + [*joins.values()] + why_judged + why_sought)
+
+
+def names_housekeeping(column: str) -> bool:
+    """Whether a column of yes and no is called as one of flaws of images, or of what becomes of them."""
+    return _HOUSEKEEPING.search(snake(column).replace("_", " ")) is not None
 
 
 def _judged(

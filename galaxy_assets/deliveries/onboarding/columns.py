@@ -33,10 +33,17 @@ _CODE = re.compile(r"[+-]?\d+|True|False", re.IGNORECASE)
 _SOME_DECIMALS = 0.1  # of the values of a column of numbers, above which they are measured or given in halves
 # what counts or a model gives, and who looked: no class, whatever else is in the name
 _FRACTIONS = re.compile(r"(^|_)(prob(a|ability)?|p)_|(^|_)(fraction|frac|debiased|prob(a|ability)?|confidence)$")
+_SURE = re.compile(r"(^|_)confidence$")
 _FRACTION = "holds fractions of votes or probabilities"
-_PEOPLE = re.compile(
-    r"(^|_)(user|volunteer|rater|annotator|observer|classifier|labell?er|reviewer|person|who)(_?(id|name|ip))?|"
-    r"(classified|labell?ed|rated)_by"
+# whose columns hold what they said, or who they are
+_ROLES = (
+    "(rater|annotator|observer|classifier|labell?er|reviewer|scorer|grader|expert|astronomer|judge|inspector|"
+    "volunteer)s?"
+)
+_ROLE = re.compile(_ROLES)
+_PERSON = re.compile(
+    rf"(user|person|who)(_?(id|name|ip))?|{_ROLES}_?(id|name|ip)|"
+    "(classified|labell?ed|rated|scored|graded|inspected|reviewed|annotated|judged|vetted)_?by"
 )
 _KINDS = re.compile(r"(^|_)(kinds?|cls|ans|answers?|hubble)(_|$)")
 _T_TYPES = re.compile(r"(^|_)t_?types?(_|$)")
@@ -69,7 +76,7 @@ def named_by(columns: pa.Table, images: Mapping[str, str]) -> dict[str, int]:
     """
     found, named = NamedImages(images), {}
     for column in columns.column_names:
-        names = dict.fromkeys(name for name in _names(columns, column) if name)
+        names = dict.fromkeys(name for name in names_in(columns, column) if name)
         named[column] = sum(bool(rows) for rows in found.match(list(names)).rows)
     return named
 
@@ -106,7 +113,7 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
         (
             n
             for name, n in named.items()
-            if is_numbering(name) and n >= _NEARLY_ALL * len({*_names(columns, name)} - {None, ""})
+            if is_numbering(name) and n >= _NEARLY_ALL * len({*names_in(columns, name)} - {None, ""})
         ),
         default=0,
     )
@@ -157,8 +164,9 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     Returns
     -------
     Chosen
-        The one called `label`, `class` or the like, or the only one left, of those whose values may be classes; None
-        where there is none. The notes name every other one that may hold them, and say what is a guess.
+        The one called `label`, `class` or the like, or the only one left, of those whose values may be classes; one
+        that is called as a person (`classifier`) where there is no other. None where there is none. The notes name
+        every other one that may hold them, and say what is a guess.
 
     Raises
     ------
@@ -172,9 +180,10 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         return [name for name in names if why[name] is None]
 
     exact = sorted((name for name in among if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
-    alike = [name for name in among if name not in exact and like_class([name])]
+    alike = [name for name in among if name not in exact and like_class([name]) and not names_people(name)]
     known, like = able(exact, True), able(alike, True)
     left = able([name for name in among if name not in why], False)
+    said, left = list(filter(names_people, left)), [name for name in left if not names_people(name)]
     if known or len(like) == 1:
         column, *others = known + like + left
         if others:
@@ -183,18 +192,12 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         return Chosen(
             column, [] if known else [f"column {column} is taken for the classes, by its name (--label-column)"]
         )
-    left = like + left
+    left = like + left or said
     if len(left) > 1:
-        if spread := _one_hot(columns, among):
-            joined = f"table['class'] = table[{spread}].idxmax(axis=1)"
-            raise SurveyError(
-                f"{path}: which column holds the classes? It has {_some(spread)}, of which one is true in every row: "
-                f"write them as one column, with pandas by {joined}, and name that with --label-column, or write "
-                "--label-column none"
-            )
+        spread = _one_hot(columns, among)
         raise SurveyError(
             f"{path}: which column holds the classes? It has {_some(left)}. Name one with --label-column, or write "
-            "--label-column none"
+            f"--label-column none{_joined(spread) if len(spread) > 2 or {*left} <= {*spread} else ''}"
         )
     fractions = [name for name, reason in why.items() if reason == _FRACTION]
     votes = (
@@ -202,6 +205,9 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         "Galaxy Zoo (docs/surveys.md), others are not known"
     )
     also = [votes] if len(fractions) > 1 else []
+    if left and left != said and said:
+        other = f"column {left[0]} is taken for the classes; {_some(said)} may hold them too (--label-column)"
+        return Chosen(left[0], [other, *also])
     if left:
         only = f"column {left[0]} is taken for the classes, as the only one that may hold them (--label-column none)"
         return Chosen(left[0], [only, *also])
@@ -220,8 +226,8 @@ def is_called_classes(column: str) -> bool:
 
 
 def names_people(column: str) -> bool:
-    """Whether a column is called as one that says who classified or scored."""
-    return _PEOPLE.fullmatch(snake(column)) is not None
+    """Whether a column is called as one that says who classified or scored, or as such a person."""
+    return bool(_PERSON.fullmatch(snake(column)) or _ROLE.fullmatch(snake(column)))
 
 
 def is_ordered(columns: pa.Table, column: str) -> bool:
@@ -231,6 +237,12 @@ def is_ordered(columns: pa.Table, column: str) -> bool:
     steps = {float(label.replace(",", ".")) for label in labels_of(columns[column]) if label is not None}
     below = sum(step < -1 and step > -99 for step in steps)
     return bool(_T_TYPES.search(snake(column))) or below > 1 or len(steps) > _MOST_STEPS
+
+
+def holds_yes_and_no(columns: pa.Table, column: str) -> bool:
+    """Whether a column says yes of some rows and no of the others, in words or as truths."""
+    said = {label.lower() for label in labels_of(columns[column]) if label is not None}
+    return said in ({"yes", "no"}, {"true", "false"}, {"y", "n"}, {"t", "f"})
 
 
 def holds_numbers(columns: pa.Table, column: str) -> bool:
@@ -282,10 +294,12 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0, 
 
 
 def _why_not(columns: pa.Table, name: str, called_so: bool, images: int) -> str | None:
-    if names_people(name):
+    if _PERSON.fullmatch(snake(name)):
         return "says who looked"
-    if _FRACTIONS.search(snake(name)) and _are_fractions(columns[name]):
+    if _FRACTIONS.search(snake(name)) and _are_fractions(columns[name], is_called_classes(name)):
         return _FRACTION
+    if _SURE.search(snake(name)):
+        return "says how sure somebody was"
     try:
         labels = labels_of(columns[name])
     except ValueError:
@@ -300,17 +314,18 @@ def _says_little(reason: tuple[str, str | None]) -> bool:
 
 
 def snake(column: str) -> str:
-    """The name of a column in lower case, its words joined by underscores."""
-    return re.sub(r"\W+", "_", column).lower().strip("_")
+    """The name of a column in lower case, its words joined by underscores, those of `LensProb` too."""
+    return re.sub(r"\W+|(?<=[a-z])(?=[A-Z])", "_", column).lower().strip("_")
 
 
-def _are_fractions(column: pa.ChunkedArray) -> bool:
-    """Whether all that a column holds are numbers of 0 to 1."""
+def _are_fractions(column: pa.ChunkedArray, classes: bool) -> bool:
+    """Whether all that a column holds are numbers of 0 to 1; 0 and 1 alone are a no and a yes of `classes`."""
     try:
         numbers = [float(str(cell).replace(",", ".")) for cell in column.to_pylist() if cell not in (None, "")]
     except ValueError:
         return False
-    return all(0 <= number <= 1 for number in numbers if number == number)
+    numbers = [number for number in numbers if number == number]
+    return all(0 <= number <= 1 for number in numbers) and not (classes and {*numbers} <= {0, 1})
 
 
 def _one_hot(columns: pa.Table, among: Collection[str]) -> list[str]:
@@ -326,6 +341,15 @@ def _one_hot(columns: pa.Table, among: Collection[str]) -> list[str]:
     return list(found) if len(found) > 1 and all(sum(row) == 1 for row in zip(*found.values(), strict=True)) else []
 
 
+def _joined(spread: list[str]) -> str:
+    """How columns of yes and no become one of classes."""
+    joined = f"table['class'] = table[{spread}].idxmax(axis=1)"
+    return (
+        f". Of {_some(spread)} one is true in every row: if these are the classes, write them as one column, with "
+        f"pandas by {joined}, and name that"
+    )
+
+
 def rounded(columns: pa.Table) -> list[str]:
     """What to say of the columns whose ids lost their last digits, a sentence each."""
     said = []
@@ -339,7 +363,8 @@ def rounded(columns: pa.Table) -> list[str]:
     return said
 
 
-def _names(columns: pa.Table, column: str) -> list[str | None]:
+def names_in(columns: pa.Table, column: str) -> list[str | None]:
+    """How the rows name their images in a column; empty where it can hold no names."""
     try:
         return ids_of(columns[column])
     except ValueError:
@@ -348,7 +373,7 @@ def _names(columns: pa.Table, column: str) -> list[str | None]:
 
 def _rows(found: NamedImages, columns: pa.Table, column: str) -> list[set[int]]:
     """Of each image the rows that a column says are about it."""
-    return [set(rows) for rows in found.match([name or "" for name in _names(columns, column)]).rows]
+    return [set(rows) for rows in found.match([name or "" for name in names_in(columns, column)]).rows]
 
 
 def is_numbering(column: str) -> bool:
@@ -365,14 +390,14 @@ def _may_name(columns: pa.Table, column: str, n: int, numbered: int) -> bool:
         return False
     if not numbered or _rank(columns, column) < 2:
         return True
-    names = [name for name in _names(columns, column) if name]
+    names = [name for name in names_in(columns, column) if name]
     again = len({*names}) < _NEARLY_ALL * len(names)
     return column.lower() not in _NO_IDS and not (again and n < _NEARLY_ALL * numbered)
 
 
 def _rank(columns: pa.Table, column: str) -> int:
     """How little a column looks like names of images."""
-    names = [name for name in _names(columns, column) if name]
+    names = [name for name in names_in(columns, column) if name]
     if 2 * sum(without_suffix(name) != name for name in names) > len(names):
         return 0
     lower = column.lower()

@@ -18,8 +18,10 @@ from galaxy_assets.deliveries.label_scales import NOTHING, BadRow, levels_withou
 from galaxy_assets.deliveries.onboarding.columns import snake
 
 _NAMED = re.compile(r"score|interest|anomal|weird|strange|human_label|(?<![a-z])(rating|grade)s?(?![a-z])")
-# counts, codes, ids, and what a model says of how sure it is
-_NO_SCORES = re.compile(r"^(n|num|number|p|prob|proba)_|(^|_)(id|code|confidence|prob|proba|probability)$")
+# ids, and how sure somebody or a model is
+_NO_SCORES = re.compile(r"(^|_)(id|confidence|prob|proba|probability)$")
+# counts, probabilities and codes, unless the name says that they are scores: then a person is asked
+_HARDLY_SCORES = re.compile(r"^(n|num|number|p|prob|proba)_|(^|_)code$")
 _SURE_LEVELS = 21  # of scores that people give: 0 to 10 in halves
 _ENDS = {1, 5, 10, 100}  # of usual scales, whose best score is rare
 _LEAST, _LEAST_OTHERS = 3, 10  # numbers in a column that is called scores, and in another
@@ -67,7 +69,8 @@ class Graded(NamedTuple):
     @property
     def sure(self) -> bool:
         """Whether people gave them, by the column's name and by as few levels as people have."""
-        return is_called_scores(self.column) and self.levels <= _SURE_LEVELS
+        hardly = _HARDLY_SCORES.search(snake(self.column)) is not None
+        return is_called_scores(self.column) and not hardly and self.levels <= _SURE_LEVELS
 
     @property
     def heading(self) -> str:
@@ -134,8 +137,8 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
 
     That are columns of numbers which are called so, whole numbers of few levels without a gap, half numbers with few,
     and, where it is the only column, fractions on a scale that people use. A number that says that there is no score
-    is no level. Counts, codes and probabilities, by their names, are no scores, nor is what Astronomaly or this
-    platform predicted.
+    is no level. Counts, codes and probabilities, by their names, are no scores unless they are called so too, nor is
+    what Astronomaly or this platform predicted.
 
     Parameters
     ----------
@@ -154,9 +157,9 @@ def graded_columns(table: pa.Table, among: Collection[str]) -> list[Graded]:
     elif OURS & set(table.column_names):
         among = [column for column in among if column not in {"score", *OURS}]
     for column in among:
-        if _NO_SCORES.search(snake(column)):
-            continue
         called_so = is_called_scores(column)
+        if _NO_SCORES.search(snake(column)) or (_HARDLY_SCORES.search(snake(column)) and not called_so):
+            continue
         values = _numbers(table[column].to_pylist(), called_so)
         if values is None:
             continue

@@ -7,20 +7,24 @@ names of folders (`folders`), which columns hold ids and classes (`columns`), wh
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, several_have
+from galaxy_assets.deliveries.onboarding.classes import names_housekeeping
 from galaxy_assets.deliveries.onboarding.columns import (
     class_column,
     holds_numbers,
+    holds_yes_and_no,
     is_called_classes,
     is_numbering,
     is_ordered,
     named_by,
+    names_in,
     names_people,
     rounded,
     why_no_classes,
@@ -69,6 +73,13 @@ class Labels:
     notes: list[str] = field(default_factory=list)
     graded: list[Graded] = field(default_factory=list)
     unsought: str = ""
+
+
+class _People(NamedTuple):
+    """A column that says who gave each row, and whom it names of each row that has a name of an image."""
+
+    column: str
+    of_rows: list[str | None]
 
 
 def inspect_labels(
@@ -125,11 +136,13 @@ def inspect_labels(
         for name in columns.column_names
         if name not in (id_column, label_column, *found) and named[name] < max(1, named.get(id_column, 0))
     ]
-    graded = graded_columns(columns, left)
+    graded, people = graded_columns(columns, left), _people(columns, left, id_column, images)
     codes, guessed = left, False
     if label_column is None:
-        scores = {one.column for one in graded if one.scores_only}
-        among = [name for name in left if name not in scores]
+        none_of = {one.column for one in graded if one.scores_only}
+        if people or any(one.sure for one in graded):
+            none_of |= {*filter(names_people, left)}
+        among = [name for name in left if name not in none_of]
         label_column, about = class_column(path, columns, among, len(images))
         guessed = label_column is not None and not is_called_classes(label_column)
         if (
@@ -151,8 +164,8 @@ def inspect_labels(
         }
     )
     graded = _offered(columns, graded, [name for name in codes if is_called_classes(name)], source)
-    labels = _by_reader(source, read_labels(path, source), people := _people(columns, left, id_column))
-    graded = [one._replace(who_column=people) for one in graded]
+    labels = _by_reader(source, read_labels(path, source), people)
+    graded = [one._replace(who_column=people and people.column) for one in graded]
     unsought = "" if source.label_column is None else _unsought(columns, source.label_column, guessed)
     return replace(labels, notes=notes + said + labels.notes, graded=graded, unsought=unsought)
 
@@ -173,18 +186,25 @@ def _same(columns: pa.Table, column: str, classes: str) -> bool:
     return column != classes and len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-def _people(columns: pa.Table, among: Collection[str], id_column: str) -> str | None:
+def _people(columns: pa.Table, among: Collection[str], id_column: str, images: Mapping[str, str]) -> _People | None:
     """The column that tells the people apart who scored the same images, if any image has several rows."""
-    ids = columns[id_column].to_pylist()
-    people = [name for name in among if names_people(name)]
-    return people[0] if people and len({*ids}) < len(ids) else None
+    column = next(filter(names_people, among), None)
+    if column is None:
+        return None
+    cells = zip(names_in(columns, id_column), columns[column].to_pylist(), strict=False)
+    rows = [(name, None if who is None else str(who)) for name, who in cells if name]
+    names, whose = [name for name, _ in rows], [who for _, who in rows]
+    about = NamedImages(images).match(names, whose).rows
+    again = len({*names}) < len(names) or any(len(of_one) > 1 for of_one in about)
+    return _People(column, whose) if again else None
 
 
 def _unsought(columns: pa.Table, column: str, guessed: bool) -> str:
     """Why no class of a column is sought unless a person names it."""
     if is_ordered(columns, column):
         return f"The numbers of {column} are steps of a sequence"
-    return f"Column {column} was guessed to hold the classes" if guessed else ""
+    thing = holds_yes_and_no(columns, column) and not names_housekeeping(column)
+    return f"Column {column} was guessed to hold the classes" if guessed and not thing else ""
 
 
 def _columns(path: Path, wanted: Collection[str]) -> pa.Table:
@@ -282,17 +302,19 @@ def _images(listed: list[Listed]) -> dict[str, str]:
     return {one.galaxy_id: one.image.called for one in listed}
 
 
-def _by_reader(source: Source, table: LabelTable, people: str | None) -> Labels:
+def _by_reader(source: Source, table: LabelTable, people: _People | None) -> Labels:
     deliveries = open_folder(source).listed_all()
     listed = [one for images in deliveries.values() for one in images]
     several = several_have((name, one.galaxy_id) for name, images in deliveries.items() for one in images)
     entries = [one.entry for one in listed if one.entry is not None]
     classes = Counter(entry.label for entry in entries if entry.label is not None)
-    matches = NamedImages(_images(listed), several=several).match([entry.name for entry in table.entries])
+    matches = NamedImages(_images(listed), several=several).match(
+        [entry.name for entry in table.entries], people.of_rows if people else ()
+    )
     notes, labels = list(table.notes), [entry.label for entry in table.entries]
     again = [rows for rows in matches.rows if len(rows) > 1]
     if again and source.label_column is None:
-        whose = f"column {people} says whose" if people else "--who-column names one that says whose"
+        whose = f"column {people.column} says whose" if people else "--who-column names one that says whose"
         notes.append(
             f"{len(again)} images have several rows, such as {table.entries[again[0][0]].name}: of one person's scores "
             f"the last counts; {whose} they are"
@@ -308,7 +330,7 @@ def _by_reader(source: Source, table: LabelTable, people: str | None) -> Labels:
     if several := [row for row, why in matches.unused.items() if why == SEVERAL]:
         notes.append(
             f"{len(several)} rows name more than one image, such as {table.entries[several[0]].name}, and give none a "
-            "class: write the folder before the name"
+            "class: write the name as the image has it, with its folder"
         )
     places = [(one.ra, abs(one.dec)) for one in table.entries if one.ra is not None and one.dec is not None]
     if len(places) > 4 and max(ra for ra, _ in places) <= 6.2832 and max(dec for _, dec in places) <= 1.5708:

@@ -4,13 +4,13 @@ Belongs here: the table of findings, and what to know before the survey is run. 
 (`inspect`), which settings follow from them (`propose`).
 """
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from galaxy_assets.deliveries.beside import is_of_smaller
+from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.onboarding.classes import proposed_classes
 from galaxy_assets.deliveries.onboarding.framing import FALLBACK
 from galaxy_assets.deliveries.onboarding.holdings import READERS
@@ -148,13 +148,7 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{len(found.named_by_folder):,} images share their name with images of other folders, such as "
             f"{found.named_by_folder[0]}: their ids have the folder before the name."
         )
-    folders = Counter(file.rpartition("/")[0].rpartition("/")[2] for file in found.named_by_folder)
-    said += [
-        f"{n:,} images in {folder} have the names of others, of which they seem to be small copies: move that folder "
-        "out of the survey's, or each object is there twice."
-        for folder, n in folders.items()
-        if is_of_smaller(folder)
-    ]
+    said += _small_copies(found)
     said += _about_labels(found, labels)
     if (copies := len(found.widths) - len(found.copies)) > 0:
         said.append(
@@ -208,6 +202,30 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             "they were not delivered one by one."
         )
     return [printable(caution) for caution in said]
+
+
+def _small_copies(found: Inspection) -> list[str]:
+    """Which folders are called as small copies, and hold images that are smaller than those they are named like."""
+    unreadable = dict(found.unreadable)
+    seen = (file for file in found.sampled() if file not in unreadable)
+    pixels = {file: a * b for file, a, b in zip(seen, found.widths, found.heights, strict=True)}
+    folders: dict[str, list[str]] = {}
+    for file in found.files:
+        folders.setdefault(file.rpartition("/")[0].rpartition("/")[2], []).append(file)
+    said = []
+    for folder in filter(is_of_smaller, folders):
+        names = {image_name(file) for other, files in folders.items() if other != folder for file in files}
+        files = {file for file in folders[folder] if image_name(file) in names}
+        names = {image_name(file) for file in files}
+        own = [pixels[file] for file in files & pixels.keys()]
+        theirs = [pixels[file] for file in pixels.keys() - files if image_name(file) in names]
+        if not files or (own and theirs and np.median(own) > np.median(theirs) / 2):
+            continue
+        said.append(
+            f"{len(files):,} images in {folder} have the names of others, of which they seem to be small copies: move "
+            "that folder out of the survey's, or each object is there twice."
+        )
+    return said
 
 
 def _about_levels(found: Inspection) -> list[str]:

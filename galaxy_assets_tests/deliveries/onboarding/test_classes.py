@@ -124,7 +124,8 @@ def test_what_is_not_judged_and_not_sought_is_said(labels, judged, sought, says)
 @pytest.mark.parametrize(
     "flaw",
     ["ghost", "Cosmic Ray", "bad data", "low quality", "problem", "noise", "noisy image", "empty", "invalid", "TBD",
-     "undecided", "ambiguous", "blend", "image defect", "trail", "star/artefact", "Other/artefact", "normal"],
+     "undecided", "ambiguous", "blend", "image defect", "trail", "satellite trail", "star/artefact",
+     "Other/artefact", "normal"],
 )  # fmt: skip
 def test_flaws_of_images_are_not_sought_and_the_rarest_kind_is(flaw):
     settings, said = proposed_classes({"E": 500, "S": 400, "polar ring": 30, flaw: 25})
@@ -135,7 +136,7 @@ def test_flaws_of_images_are_not_sought_and_the_rarest_kind_is(flaw):
 
 
 @pytest.mark.parametrize(
-    "kind", ["star-forming ring", "ghost galaxy", "irregular", "no bulge", "low surface brightness"]
+    "kind", ["star-forming ring", "ghost galaxy", "irregular", "no bulge", "low surface brightness", "satellite"]
 )
 def test_kinds_with_such_a_word_are_sought(kind):
     assert proposed(E=500, S=400, **{kind: 20})["anomaly.labels"][0] == [kind]

@@ -102,9 +102,16 @@ def test_two_columns_of_names_that_differ_are_asked_for():
         ({"field": [str(i // 2) for i in range(200)]}, None, "field holds 100 different numbers"),
         ({"label": ["a", "b", "c"]}, "label", ""),
         ({"user": ["ann", "bob"] * 50}, None, "user says who looked"),
-        ({"Labeller": ["ann", "bob"] * 50, "bar": [*"yn"] * 50}, "bar", "as the only one that may hold them"),
+        ({"Labeller": ["ann", "bob"] * 50, "bar": [*"yn"] * 50}, "bar", "Labeller may hold them too"),
+        ({"classifier": ["E", "S", "merger"] * 30, "user_id": ["ann", "bob"] * 45}, "classifier", "as the only one"),
+        ({"class": [*"ab"] * 50, "labeler": ["ann", "bob"] * 50}, "class", ""),
         ({"comment": ["lens", "", "", "", ""] * 20}, None, "comment holds lens in 20 of 100 rows and nothing in the"),
         ({"p_ring": ["0.0", "1"] * 50}, None, "p_ring holds fractions of votes or probabilities"),
+        ({"p_class": ["0", "1"] * 50}, "p_class", "by its name"),
+        ({"type_prob": [0.0, 1.0] * 50}, "type_prob", "by its name"),
+        ({"p_class": [0.0, 0.5, 1.0] * 30}, None, "p_class holds fractions of votes or probabilities"),
+        ({"LensProb": ["0.0", "1"] * 50}, None, "LensProb holds fractions of votes or probabilities"),
+        ({"probLens": [0.25, 1] * 50}, None, "probLens holds fractions of votes or probabilities"),
         ({"a_fraction": ["0.0", "0,5", "0"] * 30, "GZ_P_CW": [0.0, 1.0, 0.25] * 30}, None, "a_fraction, GZ_P_CW hold"),
         ({f"{x}_debiased": ["0.0"] * 19 + ["0.3"] for x in "abc"}, None, "`source.votes` reads those of Galaxy Zoo"),
         ({}, None, ""),
@@ -138,11 +145,28 @@ def test_names_that_differ_in_blanks_and_dashes_are_those_of_the_images(tmp_path
 def test_of_columns_of_yes_and_no_it_is_said_how_they_become_one(cells):
     yes, no = cells
     spread = {kind: [yes if i % 3 == at else no for i in range(30)] for at, kind in enumerate(("E", "S", "ring"))}
-    with pytest.raises(SurveyError, match=r"E, S, ring, of which one is true in every.*\['E', 'S', 'ring'\]\].idxmax"):
+    with pytest.raises(
+        SurveyError, match=r"It has E, S, ring\. .*Of E, S, ring one is true in every.*\['E', 'S', 'ring'\]\].idxmax"
+    ):
         class_column(TABLE, pa.table(spread | {"mag": [0.5] * 30}), [*spread, "mag"])
     spread["S"][0] = yes
-    with pytest.raises(SurveyError, match="It has E, S, ring. Name one with --label-column"):
+    with pytest.raises(
+        SurveyError, match="It has E, S, ring. Name one with --label-column, or write --label-column none$"
+    ):
         class_column(TABLE, pa.table(spread), list(spread))
+
+
+def test_two_flags_that_exclude_each_other_hide_no_other_column():
+    train = ["True", "False", "True"] * 10
+    flags = {"is_train": train, "is_test": ["False" if one == "True" else "True" for one in train]}
+    shape = {"shape": ["elliptical", "spiral", "merger"] * 10, "obs_year": [str(2001 + i % 5) for i in range(30)]}
+    with pytest.raises(SurveyError, match="It has shape, obs_year, is_train, is_test.*none$"):
+        class_column(TABLE, pa.table(columns := {**shape, **flags}), list(columns))
+    with pytest.raises(SurveyError, match="Of is_train, is_test one is true in every row: if these are the classes"):
+        class_column(TABLE, pa.table(flags), list(flags))
+    kinds = {kind: [str(int(i % 3 == at)) for i in range(30)] for at, kind in enumerate(("E", "S", "ring"))}
+    with pytest.raises(SurveyError, match="It has shape, E, S, ring.*Of E, S, ring one is true in every row"):
+        class_column(TABLE, pa.table({"shape": shape["shape"], **kinds}), ["shape", *kinds])
 
 
 @given(st.integers(1, 200), st.integers(1, 1000))

@@ -8,9 +8,12 @@ import pytest
 from PIL import Image
 
 from galaxy_assets.deliveries.label_files import ScoreColumns, read_label_file
+from galaxy_assets.deliveries.label_imports import import_file
+from galaxy_assets.deliveries.onboarding.columns import class_column
 from galaxy_assets.deliveries.onboarding.graded import graded_columns
 from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.onboarding.labels import inspect_labels
+from galaxy_assets.storage.label_events import LabelLog
 
 RNG = np.random.default_rng(0)
 
@@ -145,6 +148,20 @@ def test_counts_codes_and_probabilities_are_no_scores(column):
     assert not found(**{column: RNG.random(80)})
 
 
+@pytest.mark.parametrize("column", ["interest_code", "InterestCode", "n_score", "p_score", "num_grade"])
+def test_a_name_of_scores_wins_over_one_of_counts_and_codes_and_it_is_asked(column):
+    one = found(**{column: np.tile([0, 1, 2, 3, 4, 5], 20), "kind": ["a", "b"] * 60})[column]
+    assert one.scores_only and one.heading.startswith(f"Did people give the numbers in column {column} as scores?")
+
+
+@pytest.mark.parametrize("column", ["confidence", "score_confidence"])
+def test_how_sure_somebody_was_is_neither_a_score_nor_a_class(column):
+    table = pa.table({column: np.tile([1, 2, 3, 4, 5], 20), "p_score": RNG.random(100)})
+    assert [one.column for one in graded_columns(table, table.column_names)] == ["p_score"]
+    chosen = class_column(Path("t.csv"), table, [column])
+    assert chosen.column is None and f"{column} says how sure somebody was" in chosen.notes[0]
+
+
 def test_it_is_asked_where_a_program_may_have_given_the_numbers():
     people = found(interest=np.tile([1, 2, 3, 4, 5], 20))["interest"]
     assert people.heading.startswith("Scores of people, in column interest; after")
@@ -173,6 +190,43 @@ def test_a_column_of_people_goes_with_their_scores_and_codes_of_the_classes_are_
         "objid,kind,step,other\n" + "".join(f"g{i:02d},{'abcd'[i % 4]},{i % 4},{i % 3}\n" for i in range(20))
     )
     assert [one.column for one in inspect_labels(seen, path, label_column="kind").graded] == ["other"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["scorer", "graded_by", "scoredBy", "inspected_by", "grader", "expert", "Astronomer", "judge", "volunteers",
+     "inspector", "userName", "labeler"],
+)  # fmt: skip
+def test_who_gave_the_scores_is_known_by_many_names_and_is_no_class(tmp_path, column):
+    (tmp_path / "pictures").mkdir()
+    for i in range(20):
+        Image.fromarray(RNG.integers(0, 255, (32, 32), np.uint8)).save(tmp_path / f"pictures/g{i:02d}.png")
+    seen, path = inspect(tmp_path / "pictures", sample=1), tmp_path / "t.csv"
+    for images, who in ((10, f"--who-column {column}"), (20, "--who score")):
+        rows = [f"g{i % images:02d},{'ann' if i < 10 else 'bob'},{i % 6}" for i in range(20)]
+        path.write_text("\n".join([f"name,{column},score", *rows]))
+        labels = inspect_labels(seen, path)
+        assert labels.source.label_column is None and who in labels.graded[0].command("x", path, "name")
+
+
+@pytest.mark.parametrize(("one", "other"), [("g_{}a.png", "g_{}a"), ("g_{}a", "g {}a"), ("g_{}a", "G_{}A")])
+def test_people_who_spell_an_image_in_two_ways_are_told_apart_and_both_rows_are_imported(tmp_path, one, other):
+    (tmp_path / "pictures").mkdir()
+    for i in range(20):
+        Image.fromarray(RNG.integers(0, 255, (32, 32), np.uint8)).save(tmp_path / f"pictures/g_{i:02d}a.png")
+    path = tmp_path / "t.csv"
+    rows = [
+        f"{name.format(f'{i:02d}')},{i % 6},{who}" for i in range(20) for name, who in ((one, "anna"), (other, "ben"))
+    ]
+    path.write_text("\n".join(["name,score,user", *rows]))
+    labels = inspect_labels(inspect(tmp_path / "pictures", sample=1), path)
+    assert labels.missing == 0 and "--score-column score --who-column user" in labels.graded[0].command(
+        "x", path, "name"
+    )
+    known = {f"g_{i:02d}a": f"g_{i:02d}a.png" for i in range(20)}
+    log = LabelLog(tmp_path / "labels")
+    report = import_file(log, path, columns=ScoreColumns("name", "score", (0, 5), "user"), known=known)
+    assert (report.n_added, report.n_unknown, report.problems) == (40, 0, [])
 
 
 def test_commas_between_thousands_are_no_decimals(tmp_path):

@@ -183,8 +183,10 @@ def test_small_copies_and_other_formats_of_the_images_are_told(tmp_path):
     images = [blobs(64, (i, 0), width=4) for i in range(3)]
     fill(tmp_path / "a/pictures", images)
     fill(tmp_path / "a/thumbnails", [image[::2, ::2] for image in images])
+    fill(tmp_path / "a/previews", [image[::3, ::3] for image in images[:2]])
     told = " ".join(cautions(inspect(tmp_path / "a"), None))
-    assert "3 images in thumbnails have the names of others" in told and "move that folder out" in told
+    for folder in ("3 images in thumbnails", "2 images in previews"):
+        assert f"{folder} have the names of others, of which they seem to be small copies: move that" in told
     fill(tmp_path / "b", images)
     for path in [*(tmp_path / "b").iterdir()]:
         fits.writeto(path.with_suffix(".fits"), images[0].astype("f4"))
@@ -193,6 +195,15 @@ def test_small_copies_and_other_formats_of_the_images_are_told(tmp_path):
     n = 4 if found.source.reader == "image_folder" else 3
     told = " ".join(cautions(found, None))
     assert f"{n} of 7 images have a format" in told and "3 of them have the names of images that are read" in told
+
+
+def test_classes_called_as_small_copies_whose_images_are_as_large_are_none(tmp_path):
+    for at, name in enumerate(("small", "large")):
+        fill(tmp_path / name, [blobs(64, (i, at), width=4) for i in range(8)])
+    found = inspect(tmp_path)
+    labels = folder_labels(found)
+    assert labels is not None and labels.classes == {"small": 8, "large": 8}
+    assert "small copies" not in " ".join(cautions(found, labels))
 
 
 def test_of_two_equal_files_in_two_folders_one_has_a_class(tmp_path):
@@ -233,7 +244,15 @@ def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hu
 @pytest.mark.parametrize(
     ("column", "values", "anomaly"),
     [
-        ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], None),
+        ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
+        ("merger", ["yes" if i % 20 == 0 else "no" for i in range(100)], "yes"),
+        ("EdgeOn", ["Y" if i % 20 == 0 else "N" for i in range(100)], "Y"),
+        ("ring", ["no" if i % 20 == 0 else "yes" for i in range(100)], None),
+        ("clean", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
+        ("isTrain", ["True" if i % 20 == 0 else "False" for i in range(100)], None),
+        ("bad_seeing", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
+        ("has_satellite_trail", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
+        ("tile", ["a" if i % 20 == 0 else "b" for i in range(100)], None),
         ("merger_class", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
         ("morph_type", [-99.9 if i == 7 else i % 3 for i in range(100)], None),
         ("T", [3.5 if i == 7 else i % 6 - 2 for i in range(100)], None),
