@@ -119,7 +119,7 @@ def test_what_is_foreseen_of_trials_is_what_the_rule_takes_of_an_aligned_frame_w
     assert (found.orientations, found.image_size) == (orientations, image_size)
     tried = [with_choice(survey, one.settings) for one in trials.frames(survey.cutout, survey.auto, [40.0] * 30, 200)]
     frame = max(tried, key=lambda one: one.cutout.align)
-    pixels = np.zeros((20, 8, 8, 3), np.uint8)
+    pixels = np.zeros((20, image_size, image_size, 3), np.uint8)
     taken = with_choice(survey, {**trials.by_rule(frame, [40.0] * 20, pixels)}).recipe
     assert (found.orientations, found.image_size) == (taken.orientations, taken.image_size)
     assert foreseen(SURVEY) == SURVEY, "nothing is open"

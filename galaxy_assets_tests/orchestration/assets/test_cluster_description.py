@@ -69,7 +69,7 @@ def tables(cluster: list[int]) -> dict[str, pa.Table]:
         ),
         "cluster_model": pa.table({"cluster": [0, 1, 2]}),
         "evaluation_subset": pa.table({"galaxy_id": list(classes), "evaluation_class": list(classes.values())}),
-        "artefact_map": pa.table({"galaxy_id": ids, "suspect": [False] * n}),
+        "artefact_map": pa.table({"galaxy_id": ids, "reason": [""] * n}),
         "umap": pa.table({"galaxy_id": ids, "x": [float(i) for i in range(n)], "y": [0.0] * n}),
     }
 
