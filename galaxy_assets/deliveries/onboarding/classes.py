@@ -26,10 +26,10 @@ _UNKNOWN = re.compile(
 _NO_GALAXY = re.compile(r"(star or )?art[ei]facts?|stars?|bad|junk|others?|none")
 # flaws of images, and answers that are none: not sought, alone or together with words that say little
 _FLAW = (
-    r"art[ei]facts?|stars?|junk|others?|none|ghosts?|cosmic rays?|(bad|poor)( quality| seeing)?|low quality|problems?|"
-    r"nois[ey]|empty|blank|invalid|defects?|(satellite )?trails?|saturated|corrupt(ed)?|glitch(es)?|fail(ed|ure)|"
-    r"errors?|flaws?|blend(s|ed)?|diffraction( spikes?)?|unusable|tbd|undecided|ambiguous|uncertain|doubtful|missing|"
-    r"no data|contaminat(ed|ion|ant)|reject(ed)?|discard(ed)?"
+    r"art[ei]facts?|stars?(?! form)|junk|others?|none|ghosts?|cosmic rays?|(bad|poor)( quality| seeing)?|low quality|"
+    r"problems?|nois[ey]|empty|blank|invalid|defects?|(satellite )?trails?|saturated|corrupt(ed)?|glitch(es)?|"
+    r"fail(ed|ure)|errors?|flaws?|blend(s|ed)?|diffraction( spikes?)?|unusable|tbd|undecided|ambiguous|uncertain|"
+    r"doubtful|missing|no data|contaminat(ed|ion|ant)|reject(ed)?|discard(ed)?"
 )
 _LITTLE = r"and|or|images?|data|pixels?|objects?|sources?"
 _NO_TARGET = re.compile(rf"(({_LITTLE}) )*({_FLAW})( ({_LITTLE}|{_FLAW}))*")

@@ -247,6 +247,8 @@ def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hu
         ("is_merger", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
         ("merger", ["yes" if i % 20 == 0 else "no" for i in range(100)], "yes"),
         ("EdgeOn", ["Y" if i % 20 == 0 else "N" for i in range(100)], "Y"),
+        ("star_forming", ["yes" if i % 20 == 0 else "no" for i in range(100)], "yes"),
+        ("is_star", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
         ("ring", ["no" if i % 20 == 0 else "yes" for i in range(100)], None),
         ("clean", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
         ("isTrain", ["True" if i % 20 == 0 else "False" for i in range(100)], None),
