@@ -90,7 +90,7 @@ def proposed_classes(labels: dict[str, int], images: int = 0, unsought: str = ""
     cautions = []
     if left_out:
         cautions.append(
-            f"{_listed(left_out)}: neither judged nor sought, since that says that there is no class, or no galaxy."
+            f"{in_brief(left_out)}: neither judged nor sought, since that says that there is no class, or no galaxy."
         )
     cautions += [
         f"{' and '.join(alike)} differ in spelling alone, and are classes of their own: if they are one, write them "
@@ -132,9 +132,9 @@ def _judged(
     reason += "".join(f" {joins[name]}" for name in judged if name in joins)
     cautions = []
     if few := [name for name in kinds if name not in enough]:
-        cautions.append(f"{_listed(few)}: not judged, for want of {least:.0f} images.")
+        cautions.append(f"{in_brief(few)}: not judged, for want of {least:.0f} images.")
     if more := [name for name in enough if name not in judged]:
-        cautions.append(f"{_listed(more)}: not judged, since the {_CLASSES - 1} commonest classes and the rarest are.")
+        cautions.append(f"{in_brief(more)}: not judged, since the {_CLASSES - 1} commonest classes and the rarest are.")
     equal = f"As many of each class as the smallest has: chance is 1/{len(judged)}."
     return [
         ("evaluation.maximum_per_class", min(kinds[name] for name in judged), equal),
@@ -156,16 +156,16 @@ def _sought(
     *_, (rarest, n) = able.items()
     rarer = [*kinds][[*kinds].index(rarest) + 1 :]
     few, others = [name for name in rarer if kinds[name] < _SOUGHT], [name for name in rarer if kinds[name] >= _SOUGHT]
-    said = [f"{_listed(few)}: not sought, for want of {_SOUGHT} images."] if few else []
+    said = [f"{in_brief(few)}: not sought, for want of {_SOUGHT} images."] if few else []
     if others:
-        said.append(f"{_listed(others)}: not sought, since that names a flaw, or what is ordinary or absent.")
+        said.append(f"{in_brief(others)}: not sought, since that names a flaw, or what is ordinary or absent.")
     tied = [name for name in able if able[name] == n]
     left = " left" if rarer else ""
     if n > _RARE * total:
         share = f"{n:,} of {total:,} labelled images, more than {_RARE:.0%}"
         return [], [*said, f"The rarest class{left}, {rarest}, has {share}: {_UNSOUGHT}."]
     if len(tied) > 1:
-        return [], [*said, f"The rarest classes{left}, {_listed(tied)}, have {n:,} images each: {_UNSOUGHT}."]
+        return [], [*said, f"The rarest classes{left}, {in_brief(tied)}, have {n:,} images each: {_UNSOUGHT}."]
     which, images = (f"The rarest class{left}", "labelled images") if len(kinds) > 1 else ("The only class", "images")
     reason = f"{which}, {n:,} of {total:,} {images}: what the simulated expert scores 5. Name what you look for."
     return [("anomaly.name", rarest, ""), ("anomaly.labels", of[rarest], reason)], said
@@ -231,5 +231,6 @@ def _words(label: str) -> str:
     return re.sub(r"[\s_'’-]+", lambda match: "" if match[0] in "'’" else " ", label.lower()).strip()
 
 
-def _listed(names: Collection[str]) -> str:
+def in_brief(names: Collection[str]) -> str:
+    """The first eight of these names, and whether there are more."""
     return ", ".join([*names][:8]) + (", ..." if len(names) > 8 else "")

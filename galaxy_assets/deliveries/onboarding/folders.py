@@ -11,6 +11,7 @@ from collections.abc import Collection
 from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.members import is_no_class, is_no_class_folder, is_split
 from galaxy_assets.deliveries.onboarding.bands import band_in
+from galaxy_assets.deliveries.onboarding.classes import in_brief
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
 from galaxy_assets.deliveries.onboarding.labels import Labels
 from galaxy_assets.deliveries.readers.image_folder import ImageFolder, Listed
@@ -59,13 +60,13 @@ def folder_labels(inspection: Inspection, asked: bool = False) -> Labels | None:
         if (why := _why_not(inspection.listed, reader, folders, named)) is not None:
             if len(named) > 1:
                 inspection.notes.append(
-                    f"the names of the folders ({_some(named)}) are not taken as classes, since {why}: if they are, "
+                    f"the names of the folders ({in_brief(named)}) are not taken as classes, since {why}: if they are, "
                     "give --folder-labels"
                 )
             return None
     left = sum(folders[name] for name in unlabelled)
     notes = (
-        [f"{left:,} images lie in folders whose names are no class ({_some(unlabelled)}), and have none"]
+        [f"{left:,} images lie in folders whose names are no class ({in_brief(unlabelled)}), and have none"]
         if left
         else []
     )
@@ -86,10 +87,6 @@ def _why_not(listed: list[Listed], reader: ImageFolder, folders: Counter[str | N
     if not 2 <= len(named) <= _MOST_FOLDERS:
         return f"there are {len(named)}"
     return None
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _same_files(listed: list[Listed], reader: ImageFolder) -> bool:

@@ -223,10 +223,9 @@ def _side_by_side(keep: "_Keeper", parts: Sequence["Encoder"], factors: Sequence
     if not files.whole():
         store_of(files.folder).remove(files.folder)
     if not files.rows():
-        features = []
+        features, alike = [], {"indices": sample, "device": keep.device, "orientations": recipe.orientations}
         for part in parts:
             _tell_composed(len(features), len(parts))
-            alike = {"indices": sample, "device": keep.device, "orientations": recipe.orientations}
             features.append(embed(part, keep.pixels, **alike))
         _tell_composed(len(parts), len(parts))
         scales = [scale * factor for scale, factor in zip(equal_variance(features), factors, strict=True)]

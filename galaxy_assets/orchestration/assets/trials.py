@@ -41,7 +41,7 @@ from galaxy_assets.settings.progress import HowFar, Progress, tell
 from galaxy_assets.settings.recipe import OF_START
 from galaxy_assets.settings.survey import Survey
 from galaxy_assets.settings.tuning import as_yaml, of_open, with_choice
-from galaxy_assets.storage.files import DamagedFile, replacing
+from galaxy_assets.storage.files import replacing
 from galaxy_assets.storage.pixels import resize
 from galaxy_assets.storage.trials import TRIALS, TrialRows, document_of_trials
 
@@ -318,7 +318,7 @@ def _check_image_size(context: SurveyContext, side: int) -> None:
     for name in dict.fromkeys([*survey.starts_main_first, *(name for name in recipe.beside if name not in OF_START)]):
         try:
             encoder = start_encoder(context, name, side)
-        except (dg.Failure, ValueError, DamagedFile) as error:
+        except (dg.Failure, ValueError) as error:
             if name == survey.main_start_weights or isinstance(error, WrongSize):
                 raise
             continue
