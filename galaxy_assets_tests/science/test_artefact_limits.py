@@ -73,6 +73,8 @@ def test_a_compact_source_is_none_the_less_in_a_negative():
     stamps = np.zeros((40, 64, 64, 3), np.uint8)
     stamps[1:, 31:33, 31:33] = 200
     assert judged(stamps)["blank"].to_pylist() == judged(255 - stamps)["blank"].to_pylist() == [True] + [False] * 39
+    for each in (stamps, 255 - stamps):  # by itself too, before the survey's own limits
+        assert evidence(each, ["whole"] * 40, AUTO)["blank"].to_pylist() == [True] + [False] * 39
 
 
 def test_a_persons_limit_is_taken_as_it_is():
