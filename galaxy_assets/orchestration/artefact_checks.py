@@ -4,14 +4,16 @@ Belongs here: checks of `clean_galaxies`. Does not belong here: which images are
 checks (`checks`), how a check is declared and reads its tables (`verdicts`).
 """
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 
 from galaxy_assets.orchestration.assets.artefacts import WOULD_BE_REMOVED
-from galaxy_assets.orchestration.assets.cutouts import with_pixels
 from galaxy_assets.orchestration.verdicts import Stored, Verdict, survey_check
+from galaxy_assets.science.cutouts import WITHOUT_PIXELS
 
 _SEVERAL = 5  # images that a delivery loses before its loss is told: a delivery may hold one or two
 _WORST = 0.3  # share removed above which a person should look; the paper removed 14 %
@@ -33,22 +35,37 @@ def removal_agreed(stored: Stored) -> Verdict:
     """
     import pyarrow.compute as pc
 
-    clean, survey = stored("clean_galaxies", ["batch", "kept", "rule"]), stored.survey
-    against = clean.filter(pc.and_(clean["kept"], pc.is_valid(clean["rule"])))
-    most, shown = survey.artefacts.most_removed, sum(_with_pixels(stored, clean).values())
+    (clean, shown), survey = _judged(stored), stored.survey
+    against, most = clean.filter(pc.and_(clean["kept"], pc.is_valid(clean["rule"]))), survey.artefacts.most_removed
     if not against.num_rows:
         return Verdict(True, f"at most {most:.0%} is removed, or a person agreed")
     batches = sorted(set(against["batch"].to_pylist()))
     picture = stored.layout.figure(survey.name, WOULD_BE_REMOVED, batches[0])
     return Verdict(
         False,
-        f"{against.num_rows} of {shown} images with pixels look like artefacts ({_rules(against)}) and are kept: "
-        f"the rule would remove more than {most:.0%} of the survey, or of what a delivery brought later. They are in "
-        f"{_some(batches)}. Look at {picture}. If they are artefacts, raise artefacts.most_removed in "
+        f"{against.num_rows} of {shown.total()} images with pixels look like artefacts ({_rules(against)}) and are "
+        f"kept: the rule would remove more than {most:.0%} of the survey, or of a delivery that came later. They are "
+        f"in {_some(batches)}. Look at {picture}. If they are artefacts, raise artefacts.most_removed in "
         f"data/surveys/{survey.name}.yaml, or accept regions in data/surveys/{survey.name}_artefacts.csv. If they are "
-        "not, leave it so, or raise the limits under `artefacts` that call them artefacts",
+        f"not, leave it so, or raise the limits under `artefacts` that call them artefacts{_besides(stored, clean)}",
         numbers={"kept against the rule": against.num_rows},
     )
+
+
+def _besides(stored: Stored, clean: pa.Table) -> str:
+    """What else may be why images are kept against the rule: deliveries of few images, and others that are gone."""
+    import pyarrow.compute as pc
+
+    most, found = stored.survey.artefacts.most_removed, ""
+    if most and (few := sorted(one for one, n in Counter(clean["batch"].to_pylist()).items() if n * most < 1)):
+        found += (
+            f". {_some(few)} came with fewer than {math.ceil(1 / most)} images, of which one is more than {most:.0%}"
+        )
+    with suppress(FileNotFoundError):
+        fitted = pc.unique(stored("artefact_umap_model", ["batch"])["batch"])
+        if gone := sorted(set(fitted.to_pylist()) - set(clean["batch"].to_pylist())):
+            found += f". {_some(gone)} is gone and still counts: run {stored.survey.name} --retrain makes the map anew"
+    return found
 
 
 @survey_check("clean_galaxies", whole=True, loud=True)
@@ -59,9 +76,9 @@ def no_remnant(stored: Stored) -> Verdict:
     """
     import pyarrow.compute as pc
 
-    clean = stored("clean_galaxies", ["batch", "kept", "rule"])
-    shown, kept = _with_pixels(stored, clean), Counter(clean.filter(clean["kept"])["batch"].to_pylist())
-    n, n_shown, n_kept = clean.num_rows, sum(shown.values()), kept.total()
+    clean, shown = _judged(stored)
+    kept = Counter(clean.filter(clean["kept"])["batch"].to_pylist())
+    n, n_shown, n_kept = clean.num_rows, shown.total(), kept.total()
     words = f"{n_kept:,} of {n:,} images are kept, and {n - n_shown:,} have no pixels"
     if n_shown and 2 * n_kept < n:  # without any `something_to_see` says it
         rest = "; training, components, clusters and ranking rest on this remnant and say nothing of the others"
@@ -76,9 +93,18 @@ def no_remnant(stored: Stored) -> Verdict:
     )
 
 
-def _with_pixels(stored: Stored, clean: pa.Table) -> Mapping[str, int]:
-    """Images with pixels by delivery, of those that are judged; others may have their cutouts already."""
-    return with_pixels(stored("cutouts", ["batch", "outcome"]), clean["batch"])
+def _judged(stored: Stored) -> tuple[pa.Table, Counter[str]]:
+    """The verdicts on every image of the deliveries whose cutouts are here, and how many of each have pixels.
+
+    Deliveries that are not judged yet may have their cutouts already.
+    """
+    import pyarrow.compute as pc
+
+    clean, cutouts = stored("clean_galaxies", ["batch", "kept", "rule"]), stored("cutouts", ["batch", "outcome"])
+    clean = clean.filter(pc.is_in(clean["batch"], cutouts["batch"].cast(clean["batch"].type).unique()))
+    without = pc.is_in(cutouts["outcome"], pa.array(sorted(WITHOUT_PIXELS), cutouts["outcome"].type))
+    judged = pc.is_in(cutouts["batch"], clean["batch"].cast(cutouts["batch"].type).unique())
+    return clean, Counter(cutouts["batch"].filter(pc.and_not(judged, without)).to_pylist())
 
 
 def _some(names: Sequence[str]) -> str:

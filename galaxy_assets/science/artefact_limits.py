@@ -103,7 +103,7 @@ def under(evidence: pa.Table, limits: dict[str, float]) -> pa.Table:
         limit = limits[measured[reason]]
         return np.isfinite(limit) and not values[reason][row] < limit
 
-    kept = [", ".join(one for one in said.split(", ") if left(i, one)) for i, said in enumerate(reasons)]
+    kept = [said and ", ".join(one for one in said.split(", ") if left(i, one)) for i, said in enumerate(reasons)]
     new = {"reason": pa.array(kept, pa.string()), "suspect": pa.array([bool(said) for said in kept], pa.bool_())}
     if "blank" in evidence.column_names:
         gone = [

@@ -16,8 +16,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.science.artefact_limits import MOST, are_suspect
+from galaxy_assets.science.artefact_limits import MOST, are_suspect, shown_by_most
 from galaxy_assets.settings.artefacts import ArtefactRules
+
+_ROUNDING = 1e-9  # of a number of images
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Region:
     n, n_suspect, purity : int, int, float
         Images inside, suspects among them, and their share.
     reasons : str
-        How often each reason occurs among the suspects inside, such as "edge_flux 12, saturated 3".
+        How often each reason that counts occurs among the suspects inside, such as "edge_flux 12, saturated 3".
     status : {"proposed", "accepted", "rejected"}
         A person's verdict; a rejected region removes nothing.
     """
@@ -112,8 +114,9 @@ def propose_regions(
     points = np.column_stack([x, y])
     placed = np.flatnonzero(np.isfinite(points).all(axis=1))
     counts, suspect = np.zeros(len(points), dtype=bool), np.asarray(suspect, dtype=bool)
-    counts[placed] = are_suspect([reason[i] if suspect[i] else "" for i in placed.tolist()], rules.region_evidence)
-    suspect = counts
+    said = [reason[i] if suspect[i] else "" for i in placed.tolist()]
+    counts[placed] = are_suspect(said, rules.region_evidence)
+    suspect, evidence = counts, set(rules.region_evidence) - shown_by_most(said).keys()
     if not suspect.any() or suspect[placed].mean() > MOST:
         return []
     minimum = max(rules.region_minimum, 1)
@@ -140,7 +143,8 @@ def propose_regions(
         n, n_suspect = int(inside.sum()), int((inside & suspect).sum())
         if n < rules.region_minimum or n_suspect < rules.region_purity * n:
             continue
-        tally = Counter(name for i in np.flatnonzero(inside & suspect) for name in reason[int(i)].split(", "))
+        named = (name for i in np.flatnonzero(inside & suspect) for name in reason[int(i)].split(", "))
+        tally = Counter(name for name in named if name in evidence)
         reasons = ", ".join(f"{name} {times}" for name, times in tally.most_common())
         regions.append(replace(box, n=n, n_suspect=n_suspect, purity=n_suspect / n, reasons=reasons))
         covered |= inside
@@ -163,7 +167,7 @@ def share_unasked(
         0 to 1; 0 of no images.
     """
     rule, accepted = _spoken_for(x, y, reason, regions, rules)
-    return _share([one is not None for one in rule] & ~accepted, np.ones(len(rule), dtype=bool))
+    return _share(_said(rule) & ~accepted, np.ones(len(x), dtype=bool))
 
 
 def apply_regions(
@@ -179,8 +183,8 @@ def apply_regions(
 
     Where more than a share of `most_removed` would be removed that no person said yes to, none of these is. The share
     is of all images that the map is fitted on, however they are spread over deliveries. Of the others in a delivery as
-    large a share may go as of those of it that the map is fitted on, and `most_removed` more. A region that a person
-    accepted is a yes to whatever it holds.
+    large a share may go as of those of it that the map is fitted on, and `most_removed` of the whole delivery more. A
+    region that a person accepted is a yes to whatever it holds.
 
     Parameters
     ----------
@@ -206,30 +210,41 @@ def apply_regions(
     """
     rule, accepted = _spoken_for(x, y, reason, regions, rules)
     later = np.zeros(len(x), dtype=bool) if later is None else later
-    kept = np.array([one is None for one in rule], dtype=bool)
+    kept = ~_said(rule)
     unasked = ~kept & ~accepted
     here = _share(unasked, ~later)
     alike = (here if fitted is None else fitted) <= rules.most_removed
     if not alike:
         kept |= unasked & ~later
-    if _share(unasked, later) > rules.most_removed + (here if alike else 0.0):
+    allowed = rules.most_removed * len(x) + (here if alike else 0.0) * later.sum()
+    if (unasked & later).sum() > allowed + _ROUNDING:
         kept |= unasked & later
-    return kept, rule
+    return kept, rule.tolist()
 
 
 def _spoken_for(
     x: np.ndarray, y: np.ndarray, reason: Sequence[str], regions: Sequence[Region], rules: ArtefactRules
-) -> tuple[list[str | None], np.ndarray]:
-    """What speaks for the removal of each image, and whether a region holds it that a person accepted."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """What speaks for the removal of each image, None where nothing does.
+
+    And whether a region holds it that a person accepted.
+    """
     rule, accepted = np.full(len(x), None, dtype=object), np.zeros(len(x), dtype=bool)
     for region in reversed(regions):
         if region.status != "rejected":
             rule[region.holds(x, y)] = f"region {region.region}"
         if region.status == "accepted":
             accepted |= region.holds(x, y)
-    for i, found in enumerate(reason):
-        rule[i] = next((name for name in rules.decisive if name in found.split(", ")), rule[i])
-    return rule.tolist(), accepted
+    found = pa.array(reason, pa.string()).dictionary_encode()  # few combinations of few reasons
+    at = found.indices.to_numpy(zero_copy_only=False)
+    for i, said in enumerate(found.dictionary.to_pylist()):
+        if decisive := next((name for name in rules.decisive if name in said.split(", ")), None):
+            rule[at == i] = decisive
+    return rule, accepted
+
+
+def _said(rule: np.ndarray) -> np.ndarray:
+    return np.not_equal(rule, None).astype(bool)  # pyright: ignore[reportArgumentType]
 
 
 def _share(some: np.ndarray, among: np.ndarray) -> float:

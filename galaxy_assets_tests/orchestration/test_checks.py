@@ -52,10 +52,10 @@ def judged(kept: int, removed: int, against: int) -> dict[str, pa.Table]:
     return {"clean_galaxies": pa.Table.from_pylist(clean), "cutouts": cutouts}
 
 
-def poor(kept: int, removed: int) -> dict[str, pa.Table]:
-    """A good delivery, and one that loses more than half of its images."""
+def poor(kept: int, removed: int, against: int = 0) -> dict[str, pa.Table]:
+    """A good delivery, and one that loses more than half of its images, or keeps some against the rule."""
     rows = [("night_2", True, None)] * kept + [("night_3", False, "trail")] * removed
-    rows += [("night_3", True, None)] * (8 - removed if removed < 8 else 3)
+    rows += [("night_3", True, None)] * (8 - removed if removed < 8 else 3) + [("night_3", True, "trail")] * against
     clean = pa.Table.from_pylist([dict(zip(("batch", "kept", "rule"), row, strict=True)) for row in rows])
     clean = clean.append_column("galaxy_id", [[str(i) for i in range(len(rows))]])
     return {
@@ -121,6 +121,13 @@ CASES = [
         "6 of 76 images with pixels look like artefacts (saturated 6) and are kept: the rule would remove more than",
     ),
     ("removal_agreed", judged(70, 0, 6), WARN, "raise artefacts.most_removed in data/surveys/tiny.yaml, or accept"),
+    ("removal_agreed", poor(500, 0, 1), WARN, "night_3 came with fewer than 20 images, of which one is more than 5%"),
+    (
+        "removal_agreed",
+        judged(70, 0, 6) | {"artefact_umap_model": pa.table({"batch": ["first", "gone"]})},
+        WARN,
+        "gone is gone and still counts: run tiny --retrain makes the map anew",
+    ),
     ("no_remnant", judged(55, 45, 0), PASS, "55 of 110 images are kept, and 10 have no pixels"),
     ("no_remnant", judged(54, 46, 0), WARN, "54 of 110 images are kept, and 10 have no pixels; training, components,"),
     ("no_remnant", poor(500, 12), WARN, "of night_3 fewer than half are kept (trail 12). Look at what was removed"),

@@ -349,7 +349,7 @@ class TestApply:
             kept, rule = apply_regions(x, x, ["blank", "", "", ""], [], RULES, np.zeros(4, bool), fitted)
             assert kept.tolist() == kept_of_class and rule == ["blank", None, None, None]
 
-    @pytest.mark.parametrize(("here", "later", "removed"), [(0, 1, 1), (0, 2, 0), (6, 7, 7), (6, 8, 0)])
+    @pytest.mark.parametrize(("here", "later", "removed"), [(0, 2, 2), (0, 3, 0), (6, 8, 8), (6, 9, 0)])
     @pytest.mark.parametrize("fitted", [0.05, 0.06])
     def test_of_later_images_as_many_go_as_of_those_of_their_delivery_and_a_few_more(
         self, here, later, removed, fitted
@@ -360,11 +360,17 @@ class TestApply:
         assert (~kept[:20]).sum() == (here if fitted == 0.05 else 0)
         assert (~kept[20:]).sum() == (removed if fitted == 0.05 or not here else 0)
 
+    def test_one_image_that_was_replaced_by_an_artefact_is_one_of_its_delivery(self):
+        x = np.arange(100.0)
+        kept, _ = apply_regions(x, x, ["blank"] + [""] * 99, [], RULES, x == 0, 0.0)
+        assert kept.tolist() == [False] + [True] * 99
+
     def test_a_yes_is_to_whatever_the_region_holds(self):
         x, box = np.arange(100.0), Region(1, 0, 0, 9, 9, 10, 10, 1.0, "review", "accepted")
         kept, rule = apply_regions(x, x, ["blank"] * 10 + [""] * 90, [box], RULES, np.ones(100, bool), 0.0)
         assert kept.sum() == 90 and rule.count("blank") == 10
 
     def test_no_image(self):
+        assert share_unasked(np.zeros(0), np.zeros(0), [], [self.box], RULES) == 0
         kept, rule = apply_regions(np.zeros(0), np.zeros(0), [], [self.box], RULES)
         assert kept.shape == (0,) and rule == []

@@ -10,7 +10,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.orchestration.columns import markdown, shared
+from galaxy_assets.orchestration.columns import markdown, only, shared
 from galaxy_assets.orchestration.declaration import FITTED_ON, IN_TURN, Result, SurveyContext, picture, survey_asset
 from galaxy_assets.orchestration.external import ARTEFACT_REVIEW, WEIGHTS
 from galaxy_assets.science import artefacts
@@ -98,7 +98,7 @@ def pretrained_features(context: SurveyContext, cutouts: pa.Table) -> Result:
     by="batch",
     reads=["cutouts"],
     settings=lambda survey: [survey.artefacts.of_evidence()],
-    version="3",
+    version="4",
     columns=shared("galaxy_id", "batch") | _EVIDENCE,
 )
 def artefact_evidence(context: SurveyContext, cutouts: pa.Table) -> Result:
@@ -183,7 +183,7 @@ def artefact_map(
     reads=["artefact_umap_model"],
     files=[ARTEFACT_REVIEW],
     settings=lambda survey: [survey.artefacts.of_evidence()],
-    version="2",
+    version="3",
     columns={
         "region": "number of the box, from 1, the largest group of suspects first",
         "x0": "left edge of the box on the map of pretrained features, inclusive",
@@ -193,7 +193,7 @@ def artefact_map(
         "n": "images inside when it was proposed; 0 for a person's box",
         "n_suspect": "suspects among them; 0 for a person's box",
         "purity": "share of suspects among the images inside, 0 to 1; 0 for a person's box",
-        "reasons": "how often each reason occurs among the suspects inside; `review` for a person's box",
+        "reasons": "how often each reason that counts occurs among the suspects inside; `review` for a person's box",
         "status": "proposed, or accepted by a person",
         "map": "digest of the artefact_umap_model that the box is drawn on",
     },
@@ -231,9 +231,14 @@ def _no_evidence(reason: Sequence[str], rules: ArtefactRules) -> str:
     "3_artefacts",
     paper="3.3",
     by="batch",
-    reads=["cutouts", "artefact_map", "artefact_regions", "artefact_umap_model"],
-    settings=lambda survey: [survey.artefacts],
-    version="3",
+    reads={
+        "cutouts": {},
+        "artefact_map": {},
+        "artefact_regions": {},
+        "artefact_umap_model": only("galaxy_id", "batch", "features_key", "x", "y", *LEAST, "suspect", "reason"),
+    },
+    settings=lambda survey: [survey.artefacts, survey.umap.fitted_on],
+    version="4",
     explorer=6,
     tuned=True,
     columns=shared("galaxy_id", "batch")
@@ -258,7 +263,8 @@ def clean_galaxies(
     """
     rules, regions = context.survey.artefacts, table_to_regions(artefact_regions)
     fitted = under(artefact_umap_model, limits_of(artefact_umap_model, rules))
-    share, later = share_unasked(*_on_map(fitted), regions, rules), ~_are_fitted(artefact_map, artefact_umap_model)
+    share = share_unasked(*_on_map(fitted), regions, rules)
+    later = ~_are_fitted(artefact_map, artefact_umap_model, sampled=fitted.num_rows >= context.survey.umap.fitted_on)
     kept_mapped, rule_mapped = apply_regions(*_on_map(artefact_map), regions, rules, later, share)
     rows = rows_of(cutouts, artefact_map)
     kept = np.zeros(cutouts.num_rows, bool)
@@ -273,16 +279,23 @@ def clean_galaxies(
     return Result(table, shown | _sheet(context, cutouts, table, rows[~kept_mapped], "removed"))
 
 
-def _are_fitted(artefact_map: pa.Table, artefact_umap_model: pa.Table) -> np.ndarray:
-    """Whether the map is fitted on each image as it is today, (N,): the same galaxy at the same place."""
+def _are_fitted(artefact_map: pa.Table, artefact_umap_model: pa.Table, *, sampled: bool) -> np.ndarray:
+    """Whether the map is fitted on each image as it is today, (N,): the same galaxy at the same place, which is that of
+    the first where several are alike. Of a map that is fitted on a sample, the others of the same deliveries too.
+    """
     import pyarrow.compute as pc
 
-    at = pc.index_in(artefact_map["galaxy_id"], artefact_umap_model["galaxy_id"])
-    fitted = np.array(pc.is_valid(at))
-    at, rows = at.drop_null().to_numpy(), np.flatnonzero(fitted)
+    model = artefact_umap_model
+    at = pc.index_in(artefact_map["galaxy_id"], model["galaxy_id"])
+    known = np.array(pc.is_valid(at))
+    fitted, rows, at = known.copy(), np.flatnonzero(known), at.drop_null().to_numpy()
+    key = model["features_key"]
+    first = pc.index_in(key.combine_chunks().take(pa.array(at)), key).to_numpy(zero_copy_only=False)
     for name in ("x", "y"):
-        there = artefact_umap_model[name].to_numpy()[at]
+        there = model[name].to_numpy()[first]
         fitted[rows] &= np.isclose(artefact_map[name].to_numpy()[rows], there, rtol=0, atol=0, equal_nan=True)
+    if sampled:
+        fitted |= ~known & np.array(pc.is_in(artefact_map["batch"], model["batch"].unique()))
     return fitted
 
 

@@ -210,16 +210,6 @@ def outcomes(cutouts: pa.Table) -> dict[str, int]:
     return dict(sorted((o["values"], o["counts"]) for o in pc.value_counts(cutouts["outcome"]).to_pylist()))
 
 
-def with_pixels(cutouts: pa.Table, batches: pa.ChunkedArray) -> dict[str, int]:
-    """How many images of these deliveries have pixels, by delivery."""
-    import pyarrow.compute as pc
-
-    asked = pc.is_in(cutouts["batch"], batches.cast(cutouts["batch"].type).unique())
-    without = pc.is_in(cutouts["outcome"], pa.array(sorted(WITHOUT_PIXELS), cutouts["outcome"].type))
-    shown = cutouts["batch"].filter(pc.and_not(asked, without)).value_counts().to_pylist()
-    return {one["values"]: one["counts"] for one in shown}
-
-
 def shown_of(outcomes: Mapping[str, int]) -> int:
     """How many of the images with these outcomes have pixels."""
     return sum(n for outcome, n in outcomes.items() if outcome not in WITHOUT_PIXELS)
