@@ -342,12 +342,22 @@ def projection(rows: list[dict[str, Any]]) -> str:
 
 
 _FEATURES = {"features": _WIDTH, "components": _KEPT}
+_NETWORKS = (("", "", "resnet18"), (" depthwise", " of EfficientNet-Lite0", "tf_efficientnet_lite0"))
 PLANNED: dict[str, tuple[str, dict[str, Any]]] = {
     "cutouts": ("PNG file to stored cutout", {}),
-    "embedding float32": ("embedding, 224 px, float32", {"backbone": "resnet18", "size": 224}),
-    "embedding bfloat16": ("embedding, 224 px, bfloat16", {"backbone": "resnet18", "size": 224}),
-    "training float32": ("BYOL step, 128 px, batch 16, float32", {"backbone": "resnet18", "size": 128}),
-    "training bfloat16": ("BYOL step, 128 px, batch 16, bfloat16", {"backbone": "resnet18", "size": 128}),
+    **{
+        f"embedding {precision}{kind}": (f"embedding{name}, 224 px, {precision}", {"backbone": backbone, "size": 224})
+        for precision in ("float32", "bfloat16")
+        for kind, name, backbone in _NETWORKS
+    },
+    **{
+        f"training {precision}{kind}": (
+            f"BYOL step{name}, 128 px, batch 16, {precision}",
+            {"backbone": backbone, "size": 128},
+        )
+        for precision in ("float32", "bfloat16")
+        for kind, name, backbone in _NETWORKS
+    },
     "views": ("one view of each of 32, 128 px", {"size": 128}),
     "pca_model": ("pca_model", _FEATURES),
     "pca_features": ("pca_features", _FEATURES),

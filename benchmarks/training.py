@@ -28,6 +28,7 @@ from side_by_side import Compared, Equal, Row, compare, main
 from torch import nn
 from torchvision import transforms as T
 
+from galaxy_assets.orchestration.planning.networks import counted
 from galaxy_assets.science.augmentation import augment
 from galaxy_assets.science.byol import Byol, step
 from galaxy_assets.science.devices import keep_freed_memory
@@ -40,7 +41,10 @@ from galaxy_assets.settings.recipe import Recipe
 CPU = torch.device("cpu")
 Precision = Literal["bfloat16", "float32"]
 BATCH = 32
-FORWARD_GFLOP = 3.64  # ResNet-18 at 224 px, multiplications and additions; a BYOL step is worth eight forward passes
+ROUNDING: dict[Precision, float] = {"bfloat16": 3e-4, "float32": 1e-6}
+PASSES = 8  # forward passes that a BYOL step is worth
+BACKBONES = {"resnet18": "", "tf_efficientnet_lite0": " of EfficientNet-Lite0"}
+"""The paper's network and one of depthwise convolutions, and how rows name it."""
 
 
 def glibc_defaults() -> None:
@@ -93,9 +97,14 @@ def convolution_peak(dtype: torch.dtype, tries: int) -> float:
     return 2 * 256 * 256 * 9 * 28 * 28 * 16 / best / 1e9
 
 
-def network() -> Encoder:
-    """A ResNet-18 with random weights."""
-    return build_encoder("resnet18", "random", seed=0, weights=Path())
+def network(backbone: str) -> Encoder:
+    """A network with random weights."""
+    return build_encoder(backbone, "random", seed=0, weights=Path())
+
+
+def gflop(backbone: str, size: int) -> float:
+    """Multiplications and additions of one forward pass, in 10^9."""
+    return counted(backbone, size).operations / 1e9
 
 
 AS_RUN = ", as its users run it"
@@ -108,7 +117,7 @@ STEPS: list[tuple[bool, Literal["concat", "per_view"], Callable[[], None]]] = [
 """In bfloat16 or not, the reading of batch normalisation, and the peer's memory allocator."""
 
 
-def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> Iterator[Row]:
+def byol_step(backbone: str, size: int, batch: int, peaks: dict[bool, float], rounds: int) -> Iterator[Row]:
     """One step on ready views, ours in both precisions against byol-pytorch in float32."""
     views = [torch.rand(batch, 3, size, size) for _ in range(2)]
     turns = [0]
@@ -118,7 +127,7 @@ def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> I
         return views[turns[0] % 2]
 
     theirs = BYOL(
-        copy.deepcopy(network()),
+        copy.deepcopy(network(backbone)),
         size,
         hidden_layer=-1,
         projection_size=100,
@@ -137,9 +146,9 @@ def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> I
         theirs.update_moving_average()
 
     laid_out = [v.contiguous(memory_format=torch.channels_last) for v in views]
-    gflop = 8 * batch * FORWARD_GFLOP * (size / 224) ** 2
-    for bfloat16, batch_norm, peer_memory in STEPS:
-        recipe, encoder = Recipe(preset="paper", batch_norm=batch_norm), network()
+    work = PASSES * batch * gflop(backbone, size)
+    for bfloat16, batch_norm, peer_memory in STEPS if backbone == "resnet18" else STEPS[:2]:
+        recipe, encoder = Recipe(preset="paper", batch_norm=batch_norm), network(backbone)
         encoder.to(memory_format=torch.channels_last)
         learner = Byol(encoder, recipe, freeze=False)
         own = adam(learner, recipe)
@@ -150,7 +159,7 @@ def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> I
             peer_memory=peer_memory,
         )
         columns, alone = found.columns(), batch_norm == "per_view"
-        name = "BYOL step per view" if alone else "BYOL step"
+        name = f"BYOL step{BACKBONES[backbone]}{' per view' if alone else ''}"
         yield Row(
             "training",
             f"{name}, {size} px, batch {batch}, {'bfloat16' if bfloat16 else 'float32'}",
@@ -158,7 +167,7 @@ def byol_step(size: int, batch: int, peaks: dict[bool, float], rounds: int) -> I
             "byol-pytorch in float32" + (AS_RUN if peer_memory is glibc_defaults else ""),
             **columns,
             limit="3x3 convolutions",
-            share=gflop / columns["seconds"] / peaks[bfloat16],
+            share=work / columns["seconds"] / peaks[bfloat16],
             note="as the paper's preset has it; byol-pytorch concatenates the views"
             if alone
             else "equal step by step in float64: galaxy_assets_tests/science/test_byol.py",
@@ -215,9 +224,9 @@ def views(size: int, batch: int, rounds: int) -> Iterator[Row]:
         yield Row("training", f"one view of each of {batch}, {size} px", batch, name, **found.columns(), note=note)
 
 
-def embedding(size: int, count: int, peaks: dict[bool, float], rounds: int) -> Iterator[Row]:
+def embedding(backbone: str, size: int, count: int, peaks: dict[bool, float], rounds: int) -> Iterator[Row]:
     """Features of images, ours in both precisions against batches, and against one at a time with gradients on."""
-    encoder = network().eval().requires_grad_(True)
+    encoder = network(backbone).eval().requires_grad_(True)
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
     other = copy.deepcopy(encoder)
 
@@ -233,8 +242,9 @@ def embedding(size: int, count: int, peaks: dict[bool, float], rounds: int) -> I
 
     peers = {
         f"batches of {BATCH}, no gradients": (batched, keep_freed_memory),
-        "one at a time with gradients, as Astronomaly runs it": (one_at_a_time, glibc_defaults),
     }
+    if backbone == "resnet18":
+        peers["one at a time with gradients, as Astronomaly runs it"] = (one_at_a_time, glibc_defaults)
     for precision in get_args(Precision):
         for name, (peer, peer_memory) in peers.items():
             found = compared(
@@ -245,16 +255,15 @@ def embedding(size: int, count: int, peaks: dict[bool, float], rounds: int) -> I
             )
             columns, a, b = found.columns(), found.our_answer, found.peer_answer
             cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-            gflop = count * FORWARD_GFLOP * (size / 224) ** 2
             yield Row(
                 "training",
-                f"embedding, {size} px, {precision}",
+                f"embedding{BACKBONES[backbone]}, {size} px, {precision}",
                 count,
                 name,
                 **columns,
                 limit="3x3 convolutions",
-                share=gflop / columns["seconds"] / peaks[precision == "bfloat16"],
-                equal=[Equal("cosine short of 1", float(1 - cosine.min()), 1e-4 if precision == "bfloat16" else 1e-6)],
+                share=count * gflop(backbone, size) / columns["seconds"] / peaks[precision == "bfloat16"],
+                equal=[Equal("cosine short of 1", float(1 - cosine.min()), ROUNDING[precision])],
             )
 
 
@@ -264,9 +273,11 @@ def measure(small: bool) -> Iterator[Row]:
     tries = 2 if small else 12
     peaks = {True: convolution_peak(torch.bfloat16, tries), False: convolution_peak(torch.float32, tries)}
     for size, batch in [(32, 4)] if small else [(64, 32), (128, 16)]:
-        yield from byol_step(size, batch, peaks, rounds)
+        for backbone in BACKBONES:
+            yield from byol_step(backbone, size, batch, peaks, rounds)
         yield from views(size, 2 if small else 32, rounds)
-    yield from embedding(*((32, 4) if small else (224, 96)), peaks, rounds)
+    for backbone in BACKBONES:
+        yield from embedding(backbone, *((32, 4) if small else (224, 96)), peaks, rounds)
 
 
 if __name__ == "__main__":

@@ -148,11 +148,14 @@ def test_trainings_gain_is_told_beside_the_start_and_its_formulae():
 def test_training_compares_steps_views_and_embeddings_like_for_like_and_as_users_run_them():
     rows = list(importlib.import_module("training").measure(small=True))
     step, views = "BYOL step, 32 px, batch 4, float32", "one view of each of 2, 32 px"
+    of_lite = "BYOL step of EfficientNet-Lite0"
     assert [(row.case, row.peer) for row in rows] == [
         ("BYOL step, 32 px, batch 4, bfloat16", "byol-pytorch in float32"),
         (step, "byol-pytorch in float32"),
         (step, "byol-pytorch in float32, as its users run it"),
         (step.replace("step", "step per view"), "byol-pytorch in float32"),
+        (f"{of_lite}, 32 px, batch 4, bfloat16", "byol-pytorch in float32"),
+        (f"{of_lite}, 32 px, batch 4, float32", "byol-pytorch in float32"),
         (views, "torchvision on the same pixels, one by one"),
         (views, "torchvision on 300 px, one by one, as its users run it"),
         (views, "kornia on the same pixels"),
@@ -161,6 +164,8 @@ def test_training_compares_steps_views_and_embeddings_like_for_like_and_as_users
             for precision in ("bfloat16", "float32")
             for peer in ("batches of 32, no gradients", "one at a time with gradients, as Astronomaly runs it")
         ),
+        ("embedding of EfficientNet-Lite0, 32 px, bfloat16", "batches of 32, no gradients"),
+        ("embedding of EfficientNet-Lite0, 32 px, float32", "batches of 32, no gradients"),
     ]
     assert all(equal.holds for row in rows for equal in row.equal)
 

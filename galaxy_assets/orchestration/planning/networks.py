@@ -24,10 +24,14 @@ class Counted:
         Multiplications and additions of one forward pass of one image.
     features : int
         Of its answer.
+    depthwise : bool
+        Whether it has convolutions of one channel each: a processor waits for memory there, and does a third to a
+        sixth of the operations that it does elsewhere in a second (docs/performance.md).
     """
 
     operations: float
     features: int
+    depthwise: bool
 
 
 @functools.cache
@@ -58,12 +62,14 @@ def counted(backbone: str, size: int, variant: str = "timm") -> Counted:
     try:
         with torch.device("meta"), torch.no_grad():
             network = plugins.load("encoders", variant)(backbone).eval()
-            channels = next((layer.in_channels for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)), 3)
+            layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+            channels = next((layer.in_channels for layer in layers), 3)
             with FlopCounterMode(display=False) as counter:
                 features = network(torch.empty(1, channels, size, size)).shape[1]
     except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError) as error:
         raise ValueError(f"{backbone} does not take images of {size} pixels ({error})") from error
-    return Counted(float(counter.get_total_flops()), features)
+    depthwise = any(layer.groups == layer.in_channels > 1 for layer in layers)
+    return Counted(float(counter.get_total_flops()), features, depthwise)
 
 
 def network_of(survey: Survey, start: str) -> Counted | None:

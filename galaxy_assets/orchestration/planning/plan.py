@@ -11,10 +11,10 @@ is to be had.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from galaxy_assets.orchestration.planning.foreseen import foreseen
-from galaxy_assets.orchestration.planning.measured import Measured, Slope
+from galaxy_assets.orchestration.planning.measured import Measured
 from galaxy_assets.orchestration.planning.networks import Counted, counted, is_trained, network_of, networks_of
 from galaxy_assets.settings.recipe import OF_START
 from galaxy_assets.settings.survey import Survey
@@ -316,34 +316,35 @@ class _Planner:
 
     def _network(self, step: str, networks: Sequence[Counted], precision: str) -> Cost:
         """Forward passes of every galaxy through some networks."""
-        slope = self.known.slopes[f"embedding {precision}"]
-        same = self._counted_of(slope)
-        operations = self.size.galaxies * sum(network.operations for network in networks)
         if self.size.gpus:
+            operations = self.size.galaxies * sum(network.operations for network in networks)
             return Cost(step, True, "computed", gpu_hours=self._gpu_hours(operations))
-        seconds = slope.core_seconds(1) * operations / same.operations
-        basis: Basis = "measured" if all(network == same for network in networks) else "computed"
-        return Cost(step, True, basis, core_hours=seconds / 3600)
+        seconds, basis = self._seconds_of(f"embedding {precision}", networks)
+        return Cost(step, True, basis, core_hours=self.size.galaxies * seconds / 3600)
 
     def _training(self) -> Cost:
         """Every epoch of every start that is trained, on every galaxy, with the views."""
         recipe, step = self.survey.recipe, _TRAINING
         networks = [network_of(self.survey, start) for start in self.survey.start_weights if self.trained(start)]
-        operations = sum(network.operations for network in networks if network is not None)
-        images = self.size.galaxies * recipe.epochs
+        counts, images = [one for one in networks if one is not None], self.size.galaxies * recipe.epochs
         if self.size.gpus:
+            operations = sum(network.operations for network in counts)
             passes = self.known.assumed["forward_passes_of_a_training_step"]
             return Cost(step, False, "computed", gpu_hours=self._gpu_hours(images * passes * operations))
-        slope, views = self.known.slopes[f"training {recipe.precision}"], self.known.slopes["views"]
-        same = self._counted_of(slope)
+        seconds, basis = self._seconds_of(f"training {recipe.precision}", counts)
+        views = self.known.slopes["views"]
         drawn = 2 * views.core_seconds(1) * (self._pixels / views.of["size"]) ** 2 * len(networks)
-        seconds = images * (slope.core_seconds(1) * operations / same.operations + drawn)
-        basis: Basis = "measured" if all(network == same for network in networks) else "computed"
-        return Cost(step, False, basis, core_hours=seconds / 3600)
+        return Cost(step, False, basis, core_hours=images * (seconds + drawn) / 3600)
 
-    @staticmethod
-    def _counted_of(slope: Slope) -> Counted:
-        return counted(slope.of["backbone"], slope.of["size"])
+    def _seconds_of(self, name: str, networks: Sequence[Counted]) -> tuple[float, Basis]:
+        """Core seconds of one image in some networks, each by the slope of the measured network that is of its kind."""
+        seconds, basis = 0.0, cast(Basis, "measured")
+        for network in networks:
+            slope = self.known.slopes[name + (" depthwise" if network.depthwise else "")]
+            same = counted(slope.of["backbone"], slope.of["size"])
+            seconds += slope.core_seconds(1) * network.operations / same.operations
+            basis = basis if network == same else "computed"
+        return seconds, basis
 
     def _gpu_hours(self, operations: float) -> float:
         return operations / self.known.assumed["gpu_operations_per_second"] / 3600
@@ -402,6 +403,7 @@ class _Planner:
                 f"{survey.recipe.orientations} orientations and the defaults of the rest, as if cutouts are aligned "
                 "wherever trials may choose that; trials not counted"
             )
-        if not self.size.gpus and survey.recipe.backbone != self.known.slopes["embedding float32"].of["backbone"]:
-            told.append("networks of other layers than the one measured may take several times what they count")
+        measured = {slope.of["backbone"] for slope in self.known.slopes.values() if "backbone" in slope.of}
+        if not self.size.gpus and survey.recipe.backbone not in measured:
+            told.append(f"networks of other layers than those measured ({', '.join(sorted(measured))}) may take longer")
         return told
