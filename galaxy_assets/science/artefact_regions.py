@@ -244,7 +244,7 @@ def _spoken_for(
 
 
 def _said(rule: np.ndarray) -> np.ndarray:
-    return np.not_equal(rule, None).astype(bool)  # pyright: ignore[reportArgumentType]
+    return np.array([one is not None for one in rule.tolist()], dtype=bool)
 
 
 def _share(some: np.ndarray, among: np.ndarray) -> float:
