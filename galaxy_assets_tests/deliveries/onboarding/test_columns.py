@@ -422,6 +422,16 @@ def test_ids_that_are_no_names_of_images_are_refused_with_what_to_write(named, t
     assert inspect_labels(found, table, id_column="image").classes == {"a": 10, "b": 10}
 
 
+@pytest.mark.parametrize("unit", ["deg", ""])
+def test_a_unit_of_positions_is_asked_for_where_there_is_none(unit, tmp_path):
+    heading = f"ID\tRAJ2000\tDEJ2000\tkind\n\t{unit}\t{unit}\t\n---\t---\t---\t---\n"
+    table = lenses(tmp_path, PLACES, [])
+    table.write_text(heading + "".join(f"{name}\t{i % 24}\t{i}.5\t{'ab'[i % 2]}\n" for i, name in enumerate(PLACES)))
+    labels = inspect_labels(inspect(tmp_path / "images"), table)
+    assert (labels.named, labels.missing) == (20, 0)
+    assert ("every value of RAJ2000 is below 24" in " ".join(labels.notes)) == (not unit)
+
+
 def test_a_column_that_a_person_names_and_that_names_no_image_is_refused(tmp_path):
     table = lenses(tmp_path, PLACES, [f"{n},{'ab'[i % 2]}" for i, n in enumerate(NUMBERS)])
     found = inspect(tmp_path / "images")
