@@ -16,7 +16,7 @@ import pyarrow as pa
 from galaxy_assets.deliveries.ids import NamedImages, image_name
 from galaxy_assets.deliveries.onboarding.columns import is_numbering, names_in
 
-_LOOKED_AT = 500  # ids of a column, and names, that say which text it may be
+_LOOKED_AT, _LOOKED_UP = 500, 20_000  # ids of a column, and names, that say which text it may be; ids that are sought
 _SHARES = 0.9, 0.51  # of the names, or of the ids, that have one text about what differs
 _FEWEST = 3  # images
 _MOST = 0.5  # of the images, or of the rows
@@ -51,9 +51,9 @@ class _Way(NamedTuple):
         own = f"{column}{digits}{f' without {cut} it' if cut else ''}"
         return " + ".join(filter(None, (self.added[0], own, self.added[1])))
 
-    def command(self, column: str) -> str:
-        """The names as pandas makes them."""
-        text = f"table[{column!r}].astype(str)"
+    def command(self, column: str, whole: bool) -> str:
+        """The names as pandas makes them, which has `whole` numbers with gaps as decimal ones."""
+        text = f"table[{column!r}]" + (".astype('Int64')" if whole else "") + ".astype(str)"
         for one, side in zip(self.cut, ("prefix", "suffix"), strict=True):
             text += f".str.remove{side}({one!r})" if one else ""
         text += f".str.zfill({self.digits})" if self.digits else ""
@@ -106,36 +106,38 @@ def affix_of(columns: pa.Table, images: Mapping[str, str], among: Collection[str
     for column in sorted(among, key=is_numbering):
         if best is not None and is_numbering(column):
             break
-        given = list(dict.fromkeys(text for text in names_in(columns, column) if text))
-        ids = {_core(text): text for text in given}
-        if (way := _way(_some([*ids]), of_names)) is None:
+        given = names_in(columns, column)
+        ids = {_core(text): text for text in given if text}
+        if (way := _way(_some([*ids], _LOOKED_UP), of_names)) is None:
             continue
-        made = [way.name(text) for text in ids]
-        rows = found.match(made).rows
+        rows = found.match([way.name(core) for core in ids]).rows
         n = sum(map(bool, rows))
         if n >= _FEWEST and n >= _MOST * min(len(images), len(columns)) and (best is None or n > best.named):
             at = next(of_one[0] for of_one in rows if of_one)
-            plain = all(core == text for core, text in ids.items())
-            said = _said(columns, column, way, plain)
-            example = f"{made[at]} for {[*ids.values()][at]}"
-            best = Affix(column, n, f"The names are {way.sum(column)} ({example}, {n} of {len(images)} images): {said}")
+            core, text = [*ids.items()][at]
+            said = f"{way.sum(column)} ({way.name(core)} for {text}, {n} of {len(images)} images)"
+            best = Affix(
+                column, n, f"The names are {said}: {_said(columns, column, way, ids, None in given or '' in given)}"
+            )
     return best
 
 
-def _said(columns: pa.Table, column: str, way: _Way, plain: bool) -> str:
-    """What to do; with pandas where the ids are `plain`, without folder and suffix."""
-    new = next(
-        name for name in ("image", "image_name", "image_file", "name_of_image") if name not in columns.column_names
-    )
-    by = f", with pandas by table[{new!r}] = {way.command(column)}" if plain else ""
+def _said(columns: pa.Table, column: str, way: _Way, ids: Mapping[str, str], gaps: bool) -> str:
+    """What to do; with pandas unless the ids have folders or suffixes."""
+    names = ["image", "image_name", *(f"image_name_{i}" for i in range(2, len(columns.column_names) + 2))]
+    new = next(name for name in names if name not in columns.column_names)
+    changed = [text for core, text in ids.items() if core != text]
+    decimals = bool(changed) and all(map(_DECIMAL.fullmatch, changed))
+    whole = all(map(str.isdigit, ids)) and (gaps or decimals or pa.types.is_floating(columns[column].type))
+    by = f", with pandas by table[{new!r}] = {way.command(column, whole)}" if decimals or not changed else ""
     return f"write them so into a column of the table{by}, and name it with --id-column {new}"
 
 
 def _way(ids: list[str], of_names: list[tuple[tuple[str, str], dict[str, str]]]) -> _Way | None:
     """How most names are made of ids, by what is left of the names without one text about them; None for no way."""
     counts: Counter[_Way] = Counter()
-    for (added, cores), cut in product(of_names, [*_abouts(ids)]):
-        own = _cores(ids, cut)
+    of_ids = [(cut, _cores(ids, cut)) for cut in _abouts(_some(ids))]
+    for (added, cores), (cut, own) in product(of_names, of_ids):
         pairs = [(own[key], cores[key]) for key in own.keys() & cores.keys()]
         if pairs:
             counts[_shortened(cut, added, _digits(pairs))] += len(pairs)
@@ -148,8 +150,8 @@ def _cores(texts: list[str], about: tuple[str, str]) -> dict[str, str]:
     return {_key(core): core for text in texts if (core := _between(text, *about))}
 
 
-def _some(texts: list[str]) -> list[str]:
-    return texts[:: ceil(len(texts) / _LOOKED_AT) or 1]
+def _some(texts: list[str], most: int = _LOOKED_AT) -> list[str]:
+    return texts[:: ceil(len(texts) / most) or 1]
 
 
 def _abouts(texts: list[str]) -> Iterator[tuple[str, str]]:
@@ -185,8 +187,8 @@ def _shortened(cut: tuple[str, str], added: tuple[str, str], digits: int) -> _Wa
 
 
 def _digits(pairs: list[tuple[str, str]]) -> int:
-    """To how many digits names fill the numbers of ids; 0 where they do not."""
-    filled = {len(name) for own, name in pairs if own.isdigit() and len(name) > len(own)}
+    """To how many digits names fill the numbers of ids, also of those that programs read without zeros; 0 for none."""
+    filled = {len(name) for own, name in pairs if own.isdigit() and (len(name) > len(own) or name[:-1].startswith("0"))}
     return max(filled, default=0)
 
 

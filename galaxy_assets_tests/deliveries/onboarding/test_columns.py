@@ -353,6 +353,9 @@ NAMES = [
         ),
         ([f"{name}_r" for name in PLACES], PLACES, 'ID without "_r" after it (', ".str.removesuffix('_r')"),
         ([*range(20)], [f"gal_{i:05d}" for i in range(20)], "gal_ + ID of 5 digits (", ".str.zfill(5)"),
+        ([f"{i:04d}" for i in NUMBERS], [f"g_{i:04d}" for i in NUMBERS], "g_ + ID (g_2", "'g_' + table['ID']"),
+        ([f"{i:04d}" for i in range(20)], [f"g_{i:04d}" for i in range(20)], "g_ + ID of 4 digits (", ".str.zfill(4)"),
+        ([f"{i}.0" for i in NUMBERS], [f"c_{i}" for i in NUMBERS], "c_ + ID (c_200000 for 200000.0", "astype('Int64')"),
         ([*range(95, 115)], [f"g{i}" for i in range(95, 115)], "g + ID (g95 for 95, 20 of", "'g' + table['ID']"),
         (NAMES, [f"hst-{name.replace(' ', '_')}" for name in NAMES], "hst- + ID (", "'hst-' + table['ID']"),
         (
@@ -394,6 +397,28 @@ def test_one_text_about_the_ids_of_a_column_is_told_with_the_names_to_write(ids,
 )
 def test_no_text_is_told_that_may_stand_there_by_chance(ids, names):
     assert affix_of(pa.table({"n": [str(one) for one in ids]}), {name: f"{name}.fits" for name in names}, ["n"]) is None
+
+
+def test_a_few_images_of_a_large_table_are_enough():
+    images = {f"c_{i}": f"c_{i}.png" for i in range(500, 100_000, 1000)}
+    about = affix_of(pa.table({"n": pa.array(range(100_000)), "x": pa.array([0.5] * 100_000)}), images, ["x", "n"])
+    assert about is not None and (about.column, about.named) == ("n", 100)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_names_that_pandas_makes_are_those_of_the_images(suffix, tmp_path):
+    names = [f"c_{n:07d}_v" for n in NUMBERS]
+    table = lenses(tmp_path, names, []).with_suffix(f".{suffix}")
+    frame = pandas.DataFrame({"ID": [*NUMBERS, None], "kind": [*"ab" * 10, "a"]})  # a gap makes them decimal
+    frame.to_csv(table, index=False) if suffix == "csv" else frame.to_parquet(table)
+    found = inspect(tmp_path / "images")
+    with pytest.raises(SurveyError) as said:
+        inspect_labels(found, table)
+    command = re.search(r"with pandas by (.*), and name", str(said.value))[1]
+    frame = pandas.read_csv(table) if suffix == "csv" else pandas.read_parquet(table)
+    exec(command, {"table": frame})
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    assert inspect_labels(found, tmp_path / "new.csv", id_column="image").classes == {"a": 10, "b": 10}
 
 
 def lenses(folder: Path, names: list[str], rows: list[str]) -> Path:
