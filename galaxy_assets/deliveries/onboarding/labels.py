@@ -128,7 +128,11 @@ def inspect_labels(
         lost = rounded(columns)
         if id_column is None:
             about = affix_of(columns, images, named)
-            remedy = about.words if about else f"{_in_order(columns, images)}{_unnamed(columns, position)}"
+            in_order = _in_order(columns, images)
+            if about is not None and not (in_order and is_numbering(about.column)):
+                remedy = about.words
+            else:
+                remedy = f"{in_order}{_unnamed(columns, position)}"
             raise SurveyError(
                 f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; "
                 f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. {remedy}"
