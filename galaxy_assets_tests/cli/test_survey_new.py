@@ -148,3 +148,17 @@ def test_of_too_few_images_for_trials_the_proposal_is_written_and_that_is_said(t
     enough = runner.invoke(app, ["survey", "new", "enough", *given, "--tune"])
     assert "chosen by trials of the first run" in enough.output and "Trials need" not in enough.output
     assert survey_files(tmp_path / "data").named("enough").auto
+
+
+def test_a_table_that_is_about_no_image_writes_no_survey(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_ASSETS_DATA", str(tmp_path / "data"))
+    (tmp_path / "images").mkdir()
+    for i in range(6):
+        Image.fromarray(draw("round", np.random.default_rng(i))).save(tmp_path / "images" / f"hsc_{4315914220 + i}.png")
+    (tmp_path / "t.csv").write_text("object_id,kind\n" + "".join(f"{4315914220 + i},{'ab'[i % 2]}\n" for i in range(6)))
+    command = ["survey", "new", "mine", "--images", str(tmp_path / "images"), "--labels", str(tmp_path / "t.csv")]
+    for column in ([], ["--id-column", "object_id"], ["--id-column", "kind"]):
+        made = CliRunner().invoke(app, [*command, *column])
+        said = " ".join(made.output.replace("│", " ").split())
+        assert made.exit_code == 2 and "The names are hsc_ + object_id" in said
+        assert not (tmp_path / "data" / "surveys" / "mine.yaml").exists()

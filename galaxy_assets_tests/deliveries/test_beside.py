@@ -179,7 +179,7 @@ def test_further_images_of_another_size_are_told():
         image(small, "NIR_Y_RMS"),
         image(small[:4, :4], "PREVIEW"),
     )
-    assert not_shown(data) == ["2"]
+    assert not_shown(data) == ["2 (NIR_Y)"]
 
 
 def test_several_images_of_planes_that_are_last_are_refused():

@@ -401,3 +401,37 @@ def test_votes_with_a_stray_quote_are_refused_with_its_line(tmp_path):
     (tmp_path / "votes.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(VotesError, match="30 lines give 7 rows; the first quote is in line 4"):
         read_columns(tmp_path / "votes.csv", ["iauname", name])
+
+
+VIZIER = """#
+#   VizieR Astronomical Server vizier.u-strasbg.fr
+#Column\tobjID\t(I18)\tIdentifier\t[ucd=meta.id]
+#Column\tCl\t(A4)\tclass\t[ucd=src.class]
+{names}
+{units}
+------------------\t----------\t----------\t----
+{rows}
+
+#END#
+"""
+
+
+@pytest.mark.parametrize(
+    ("units", "ra", "dec"),
+    [
+        (" \tdeg\tdeg\t ", "188.73625", "-5.5125"),
+        ("\tdeg\tdeg", "188.73625", "-5.5125"),
+        (' \t"h:m:s"\t"d:m:s"\t ', "12 34 56.7", "-05 30 45"),
+        (" \trad\trad\t ", str(np.radians(188.73625)), str(np.radians(-5.5125))),
+        (" \t\t\t ", "188.73625", "-5.5125"),
+    ],
+)
+def test_the_units_and_dashes_of_vizier_are_no_rows_and_its_units_count(tmp_path, units, ra, dec):
+    rows = "\n".join(f"{objid}\t{ra}\t{dec}\tFRI" for objid in OBJIDS)
+    path = tmp_path / "asu.tsv"
+    path.write_text(VIZIER.format(names="objID\tRAJ2000\tDEJ2000\tCl", units=units, rows=rows))
+    columns = {"id_column": "objID", "ra_column": "RAJ2000", "dec_column": "DEJ2000", "label_column": "Cl"}
+    entries, notes = read_labels(path, source(**columns))
+    assert [(one.name, one.label) for one in entries] == [(str(objid), "FRI") for objid in OBJIDS]
+    np.testing.assert_allclose([entries[0].ra, entries[0].dec], [188.73625, -5.5125], atol=1e-9)
+    assert all("comment" in note for note in notes), notes

@@ -44,6 +44,12 @@ PLAIN = "id,label\ng0,spiral\ng1,smooth\ng2,spiral\n"
         ("#id,label\n" + PLAIN.partition("\n")[2], 0),
         (PLAIN + "# the end\n", 1),
         (PLAIN + "id,label\n", 1),
+        (PLAIN.replace("label\n", "label\n--,-----\n").replace(",", "\t"), 0),
+        (PLAIN.replace("label\n", "label\n ,\n--,-----\n").replace(",", "\t"), 0),
+        (PLAIN.replace("label\n", "label\n , class\nA4,\n==,=====\n").replace(",", ";"), 0),
+        ("--  -----\n" + PLAIN.replace("label\n", "label\n--,-----\n").replace(",", "  "), 0),
+        (PLAIN.replace("label\n", "label\n--,-----\n") + "id,label\n--,-----\n", 1),
+        (PLAIN.replace("label\n", "label\n--+-----\n").replace(",", " | "), 0),
         (PLAIN.replace("g1,smooth", "g1,smooth,"), 0),
         (PLAIN + "g3,spiral,near a star\n", 1),
         (PLAIN + 'g3,"spiral\ng4,smooth\n'.replace("g4,smooth\n", ""), 1),
@@ -205,3 +211,10 @@ def test_a_quote_is_followed_no_further_than_a_cell_may_be_long(tmp_path, monkey
         and found.lost == [found.notes[-1]]
         and found.lost[0].startswith("2 lines have a quote")
     )
+
+
+def test_a_row_of_dashes_below_rows_that_may_be_data_is_one_of_them(tmp_path):
+    (tmp_path / "a.csv").write_text("id,label\ng0,spiral\n---,---\ng1,smooth\n")
+    assert read_text_table(tmp_path / "a.csv").rows == [["g0", "spiral"], ["---", "---"], ["g1", "smooth"]]
+    (tmp_path / "b.csv").write_text("number,x\n1,\n---,---\n2,\n")
+    assert len(read_text_table(tmp_path / "b.csv").rows) == 3

@@ -115,7 +115,7 @@ def not_shown(data: bytes) -> list[str]:
     Returns
     -------
     list of str
-        Their numbers, as `source.extension` takes them.
+        Their numbers, as `source.extension` takes them, each with its name in brackets where it has one.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def not_shown(data: bytes) -> list[str]:
         taken = _images(hdus, Choice())
         further = [hdu for hdu in _candidates(hdus) if min(_sides(hdu)) >= MINIMUM_SIDE and not _beside(hdu)]
         return [
-            str(i)
+            f"{i} ({name})" if (name := _name(hdu)) else str(i)
             for i, hdu in enumerate(hdus)
             if any(hdu is one for one in further) and not any(hdu is one for one in taken)
         ]

@@ -32,9 +32,7 @@ GRZ_WEIGHTS = (6.0, 3.4, 3.0)
 STRETCH = 0.25
 Q = 5.0
 
-_WAVELENGTH = {
-    name: i for i, name in enumerate(("FUV", "NUV", "u", "B", "g", "V", "r", "i", "z", "y", "Y", "J", "H", "K", "Ks"))
-}
+_WAVELENGTH = {name: i for i, name in enumerate("FUV NUV u B g V r VIS i z y Y J H K Ks W1 W2 W3 W4".split())}
 _EXACT = set("ugrizyjhk")
 _HST = re.compile(r"F(\d{3,4})[WMNX]{1,2}\d?", re.IGNORECASE)
 # F275W is 275 nm with Hubble's cameras, F277W is 2770 nm with Webb's, as F160W is 1600 nm

@@ -32,6 +32,7 @@ from galaxy_assets.deliveries.onboarding.columns import (
 from galaxy_assets.deliveries.onboarding.columns import id_column as id_column_of
 from galaxy_assets.deliveries.onboarding.graded import Graded, graded_columns, is_called_scores
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
+from galaxy_assets.deliveries.onboarding.names import affix_of
 from galaxy_assets.deliveries.readers.image_folder import Listed
 from galaxy_assets.deliveries.readers.tables import (
     LabelTable,
@@ -120,14 +121,21 @@ def inspect_labels(
     images = _images(inspection.listed)
     named = {name: n for name, n in named_by(columns, images).items() if name != label_column}
     notes: list[str] = []
-    if id_column is None:
+    if id_column is not None:
+        _refuse_strangers(path, columns, id_column, images, inspection.source.path)
+    else:
         id_column, notes = id_column_of(path, columns, images, named)
         lost = rounded(columns)
         if id_column is None:
+            about = affix_of(columns, images, named)
+            in_order = _in_order(columns, images)
+            if about is not None and not (in_order and is_numbering(about.column)):
+                remedy = about.words
+            else:
+                remedy = f"{in_order}{_unnamed(columns, position)}"
             raise SurveyError(
                 f"{path}: no column names an image of {inspection.source.path}, such as {min(images)}; "
-                f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. {_in_order(columns, images)}"
-                f"{_unnamed(columns, position)}"
+                f"{f'{lost[0]}. It' if lost else 'it'} has {_described(columns)}. {remedy}"
             )
         notes += [one for one in lost if is_numbering(id_column)]
     found, said = _positions(columns, position)
@@ -164,7 +172,11 @@ def inspect_labels(
         }
     )
     graded = _offered(columns, graded, [name for name in codes if is_called_classes(name)], source)
-    labels = _by_reader(source, read_labels(path, source), people)
+    in_units = found[0] is not None and unit_of(columns, found[0]) is not None
+    labels = _by_reader(source, read_labels(path, source), people, in_units)
+    if not labels.named:
+        raise SurveyError(_shared(path, columns, id_column, inspection))
+    notes += _named_otherwise(columns, images, labels.named)
     graded = [one._replace(who_column=people and people.column) for one in graded]
     unsought = "" if source.label_column is None else _unsought(columns, source.label_column, guessed)
     return replace(labels, notes=notes + said + labels.notes, graded=graded, unsought=unsought)
@@ -268,6 +280,37 @@ def inside_labels(inspection: Inspection) -> Labels | None:
     return Labels(inspection.source, dict(classes.most_common()), classes.total())
 
 
+def _refuse_strangers(path: Path, columns: pa.Table, column: str, images: Mapping[str, str], folder: str) -> None:
+    """Refuse a column that a person named and that names no image."""
+    names = names_in(columns, column) if column in columns.column_names else []
+    given = [name for name in names if name]
+    matches = NamedImages(images).match(given)
+    if not names or len(matches.unused) < len(given) or SEVERAL in matches.unused.values():
+        return
+    about = affix_of(columns, images, [column]) or affix_of(columns, images, columns.column_names)
+    remedy = about.words if about else "Name the column that has the images' names, or give the table one"
+    raise SurveyError(
+        f"{path}: column {column} (--id-column) names no image of {folder}: it has {given[0] if given else 'no name'}, "
+        f"and an image is called {min(images)}. {remedy}"
+    )
+
+
+def _shared(path: Path, columns: pa.Table, column: str, inspection: Inspection) -> str:
+    """What to say of a column whose every name several images have."""
+    name = next(filter(None, names_in(columns, column)), "")
+    return (
+        f"{path}: column {column} names no image of {inspection.source.path} alone: several are called {name}, in "
+        f"other folders. Write the folder before the name, such as train/{name}, and name the column with --id-column"
+    )
+
+
+def _named_otherwise(columns: pa.Table, images: Mapping[str, str], named: int) -> list[str]:
+    """That more images are named by a column with one text about its ids, where few are named as they are."""
+    about = affix_of(columns, images, columns.column_names) if 2 * named < len(images) else None
+    few = f"{named} of {len(images)} images have a row as they are named"
+    return [f"{few}. {about.words}"] if about is not None and about.named > named else []
+
+
 def _in_order(columns: pa.Table, images: Collection[str]) -> str:
     """What to do with a table that has a row for each row of an array of images; empty where it has not."""
     rows = [re.fullmatch(r"(.*)_(\d+)", name) for name in images]
@@ -302,7 +345,7 @@ def _images(listed: list[Listed]) -> dict[str, str]:
     return {one.galaxy_id: one.image.called for one in listed}
 
 
-def _by_reader(source: Source, table: LabelTable, people: _People | None) -> Labels:
+def _by_reader(source: Source, table: LabelTable, people: _People | None, in_units: bool) -> Labels:
     deliveries = open_folder(source).listed_all()
     listed = [one for images in deliveries.values() for one in images]
     several = several_have((name, one.galaxy_id) for name, images in deliveries.items() for one in images)
@@ -333,6 +376,7 @@ def _by_reader(source: Source, table: LabelTable, people: _People | None) -> Lab
             "class: write the name as the image has it, with its folder"
         )
     places = [(one.ra, abs(one.dec)) for one in table.entries if one.ra is not None and one.dec is not None]
+    places = [] if in_units else places
     if len(places) > 4 and max(ra for ra, _ in places) <= 6.2832 and max(dec for _, dec in places) <= 1.5708:
         notes.append(
             f"no position exceeds 2 pi and half a pi: taken as degrees; if these are radians, call the columns "

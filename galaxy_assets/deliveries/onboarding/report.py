@@ -11,6 +11,7 @@ import numpy as np
 
 from galaxy_assets.deliveries.beside import is_of_smaller
 from galaxy_assets.deliveries.ids import image_name
+from galaxy_assets.deliveries.onboarding.beginnings import beginnings
 from galaxy_assets.deliveries.onboarding.classes import proposed_classes
 from galaxy_assets.deliveries.onboarding.framing import FALLBACK
 from galaxy_assets.deliveries.onboarding.holdings import READERS
@@ -264,6 +265,13 @@ def _about_labels(found: Inspection, labels: Labels | None) -> list[str]:
     if tables and (labels is None or labels.source.labels is None):
         there = ", ".join(f"{n:,} {suffix}" for suffix, n in tables.items())
         said.append(f"No table is read ({there} in the folder): one that has classes is named with --labels.")
+    if labels is None or (labels.source.labels is None and not labels.classes):
+        begin = beginnings([image_name(one.image.called) for one in found.listed])
+        if begin:
+            said.append(
+                f"The names begin with {' or '.join(f'{text} ({n:,})' for text, n in begin.items())}: if these are "
+                "classes, put the images into folders called so, or write them into a table (--labels)."
+            )
     if labels is not None and labels.source.folder_labels:
         said.append(
             f"The names of the folders are taken as classes ({', '.join(list(labels.classes)[:8])}): if they are none, "

@@ -215,11 +215,11 @@ def read_table(path: Path, wanted: Collection[str] | None = None, remedy: str = 
 
 
 def _read_text(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:
-    table = read_text_table(path, wanted)
-    kept = [i for i, name in enumerate(table.names) if wanted is None or name in wanted]
-    columns = {table.names[i]: pa.array([row[i] for row in table.rows], pa.string()) for i in kept}
+    table, text = read_text_table(path, wanted), pa.string()
+    kept = [(i, name) for i, name in enumerate(table.names) if wanted is None or name in wanted]
+    fields = [pa.field(name, text, metadata={"unit": table.units.get(name, "")}) for _, name in kept]
     told = {"notes": json.dumps(table.notes), "lost": json.dumps(table.lost)}
-    return pa.table(columns).replace_schema_metadata(told)
+    return pa.table([[row[i] for row in table.rows] for i, _ in kept], schema=pa.schema(fields, told))
 
 
 def _read_parquet(path: Path, form: str, wanted: Collection[str] | None) -> pa.Table:

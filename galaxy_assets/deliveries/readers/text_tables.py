@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from galaxy_assets.deliveries.angles import degrees_per
 from galaxy_assets.deliveries.decoding.compressed import opener_of
 from galaxy_assets.deliveries.suffixes import without_suffix
 from galaxy_assets.settings import spreadsheets
@@ -41,7 +42,11 @@ _LONGEST = csv.field_size_limit()  # characters of a cell
 _TITLES = 10  # records that may stand above the names of the columns
 _ASTRAY = "have a quote that is not closed"
 _TOO_LONG = f"have a cell of more than {_LONGEST} characters"
+_RULE = re.compile(r"[-=+:]*")  # what the cells of a line of dashes hold, one of them three or more
+_ABOVE_RULE = 3  # records at most between the names of the columns and a line of dashes
 _BINARY = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+_Record = tuple[int, list[str] | str]  # its last line, and its cells or why they cannot be told
 
 
 @dataclass
@@ -60,6 +65,8 @@ class TextTable:
         How the file was read where that is not plain, and which lines gave no row.
     lost : list of str
         Of these notes those on lines that should have given one.
+    units : dict of str to str
+        Of the columns that have one in a row between the names and a line of dashes, as VizieR writes them.
     """
 
     names: list[str]
@@ -67,6 +74,7 @@ class TextTable:
     lines: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)
 
 
 def read_text_table(path: Path, wanted: Collection[str] | None = None) -> TextTable:
@@ -162,7 +170,7 @@ def _from_lines(text: str, wanted: Collection[str] | None = None) -> TextTable:
     delimiter = _delimiter(sample)
     above = [line for line in lines[:top] if line.startswith("#")]
     rest = _records(lines, top, delimiter)
-    records = list(itertools.islice(rest, _SAMPLE))
+    records = list(itertools.dropwhile(_is_rule, itertools.islice(rest, _SAMPLE)))
     rows = [cells for _, cells in records if not isinstance(cells, str)]
     if not rows:
         return TextTable(_cells(above[-1].lstrip("# \t"), delimiter) if above else [])
@@ -171,7 +179,10 @@ def _from_lines(text: str, wanted: Collection[str] | None = None) -> TextTable:
     if titles := _titles(rows):
         notes.append(f"{titles} lines above the names of the columns are no rows")
         records, rows = records[titles:], rows[titles:]
-    if _are_known(named) and len(named) == len(rows[0]) and not _are_known(rows[0]):
+    if heading := _heading(records):
+        names = rows[0]
+        records = records[len(heading) + 1 :]
+    elif _are_known(named) and len(named) == len(rows[0]) and not _are_known(rows[0]):
         above, names = above[:-1], named
     elif _are_data(rows[0], rows[1:]):
         names = [""] * len(rows[0])
@@ -181,7 +192,7 @@ def _from_lines(text: str, wanted: Collection[str] | None = None) -> TextTable:
         records = records[1:]
     if above:
         notes.append(f"{len(above)} comment lines above the table")
-    return _table(names, itertools.chain(records, rest), notes, wanted)
+    return _table([names, *heading], itertools.chain(records, rest), notes, wanted)
 
 
 def _is_above(line: str) -> bool:
@@ -210,7 +221,7 @@ def _cells(record: str, delimiter: str, strict: bool = False) -> list[str]:
     return [spreadsheets.read(cell.strip()) for cell in cells]
 
 
-def _records(lines: list[str], top: int, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+def _records(lines: list[str], top: int, delimiter: str) -> Iterator[_Record]:
     """Last line and cells of every record; why not, where they cannot be told.
 
     A quote that is closed on a later line holds line breaks, unless a later line as far as its own first quote would be
@@ -252,6 +263,37 @@ def _titles(rows: list[list[str]]) -> int:
     return first if n > 1 and _are_known(rows[first]) and not _are_known(rows[0]) else 0
 
 
+def _heading(records: list[_Record]) -> list[list[str]]:
+    """What stands below the names of the columns, their units first, down to a line of dashes; empty without one."""
+    below = records[1 : _ABOVE_RULE + 2]
+    at = next((i for i, record in enumerate(below) if _is_rule(record)), None)
+    found = [cells for _, cells in below[: 0 if at is None else at + 1] if not isinstance(cells, str)]
+    are_units = len(found) > 0 and all(map(_may_be_units, found[:-1]))
+    return found if are_units and len(found) - 1 == at else []
+
+
+def _may_be_units(cells: list[str]) -> bool:
+    """Whether what stands above a line of dashes is no row: it has no number, and a gap or the unit of an angle."""
+    return not any(map(_NUMBER.fullmatch, cells)) and any(not cell or _is_angle(cell) for cell in cells)
+
+
+def _is_angle(cell: str) -> bool:
+    try:
+        return bool(degrees_per(cell))
+    except ValueError:
+        return False
+
+
+def _is_rule(record: _Record) -> bool:
+    """Whether a record is a line of dashes about a heading."""
+    cells = record[1]
+    return (
+        not isinstance(cells, str)
+        and all(map(_RULE.fullmatch, cells))
+        and any("---" in cell or "===" in cell for cell in cells)
+    )
+
+
 def _are_known(cells: list[str]) -> bool:
     return any(cell.lower() in KNOWN for cell in cells)
 
@@ -269,17 +311,25 @@ def _are_data(first: list[str], rows: list[list[str]]) -> bool:
 
 
 def _table(
-    names: list[str], records: Iterable[tuple[int, list[str] | str]], notes: list[str], wanted: Collection[str] | None
+    heading: list[list[str]],
+    records: Iterable[_Record],
+    notes: list[str],
+    wanted: Collection[str] | None,
 ) -> TextTable:
+    """The rows below a heading: the names of the columns, and what stands between them and a line of dashes."""
+    names, *below = heading
     distinct, passed_over = _distinct(names, notes), defaultdict[str, list[int]](list)
     kept = [i for i, name in enumerate(distinct) if wanted is None or name in wanted]
     table = TextTable([distinct[i] for i in kept], notes=notes)
+    if below[1:]:
+        units = {name: unit for name, unit in zip(distinct, below[0], strict=False) if unit}
+        table.units = {name: units[name] for name in table.names if name in units}
     n, seen = len(names), 0
     for line, cells in records:
         seen += 1
         if isinstance(cells, str):
             passed_over[cells].append(line)
-        elif cells == names and any(names):
+        elif cells in heading and any(cells):
             passed_over["repeat the names of the columns"].append(line)
         elif len(cells) != n and cells[0].startswith("#"):
             passed_over["are comments"].append(line)

@@ -37,7 +37,7 @@ def looked_at(folder: Path):
     return found, {setting.key: setting for setting in settings_for("mine", found, None, False)}
 
 
-def extensions(names: str, **how) -> list:
+def extensions(names: str | list[str], **how) -> list:
     return [primary(), *(image(galaxy(**how), name) for name in names)]
 
 
@@ -56,6 +56,23 @@ CASES = {
     "two named": (lambda: cube("gi", BANDS="gi"), ["i"], None, (64, 64)),
     "four without names": (lambda: cube("abcd"), [1], None, (64, 64)),
     "one plane": (lambda: [primary(galaxy())], None, None, (64, 64)),
+    "Euclid's fluxes": (
+        lambda: extensions("VIS_FLUX NIR_Y_FLUX NIR_J_FLUX NIR_H_FLUX VIS_RMS NIR_Y_RMS VIS_PSF".split()),
+        ["VIS", "J", "H"],
+        "linear",
+        COLOUR,
+    ),
+    "Euclid's by instrument": (
+        lambda: extensions("NISP_H_SCI NISP_J_SCI NISP_Y_SCI VIS_SCI".split()),
+        ["VIS", "J", "H"],
+        "linear",
+        COLOUR,
+    ),
+    "VIS and ground": (lambda: extensions("VIS DES_G DES_I NIR_H".split()), ["g", "i", "H"], "linear", COLOUR),
+    "WISE": (lambda: extensions("W4 W3 W2 W1".split()), ["W1", "W3", "W4"], "linear", COLOUR),
+    "GALEX": (lambda: extensions("NUV FUV NUV_BKG".split()), ["NUV"], None, (64, 64)),
+    "2MASS": (lambda: extensions("2MASS_J 2MASS_H 2MASS_KS".split()), ["J", "H", "Ks"], "linear", COLOUR),
+    "Hubble's": (lambda: extensions("F606W_SCI F814W_SCI F606W_WHT".split()), ["F814W"], None, (64, 64)),
 }
 
 
@@ -163,6 +180,9 @@ def test_further_images_in_extensions_are_told_but_not_noise_and_masks(tmp_path)
     put(tmp_path / "b", *([primary(), image(galaxy(), ""), image(galaxy(), ""), *beside] for _ in range(3)))
     told = " ".join(cautions(inspect(tmp_path / "b"), None))
     assert "3 files have a further image in the extensions 2, which is not shown: see source.extension." in told
+    put(tmp_path / "c", *([primary(), image(galaxy(), "MODEL_A"), image(galaxy(), "MODEL_B"), *beside],) * 3)
+    told = " ".join(cautions(inspect(tmp_path / "c"), None))
+    assert "a further image in the extensions 2 (MODEL_B), which is not shown" in told
 
 
 def test_folders_of_bands_are_no_classes(tmp_path):

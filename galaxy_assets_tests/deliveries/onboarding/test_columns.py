@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from galaxy_assets.deliveries.onboarding.columns import class_column, id_column,
 from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_labels
+from galaxy_assets.deliveries.onboarding.names import affix_of
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions
 from galaxy_assets.deliveries.readers import open_reader
@@ -326,3 +328,164 @@ def test_words_for_nothing_are_no_class_of_containers_and_folders(tmp_path, noth
     ]
     assert labels.classes == {"E": 4, "S": 4}
     assert sorted(row["label"] or "" for row in rows) == [""] * 4 + ["E"] * 4 + ["S"] * 4
+
+
+NUMBERS = [200_000 + 7 * i for i in range(20)]
+OBJIDS = [587722952767400000 + 1543 * i for i in range(20)]
+PLACES = [f"J{100000 + 37 * i}.{i % 10}+{3000 + i}" for i in range(20)]
+NAMES = [
+    f"{a} {b}" for a in ("Cosmic", "Bright", "dusty", "Red") for b in ("Horseshoe", "Clone", "eye", "snake", "ring")
+]
+
+
+@pytest.mark.parametrize(
+    ("ids", "names", "words", "by"),
+    [
+        (NUMBERS, [f"imageEUC_VIS-{i}" for i in NUMBERS], "imageEUC_VIS- + ID (", "'imageEUC_VIS-' + table['ID']"),
+        (OBJIDS, [f"{i}_cutout" for i in OBJIDS], "ID + _cutout (", "astype(str) + '_cutout'"),
+        (OBJIDS, [f"hsc_{i}_v2" for i in OBJIDS], "hsc_ + ID + _v2 (", "'hsc_' + table['ID'].astype(str) + '_v2'"),
+        ([f"SDSS {name}" for name in PLACES], PLACES, 'ID without "SDSS " before it (', ".str.removeprefix('SDSS ')"),
+        (
+            [f"2MASX {name}" for name in PLACES],
+            [f"vlass_{name}_S" for name in PLACES],
+            'vlass_ + ID without "2MASX " before it + _S (',
+            "'vlass_' + table['ID'].astype(str).str.removeprefix('2MASX ') + '_S'",
+        ),
+        ([f"{name}_r" for name in PLACES], PLACES, 'ID without "_r" after it (', ".str.removesuffix('_r')"),
+        ([*range(20)], [f"gal_{i:05d}" for i in range(20)], "gal_ + ID of 5 digits (", ".str.zfill(5)"),
+        ([f"{i:04d}" for i in NUMBERS], [f"g_{i:04d}" for i in NUMBERS], "g_ + ID (g_2", "'g_' + table['ID']"),
+        ([f"{i:04d}" for i in range(20)], [f"g_{i:04d}" for i in range(20)], "g_ + ID of 4 digits (", ".str.zfill(4)"),
+        ([f"{i}.0" for i in NUMBERS], [f"c_{i}" for i in NUMBERS], "c_ + ID (c_200000 for 200000.0", "astype('Int64')"),
+        ([*range(95, 115)], [f"g{i}" for i in range(95, 115)], "g + ID (g95 for 95, 20 of", "'g' + table['ID']"),
+        (NAMES, [f"hst-{name.replace(' ', '_')}" for name in NAMES], "hst- + ID (", "'hst-' + table['ID']"),
+        (
+            [f"/raw/{i}.fits" for i in NUMBERS],
+            [f"c_{i}" for i in NUMBERS],
+            "c_ + ID (c_200000 for /raw/200000",
+            "write",
+        ),
+        ([*NUMBERS, *range(900)], [*(f"c_{i}" for i in NUMBERS[:15]), *PLACES[:5]], "15 of 20 images", "'c_' + table"),
+        (NUMBERS[:5], [f"c_{i}" for i in NUMBERS], "c_ + ID (c_200000 for 200000, 5 of 20 images)", "'c_' + table"),
+    ],
+)
+def test_one_text_about_the_ids_of_a_column_is_told_with_the_names_to_write(ids, names, words, by):
+    table = pa.table(
+        {
+            "index": [str(i) for i in range(len(ids))],
+            "ID": [str(one) for one in ids],
+            "image": [""] * len(ids),
+            "is_lens": [f"{i % 2}" for i in range(len(ids))],
+        }
+    )
+    about = affix_of(table, {name: f"{name}.png" for name in names}, table.column_names)
+    assert about is not None and about.column == "ID"
+    assert words in about.words and by in about.words and about.words.endswith("--id-column image_name")
+    assert ("with pandas" in about.words) == (by != "write")
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        (range(20), [f"c_{i}" for i in NUMBERS]),  # 0 is in 200000, and is not its id
+        (range(20), [f"c_{100 + i}" for i in range(20)]),
+        (NUMBERS, [f"c{i % 4}_{n}" for i, n in enumerate(NUMBERS)]),
+        (NUMBERS[:5], [f"{n}_{band}" for n in NUMBERS[:5] for band in "griz"]),
+        ([i % 2 for i in range(20)], [f"c_{i}" for i in range(20)]),
+        (NUMBERS[:2], [f"c_{n}" for n in NUMBERS[:2]]),
+        (PLACES, NAMES),
+    ],
+)
+def test_no_text_is_told_that_may_stand_there_by_chance(ids, names):
+    assert affix_of(pa.table({"n": [str(one) for one in ids]}), {name: f"{name}.fits" for name in names}, ["n"]) is None
+
+
+def test_a_few_images_of_a_large_table_are_enough():
+    images = {f"c_{i}": f"c_{i}.png" for i in range(500, 100_000, 1000)}
+    about = affix_of(pa.table({"n": pa.array(range(100_000)), "x": pa.array([0.5] * 100_000)}), images, ["x", "n"])
+    assert about is not None and (about.column, about.named) == ("n", 100)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_names_that_pandas_makes_are_those_of_the_images(suffix, tmp_path):
+    names = [f"c_{n:07d}_v" for n in NUMBERS]
+    table = lenses(tmp_path, names, []).with_suffix(f".{suffix}")
+    frame = pandas.DataFrame({"ID": [*NUMBERS, None], "kind": [*"ab" * 10, "a"]})  # a gap makes them decimal
+    frame.to_csv(table, index=False) if suffix == "csv" else frame.to_parquet(table)
+    found = inspect(tmp_path / "images")
+    with pytest.raises(SurveyError) as said:
+        inspect_labels(found, table)
+    command = re.search(r"with pandas by (.*), and name", str(said.value))[1]
+    frame = pandas.read_csv(table) if suffix == "csv" else pandas.read_parquet(table)
+    exec(command, {"table": frame})
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    assert inspect_labels(found, tmp_path / "new.csv", id_column="image").classes == {"a": 10, "b": 10}
+
+
+def lenses(folder: Path, names: list[str], rows: list[str]) -> Path:
+    for i, name in enumerate(names):
+        path = folder / "images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(i).integers(0, 90, (24, 24), np.uint8)).save(path)
+    (folder / "t.csv").write_text("\n".join(["ID,kind", *rows]) + "\n")
+    return folder / "t.csv"
+
+
+@pytest.mark.parametrize("named", [None, "ID", "kind"])
+def test_ids_that_are_no_names_of_images_are_refused_with_what_to_write(named, tmp_path):
+    rows = [f"{n},{'ab'[i % 2]}" for i, n in enumerate(NUMBERS)]
+    table = lenses(tmp_path, [f"lens-{n}" for n in NUMBERS], rows)
+    found = inspect(tmp_path / "images")
+    with pytest.raises(
+        SurveyError, match=r"The names are lens- \+ ID \(lens-200000 for 200000, 20 of 20 images\)"
+    ) as said:
+        inspect_labels(found, table, id_column=named)
+    column = "no column names an image" if named is None else f"column {named} (--id-column) names no image of"
+    assert f"{table}: {column}" in str(said.value) and "table['image'] = 'lens-' + table['ID']" in str(said.value)
+    frame = pandas.read_csv(table)
+    frame["image"] = "lens-" + frame["ID"].astype(str)
+    frame.to_csv(table, index=False)
+    assert inspect_labels(found, table, id_column="image").classes == {"a": 10, "b": 10}
+
+
+@pytest.mark.parametrize("unit", ["deg", ""])
+def test_a_unit_of_positions_is_asked_for_where_there_is_none(unit, tmp_path):
+    heading = f"ID\tRAJ2000\tDEJ2000\tkind\n\t{unit}\t{unit}\t\n---\t---\t---\t---\n"
+    table = lenses(tmp_path, PLACES, [])
+    table.write_text(heading + "".join(f"{name}\t{i % 24}\t{i}.5\t{'ab'[i % 2]}\n" for i, name in enumerate(PLACES)))
+    labels = inspect_labels(inspect(tmp_path / "images"), table)
+    assert (labels.named, labels.missing) == (20, 0)
+    assert ("every value of RAJ2000 is below 24" in " ".join(labels.notes)) == (not unit)
+
+
+def test_a_column_that_a_person_names_and_that_names_no_image_is_refused(tmp_path):
+    table = lenses(tmp_path, PLACES, [f"{n},{'ab'[i % 2]}" for i, n in enumerate(NUMBERS)])
+    found = inspect(tmp_path / "images")
+    with pytest.raises(
+        SurveyError, match=r"t.csv: column ID .* it has 200000, and an image is called J100000.*Name the"
+    ):
+        inspect_labels(found, table, id_column="ID")
+    table.write_text("ID,kind\n,a\n,b\n")
+    with pytest.raises(SurveyError, match="column ID .* it has no name, and an image is called J100000"):
+        inspect_labels(found, table, id_column="ID")
+    table.write_text(f"ID,kind\n{PLACES[0]},a\n1,b\n")
+    assert inspect_labels(found, table, id_column="ID").named == 1
+
+
+def test_names_that_several_images_have_are_refused_where_there_are_no_others(tmp_path):
+    names = [f"{folder}/{i}" for folder in ("x", "y") for i in range(10)]
+    table = lenses(tmp_path, names, [f"{i},{'ab'[i % 2]}" for i in range(10)])
+    found = inspect(tmp_path / "images")
+    for column in (None, "ID"):
+        with pytest.raises(SurveyError, match="column ID names no image of .* several are called 0.* such as train/0"):
+            inspect_labels(found, table, id_column=column)
+    table.write_text("\n".join(["ID,kind", *(f"{name},{name[-1] in '02468'}" for name in names)]))
+    assert inspect_labels(found, table).named == 20
+
+
+def test_a_column_that_names_few_images_says_how_it_would_name_more(tmp_path):
+    names = [*map(str, NUMBERS[:2]), *(f"{n}_cutout" for n in NUMBERS[2:])]
+    table = lenses(tmp_path, names, [f"{n},{'ab'[i % 2]}" for i, n in enumerate(NUMBERS)])
+    found = inspect(tmp_path / "images")
+    labels = inspect_labels(found, table)
+    told = " ".join(cautions(found, labels))
+    assert labels.named == 2 and "2 of 20 images have a row as they are named. The names are ID + _cutout" in told

@@ -11,6 +11,7 @@ import yaml
 from astropy.io import fits
 from PIL import Image
 
+from galaxy_assets.deliveries.onboarding.beginnings import beginnings
 from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.onboarding.labels import inspect_labels
@@ -165,6 +166,53 @@ def test_parts_of_a_sample_are_no_classes_and_their_images_have_none(tmp_path, a
     reader = open_reader(labels.source, tmp_path)
     rows = [row for batch in reader.batches() for row in reader.catalogue(batch).to_pylist()]
     assert Counter(row["label"] for row in rows) == {None: 9, "NAT": 4, "WAT": 3}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([f"{'FRI' if i % 3 else 'FRII'}_{i}" for i in range(30)], "FRI (20) or FRII (10)"),
+        ([f"{'SEB'[i % 3]}{i:03d}" for i in range(30)], "S (10) or E (10) or B (10)"),
+        ([f"{('lens', 'not_lens')[i % 2]}_{i}" for i in range(30)], "lens (15) or not_lens (15)"),
+        ([f"{('lens', 'not-lens')[i % 2]}{i}" for i in range(30)], "lens (15) or not-lens (15)"),
+        ([f"{('FRI', 'FRII')[i % 2]}_J{1000 + i}+12" for i in range(30)], "FRI (15) or FRII (15)"),
+        ([f"{('ring', 'merger')[i % 2]}_{chr(97 + i)}{chr(100 + i)}" for i in range(20)], "ring (10) or merger (10)"),
+        ([*(f"{('ring', 'merger')[i % 2]} ({i})" for i in range(40)), "x1", "y2"], "ring (20) or merger (20)"),
+        ([f"FRI_{i}" for i in range(30)], ""),
+        ([*(f"FRI_{i}" for i in range(30)), *(f"FRII_{i}" for i in range(4))], ""),
+        ([f"{('ring', 'merger')[i % 2]}_{i}" for i in range(20)] + [f"{i}" for i in range(10)], ""),
+        ([f"{('NGC', 'UGC', 'IC')[i % 3]}{i}" for i in range(30)], ""),
+        ([f"{('train', 'test')[i % 2]}_{i}" for i in range(30)], ""),
+        ([f"{('g', 'r', 'HSC-I')[i % 3]}_{i}" for i in range(30)], ""),
+        ([f"{'abcdef'[i % 6]}{i:02d}e{i}a9" for i in range(60)], ""),
+        ([f"J{1000 + i}+{i}" for i in range(30)], ""),
+        ([f"{chr(97 + i % 15)}_{i}" for i in range(90)], ""),
+    ],
+)
+def test_beginnings_of_names_that_may_be_classes_are_told_and_nothing_more(tmp_path, names, said):
+    found = beginnings(names)
+    assert " or ".join(f"{text} ({n})" for text, n in found.items()) == said
+    for name in names[:30]:
+        Image.fromarray(RNG.integers(0, 90, (16, 16), np.uint8)).save(tmp_path / f"{name}.png")
+    inspection = inspect(tmp_path)
+    told = [one for one in cautions(inspection, folder_labels(inspection)) if "names begin" in one]
+    assert len(told) == bool(beginnings(names[:30]))
+    assert all("put the images into folders called so, or write them into a table (--labels)" in one for one in told)
+    assert "source.label_column" not in proposed(tmp_path)
+
+
+def test_beginnings_of_names_are_not_told_beside_classes(tmp_path):
+    for i, kind in enumerate(["FRI", "FRII"] * 6):
+        (tmp_path / "images" / kind).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(RNG.integers(0, 90, (16, 16), np.uint8)).save(tmp_path / "images" / kind / f"{kind}_{i}.png")
+    (tmp_path / "t.csv").write_text("id,kind\n" + "".join(f"{('FRI', 'FRII')[i % 2]}_{i},{i % 3}\n" for i in range(12)))
+    found = inspect(tmp_path / "images")
+    for labels, told in (
+        (None, True),
+        (folder_labels(found), False),
+        (inspect_labels(found, tmp_path / "t.csv"), False),
+    ):
+        assert ("names begin" in " ".join(cautions(found, labels))) == told
 
 
 def test_why_folders_are_not_taken_for_classes_is_said(tmp_path):

@@ -82,6 +82,16 @@ def test_text_with_the_units_of_vizier(tmp_path):
     assert made.table["id"].to_pylist() == ["a"]
 
 
+def test_a_row_of_units_above_a_line_of_dashes_is_that_of_vizier(tmp_path):
+    rows = "12 34 56.7\t-05 30 45\ta\n13 00 00\t+01 00 00\tb\n"
+    (tmp_path / "t.tsv").write_text(f'#x\nRAJ2000\tDEJ2000\tName\n"h:m:s"\t"d:m:s"\t \n---\t---\t---\n{rows}')
+    made = read(tmp_path / "t.tsv")
+    np.testing.assert_allclose(places(made)[:, 0], [188.73625, -5.5125], atol=1e-9)
+    assert made.table["id"].to_pylist() == ["a", "b"] and not any("no position" in note for note in made.notes)
+    (tmp_path / "t.tsv").write_text("ra;dec;name\nrad;rad; \n---;---;----\n1;0.5;a\n2;0.1;b\n")
+    np.testing.assert_allclose(places(read(tmp_path / "t.tsv"))[:, 0], np.degrees([1, 0.5]))
+
+
 def test_a_unit_that_is_no_angle_is_refused(tmp_path):
     Table({"ra": [1.0] * units.m, "dec": [1.0] * units.deg}).write(tmp_path / "t.fits")
     with pytest.raises(SurveyError, match="column ra has the unit 'm', which is no angle.*--units"):
