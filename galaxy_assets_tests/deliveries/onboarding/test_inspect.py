@@ -254,7 +254,7 @@ def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hu
         ("isTrain", ["True" if i % 20 == 0 else "False" for i in range(100)], None),
         ("bad_seeing", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
         ("has_satellite_trail", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
-        ("tile", ["a" if i % 20 == 0 else "b" for i in range(100)], None),
+        ("quirk", ["a" if i % 20 == 0 else "b" for i in range(100)], None),
         ("merger_class", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
         ("morph_type", [-99.9 if i == 7 else i % 3 for i in range(100)], None),
         ("T", [3.5 if i == 7 else i % 6 - 2 for i in range(100)], None),
@@ -430,7 +430,7 @@ def labelled(folder: Path, classes: list[str], **columns) -> Path:
 @pytest.mark.parametrize(
     ("column", "values", "says"),
     [
-        ("tile", ["T01", "T02", "T03"], "Column tile was guessed to hold the classes: nothing is sought"),
+        ("quirk", ["T01", "T02", "T03"], "Column quirk was guessed to hold the classes: nothing is sought"),
         ("clean", ["False", "True", "True"], "nothing is sought"),
         ("TTYPE", range(-5, 11), "TTYPE are steps of a sequence: nothing is sought"),
         ("type", range(-5, 11), "type are steps of a sequence: nothing is sought"),
@@ -446,7 +446,7 @@ def test_what_is_no_kind_of_galaxy_by_its_column_is_never_sought(hundred, tmp_pa
     assert "anomaly.labels" not in {one.key for one in settings_for("mine", found, labels, False)}
     named = inspect_labels(found, tmp_path / "t.csv", label_column=column)
     sought = {one.key: one.value for one in settings_for("mine", found, named, False)}.get("anomaly.labels")
-    assert sought == (["T01"] if column == "tile" else None), "a person's word, but for steps and flaws"
+    assert sought == (["T01"] if column == "quirk" else None), "a person's word, but for steps and flaws"
 
 
 def test_common_classes_judge_and_the_rarest_is_sought(hundred):
