@@ -173,7 +173,8 @@ def _is_no_target(name: str, kinds: Collection[str]) -> bool:
 def _spelt_alike(names: Collection[str]) -> list[list[str]]:
     """Names, each with those that are spelt like it.
 
-    They differ in blanks, hyphens between words, points behind words, and, of four letters or more, in case: SB is no Sb.
+    They differ in blanks, hyphens between words, points behind words, and, of four letters or more, in case (SB is no
+    Sb).
     """
     of: dict[str, list[str]] = {}
     for name in names:

@@ -25,7 +25,7 @@ _PERSON = re.compile(
 _HOUSEKEEPING = re.compile(
     rf"\b({FLAWS}|clean|good|bad|poor|flags?|flagged|mask|masked|edge(?! on)|train|training|test|testing|val|valid|"
     r"validation|use|used|ok|quality|select|selected|done|checked|seen|detected|samples?|subset|spec|spectr(a|um)|"
-    r"spectroscopy|specz|redshift|photometry|photoz|primary|observed|duplicated?|complete|labell?ed|public|included?|"
+    r"spectroscopy|specz|redshift|z|photometry|photoz|primary|observed|duplicated?|complete|labell?ed|public|included?|"
     r"excluded?|visible|available|matched|reliable|calibrated|reviewed|inspected|image|cutout|field)\b"
 )
 _COUNTS = re.compile(
@@ -50,7 +50,7 @@ _BEFORE, _BEHIND = re.compile(r"(is|has|have|contains?|shows?)_"), re.compile(r"
 _CONTEXT = (
     r"fields?|surveys?|telescop(es?)?|instrum(e|ents?)?|cameras?|detectors?|sensors?|spectrographs?|(wave|pass)?_?bands?|"
     r"filters?|filt|runs?|re_?runs?|cam_?cols?|plates?|fib(er|re)s?|tiles?|chips?|ccds?|amp(lifier)?s?|nights?|epochs?|"
-    r"visits?|exposures?|dates?|mjd|(sub_?)?samples?|regions?|areas?|zones?|stripes?|strips?|hemispheres?|observers?|"
+    r"visits?|exposures?|exp_?num|dates?|mjd|(sub_?)?samples?|regions?|areas?|zones?|stripes?|strips?|hemispheres?|observers?|"
     r"observator(y|ies)|obs|catalog(ue)?s?|origin|provenance|releases?|dr|versions?|pointings?|patch(es)?|tracts?|"
     r"quadrants?|bricks?|healpix|mosaics?|dithers?|footprints?|missions?|facilit(y|ies)|projects?|program(me)?s?|"
     r"proposals?|sites?|stations?|beams?|frequenc(y|ies)|channels?|wavelengths?|batch(es)?|deliver(y|ies)|"
@@ -196,8 +196,10 @@ def left_out(columns: Mapping[str, str], values: Mapping[str, Collection[str]]) 
             written = any(not is_number(label) for name in names for label in values[name])
             says += ": write them as numbers, the highest for the best, and" if written else ":"
             says += " import them as scores with `galaxy-assets labels import`"
-        which = f"--label-column {names[0]}" if len(names) == 1 else "--label-column names one"
         example = f" ({', '.join([*values[names[0]]][:4])})" if kind in ("part", "order") else ""
-        subject = f"column{'s' if len(names) > 1 else ''} {', '.join(names)}"
-        said.append(f"{subject}{example} {says}; {which}{' that' if len(names) > 1 else ''}, if it does hold classes")
+        if len(names) > 1:
+            remedy = "if one of them does hold classes, name it with --label-column"
+            said.append(f"columns {', '.join(names)} {says}; {remedy}")
+        else:
+            said.append(f"column {names[0]}{example} {says}; if it does hold classes, give --label-column {names[0]}")
     return said

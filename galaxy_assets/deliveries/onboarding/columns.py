@@ -35,6 +35,7 @@ from galaxy_assets.deliveries.onboarding.column_pairs import (
     spread_over,
     values_of,
 )
+from galaxy_assets.deliveries.onboarding.graded import is_called_scores
 from galaxy_assets.deliveries.onboarding.label_words import are_yes_and_no
 from galaxy_assets.deliveries.onboarding.vote_tables import about_votes, tallies
 from galaxy_assets.deliveries.readers.tables import RoundedIds, ids_of, labels_of
@@ -180,10 +181,10 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     Returns
     -------
     Chosen
-        The one called `label`, `class` or the like, or the only one left, of those whose values may be classes; one of
-        counts, or of what images are used for, where there is no other, and then one that is called as a person
-        (`classifier`). Of two that say the same that with the names. None where there is none. The notes name every
-        other one that may hold them, and say what is a guess and what is passed over.
+        The one called `label`, `class` or the like, or the only one left, of those whose values may be classes. Where
+        there is no other: one that may be scores (`anomaly` of 0 and 1), of counts or of what images are used for, or
+        one that is called as a person (`classifier`). Of two that say the same that with the names. None where there is
+        none. The notes name every other one that may hold them, and say what is a guess and what is passed over.
 
     Raises
     ------
@@ -202,7 +203,8 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     left = [name for name in able if name not in codes and name not in known + like]
     weak = [name for name in left if _is_weak(columns, name)]
     people = [name for name in left if names_people(name)]
-    left = [name for name in left if name not in weak + people]
+    marked = [name for name in left if is_called_scores(name) and says_whether(columns, name)]
+    left = [name for name in left if name not in weak + people + marked]
     said += [votes] if votes else _about_fractions(why)
     if known or len(like) == 1:
         column, *others = known + like + left + weak
@@ -211,7 +213,7 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
             return Chosen(column, [also, *about_codes(codes, column), *said])
         named = [] if known else [f"column {column} is taken for the classes, by its name (--label-column)"]
         return Chosen(column, named + about_codes(codes, column) + said)
-    first, *others = [group for group in (like + left, weak, people) if group] or [[]]
+    first, *others = [group for group in (like + left, marked, weak, people) if group] or [[]]
     if len(first) > 1:
         shown = first + (weak if first is not weak else [])
         spread = spread_over(columns, [name for name in among if name not in over])
@@ -228,7 +230,8 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         return Chosen(first[0], [only, *about_codes(codes, first[0]), *said])
     reasons = {name: reason for name, reason in why.items() if reason and name not in over}
     if votes or _about_fractions(why):
-        reasons = {name: reason for name, reason in reasons.items() if reason not in (_FRACTION, _TALLY)}
+        of_votes = tallies(columns.column_names) if votes else []
+        reasons = {name: one for name, one in reasons.items() if one != _FRACTION and name not in of_votes}
     shown = "; ".join(f"{name} {reason}" for name, reason in sorted(reasons.items(), key=_says_little)[:4])
     none = f"no column is taken for the classes: {shown}. If one holds them, name it with --label-column"
     return Chosen(None, [none] * bool(reasons) + said)

@@ -20,7 +20,7 @@ YES, NO = frozenset(["yes", "y", "true", "t", "1"]), frozenset(["no", "n", "fals
 """What a column of yes and no says, as `words` has it."""
 
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?|[+-]?[.,]\d+")
-_CODES = frozenset([-1, -9, 9, -99, 99, -999, 999, -9999, 9999])  # that stand for nothing where words are classes
+_CODES = frozenset([-9, -99, 99, -999, 999, -9999, 9999])  # that stand for nothing beside a word or a yes and a no
 _ROMAN = re.compile(r"[ivx]+[ab]?")  # as in 0, I, II
 # nobody knew: neither judged nor sought
 _KIND = r"( (class|classification|type|kind|morphology|shape|object|source|galaxy))?"
@@ -28,9 +28,9 @@ _UNKNOWN = re.compile(
     rf"(dont|do not|didnt|cant|cannot|could not|couldnt|not|un) ?(know|tell|say|sure|decide|classify|determine){_KIND}|"
     rf"un(kn?|known|knwn|certain|sure|clear|classified|classifiable|defined|determined|determinable|identified|"
     rf"identifiable|specified|assigned|categori[sz]ed|rated|decidable|kown){_KIND}|"
-    r"not (available|applicable|known|clear|certain|classified|defined|determined|identified|specified|assigned|seen)|"
+    r"not (available|applicable|known|clear|certain|classified|defined|determined|identified|specified|assigned)|"
     r"no (idea|class|classification|type|answer|consensus|majority|agreement|opinion|value|information|info)|"
-    r"in(determinate|determinable|definite|conclusive)|missing( (value|class|label))?|dunno|idk|nan|nil|void|"
+    r"in(determinate|determinable|definite|conclusive)|missing( (value|class|label))?|dunno|idk|nan|"
     r"\?+|-?99+(\.0+)?"
 )
 
@@ -78,7 +78,7 @@ def are_yes_and_no(labels: Collection[str], numbers: bool) -> bool:
     """
     said = {yes_or_no(label) for label in labels if not is_unknown(label)}
     if "1" in said:
-        said = {one for one in said if not (is_number(one) and float(one.replace(",", ".")) in _CODES - {1})}
+        said = {one for one in said if not (is_number(one) and float(one.replace(",", ".")) in _CODES | {-1, 9})}
     pairs = [{"yes", "no"}, {"true", "false"}, {"y", "n"}, {"t", "f"}] + [{"1", "0"}] * numbers
     return said in pairs
 

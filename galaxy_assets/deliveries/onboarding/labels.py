@@ -145,7 +145,7 @@ def inspect_labels(
     if label_column is not None and (votes := about_votes(path, columns.column_names)):
         said = [*said, votes]
     elif label_column is None:
-        none_of = {one.column for one in graded if one.scores_only}
+        none_of = {one.column for one in graded if one.scores_only and not says_whether(columns, one.column)}
         if people or any(one.sure for one in graded):
             none_of |= {*filter(names_people, left)}
         among = [name for name in left if name not in none_of]
@@ -180,13 +180,10 @@ def inspect_labels(
 
 
 def _graded(columns: pa.Table, among: Collection[str]) -> list[Graded]:
-    """The columns that look like scores, without those that say whether an image shows a thing, and those of votes."""
+    """The columns that look like scores, but those of votes and of where, when and with what images were taken."""
     none = {*tallies(columns.column_names)}
-    return [
-        one
-        for one in graded_columns(columns, among)
-        if one.column not in none and not names_context(one.column) and not says_whether(columns, one.column)
-    ]
+    found = graded_columns(columns, among)
+    return [one for one in found if one.column not in none and not names_context(one.column)]
 
 
 def _offered(columns: pa.Table, graded: list[Graded], codes: Collection[str], source: Source) -> list[Graded]:
@@ -196,6 +193,7 @@ def _offered(columns: pa.Table, graded: list[Graded], codes: Collection[str], so
     classes = source.label_column
     if classes is None:
         return graded
+    graded = [one for one in graded if one.column != classes or not says_whether(columns, classes)]
     return [one for one in graded if is_called_scores(one.column) or not _same(columns, one.column, classes)]
 
 
