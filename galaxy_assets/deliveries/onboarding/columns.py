@@ -216,7 +216,7 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     first, *others = [group for group in (like + left, marked, weak, people) if group] or [[]]
     if len(first) > 1:
         shown = first + (weak if first is not weak else [])
-        spread = spread_over(columns, [name for name in among if name not in over])
+        spread = spread_over(columns, [name for name in among if name not in over]) or spread_over(columns, first)
         joined = how_to_join(spread) if len(spread) > 2 or {*shown} <= {*spread} else ""
         raise SurveyError(
             f"{path}: which column holds the classes? It has {some(shown)}. Name one with --label-column, or write "

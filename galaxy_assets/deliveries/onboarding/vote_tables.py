@@ -76,10 +76,12 @@ def about_votes(path: Path, names: Collection[str]) -> str:
     if not there[campaign]:
         return f"{table}: `source.votes` reads those of Galaxy Zoo 2 and DECaLS (docs/surveys.md), others are not known"
     missing = [] if campaign == "gz2" and plain & {*kaggle_columns()} else _missing(campaign, plain)
-    needs = f", once it has all columns of that release ({len(missing)} are missing, such as {missing[0]})"
+    needs = ""
+    if missing:
+        needs = f", once it has all columns of that release ({len(missing)} are missing, such as {missing[0]})"
     return (
         f"{table}: to have them read, write `votes: {path}` and `campaign: {campaign}` below `source` in the survey's "
-        f"file{needs if missing else ''} (docs/surveys.md, Readers)"
+        f"file{needs} (docs/surveys.md, Readers)"
     )
 
 
