@@ -59,7 +59,9 @@ _CONTEXT = (
 _TAIL = r"(_?\d+)?(_?(name|id|num|number|no|nr|code|key|idx|index|type|mode))?"
 _SOURCE = r"((data|label|class|classification|image|img|morphology|redshift|catalog(ue)?)_)?(sources?|ref(erence)?s?)"
 _OF_CONTEXT = re.compile(
-    rf"(?!(is|has)_)(\w+_)?({_CONTEXT}){_TAIL}|{_SOURCE}(_name)?|bib_?(code|ref)|(file|image|data|obs|exp)_?type"
+    rf"(?!(is|has)_)(\w+_)?({_CONTEXT}){_TAIL}|{_SOURCE}(_name)?|"
+    r"bib_?(code|ref)|years?|months?|hours?|seasons?|semesters?|"
+    r"seeing|weather|airmass|countr(y|ies)|institut(e|ion)s?|(file|image|data|obs|exp)_?type"
 )
 _OF_ORDER = re.compile(
     r"(^|_)(priorit(y|ies)|prio|grad(es?|ing)|rank(s|ing)?|quality|qual|confidence|conf|interest(ingness)?|"

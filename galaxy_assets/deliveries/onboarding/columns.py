@@ -198,13 +198,13 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     codes = codes_of(columns, able)
     exact = sorted((name for name in able if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
     known = list(dict.fromkeys(codes.get(name, name) for name in exact))
-    alike = dict.fromkeys(codes.get(name, name) for name in able if like_class([name]) and not names_people(name))
-    like = [name for name in alike if name not in known]
-    left = [name for name in able if name not in codes and name not in known + like]
-    weak = [name for name in left if _is_weak(columns, name)]
+    weak = [name for name in able if name not in [*exact, *known, *codes] and _is_weak(columns, name)]
+    alike = (name for name in able if like_class([name]) and not names_people(name) and name not in weak)
+    like = [name for name in dict.fromkeys(codes.get(name, name) for name in alike) if name not in known]
+    left = [name for name in able if name not in codes and name not in known + like + weak]
     people = [name for name in left if names_people(name)]
     marked = [name for name in left if is_called_scores(name) and says_whether(columns, name)]
-    left = [name for name in left if name not in weak + people + marked]
+    left = [name for name in left if name not in people + marked]
     said += [votes] if votes else _about_fractions(why)
     if known or len(like) == 1:
         column, *others = known + like + left + weak

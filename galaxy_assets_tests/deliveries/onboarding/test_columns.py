@@ -207,7 +207,8 @@ def test_parts_of_a_sample_are_no_classes_and_hide_none(parts, column):
     "column",
     ["field", "survey", "telescope", "INSTRUME", "camera", "band", "best_filter", "run", "rerun", "camCol", "plate",
      "fiberID", "tile", "chip", "CCDNUM", "night", "epoch", "sample", "sky_region", "stripe", "hemisphere", "observer",
-     "source", "source_catalogue", "SurveyName", "field_id", "data_source", "obs_date", "pointing", "fold", "split"],
+     "source", "source_catalogue", "SurveyName", "field_id", "data_source", "obs_date", "pointing", "fold", "split",
+     "year", "seeing"],
 )  # fmt: skip
 def test_where_when_and_with_what_images_were_taken_is_no_class(column):
     places = [("COSMOS", "EGS", "UDS")[i % 3] for i in range(N)]
@@ -231,6 +232,7 @@ def test_kinds_that_are_called_a_little_like_that_are_classes(column):
 @pytest.mark.parametrize(
     ("lesser", "values"),
     [("n_source", "012"), ("num_images", "123"), ("no_source", "01"), ("n_pix_source", "0123"), ("ncomp", "12"),
+     ("target_selected", "01"),
      ("is_clean", "01"), ("flagged", "yn"), ("in_use", "tf"), ("is_star", "01")],
 )  # fmt: skip
 def test_counts_and_housekeeping_do_not_tie_with_a_thing(lesser, values):
@@ -328,7 +330,10 @@ def test_a_table_of_votes_is_known_whatever_column_a_person_names(tmp_path):
         assert "`campaign: gz2` below `source`" in " ".join(cautions(found, labels))
 
 
-@pytest.mark.parametrize("column", ["n_votes", "merger_flag", "total_weight", "smooth_count", "ring_debiased", "flags"])
+@pytest.mark.parametrize(
+    "column",
+    ["n_votes", "merger_flag", "total_weight", "smooth_count", "ring_debiased", "flags", "n_classifications"],
+)
 def test_counts_weights_and_flags_of_votes_are_no_classes_in_any_table(column):
     found = of_classes(**{column: [*"012"] * 20})
     assert found == (None, [f"no column is taken for the classes: {column} holds counts, weights or flags. If one "
