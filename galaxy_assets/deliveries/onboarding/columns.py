@@ -245,11 +245,17 @@ def _whys(columns: pa.Table, among: Collection[str], images: int) -> dict[str, s
         why[name] = _why_not(columns, name, called_so, images)
         if why[name] is None and name in of_votes:
             why[name] = _TALLY
-        elif why[name] is None or (why[name] == _SURENESS and not holds_numbers(columns, name)):
-            exact = name.lower() in CLASSES
+        elif why[name] is None or (why[name] == _SURENESS and _holds_words(columns, name)):
             over = passed_over(name, values_of(columns, name))
-            why[name] = why[name] if over is None or (exact and over != "part") else over
+            why[name] = why[name] if over is None or (name.lower() in CLASSES and over != "part") else over
     return why
+
+
+def _holds_words(columns: pa.Table, name: str) -> bool:
+    try:
+        return not holds_numbers(columns, name)
+    except ValueError:  # no classes at all
+        return False
 
 
 def _about_fractions(why: Mapping[str, str | None]) -> list[str]:
