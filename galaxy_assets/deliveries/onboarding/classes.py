@@ -9,38 +9,20 @@ import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from galaxy_assets.deliveries.members import is_no_class
-from galaxy_assets.deliveries.onboarding.columns import snake
+from galaxy_assets.deliveries.onboarding.label_words import FLAWS, NO, YES, is_unknown, stray_numbers, words, yes_or_no
 
 _RARE = 0.2  # largest share of the labelled images that an anomaly may have
 _SOUGHT = 2  # images of it, at least: with the only one found nothing is left to find
 _CLASSES = 5
 _LEAST = 10  # images of a class from which an accuracy means anything
 _MOST_KINDS = 50  # of which the rarest is one that people look for
-# nobody knew: neither judged nor sought
-_UNKNOWN = re.compile(
-    r"(dont|do not|cant|cannot|not|un) ?(know|tell|say|sure)|un(known|certain|sure|clear|classified|classifiable)|nan|"
-    r"\?+|-?99+(\.0+)?"
-)
 # what is left beside kinds of galaxies; a class where there is but one of these
 _NO_GALAXY = re.compile(r"(star or )?art[ei]facts?|stars?|bad|junk|others?|none")
 # flaws of images, and answers that are none: not sought, alone or together with words that say little
-_FLAW = (
-    r"art[ei]facts?|stars?(?! form)|junk|others?|none|ghosts?|cosmic rays?|(bad|poor)( quality| seeing)?|low quality|"
-    r"problems?|nois[ey]|empty|blank|invalid|defects?|(satellite )?trails?|saturated|corrupt(ed)?|glitch(es)?|"
-    r"fail(ed|ure)|errors?|flaws?|blend(s|ed)?|diffraction( spikes?)?|unusable|tbd|undecided|ambiguous|uncertain|"
-    r"doubtful|missing|no data|contaminat(ed|ion|ant)|reject(ed)?|discard(ed)?"
-)
 _LITTLE = r"and|or|images?|data|pixels?|objects?|sources?"
-_NO_TARGET = re.compile(rf"(({_LITTLE}) )*({_FLAW})( ({_LITTLE}|{_FLAW}))*")
-# of a column of yes and no: a flaw, or what an image is used for
-_HOUSEKEEPING = re.compile(
-    rf"\b({_FLAW}|clean|good|bad|poor|flags?|flagged|mask|masked|edge(?! on)|train|training|test|testing|val|valid|"
-    r"validation|use|used|ok|quality|select|selected|done|checked|seen|detected)\b"
-)
+_NO_TARGET = re.compile(rf"(({_LITTLE}) )*({FLAWS})( ({_LITTLE}|{FLAWS}))*")
 # what says that a thing is not there, beside the word for the thing
 _ABSENT = re.compile(r"(?:not|non|no|without)( ?)(?:an? )?(.+)")
-_NAYS = {"no", "n", "false", "f", "0"}  # of two classes
 _ORDINARY = re.compile(r"normal|ordinary|typical|regular|common|boring|usual|uninteresting")
 _UNSOUGHT = "nothing is sought until `anomaly.labels` names it"
 _MINUS_ONE = re.compile(r"-1(\.0+)?")
@@ -67,7 +49,7 @@ class Proposed(NamedTuple):
     cautions: list[str]
 
 
-def proposed_classes(labels: dict[str, int], images: int = 0, unsought: str = "") -> Proposed:
+def proposed_classes(labels: dict[str, int], images: int = 0, unsought: str = "", thing: str = "") -> Proposed:
     """The settings of the classes.
 
     Parameters
@@ -78,42 +60,46 @@ def proposed_classes(labels: dict[str, int], images: int = 0, unsought: str = ""
         How many there are, with a label or without: the only class is sought where few of them have it.
     unsought : str
         Why a person has to say which is sought; empty where it may be the rarest.
+    thing : str
+        What is sought where that is a yes; empty where it is called by its label.
 
     Returns
     -------
     Proposed
     """
-    left_out = _left_out(labels)
+    left_out, numbers = _left_out(labels), stray_numbers(labels)
     of = _joined([name for name in labels if name not in left_out])
     kinds = {name: sum(labels[label] for label in own) for name, own in of.items()}
     kinds = dict(sorted(kinds.items(), key=lambda item: -item[1]))
     cautions = []
-    if left_out:
+    if plain := [name for name in left_out if name not in numbers]:
         cautions.append(
-            f"{in_brief(left_out)}: neither judged nor sought, since that says that there is no class, or no galaxy."
+            f"{in_brief(plain)}: neither judged nor sought, since that says that there is no class, or no galaxy."
         )
+    if numbers:
+        cautions.append(f"{in_brief(numbers)}: neither judged nor sought, since a number among words is no class.")
+    alike = {name: spellings for name, own in of.items() if (spellings := [x for x in _spelt_alike(own) if len(x) > 1])}
     cautions += [
-        f"{' and '.join(alike)} differ in spelling alone, and are classes of their own: if they are one, write them "
-        "alike, or join them in `evaluation.classes`."
-        for alike in _spelt_alike([*of])
+        f"{' and '.join(one)} differ in spelling alone, and are one class, {name}: if they are not, take them apart in "
+        "`evaluation.classes` and in `anomaly.labels`."
+        for name, spellings in alike.items()
+        for one in spellings
     ]
     joins = {
         name: f"{name} joins {' and '.join(own)}: mirror images of one another, which features that are averaged over "
         "mirror images cannot tell apart."
         for name, own in of.items()
-        if len(own) > 1
+        if len(_spelt_alike(own)) > 1
     }
     total = sum(labels.values())
-    judged, why_judged = _judged(kinds, of, joins, total, left_out)
-    sought, why_sought = _sought(kinds, of, total if len(labels) > 1 else images)
+    reasons = {
+        name: f"{name} joins {' and '.join(own)}: spellings of one." for name, own in of.items() if name in alike
+    }
+    judged, why_judged = _judged(kinds, of, reasons | joins, total, left_out)
+    sought, why_sought = _sought(kinds, of, total if len(labels) > 1 else images, thing)
     if sought and unsought:
         sought, why_sought = [], [f"{unsought}: {_UNSOUGHT}."]
     return Proposed(judged + sought, cautions + [*joins.values()] + why_judged + why_sought)
-
-
-def names_housekeeping(column: str) -> bool:
-    """Whether a column of yes and no is called as one of flaws of images, or of what becomes of them."""
-    return _HOUSEKEEPING.search(snake(column).replace("_", " ")) is not None
 
 
 def _judged(
@@ -143,7 +129,7 @@ def _judged(
 
 
 def _sought(
-    kinds: dict[str, int], of: dict[str, list[str]], total: int
+    kinds: dict[str, int], of: dict[str, list[str]], total: int, thing: str
 ) -> tuple[list[tuple[str, Any, str]], list[str]]:
     """The settings of what is sought, or why nothing is; `total` images have a label, or are there for the only one."""
     if len(kinds) < 2 and not (len(of) == 1 and 0 < sum(kinds.values()) <= _RARE * total):
@@ -168,67 +154,71 @@ def _sought(
         return [], [*said, f"The rarest classes{left}, {in_brief(tied)}, have {n:,} images each: {_UNSOUGHT}."]
     which, images = (f"The rarest class{left}", "labelled images") if len(kinds) > 1 else ("The only class", "images")
     reason = f"{which}, {n:,} of {total:,} {images}: what the simulated expert scores 5. Name what you look for."
-    return [("anomaly.name", rarest, ""), ("anomaly.labels", of[rarest], reason)], said
+    said_so = thing and yes_or_no(rarest) in YES and all(yes_or_no(name) in YES | NO for name in kinds)
+    return [("anomaly.name", thing if said_so else rarest, ""), ("anomaly.labels", of[rarest], reason)], said
 
 
 def _is_no_target(name: str, kinds: Collection[str]) -> bool:
     """Whether a label names a flaw, or that something is not there, and no kind that people look for."""
-    words = re.sub(r"[^\w?]+", " ", _words(name)).strip()
-    if _NO_TARGET.fullmatch(words) or _ORDINARY.fullmatch(words):
+    said = re.sub(r"[^\w?]+", " ", words(name)).strip()
+    if _NO_TARGET.fullmatch(said) or _ORDINARY.fullmatch(said):
         return True
-    others = {_words(kind) for kind in kinds if kind != name}
-    if words in _NAYS:
-        return others <= ({"1"} if words == "0" else {"yes", "y", "true", "t"})
-    absent = _ABSENT.fullmatch(words)
+    others = {yes_or_no(kind) for kind in kinds if kind != name}
+    if (nay := yes_or_no(name)) in NO:
+        return others <= ({"1"} if nay == "0" else YES - {"1"})
+    absent = _ABSENT.fullmatch(said)
     return absent is not None and (absent[2] in others or (len(others) == 1 and bool(absent[1])))  # nova is one word
 
 
 def _spelt_alike(names: Collection[str]) -> list[list[str]]:
-    """Names of four letters or more (SB is no Sb) that are equal but for case, blanks, and hyphens between words."""
+    """Names, each with those that are spelt like it.
+
+    They differ in blanks, hyphens between words, points behind words, and, of four letters or more, in case (SB is no
+    Sb).
+    """
     of: dict[str, list[str]] = {}
     for name in names:
-        plain = re.sub(r"[\s_]+|(?<=[^\W\d])-(?=\w)", "", name)
-        of.setdefault(plain.casefold() if len(plain) > 3 else plain, []).append(name)
-    return [alike for alike in of.values() if len(alike) > 1]
+        plain = re.sub(r"[\s_]+|(?<=[^\W\d])[-‐‑–—−](?=\w)|(?<=[^\W\d])[.,;:]+(?=$|\s|[^\W\d])", "", name)
+        casefold = len(plain) > 3 or plain.lower() in YES | NO
+        of.setdefault(plain.casefold() if casefold else plain, []).append(name)
+    return list(of.values())
 
 
 def _left_out(labels: Collection[str]) -> list[str]:
     """The labels that say that there is no class, or no galaxy beside kinds of galaxies."""
-    unknown = {name for name in labels if is_no_class(name) or _UNKNOWN.fullmatch(_words(name))}
+    unknown = {name for name in labels if is_unknown(name)} | {*stray_numbers(labels)}
     there = [name for name in labels if name not in unknown]
     # -1 is no class beside others, but one of two codes, or of several below zero
     codes = [name for name in there if not _MINUS_ONE.fullmatch(name)]
     if len(codes) > 1 and not any(re.fullmatch(r"-\d+(\.0+)?", name) for name in codes):
         unknown |= {*there} - {*codes}
         there = codes
-    galaxies = [name for name in there if not _NO_GALAXY.fullmatch(_words(name))]
+    galaxies = [name for name in there if not _NO_GALAXY.fullmatch(words(name))]
     return [name for name in labels if name in unknown or (len(_joined(galaxies)) > 1 and name not in galaxies)]
 
 
 def _joined(names: list[str]) -> dict[str, list[str]]:
-    """The labels of each class: mirror images are one, called by what they share, every other label is its own."""
+    """The labels of each class: spellings of one, called by the plainest; mirror images, called by what they share."""
+    spelt = {min(alike, key=lambda one: len(re.sub(r"\W|_", "  ", one))): alike for alike in _spelt_alike(names)}
     alike: dict[tuple[int, str], dict[str, int]] = {}
-    for name in names:
-        words = _words(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    for name in spelt:
+        said = words(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
         for which, (one, other) in enumerate(_MIRRORED):
-            if found := other.search(words) or one.search(words):
-                shared = " ".join(re.findall(r"\w+", f"{words[: found.start()]} {words[found.end() :]}"))
+            if found := other.search(said) or one.search(said):
+                shared = " ".join(re.findall(r"\w+", f"{said[: found.start()]} {said[found.end() :]}"))
                 alike.setdefault((which, shared), {})[name] = 1 if found.re is other else 0
                 break
     joined = {name: key for key, own in alike.items() if len({*own.values()}) > 1 for name in own}
     of: dict[str, list[str]] = {}
-    for name in names:
+    for name in spelt:
         if name not in joined:
-            of[name] = [name]
-        elif not any(name in own for own in of.values()):
+            of[name] = spelt[name]
+        elif not any(spelt[name][0] in own for own in of.values()):
             own = [*alike[joined[name]]]
             called = joined[name][1].replace(" ", "_")
-            of[called if called and called not in {*names, *of} else "_or_".join(own)] = own
+            labels = [label for one in own for label in spelt[one]]
+            of[called if called and called not in {*names, *of} else "_or_".join(own)] = labels
     return of
-
-
-def _words(label: str) -> str:
-    return re.sub(r"[\s_'’-]+", lambda match: "" if match[0] in "'’" else " ", label.lower()).strip()
 
 
 def in_brief(names: Collection[str]) -> str:

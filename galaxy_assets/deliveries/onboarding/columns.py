@@ -14,6 +14,30 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import NamedImages
 from galaxy_assets.deliveries.members import IDS, LABELS, like_class
+from galaxy_assets.deliveries.onboarding.column_names import (
+    PASSED_OVER,
+    left_out,
+    names_absence,
+    names_counts,
+    names_housekeeping,
+    names_people,
+    names_thing,
+    passed_over,
+    says_who,
+    snake,
+)
+from galaxy_assets.deliveries.onboarding.column_pairs import (
+    about_codes,
+    codes_of,
+    holds_numbers,
+    how_to_join,
+    some,
+    spread_over,
+    values_of,
+)
+from galaxy_assets.deliveries.onboarding.graded import is_called_scores
+from galaxy_assets.deliveries.onboarding.label_words import are_yes_and_no
+from galaxy_assets.deliveries.onboarding.vote_tables import about_votes, tallies
 from galaxy_assets.deliveries.readers.tables import RoundedIds, ids_of, labels_of
 from galaxy_assets.deliveries.readers.text_tables import KNOWN
 from galaxy_assets.deliveries.suffixes import without_suffix
@@ -29,22 +53,15 @@ _SOME, _MANY, _NEARLY_ALL = 0.1, 0.5, 0.9  # of the images that another column n
 _DECIMAL = re.compile(r"[+-]?\d*[.,](?!0+$)\d+([eE][+-]?\d+)?|[+-]?\d+([.,]\d*)?[eE][+-]\d+")
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?|[+-]?[.,]\d+")
 _OF = re.compile(r"\d+([.,]\d+)?\s*/\s*\d+")  # 3.5/5
+_PLACE = re.compile(r"[+-]?\d{1,3}[:hd °]\s?\d{1,2}[:m ']\s?\d{1,2}(\.\d*)?[s\"]?")  # 12:30:00.5
 _CODE = re.compile(r"[+-]?\d+|True|False", re.IGNORECASE)
 _SOME_DECIMALS = 0.1  # of the values of a column of numbers, above which they are measured or given in halves
 # what counts or a model gives, and who looked: no class, whatever else is in the name
 _FRACTIONS = re.compile(r"(^|_)(prob(a|ability)?|p)_|(^|_)(fraction|frac|debiased|prob(a|ability)?|confidence)$")
 _SURE = re.compile(r"(^|_)confidence$")
 _FRACTION = "holds fractions of votes or probabilities"
-# whose columns hold what they said, or who they are
-_ROLES = (
-    "(rater|annotator|observer|classifier|labell?er|reviewer|scorer|grader|expert|astronomer|judge|inspector|"
-    "volunteer)s?"
-)
-_ROLE = re.compile(_ROLES)
-_PERSON = re.compile(
-    rf"(user|person|who)(_?(id|name|ip))?|{_ROLES}_?(id|name|ip)|"
-    "(classified|labell?ed|rated|scored|graded|inspected|reviewed|annotated|judged|vetted)_?by"
-)
+_TALLY = "holds counts, weights or flags"
+_SURENESS = "says how sure somebody was"
 _KINDS = re.compile(r"(^|_)(kinds?|cls|ans|answers?|hubble)(_|$)")
 _T_TYPES = re.compile(r"(^|_)t_?types?(_|$)")
 _RARE = 0.2  # of the images
@@ -164,57 +181,96 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     Returns
     -------
     Chosen
-        The one called `label`, `class` or the like, or the only one left, of those whose values may be classes; one
-        that is called as a person (`classifier`) where there is no other. None where there is none. The notes name
-        every other one that may hold them, and say what is a guess.
+        The one called `label`, `class` or the like, or the only one left, of those whose values may be classes. Where
+        there is no other: one that may be scores (`anomaly` of 0 and 1), of counts or of what images are used for, or
+        one that is called as a person (`classifier`). Of two that say the same that with the names. None where there is
+        none. The notes name every other one that may hold them, and say what is a guess and what is passed over.
 
     Raises
     ------
     SurveyError
         Where it may be one of several.
     """
-    why: dict[str, str | None] = {}
-
-    def able(names: Collection[str], called_so: bool) -> list[str]:
-        why.update({name: _why_not(columns, name, called_so, images) for name in names})
-        return [name for name in names if why[name] is None]
-
-    exact = sorted((name for name in among if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
-    alike = [name for name in among if name not in exact and like_class([name]) and not names_people(name)]
-    known, like = able(exact, True), able(alike, True)
-    left = able([name for name in among if name not in why], False)
-    said, left = list(filter(names_people, left)), [name for name in left if not names_people(name)]
+    votes, why = about_votes(path, columns.column_names), _whys(columns, among, images)
+    over = {name: reason for name, reason in why.items() if reason in PASSED_OVER}
+    said = left_out(over, {name: values_of(columns, name) for name in over})
+    able = [name for name in among if why[name] is None]
+    codes = codes_of(columns, able)
+    exact = sorted((name for name in able if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
+    known = list(dict.fromkeys(codes.get(name, name) for name in exact))
+    weak = [name for name in able if name not in [*exact, *known, *codes] and _is_weak(columns, name)]
+    alike = (name for name in able if like_class([name]) and not names_people(name) and name not in weak)
+    like = [name for name in dict.fromkeys(codes.get(name, name) for name in alike) if name not in known]
+    left = [name for name in able if name not in codes and name not in known + like + weak]
+    people = [name for name in left if names_people(name)]
+    marked = [name for name in left if is_called_scores(name) and says_whether(columns, name)]
+    left = [name for name in left if name not in people + marked]
+    said += [votes] if votes else _about_fractions(why)
     if known or len(like) == 1:
-        column, *others = known + like + left
+        column, *others = known + like + left + weak
         if others:
-            also = f"column {column} is taken for the classes; {_some(others)} may hold them too (--label-column)"
-            return Chosen(column, [also])
-        return Chosen(
-            column, [] if known else [f"column {column} is taken for the classes, by its name (--label-column)"]
-        )
-    left = like + left or said
-    if len(left) > 1:
-        spread = _one_hot(columns, among)
+            also = f"column {column} is taken for the classes; {some(others)} may hold them too (--label-column)"
+            return Chosen(column, [also, *about_codes(codes, column), *said])
+        named = [] if known else [f"column {column} is taken for the classes, by its name (--label-column)"]
+        return Chosen(column, named + about_codes(codes, column) + said)
+    first, *others = [group for group in (like + left, marked, weak, people) if group] or [[]]
+    if len(first) > 1:
+        shown = first + (weak if first is not weak else [])
+        spread = spread_over(columns, [name for name in among if name not in over]) or spread_over(columns, first)
+        joined = how_to_join(spread) if len(spread) > 2 or {*shown} <= {*spread} else ""
         raise SurveyError(
-            f"{path}: which column holds the classes? It has {_some(left)}. Name one with --label-column, or write "
-            f"--label-column none{_joined(spread) if len(spread) > 2 or {*left} <= {*spread} else ''}"
+            f"{path}: which column holds the classes? It has {some(shown)}. Name one with --label-column, or write "
+            f"--label-column none{joined}{f'. And {votes}' if votes else ''}"
         )
+    if first and (also := [name for group in others for name in group]):
+        other = f"column {first[0]} is taken for the classes; {some(also)} may hold them too (--label-column)"
+        return Chosen(first[0], [other, *about_codes(codes, first[0]), *said])
+    if first:
+        only = f"column {first[0]} is taken for the classes, as the only one that may hold them (--label-column none)"
+        return Chosen(first[0], [only, *about_codes(codes, first[0]), *said])
+    reasons = {name: reason for name, reason in why.items() if reason and name not in over}
+    if votes or _about_fractions(why):
+        of_votes = tallies(columns.column_names) if votes else []
+        reasons = {name: one for name, one in reasons.items() if one != _FRACTION and name not in of_votes}
+    shown = "; ".join(f"{name} {reason}" for name, reason in sorted(reasons.items(), key=_says_little)[:4])
+    none = f"no column is taken for the classes: {shown}. If one holds them, name it with --label-column"
+    return Chosen(None, [none] * bool(reasons) + said)
+
+
+def _whys(columns: pa.Table, among: Collection[str], images: int) -> dict[str, str | None]:
+    """Why each column holds no classes: words that follow on its name, or a word of `passed_over`."""
+    why, of_votes = {}, {*tallies(columns.column_names)}
+    for name in among:
+        called_so = name.lower() in CLASSES or (like_class([name]) is not None and not names_people(name))
+        why[name] = _why_not(columns, name, called_so, images)
+        if why[name] is None and name in of_votes:
+            why[name] = _TALLY
+        elif why[name] is None or (why[name] == _SURENESS and _holds_words(columns, name)):
+            over = passed_over(name, values_of(columns, name))
+            why[name] = why[name] if over is None or (name.lower() in CLASSES and over != "part") else over
+    return why
+
+
+def _holds_words(columns: pa.Table, name: str) -> bool:
+    try:
+        return not holds_numbers(columns, name)
+    except ValueError:  # no classes at all
+        return False
+
+
+def _about_fractions(why: Mapping[str, str | None]) -> list[str]:
     fractions = [name for name, reason in why.items() if reason == _FRACTION]
-    votes = (
-        f"{_some(fractions)} hold fractions of votes or probabilities, and no classes: `source.votes` reads those of "
+    if len(fractions) < 2:
+        return []
+    return [
+        f"{some(fractions)} hold fractions of votes or probabilities, and no classes: `source.votes` reads those of "
         "Galaxy Zoo (docs/surveys.md), others are not known"
-    )
-    also = [votes] if len(fractions) > 1 else []
-    if left and left != said and said:
-        other = f"column {left[0]} is taken for the classes; {_some(said)} may hold them too (--label-column)"
-        return Chosen(left[0], [other, *also])
-    if left:
-        only = f"column {left[0]} is taken for the classes, as the only one that may hold them (--label-column none)"
-        return Chosen(left[0], [only, *also])
-    reasons = {name: reason for name, reason in why.items() if not (also and name in fractions)}
-    said = "; ".join(f"{name} {reason}" for name, reason in sorted(reasons.items(), key=_says_little)[:4])
-    none = f"no column is taken for the classes: {said}. If one holds them, name it with --label-column"
-    return Chosen(None, [none] * bool(reasons) + also)
+    ]
+
+
+def _is_weak(columns: pa.Table, name: str) -> bool:
+    """Whether a column may hold classes, but less likely than any other: counts, and what images are used for."""
+    return names_counts(name) or (names_housekeeping(name) and are_yes_and_no(values_of(columns, name), True))
 
 
 def is_called_classes(column: str) -> bool:
@@ -223,11 +279,6 @@ def is_called_classes(column: str) -> bool:
         column.lower() in CLASSES or like_class([column]) is not None or _KINDS.search(snake(column)) is not None
     )
     return called_so and not names_people(column)
-
-
-def names_people(column: str) -> bool:
-    """Whether a column is called as one that says who classified or scored, or as such a person."""
-    return bool(_PERSON.fullmatch(snake(column)) or _ROLE.fullmatch(snake(column)))
 
 
 def is_ordered(columns: pa.Table, column: str) -> bool:
@@ -239,19 +290,18 @@ def is_ordered(columns: pa.Table, column: str) -> bool:
     return bool(_T_TYPES.search(snake(column))) or below > 1 or len(steps) > _MOST_STEPS
 
 
-def holds_yes_and_no(columns: pa.Table, column: str) -> bool:
-    """Whether a column says yes of some rows and no of the others, in words or as truths."""
-    said = {label.lower() for label in labels_of(columns[column]) if label is not None}
-    return said in ({"yes", "no"}, {"true", "false"}, {"y", "n"}, {"t", "f"})
+def says_whether(columns: pa.Table, column: str) -> bool:
+    """Whether a column says of each image whether it shows a thing that people may look for.
 
-
-def holds_numbers(columns: pa.Table, column: str) -> bool:
-    """Whether all that a column holds are numbers."""
-    return all(label is None or _NUMBER.fullmatch(label) for label in labels_of(columns[column]))
-
-
-def _some(names: Collection[str]) -> str:
-    return ", ".join([*names][:20] + ["..."] * (len(names) > 20))
+    In words or as truths, or by 0 and 1 where it is called as a thing; not where it is called as a flaw of images, as
+    what becomes of them, or as what is not there.
+    """
+    if names_housekeeping(column) or names_absence(column):
+        return False
+    try:
+        return are_yes_and_no(values_of(columns, column), names_thing(column))
+    except ValueError:
+        return False
 
 
 def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0, rows: int = 0) -> str | None:
@@ -281,6 +331,8 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0, 
         return None if called_so and n <= _RARE * images else f"holds {next(iter(counts))} in {where}"
     if called_so and n < _FEW_ROWS:
         return None
+    if all(map(_PLACE.fullmatch, counts)):
+        return "holds coordinates"
     decimals = sum(times for value, times in counts.items() if _DECIMAL.fullmatch(value))
     if 2 * decimals > n or (decimals > _SOME_DECIMALS * n and all(map(_NUMBER.fullmatch, counts))):
         return "holds decimal numbers"
@@ -294,12 +346,12 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0, 
 
 
 def _why_not(columns: pa.Table, name: str, called_so: bool, images: int) -> str | None:
-    if _PERSON.fullmatch(snake(name)):
+    if says_who(name):
         return "says who looked"
     if _FRACTIONS.search(snake(name)) and _are_fractions(columns[name], is_called_classes(name)):
         return _FRACTION
     if _SURE.search(snake(name)):
-        return "says how sure somebody was"
+        return _SURENESS
     try:
         labels = labels_of(columns[name])
     except ValueError:
@@ -313,11 +365,6 @@ def _says_little(reason: tuple[str, str | None]) -> bool:
     return "in the others" not in (reason[1] or "")
 
 
-def snake(column: str) -> str:
-    """The name of a column in lower case, its words joined by underscores, those of `LensProb` too."""
-    return re.sub(r"\W+|(?<=[a-z])(?=[A-Z])", "_", column).lower().strip("_")
-
-
 def _are_fractions(column: pa.ChunkedArray, classes: bool) -> bool:
     """Whether all that a column holds are numbers of 0 to 1; 0 and 1 alone are a no and a yes of `classes`."""
     try:
@@ -326,28 +373,6 @@ def _are_fractions(column: pa.ChunkedArray, classes: bool) -> bool:
         return False
     numbers = [number for number in numbers if number == number]
     return all(0 <= number <= 1 for number in numbers) and not (classes and {*numbers} <= {0, 1})
-
-
-def _one_hot(columns: pa.Table, among: Collection[str]) -> list[str]:
-    """Columns of yes and no, exactly one of which is true in every row; empty where there are none."""
-    found: dict[str, list[bool]] = {}
-    for name in among:
-        try:
-            said = [(label or "").lower() for label in labels_of(columns[name])]
-        except ValueError:
-            continue
-        if {*said} <= {"0", "1"} or {*said} <= {"true", "false"}:
-            found[name] = [one in ("1", "true") for one in said]
-    return list(found) if len(found) > 1 and all(sum(row) == 1 for row in zip(*found.values(), strict=True)) else []
-
-
-def _joined(spread: list[str]) -> str:
-    """How columns of yes and no become one of classes."""
-    joined = f"table['class'] = table[{spread}].idxmax(axis=1)"
-    return (
-        f". Of {_some(spread)} one is true in every row: if these are the classes, write them as one column, with "
-        f"pandas by {joined}, and name that"
-    )
 
 
 def rounded(columns: pa.Table) -> list[str]:

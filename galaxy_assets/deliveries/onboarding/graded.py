@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from galaxy_assets.deliveries.label_files import OURS, is_astronomalys
 from galaxy_assets.deliveries.label_scales import NOTHING, BadRow, levels_without_codes, number_of
-from galaxy_assets.deliveries.onboarding.columns import snake
+from galaxy_assets.deliveries.onboarding.column_names import snake
 
 _NAMED = re.compile(r"score|interest|anomal|weird|strange|human_label|(?<![a-z])(rating|grade)s?(?![a-z])")
 # ids, and how sure somebody or a model is

@@ -15,24 +15,25 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, several_have
-from galaxy_assets.deliveries.onboarding.classes import names_housekeeping
+from galaxy_assets.deliveries.onboarding.column_names import names_context, names_people, thing_of
+from galaxy_assets.deliveries.onboarding.column_pairs import holds_numbers
 from galaxy_assets.deliveries.onboarding.columns import (
+    CLASSES,
     class_column,
-    holds_numbers,
-    holds_yes_and_no,
     is_called_classes,
     is_numbering,
     is_ordered,
     named_by,
     names_in,
-    names_people,
     rounded,
+    says_whether,
     why_no_classes,
 )
 from galaxy_assets.deliveries.onboarding.columns import id_column as id_column_of
 from galaxy_assets.deliveries.onboarding.graded import Graded, graded_columns, is_called_scores
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, open_folder
 from galaxy_assets.deliveries.onboarding.names import affix_of
+from galaxy_assets.deliveries.onboarding.vote_tables import about_votes, tallies
 from galaxy_assets.deliveries.readers.image_folder import Listed
 from galaxy_assets.deliveries.readers.tables import (
     LabelTable,
@@ -65,6 +66,8 @@ class Labels:
         Columns of the table that look like scores which people gave.
     unsought : str
         Why a person has to say which of the classes is sought; empty where it may be the rarest.
+    thing : str
+        What a yes says that an image shows, by the column of the classes; empty where its name says nothing.
     """
 
     source: Source
@@ -74,6 +77,7 @@ class Labels:
     notes: list[str] = field(default_factory=list)
     graded: list[Graded] = field(default_factory=list)
     unsought: str = ""
+    thing: str = ""
 
 
 class _People(NamedTuple):
@@ -144,10 +148,12 @@ def inspect_labels(
         for name in columns.column_names
         if name not in (id_column, label_column, *found) and named[name] < max(1, named.get(id_column, 0))
     ]
-    graded, people = graded_columns(columns, left), _people(columns, left, id_column, images)
+    graded, people = _graded(columns, left), _people(columns, left, id_column, images)
     codes, guessed = left, False
-    if label_column is None:
-        none_of = {one.column for one in graded if one.scores_only}
+    if label_column is not None and (votes := about_votes(path, columns.column_names)):
+        said = [*said, votes]
+    elif label_column is None:
+        none_of = {one.column for one in graded if one.scores_only and not says_whether(columns, one.column)}
         if people or any(one.sure for one in graded):
             none_of |= {*filter(names_people, left)}
         among = [name for name in left if name not in none_of]
@@ -157,6 +163,7 @@ def inspect_labels(
             label_column is not None
             and guessed
             and holds_numbers(columns, label_column)
+            and not says_whether(columns, label_column)
             and any(one.sure for one in graded)
         ):
             about = [f"column {label_column} holds numbers: beside scores it is not taken for classes (--label-column)"]
@@ -178,8 +185,17 @@ def inspect_labels(
         raise SurveyError(_shared(path, columns, id_column, inspection))
     notes += _named_otherwise(columns, images, labels.named)
     graded = [one._replace(who_column=people and people.column) for one in graded]
-    unsought = "" if source.label_column is None else _unsought(columns, source.label_column, guessed)
-    return replace(labels, notes=notes + said + labels.notes, graded=graded, unsought=unsought)
+    column = source.label_column
+    unsought = "" if column is None else _unsought(columns, column, guessed)
+    thing = "" if column is None or column.lower() in CLASSES else thing_of(column)
+    return replace(labels, notes=notes + said + labels.notes, graded=graded, unsought=unsought, thing=thing)
+
+
+def _graded(columns: pa.Table, among: Collection[str]) -> list[Graded]:
+    """The columns that look like scores, but those of votes and of where, when and with what images were taken."""
+    none = {*tallies(columns.column_names)}
+    found = graded_columns(columns, among)
+    return [one for one in found if one.column not in none and not names_context(one.column)]
 
 
 def _offered(columns: pa.Table, graded: list[Graded], codes: Collection[str], source: Source) -> list[Graded]:
@@ -189,6 +205,7 @@ def _offered(columns: pa.Table, graded: list[Graded], codes: Collection[str], so
     classes = source.label_column
     if classes is None:
         return graded
+    graded = [one for one in graded if one.column != classes or not says_whether(columns, classes)]
     return [one for one in graded if is_called_scores(one.column) or not _same(columns, one.column, classes)]
 
 
@@ -215,8 +232,7 @@ def _unsought(columns: pa.Table, column: str, guessed: bool) -> str:
     """Why no class of a column is sought unless a person names it."""
     if is_ordered(columns, column):
         return f"The numbers of {column} are steps of a sequence"
-    thing = holds_yes_and_no(columns, column) and not names_housekeeping(column)
-    return f"Column {column} was guessed to hold the classes" if guessed and not thing else ""
+    return f"Column {column} was guessed to hold the classes" if guessed and not says_whether(columns, column) else ""
 
 
 def _columns(path: Path, wanted: Collection[str]) -> pa.Table:

@@ -71,7 +71,11 @@ def settings_for(
     """
     cutout, cut_settings = _cutout(found)
     recipe = _recipe(found, cutout.size, resnet18)
-    classes = [] if labels is None else proposed_classes(labels.classes, len(found.files), labels.unsought).settings
+    classes = (
+        []
+        if labels is None
+        else proposed_classes(labels.classes, len(found.files), labels.unsought, labels.thing).settings
+    )
     if tune and not too_few_to_tune(found):
         cut_settings, recipe = _left_open(cut_settings), _left_open(recipe) + _RECIPE_BY_TRIALS
     return [

@@ -291,5 +291,7 @@ def _about_labels(found: Inspection, labels: Labels | None) -> list[str]:
         if unlabelled > 0.5 * len(found.files):
             said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
     return said + (
-        [] if labels is None else proposed_classes(labels.classes, len(found.files), labels.unsought).cautions
+        []
+        if labels is None
+        else proposed_classes(labels.classes, len(found.files), labels.unsought, labels.thing).cautions
     )

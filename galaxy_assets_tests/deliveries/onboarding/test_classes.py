@@ -52,6 +52,61 @@ def test_names_that_differ_in_spelling_alone_are_told():
     )
 
 
+def test_spellings_of_one_class_are_one_class_and_it_is_said():
+    settings, told = proposed_classes(
+        {"FR I": 40, "FRII": 30, "FR-I": 20, "FRI": 12, "FR II": 11, "merger ": 5, "Merger": 2}
+    )
+    values = {key: (value, reason) for key, value, reason in settings}
+    classes, reason = values["evaluation.classes"]
+    assert classes == [
+        {"name": "FRI", "labels": ["FR I", "FR-I", "FRI"]}, {"name": "FRII", "labels": ["FRII", "FR II"]}
+    ]  # fmt: skip
+    assert "FRI joins FR I and FR-I and FRI: spellings of one." in reason
+    assert values["evaluation.maximum_per_class"][0] == 41 and values["anomaly.labels"][0] == ["merger ", "Merger"]
+    assert told[0] == (
+        "FR I and FR-I and FRI differ in spelling alone, and are one class, FRI: if they are not, take them apart in "
+        "`evaluation.classes` and in `anomaly.labels`."
+    )
+    mirrored, _ = proposed(elliptical=300, **{"spiral cw": 40, "Spiral_CW": 20, "spiral acw": 50})["evaluation.classes"]
+    assert mirrored[1]["name"] == "spiral" and {*mirrored[1]["labels"]} == {"spiral cw", "Spiral_CW", "spiral acw"}
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    ["unk", "UNK", "unkn", "unclear", "undefined", "?", "??", "undetermined", "unidentified", "Unknown type",
+     "not known", "no consensus", "indeterminate", "missing", "(unknown)", "unassigned", "dunno", "couldn't tell"],
+)  # fmt: skip
+def test_that_nobody_knew_is_no_class_in_many_words(unknown):
+    settings, told = proposed_classes({"spiral": 50, "elliptical": 40, unknown: 12, "merger": 8})
+    values = {key: value for key, value, _ in settings}
+    assert [one["name"] for one in values["evaluation.classes"]] == ["spiral", "elliptical"]
+    assert values["anomaly.labels"] == ["merger"]
+    assert f"{unknown}: neither judged nor sought, since that says that there is no class, or no galaxy." in told
+
+
+@pytest.mark.parametrize("number", ["9", "-9", "0", "-1", "3.0"])
+def test_a_lone_number_among_words_is_no_class_and_among_numbers_it_is(number):
+    settings, told = proposed_classes({"spiral": 50, "elliptical": 40, number: 12, "merger": 8})
+    values = {key: value for key, value, _ in settings}
+    assert [one["name"] for one in values["evaluation.classes"]] == ["spiral", "elliptical"]
+    assert values["anomaly.labels"] == ["merger"]
+    assert f"{number}: neither judged nor sought, since a number among words is no class." in told
+    for labels in ({"1": 50, "2": 40, "9": 12}, {"I": 50, "II": 40, "0": 12}, {"1": 50, "2": 40, "merger": 12}):
+        kept = proposed_classes(labels)
+        assert [one["name"] for one in dict((k, v) for k, v, _ in kept.settings)["evaluation.classes"]] == [*labels]
+        assert "a number among words" not in " ".join(kept.cautions)
+
+
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("1.0", "0.0"), ("True", "False"), ("Y", "N"), ("yes", "no")])
+def test_a_rare_yes_is_sought_by_the_name_of_its_column(yes, no):
+    def sought(labels: dict[str, int]) -> dict:
+        return {key: value for key, value, _ in proposed_classes(labels, thing="lens").settings}
+
+    assert sought({no: 90, yes: 10})["anomaly.name"] == "lens" and sought({no: 90, yes: 10})["anomaly.labels"] == [yes]
+    assert "anomaly.name" not in sought({no: 50, yes: 50}) and "anomaly.name" not in sought({yes: 90, no: 10})
+    assert sought({"2": 90, "3": 60, "1": 10})["anomaly.name"] == "1", "codes are no yes"
+
+
 def test_a_rare_pair_of_mirror_images_is_sought_together():
     settings = proposed(round=300, spiral_cw=20, spiral_acw=12)
     assert settings["anomaly.labels"][0] == ["spiral_cw", "spiral_acw"] and settings["anomaly.name"][0] == "spiral"

@@ -151,6 +151,10 @@ def test_of_columns_of_yes_and_no_it_is_said_how_they_become_one(cells):
         SurveyError, match=r"It has E, S, ring\. .*Of E, S, ring one is true in every.*\['E', 'S', 'ring'\]\].idxmax"
     ):
         class_column(TABLE, pa.table(spread | {"mag": [0.5] * 30}), [*spread, "mag"])
+    if yes in ("1", 1):
+        clean = [yes if i % 2 else no for i in range(30)]
+        with pytest.raises(SurveyError, match="It has E, S, ring, is_clean. .*Of E, S, ring one is true in every"):
+            class_column(TABLE, pa.table(spread | {"is_clean": clean}), [*spread, "is_clean"])
     spread["S"][0] = yes
     with pytest.raises(
         SurveyError, match="It has E, S, ring. Name one with --label-column, or write --label-column none$"
@@ -169,6 +173,179 @@ def test_two_flags_that_exclude_each_other_hide_no_other_column():
     kinds = {kind: [str(int(i % 3 == at)) for i in range(30)] for at, kind in enumerate(("E", "S", "ring"))}
     with pytest.raises(SurveyError, match="It has shape, E, S, ring.*Of E, S, ring one is true in every row"):
         class_column(TABLE, pa.table({"shape": shape["shape"], **kinds}), ["shape", *kinds])
+
+
+N = 60
+RARE = ["1" if i % 10 == 0 else "0" for i in range(N)]
+KINDS = [("spiral", "elliptical", "lenticular")[i % 3] if i % 12 else "merger" for i in range(N)]
+
+
+def of_classes(**columns: list):
+    return class_column(TABLE, pa.table(columns), list(columns), N)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("train", "test", "val"), ("Training", "VALIDATION", "holdout"), ("dev", "test"), ("fold1", "fold_2", "fold 3"),
+     ("train_set", "test-set"), ("hold-out", "train"), ("train", "test", "unused"), ("train", "test", "")],
+)  # fmt: skip
+@pytest.mark.parametrize("column", ["set", "part", "class"])
+def test_parts_of_a_sample_are_no_classes_and_hide_none(parts, column):
+    split = [parts[i % len(parts)] for i in range(N)]
+    column_of, notes = of_classes(**{column: split})
+    assert column_of is None and f"column {column} (" in notes[0]
+    assert notes[0].endswith(
+        "says which part of a sample an image belongs to, and is left out; if it does hold classes, give "
+        f"--label-column {column}"
+    )
+    for target, values in (("is_lens", RARE), ("morph", KINDS), ("anomaly", RARE)):
+        found = of_classes(**{column: split, target: values})
+        assert found.column == target and not any(f"; {column} may hold" in note for note in found.notes)
+        assert any("which part of a sample" in note for note in found.notes)
+    assert of_classes(kind=["test", "E", "S"] * 20).column == "kind"
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["field", "survey", "telescope", "INSTRUME", "camera", "band", "best_filter", "run", "rerun", "camCol", "plate",
+     "fiberID", "tile", "chip", "CCDNUM", "night", "epoch", "sample", "sky_region", "stripe", "hemisphere", "observer",
+     "source", "source_catalogue", "SurveyName", "field_id", "data_source", "obs_date", "pointing", "fold", "split",
+     "year", "seeing"],
+)  # fmt: skip
+def test_where_when_and_with_what_images_were_taken_is_no_class(column):
+    places = [("COSMOS", "EGS", "UDS")[i % 3] for i in range(N)]
+    alone = of_classes(**{column: places})
+    assert alone.column is None and alone.notes == [
+        f"column {column} says where, when or with what images were taken or listed, not what they show, and is left "
+        f"out; if it does hold classes, give --label-column {column}"
+    ]
+    for target, values in (("what", KINDS), ("is_lens", RARE), ("merger", RARE)):
+        assert of_classes(**{column: places, target: values}).column == target
+    several = of_classes(run=["94", "125"] * 30, camcol=[*"123"] * 20, subclass=KINDS)
+    assert several.column == "subclass" and "; run" not in several.notes[0]
+    assert several.notes[1].startswith("columns run, camcol say where, when or with what images were taken")
+
+
+@pytest.mark.parametrize("column", ["radio_class", "source_type", "object_type", "host_type", "arm", "FR_type", "what"])
+def test_kinds_that_are_called_a_little_like_that_are_classes(column):
+    assert of_classes(**{column: KINDS}).column == column
+
+
+@pytest.mark.parametrize(
+    ("lesser", "values"),
+    [("n_source", "012"), ("num_images", "123"), ("no_source", "01"), ("n_pix_source", "0123"), ("ncomp", "12"),
+     ("target_selected", "01"),
+     ("is_clean", "01"), ("flagged", "yn"), ("in_use", "tf"), ("is_star", "01")],
+)  # fmt: skip
+def test_counts_and_housekeeping_do_not_tie_with_a_thing(lesser, values):
+    given = [values[i % len(values)] for i in range(N)]
+    for thing in ("is_lens", "has_ring", "merger"):
+        found = of_classes(**{lesser: given, thing: RARE})
+        assert found == (
+            thing, [f"column {thing} is taken for the classes; {lesser} may hold them too (--label-column)"]
+        )  # fmt: skip
+    assert of_classes(**{lesser: given}).column == lesser, "alone it is what there is"
+    with pytest.raises(SurveyError, match=f"It has is_lens, is_merger, {lesser}. Name one"):
+        of_classes(**{lesser: given, "is_lens": RARE, "is_merger": RARE[1:] + RARE[:1]})
+
+
+@pytest.mark.parametrize(
+    ("column", "steps"),
+    [("priority", ["A", "B", "C", "X"]), ("lens_grade", ["A", "B"]), ("rank", ["1st", "2nd", "3rd"]),
+     ("quality", ["good", "poor"]), ("confidence", ["low", "medium", "high"]), ("interest", ["none", "some", "wow"]),
+     ("Certainty", ["sure", "possible"])],
+)  # fmt: skip
+def test_an_order_in_words_is_no_class_and_it_is_said_how_it_becomes_scores(column, steps):
+    given = [steps[i % len(steps)] for i in range(N)]
+    alone = of_classes(**{column: given})
+    assert alone.column is None
+    assert alone.notes == [
+        f"column {column} ({', '.join(sorted(steps)[:4])}) holds an order and no classes, and is left out: write them "
+        "as numbers, the highest for the best, and import them as scores with `galaxy-assets labels import`; if it "
+        f"does hold classes, give --label-column {column}"
+    ]
+    assert of_classes(**{column: given, "what": KINDS}).column == "what"
+    numbers = of_classes(priority=[*"013"] * 20)
+    assert numbers.column is None and "left out: import them as scores" in numbers.notes[0]
+
+
+def test_names_are_taken_and_not_the_numbers_that_stand_for_them():
+    codes = [str(["spiral", "elliptical", "lenticular", "merger"].index(kind)) for kind in KINDS]
+    for numbers, names in (("label", "label_name"), ("label", "morphology"), ("class_id", "class"), ("code", "shape")):
+        found = of_classes(**{numbers: codes, names: KINDS})
+        assert found.column == names and f"column {names} has the names of the numbers in {numbers}" in found.notes
+        assert not any("may hold them too" in note for note in found.notes)
+    beside = of_classes(label=codes, shape=KINDS, morph=["a", "b"] * 30)
+    assert beside.column == "shape", "the best of the names stays that of its words"
+    assert of_classes(label=codes, morphology=KINDS[1:] + KINDS[:1]).column == "label", "not one to one"
+    assert of_classes(label=RARE, is_lens=["True" if one == "1" else "False" for one in RARE]).column == "label"
+
+
+@pytest.mark.parametrize("column", ["comment", "Comments", "remarks", "notes", "my_notes", "comment1"])
+def test_comments_are_no_classes(column):
+    said = ["tail?", "wow", "nice", ""] * 15
+    assert of_classes(**{column: said}) == (
+        None,
+        [f"column {column} holds comments, and is left out; if it does hold classes, give --label-column {column}"],
+    )
+    assert of_classes(**{column: said, "what": KINDS}).column == "what"
+
+
+def votes_of(*stems: str, ends: tuple[str, ...]) -> dict[str, list[str]]:
+    return {f"{one}{end}": [str((i * (k + 3)) % 7) for i in range(N)] for k, one in enumerate(stems) for end in ends}
+
+
+GZ2 = ("t01_smooth_or_features_a01_smooth", "t01_smooth_or_features_a02_features_or_disk")
+TALLIES = {
+    "gz2": votes_of(*GZ2, ends=("_count", "_weight", "_fraction", "_weighted_fraction", "_debiased", "_flag")),
+    "5": votes_of("merging-dr5_none", "merging-dr5_major-disturbance", ends=("", "_fraction"))
+    | votes_of("merging-dr5", ends=("_total-votes",)),
+    "1_and_2": votes_of("bar_yes", "bar_no", ends=("", "_fraction")) | votes_of("bar", ends=("_total-votes",)),
+}
+
+
+@pytest.mark.parametrize("campaign", TALLIES)
+def test_of_a_table_of_votes_no_votes_are_classes_and_it_is_said_what_reads_them(campaign):
+    votes = TALLIES[campaign]
+    place = [f"{10 + i % 9}:02:0{i % 9}.1" for i in range(N)]
+    more = {"rastring": place, "total_votes": [*"123"] * 20, "total_classifications": [*"12"] * 30}
+    alone = of_classes(**votes, **more)
+    assert alone.column is None and "total_votes" not in " ".join(alone.notes)
+    says = f"this is a table of volunteers' votes, which are no classes: to have them read, write `votes: {TABLE}` and "
+    assert f"{says}`campaign: {campaign}` below `source`" in alone.notes[-1]
+    sample = ["original", "extra"] * 30
+    classed = of_classes(**votes, **more, sample=sample, gz2_class=KINDS)
+    assert classed.column == "gz2_class" and says in classed.notes[-1]
+    assert not any("may hold them too" in note for note in classed.notes)
+    with pytest.raises(SurveyError, match="It has a, b. Name one.*And this is a table of volunteers' votes"):
+        of_classes(**votes, a=KINDS, b=sample)
+
+
+def test_a_table_of_votes_is_known_whatever_column_a_person_names(tmp_path):
+    found = inspect(fill(tmp_path / "pictures", *(f"g{i:02d}.png" for i in range(12))), sample=1)
+    rows = [f"g{i:02d},{i},{i % 3},0.5,0.25,{'ab'[i % 2]}" for i in range(12)]
+    names = f"id,{GZ2[0]}_count,{GZ2[0]}_flag,{GZ2[0]}_debiased,{GZ2[1]}_debiased,gz2_class"
+    (tmp_path / "t.csv").write_text("\n".join([names, *rows]))
+    for named, taken in ((None, "gz2_class"), ("none", None), ("gz2_class", "gz2_class")):
+        labels = inspect_labels(found, tmp_path / "t.csv", label_column=named)
+        assert labels.source.label_column == taken and not labels.graded
+        assert "`campaign: gz2` below `source`" in " ".join(cautions(found, labels))
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["n_votes", "merger_flag", "total_weight", "smooth_count", "ring_debiased", "flags", "n_classifications"],
+)
+def test_counts_weights_and_flags_of_votes_are_no_classes_in_any_table(column):
+    found = of_classes(**{column: [*"012"] * 20})
+    assert found == (None, [f"no column is taken for the classes: {column} holds counts, weights or flags. If one "
+                            "holds them, name it with --label-column"])  # fmt: skip
+    assert of_classes(**{column: [*"012"] * 20, "what": KINDS}).column == "what"
+
+
+def test_a_mark_of_anomalies_that_may_be_scores_is_a_class_where_there_is_no_other():
+    assert of_classes(anomaly=RARE, n_comp=[*"123"] * 20).column == "anomaly"
+    assert of_classes(anomaly=RARE, what=KINDS).column == "what"
 
 
 @given(st.integers(1, 200), st.integers(1, 1000))

@@ -160,6 +160,9 @@ def test_how_sure_somebody_was_is_neither_a_score_nor_a_class(column):
     assert [one.column for one in graded_columns(table, table.column_names)] == ["p_score"]
     chosen = class_column(Path("t.csv"), table, [column])
     assert chosen.column is None and f"{column} says how sure somebody was" in chosen.notes[0]
+    for cells in (np.tile([3.7, 1.25], 50), [["low"], ["high", "low"]] * 50):
+        chosen = class_column(Path("t.csv"), pa.table({column: cells}), [column])
+        assert chosen.column is None and f"{column} says how sure somebody was" in chosen.notes[0]
 
 
 def test_it_is_asked_where_a_program_may_have_given_the_numbers():

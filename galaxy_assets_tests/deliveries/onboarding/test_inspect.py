@@ -302,7 +302,7 @@ def test_counts_are_no_classes_beside_scores_and_alone_none_of_them_is_sought(hu
         ("isTrain", ["True" if i % 20 == 0 else "False" for i in range(100)], None),
         ("bad_seeing", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
         ("has_satellite_trail", ["yes" if i % 20 == 0 else "no" for i in range(100)], None),
-        ("tile", ["a" if i % 20 == 0 else "b" for i in range(100)], None),
+        ("quirk", ["a" if i % 20 == 0 else "b" for i in range(100)], None),
         ("merger_class", ["True" if i % 20 == 0 else "False" for i in range(100)], "True"),
         ("morph_type", [-99.9 if i == 7 else i % 3 for i in range(100)], None),
         ("T", [3.5 if i == 7 else i % 6 - 2 for i in range(100)], None),
@@ -318,6 +318,56 @@ def test_truths_and_types_with_a_stray_decimal_are_classes_also_beside_what_a_pr
     assert labels.source.label_column == column and [one.column for one in labels.graded] == ["score"]
     settings = {one.key: one.value for one in settings_for("mine", found, labels, False)}
     assert settings.get("anomaly.labels") == (anomaly and [anomaly])
+
+
+@pytest.mark.parametrize(
+    ("column", "sought"),
+    [("is_lens", "lens"), ("is_merger", "merger"), ("has_ring", "ring"), ("lens", "lens"), ("merger", "merger"),
+     ("anomaly", "anomaly"), ("ring", "ring"), ("IsLens", "lens"), ("strong_lens", "strong_lens"), ("is_odd", "odd"),
+     ("is_clean", None), ("is_star", None), ("isTrain", None), ("has_spectrum", None), ("x", None), ("col3", None),
+     ("not_lens", None), ("no_source", None), ("n_lens", None)],
+)  # fmt: skip
+@pytest.mark.parametrize("cells", [("0", "1"), ("0.0", "1.0")])
+def test_a_rare_one_is_sought_where_its_column_names_a_thing(hundred, tmp_path, column, sought, cells):
+    found = inspect(hundred, sample=1)
+
+    def settings(every: int) -> dict:
+        values = [cells[i % every == 0] for i in range(100)]
+        rows = "".join(f"g{i:02d}.png,{value},{'train' if i % 3 else 'test'}\n" for i, value in enumerate(values))
+        (tmp_path / "t.csv").write_text(f"name,{column},set\n{rows}")
+        labels = inspect_labels(found, tmp_path / "t.csv")
+        assert labels.source.label_column == column and not labels.graded
+        return {one.key: one.value for one in settings_for("mine", found, labels, False)}
+
+    rare = settings(10)
+    assert (rare.get("anomaly.name"), rare.get("anomaly.labels")) == (sought, sought and [cells[1]])
+    assert "anomaly.labels" not in settings(2), "equal shares"
+
+
+def test_marks_of_a_thing_are_classes_beside_scores_and_marks_that_may_be_scores_are_offered_beside_classes(
+    hundred, tmp_path
+):
+    found = inspect(hundred, sample=1)
+    rows = "".join(f"g{i:02d}.png,{int(i % 10 == 0)},{1 + i % 5},{i % 6}\n" for i in range(100))
+    (tmp_path / "t.csv").write_text(f"name,is_lens,interest,camcol\n{rows}")
+    labels = inspect_labels(found, tmp_path / "t.csv")
+    assert labels.source.label_column == "is_lens" and [one.column for one in labels.graded] == ["interest"]
+    rows = "".join(f"g{i:02d}.png,{int(i % 10 == 0)},{'ab'[i % 2]}\n" for i in range(100))
+    (tmp_path / "t.csv").write_text(f"name,anomaly,kind\n{rows}")
+    labels = inspect_labels(found, tmp_path / "t.csv")
+    assert labels.source.label_column == "kind" and [one.column for one in labels.graded] == ["anomaly"]
+
+
+def test_an_order_is_taken_for_classes_where_a_person_says_so(hundred, tmp_path):
+    found = inspect(hundred, sample=1)
+    rows = "".join(f"g{i:02d}.png,{'ABCX'[i % 4]}\n" for i in range(100))
+    (tmp_path / "t.csv").write_text(f"name,grade\n{rows}")
+    guessed = inspect_labels(found, tmp_path / "t.csv")
+    assert guessed.source.label_column is None and not guessed.classes
+    assert not any("evaluation" in one.key for one in settings_for("mine", found, guessed, False))
+    assert "import them as scores with `galaxy-assets labels import`" in " ".join(cautions(found, guessed))
+    named = inspect_labels(found, tmp_path / "t.csv", label_column="grade")
+    assert named.classes == dict.fromkeys("ABCX", 25) and not named.notes
 
 
 def test_of_several_scores_of_an_image_it_is_said_which_counts(hundred, tmp_path):
@@ -478,7 +528,7 @@ def labelled(folder: Path, classes: list[str], **columns) -> Path:
 @pytest.mark.parametrize(
     ("column", "values", "says"),
     [
-        ("tile", ["T01", "T02", "T03"], "Column tile was guessed to hold the classes: nothing is sought"),
+        ("quirk", ["T01", "T02", "T03"], "Column quirk was guessed to hold the classes: nothing is sought"),
         ("clean", ["False", "True", "True"], "nothing is sought"),
         ("TTYPE", range(-5, 11), "TTYPE are steps of a sequence: nothing is sought"),
         ("type", range(-5, 11), "type are steps of a sequence: nothing is sought"),
@@ -494,7 +544,7 @@ def test_what_is_no_kind_of_galaxy_by_its_column_is_never_sought(hundred, tmp_pa
     assert "anomaly.labels" not in {one.key for one in settings_for("mine", found, labels, False)}
     named = inspect_labels(found, tmp_path / "t.csv", label_column=column)
     sought = {one.key: one.value for one in settings_for("mine", found, named, False)}.get("anomaly.labels")
-    assert sought == (["T01"] if column == "tile" else None), "a person's word, but for steps and flaws"
+    assert sought == (["T01"] if column == "quirk" else None), "a person's word, but for steps and flaws"
 
 
 def test_common_classes_judge_and_the_rarest_is_sought(hundred):

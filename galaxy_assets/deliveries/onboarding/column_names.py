@@ -1,0 +1,207 @@
+"""What a column of a table is about, by what it is called, and by its words where they say more than a name.
+
+Belongs here: columns that hold no kinds of galaxies whatever their values are, and how a person has them taken for
+classes. Does not belong here: which column is chosen (`columns`), numbers that are scores (`graded`), tables of votes
+(`vote_tables`).
+"""
+
+import re
+from collections.abc import Collection, Mapping
+
+from galaxy_assets.deliveries.members import is_split
+from galaxy_assets.deliveries.onboarding.label_words import FLAWS, is_number, is_unknown, words
+
+# whose columns hold what they said, or who they are
+_ROLES = (
+    "(rater|annotator|observer|classifier|labell?er|reviewer|scorer|grader|expert|astronomer|judge|inspector|"
+    "volunteer)s?"
+)
+_ROLE = re.compile(_ROLES)
+_PERSON = re.compile(
+    rf"(user|person|who)(_?(id|name|ip))?|{_ROLES}_?(id|name|ip)|"
+    "(classified|labell?ed|rated|scored|graded|inspected|reviewed|annotated|judged|vetted)_?by"
+)
+# of a column of yes and no: a flaw, or what an image is used for
+_HOUSEKEEPING = re.compile(
+    rf"\b({FLAWS}|clean|good|bad|poor|flags?|flagged|mask|masked|edge(?! on)|train|training|test|testing|val|valid|"
+    r"validation|use|used|ok|quality|select|selected|done|checked|seen|detected|samples?|subset|spec|spectr(a|um)|"
+    r"spectroscopy|specz|redshift|z|photometry|photoz|primary|observed|duplicated?|complete|labell?ed|public|included?|"
+    r"excluded?|visible|available|matched|reliable|calibrated|reviewed|inspected|image|cutout|field)\b"
+)
+_COUNTS = re.compile(
+    r"(n|num|no|nr|nb|number|numbers)(_of)?_.+|(.+_)?(n|num|number|nr|counts?|multiplicity)|"
+    r"n_?(comp(onent)?s?|src|sources?|ima?ge?s?|peaks?|obs|pix(els)?|exp|det|vis(its)?|sat(ellites)?|arms?)"
+)
+_THINGS = (
+    r"(strong_?)?lens(e[ds]|ing)?|(post_?)?merg(ers?|ing)|anomal(y|ies|ous)|outliers?|odd|weird|strange|peculiar|"
+    r"unusual|rare|interesting|exotic|rings?|ringed|bar(s|red)?|tails?|tidal|shells?|streams?|bridges?|arcs?|arms?|"
+    r"jets?|lobes?|wat|nat|bent|hymors?|hybrids?|orc|[xsz]_?shaped?|wings?|winged|relics?|remnants?|giants?|grg|halos?|"
+    r"doubles?|triples?|pairs?|companions?|interact(ing|ions?)?|disturbed|collision(al)?|asymmetr(y|ic)|irregulars?|"
+    r"agn|quasars?|qso|blazars?|seyferts?|starbursts?|jellyfish|voorwerp(je)?s?|green_?peas?|dust(_?lanes?|y)?|"
+    r"overlap(s|ping)?|edge_?on|face_?on|spirals?|ellipticals?|lenticulars?|dis[ck]s?|bulges?|boxy|clump(s|y)?|"
+    r"polar|warp(s|ed)?|supernovae?|novae?|transients?|fri{0,2}|fr_?[012]|compact|lsbg?|dwarfs?|udg|candidates?"
+)
+_THING = re.compile(rf"(is|has|have|contains?|shows?)_.+|(.+_)?(is|has)?({_THINGS})(_.+)?")
+_ABSENT = re.compile(r"((is|has)_?)?(no|non|not|without)_.+")
+_SCORED = re.compile(r"score|interest(?!ing)|(^|_)(rating|grade)s?(_|$)|human_label")
+_BEFORE, _BEHIND = re.compile(r"(is|has|have|contains?|shows?)_"), re.compile(r"_(yn|bool(ean)?|class|label)$")
+
+# where, when, with what and by whom an image was taken, or in which list it is
+_CONTEXT = (
+    r"fields?|surveys?|telescop(es?)?|instrum(e|ents?)?|cameras?|detectors?|sensors?|spectrographs?|(wave|pass)?_?bands?|"
+    r"filters?|filt|runs?|re_?runs?|cam_?cols?|plates?|fib(er|re)s?|tiles?|chips?|ccds?|amp(lifier)?s?|nights?|epochs?|"
+    r"visits?|exposures?|exp_?num|dates?|mjd|(sub_?)?samples?|regions?|areas?|zones?|stripes?|strips?|hemispheres?|observers?|"
+    r"observator(y|ies)|obs|catalog(ue)?s?|origin|provenance|releases?|dr|versions?|pointings?|patch(es)?|tracts?|"
+    r"quadrants?|bricks?|healpix|mosaics?|dithers?|footprints?|missions?|facilit(y|ies)|projects?|program(me)?s?|"
+    r"proposals?|sites?|stations?|beams?|frequenc(y|ies)|channels?|wavelengths?|batch(es)?|deliver(y|ies)|"
+    r"constellations?|slits?|pipelines?|folders?|director(y|ies)|splits?|(k_?)?folds?|partitions?|subsets?|data_?sets?"
+)
+_TAIL = r"(_?\d+)?(_?(name|id|num|number|no|nr|code|key|idx|index|type|mode))?"
+_SOURCE = r"((data|label|class|classification|image|img|morphology|redshift|catalog(ue)?)_)?(sources?|ref(erence)?s?)"
+_OF_CONTEXT = re.compile(
+    rf"(?!(is|has)_)(\w+_)?({_CONTEXT}){_TAIL}|{_SOURCE}(_name)?|"
+    r"bib_?(code|ref)|years?|months?|hours?|seasons?|semesters?|"
+    r"seeing|weather|airmass|countr(y|ies)|institut(e|ion)s?|(file|image|data|obs|exp)_?type"
+)
+_OF_ORDER = re.compile(
+    r"(^|_)(priorit(y|ies)|prio|grad(es?|ing)|rank(s|ing)?|quality|qual|confidence|conf|interest(ingness)?|"
+    r"certaint(y|ies)|importance|urgency|likelihood|reliability|ratings?|tiers?|relevance|plausibility|credibility|"
+    r"probability|scores?)(_|\d|$)"
+)
+_OF_COMMENTS = re.compile(
+    r"(.+_)?(comm?ents?|comm|remarks?|notes?|desc(ription)?s?|memo|free_?text|feedback|messages?)(_?\d+|_text)?"
+)
+# values that say which part of a sample an image belongs to, and what may stand beside them
+_PART = re.compile(
+    r"(train(ing)?|trn|tr|test(ing)?|tst|te|val(id(ation)?)?|va|dev(el(opment)?)?|hold ?out|held ?out|(k ?)?fold|cv|"
+    r"eval(uation)?|train ?val)( ?(set|sample|split|data|fold|part))?( ?\d+| [a-z])?"
+)
+_BESIDE_PARTS = re.compile(r"none|unused|not used|excluded?|extra|others?|public|private|blind|calib(ration)?|all|\d+")
+_SAY = {
+    "part": (
+        "says which part of a sample an image belongs to, and is left out",
+        "say which part of a sample an image belongs to, and are left out",
+    ),
+    "context": (
+        "says where, when or with what images were taken or listed, not what they show, and is left out",
+        "say where, when or with what images were taken or listed, not what they show, and are left out",
+    ),
+    "order": ("holds an order and no classes, and is left out", "hold an order and no classes, and are left out"),
+    "comment": ("holds comments, and is left out", "hold comments, and are left out"),
+}
+PASSED_OVER = frozenset(_SAY)
+"""The words of `passed_over`."""
+
+
+def snake(column: str) -> str:
+    """The name of a column in lower case, its words joined by underscores, those of `LensProb` too."""
+    return re.sub(r"\W+|(?<=[a-z])(?=[A-Z])", "_", column).lower().strip("_")
+
+
+def names_people(column: str) -> bool:
+    """Whether a column is called as one that says who classified or scored, or as such a person."""
+    return says_who(column) or _ROLE.fullmatch(snake(column)) is not None
+
+
+def says_who(column: str) -> bool:
+    """Whether a column is called as one that says who classified or scored."""
+    return _PERSON.fullmatch(snake(column)) is not None
+
+
+def names_housekeeping(column: str) -> bool:
+    """Whether a column of yes and no is called as one of flaws of images, or of what becomes of them."""
+    return _HOUSEKEEPING.search(snake(column).replace("_", " ")) is not None
+
+
+def names_counts(column: str) -> bool:
+    """Whether a column is called as one of counts: `n_source`, `num_images`."""
+    return _COUNTS.fullmatch(snake(column)) is not None
+
+
+def names_thing(column: str) -> bool:
+    """Whether a column of 0 and 1 is called as a thing that is there or not: `is_lens`, `has_ring`, `merger`."""
+    name = snake(column)
+    return bool(_THING.fullmatch(name)) and not (_SCORED.search(name) or names_counts(column) or names_absence(column))
+
+
+def names_absence(column: str) -> bool:
+    """Whether a yes of a column says that a thing is not there: `not_lens`."""
+    return _ABSENT.fullmatch(snake(column)) is not None
+
+
+def names_context(column: str) -> bool:
+    """Whether a column says where, when, with what or by whom images were taken, or in which list or part they are."""
+    return _OF_CONTEXT.fullmatch(snake(column)) is not None
+
+
+def thing_of(column: str) -> str:
+    """What a yes of a column says that an image shows: `lens` of `is_lens`."""
+    name = snake(column)
+    return _BEHIND.sub("", _BEFORE.sub("", name)) or name
+
+
+def passed_over(column: str, labels: Collection[str]) -> str | None:
+    """Why a column whose values might be classes is none unless a person says so.
+
+    Parameters
+    ----------
+    column : str
+        Its name.
+    labels : Collection of str
+        Its different values.
+
+    Returns
+    -------
+    str or None
+        `part`, `context`, `order` or `comment`, for `left_out`; None where it may hold classes.
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.onboarding.column_names import passed_over
+    >>> passed_over("set", ["train", "test"]), passed_over("telescope", ["HST"]), passed_over("morph", ["E", "S"])
+    ('part', 'context', None)
+    """
+    name = snake(column)
+    parts = [is_split(words(label)) or _PART.fullmatch(words(label)) is not None for label in labels]
+    beside = [_BESIDE_PARTS.fullmatch(words(label)) is not None or is_unknown(label) for label in labels]
+    if any(parts) and all(a or b for a, b in zip(parts, beside, strict=True)):
+        return "part"
+    if names_context(column):
+        return "context"
+    if _OF_ORDER.search(name):
+        return "order"
+    return "comment" if _OF_COMMENTS.fullmatch(name) else None
+
+
+def left_out(columns: Mapping[str, str], values: Mapping[str, Collection[str]]) -> list[str]:
+    """What to say of columns that are passed over, and how a person has one taken for classes.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        Each with its word of `passed_over`.
+    values : mapping of str to Collection of str
+        The different values of each.
+
+    Returns
+    -------
+    list of str
+        A sentence for all of a kind; without the full stop.
+    """
+    said = []
+    for kind, (one, several) in _SAY.items():
+        names = [name for name, why in columns.items() if why == kind]
+        if not names:
+            continue
+        says = several if len(names) > 1 else one
+        if kind == "order":
+            written = any(not is_number(label) for name in names for label in values[name])
+            says += ": write them as numbers, the highest for the best, and" if written else ":"
+            says += " import them as scores with `galaxy-assets labels import`"
+        example = f" ({', '.join([*values[names[0]]][:4])})" if kind in ("part", "order") else ""
+        if len(names) > 1:
+            remedy = "if one of them does hold classes, name it with --label-column"
+            said.append(f"columns {', '.join(names)} {says}; {remedy}")
+        else:
+            said.append(f"column {names[0]}{example} {says}; if it does hold classes, give --label-column {names[0]}")
+    return said
