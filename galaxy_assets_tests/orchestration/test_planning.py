@@ -144,10 +144,25 @@ def test_what_a_survey_asks_for_is_what_it_costs(settings, step, times):
 def test_the_image_size_goes_by_its_pixels_and_the_backbone_by_its_operations():
     twice = hours(of(changed(image_size=448)))
     assert twice["embeddings"] / hours(of())["embeddings"] == pytest.approx(4, rel=1e-3)
-    other = counted("efficientnet_lite0", 224).operations / counted("resnet18", 224).operations
-    lite = hours(of(changed(backbone="efficientnet_lite0")))
-    assert lite["embeddings"] / hours(of())["embeddings"] == pytest.approx(other)
-    assert any("other layers" in words for words in of(changed(backbone="efficientnet_lite0")).unknown)
+    wide = hours(of(changed(backbone="resnet34")))["embeddings"] / hours(of())["embeddings"]
+    assert wide == pytest.approx(counted("resnet34", 224).operations / counted("resnet18", 224).operations)
+    assert any("other layers" in words for words in of(changed(backbone="resnet34")).unknown)
+
+
+def test_a_network_of_depthwise_convolutions_goes_by_one_that_was_measured():
+    lite, slopes = of(changed(backbone="tf_efficientnet_lite0")), measured().slopes
+    embeddings = next(cost for cost in lite.costs if cost.step == "embeddings")
+    images = SIZE.galaxies * SURVEY.recipe.orientations
+    measured_once = slopes["embedding float32 depthwise"].core_seconds(1)
+    assert embeddings.basis == "measured" and embeddings.core_hours == pytest.approx(images * measured_once / 3600)
+    assert counted("tf_efficientnet_lite0", 64).depthwise and not counted("resnet18", 64).depthwise
+    per_operation = {
+        kind: slopes[f"embedding float32{kind}"].core_seconds(1) / counted(backbone, 224).operations
+        for kind, backbone in (("", "resnet18"), (" depthwise", "tf_efficientnet_lite0"))
+    }
+    assert per_operation[" depthwise"] > 2 * per_operation[""]
+    assert not any("other layers" in words for words in lite.unknown)
+    assert of(changed(backbone="mobilenetv3_small_100")).costs, "of the same kind"
 
 
 def test_a_network_whose_first_weights_are_places_is_counted():
