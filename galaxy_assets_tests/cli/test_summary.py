@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from galaxy_assets.cli.summary import _search, _training, found, say_summary
+from galaxy_assets.cli.summary import _clusters, _search, _training, found, say_summary
 from galaxy_assets.lake import connect
 from galaxy_assets.lake.read_model import publish
 from galaxy_assets.orchestration.assets.evaluation import ACCURACY
@@ -63,6 +63,18 @@ def test_more_questions_than_galaxies_that_are_known_now_leave_the_comparison_ou
 
     lines = _search(ask, world.survey, {QUESTIONS: 250.0, MET: 20.0})
     assert lines == ["20 of 30 pairs met in 250 questions", "30 more in the first 100 that nobody scored"]
+
+
+def test_clusters_of_which_nobody_knows_anything_are_said_in_one_line(world):
+    def of(*descriptions: str) -> list[str]:
+        return _clusters(
+            lambda _: [(1200 - i, words, False, None) for i, words in enumerate(descriptions)], world.survey
+        )
+
+    unknown = "No labelled members"
+    assert of(unknown, unknown)[1:] == [f"the largest 1,200, 1,199; all: {unknown}"]
+    assert of(unknown, "Mostly rings")[1:] == [f"1,200 {unknown}", "1,199 Mostly rings"]
+    assert of(unknown)[1:] == [f"1,200 {unknown}"]
 
 
 def test_clusters_and_what_training_was_worth(world):
