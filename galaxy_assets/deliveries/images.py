@@ -266,7 +266,7 @@ def read_planes(data: bytes, source: "Source | None" = None) -> "Planes":
     data : bytes
         The file's content.
     source : Source, optional
-        Says which extension of a FITS file is the image.
+        Says which extension of a FITS file is the image, or which are its bands: all that are without it.
 
     Returns
     -------
@@ -281,7 +281,7 @@ def read_planes(data: bytes, source: "Source | None" = None) -> "Planes":
 
     with unreadable_otherwise(), MEMORY.hold(0):
         data, module = _opened(data)
-        return module.layout(data, Choice.of(source) if source is not None else Choice())
+        return module.layout(data, Choice.of(source) if source is not None else Choice(bands=()))
 
 
 def decode(data: bytes, source: "Source | None" = None) -> np.ndarray:

@@ -6,7 +6,7 @@ checks (`checks`), how a check is declared and reads its tables (`verdicts`).
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
@@ -40,6 +40,7 @@ def removal_agreed(stored: Stored) -> Verdict:
     if not against.num_rows:
         return Verdict(True, f"at most {most:.0%} is removed, or a person agreed")
     batches = sorted(set(against["batch"].to_pylist()))
+    besides = _besides(stored, shown, batches)
     picture = stored.layout.figure(survey.name, WOULD_BE_REMOVED, batches[0])
     return Verdict(
         False,
@@ -47,24 +48,28 @@ def removal_agreed(stored: Stored) -> Verdict:
         f"kept: the rule would remove more than {most:.0%} of the survey, or of a delivery that came later. They are "
         f"in {_some(batches)}. Look at {picture}. If they are artefacts, raise artefacts.most_removed in "
         f"data/surveys/{survey.name}.yaml, or accept regions in data/surveys/{survey.name}_artefacts.csv. If they are "
-        f"not, leave it so, or raise the limits under `artefacts` that call them artefacts{_besides(stored, clean)}",
+        f"not, leave it so, or raise the limits under `artefacts` that call them artefacts{besides}",
         numbers={"kept against the rule": against.num_rows},
     )
 
 
-def _besides(stored: Stored, clean: pa.Table) -> str:
-    """What else may be why images are kept against the rule: deliveries of few images, and others that are gone."""
+def _besides(stored: Stored, shown: Mapping[str, int], against: Collection[str]) -> str:
+    """What else may be why images are kept against the rule.
+
+    Deliveries of few images came after the map was fitted, or it is fitted on others that are gone.
+    """
     import pyarrow.compute as pc
 
     most, found = stored.survey.artefacts.most_removed, ""
-    if most and (few := sorted(one for one, n in Counter(clean["batch"].to_pylist()).items() if n * most < 1)):
-        found += (
-            f". {_some(few)} came with fewer than {math.ceil(1 / most)} images, of which one is more than {most:.0%}"
-        )
     with suppress(FileNotFoundError):
-        fitted = pc.unique(stored("artefact_umap_model", ["batch"])["batch"])
-        if gone := sorted(set(fitted.to_pylist()) - set(clean["batch"].to_pylist())):
-            found += f". {_some(gone)} is gone and still counts: run {stored.survey.name} --retrain makes the map anew"
+        fitted = {*pc.unique(stored("artefact_umap_model", ["batch"])["batch"]).to_pylist()}
+        if few := sorted(one for one in {*against} - fitted if shown[one] * most < 1) if most else []:
+            least = math.ceil(1 / most)
+            found += f". {_some(few)} came with fewer than {least} images, of which one is more than {most:.0%}"
+        there = {*pc.unique(stored("delivered_images", ["batch"])["batch"]).to_pylist()}
+        if gone := sorted(fitted - there):
+            is_gone = f"{_some(gone)} {'is' if len(gone) == 1 else 'are'} gone"
+            found += f". {is_gone}, and the map is still of them: run {stored.survey.name} --retrain makes it anew"
     return found
 
 

@@ -178,6 +178,8 @@ def apply_regions(
     rules: ArtefactRules,
     later: np.ndarray | None = None,
     fitted: float | None = None,
+    *,
+    drawn: bool = False,
 ) -> tuple[np.ndarray, list[str | None]]:
     """Which images stay, and what removes the others.
 
@@ -200,6 +202,9 @@ def apply_regions(
         Images that the map is not fitted on; none unless given.
     fitted : float, optional
         `share_unasked` of all images that it is fitted on; without it they are all here.
+    drawn : bool
+        Whether it is fitted on images that were drawn from this delivery and others: then those that were not drawn
+        are kept where the others are.
 
     Returns
     -------
@@ -215,7 +220,7 @@ def apply_regions(
     here = _share(unasked, ~later)
     alike = (here if fitted is None else fitted) <= rules.most_removed
     if not alike:
-        kept |= unasked & ~later
+        kept |= unasked & (~later | drawn)
     allowed = rules.most_removed * len(x) + (here if alike else 0.0) * later.sum()
     if (unasked & later).sum() > allowed + _ROUNDING:
         kept |= unasked & later

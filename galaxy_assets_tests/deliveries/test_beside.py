@@ -182,6 +182,16 @@ def test_further_images_of_another_size_are_told():
     assert not_shown(data) == ["2 (NIR_Y)"]
 
 
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [("VIS NIR_Y NIR_J NIR_H", (3, 2, 1)), ("J H Ks W1", (2, 1, 0)), ("VIS NIR_Y", (0,)), ("VIS W1 W2", (0,))],
+)
+def test_a_survey_that_names_no_bands_reads_what_it_read_before_a_name_was_one(names, shown):
+    planes = [*GRZ, GRZ[0] + 1]
+    data = fits_bytes(primary(), *(image(one, name) for one, name in zip(planes, names.split(), strict=False)))
+    assert np.array_equal(decode(data), np.squeeze(np.stack([planes[i] for i in shown], 2)))
+
+
 def test_several_images_of_planes_that_are_last_are_refused():
     for data in (np.ones((2, 40, 44, 5), np.float32), np.ones((3, 2, 40, 44, 3), np.float32)):
         with pytest.raises(UnreadableImage, match="images of . planes, and not one image"):

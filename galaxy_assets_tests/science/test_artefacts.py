@@ -287,6 +287,7 @@ class TestRegions:
         (found,) = propose_regions(x, y, np.array([bool(one) for one in most]), most, rules)
         (alone,) = propose_regions(x, y, suspect, reason, RULES)
         assert (found.x0, found.y1, found.n_suspect) == (alone.x0, alone.y1, alone.n_suspect)
+        assert found.reasons == alone.reasons, "what counts, and nothing else"
 
     def test_a_region_rests_on_the_evidence_that_the_survey_names(self):
         x, y, suspect, _ = world([(0, 0, 300, 0), (9, 9, 30, 1.0)])
@@ -364,6 +365,16 @@ class TestApply:
         x = np.arange(100.0)
         kept, _ = apply_regions(x, x, ["blank"] + [""] * 99, [], RULES, x == 0, 0.0)
         assert kept.tolist() == [False] + [True] * 99
+
+    @pytest.mark.parametrize(
+        ("share", "there", "blank", "removed"), [(0.05, 5, 40, 45), (0.06, 5, 40, 0), (0.05, 5, 700, 5)]
+    )
+    def test_of_a_delivery_that_a_sample_was_drawn_from_all_are_judged_alike(self, share, there, blank, removed):
+        """100 of its images were drawn; of the 900 others so many are blank, 700 where it was exported anew."""
+        x = np.arange(1000.0)
+        reason = ["blank"] * there + [""] * (100 - there) + ["blank"] * blank + [""] * (900 - blank)
+        kept, _ = apply_regions(x, x, reason, [], RULES, x >= 100, share, drawn=True)
+        assert (~kept).sum() == removed
 
     def test_a_yes_is_to_whatever_the_region_holds(self):
         x, box = np.arange(100.0), Region(1, 0, 0, 9, 9, 10, 10, 1.0, "review", "accepted")

@@ -31,7 +31,12 @@ from galaxy_assets.settings.limits import MINIMUM_SIDE
 # what astropy warns of in a stranger's header, once for each text; what matters of it is an error here
 warnings.filterwarnings("ignore", category=AstropyWarning, module=r"astropy\.(io\.fits|wcs)")
 
+EVERY = Choice(bands=())
+"""Takes every extension that is of a band, however many there are."""
+
 _HDUS = 200  # that are looked at
+_SINCE = frozenset("VIS W1 W2 W3 W4".split())
+"""Bands that were none before: a survey that names none reads what it read then."""
 _AXES = 8
 _PER_VALUE = 20  # bytes for each value while it is read, scaled, made float and looked through for NaN
 _STOKES = {
@@ -123,7 +128,7 @@ def not_shown(data: bytes) -> list[str]:
         As `opened`.
     """
     with _hdus(data) as hdus:
-        taken = _images(hdus, Choice())
+        taken = _images(hdus, EVERY)
         further = [hdu for hdu in _candidates(hdus) if min(_sides(hdu)) >= MINIMUM_SIDE and not _beside(hdu)]
         return [
             f"{i} ({name})" if (name := _name(hdu)) else str(i)
@@ -152,6 +157,8 @@ def _images(hdus: list[Any], choice: Choice) -> list[Any]:
     same = [hdu for hdu in images if hdu.shape == main.shape and not _beside(hdu)]
     asked = {str(band).lower() for band in choice.bands or ()}
     of_bands = [hdu for hdu in same if is_band(_band(hdu)) or _name(hdu).lower() in asked]
+    if choice.bands is None:
+        of_bands = [hdu for hdu in of_bands if _band(hdu) not in _SINCE]
     science = [hdu for hdu in of_bands if _is_science(hdu)]
     if len({_band(hdu) for hdu in of_bands}) < len(of_bands) and len(science) > 1:
         of_bands = science

@@ -273,12 +273,11 @@ def _read_header(headers: Headers, data: bytes, placed: bool) -> None:
     from astropy.io import fits
 
     from galaxy_assets.deliveries.decoding.compressed import unpacked
-    from galaxy_assets.deliveries.decoding.fits import card, not_shown, opened, planes_in
-    from galaxy_assets.deliveries.decoding.planes import Choice
+    from galaxy_assets.deliveries.decoding.fits import EVERY, card, not_shown, opened, planes_in
     from galaxy_assets.deliveries.readers.fits_folder import no_equinox
 
     try:
-        with unreadable_otherwise(), opened(unpacked(data), Choice()) as hdus:
+        with unreadable_otherwise(), opened(unpacked(data), EVERY) as hdus:
             header, planes = hdus[0].header, planes_in(hdus)
             kind = str(np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]))
             beside = ", ".join(not_shown(unpacked(data)))

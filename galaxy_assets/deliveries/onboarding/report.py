@@ -4,6 +4,8 @@ Belongs here: the table of findings, and what to know before the survey is run. 
 (`inspect`), which settings follow from them (`propose`).
 """
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +192,10 @@ def cautions(found: Inspection, labels: Labels | None) -> list[str]:
             f"{np.median(found.nodata):.0%} or more of the frame; cutouts of {ArtefactRules().nodata_fraction:.0%} are "
             "suspect (artefacts.nodata_fraction)."
         )
-    for numbers, n in found.headers.not_shown.items() if found.headers is not None else ():
-        if numbers:
-            said.append(
-                f"{n} files have a further image in the extensions {numbers}, which is not shown: see source.extension."
-            )
+    for extensions, n in _further(found.headers.not_shown if found.headers is not None else {}):
+        said.append(
+            f"{n} files have a further image in the extensions {extensions}, which is not shown: see source.extension."
+        )
     if found.bands.caution:
         said.append(found.bands.caution)
     if len(found.deliveries) > 50:
@@ -227,6 +228,15 @@ def _small_copies(found: Inspection) -> list[str]:
             "that folder out of the survey's, or each object is there twice."
         )
     return said
+
+
+def _further(not_shown: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Extensions with a further image and how many files have them, with their names where these are alike."""
+    found: dict[str, dict[str, int]] = {}
+    for extensions, n in not_shown.items():
+        if extensions:
+            found.setdefault(re.sub(r" \([^,]*\)", "", extensions), {})[extensions] = n
+    return [(next(iter(own)) if len(own) == 1 else numbers, sum(own.values())) for numbers, own in found.items()]
 
 
 def _about_levels(found: Inspection) -> list[str]:

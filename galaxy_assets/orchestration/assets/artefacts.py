@@ -264,8 +264,9 @@ def clean_galaxies(
     rules, regions = context.survey.artefacts, table_to_regions(artefact_regions)
     fitted = under(artefact_umap_model, limits_of(artefact_umap_model, rules))
     share = share_unasked(*_on_map(fitted), regions, rules)
-    later = ~_are_fitted(artefact_map, artefact_umap_model, sampled=fitted.num_rows >= context.survey.umap.fitted_on)
-    kept_mapped, rule_mapped = apply_regions(*_on_map(artefact_map), regions, rules, later, share)
+    later = ~_are_fitted(artefact_map, artefact_umap_model)
+    drawn = fitted.num_rows >= context.survey.umap.fitted_on and not later.all()
+    kept_mapped, rule_mapped = apply_regions(*_on_map(artefact_map), regions, rules, later, share, drawn=drawn)
     rows = rows_of(cutouts, artefact_map)
     kept = np.zeros(cutouts.num_rows, bool)
     rule = np.array(cutouts["outcome"].to_pylist(), dtype=object)
@@ -279,23 +280,21 @@ def clean_galaxies(
     return Result(table, shown | _sheet(context, cutouts, table, rows[~kept_mapped], "removed"))
 
 
-def _are_fitted(artefact_map: pa.Table, artefact_umap_model: pa.Table, *, sampled: bool) -> np.ndarray:
+def _are_fitted(artefact_map: pa.Table, artefact_umap_model: pa.Table) -> np.ndarray:
     """Whether the map is fitted on each image as it is today, (N,): the same galaxy at the same place, which is that of
-    the first where several are alike. Of a map that is fitted on a sample, the others of the same deliveries too.
+    the first where several are alike.
     """
     import pyarrow.compute as pc
 
     model = artefact_umap_model
     at = pc.index_in(artefact_map["galaxy_id"], model["galaxy_id"])
-    known = np.array(pc.is_valid(at))
-    fitted, rows, at = known.copy(), np.flatnonzero(known), at.drop_null().to_numpy()
+    fitted = np.array(pc.is_valid(at))
+    rows, at = np.flatnonzero(fitted), at.drop_null().to_numpy()
     key = model["features_key"]
     first = pc.index_in(key.combine_chunks().take(pa.array(at)), key).to_numpy(zero_copy_only=False)
     for name in ("x", "y"):
         there = model[name].to_numpy()[first]
         fitted[rows] &= np.isclose(artefact_map[name].to_numpy()[rows], there, rtol=0, atol=0, equal_nan=True)
-    if sampled:
-        fitted |= ~known & np.array(pc.is_in(artefact_map["batch"], model["batch"].unique()))
     return fitted
 
 

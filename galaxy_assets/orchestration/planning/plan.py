@@ -405,5 +405,6 @@ class _Planner:
             )
         measured = {slope.of["backbone"] for slope in self.known.slopes.values() if "backbone" in slope.of}
         if not self.size.gpus and survey.recipe.backbone not in measured:
-            told.append(f"networks of other layers than those measured ({', '.join(sorted(measured))}) may take longer")
+            which = ", ".join(sorted(measured))
+            told.append(f"networks of other layers than those measured ({which}) may take half or twice as long")
         return told

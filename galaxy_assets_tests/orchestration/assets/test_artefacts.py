@@ -44,13 +44,12 @@ def test_an_image_that_was_replaced_is_not_one_that_the_map_is_fitted_on(world):
     for batch in ("first", "second"):
         found = read_table(layout.table("tiny", "artefact_map", batch))
         delivered = set(model["batch"].to_pylist())
-        assert _are_fitted(found, model, sampled=False).tolist() == [batch in delivered] * found.num_rows
+        assert _are_fitted(found, model).tolist() == [batch in delivered] * found.num_rows
     found = read_table(layout.table("tiny", "artefact_map", "first"))
     x, ids = found["x"].to_pylist(), found["galaxy_id"].to_pylist()
     x[1], ids[2] = x[1] + 1e-3, "new"
     other = found.set_column(0, "galaxy_id", pa.array(ids)).set_column(2, "x", pa.array(x, found["x"].type))
-    assert np.flatnonzero(~_are_fitted(other, model, sampled=False)).tolist() == [1, 2]
-    assert np.flatnonzero(~_are_fitted(other, model, sampled=True)).tolist() == [1]
+    assert np.flatnonzero(~_are_fitted(other, model)).tolist() == [1, 2]
 
 
 def test_copies_of_an_image_are_fitted_on_alike():
@@ -65,4 +64,4 @@ def test_copies_of_an_image_are_fitted_on_alike():
     xy = fitted.place(features, keys, settings)
     assert np.ptp(model["x"].to_numpy()[:9]) > 0 and np.ptp(xy[:9, 0]) == 0
     found = galaxies.append_column("x", pa.array(xy[:, 0])).append_column("y", pa.array(xy[:, 1]))
-    assert _are_fitted(found, model, sampled=False).all()
+    assert _are_fitted(found, model).all()
