@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxy_assets.deliveries.onboarding.columns import class_column, id_column, named_by, why_no_classes
+from galaxy_assets.deliveries.onboarding.columns import Chosen, class_column, id_column, named_by, why_no_classes
 from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_labels
@@ -181,7 +181,7 @@ KINDS = [("spiral", "elliptical", "lenticular")[i % 3] if i % 12 else "merger" f
 
 
 def of_classes(**columns: list):
-    return class_column(TABLE, pa.table(columns), list(columns), N)
+    return Chosen(*class_column(TABLE, pa.table(columns), list(columns), N)[:2])
 
 
 @pytest.mark.parametrize(
