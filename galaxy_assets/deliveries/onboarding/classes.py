@@ -192,8 +192,8 @@ def _spelt_alike(names: Collection[str], stems: bool = True) -> list[list[str]]:
         of.setdefault(plain.casefold() if casefold else plain, {})[name] = plain
     alike = []
     for together in of.values():
-        apart = {*together.values()} if stems and any(map(_HUBBLE.match, together)) else {""}
-        alike += [[name for name, plain in together.items() if one in ("", plain)] for one in sorted(apart)]
+        apart = dict.fromkeys(together.values()) if stems and any(map(_HUBBLE.match, together)) else [""]
+        alike += [[name for name, plain in together.items() if one in ("", plain)] for one in apart]
     return alike
 
 
