@@ -123,7 +123,8 @@ def test_a_lone_number_among_words_is_no_class_and_among_numbers_it_is(number):
 @pytest.mark.parametrize(
     "labels",
     [{"II": 40, "I": 30, "0": 15, "I/II": 10}, {"II": 40, "I": 35, "0": 20, "hybrid": 5},
-     {"FRI": 40, "FR II": 30, "0": 9}, {"2": 40, "3": 20, "none": 20, "4+": 12, "many": 9}, {"none": 60, "2": 20, "4": 10, "ring": 8, "arc": 7},
+     {"FRI": 40, "FR II": 30, "0": 9}, {"2": 40, "3": 20, "none": 20, "4+": 12, "many": 9},
+     {"none": 60, "2": 20, "4": 10, "ring": 8, "arc": 7},
      {"spiral": 400, "elliptical": 300, "merger": 200, "3": 25}],
 )  # fmt: skip
 def test_a_number_that_is_as_frequent_as_a_word_or_stands_beside_roman_ones_is_a_class(labels):
