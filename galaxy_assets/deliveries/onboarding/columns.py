@@ -81,7 +81,7 @@ class Chosen(NamedTuple):
     notes: list[str]
 
 
-class Classes(NamedTuple):
+class ClassColumn(NamedTuple):
     """A column, what a person should know of the choice, and whether it or its numbers are called classes."""
 
     column: str | None
@@ -176,7 +176,7 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
     return Chosen(chosen, notes)
 
 
-def class_column(path: Path, columns: pa.Table, among: Collection[str], images: int = 0) -> Classes:
+def class_column(path: Path, columns: pa.Table, among: Collection[str], images: int = 0) -> ClassColumn:
     """The column that holds the classes.
 
     Parameters
@@ -192,11 +192,11 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
 
     Returns
     -------
-    Classes
+    ClassColumn
         The one called `label`, `class` or the like, or the only one left, of those whose values may be classes. Where
-        there is no other: one that may be scores (`anomaly` of 0 and 1), of counts or of what images are used for, or
-        one that is called as a person (`classifier`). Of two that say the same that with the names. None where there is
-        none. The notes name every other one that may hold them, and say what is a guess and what is passed over.
+        there is no other: one that may be scores (`anomaly` of 0 and 1), one that is passed over by its name alone, of
+        counts or of what images are used for, or one that is called as a person (`classifier`). Of two that say the
+        same that with the names. None where there is none. The notes name every other one that may hold them, and say what is a guess and what is passed over.
 
     Raises
     ------
@@ -212,8 +212,8 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     able = list(dict.fromkeys([*able, *codes.values()]))
     exact = sorted((name for name in able if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
     known = list(dict.fromkeys(codes.get(name, name) for name in exact))
-    lesser = (name for name in able if name not in [*exact, *known, *codes, *marks])
-    weak = [name for name in lesser if _is_weak(cells, name)]
+    strong = [*exact, *known, *codes, *marks]
+    weak = [name for name in able if name not in strong and _is_weak(cells, name)]
     alike = (name for name in able if like_class([name]) and not names_people(name) and name not in weak)
     like = [name for name in dict.fromkeys(codes.get(name, name) for name in alike) if name not in known]
     left = [name for name in able if name not in codes and name not in known + like + weak]
@@ -227,7 +227,7 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     said = left_out(over, {name: different(cells[name]) for name in over})
     said += [votes] if votes else _about_fractions(why)
     if not first:
-        return Classes(None, _why_none(why, over, votes, columns) + said, False)
+        return ClassColumn(None, _why_none(why, over, votes, columns) + said, False)
     named = bool(known) or len(like) == 1
     if len(first) > 1 and not named:
         shown = first + (weak if first is not weak else [])
@@ -237,7 +237,8 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
             f"{path}: which column holds the classes? It has {some(shown)}. Name one with --label-column, or write "
             f"--label-column none{joined}{f'. And {votes}' if votes else ''}"
         )
-    column, *also = first + ([name for name in weak if first is not weak] if named else sum(others, []))
+    lesser = [weak] if named else [group for group in others if group is not kinds]
+    column, *also = [*first, *(name for group in lesser for name in group)]
     taken = f"column {column} is taken for the classes"
     if also:
         notes = [f"{taken}; {some(also)} may hold them too (--label-column)"]
@@ -245,7 +246,7 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         notes = [] if known else [f"{taken}, by its name (--label-column)"]
     else:
         notes = [f"{taken}, as the only one that may hold them (--label-column none)"]
-    return Classes(column, [*notes, *about_codes(codes, column), *said], named)
+    return ClassColumn(column, [*notes, *about_codes(codes, column), *said], named)
 
 
 def _why_none(why: Mapping[str, str | None], over: Collection[str], votes: str, columns: pa.Table) -> list[str]:
@@ -426,7 +427,7 @@ def is_numbering(column: str) -> bool:
 def _may_name(columns: pa.Table, column: str, n: int, numbered: int) -> bool:
     """Whether a column that names `n` images may come before one that numbers the rows and names `numbered`.
 
-    Classes and counts are whole numbers too, and name the few images that are called so.
+    ClassColumn and counts are whole numbers too, and name the few images that are called so.
     """
     if is_numbering(column):
         return False
