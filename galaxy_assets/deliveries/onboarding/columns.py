@@ -196,7 +196,8 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
         The one called `label`, `class` or the like, or the only one left, of those whose values may be classes. Where
         there is no other: one that may be scores (`anomaly` of 0 and 1), one that is passed over by its name alone, of
         counts or of what images are used for, or one that is called as a person (`classifier`). Of two that say the
-        same that with the names. None where there is none. The notes name every other one that may hold them, and say what is a guess and what is passed over.
+        same that with the names. None where there is none. The notes name every other one that may
+        hold them, and say what is a guess and what is passed over.
 
     Raises
     ------
