@@ -218,3 +218,19 @@ def test_a_row_of_dashes_below_rows_that_may_be_data_is_one_of_them(tmp_path):
     assert read_text_table(tmp_path / "a.csv").rows == [["g0", "spiral"], ["---", "---"], ["g1", "smooth"]]
     (tmp_path / "b.csv").write_text("number,x\n1,\n---,---\n2,\n")
     assert len(read_text_table(tmp_path / "b.csv").rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "are_units"),
+    [(["g000", "lens", ""], False), (["g000", "ring", ""], False), (["M31", "lens", ""], False),
+     (["", "lens", ""], False), (["Andromeda", "ring", ""], False), (["S1", "ring", "d"], False),
+     (["", "", "mag"], True), (["", "", "km/s"], True), (["unit", "", "deg"], True), (["A4", "A6", ""], True),
+     (["", "", ""], True), (["--", "", "arcsec"], True)],
+)  # fmt: skip
+def test_a_row_above_dashes_is_of_units_where_it_is_none_of_those_below(tmp_path, row, are_units):
+    below = [[f"g{i:03d}", "lens" if i % 2 else "spiral", f"x{i}y"] for i in range(1, 9)]
+    rows = [["id", "class", "size"], row, ["---"] * 3, *below, row if are_units and any(row) else below[0]]
+    (tmp_path / "a.csv").write_text("\n".join(map(",".join, rows)))
+    found = read_text_table(tmp_path / "a.csv")
+    assert found.rows == ([*below, *[below[0]] * (not any(row))] if are_units else [row, ["---"] * 3, *below, below[0]])
+    assert len(found.notes) == (are_units and any(row)) and bool(found.units) == (are_units and any(row))

@@ -24,7 +24,10 @@ _NO_TARGET = re.compile(rf"(({_LITTLE}) )*({FLAWS})( ({_LITTLE}|{FLAWS}))*")
 # what says that a thing is not there, beside the word for the thing
 _ABSENT = re.compile(r"(?:not|non|no|without)( ?)(?:an? )?(.+)")
 _ORDINARY = re.compile(r"normal|ordinary|typical|regular|common|boring|usual|uninteresting")
+_SHORT = 3  # letters of a label that is told from others by case without a word
 _UNSOUGHT = "nothing is sought until `anomaly.labels` names it"
+# the type of Hubble that a label begins with, in which case counts: SB is no Sb
+_HUBBLE = re.compile(r"d?(e\d*|s(ab|a|b)?[0o]?[a-dm]{0,3})(pec|n)?(?![^\W_])", re.IGNORECASE)
 _MINUS_ONE = re.compile(r"-1(\.0+)?")
 # words that name one of two mirror images, and the other
 _MIRRORED = (
@@ -84,6 +87,12 @@ def proposed_classes(labels: dict[str, int], images: int = 0, unsought: str = ""
         "`evaluation.classes` and in `anomaly.labels`."
         for name, spellings in alike.items()
         for one in spellings
+    ]
+    cautions += [
+        f"{' and '.join(one)} differ in spelling alone, and are classes of their own: if they are one, write them "
+        "alike, or join them in `evaluation.classes`."
+        for one in _spelt_alike([*of], stems=False)
+        if len(one) > 1 and len(one[0]) > _SHORT
     ]
     joins = {
         name: f"{name} joins {' and '.join(own)}: mirror images of one another, which features that are averaged over "
@@ -170,18 +179,22 @@ def _is_no_target(name: str, kinds: Collection[str]) -> bool:
     return absent is not None and (absent[2] in others or (len(others) == 1 and bool(absent[1])))  # nova is one word
 
 
-def _spelt_alike(names: Collection[str]) -> list[list[str]]:
+def _spelt_alike(names: Collection[str], stems: bool = True) -> list[list[str]]:
     """Names, each with those that are spelt like it.
 
-    They differ in blanks, hyphens between words, points behind words, and, of four letters or more, in case (SB is no
-    Sb).
+    They differ in blanks, hyphens between words, points behind words, and, of three letters or more, in case, but in a
+    type of Hubble where these count as `stems` (SB pec is no Sb pec).
     """
-    of: dict[str, list[str]] = {}
+    of: dict[str, dict[str, str]] = {}
     for name in names:
         plain = re.sub(r"[\s_]+|(?<=[^\W\d])[-‐‑–—−](?=\w)|(?<=[^\W\d])[.,;:]+(?=$|\s|[^\W\d])", "", name)
-        casefold = len(plain) > 3 or plain.lower() in YES | NO
-        of.setdefault(plain.casefold() if casefold else plain, []).append(name)
-    return list(of.values())
+        casefold = len(plain) > 2 or plain.lower() in YES | NO
+        of.setdefault(plain.casefold() if casefold else plain, {})[name] = plain
+    alike = []
+    for together in of.values():
+        apart = dict.fromkeys(together.values()) if stems and any(map(_HUBBLE.match, together)) else [""]
+        alike += [[name for name, plain in together.items() if one in ("", plain)] for one in apart]
+    return alike
 
 
 def _left_out(labels: Collection[str]) -> list[str]:

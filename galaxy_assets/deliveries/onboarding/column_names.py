@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from galaxy_assets.deliveries.members import is_split
-from galaxy_assets.deliveries.onboarding.label_words import FLAWS, is_number, is_unknown, words
+from galaxy_assets.deliveries.onboarding.label_words import FLAWS, are_yes_and_no, is_number, is_unknown, words
 
 # whose columns hold what they said, or who they are
 _ROLES = (
@@ -24,27 +24,38 @@ _PERSON = re.compile(
 # of a column of yes and no: a flaw, or what an image is used for
 _HOUSEKEEPING = re.compile(
     rf"\b({FLAWS}|clean|good|bad|poor|flags?|flagged|mask|masked|edge(?! on)|train|training|test|testing|val|valid|"
-    r"validation|use|used|ok|quality|select|selected|done|checked|seen|detected|samples?|subset|spec|spectr(a|um)|"
-    r"spectroscopy|specz|redshift|z|photometry|photoz|primary|observed|duplicated?|complete|labell?ed|public|included?|"
-    r"excluded?|visible|available|matched|reliable|calibrated|reviewed|inspected|image|cutout|field)\b"
+    r"validation|use|used|ok|quality|select|selected|done|checked|seen|detected)\b"
+)
+# the same, unless the name ends in a thing: primary_lens
+_OF_IMAGES = re.compile(
+    r"\b(samples?|subset|spec|spectr(a|um)|spectroscopy|specz|redshift|z|photometry|photoz|primary|observed|duplicated?|"
+    r"complete|labell?ed|public|included?|excluded?|visible|available|matched|reliable|calibrated|reviewed|inspected|"
+    r"image|cutout|field)\b"
 )
 _COUNTS = re.compile(
     r"(n|num|no|nr|nb|number|numbers)(_of)?_.+|(.+_)?(n|num|number|nr|counts?|multiplicity)|"
     r"n_?(comp(onent)?s?|src|sources?|ima?ge?s?|peaks?|obs|pix(els)?|exp|det|vis(its)?|sat(ellites)?|arms?)"
 )
-_THINGS = (
-    r"(strong_?)?lens(e[ds]|ing)?|(post_?)?merg(ers?|ing)|anomal(y|ies|ous)|outliers?|odd|weird|strange|peculiar|"
-    r"unusual|rare|interesting|exotic|rings?|ringed|bar(s|red)?|tails?|tidal|shells?|streams?|bridges?|arcs?|arms?|"
+_KINDS = (
+    r"(strong_?)?lens(e[ds]|ing)?|(post_?)?merg(ers?|ing)|rings?|ringed|bar(s|red)?|tails?|tidal|shells?|streams?|"
+    r"bridges?|arcs?|arms?|"
     r"jets?|lobes?|wat|nat|bent|hymors?|hybrids?|orc|[xsz]_?shaped?|wings?|winged|relics?|remnants?|giants?|grg|halos?|"
     r"doubles?|triples?|pairs?|companions?|interact(ing|ions?)?|disturbed|collision(al)?|asymmetr(y|ic)|irregulars?|"
     r"agn|quasars?|qso|blazars?|seyferts?|starbursts?|jellyfish|voorwerp(je)?s?|green_?peas?|dust(_?lanes?|y)?|"
     r"overlap(s|ping)?|edge_?on|face_?on|spirals?|ellipticals?|lenticulars?|dis[ck]s?|bulges?|boxy|clump(s|y)?|"
-    r"polar|warp(s|ed)?|supernovae?|novae?|transients?|fri{0,2}|fr_?[012]|compact|lsbg?|dwarfs?|udg|candidates?"
+    r"polar|warp(s|ed)?|supernovae?|novae?|transients?|fr_?i{1,2}|fr_?[012]|compact|lsbg?|dwarfs?|udg"
+)
+_THINGS = (
+    rf"{_KINDS}|fr|anomal(y|ies|ous)|outliers?|odd|weird|strange|peculiar|unusual|rare|interesting|exotic|candidates?"
 )
 _THING = re.compile(rf"(is|has|have|contains?|shows?)_.+|(.+_)?(is|has)?({_THINGS})(_.+)?")
+_KIND, _LAST = re.compile(rf"(?!(not?|non)_)(.+_)?({_KINDS})"), re.compile(rf"(.+_)?({_THINGS})")
+# that a name may have behind the thing
+_FLAG = re.compile(r"_flags?$")
+_IN = re.compile(r"(_(in|of))?_(images?|cutout|field|frame|galax(y|ies)|objects?|sources?|systems?)$")
 _ABSENT = re.compile(r"((is|has)_?)?(no|non|not|without)_.+")
 _SCORED = re.compile(r"score|interest(?!ing)|(^|_)(rating|grade)s?(_|$)|human_label")
-_BEFORE, _BEHIND = re.compile(r"(is|has|have|contains?|shows?)_"), re.compile(r"_(yn|bool(ean)?|class|label)$")
+_BEFORE, _BEHIND = re.compile(r"(is|has|have|contains?|shows?)_"), re.compile(r"_(yn|bool(ean)?|class|label|flags?)$")
 
 # where, when, with what and by whom an image was taken, or in which list it is
 _CONTEXT = (
@@ -76,7 +87,16 @@ _PART = re.compile(
     r"(train(ing)?|trn|tr|test(ing)?|tst|te|val(id(ation)?)?|va|dev(el(opment)?)?|hold ?out|held ?out|(k ?)?fold|cv|"
     r"eval(uation)?|train ?val)( ?(set|sample|split|data|fold|part))?( ?\d+| [a-z])?"
 )
+_OF_PARTS = re.compile(r"(^|_)((data_?|sub_?)?sets?|splits?|folds?|samples?|parts?|partitions?)(_|\d|$)")
 _BESIDE_PARTS = re.compile(r"none|unused|not used|excluded?|extra|others?|public|private|blind|calib(ration)?|all|\d+")
+# words of a name for classes, beside those of where, when, an order or comments; and values that are none all the same
+_CLASSY = re.compile(r"(^|_)(class(es|ification)?|labels?|morph(ology)?|types?|kinds?)(_|\d|$)")
+_NO_KINDS = re.compile(
+    r"objects?|science|sci|light|flat( field)?|dark|bias|lamp|sky|calib(ration)?|standard|raw|stack(ed)?|co ?add(ed)?|"
+    r"reduced|processed|single|mosaic|cutout|fits|png|jpe?g|tiff?|(very )?(low|medium|mid|high|good|bad|poor|sure)|"
+    r"likely|fair|ok|excellent|possible|probable|certain|primary|secondary|main|extra|parent|control|random|real|mock|"
+    r"simulat(ed|ions?)|[abcdx][+-]?|(v|dr|version)? ?\d[\d. ]*(st|nd|rd|th)?"
+)
 _SAY = {
     "part": (
         "says which part of a sample an image belongs to, and is left out",
@@ -110,7 +130,9 @@ def says_who(column: str) -> bool:
 
 def names_housekeeping(column: str) -> bool:
     """Whether a column of yes and no is called as one of flaws of images, or of what becomes of them."""
-    return _HOUSEKEEPING.search(snake(column).replace("_", " ")) is not None
+    name, thing = snake(column), _ends_in_thing(column)
+    plain = (_FLAG.sub("", name) if thing else name).replace("_", " ")
+    return bool(_HOUSEKEEPING.search(plain)) or (not thing and bool(_OF_IMAGES.search(plain)))
 
 
 def names_counts(column: str) -> bool:
@@ -122,6 +144,11 @@ def names_thing(column: str) -> bool:
     """Whether a column of 0 and 1 is called as a thing that is there or not: `is_lens`, `has_ring`, `merger`."""
     name = snake(column)
     return bool(_THING.fullmatch(name)) and not (_SCORED.search(name) or names_counts(column) or names_absence(column))
+
+
+def _ends_in_thing(column: str) -> bool:
+    """Whether the last word of a name is a thing, but `flag` and in what it is: `primary_lens`, `lens_in_field`."""
+    return _LAST.fullmatch(_IN.sub("", _FLAG.sub("", snake(column)))) is not None
 
 
 def names_absence(column: str) -> bool:
@@ -162,15 +189,46 @@ def passed_over(column: str, labels: Collection[str]) -> str | None:
     ('part', 'context', None)
     """
     name = snake(column)
-    parts = [is_split(words(label)) or _PART.fullmatch(words(label)) is not None for label in labels]
-    beside = [_BESIDE_PARTS.fullmatch(words(label)) is not None or is_unknown(label) for label in labels]
-    if any(parts) and all(a or b for a, b in zip(parts, beside, strict=True)):
+    parts = {words(label) for label in labels if is_split(words(label)) or _PART.fullmatch(words(label))}
+    beside = (words(label) in parts or _BESIDE_PARTS.fullmatch(words(label)) or is_unknown(label) for label in labels)
+    if (len(parts) > 1 or (parts and _OF_PARTS.search(name))) and all(beside):
         return "part"
+    if _ends_in_thing(column) and not names_absence(column) and are_yes_and_no(labels, True):
+        return None
     if names_context(column):
         return "context"
     if _OF_ORDER.search(name):
         return "order"
     return "comment" if _OF_COMMENTS.fullmatch(name) else None
+
+
+def may_hold_kinds(column: str, labels: Collection[str]) -> bool:
+    """Whether a column that is passed over by its name is taken for classes where there is no other.
+
+    Parameters
+    ----------
+    column : str
+        Its name.
+    labels : Collection of str
+        Its different values.
+
+    Returns
+    -------
+    bool
+        Most values are kinds of galaxies, or its name has a word for classes too and they are words that may be some.
+
+    Examples
+    --------
+    >>> from galaxy_assets.deliveries.onboarding.column_names import may_hold_kinds
+    >>> may_hold_kinds("image_type", ["E", "disc"]), may_hold_kinds("image_type", ["FLAT", "DARK"])
+    (True, False)
+    >>> may_hold_kinds("catalogue", ["E", "disc"]), may_hold_kinds("catalogue", ["elliptical", "spiral"])
+    (False, True)
+    """
+    name, said = snake(column), [words(one) for one in labels if not (is_unknown(one) or is_number(one))]
+    kinds = sum(_KIND.fullmatch(one.replace(" ", "_")) is not None for one in said)
+    classy = _CLASSY.search(name) and not re.fullmatch(_SOURCE, name) and not any(map(_NO_KINDS.fullmatch, said))
+    return len(said) > 1 and not are_yes_and_no(labels, False) and (2 * kinds > len(said) or bool(classy))
 
 
 def left_out(columns: Mapping[str, str], values: Mapping[str, Collection[str]]) -> list[str]:

@@ -17,6 +17,7 @@ from galaxy_assets.deliveries.members import IDS, LABELS, like_class
 from galaxy_assets.deliveries.onboarding.column_names import (
     PASSED_OVER,
     left_out,
+    may_hold_kinds,
     names_absence,
     names_counts,
     names_housekeeping,
@@ -27,16 +28,19 @@ from galaxy_assets.deliveries.onboarding.column_names import (
     snake,
 )
 from galaxy_assets.deliveries.onboarding.column_pairs import (
+    Cells,
     about_codes,
+    cells_of,
     codes_of,
+    different,
     holds_numbers,
     how_to_join,
+    marks_of_kinds,
     some,
     spread_over,
-    values_of,
 )
 from galaxy_assets.deliveries.onboarding.graded import is_called_scores
-from galaxy_assets.deliveries.onboarding.label_words import are_yes_and_no
+from galaxy_assets.deliveries.onboarding.label_words import are_yes_and_no, is_number
 from galaxy_assets.deliveries.onboarding.vote_tables import about_votes, tallies
 from galaxy_assets.deliveries.readers.tables import RoundedIds, ids_of, labels_of
 from galaxy_assets.deliveries.readers.text_tables import KNOWN
@@ -75,6 +79,14 @@ class Chosen(NamedTuple):
 
     column: str | None
     notes: list[str]
+
+
+class ClassColumn(NamedTuple):
+    """A column, what a person should know of the choice, and whether it or its numbers are called classes."""
+
+    column: str | None
+    notes: list[str]
+    named: bool
 
 
 def named_by(columns: pa.Table, images: Mapping[str, str]) -> dict[str, int]:
@@ -164,7 +176,7 @@ def id_column(path: Path, columns: pa.Table, images: Mapping[str, str], named: M
     return Chosen(chosen, notes)
 
 
-def class_column(path: Path, columns: pa.Table, among: Collection[str], images: int = 0) -> Chosen:
+def class_column(path: Path, columns: pa.Table, among: Collection[str], images: int = 0) -> ClassColumn:
     """The column that holds the classes.
 
     Parameters
@@ -180,82 +192,90 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
 
     Returns
     -------
-    Chosen
+    ClassColumn
         The one called `label`, `class` or the like, or the only one left, of those whose values may be classes. Where
-        there is no other: one that may be scores (`anomaly` of 0 and 1), of counts or of what images are used for, or
-        one that is called as a person (`classifier`). Of two that say the same that with the names. None where there is
-        none. The notes name every other one that may hold them, and say what is a guess and what is passed over.
+        there is no other: one that may be scores (`anomaly` of 0 and 1), one that is passed over by its name alone, of
+        counts or of what images are used for, or one that is called as a person (`classifier`). Of two that say the
+        same that with the names. None where there is none. The notes name every other one that may
+        hold them, and say what is a guess and what is passed over.
 
     Raises
     ------
     SurveyError
         Where it may be one of several.
     """
-    votes, why = about_votes(path, columns.column_names), _whys(columns, among, images)
+    cells, votes = cells_of(columns, among), about_votes(path, columns.column_names)
+    marks = marks_of_kinds(cells)
+    why = _whys(columns, cells, among, images, marks)
     over = {name: reason for name, reason in why.items() if reason in PASSED_OVER}
-    said = left_out(over, {name: values_of(columns, name) for name in over})
     able = [name for name in among if why[name] is None]
-    codes = codes_of(columns, able)
+    codes = codes_of(cells, able, [name for name, reason in over.items() if reason == "comment"])
+    able = list(dict.fromkeys([*able, *codes.values()]))
     exact = sorted((name for name in able if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
     known = list(dict.fromkeys(codes.get(name, name) for name in exact))
-    weak = [name for name in able if name not in [*exact, *known, *codes] and _is_weak(columns, name)]
+    strong = [*exact, *known, *codes, *marks]
+    weak = [name for name in able if name not in strong and _is_weak(cells, name)]
     alike = (name for name in able if like_class([name]) and not names_people(name) and name not in weak)
     like = [name for name in dict.fromkeys(codes.get(name, name) for name in alike) if name not in known]
     left = [name for name in able if name not in codes and name not in known + like + weak]
     people = [name for name in left if names_people(name)]
     marked = [name for name in left if is_called_scores(name) and says_whether(columns, name)]
     left = [name for name in left if name not in people + marked]
+    over = {name: reason for name, reason in over.items() if name not in able}
+    kinds = [name for name in over if over[name] != "part" and may_hold_kinds(name, different(cells[name]))]
+    first, *others = [group for group in (known + like + left, marked, kinds, weak, people) if group] or [[]]
+    over = {name: reason for name, reason in over.items() if first is not kinds or name not in kinds}
+    said = left_out(over, {name: different(cells[name]) for name in over})
     said += [votes] if votes else _about_fractions(why)
-    if known or len(like) == 1:
-        column, *others = known + like + left + weak
-        if others:
-            also = f"column {column} is taken for the classes; {some(others)} may hold them too (--label-column)"
-            return Chosen(column, [also, *about_codes(codes, column), *said])
-        named = [] if known else [f"column {column} is taken for the classes, by its name (--label-column)"]
-        return Chosen(column, named + about_codes(codes, column) + said)
-    first, *others = [group for group in (like + left, marked, weak, people) if group] or [[]]
-    if len(first) > 1:
+    if not first:
+        return ClassColumn(None, _why_none(why, over, votes, columns) + said, False)
+    named = bool(known) or len(like) == 1
+    if len(first) > 1 and not named:
         shown = first + (weak if first is not weak else [])
-        spread = spread_over(columns, [name for name in among if name not in over]) or spread_over(columns, first)
+        spread = spread_over(cells, [name for name in among if name not in over]) or spread_over(cells, first)
         joined = how_to_join(spread) if len(spread) > 2 or {*shown} <= {*spread} else ""
         raise SurveyError(
             f"{path}: which column holds the classes? It has {some(shown)}. Name one with --label-column, or write "
             f"--label-column none{joined}{f'. And {votes}' if votes else ''}"
         )
-    if first and (also := [name for group in others for name in group]):
-        other = f"column {first[0]} is taken for the classes; {some(also)} may hold them too (--label-column)"
-        return Chosen(first[0], [other, *about_codes(codes, first[0]), *said])
-    if first:
-        only = f"column {first[0]} is taken for the classes, as the only one that may hold them (--label-column none)"
-        return Chosen(first[0], [only, *about_codes(codes, first[0]), *said])
+    lesser = [weak] if named else [group for group in others if group is not kinds]
+    column, *also = [*first, *(name for group in lesser for name in group)]
+    taken = f"column {column} is taken for the classes"
+    if also:
+        notes = [f"{taken}; {some(also)} may hold them too (--label-column)"]
+    elif named:
+        notes = [] if known else [f"{taken}, by its name (--label-column)"]
+    else:
+        notes = [f"{taken}, as the only one that may hold them (--label-column none)"]
+    return ClassColumn(column, [*notes, *about_codes(codes, column), *said], named)
+
+
+def _why_none(why: Mapping[str, str | None], over: Collection[str], votes: str, columns: pa.Table) -> list[str]:
+    """What to say where no column holds classes, but of those that are passed over."""
     reasons = {name: reason for name, reason in why.items() if reason and name not in over}
     if votes or _about_fractions(why):
         of_votes = tallies(columns.column_names) if votes else []
         reasons = {name: one for name, one in reasons.items() if one != _FRACTION and name not in of_votes}
     shown = "; ".join(f"{name} {reason}" for name, reason in sorted(reasons.items(), key=_says_little)[:4])
     none = f"no column is taken for the classes: {shown}. If one holds them, name it with --label-column"
-    return Chosen(None, [none] * bool(reasons) + said)
+    return [none] * bool(reasons)
 
 
-def _whys(columns: pa.Table, among: Collection[str], images: int) -> dict[str, str | None]:
+def _whys(
+    columns: pa.Table, cells: Cells, among: Collection[str], images: int, marks: Collection[str]
+) -> dict[str, str | None]:
     """Why each column holds no classes: words that follow on its name, or a word of `passed_over`."""
-    why, of_votes = {}, {*tallies(columns.column_names)}
+    why, of_votes = {}, {*tallies(columns.column_names)} - {*marks}
     for name in among:
         called_so = name.lower() in CLASSES or (like_class([name]) is not None and not names_people(name))
-        why[name] = _why_not(columns, name, called_so, images)
-        if why[name] is None and name in of_votes:
+        why[name] = _why_not(columns, cells, name, called_so, images)
+        labels = different(cells.get(name, []))
+        if why[name] is None and name in of_votes and all(map(is_number, labels)):
             why[name] = _TALLY
-        elif why[name] is None or (why[name] == _SURENESS and _holds_words(columns, name)):
-            over = passed_over(name, values_of(columns, name))
+        elif why[name] is None or (why[name] == _SURENESS and not all(map(is_number, labels))):
+            over = passed_over(name, labels)
             why[name] = why[name] if over is None or (name.lower() in CLASSES and over != "part") else over
     return why
-
-
-def _holds_words(columns: pa.Table, name: str) -> bool:
-    try:
-        return not holds_numbers(columns, name)
-    except ValueError:  # no classes at all
-        return False
 
 
 def _about_fractions(why: Mapping[str, str | None]) -> list[str]:
@@ -268,9 +288,9 @@ def _about_fractions(why: Mapping[str, str | None]) -> list[str]:
     ]
 
 
-def _is_weak(columns: pa.Table, name: str) -> bool:
+def _is_weak(cells: Cells, name: str) -> bool:
     """Whether a column may hold classes, but less likely than any other: counts, and what images are used for."""
-    return names_counts(name) or (names_housekeeping(name) and are_yes_and_no(values_of(columns, name), True))
+    return names_counts(name) or (names_housekeeping(name) and are_yes_and_no(different(cells[name]), True))
 
 
 def is_called_classes(column: str) -> bool:
@@ -299,7 +319,7 @@ def says_whether(columns: pa.Table, column: str) -> bool:
     if names_housekeeping(column) or names_absence(column):
         return False
     try:
-        return are_yes_and_no(values_of(columns, column), names_thing(column))
+        return are_yes_and_no(different(labels_of(columns[column])), names_thing(column))
     except ValueError:
         return False
 
@@ -345,16 +365,15 @@ def why_no_classes(counts: Mapping[str, int], called_so: bool, images: int = 0, 
     return None
 
 
-def _why_not(columns: pa.Table, name: str, called_so: bool, images: int) -> str | None:
+def _why_not(columns: pa.Table, cells: Cells, name: str, called_so: bool, images: int) -> str | None:
     if says_who(name):
         return "says who looked"
     if _FRACTIONS.search(snake(name)) and _are_fractions(columns[name], is_called_classes(name)):
         return _FRACTION
     if _SURE.search(snake(name)):
         return _SURENESS
-    try:
-        labels = labels_of(columns[name])
-    except ValueError:
+    labels = cells.get(name)
+    if labels is None:
         return f"holds {'decimal numbers' if pa.types.is_floating(columns[name].type) else columns[name].type}"
     counts = Counter(label for label in labels if label is not None)
     return why_no_classes(counts, called_so, images, len(labels))
@@ -409,7 +428,7 @@ def is_numbering(column: str) -> bool:
 def _may_name(columns: pa.Table, column: str, n: int, numbered: int) -> bool:
     """Whether a column that names `n` images may come before one that numbers the rows and names `numbered`.
 
-    Classes and counts are whole numbers too, and name the few images that are called so.
+    ClassColumn and counts are whole numbers too, and name the few images that are called so.
     """
     if is_numbering(column):
         return False

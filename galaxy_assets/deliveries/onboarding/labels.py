@@ -157,8 +157,8 @@ def inspect_labels(
         if people or any(one.sure for one in graded):
             none_of |= {*filter(names_people, left)}
         among = [name for name in left if name not in none_of]
-        label_column, about = class_column(path, columns, among, len(images))
-        guessed = label_column is not None and not is_called_classes(label_column)
+        label_column, about, called_so = class_column(path, columns, among, len(images))
+        guessed = label_column is not None and not (called_so or is_called_classes(label_column))
         if (
             label_column is not None
             and guessed

@@ -20,6 +20,7 @@ _TALLY = re.compile(
     r"(n|num)[_ -]classifications|total[_ -].+",
     re.IGNORECASE,
 )
+_FLAG = re.compile(r"[_ -]flags?$", re.IGNORECASE)
 _FEW = 3  # columns of votes that make a table of them
 
 
@@ -34,7 +35,7 @@ def tallies(names: Collection[str]) -> list[str]:
     Returns
     -------
     list of str
-        Those that are no classes, by their names.
+        Those that are no classes if they hold numbers, by their names.
     """
     stems, questions = {stem for campaign in _CAMPAIGNS for stem in _stems(campaign)}, _questions(names)
     return [
@@ -44,6 +45,16 @@ def tallies(names: Collection[str]) -> list[str]:
         or _NUMBERED.match(name)
         or _stem(name) in stems
         or any(name.startswith(f"{question}_") for question in questions)
+    ]
+
+
+def flags_in(names: Collection[str]) -> list[str]:
+    """Of `tallies` those that are called flags, and belong to no table of votes that is known: `lens_flag`."""
+    others = {_OF_AN_ANSWER.sub("", name) for name in names if not _FLAG.search(name)}
+    return [
+        name
+        for name in tallies(names)
+        if _FLAG.search(name) and not _NUMBERED.match(name) and not others & {_FLAG.sub("", name)}
     ]
 
 

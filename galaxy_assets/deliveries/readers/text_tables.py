@@ -44,6 +44,11 @@ _ASTRAY = "have a quote that is not closed"
 _TOO_LONG = f"have a cell of more than {_LONGEST} characters"
 _RULE = re.compile(r"[-=+:]*")  # what the cells of a line of dashes hold, one of them three or more
 _ABOVE_RULE = 3  # records at most between the names of the columns and a line of dashes
+_FORMAT = re.compile(r"([AaIiFfEe]\d+(\.\d+)?)?")  # of the cells of a column, as VizieR writes them
+_UNITS = frozenset(
+    "mag mas uas km/s m/s Jy mJy uJy Mpc kpc pc Gyr Myr yr Msun Lsun solMass solLum ct count counts adu pix dex % nm "
+    "um Angstrom GHz MHz Hz keV eV K s d h cm-2 cm-3 mW/m2 [-] [Msun] [Lsun] [solMass] [solLum]".split()
+)
 _BINARY = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 _Record = tuple[int, list[str] | str]  # its last line, and its cells or why they cannot be told
@@ -268,13 +273,31 @@ def _heading(records: list[_Record]) -> list[list[str]]:
     below = records[1 : _ABOVE_RULE + 2]
     at = next((i for i, record in enumerate(below) if _is_rule(record)), None)
     found = [cells for _, cells in below[: 0 if at is None else at + 1] if not isinstance(cells, str)]
-    are_units = len(found) > 0 and all(map(_may_be_units, found[:-1]))
+    rows = [cells for _, cells in records[len(found) + 1 :] if not isinstance(cells, str)]
+    are_units = len(found) > 0 and all(_may_be_units(cells, rows) for cells in found[:-1])
     return found if are_units and len(found) - 1 == at else []
 
 
-def _may_be_units(cells: list[str]) -> bool:
-    """Whether what stands above a line of dashes is no row: it has no number, and a gap or the unit of an angle."""
-    return not any(map(_NUMBER.fullmatch, cells)) and any(not cell or _is_angle(cell) for cell in cells)
+def _may_be_units(cells: list[str], rows: list[list[str]]) -> bool:
+    """Whether what stands above a line of dashes is none of the rows below it.
+
+    It has no number and nothing that is there again or looks like an id below, and has a unit, or nothing but gaps, or,
+    beside a gap, nothing in its first cell or a format (A4) in another form than the ids.
+    """
+    if any(map(_NUMBER.fullmatch, cells)):
+        return False
+    for i, cell in enumerate(cells):
+        others = {row[i] for row in rows if len(row) > i and row[i] and row != cells}
+        if cell and (cell in others or (re.search(r"\d", cell) and _form(cell) in map(_form, others))):
+            return False
+    units = [cell for cell in cells if cell and (cell in _UNITS or _is_angle(cell))]
+    whole = all(cell in ("", *units) for cell in cells)
+    return any(len(unit) > 1 for unit in units) or whole or (not all(cells) and _FORMAT.fullmatch(cells[0]) is not None)
+
+
+def _form(cell: str) -> str:
+    """Its letters and digits, each of a kind alike: J1000+30g is A9+9a."""
+    return re.sub(r"\d+", "9", re.sub(r"[A-Z]+", "A", re.sub(r"[a-z]+", "a", cell)))
 
 
 def _is_angle(cell: str) -> bool:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxy_assets.deliveries.onboarding.columns import class_column, id_column, named_by, why_no_classes
+from galaxy_assets.deliveries.onboarding import column_pairs
+from galaxy_assets.deliveries.onboarding.columns import Chosen, class_column, id_column, named_by, why_no_classes
 from galaxy_assets.deliveries.onboarding.folders import folder_labels
 from galaxy_assets.deliveries.onboarding.inspect import inspect
 from galaxy_assets.deliveries.onboarding.labels import inside_labels, inspect_labels
@@ -19,7 +20,7 @@ from galaxy_assets.deliveries.onboarding.names import affix_of
 from galaxy_assets.deliveries.onboarding.propose import settings_for
 from galaxy_assets.deliveries.onboarding.report import cautions
 from galaxy_assets.deliveries.readers import open_reader
-from galaxy_assets.deliveries.readers.tables import RoundedIds, ids_of
+from galaxy_assets.deliveries.readers.tables import RoundedIds, ids_of, labels_of
 from galaxy_assets.settings.files import SurveyError
 
 TABLE = Path("t.csv")
@@ -181,7 +182,7 @@ KINDS = [("spiral", "elliptical", "lenticular")[i % 3] if i % 12 else "merger" f
 
 
 def of_classes(**columns: list):
-    return class_column(TABLE, pa.table(columns), list(columns), N)
+    return Chosen(*class_column(TABLE, pa.table(columns), list(columns), N)[:2])
 
 
 @pytest.mark.parametrize(
@@ -279,6 +280,61 @@ def test_names_are_taken_and_not_the_numbers_that_stand_for_them():
     assert beside.column == "shape", "the best of the names stays that of its words"
     assert of_classes(label=codes, morphology=KINDS[1:] + KINDS[:1]).column == "label", "not one to one"
     assert of_classes(label=RARE, is_lens=["True" if one == "1" else "False" for one in RARE]).column == "label"
+    assert of_classes(label=codes, colour=KINDS).column == "label", "a name that says nothing of classes"
+    assert of_classes(label=codes, colour=KINDS, class_name_2=KINDS).column == "class_name_2"
+    assert of_classes(class_id=codes, colour=KINDS).column == "colour"
+    for comments in ("class_description", "description", "notes"):
+        found = of_classes(label=codes, **{comments: KINDS})
+        assert found == (comments, [f"column {comments} has the names of the numbers in label"])
+    found = class_column(TABLE, pa.table({"label": codes, "shape": KINDS}), ["label", "shape"], N)
+    assert found.named and not class_column(TABLE, pa.table({"shape": KINDS}), ["shape"], N).named
+
+
+@pytest.mark.parametrize(
+    ("names", "column"),
+    [([None] * 40 + ["ring", "bar"] * 10, "class"), (["a"] * 20 + ["b"] * 20 + [None] * 20, "class"),
+     (["a"] * 17 + [None] * 3 + ["b"] * 20 + ["c"] * 20, "class"),
+     ([None, *"a" * 19, *"b" * 20, *"c" * 20], "subclass"),
+     (["a"] * 20 + ["b"] * 20 + ["c"] * 19 + ["a"], "class")],
+)  # fmt: skip
+def test_names_of_some_of_the_numbers_displace_none(names, column):
+    assert of_classes(**{"class": ["0"] * 20 + ["1"] * 20 + ["2"] * 20, "subclass": names}).column == column
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["image_type", "obs_type", "class_description", "morph_desc", "class_dr5", "class_version", "sample_type",
+     "quality_class", "rank_class", "interest_class", "class_fold", "comment_class"],
+)  # fmt: skip
+def test_a_name_puts_words_of_classes_behind_other_columns_and_loses_none(column):
+    words = ["galaxy", "cluster", "group"] * 20
+    found = of_classes(**{column: words})
+    assert found.column == column and "is left out" not in " ".join(found.notes)
+    for lesser in ({"n_comp": [*"012"] * 20}, {"is_clean": ["yes", "no"] * 30}, {"telescope": words}):
+        assert of_classes(**{column: words}, **lesser).column == column
+    beside = of_classes(**{column: words, "what": ["x", "y", "z"] * 20})
+    if column != "comment_class":
+        assert beside.column == "what" and "; if it does hold classes, give --label-column" in beside.notes[1]
+        assert "may hold them too" not in beside.notes[0]
+    for no_kinds in (["OBJECT", "FLAT"], ["low", "high", "mid"], ["A", "B", "C"], ["v1", "v2"], ["raw", "stacked"]):
+        if column != "comment_class":
+            assert of_classes(**{column: (no_kinds * 30)[:N]}).column is None
+
+
+@pytest.mark.parametrize("column", ["catalog", "notes", "source", "grade", "sample", "description", "spiral_band"])
+def test_kinds_of_galaxies_are_classes_where_there_is_no_other_column_whatever_its_name(column):
+    assert of_classes(**{column: KINDS}).column == column
+    assert of_classes(**{column: KINDS, "what": ["x", "y"] * 30}).column == "what"
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [("type", ("DEV", "none")), ("morph_type", ("DEV", "all")), ("morphology", ("fold", "none"))]
+)
+def test_one_part_of_a_sample_is_a_class_unless_its_column_is_called_so(column, values):
+    given = [values[i % 2] for i in range(N)]
+    assert of_classes(**{column: given}).column == column
+    for called_so in ("split", "data_set", "fold", "subset", "my_sample"):
+        assert of_classes(**{called_so: given}).column is None
 
 
 @pytest.mark.parametrize("column", ["comment", "Comments", "remarks", "notes", "my_notes", "comment1"])
@@ -341,6 +397,48 @@ def test_counts_weights_and_flags_of_votes_are_no_classes_in_any_table(column):
     assert found == (None, [f"no column is taken for the classes: {column} holds counts, weights or flags. If one "
                             "holds them, name it with --label-column"])  # fmt: skip
     assert of_classes(**{column: [*"012"] * 20, "what": KINDS}).column == "what"
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["majority_vote", "final_vote", "class_votes", "total_morphology", "morph_flag", "class_flag", "type_flag", "vote",
+     "bar_flag", "morphology_class", "class_count"],
+)  # fmt: skip
+def test_words_are_no_votes_whatever_their_column_is_called(column):
+    assert of_classes(**{column: KINDS}).column == column
+    votes = [str(20 + (i * 7) % 23) for i in range(N)]
+    assert of_classes(**{column: KINDS, "morphology_total_votes": votes, "bar_total_votes": votes}).column == column
+
+
+@pytest.mark.parametrize("cells", [("0", "1"), ("False", "True"), ("no", "yes")])
+def test_flags_of_a_thing_are_classes_and_flags_that_exclude_each_other_are_said_to_be_one(cells):
+    no, yes = cells
+    for thing in ("lens_flag", "merger_flag", "agn_flag"):
+        flag = {thing: [yes if one == "1" else no for one in RARE]}
+        assert of_classes(**flag).column == thing
+        for lesser in ("clean_flag", "quality_flag", "flag", "fit_flag"):
+            assert of_classes(**flag, **{lesser: [no, yes] * 30}).column == thing
+    kinds = {
+        f"{kind}_flag": [yes if i % 3 == at else no for i in range(N)]
+        for at, kind in enumerate(("spiral", "ell", "merger"))
+    }
+    if yes != "yes":
+        for more in ({}, {"clean_flag": [no, yes] * 30}):
+            with pytest.raises(
+                SurveyError, match=r"Of spiral_flag, ell_flag, merger_flag one is true in every.*idxmax"
+            ):
+                of_classes(**kinds, **more)
+
+
+def test_a_wide_table_takes_as_long_as_its_columns():
+    draw = np.random.default_rng(0)
+    columns = {f"q{i}": draw.integers(0, 4, 100) for i in range(500)}
+    columns |= {f"w{i}": np.array([*"abcd"])[draw.integers(0, 4, 100)] for i in range(50)}
+    read = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(column_pairs, "labels_of", lambda column: read.append(1) or labels_of(column))
+        found = class_column(TABLE, pa.table(columns | {"class": [*"xyz"] * 33 + ["x"]}), [*columns, "class"], N)
+    assert found.column == "class" and len(read) == len(columns) + 1
 
 
 def test_a_mark_of_anomalies_that_may_be_scores_is_a_class_where_there_is_no_other():

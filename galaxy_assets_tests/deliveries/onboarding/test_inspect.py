@@ -325,7 +325,10 @@ def test_truths_and_types_with_a_stray_decimal_are_classes_also_beside_what_a_pr
     [("is_lens", "lens"), ("is_merger", "merger"), ("has_ring", "ring"), ("lens", "lens"), ("merger", "merger"),
      ("anomaly", "anomaly"), ("ring", "ring"), ("IsLens", "lens"), ("strong_lens", "strong_lens"), ("is_odd", "odd"),
      ("is_clean", None), ("is_star", None), ("isTrain", None), ("has_spectrum", None), ("x", None), ("col3", None),
-     ("not_lens", None), ("no_source", None), ("n_lens", None)],
+     ("not_lens", None), ("no_source", None), ("n_lens", None), ("lens_flag", "lens"), ("merger_flag", "merger"),
+     ("z_shaped", "z_shaped"), ("lensed_image", "lensed_image"), ("spec_lens", "spec_lens"),
+     ("primary_lens", "primary_lens"), ("field_elliptical", "field_elliptical"), ("lens_in_field", "lens_in_field"),
+     ("lens_checked", None), ("merger_sample_used", None), ("spectrum", None)],
 )  # fmt: skip
 @pytest.mark.parametrize("cells", [("0", "1"), ("0.0", "1.0")])
 def test_a_rare_one_is_sought_where_its_column_names_a_thing(hundred, tmp_path, column, sought, cells):
