@@ -222,7 +222,8 @@ def test_a_row_of_dashes_below_rows_that_may_be_data_is_one_of_them(tmp_path):
 
 @pytest.mark.parametrize(
     ("row", "are_units"),
-    [(["g000", "lens", ""], False), (["g000", "ring", ""], False), (["M31", "lens", ""], False),
+    [(["g000", "lens", ""], False), (["g000", "ring", ""], False), (["g000", "ring", "deg"], False),
+     (["M31", "lens", ""], False),
      (["", "lens", ""], False), (["Andromeda", "ring", ""], False), (["S1", "ring", "d"], False),
      (["", "", "mag"], True), (["", "", "km/s"], True), (["unit", "", "deg"], True), (["A4", "A6", ""], True),
      (["", "", ""], True), (["--", "", "arcsec"], True)],

@@ -197,7 +197,7 @@ def _spelt_alike(names: Collection[str], stems: bool = True) -> list[list[str]]:
     return alike
 
 
-def _left_out(labels: Collection[str]) -> list[str]:
+def _left_out(labels: dict[str, int]) -> list[str]:
     """The labels that say that there is no class, or no galaxy beside kinds of galaxies."""
     unknown = {name for name in labels if is_unknown(name)} | {*stray_numbers(labels)}
     there = [name for name in labels if name not in unknown]
