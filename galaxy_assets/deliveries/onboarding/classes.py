@@ -9,7 +9,16 @@ import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from galaxy_assets.deliveries.onboarding.label_words import FLAWS, NO, YES, is_unknown, stray_numbers, words, yes_or_no
+from galaxy_assets.deliveries.onboarding.label_words import (
+    FLAWS,
+    NO,
+    YES,
+    is_unknown,
+    numbers_among_words,
+    stray_numbers,
+    words,
+    yes_or_no,
+)
 
 _RARE = 0.2  # largest share of the labelled images that an anomaly may have
 _SOUGHT = 2  # images of it, at least: with the only one found nothing is left to find
@@ -27,7 +36,8 @@ _ORDINARY = re.compile(r"normal|ordinary|typical|regular|common|boring|usual|uni
 _SHORT = 3  # letters of a label that is told from others by case without a word
 _UNSOUGHT = "nothing is sought until `anomaly.labels` names it"
 # the type of Hubble that a label begins with, in which case counts: SB is no Sb
-_HUBBLE = re.compile(r"d?(e\d*|s(ab|a|b)?[0o]?[a-dm]{0,3})(pec|n)?(?![^\W_])", re.IGNORECASE)
+_HUBBLE = re.compile(r"d?(e\d*|s(ab|a|b)?[0o]?[a-dm]{0,3})(pec|n)?(?![^\W\d_])", re.IGNORECASE)
+_RINGED = re.compile(r"\([^)]*\)")  # (R)SB
 _MINUS_ONE = re.compile(r"-1(\.0+)?")
 # words that name one of two mirror images, and the other
 _MIRRORED = (
@@ -154,6 +164,8 @@ def _sought(
     said = [f"{in_brief(few)}: not sought, for want of {_SOUGHT} images."] if few else []
     if others:
         said.append(f"{in_brief(others)}: not sought, since that names a flaw, or what is ordinary or absent.")
+    if rarest in numbers_among_words(kinds):
+        return [], [*said, f"The rarest class, {rarest}, is a number among words: {_UNSOUGHT}."]
     tied = [name for name in able if able[name] == n]
     left = " left" if rarer else ""
     if n > _RARE * total:
@@ -192,7 +204,11 @@ def _spelt_alike(names: Collection[str], stems: bool = True) -> list[list[str]]:
         of.setdefault(plain.casefold() if casefold else plain, {})[name] = plain
     alike = []
     for together in of.values():
-        apart = dict.fromkeys(together.values()) if stems and any(map(_HUBBLE.match, together)) else [""]
+        apart = (
+            dict.fromkeys(together.values())
+            if stems and any(_HUBBLE.match(_RINGED.sub("", one)) for one in together)
+            else [""]
+        )
         alike += [[name for name, plain in together.items() if one in ("", plain)] for one in apart]
     return alike
 

@@ -48,11 +48,19 @@ _KINDS = (
 _THINGS = (
     rf"{_KINDS}|fr|anomal(y|ies|ous)|outliers?|odd|weird|strange|peculiar|unusual|rare|interesting|exotic|candidates?"
 )
-_THING = re.compile(rf"(is|has|have|contains?|shows?)_.+|(.+_)?(is|has)?({_THINGS})(_.+)?")
-_KIND, _LAST = re.compile(rf"(?!(not?|non)_)(.+_)?({_KINDS})"), re.compile(rf"(.+_)?({_THINGS})")
+_THING = re.compile(rf"(.+_)?(is|has)?({_THINGS})(_.+)?")
+_LAST = re.compile(rf"(.+_)?({_THINGS})")
+# of values: those of things, and what only stands among classes
+_KIND = re.compile(
+    rf"(.+_)?(non?_?|not_?)?({_KINDS})|(early|late)(_types?)?|[el]tg|bcg|peculiars?|pec|irr|smooth(_.+)?|featured|round|"
+    r"cigar(_shaped)?|in_between|edge|fri{0,2}0?cat|d?e\d?|sp|im|s(a|b|ab)?[0abcdm]{0,2}"
+)
 # that a name may have behind the thing
 _FLAG = re.compile(r"_flags?$")
-_IN = re.compile(r"(_(in|of))?_(images?|cutout|field|frame|galax(y|ies)|objects?|sources?|systems?)$")
+_IN = re.compile(
+    r"(_(in|of))?_(images?|cutout|field|frame|galax(y|ies)|objects?|sources?|systems?)$|"
+    r"_(visible|detected|observed|seen|present|confirmed)$"
+)
 _ABSENT = re.compile(r"((is|has)_?)?(no|non|not|without)_.+")
 _SCORED = re.compile(r"score|interest(?!ing)|(^|_)(rating|grade)s?(_|$)|human_label")
 _BEFORE, _BEHIND = re.compile(r"(is|has|have|contains?|shows?)_"), re.compile(r"_(yn|bool(ean)?|class|label|flags?)$")
@@ -131,7 +139,7 @@ def says_who(column: str) -> bool:
 def names_housekeeping(column: str) -> bool:
     """Whether a column of yes and no is called as one of flaws of images, or of what becomes of them."""
     name, thing = snake(column), _ends_in_thing(column)
-    plain = (_FLAG.sub("", name) if thing else name).replace("_", " ")
+    plain = (_IN.sub("", _FLAG.sub("", name)) if thing else name).replace("_", " ")
     return bool(_HOUSEKEEPING.search(plain)) or (not thing and bool(_OF_IMAGES.search(plain)))
 
 
@@ -195,7 +203,9 @@ def passed_over(column: str, labels: Collection[str]) -> str | None:
         return "part"
     if _ends_in_thing(column) and not names_absence(column) and are_yes_and_no(labels, True):
         return None
-    if names_context(column):
+    if holds_kinds(labels):
+        return None
+    if names_context(column) and not (_CLASSY.match(name) and _are_free(name, labels)):
         return "context"
     if _OF_ORDER.search(name):
         return "order"
@@ -215,20 +225,30 @@ def may_hold_kinds(column: str, labels: Collection[str]) -> bool:
     Returns
     -------
     bool
-        Most values are kinds of galaxies, or its name has a word for classes too and they are words that may be some.
+        Its name has a word for classes too, and the values are words that may be some.
 
     Examples
     --------
     >>> from galaxy_assets.deliveries.onboarding.column_names import may_hold_kinds
     >>> may_hold_kinds("image_type", ["E", "disc"]), may_hold_kinds("image_type", ["FLAT", "DARK"])
     (True, False)
-    >>> may_hold_kinds("catalogue", ["E", "disc"]), may_hold_kinds("catalogue", ["elliptical", "spiral"])
-    (False, True)
     """
-    name, said = snake(column), [words(one) for one in labels if not (is_unknown(one) or is_number(one))]
-    kinds = sum(_KIND.fullmatch(one.replace(" ", "_")) is not None for one in said)
-    classy = _CLASSY.search(name) and not re.fullmatch(_SOURCE, name) and not any(map(_NO_KINDS.fullmatch, said))
-    return len(said) > 1 and not are_yes_and_no(labels, False) and (2 * kinds > len(said) or bool(classy))
+    name, said = snake(column), [one for one in labels if not (is_unknown(one) or is_number(one))]
+    classy = _CLASSY.search(name) is not None and _are_free(name, said)
+    return len(said) > 1 and not are_yes_and_no(labels, False) and classy
+
+
+def _are_free(name: str, labels: Collection[str]) -> bool:
+    """Whether no value is a word of where, when or an order, nor the name that of where the values are from."""
+    said = (words(one) for one in labels if not (is_unknown(one) or is_number(one)))
+    return not re.fullmatch(_SOURCE, name) and not any(map(_NO_KINDS.fullmatch, said))
+
+
+def holds_kinds(labels: Collection[str]) -> bool:
+    """Whether most values, and more than one, are words for kinds of galaxies, whatever their column is called."""
+    said = [words(one) for one in labels if not (is_unknown(one) or is_number(one))]
+    kinds = sum(_KIND.fullmatch(one.replace(" ", "_").replace("-", "_")) is not None for one in said)
+    return kinds > 1 and 2 * kinds > len(said)
 
 
 def left_out(columns: Mapping[str, str], values: Mapping[str, Collection[str]]) -> list[str]:

@@ -41,7 +41,7 @@ from galaxy_assets.deliveries.onboarding.column_pairs import (
 )
 from galaxy_assets.deliveries.onboarding.graded import is_called_scores
 from galaxy_assets.deliveries.onboarding.label_words import are_yes_and_no, is_number
-from galaxy_assets.deliveries.onboarding.vote_tables import about_votes, tallies
+from galaxy_assets.deliveries.onboarding.vote_tables import about_votes, flags_in, tallies
 from galaxy_assets.deliveries.readers.tables import RoundedIds, ids_of, labels_of
 from galaxy_assets.deliveries.readers.text_tables import KNOWN
 from galaxy_assets.deliveries.suffixes import without_suffix
@@ -265,7 +265,7 @@ def _whys(
     columns: pa.Table, cells: Cells, among: Collection[str], images: int, marks: Collection[str]
 ) -> dict[str, str | None]:
     """Why each column holds no classes: words that follow on its name, or a word of `passed_over`."""
-    why, of_votes = {}, {*tallies(columns.column_names)} - {*marks}
+    why, of_votes = {}, {*tallies(columns.column_names)} - {*marks, *flags_in(columns.column_names)}
     for name in among:
         called_so = name.lower() in CLASSES or (like_class([name]) is not None and not names_people(name))
         why[name] = _why_not(columns, cells, name, called_so, images)

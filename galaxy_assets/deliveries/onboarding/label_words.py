@@ -22,7 +22,6 @@ YES, NO = frozenset(["yes", "y", "true", "t", "1"]), frozenset(["no", "n", "fals
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?|[+-]?[.,]\d+")
 _CODES = frozenset([-9, -99, 99, -999, 999, -9999, 9999])  # that stand for nothing beside a word or a yes and a no
 _ROMAN = re.compile(r"(fr ?)?[ivx]+[ab]?")  # as in 0, I, II
-_FEW = 25  # images, fewer than which have numbers that are no classes
 # nobody knew: neither judged nor sought
 _KIND = r"( (class|classification|type|kind|morphology|shape|object|source|galaxy))?"
 _UNKNOWN = re.compile(
@@ -95,23 +94,20 @@ def stray_numbers(labels: Mapping[str, int]) -> list[str]:
     Returns
     -------
     list of str
-        Those that programs write for nothing (-99); others where they are fewer than the words, few images have them
-        and more have each word. None where all are numbers, and where a word is a Roman number.
+        Those that programs write for nothing (-99). None where all are numbers, and where a word is a Roman number.
 
     Examples
     --------
     >>> from galaxy_assets.deliveries.onboarding.label_words import stray_numbers
-    >>> stray_numbers({"E": 40, "S": 30, "9": 5}), stray_numbers({"ring": 9, "arc": 6, "2": 8})
-    (['9'], [])
-    >>> stray_numbers({"1": 40, "2": 30, "9": 5}), stray_numbers({"0": 5, "I": 40, "II": 30, "hybrid": 9})
-    ([], [])
+    >>> stray_numbers({"E": 40, "S": 30, "-99": 5}), stray_numbers({"SF": 40, "LINER": 30, "2": 5})
+    (['-99'], [])
     """
+    return [label for label in numbers_among_words(labels) if float(label.replace(",", ".")) in _CODES]
+
+
+def numbers_among_words(labels: Collection[str]) -> list[str]:
+    """The numbers among labels that are words; none where a word is a Roman number."""
     known = [label for label in labels if not is_unknown(label)]
     numbers = [label for label in known if is_number(label)]
     others = [label for label in known if label not in numbers]
-    if not numbers or not others or any(_ROMAN.fullmatch(words(label)) for label in others):
-        return []
-    codes = [label for label in numbers if float(label.replace(",", ".")) in _CODES]
-    counts = [labels[label] for label in numbers if label not in codes]
-    rare = sum(counts) < _FEW and max(counts, default=0) < min(labels[label] for label in others)
-    return numbers if rare and 1 < len(others) > len(numbers) else codes
+    return [] if not others or any(_ROMAN.fullmatch(words(label)) for label in others) else numbers

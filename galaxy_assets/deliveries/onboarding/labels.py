@@ -192,10 +192,14 @@ def inspect_labels(
 
 
 def _graded(columns: pa.Table, among: Collection[str]) -> list[Graded]:
-    """The columns that look like scores, but those of votes and of where, when and with what images were taken."""
-    none = {*tallies(columns.column_names)}
-    found = graded_columns(columns, among)
-    return [one for one in found if one.column not in none and not names_context(one.column)]
+    """The columns that look like scores.
+
+    Without those of votes and of where, when and with what images were taken, unless they are called scores.
+    """
+    none, found = {*tallies(columns.column_names)}, graded_columns(columns, among)
+    return [
+        one for one in found if is_called_scores(one.column) or not (one.column in none or names_context(one.column))
+    ]
 
 
 def _offered(columns: pa.Table, graded: list[Graded], codes: Collection[str], source: Source) -> list[Graded]:

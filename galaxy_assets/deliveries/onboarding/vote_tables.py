@@ -16,7 +16,7 @@ _OF_AN_ANSWER = re.compile(r"_(count|weight|weighted_fraction|fraction|frac|debi
 _OF_A_QUESTION = re.compile(r"[_ -](total[_ -]votes|total[_ -]count|total[_ -]weight)$", re.IGNORECASE)
 _NUMBERED = re.compile(r"t\d\d_.+_a\d\d?_", re.IGNORECASE)  # task and answer of Galaxy Zoo 2 and after
 _TALLY = re.compile(
-    r"(.*[_ -])?(counts?|votes?|n_?votes?|weights?|(weighted_)?fraction|debiased|flags?)|"
+    r"(.*[_ -])?(counts?|votes|n_?votes?|weights?|(weighted_)?fraction|debiased|flags?)|"
     r"(n|num)[_ -]classifications|total[_ -].+",
     re.IGNORECASE,
 )

@@ -303,8 +303,8 @@ def test_names_of_some_of_the_numbers_displace_none(names, column):
 
 @pytest.mark.parametrize(
     "column",
-    ["image_type", "obs_type", "class_description", "morph_desc", "class_dr5", "class_version", "sample_type",
-     "quality_class", "rank_class", "interest_class", "class_fold", "comment_class"],
+    ["image_type", "obs_type", "class_description", "morph_desc", "sample_type", "quality_class", "rank_class",
+     "interest_class", "comment_class"],
 )  # fmt: skip
 def test_a_name_puts_words_of_classes_behind_other_columns_and_loses_none(column):
     words = ["galaxy", "cluster", "group"] * 20
@@ -321,10 +321,31 @@ def test_a_name_puts_words_of_classes_behind_other_columns_and_loses_none(column
             assert of_classes(**{column: (no_kinds * 30)[:N]}).column is None
 
 
-@pytest.mark.parametrize("column", ["catalog", "notes", "source", "grade", "sample", "description", "spiral_band"])
-def test_kinds_of_galaxies_are_classes_where_there_is_no_other_column_whatever_its_name(column):
-    assert of_classes(**{column: KINDS}).column == column
-    assert of_classes(**{column: KINDS, "what": ["x", "y"] * 30}).column == "what"
+@pytest.mark.parametrize("column", ["FR_flag", "bar_flag", "merger_flag", "class_flag", "majority_vote", "final_vote"])
+def test_codes_in_a_column_of_a_flag_or_one_vote_are_classes(column):
+    assert of_classes(**{column: ["0", "1", "2"] * 20}).column == column
+
+
+@pytest.mark.parametrize("column", ["class_dr7", "morph_dr17", "morph_sample", "type_obs", "class_observer1"])
+def test_a_name_that_begins_with_classes_is_one_of_classes(column):
+    for values in (["0", "1", "2"] * 20, ["galaxy", "cluster", "group"] * 20):
+        assert of_classes(**{column: values, "environment": ["void", "wall"] * 30}).column == column
+    assert of_classes(**{column: ["v1", "v2"] * 30}).column is None
+
+
+@pytest.mark.parametrize(
+    "column", ["catalog", "notes", "source", "grade", "sample", "description", "spiral_band", "dataset", "folder"]
+)
+@pytest.mark.parametrize(
+    "values",
+    [("spiral", "elliptical", "merger"), ("ETG", "LTG"), ("late-type", "early-type", "peculiar"), ("lens", "nonlens"),
+     ("E", "S0", "Sp", "Irr"), ("Round", "In-between", "Cigar", "Edge-on"), ("FRICAT", "FRIICAT", "FR0CAT")],
+)  # fmt: skip
+def test_kinds_of_galaxies_are_classes_whatever_their_column_is_called(column, values):
+    given = [values[i % len(values)] for i in range(N)]
+    assert of_classes(**{column: given}).column == column
+    with pytest.raises(SurveyError, match="which column holds the classes"):
+        of_classes(**{column: given, "what": ["x", "y"] * 30})
 
 
 @pytest.mark.parametrize(
@@ -390,7 +411,7 @@ def test_a_table_of_votes_is_known_whatever_column_a_person_names(tmp_path):
 
 @pytest.mark.parametrize(
     "column",
-    ["n_votes", "merger_flag", "total_weight", "smooth_count", "ring_debiased", "flags", "n_classifications"],
+    ["n_votes", "total_weight", "smooth_count", "ring_debiased", "flags", "n_classifications"],
 )
 def test_counts_weights_and_flags_of_votes_are_no_classes_in_any_table(column):
     found = of_classes(**{column: [*"012"] * 20})

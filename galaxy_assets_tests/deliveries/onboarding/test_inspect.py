@@ -328,7 +328,8 @@ def test_truths_and_types_with_a_stray_decimal_are_classes_also_beside_what_a_pr
      ("not_lens", None), ("no_source", None), ("n_lens", None), ("lens_flag", "lens"), ("merger_flag", "merger"),
      ("z_shaped", "z_shaped"), ("lensed_image", "lensed_image"), ("spec_lens", "spec_lens"),
      ("primary_lens", "primary_lens"), ("field_elliptical", "field_elliptical"), ("lens_in_field", "lens_in_field"),
-     ("lens_checked", None), ("merger_sample_used", None), ("spectrum", None)],
+     ("lens_checked", None), ("merger_sample_used", None), ("spectrum", None), ("has_hst", None),
+     ("has_counterpart", None), ("is_central", None), ("tail_visible", "tail_visible")],
 )  # fmt: skip
 @pytest.mark.parametrize("cells", [("0", "1"), ("0.0", "1.0")])
 def test_a_rare_one_is_sought_where_its_column_names_a_thing(hundred, tmp_path, column, sought, cells):
@@ -345,6 +346,15 @@ def test_a_rare_one_is_sought_where_its_column_names_a_thing(hundred, tmp_path, 
     rare = settings(10)
     assert (rare.get("anomaly.name"), rare.get("anomaly.labels")) == (sought, sought and [cells[1]])
     assert "anomaly.labels" not in settings(2), "equal shares"
+
+
+def test_scores_are_offered_whatever_else_their_column_names(hundred, tmp_path):
+    names = ["score_observer1", "rating_observer_2", "score_run1", "grade_catalogue", "interest_in_field"]
+    rows = "".join(f"g{i:02d}.png,{','.join(str(1 + (i + k) % 5) for k in range(5))},{2 + i % 3}\n" for i in range(100))
+    (tmp_path / "t.csv").write_text(f"name,{','.join(names)},arms\n{rows}")
+    labels = inspect_labels(inspect(hundred, sample=1), tmp_path / "t.csv")
+    assert {one.column for one in labels.graded} >= {*names}
+    assert not any("say where, when" in note for note in labels.notes)
 
 
 def test_marks_of_a_thing_are_classes_beside_scores_and_marks_that_may_be_scores_are_offered_beside_classes(
