@@ -169,6 +169,12 @@ def names_context(column: str) -> bool:
     return _OF_CONTEXT.fullmatch(snake(column)) is not None
 
 
+def describes(column: str) -> bool:
+    """Whether a column of comments is called as one that describes a class: `class_description`, and not `notes`."""
+    name = snake(column)
+    return "desc" in name or _CLASSY.search(name) is not None
+
+
 def thing_of(column: str) -> str:
     """What a yes of a column says that an image shows: `lens` of `is_lens`."""
     name = snake(column)

@@ -16,6 +16,7 @@ from galaxy_assets.deliveries.ids import NamedImages
 from galaxy_assets.deliveries.members import IDS, LABELS, like_class
 from galaxy_assets.deliveries.onboarding.column_names import (
     PASSED_OVER,
+    describes,
     left_out,
     may_hold_kinds,
     names_absence,
@@ -209,7 +210,7 @@ def class_column(path: Path, columns: pa.Table, among: Collection[str], images: 
     why = _whys(columns, cells, among, images, marks)
     over = {name: reason for name, reason in why.items() if reason in PASSED_OVER}
     able = [name for name in among if why[name] is None]
-    codes = codes_of(cells, able, [name for name, reason in over.items() if reason == "comment"])
+    codes = codes_of(cells, able, [name for name, reason in over.items() if reason == "comment" and describes(name)])
     able = list(dict.fromkeys([*able, *codes.values()]))
     exact = sorted((name for name in able if name.lower() in CLASSES), key=lambda name: CLASSES.index(name.lower()))
     known = list(dict.fromkeys(codes.get(name, name) for name in exact))

@@ -283,9 +283,13 @@ def test_names_are_taken_and_not_the_numbers_that_stand_for_them():
     assert of_classes(label=codes, colour=KINDS).column == "label", "a name that says nothing of classes"
     assert of_classes(label=codes, colour=KINDS, class_name_2=KINDS).column == "class_name_2"
     assert of_classes(class_id=codes, colour=KINDS).column == "colour"
+    said = dict(zip(("spiral", "elliptical", "lenticular", "merger"), ("ok", "nice", "look again", "wow"), strict=True))
     for comments in ("class_description", "description", "notes"):
-        found = of_classes(label=codes, **{comments: KINDS})
-        assert found == (comments, [f"column {comments} has the names of the numbers in label"])
+        found = of_classes(label=codes, **{comments: [said[kind] for kind in KINDS]})
+        if comments == "notes":
+            assert found.column == "label", "what somebody noted is no name of a class"
+        else:
+            assert found == (comments, [f"column {comments} has the names of the numbers in label"])
     found = class_column(TABLE, pa.table({"label": codes, "shape": KINDS}), ["label", "shape"], N)
     assert found.named and not class_column(TABLE, pa.table({"shape": KINDS}), ["shape"], N).named
 
