@@ -159,7 +159,7 @@ def _clusters(ask: Ask, survey: Survey) -> list[str]:
     known = [accuracy for *_, accuracy in rows[:1] if accuracy is not None and accuracy == accuracy]
     right = "".join(f"; their labels are right for {accuracy:.0%}" for accuracy in known)
     largest = [f"{n:,} {_short(description)}" for n, description, *_ in rows[:_NAMED]]
-    if len(largest) > 1 and not any(description != rows[0][1] for _, description, *_ in rows):
+    if len(largest) > 1 and len({description for _, description, *_ in rows}) == 1:
         largest = [f"the largest {', '.join(f'{n:,}' for n, *_ in rows[:_NAMED])}; all: {_short(rows[0][1])}"]
     return [f"{len(rows)} with members, {artefacts} of artefacts{right}", *largest]
 

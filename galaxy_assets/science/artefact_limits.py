@@ -134,6 +134,23 @@ def shown_by_most(reason: Sequence[str]) -> dict[str, float]:
     return {one: n / len(reason) for one, n in counted.items() if n > MOST * len(reason)}
 
 
+def that_counts(reason: Sequence[str], of: Collection[str]) -> set[str]:
+    """The reasons of these that count against an image: all but those that most images have.
+
+    Parameters
+    ----------
+    reason : sequence of str, length N
+        As `shown_by_most` takes it.
+    of : collection of str
+        The evidence that the survey counts.
+
+    Returns
+    -------
+    set of str
+    """
+    return set(of) - shown_by_most(reason).keys()
+
+
 def are_suspect(reason: Sequence[str], of: Collection[str]) -> np.ndarray:
     """Which images have evidence that counts against them.
 
@@ -154,5 +171,5 @@ def are_suspect(reason: Sequence[str], of: Collection[str]) -> np.ndarray:
     >>> are_suspect(["nodata", "nodata, blank", "nodata", ""], ["nodata", "blank"]).tolist()
     [False, True, False, False]
     """
-    counted = set(of) - shown_by_most(reason).keys()
+    counted = that_counts(reason, of)
     return np.array([not counted.isdisjoint(said.split(", ")) for said in reason], dtype=bool)

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from galaxy_assets.science.artefact_limits import MOST, are_suspect, shown_by_most
+from galaxy_assets.science.artefact_limits import MOST, are_suspect, that_counts
 from galaxy_assets.settings.artefacts import ArtefactRules
 
 _ROUNDING = 1e-9  # of a number of images
@@ -116,7 +116,7 @@ def propose_regions(
     counts, suspect = np.zeros(len(points), dtype=bool), np.asarray(suspect, dtype=bool)
     said = [reason[i] if suspect[i] else "" for i in placed.tolist()]
     counts[placed] = are_suspect(said, rules.region_evidence)
-    suspect, evidence = counts, set(rules.region_evidence) - shown_by_most(said).keys()
+    suspect, evidence = counts, that_counts(said, rules.region_evidence)
     if not suspect.any() or suspect[placed].mean() > MOST:
         return []
     minimum = max(rules.region_minimum, 1)

@@ -239,20 +239,24 @@ def may_hold_kinds(column: str, labels: Collection[str]) -> bool:
     >>> may_hold_kinds("image_type", ["E", "disc"]), may_hold_kinds("image_type", ["FLAT", "DARK"])
     (True, False)
     """
-    name, said = snake(column), [one for one in labels if not (is_unknown(one) or is_number(one))]
-    classy = _CLASSY.search(name) is not None and _are_free(name, said)
-    return len(said) > 1 and not are_yes_and_no(labels, False) and classy
+    name = snake(column)
+    classy = _CLASSY.search(name) is not None and _are_free(name, labels)
+    return len(_in_words(labels)) > 1 and not are_yes_and_no(labels, False) and classy
+
+
+def _in_words(labels: Collection[str]) -> list[str]:
+    """The labels that say something in words, as `words` has them."""
+    return [words(one) for one in labels if not (is_unknown(one) or is_number(one))]
 
 
 def _are_free(name: str, labels: Collection[str]) -> bool:
     """Whether no value is a word of where, when or an order, nor the name that of where the values are from."""
-    said = (words(one) for one in labels if not (is_unknown(one) or is_number(one)))
-    return not re.fullmatch(_SOURCE, name) and not any(map(_NO_KINDS.fullmatch, said))
+    return not re.fullmatch(_SOURCE, name) and not any(map(_NO_KINDS.fullmatch, _in_words(labels)))
 
 
 def holds_kinds(labels: Collection[str]) -> bool:
     """Whether most values, and more than one, are words for kinds of galaxies, whatever their column is called."""
-    said = [words(one) for one in labels if not (is_unknown(one) or is_number(one))]
+    said = _in_words(labels)
     kinds = sum(_KIND.fullmatch(one.replace(" ", "_").replace("-", "_")) is not None for one in said)
     return kinds > 1 and 2 * kinds > len(said)
 

@@ -5,7 +5,7 @@ Belongs here: the words themselves. Does not belong here: what follows for a sur
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from galaxy_assets.deliveries.members import is_no_class
 
@@ -83,13 +83,13 @@ def are_yes_and_no(labels: Collection[str], numbers: bool) -> bool:
     return said in pairs
 
 
-def stray_numbers(labels: Mapping[str, int]) -> list[str]:
+def stray_numbers(labels: Collection[str]) -> list[str]:
     """The numbers among labels that are words, which stand for no class.
 
     Parameters
     ----------
-    labels : mapping of str to int
-        How many images have each.
+    labels : Collection of str
+        Different ones.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def stray_numbers(labels: Mapping[str, int]) -> list[str]:
     Examples
     --------
     >>> from galaxy_assets.deliveries.onboarding.label_words import stray_numbers
-    >>> stray_numbers({"E": 40, "S": 30, "-99": 5}), stray_numbers({"SF": 40, "LINER": 30, "2": 5})
+    >>> stray_numbers(["E", "S", "-99"]), stray_numbers(["SF", "LINER", "2"])
     (['-99'], [])
     """
     return [label for label in numbers_among_words(labels) if float(label.replace(",", ".")) in _CODES]

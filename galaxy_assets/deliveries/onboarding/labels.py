@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from galaxy_assets.deliveries.ids import SEVERAL, NamedImages, several_have
+from galaxy_assets.deliveries.onboarding.classes import Proposed, proposed_classes
 from galaxy_assets.deliveries.onboarding.column_names import names_context, names_people, thing_of
 from galaxy_assets.deliveries.onboarding.column_pairs import holds_numbers
 from galaxy_assets.deliveries.onboarding.columns import (
@@ -78,6 +79,10 @@ class Labels:
     graded: list[Graded] = field(default_factory=list)
     unsought: str = ""
     thing: str = ""
+
+    def proposed(self, images: int) -> Proposed:
+        """What follows from the classes of a folder of so many images."""
+        return proposed_classes(self.classes, images, self.unsought, self.thing)
 
 
 class _People(NamedTuple):

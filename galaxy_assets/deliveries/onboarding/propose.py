@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from galaxy_assets.deliveries.onboarding.classes import proposed_classes
 from galaxy_assets.deliveries.onboarding.framing import FALLBACK, Framing
 from galaxy_assets.deliveries.onboarding.inspect import Inspection, framing
 from galaxy_assets.deliveries.onboarding.labels import Labels
@@ -71,11 +70,7 @@ def settings_for(
     """
     cutout, cut_settings = _cutout(found)
     recipe = _recipe(found, cutout.size, resnet18)
-    classes = (
-        []
-        if labels is None
-        else proposed_classes(labels.classes, len(found.files), labels.unsought, labels.thing).settings
-    )
+    classes = [] if labels is None else labels.proposed(len(found.files)).settings
     if tune and not too_few_to_tune(found):
         cut_settings, recipe = _left_open(cut_settings), _left_open(recipe) + _RECIPE_BY_TRIALS
     return [

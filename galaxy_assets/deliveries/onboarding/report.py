@@ -14,7 +14,6 @@ import numpy as np
 from galaxy_assets.deliveries.beside import is_of_smaller
 from galaxy_assets.deliveries.ids import image_name
 from galaxy_assets.deliveries.onboarding.beginnings import beginnings
-from galaxy_assets.deliveries.onboarding.classes import proposed_classes
 from galaxy_assets.deliveries.onboarding.framing import FALLBACK
 from galaxy_assets.deliveries.onboarding.holdings import READERS
 from galaxy_assets.deliveries.onboarding.inspect import Inspection
@@ -300,8 +299,4 @@ def _about_labels(found: Inspection, labels: Labels | None) -> list[str]:
         unlabelled = len(found.files) - labels.named
         if unlabelled > 0.5 * len(found.files):
             said.append(f"{unlabelled:,} of {len(found.files):,} images have no row in the table of labels.")
-    return said + (
-        []
-        if labels is None
-        else proposed_classes(labels.classes, len(found.files), labels.unsought, labels.thing).cautions
-    )
+    return said + ([] if labels is None else labels.proposed(len(found.files)).cautions)

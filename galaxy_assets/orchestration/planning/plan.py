@@ -11,7 +11,7 @@ is to be had.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from galaxy_assets.orchestration.planning.foreseen import foreseen
 from galaxy_assets.orchestration.planning.measured import Measured
@@ -338,7 +338,8 @@ class _Planner:
 
     def _seconds_of(self, name: str, networks: Sequence[Counted]) -> tuple[float, Basis]:
         """Core seconds of one image in some networks, each by the slope of the measured network that is of its kind."""
-        seconds, basis = 0.0, cast(Basis, "measured")
+        seconds = 0.0
+        basis: Basis = "measured"
         for network in networks:
             slope = self.known.slopes[name + (" depthwise" if network.depthwise else "")]
             same = counted(slope.of["backbone"], slope.of["size"])
